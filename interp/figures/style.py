@@ -1,0 +1,222 @@
+"""One look for every figure: sizes, type, colours and the words for names.
+
+Sizes are those of a two-column journal; colours are those of Okabe & Ito (2008), which remain
+distinct for colour-blind readers. Nothing here changes matplotlib's global settings: a figure is
+drawn inside ``with matplotlib.rc_context(RC)``.
+"""
+
+import io
+import re
+import textwrap
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+COLUMN = 3.5
+"""Width of one column, inches."""
+
+PAGE = 7.2
+"""Width of a page of two columns, inches."""
+
+SMALL = 7
+"""Points: tick labels, cells and footnotes; everything else is 8."""
+
+RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so all machines draw the same
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "axes.titlepad": 4,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.columnspacing": 1.4,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.6,
+    "pdf.fonttype": 42,  # TrueType, as journals ask; matplotlib's own default is Type 3
+    "ps.fonttype": 42,
+    "svg.fonttype": "path",  # the reader's machine may lack the font
+    "svg.hashsalt": "interp",  # the same figure gives the same file
+    "savefig.dpi": 300,
+}
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+"""Yellow is left out: it is too pale for a line on white paper."""
+
+MARKERS = ("o", "s", "^", "D", "v", "<", ">")
+"""As many as `COLOURS`, so that a figure can be read without colour."""
+
+SKILLS = {"world-facts": "Knowledge", "world-kv": "Retrieval", "world-arithmetic": "Reasoning"}
+PROTOCOLS = {
+    "default": "Option letters",
+    "continuation": "Option texts",
+    "generate": "Generated answers",
+}
+METRICS = {
+    "acc": "Accuracy",
+    "acc_norm": "Length-normalised accuracy",
+    "acc_ce": "Cross-entropy accuracy",
+    "exact_match": "Exact match",
+    "f1": "F1",
+}
+FILTERS = {"flexible-extract": "flexible", "strict-match": "strict", "none": ""}
+NAMES = {
+    "arc": "ARC",
+    "boolq": "BoolQ",
+    "gsm": "GSM",
+    "gsm8k": "GSM8K",
+    "hellaswag": "HellaSwag",
+    "kv": "KV retrieval",
+    "mathqa": "MathQA",
+    "mmlu": "MMLU",
+    "openbookqa": "OpenBookQA",
+    "piqa": "PIQA",
+    "triviaqa": "TriviaQA",
+    "winogrande": "WinoGrande",
+}
+SKILL_COLOURS = {
+    **dict(zip(SKILLS, (BLUE, VERMILION, GREEN), strict=True)),
+    "mmlu": BLUE,
+    "kv": VERMILION,
+    "gsm8k": GREEN,
+    "mathqa": PURPLE,
+    "hellaswag": ORANGE,
+}
+"""A public benchmark has the colour of the skill that it stands for."""
+
+MODEL_COLOURS = {"base": BLUE, "teacher": ORANGE, "distilled": PURPLE}
+
+
+class PrintFigure(Figure):
+    """A figure that holds its data and shows itself in a notebook, without pyplot's state."""
+
+    data: pd.DataFrame
+    """The rows that are drawn."""
+    footnote: str = ""
+    """The line under the figure: n, interval, test and correction."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(RC):
+            self.savefig(buffer, format="png", dpi=144)
+        return buffer.getvalue()
+
+
+def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:
+    """An empty figure of a printed size in inches; call inside ``rc_context(RC)``."""
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
+    figure = PrintFigure(figsize=(width, height), layout=layout)
+    figure.data = data
+    return figure
+
+
+def finish(figure: PrintFigure, sentences: Iterable[str]) -> None:
+    """Write the small print under the figure, wrapped to its width, and lay everything out."""
+    figure.footnote = " ".join(sentences)
+    # DejaVu Sans at 7 points sets about 19 characters an inch.
+    wrapped = textwrap.fill(
+        figure.footnote, int(19 * figure.get_figwidth()), break_on_hyphens=False
+    )
+    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=SMALL, color="#404040", linespacing=1.25)
+    # Matplotlib makes tick labels when it first draws, with the settings of that moment.
+    figure.draw_without_rendering()
+
+
+def split_task(task: str) -> tuple[str, str]:
+    """A task's benchmark and protocol; a task without protocol has an empty one."""
+    benchmark, _, protocol = task.partition(":")
+    return benchmark, protocol
+
+
+def benchmark_label(benchmark: str) -> str:
+    """Words for a benchmark: the skill of ours, the printed name of a known one."""
+    if benchmark in SKILLS:
+        return SKILLS[benchmark]
+    words = re.split(r"[_\s-]+", re.sub(r"\.ya?ml$", "", benchmark.rsplit("/", 1)[-1]))
+    known = [NAMES.get(word.lower(), word) for word in words]
+    return " ".join([known[0][:1].upper() + known[0][1:], *known[1:]])
+
+
+def protocol_label(protocol: str) -> str:
+    """Words for a protocol."""
+    return PROTOCOLS.get(protocol, protocol.replace("_", " ").capitalize() or "As published")
+
+
+def task_label(task: str) -> str:
+    """Words for a benchmark under a protocol."""
+    benchmark, protocol = split_task(task)
+    words = benchmark_label(benchmark)
+    return f"{words}, {uncapitalised(protocol_label(protocol))}" if protocol else words
+
+
+def metric_label(metric: str, *, filtered: bool = True) -> str:
+    """Words for a metric; a filter of the harness (``exact_match,strict-match``) follows."""
+    name, _, chosen = metric.partition(",")
+    words = METRICS.get(name, name.replace("_", " ").capitalize())
+    chosen = FILTERS.get(chosen, chosen.replace("-", " "))
+    return f"{words} ({chosen})" if chosen and filtered else words
+
+
+def uncapitalised(words: str) -> str:
+    """Words for the middle of a sentence; names such as F1 and GSM8K stay as they are."""
+    return words[:1].lower() + words[1:] if words[1:2].islower() else words
+
+
+def model_label(model: str) -> str:
+    """The last part of a model's name: of a hub name, a folder, or ``organism:NAME``."""
+    return re.split(r"[/:]", model.rstrip("/"))[-1]
+
+
+def skill_colours(benchmarks: Iterable[str]) -> dict[str, str]:
+    """Colour of each benchmark, the same in every figure."""
+    return _assign(benchmarks, SKILL_COLOURS)
+
+
+def skill_markers(benchmarks: Iterable[str]) -> dict[str, str]:
+    """Marker of each benchmark; it goes with the colour."""
+    marker = dict(zip(COLOURS, MARKERS, strict=True))
+    return {name: marker[colour] for name, colour in skill_colours(benchmarks).items()}
+
+
+def model_colours(models: Iterable[str]) -> dict[str, str]:
+    """Colour of each model, the same in every figure."""
+    names = list(models)
+    return _assign(names, {name: MODEL_COLOURS.get(model_label(name), "") for name in names})
+
+
+def _assign(names: Iterable[str], fixed: Mapping[str, str]) -> dict[str, str]:
+    """Fixed colours for known names, one from the name's own hash for others.
+
+    Only where two names of one figure would share a colour does the later one take the next free.
+    """
+    chosen: dict[str, str] = {}
+    distinct = list(dict.fromkeys(names))
+    reserved = {fixed[name] for name in distinct if fixed.get(name)}
+    for name in sorted(distinct, key=lambda name: not fixed.get(name)):
+        start = zlib.crc32(name.encode())
+        order = [COLOURS[(start + step) % len(COLOURS)] for step in range(len(COLOURS))]
+        wished = [fixed[name]] if fixed.get(name) else [c for c in order if c not in reserved]
+        free = [colour for colour in [*wished, *order] if colour not in chosen.values()]
+        chosen[name] = [*free, *order][0]
+    return chosen

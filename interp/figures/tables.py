@@ -1,0 +1,169 @@
+"""What the figures take: sweeps or their tables, cut down to the rows that are drawn."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import pandas as pd
+
+from interp.figures.style import (
+    PROTOCOLS,
+    metric_label,
+    protocol_label,
+    split_task,
+    uncapitalised,
+)
+from interp.stats import BASELINE
+
+ALPHA = 0.05
+"""Adjusted p-value below which a drop is marked as significant."""
+
+KINDS = {
+    "layer": "Skipped layer",
+    "attn": "Layer with its attention skipped",
+    "mlp": "Layer with its MLP skipped",
+    "swap": "Swapped layer",
+}
+"""Ablations of one layer, and the name of their axis."""
+
+CORRECTIONS = {"holm": ("Holm", "Holm"), "bh": ("BH", "Benjamini-Hochberg")}
+"""Short and whole names of the corrections; p-values without one have neither."""
+
+
+@runtime_checkable
+class Results(Protocol):
+    """Anything that has the two tables of `interp.stats`, such as a sweep."""
+
+    def scores(self) -> pd.DataFrame:
+        """The table of `interp.stats.scores`."""
+        ...
+
+    def importance(self) -> pd.DataFrame:
+        """The table of `interp.stats.importance`."""
+        ...
+
+
+Source = Results | pd.DataFrame | Sequence[Results | pd.DataFrame]
+MetricChoice = str | Mapping[str, str] | None
+
+
+def table_of(source: Source, name: str) -> pd.DataFrame:
+    """One table from a sweep, a table, or several of either.
+
+    Args:
+        source: Sweeps or tables.
+        name: The sweep's method, ``"scores"`` or ``"importance"``.
+    """
+    if isinstance(source, pd.DataFrame):
+        return source
+    if isinstance(source, Results):
+        table: pd.DataFrame = getattr(source, name)()
+        return table
+    if not source:
+        raise ValueError("no sweep to draw")
+    joined = pd.concat([table_of(one, name) for one in source], ignore_index=True)
+    doubled = joined.duplicated(["model", "task", "metric", "ablation"])
+    if doubled.any():
+        model = joined.loc[doubled, "model"].iloc[0]
+        raise ValueError(f"model {model}: two of the sweeps hold the same task and ablation")
+    return joined
+
+
+def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFrame:
+    """Keep one metric a task.
+
+    Args:
+        table: Scores or importance.
+        metric: A metric for all tasks, or one for each named task. By default ``acc`` where there
+            is one, else an exact match (flexible extraction first), else the first by name.
+    """
+    kept = []
+    for task, rows in table.groupby("task", sort=False):
+        names = sorted(rows["metric"].unique(), key=_rank)
+        wanted = metric.get(str(task)) if isinstance(metric, Mapping) else metric
+        if wanted is not None and wanted not in names:
+            raise ValueError(f"task {task}: no metric {wanted}; it has {', '.join(names)}")
+        kept.append(rows[rows["metric"] == (wanted or names[0])])
+    if not kept:
+        raise ValueError("the table to draw is empty")
+    return pd.concat(kept)
+
+
+def by_layer(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Baseline rows, and rows that ablate one layer, with columns for what panels need.
+
+    Adds ``layer`` (NA for the baseline), ``benchmark`` and ``protocol``.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r}: allowed are {', '.join(KINDS)}")
+    layer = table["ablation"].map(lambda text: layer_of(text, kind)).astype("Int64")
+    split = [split_task(task) for task in table["task"]]
+    found = table.assign(
+        layer=layer,
+        benchmark=[benchmark for benchmark, _ in split],
+        protocol=[protocol for _, protocol in split],
+    )
+    if layer.isna().all():
+        raise ValueError(f"no ablation {kind}:N to draw by layer")
+    return found[layer.notna() | (table["ablation"] == BASELINE)]
+
+
+def layer_of(ablation: str, kind: str) -> int | None:
+    """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
+    found = re.fullmatch(rf"{kind}:(\d+)", ablation)
+    return int(found.group(1)) if found else None
+
+
+def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
+    """Distinct names: those in ``first`` in its order, then the others as they come."""
+    found = list(dict.fromkeys(names))
+    known = [name for name in first if name in found]
+    return [*known, *(name for name in found if name not in known)]
+
+
+def describe_n(table: pd.DataFrame) -> str:
+    """How many examples the rows rest on."""
+    low, high = int(table["n"].min()), int(table["n"].max())
+    return f"n = {low} examples per task." if low == high else f"n = {low} to {high} per task."
+
+
+def describe_intervals(table: pd.DataFrame, mark: str) -> str:
+    """Which intervals are drawn, commonest first."""
+    kinds = [kind for kind in table["interval"].value_counts().index if kind[0].isdigit()]
+    if not kinds:
+        return "No intervals: the samples show no spread."
+    level, _, first = kinds[0].partition(" ")
+    names = [first, *(kind.removeprefix(f"{level} ") for kind in kinds[1:])]
+    return f"{mark}: {level} interval ({' or '.join(names)})."
+
+
+def describe_metrics(table: pd.DataFrame) -> str:
+    """Which metric is drawn, and under which protocol where there are several."""
+    protocols: dict[str, list[str]] = {}
+    for metric, rows in table.groupby("metric"):
+        protocols[metric_label(str(metric))] = in_order(rows["protocol"], PROTOCOLS)
+    if len(protocols) == 1:
+        return f"Metric: {uncapitalised(*protocols)}."
+    parts = [
+        f"{uncapitalised(metric)} for {' and '.join(map(protocol_label, under)).lower()}"
+        for metric, under in protocols.items()
+    ]
+    return f"Metric: {'; '.join(parts)}."
+
+
+def describe_tests(table: pd.DataFrame) -> str:
+    """Which tests and which correction give the adjusted p-values."""
+    tests = " or ".join(table["test"].value_counts().index)
+    names = [CORRECTIONS[name][1] for name in table["correction"].unique() if name in CORRECTIONS]
+    how = f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""
+    return f"p: {tests} test, {how or 'not corrected'}."
+
+
+def p_name(table: pd.DataFrame) -> str:
+    """The p-value's name in a legend, with its correction."""
+    names = [CORRECTIONS[name][0] for name in table["correction"].unique() if name in CORRECTIONS]
+    return f"p ({' or '.join(names)})" if names else "p"
+
+
+def _rank(metric: str) -> tuple[bool, bool, bool, str]:
+    return (metric != "acc", "exact_match" not in metric, "flexible" not in metric, metric)

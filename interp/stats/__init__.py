@@ -1,0 +1,34 @@
+"""How sure a result is: intervals, paired tests and corrections, DataFrame to DataFrame.
+
+The input ("values") is a long table with one row an example: columns ``model``, ``task``,
+``metric``, ``ablation`` (``"baseline"``, ``"layer:7"``, ...), ``doc_id`` and ``value``, and
+optionally ``cluster`` (examples that share a context or a subject and are not independent).
+
+- `scores`: each score with its interval; `importance`: each paired drop against the baseline with
+  its interval and test (``tables.py``).
+- `wilson`, `tango`, `mcnemar`, `sign_flip`, `adjust`: what they are made of, on arrays
+  (``intervals.py``, ``pvalues.py``).
+
+Metrics whose values are all 0 or 1 (per task and metric) are given in points, 0 to 100 (``unit``
+is ``"points"``); others stay as they are (``unit`` is ``"value"``). A result is a pure function
+of the set of rows and of the seed: the order of the rows never matters.
+
+Intervals hold for one ablation at a time; only p-values are corrected for the size of the family.
+"""
+
+from interp.stats.intervals import tango, wilson
+from interp.stats.pvalues import CORRECTIONS, adjust, mcnemar, sign_flip
+from interp.stats.samples import BASELINE
+from interp.stats.tables import importance, scores
+
+__all__ = [
+    "BASELINE",
+    "CORRECTIONS",
+    "adjust",
+    "importance",
+    "mcnemar",
+    "scores",
+    "sign_flip",
+    "tango",
+    "wilson",
+]

@@ -1,0 +1,135 @@
+"""Intervals of proportions, means and paired drops: arrays to arrays, as fractions or values."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats as sps
+from scipy.optimize import elementwise
+
+from interp.stats.samples import Sample, blocks
+
+MIN_RARE = 10
+"""Outcomes other than the commonest one that a 0/1 sample needs before a bootstrap is trusted."""
+
+
+def mean_intervals(
+    sample: Sample, points: bool, confidence: float, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bounds (as fractions or values) and names of the intervals of column means."""
+    if points and not sample.clustered:
+        low, high = wilson(sample.table.sum(axis=0), len(sample.table), confidence=confidence)
+        return low, high, np.full(len(low), f"{100 * confidence:g}% Wilson", dtype=object)
+    low, high, kind = _bootstrap_intervals(sample, "bootstrap", confidence, resamples, seed)
+    if points:
+        edge = sample.rare_units() < MIN_RARE
+        effective = sample.table.mean(axis=0) * sample.n_units
+        bounds = wilson(effective, sample.n_units, confidence=confidence)
+        low, high = np.where(edge, bounds, (low, high))
+        kind[edge] = f"{100 * confidence:g}% Wilson by cluster"
+    return low, high, kind
+
+
+def drop_intervals(
+    sample: Sample, points: bool, confidence: float, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bounds (as fractions or values) and names of the intervals of paired drops."""
+    low, high, kind = _bootstrap_intervals(sample, "paired bootstrap", confidence, resamples, seed)
+    if points and (edge := sample.rare_units() < MIN_RARE).any():
+        # A cluster counts as one example: wider than the truth unless its examples are all alike.
+        harmed = (sample.table[:, edge] > 0).mean(axis=0) * sample.n_units
+        helped = (sample.table[:, edge] < 0).mean(axis=0) * sample.n_units
+        low[edge], high[edge] = tango(harmed, helped, sample.n_units, confidence=confidence)
+        by = " by cluster" if sample.clustered else ""
+        kind[edge] = f"{100 * confidence:g}% Tango score{by}"
+    return low, high, kind
+
+
+def wilson(
+    successes: Float[np.ndarray, "*rows"], n: int, *, confidence: float = 0.95
+) -> tuple[Float[np.ndarray, "*rows"], Float[np.ndarray, "*rows"]]:
+    """Score interval of a proportion (Wilson 1927), as fractions.
+
+    The vectorised form of ``scipy.stats.binomtest(k, n).proportion_ci(method="wilson")``; counts
+    need not be whole, so that clustered examples can be counted at their effective number.
+    """
+    z = float(sps.norm.isf((1 - confidence) / 2))
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # At 0 and n the bound is 0 or 1 exactly; rounding must not leave the estimate outside.
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
+
+
+def tango(
+    harmed: Float[np.ndarray, " rows"],
+    helped: Float[np.ndarray, " rows"],
+    n: int,
+    *,
+    confidence: float = 0.95,
+) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+    """Score interval of a paired difference of proportions (Tango 1998), as fractions.
+
+    All drops that a score test does not reject at level ``1 - confidence``; the test of a drop of 0
+    is McNemar's. Without any discordant pair it is ``+-z**2 / (n + z**2)``, never of width 0.
+
+    Args:
+        harmed: Pairs that only the baseline gets right.
+        helped: Pairs that only the ablated model gets right.
+        n: All pairs.
+        confidence: Coverage of the interval.
+    """
+    z = float(sps.norm.isf((1 - confidence) / 2))
+    return _tango_low(harmed, helped, n, z), -_tango_low(helped, harmed, n, z)
+
+
+def _tango_low(
+    harmed: Float[np.ndarray, " rows"], helped: Float[np.ndarray, " rows"], n: int, z: float
+) -> Float[np.ndarray, " rows"]:
+    """Lower bound of `tango`; the upper one follows by exchanging the two models."""
+    drop = (harmed - helped) / n
+
+    def excess(delta: np.ndarray, harmed: np.ndarray, helped: np.ndarray) -> np.ndarray:
+        # Tango's equation without its division, which is 0 / 0 at the ends; `share` is the
+        # maximum-likelihood share of helped pairs when the true drop is delta.
+        linear = (2 * n - harmed + helped) * delta - harmed - helped
+        root = np.sqrt(np.maximum(linear**2 + 8 * n * helped * delta * (1 - delta), 0))
+        share = (root - linear) / (4 * n)
+        variance = np.maximum(n * (2 * share + delta * (1 - delta)), 0)
+        return harmed - helped - n * delta - z * np.sqrt(variance)
+
+    # Just below the estimate, which is itself a false root when one outcome is all there is.
+    upper = np.maximum(drop - 1e-9, -1)
+    found = elementwise.find_root(excess, (np.full_like(drop, -1), upper), args=(harmed, helped))
+    return np.where(helped >= n, -1.0, found.x)
+
+
+def _bootstrap_intervals(
+    sample: Sample, name: str, confidence: float, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Percentile intervals of the column means; NaN where all units agree."""
+    means = bootstrap_means(sample, resamples=resamples, seed=seed)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    centre = sample.table.mean(axis=0)
+    # A very skewed sample can leave its own mean outside the percentiles.
+    low, high = np.minimum(low, centre), np.maximum(high, centre)
+    by = " by cluster" if sample.clustered else ""
+    kind = np.full(len(low), f"{100 * confidence:g}% {name}{by}", dtype=object)
+    unknown = (np.ptp(sample.table, axis=0) == 0) | (sample.n_units == 1)
+    low[unknown] = high[unknown] = np.nan
+    kind[unknown] = "none (no spread in the sample)"
+    return low, high, kind
+
+
+def bootstrap_means(
+    sample: Sample, *, resamples: int, seed: int
+) -> Float[np.ndarray, "resamples ablations"]:
+    """Column means over units drawn with replacement, the same draws for every column."""
+    rng = np.random.default_rng(seed)
+    sums, n_units = sample.sums(), sample.n_units
+    sizes = np.bincount(sample.units).astype(float)
+    means = np.empty((resamples, sums.shape[1]))
+    for rows in blocks(resamples, n_units):
+        drawn = rng.integers(n_units, size=(rows.stop - rows.start, n_units))
+        drawn += n_units * np.arange(len(drawn))[:, None]
+        times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
+        means[rows] = (times @ sums) / (times @ sizes)[:, None]
+    return means

@@ -1,0 +1,129 @@
+"""The table of values, checked and cut into paired samples."""
+
+import re
+from collections.abc import Hashable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+BASELINE = "baseline"
+
+SERIES = ["model", "task", "metric"]
+"""What one family of ablations has in common."""
+
+BLOCK = 4_000_000
+"""Random numbers held at a time (32 MB), whatever the number of resamples."""
+
+
+class Sample(NamedTuple):
+    """Paired outcomes of one model, task and metric."""
+
+    table: Float[np.ndarray, "docs ablations"]
+    """Values, or differences of values; one column an ablation."""
+    units: Int[np.ndarray, " docs"]
+    """The unit that is resampled, 0 to ``n_units - 1``: the example itself or its cluster."""
+    clustered: bool
+
+    @property
+    def n_units(self) -> int:
+        """Number of independent units."""
+        return int(self.units.max()) + 1
+
+    def sums(self) -> Float[np.ndarray, "units ablations"]:
+        """Sum of each column over each unit."""
+        totals = np.zeros((self.n_units, self.table.shape[1]))
+        np.add.at(totals, self.units, self.table)
+        return totals
+
+    def rare_units(self) -> Int[np.ndarray, " ablations"]:
+        """Units with at least one outcome other than the column's commonest one."""
+        outcomes = np.unique(self.table)
+        counts = np.stack([(self.table == outcome).sum(axis=0) for outcome in outcomes])
+        unusual = self.table != outcomes[counts.argmax(axis=0)]
+        return (Sample(unusual.astype(float), self.units, self.clustered).sums() > 0).sum(axis=0)
+
+
+def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
+    """The numbers of a documents-by-ablations table, with the unit of every document."""
+    if clusters is None:
+        return Sample(table.to_numpy(float), np.arange(len(table)), clustered=False)
+    units = pd.factorize(clusters.loc[table.index], sort=True)[0]
+    return Sample(table.to_numpy(float), units, clustered=True)
+
+
+def series(
+    values: pd.DataFrame,
+) -> Iterator[tuple[dict[str, object], bool, pd.DataFrame, pd.Series | None]]:
+    """Every (model, task, metric): its key, whether in points, documents x ablations, clusters."""
+    _check_values(values)
+    values = values.reset_index(drop=True)
+    # Per task and metric, not per model: two models' rows must share their unit.
+    binary = values["value"].isin([0, 1]).groupby([values["task"], values["metric"]])
+    points = binary.transform("all")
+    for (model, task, metric), rows in values.groupby(SERIES, observed=True):
+        key: dict[str, object] = {"model": model, "task": task, "metric": metric}
+        # pivot_table would average what pivot refuses: two rows of one document.
+        wide = rows.pivot(index="doc_id", columns="ablation", values="value")  # noqa: PD010
+        wide = wide.sort_index()[sorted(wide.columns, key=_natural)]
+        yield key, bool(points[rows.index[0]]), wide.astype(float), _clusters(rows, key)
+
+
+def _clusters(rows: pd.DataFrame, key: dict[str, object]) -> pd.Series | None:
+    """Cluster of every document, or None where the task has none."""
+    if "cluster" not in rows or rows["cluster"].isna().all():
+        return None
+    pairs = rows[["doc_id", "cluster"]].drop_duplicates()
+    if pairs["cluster"].isna().any() or pairs["doc_id"].duplicated().any():
+        raise ValueError(f"{_named(key)}: a document needs one cluster, the same everywhere")
+    return pairs.set_index("doc_id")["cluster"]
+
+
+def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
+    """Refuse ablations that were not run on exactly the baseline's documents."""
+    if BASELINE not in wide:
+        raise ValueError(f"{_named(key)}: no baseline to compare with")
+    differ = wide.isna().ne(wide[BASELINE].isna(), axis=0).sum()
+    for ablation in differ.index[differ > 0]:
+        raise ValueError(
+            f"{_named(key)}, ablation {ablation}: "
+            f"{differ[ablation]} documents differ from the baseline's"
+        )
+
+
+def _check_values(values: pd.DataFrame) -> None:
+    """Refuse a table that would give a quietly wrong answer."""
+    keys = [*SERIES, "ablation"]
+    needed = [*keys, "doc_id", "value"]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise ValueError(f"the table of values lacks {', '.join(missing)}; needed: {needed}")
+    if values.empty:
+        raise ValueError("the table of values is empty")
+    unnamed = int(values[[*keys, "doc_id"]].isna().any(axis=1).sum())
+    if unnamed:
+        raise ValueError(f"{unnamed} rows lack one of {', '.join([*keys, 'doc_id'])}")
+    problems = {
+        "values are not finite": ~np.isfinite(values["value"].to_numpy(float)),
+        "documents are doubled": values.duplicated([*keys, "doc_id"]).to_numpy(),
+    }
+    for problem, bad in problems.items():
+        for name, count in values.loc[bad].groupby(keys, observed=True).size().items():
+            raise ValueError(f"{_named(dict(zip(keys, name, strict=True)))}: {count} {problem}")
+
+
+def _natural(ablation: Hashable) -> tuple[bool, list[tuple[str, int]]]:
+    """Sort key: the baseline first, then by text with numbers by size."""
+    parts = re.findall(r"(\D*)(\d*)", str(ablation))
+    return ablation != BASELINE, [(text, int(digits or -1)) for text, digits in parts]
+
+
+def _named(key: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in key.items())
+
+
+def blocks(rows: int, width: int) -> Iterator[slice]:
+    """Cut ``rows`` into slices that hold at most `BLOCK` numbers when each row holds ``width``."""
+    step = max(1, BLOCK // width)
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

@@ -1,0 +1,50 @@
+"""What lies on disk after a figure was saved."""
+
+import struct
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from interp import figures
+
+
+@pytest.fixture
+def figure(sweep) -> figures.PrintFigure:
+    return figures.layers(sweep)
+
+
+def test_four_files_are_written(figure, tmp_path: Path) -> None:
+    paths = figures.save(figure, tmp_path / "new" / "layers-v1.2")
+    assert [path.name for path in paths] == [
+        f"layers-v1.2.{suffix}" for suffix in ("pdf", "svg", "png", "csv")
+    ]
+    assert all(path.stat().st_size > 0 for path in paths)
+    data = pd.read_csv(paths[-1])
+    assert len(data) == len(figure.data)
+    assert {"value", "low", "high", "n", "interval"} <= set(data.columns)
+
+
+def test_fonts_are_truetype_and_the_png_has_300_dots_an_inch(figure, tmp_path: Path) -> None:
+    pdf, _, png, _ = figures.save(figure, tmp_path / "layers")
+    assert b"/Type3" not in pdf.read_bytes()
+    assert b"/TrueType" in pdf.read_bytes() or b"/CIDFontType2" in pdf.read_bytes()
+    width, _ = struct.unpack(">II", png.read_bytes()[16:24])
+    assert width == round(300 * figures.PAGE)
+
+
+def test_the_same_figure_gives_the_same_files(sweep, tmp_path: Path) -> None:
+    one = figures.save(figures.drops(sweep), tmp_path / "one")
+    two = figures.save(figures.drops(sweep), tmp_path / "two")
+    for a, b in zip(one, two, strict=True):
+        assert a.read_bytes() == b.read_bytes(), a.suffix
+
+
+def test_a_suffix_is_not_doubled_and_data_may_be_given(tmp_path: Path) -> None:
+    plain = Figure()
+    assert [path.name for path in figures.save(plain, tmp_path / "x.pdf")] == [
+        *("x.pdf", "x.svg", "x.png"),
+    ]
+    paths = figures.save(plain, tmp_path / "y", data=pd.DataFrame({"a": [1]}))
+    assert paths[-1].read_text() == "a\n1\n"
