@@ -4,17 +4,31 @@
     fig = interp.figures.drops([base, other])   # drop by ablated layer, two sweeps
     fig = interp.figures.heatmap(sweep)         # tasks x layers
     interp.figures.save(fig, "figures/layers")  # PDF, SVG, PNG and the data as CSV
+    interp.figures.save_all(sweep, "figures")   # all of them
 
 A sweep is anything with ``scores()`` and ``importance()``; the tables themselves, of
 `interp.stats`, do as well. No model is loaded and no global setting of matplotlib is changed.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from interp.figures import curves, heatmaps
 from interp.figures.export import save
 from interp.figures.style import COLUMN, PAGE, PrintFigure
-from interp.figures.tables import MetricChoice, Results, Source, table_of
+from interp.figures.tables import MetricChoice, Results, Source, kinds_of, table_of
 
-__all__ = ["COLUMN", "PAGE", "PrintFigure", "Results", "drops", "heatmap", "layers", "save"]
+__all__ = [
+    "COLUMN",
+    "PAGE",
+    "PrintFigure",
+    "Results",
+    "drops",
+    "heatmap",
+    "layers",
+    "save",
+    "save_all",
+]
 
 
 def layers(
@@ -66,3 +80,31 @@ def heatmap(
         width: Inches.
     """
     return heatmaps.heatmap(table_of(source, "importance"), metric=metric, kind=kind, width=width)
+
+
+def save_all(
+    source: Results | Sequence[Results], folder: str | Path, *, metric: MetricChoice = None
+) -> list[Path]:
+    """Draw and save every figure that the sweeps allow.
+
+    Args:
+        source: A sweep or several.
+        folder: Where to write ``layers.pdf``, ``drops.pdf``, ``heatmap.pdf``, ... ; figures of
+            attention, MLPs and swaps have that name in front (``attn-drops.pdf``).
+        metric: As for `layers`.
+
+    Returns:
+        The paths that were written.
+    """
+    tables = {name: table_of(source, name) for name in ("scores", "importance")}
+    written: list[Path] = []
+    for kind in kinds_of(tables["importance"]):
+        drawn = {
+            "layers": curves.layers(tables["scores"], metric=metric, kind=kind),
+            "drops": curves.drops(tables["importance"], metric=metric, kind=kind),
+            "heatmap": heatmaps.heatmap(tables["importance"], metric=metric, kind=kind),
+        }
+        prefix = "" if kind == "layer" else f"{kind}-"
+        for name, figure in drawn.items():
+            written += save(figure, Path(folder) / f"{prefix}{name}")
+    return written

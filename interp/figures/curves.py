@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from interp.errors import UserError
 from interp.figures import style, tables
 from interp.stats import BASELINE
 
@@ -203,7 +204,7 @@ def _value_label(panel: pd.DataFrame) -> str:
     """Name and unit of a panel's vertical axis."""
     units = set(panel["unit"])
     if len(units) > 1:
-        raise ValueError("one panel would mix points and values; choose with metric=")
+        raise UserError("one panel would mix points and values; choose with metric=")
     if "drop" in panel:
         return "Drop (points)" if units == {"points"} else "Drop"
     names = sorted({style.metric_label(metric, filtered=False) for metric in panel["metric"]})

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
+from interp.errors import UserError
 from interp.figures import style, tables
 
 ROW = 0.2
@@ -34,7 +35,7 @@ def heatmap(
     """
     table = tables.by_layer(tables.choose_metric(importance, metric), kind)
     if len(set(table["unit"])) > 1:
-        raise ValueError("the heatmap would mix points and values; choose with metric=")
+        raise UserError("the heatmap would mix points and values; choose with metric=")
     models = tables.in_order(table["model"])
     tasks = _tasks(table)
     n_layers = int(table["layer"].max()) + 1

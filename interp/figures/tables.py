@@ -1,11 +1,12 @@
 """What the figures take: sweeps or their tables, cut down to the rows that are drawn."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
+from interp.ablations import SkipAttention, SkipLayer, SkipMLP, SwapLayer, parse
+from interp.errors import UserError
 from interp.figures.style import (
     PROTOCOLS,
     metric_label,
@@ -25,6 +26,13 @@ KINDS = {
     "swap": "Swapped layer",
 }
 """Ablations of one layer, and the name of their axis."""
+
+CLASSES: dict[str, Any] = {
+    "layer": SkipLayer,
+    "attn": SkipAttention,
+    "mlp": SkipMLP,
+    "swap": SwapLayer,
+}
 
 CORRECTIONS = {"holm": ("Holm", "Holm"), "bh": ("BH", "Benjamini-Hochberg")}
 """Short and whole names of the corrections; p-values without one have neither."""
@@ -60,12 +68,12 @@ def table_of(source: Source, name: str) -> pd.DataFrame:
         table: pd.DataFrame = getattr(source, name)()
         return table
     if not source:
-        raise ValueError("no sweep to draw")
+        raise UserError("no sweep to draw")
     joined = pd.concat([table_of(one, name) for one in source], ignore_index=True)
     doubled = joined.duplicated(["model", "task", "metric", "ablation"])
     if doubled.any():
         model = joined.loc[doubled, "model"].iloc[0]
-        raise ValueError(f"model {model}: two of the sweeps hold the same task and ablation")
+        raise UserError(f"model {model}: two of the sweeps hold the same task and ablation")
     return joined
 
 
@@ -82,10 +90,10 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
         names = sorted(rows["metric"].unique(), key=_rank)
         wanted = metric.get(str(task)) if isinstance(metric, Mapping) else metric
         if wanted is not None and wanted not in names:
-            raise ValueError(f"task {task}: no metric {wanted}; it has {', '.join(names)}")
+            raise UserError(f"task {task}: no metric {wanted}; it has {', '.join(names)}")
         kept.append(rows[rows["metric"] == (wanted or names[0])])
     if not kept:
-        raise ValueError("the table to draw is empty")
+        raise UserError("the table to draw is empty")
     return pd.concat(kept)
 
 
@@ -95,7 +103,7 @@ def by_layer(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     Adds ``layer`` (NA for the baseline), ``benchmark`` and ``protocol``.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind {kind!r}: allowed are {', '.join(KINDS)}")
+        raise UserError(f"kind {kind!r}: allowed are {', '.join(KINDS)}")
     layer = table["ablation"].map(lambda text: layer_of(text, kind)).astype("Int64")
     split = [split_task(task) for task in table["task"]]
     found = table.assign(
@@ -104,14 +112,26 @@ def by_layer(table: pd.DataFrame, kind: str) -> pd.DataFrame:
         protocol=[protocol for _, protocol in split],
     )
     if layer.isna().all():
-        raise ValueError(f"no ablation {kind}:N to draw by layer")
+        raise UserError(f"no ablation {kind}:N to draw by layer")
     return found[layer.notna() | (table["ablation"] == BASELINE)]
+
+
+def kinds_of(table: pd.DataFrame) -> list[str]:
+    """The kinds of one-layer ablations that a table holds; refused if there are none."""
+    texts = table["ablation"].unique()
+    kinds = [kind for kind in KINDS if any(layer_of(text, kind) is not None for text in texts)]
+    if not kinds:
+        raise UserError(f"no ablation of one layer to draw; drawn are {':N, '.join(KINDS)}:N")
+    return kinds
 
 
 def layer_of(ablation: str, kind: str) -> int | None:
     """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
-    found = re.fullmatch(rf"{kind}:(\d+)", ablation)
-    return int(found.group(1)) if found else None
+    try:
+        parsed = parse(ablation)
+    except UserError:  # a hook of the user's own, under a name of its own
+        return None
+    return parsed.layer if isinstance(parsed, CLASSES[kind]) else None
 
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:

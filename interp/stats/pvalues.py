@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats as sps
 
+from interp.errors import UserError
 from interp.stats.samples import Sample, blocks
 
 CORRECTIONS = ("holm", "bh", "none")
@@ -57,7 +58,7 @@ def adjust(
 ) -> Float[np.ndarray, " family"]:
     """P-values corrected for a family of tests: Holm (1979) or Benjamini & Hochberg (1995)."""
     if correction not in CORRECTIONS:
-        raise ValueError(f"correction {correction!r}: allowed are {', '.join(CORRECTIONS)}")
+        raise UserError(f"correction {correction!r}: allowed are {', '.join(CORRECTIONS)}")
     if correction == "none":
         return p.copy()
     if correction == "bh":

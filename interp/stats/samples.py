@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from interp.errors import UserError
+
 BASELINE = "baseline"
 
 SERIES = ["model", "task", "metric"]
@@ -76,17 +78,17 @@ def _clusters(rows: pd.DataFrame, key: dict[str, object]) -> pd.Series | None:
         return None
     pairs = rows[["doc_id", "cluster"]].drop_duplicates()
     if pairs["cluster"].isna().any() or pairs["doc_id"].duplicated().any():
-        raise ValueError(f"{_named(key)}: a document needs one cluster, the same everywhere")
+        raise UserError(f"{_named(key)}: a document needs one cluster, the same everywhere")
     return pairs.set_index("doc_id")["cluster"]
 
 
 def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
     """Refuse ablations that were not run on exactly the baseline's documents."""
     if BASELINE not in wide:
-        raise ValueError(f"{_named(key)}: no baseline to compare with")
+        raise UserError(f"{_named(key)}: no baseline to compare with")
     differ = wide.isna().ne(wide[BASELINE].isna(), axis=0).sum()
     for ablation in differ.index[differ > 0]:
-        raise ValueError(
+        raise UserError(
             f"{_named(key)}, ablation {ablation}: "
             f"{differ[ablation]} documents differ from the baseline's"
         )
@@ -98,19 +100,19 @@ def _check_values(values: pd.DataFrame) -> None:
     needed = [*keys, "doc_id", "value"]
     missing = [name for name in needed if name not in values]
     if missing:
-        raise ValueError(f"the table of values lacks {', '.join(missing)}; needed: {needed}")
+        raise UserError(f"the table of values lacks {', '.join(missing)}; needed: {needed}")
     if values.empty:
-        raise ValueError("the table of values is empty")
+        raise UserError("the table of values is empty")
     unnamed = int(values[[*keys, "doc_id"]].isna().any(axis=1).sum())
     if unnamed:
-        raise ValueError(f"{unnamed} rows lack one of {', '.join([*keys, 'doc_id'])}")
+        raise UserError(f"{unnamed} rows lack one of {', '.join([*keys, 'doc_id'])}")
     problems = {
         "values are not finite": ~np.isfinite(values["value"].to_numpy(float)),
         "documents are doubled": values.duplicated([*keys, "doc_id"]).to_numpy(),
     }
     for problem, bad in problems.items():
         for name, count in values.loc[bad].groupby(keys, observed=True).size().items():
-            raise ValueError(f"{_named(dict(zip(keys, name, strict=True)))}: {count} {problem}")
+            raise UserError(f"{_named(dict(zip(keys, name, strict=True)))}: {count} {problem}")
 
 
 def _natural(ablation: Hashable) -> tuple[bool, list[tuple[str, int]]]:

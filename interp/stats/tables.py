@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from interp.errors import UserError
 from interp.stats.intervals import drop_intervals, mean_intervals
 from interp.stats.pvalues import adjust, paired_test
 from interp.stats.samples import BASELINE, check_paired, sample_of, series
@@ -28,7 +29,7 @@ def scores(
         Columns ``model task metric ablation value low high n unit interval``.
 
     Raises:
-        ValueError: If a column is missing, a value is not finite, or a document is doubled.
+        UserError: If a column is missing, a value is not finite, or a document is doubled.
     """
     _check_options(confidence, resamples)
     rows: list[dict[str, object]] = []
@@ -84,7 +85,7 @@ def importance(
         interval test correction``; one row an ablation other than the baseline.
 
     Raises:
-        ValueError: If the baseline is missing or the documents are not the same.
+        UserError: If the baseline is missing or the documents are not the same.
     """
     _check_options(confidence, resamples)
     tables = []
@@ -118,12 +119,12 @@ def importance(
         }
         tables.append(pd.DataFrame(columns))
     if not tables:
-        raise ValueError("the table of values holds no ablation besides the baseline")
+        raise UserError("the table of values holds no ablation besides the baseline")
     return pd.concat(tables, ignore_index=True)
 
 
 def _check_options(confidence: float, resamples: int) -> None:
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence}: allowed are values between 0 and 1")
+        raise UserError(f"confidence {confidence}: allowed are values between 0 and 1")
     if resamples < 100:
-        raise ValueError(f"resamples {resamples}: at least 100 are needed for an interval")
+        raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from interp import figures
+from interp.errors import UserError
 
 
 @pytest.fixture
@@ -48,3 +49,18 @@ def test_a_suffix_is_not_doubled_and_data_may_be_given(tmp_path: Path) -> None:
     ]
     paths = figures.save(plain, tmp_path / "y", data=pd.DataFrame({"a": [1]}))
     assert paths[-1].read_text() == "a\n1\n"
+
+
+def test_all_figures_of_a_run(sweep_of, tmp_path: Path) -> None:
+    sweep = sweep_of(tasks=["world-kv:default"])
+    mlp = sweep.values[sweep.values["ablation"] != "baseline"]
+    mlp = mlp.assign(ablation=mlp["ablation"].str.replace("layer", "mlp"))
+    both = type(sweep)(pd.concat([sweep.values, mlp]))
+    paths = figures.save_all([both], tmp_path)
+    assert [path.name for path in paths if path.suffix == ".pdf"] == [
+        *("layers.pdf", "drops.pdf", "heatmap.pdf"),
+        *("mlp-layers.pdf", "mlp-drops.pdf", "mlp-heatmap.pdf"),
+    ]
+    heads = sweep.values.assign(ablation=sweep.values["ablation"].str.replace("layer:", "head:0."))
+    with pytest.raises(UserError, match="no ablation of one layer"):
+        figures.save_all(type(sweep)(heads), tmp_path)

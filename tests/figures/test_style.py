@@ -64,7 +64,13 @@ def test_colours_of_one_figure_differ() -> None:
 
 @pytest.mark.parametrize(
     ("text", "layer"),
-    [("layer:7", 7), ("layers:2-4", None), ("layer:3+head:7.2", None), ("baseline", None)],
+    [
+        ("layer:7", 7),
+        ("layers:2-4", None),
+        ("layer:3+head:7.2", None),
+        ("baseline", None),
+        ("my-hook", None),
+    ],
 )
 def test_layer_of_an_ablation(text: str, layer: int | None) -> None:
     assert layer_of(text, "layer") == layer
