@@ -1,0 +1,112 @@
+"""Which layers and heads of a language model carry knowledge, retrieval and reasoning?
+
+    >>> import interp
+    >>> model = interp.load_model("organism:base")
+    >>> with interp.ablate(model, "layer:3"):
+    ...     model.generate("Question: ...", do_sample=False)
+    >>> sweep = interp.sweep(model, ["world-facts:default"], interp.each_layer(model), out="runs/x")
+    >>> sweep.importance()
+    >>> interp.figures.layers(sweep)
+
+Names are loaded when they are first used: importing the package is quick and changes nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp import figures
+    from interp.ablations import (
+        AblateHead,
+        AblateKVGroup,
+        SkipAttention,
+        SkipLayer,
+        SkipLayers,
+        SkipMLP,
+        SwapLayer,
+        parse,
+    )
+    from interp.ablations.families import (
+        cumulative,
+        each_attention,
+        each_head,
+        each_kv_group,
+        each_layer,
+        each_mlp,
+        each_swap,
+        sliding_blocks,
+    )
+    from interp.ablations.hooks import ablate
+    from interp.errors import UserError
+    from interp.models import load_model
+    from interp.sweeps import open_run, sweep
+    from interp.tasks import load_task
+
+_HOMES = {
+    "interp.models": ("load_model",),
+    "interp.ablations": (
+        "AblateHead",
+        "AblateKVGroup",
+        "SkipAttention",
+        "SkipLayer",
+        "SkipLayers",
+        "SkipMLP",
+        "SwapLayer",
+        "parse",
+    ),
+    "interp.ablations.families": (
+        "cumulative",
+        "each_attention",
+        "each_head",
+        "each_kv_group",
+        "each_layer",
+        "each_mlp",
+        "each_swap",
+        "sliding_blocks",
+    ),
+    "interp.ablations.hooks": ("ablate",),
+    "interp.errors": ("UserError",),
+    "interp.sweeps": ("open_run", "sweep"),
+    "interp.tasks": ("load_task",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AblateHead",
+    "AblateKVGroup",
+    "SkipAttention",
+    "SkipLayer",
+    "SkipLayers",
+    "SkipMLP",
+    "SwapLayer",
+    "UserError",
+    "ablate",
+    "cumulative",
+    "each_attention",
+    "each_head",
+    "each_kv_group",
+    "each_layer",
+    "each_mlp",
+    "each_swap",
+    "figures",
+    "load_model",
+    "load_task",
+    "open_run",
+    "parse",
+    "sliding_blocks",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module("interp.figures")
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'interp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

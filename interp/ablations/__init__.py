@@ -1,0 +1,34 @@
+"""What is taken away or changed: values, their text form, families, and how they act."""
+
+from interp.ablations.text import as_ablation, parse
+from interp.ablations.values import (
+    BASELINE,
+    AblateHead,
+    AblateKVGroup,
+    Ablation,
+    Combination,
+    LayerEdit,
+    Shape,
+    SkipAttention,
+    SkipLayer,
+    SkipLayers,
+    SkipMLP,
+    SwapLayer,
+)
+
+__all__ = [
+    "BASELINE",
+    "AblateHead",
+    "AblateKVGroup",
+    "Ablation",
+    "Combination",
+    "LayerEdit",
+    "Shape",
+    "SkipAttention",
+    "SkipLayer",
+    "SkipLayers",
+    "SkipMLP",
+    "SwapLayer",
+    "as_ablation",
+    "parse",
+]

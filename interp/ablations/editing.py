@@ -1,0 +1,113 @@
+"""Ablations on the native blocks: what replay and decoding act through."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.means import HeadMeans
+from interp.ablations.swapping import swapped
+from interp.ablations.values import Edits, LayerEdit
+from interp.models import Decoder, decoder
+
+
+@contextmanager
+def edited(
+    model: TransformerBridge, edits: Edits, means: HeadMeans | None = None
+) -> Iterator[Decoder]:
+    """Inside the context, the native blocks of the model compute as the edits say.
+
+    A skipped block is not computed at all: it hands on its input, and leaves zeros of width 1 in
+    a KV cache, because the length of a cache is read from whichever layer is asked.
+
+    Args:
+        model: a bridge.
+        edits: what changes, layer by layer (`checked_edits`).
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+    """
+    parts = decoder(model)
+    with ExitStack() as stack:
+        for layer, edit in edits.items():
+            if edit.skip:
+                stack.enter_context(_skipped(parts, layer))
+                continue
+            if edit.donor is not None:
+                stack.enter_context(swapped(model, edit.donor, layer))
+            for handle in _register(parts, layer, edit, means):
+                stack.callback(handle.remove)
+        yield parts
+
+
+@contextmanager
+def _skipped(parts: Decoder, layer: int) -> Iterator[None]:
+    block = parts.blocks[layer]
+
+    def hand_on(*args: Any, **kwargs: Any) -> Any:
+        resid_pre = args[0] if args else kwargs["hidden_states"]
+        for value in (*args[1:], *kwargs.values()):
+            if isinstance(value, transformers.Cache):
+                nothing = resid_pre.new_zeros(resid_pre.shape[0], 1, resid_pre.shape[1], 1)
+                value.update(nothing, nothing, layer)
+        return (resid_pre,) if parts.block_returns_tuple else resid_pre
+
+    with forward_replaced(block, hand_on):
+        yield
+
+
+@contextmanager
+def forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside the context, calling the module calls `forward`; its hooks still run."""
+    # accelerate also keeps a forward of its own on the instance: put back what was there
+    before = module.__dict__.get("forward")
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.__dict__["forward"]
+        else:
+            module.__dict__["forward"] = before
+
+
+def _register(
+    parts: Decoder, layer: int, edit: LayerEdit, means: HeadMeans | None
+) -> list[torch.utils.hooks.RemovableHandle]:
+    handles = []
+    if edit.zero_heads or edit.mean_heads:
+        mean = means[layer] if means is not None else None
+        hook = _replace_heads(edit, mean, parts.d_head)
+        handles.append(parts.output_projections[layer].register_forward_pre_hook(hook))
+    if edit.skip_attention:
+        module, inside = parts.attentions[layer], parts.attention_adds_residual
+        handles.append(module.register_forward_hook(_nothing_added(inside), with_kwargs=True))
+    if edit.skip_mlp:
+        module, inside = parts.mlps[layer], parts.mlp_adds_residual
+        handles.append(module.register_forward_hook(_nothing_added(inside), with_kwargs=True))
+    return handles
+
+
+def _nothing_added(adds_residual: bool) -> Callable[..., Any]:
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        value = out[0] if isinstance(out, tuple) else out
+        nothing = kwargs.get("residual", args[1] if len(args) > 1 else None)
+        kept = nothing if adds_residual else torch.zeros_like(value)
+        return (kept, *out[1:]) if isinstance(out, tuple) else kept
+
+    return hook
+
+
+def _replace_heads(edit: LayerEdit, mean: Tensor | None, d_head: int) -> Callable[..., Any]:
+    def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        z = args[0].clone()
+        for head in edit.zero_heads:
+            z[..., head * d_head : (head + 1) * d_head] = 0
+        if mean is not None:
+            for head in edit.mean_heads:
+                z[..., head * d_head : (head + 1) * d_head] = mean[head]
+        return (z, *args[1:])
+
+    return hook

@@ -1,0 +1,164 @@
+"""`with interp.ablate(model, "layer:7"):` on the bridge, by TransformerLens' own hooks."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.families import shape_of
+from interp.ablations.means import HeadMeans, head_means
+from interp.ablations.swapping import check_donor, swapped
+from interp.ablations.text import as_ablation
+from interp.ablations.values import Ablation, Edits, LayerEdit, with_donor
+from interp.errors import UserError
+from interp.models import decoder, model_name
+
+Hook = Callable[..., Tensor | None]
+
+
+def checked_edits(
+    model: TransformerBridge,
+    ablation: str | Ablation | Iterable[str | Ablation],
+    *,
+    donor: TransformerBridge | None = None,
+) -> Edits:
+    """The edits of an ablation, checked against the model before any work is done.
+
+    Raises:
+        UserError: malformed text, a number out of range, a missing or unfitting donor.
+    """
+    edits = with_donor(as_ablation(ablation), donor).edits(shape_of(model))
+    for layer, edit in edits.items():
+        if edit.donor is not None:
+            check_donor(model, edit.donor, layer)
+    return edits
+
+
+@contextmanager
+def ablate(
+    model: TransformerBridge,
+    ablation: str | Ablation | Iterable[str | Ablation],
+    *,
+    donor: TransformerBridge | None = None,
+    reference: Sequence[str] | None = None,
+) -> Iterator[TransformerBridge]:
+    """Ablate a model inside a `with` block: forward, `generate`, `run_with_cache`, your hooks.
+
+    Works through TransformerLens' hooks, so cached activations show the ablated values, and
+    leaves the model exactly as it was, also after an exception. Contexts nest.
+
+    Args:
+        model: a TransformerBridge from `interp.load_model`, or booted by hand.
+        ablation: a text such as `"layer:7"`, a value such as `SkipLayer(7)`, or several.
+        donor: the other model, for swaps that do not name one.
+        reference: texts over which `@mean` averages.
+
+    Raises:
+        UserError: as `checked_edits`; `@mean` without a reference set.
+        RuntimeError: a block ran but the hook that should have changed it never fired.
+    """
+    edits = checked_edits(model, ablation, donor=donor)
+    means = _means(model, edits, reference)
+    watch = _Watch()
+    hooks: list[tuple[str, Hook]] = []
+    for layer, edit in edits.items():
+        hooks += [
+            (name, watch.counted(name, hook)) for name, hook in _hooks(model, layer, edit, means)
+        ]
+    with ExitStack() as stack:
+        for layer, edit in edits.items():
+            if edit.donor is not None:
+                stack.enter_context(swapped(model, edit.donor, layer))
+        for layer in {int(name.split(".")[1]) for name, _ in hooks}:
+            handle = model.blocks[layer].register_forward_pre_hook(watch.block(layer))
+            stack.callback(handle.remove)
+        stack.enter_context(model.hooks(fwd_hooks=hooks))
+        yield model
+    watch.check(model_name(model))
+
+
+class _Watch:
+    """Counts what ran, so that an ablation that silently does nothing is an error."""
+
+    def __init__(self) -> None:
+        self.fired: dict[str, int] = {}
+        self.ran: set[int] = set()
+
+    def counted(self, name: str, hook: Hook) -> Hook:
+        self.fired[name] = 0
+
+        def counting(value: Any, hook_point: Any = None, **kwargs: Any) -> Tensor | None:
+            self.fired[name] += 1
+            return hook(value)
+
+        # TransformerLens calls hooks as f(value, hook=point)
+        return lambda value, hook=None: counting(value, hook)
+
+    def block(self, layer: int) -> Callable[..., None]:
+        return lambda *_: self.ran.add(layer)
+
+    def check(self, name: str) -> None:
+        for point, count in self.fired.items():
+            if count == 0 and int(point.split(".")[1]) in self.ran:
+                raise RuntimeError(
+                    f"model {name}: hook {point} never fired although its block ran; the "
+                    "ablation did nothing"
+                )
+
+
+def _means(
+    model: TransformerBridge, edits: Edits, reference: Sequence[str] | None
+) -> HeadMeans | None:
+    for layer, edit in edits.items():
+        if edit.mean_heads and reference is None:
+            head = min(edit.mean_heads)
+            raise UserError(
+                f"head:{layer}.{head}@mean: a mean needs a reference set; give reference=[TEXTS]"
+            )
+    needed = any(edit.mean_heads for edit in edits.values())
+    return head_means(model, reference) if needed and reference is not None else None
+
+
+def _hooks(
+    model: TransformerBridge, layer: int, edit: LayerEdit, means: HeadMeans | None
+) -> list[tuple[str, Hook]]:
+    """The TransformerLens hooks that carry out one layer's edit."""
+    parts, block = decoder(model), f"blocks.{layer}"
+    if edit.skip:
+        entered: list[Tensor] = []
+
+        def keep(resid_pre: Tensor) -> None:
+            entered[:] = [resid_pre]
+
+        def pass_on(_resid_post: Tensor) -> Tensor:
+            return entered.pop()
+
+        return [(f"{block}.hook_in", keep), (f"{block}.hook_out", pass_on)]
+    hooks: list[tuple[str, Hook]] = []
+    if edit.zero_heads or edit.mean_heads:
+        mean = means[layer] if means is not None else None
+        hooks.append((f"{block}.attn.hook_z", _replace_heads(edit, mean, parts.d_head)))
+    if edit.skip_attention:
+        # where the sublayer itself adds the residual, only its projection is its own
+        inside = parts.attention_adds_residual
+        hooks.append((f"{block}.attn.{'o.' if inside else ''}hook_out", torch.zeros_like))
+    if edit.skip_mlp:
+        inside = parts.mlp_adds_residual
+        hooks.append((f"{block}.mlp.{'out.' if inside else ''}hook_out", torch.zeros_like))
+    return hooks
+
+
+def _replace_heads(edit: LayerEdit, mean: Tensor | None, d_head: int) -> Hook:
+    def hook(z: Tensor) -> Tensor:
+        shape = z.shape
+        z = z.clone().view(*shape[:2], -1, d_head)
+        z[:, :, sorted(edit.zero_heads)] = 0
+        if mean is not None:
+            for head in edit.mean_heads:
+                z[:, :, head] = mean[head]
+        return z.view(shape)
+
+    return hook

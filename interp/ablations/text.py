@@ -1,0 +1,65 @@
+"""The text form of ablations: `layer:7`, `head:7.3@mean`, `layer:3+head:7.2`."""
+
+import re
+from collections.abc import Callable, Iterable
+
+from interp.ablations.values import (
+    BASELINE,
+    AblateHead,
+    AblateKVGroup,
+    Ablation,
+    Combination,
+    SkipAttention,
+    SkipLayer,
+    SkipLayers,
+    SkipMLP,
+    SwapLayer,
+)
+from interp.errors import UserError
+
+NUMBER = r"(0|[1-9][0-9]{0,5})"
+FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
+    ("layer:7", rf"layer:{NUMBER}", lambda n: SkipLayer(int(n))),
+    ("layers:20-27", rf"layers:{NUMBER}-{NUMBER}", lambda a, b: SkipLayers(int(a), int(b))),
+    ("attn:7", rf"attn:{NUMBER}", lambda n: SkipAttention(int(n))),
+    ("mlp:7", rf"mlp:{NUMBER}", lambda n: SkipMLP(int(n))),
+    (
+        "head:7.3, head:7.3@mean",
+        rf"head:{NUMBER}\.{NUMBER}(?:@(zero|mean))?",
+        lambda n, h, by: AblateHead(int(n), int(h), by or "zero"),
+    ),
+    ("kvgroup:7.1", rf"kvgroup:{NUMBER}\.{NUMBER}", lambda n, g: AblateKVGroup(int(n), int(g))),
+    ("swap:7", rf"swap:{NUMBER}", lambda n: SwapLayer(int(n))),
+)
+
+
+def parse(text: str) -> Ablation:
+    """The ablation that a text form stands for; `parse(a.text) == a` for every ablation.
+
+    Raises:
+        UserError: the text is none of the forms.
+    """
+    if text == BASELINE.text:
+        return BASELINE
+    parts = [_parse_one(part, text) for part in text.split("+")]
+    return parts[0] if len(parts) == 1 else Combination(tuple(parts))
+
+
+def as_ablation(given: "str | Ablation | Iterable[str | Ablation]") -> Ablation:
+    """A text, an ablation, or several of them (then their combination), as one ablation."""
+    if isinstance(given, str):
+        return parse(given)
+    if isinstance(given, Ablation):
+        return given
+    parts = [as_ablation(one) for one in given]
+    return parts[0] if len(parts) == 1 else Combination(tuple(parts))
+
+
+def _parse_one(part: str, whole: str) -> Ablation:
+    for _, pattern, build in FORMS:
+        match = re.fullmatch(pattern, part)
+        if match:
+            return build(*match.groups())
+    shown = f"{part!r} in {whole!r}" if part != whole else f"{part!r}"
+    allowed = ", ".join(form for form, _, _ in FORMS)
+    raise UserError(f"ablation {shown}: allowed are {allowed}, and several joined by +")

@@ -1,0 +1,282 @@
+"""The ablations: frozen values, each with a text form that parses back to the same value."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from interp.errors import UserError
+
+Replacement = Literal["zero", "mean"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The counts that an ablation's numbers are checked against."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+
+
+@dataclass(frozen=True)
+class LayerEdit:
+    """All that one ablation changes in one layer; what hooks and replay act on."""
+
+    skip: bool = False
+    skip_attention: bool = False
+    skip_mlp: bool = False
+    zero_heads: frozenset[int] = frozenset()
+    mean_heads: frozenset[int] = frozenset()
+    donor: Any = None
+
+    def __or__(self, other: "LayerEdit") -> "LayerEdit":
+        """Both edits of the same layer. A head that is zeroed stays zeroed."""
+        zero = self.zero_heads | other.zero_heads
+        return LayerEdit(
+            skip=self.skip or other.skip,
+            skip_attention=self.skip_attention or other.skip_attention,
+            skip_mlp=self.skip_mlp or other.skip_mlp,
+            zero_heads=zero,
+            mean_heads=(self.mean_heads | other.mean_heads) - zero,
+            donor=other.donor if other.donor is not None else self.donor,
+        )
+
+
+Edits = dict[int, LayerEdit]
+
+
+class _Ablation:
+    """What the values below share: a text form, a sum, and one line when printed."""
+
+    @property
+    def text(self) -> str:
+        """The text form: key in the store, label in a figure."""
+        raise AssertionError(type(self))
+
+    def edits(self, shape: Shape) -> Edits:
+        """What is changed, layer by layer. Raises UserError for numbers out of range."""
+        raise AssertionError(type(self))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __add__(self, other: "Ablation") -> "Combination":
+        return Combination((*_parts(self), *_parts(other)))
+
+
+@dataclass(frozen=True)
+class SkipLayer(_Ablation):
+    """Block `layer` is not run; identical to deleting it from the checkpoint."""
+
+    layer: int
+
+    @property
+    def text(self) -> str:
+        """`layer:7`."""
+        return f"layer:{self.layer}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """One skipped layer."""
+        return {_layer(self.layer, shape): LayerEdit(skip=True)}
+
+
+@dataclass(frozen=True)
+class SkipLayers(_Ablation):
+    """Consecutive blocks, both ends included, are not run."""
+
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise UserError(
+                f"{self.text}: the first layer comes after the last; write "
+                f"layers:{self.last}-{self.first}"
+            )
+
+    @property
+    def text(self) -> str:
+        """`layers:20-27`."""
+        return f"layers:{self.first}-{self.last}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """Every layer of the block skipped."""
+        _layer(self.last, shape)
+        return {layer: LayerEdit(skip=True) for layer in range(self.first, self.last + 1)}
+
+
+@dataclass(frozen=True)
+class SkipAttention(_Ablation):
+    """The attention of `layer` adds nothing to the residual stream."""
+
+    layer: int
+
+    @property
+    def text(self) -> str:
+        """`attn:7`."""
+        return f"attn:{self.layer}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """One attention skipped."""
+        return {_layer(self.layer, shape): LayerEdit(skip_attention=True)}
+
+
+@dataclass(frozen=True)
+class SkipMLP(_Ablation):
+    """The MLP of `layer` adds nothing to the residual stream."""
+
+    layer: int
+
+    @property
+    def text(self) -> str:
+        """`mlp:7`."""
+        return f"mlp:{self.layer}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """One MLP skipped."""
+        return {_layer(self.layer, shape): LayerEdit(skip_mlp=True)}
+
+
+@dataclass(frozen=True)
+class AblateHead(_Ablation):
+    """The output z of one query head is replaced before the output projection.
+
+    Other query heads of its group keep their keys and values. `by="zero"` puts zeros,
+    `by="mean"` the head's mean z over a reference set.
+    """
+
+    layer: int
+    head: int
+    by: Replacement = "zero"
+
+    @property
+    def text(self) -> str:
+        """`head:7.3` or `head:7.3@mean`."""
+        return f"head:{self.layer}.{self.head}" + ("@mean" if self.by == "mean" else "")
+
+    def edits(self, shape: Shape) -> Edits:
+        """One head replaced."""
+        _layer(self.layer, shape)
+        heads = frozenset([_index("head", self.head, shape.n_heads, self.layer)])
+        if self.by == "mean":
+            return {self.layer: LayerEdit(mean_heads=heads)}
+        return {self.layer: LayerEdit(zero_heads=heads)}
+
+
+@dataclass(frozen=True)
+class AblateKVGroup(_Ablation):
+    """All query heads that share one key/value head are zeroed.
+
+    This is what zeroing the q, k, v and o weights of "one head" does in a grouped-query model;
+    it is another experiment than `AblateHead`.
+    """
+
+    layer: int
+    group: int
+
+    @property
+    def text(self) -> str:
+        """`kvgroup:7.1`."""
+        return f"kvgroup:{self.layer}.{self.group}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """Every query head of the group zeroed."""
+        _layer(self.layer, shape)
+        group = _index("KV group", self.group, shape.n_kv_heads, self.layer)
+        size = shape.n_heads // shape.n_kv_heads
+        heads = frozenset(range(group * size, (group + 1) * size))
+        return {self.layer: LayerEdit(zero_heads=heads)}
+
+
+@dataclass(frozen=True)
+class SwapLayer(_Ablation):
+    """Block `layer` runs with the weights of another model of the same shape, the donor.
+
+    The donor is not part of the text form; where it is None, it is given to `interp.ablate` or
+    `interp.sweep` as `donor=`.
+    """
+
+    layer: int
+    donor: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """`swap:7`."""
+        return f"swap:{self.layer}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """One block with the donor's weights."""
+        if self.donor is None:
+            raise UserError(f"{self.text}: a swap needs a donor; give donor=MODEL")
+        return {_layer(self.layer, shape): LayerEdit(donor=self.donor)}
+
+
+@dataclass(frozen=True)
+class Combination(_Ablation):
+    """Several ablations at once, in a given order; `Combination(())` changes nothing."""
+
+    parts: tuple["Ablation", ...]
+
+    def __post_init__(self) -> None:
+        flat = tuple(inner for part in self.parts for inner in _parts(part))
+        if len(flat) == 1:
+            raise UserError(f"{flat[0]}: a combination has two parts or more")
+        object.__setattr__(self, "parts", flat)
+
+    @property
+    def text(self) -> str:
+        """`layer:3+head:7.2`; the empty combination is the `baseline`."""
+        return "+".join(part.text for part in self.parts) or "baseline"
+
+    def edits(self, shape: Shape) -> Edits:
+        """The edits of all parts, merged layer by layer."""
+        merged: Edits = {}
+        for part in self.parts:
+            for layer, edit in part.edits(shape).items():
+                merged[layer] = merged[layer] | edit if layer in merged else edit
+        return merged
+
+
+Ablation = (
+    SkipLayer
+    | SkipLayers
+    | SkipAttention
+    | SkipMLP
+    | AblateHead
+    | AblateKVGroup
+    | SwapLayer
+    | Combination
+)
+
+BASELINE = Combination(())
+
+
+def with_donor(ablation: Ablation, donor: Any) -> Ablation:
+    """The same ablation with `donor` in every swap that has none yet."""
+    if isinstance(ablation, Combination):
+        return Combination(tuple(with_donor(part, donor) for part in ablation.parts))
+    if isinstance(ablation, SwapLayer) and ablation.donor is None:
+        return SwapLayer(ablation.layer, donor)
+    return ablation
+
+
+def donors(ablation: Ablation) -> list[Any]:
+    """The donors that an ablation's swaps name."""
+    if isinstance(ablation, SwapLayer):
+        return [ablation.donor]
+    return [d for part in getattr(ablation, "parts", ()) for d in donors(part)]
+
+
+def _parts(ablation: "_Ablation") -> tuple[Any, ...]:
+    return ablation.parts if isinstance(ablation, Combination) else (ablation,)
+
+
+def _layer(layer: int, shape: Shape) -> int:
+    if not 0 <= layer < shape.n_layers:
+        raise UserError(f"layer {layer}: the model has layers 0-{shape.n_layers - 1}")
+    return layer
+
+
+def _index(what: str, index: int, count: int, layer: int) -> int:
+    if not 0 <= index < count:
+        raise UserError(f"{what} {index} of layer {layer}: the model has {what}s 0-{count - 1}")
+    return index

@@ -1,0 +1,176 @@
+"""Run a model once; replay only what an ablation changes.
+
+One baseline pass keeps the residual stream that enters each block and the arguments with which
+the model called it (positions, rotary tables, masks: whatever that architecture passes). An
+ablation then runs blocks from its first layer on, with the captured arguments. Nothing below
+that layer can differ, because a decoder's residual stream flows one way.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from interp.ablations.editing import forward_replaced
+from interp.models import Decoder
+from interp.requests import Row
+
+UNEMBED_ROWS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One baseline pass over a batch.
+
+    Attributes:
+        residuals: `[batch, pos, d_model]` entering each block, and last what leaves the last.
+        calls: positional and keyword arguments of each block, without the residual stream.
+    """
+
+    residuals: list[Tensor] = field(default_factory=list)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+
+
+class _Stop(Exception):
+    """Raised in front of the final norm: logits at every position are not wanted."""
+
+
+def record(
+    parts: Decoder,
+    input_ids: Int[Tensor, "batch pos"],
+    **model_arguments: Any,
+) -> Pass:
+    """Run the model up to its final norm and keep what replay needs.
+
+    Args:
+        parts: the modules of the model.
+        input_ids: `[batch, pos]` tokens.
+        **model_arguments: further arguments of the model (`attention_mask`, `past_key_values` ...).
+    """
+    kept = Pass()
+
+    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if args:
+            kept.residuals.append(args[0])
+            kept.calls.append((args[1:], dict(kwargs)))
+        else:
+            kept.residuals.append(kwargs["hidden_states"])
+            others = {k: v for k, v in kwargs.items() if k != "hidden_states"}
+            kept.calls.append(((), others))
+
+    def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept.residuals.append(args[0] if args else kwargs["hidden_states"])
+        raise _Stop
+
+    with ExitStack() as stack, torch.no_grad():
+        for block in parts.blocks:
+            stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
+        stack.callback(parts.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        with suppress(_Stop):
+            parts.root(input_ids=input_ids, **model_arguments)
+    return kept
+
+
+def replay(
+    parts: Decoder, baseline: Pass, first: int, *, cache: transformers.Cache | None = None
+) -> Float[Tensor, "batch pos d_model"]:
+    """The residual stream behind the last block, running blocks `first` and later only.
+
+    Call it inside `edited(...)`: the blocks compute what they are edited to.
+
+    Args:
+        parts: the modules of the model.
+        baseline: a pass over the same batch.
+        first: the first layer that is edited; `n_layers` returns the baseline's own.
+        cache: takes the place of the KV cache that the baseline pass was given.
+    """
+    resid = baseline.residuals[first]
+    with torch.no_grad():
+        for layer in range(first, parts.n_layers):
+            args, kwargs = baseline.calls[layer]
+            if cache is not None:
+                args = tuple(cache if isinstance(a, transformers.Cache) else a for a in args)
+                kwargs = {
+                    k: cache if isinstance(v, transformers.Cache) else v for k, v in kwargs.items()
+                }
+            out = parts.blocks[layer](resid, *args, **kwargs)
+            resid = out[0] if isinstance(out, tuple) else out
+    return resid
+
+
+def unembed(
+    parts: Decoder, resid: Float[Tensor, "rows d_model"]
+) -> Iterator[Float[Tensor, "rows d_vocab"]]:
+    """Logits of chosen residual vectors, at most 512 rows at a time.
+
+    The model itself applies final norm, unembedding and whatever its architecture does to logits
+    (Gemma 2 caps them): its blocks are replaced by one that hands over the given vectors.
+    """
+    for chunk in resid.split(min(UNEMBED_ROWS, parts.max_length)):
+
+        def give(_module: nn.Module, _args: Any, chunk: Tensor = chunk) -> tuple[Tensor]:
+            return (chunk.unsqueeze(0),)
+
+        def hand_on(*args: Any, **kwargs: Any) -> Any:
+            resid = args[0] if args else kwargs["hidden_states"]
+            return (resid,) if parts.block_returns_tuple else resid
+
+        ids = torch.zeros(1, len(chunk), dtype=torch.long, device=parts.device)
+        with ExitStack() as stack, torch.no_grad():
+            stack.callback(parts.ln_final.register_forward_pre_hook(give).remove)
+            for block in parts.blocks:
+                stack.enter_context(forward_replaced(block, hand_on))
+            yield parts.root(input_ids=ids, use_cache=False).logits[0]
+
+
+def score(
+    parts: Decoder, rows: Sequence[Row], resid: Float[Tensor, "batch pos d_model"]
+) -> dict[int, tuple[float, bool]]:
+    """Log-likelihood of each scored continuation, and whether greedy decoding would write it.
+
+    Args:
+        parts: the modules of the model.
+        rows: the rows of the batch, in its order.
+        resid: what leaves the last block.
+
+    Returns:
+        Request number to (sum of log-probabilities in nats, greedy).
+    """
+    places = [
+        (r, start + i, token)
+        for r, row in enumerate(rows)
+        for _, start, tokens in row.scored
+        for i, token in enumerate(tokens)
+    ]
+    unique = sorted({(r, position) for r, position, _ in places})
+    index = {place: i for i, place in enumerate(unique)}
+    batch_index, positions = (
+        torch.tensor(x, device=resid.device) for x in zip(*unique, strict=True)
+    )
+    wanted = torch.tensor([index[r, p] for r, p, _ in places], device=resid.device)
+    tokens = torch.tensor([token for _, _, token in places], device=resid.device)
+    chosen, best, offset = [], [], 0
+    order = torch.argsort(wanted, stable=True)
+    sorted_wanted, sorted_tokens = wanted[order], tokens[order]
+    for logits in unembed(parts, resid[batch_index, positions]):
+        here = (sorted_wanted >= offset) & (sorted_wanted < offset + len(logits))
+        logprobs = torch.log_softmax(logits.float(), dim=-1)
+        local = sorted_wanted[here] - offset
+        chosen.append(logprobs[local, sorted_tokens[here]])
+        best.append(logprobs.argmax(dim=-1)[local] == sorted_tokens[here])
+        offset += len(logits)
+    back = torch.argsort(order)
+    values = torch.cat(chosen)[back].double().tolist()
+    greedy = torch.cat(best)[back].tolist()
+    results, at = {}, 0
+    for row in rows:
+        for request, _, continuation in row.scored:
+            end = at + len(continuation)
+            results[request] = (sum(values[at:end]), all(greedy[at:end]))
+            at = end
+    return results

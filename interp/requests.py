@@ -1,0 +1,203 @@
+"""Tasks become tokenised requests, and requests become the rows that a model runs on.
+
+Contexts and continuations are split as lm-evaluation-harness splits them: trailing spaces of a
+context belong to the continuation, both are encoded together, and BOS is added once, by the
+tokenizer. Requests whose rows are equal are run once: the letters A to D of a question differ in
+one token that is never fed to the model.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interp.errors import UserError
+from interp.models import Decoder
+from interp.tasks import Task
+
+DEFAULT_MAX_GEN_TOKS = 256
+
+
+@dataclass(frozen=True)
+class OptionRequest:
+    """The log-likelihood of one continuation behind one context.
+
+    Attributes:
+        doc_id: row of the task.
+        option: which of the row's options.
+        context: tokens in front.
+        continuation: tokens that are scored.
+        cut: tokens dropped on the left because the context length was exceeded.
+    """
+
+    doc_id: int
+    option: int
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A prompt to be continued greedily.
+
+    Attributes:
+        doc_id: row of the task.
+        prompt: tokens.
+        until: strings at which the answer ends; the strings are not part of it.
+        max_gen_toks: the answer's largest number of tokens.
+        cut: tokens dropped on the left because the context length was exceeded.
+    """
+
+    doc_id: int
+    prompt: tuple[int, ...]
+    until: tuple[str, ...]
+    max_gen_toks: int
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence that the model runs on.
+
+    Attributes:
+        tokens: fed to the model.
+        scored: for each request that this row answers, its number, the position whose logits
+            predict its first scored token, and its scored tokens.
+    """
+
+    tokens: tuple[int, ...]
+    scored: tuple[tuple[int, int, tuple[int, ...]], ...]
+
+
+Request = OptionRequest | GenerationRequest
+
+
+def build_requests(
+    task: Task, doc_ids: Sequence[int], parts: Decoder
+) -> list[OptionRequest] | list[GenerationRequest]:
+    """The requests of some rows of a task, in their order.
+
+    Raises:
+        UserError: the task asks for something other than options or greedy text.
+    """
+    documents = task.documents()
+    if task.generates:
+        return [_generation(task, i, documents[i], parts) for i in doc_ids]
+    return [r for i in doc_ids for r in _options(task, i, documents[i], parts)]
+
+
+def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
+    """The distinct rows that answer the requests, longest first (numbers index `requests`)."""
+    scored: dict[tuple[int, ...], list[tuple[int, int, tuple[int, ...]]]] = {}
+    for number, request in enumerate(requests):
+        tokens = (*request.context, *request.continuation[:-1])
+        start = len(request.context) - 1
+        scored.setdefault(tokens, []).append((number, start, request.continuation))
+    rows = [Row(tokens, tuple(parts)) for tokens, parts in scored.items()]
+    return sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
+
+
+def batches(rows: Iterable[Row], token_budget: int) -> list[list[Row]]:
+    """Consecutive rows in batches of at most `token_budget` tokens, padding counted."""
+    result: list[list[Row]] = []
+    for row in rows:
+        if result and (len(result[-1]) + 1) * len(result[-1][0].tokens) <= token_budget:
+            result[-1].append(row)
+        else:
+            result.append([row])
+    return result
+
+
+def prompt_text(task: Task, document: dict[str, Any]) -> str:
+    """The prompt of a row, worked examples included, as the harness writes it."""
+    harness = task.harness
+    context: str = harness.fewshot_context(
+        document, num_fewshot=task.num_fewshot, gen_prefix=harness.doc_to_prefix(document)
+    )
+    return context
+
+
+def encode(text: str, parts: Decoder) -> list[int]:
+    """Token ids as lm-evaluation-harness makes them: BOS by the tokenizer, and never twice."""
+    tokenizer = parts.tokenizer
+    bos = tokenizer.bos_token or tokenizer.eos_token
+    if bos and text.startswith(bos):
+        return list(tokenizer.encode(text, add_special_tokens=False))
+    return list(tokenizer.encode(text))
+
+
+def encode_pair(context: str, continuation: str, parts: Decoder) -> tuple[list[int], list[int]]:
+    """Token ids of a context and of the continuation behind it (`TemplateLM._encode_pair`)."""
+    if context == "":
+        tokenizer = parts.tokenizer
+        start = tokenizer.bos_token_id
+        start = tokenizer.eos_token_id if start is None else start
+        tokens = list(tokenizer.encode(continuation, add_special_tokens=False))
+        return (tokens[:1], tokens[1:]) if tokens[0] == start else ([start], tokens)
+    spaces = len(context) - len(context.rstrip())
+    if spaces:
+        context, continuation = context[:-spaces], context[-spaces:] + continuation
+    whole, before = encode(context + continuation, parts), encode(context, parts)
+    return before, whole[len(before) :]
+
+
+def _instances(task: Task, doc_id: int, document: dict[str, Any]) -> list[Any]:
+    harness = task.harness
+    context = prompt_text(task, document)
+    made = harness.construct_requests(
+        doc=document, ctx=context, metadata=(task.name, doc_id, harness.config.repeats)
+    )
+    return made if isinstance(made, list) else [made]
+
+
+def _options(
+    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder
+) -> list[OptionRequest]:
+    requests = []
+    for option, instance in enumerate(_instances(task, doc_id, document)):
+        if instance.request_type != "loglikelihood":
+            raise UserError(
+                f"task {task.name}: requests of type {instance.request_type} are not supported; "
+                "allowed are loglikelihood, multiple_choice and generate_until"
+            )
+        before, behind = instance.args
+        context, continuation = encode_pair(before, behind, parts)
+        if not continuation:
+            raise UserError(
+                f"task {task.name}, row {doc_id}, option {option}: {instance.args[1]!r} adds no "
+                "token to its context"
+            )
+        if len(continuation) > parts.max_length:
+            raise UserError(
+                f"task {task.name}, row {doc_id}, option {option}: {len(continuation)} tokens; "
+                f"the model's context holds {parts.max_length}"
+            )
+        cut = max(0, len(context) + len(continuation) - parts.max_length - 1)
+        requests.append(
+            OptionRequest(doc_id, option, tuple(context[cut:]), tuple(continuation), cut)
+        )
+    return requests
+
+
+def _generation(
+    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder
+) -> GenerationRequest:
+    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+    (instance,) = _instances(task, doc_id, document)
+    text, arguments = instance.args
+    arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
+    if arguments.get("do_sample"):
+        raise UserError(f"task {task.name}: it samples; allowed is greedy generation")
+    eos = parts.tokenizer.decode([parts.tokenizer.eos_token_id])
+    until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
+    longest = arguments["max_gen_toks"]
+    room = parts.max_length - longest
+    if room <= 0:
+        raise UserError(
+            f"task {task.name}: max_gen_toks {longest}; the model's context holds "
+            f"{parts.max_length} tokens, prompt included"
+        )
+    tokens = encode(text, parts)
+    cut = max(0, len(tokens) - room)
+    return GenerationRequest(doc_id, tuple(tokens[cut:]), tuple(until), longest, cut)

@@ -1,0 +1,125 @@
+"""Ablations as values: text forms, ranges, sums."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interp.ablations import (
+    BASELINE,
+    AblateHead,
+    AblateKVGroup,
+    Combination,
+    Shape,
+    SkipAttention,
+    SkipLayer,
+    SkipLayers,
+    SkipMLP,
+    SwapLayer,
+    as_ablation,
+    parse,
+)
+from interp.errors import UserError
+
+number = st.integers(0, 99_999)
+single = st.one_of(
+    st.builds(SkipLayer, number),
+    st.tuples(number, number).map(lambda ab: SkipLayers(min(ab), max(ab))),
+    st.builds(SkipAttention, number),
+    st.builds(SkipMLP, number),
+    st.builds(AblateHead, number, number, st.sampled_from(["zero", "mean"])),
+    st.builds(AblateKVGroup, number, number),
+    st.builds(SwapLayer, number),
+)
+several = st.lists(single, min_size=2, max_size=4).map(lambda parts: Combination(tuple(parts)))
+SHAPE = Shape(n_layers=8, n_heads=6, n_kv_heads=2)
+
+
+@given(st.one_of(single, several))
+def test_text_form_parses_back_to_the_same_value(ablation):
+    assert parse(ablation.text) == ablation
+    assert parse(str(ablation)).text == ablation.text
+
+
+@given(st.text(alphabet="layershedmpgtnkvuoicb:.-+@0123456789 ", max_size=20))
+def test_any_text_parses_and_prints_back_or_is_refused_in_one_line(text):
+    try:
+        shown = parse(text).text
+    except UserError as error:
+        shown = str(error)
+        refused = True
+    else:
+        refused = False
+    assert "\n" not in shown
+    assert refused or shown == text or "@zero" in text
+
+
+@given(several, single)
+def test_sums_are_flat(combination, part):
+    assert (combination + part).text == f"{combination.text}+{part.text}"
+    assert all(not isinstance(p, Combination) for p in (part + combination).parts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "layer", "layer:", "layer:-1", "layer:01", "layer:1.5", "head:3", "head:1.2@median",
+     "layers:3", "layer:1+", "+", "layer: 1", "LAYER:1", "layer:1+baseline", "layer:9999999"],
+)  # fmt: skip
+def test_malformed_text_names_what_is_allowed(text):
+    with pytest.raises(UserError, match=r"allowed are layer:7, layers:20-27"):
+        parse(text)
+
+
+def test_a_block_whose_ends_are_exchanged_is_named():
+    with pytest.raises(UserError, match="write layers:3-5"):
+        parse("layers:5-3")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layer:8", "layer 8: the model has layers 0-7"),
+        ("layers:6-8", "layer 8: the model has layers 0-7"),
+        ("head:1.6", "head 6 of layer 1: the model has heads 0-5"),
+        ("kvgroup:1.2", "KV group 2 of layer 1: the model has KV groups 0-1"),
+        ("layer:1+mlp:40", "layer 40: the model has layers 0-7"),
+        ("swap:1", "swap:1: a swap needs a donor"),
+    ],
+)
+def test_numbers_out_of_range_name_the_range(text, message):
+    with pytest.raises(UserError, match=message):
+        parse(text).edits(SHAPE)
+
+
+def test_a_negative_layer_is_out_of_range():
+    with pytest.raises(UserError, match="layer -1: the model has layers 0-7"):
+        SkipLayer(-1).edits(SHAPE)
+
+
+def test_a_kv_group_is_its_query_heads():
+    (edit,) = parse("kvgroup:2.1").edits(SHAPE).values()
+    assert edit.zero_heads == {3, 4, 5}
+
+
+def test_edits_of_one_layer_merge():
+    edits = as_ablation(["head:2.0", "head:2.1@mean", "mlp:2", "layers:4-5", "attn:5"]).edits(SHAPE)
+    assert edits[2].zero_heads == {0}
+    assert edits[2].mean_heads == {1}
+    assert edits[2].skip_mlp
+    assert edits[5].skip
+    assert edits[5].skip_attention
+    assert set(edits) == {2, 4, 5}
+
+
+def test_a_head_that_is_zeroed_is_not_averaged():
+    edits = as_ablation(["head:2.1@mean", "head:2.1"]).edits(SHAPE)
+    assert edits[2].mean_heads == frozenset()
+
+
+def test_nothing_is_the_baseline():
+    assert as_ablation([]) == BASELINE == parse("baseline")
+    assert BASELINE.edits(SHAPE) == {}
+
+
+def test_a_combination_of_one_is_refused():
+    with pytest.raises(UserError, match="two parts or more"):
+        Combination((SkipLayer(1),))

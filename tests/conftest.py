@@ -1,0 +1,40 @@
+"""Fixtures: tiny random models of many families, and a tokenizer that needs no download."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.families import FAMILIES, tiny_bridge
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two cores are shared by whatever else runs: one thread a test is the fair choice."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", params=["llama", "qwen3", "gpt2", "gpt_neox"])
+def family(request: pytest.FixtureRequest) -> str:
+    """The families that every exactness test covers; tests/parity covers more."""
+    assert request.param in FAMILIES
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def model(family: str):
+    """A tiny random model of the family, as a bridge with native blocks behind it."""
+    return tiny_bridge(family)
+
+
+@pytest.fixture(scope="session")
+def llama():
+    """A tiny random Llama with 4 query heads over 2 KV heads."""
+    return tiny_bridge("llama")

@@ -1,0 +1,151 @@
+"""Tiny random models: every family the toolkit names, three layers, a word-level tokenizer."""
+
+import atexit
+import functools
+import shutil
+import tempfile
+
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.models import wrap
+
+D_VOCAB = 101
+N_LAYERS = 3
+
+_COMMON = {
+    "vocab_size": D_VOCAB,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+_ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+FAMILIES = {
+    "llama": lambda: hf.LlamaConfig(**_COMMON),
+    "qwen2": lambda: hf.Qwen2Config(**_COMMON),
+    # the head width is not hidden_size / heads
+    "qwen3": lambda: hf.Qwen3Config(**_COMMON, head_dim=16),
+    "mistral": lambda: hf.MistralConfig(**_COMMON, sliding_window=8),
+    "gemma3": lambda: hf.Gemma3TextConfig(**_COMMON, head_dim=16, sliding_window=8),
+    "phi3": lambda: hf.Phi3Config(**_COMMON),
+    "olmo2": lambda: hf.Olmo2Config(**_COMMON),
+    "mixtral": lambda: hf.MixtralConfig(**_COMMON, num_local_experts=4),
+    "gpt2": lambda: hf.GPT2Config(
+        vocab_size=D_VOCAB, n_embd=32, n_layer=N_LAYERS, n_head=4, n_positions=64, **_ENDS
+    ),
+    "gpt_neox": lambda: hf.GPTNeoXConfig(
+        vocab_size=D_VOCAB,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        **_ENDS,
+    ),
+    "opt": lambda: hf.OPTConfig(
+        vocab_size=D_VOCAB,
+        hidden_size=32,
+        ffn_dim=48,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        word_embed_proj_dim=32,
+        **_ENDS,
+    ),
+    "bloom": lambda: hf.BloomConfig(
+        vocab_size=D_VOCAB, hidden_size=32, n_layer=N_LAYERS, n_head=4, **_ENDS
+    ),
+}
+
+
+def tiny_model(family: str, *, seed: int = 0) -> hf.PreTrainedModel:
+    """A random Hugging Face model, float32, in evaluation mode, with weights far from zero."""
+    torch.manual_seed(seed)
+    model = hf.AutoModelForCausalLM.from_config(FAMILIES[family](), attn_implementation="eager")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                # the usual 0.02 leaves a block of width 32 almost without effect
+                parameter.normal_(std=0.15)
+            elif "bias" in name:
+                parameter.normal_(std=0.1)
+    return model.eval()
+
+
+def deleted(family: str, layers: list[int], *, seed: int = 0) -> hf.PreTrainedModel:
+    """The same random model with layers deleted, as a plain Hugging Face model."""
+    model = tiny_model(family, seed=seed)
+    return delete_layers(model, layers)
+
+
+def delete_layers(model: hf.PreTrainedModel, layers: list[int]) -> hf.PreTrainedModel:
+    """Delete layers of a Hugging Face model in place, renumbering those that stay."""
+    owner = next(m for m in model.modules() if _block_list(m) is not None)
+    name = _block_list(owner) or ""
+    kept = [b for i, b in enumerate(getattr(owner, name)) if i not in layers]
+    for index, block in enumerate(kept):
+        for module in block.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index
+    setattr(owner, name, torch.nn.ModuleList(kept))
+    config = model.config
+    if getattr(config, "layer_types", None):
+        config.layer_types = [t for i, t in enumerate(config.layer_types) if i not in layers]
+    config.num_hidden_layers = len(kept)
+    return model
+
+
+def _block_list(module: torch.nn.Module) -> str | None:
+    for name in ("layers", "h"):
+        if isinstance(getattr(module, name, None), torch.nn.ModuleList):
+            return name
+    return None
+
+
+@functools.cache
+def tiny_tokenizer() -> hf.PreTrainedTokenizerFast:
+    """Words w3, w4, ... are tokens; BOS is added once; white space separates."""
+    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{i}": i for i in range(3, D_VOCAB)}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="w3"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    made = hf.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="w3",
+        padding_side="right",
+    )
+    # TransformerLens loads a tokenizer a second time, from where it came from
+    folder = tempfile.mkdtemp(prefix="tiny-tokenizer-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made.save_pretrained(folder)
+    return hf.AutoTokenizer.from_pretrained(folder)
+
+
+def tiny_bridge(family: str, *, seed: int = 0) -> TransformerBridge:
+    """The random model as a bridge with native blocks behind it."""
+    return wrap(tiny_model(family, seed=seed), tiny_tokenizer(), name=f"tiny-{family}")
+
+
+def random_tokens(rows: int, positions: int, *, seed: int = 0) -> torch.Tensor:
+    """Token ids `[rows, positions]` without special tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(3, D_VOCAB, (rows, positions), generator=generator)
+
+
+def assert_logits(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """The contract of the toolkit: in float32, two ways of computing agree to 1e-4."""
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
