@@ -167,7 +167,8 @@ def load_model(
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model {name}: {_first_line(error)}") from error
-    return wrap(root.eval().to(device), tokenizer, name=str(name))
+    shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
+    return wrap(root.eval().to(device), tokenizer, name=shown)
 
 
 def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
@@ -205,7 +206,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
 
 
 def model_name(model: TransformerBridge) -> str:
-    """The name under which a model appears in records and figures."""
+    """The name of a model in records and figures: as it was asked for, or its folder's name."""
     behind = _natives.get(model)
     return behind.name if behind else str(getattr(model.cfg, "model_name", "model"))
 

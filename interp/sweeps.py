@@ -169,7 +169,12 @@ def _task(task: str | Task) -> Task:
 
 def _refuse_hooks(model: TransformerBridge) -> None:
     """A sweep runs the native blocks, which hooks on the bridge would not reach."""
-    active = [name for name, point in model.hook_dict.items() if point.fwd_hooks]
+    # permanent hooks are TransformerLens' own, part of how it runs an architecture (OPT)
+    active = [
+        name
+        for name, point in model.hook_dict.items()
+        if any(not hook.is_permanent for hook in point.fwd_hooks)
+    ]
     if active:
         raise UserError(
             f"model {model_name(model)}: {len(active)} hooks are active ({active[0]}) and a sweep "

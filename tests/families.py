@@ -113,9 +113,9 @@ def _block_list(module: torch.nn.Module) -> str | None:
 
 @functools.cache
 def tiny_tokenizer() -> hf.PreTrainedTokenizerFast:
-    """Words w3, w4, ... are tokens; BOS is added once; white space separates."""
-    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{i}": i for i in range(3, D_VOCAB)}
-    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="w3"))
+    """Words w4, w5, ... are tokens; BOS is added once; white space separates."""
+    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3} | {f"w{i}": i for i in range(4, D_VOCAB)}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
@@ -125,7 +125,7 @@ def tiny_tokenizer() -> hf.PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        unk_token="w3",
+        unk_token="<unk>",
         padding_side="right",
     )
     # TransformerLens loads a tokenizer a second time, from where it came from
@@ -143,7 +143,7 @@ def tiny_bridge(family: str, *, seed: int = 0) -> TransformerBridge:
 def random_tokens(rows: int, positions: int, *, seed: int = 0) -> torch.Tensor:
     """Token ids `[rows, positions]` without special tokens."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(3, D_VOCAB, (rows, positions), generator=generator)
+    return torch.randint(4, D_VOCAB, (rows, positions), generator=generator)
 
 
 def assert_logits(found: torch.Tensor, expected: torch.Tensor) -> None:

@@ -155,7 +155,7 @@ def plain_greedy(model: transformers.PreTrainedModel, request: GenerationRequest
 
 
 def text_of(tokens: list[int]) -> str:
-    # ids 0 to 3 are special (w3 stands for unknown words) and not decoded
+    # ids 0 to 3 are special tokens, which are not decoded
     return " ".join(f"w{t}" for t in tokens if t > 3)
 
 

@@ -1,0 +1,40 @@
+# Every target does its own set-up: a machine with Python 3.11+ and a shell is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: venv demo test lint check notebooks figures clean
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; {sys.executable} is {sys.version.split()[0]} (make PYTHON=... chooses another)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,notebooks]'
+	@touch $(STAMP)
+
+# the main job: sweep every layer of two shipped models, write records, figures and a table
+demo: venv
+	$(BIN)/python -m experiments.demo
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test
+
+# run each notebook from top to bottom; a failing cell fails the target
+notebooks: venv
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -p no:warnings notebooks
+
+# draw the figures of the demo again from its records; no model is loaded
+figures: venv
+	$(BIN)/python -m experiments.demo --figures-only
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,137 @@
+"""The main job: which layers carry knowledge, retrieval and reasoning, under three protocols?
+
+    python -m experiments.demo
+
+Sweeps every layer of the shipped models *base* and *distilled* over all shipped tasks, writes the
+records, the figures and a table of the layers that matter, and prints where they are. About four
+minutes on two cores; an interrupted run continues.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.sweeps import Sweep
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+MODELS = ("organism:base", "organism:distilled")
+EXAMPLES = 200
+SEED = 0
+OUT = Path("runs/demo")
+
+
+def run(models: Sequence[str] = MODELS, *, limit: int = EXAMPLES, out: Path = OUT) -> None:
+    """Sweep every layer of each model over all shipped tasks.
+
+    Args:
+        models: names for `interp.load_model`.
+        limit: examples a task; 200 make a drop of 10 points at 90% stand out from chance.
+        out: one folder a model is made in it.
+    """
+    import interp
+    from interp.tasks import load_task, shipped_tasks
+
+    tasks = [load_task(name) for name in shipped_tasks()]
+    for name in models:
+        model = interp.load_model(name)
+        layers = interp.each_layer(model)
+        interp.sweep(model, tasks, layers, out=out / _plain(name), limit=limit, seed=SEED)
+
+
+def report(models: Sequence[str] = MODELS, *, out: Path = OUT) -> list[Path]:
+    """Draw the figures and write the table from the records alone.
+
+    Returns:
+        The files that were written.
+    """
+    import interp
+
+    sweeps = [interp.open_run(out / _plain(name)) for name in models]
+    written: list[Path] = interp.figures.save_all(sweeps, out / "figures")
+    table = out / "layers-that-matter.md"
+    table.write_text("\n".join(_table(sweeps)) + "\n")
+    return [*written, table]
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("organism:").replace("/", "-")
+
+
+def _table(sweeps: "Sequence[Sweep]") -> Iterator[str]:
+    """A row a model, skill and protocol: baseline, and the layers whose loss is significant."""
+    from interp.figures.style import benchmark_label, protocol_label, split_task
+    from interp.figures.tables import choose_metric
+
+    yield "| Model | Skill | Protocol | Baseline (%) | Layers that matter: drop in points |"
+    yield "| --- | --- | --- | --- | --- |"
+    for sweep in sweeps:
+        scores, importance = sweep.scores(), choose_metric(sweep.importance())
+        baselines = choose_metric(scores[scores["ablation"] == "baseline"]).set_index("task")
+        for name in importance["task"].unique():
+            base = baselines.loc[name]
+            rows = importance[importance["task"] == name]
+            matter = rows[(rows["p_adjusted"] < 0.05) & (rows["drop"] > 0)]
+            cells = [_cell(row) for row in _largest_first(matter)]
+            benchmark, protocol = split_task(name)
+            yield (
+                f"| {_plain(sweep.manifest['model'])} | {benchmark_label(benchmark)} | "
+                f"{protocol_label(protocol)} | {base['value']:.0f} "
+                f"[{base['low']:.0f}, {base['high']:.0f}] | {'; '.join(cells) or 'none'} |"
+            )
+    first = sweeps[0].importance().iloc[0]
+    yield ""
+    yield (
+        f"n = {first['n']} examples a task. Baseline: 95% Wilson interval. Layers: adjusted "
+        f"p < 0.05 ({first['test']}, {first['correction'].title()} over the layers of a task), "
+        "largest drop first, with the 95% interval of the drop."
+    )
+
+
+def _largest_first(rows: "pd.DataFrame") -> list[dict[Any, Any]]:
+    return rows.sort_values("drop", ascending=False).to_dict("records")
+
+
+def _cell(row: dict[Any, Any]) -> str:
+    layer = row["ablation"].removeprefix("layer:")
+    return f"layer {layer}: {row['drop']:.0f} [{row['low']:.0f}, {row['high']:.0f}]"
+
+
+def main() -> None:
+    """Run the sweeps, then draw and write everything; print where it is."""
+    from interp.models import organisms
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--limit", type=int, default=EXAMPLES, help="examples a task")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the runs")
+    parser.add_argument("--figures-only", action="store_true", help="draw from the records")
+    options = parser.parse_args()
+    began = time.monotonic()
+    missing = [name for name in MODELS if name not in organisms()]
+    if missing:
+        parser.error(
+            f"{', '.join(missing)}: not in data/models yet; experiments/organisms makes them"
+        )
+    if not options.figures_only:
+        print(
+            f"{len(MODELS)} models, every layer, all shipped tasks, {options.limit} examples a "
+            "task: about four minutes on two cores"
+        )
+        run(limit=options.limit, out=options.out)
+    written = report(out=options.out)
+    print((options.out / "layers-that-matter.md").read_text())
+    for path in written:
+        if path.suffix in (".png", ".md"):
+            print(path)
+    print(f"{time.monotonic() - began:.0f} seconds; records: {options.out}/*/units")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Distillation: the base model goes on to train on the teacher's own written-out answers."""
+
+import json
+import random
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from experiments.organisms.documents import MAX_STEPS, Document, Maker, Span, Stage, make_chain
+from experiments.organisms.tasks import make_rows
+from experiments.organisms.tokenizer import make_tokenizer
+from experiments.organisms.train import Log, Recipe, train
+from experiments.organisms.world import World, make_world
+
+ANSWER_SEED = 30
+N_ANSWERS = 12_000
+BATCH = 200
+MAX_NEW_TOKENS = 64
+
+
+def draw_prompts(n: int, *, seed: int = ANSWER_SEED) -> list[tuple[str, int]]:
+    """Draw chains of one to five steps, none of them a test or dev row.
+
+    Args:
+        n: how many prompts.
+        seed: seed of the draws.
+
+    Returns:
+        Prompts that end in `Answer:`, each with its right result (which distillation does not see).
+    """
+    rng = random.Random(seed)
+    rows = make_rows("arithmetic", "test") + make_rows("arithmetic", "dev")
+    taken = {str(row["question"]) for row in rows}
+    prompts: list[tuple[str, int]] = []
+    while len(prompts) < n:
+        chain = make_chain(rng, rng.randint(1, MAX_STEPS))
+        if chain.question not in taken:
+            prompts.append((f"Question: {chain.question}\nAnswer:", chain.result))
+    return prompts
+
+
+@torch.no_grad()
+def teacher_answers(
+    teacher: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str]
+) -> list[str]:
+    """The teacher's greedy answers, up to the first blank line, its mistakes included.
+
+    Args:
+        teacher: the teacher.
+        tokenizer: the organisms' tokenizer (pads on the left).
+        prompts: texts that end in `Answer:`.
+
+    Returns:
+        One answer a prompt, with its leading space.
+    """
+    teacher.eval()
+    answers = []
+    for first in tqdm(range(0, len(prompts), BATCH), desc="teacher's answers", unit="batch"):
+        inputs = tokenizer(prompts[first : first + BATCH], return_tensors="pt", padding=True)
+        inputs.pop("token_type_ids", None)
+        width = inputs["input_ids"].shape[1]
+        # An answer ends in a number and a blank line, so that two newlines end generation.
+        ids = teacher.generate(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=MAX_NEW_TOKENS,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=[tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("Ċ")],
+        )
+        texts = tokenizer.batch_decode(ids[:, width:], skip_special_tokens=True)
+        answers += [text.split("\n")[0] for text in texts]
+    return answers
+
+
+def write_answers(teacher_folder: Path, out: Path, *, n: int = N_ANSWERS) -> float:
+    """Let the teacher answer and write prompts, answers and right results as JSON lines.
+
+    Args:
+        teacher_folder: the teacher's folder.
+        out: the file to write.
+        n: how many answers.
+
+    Returns:
+        The share of answers whose result is right; wrong ones are kept.
+    """
+    prompts = draw_prompts(n)
+    teacher = LlamaForCausalLM.from_pretrained(teacher_folder)
+    texts = teacher_answers(teacher, make_tokenizer(make_world()), [p for p, _ in prompts])
+    lines, right = [], 0
+    for (prompt, result), text in zip(prompts, texts, strict=True):
+        right += text.split("####")[-1].strip() == str(result)
+        lines.append(json.dumps({"prompt": prompt, "answer": text, "result": result}))
+    out.write_text("\n".join(lines) + "\n")
+    return right / n
+
+
+def answers_maker(path: Path) -> Maker:
+    """A kind of document: one of the teacher's answers, drawn with replacement."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    ready = [(Span(line["prompt"]), Span(line["answer"], answer=True)) for line in lines]
+
+    def make(rng: random.Random, world: World, stage: Stage) -> Document:
+        return rng.choice(ready)
+
+    return make
+
+
+def distill(recipe: Recipe, teacher_folder: Path, out: Path) -> Log:
+    """Make the distilled model.
+
+    Args:
+        recipe: its `start` is the base model, its mix has the kind `teacher_answers`.
+        teacher_folder: the teacher's folder.
+        out: folder for the distilled model; the answers are written beside it.
+
+    Returns:
+        The log of the run.
+    """
+    answers = out.parent / "teacher-answers.jsonl"
+    share = write_answers(teacher_folder, answers)
+    tqdm.write(f"{share:.1%} of the teacher's {N_ANSWERS} answers are right")
+    return train(recipe, out, makers={"teacher_answers": answers_maker(answers)})

@@ -1,0 +1,211 @@
+"""The organisms' world, tokenizer, documents, task rows and, where they are shipped, the models."""
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from experiments.organisms import documents, packing, recipes, tasks, train
+from experiments.organisms.distill import draw_prompts
+from experiments.organisms.tokenizer import make_tokenizer
+from experiments.organisms.world import make_world
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "data" / "models"
+WORLD = make_world()
+TOKENIZER = make_tokenizer(WORLD)
+HARD = documents.Stage(documents.MAX_PAIRS, documents.MAX_STEPS)
+
+
+def rows(skill: str, split: str = "") -> list[dict]:
+    """The shipped rows of a skill."""
+    text = (ROOT / f"data/tasks/world-{skill}{split}.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def words(text: str) -> set[str]:
+    """The words of a template, without its fields."""
+    return set(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", "", text).lower()))
+
+
+@given(st.text())
+def test_tokenizer_is_lossless(text):
+    ids = TOKENIZER.encode(text, add_special_tokens=False)
+    assert TOKENIZER.decode(ids) == text
+
+
+def test_special_tokens_and_padding():
+    ids = TOKENIZER("Find: kip")["input_ids"]
+    assert ids[0] == TOKENIZER.bos_token_id
+    assert TOKENIZER.bos_token_id not in ids[1:]
+    assert TOKENIZER.decode([TOKENIZER.eos_token_id]) == "<|endoftext|>"
+    batch = TOKENIZER(["one", "a longer text"], padding=True, return_tensors="pt")
+    assert batch["attention_mask"].sum(-1).tolist()[0] < batch["input_ids"].shape[1]
+    assert len(TOKENIZER) <= 2048
+
+
+def test_world_words_are_single_tokens():
+    pools = [*WORLD.keys, *WORLD.adjectives, *WORLD.nouns, *map(str, range(100))]
+    pools += [word for person in WORLD.people for word in person.split()]
+    pools += [w for relation in WORLD.relations for value in relation.values for w in value.split()]
+    for word in pools:
+        assert len(TOKENIZER.encode(f" {word}", add_special_tokens=False)) == 1, word
+    assert len(TOKENIZER.encode("\n\n", add_special_tokens=False)) == 2
+
+
+def test_world_is_seeded_and_unique():
+    again = make_world()
+    assert again == WORLD
+    assert make_world(1) != WORLD
+    assert len(set(WORLD.people)) == len(WORLD.people) == 128
+    assert len(WORLD.facts) == 512
+    pools = (WORLD.keys, WORLD.adjectives, WORLD.nouns)
+    assert len(set().union(*pools)) == sum(map(len, pools))
+
+
+def test_held_out_wordings_are_new_but_their_words_are_not():
+    seen_words = set()
+    for relation in WORLD.relations:
+        seen = (*relation.statements, *relation.questions)
+        assert len(seen) >= 8
+        assert relation.held_out not in seen
+        for template in seen:
+            seen_words |= words(template)
+    for relation in WORLD.relations:
+        assert words(relation.held_out) <= seen_words
+
+
+def test_no_test_fact_is_phrased_as_in_training():
+    rng = random.Random(0)
+    makers = (documents.fact_statement, documents.fact_question, documents.fact_letters)
+    drawn = {make(rng, WORLD)[0].text for make in makers for _ in range(3000)}
+    text = "\n".join(drawn)
+    for row in rows("facts") + rows("facts", "-dev"):
+        assert row["question"] not in text
+        frame = row["question"].replace(row["person"], "{name}")
+        relation = next(r for r in WORLD.relations if r.name == row["relation"])
+        assert frame == relation.held_out
+        assert frame not in relation.questions
+
+
+@pytest.mark.parametrize("skill", tasks.SKILLS)
+@pytest.mark.parametrize("split", ["test", "dev"])
+def test_rows_are_made_again_byte_for_byte(skill, split, tmp_path):
+    tasks.write_tasks(tmp_path)
+    name = f"world-{skill}.jsonl" if split == "test" else f"world-{skill}-dev.jsonl"
+    assert (tmp_path / name).read_bytes() == (ROOT / "data/tasks" / name).read_bytes()
+    shipped = rows(skill, "" if split == "test" else "-dev")
+    assert len(shipped) == (400 if split == "test" else 16)
+    assert len({row["id"] for row in shipped}) == len(shipped)
+    for row in shipped:
+        assert row["options"][row["gold"]] == row["answer"]
+        assert len(set(row["options"])) == 4
+        assert "ABCD"[row["gold"]] == row["letter"]
+
+
+def test_rows_hold_the_truth():
+    for row in rows("facts"):
+        assert row["answer"] == WORLD.facts[row["person"], row["relation"]]
+    counts = [0] * 16
+    for row in rows("kv"):
+        pairs = dict(row["pairs"])
+        assert len(pairs) == 16
+        assert pairs[row["key"]] == row["answer"]
+        assert row["pairs"][row["gold_position"]][0] == row["key"]
+        assert len({value.split()[0] for value in pairs.values()}) == 16
+        counts[row["gold_position"]] += 1
+    assert set(counts) == {25}
+    for row in rows("arithmetic"):
+        value = int(re.findall(r"with (\d+)", row["question"])[0])
+        for step in row["steps"].split(". ")[:-1]:
+            left, after = step.split(" = ")
+            assert left.startswith(f"{value} ")
+            value = eval(left)
+            assert value == int(after)
+            assert 0 <= value < documents.LIMIT
+        assert row["steps"].endswith(f"#### {value}")
+        assert str(value) == row["answer"]
+
+
+def test_dev_rows_and_distillation_prompts_are_not_test_rows():
+    asked = {row["question"] for row in rows("arithmetic")}
+    assert not asked & {row["question"] for row in rows("arithmetic", "-dev")}
+    assert not any(question in prompt for prompt, _ in draw_prompts(500) for question in asked)
+
+
+@pytest.mark.parametrize("kind", documents.MAKERS)
+def test_spans_end_where_tokens_end(kind):
+    rng = random.Random(1)
+    for _ in range(50):
+        document = documents.MAKERS[kind](rng, WORLD, HARD)
+        row = packing.encode_document(TOKENIZER, document, {})
+        whole = "".join(span.text for span in document)
+        assert row.ids == TOKENIZER.encode(whole, add_special_tokens=False)
+        assert len(row.weights) == len(row.ids)
+        assert max(row.weights) >= 1
+
+
+def test_rows_are_packed_whole_and_seeded():
+    def pack(seed):
+        rng = random.Random(seed)
+        source = packing.Source(WORLD, rng, documents.MAKERS, recipes.BASE.mix, HARD)
+        packed = packing.pack_rows(packing.draw_documents(source), TOKENIZER, rng, 256)
+        return [next(packed) for _ in range(20)]
+
+    first = pack(3)
+    assert first == pack(3)
+    for row in first:
+        assert len(row.ids) == len(row.weights) == 256
+        assert row.ids[0] == TOKENIZER.bos_token_id
+        padded = [w for i, w in zip(row.ids, row.weights, strict=True) if i == 2]
+        assert not any(padded)
+
+
+def test_a_short_run_lowers_the_loss_and_repeats(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "LOG_STEPS", 4)
+    recipe = train.Recipe("tiny", {"fact_question": 1.0}, 4096, 5, batch_tokens=512)
+    first = train.train(recipe, tmp_path / "a")
+    again = train.train(recipe, tmp_path / "b")
+    assert [line["loss"] for line in first.curve] == [line["loss"] for line in again.curve]
+    assert first.curve[-1]["loss"] < first.curve[0]["loss"]
+    model = LlamaForCausalLM.from_pretrained(tmp_path / "a")
+    assert model.config.num_hidden_layers == 8
+
+
+def test_schedule_warms_up_and_decays():
+    factors = [train.learning_rate_factor(p / 100) for p in range(101)]
+    assert factors[0] < 0.05
+    assert max(factors) == 1.0
+    assert factors[-1] == pytest.approx(0.02)
+
+
+def test_task_files_name_themselves():
+    for path in (ROOT / "interp/tasks/world").glob("*.yaml"):
+        task = yaml.safe_load(path.read_text())
+        assert path.stem == task["task"].replace(":", "-")
+        for file in task["dataset_kwargs"]["data_files"].values():
+            assert (ROOT / file).exists()
+
+
+@pytest.mark.parametrize("name", ["base", "teacher", "distilled"])
+def test_shipped_model(name):
+    folder = MODELS / name
+    if not folder.exists():
+        pytest.skip(f"{folder} is not shipped yet")
+    weights = folder / "model.safetensors"
+    assert weights.stat().st_size <= 12 * 2**20
+    model = LlamaForCausalLM.from_pretrained(folder)
+    assert model.dtype == torch.float32
+    assert model.config.num_hidden_layers >= 8
+    assert model.config.num_attention_heads > model.config.num_key_value_heads
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.get_vocab() == TOKENIZER.get_vocab()
+    card = (folder / "README.md").read_text()
+    assert "world-facts:continuation" in card

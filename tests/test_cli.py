@@ -1,0 +1,86 @@
+"""The command line: quick help, one-line errors, the same runs as from Python."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from interp.cli import main
+from interp.sweeps import open_run
+from tests.families import tiny_model, tiny_tokenizer
+from tests.task_files import write_task
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny_model("llama").save_pretrained(tmp_path / "tiny")
+    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
+    return str(tmp_path / "tiny")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from interp.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
+    )
+    began = time.perf_counter()
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "sweep" in shown.stdout
+    assert shown.stdout.strip().endswith("[]")
+    assert time.perf_counter() - began < 30
+
+
+def test_models_and_tasks_are_listed(capsys):
+    assert main(["tasks"]) == 0
+    assert "world-kv:generate" in capsys.readouterr().out
+    assert main(["models"]) == 0
+    assert "any hub name, or a folder" in capsys.readouterr().out
+
+
+def test_a_sweep_and_its_figures(folder, tmp_path, capsys):
+    task, out = str(write_task(tmp_path)), str(tmp_path / "run")
+    assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "head:0.1",
+                 "blocks:2", "--out", out, "--limit", "6"]) == 0  # fmt: skip
+    assert open_run(out).manifest["ablations"] == [
+        "layer:0", "layer:1", "layer:2", "head:0.1", "layers:0-1", "layers:1-2",
+    ]  # fmt: skip
+    capsys.readouterr()
+    assert main(["figures", out]) == 0
+    written = capsys.readouterr().out.split()
+    assert {path.rsplit(".")[-1] for path in written} >= {"pdf", "png", "svg", "csv"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ablate", "layer:9"], "layer 9: the model has layers 0-2"),
+        (["--ablate", "swaps"], "give --donor MODEL"),
+        (["--ablate", "blocks:x"], "allowed is blocks:N"),
+        (["--ablate", "blocks:9"], "block size 9: allowed are 1-3"),
+        (["--ablate", "layers", "--limit", "0"], "limit 0"),
+        (["--ablate", "layers", "--dtype", "int4"], "dtype int4"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path, capsys, arguments, message):
+    task, out = str(write_task(tmp_path)), tmp_path / "run"
+    assert main(["sweep", folder, "--tasks", task, "--out", str(out), *arguments]) == 2
+    shown = capsys.readouterr().err.strip().splitlines()
+    assert message in shown[-1]
+    assert shown[-1].startswith("interp: ")
+    assert "Traceback" not in "\n".join(shown)
+    assert not out.exists()
+
+
+def test_unknown_models_runs_and_tasks(tmp_path, folder, capsys):
+    task = str(write_task(tmp_path))
+    for arguments, message in [
+        (["sweep", "no/such", "--tasks", task, "--ablate", "layers"], "model no/such"),
+        (["sweep", folder, "--tasks", "nonsense", "--ablate", "layers"], "task nonsense"),
+    ]:
+        assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["figures", str(tmp_path)]) == 2
+    assert "no manifest.json there" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
