@@ -19,9 +19,9 @@ MODELS = Path("data/models")
 TASKS = Path("data/tasks")
 ORGANISMS = ("base", "teacher", "distilled")
 PHASES = {
-    "base": ("copying", "base-opening", "base-middle", "base"),
-    "teacher": ("copying", "teacher-opening", "teacher-middle", "teacher"),
-    "distilled": ("copying", "base-opening", "base-middle", "base", "distilled"),
+    "base": ("opening", "base"),
+    "teacher": ("opening", "teacher"),
+    "distilled": ("opening", "base", "distilled"),
 }
 
 

@@ -1,0 +1,34 @@
+"""`interp models` and `interp tasks`: what comes with the package."""
+
+import argparse
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add both commands."""
+    models = commands.add_parser("models", help="list the shipped models")
+    models.set_defaults(run=_models)
+    tasks = commands.add_parser("tasks", help="list the shipped tasks")
+    tasks.set_defaults(run=_tasks)
+
+
+def _models(_options: argparse.Namespace) -> None:
+    import json
+
+    from interp.models import organisms
+
+    for name, folder in organisms().items():
+        config = json.loads((folder / "config.json").read_text())
+        size = (folder / "model.safetensors").stat().st_size / 1e6
+        print(
+            f"{name:<20} {config['num_hidden_layers']} layers, {config['num_attention_heads']} "
+            f"heads over {config['num_key_value_heads']} KV heads, {size:.1f} MB"
+        )
+    print("and any hub name, or a folder with config.json, tokenizer and *.safetensors")
+
+
+def _tasks(_options: argparse.Namespace) -> None:
+    from interp.tasks import shipped_tasks
+
+    for name, path in sorted(shipped_tasks().items()):
+        print(f"{name:<28} {path.name}")
+    print("and any lm-evaluation-harness task name, or the path of a task YAML")

@@ -1,0 +1,80 @@
+"""`interp sweep`: run the baseline and every ablation over the same examples."""
+
+import argparse
+
+FAMILIES = ("layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "swaps")
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    sweep = commands.add_parser(
+        "sweep",
+        help="run the baseline and every ablation over the same examples",
+        description="Run the baseline and every ablation over the same examples. The same "
+        "command continues a run that was interrupted.",
+    )
+    sweep.add_argument("model", help="hub name, folder, or organism:NAME (see `interp models`)")
+    sweep.add_argument(
+        "--tasks", nargs="+", required=True, metavar="TASK", help="see `interp tasks`"
+    )
+    sweep.add_argument(
+        "--ablate",
+        nargs="+",
+        required=True,
+        metavar="WHAT",
+        help=f"families ({', '.join(FAMILIES)}, blocks:N) or single ablations (layer:7, attn:7, "
+        "mlp:7, head:7.3, head:7.3@mean, kvgroup:7.1, layers:20-27, swap:7, layer:3+head:7.2)",
+    )
+    sweep.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
+    sweep.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
+    sweep.add_argument("--seed", type=int, default=0, help="of the draw of examples (0)")
+    sweep.add_argument("--fewshot", type=int, metavar="N", help="worked examples in the prompt")
+    sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
+    sweep.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    sweep.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    sweep.add_argument("--revision", help="branch, tag or commit on the hub")
+    sweep.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from interp.models import load_model
+    from interp.sweeps import sweep
+    from interp.tasks import load_task
+
+    tasks = [load_task(name, num_fewshot=options.fewshot) for name in options.tasks]
+    device, dtype = options.device, options.dtype
+    model = load_model(options.model, dtype=dtype, device=device, revision=options.revision)
+    donor = load_model(options.donor, dtype=dtype, device=device) if options.donor else None
+    ablations = [a for text in options.ablate for a in _family(text, model, donor)]
+    result = sweep(
+        model,
+        tasks,
+        ablations,
+        out=options.out,
+        limit=options.limit,
+        seed=options.seed,
+        donor=donor,
+    )
+    print(result)
+    print(f"figures: interp figures {options.out}")
+
+
+def _family(text: str, model, donor) -> list:  # type: ignore[no-untyped-def]
+    """A family by its name, or the one ablation that a text form stands for."""
+    from interp.ablations import parse
+    from interp.ablations.families import FAMILIES as families
+    from interp.ablations.families import each_swap, sliding_blocks
+    from interp.errors import UserError
+
+    if text in families:
+        return families[text](model)
+    if text == "swaps":
+        if donor is None:
+            raise UserError("--ablate swaps: a swap needs a donor; give --donor MODEL")
+        return each_swap(model, donor)
+    if text.startswith("blocks:"):
+        size = text.removeprefix("blocks:")
+        if not size.isdigit():
+            raise UserError(f"--ablate {text}: allowed is blocks:N, N a number of layers")
+        return sliding_blocks(model, int(size))
+    return [parse(text)]
