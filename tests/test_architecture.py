@@ -14,6 +14,7 @@ FLOW = [
     "tasks",
     "requests",
     "replay",
+    "prefix",
     "decode",
     "records",
     "metrics",
