@@ -20,6 +20,7 @@ FLOW = [
     "token_budget",
     "scoring",
     "decode",
+    "harness",
     "records",
     "metrics",
     "stats",
