@@ -23,6 +23,7 @@ FLOW = [
     "records",
     "metrics",
     "stats",
+    "texts",
     "units",
     "sweeps",
     "figures",

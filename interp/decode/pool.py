@@ -164,9 +164,7 @@ class Pool:
         longest = max(len(draft) for draft in drafts)
         logits = self._forward(drafts, longest)
         places = [
-            (row.example, len(row.written) + j)
-            for row in self.rows
-            for j in range(1 + longest)
+            (row.example, len(row.written) + j) for row in self.rows for j in range(1 + longest)
         ]
         picked = self.pick(logits.flatten(0, 1), places)
         finished = [

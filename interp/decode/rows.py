@@ -89,9 +89,7 @@ def _handing_on(returns_tuple: bool) -> Callable[..., Any]:
     return hand_on
 
 
-def _register(
-    parts: Decoder, layer: int, rows: LayerRows, means: HeadMeans | None
-) -> list[Handle]:
+def _register(parts: Decoder, layer: int, rows: LayerRows, means: HeadMeans | None) -> list[Handle]:
     handles: list[Handle] = []
     if rows.heads:
         mean = means[layer] if means is not None else None

@@ -52,9 +52,7 @@ class Stopping:
     def _windows(self) -> tuple[tuple[str, int], ...]:
         """Each stop string and the number of last tokens in which it is looked for."""
         encode = self.tokenizer.encode
-        return tuple(
-            (stop, len(encode(stop, add_special_tokens=False)) + 2) for stop in self.until
-        )
+        return tuple((stop, len(encode(stop, add_special_tokens=False)) + 2) for stop in self.until)
 
     @cached_property
     def _reach(self) -> int:

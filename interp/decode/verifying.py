@@ -114,9 +114,7 @@ def record_drafts(
                 use_cache=True,
             )
         pieces.append(Piece(start, end, run))
-    return Recorded(
-        tuple(map(tuple, questions)), tuple(map(tuple, drafts)), tuple(pieces), cache
-    )
+    return Recorded(tuple(map(tuple, questions)), tuple(map(tuple, drafts)), tuple(pieces), cache)
 
 
 def verify(
@@ -218,9 +216,7 @@ def _picked(
     if not at:
         return [[] for _ in rows]
     index, columns = (torch.tensor(x, device=resid.device) for x in zip(*at, strict=True))
-    places = [
-        (numbers[rows[i]], column - len(recorded.questions[rows[i]]) + 1) for i, column in at
-    ]
+    places = [(numbers[rows[i]], column - len(recorded.questions[rows[i]]) + 1) for i, column in at]
     found: list[tuple[int, bool]] = []
     for logits in unembed(parts, resid[index, columns - piece.start]):
         found += pick(logits, places[len(found) : len(found) + len(logits)])
