@@ -24,6 +24,7 @@ FLOW = [
     "records",
     "metrics",
     "stats",
+    "texts",
     "units",
     "sweeps",
     "figures",
