@@ -17,6 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
+from interp.ablations.resampling import HeadOutputs
 from interp.ablations.values import Edits
 from interp.models import Decoder, decoder
 from interp.replay import record, replay, unembed
@@ -44,6 +45,7 @@ def generate(
     ablations: Sequence[Edits],
     *,
     means: HeadMeans | None = None,
+    resample: HeadOutputs | None = None,
 ) -> Iterator[list[Answer]]:
     """The answers of each ablated model in turn (no edits: the baseline), one batch.
 
@@ -52,6 +54,7 @@ def generate(
         requests: prompts; they run together, padded on the left.
         ablations: what changes in each run.
         means: `[layer, head, d_head]`, where an edit puts mean z.
+        resample: another example's z (`edited`); the batch is then one request.
 
     Yields:
         One answer a request, for each ablation.
@@ -64,7 +67,7 @@ def generate(
     )
     for edits in ablations:
         first = min(edits, default=parts.n_layers)
-        with edited(model, edits, means):
+        with edited(model, edits, means, resample):
             own = _own_cache(parts, cache, first)
             resid = replay(parts, baseline, first, cache=own)[:, -1]
             logits = torch.cat(list(unembed(parts, resid)))

@@ -1,7 +1,7 @@
 """One work unit of a sweep: some examples of one task, the baseline and every ablation."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -22,6 +22,7 @@ from interp.requests import (
     build_requests,
     build_rows,
 )
+from interp.resampled import is_resampled, resampled_answers, resampled_scores
 from interp.tasks import Task
 
 # tokens of one batch, padding counted: enough to fill two cores, small enough for any laptop
@@ -45,11 +46,34 @@ class WorkUnit:
 
 @dataclass(frozen=True, eq=False)
 class Variants:
-    """The baseline and the ablations, each with its text and its edits; the baseline is first."""
+    """The baseline and the ablations, each with its text and its edits; the baseline is first.
+
+    Attributes:
+        texts: text forms.
+        edits: what each changes.
+        means: mean z, where an edit asks for it.
+        donors: example to the example whose z `@resample` takes, where an edit asks for it.
+    """
 
     texts: tuple[str, ...]
     edits: tuple[Edits, ...]
     means: HeadMeans | None = None
+    donors: Mapping[int, int] | None = None
+
+    def split(self) -> "tuple[Variants, Variants]":
+        """Those that many examples can share a batch under, and those with a donor an example."""
+        kept: tuple[list[int], list[int]] = ([], [])
+        for number, edits in enumerate(self.edits):
+            kept[is_resampled(edits)].append(number)
+        plain, resampled = (
+            replace(
+                self,
+                texts=tuple(self.texts[n] for n in numbers),
+                edits=tuple(self.edits[n] for n in numbers),
+            )
+            for numbers in kept
+        )
+        return plain, resampled
 
 
 def run_unit(
@@ -82,21 +106,23 @@ def _options(
     variants: Variants,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
-    results: list[dict[int, tuple[float, bool]]] = [{} for _ in variants.texts]
+    plain, resampled = variants.split()
+    results: list[dict[int, tuple[float, bool]]] = [{} for _ in plain.texts]
     rows = build_rows(requests)
     examples = len({request.doc_id for request in requests})
     finished = 0.0
     for batch in batches(rows, TOKEN_BUDGET):
-        for i, scored in enumerate(_batch(model, batch, variants)):
+        for i, scored in enumerate(_batch(model, batch, plain)):
             results[i].update(scored)
             share = examples * len(batch) / len(rows)
             finished, before = finished + share, finished
             done(round(finished) - round(before))
+    results += _resampled_options(model, task, requests, resampled, done)
     documents = task.documents()
     by_document: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         by_document.setdefault(request.doc_id, []).append(number)
-    for text, scored in zip(variants.texts, results, strict=True):
+    for text, scored in zip((*plain.texts, *resampled.texts), results, strict=True):
         for doc_id, numbers in by_document.items():
             responses = [scored[n] for n in numbers]
             yield Record(
@@ -111,6 +137,24 @@ def _options(
                 cut_tokens=max(requests[n].cut for n in numbers),
                 metrics=option_metrics(task, documents[doc_id], responses),
             )
+
+
+def _resampled_options(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[OptionRequest],
+    variants: Variants,
+    done: Callable[[int], Any],
+) -> list[dict[int, tuple[float, bool]]]:
+    results: list[dict[int, tuple[float, bool]]] = [{} for _ in variants.texts]
+    if variants.texts:
+        assert variants.donors is not None
+        for number, _, scored in resampled_scores(
+            model, task, requests, variants.edits, donors=variants.donors, means=variants.means
+        ):
+            results[number].update(scored)
+            done(1)
+    return results
 
 
 def _batch(
@@ -138,14 +182,16 @@ def _texts(
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
     documents = task.documents()
-    answers: list[dict[int, Answer]] = [{} for _ in variants.texts]
+    plain, resampled = variants.split()
+    answers: list[dict[int, Answer]] = [{} for _ in plain.texts]
     longest_first = sorted(requests, key=lambda r: -len(r.prompt))
     for batch in _generation_batches(longest_first):
-        every = generate(model, batch, variants.edits, means=variants.means)
+        every = generate(model, batch, plain.edits, means=plain.means)
         for found, written in zip(answers, every, strict=True):
             found.update({r.doc_id: a for r, a in zip(batch, written, strict=True)})
             done(len(batch))
-    for text, found in zip(variants.texts, answers, strict=True):
+    answers += _resampled_texts(model, task, requests, resampled, done)
+    for text, found in zip((*plain.texts, *resampled.texts), answers, strict=True):
         for request in requests:
             answer, document = found[request.doc_id], documents[request.doc_id]
             yield Record(
@@ -160,6 +206,24 @@ def _texts(
                 cut_tokens=request.cut,
                 metrics=text_metrics(task, document, answer.text),
             )
+
+
+def _resampled_texts(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[GenerationRequest],
+    variants: Variants,
+    done: Callable[[int], Any],
+) -> list[dict[int, Answer]]:
+    answers: list[dict[int, Answer]] = [{} for _ in variants.texts]
+    if variants.texts:
+        assert variants.donors is not None
+        for number, doc_id, answer in resampled_answers(
+            model, task, requests, variants.edits, donors=variants.donors, means=variants.means
+        ):
+            answers[number][doc_id] = answer
+            done(1)
+    return answers
 
 
 def _generation_batches(requests: Sequence[GenerationRequest]) -> list[list[GenerationRequest]]:

@@ -18,8 +18,10 @@ FLOW = [
     "records",
     "metrics",
     "stats",
+    "resampled",
     "units",
     "sweeps",
+    "attention",
     "figures",
     "cli",
 ]
