@@ -1,8 +1,8 @@
 """Requests under `head:7.3@resample`: every example is run with the z of its own donor.
 
 The donor's sequence is its prompt and its right answer. Examples run one at a time, because no two
-of a batch share a donor; the prompt's last position takes the z of the donor's last prompt position,
-and answer position t that of the donor's answer position t.
+of a batch share a donor. The last position of a prompt takes the z of the donor's last prompt
+position, and answer position t that of the donor's answer position t.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -115,6 +115,21 @@ class _Watch:
                 )
 
 
+def refuse_hooks(model: TransformerBridge, work: str) -> None:
+    """Raise UserError where hooks are active that work on the native blocks would not see."""
+    # permanent hooks are TransformerLens' own, part of how it runs an architecture (OPT)
+    active = [
+        name
+        for name, point in model.hook_dict.items()
+        if any(not hook.is_permanent for hook in point.fwd_hooks)
+    ]
+    if active:
+        raise UserError(
+            f"model {model_name(model)}: {len(active)} hooks are active ({active[0]}) and {work} "
+            "would not see them; leave the `with` block, or call model.reset_hooks()"
+        )
+
+
 def _means(
     model: TransformerBridge, edits: Edits, reference: Sequence[str] | None
 ) -> HeadMeans | None:

@@ -125,7 +125,7 @@ def test_a_sweep_of_options_equals_a_loop(llama, tmp_path, kind):
             tokens,
             lambda p, donor=donor, shift=donor_end - end: donor[
                 min(max(0, p + shift), len(donor) - 1)
-            ],  # noqa: E501
+            ],
         ).log_softmax(dim=-1)
         expected = sum(logits[end + i, t].item() for i, t in enumerate(request.continuation))
         found = rows.loc[(name, request.doc_id), "loglikelihoods"][request.option]
