@@ -17,6 +17,20 @@ PROMPT = (
     "Extract the value corresponding to the specified key in the JSON object below.\n\n"
     'JSON data:\n{{pairs_text}}\n\nKey: "{{key}}"\nCorresponding value:'
 )
+JSON_TASK: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": PROMPT,
+    "doc_to_target": '"{{answer}}"',
+    "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 64},
+    "metric_list": [
+        {
+            "metric": "exact_match",
+            "aggregation": "mean",
+            "higher_is_better": True,
+            "regexes_to_ignore": ['["\\s]'],
+        }
+    ],
+}
 Pair = tuple[str, str]
 Span = tuple[int, int]
 """First character and the one behind the last."""
@@ -130,36 +144,28 @@ def key_value_task(
         A task for `interp.sweep` and the tracer. An answer counts with or without its quotes; the
         paper's looser metric counts any answer that contains the value.
     """
-    import datasets
-    from lm_eval.api.task import ConfigurableTask
-
-    from interp.tasks import Task
-
     made = key_value_rows(n_pairs, rows=rows, seed=seed, gold_position=gold_position)
     where = "" if gold_position is None else f"-at-{gold_position}"
     name = f"kv-{n_pairs}{where}:generate"
-    return Task(name, ConfigurableTask(config=task_config(name, datasets.Dataset.from_list(made))))
+    return task_of_rows(name, made, JSON_TASK)
 
 
-def task_config(name: str, rows: Any) -> dict[str, Any]:
-    """The lm-evaluation-harness configuration of the JSON task over given rows."""
-    return {
-        "task": name,
-        "custom_dataset": lambda **_: {"test": rows},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": PROMPT,
-        "doc_to_target": '"{{answer}}"',
-        "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 64},
-        "metric_list": [
-            {
-                "metric": "exact_match",
-                "aggregation": "mean",
-                "higher_is_better": True,
-                "regexes_to_ignore": ['["\\s]'],
-            }
-        ],
-    }
+def task_of_rows(name: str, rows: list[dict[str, Any]], config: dict[str, Any]) -> Any:
+    """A task over rows that were made here, not read from a file.
+
+    Args:
+        name: of the task; its suffix (`:generate`, `:continuation`, `:default`) is its protocol.
+        rows: of its only split.
+        config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
+    """
+    import datasets
+    from lm_eval.api.task import ConfigurableTask
+
+    from interp.tasks import Task, _quietly
+
+    split = {"test": datasets.Dataset.from_list(rows)}
+    whole = {"task": name, "custom_dataset": lambda **_: split, "test_split": "test", **config}
+    return Task(name, _quietly(ConfigurableTask, whole))
 
 
 def _row(number: int, pairs: list[Pair], position: int, options: list[str]) -> dict[str, Any]:
