@@ -1,7 +1,7 @@
 """Run the planted truth: `python -m experiments.validity --models 200`.
 
-Every planted model is one line of JSON, written when it is done: an interrupted run continues. About
-an hour on one core for 200 models of each kind.
+Every planted model is some lines of JSON, written when it is done: an interrupted run continues.
+About 20 minutes on one core for 200 models of each kind.
 """
 
 import argparse
@@ -48,42 +48,52 @@ def report(kinds: list[str], models: int, out: Path) -> str:
     import pandas as pd
 
     from experiments.validity.checks import summary
-    from interp.stats.intervals import wilson
 
     rows = [row for kind in kinds for row in read(out / f"{kind}.jsonl") if row["seed"] < models]
     table = pd.DataFrame(rows)
     lines = _markdown(summary(rows))
     null_heads = table[table["question"] == "kv: null head"]
     if len(null_heads):
-        lines += ["", f"Null heads ({len(null_heads)}): attention to the gold value "
-                  f"{null_heads['attention'].mean():.3f} on average, {null_heads['attention'].min():.3f} "
-                  f"at least; largest drop when ablated {null_heads['drop'].abs().max():.1f} points."]  # fmt: skip
-    ranked = table[table["question"].str.endswith("by effect") & table["ranked_first"].notna()]
-    if len(ranked):
-        first = int(ranked["ranked_first"].sum())
-        lines += ["", f"Ranked by drop, the planted components come first in {first} of "
-                  f"{len(ranked)} (model, question) cases."]  # fmt: skip
+        attention, drop = null_heads["attention"], null_heads["drop"].abs().max()
+        lines += [
+            "",
+            f"Null heads ({len(null_heads)}): attention to the gold value {attention.mean():.3f} "
+            f"on average, {attention.min():.3f} at least; largest change of accuracy when one is "
+            f"ablated: {drop:.1f} points.",
+        ]
+    if "ranked_first" in table:
+        ranked = table["ranked_first"].dropna()
+        lines += [
+            "",
+            f"Ranked by drop, the planted components come first in {int(ranked.sum())} of "
+            f"{len(ranked)} (model, question) cases.",
+        ]
     nothing = table[table["question"].str.startswith("nothing planted")]
-    if len(nothing):
-        alarms = int((nothing["false_alarm"] > 0).sum())
-        low, high = wilson(pd.Series([alarms]).to_numpy(float), len(nothing))
-        lines += ["", f"Nothing planted: {alarms} of {len(nothing)} models ({alarms / len(nothing):.1%}, 95% "
-                  f"Wilson {low[0]:.1%} to {high[0]:.1%}) show an important component after Holm's "
-                  f"correction over 30 components; without it {int((nothing['uncorrected'] > 0).sum())} "
-                  f"would. The largest change of accuracy was {nothing['largest_change'].median():.0f} "
-                  "points in the median model, so the ablations do change answers."]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(_false_alarms(nothing) if len(nothing) else [])]) + "\n"
+
+
+def _false_alarms(nothing: Any) -> list[str]:
+    from scipy.stats import binomtest
+
+    alarms, models = int((nothing["false_alarm"] > 0).sum()), len(nothing)
+    interval = binomtest(alarms, models).proportion_ci(method="wilson")
+    uncorrected = int((nothing["uncorrected"] > 0).sum())
+    return [
+        "",
+        f"Nothing planted: {alarms} of {models} models ({alarms / models:.1%}, 95% Wilson interval "
+        f"{interval.low:.1%} to {interval.high:.1%}) show an important component after Holm's "
+        f"correction over 30 components; without correction {uncorrected} would. In the median "
+        f"model one ablation changes accuracy by {nothing['largest_change'].median():.0f} points, "
+        "so the ablations do change answers.",
+    ]
 
 
 def _markdown(table: Any) -> list[str]:
     shown = table.copy()
     for column in ("precision", "recall"):
         shown[column] = [f"{v:.3f}" if v == v else "" for v in shown[column]]
-    lines = [
-        "| " + " | ".join(shown.columns) + " |",
-        "| " + " | ".join("---" for _ in shown.columns) + " |",
-    ]
-    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in shown.to_numpy()]
+    rows = [list(shown.columns), ["---"] * shown.shape[1], *shown.to_numpy().tolist()]
+    return ["| " + " | ".join(map(str, row)) + " |" for row in rows]
 
 
 def main() -> None:
