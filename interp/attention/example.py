@@ -58,7 +58,7 @@ class ExampleTrace:
             UserError: circuitsvis is not installed.
         """
         try:
-            from circuitsvis.attention import attention_patterns
+            from circuitsvis.attention import attention_heads
         except ImportError:
             raise UserError(
                 "the interactive view needs circuitsvis, which is not installed: pip install "
@@ -69,7 +69,7 @@ class ExampleTrace:
         square = torch.zeros(len(self.heads), size, size)
         square[:, list(self.prompt.queries)] = self.rows
         names = [f"L{layer}H{head}" for layer, head in self.heads]
-        return attention_patterns(list(self.texts), square, attention_head_names=names)
+        return attention_heads(square, list(self.texts), attention_head_names=names)
 
     def __repr__(self) -> str:
         names = ", ".join(f"L{layer}H{head}" for layer, head in self.heads)
