@@ -25,7 +25,7 @@ def removals(
     Args:
         heads: from `retrieval_heads`.
         numbers: how many heads go, each k.
-        draws: random sets a k, matched to the top k by layer.
+        draws: random sets a k, matched to the top k by layer; all there are, where there are fewer.
         seed: of the draws.
         by: what takes the place of a head's z.
         nearest: as for `random_heads`.
@@ -36,7 +36,7 @@ def removals(
     plan: list[tuple[Ablation, int, str, int]] = []
     for k in numbers:
         plan.append((heads.top(k, by=by), k, "top", 0))
-        drawn = heads.random(k, draws=draws, seed=seed + k, by=by, nearest=nearest)
+        drawn = heads.random(k, draws=draws, seed=seed + k, by=by, nearest=nearest, fewer=True)
         plan += [(ablation, k, "random", number) for number, ablation in enumerate(drawn)]
     return plan
 
@@ -63,7 +63,13 @@ def removal_curve(
         table = group.set_index("ablation")
         common = {"model": model, "task": task, "metric": metric}
         whole = dict(table.loc[BASELINE, ["value", "low", "high", "n", "unit", "interval"]])
-        rows += [common | {"k": 0, "kind": kind, **whole} for kind in ("top", "random")]
+        rows.append(common | {"k": 0, "kind": "top", **whole})
+        rows.append(
+            common
+            | {"k": 0, "kind": "random", **whole}
+            | dict.fromkeys(("low", "high"), whole["value"])
+            | {"interval": "none (nothing is drawn)"}
+        )
         for k in sorted({k for _, k, _, _ in plan}):
             top = next(a.text for a, number, kind, _ in plan if number == k and kind == "top")
             drawn = [a.text for a, number, kind, _ in plan if number == k and kind == "random"]

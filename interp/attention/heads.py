@@ -82,10 +82,20 @@ class RetrievalHeads:
         return _ablation(top_heads(self.scores, k), by)
 
     def random(
-        self, k: int, *, draws: int, seed: int, by: Replacement = "zero", nearest: bool = False
+        self,
+        k: int,
+        *,
+        draws: int,
+        seed: int,
+        by: Replacement = "zero",
+        nearest: bool = False,
+        fewer: bool = False,
     ) -> list[Ablation]:
-        """Ablate k other heads, layer by layer as many as the top k have; `draws` distinct sets."""
-        drawn = random_heads(self.scores, k, draws=draws, seed=seed, nearest=nearest)
+        """Ablate k other heads, layer by layer as many as the top k have; `draws` distinct sets.
+
+        Options as for `random_heads`.
+        """
+        drawn = random_heads(self.scores, k, draws=draws, seed=seed, nearest=nearest, fewer=fewer)
         return [_ablation(heads, by) for heads in drawn]
 
     def keep(self, k: int, *, first_layer: int | None = None, by: Replacement = "zero") -> Ablation:
@@ -143,7 +153,13 @@ def top_heads(scores: Scores, k: int) -> list[Head]:
 
 
 def random_heads(
-    scores: Scores, k: int, *, draws: int, seed: int, nearest: bool = False
+    scores: Scores,
+    k: int,
+    *,
+    draws: int,
+    seed: int,
+    nearest: bool = False,
+    fewer: bool = False,
 ) -> list[list[Head]]:
     """Distinct random sets of k heads, none among the top k, as many a layer as the top k have.
 
@@ -156,6 +172,7 @@ def random_heads(
         seed: of the draws.
         nearest: where a layer has too few other heads, take the rest from the nearest layers that
             have some left, which loosens the match; otherwise that is an error.
+        fewer: where there are fewer distinct sets than draws, give those; otherwise an error.
 
     Raises:
         UserError: a layer has too few other heads, or there are fewer distinct sets than draws.
@@ -172,7 +189,7 @@ def random_heads(
                 f"{k} heads: layer {layer} holds {wanted[layer]} of the top ones and only "
                 f"{len(others)} others; take fewer, or nearest=True to draw from near layers"
             )
-    if not nearest:
+    if not nearest and not fewer:
         distinct = prod(comb(len(o), n) for o, n in zip(free, wanted, strict=True))
         if distinct < draws:
             raise UserError(
@@ -184,7 +201,7 @@ def random_heads(
         if len(found) == draws:
             break
         found[tuple(sorted(_draw(free, wanted, rng)))] = None
-    if len(found) < draws:
+    if len(found) < draws and not fewer:
         raise UserError(f"{draws} draws of {k} heads: only {len(found)} distinct sets were found")
     return [list(heads) for heads in found]
 

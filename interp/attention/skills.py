@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy import stats as sps
 
 from interp.ablations import AblateHead, SkipAttention, SkipLayer, parse
-from interp.attention.heads import top_heads
+from interp.attention.heads import Head, top_heads
 from interp.errors import UserError
 
 
@@ -42,33 +42,45 @@ def overlap(importance: pd.DataFrame, metric: dict[str, str], *, k: int) -> pd.D
         k: heads that count as a task's important ones.
 
     Returns:
-        One row a pair of tasks: `jaccard` of the top k heads by drop, with the value `expected` of
-        random sets and the chance `p` of so much overlap (hypergeometric); `spearman` of the drops
-        of all heads, with its p-value.
+        One row a pair of tasks: `jaccard` of their important heads (the k of the largest drop, as
+        far as the drop is positive: `n_task` and `n_other` of them), with the value `expected` of
+        random sets of these sizes and the chance `p` of so much overlap (hypergeometric);
+        `spearman` of the drops of all heads, with its p-value. NaN where a task has no head whose
+        ablation hurts.
     """
     maps = {task: head_map(importance, task, chosen) for task, chosen in metric.items()}
     rows = []
     for one, other in itertools.combinations(maps, 2):
-        first, second = (set(top_heads(maps[task], k)) for task in (one, other))
-        shared, total = len(first & second), maps[one].size
-        chances = sps.hypergeom(total, k, k)
-        every = np.arange(k + 1)
-        correlation = sps.spearmanr(maps[one].ravel(), maps[other].ravel())
+        first, second = ({h for h in top_heads(maps[t], k) if maps[t][h] > 0} for t in (one, other))
+        sizes = {"k": k, "n_task": len(first), "n_other": len(second), "n_heads": maps[one].size}
+        correlation = _spearman(maps[one].ravel(), maps[other].ravel())
         rows.append(
-            {
-                "task": one,
-                "other": other,
-                "k": k,
-                "shared": shared,
-                "jaccard": shared / (2 * k - shared),
-                "expected": float((chances.pmf(every) * every / (2 * k - every)).sum()),
-                "p": float(chances.sf(shared - 1)),
-                "spearman": float(correlation.statistic),
-                "spearman_p": float(correlation.pvalue),
-                "n_heads": total,
-            }
+            {"task": one, "other": other, **sizes, **_jaccard(first, second, maps[one].size)}
+            | {"spearman": correlation[0], "spearman_p": correlation[1]}
         )
     return pd.DataFrame(rows)
+
+
+def _jaccard(first: set[Head], second: set[Head], total: int) -> dict[str, float]:
+    shared = len(first & second)
+    if not first or not second:
+        return {"shared": shared, "jaccard": np.nan, "expected": np.nan, "p": np.nan}
+    chances = sps.hypergeom(total, len(first), len(second))
+    every = np.arange(min(len(first), len(second)) + 1)
+    expected = (chances.pmf(every) * every / (len(first) + len(second) - every)).sum()
+    return {
+        "shared": shared,
+        "jaccard": shared / len(first | second),
+        "expected": float(expected),
+        "p": float(chances.sf(shared - 1)),
+    }
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return np.nan, np.nan
+    found = sps.spearmanr(one, other)
+    return float(found.statistic), float(found.pvalue)
 
 
 def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -97,7 +97,11 @@ def by_head(table: pd.DataFrame) -> pd.DataFrame:
     if not places:
         raise UserError("no ablation head:N.M to draw; sweep all heads (--ablate heads)")
     rows = table[np.array(chosen)]
-    return rows.assign(layer=[n for n, _ in places], head=[h for _, h in places])
+    return rows.assign(
+        layer=[n for n, _ in places],
+        head=[h for _, h in places],
+        protocol=[style.split_task(task)[1] for task in rows["task"]],
+    )
 
 
 def _grid(rows: pd.DataFrame, value: str) -> pd.DataFrame:
