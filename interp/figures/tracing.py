@@ -1,5 +1,7 @@
 """The trace of one example: its tokens, and lines from the answer to what the heads look at."""
 
+import math
+
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
@@ -30,11 +32,11 @@ def example(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
     heads = list(dict.fromkeys(zip(table["layer"], table["head"], strict=True)))
     colours = [c for c in style.COLOURS if c != style.BLACK]
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        figure = style.new_figure(width, 0.95 + LINE * n_lines, table)
+        figure = style.new_figure(width, 1.15 + LINE * n_lines, table)
         axes = figure.subplots()
         axes.set_axis_off()
         axes.set_xlim(0, width - 0.2)
-        axes.set_ylim(-(n_lines - 0.3) * LINE, 0.7 * LINE)
+        axes.set_ylim(-(n_lines - 0.3) * LINE, 0.3 + 0.06 * len(heads))
         _write(axes, texts, list(tokens["role"]), places)
         middles = {
             position: (x + CHARACTER * len(text) / 2, y)
@@ -42,13 +44,15 @@ def example(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
         }
         for number, head in enumerate(heads):
             rows = table[(table["layer"] == head[0]) & (table["head"] == head[1])]
-            # bends of different heads, so that lines over the same tokens stay apart
-            bend = 0.12 + 0.07 * number
+            # different heads rise to different heights, so that their lines stay apart
+            height = 0.13 + 0.06 * number
             for row in rows[rows["attention"] >= LEAST].to_dict("records"):
+                begin, end = middles[row["answer_token"]], middles[row["position"]]
+                bend = 2 * height / max(math.dist(begin, end), 4 * height)
                 axes.add_patch(
                     FancyArrowPatch(
-                        middles[row["answer_token"]], middles[row["position"]],
-                        connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=5,
+                        begin, end, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>",
+                        mutation_scale=5,
                         color=colours[number % len(colours)], alpha=0.25 + 0.7 * row["attention"],
                         linewidth=0.4 + 1.4 * row["attention"], shrinkA=5, shrinkB=5,
                     )
