@@ -55,19 +55,25 @@ def check_circuit(seed: int) -> list[Row]:
     return rows
 
 
-def check_redundant(seed: int) -> list[Row]:
-    """Two induction heads, either enough: found by ablating pairs, and by no single head?"""
+def check_redundant(seed: int, *, candidates: int = 6) -> list[Row]:
+    """Two induction heads, either enough: found by ablating pairs, and by no single head?
+
+    Args:
+        seed: of the plan.
+        candidates: heads of the highest retrieval score whose pairs are ablated; single heads are
+            ablated all.
+    """
     plan = redundant_plan(seed)
     model, task = build(plan), planted_task(plan, "kv")
-    heads = interp.each_head(model)
-    pairs: list[Ablation] = [Combination(pair) for pair in itertools.combinations(heads, 2)]
-    found = importance(model, task, [*heads, *pairs])
+    scores = retrieval_heads(model, task).scores
+    likely = [AblateHead(*head) for head in sorted(top_heads(scores, candidates))]
+    pairs: list[Ablation] = [Combination(pair) for pair in itertools.combinations(likely, 2)]
+    found = importance(model, task, [*interp.each_head(model), *pairs])
     important = set(_important(found))
     single = {text for text in important if "+" not in text}
     both = Combination(tuple(AblateHead(*head) for head in plan.induction)).text
     joint = {t for t in important if "+" in t and not set(t.split("+")) & single}
     assert plan.previous_token is not None
-    scores = retrieval_heads(model, task).scores
     return [
         _row(seed, "kv: redundant pair by pairwise ablation", {both}, joint),
         _row(seed, "kv: single heads beside a redundant pair",
