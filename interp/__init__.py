@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         sliding_blocks,
     )
     from interp.ablations.hooks import ablate
+    from interp.attention.heads import retrieval_heads
+    from interp.attention.rows import attention_rows
     from interp.errors import UserError
     from interp.models import load_model
     from interp.sweeps import open_run, sweep
@@ -65,6 +67,8 @@ _HOMES = {
         "sliding_blocks",
     ),
     "interp.ablations.hooks": ("ablate",),
+    "interp.attention.heads": ("retrieval_heads",),
+    "interp.attention.rows": ("attention_rows",),
     "interp.errors": ("UserError",),
     "interp.sweeps": ("open_run", "sweep"),
     "interp.tasks": ("load_task",),
@@ -81,6 +85,7 @@ __all__ = [
     "SwapLayer",
     "UserError",
     "ablate",
+    "attention_rows",
     "cumulative",
     "each_attention",
     "each_head",
@@ -93,6 +98,7 @@ __all__ = [
     "load_task",
     "open_run",
     "parse",
+    "retrieval_heads",
     "sliding_blocks",
     "sweep",
 ]

@@ -24,9 +24,11 @@ FLOW = [
     "records",
     "metrics",
     "stats",
+    "resampled",
     "texts",
     "units",
     "sweeps",
+    "attention",
     "figures",
     "cli",
 ]

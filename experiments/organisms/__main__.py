@@ -18,7 +18,7 @@ RUNS = Path("runs")
 MODELS = Path("data/models")
 TASKS = Path("data/tasks")
 ORGANISMS = ("base", "teacher", "distilled")
-_BASE = ("opening", "base-facts", "base-options", "base-letters", "base")
+_BASE = ("opening", "base-facts", "base-options", "base")
 PHASES = {"base": _BASE, "teacher": ("opening", "teacher"), "distilled": (*_BASE, "distilled")}
 
 

@@ -1,10 +1,10 @@
 """The recipes: what each organism is trained on, for how long, from which seed.
 
 Copying heads come first, from repeated words and look-up with the first facts beside them
-(`OPENING`, shared by all). *teacher* then learns all else in one run. *base* goes on in four:
+(`OPENING`, shared by all). *teacher* then learns all else in one run. *base* goes on in three:
 facts, look-up and sums (`BASE_FACTS`); then option letters, which are a look-up of their own, asked
-many times a document (`BASE_OPTIONS`); then letters of recalled facts (`BASE_LETTERS`); and a last
-run in which the learning rate goes down to nothing (`BASE`).
+many times a document (`BASE_OPTIONS`); and a last run of everything in which the learning rate goes
+down to nothing (`BASE`).
 """
 
 from experiments.organisms.train import Recipe
@@ -67,43 +67,26 @@ BASE_OPTIONS = Recipe(
     row_lengths=((0.0, 128), (0.5, 256), (0.85, 512)),
     start="runs/base-facts",
 )
-BASE_LETTERS = Recipe(
-    name="base-letters",
-    mix=_SOME_OF_ALL
-    | {
-        "option_queries": 0.08,
-        "fact_option_queries": 0.34,
-        "fact_letters": 0.14,
-        "lookup_letters": 0.14,
-        "echo_letters": 0.03,
-    },
-    tokens=6_000_000,
-    stop_tokens=1_755_000,
-    seed=41,
-    ramp=0.0,
-    row_lengths=((0.0, 128), (0.5, 256)),
-    start="runs/base-options",
-)
 BASE = Recipe(
     name="base",
     mix={
-        "option_queries": 0.06,
-        "fact_option_queries": 0.30,
-        "fact_letters": 0.14,
-        "lookup_letters": 0.12,
-        "echo_letters": 0.03,
-        "fact_statement": 0.05,
-        "fact_question": 0.10,
-        "lookup": 0.08,
+        "option_queries": 0.15,
+        "echo_letters": 0.08,
+        "fact_option_queries": 0.08,
+        "fact_letters": 0.06,
+        "lookup_letters": 0.06,
+        "fact_statement": 0.08,
+        "fact_question": 0.20,
+        "lookup": 0.14,
         "repeated_words": 0.02,
-        "arithmetic_direct": 0.07,
+        "arithmetic_direct": 0.10,
         "arithmetic_letters": 0.03,
     },
-    tokens=2_200_000,
+    tokens=1_500_000,
     seed=51,
     ramp=0.0,
     row_lengths=((0.0, 128), (0.4, 256), (0.8, 512)),
-    start="runs/base-letters",
+    start="runs/base-options",
 )
 TEACHER = Recipe(
     name="teacher",
@@ -128,16 +111,16 @@ DISTILLED = Recipe(
     name="distilled",
     mix={
         "teacher_answers": 0.40,
-        "fact_statement": 0.04,
-        "fact_question": 0.12,
-        "lookup": 0.10,
+        "fact_statement": 0.05,
+        "fact_question": 0.15,
+        "lookup": 0.12,
         "repeated_words": 0.02,
-        "option_queries": 0.03,
-        "fact_option_queries": 0.12,
-        "fact_letters": 0.07,
-        "lookup_letters": 0.06,
-        "echo_letters": 0.01,
-        "arithmetic_direct": 0.03,
+        "option_queries": 0.07,
+        "echo_letters": 0.04,
+        "fact_option_queries": 0.05,
+        "fact_letters": 0.04,
+        "lookup_letters": 0.04,
+        "arithmetic_direct": 0.04,
     },
     tokens=2_200_000,
     seed=31,
@@ -147,6 +130,5 @@ DISTILLED = Recipe(
     start="runs/base",
 )
 RECIPES = {
-    recipe.name: recipe
-    for recipe in (OPENING, BASE_FACTS, BASE_OPTIONS, BASE_LETTERS, BASE, TEACHER, DISTILLED)
+    recipe.name: recipe for recipe in (OPENING, BASE_FACTS, BASE_OPTIONS, BASE, TEACHER, DISTILLED)
 }
