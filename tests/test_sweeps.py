@@ -54,10 +54,10 @@ def test_a_finished_run_opens_without_the_model(run):
 
 
 def test_an_interrupted_sweep_continues(llama, task, tmp_path, monkeypatch):
-    import interp.sweeps as module
+    import interp.execution as module
 
-    monkeypatch.setattr(module, "UNIT_EXAMPLES", 3)
-    whole = sweep(llama, [task], ["layer:0"], out=tmp_path / "whole", limit=8).responses()
+    cut = {"limit": 8, "unit_examples": 3}
+    whole = sweep(llama, [task], ["layer:0"], out=tmp_path / "whole", **cut).responses()
     plain, calls = module.run_unit, []
 
     def stops_at_the_second(*arguments, **options):
@@ -68,10 +68,10 @@ def test_an_interrupted_sweep_continues(llama, task, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "run_unit", stops_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
+        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", **cut)
     with pytest.raises(UserError, match="2 of 3 units are missing or damaged"):
         interp.open_run(tmp_path / "run").responses()
-    resumed = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
+    resumed = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", **cut)
     assert len(calls) == 4
     assert calls.count(calls[0]) == 1
     assert resumed.responses().equals(whole)
@@ -83,7 +83,7 @@ def test_a_damaged_unit_is_named_and_computed_again(llama, task, tmp_path, capsy
     shard.write_bytes(shard.read_bytes()[:-50])
     again = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
     assert again.responses().equals(whole)
-    assert "its shard is damaged; moved aside and computed again" in "".join(capsys.readouterr())
+    assert "not a whole shard; moved to" in "".join(capsys.readouterr())
 
 
 def test_the_draw_is_seeded_and_the_same_for_every_model(task, tmp_path):
@@ -100,7 +100,8 @@ def test_swaps_take_a_donor_and_record_its_weights(llama, task, tmp_path):
     donor = tiny_bridge("llama", seed=1)
     swaps = interp.each_swap(llama, donor)
     run = sweep(llama, [task], swaps, out=tmp_path / "run", limit=4)
-    assert list(run.manifest["donors"]) == ["tiny-llama"]
+    hashes = {text: list(named) for text, named in run.manifest["donors"].items()}
+    assert hashes == {f"swap:{layer}": ["tiny-llama"] for layer in range(3)}
     by_text = sweep(llama, [task], ["swap:0"], out=tmp_path / "text", limit=4, donor=donor)
     mine, theirs = (
         r.responses().query("ablation == 'swap:0'")["loglikelihoods"].tolist()
