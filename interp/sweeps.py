@@ -1,6 +1,6 @@
 """One model x tasks x ablations, example by example: plan, store, units, result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,15 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
-from interp.ablations import Ablation
+from interp.ablations import Ablation, as_ablation
+from interp.ablations.values import with_donor
+from interp.distributed import run_on_ray
 from interp.errors import UserError
 from interp.execution import pairs, run_fitting, runner
-from interp.models import model_name
 from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan, refuse_hooks
 from interp.results import Sweep, open_run
 from interp.tasks import Task
+from interp.transport import Request, pack_request
 from interp.units import WorkUnit
 
 __all__ = ["Execution", "Sweep", "open_run", "sweep"]
@@ -34,6 +36,8 @@ class Execution:
         unit_ablations: at most so many ablations a work unit.
         cluster: field of the rows that names what examples share (a passage, a subject), so that
             they are resampled together; by default what the task says.
+        ray: `"auto"` or the address of a Ray cluster: the units run there, on one worker a device.
+        workers: how many, with `ray`; by default as many as the cluster has GPUs, or cores.
     """
 
     shard: str | None = None
@@ -41,6 +45,8 @@ class Execution:
     unit_examples: int = UNIT_EXAMPLES
     unit_ablations: int = UNIT_ABLATIONS
     cluster: str | None = None
+    ray: str | None = None
+    workers: int | None = None
 
 
 def sweep(
@@ -78,23 +84,50 @@ def sweep(
     how = _execution(execution)
     share = records.Share.parse(how.shard) if how.shard else None
     refuse_hooks(model)
-    plan = make_plan(
-        model, tasks, ablations, limit=limit, seed=seed, donor=donor,
-        cut=Cut(how.unit_examples, how.unit_ablations, how.cluster),
-    )  # fmt: skip
+    cut = Cut(how.unit_examples, how.unit_ablations, how.cluster)
+    plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, cut=cut)
+    request = None
+    if how.ray:
+        asked = [with_donor(as_ablation(a), donor) for a in ablations]
+        request = pack_request(model, plan, asked, limit=limit, seed=seed, cut=cut)
     folder = Path(out)
     try:
         manifest = records.open_store(folder, plan.manifest, allow=how.allow)
         with records.locked(folder, share):
+            store = _Store(folder, manifest)
             units = [u for i, u in enumerate(plan.units) if share is None or share.holds(i)]
-            waiting = [u for u in units if not _kept(folder, u, manifest)]
-            _run(model, plan, waiting, folder, manifest)
+            waiting = [u for u in units if not store.keeps(u)]
+            if request is not None:
+                failed = _run_on_ray(request, plan, waiting, store, how)
+            else:
+                failed = _run_here(model, plan, waiting, store)
     except OSError as error:
         raise UserError(
             f"out {folder}: {error.strerror or error}; what was finished is kept, and the same "
             "command continues"
         ) from error
+    _refuse_failed(folder, failed, len(plan.units))
     return Sweep(folder)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """The folder of the run, and the manifest that is in it."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def keeps(self, unit: WorkUnit) -> bool:
+        """Whether a unit is finished; a damaged shard is named and moved aside."""
+        reason = records.damage(self.folder, unit.name, self.manifest)
+        if reason and reason != "missing":
+            aside = records.set_aside(self.folder, unit.name)
+            tqdm.write(f"unit {unit.name}: {reason}; moved to {aside.name} and computed again")
+        return reason is None
+
+    def write(self, unit: WorkUnit, found: Sequence[records.Record]) -> None:
+        """Write a finished unit."""
+        records.write_unit(self.folder, unit.name, self.manifest, found)
 
 
 def _execution(options: dict[str, Any]) -> Execution:
@@ -105,48 +138,61 @@ def _execution(options: dict[str, Any]) -> Execution:
     return Execution(**options)
 
 
-def _run(
-    model: TransformerBridge,
-    plan: Plan,
-    waiting: Sequence[WorkUnit],
-    folder: Path,
-    manifest: dict[str, Any],
-) -> None:
-    """Compute the units that wait, one after the other; name those that failed, at the end."""
-    run, failed = runner(model, plan), []
-    kept = sum(map(pairs, plan.units)) - sum(map(pairs, waiting))
-    with tqdm(
-        total=sum(map(pairs, plan.units)),
-        initial=kept,
-        unit="example",
-        desc=model_name(model),
-        smoothing=0.1,
-    ) as bar:
+def _run_here(
+    model: TransformerBridge, plan: Plan, waiting: Sequence[WorkUnit], store: _Store
+) -> dict[str, str]:
+    """Compute units one after the other; those that failed, with the reason."""
+    run, failed = runner(model, plan), {}
+    with _progress(plan, waiting) as bar:
         for unit in waiting:
             bar.set_postfix_str(plan.tasks[unit.task].name)
             try:
                 found = run_fitting(run, unit, bar.update)
             except MemoryError as error:
-                failed.append((unit.name, f"out of memory: {error}"))
-                tqdm.write(f"unit {unit.name}: failed ({failed[-1][1]})")
+                failed[unit.name] = f"out of memory: {error}"
+                tqdm.write(f"unit {unit.name}: failed ({failed[unit.name]})")
                 continue
-            records.write_unit(folder, unit.name, manifest, found)
-    refuse_failed(folder, failed, len(plan.units))
+            store.write(unit, found)
+    return failed
 
 
-def refuse_failed(folder: Path, failed: Sequence[tuple[str, str]], count: int) -> None:
-    """Raise UserError that names the units that failed, if any did."""
-    if failed:
-        names = ", ".join(name for name, _ in failed[:5]) + ("..." if len(failed) > 5 else "")
-        raise UserError(
-            f"out {folder}: {len(failed)} of {count} units failed ({names}; {failed[0][1]}); the "
-            "others are kept, and the same command tries these again"
+def _run_on_ray(
+    request: Request, plan: Plan, waiting: Sequence[WorkUnit], store: _Store, how: Execution
+) -> dict[str, str]:
+    """Hand units out to Ray workers; those that failed, with the reason."""
+    with _progress(plan, waiting) as bar:
+
+        def finish(unit: WorkUnit, found: list[records.Record]) -> None:
+            store.write(unit, found)
+            bar.update(pairs(unit))
+
+        return run_on_ray(
+            request,
+            plan,
+            waiting,
+            finish,
+            address=str(how.ray),
+            workers=how.workers,
+            tell=tqdm.write,
         )
 
 
-def _kept(folder: Path, unit: WorkUnit, manifest: dict[str, Any]) -> bool:
-    reason = records.damage(folder, unit.name, manifest)
-    if reason and reason != "missing":
-        aside = records.set_aside(folder, unit.name)
-        tqdm.write(f"unit {unit.name}: {reason}; moved to {aside.name} and computed again")
-    return reason is None
+def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:  # type: ignore[type-arg]
+    total = sum(map(pairs, plan.units))
+    return tqdm(
+        total=total,
+        initial=total - sum(map(pairs, waiting)),
+        unit="example",
+        desc=plan.manifest["model"],
+        smoothing=0.1,
+    )
+
+
+def _refuse_failed(folder: Path, failed: Mapping[str, str], count: int) -> None:
+    if failed:
+        names = ", ".join(list(failed)[:5]) + ("..." if len(failed) > 5 else "")
+        raise UserError(
+            f"out {folder}: {len(failed)} of {count} units failed ({names}: "
+            f"{next(iter(failed.values()))}); the others are kept, and the same command tries "
+            "these again"
+        )

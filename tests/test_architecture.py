@@ -28,6 +28,8 @@ FLOW = [
     "plan",
     "execution",
     "results",
+    "exports",
+    "transport",
     "distributed",
     "sweeps",
     "figures",
