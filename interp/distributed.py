@@ -273,20 +273,36 @@ def _connect(address: str) -> tuple[Any, bool]:
         raise UserError("ray: it is not installed; pip install 'interp[ray]'") from None
     if ray.is_initialized():
         return ray, False
-    quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
     try:
-        if address == "auto":
-            try:
-                ray.init("auto", log_to_driver=False, logging_level="error")
-            except ConnectionError:
-                ray.init("local", **quiet)
-        elif address == "local":
-            ray.init("local", **quiet)
-        else:
+        if address == "local" or (address == "auto" and not _runs_here(ray)):
+            _start_here(ray)
+        elif address != "auto":
             ray.init(address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # Ray raises plain exceptions, too
+        ray.shutdown()
         raise UserError(f"ray {address}: no cluster there ({_line(error)})") from error
     return ray, True
+
+
+def _runs_here(ray: Any) -> bool:
+    """Connect to a cluster that this machine is part of, if there is one."""
+    try:
+        ray.init("auto", log_to_driver=False, logging_level="error")
+    except ConnectionError:
+        return False
+    return True
+
+
+def _start_here(ray: Any) -> None:
+    """Start a cluster of this machine alone; Ray waits half a minute, too short on a busy one."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error")
+            return
+        except Exception:
+            ray.shutdown()
+            if attempt == TRIES:
+                raise
 
 
 def _device_name(gpus: int) -> str:

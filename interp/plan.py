@@ -20,8 +20,9 @@ from interp.ablations.hooks import checked_edits
 from interp.ablations.values import Edits, with_donor
 from interp.errors import UserError
 from interp.identity import describe_donors, describe_model, describe_task, libraries
+from interp.metrics import target_text
 from interp.models import decoder, model_name
-from interp.requests import prompt_text
+from interp.requests import build_requests, prompt_text
 from interp.tasks import Task, load_task
 from interp.units import WorkUnit
 
@@ -94,7 +95,11 @@ def make_plan(
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     edits = tuple(checked_edits(model, ablation) for ablation in asked)
+    for task in loaded:
+        _refuse_empty(task)
     drawn = tuple(tuple(draw(task, limit, seed)) for task in loaded)
+    for task, ids in zip(loaded, drawn, strict=True):
+        _try_first(model, task, ids[0])
     units = tuple(cut_units(loaded, drawn, 1 + len(asked), cut))
     texts = (BASELINE.text, *(a.text for a in asked))
     manifest = {
@@ -183,6 +188,25 @@ def refuse_hooks(model: TransformerBridge) -> None:
 
 def _task(task: str | Task) -> Task:
     return task if isinstance(task, Task) else load_task(task)
+
+
+def _refuse_empty(task: Task) -> None:
+    if not len(task.harness.eval_docs):
+        raise UserError(f"task {task.name}: it has no examples")
+
+
+def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
+    """Make one example's requests: a task that cannot be run is refused before anything is kept."""
+    try:
+        build_requests(task, [doc_id], decoder(model))
+        target_text(task, task.documents()[doc_id])
+    except UserError:
+        raise
+    except Exception as error:  # templates and functions of a task raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"task {task.name}, row {doc_id}: its requests cannot be made ({reason})"
+        ) from error
 
 
 def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:

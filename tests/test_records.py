@@ -31,7 +31,10 @@ from interp.records import (
 MADE = {
     "schema": SCHEMA_VERSION,
     "model": "tiny",
+    "weights_sha256": "aa",
+    "dtype": "float32",
     "seed": 0,
+    "libraries": {},
     "ablations": ["layer:0"],
     "created": "then",
     "tasks": [],

@@ -2,101 +2,108 @@
 
     python -m experiments.store.kills --kills 50
 
-Each round sweeps in a process of its own that is killed some random time after its first unit
-can have begun, up to three times, and is then left alone until it has finished. The table must
-equal the undisturbed run's, and no temporary file may stay.
+The model is loaded once; each sweep runs in a fork of that process, which is killed some random
+time after it began, up to three times, and is then left alone until it has finished. The table
+must equal the undisturbed run's, and no temporary file may stay.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from experiments.store.small import ABLATIONS, compare, write_model, write_task
 
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 OUT = Path("runs/store")
+Sweeping = Callable[[Path], None]
 
 
 def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str, Any]:
     """Rounds of kills until there were so many.
 
     Returns:
-        `kills`, and of all rounds: `lost`, `doubled`, `different`, `temporary_files`; and `units`,
-        how many units were finished at each kill.
+        `kills`, and of all rounds: rows `lost` and `doubled`, tables `different`, shards that are
+        not byte for byte the same (`shards_different`), `damaged_files` and `temporary_files`; and
+        `units_at_kill`, how many units were finished at each kill.
     """
     rng = random.Random(seed)
     total: dict[str, Any] = {"kills": 0, "rounds": 0, "lost": 0, "doubled": 0, "different": 0}
-    total |= {"temporary_files": 0, "units_at_kill": []}
+    total |= {"shards_different": 0, "damaged_files": 0, "temporary_files": 0, "units": 0}
+    total["units_at_kill"] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        model, task = write_model(folder / "model"), write_task(folder, rows=examples)
-        began, whole = time.monotonic(), folder / "whole"
-        _sweep(model, task, whole).wait()
-        duration = time.monotonic() - began
-        first = _first_shard(whole)
+        sweeping = _sweeping(write_model(folder / "model"), write_task(folder, rows=examples))
+        whole = folder / "whole"
+        began = time.monotonic()
+        _finished(sweeping, whole)
+        duration, shards = time.monotonic() - began, _shards(whole)
+        total["units"] = len(shards)
         while total["kills"] < kills:
-            run_folder = folder / f"run-{total['rounds']}"
+            target = folder / f"run-{total['rounds']}"
             for _ in range(min(3, kills - total["kills"])):
-                if _killed(model, task, run_folder, rng, duration - first):
+                if _killed(sweeping, target, rng.random() * duration):
                     total["kills"] += 1
-                    total["units_at_kill"].append(len(_shards(run_folder)))
-            if _sweep(model, task, run_folder).wait() != 0:
-                raise RuntimeError(f"the sweep in {run_folder} did not resume")
+                    total["units_at_kill"].append(len(_shards(target)))
+            _finished(sweeping, target)
             total["rounds"] += 1
-            for name, count in compare(run_folder, whole).items():
+            for name, count in compare(target, whole).items():
                 total[name] += count
-            total["temporary_files"] += len(list(run_folder.rglob("*.part")))
+            mine = _shards(target)
+            total["shards_different"] += sum(mine.get(n) != shards[n] for n in shards)
+            total["damaged_files"] += len(list(target.rglob("*.damaged*")))
+            total["temporary_files"] += len(list(target.rglob("*.part")))
     out.mkdir(parents=True, exist_ok=True)
     (out / "kills.json").write_text(json.dumps(total, indent=2) + "\n")
     return total
 
 
-def _sweep(model: Path, task: Path, folder: Path) -> "subprocess.Popen[bytes]":
-    code = (
-        "import sys, torch, interp; torch.set_num_threads(1)\n"
-        "model, task, out = sys.argv[1:4]\n"
-        "interp.sweep(interp.load_model(model), [task], sys.argv[4:], out=out, "
-        "unit_examples=2, unit_ablations=3)"
-    )
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(model), str(task), str(folder), *ABLATIONS],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def _sweeping(model: Path, task: Path) -> Sweeping:
+    import torch
+
+    import interp
+    from interp.tasks import load_task
+
+    torch.set_num_threads(1)  # a fork has none of its parent's threads
+    bridge, loaded = interp.load_model(model, device="cpu"), load_task(task)
+
+    def sweep(folder: Path) -> None:
+        interp.sweep(bridge, [loaded], ABLATIONS, out=folder, unit_examples=2, unit_ablations=3)
+
+    return sweep
 
 
-def _killed(model: Path, task: Path, folder: Path, rng: random.Random, working: float) -> bool:
-    """Start the sweep and kill it while it works; whether it was still running."""
-    process = _sweep(model, task, folder)
-    before = len(_shards(folder))
-    while process.poll() is None and len(_shards(folder)) == before:
-        time.sleep(0.01)
-    time.sleep(rng.random() * working * 0.4)
-    alive = process.poll() is None
-    if alive:
+def _finished(sweeping: Sweeping, folder: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=sweeping, args=(folder,))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"the sweep in {folder} did not finish")
+
+
+def _killed(sweeping: Sweeping, folder: Path, after: float) -> bool:
+    """Start the sweep and kill it some seconds later; whether it was still running."""
+    process = multiprocessing.get_context("fork").Process(target=sweeping, args=(folder,))
+    process.start()
+    process.join(after)
+    alive = process.is_alive()
+    if alive and process.pid is not None:
         os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return alive
+    process.join()
+    return alive and process.exitcode == -signal.SIGKILL
 
 
-def _shards(folder: Path) -> list[Path]:
-    return list((folder / "units").glob("*.parquet"))
-
-
-def _first_shard(folder: Path) -> float:
-    """Seconds between a run's start and its first shard."""
-    made = (folder / "manifest.json").stat().st_mtime_ns
-    shards = sorted(path.stat().st_mtime_ns for path in _shards(folder))
-    return float(shards[0] - made) / 1e9
+def _shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "units").glob("*.parquet")}
 
 
 def main() -> None:

@@ -168,13 +168,28 @@ def _in_words(difference: Difference) -> str:
     return f"{where}: {_short(kept)} there, {_short(asked)} asked"
 
 
+# what every reader of a manifest relies on
+_KEYS = {
+    "model": str,
+    "weights_sha256": str,
+    "dtype": str,
+    "seed": int,
+    "created": str,
+    "libraries": dict,
+    "tasks": list,
+    "ablations": list,
+    "units": list,
+}
+
+
 def _problem(manifest: dict[str, Any]) -> str:
-    """What keeps a manifest from naming its units, in words; empty where nothing does."""
-    for key, kind in (
-        ("model", str), ("seed", int), ("tasks", list), ("ablations", list), ("units", list)
-    ):  # fmt: skip
-        if not isinstance(manifest.get(key), kind):
+    """What keeps a manifest from being used, in words; empty where nothing does."""
+    for key, kind in _KEYS.items():
+        value = manifest.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
             return f"{key} is missing or no {kind.__name__}"
+    if manifest["seed"] < 0:
+        return "seed is negative"
     for task in manifest["tasks"]:
         if not isinstance(task, dict) or not isinstance(task.get("name"), str):
             return "a task has no name"
@@ -188,6 +203,11 @@ def _problem(manifest: dict[str, Any]) -> str:
             return f"unit {_short(name)} is no name of a unit"
     if not all(isinstance(text, str) for text in manifest["ablations"]):
         return "an ablation is no text"
+    noted = manifest.get("allowed", [])
+    if not isinstance(noted, list) or not all(
+        isinstance(note, dict) and {"name", "there", "asked"} <= note.keys() for note in noted
+    ):
+        return "allowed is no list of differences"
     return ""
 
 
