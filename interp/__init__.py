@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from interp.attention.rows import attention_rows
     from interp.errors import UserError
     from interp.models import load_model
-    from interp.sweeps import open_run, sweep
+    from interp.results import open_run
+    from interp.sweeps import sweep
     from interp.tasks import load_task
 
 _HOMES = {
@@ -70,7 +71,8 @@ _HOMES = {
     "interp.attention.heads": ("retrieval_heads",),
     "interp.attention.rows": ("attention_rows",),
     "interp.errors": ("UserError",),
-    "interp.sweeps": ("open_run", "sweep"),
+    "interp.results": ("open_run",),
+    "interp.sweeps": ("sweep",),
     "interp.tasks": ("load_task",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

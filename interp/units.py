@@ -27,11 +27,13 @@ class WorkUnit:
         task: position of the task in the sweep.
         name: of the shard.
         doc_ids: rows of the task.
+        ablations: numbers of its ablations in the sweep; the baseline is 0.
     """
 
     task: int
     name: str
     doc_ids: tuple[int, ...]
+    ablations: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, eq=False)
