@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
@@ -24,6 +23,7 @@ from interp.ablations.values import Edits, donors, with_donor
 from interp.errors import UserError
 from interp.models import decoder, model_name, weights_hash
 from interp.requests import encode, prompt_text
+from interp.sampling import draw
 from interp.tasks import Task, load_task
 from interp.units import Variants, WorkUnit, run_unit
 
@@ -123,7 +123,8 @@ def sweep(
         tasks: names, paths of task YAMLs, or tasks from `interp.load_task`.
         ablations: texts or values; families such as `each_layer(model)`.
         out: folder of the run; new, empty, or holding this very run.
-        limit: at most this many examples a task, drawn with the seed; all by default.
+        limit: at most this many examples a task, drawn with the seed and spread over its
+            subjects (`interp.sampling`); all by default.
         seed: of the draw, and of the bootstrap.
         donor: the other model, for swaps that do not name one.
 
@@ -137,10 +138,8 @@ def sweep(
     loaded = [_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks)]
     asked = [with_donor(as_ablation(a), donor) for a in ablations]
     _refuse_doubles(loaded, asked)
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     edits = [checked_edits(model, ablation) for ablation in asked]
-    drawn = [_draw(task, limit, seed) for task in loaded]
+    drawn = [draw(task, limit, seed=seed) for task in loaded]
     units = _units(loaded, drawn)
     folder = Path(out)
     manifest = _manifest(model, loaded, drawn, asked, units=units, seed=seed)
@@ -194,15 +193,6 @@ def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> Non
             raise UserError(f"{what} {double}: given twice")
     if any(a == BASELINE for a in ablations):
         raise UserError("ablation baseline: every sweep runs it without being asked")
-
-
-def _draw(task: Task, limit: int | None, seed: int) -> list[int]:
-    """The examples of a task: all, or a seeded draw that does not depend on the model."""
-    count = len(task.harness.eval_docs)
-    if limit is None or limit >= count:
-        return list(range(count))
-    chosen = np.random.default_rng(seed).choice(count, size=limit, replace=False)
-    return sorted(chosen.tolist())
 
 
 def _units(tasks: Sequence[Task], drawn: Sequence[Sequence[int]]) -> list[WorkUnit]:

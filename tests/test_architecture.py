@@ -23,6 +23,7 @@ FLOW = [
     "records",
     "metrics",
     "stats",
+    "sampling",
     "units",
     "sweeps",
     "figures",

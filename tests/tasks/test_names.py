@@ -89,7 +89,7 @@ def test_names_without_a_task_are_refused(tmp_path):
 
 def test_a_group_without_a_common_score_names_its_tasks():
     with pytest.raises(UserError, match=r"group whose tasks have no common score .* singly: "):
-        definitions("openllm")
+        definitions("libra_simple_information_retrieval")
 
 
 def test_a_name_may_hold_colons():
