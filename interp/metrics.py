@@ -101,7 +101,9 @@ def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
     if others:
         raise UserError(f"responses: of task {min(others)}; asked for {task.name}")
     documents = task.documents()
-    beyond = responses["doc_id"][(responses["doc_id"] < 0) | (responses["doc_id"] >= len(documents))]
+    beyond = responses["doc_id"][
+        (responses["doc_id"] < 0) | (responses["doc_id"] >= len(documents))
+    ]
     if len(beyond):
         raise UserError(f"responses: row {beyond.iloc[0]}; {task.name} has {len(documents)} rows")
     found = []

@@ -11,6 +11,7 @@ FLOW = [
     "errors",
     "models",
     "ablations",
+    "pruning",
     "tasks",
     "requests",
     "replay",

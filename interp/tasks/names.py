@@ -65,7 +65,9 @@ def definitions(name: str) -> tuple[Definition, ...]:
             return _members(candidate, name)
     allowed = [p for p in PROTOCOLS if f"{benchmark}:{p}" in shipped_tasks()]
     if allowed:
-        raise UserError(f"task {name}: shipped are {', '.join(f'{benchmark}:{p}' for p in allowed)}")
+        raise UserError(
+            f"task {name}: shipped are {', '.join(f'{benchmark}:{p}' for p in allowed)}"
+        )
     raise UserError(
         f"task {name}: no such task; shipped are {', '.join(shipped_tasks())}, and any "
         "lm-evaluation-harness task or path of a task YAML is allowed"

@@ -36,7 +36,9 @@ def lay_out(folder: Path, *, rows: int = 24, worked: int = 8) -> Path:
         _write(folder / place / f"{split}.jsonl", lines[worked:])
     for split in ("dev", "test"):
         (folder / "mmlu").mkdir(exist_ok=True)
-        (folder / "mmlu" / f"{split}.jsonl").write_bytes((DATA / f"mmlu/{split}.jsonl").read_bytes())
+        (folder / "mmlu" / f"{split}.jsonl").write_bytes(
+            (DATA / f"mmlu/{split}.jsonl").read_bytes()
+        )
     for name, split, made in invented(rows + worked):
         (folder / name).mkdir(parents=True)
         lines = [json.dumps(row) for row in made]
@@ -102,10 +104,7 @@ def invented(count: int, *, seed: int = 0) -> list[tuple[str, str, list[dict[str
         (
             "nq_open",
             "validation",
-            [
-                {"question": words(3, 8), "answer": [words(1, 2), words(1, 2)]}
-                for _ in range(count)
-            ],
+            [{"question": words(3, 8), "answer": [words(1, 2), words(1, 2)]} for _ in range(count)],
         ),
     ]
 

@@ -50,7 +50,9 @@ def write(path, rows):
             writer.writerows(rows)  # lists as Python writes them
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=ROWS)
 def test_every_format_gives_the_same_rows(tmp_path, rows):
     for ending in ("jsonl", "json", "parquet", "csv", "jsonl.gz"):

@@ -30,7 +30,9 @@ def mathqa(rows: datasets.Dataset) -> datasets.Dataset:
     from lm_eval.tasks.mathqa.utils import doc_to_choice
 
     def one(row: Row) -> dict[str, Any]:
-        return _options(f"Question: {row['Problem']}", doc_to_choice(row), _place("abcde", row["correct"]))
+        return _options(
+            f"Question: {row['Problem']}", doc_to_choice(row), _place("abcde", row["correct"])
+        )
 
     return _mapped(rows, one)
 
@@ -47,7 +49,9 @@ def openbookqa(rows: datasets.Dataset) -> datasets.Dataset:
 
 def openbookqa_with_fact(rows: datasets.Dataset) -> datasets.Dataset:
     """OpenBookQA with the core fact that its question was written from."""
-    return _mapped(rows, lambda row: _labelled(f"Fact: {row['fact1']}\n{row['question_stem']}", row))
+    return _mapped(
+        rows, lambda row: _labelled(f"Fact: {row['fact1']}\n{row['question_stem']}", row)
+    )
 
 
 def qasc(rows: datasets.Dataset) -> datasets.Dataset:
