@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
@@ -25,6 +24,7 @@ from interp.metrics import target_text
 from interp.models import decoder
 from interp.requests import build_requests, prompt_text
 from interp.resampled import is_resampled
+from interp.sampling import draw
 from interp.tasks import Task, load_task
 from interp.units import WorkUnit
 
@@ -94,12 +94,10 @@ def make_plan(
     loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
     asked = tuple(with_donor(as_ablation(a), donor) for a in ablations)
     _refuse_doubles(loaded, asked)
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     edits = tuple(checked_edits(model, ablation) for ablation in asked)
     for task in loaded:
         _refuse_empty(task)
-    drawn = tuple(tuple(draw(task, limit, seed)) for task in loaded)
+    drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
     for task, ids in zip(loaded, drawn, strict=True):
         _try_first(model, task, ids[0])
         if any(map(is_resampled, edits)):
@@ -131,15 +129,6 @@ def make_plan(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Plan(loaded, drawn, texts, ({}, *edits), units, manifest)
-
-
-def draw(task: Task, limit: int | None, seed: int) -> list[int]:
-    """The examples of a task: all, or a seeded draw that does not depend on the model."""
-    count = len(task.harness.eval_docs)
-    if limit is None or limit >= count:
-        return list(range(count))
-    chosen = np.random.default_rng(seed).choice(count, size=limit, replace=False)
-    return sorted(chosen.tolist())
 
 
 def cut_units(

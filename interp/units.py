@@ -113,6 +113,7 @@ def _options(
     for text, scored in zip((*plain.texts, *resampled.texts), results, strict=True):
         for doc_id, numbers in by_document.items():
             responses = [scored[n] for n in numbers]
+            counts = tuple(len(requests[n].continuation) for n in numbers)
             yield Record(
                 model=model_name(model),
                 task=task.name,
@@ -120,10 +121,10 @@ def _options(
                 ablation=text,
                 target=target_text(task, documents[doc_id]),
                 loglikelihoods=tuple(value for value, _ in responses),
-                token_counts=tuple(len(requests[n].continuation) for n in numbers),
+                token_counts=counts,
                 greedy=tuple(greedy for _, greedy in responses),
                 cut_tokens=max(requests[n].cut for n in numbers),
-                metrics=option_metrics(task, documents[doc_id], responses),
+                metrics=option_metrics(task, documents[doc_id], responses, token_counts=counts),
             )
 
 
