@@ -21,6 +21,8 @@ FLOW = [
     "stats",
     "units",
     "sweeps",
+    "lens",
+    "similarity",
     "figures",
     "cli",
 ]
