@@ -30,7 +30,7 @@ class Similarity:
         angular: columns `model source layer block value low high n interval`: angular distance
             between the input of `layer` and that of layer `layer + block`, as shares of pi.
         cka: columns `model source depth other value n`: linear CKA; NaN where a depth has no
-            spread (all prompts end with the same token).
+            spread (all prompts end with the same token), everywhere for fewer than 4 examples.
     """
 
     model: str
@@ -117,7 +117,7 @@ def layer_similarity(
             confidence,
             kind,
         ),
-        cka=groups.table(named),
+        cka=groups.table(named) if groups.n else _no_cka(parts.n_layers + 1, named),
     )
 
 
@@ -170,10 +170,9 @@ class _Cka:
 
     def table(self, named: dict[str, str]) -> pd.DataFrame:
         """CKA of every pair of depths."""
-        crossed, one, other = self.sums
-        if not isinstance(crossed, Tensor) or not isinstance(one, Tensor):
+        if not self.n:
             raise UserError(f"CKA: at least {LEAST_CKA} examples are needed")
-        assert isinstance(other, Tensor)
+        crossed, one, other = (torch.as_tensor(total) for total in self.sums)
         product = one[:, None] * other[None]
         # a depth without spread has a HSIC of rounding errors with itself
         known = (one[:, None] > 1e-12 * self.n) & (other[None] > 1e-12 * self.n)
@@ -184,6 +183,14 @@ class _Cka:
             for j in range(value.shape[1])
         ]
         return pd.DataFrame(rows)
+
+
+def _no_cka(n_depths: int, named: dict[str, str]) -> pd.DataFrame:
+    """The table of too few examples."""
+    pairs = [(i, j) for i in range(n_depths) for j in range(n_depths)]
+    return pd.DataFrame(
+        [named | {"depth": i, "other": j, "value": np.nan, "n": 0} for i, j in pairs]
+    )
 
 
 def _influence(batch: States) -> np.ndarray:

@@ -31,13 +31,14 @@ def angular_distance(
 
 
 def _units(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    one, other = one.float(), other.float()
-    lengths = [x.norm(dim=-1, keepdim=True) for x in (one, other)]
-    units = [
-        torch.where(length > 0, x / length.clamp(min=torch.finfo(torch.float32).tiny), 0)
-        for x, length in zip((one, other), lengths, strict=True)
-    ]
-    return units[0], units[1], ((lengths[0] == 0) & (lengths[1] == 0)).squeeze(-1)
+    units, zero = [], []
+    for vectors in (one.float(), other.float()):
+        largest = vectors.abs().amax(dim=-1, keepdim=True)
+        zero.append(largest.squeeze(-1) == 0)
+        # by the largest entry first: squares of very small and very large ones leave float32
+        scaled = vectors / torch.where(largest > 0, largest, 1)
+        units.append(scaled / scaled.norm(dim=-1, keepdim=True).clamp(min=1))
+    return units[0], units[1], zero[0] & zero[1]
 
 
 def hsic(
