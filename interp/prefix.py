@@ -8,9 +8,11 @@ own cache from its first layer on and shares the baseline's below.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 
 from interp.models import Decoder
 from interp.replay import Pass, record, replay
@@ -72,3 +74,29 @@ def expand(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicC
         layer.keys = layer.keys.expand(rows, -1, -1, -1)
         layer.values = layer.values.expand(rows, -1, -1, -1)
     return grown
+
+
+def borrow(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicCache:
+    """A cache of `rows` equal rows that hands out keys and values and keeps nothing new."""
+    lent = transformers.DynamicCache()
+    lent.layers = [_Borrowed(layer.keys, layer.values, rows) for layer in cache.layers]
+    return lent
+
+
+class _Borrowed(transformers.cache_utils.DynamicLayer):
+    """Keys and values of a prefix, seen by every row; what rows add is not remembered."""
+
+    def __init__(self, keys: Tensor, values: Tensor, rows: int) -> None:
+        super().__init__()
+        self.keys, self.values = keys, values
+        self.dtype, self.device = keys.dtype, keys.device
+        self.is_initialized = True
+        self.rows = rows
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values `[rows, head, prefix + pos, d_head]`."""
+        keys = self.keys.expand(self.rows, -1, -1, -1)
+        values = self.values.expand(self.rows, -1, -1, -1)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)

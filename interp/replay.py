@@ -76,6 +76,57 @@ def record(
     return kept
 
 
+def call_arguments(
+    parts: Decoder, input_ids: Int[Tensor, "batch pos"], **model_arguments: Any
+) -> Pass:
+    """What the model would call its blocks with, without running them.
+
+    The blocks hand on what they are given, so that only the embedding and the arguments
+    (positions, rotary tables, masks) are computed.
+
+    Returns:
+        A pass whose first residual is the embedding; those behind it are the same and mean nothing.
+    """
+    with ExitStack() as stack:
+        for block in parts.blocks:
+            stack.enter_context(forward_replaced(block, _hand_on(parts)))
+        return record(parts, input_ids, **model_arguments)
+
+
+def _hand_on(parts: Decoder) -> Any:
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        resid = args[0] if args else kwargs["hidden_states"]
+        return (resid,) if parts.block_returns_tuple else resid
+
+    return forward
+
+
+def run_block(
+    parts: Decoder,
+    layer: int,
+    resid: Float[Tensor, "batch pos d_model"],
+    calls: Pass,
+    *,
+    cache: transformers.Cache | None = None,
+) -> Float[Tensor, "batch pos d_model"]:
+    """The residual stream behind one block, called as the model calls it.
+
+    Args:
+        parts: the modules of the model.
+        layer: which block.
+        resid: what enters it.
+        calls: a pass over a batch of the same shape.
+        cache: takes the place of the KV cache that the pass was given.
+    """
+    args, kwargs = calls.calls[layer]
+    if cache is not None:
+        args = tuple(cache if isinstance(a, transformers.Cache) else a for a in args)
+        kwargs = {k: cache if isinstance(v, transformers.Cache) else v for k, v in kwargs.items()}
+    with torch.no_grad():
+        out = parts.blocks[layer](resid, *args, **kwargs)
+    return out[0] if isinstance(out, tuple) else out
+
+
 def replay(
     parts: Decoder, baseline: Pass, first: int, *, cache: transformers.Cache | None = None
 ) -> Float[Tensor, "batch pos d_model"]:
@@ -90,16 +141,8 @@ def replay(
         cache: takes the place of the KV cache that the baseline pass was given.
     """
     resid = baseline.residuals[first]
-    with torch.no_grad():
-        for layer in range(first, parts.n_layers):
-            args, kwargs = baseline.calls[layer]
-            if cache is not None:
-                args = tuple(cache if isinstance(a, transformers.Cache) else a for a in args)
-                kwargs = {
-                    k: cache if isinstance(v, transformers.Cache) else v for k, v in kwargs.items()
-                }
-            out = parts.blocks[layer](resid, *args, **kwargs)
-            resid = out[0] if isinstance(out, tuple) else out
+    for layer in range(first, parts.n_layers):
+        resid = run_block(parts, layer, resid, baseline, cache=cache)
     return resid
 
 
@@ -116,15 +159,11 @@ def unembed(
         def give(_module: nn.Module, _args: Any, chunk: Tensor = chunk) -> tuple[Tensor]:
             return (chunk.unsqueeze(0),)
 
-        def hand_on(*args: Any, **kwargs: Any) -> Any:
-            resid = args[0] if args else kwargs["hidden_states"]
-            return (resid,) if parts.block_returns_tuple else resid
-
         ids = torch.zeros(1, len(chunk), dtype=torch.long, device=parts.device)
         with ExitStack() as stack, torch.no_grad():
             stack.callback(parts.ln_final.register_forward_pre_hook(give).remove)
             for block in parts.blocks:
-                stack.enter_context(forward_replaced(block, hand_on))
+                stack.enter_context(forward_replaced(block, _hand_on(parts)))
             yield parts.root(input_ids=ids, use_cache=False).logits[0]
 
 

@@ -6,7 +6,7 @@ tokenizer. Requests whose rows are equal are run once: the letters A to D of a q
 one token that is never fed to the model.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,17 +95,6 @@ def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
         scored.setdefault(tokens, []).append((number, start, request.continuation))
     rows = [Row(tokens, tuple(parts)) for tokens, parts in scored.items()]
     return sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
-
-
-def batches(rows: Iterable[Row], token_budget: int) -> list[list[Row]]:
-    """Consecutive rows in batches of at most `token_budget` tokens, padding counted."""
-    result: list[list[Row]] = []
-    for row in rows:
-        if result and (len(result[-1]) + 1) * len(result[-1][0].tokens) <= token_budget:
-            result[-1].append(row)
-        else:
-            result.append([row])
-    return result
 
 
 def prompt_text(task: Task, document: dict[str, Any]) -> str:

@@ -6,22 +6,15 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
 from interp.decode import Answer, generate
 from interp.metrics import option_metrics, target_text, text_metrics
 from interp.models import decoder, model_name
 from interp.records import Record
-from interp.replay import record, replay, score
-from interp.requests import (
-    GenerationRequest,
-    OptionRequest,
-    Row,
-    batches,
-    build_requests,
-    build_rows,
-)
+from interp.requests import GenerationRequest, OptionRequest, build_requests
+from interp.scoring import score_requests
+from interp.shortcuts import EVERY, Shortcuts
 from interp.tasks import Task
 
 # tokens of one batch, padding counted: enough to fill two cores, small enough for any laptop
@@ -58,6 +51,7 @@ def run_unit(
     unit: WorkUnit,
     variants: Variants,
     *,
+    shortcuts: Shortcuts = EVERY,
     done: Callable[[int], Any] = lambda examples: None,
 ) -> list[Record]:
     """The records of one unit: every example under the baseline and every ablation.
@@ -67,12 +61,13 @@ def run_unit(
         task: the unit's task.
         unit: which examples.
         variants: the baseline and the ablations.
+        shortcuts: what the engine shares and leaves out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
     """
     requests = build_requests(task, unit.doc_ids, decoder(model))
     if task.generates:
         return list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
-    return list(_options(model, task, requests, variants, done))  # type: ignore[arg-type]
+    return list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]
 
 
 def _options(
@@ -80,18 +75,12 @@ def _options(
     task: Task,
     requests: Sequence[OptionRequest],
     variants: Variants,
+    shortcuts: Shortcuts,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
-    results: list[dict[int, tuple[float, bool]]] = [{} for _ in variants.texts]
-    rows = build_rows(requests)
-    examples = len({request.doc_id for request in requests})
-    finished = 0.0
-    for batch in batches(rows, TOKEN_BUDGET):
-        for i, scored in enumerate(_batch(model, batch, variants)):
-            results[i].update(scored)
-            share = examples * len(batch) / len(rows)
-            finished, before = finished + share, finished
-            done(round(finished) - round(before))
+    results = score_requests(
+        model, requests, variants.edits, means=variants.means, shortcuts=shortcuts, done=done
+    )
     documents = task.documents()
     by_document: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
@@ -111,23 +100,6 @@ def _options(
                 cut_tokens=max(requests[n].cut for n in numbers),
                 metrics=option_metrics(task, documents[doc_id], responses),
             )
-
-
-def _batch(
-    model: TransformerBridge, batch: Sequence[Row], variants: Variants
-) -> Iterator[dict[int, tuple[float, bool]]]:
-    """Scores of one batch under each variant; blocks below the first edited layer run once."""
-    import torch
-
-    parts = decoder(model)
-    longest = max(len(row.tokens) for row in batch)
-    # causal attention never looks right, so padding there needs no mask
-    ids = [list(row.tokens) + [0] * (longest - len(row.tokens)) for row in batch]
-    baseline = record(parts, torch.tensor(ids, device=parts.device), use_cache=False)
-    for edits in variants.edits:
-        with edited(model, edits, variants.means):
-            resid = replay(parts, baseline, min(edits, default=parts.n_layers))
-            yield score(parts, batch, resid)
 
 
 def _texts(

@@ -9,8 +9,8 @@ from interp.ablations.hooks import ablate, checked_edits
 from interp.ablations.means import head_means
 from interp.decode import generate
 from interp.models import decoder
-from interp.replay import record, replay, score, unembed
-from interp.requests import GenerationRequest, OptionRequest, build_rows
+from interp.replay import record, replay, unembed
+from interp.requests import GenerationRequest
 from tests.families import (
     FAMILIES,
     N_LAYERS,
@@ -108,32 +108,6 @@ def test_edits_leave_the_native_blocks_as_they_were(any_model):
         with pytest.raises(ZeroDivisionError), edited(any_model, edits):
             raise ZeroDivisionError
         assert torch.equal(parts.root(tokens).logits, plain)
-
-
-def test_scores_equal_brute_force(any_model):
-    parts = decoder(any_model)
-    requests = [
-        OptionRequest(doc, option, tuple(random_tokens(1, 4 + doc, seed=doc)[0].tolist()), end)
-        for doc in range(3)
-        for option, end in enumerate([(7,), (9,), (11, 12, 13), (7, 8)])
-    ]
-    rows = build_rows(requests)
-    # the options of one token each need the context alone, and share it
-    assert len(rows) == 3 * 3
-    longest = max(len(row.tokens) for row in rows)
-    ids = torch.tensor([list(r.tokens) + [0] * (longest - len(r.tokens)) for r in rows])
-    found = score(parts, rows, record(parts, ids, use_cache=False).residuals[-1])
-    for number, request in enumerate(requests):
-        whole = torch.tensor([[*request.context, *request.continuation]])
-        with torch.no_grad():
-            logprobs = parts.root(whole).logits[0].log_softmax(dim=-1)
-        expected, greedy = 0.0, True
-        for i, token in enumerate(request.continuation):
-            at = logprobs[len(request.context) - 1 + i]
-            expected += float(at[token])
-            greedy &= int(at.argmax()) == token
-        assert found[number][0] == pytest.approx(expected, abs=1e-4)
-        assert found[number][1] == greedy
 
 
 def prompts(until: tuple[str, ...] = (), longest: int = 10) -> list[GenerationRequest]:

@@ -1,4 +1,4 @@
-"""Tokenised requests: split as lm-evaluation-harness splits them, rows shared, batches bounded."""
+"""Tokenised requests: split as lm-evaluation-harness splits them, equal rows shared."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,6 @@ from interp.models import decoder
 from interp.requests import (
     GenerationRequest,
     OptionRequest,
-    batches,
     build_requests,
     build_rows,
     encode,
@@ -58,22 +57,6 @@ def test_options_of_one_token_share_one_row(llama, tmp_path):
     assert len(requests) == 8
     assert len(rows) == 2
     assert sorted(n for row in rows for n, _, _ in row.scored) == list(range(8))
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4)), min_size=1, max_size=12),
-    st.integers(1, 60),
-)
-def test_batches_hold_every_row_once_within_the_budget(shapes, budget):
-    requests = [
-        OptionRequest(i, 0, tuple(range(i, i + a)), tuple(range(b)))
-        for i, (a, b) in enumerate(shapes)
-    ]
-    rows = build_rows(requests)
-    made = batches(rows, budget)
-    assert [row for batch in made for row in batch] == rows
-    for batch in made:
-        assert len(batch) == 1 or len(batch) * max(len(r.tokens) for r in batch) <= budget
 
 
 def test_prompts_that_are_too_long_lose_their_left_end(llama, tmp_path):

@@ -79,8 +79,11 @@ def number_options(rng: random.Random, chain: Chain) -> list[str]:
 
 
 def options_text(options: list[str]) -> str:
-    """The lettered lines of a multiple-choice question, each with its newline."""
-    return "".join(f"{letter}. {option}\n" for letter, option in zip(LETTERS, options, strict=True))
+    """The options of a multiple-choice question, each followed by its letter, on one line."""
+    lettered = ", ".join(
+        f"{option} {letter}" for letter, option in zip(LETTERS, options, strict=True)
+    )
+    return f"Options: {lettered}.\n"
 
 
 def _lettered(head: str, options: list[str], gold: str) -> Document:
@@ -131,6 +134,54 @@ def echo_letters(rng: random.Random, world: World) -> Document:
         options = [f"{a} {b}" for a, b in draw_values(rng, world, 4)]
         value = rng.choice(options)
     return _lettered(f"Question: Which option is {value}?", options, value)
+
+
+def option_queries(rng: random.Random, world: World) -> Document:
+    """Four options, then several questions about them: which letter is a value's, and the reverse.
+
+    A lettered question teaches one token; here the same look-up is asked for up to eight times.
+    """
+    if rng.random() < 0.5:
+        relation = rng.choice(world.relations)
+        options = rng.sample(relation.values, 4)
+    else:
+        options = [f"{a} {b}" for a, b in draw_values(rng, world, 4)]
+    queries = [(i, backward) for i in range(4) for backward in (True, False)]
+    spans = [Span(options_text(options))]
+    for i, backward in rng.sample(queries, rng.randint(3, 8)):
+        if backward:
+            spans += [
+                Span(f"Question: Which option is {options[i]}?\nAnswer:"),
+                Span(f" {LETTERS[i]}", answer=True, weight=LETTER_WEIGHT),
+                Span("\n"),
+            ]
+        else:
+            spans += [
+                Span(f"Question: What is option {LETTERS[i]}?\nAnswer:"),
+                Span(f" {options[i]}", answer=True),
+                Span("\n"),
+            ]
+    return tuple(spans)
+
+
+def fact_option_queries(rng: random.Random, world: World) -> Document:
+    """Four options of one relation, then questions about people who have them, answered by letter.
+
+    Half of the answers also say the value, so that recall is practised where its letter is.
+    """
+    relation = rng.choice(world.relations)
+    options = rng.sample(relation.values, 4)
+    holders = [p for p in world.people if world.facts[p, relation.name] in options]
+    spans = [Span(options_text(options))]
+    for person in rng.sample(holders, min(len(holders), rng.randint(3, 6))):
+        value = world.facts[person, relation.name]
+        letter, question = LETTERS[options.index(value)], rng.choice(relation.questions)
+        spans += [
+            Span(f"Question: {question.format(name=person)}\nAnswer:"),
+            Span(f" {letter}", answer=True, weight=LETTER_WEIGHT),
+            Span("\n"),
+        ]
+    return tuple(spans)
 
 
 def draw_values(rng: random.Random, world: World, n: int) -> list[tuple[str, str]]:
@@ -219,6 +270,8 @@ MAKERS: dict[str, Maker] = {
     "fact_question": lambda rng, world, _: fact_question(rng, world),
     "fact_letters": lambda rng, world, _: fact_letters(rng, world),
     "echo_letters": lambda rng, world, _: echo_letters(rng, world),
+    "option_queries": lambda rng, world, _: option_queries(rng, world),
+    "fact_option_queries": lambda rng, world, _: fact_option_queries(rng, world),
     "lookup": lambda rng, world, at: lookup(rng, world, max_pairs=at.max_pairs),
     "lookup_letters": lambda rng, world, at: lookup_letters(rng, world, max_pairs=at.max_pairs),
     "repeated_words": lambda rng, world, _: repeated_words(rng, world),

@@ -51,6 +51,7 @@ def _world_pieces(world: World) -> list[str]:
     texts += [f" {word}" for pool in pools for word in pool]
     texts += [f" {value}" for relation in world.relations for value in relation.values]
     texts += [f" {number}" for number in range(100)]
+    texts.append("Options")
     plain = [text.replace("{name}", "").replace("{value}", "") for text in texts]
     return list(dict.fromkeys(piece for text in plain for piece in re.findall(PIECE, text)))
 

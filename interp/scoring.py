@@ -1,0 +1,276 @@
+"""Log-likelihoods of every request under the baseline and every ablation.
+
+All batches of a group go through the model side by side, one block at a time: the residual stream
+that enters layer l is there for every example when the ablations that first act at layer l are
+replayed from it, and then it moves on. So memory holds one residual stream, not one a layer, and
+the prefix's keys and values under one ablation at a time.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.editing import edited, forward_replaced
+from interp.ablations.means import HeadMeans
+from interp.ablations.values import Edits
+from interp.models import Decoder, decoder
+from interp.packing import Batch, Group, group_examples, packed_batches, padded_batches
+from interp.prefix import Prefix, borrow, expand, prefix_cache, record_prefix
+from interp.replay import Pass, call_arguments, record, run_block, unembed
+from interp.requests import OptionRequest
+from interp.shortcuts import EVERY, Shortcuts, exact_shortcuts, mask_arguments
+from interp.token_budget import halving, token_budget
+
+Score = tuple[float, bool]
+
+
+def score_requests(
+    model: TransformerBridge,
+    requests: Sequence[OptionRequest],
+    edits: Sequence[Edits],
+    *,
+    means: HeadMeans | None = None,
+    shortcuts: Shortcuts = EVERY,
+    done: Callable[[int], Any] = lambda pairs: None,
+) -> list[list[Score]]:
+    """Score every request under every ablation.
+
+    Args:
+        model: a bridge.
+        requests: contexts and continuations.
+        edits: what each ablation changes; `{}` is the baseline.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        shortcuts: what to share and leave out; never changes a result.
+        done: told how many (example, ablation) pairs have been computed, as they are.
+
+    Returns:
+        For each ablation, for each request: the sum of log-probabilities of its continuation in
+        nats, and whether greedy decoding would write it.
+    """
+    parts = decoder(model)
+    longest = max((len(r.context) + len(r.continuation) for r in requests), default=0)
+    shortcuts = exact_shortcuts(model, shortcuts, longest)
+    found: list[dict[int, Score]] = [{} for _ in edits]
+    progress = _Progress(done)
+    for group in group_examples(
+        requests, prefixes=shortcuts.prefixes and shortcuts.replay, trees=shortcuts.options
+    ):
+        budget = shortcuts.token_budget or token_budget(parts, len(group.prefix))
+        progress.start()
+
+        def work(
+            tokens: int, group: Group = group
+        ) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
+            run = _replayed if shortcuts.replay else _plain
+            return run(model, group, edits, means, shortcuts, tokens)
+
+        for variant, batch, scores in halving(work, budget):
+            progress.add(variant, batch, scores)
+            found[variant].update(scores)
+    return [[scores[n] for n in range(len(requests))] for scores in found]
+
+
+class _Progress:
+    """Counts examples once, whatever is computed again after memory ran out."""
+
+    def __init__(self, done: Callable[[int], Any]) -> None:
+        self._done, self._finished, self._seen = done, 0.0, set[tuple[int, int]]()
+
+    def start(self) -> None:
+        self._seen = set()
+
+    def add(self, variant: int, batch: Batch, scores: dict[int, Score]) -> None:
+        new = [n for n in scores if (variant, n) not in self._seen]
+        self._seen.update((variant, n) for n in new)
+        before = round(self._finished)
+        self._finished += batch.examples * len(new) / max(1, len(scores))
+        self._done(round(self._finished) - before)
+
+
+@dataclass(frozen=True, eq=False)
+class _Targets:
+    """Where a batch's logits are wanted: places in the residual stream, and tokens there."""
+
+    rows: Tensor  # [place]
+    columns: Tensor  # [place]
+    place: Tensor  # [token], sorted
+    token: Tensor  # [token]
+    request: list[int]  # [token]
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> "_Targets":
+        wanted = [
+            (row, column, token, number)
+            for number, row, columns, tokens in batch.scored
+            for column, token in zip(columns, tokens, strict=True)
+        ]
+        unique = sorted({(row, column) for row, column, _, _ in wanted})
+        index = {place: i for i, place in enumerate(unique)}
+        flat = sorted(((index[r, c], n, token) for r, c, token, n in wanted))
+        return cls(
+            torch.tensor([r for r, _ in unique], device=device),
+            torch.tensor([c for _, c in unique], device=device),
+            torch.tensor([place for place, _, _ in flat], device=device),
+            torch.tensor([token for _, _, token in flat], device=device),
+            [number for _, number, _ in flat],
+        )
+
+    def scores(self, parts: Decoder, resid: Float[Tensor, "batch pos d_model"]) -> dict[int, Score]:
+        """Request number to its score, from what leaves the last block."""
+        values, greedy, offset = [], [], 0
+        for logits in unembed(parts, resid[self.rows, self.columns]):
+            here = (self.place >= offset) & (self.place < offset + len(logits))
+            local, tokens, logits = self.place[here] - offset, self.token[here], logits.float()
+            total = torch.logsumexp(logits, dim=-1)
+            values.append((logits[local, tokens] - total[local]).double())
+            greedy.append(logits.argmax(dim=-1)[local] == tokens)
+            offset += len(logits)
+        found: dict[int, Score] = {}
+        for number, value, best in zip(
+            self.request, torch.cat(values).tolist(), torch.cat(greedy).tolist(), strict=True
+        ):
+            total_before, all_before = found.get(number, (0.0, True))
+            found[number] = (total_before + value, all_before and best)
+        return found
+
+
+def _plain(
+    model: TransformerBridge,
+    group: Group,
+    edits: Sequence[Edits],
+    means: HeadMeans | None,
+    shortcuts: Shortcuts,
+    tokens: int,
+) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
+    """Every ablated model runs every block on every row."""
+    parts = decoder(model)
+    for batch in _batches(group, shortcuts, tokens):
+        targets = _Targets.of(batch, parts.device)
+        arguments = _arguments(parts, batch, 0)
+        ids = torch.from_numpy(batch.ids).to(parts.device)
+        for variant, edit in enumerate(edits):
+            with edited(model, edit, means):
+                resid = record(parts, ids, use_cache=False, **arguments).residuals[-1]
+                yield variant, batch, targets.scores(parts, resid)
+
+
+def _replayed(
+    model: TransformerBridge,
+    group: Group,
+    edits: Sequence[Edits],
+    means: HeadMeans | None,
+    shortcuts: Shortcuts,
+    tokens: int,
+) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
+    """All batches side by side, block by block; each ablation from its first layer on."""
+    parts = decoder(model)
+    batches = _batches(group, shortcuts, tokens)
+    prefix = record_prefix(parts, group.prefix) if group.prefix else None
+    targets = [_Targets.of(batch, parts.device) for batch in batches]
+    first = [min(edit, default=parts.n_layers) for edit in edits]
+    residuals = [_calls(parts, batch, prefix).residuals[0] for batch in batches]
+    for layer in range(max(first, default=-1) + 1):
+        here = [i for i, at in enumerate(first) if at == layer]
+        behind = [i for i in here if shortcuts.sublayers and _behind_attention(edits[i], layer)]
+        entering = [
+            _Entering(batch, resid, _Attention() if behind else None)
+            for batch, resid in zip(batches, residuals, strict=True)
+        ]
+        if behind or layer < max(first):
+            residuals = [_advance(parts, layer, one, prefix) for one in entering]
+        for variant in here:
+            with edited(model, edits[variant], means):
+                cache = prefix_cache(parts, prefix, layer) if prefix else None
+                for one, wanted in zip(entering, targets, strict=True):
+                    attention = one.attention if variant in behind else None
+                    calls = _calls(parts, one.batch, prefix)
+                    resid = one.resid
+                    for at in range(layer, parts.n_layers):
+                        own = borrow(cache, len(resid)) if cache is not None else None
+                        with ExitStack() as stack:
+                            if attention is not None and at == layer:
+                                stack.enter_context(attention.reused(parts, layer))
+                            resid = run_block(parts, at, resid, calls, cache=own)
+                    yield variant, one.batch, wanted.scores(parts, resid)
+
+
+def _behind_attention(edit: Edits, layer: int) -> bool:
+    """Whether the attention of the first edited layer computes what it does in the baseline."""
+    return layer in edit and not edit[layer].skip and edit[layer].donor is None
+
+
+class _Attention:
+    """What one attention computed in the baseline: z, and how it hands out its result."""
+
+    def __init__(self) -> None:
+        self.z: Tensor | None = None
+        self.others: int | None = None
+
+    def kept(self, parts: Decoder, layer: int) -> ExitStack:
+        """Inside the context, the attention's z is kept."""
+
+        def keep_z(_module: Any, args: tuple[Any, ...]) -> None:
+            self.z = args[0]
+
+        def keep_form(_module: Any, _args: Any, out: Any) -> None:
+            self.others = len(out) - 1 if isinstance(out, tuple) else None
+
+        stack = ExitStack()
+        projection, attention = parts.output_projections[layer], parts.attentions[layer]
+        stack.callback(projection.register_forward_pre_hook(keep_z).remove)
+        stack.callback(attention.register_forward_hook(keep_form).remove)
+        return stack
+
+    def reused(self, parts: Decoder, layer: int) -> Any:
+        """Inside the context, the attention projects the kept z (edits of it still apply)."""
+
+        def forward(*_args: Any, **_kwargs: Any) -> Any:
+            out = parts.output_projections[layer](self.z)
+            return out if self.others is None else (out, *[None] * self.others)
+
+        return forward_replaced(parts.attentions[layer], forward)
+
+
+@dataclass(frozen=True, eq=False)
+class _Entering:
+    """A batch in front of a layer."""
+
+    batch: Batch
+    resid: Tensor
+    attention: _Attention | None
+
+
+def _advance(parts: Decoder, layer: int, one: _Entering, prefix: Prefix | None) -> Tensor:
+    """The baseline's residual stream behind a layer; keeps z where it will be used again."""
+    calls = _calls(parts, one.batch, prefix)
+    cache = borrow(prefix.cache, len(one.resid)) if prefix else None
+    with one.attention.kept(parts, layer) if one.attention else ExitStack():
+        return run_block(parts, layer, one.resid, calls, cache=cache)
+
+
+def _batches(group: Group, shortcuts: Shortcuts, tokens: int) -> list[Batch]:
+    make = packed_batches if shortcuts.options else padded_batches
+    return make(group.trees, tokens)
+
+
+def _arguments(parts: Decoder, batch: Batch, prefix: int) -> dict[str, Any]:
+    if batch.sees is None or batch.depths is None:
+        # causal attention never looks right, so padding there needs no mask
+        return {}
+    return mask_arguments(parts, batch.sees, batch.depths, prefix)
+
+
+def _calls(parts: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
+    """The batch's call arguments: made anew when wanted, for masks are large and quickly made."""
+    ids = torch.from_numpy(batch.ids).to(parts.device)
+    if prefix is None:
+        return call_arguments(parts, ids, use_cache=False, **_arguments(parts, batch, 0))
+    cache = expand(prefix.cache, len(ids))
+    arguments = _arguments(parts, batch, len(prefix))
+    return call_arguments(parts, ids, past_key_values=cache, use_cache=True, **arguments)

@@ -1,0 +1,62 @@
+"""How many tokens a batch may have: from free memory, and halved when that was too many."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import psutil
+import torch
+from tqdm import tqdm
+
+from interp.models import Decoder
+
+T = TypeVar("T")
+SMALLEST, MOST_ON_CPU, MOST_ON_GPU = 64, 4096, 65536
+SHARE = 0.25  # of the free memory that one batch may take
+# what torch says when memory is gone, besides its own exception on a GPU
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def token_budget(parts: Decoder, prefix: int) -> int:
+    """Most tokens of one batch, padding counted, from the memory that is free now.
+
+    Args:
+        parts: the modules of the model.
+        prefix: shared tokens in front, whose keys and values every row reads.
+    """
+    config = parts.root.config.get_text_config()
+    on_gpu = parts.device.type == "cuda"
+    free = torch.cuda.mem_get_info(parts.device)[0] if on_gpu else psutil.virtual_memory().available
+    width = int(getattr(config, "intermediate_size", None) or 4 * parts.d_model)
+    # residuals, normed inputs, q, k, v, z and the MLP's inner width are alive together; a token's
+    # row of the mask, and the keys and values copied behind the prefix, come to it
+    numbers = 10 * parts.d_model + 4 * width + 4 * parts.n_heads * parts.d_head
+    numbers += 2 * (prefix + 256) + 8 * parts.n_kv_heads * parts.d_head
+    bytes_each = next(parts.root.parameters()).element_size()
+    most = MOST_ON_GPU if on_gpu else MOST_ON_CPU
+    return max(SMALLEST, min(most, int(SHARE * free / (numbers * bytes_each))))
+
+
+def halving(work: Callable[[int], Iterator[T]], budget: int) -> Iterator[T]:
+    """What `work(budget)` yields; from the start again with half the budget when memory runs out.
+
+    What was yielded before is yielded again, so that it must not matter to the caller how often.
+
+    Raises:
+        RuntimeError: memory runs out even at the smallest budget.
+    """
+    while True:
+        try:
+            yield from work(budget)
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error) or budget <= SMALLEST:
+                raise
+        budget //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        tqdm.write(f"out of memory; going on with batches of at most {budget} tokens")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY)
