@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     )
     from interp.ablations.hooks import ablate
     from interp.errors import UserError
+    from interp.lens import logit_lens
     from interp.models import load_model
+    from interp.similarity import layer_similarity
     from interp.sweeps import open_run, sweep
     from interp.tasks import load_task
 
@@ -66,6 +68,8 @@ _HOMES = {
     ),
     "interp.ablations.hooks": ("ablate",),
     "interp.errors": ("UserError",),
+    "interp.lens": ("logit_lens",),
+    "interp.similarity": ("layer_similarity",),
     "interp.sweeps": ("open_run", "sweep"),
     "interp.tasks": ("load_task",),
 }
@@ -89,8 +93,10 @@ __all__ = [
     "each_mlp",
     "each_swap",
     "figures",
+    "layer_similarity",
     "load_model",
     "load_task",
+    "logit_lens",
     "open_run",
     "parse",
     "sliding_blocks",

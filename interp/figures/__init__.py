@@ -5,6 +5,9 @@
     fig = interp.figures.heatmap(sweep)         # tasks x layers
     interp.figures.save(fig, "figures/layers")  # PDF, SVG, PNG and the data as CSV
     interp.figures.save_all(sweep, "figures")   # all of them
+    interp.figures.lens.grid(table)             # tokens x layers; by_depth, decision_depths
+    interp.figures.readout.divergence(table)    # tuned against plain lens; attribution
+    interp.figures.similarity.angular(table)    # influence, agreement, pruning
 
 A sweep is anything with ``scores()`` and ``importance()``; the tables themselves, of
 `interp.stats`, do as well. No model is loaded and no global setting of matplotlib is changed.
@@ -13,7 +16,7 @@ A sweep is anything with ``scores()`` and ``importance()``; the tables themselve
 from collections.abc import Sequence
 from pathlib import Path
 
-from interp.figures import curves, heatmaps
+from interp.figures import curves, heatmaps, lens, readout, similarity
 from interp.figures.export import save
 from interp.figures.style import COLUMN, PAGE, PrintFigure
 from interp.figures.tables import MetricChoice, Results, Source, kinds_of, table_of
@@ -26,8 +29,11 @@ __all__ = [
     "drops",
     "heatmap",
     "layers",
+    "lens",
+    "readout",
     "save",
     "save_all",
+    "similarity",
 ]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
@@ -118,8 +119,16 @@ def translated(
     return translate
 
 
-def held_out_table(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows `depth layer after plain tuned` of a card's held-out divergence, in nats."""
+def held_out_table(card: dict[str, Any]) -> pd.DataFrame:
+    """A card's held-out divergence from the final prediction, in nats, by depth.
+
+    Columns `model text held_out_tokens depth layer after plain tuned`.
+    """
+    named = {name: card[name] for name in ("model", "text", "held_out_tokens")}
+    return pd.DataFrame([named | row for row in _held_out(card)])
+
+
+def _held_out(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
     places = depths(card["n_layers"], sublayers=card["sublayers"])
     for depth, plain, tuned in zip(
         places, card["held_out_kl_plain"], card["held_out_kl_tuned"], strict=True
@@ -142,7 +151,7 @@ def _card_lines(card: dict[str, Any]) -> Iterator[str]:
         yield f"- {name.replace('_', ' ')}: {card[name]}"
     yield "\nHeld-out divergence from the final prediction, in nats:\n"
     yield "| depth | behind | plain lens | tuned lens |\n| --- | --- | --- | --- |"
-    for row in held_out_table(card):
+    for row in _held_out(card):
         behind = row["after"] if row["layer"] < 0 else f"{row['after']} {row['layer']}"
         yield f"| {row['depth']:g} | {behind} | {row['plain']:.4f} | {row['tuned']:.4f} |"
 
