@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
@@ -22,6 +22,8 @@ ROWS = {
     "kl": "Divergence from the\nlast layer (nats)",
 }
 """Quantities that `by_depth` draws, and their axis."""
+
+MOST_COLUMNS = 4
 
 LENSES = {"logit lens": "-", "tuned lens": "--"}
 
@@ -116,28 +118,22 @@ def by_depth(
     ]
     if rows.empty:
         raise UserError(f"step {step!r}: the table has {', '.join(table['step'].unique())}")
-    rows, names = _with_series(rows)
-    looks, columns = _looks(rows, names), tables.in_order(rows["panel"], style.PROTOCOLS)
+    rows, names = _with_series(rows, quantities)
+    looks = _looks(rows, names)
+    lines = tables.in_order(rows["line"], [*quantities, *style.SKILLS])
+    columns = tables.in_order(rows["panel"], style.PROTOCOLS)
     relative = len(set(rows.groupby("model")["depth"].max())) > 1
     with matplotlib.rc_context(style.RC):
-        height = 1.1 + 1.35 * len(quantities)
-        figure = style.new_figure(width, height, rows)
-        panels = figure.subplots(
-            len(quantities), len(columns), sharex=True, sharey="row", squeeze=False
-        )
+        figure = style.new_figure(width, 1.1 + 1.35 * len(lines), rows)
+        panels = figure.subplots(len(lines), len(columns), sharex=True, sharey="row", squeeze=False)
         for (row, column), axes in np.ndenumerate(panels):
-            here = rows[(rows["quantity"] == quantities[row]) & (rows["panel"] == columns[column])]
+            here = rows[(rows["line"] == lines[row]) & (rows["panel"] == columns[column])]
             for (series, kind), line in here.groupby(["series", "lens"], sort=False):
                 _draw_line(axes, line, looks[str(series)], LENSES[str(kind)], relative)
-            if quantities[row] == "right_logrank":
-                _rank_axis(axes)
+            _dress(axes, here)
             if row == 0 and len(columns) > 1:
                 axes.set_title(_panel_words(columns[column]))
-            if column == 0:
-                axes.set_ylabel(ROWS[quantities[row]])
-            if row == len(quantities) - 1:
-                axes.set_xlabel("Share of the layers passed" if relative else "Layers passed")
-                axes.xaxis.set_major_locator(MaxNLocator(8, integer=not relative))
+        _name_axes(panels, [_line_words(line, quantities[0]) for line in lines], relative)
         handles = [
             Line2D([], [], color=look.colour, marker=look.marker, label=look.label)
             for look in looks.values()
@@ -149,7 +145,7 @@ def by_depth(
             ]
         figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)))
         notes = [tables.describe_n(rows), f"Shaded: {rows['interval'].iloc[0]} interval."]
-        if "right_logrank" in quantities:
+        if "right_logrank" in set(rows["quantity"]):
             notes.append("Ranks: geometric mean over examples and the answer's tokens.")
         style.finish(figure, notes)
     return figure
@@ -171,8 +167,10 @@ def decision_depths(
     rows["series"] = (
         rows["model"] + _unless_constant(rows, "ablation") + _unless_constant(rows, "lens")
     )
-    rows["name"] = [_step_words(t, s) for t, s in zip(rows["task"], rows["step"], strict=True)]
-    names = tables.in_order(rows["name"])
+    rows["name"] = [f"{task} {step}" for task, step in zip(rows["task"], rows["step"], strict=True)]
+    words = {r["name"]: _step_words(r["task"], r["step"]) for r in rows.to_dict("records")}
+    rows["place"] = [_place(task) for task in rows["task"]]
+    names = tables.in_order(rows.sort_values("place", kind="stable")["name"])
     series = tables.in_order(rows["series"])
     colours = _series_colours(rows, series)
     with matplotlib.rc_context(style.RC):
@@ -192,10 +190,10 @@ def decision_depths(
                     marker=style.MARKERS[place % len(style.MARKERS)], markerfacecolor=face,
                     label=_series_words(one) if face == colours[one] else None,
                 )  # fmt: skip
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [words[name] for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(-0.02, 1.02)
-        axes.set_xlabel("Share of the layers passed when the\nanswer takes the lead for good")
+        axes.set_xlabel("Share of the layers passed")
         if len(series) > 1:
             handles = [
                 Line2D([], [], color=colours[one], linestyle="none", label=_series_words(one),
@@ -203,9 +201,12 @@ def decision_depths(
                 for place, one in enumerate(series)
             ]  # fmt: skip
             figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(series)))
-        notes = [tables.describe_n(rows),
-                 "Mean over the examples where it is in the lead at the end; hollow where these "
-                 "are fewer than half.", f"Bars: {rows['interval'].iloc[0]} interval."]  # fmt: skip
+        notes = [
+            tables.describe_n(rows),
+            f"The depth from which the {answer} answer leads to the end, mean over the examples "
+            "where it does; hollow where these are fewer than half.",
+            f"Bars: {rows['interval'].iloc[0]} interval.",
+        ]
         style.finish(figure, notes)
     return figure
 
@@ -223,15 +224,21 @@ def _depth_names(table: pd.DataFrame, depths: pd.Index) -> list[str]:
     return [words[named.loc[d, "after"]].format(named.loc[d, "layer"]) for d in depths]
 
 
-def _with_series(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Columns `series` (a line) and `panel` (a column of panels), and the series in order."""
-    lines = rows["model"] + _unless_constant(rows, "ablation")
-    if len(set(lines)) > 1:
-        found = rows.assign(series=lines, panel=rows["task"])
-        return found, tables.in_order(found["series"])
+def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Columns `series` (a line), `panel` (a column) and `line` (a row), and the series in order."""
     split = [style.split_task(task) for task in rows["task"]]
-    found = rows.assign(series=[b for b, _ in split], panel=[p for _, p in split])
-    return found, tables.in_order(found["series"], style.SKILLS)
+    benchmarks, protocols = [b for b, _ in split], [p for _, p in split]
+    series = rows["model"] + _unless_constant(rows, "ablation")
+    if len(set(series)) == 1:
+        found = rows.assign(series=benchmarks, panel=protocols, line=rows["quantity"])
+        return found, tables.in_order(found["series"], style.SKILLS)
+    if len(set(rows["task"])) <= MOST_COLUMNS:
+        found = rows.assign(series=series, panel=rows["task"], line=rows["quantity"])
+    else:
+        # too many tasks for a column each: a row a skill, and the first quantity alone
+        found = rows.assign(series=series, panel=protocols, line=benchmarks)
+        found = found[found["quantity"] == quantities[0]]
+    return found, tables.in_order(found["series"])
 
 
 def _looks(rows: pd.DataFrame, names: list[str]) -> dict[str, Look]:
@@ -272,9 +279,18 @@ def _panel_words(panel: str) -> str:
     return f"{words}\n{style.uncapitalised(style.protocol_label(protocol))}" if protocol else words
 
 
+def _place(task: str) -> tuple[int, int]:
+    """By skill, then by protocol; what is neither of the shipped ones comes last."""
+    benchmark, protocol = style.split_task(task)
+    skills, protocols = list(style.SKILLS), list(style.PROTOCOLS)
+    return (
+        skills.index(benchmark) if benchmark in skills else len(skills),
+        protocols.index(protocol) if protocol in protocols else len(protocols),
+    )
+
+
 def _step_words(task: str, step: str) -> str:
-    words = style.task_label(task)
-    return words if step == "answer" else f"{words}: {step}"
+    return style.task_label(task) if step == "answer" else step
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: bool) -> None:
@@ -287,10 +303,38 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: 
     axes.plot(x, values["value"], color=look.colour, marker=look.marker, linestyle=dash)
 
 
-def _rank_axis(axes: Axes) -> None:
+def _line_words(line: str, quantity: str) -> str:
+    """The name of a row of panels: its quantity, and its skill where it has one of its own."""
+    if line in ROWS:
+        return ROWS[line]
+    return f"{style.benchmark_label(line)}:\n{style.uncapitalised(ROWS[quantity])}"
+
+
+def _name_axes(panels: np.ndarray, names: list[str], relative: bool) -> None:
+    """Names at the left and at the foot, of the first panel that is drawn there."""
+    for row, name in zip(panels, names, strict=True):
+        first = next(axes for axes in row if axes.axison)
+        first.set_ylabel(name)
+        first.tick_params(labelleft=True)
+    for column in panels.T:
+        last = [axes for axes in column if axes.axison][-1]
+        last.set_xlabel("Share of the layers passed" if relative else "Layers passed")
+        last.tick_params(labelbottom=True)
+        last.xaxis.set_major_locator(MaxNLocator(8, integer=not relative))
+
+
+def _dress(axes: Axes, rows: pd.DataFrame) -> None:
+    """Ranks downwards on a logarithmic axis, probabilities from 0 to 1; no rows, no panel."""
+    if rows.empty:
+        axes.set_axis_off()
+        return
+    if (rows["quantity"] == "right_probability").all():
+        axes.set_ylim(-0.03, 1.03)
+    if not (rows["quantity"] == "right_logrank").all():
+        return
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=5))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.minorticks_off()
     if not axes.yaxis_inverted():
         axes.invert_yaxis()
