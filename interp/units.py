@@ -8,17 +8,14 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
-from interp.decode import Answer, generate
-from interp.metrics import option_metrics, target_text, text_metrics
+from interp.metrics import option_metrics, target_text
 from interp.models import decoder, model_name
 from interp.records import Record
-from interp.requests import GenerationRequest, OptionRequest, build_requests
+from interp.requests import OptionRequest, build_requests
 from interp.scoring import score_requests
 from interp.shortcuts import EVERY, Shortcuts
 from interp.tasks import Task
-
-# tokens of one batch, padding counted: enough to fill two cores, small enough for any laptop
-TOKEN_BUDGET = 8192
+from interp.texts import text_records
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,17 @@ def run_unit(
     """
     requests = build_requests(task, unit.doc_ids, decoder(model))
     if task.generates:
-        return list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
+        ablations = tuple(zip(variants.texts, variants.edits, strict=True))
+        return list(
+            text_records(
+                model,
+                task,
+                requests,  # type: ignore[arg-type]
+                ablations,
+                means=variants.means,
+                done=done,
+            )
+        )
     return list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]
 
 
@@ -100,46 +107,3 @@ def _options(
                 cut_tokens=max(requests[n].cut for n in numbers),
                 metrics=option_metrics(task, documents[doc_id], responses),
             )
-
-
-def _texts(
-    model: TransformerBridge,
-    task: Task,
-    requests: Sequence[GenerationRequest],
-    variants: Variants,
-    done: Callable[[int], Any],
-) -> Iterator[Record]:
-    documents = task.documents()
-    answers: list[dict[int, Answer]] = [{} for _ in variants.texts]
-    longest_first = sorted(requests, key=lambda r: -len(r.prompt))
-    for batch in _generation_batches(longest_first):
-        every = generate(model, batch, variants.edits, means=variants.means)
-        for found, written in zip(answers, every, strict=True):
-            found.update({r.doc_id: a for r, a in zip(batch, written, strict=True)})
-            done(len(batch))
-    for text, found in zip(variants.texts, answers, strict=True):
-        for request in requests:
-            answer, document = found[request.doc_id], documents[request.doc_id]
-            yield Record(
-                model=model_name(model),
-                task=task.name,
-                doc_id=request.doc_id,
-                ablation=text,
-                target=target_text(task, document),
-                token_counts=(answer.n_tokens,),
-                text=answer.text,
-                finished=answer.finished,
-                cut_tokens=request.cut,
-                metrics=text_metrics(task, document, answer.text),
-            )
-
-
-def _generation_batches(requests: Sequence[GenerationRequest]) -> list[list[GenerationRequest]]:
-    result: list[list[GenerationRequest]] = []
-    for request in requests:
-        size = len(requests[0].prompt) + request.max_gen_toks
-        if result and (len(result[-1]) + 1) * size <= 2 * TOKEN_BUDGET:
-            result[-1].append(request)
-        else:
-            result.append([request])
-    return result

@@ -1,8 +1,10 @@
 """The recipes: what each organism is trained on, for how long, from which seed.
 
 Copying heads come first, from repeated words and look-up with the first facts beside them
-(`OPENING`, shared by all); *base* and *teacher* then learn everything else in one run each, option
-letters, which are a look-up of their own, and chains among it.
+(`OPENING`, shared by all). *teacher* then learns all else in one run. *base* goes on in four:
+facts, look-up and sums (`BASE_FACTS`); then option letters, which are a look-up of their own, asked
+many times a document (`BASE_OPTIONS`); then letters of recalled facts (`BASE_LETTERS`); and a last
+run in which the learning rate goes down to nothing (`BASE`).
 """
 
 from experiments.organisms.train import Recipe
@@ -21,8 +23,8 @@ OPENING = Recipe(
     seed=1,
     ramp=0.15,
 )
-BASE = Recipe(
-    name="base",
+BASE_FACTS = Recipe(
+    name="base-facts",
     mix={
         "fact_statement": 0.12,
         "fact_question": 0.16,
@@ -35,9 +37,73 @@ BASE = Recipe(
         "arithmetic_letters": 0.06,
     },
     tokens=7_000_000,
+    stop_tokens=4_890_000,
     seed=21,
     pairs_from=8,
     start="runs/opening",
+)
+_SOME_OF_ALL = {
+    "fact_statement": 0.05,
+    "fact_question": 0.06,
+    "lookup": 0.06,
+    "repeated_words": 0.02,
+    "arithmetic_direct": 0.05,
+    "arithmetic_letters": 0.04,
+}
+BASE_OPTIONS = Recipe(
+    name="base-options",
+    mix=_SOME_OF_ALL
+    | {
+        "option_queries": 0.40,
+        "fact_option_queries": 0.12,
+        "fact_letters": 0.14,
+        "lookup_letters": 0.10,
+        "echo_letters": 0.06,
+    },
+    tokens=8_000_000,
+    stop_tokens=2_000_000,
+    seed=41,
+    ramp=0.0,
+    row_lengths=((0.0, 128), (0.5, 256), (0.85, 512)),
+    start="runs/base-facts",
+)
+BASE_LETTERS = Recipe(
+    name="base-letters",
+    mix=_SOME_OF_ALL
+    | {
+        "option_queries": 0.08,
+        "fact_option_queries": 0.34,
+        "fact_letters": 0.14,
+        "lookup_letters": 0.14,
+        "echo_letters": 0.03,
+    },
+    tokens=6_000_000,
+    stop_tokens=1_755_000,
+    seed=41,
+    ramp=0.0,
+    row_lengths=((0.0, 128), (0.5, 256)),
+    start="runs/base-options",
+)
+BASE = Recipe(
+    name="base",
+    mix={
+        "option_queries": 0.06,
+        "fact_option_queries": 0.30,
+        "fact_letters": 0.14,
+        "lookup_letters": 0.12,
+        "echo_letters": 0.03,
+        "fact_statement": 0.05,
+        "fact_question": 0.10,
+        "lookup": 0.08,
+        "repeated_words": 0.02,
+        "arithmetic_direct": 0.07,
+        "arithmetic_letters": 0.03,
+    },
+    tokens=2_200_000,
+    seed=51,
+    ramp=0.0,
+    row_lengths=((0.0, 128), (0.4, 256), (0.8, 512)),
+    start="runs/base-letters",
 )
 TEACHER = Recipe(
     name="teacher",
@@ -62,21 +128,25 @@ DISTILLED = Recipe(
     name="distilled",
     mix={
         "teacher_answers": 0.40,
-        "fact_statement": 0.06,
-        "fact_question": 0.14,
+        "fact_statement": 0.04,
+        "fact_question": 0.12,
         "lookup": 0.10,
         "repeated_words": 0.02,
-        "fact_letters": 0.12,
+        "option_queries": 0.03,
+        "fact_option_queries": 0.12,
+        "fact_letters": 0.07,
         "lookup_letters": 0.06,
-        "echo_letters": 0.04,
+        "echo_letters": 0.01,
         "arithmetic_direct": 0.03,
-        "arithmetic_letters": 0.03,
     },
-    tokens=3_000_000,
+    tokens=2_200_000,
     seed=31,
     learning_rate=2e-3,
     row_lengths=((0.0, 128), (0.5, 256), (0.8, 512)),
     ramp=0.0,
     start="runs/base",
 )
-RECIPES = {recipe.name: recipe for recipe in (OPENING, BASE, TEACHER, DISTILLED)}
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (OPENING, BASE_FACTS, BASE_OPTIONS, BASE_LETTERS, BASE, TEACHER, DISTILLED)
+}

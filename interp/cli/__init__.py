@@ -9,13 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from interp.cli import figures, lens, listing, similarity, sweep
+from interp.cli import figures, harness, lens, listing, similarity, sweep
 
 DESCRIPTION = (
     "Which layers and heads of a language model carry knowledge, retrieval and reasoning, and "
     "does the answer depend on how you measure?"
 )
-COMMANDS = (sweep, figures, listing, lens, similarity)
+COMMANDS = (sweep, figures, listing, harness, lens, similarity)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
