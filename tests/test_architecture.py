@@ -38,6 +38,8 @@ FLOW = [
     "distributed",
     "sweeps",
     "attention",
+    "lens",
+    "similarity",
     "figures",
     "cli",
 ]
