@@ -21,11 +21,11 @@ from interp.decode.pool import Counts
 from interp.decode.probing import rounding
 from interp.decode.running import Run, Settings
 from interp.decode.stopping import Answer
-from interp.models import decoder
+from interp.models import Decoder, decoder
 from interp.requests import GenerationRequest
 
 # logits closer than this many times the model's own rounding are near ties
-TIE = 32
+TIE = 8
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,21 @@ def generate(
     """
     parts = decoder(model)
     settings = settings or Settings.for_device(parts.device)
-    noise = None if settings.plain else rounding(parts)
-    if noise is None:
+    greedy = None if settings.plain else greedy_pick(parts)
+    if greedy is None:
         return _plainly(model, requests, ablations, means, sampled, done)
-    exact = next(parts.root.parameters()).dtype == torch.float32
-    greedy = Greedy(TIE * max(noise, 1e-7) if exact else 0.0)
     run = Run(model, requests, means, settings, sampled or greedy, done)
     answers, counts = run.all(ablations)
     return Generated(answers, counts, "ragged", greedy.tolerance)
+
+
+def greedy_pick(parts: Decoder) -> Greedy | None:
+    """Greedy picking with the model's own tolerance; None where its attention stays its own."""
+    noise = rounding(parts)
+    if noise is None:
+        return None
+    exact = next(parts.root.parameters()).dtype == torch.float32
+    return Greedy(TIE * max(noise, 1e-7) if exact else 0.0)
 
 
 def _plainly(

@@ -1,0 +1,200 @@
+"""All-layer sweeps of generated answers, side by side with lm-evaluation-harness.
+
+    python -m experiments.benchmarks.generation                      # both models: half an hour
+    python -m experiments.benchmarks.generation --models random --examples 16 --repeats 1
+
+The peer deletes each layer in memory and runs the harness' own `HFLM.generate_until` at its best
+batch size. Both sides take turns in one process and one run; the texts are compared. Written are
+`results/generation.json`, `.md`, and the figure of the draft tokens kept under each ablation.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tqdm import tqdm
+
+from experiments.benchmarks.generation_workloads import NEW_TOKENS, Workload, workload
+from interp.ablations import SkipLayer
+from interp.ablations.families import shape_of
+from interp.decode import Counts, generate
+from interp.models import decoder, load_model
+from interp.requests import build_requests, prompt_text
+
+RESULTS = Path("experiments/benchmarks/results")
+BATCHES = (8, 16, 32, 64)
+ATTENTION = "sdpa"  # the faster of what the peer can use on a CPU
+
+
+def ours(load: Workload, examples: int) -> dict[str, Any]:
+    """The baseline and every layer by this package; the model is loaded beforehand."""
+    model = load_model(load.folder, device="cpu")
+    shape = shape_of(model)
+    edits = [{}, *(SkipLayer(layer).edits(shape) for layer in range(shape.n_layers))]
+    began = time.perf_counter()
+    requests: Any = build_requests(load.task, range(examples), decoder(model))
+    found = generate(model, requests, edits)
+    seconds = time.perf_counter() - began
+    texts = [[answer.text for answer in answers] for answers in found]
+    return {"seconds": seconds, "texts": texts, "counts": [asdict(c) for c in found.counts]}
+
+
+class Harness:
+    """lm-evaluation-harness over a model whose layers are deleted in memory."""
+
+    def __init__(self, load: Workload, examples: int) -> None:
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        self.model = transformers.AutoModelForCausalLM.from_pretrained(
+            load.folder, dtype=torch.float32, attn_implementation=ATTENTION
+        ).eval()
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(load.folder)
+        self.layers = list(self.model.model.layers)
+        self.instances = []
+        for doc_id, document in enumerate(load.task.documents()[:examples]):
+            context = prompt_text(load.task, document)
+            made = load.task.harness.construct_requests(
+                doc=document, ctx=context, metadata=(load.task.name, doc_id, 1)
+            )
+            self.instances += made if isinstance(made, list) else [made]
+
+    def texts(self, deleted: int | None, batch_size: int) -> list[str]:
+        """Answers with one layer deleted (None: with all layers)."""
+        from lm_eval.models.huggingface import HFLM
+
+        kept = [block for i, block in enumerate(self.layers) if i != deleted]
+        for i, block in enumerate(kept):
+            block.self_attn.layer_idx = i
+        self.model.model.layers = torch.nn.ModuleList(kept)
+        self.model.config.num_hidden_layers = len(kept)
+        lm = HFLM(
+            pretrained=self.model, tokenizer=self.tokenizer, batch_size=batch_size, device="cpu"
+        )
+        answers: list[str] = lm.generate_until(self.instances, disable_tqdm=True)
+        return answers
+
+    def best_batch_size(self) -> dict[int, float]:
+        """Seconds for one ablation at each batch size."""
+        found = {}
+        for size in [s for s in BATCHES if s <= len(self.instances)] or [len(self.instances)]:
+            began = time.perf_counter()
+            self.texts(len(self.layers) // 2, size)
+            found[size] = time.perf_counter() - began
+            tqdm.write(f"HFLM at batch size {size}: {found[size]:.1f} s an ablation")
+        return found
+
+    def sweep(self, batch_size: int) -> dict[str, Any]:
+        """The baseline and every layer."""
+        began = time.perf_counter()
+        texts = [
+            self.texts(deleted, batch_size)
+            for deleted in tqdm([None, *range(len(self.layers))], desc="HFLM", unit="ablation")
+        ]
+        return {"seconds": time.perf_counter() - began, "texts": texts}
+
+
+def compare(name: str, examples: int, repeats: int) -> dict[str, Any]:
+    """Both sides in turn."""
+    load = workload(name, examples)
+    peer = Harness(load, examples)
+    sizes = peer.best_batch_size()
+    best = min(sizes, key=lambda size: sizes[size])
+    mine, theirs = [], []
+    for _ in range(repeats):
+        mine.append(ours(load, examples))
+        tqdm.write(f"{name}, ours: {mine[-1]['seconds']:.1f} s")
+        theirs.append(peer.sweep(best))
+        tqdm.write(f"{name}, HFLM: {theirs[-1]['seconds']:.1f} s")
+    pairs = [
+        (a, b)
+        for one, other in zip(mine[-1]["texts"], theirs[-1]["texts"], strict=True)
+        for a, b in zip(one, other, strict=True)
+    ]
+    counts = [Counts(**one) for one in mine[-1]["counts"]]
+    return {
+        "model": name,
+        "examples": examples,
+        "layers": len(peer.layers),
+        "max_gen_toks": NEW_TOKENS,
+        "peer_batch_seconds": sizes,
+        "peer_batch_size": best,
+        "seconds": _spread([one["seconds"] for one in mine]),
+        "peer_seconds": _spread([one["seconds"] for one in theirs]),
+        "ratio": _spread([b["seconds"] / a["seconds"] for a, b in zip(mine, theirs, strict=True)]),
+        "texts": len(pairs),
+        "different_texts": sum(a != b for a, b in pairs),
+        "near_ties": sum(one.near_ties for one in counts),
+        "accepted_share": _share(counts),
+        "counts": [asdict(one) for one in counts],
+    }
+
+
+def _share(counts: list[Counts]) -> float:
+    """The share of the baseline's tokens that all ablations together kept."""
+    total = sum(one.baseline_tokens for one in counts)
+    return sum(one.baseline_accepted for one in counts) / total if total else 0.0
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """The results as a Markdown table."""
+    head = ("model", "ours, s", "HFLM, s", "ratio", "draft tokens kept", "texts that differ")
+    rows = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    for line in lines:
+        cells = [line["model"]]
+        for key, form in (("seconds", "{:.1f}"), ("peer_seconds", "{:.1f}"), ("ratio", "{:.1f}x")):
+            median, low, high = (form.format(line[key][k]) for k in ("median", "low", "high"))
+            cells.append(f"{median} ({low} to {high})")
+        cells.append(f"{line['accepted_share']:.0%}")
+        cells.append(f"{line['different_texts']} of {line['texts']}")
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def draw(lines: list[dict[str, Any]], out: Path) -> None:
+    """The figure of the share of draft tokens that each layer's ablation kept."""
+    import pandas as pd
+    from interp.figures.drafts import drafts
+
+    from interp.figures import save
+
+    rows = [
+        {"model": line["model"], "layer": layer, **counts}
+        for line in lines
+        for layer, counts in enumerate(line["counts"][1:])
+    ]
+    save(drafts(pd.DataFrame(rows)), out)
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.generation")
+    parser.add_argument("--models", nargs="+", default=["organism:distilled", "random"])
+    parser.add_argument("--examples", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="of torch; its own choice by default")
+    parser.add_argument("--out", type=Path, default=RESULTS / "generation")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    lines = [compare(name, options.examples, options.repeats) for name in options.models]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    machine = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    text = json.dumps({"machine": machine, "repeats": options.repeats, "lines": lines}, indent=1)
+    options.out.with_suffix(".json").write_text(text + "\n")
+    options.out.with_suffix(".md").write_text(table(lines))
+    draw(lines, options.out)
+    print(table(lines))
+
+
+if __name__ == "__main__":
+    main()
