@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         sliding_blocks,
     )
     from interp.ablations.hooks import ablate
+    from interp.decode.prompting import generate
     from interp.errors import UserError
     from interp.models import load_model
     from interp.sweeps import open_run, sweep
@@ -65,6 +66,7 @@ _HOMES = {
         "sliding_blocks",
     ),
     "interp.ablations.hooks": ("ablate",),
+    "interp.decode.prompting": ("generate",),
     "interp.errors": ("UserError",),
     "interp.sweeps": ("open_run", "sweep"),
     "interp.tasks": ("load_task",),
@@ -89,6 +91,7 @@ __all__ = [
     "each_mlp",
     "each_swap",
     "figures",
+    "generate",
     "load_model",
     "load_task",
     "open_run",

@@ -104,15 +104,12 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
         for layer, edit in edits.items():
             merged[layer] = merged[layer] | edit if layer in merged else edit
     ours = sum(count for _, _, count in _inside.get(model, []))
-    active = [
-        name
-        for name, point in model.hook_dict.items()
-        for hook in point.fwd_hooks
-        if not hook.is_permanent
-    ]
-    if len(active) > ours:
+    # one point has several names
+    points = {id(point): point for point in model.hook_dict.values()}.values()
+    active = sum(not hook.is_permanent for point in points for hook in point.fwd_hooks)
+    if active > ours:
         raise UserError(
-            f"model {model_name(model)}: {len(active) - ours} hooks of your own are active and the "
+            f"model {model_name(model)}: {active - ours} hooks of your own are active and the "
             "native blocks would not see them; use model.generate, or call model.reset_hooks()"
         )
     return merged, found

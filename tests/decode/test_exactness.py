@@ -173,7 +173,7 @@ def test_empty_answers_and_stops_in_the_first_token():
     assert stopped.answers[0][0].finished
     empty = generate(model, requests(2, longest=0), edits)
     assert [(a.text, a.n_tokens) for one in empty for a in one] == [("", 0)] * 4
-    assert [answers for answers in generate(model, [], edits)] == [[], []]
+    assert list(generate(model, [], edits)) == [[], []]
 
 
 def test_an_ablation_that_changes_nothing_is_verified_and_not_decoded(monkeypatch):
