@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         sliding_blocks,
     )
     from interp.ablations.hooks import ablate
+    from interp.attention.heads import retrieval_heads
+    from interp.attention.rows import attention_rows
     from interp.decode.prompting import generate
     from interp.errors import UserError
     from interp.models import load_model
@@ -66,6 +68,8 @@ _HOMES = {
         "sliding_blocks",
     ),
     "interp.ablations.hooks": ("ablate",),
+    "interp.attention.heads": ("retrieval_heads",),
+    "interp.attention.rows": ("attention_rows",),
     "interp.decode.prompting": ("generate",),
     "interp.errors": ("UserError",),
     "interp.sweeps": ("open_run", "sweep"),
@@ -83,6 +87,7 @@ __all__ = [
     "SwapLayer",
     "UserError",
     "ablate",
+    "attention_rows",
     "cumulative",
     "each_attention",
     "each_head",
@@ -96,6 +101,7 @@ __all__ = [
     "load_task",
     "open_run",
     "parse",
+    "retrieval_heads",
     "sliding_blocks",
     "sweep",
 ]

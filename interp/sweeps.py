@@ -20,10 +20,12 @@ from interp import records, stats
 from interp.ablations import BASELINE, Ablation, as_ablation
 from interp.ablations.hooks import checked_edits
 from interp.ablations.means import head_means
+from interp.ablations.resampling import draw_donors
 from interp.ablations.values import Edits, donors, with_donor
 from interp.errors import UserError
 from interp.models import decoder, model_name, weights_hash
 from interp.requests import encode, prompt_text
+from interp.resampled import is_resampled
 from interp.tasks import Task, load_task
 from interp.units import Variants, WorkUnit, run_unit
 
@@ -141,6 +143,9 @@ def sweep(
         raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     edits = [checked_edits(model, ablation) for ablation in asked]
     drawn = [_draw(task, limit, seed) for task in loaded]
+    if any(map(is_resampled, edits)):
+        for doc_ids in drawn:
+            draw_donors(doc_ids, seed=seed)
     units = _units(loaded, drawn)
     folder = Path(out)
     manifest = _manifest(model, loaded, drawn, asked, units=units, seed=seed)
@@ -157,7 +162,7 @@ def sweep(
         for unit in waiting:
             task = loaded[unit.task]
             bar.set_postfix_str(task.name)
-            variants = _variants(model, task, drawn[unit.task], texts, ({}, *edits))
+            variants = _variants(model, task, drawn[unit.task], texts, ({}, *edits), seed)
             found = run_unit(model, task, unit, variants, done=bar.update)
             records.write_unit(folder, unit.name, manifest, found)
     return Sweep(folder)
@@ -229,13 +234,15 @@ def _variants(
     doc_ids: Sequence[int],
     texts: tuple[str, ...],
     edits: tuple[Edits, ...],
+    seed: int,
 ) -> Variants:
     """The variants of one task, with mean z over its first examples where an edit asks for it."""
+    donors = draw_donors(doc_ids, seed=seed) if any(map(is_resampled, edits)) else None
     if not any(edit.mean_heads for one in edits for edit in one.values()):
-        return Variants(texts, edits)
+        return Variants(texts, edits, donors=donors)
     parts, documents = decoder(model), task.documents()
     prompts = [prompt_text(task, documents[i]) for i in doc_ids[:REFERENCE_EXAMPLES]]
-    return Variants(texts, edits, head_means(model, [encode(p, parts) for p in prompts]))
+    return Variants(texts, edits, head_means(model, [encode(p, parts) for p in prompts]), donors)
 
 
 def _manifest(
@@ -257,6 +264,7 @@ def _manifest(
         "ablations": [a.text for a in ablations],
         "donors": {model_name(d): weights_hash(d) for d in given.values()},
         "mean_reference": f"the first {REFERENCE_EXAMPLES} prompts of each task",
+        "resample_donors": "one cycle through each task's examples, drawn with the seed",
         "seed": seed,
         "units": [{"name": u.name, "examples": len(u.doc_ids)} for u in units],
         "libraries": {name: version(name) for name in LIBRARIES},

@@ -1,7 +1,7 @@
 """One work unit of a sweep: some examples of one task, the baseline and every ablation."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -11,11 +11,12 @@ from interp.ablations.values import Edits
 from interp.metrics import option_metrics, target_text
 from interp.models import decoder, model_name
 from interp.records import Record
-from interp.requests import OptionRequest, build_requests
-from interp.scoring import score_requests
+from interp.requests import GenerationRequest, OptionRequest, build_requests
+from interp.resampled import is_resampled, resampled_scores
+from interp.scoring import Score, score_requests
 from interp.shortcuts import EVERY, Shortcuts
 from interp.tasks import Task
-from interp.texts import text_records
+from interp.texts import resampled_text_records, text_records
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,34 @@ class WorkUnit:
 
 @dataclass(frozen=True, eq=False)
 class Variants:
-    """The baseline and the ablations, each with its text and its edits; the baseline is first."""
+    """The baseline and the ablations, each with its text and its edits; the baseline is first.
+
+    Attributes:
+        texts: text forms.
+        edits: what each changes.
+        means: mean z, where an edit asks for it.
+        donors: example to the example whose z `@resample` takes, where an edit asks for it.
+    """
 
     texts: tuple[str, ...]
     edits: tuple[Edits, ...]
     means: HeadMeans | None = None
+    donors: Mapping[int, int] | None = None
+
+    def split(self) -> "tuple[Variants, Variants]":
+        """Those that many examples can share a batch under, and those with a donor an example."""
+        kept: tuple[list[int], list[int]] = ([], [])
+        for number, edits in enumerate(self.edits):
+            kept[is_resampled(edits)].append(number)
+        plain, resampled = (
+            replace(
+                self,
+                texts=tuple(self.texts[n] for n in numbers),
+                edits=tuple(self.edits[n] for n in numbers),
+            )
+            for numbers in kept
+        )
+        return plain, resampled
 
 
 def run_unit(
@@ -63,17 +87,7 @@ def run_unit(
     """
     requests = build_requests(task, unit.doc_ids, decoder(model))
     if task.generates:
-        ablations = tuple(zip(variants.texts, variants.edits, strict=True))
-        return list(
-            text_records(
-                model,
-                task,
-                requests,  # type: ignore[arg-type]
-                ablations,
-                means=variants.means,
-                done=done,
-            )
-        )
+        return list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
     return list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]
 
 
@@ -85,14 +99,16 @@ def _options(
     shortcuts: Shortcuts,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
+    plain, resampled = variants.split()
     results = score_requests(
-        model, requests, variants.edits, means=variants.means, shortcuts=shortcuts, done=done
+        model, requests, plain.edits, means=plain.means, shortcuts=shortcuts, done=done
     )
+    results += _resampled_options(model, task, requests, resampled, done)
     documents = task.documents()
     by_document: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         by_document.setdefault(request.doc_id, []).append(number)
-    for text, scored in zip(variants.texts, results, strict=True):
+    for text, scored in zip((*plain.texts, *resampled.texts), results, strict=True):
         for doc_id, numbers in by_document.items():
             responses = [scored[n] for n in numbers]
             yield Record(
@@ -107,3 +123,45 @@ def _options(
                 cut_tokens=max(requests[n].cut for n in numbers),
                 metrics=option_metrics(task, documents[doc_id], responses),
             )
+
+
+def _resampled_options(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[OptionRequest],
+    variants: Variants,
+    done: Callable[[int], Any],
+) -> list[list[Score]]:
+    results: list[dict[int, Score]] = [{} for _ in variants.texts]
+    if variants.texts:
+        assert variants.donors is not None
+        for number, _, scored in resampled_scores(
+            model, task, requests, variants.edits, donors=variants.donors, means=variants.means
+        ):
+            results[number].update(scored)
+            done(1)
+    return [[scores[n] for n in range(len(requests))] for scores in results]
+
+
+def _texts(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[GenerationRequest],
+    variants: Variants,
+    done: Callable[[int], Any],
+) -> Iterator[Record]:
+    plain, resampled = variants.split()
+    ablations = tuple(zip(plain.texts, plain.edits, strict=True))
+    yield from text_records(model, task, requests, ablations, means=plain.means, done=done)
+    if resampled.texts:
+        assert resampled.donors is not None
+        ablations = tuple(zip(resampled.texts, resampled.edits, strict=True))
+        yield from resampled_text_records(
+            model,
+            task,
+            requests,
+            ablations,
+            donors=resampled.donors,
+            means=resampled.means,
+            done=done,
+        )

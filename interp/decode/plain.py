@@ -16,6 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
+from interp.ablations.resampling import HeadOutputs
 from interp.ablations.values import Edits
 from interp.decode.ragged import plain_attention
 from interp.decode.stopping import Answer, Stopping
@@ -73,6 +74,7 @@ def plain_batches(
     ablations: Sequence[Edits],
     *,
     means: HeadMeans | None = None,
+    resample: HeadOutputs | None = None,
     choose: Callable[[Tensor, Sequence[int], int], Tensor] | None = None,
 ) -> Iterator[list[Answer]]:
     """The answers of each ablated model in turn, one left-padded batch.
@@ -86,6 +88,7 @@ def plain_batches(
         stops: the end of each answer.
         ablations: what changes in each run.
         means: `[layer, head, d_head]`, where an edit puts mean z.
+        resample: another example's z (`edited`); the batch is then one prompt.
         choose: from logits `[row, d_vocab]`, the numbers of the rows and the number of tokens
             written, the next tokens; the largest logit where it is None.
     """
@@ -98,7 +101,7 @@ def plain_batches(
     )
     for edits in ablations:
         first = min(edits, default=parts.n_layers)
-        with edited(model, edits, means):
+        with edited(model, edits, means, resample):
             own = _own_cache(parts, cache, first)
             resid = replay(parts, baseline, first, cache=own)[:, -1]
             logits = torch.cat(list(unembed(parts, resid)))

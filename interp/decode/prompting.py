@@ -134,6 +134,12 @@ def _edits(
             raise UserError("@mean: a mean needs one reference set; give reference=[TEXTS]")
         means = head_means(model, options["reference"])
     merged = dict(edits)
+    for layer, edit in (*edits.items(), *asked.items()):
+        if edit.resample_heads:
+            raise UserError(
+                f"head:{layer}.{min(edit.resample_heads)}@resample: the example that a head's z is "
+                "taken from is drawn by a sweep; in a REPL use interp.ablate and model.generate"
+            )
     for layer, edit in asked.items():
         merged[layer] = merged[layer] | edit if layer in merged else edit
     return merged, means

@@ -3,6 +3,7 @@
     fig = interp.figures.layers(sweep)          # accuracy by ablated layer
     fig = interp.figures.drops([base, other])   # drop by ablated layer, two sweeps
     fig = interp.figures.heatmap(sweep)         # tasks x layers
+    fig = interp.figures.retrieval_map(heads.table())  # layers x heads; also depth, removal, ...
     interp.figures.save(fig, "figures/layers")  # PDF, SVG, PNG and the data as CSV
     interp.figures.save_all(sweep, "figures")   # all of them
 
@@ -15,17 +16,26 @@ from pathlib import Path
 
 from interp.figures import curves, heatmaps
 from interp.figures.export import save
+from interp.figures.head_maps import importance_map, retrieval_map
+from interp.figures.retrieval import depth, gold_position, removal
 from interp.figures.style import COLUMN, PAGE, PrintFigure
 from interp.figures.tables import MetricChoice, Results, Source, kinds_of, table_of
+from interp.figures.tracing import example
 
 __all__ = [
     "COLUMN",
     "PAGE",
     "PrintFigure",
     "Results",
+    "depth",
     "drops",
+    "example",
+    "gold_position",
     "heatmap",
+    "importance_map",
     "layers",
+    "removal",
+    "retrieval_map",
     "save",
     "save_all",
 ]
