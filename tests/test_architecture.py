@@ -12,6 +12,7 @@ FLOW = [
     "models",
     "ablations",
     "tasks",
+    "chat",
     "requests",
     "replay",
     "prefix",

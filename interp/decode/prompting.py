@@ -8,16 +8,15 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.hooks import active_edits, checked_edits
 from interp.ablations.means import HeadMeans, head_means
 from interp.ablations.values import Ablation, Edits
+from interp.chat import Messages, chat_text
 from interp.decode.generation import generate as generate_requests
 from interp.decode.generation import greedy_pick
 from interp.decode.picking import Sampled
 from interp.decode.running import Run, Settings
 from interp.decode.stopping import Answer
 from interp.errors import UserError
-from interp.models import Decoder, decoder, model_name
+from interp.models import decoder, model_name
 from interp.requests import GenerationRequest, encode
-
-Messages = Sequence[dict[str, str]]
 
 
 class Options(TypedDict, total=False):
@@ -76,12 +75,11 @@ def generate(
     """
     _check(model, options)
     edits, means = _edits(model, ablation, options)
-    parts = decoder(model)
     one = isinstance(prompt, str) or _is_messages(prompt)
     prompts: Sequence[Any] = [prompt] if one else prompt  # type: ignore[assignment]
     draws = options.get("draws", 1)
     requests = [
-        _request(parts, given, options, i) for i, given in enumerate(prompts) for _ in range(draws)
+        _request(model, given, options, i) for i, given in enumerate(prompts) for _ in range(draws)
     ]
     temperature = options.get("temperature", 0.0)
     sampled = Sampled(temperature, options.get("seed", 0)) if temperature > 0 else None
@@ -92,20 +90,6 @@ def generate(
     (answers,) = generate_requests(model, requests, [edits], means=means, sampled=sampled)
     texts = [answer.text for answer in answers]
     return texts[0] if one and draws == 1 else texts
-
-
-def chat_text(parts: Decoder, messages: Messages) -> str:
-    """Messages as the model's chat template writes them, with the start of its answer.
-
-    Raises:
-        UserError: the model has no chat template.
-    """
-    if not getattr(parts.tokenizer, "chat_template", None):
-        raise UserError("chat: the model's tokenizer has no chat template")
-    text: str = parts.tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=True
-    )
-    return text
 
 
 def _check(model: TransformerBridge, options: Options) -> None:
@@ -149,11 +133,14 @@ def _is_messages(prompt: Any) -> bool:
     return not isinstance(prompt, str) and bool(prompt) and isinstance(prompt[0], dict)
 
 
-def _request(parts: Decoder, prompt: Any, options: Options, number: int) -> GenerationRequest:
+def _request(
+    model: TransformerBridge, prompt: Any, options: Options, number: int
+) -> GenerationRequest:
+    parts = decoder(model)
     if _is_messages(prompt):
-        prompt = chat_text(parts, prompt)
+        prompt = chat_text(model, prompt)
     elif options.get("chat"):
-        prompt = chat_text(parts, [{"role": "user", "content": prompt}])
+        prompt = chat_text(model, [{"role": "user", "content": prompt}])
     tokens = encode(prompt, parts)
     if not tokens:
         raise UserError(f"prompt {number}: it has no token, not even one for the start of a text")
