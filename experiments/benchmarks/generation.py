@@ -195,9 +195,9 @@ def table(lines: list[dict[str, Any]]) -> str:
 def draw(lines: list[dict[str, Any]], out: Path) -> None:
     """The figure of the share of draft tokens that each layer's ablation kept."""
     import pandas as pd
-    from interp.figures.drafts import drafts
 
     from interp.figures import save
+    from interp.figures.drafts import drafts
 
     rows = [
         {"model": line["model"], "layer": layer, **counts}

@@ -8,8 +8,10 @@ decodes from the first token that differs, in a batch with the rows of other abl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
@@ -21,11 +23,13 @@ from interp.decode.pool import Counts
 from interp.decode.probing import rounding
 from interp.decode.running import Run, Settings
 from interp.decode.stopping import Answer
-from interp.models import Decoder, decoder
-from interp.requests import GenerationRequest
+from interp.models import Decoder, decoder, model_name
+from interp.requests import BEYOND_GREEDY, GenerationRequest
 
 # logits closer than this many times the model's own rounding are near ties
 TIE = 8
+
+_said: "WeakKeyDictionary[Decoder, bool]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,30 @@ def generate(
     """
     parts = decoder(model)
     settings = settings or Settings.for_device(parts.device)
+    _say_what_is_left_out(model, sampled)
     greedy = None if settings.plain else greedy_pick(parts)
     if greedy is None:
         return _plainly(model, requests, ablations, means, sampled, done)
     run = Run(model, requests, means, settings, sampled or greedy, done)
     answers, counts = run.all(ablations)
     return Generated(answers, counts, "ragged", greedy.tolerance)
+
+
+def _say_what_is_left_out(model: TransformerBridge, sampled: Sampled | None) -> None:
+    """`transformers` obeys a model's generation config even when it is greedy: here it does not."""
+    parts = decoder(model)
+    config = getattr(parts.root, "generation_config", None)
+    asked = [
+        f"{name} {value}"
+        for name, neutral in BEYOND_GREEDY.items()
+        if (value := getattr(config, name, neutral)) not in (neutral, None, [])
+    ]
+    if asked and parts not in _said and sampled is None:
+        _said[parts] = True
+        tqdm.write(
+            f"model {model_name(model)}: its generation config asks for {', '.join(asked)}, which "
+            "is left out (greedy decoding of what the model says)"
+        )
 
 
 def greedy_pick(parts: Decoder) -> Greedy | None:

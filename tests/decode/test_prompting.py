@@ -133,3 +133,24 @@ def test_hooks_of_ones_own_are_not_passed_over(llama):
         interp.generate(llama, PROMPT)
     with pytest.raises(UserError, match="one prompt"):
         interp.generate(llama, [PROMPT, PROMPT], stream=True)
+
+
+def test_what_a_generation_config_asks_for_is_said(capsys):
+    model = tiny_bridge("llama")
+    decoder(model).root.generation_config.repetition_penalty = 1.3
+    first = interp.generate(model, PROMPT, max_new_tokens=4)
+    assert "repetition_penalty 1.3" in capsys.readouterr().out
+    assert interp.generate(model, PROMPT, max_new_tokens=4) == first == words(model, "baseline", 4)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_task_that_asks_for_more_than_greedy_is_refused(tmp_path, llama):
+    from interp.chat import with_budget
+    from interp.requests import build_requests
+    from interp.tasks import load_task
+    from tests.task_files import write_task
+
+    task = with_budget(load_task(write_task(tmp_path, kind="generate")), 4)
+    task.harness.config.generation_kwargs["num_beams"] = 3
+    with pytest.raises(UserError, match="num_beams 3"):
+        build_requests(task, [0], decoder(llama))
