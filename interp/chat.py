@@ -1,7 +1,7 @@
 """Generating tasks as a chat, or with another token budget: asked for explicitly, named so."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -73,10 +73,22 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
     if max_gen_toks < 1:
         raise UserError(f"max_gen_toks {max_gen_toks}: allowed are 1 and more")
     harness = copy.copy(task.harness)
-    harness._config = copy.copy(harness.config)
-    kept = {k: v for k, v in harness.config.generation_kwargs.items() if not k.startswith("max_")}
-    harness._config.generation_kwargs = {**kept, "max_gen_toks": max_gen_toks}
+    harness.construct_requests = partial(
+        _limited_requests, task.harness.construct_requests, max_gen_toks
+    )
     return replace(task, name=f"{max_gen_toks}-tokens-{task.name}", harness=harness)
+
+
+def _limited_requests(construct: Callable[..., Any], limit: int, **arguments: Any) -> list[Any]:
+    """A harness task's requests, with another limit of tokens."""
+    made = construct(**arguments)
+    instances = made if isinstance(made, list) else [made]
+    for instance in instances:
+        prompt, kwargs = instance.arguments
+        # the harness knows the limit under several names that begin so
+        kept = {key: value for key, value in kwargs.items() if not key.startswith("max_")}
+        instance.arguments = (prompt, {**kept, "max_gen_toks": limit})
+    return instances
 
 
 def _refuse_options(task: Task, what: str) -> None:

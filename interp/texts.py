@@ -69,7 +69,7 @@ def resampled_text_records(
 def _record(
     model: TransformerBridge, task: Task, request: GenerationRequest, text: str, answer: Answer
 ) -> Record:
-    document = task.harness.eval_docs[request.doc_id]
+    document = task.documents()[request.doc_id]
     metrics = text_metrics(task, document, answer.text)
     return Record(
         model=model_name(model),

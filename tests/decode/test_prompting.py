@@ -145,12 +145,11 @@ def test_what_a_generation_config_asks_for_is_said(capsys):
 
 
 def test_a_task_that_asks_for_more_than_greedy_is_refused(tmp_path, llama):
-    from interp.chat import with_budget
     from interp.requests import build_requests
     from interp.tasks import load_task
     from tests.task_files import write_task
 
-    task = with_budget(load_task(write_task(tmp_path, kind="generate")), 4)
+    task = load_task(write_task(tmp_path, kind="generate"))
     task.harness.config.generation_kwargs["num_beams"] = 3
     with pytest.raises(UserError, match="num_beams 3"):
         build_requests(task, [0], decoder(llama))
