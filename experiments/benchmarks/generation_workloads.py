@@ -40,13 +40,14 @@ class Workload:
 
 
 def workload(name: str, examples: int) -> Workload:
-    """`random`, or the name of an organism (`organism:distilled`)."""
+    """`random`, the name of an organism (`organism:distilled`), or the folder of one."""
     if name == "random":
         folder = Path(tempfile.mkdtemp())
         _random_llama().save_pretrained(folder)
         _tokenizer().save_pretrained(folder)
         return Workload(name, folder, _gsm_shaped(examples))
-    return Workload(name, organisms()[name], _arithmetic())
+    folder = Path(name) if Path(name).is_dir() else organisms()[name]
+    return Workload(name, folder, _arithmetic())
 
 
 def _arithmetic() -> Task:

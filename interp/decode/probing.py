@@ -35,7 +35,7 @@ def _replaceable(parts: Decoder) -> bool:
     can_set = getattr(root, "_can_set_attn_implementation", lambda: False)
     numbered = all(hasattr(module, "layer_idx") for module in parts.attentions)
     implementation = getattr(root.config, "_attn_implementation", None)
-    return takes_positions and numbered and implementation == "sdpa" and bool(can_set())
+    return takes_positions and numbered and implementation in ("sdpa", "eager") and bool(can_set())
 
 
 def _measured(parts: Decoder) -> float | None:
