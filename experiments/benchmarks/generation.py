@@ -29,7 +29,7 @@ from interp.models import decoder, load_model
 from interp.requests import build_requests, prompt_text
 
 RESULTS = Path("experiments/benchmarks/results")
-BATCHES = (8, 16, 32, 64)
+BATCHES = (16, 32, 64)
 ATTENTION = "sdpa"  # the faster of what the peer can use on a CPU
 
 

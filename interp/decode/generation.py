@@ -79,7 +79,7 @@ def generate(
         done: told how many answers are finished, as they are.
     """
     parts = decoder(model)
-    settings = settings or Settings.for_device(parts.device)
+    settings = settings or Settings.for_model(parts)
     _say_what_is_left_out(model, sampled)
     greedy = None if settings.plain else greedy_pick(parts)
     if greedy is None:

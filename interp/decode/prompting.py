@@ -167,7 +167,7 @@ def _stream(
         (answers,) = generate_requests(model, [request], [edits], means=means, sampled=sampled)
         yield answers[0].text
         return
-    settings = Settings.for_device(decoder(model).device)
+    settings = Settings.for_model(decoder(model))
     run = Run(model, [request], means, settings, sampled or pick, lambda _: None)
     shown = ""
     for rows in run.steps([edits]):

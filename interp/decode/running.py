@@ -49,12 +49,17 @@ class Settings:
     cache_bytes: int = 2 << 30
 
     @classmethod
-    def for_device(cls, device: torch.device) -> "Settings":
-        """What suits a CPU of few cores, or a GPU."""
-        if device.type != "cuda":
-            return cls()
-        free = torch.cuda.mem_get_info(device)[0]
-        return cls(rows=256, knee=128, cache_bytes=free // 3)
+    def for_model(cls, parts: Decoder) -> "Settings":
+        """What suits the model on a CPU of few cores, or on a GPU.
+
+        On a CPU a pass costs about a millisecond a layer, whatever is in it, and then two
+        operations a parameter and token at some twenty billion a second.
+        """
+        if parts.device.type == "cuda":
+            free = torch.cuda.mem_get_info(parts.device)[0]
+            return cls(rows=256, knee=128, cache_bytes=free // 3)
+        parameters = sum(p.numel() for p in parts.root.parameters())
+        return cls(knee=max(2, min(64, parts.n_layers * 10_000_000 // parameters)))
 
 
 @dataclass(eq=False)
