@@ -23,7 +23,7 @@ from interp.decode.pool import MOST_DRAFTED, Counts, Group, Pool, Row
 from interp.decode.ragged import RaggedCache
 from interp.decode.stopping import Answer, Stopping
 from interp.decode.verifying import Recorded, Verdict, record_drafts, verify
-from interp.models import decoder
+from interp.models import Decoder, decoder
 from interp.prefix import record_prefix
 from interp.requests import GenerationRequest
 
