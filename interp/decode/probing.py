@@ -25,7 +25,11 @@ _noise: "WeakKeyDictionary[Decoder, float | None]" = WeakKeyDictionary()
 def rounding(parts: Decoder) -> float | None:
     """The largest difference to the model's own logits; None where it is no mere rounding."""
     if parts not in _noise:
-        _noise[parts] = _measured(parts) if _replaceable(parts) else None
+        try:
+            _noise[parts] = _measured(parts) if _replaceable(parts) else None
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
+            # an architecture that cannot even be called so; the plain path serves it
+            _noise[parts] = None
     return _noise[parts]
 
 
