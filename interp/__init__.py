@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from interp import figures
     from interp.ablations import (
         AblateHead,
-        AblateKVGroup,
         SkipAttention,
         SkipLayer,
         SkipMLP,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from interp.ablations.hooks import ablate
     from interp.attention.heads import retrieval_heads
     from interp.attention.rows import attention_rows
+    from interp.decode.prompting import generate
     from interp.errors import UserError
     from interp.lens import logit_lens
     from interp.models import load_model
@@ -71,6 +71,7 @@ _HOMES = {
     "interp.ablations.hooks": ("ablate",),
     "interp.attention.heads": ("retrieval_heads",),
     "interp.attention.rows": ("attention_rows",),
+    "interp.decode.prompting": ("generate",),
     "interp.errors": ("UserError",),
     "interp.lens": ("logit_lens",),
     "interp.results": ("open_run",),
@@ -82,7 +83,6 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AblateHead",
-    "AblateKVGroup",
     "SkipAttention",
     "SkipLayer",
     "SkipMLP",
@@ -97,6 +97,7 @@ __all__ = [
     "each_mlp",
     "each_swap",
     "figures",
+    "generate",
     "hooked",
     "layer_similarity",
     "load_model",

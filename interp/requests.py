@@ -15,6 +15,20 @@ from interp.models import Decoder
 from interp.tasks import Task
 
 DEFAULT_MAX_GEN_TOKS = 256
+# options of generation that change greedy text, and the values at which they do nothing
+BEYOND_GREEDY: dict[str, Any] = {
+    "num_beams": 1,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "sequence_bias": None,
+}
 
 
 @dataclass(frozen=True)
@@ -186,6 +200,11 @@ def _generation(
     arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
     if arguments.get("do_sample"):
         raise UserError(f"task {task.name}: it samples; allowed is greedy generation")
+    for name, neutral in BEYOND_GREEDY.items():
+        if arguments.get(name, neutral) not in (neutral, None):
+            raise UserError(
+                f"task {task.name}: {name} {arguments[name]}; allowed is plain greedy generation"
+            )
     eos = parts.tokenizer.decode([parts.tokenizer.eos_token_id])
     until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
     longest = arguments["max_gen_toks"]

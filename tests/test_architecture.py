@@ -13,6 +13,7 @@ FLOW = [
     "ablations",
     "pruning",
     "tasks",
+    "chat",
     "requests",
     "replay",
     "prefix",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,6 +20,11 @@ from interp.errors import UserError
 from interp.models import decoder, model_name
 
 Hook = Callable[..., Tensor | None]
+
+# what the contexts around a model do: edits, mean z, and the number of hooks that carry them out
+_inside: "WeakKeyDictionary[TransformerBridge, list[tuple[Edits, HeadMeans | None, int]]]" = (
+    WeakKeyDictionary()
+)
 
 
 def checked_edits(
@@ -103,8 +109,42 @@ def bridge_edited(
             handle = model.blocks[layer].register_forward_pre_hook(watch.block(layer))
             stack.callback(handle.remove)
         stack.enter_context(model.hooks(fwd_hooks=hooks))
+        contexts = _inside.setdefault(model, [])
+        contexts.append((edits, means, len(hooks)))
+        stack.callback(contexts.pop)
         yield
     watch.check(model_name(model))
+
+
+def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
+    """What the `ablate` contexts around a model change together, and their mean z.
+
+    Raises:
+        UserError: other hooks are active, or two contexts hold different means.
+    """
+    merged: Edits = {}
+    found: HeadMeans | None = None
+    for edits, means, _ in _inside.get(model, []):
+        if means is not None and found is not None:
+            raise UserError("@mean: only one of the nested contexts may hold a reference set")
+        found = means if means is not None else found
+        for layer, edit in edits.items():
+            if edit.hooks or edit.resample_heads:
+                raise UserError(
+                    f"model {model_name(model)}: hooks of your own and @resample do not reach the "
+                    "native blocks; use model.generate"
+                )
+            merged[layer] = merged[layer] | edit if layer in merged else edit
+    ours = sum(count for _, _, count in _inside.get(model, []))
+    # one point has several names
+    points = {id(point): point for point in model.hook_dict.values()}.values()
+    active = sum(not hook.is_permanent for point in points for hook in point.fwd_hooks)
+    if active > ours:
+        raise UserError(
+            f"model {model_name(model)}: {active - ours} hooks of your own are active and the "
+            "native blocks would not see them; use model.generate, or call model.reset_hooks()"
+        )
+    return merged, found
 
 
 class _Watch:

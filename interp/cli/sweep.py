@@ -29,6 +29,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     sweep.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
     sweep.add_argument("--seed", type=int, default=0, help="of the draw of examples (0)")
     sweep.add_argument("--fewshot", type=int, metavar="N", help="worked examples in the prompt")
+    sweep.add_argument(
+        "--chat-template", action="store_true", help="prompts through the model's chat template"
+    )
+    sweep.add_argument(
+        "--max-gen-toks", type=int, metavar="N", help="at most N tokens a generated answer"
+    )
     sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
     sweep.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
     sweep.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
@@ -56,6 +62,7 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from interp.chat import as_chat, with_budget
     from interp.models import load_model
     from interp.sweeps import sweep
     from interp.tasks import load_task
@@ -63,6 +70,10 @@ def _run(options: argparse.Namespace) -> None:
     tasks = [load_task(name, num_fewshot=options.fewshot) for name in options.tasks]
     device, dtype = options.device, options.dtype
     model = load_model(options.model, dtype=dtype, device=device, revision=options.revision)
+    if options.max_gen_toks is not None:
+        tasks = [with_budget(task, options.max_gen_toks) for task in tasks]
+    if options.chat_template:
+        tasks = [as_chat(task, model) for task in tasks]
     donor = load_model(options.donor, dtype=dtype, device=device) if options.donor else None
     ablations = [a for text in options.ablate for a in _family(text, model, donor)]
     result = sweep(

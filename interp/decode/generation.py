@@ -8,8 +8,10 @@ decodes from the first token that differs, in a batch with the rows of other abl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
@@ -21,11 +23,13 @@ from interp.decode.pool import Counts
 from interp.decode.probing import rounding
 from interp.decode.running import Run, Settings
 from interp.decode.stopping import Answer
-from interp.models import decoder
-from interp.requests import GenerationRequest
+from interp.models import Decoder, decoder, model_name
+from interp.requests import BEYOND_GREEDY, GenerationRequest
 
 # logits closer than this many times the model's own rounding are near ties
-TIE = 32
+TIE = 8
+
+_said: "WeakKeyDictionary[Decoder, bool]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,40 @@ def generate(
         done: told how many answers are finished, as they are.
     """
     parts = decoder(model)
-    settings = settings or Settings.for_device(parts.device)
-    noise = None if settings.plain else rounding(parts)
-    if noise is None:
+    settings = settings or Settings.for_model(parts)
+    _say_what_is_left_out(model, sampled)
+    greedy = None if settings.plain else greedy_pick(parts)
+    if greedy is None:
         return _plainly(model, requests, ablations, means, sampled, done)
-    exact = next(parts.root.parameters()).dtype == torch.float32
-    greedy = Greedy(TIE * max(noise, 1e-7) if exact else 0.0)
     run = Run(model, requests, means, settings, sampled or greedy, done)
     answers, counts = run.all(ablations)
     return Generated(answers, counts, "ragged", greedy.tolerance)
+
+
+def _say_what_is_left_out(model: TransformerBridge, sampled: Sampled | None) -> None:
+    """`transformers` obeys a model's generation config even when it is greedy: here it does not."""
+    parts = decoder(model)
+    config = getattr(parts.root, "generation_config", None)
+    asked = [
+        f"{name} {value}"
+        for name, neutral in BEYOND_GREEDY.items()
+        if (value := getattr(config, name, neutral)) not in (neutral, None, [])
+    ]
+    if asked and parts not in _said and sampled is None:
+        _said[parts] = True
+        tqdm.write(
+            f"model {model_name(model)}: its generation config asks for {', '.join(asked)}, which "
+            "is left out (greedy decoding of what the model says)"
+        )
+
+
+def greedy_pick(parts: Decoder) -> Greedy | None:
+    """Greedy picking with the model's own tolerance; None where its attention stays its own."""
+    noise = rounding(parts)
+    if noise is None:
+        return None
+    exact = next(parts.root.parameters()).dtype == torch.float32
+    return Greedy(TIE * max(noise, 1e-7) if exact else 0.0)
 
 
 def _plainly(

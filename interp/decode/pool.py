@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
 from interp.decode.drafting import LONGEST, SeenText, draft_length
@@ -113,6 +114,7 @@ class Pool:
         pick: from logits to tokens.
         means: `[layer, head, d_head]`, where an edit puts mean z.
         knee: tokens up to which a pass costs no more than one over fewer.
+        donors: swaps that hold for all rows.
         rows: those being decoded.
     """
 
@@ -122,6 +124,7 @@ class Pool:
     pick: Greedy | Sampled
     means: HeadMeans | None
     knee: int
+    donors: Edits = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     changed: bool = True
     right: float = 0.5
@@ -197,6 +200,7 @@ class Pool:
         positions = (columns + self.cache.offset).clamp(max=parts.max_length - 1)
         with (
             torch.no_grad(),
+            edited(self.model, self.donors),
             attending(parts, self.cache),
             rows_edited(parts, self.plan, self.means),
         ):

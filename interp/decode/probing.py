@@ -25,7 +25,11 @@ _noise: "WeakKeyDictionary[Decoder, float | None]" = WeakKeyDictionary()
 def rounding(parts: Decoder) -> float | None:
     """The largest difference to the model's own logits; None where it is no mere rounding."""
     if parts not in _noise:
-        _noise[parts] = _measured(parts) if _replaceable(parts) else None
+        try:
+            _noise[parts] = _measured(parts) if _replaceable(parts) else None
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
+            # an architecture that cannot even be called so; the plain path serves it
+            _noise[parts] = None
     return _noise[parts]
 
 
@@ -35,7 +39,7 @@ def _replaceable(parts: Decoder) -> bool:
     can_set = getattr(root, "_can_set_attn_implementation", lambda: False)
     numbered = all(hasattr(module, "layer_idx") for module in parts.attentions)
     implementation = getattr(root.config, "_attn_implementation", None)
-    return takes_positions and numbered and implementation == "sdpa" and bool(can_set())
+    return takes_positions and numbered and implementation in ("sdpa", "eager") and bool(can_set())
 
 
 def _measured(parts: Decoder) -> float | None:

@@ -94,7 +94,8 @@ class RaggedCache(transformers.Cache):  # type: ignore[misc]
 
 
 _active: list[RaggedCache] = []
-_supported: "WeakKeyDictionary[nn.Module, float]" = WeakKeyDictionary()
+# the attention that a model has outside of `attending`
+_own: "WeakKeyDictionary[nn.Module, str]" = WeakKeyDictionary()
 
 
 @contextmanager
@@ -103,6 +104,7 @@ def attending(parts: Decoder, cache: RaggedCache) -> Iterator[None]:
     before = parts.root.config._attn_implementation
     if before != NAME:
         parts.root.set_attn_implementation(NAME)
+        _own[parts.root] = before
     _active.append(cache)
     try:
         yield
@@ -118,7 +120,7 @@ def plain_attention(parts: Decoder) -> Iterator[None]:
     if parts.root.config._attn_implementation != NAME:
         yield
         return
-    parts.root.set_attn_implementation("sdpa")
+    parts.root.set_attn_implementation(_own[parts.root])
     try:
         yield
     finally:

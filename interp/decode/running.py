@@ -1,14 +1,12 @@
 """One run: requests under ablations, verified against the baseline's answers and decoded."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
 from interp.decode.drafting import SeenText
@@ -25,7 +23,7 @@ from interp.decode.pool import MOST_DRAFTED, Counts, Group, Pool, Row
 from interp.decode.ragged import RaggedCache
 from interp.decode.stopping import Answer, Stopping
 from interp.decode.verifying import Recorded, Verdict, record_drafts, verify
-from interp.models import decoder
+from interp.models import Decoder, decoder
 from interp.prefix import record_prefix
 from interp.requests import GenerationRequest
 
@@ -51,12 +49,17 @@ class Settings:
     cache_bytes: int = 2 << 30
 
     @classmethod
-    def for_device(cls, device: torch.device) -> "Settings":
-        """What suits a CPU of few cores, or a GPU."""
-        if device.type != "cuda":
-            return cls()
-        free = torch.cuda.mem_get_info(device)[0]
-        return cls(rows=256, knee=128, cache_bytes=free // 3)
+    def for_model(cls, parts: Decoder) -> "Settings":
+        """What suits the model on a CPU of few cores, or on a GPU.
+
+        On a CPU a pass costs about a millisecond a layer, whatever is in it, and then two
+        operations a parameter and token at some twenty billion a second.
+        """
+        if parts.device.type == "cuda":
+            free = torch.cuda.mem_get_info(parts.device)[0]
+            return cls(rows=256, knee=128, cache_bytes=free // 3)
+        parameters = sum(p.numel() for p in parts.root.parameters())
+        return cls(knee=max(2, min(64, parts.n_layers * 10_000_000 // parameters)))
 
 
 @dataclass(eq=False)
@@ -82,23 +85,32 @@ class Run:
     answers: dict[tuple[int, int], Answer] = field(default_factory=dict)
 
     def all(self, ablations: Sequence[Edits]) -> tuple[list[list[Answer]], list[Counts]]:
-        """The answers under every ablation; the baseline first where others can draft from it."""
+        """The answers under every ablation, and what they took."""
+        for _ in self.steps(ablations):
+            pass
+        everything = range(len(self.requests))
+        answers = [[self.answers[n, i] for i in everything] for n in range(len(ablations))]
+        return answers, self.counts
+
+    def steps(self, ablations: Sequence[Edits]) -> Iterator[list[Row]]:
+        """Do the work, step by step; the baseline first where others can draft from it.
+
+        Yields:
+            The rows that have written something, at each step. Nothing is edited meanwhile.
+        """
         self.parts = decoder(self.model)
         self.stops = stops_of(self.parts, self.requests)
         self.seen: dict[int, SeenText] = {}
-        counts = [Counts() for _ in ablations]
+        self.counts = [Counts() for _ in ablations]
         for number in range(len(ablations)):
             for i, stop in enumerate(self.stops):
                 if stop.max_gen_toks < 1:
                     self._finish(number, i, stop, [])
         asked = [i for i, stop in enumerate(self.stops) if stop.max_gen_toks > 0]
         if asked and ablations:
-            self._decode(asked, ablations, counts)
-        everything = range(len(self.requests))
-        answers = [[self.answers[n, i] for i in everything] for n in range(len(ablations))]
-        return answers, counts
+            yield from self._decode(asked, ablations)
 
-    def _decode(self, asked: list[int], ablations: Sequence[Edits], counts: list[Counts]) -> None:
+    def _decode(self, asked: list[int], ablations: Sequence[Edits]) -> Iterator[list[Row]]:
         prompts = {i: self.requests[i].prompt for i in asked}
         shared = shared_length(list(prompts.values()))
         self.offset = shared
@@ -110,30 +122,27 @@ class Run:
         # without drafts, or with one ablation, nothing is drafted and the baseline is one of all
         drafting = self.settings.drafts and isinstance(self.pick, Greedy)
         drafting = drafting and any(ablations) and (number is not None or len(ablations) > 1)
-        baseline = self._group(-1 if number is None else number, {}, counts)
+        baseline = self._group(-1 if number is None else number, {})
         self.seen = {i: SeenText(prompts[i]) for i in asked} if self.settings.drafts else {}
         rest = [n for n in range(len(ablations)) if not (drafting and n == number)]
         written: dict[int, tuple[int, ...]] = {}
         if drafting:
             for batch in pass_batches(asked, own):
                 recorded = self._record(batch, own, {}, baseline)
-                self._lot(recorded, batch, [baseline])
+                yield from self._lot(recorded, batch, [baseline])
             for i in asked:
                 written[i] = self.answers[baseline.number, i].tokens
         texts = {i: (*own[i], *written.get(i, ())) for i in asked}
         for batch in pass_batches(asked, texts):
             recorded = self._record(batch, own, written, baseline)
             for lot in lots_of(rest, ablations, self.settings.mix):
-                with ExitStack() as stack:
-                    donors = {n: donor_edits(ablations[n]) for n in lot}
-                    if donors[lot[0]]:
-                        stack.enter_context(edited(self.model, donors[lot[0]]))
-                    groups = (self._group(n, ablations[n], counts) for n in lot)
-                    self._lot(recorded, batch, groups)
+                groups = (self._group(n, ablations[n]) for n in lot)
+                donors = donor_edits(ablations[lot[0]])
+                yield from self._lot(recorded, batch, groups, donors)
 
-    def _group(self, number: int, edits: Edits, counts: list[Counts]) -> Group:
+    def _group(self, number: int, edits: Edits) -> Group:
         """An ablation, with the shared prefix run under it."""
-        count = counts[number] if number >= 0 else Counts()
+        count = self.counts[number] if number >= 0 else Counts()
         return Group(number, edits, prefix_keys(self.model, self.prefix, edits, self.means), count)
 
     def _record(
@@ -146,9 +155,16 @@ class Run:
         drafts = [written.get(i, ()) for i in batch]
         return record_drafts(self.parts, [own[i] for i in batch], drafts, baseline, self.offset)
 
-    def _lot(self, recorded: Recorded, batch: Sequence[int], groups: Iterable[Group]) -> None:
+    def _lot(
+        self,
+        recorded: Recorded,
+        batch: Sequence[int],
+        groups: Iterable[Group],
+        donors: Edits | None = None,
+    ) -> Iterator[list[Row]]:
         """Verify and decode the rows of some ablations that may share a batch."""
         pool = self._pool(recorded, batch)
+        pool.donors = donors or {}
         for group in groups:
             verdicts = verify(
                 self.model, recorded, group, self.pick, means=self.means, numbers=batch
@@ -157,13 +173,13 @@ class Run:
             verdict = next(verdicts, None)
             while verdict is not None:
                 going, leaving = self._judge(pool, recorded, batch, group, verdict, state)
-                self._admit(pool, recorded, verdict, leaving)
+                yield from self._admit(pool, recorded, verdict, leaving)
                 try:
                     verdict = verdicts.send(going)
                 except StopIteration:
                     verdict = None
         while pool.rows:
-            self._collect(pool.step())
+            yield from self._step(pool)
 
     def _pool(self, recorded: Recorded, batch: Sequence[int]) -> Pool:
         width = max(
@@ -236,18 +252,21 @@ class Run:
         recorded: Recorded,
         verdict: Verdict,
         leaving: list[tuple[int, Row]],
-    ) -> None:
+    ) -> Iterator[list[Row]]:
         while leaving:
             if not pool.free:
-                self._collect(pool.step())
+                yield from self._step(pool)
                 continue
             now, leaving = leaving[: pool.free], leaving[pool.free :]
             sources = verdict.sources(recorded.cache, [i for i, _ in now])
             pool.enter([row for _, row in now], sources)
+            yield [row for _, row in now]
 
-    def _collect(self, finished: list[Row]) -> None:
-        for row in finished:
+    def _step(self, pool: Pool) -> Iterator[list[Row]]:
+        rows = list(pool.rows)
+        for row in pool.step():
             self._finish(row.group.number, row.example, row.stop, row.written, row.group.counts)
+        yield rows
 
     def _finish(
         self,

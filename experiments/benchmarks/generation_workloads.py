@@ -1,0 +1,137 @@
+"""The workloads of the generation benchmark: eight worked examples, 128 new tokens.
+
+*Random* is a 12-layer model with random weights over prompts in the shape of GSM8K's (questions of
+about 46 words, worked answers of about 50 and 100), where an ablated model hardly ever agrees with
+the baseline. An organism answers the arithmetic of its own world.
+"""
+
+import json
+import random
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from interp.models import organisms
+from interp.tasks import SHIPPED, Task, load_task
+
+D_VOCAB, NUM_FEWSHOT, NEW_TOKENS = 4096, 8, 128
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model and a task.
+
+    Attributes:
+        name: in the table.
+        folder: of the model.
+        task: generates.
+    """
+
+    name: str
+    folder: Path
+    task: Task
+
+
+def workload(name: str, examples: int) -> Workload:
+    """`random`, the name of an organism (`organism:distilled`), or the folder of one."""
+    if name == "random":
+        folder = Path(tempfile.mkdtemp())
+        _random_llama().save_pretrained(folder)
+        _tokenizer().save_pretrained(folder)
+        return Workload(name, folder, _gsm_shaped(examples))
+    folder = Path(name) if Path(name).is_dir() else organisms()[name]
+    return Workload(name, folder, _arithmetic())
+
+
+def _arithmetic() -> Task:
+    """The world's arithmetic with eight worked examples and room for 128 tokens."""
+    path = SHIPPED / "world" / "world-arithmetic-generate.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["generation_kwargs"]["max_gen_toks"] = NEW_TOKENS
+    config["task"] = "world-arithmetic-128"
+    copy = Path(tempfile.mkdtemp()) / "task.yaml"
+    copy.write_text(yaml.safe_dump(config))
+    return load_task(copy, num_fewshot=NUM_FEWSHOT)
+
+
+def _random_llama(*, n_layers: int = 12, d_model: int = 256, seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=D_VOCAB,
+        hidden_size=d_model,
+        intermediate_size=704,
+        num_hidden_layers=n_layers,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=1.5 / d_model**0.5)
+    return model
+
+
+@cache
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """4,096 words, one token each; BOS in front."""
+    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}
+    vocab |= {f"w{i}": i for i in range(len(vocab), D_VOCAB)}
+    core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+    )
+    folder = tempfile.mkdtemp()
+    made.save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)  # type: ignore[no-any-return]
+
+
+def _gsm_shaped(examples: int, *, seed: int = 0) -> Task:
+    folder, rng = Path(tempfile.mkdtemp()), random.Random(seed)
+
+    def words(low: int, high: int) -> str:
+        return " ".join(f"w{rng.randrange(100, D_VOCAB)}" for _ in range(rng.randint(low, high)))
+
+    def rows(count: int) -> list[dict[str, Any]]:
+        return [{"question": words(20, 72), "answer": words(50, 100)} for _ in range(count)]
+
+    for split, some in (("dev", rows(NUM_FEWSHOT)), ("test", rows(examples))):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in some))
+    files = {split: str(folder / f"{split}.jsonl") for split in ("test", "dev")}
+    config = {
+        "task": "gsm-shaped",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": files},
+        "test_split": "test",
+        "fewshot_split": "dev",
+        "fewshot_config": {"sampler": "first_n"},
+        "num_fewshot": NUM_FEWSHOT,
+        "output_type": "generate_until",
+        "doc_to_text": "{{question}} w4",
+        "doc_to_target": "answer",
+        "fewshot_delimiter": " w5 w5 ",
+        "generation_kwargs": {"until": ["w5 w5"], "max_gen_toks": NEW_TOKENS},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    path = folder / "gsm-shaped.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return load_task(path)

@@ -1,0 +1,233 @@
+"""Fast decoding against `transformers` on deleted layers, and against plain decoding."""
+
+import random
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from interp.ablations.hooks import checked_edits
+from interp.ablations.means import head_means
+from interp.decode import Settings, generate
+from interp.decode.plain import PlainRow
+from interp.decode.probing import rounding
+from interp.models import decoder, wrap
+from interp.requests import GenerationRequest
+from tests.families import (
+    D_VOCAB,
+    FAMILIES,
+    N_LAYERS,
+    deleted,
+    tiny_bridge,
+    tiny_model,
+    tiny_tokenizer,
+)
+
+KINDS = ["attn:1", "mlp:1", "mlp:0", "head:1.2", "head:0.1@mean", "kvgroup:1.1", "swap:1",
+         "layers:0-1", "layers:1-2", "layer:0+head:2.1", "swap:0+layer:2"]  # fmt: skip
+LAYERS = [f"layer:{layer}" for layer in range(N_LAYERS)]
+SETTINGS = {
+    "default": Settings(),
+    "few rows, long drafts": Settings(rows=3, knee=64),
+    "no drafts": Settings(drafts=False),
+    "one ablation at a time": Settings(mix=False, rows=4),
+}
+
+
+def requests(count=4, *, shared=6, longest=10, until=("w61", "w62 w63"), seed=0):
+    """Prompts of different lengths that start with the same tokens."""
+    rng = random.Random(seed)
+
+    def words(number):
+        return [rng.randrange(4, D_VOCAB) for _ in range(number)]
+
+    start = [1, *words(shared - 1)]
+    return [
+        GenerationRequest(i, (*start, *words(rng.randint(1, 7))), until, longest)
+        for i in range(count)
+    ]
+
+
+def by_transformers(model, request):
+    """New tokens of `transformers` generate, one prompt at a time."""
+    ids = torch.tensor([request.prompt])
+    out = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=request.max_gen_toks,
+        do_sample=False,
+        pad_token_id=0,
+    )
+    return tuple(out[0, ids.shape[1] :].tolist())
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def any_family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def any_model(any_family):
+    return tiny_bridge(any_family)
+
+
+def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_family):
+    asked = requests(until=())
+    edits = [checked_edits(any_model, text) for text in ["baseline", *LAYERS]]
+    expected = [
+        [by_transformers(deleted(any_family, gone), r) for r in asked]
+        for gone in ([], *([layer] for layer in range(N_LAYERS)))
+    ]
+    for name in ("default", "few rows, long drafts"):
+        found = generate(any_model, asked, edits, settings=SETTINGS[name])
+        assert [[a.tokens for a in answers] for answers in found] == expected, name
+
+
+def test_other_ablations_equal_plain_decoding(any_model, any_family):
+    asked, donor = requests(), tiny_bridge(any_family, seed=1)
+    edits = [{}, *(checked_edits(any_model, text, donor=donor) for text in KINDS)]
+    means = head_means(any_model, ["w5 w6 w7", "w8 w9"])
+    plain = generate(any_model, asked, edits, means=means, settings=Settings(plain=True))
+    # the families differ in their blocks, not in how rows are scheduled
+    names = SETTINGS if any_family in ("llama", "gemma3") else ["few rows, long drafts"]
+    for name in names:
+        found = generate(any_model, asked, edits, means=means, settings=SETTINGS[name])
+        assert found.answers == plain.answers, name
+        assert found.path == ("plain" if any_family == "bloom" else "ragged")
+
+
+def test_plain_decoding_equals_single_rows(any_model):
+    edits = checked_edits(any_model, "layer:1")
+    (answers,) = generate(any_model, requests(until=()), [edits], settings=Settings(plain=True))
+    for request, answer in zip(requests(until=()), answers, strict=True):
+        row, written = PlainRow(any_model, request.prompt, edits, None), []
+        for _ in answer.tokens:
+            written.append(row.next_token(written))
+        assert tuple(written) == answer.tokens
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gpt2"])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_prompts_stops_and_budgets(family, data):
+    model = _kept(family)
+    lengths = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    shared = data.draw(st.integers(0, min(lengths) - 1 if len(lengths) > 1 else 0))
+    words = st.integers(4, D_VOCAB - 1)
+    start = data.draw(st.lists(words, min_size=shared, max_size=shared))
+    asked = []
+    for i, length in enumerate(lengths):
+        rest = data.draw(st.lists(words, min_size=length - shared, max_size=length - shared))
+        stops = data.draw(st.lists(words, max_size=20, unique=True))
+        until = tuple(f"w{stop}" for stop in stops)
+        asked.append(GenerationRequest(i, (*start, *rest), until, data.draw(st.integers(0, 20))))
+    texts = ["layer:0", "layer:2", "head:1.1", "attn:0"]
+    edits = [{}, *(checked_edits(model, text) for text in texts)]
+    how = Settings(rows=data.draw(st.integers(1, 5)), knee=data.draw(st.sampled_from([1, 8, 64])))
+    found = generate(model, asked, edits, settings=how)
+    plain = generate(model, asked, edits, settings=Settings(plain=True))
+    assert found.answers == plain.answers
+
+
+_models: dict = {}
+
+
+def _kept(family):
+    if family not in _models:
+        _models[family] = tiny_bridge(family)
+    return _models[family]
+
+
+@pytest.mark.parametrize("text", ["layers:0-1", "layer:0+layer:2", "layers:1-2"])
+def test_all_layers_but_one(text):
+    gone = [int(t) for t in {"layers:0-1": "01", "layer:0+layer:2": "02"}.get(text, "12")]
+    (found,) = generate(_kept("llama"), requests(until=()), [checked_edits(_kept("llama"), text)])
+    expected = [by_transformers(deleted("llama", gone), r) for r in requests(until=())]
+    assert [a.tokens for a in found] == expected
+
+
+def test_prompts_at_the_context_limit():
+    model, rng = _kept("gpt2"), random.Random(0)
+    room = decoder(model).max_length
+    asked = [
+        GenerationRequest(i, tuple(rng.choices(range(4, D_VOCAB), k=room - new)), (), new)
+        for i, new in enumerate((1, 2, 9))
+    ]
+    edits = [{}, *(checked_edits(model, text) for text in LAYERS)]
+    found = generate(model, asked, edits, settings=Settings(knee=256))
+    for gone, answers in zip(([], [0], [1], [2]), found, strict=True):
+        expected = [by_transformers(deleted("gpt2", gone), r) for r in asked]
+        assert [a.tokens for a in answers] == expected
+
+
+def test_empty_answers_and_stops_in_the_first_token():
+    model = _kept("llama")
+    (free,) = generate(model, requests(1, until=()), [{}])
+    first = free[0].text.split()[0]
+    edits = [{}, checked_edits(model, "layer:1")]
+    stopped = generate(model, requests(1, until=(first,)), edits)
+    assert (stopped.answers[0][0].text, stopped.answers[0][0].n_tokens) == ("", 1)
+    assert stopped.answers[0][0].finished
+    empty = generate(model, requests(2, longest=0), edits)
+    assert [(a.text, a.n_tokens) for one in empty for a in one] == [("", 0)] * 4
+    assert list(generate(model, [], edits)) == [[], []]
+
+
+def test_an_ablation_that_changes_nothing_is_verified_and_not_decoded(monkeypatch):
+    hf = tiny_model("llama")
+    for matrix in (hf.model.layers[1].self_attn.o_proj, hf.model.layers[1].mlp.down_proj):
+        matrix.weight.data.zero_()
+    model = wrap(hf, tiny_tokenizer(), name="idle")
+    passes = []
+    from interp.decode.pool import Pool
+
+    step = Pool.step
+    monkeypatch.setattr(Pool, "step", lambda pool: passes.append(1) or step(pool))
+    generate(model, requests(), [{}])
+    alone = len(passes)
+    edits = [{}, checked_edits(model, "layer:1"), checked_edits(model, "attn:1")]
+    found = generate(model, requests(), edits)
+    assert len(passes) == 2 * alone
+    assert found.answers[1] == found.answers[0] == found.answers[2]
+    for counts in found.counts[1:]:
+        assert counts.baseline_accepted == counts.baseline_tokens == counts.written > 0
+
+
+def test_near_ties_are_settled_as_plain_decoding_settles_them():
+    hf = tiny_model("llama")
+    weights = hf.lm_head.weight.data
+    # each word has a twin whose logit is the same but for rounding
+    weights[4:52] = weights[52:100] * (1 + 1e-7)
+    model = wrap(hf, tiny_tokenizer(), name="twins")
+    asked, edits = requests(until=()), [{}, *(checked_edits(model, t) for t in LAYERS)]
+    found = generate(model, asked, edits, settings=Settings(rows=3))
+    assert sum(counts.near_ties for counts in found.counts) > 20
+    for number, one in enumerate(edits):
+        for request, answer in zip(asked, found.answers[number], strict=True):
+            row = PlainRow(model, request.prompt, one, None)
+            written: list[int] = []
+            for _ in answer.tokens:
+                written.append(row.next_token(written))
+            assert tuple(written) == answer.tokens
+
+
+def test_rounding_is_small_where_the_attention_is_replaced(any_model, any_family):
+    noise = rounding(decoder(any_model))
+    assert noise is None if any_family == "bloom" else noise < 1e-5
+
+
+def test_an_attention_that_is_not_the_models_is_found_out(monkeypatch):
+    from interp.decode import ragged
+
+    true = ragged._attend_rows
+    monkeypatch.setattr(
+        ragged, "_attend_rows", lambda own, part, columns, limits: true(
+            own, part, columns, (limits[0], None, *limits[2:])
+        )
+    )  # fmt: skip
+    # a window of 8 that is left out
+    assert rounding(decoder(tiny_bridge("mistral"))) is None
+    assert rounding(decoder(tiny_bridge("llama"))) is not None
