@@ -166,15 +166,29 @@ def run_on_ray(
     """
     ray, started = _connect(address)
     try:
-        crew = _Crew(ray, request, plan, workers)
+        crew = Crew(ray, request, plan, workers)
         return crew.work(Board(plan, units, finish), tell)
     finally:
         if started:
             ray.shutdown()
 
 
-class _Crew:
-    """The actors, and what each of them is at."""
+def start(ray: Any, request: Request, plan: Plan, workers: int | None = None) -> "Crew":
+    """Workers that have loaded their models and wait; `Crew.work` uses them."""
+    crew = Crew(ray, request, plan, workers)
+    for _ in range(crew.count):
+        crew.hire()
+    ray.wait(list(crew.busy), num_returns=len(crew.busy))
+    return crew
+
+
+class Crew:
+    """The actors, and what each of them is at.
+
+    Attributes:
+        count: how many work at a time.
+        busy: what Ray promised, and who will deliver it.
+    """
 
     def __init__(self, ray: Any, request: Request, plan: Plan, workers: int | None) -> None:
         self.ray = ray
@@ -194,8 +208,8 @@ class _Crew:
     def work(self, board: Board, tell: Callable[[str], Any]) -> dict[str, str]:
         """Hand out pieces until none waits and none is being run."""
         try:
-            for _ in range(min(self.count, len(board.waiting))):
-                self._hire()
+            for _ in range(min(self.count, len(board.waiting)) - len(self.busy)):
+                self.hire()
             while self.busy:
                 (future,), _ = self.ray.wait(list(self.busy), num_returns=1)
                 worker, piece = self.busy.pop(future)
@@ -206,7 +220,8 @@ class _Crew:
                 self.ray.kill(worker)
         return board.failed
 
-    def _hire(self) -> None:
+    def hire(self) -> None:
+        """Start one more worker."""
         worker = self.factory.remote(*self.arguments)
         self.busy[worker.ready.remote()] = (worker, None)
 
@@ -219,7 +234,7 @@ class _Crew:
             self.busy[worker.compute.remote(piece.unit)] = (worker, piece)
         else:
             heapq.heappush(board.waiting, piece)
-            self._hire()
+            self.hire()
 
     def _settle(
         self,
