@@ -13,7 +13,7 @@ from interp.ablations import Ablation, as_ablation
 from interp.ablations.values import with_donor
 from interp.distributed import run_on_ray
 from interp.errors import UserError
-from interp.execution import pairs, run_fitting, runner
+from interp.execution import in_order, pairs, run_fitting, runner
 from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan, refuse_hooks
 from interp.results import Sweep, open_run
 from interp.tasks import Task
@@ -152,7 +152,7 @@ def _run_here(
                 failed[unit.name] = f"out of memory: {error}"
                 tqdm.write(f"unit {unit.name}: failed ({failed[unit.name]})")
                 continue
-            store.write(unit, found)
+            store.write(unit, in_order(plan, unit, found))
     return failed
 
 
