@@ -13,10 +13,12 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans, head_means
+from interp.ablations.resampling import draw_donors
 from interp.models import decoder
 from interp.plan import REFERENCE_EXAMPLES, Plan
 from interp.records import Record
 from interp.requests import encode, prompt_text
+from interp.resampled import is_resampled
 from interp.units import Variants, WorkUnit, run_unit
 
 Done = Callable[[int], Any]
@@ -33,7 +35,14 @@ def runner(model: TransformerBridge, plan: Plan) -> Runner:
         asked = any(edit.mean_heads for one in edits for edit in one.values())
         if asked and unit.task not in means:
             means[unit.task] = _means(model, plan, unit.task)
-        variants = Variants(tuple(plan.texts[n] for n in numbers), edits, means.get(unit.task))
+        # drawn over all examples of the task, so that a donor does not depend on the unit
+        donors = (
+            draw_donors(plan.drawn[unit.task], seed=plan.manifest["seed"])
+            if any(map(is_resampled, edits))
+            else None
+        )
+        texts = tuple(plan.texts[n] for n in numbers)
+        variants = Variants(texts, edits, means.get(unit.task), donors)
         found = run_unit(model, plan.tasks[unit.task], unit, variants, done=done)
         return in_order(plan, unit, found)
 

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
 from interp.ablations import BASELINE, Ablation, as_ablation
 from interp.ablations.hooks import checked_edits
+from interp.ablations.resampling import draw_donors
 from interp.ablations.values import Edits, with_donor
 from interp.errors import UserError
 from interp.identity import describe_donors, describe_model, describe_task, libraries
 from interp.metrics import target_text
-from interp.models import decoder, model_name
+from interp.models import decoder
 from interp.requests import build_requests, prompt_text
+from interp.resampled import is_resampled
+from interp.sampling import draw
 from interp.tasks import Task, load_task
 from interp.units import WorkUnit
 
@@ -92,14 +94,14 @@ def make_plan(
     loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
     asked = tuple(with_donor(as_ablation(a), donor) for a in ablations)
     _refuse_doubles(loaded, asked)
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     edits = tuple(checked_edits(model, ablation) for ablation in asked)
     for task in loaded:
         _refuse_empty(task)
-    drawn = tuple(tuple(draw(task, limit, seed)) for task in loaded)
+    drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
     for task, ids in zip(loaded, drawn, strict=True):
         _try_first(model, task, ids[0])
+        if any(map(is_resampled, edits)):
+            draw_donors(ids, seed=seed)
     units = tuple(cut_units(loaded, drawn, 1 + len(asked), cut))
     texts = (BASELINE.text, *(a.text for a in asked))
     manifest = {
@@ -112,6 +114,7 @@ def make_plan(
         "ablations": list(texts[1:]),
         "donors": describe_donors(asked),
         "mean_reference": f"the first {REFERENCE_EXAMPLES} prompts of each task",
+        "resample_donors": "one cycle through each task's examples, drawn with the seed",
         "seed": seed,
         "units": [
             {"name": u.name, "task": u.task, "examples": len(u.doc_ids)}
@@ -126,15 +129,6 @@ def make_plan(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Plan(loaded, drawn, texts, ({}, *edits), units, manifest)
-
-
-def draw(task: Task, limit: int | None, seed: int) -> list[int]:
-    """The examples of a task: all, or a seeded draw that does not depend on the model."""
-    count = len(task.harness.eval_docs)
-    if limit is None or limit >= count:
-        return list(range(count))
-    chosen = np.random.default_rng(seed).choice(count, size=limit, replace=False)
-    return sorted(chosen.tolist())
 
 
 def cut_units(
@@ -169,21 +163,6 @@ def size(plan: Plan, unit: WorkUnit) -> float:
     worked = len(prompt_text(task, documents[first])) - len(str(documents[first]))
     rows = sum(max(1, worked + len(str(documents[i]))) for i in unit.doc_ids)
     return float(rows * len(unit.ablations) * (2 if task.generates else 1))
-
-
-def refuse_hooks(model: TransformerBridge) -> None:
-    """A sweep runs the native blocks, which hooks on the bridge would not reach."""
-    # permanent hooks are TransformerLens' own, part of how it runs an architecture (OPT)
-    active = [
-        name
-        for name, point in model.hook_dict.items()
-        if any(not hook.is_permanent for hook in point.fwd_hooks)
-    ]
-    if active:
-        raise UserError(
-            f"model {model_name(model)}: {len(active)} hooks are active ({active[0]}) and a sweep "
-            "would not see them; leave the `with` block, or call model.reset_hooks()"
-        )
 
 
 def _task(task: str | Task) -> Task:

@@ -10,11 +10,12 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
 from interp.ablations import Ablation, as_ablation
+from interp.ablations.hooks import refuse_hooks
 from interp.ablations.values import with_donor
 from interp.distributed import run_on_ray
 from interp.errors import UserError
 from interp.execution import in_order, pairs, run_fitting, runner
-from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan, refuse_hooks
+from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan
 from interp.results import Sweep, open_run
 from interp.tasks import Task
 from interp.transport import Request, pack_request
@@ -83,7 +84,7 @@ def sweep(
     """
     how = _execution(execution)
     share = records.Share.parse(how.shard) if how.shard else None
-    refuse_hooks(model)
+    refuse_hooks(model, "a sweep")
     cut = Cut(how.unit_examples, how.unit_ablations, how.cluster)
     plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, cut=cut)
     request = None
