@@ -21,7 +21,7 @@ import transformers
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -139,7 +139,6 @@ def load_model(
         UserError: the model is not found, is not a decoder, or its weights are pickles.
     """
     torch_dtype = _dtype(dtype)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = model_folder(str(name), revision)
     if not trust_remote_code and _needs_remote_code(folder):
         raise UserError(
@@ -154,6 +153,7 @@ def load_model(
             "allow_pickle=True (a pickle can run any code)"
         )
     try:
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         root = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch_dtype,
@@ -165,10 +165,11 @@ def load_model(
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model {name}: {_first_line(error)}") from error
+        root = root.eval().to(device)
+    except Exception as error:  # broken files and missing devices raise anything
+        raise UserError(f"model {name}: {first_line(error)}") from error
     shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
-    return wrap(root.eval().to(device), tokenizer, name=shown)
+    return wrap(root, tokenizer, name=shown)
 
 
 def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
@@ -197,7 +198,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
                 root, type(root).__name__, hf_config=copy.deepcopy(root.config), model_name=name
             )
     except ValueError as error:
-        raise UserError(f"model {name}: {_first_line(error)}") from error
+        raise UserError(f"model {name}: {first_line(error)}") from error
     finally:
         logging.root.setLevel(level)
     bridge.eval()
@@ -307,13 +308,12 @@ def _hub_folder(name: str, revision: str | None) -> Path:
 
 
 def _needs_remote_code(folder: Path) -> bool:
-    config = json.loads((folder / "config.json").read_text())
+    try:
+        config = dict(json.loads((folder / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"model {folder}: its config.json cannot be read ({error})") from error
     known = config.get("model_type") in transformers.models.auto.configuration_auto.CONFIG_MAPPING
     return "auto_map" in config and not known
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _second_tree(root: Any) -> Any:

@@ -40,7 +40,18 @@ pieces = st.sampled_from(
     ["layer", "layers", "attn", "mlp", "head", "kvgroup", "swap", ":", "-", ".", "+", "@", "mean",
      "zero", "resample", "0", "1", "2", "7", "99", "-1", " ", "baseline", "\n", "٣", "1e3"]
 )  # fmt: skip
-ablation_texts = st.lists(pieces, max_size=8).map("".join) | st.text(max_size=30)
+numbered = st.integers(0, 4).map(str)
+formed = st.one_of(
+    st.sampled_from(["layer:", "attn:", "mlp:", "swap:"]).flatmap(
+        lambda k: numbered.map(k.__add__)
+    ),
+    st.tuples(st.sampled_from(["head:", "kvgroup:"]), numbered, numbered).map(
+        lambda x: f"{x[0]}{x[1]}.{x[2]}"
+    ),
+    st.tuples(numbered, numbered).map(lambda x: f"layers:{x[0]}-{x[1]}"),
+)
+joined = st.lists(formed, min_size=1, max_size=3).map("+".join)
+ablation_texts = joined | st.lists(pieces, max_size=8).map("".join) | st.text(max_size=30)
 words = st.text(string.printable, max_size=12) | ablation_texts
 options = st.sampled_from(
     ["--limit", "--seed", "--fewshot", "--dtype", "--device", "--donor", "--revision", "--shard",
