@@ -112,6 +112,18 @@ class Sweep:
             correction=correction,
         )
 
+    def equivalence(
+        self, *, margin: float, confidence: float = 0.95, resamples: int = 2000
+    ) -> pd.DataFrame:
+        """Which ablations change a metric by less than `margin` (`interp.stats.equivalence`)."""
+        return self._by_task(
+            stats.equivalence,
+            margin=margin,
+            confidence=confidence,
+            resamples=resamples,
+            seed=self.manifest["seed"],
+        )
+
     def _by_task(self, function, **options) -> pd.DataFrame:  # type: ignore[no-untyped-def]
         """A table of `interp.stats`, with one task at a time in memory."""
         names = sorted(task["name"] for task in self.manifest["tasks"])
