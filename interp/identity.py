@@ -30,7 +30,8 @@ def describe_model(model: TransformerBridge) -> dict[str, Any]:
     weight, and a changed tokenizer neither).
     """
     parts = decoder(model)
-    config = parts.root.config.to_dict()
+    settings: Any = parts.root.config
+    config = settings.to_dict()
     config = {k: v for k, v in config.items() if k not in _NOT_THE_MODEL and "attn_impl" not in k}
     return {
         "model": model_name(model),

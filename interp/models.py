@@ -9,7 +9,6 @@ from TransformerLens' own component mapping; nothing else in the package knows a
 import copy
 import hashlib
 import inspect
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,9 @@ from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError, first_line
+from interp.model_files import check_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -140,18 +139,7 @@ def load_model(
     """
     torch_dtype = _dtype(dtype)
     folder = model_folder(str(name), revision)
-    if not trust_remote_code and _needs_remote_code(folder):
-        raise UserError(
-            f"model {name}: it comes with Python code of its own, which is not run unless "
-            "trust_remote_code=True"
-        )
-    if not allow_pickle and not list(folder.glob("*.safetensors")):
-        pickles = [p.name for pattern in PICKLES for p in sorted(folder.glob(pattern))]
-        found = f"only pickles ({', '.join(pickles[:3])})" if pickles else "no weights"
-        raise UserError(
-            f"model {name}: {found} in {folder}; allowed are *.safetensors, or pickles with "
-            "allow_pickle=True (a pickle can run any code)"
-        )
+    check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     try:
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         root = transformers.AutoModelForCausalLM.from_pretrained(
@@ -305,15 +293,6 @@ def _hub_folder(name: str, revision: str | None) -> Path:
             f"{HF_HUB_CACHE}, and {reason}; give the path of a folder with config.json, "
             f"tokenizer and *.safetensors, or one of {', '.join(organisms()) or 'no organisms'}"
         ) from None
-
-
-def _needs_remote_code(folder: Path) -> bool:
-    try:
-        config = dict(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"model {folder}: its config.json cannot be read ({error})") from error
-    known = config.get("model_type") in transformers.models.auto.configuration_auto.CONFIG_MAPPING
-    return "auto_map" in config and not known
 
 
 def _second_tree(root: Any) -> Any:

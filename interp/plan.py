@@ -20,7 +20,7 @@ from interp.ablations.resampling import draw_donors
 from interp.ablations.values import Edits, with_donor
 from interp.errors import UserError
 from interp.identity import describe_donors, describe_model, describe_task, libraries
-from interp.metrics import target_text
+from interp.metrics import option_metrics, target_text, text_metrics
 from interp.models import decoder
 from interp.requests import build_requests, prompt_text
 from interp.resampled import is_resampled
@@ -144,7 +144,8 @@ def cut_units(
     """
     units = []
     for number, (task, doc_ids) in enumerate(zip(tasks, drawn, strict=True)):
-        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in task.name)[:80]
+        kept = (c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in task.name)
+        stem = "".join(kept)[:80]
         for part, start in enumerate(range(0, len(doc_ids), cut.examples)):
             chosen = tuple(doc_ids[start : start + cut.examples])
             # the baseline's rows belong to the first unit of these examples
@@ -175,16 +176,21 @@ def _refuse_empty(task: Task) -> None:
 
 
 def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
-    """Make one example's requests: a task that cannot be run is refused before anything is kept."""
+    """Ask and score one example: a task that cannot be run is refused before anything is kept."""
+    document = task.documents()[doc_id]
     try:
-        build_requests(task, [doc_id], decoder(model))
-        target_text(task, task.documents()[doc_id])
+        requests = build_requests(task, [doc_id], decoder(model))
+        target_text(task, document)
+        if task.generates:
+            text_metrics(task, document, "")
+        else:
+            option_metrics(task, document, [(-1.0, False)] * len(requests))
     except UserError:
         raise
     except Exception as error:  # templates and functions of a task raise anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"task {task.name}, row {doc_id}: its requests cannot be made ({reason})"
+            f"task {task.name}, row {doc_id}: it cannot be asked and scored ({reason})"
         ) from error
 
 
@@ -198,5 +204,12 @@ def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> Non
         double = next((n for n in names if names.count(n) > 1), None)
         if double:
             raise UserError(f"{what} {double}: given twice")
+    unwritable = next((t.name for t in tasks if not _is_text(t.name)), None)
+    if unwritable is not None:
+        raise UserError(f"task {unwritable!r}: its name is no valid Unicode text")
     if any(a == BASELINE for a in ablations):
         raise UserError("ablation baseline: every sweep runs it without being asked")
+
+
+def _is_text(name: str) -> bool:
+    return name.encode("utf-8", "replace").decode() == name

@@ -164,8 +164,9 @@ def _kinds(folder: Path) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
         text = document if isinstance(document, str) else yaml.safe_dump(document)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         accepted = refused(lambda: interp.sweep(bridge, str(path), ["layer:0"], out=out, limit=1))
-        assert accepted or not out.exists(), "a refused task left a folder"
+        left = out.exists()
         _remove(out)
+        assert accepted or not left, "a refused task left a folder"
         return accepted
 
     def manifest(document: Any) -> bool:
@@ -183,14 +184,16 @@ def _kinds(folder: Path) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
         assert good == (content == shard), "a damaged shard was taken for a whole one"
         code = _main(["export", str(finished.folder), "--out", str(out)])
         assert (code == 0) == good, "a damaged run was exported"
-        assert good or not out.exists(), "a refused export left a folder"
+        left = out.exists()
         _remove(out)
+        assert good or not left, "a refused export left a folder"
         return good
 
     def command(arguments: list[str]) -> bool:
         code = _main(arguments, {str(model): bridge})
-        assert code == 0 or not out.exists(), "a refused command left a folder"
+        left = out.exists()
         _remove(out)
+        assert code == 0 or not left, "a refused command left a folder"
         return code == 0
 
     return {
