@@ -178,7 +178,7 @@ def _run_on_ray(
         )
 
 
-def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:  # type: ignore[type-arg]
+def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:
     total = sum(map(pairs, plan.units))
     return tqdm(
         total=total,

@@ -1,6 +1,7 @@
 """Equivalence, power and profiles: against scipy, brute force and simulation."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def test_power_agrees_with_simulated_sweeps() -> None:
 
 def test_the_examples_that_are_needed_are_enough_and_few() -> None:
     for drop, discordant, family in [(5.0, 10.0, 1), (10.0, None, 1), (5.0, 15.0, 32)]:
-        options = {"discordant": discordant, "family": family}
+        options: Any = {"discordant": discordant, "family": family}
         n = stats.examples_needed(drop, **options)
         assert all(stats.power(m, drop, **options) >= 0.8 for m in range(n, n + n // 10, 3))
         assert stats.power(int(0.9 * n), drop, **options) < 0.8

@@ -228,7 +228,7 @@ def _main(arguments: list[str], models: dict[str, Any] | None = None) -> int:
         same = options.get("dtype", "float32") == "float32" and not options.get("device")
         return models[name] if models and name in models and same else plain(name, **options)
 
-    interp.models.load_model = loaded  # type: ignore[assignment]
+    interp.models.load_model = loaded
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(shown):
             code = main(arguments)
