@@ -184,7 +184,8 @@ def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
         if task.generates:
             text_metrics(task, document, "")
         else:
-            option_metrics(task, document, [(-1.0, False)] * len(requests))
+            count = len(requests)
+            option_metrics(task, document, [(-1.0, False)] * count, token_counts=[1] * count)
     except UserError:
         raise
     except Exception as error:  # templates and functions of a task raise anything
