@@ -8,6 +8,10 @@ class UserError(ValueError):
     is done. The command line prints it without a traceback.
     """
 
+    def __str__(self) -> str:
+        # what the user gave may itself hold line breaks
+        return " ".join(super().__str__().splitlines())
+
 
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or its name where it says nothing."""
