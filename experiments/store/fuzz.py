@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import string
 import tempfile
 from collections.abc import Callable
@@ -131,49 +132,68 @@ def _try(
     return None
 
 
-def _kinds(folder: Path) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
+Kinds = dict[str, tuple[st.SearchStrategy[Any], Check]]
+
+
+def _kinds(folder: Path) -> Kinds:
     import interp
-    from interp.ablations.hooks import checked_edits
-    from interp.records import MANIFEST, damage, read_manifest, shard_path
 
     model, task = write_model(folder / "model"), write_task(folder / "task", rows=4)
     bridge = interp.load_model(model, device="cpu")
     finished = interp.sweep(bridge, str(task), ["layer:0"], out=folder / "run")
-    manifest_text = (finished.folder / MANIFEST).read_text()
-    (unit,) = (u["name"] for u in finished.manifest["units"])
-    shard = shard_path(finished.folder, unit).read_bytes()
     out = folder / "out"
 
-    def refused(action: Callable[[], Any]) -> bool:
-        """Whether it succeeds; a UserError must be one line."""
-        try:
-            action()
-        except interp.UserError as error:
-            reason = str(error)
-        else:
-            return True
-        assert "\n" not in reason, f"more than one line: {reason}"
-        return False
+    def command(arguments: list[str]) -> bool:
+        code = _main(arguments, {str(model): bridge})
+        assert code == 0 or not _removed(out), "a refused command left a folder"
+        _removed(out)
+        return code == 0
+
+    lines = command_lines(str(model), str(task), str(out))
+    return {
+        **_text_kinds(bridge, task, folder),
+        **_store_kinds(finished, out),
+        "command lines": (lines, command),
+    }
+
+
+def _text_kinds(bridge: Any, task: Path, folder: Path) -> Kinds:
+    import interp
+    from interp.ablations.hooks import checked_edits
+
+    out = folder / "out"
 
     def ablation(text: str) -> bool:
         def action() -> None:
             assert interp.parse(interp.parse(text).text) == interp.parse(text)
             checked_edits(bridge, text)
 
-        return refused(action)
+        return _accepted(action)
 
     def yaml_file(document: Any) -> bool:
         path = folder / "bad.yaml"
         text = document if isinstance(document, str) else yaml.safe_dump(document)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        accepted = refused(lambda: interp.sweep(bridge, str(path), ["layer:0"], out=out, limit=1))
-        left = out.exists()
-        _remove(out)
-        assert accepted or not left, "a refused task left a folder"
+        accepted = _accepted(lambda: interp.sweep(bridge, str(path), ["layer:0"], out=out, limit=1))
+        left = _removed(out)
+        assert accepted or not left, f"a refused task left a folder: {text!r}"
         return accepted
 
+    return {
+        "ablation texts": (ablation_texts, ablation),
+        "task YAMLs": (mutated(yaml.safe_load(task.read_text())) | st.text(), yaml_file),
+    }
+
+
+def _store_kinds(finished: Any, out: Path) -> Kinds:
+    from interp.records import MANIFEST, damage, read_manifest, shard_path
+
+    target = finished.folder / MANIFEST
+    manifest_text = target.read_text()
+    (unit,) = (u["name"] for u in finished.manifest["units"])
+    shard = shard_path(finished.folder, unit).read_bytes()
+
     def manifest(document: Any) -> bool:
-        target = finished.folder / MANIFEST
         before = sorted(p.name for p in finished.folder.rglob("*"))
         target.write_text(json.dumps(document))
         code = _main(["show", str(finished.folder)])
@@ -182,30 +202,34 @@ def _kinds(folder: Path) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
         return code == 0
 
     def parquet(content: bytes) -> bool:
+        target.write_text(manifest_text)
         shard_path(finished.folder, unit).write_bytes(content)
         good = damage(finished.folder, unit, read_manifest(finished.folder)) is None
         assert good == (content == shard), "a damaged shard was taken for a whole one"
         code = _main(["export", str(finished.folder), "--out", str(out)])
+        left = _removed(out)
         assert (code == 0) == good, "a damaged run was exported"
-        left = out.exists()
-        _remove(out)
         assert good or not left, "a refused export left a folder"
         return good
 
-    def command(arguments: list[str]) -> bool:
-        code = _main(arguments, {str(model): bridge})
-        left = out.exists()
-        _remove(out)
-        assert code == 0 or not left, "a refused command left a folder"
-        return code == 0
-
     return {
-        "ablation texts": (ablation_texts, ablation),
-        "task YAMLs": (mutated(yaml.safe_load(task.read_text())) | st.text(), yaml_file),
         "manifests": (mutated(json.loads(manifest_text)), manifest),
         "shards": (_spoiled(shard), parquet),
-        "command lines": (command_lines(str(model), str(task), str(out)), command),
     }
+
+
+def _accepted(action: Callable[[], Any]) -> bool:
+    """Whether it succeeds; a UserError must be one line."""
+    from interp.errors import UserError
+
+    try:
+        action()
+    except UserError as error:
+        reason = str(error)
+    else:
+        return True
+    assert "\n" not in reason, f"more than one line: {reason}"
+    return False
 
 
 def _spoiled(good: bytes) -> st.SearchStrategy[bytes]:
@@ -247,10 +271,11 @@ def _main(arguments: list[str], models: dict[str, Any] | None = None) -> int:
     return code
 
 
-def _remove(folder: Path) -> None:
-    import shutil
-
+def _removed(folder: Path) -> bool:
+    """Remove a folder; whether it was there."""
+    there = folder.exists()
     shutil.rmtree(folder, ignore_errors=True)
+    return there
 
 
 def main() -> None:
