@@ -82,7 +82,8 @@ def describe_task(
         "fewshot_sha256": _sha256(fewshot),
         "config_sha256": _sha256(_without_paths(config)),
     }
-    field = cluster or (harness.config.metadata or {}).get("cluster")
+    metadata = harness.config.metadata
+    field = cluster or (metadata.get("cluster") if isinstance(metadata, dict) else None)
     if field is not None:
         lacking = next((i for i in doc_ids if documents[i].get(field) is None), None)
         if lacking is not None:

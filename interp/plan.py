@@ -18,7 +18,7 @@ from interp.ablations import BASELINE, Ablation, as_ablation
 from interp.ablations.hooks import checked_edits
 from interp.ablations.resampling import draw_donors
 from interp.ablations.values import Edits, with_donor
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 from interp.identity import describe_donors, describe_model, describe_task, libraries
 from interp.metrics import option_metrics, target_text, text_metrics
 from interp.models import decoder
@@ -108,8 +108,7 @@ def make_plan(
         "schema": records.SCHEMA_VERSION,
         **describe_model(model),
         "tasks": [
-            describe_task(task, ids, cluster=cut.cluster)
-            for task, ids in zip(loaded, drawn, strict=True)
+            _describe(task, ids, cut.cluster) for task, ids in zip(loaded, drawn, strict=True)
         ],
         "ablations": list(texts[1:]),
         "donors": describe_donors(asked),
@@ -173,6 +172,17 @@ def _task(task: str | Task) -> Task:
 def _refuse_empty(task: Task) -> None:
     if not len(task.harness.eval_docs):
         raise UserError(f"task {task.name}: it has no examples")
+
+
+def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> dict[str, Any]:
+    try:
+        return describe_task(task, doc_ids, cluster=cluster)
+    except UserError:
+        raise
+    except Exception as error:  # a YAML can hold anything anywhere
+        raise UserError(
+            f"task {task.name}: its YAML cannot be used ({first_line(error)})"
+        ) from error
 
 
 def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
