@@ -42,6 +42,9 @@ def read_config(definition: Definition, asked: str) -> dict[str, Any]:
         ) from error
     if not isinstance(config.get("task"), str):
         raise UserError(f"task {asked}: {definition.path} names no single task (`task: NAME`)")
+    for key in ("dataset_kwargs", "metadata"):
+        if not isinstance(config.get(key) or {}, dict):
+            raise UserError(f"task {asked}: {definition.path}: {key} is no mapping")
     return config
 
 
