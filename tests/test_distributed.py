@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import interp
-from interp.distributed import Board, run_on_ray
+from interp.distributed import Board, Crew
 from interp.errors import UserError
 from interp.execution import in_order, runner
 from interp.plan import Cut, make_plan
@@ -212,7 +212,7 @@ class PlayedRay:
             raise self.exceptions.RayTaskError(error) from error
 
 
-def play(llama, plan, trouble, monkeypatch):
+def play(llama, plan, trouble):
     asked = [interp.parse(text) for text in ABLATIONS]
     request = pack_request(llama, plan, asked, limit=8, seed=0, cut=CUT)
     finished, told, ray = {}, [], PlayedRay(trouble)
@@ -221,21 +221,19 @@ def play(llama, plan, trouble, monkeypatch):
         assert unit.name not in finished, "counted twice"
         finished[unit.name] = records
 
-    monkeypatch.setattr("interp.distributed._connect", lambda _address: (ray, False))
-    failed = run_on_ray(
-        request, plan, plan.units, finish, address="auto", workers=2, tell=told.append
-    )
+    crew = Crew(ray, request, plan, 2)
+    failed = crew.work(Board(plan, plan.units, finish), told.append)
     return finished, failed, told, ray
 
 
-def test_the_crew_finishes_everything_whoever_dies(llama, plan, monkeypatch):
+def test_the_crew_finishes_everything_whoever_dies(llama, plan):
     calls = []
 
     def every_third_dies(name, *_arguments):
         calls.append(name)
         return "death" if name == "compute" and len(calls) % 3 == 0 else None
 
-    finished, failed, told, ray = play(llama, plan, every_third_dies, monkeypatch)
+    finished, failed, told, ray = play(llama, plan, every_third_dies)
     assert failed == {}
     expected = {unit.name: runner(llama, plan)(unit, lambda _: None) for unit in plan.units}
     assert finished.keys() == expected.keys()
@@ -247,22 +245,22 @@ def test_the_crew_finishes_everything_whoever_dies(llama, plan, monkeypatch):
     assert any("its worker died (The actor died unexpectedly)" in line for line in told)
 
 
-def test_a_unit_with_a_defect_is_reported_and_the_rest_completes(llama, plan, monkeypatch):
+def test_a_unit_with_a_defect_is_reported_and_the_rest_completes(llama, plan):
     poison = plan.units[2].name
 
     def trouble(name, *arguments):
         return "defect" if name == "compute" and arguments[0].name == poison else None
 
-    finished, failed, told, _ = play(llama, plan, trouble, monkeypatch)
+    finished, failed, told, _ = play(llama, plan, trouble)
     assert list(failed) == [poison]
     assert "a defect" in failed[poison]
     assert set(finished) == {unit.name for unit in plan.units} - {poison}
     assert any(poison in line for line in told)
 
 
-def test_workers_that_never_begin_end_the_run_in_one_line(llama, plan, monkeypatch):
+def test_workers_that_never_begin_end_the_run_in_one_line(llama, plan):
     with pytest.raises(UserError, match="workers die before they begin") as caught:
-        play(llama, plan, lambda name, *_: "death" if name == "ready" else None, monkeypatch)
+        play(llama, plan, lambda name, *_: "death" if name == "ready" else None)
     assert "\n" not in str(caught.value)
 
 
@@ -270,7 +268,7 @@ def test_a_worker_with_another_plan_is_refused(llama, plan, monkeypatch):
     monkeypatch.setattr("interp.identity.libraries", lambda: {"torch": "0"})
     monkeypatch.setattr("interp.plan.libraries", lambda: {"torch": "0"})
     with pytest.raises(UserError, match=r"would compute another run .*'torch': '0'"):
-        play(llama, plan, lambda *_: None, monkeypatch)
+        play(llama, plan, lambda *_: None)
 
 
 def test_units_that_do_not_fit_a_worker_are_halved(llama, plan, monkeypatch):
@@ -284,7 +282,7 @@ def test_units_that_do_not_fit_a_worker_are_halved(llama, plan, monkeypatch):
         return plain(model, task, unit, variants, **options)
 
     monkeypatch.setattr(module, "run_unit", fits_one)
-    finished, failed, told, _ = play(llama, plan, lambda *_: None, monkeypatch)
+    finished, failed, told, _ = play(llama, plan, lambda *_: None)
     assert failed == {}
     assert set(finished) == {unit.name for unit in plan.units}
     assert any("3 examples do not fit (CUDA out of memory)" in line for line in told)
@@ -308,6 +306,7 @@ def test_without_ray_the_error_says_how_to_get_it(llama, task, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'interp\[ray\]'"):
         sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=2, ray="auto")
+    assert not (tmp_path / "run").exists()
 
 
 # --- shares -------------------------------------------------------------------------------------
