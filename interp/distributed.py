@@ -6,7 +6,8 @@ unit, which another one takes; a unit that does not fit in memory is halved.
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,45 +137,22 @@ class Worker:
         return reason
 
 
-def run_on_ray(
-    request: Request,
-    plan: Plan,
-    units: Sequence[WorkUnit],
-    finish: Finish,
-    *,
-    address: str,
-    workers: int | None = None,
-    tell: Callable[[str], Any] = print,
-) -> dict[str, str]:
-    """Run units on Ray actors; the caller's process stays the only one that writes.
+def start(ray: Any, request: Request, plan: Plan, workers: int | None = None) -> "Crew":
+    """Workers that have loaded their models and wait; `Crew.work` uses them."""
+    crew = Crew(ray, request, plan, workers)
+    for _ in range(crew.count):
+        crew.hire()
+    ray.wait(list(crew.busy), num_returns=len(crew.busy))
+    return crew
 
-    Args:
-        request: what the workers make their plan from.
-        plan: the driver's own.
-        units: those that wait.
-        finish: given each unit and its records, once.
-        address: `auto` (a cluster that runs here, or else a new one on this machine), `local`, or
-            the address of a cluster.
-        workers: how many actors; by default one a GPU, or else one a core.
-        tell: given one line for each failure.
 
-    Returns:
-        The units that failed, with the reason.
+class Crew:
+    """The actors, and what each of them is at.
 
-    Raises:
-        UserError: Ray is not installed or not reachable; a worker's plan is another one.
+    Attributes:
+        count: how many work at a time.
+        busy: what Ray promised, and who will deliver it.
     """
-    ray, started = _connect(address)
-    try:
-        crew = _Crew(ray, request, plan, workers)
-        return crew.work(Board(plan, units, finish), tell)
-    finally:
-        if started:
-            ray.shutdown()
-
-
-class _Crew:
-    """The actors, and what each of them is at."""
 
     def __init__(self, ray: Any, request: Request, plan: Plan, workers: int | None) -> None:
         self.ray = ray
@@ -194,8 +172,8 @@ class _Crew:
     def work(self, board: Board, tell: Callable[[str], Any]) -> dict[str, str]:
         """Hand out pieces until none waits and none is being run."""
         try:
-            for _ in range(min(self.count, len(board.waiting))):
-                self._hire()
+            for _ in range(min(self.count, len(board.waiting)) - len(self.busy)):
+                self.hire()
             while self.busy:
                 (future,), _ = self.ray.wait(list(self.busy), num_returns=1)
                 worker, piece = self.busy.pop(future)
@@ -206,7 +184,8 @@ class _Crew:
                 self.ray.kill(worker)
         return board.failed
 
-    def _hire(self) -> None:
+    def hire(self) -> None:
+        """Start one more worker."""
         worker = self.factory.remote(*self.arguments)
         self.busy[worker.ready.remote()] = (worker, None)
 
@@ -219,7 +198,7 @@ class _Crew:
             self.busy[worker.compute.remote(piece.unit)] = (worker, piece)
         else:
             heapq.heappush(board.waiting, piece)
-            self._hire()
+            self.hire()
 
     def _settle(
         self,
@@ -265,14 +244,24 @@ class _Crew:
             raise UserError(f"ray: workers die before they begin ({reason})")
 
 
-def _connect(address: str) -> tuple[Any, bool]:
-    """The library, connected, and whether the connection is ours to end."""
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Ray, connected until the block ends; a connection that is there already is used and left.
+
+    Args:
+        address: `auto` (a cluster that runs here, or else a new one on this machine), `local`, or
+            the address of a cluster.
+
+    Raises:
+        UserError: Ray is not installed or not reachable.
+    """
     try:
         import ray
     except ImportError:
         raise UserError("ray: it is not installed; pip install 'interp[ray]'") from None
     if ray.is_initialized():
-        return ray, False
+        yield ray
+        return
     try:
         if address == "local" or (address == "auto" and not _runs_here(ray)):
             _start_here(ray)
@@ -281,7 +270,10 @@ def _connect(address: str) -> tuple[Any, bool]:
     except Exception as error:  # Ray raises plain exceptions, too
         ray.shutdown()
         raise UserError(f"ray {address}: no cluster there ({_line(error)})") from error
-    return ray, True
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
 
 
 def _runs_here(ray: Any) -> bool:

@@ -83,7 +83,7 @@ def halves(unit: WorkUnit) -> list[WorkUnit]:
 
 
 def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
-    """A unit's records, in halves and halves of halves where memory runs out.
+    """A unit's records, in halves and halves of halves where memory runs out (see `in_order`).
 
     Raises:
         MemoryError: a single example does not fit.

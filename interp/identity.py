@@ -30,7 +30,8 @@ def describe_model(model: TransformerBridge) -> dict[str, Any]:
     weight, and a changed tokenizer neither).
     """
     parts = decoder(model)
-    config = parts.root.config.to_dict()
+    settings: Any = parts.root.config
+    config = settings.to_dict()
     config = {k: v for k, v in config.items() if k not in _NOT_THE_MODEL and "attn_impl" not in k}
     return {
         "model": model_name(model),
@@ -81,7 +82,8 @@ def describe_task(
         "fewshot_sha256": _sha256(fewshot),
         "config_sha256": _sha256(_without_paths(config)),
     }
-    field = cluster or (harness.config.metadata or {}).get("cluster")
+    metadata = harness.config.metadata
+    field = cluster or (metadata.get("cluster") if isinstance(metadata, dict) else None)
     if field is not None:
         lacking = next((i for i in doc_ids if documents[i].get(field) is None), None)
         if lacking is not None:

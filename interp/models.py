@@ -9,7 +9,6 @@ from TransformerLens' own component mapping; nothing else in the package knows a
 import copy
 import hashlib
 import inspect
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,10 @@ import transformers
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError
+from interp.errors import UserError, first_line
+from interp.model_files import check_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -139,21 +138,10 @@ def load_model(
         UserError: the model is not found, is not a decoder, or its weights are pickles.
     """
     torch_dtype = _dtype(dtype)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = model_folder(str(name), revision)
-    if not trust_remote_code and _needs_remote_code(folder):
-        raise UserError(
-            f"model {name}: it comes with Python code of its own, which is not run unless "
-            "trust_remote_code=True"
-        )
-    if not allow_pickle and not list(folder.glob("*.safetensors")):
-        pickles = [p.name for pattern in PICKLES for p in sorted(folder.glob(pattern))]
-        found = f"only pickles ({', '.join(pickles[:3])})" if pickles else "no weights"
-        raise UserError(
-            f"model {name}: {found} in {folder}; allowed are *.safetensors, or pickles with "
-            "allow_pickle=True (a pickle can run any code)"
-        )
+    check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     try:
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         root = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch_dtype,
@@ -165,10 +153,11 @@ def load_model(
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model {name}: {_first_line(error)}") from error
+        root = root.eval().to(device)
+    except Exception as error:  # broken files and missing devices raise anything
+        raise UserError(f"model {name}: {first_line(error)}") from error
     shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
-    return wrap(root.eval().to(device), tokenizer, name=shown)
+    return wrap(root, tokenizer, name=shown)
 
 
 def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
@@ -197,7 +186,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
                 root, type(root).__name__, hf_config=copy.deepcopy(root.config), model_name=name
             )
     except ValueError as error:
-        raise UserError(f"model {name}: {_first_line(error)}") from error
+        raise UserError(f"model {name}: {first_line(error)}") from error
     finally:
         logging.root.setLevel(level)
     bridge.eval()
@@ -304,16 +293,6 @@ def _hub_folder(name: str, revision: str | None) -> Path:
             f"{HF_HUB_CACHE}, and {reason}; give the path of a folder with config.json, "
             f"tokenizer and *.safetensors, or one of {', '.join(organisms()) or 'no organisms'}"
         ) from None
-
-
-def _needs_remote_code(folder: Path) -> bool:
-    config = json.loads((folder / "config.json").read_text())
-    known = config.get("model_type") in transformers.models.auto.configuration_auto.CONFIG_MAPPING
-    return "auto_map" in config and not known
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _second_tree(root: Any) -> Any:

@@ -18,10 +18,10 @@ from interp.ablations import BASELINE, Ablation, as_ablation
 from interp.ablations.hooks import checked_edits
 from interp.ablations.resampling import draw_donors
 from interp.ablations.values import Edits, with_donor
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 from interp.hook_scoring import is_hooked
 from interp.identity import describe_donors, describe_model, describe_task, libraries
-from interp.metrics import target_text
+from interp.metrics import option_metrics, target_text, text_metrics
 from interp.models import decoder
 from interp.requests import build_requests, prompt_text
 from interp.resampled import is_resampled
@@ -114,8 +114,7 @@ def make_plan(
         "schema": records.SCHEMA_VERSION,
         **describe_model(model),
         "tasks": [
-            describe_task(task, ids, cluster=cut.cluster)
-            for task, ids in zip(loaded, drawn, strict=True)
+            _describe(task, ids, cut.cluster) for task, ids in zip(loaded, drawn, strict=True)
         ],
         "ablations": list(texts[1:]),
         "donors": describe_donors(asked),
@@ -150,7 +149,8 @@ def cut_units(
     """
     units = []
     for number, (task, doc_ids) in enumerate(zip(tasks, drawn, strict=True)):
-        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in task.name)[:80]
+        kept = (c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in task.name)
+        stem = "".join(kept)[:80]
         for part, start in enumerate(range(0, len(doc_ids), cut.examples)):
             chosen = tuple(doc_ids[start : start + cut.examples])
             # the baseline's rows belong to the first unit of these examples
@@ -180,17 +180,34 @@ def _refuse_empty(task: Task) -> None:
         raise UserError(f"task {task.name}: it has no examples")
 
 
-def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
-    """Make one example's requests: a task that cannot be run is refused before anything is kept."""
+def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> dict[str, Any]:
     try:
-        build_requests(task, [doc_id], decoder(model))
-        target_text(task, task.documents()[doc_id])
+        return describe_task(task, doc_ids, cluster=cluster)
+    except UserError:
+        raise
+    except Exception as error:  # a YAML can hold anything anywhere
+        raise UserError(
+            f"task {task.name}: its YAML cannot be used ({first_line(error)})"
+        ) from error
+
+
+def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
+    """Ask and score one example: a task that cannot be run is refused before anything is kept."""
+    document = task.documents()[doc_id]
+    try:
+        requests = build_requests(task, [doc_id], decoder(model))
+        target_text(task, document)
+        if task.generates:
+            text_metrics(task, document, "")
+        else:
+            count = len(requests)
+            option_metrics(task, document, [(-1.0, False)] * count, token_counts=[1] * count)
     except UserError:
         raise
     except Exception as error:  # templates and functions of a task raise anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"task {task.name}, row {doc_id}: its requests cannot be made ({reason})"
+            f"task {task.name}, row {doc_id}: it cannot be asked and scored ({reason})"
         ) from error
 
 
@@ -204,5 +221,12 @@ def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> Non
         double = next((n for n in names if names.count(n) > 1), None)
         if double:
             raise UserError(f"{what} {double}: given twice")
+    unwritable = next((t.name for t in tasks if not _is_text(t.name)), None)
+    if unwritable is not None:
+        raise UserError(f"task {unwritable!r}: its name is no valid Unicode text")
     if any(a == BASELINE for a in ablations):
         raise UserError("ablation baseline: every sweep runs it without being asked")
+
+
+def _is_text(name: str) -> bool:
+    return name.encode("utf-8", "replace").decode() == name

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -112,6 +113,18 @@ class Sweep:
             correction=correction,
         )
 
+    def equivalence(
+        self, *, margin: float, confidence: float = 0.95, resamples: int = 2000
+    ) -> pd.DataFrame:
+        """Which ablations change a metric by less than `margin` (`interp.stats.equivalence`)."""
+        return self._by_task(
+            stats.equivalence,
+            margin=margin,
+            confidence=confidence,
+            resamples=resamples,
+            seed=self.manifest["seed"],
+        )
+
     def _by_task(self, function, **options) -> pd.DataFrame:  # type: ignore[no-untyped-def]
         """A table of `interp.stats`, with one task at a time in memory."""
         names = sorted(task["name"] for task in self.manifest["tasks"])
@@ -143,7 +156,7 @@ class Sweep:
         return self.dataset().to_table(columns=columns, filter=wanted)
 
     def _with_clusters(self, values: pd.DataFrame) -> pd.DataFrame:
-        clusters = {
+        clusters: dict[Any, Any] = {
             (task["name"], doc_id): name
             for task in self.manifest["tasks"]
             for doc_id, name in zip(task["doc_ids"], task.get("clusters", ()), strict=False)
@@ -151,7 +164,8 @@ class Sweep:
         if not clusters:
             return values
         keys = zip(values["task"], values["doc_id"], strict=True)
-        return values.assign(cluster=[clusters.get(key) for key in keys])
+        named: list[Any] = [clusters.get(key) for key in keys]
+        return values.assign(cluster=named)
 
     def __repr__(self) -> str:
         m = self.manifest

@@ -1,7 +1,9 @@
 """One model x tasks x ablations, example by example: plan, store, units, result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ from interp import records
 from interp.ablations import Ablation, as_ablation
 from interp.ablations.hooks import refuse_hooks
 from interp.ablations.values import with_donor
-from interp.distributed import run_on_ray
+from interp.distributed import Board, Crew, connected
 from interp.errors import UserError
-from interp.execution import pairs, run_fitting, runner
+from interp.execution import in_order, pairs, run_fitting, runner
 from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan
 from interp.results import Sweep, open_run
 from interp.tasks import Task
-from interp.transport import Request, pack_request
+from interp.transport import pack_request
 from interp.units import WorkUnit
 
 __all__ = ["Execution", "Sweep", "open_run", "sweep"]
@@ -87,28 +89,37 @@ def sweep(
     refuse_hooks(model, "a sweep")
     cut = Cut(how.unit_examples, how.unit_ablations, how.cluster)
     plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, cut=cut)
-    request = None
-    if how.ray:
-        asked = [with_donor(as_ablation(a), donor) for a in ablations]
-        request = pack_request(model, plan, asked, limit=limit, seed=seed, cut=cut)
-    folder = Path(out)
+    with ExitStack() as stack:
+        compute = partial(_run_here, model)
+        if how.ray:
+            asked = [with_donor(as_ablation(a), donor) for a in ablations]
+            request = pack_request(model, plan, asked, limit=limit, seed=seed, cut=cut)
+            ray = stack.enter_context(connected(how.ray))
+            compute = partial(_run_on_ray, Crew(ray, request, plan, how.workers))
+        _carry_out(compute, plan, Path(out), share, how.allow)
+    return Sweep(out)
+
+
+def _carry_out(
+    compute: Callable[[Plan, Sequence[WorkUnit], "_Store"], dict[str, str]],
+    plan: Plan,
+    folder: Path,
+    share: records.Share | None,
+    allow: Sequence[str],
+) -> None:
+    """Open the store and compute what waits; the first moment at which anything is written."""
     try:
-        manifest = records.open_store(folder, plan.manifest, allow=how.allow)
+        manifest = records.open_store(folder, plan.manifest, allow=allow)
         with records.locked(folder, share):
             store = _Store(folder, manifest)
             units = [u for i, u in enumerate(plan.units) if share is None or share.holds(i)]
-            waiting = [u for u in units if not store.keeps(u)]
-            if request is not None:
-                failed = _run_on_ray(request, plan, waiting, store, how)
-            else:
-                failed = _run_here(model, plan, waiting, store)
+            failed = compute(plan, [u for u in units if not store.keeps(u)], store)
     except OSError as error:
         raise UserError(
             f"out {folder}: {error.strerror or error}; what was finished is kept, and the same "
             "command continues"
         ) from error
     _refuse_failed(folder, failed, len(plan.units))
-    return Sweep(folder)
 
 
 @dataclass(frozen=True)
@@ -153,12 +164,12 @@ def _run_here(
                 failed[unit.name] = f"out of memory: {error}"
                 tqdm.write(f"unit {unit.name}: failed ({failed[unit.name]})")
                 continue
-            store.write(unit, found)
+            store.write(unit, in_order(plan, unit, found))
     return failed
 
 
 def _run_on_ray(
-    request: Request, plan: Plan, waiting: Sequence[WorkUnit], store: _Store, how: Execution
+    crew: Crew, plan: Plan, waiting: Sequence[WorkUnit], store: _Store
 ) -> dict[str, str]:
     """Hand units out to Ray workers; those that failed, with the reason."""
     with _progress(plan, waiting) as bar:
@@ -167,18 +178,10 @@ def _run_on_ray(
             store.write(unit, found)
             bar.update(pairs(unit))
 
-        return run_on_ray(
-            request,
-            plan,
-            waiting,
-            finish,
-            address=str(how.ray),
-            workers=how.workers,
-            tell=tqdm.write,
-        )
+        return crew.work(Board(plan, waiting, finish), tqdm.write)
 
 
-def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:  # type: ignore[type-arg]
+def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:
     total = sum(map(pairs, plan.units))
     return tqdm(
         total=total,

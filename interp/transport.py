@@ -125,6 +125,14 @@ def pack_request(
         seed: as for `make_plan`.
         cut: as for `make_plan`.
     """
+    for ablation in ablations:
+        try:
+            parse(ablation.text)
+        except UserError:
+            raise UserError(
+                f"{ablation.text}: hooks of your own do not travel to Ray's workers; allowed are "
+                "ablations with a text form"
+            ) from None
     given = {id(d): d for ablation in ablations for d in donors(ablation)}
     number = {key: i for i, key in enumerate(given)}
     return Request(

@@ -41,6 +41,12 @@ def test_show_says_n_interval_test_and_correction(run, capsys):
         for part in ("tiny-texts, acc in points", "tiny-generate, exact_match", "n = 8",
                      "95% Wilson", "Tango score", "exact McNemar", said, "p_adjusted"):  # fmt: skip
             assert part in shown, part
+    assert main(["show", str(run.folder), "--margin", "100"]) == 0
+    shown = capsys.readouterr().out
+    assert "within 100 either way: layer:0, layer:1 (two one-sided tests at 0.05" in shown
+    assert main(["show", str(run.folder), "--margin", "0.1"]) == 0
+    assert "within 0.1 either way: none" in capsys.readouterr().out
+    assert main(["show", str(run.folder), "--margin", "-1"]) == 2
     assert main(["show", str(run.folder), "--top", "0"]) == 2
     assert main(["show", str(run.folder), "--metric", "f1"]) == 2
     assert "no metric f1" in capsys.readouterr().err

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import interp
-from interp.distributed import Board
+from interp.distributed import Board, Crew
 from interp.errors import UserError
 from interp.execution import in_order, runner
 from interp.plan import Cut, make_plan
@@ -135,6 +136,158 @@ def test_a_request_makes_the_same_plan_elsewhere(family, task):
     assert mine == theirs
 
 
+# --- the crew, on a Ray that is played ----------------------------------------------------------
+
+
+class PlayedRay:
+    """Ray's interface over plain calls, with a script of what goes wrong.
+
+    `trouble` is asked before each computation and returns None, "death" or "defect".
+    """
+
+    class exceptions:
+        class RayActorError(Exception):
+            pass
+
+        class OutOfMemoryError(Exception):
+            pass
+
+        class NodeDiedError(Exception):
+            pass
+
+        class RayTaskError(Exception):
+            def __init__(self, cause):
+                super().__init__(str(cause))
+                self.cause = cause
+
+    def __init__(self, trouble):
+        self.trouble, self.hired, self.killed, self.waiting = trouble, 0, 0, []
+
+    def cluster_resources(self):
+        return {"CPU": 2.0}
+
+    def put(self, value):
+        return value
+
+    def kill(self, _worker):
+        self.killed += 1
+
+    def remote(self, made):
+        ray = self
+
+        class Handle:
+            def __init__(self, *arguments):
+                ray.hired += 1
+                self.worker = made(*arguments)
+                self.ready, self.compute = Method(self, "ready"), Method(self, "compute")
+
+        class Method:
+            def __init__(self, handle, name):
+                self.handle, self.name = handle, name
+
+            def remote(self, *arguments):
+                ray.waiting.append((object(), self, arguments))
+                return ray.waiting[-1][0]
+
+        class Factory:
+            @staticmethod
+            def options(**_needs):
+                return type("Ready", (), {"remote": staticmethod(Handle)})
+
+        return Factory
+
+    def wait(self, futures, num_returns):
+        return futures[-num_returns:], []
+
+    def get(self, future):
+        (_, method, arguments) = next(w for w in self.waiting if w[0] is future)
+        trouble = self.trouble(method.name, *arguments)
+        if trouble == "death":
+            raise self.exceptions.RayActorError("The actor died unexpectedly")
+        try:
+            if trouble == "defect":
+                raise KeyError("a defect")
+            return getattr(method.handle.worker, method.name)(*arguments)
+        except Exception as error:
+            raise self.exceptions.RayTaskError(error) from error
+
+
+def play(llama, plan, trouble):
+    asked = [interp.parse(text) for text in ABLATIONS]
+    request = pack_request(llama, plan, asked, limit=8, seed=0, cut=CUT)
+    finished, told, ray = {}, [], PlayedRay(trouble)
+
+    def finish(unit, records):
+        assert unit.name not in finished, "counted twice"
+        finished[unit.name] = records
+
+    crew = Crew(ray, request, plan, 2)
+    failed = crew.work(Board(plan, plan.units, finish), told.append)
+    return finished, failed, told, ray
+
+
+def test_the_crew_finishes_everything_whoever_dies(llama, plan):
+    calls = []
+
+    def every_third_dies(name, *_arguments):
+        calls.append(name)
+        return "death" if name == "compute" and len(calls) % 3 == 0 else None
+
+    finished, failed, told, ray = play(llama, plan, every_third_dies)
+    assert failed == {}
+    expected = {unit.name: runner(llama, plan)(unit, lambda _: None) for unit in plan.units}
+    assert finished.keys() == expected.keys()
+    for name, records in expected.items():
+        assert [(r.ablation, r.doc_id, r.metrics) for r in finished[name]] == [
+            (r.ablation, r.doc_id, r.metrics) for r in records
+        ]
+    assert ray.hired > 2
+    assert any("its worker died (The actor died unexpectedly)" in line for line in told)
+
+
+def test_a_unit_with_a_defect_is_reported_and_the_rest_completes(llama, plan):
+    poison = plan.units[2].name
+
+    def trouble(name, *arguments):
+        return "defect" if name == "compute" and arguments[0].name == poison else None
+
+    finished, failed, told, _ = play(llama, plan, trouble)
+    assert list(failed) == [poison]
+    assert "a defect" in failed[poison]
+    assert set(finished) == {unit.name for unit in plan.units} - {poison}
+    assert any(poison in line for line in told)
+
+
+def test_workers_that_never_begin_end_the_run_in_one_line(llama, plan):
+    with pytest.raises(UserError, match="workers die before they begin") as caught:
+        play(llama, plan, lambda name, *_: "death" if name == "ready" else None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_with_another_plan_is_refused(llama, plan, monkeypatch):
+    monkeypatch.setattr("interp.identity.libraries", lambda: {"torch": "0"})
+    monkeypatch.setattr("interp.plan.libraries", lambda: {"torch": "0"})
+    with pytest.raises(UserError, match=r"would compute another run .*'torch': '0'"):
+        play(llama, plan, lambda *_: None)
+
+
+def test_units_that_do_not_fit_a_worker_are_halved(llama, plan, monkeypatch):
+    import interp.execution as module
+
+    plain = module.run_unit
+
+    def fits_one(model, task, unit, variants, **options):
+        if len(unit.doc_ids) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(model, task, unit, variants, **options)
+
+    monkeypatch.setattr(module, "run_unit", fits_one)
+    finished, failed, told, _ = play(llama, plan, lambda *_: None)
+    assert failed == {}
+    assert set(finished) == {unit.name for unit in plan.units}
+    assert any("3 examples do not fit (CUDA out of memory)" in line for line in told)
+
+
 # --- Ray itself ---------------------------------------------------------------------------------
 
 
@@ -153,6 +306,7 @@ def test_without_ray_the_error_says_how_to_get_it(llama, task, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'interp\[ray\]'"):
         sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=2, ray="auto")
+    assert not (tmp_path / "run").exists()
 
 
 # --- shares -------------------------------------------------------------------------------------

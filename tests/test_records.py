@@ -147,6 +147,12 @@ def test_a_text_that_looks_like_the_place_of_the_hash_is_kept(store):
     assert read_units(store, ["unit-1"])["text"].to_pylist() == texts
 
 
+def test_half_a_surrogate_pair_is_stored_as_a_question_mark(store):
+    write_unit(store, "unit-1", MADE, [replace(ROWS[1], target="a\ud800b", text="\u00e9\u4e2d")])
+    (row,) = read_units(store, ["unit-1"]).to_pylist()
+    assert (row["target"], row["text"]) == ("a?b", "\u00e9\u4e2d")
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(store, monkeypatch):
     before = shard_path(store, "unit-0").read_bytes()
 

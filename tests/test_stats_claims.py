@@ -1,6 +1,7 @@
 """Equivalence, power and profiles: against scipy, brute force and simulation."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,9 @@ def frame(table: np.ndarray, **names: str) -> pd.DataFrame:
 
 def test_no_change_is_equivalent_only_with_examples_enough() -> None:
     still = np.ones((400, 3))
-    found = stats.equivalence(frame(still), margin=2)
+    found = stats.equivalence(frame(still), margin=2.0)
     assert found["equivalent"].all()
-    assert not stats.equivalence(frame(still[:50]), margin=2)["equivalent"].any()
+    assert not stats.equivalence(frame(still[:50]), margin=2.0)["equivalent"].any()
     assert (found["interval"] == "90% Tango score").all()
     assert (found["n"] == 400).all()
 
@@ -40,7 +41,7 @@ def test_a_drop_at_the_margin_is_called_equivalent_in_a_twentieth_of_samples() -
     called = [
         stats.equivalence(
             frame(draw(300, baseline=0.7, harmed=0.15, helped=0.05, seed=seed)),
-            margin=10,
+            margin=10.0,
             resamples=300,
         )["equivalent"].item()
         for seed in range(400)
@@ -49,7 +50,7 @@ def test_a_drop_at_the_margin_is_called_equivalent_in_a_twentieth_of_samples() -
     assert np.mean(called) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
 
 
-@pytest.mark.parametrize("margin", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("margin", [0.0, -1.0, float("nan"), float("inf")])
 def test_bad_margins_are_refused(margin: float) -> None:
     with pytest.raises(UserError, match="allowed are positive numbers"):
         stats.equivalence(frame(np.ones((9, 2))), margin=margin)
@@ -82,13 +83,13 @@ def test_power_agrees_with_simulated_sweeps() -> None:
     p = stats.mcnemar(
         (change > 0).sum(axis=0).astype(float), (change < 0).sum(axis=0).astype(float)
     )
-    expected = stats.power(n, 5, discordant=15)
+    expected = stats.power(n, 5.0, discordant=15.0)
     assert np.mean(p <= 0.05) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / rounds))
 
 
 def test_the_examples_that_are_needed_are_enough_and_few() -> None:
-    for drop, discordant, family in [(5, 10, 1), (10, None, 1), (5, 15, 32)]:
-        options = {"discordant": discordant, "family": family}
+    for drop, discordant, family in [(5.0, 10.0, 1), (10.0, None, 1), (5.0, 15.0, 32)]:
+        options: Any = {"discordant": discordant, "family": family}
         n = stats.examples_needed(drop, **options)
         assert all(stats.power(m, drop, **options) >= 0.8 for m in range(n, n + n // 10, 3))
         assert stats.power(int(0.9 * n), drop, **options) < 0.8
@@ -103,16 +104,16 @@ def test_the_power_table_names_its_test() -> None:
 
 def test_bad_powers_are_refused() -> None:
     for arguments in (
-        {"n": 0, "drop": 5},
-        {"n": 9, "drop": 101},
-        {"n": 9, "drop": 5, "family": 0},
-        {"n": 9, "drop": 5, "discordant": 4},
-        {"n": 9, "drop": 5, "alpha": 1},
+        {"n": 0, "drop": 5.0},
+        {"n": 9, "drop": 101.0},
+        {"n": 9, "drop": 5.0, "family": 0},
+        {"n": 9, "drop": 5.0, "discordant": 4.0},
+        {"n": 9, "drop": 5.0, "alpha": 1.0},
     ):
         with pytest.raises(UserError, match="allowed are"):
             stats.power(**arguments)
     with pytest.raises(UserError, match="drops above 0"):
-        stats.examples_needed(0)
+        stats.examples_needed(0.0)
 
 
 # --- profiles -----------------------------------------------------------------------------------
@@ -163,7 +164,7 @@ def test_the_same_profile_correlates_fully_with_itself_in_every_resample() -> No
     values = profile_values(np.linspace(0.05, 0.9, 8), 100, 0)
     twice = pd.concat([values, values.assign(model="again")])
     (row,) = stats.compare_profiles(twice, resamples=200).to_dict("records")
-    assert row["spearman"] == row["low"] == row["high"] == pytest.approx(1)
+    assert [row["spearman"], row["low"], row["high"]] == pytest.approx([1, 1, 1])
 
 
 def test_clusters_widen_the_interval_of_a_correlation() -> None:
@@ -187,6 +188,6 @@ def test_profiles_that_cannot_be_compared_are_named() -> None:
     twice = pd.concat([values, values.assign(model="again")])
     with pytest.raises(UserError, match="2 ablations in common"):
         stats.compare_profiles(twice)
-    with pytest.raises(UserError, match="0 match, of m, t, acc"):
+    with pytest.raises(UserError, match="0 match, of again, t, acc; m, t, acc"):
         stats.compare_profiles(twice, [({"model": "x"}, {"model": "m"})])
     assert np.isnan(stats.spearman(np.ones(4), np.arange(4.0)))

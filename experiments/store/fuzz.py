@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import string
 import tempfile
 from collections.abc import Callable
@@ -40,7 +41,18 @@ pieces = st.sampled_from(
     ["layer", "layers", "attn", "mlp", "head", "kvgroup", "swap", ":", "-", ".", "+", "@", "mean",
      "zero", "resample", "0", "1", "2", "7", "99", "-1", " ", "baseline", "\n", "٣", "1e3"]
 )  # fmt: skip
-ablation_texts = st.lists(pieces, max_size=8).map("".join) | st.text(max_size=30)
+numbered = st.integers(0, 4).map(str)
+formed = st.one_of(
+    st.sampled_from(["layer:", "attn:", "mlp:", "swap:"]).flatmap(
+        lambda k: numbered.map(k.__add__)
+    ),
+    st.tuples(st.sampled_from(["head:", "kvgroup:"]), numbered, numbered).map(
+        lambda x: f"{x[0]}{x[1]}.{x[2]}"
+    ),
+    st.tuples(numbered, numbered).map(lambda x: f"layers:{x[0]}-{x[1]}"),
+)
+joined = st.lists(formed, min_size=1, max_size=3).map("+".join)
+ablation_texts = joined | st.lists(pieces, max_size=8).map("".join) | st.text(max_size=30)
 words = st.text(string.printable, max_size=12) | ablation_texts
 options = st.sampled_from(
     ["--limit", "--seed", "--fewshot", "--dtype", "--device", "--donor", "--revision", "--shard",
@@ -77,8 +89,10 @@ def mutated(good: dict[str, Any]) -> st.SearchStrategy[Any]:
     return changes.map(apply) | anything
 
 
-def run(inputs: int, out: Path, *, seed_: int = 0, tell: bool = True) -> dict[str, Any]:
-    """Try so many inputs, a fifth of each kind.
+def run(
+    inputs: int, out: Path, *, seed_: int = 0, only: str | None = None, tell: bool = True
+) -> dict[str, Any]:
+    """Try so many inputs, a fifth of each kind, or all of the one kind that is named.
 
     Returns:
         For each kind: `tried`, `refused`, `accepted`; and `defects`, at most one a kind (hypothesis
@@ -86,7 +100,7 @@ def run(inputs: int, out: Path, *, seed_: int = 0, tell: bool = True) -> dict[st
     """
     result: dict[str, Any] = {"inputs": inputs, "seed": seed_, "kinds": {}, "defects": {}}
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
-        kinds = _kinds(Path(scratch))
+        kinds = {k: v for k, v in _kinds(Path(scratch)).items() if only in (None, k)}
         for name, (strategy, check) in tqdm(kinds.items(), disable=not tell):
             counts = {"tried": 0, "refused": 0, "accepted": 0}
             defect = _try(strategy, check, inputs // len(kinds), seed_, counts)
@@ -112,53 +126,74 @@ def _try(
 
     try:
         attempt()
-    except Exception as error:
+    except Exception as group:
+        error = group.exceptions[0] if isinstance(group, ExceptionGroup) else group
         return f"{type(error).__name__}: {error} {' '.join(getattr(error, '__notes__', []))}"[:600]
     return None
 
 
-def _kinds(folder: Path) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
+Kinds = dict[str, tuple[st.SearchStrategy[Any], Check]]
+
+
+def _kinds(folder: Path) -> Kinds:
     import interp
-    from interp.ablations.hooks import checked_edits
-    from interp.records import MANIFEST, damage, read_manifest, shard_path
 
     model, task = write_model(folder / "model"), write_task(folder / "task", rows=4)
     bridge = interp.load_model(model, device="cpu")
     finished = interp.sweep(bridge, str(task), ["layer:0"], out=folder / "run")
-    manifest_text = (finished.folder / MANIFEST).read_text()
-    (unit,) = (u["name"] for u in finished.manifest["units"])
-    shard = shard_path(finished.folder, unit).read_bytes()
     out = folder / "out"
 
-    def refused(action: Callable[[], Any]) -> bool:
-        """Whether it succeeds; a UserError must be one line."""
-        try:
-            action()
-        except interp.UserError as error:
-            reason = str(error)
-        else:
-            return True
-        assert "\n" not in reason, f"more than one line: {reason}"
-        return False
+    def command(arguments: list[str]) -> bool:
+        code = _main(arguments, {str(model): bridge})
+        assert code == 0 or not _removed(out), "a refused command left a folder"
+        _removed(out)
+        return code == 0
+
+    lines = command_lines(str(model), str(task), str(out))
+    return {
+        **_text_kinds(bridge, task, folder),
+        **_store_kinds(finished, out),
+        "command lines": (lines, command),
+    }
+
+
+def _text_kinds(bridge: Any, task: Path, folder: Path) -> Kinds:
+    import interp
+    from interp.ablations.hooks import checked_edits
+
+    out = folder / "out"
 
     def ablation(text: str) -> bool:
         def action() -> None:
             assert interp.parse(interp.parse(text).text) == interp.parse(text)
             checked_edits(bridge, text)
 
-        return refused(action)
+        return _accepted(action)
 
     def yaml_file(document: Any) -> bool:
         path = folder / "bad.yaml"
         text = document if isinstance(document, str) else yaml.safe_dump(document)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        accepted = refused(lambda: interp.sweep(bridge, str(path), ["layer:0"], out=out, limit=1))
-        assert accepted or not out.exists(), "a refused task left a folder"
-        _remove(out)
+        accepted = _accepted(lambda: interp.sweep(bridge, str(path), ["layer:0"], out=out, limit=1))
+        left = _removed(out)
+        assert accepted or not left, f"a refused task left a folder: {text!r}"
         return accepted
 
+    return {
+        "ablation texts": (ablation_texts, ablation),
+        "task YAMLs": (mutated(yaml.safe_load(task.read_text())) | st.text(), yaml_file),
+    }
+
+
+def _store_kinds(finished: Any, out: Path) -> Kinds:
+    from interp.records import MANIFEST, damage, read_manifest, shard_path
+
+    target = finished.folder / MANIFEST
+    manifest_text = target.read_text()
+    (unit,) = (u["name"] for u in finished.manifest["units"])
+    shard = shard_path(finished.folder, unit).read_bytes()
+
     def manifest(document: Any) -> bool:
-        target = finished.folder / MANIFEST
         before = sorted(p.name for p in finished.folder.rglob("*"))
         target.write_text(json.dumps(document))
         code = _main(["show", str(finished.folder)])
@@ -167,28 +202,34 @@ def _kinds(folder: Path) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
         return code == 0
 
     def parquet(content: bytes) -> bool:
+        target.write_text(manifest_text)
         shard_path(finished.folder, unit).write_bytes(content)
         good = damage(finished.folder, unit, read_manifest(finished.folder)) is None
         assert good == (content == shard), "a damaged shard was taken for a whole one"
         code = _main(["export", str(finished.folder), "--out", str(out)])
+        left = _removed(out)
         assert (code == 0) == good, "a damaged run was exported"
-        assert good or not out.exists(), "a refused export left a folder"
-        _remove(out)
+        assert good or not left, "a refused export left a folder"
         return good
 
-    def command(arguments: list[str]) -> bool:
-        code = _main(arguments, {str(model): bridge})
-        assert code == 0 or not out.exists(), "a refused command left a folder"
-        _remove(out)
-        return code == 0
-
     return {
-        "ablation texts": (ablation_texts, ablation),
-        "task YAMLs": (mutated(yaml.safe_load(task.read_text())) | st.text(), yaml_file),
         "manifests": (mutated(json.loads(manifest_text)), manifest),
         "shards": (_spoiled(shard), parquet),
-        "command lines": (command_lines(str(model), str(task), str(out)), command),
     }
+
+
+def _accepted(action: Callable[[], Any]) -> bool:
+    """Whether it succeeds; a UserError must be one line."""
+    from interp.errors import UserError
+
+    try:
+        action()
+    except UserError as error:
+        reason = str(error)
+    else:
+        return True
+    assert "\n" not in reason, f"more than one line: {reason}"
+    return False
 
 
 def _spoiled(good: bytes) -> st.SearchStrategy[bytes]:
@@ -214,7 +255,7 @@ def _main(arguments: list[str], models: dict[str, Any] | None = None) -> int:
         same = options.get("dtype", "float32") == "float32" and not options.get("device")
         return models[name] if models and name in models and same else plain(name, **options)
 
-    interp.models.load_model = loaded  # type: ignore[assignment]
+    interp.models.load_model = loaded
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(shown):
             code = main(arguments)
@@ -230,10 +271,11 @@ def _main(arguments: list[str], models: dict[str, Any] | None = None) -> int:
     return code
 
 
-def _remove(folder: Path) -> None:
-    import shutil
-
+def _removed(folder: Path) -> bool:
+    """Remove a folder; whether it was there."""
+    there = folder.exists()
     shutil.rmtree(folder, ignore_errors=True)
+    return there
 
 
 def main() -> None:
@@ -241,9 +283,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="one kind, such as 'task YAMLs'")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    result = run(options.inputs, options.out.resolve(), seed_=options.seed)
+    result = run(options.inputs, options.out.resolve(), seed_=options.seed, only=options.only)
     print(json.dumps(result, indent=2))
     raise SystemExit(bool(result["defects"]))
 

@@ -70,14 +70,15 @@ def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str
 def _sweeping(model: Path, task: Path) -> Sweeping:
     import torch
 
-    import interp
+    from interp.models import load_model
+    from interp.sweeps import sweep as run_sweep
     from interp.tasks import load_task
 
     torch.set_num_threads(1)  # a fork has none of its parent's threads
-    bridge, loaded = interp.load_model(model, device="cpu"), load_task(task)
+    bridge, loaded = load_model(model, device="cpu"), load_task(task)
 
     def sweep(folder: Path) -> None:
-        interp.sweep(bridge, [loaded], ABLATIONS, out=folder, unit_examples=2, unit_ablations=3)
+        run_sweep(bridge, [loaded], ABLATIONS, out=folder, unit_examples=2, unit_ablations=3)
 
     return sweep
 

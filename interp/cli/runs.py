@@ -17,6 +17,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     show.add_argument(
         "--correction", default="holm", choices=("holm", "bh", "none"), help="of p-values (holm)"
     )
+    show.add_argument(
+        "--margin", type=float, help="also name the ablations that change less than this"
+    )
     show.set_defaults(run=_show)
 
 
@@ -71,6 +74,9 @@ def _show(options: argparse.Namespace) -> None:
         print(f"allowed: {note['name']} {note['there']} and {note['asked']}")
     importance = choose_metric(run.importance(correction=options.correction), options.metric)
     scores = choose_metric(run.scores(), options.metric)
+    alike = None
+    if options.margin is not None:
+        alike = choose_metric(run.equivalence(margin=options.margin), options.metric)
     for task, rows in importance.groupby("task", sort=False):
         base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
         print(
@@ -84,6 +90,17 @@ def _show(options: argparse.Namespace) -> None:
         how = "not corrected" if options.correction == "none" else f"{options.correction} over"
         family = "" if options.correction == "none" else f" {len(rows)} ablations"
         print(f"intervals: {kinds}; p: {rows['test'].iloc[0]}, {how}{family}")
+        if alike is not None:
+            _print_equivalent(alike[alike["task"] == task], options.margin)
+
+
+def _print_equivalent(rows: Any, margin: float) -> None:
+    """The ablations whose drop lies within the margin, and how that was shown."""
+    names = rows[rows["equivalent"]]["ablation"].tolist()
+    print(
+        f"within {margin:g} either way: {', '.join(names) or 'none'} ({rows['test'].iloc[0]}, one "
+        f"ablation at a time, n = {rows['n'].iloc[0]})"
+    )
 
 
 def _unit(row: Any) -> str:

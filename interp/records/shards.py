@@ -30,7 +30,7 @@ def write_unit(
 ) -> None:
     """Write one work unit's shard, whole or not at all."""
     columns = {
-        name: [getattr(record, name) for record in records]
+        name: [_storable(getattr(record, name)) for record in records]
         for name in SCHEMA.names
         if name != "metrics"
     }
@@ -94,6 +94,13 @@ def read_units(folder: Path, units: Iterable[str]) -> pa.Table:
     """All records of the named units, in their order."""
     names = list(units)
     return dataset(folder, names).to_table() if names else SCHEMA.empty_table()
+
+
+def _storable(value: Any) -> Any:
+    """Rows of a task can hold half a surrogate pair, which no file can; it becomes `?`."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    return value
 
 
 def _digest(content: bytes) -> str:

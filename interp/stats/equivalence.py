@@ -93,7 +93,7 @@ def power(
         )
     pairs = np.arange(n + 1)
     # McNemar rejects where harmed or helped is at most this critical value (-1: never)
-    critical = sps.binom.ppf(alpha / family / 2, pairs, 0.5).astype(int)
+    critical = np.asarray(sps.binom.ppf(alpha / family / 2, pairs, 0.5)).astype(int)
     critical -= sps.binom.cdf(critical, pairs, 0.5) > alpha / family / 2
     harmed = 0.5 if share == 0 else (share + drop / 100) / (2 * share)
     rejected = sps.binom.cdf(critical, pairs, harmed) + sps.binom.cdf(critical, pairs, 1 - harmed)

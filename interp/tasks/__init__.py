@@ -146,6 +146,10 @@ def _built(
                 raise
             absent.append(one.name)
             reason = reason or error
+        except UserError:
+            raise
+        except Exception as error:  # a YAML can hold anything anywhere
+            raise UserError(f"task {name}: {one.path} cannot be used ({error})") from error
     if not members:
         assert reason is not None
         raise reason

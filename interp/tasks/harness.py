@@ -42,6 +42,9 @@ def read_config(definition: Definition, asked: str) -> dict[str, Any]:
         ) from error
     if not isinstance(config.get("task"), str):
         raise UserError(f"task {asked}: {definition.path} names no single task (`task: NAME`)")
+    for key in ("dataset_kwargs", "metadata"):
+        if not isinstance(config.get(key) or {}, dict):
+            raise UserError(f"task {asked}: {definition.path}: {key} is no mapping")
     return config
 
 
@@ -109,6 +112,11 @@ def _task_class(base: Any, rows: dict[str, Rows] | None) -> Any:
             self._rows_made = [dict(row) for row in super().eval_docs]
             self._places = {id(row): place for place, row in enumerate(self._rows_made)}
             self._drawn: dict[int, list[list[Any]]] = {}
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            # a copy in another process has rows of other identities
+            self.__dict__.update(state)
+            self._places = {id(row): place for place, row in enumerate(self._rows_made or ())}
 
         def download(self, dataset_kwargs: Any = None, **kwargs: Any) -> None:
             if rows is None:

@@ -1,0 +1,65 @@
+"""What is in a model's folder before anything of it is opened: no pickles, no code, no way out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from interp.errors import UserError
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+INDEX = "model.safetensors.index.json"
+
+
+def check_files(
+    name: str, folder: Path, *, allow_pickle: bool = False, trust_remote_code: bool = False
+) -> None:
+    """Refuse a folder whose weights are not safetensors inside it, or that brings its own code.
+
+    Args:
+        name: of the model, for messages.
+        folder: with `config.json` and weights.
+        allow_pickle: pickled weights will do.
+        trust_remote_code: code will do.
+
+    Raises:
+        UserError: pickled or missing weights, code, an index that names files elsewhere.
+    """
+    config = _json(name, folder / "config.json")
+    known = config.get("model_type") in transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    if "auto_map" in config and not known and not trust_remote_code:
+        raise UserError(
+            f"model {name}: it comes with Python code of its own, which is not run unless "
+            "trust_remote_code=True"
+        )
+    if not allow_pickle and not list(folder.glob("*.safetensors")):
+        pickles = [p.name for pattern in PICKLES for p in sorted(folder.glob(pattern))]
+        found = f"only pickles ({', '.join(pickles[:3])})" if pickles else "no weights"
+        raise UserError(
+            f"model {name}: {found} in {folder}; allowed are *.safetensors, or pickles with "
+            "allow_pickle=True (a pickle can run any code)"
+        )
+    if (folder / INDEX).is_file():
+        _check_index(name, _json(name, folder / INDEX).get("weight_map"))
+
+
+def _check_index(name: str, places: Any) -> None:
+    """The files that an index names lie in the folder itself and are safetensors."""
+    if not isinstance(places, dict):
+        raise UserError(f"model {name}: {INDEX} has no weight_map")
+    for place in places.values():
+        plain = isinstance(place, str) and not set(place) & set("/\\\0")
+        if not plain or not place.endswith(".safetensors"):
+            shown = " ".join(str(place).split())[:80]
+            raise UserError(
+                f"model {name}: {INDEX} names {shown}; allowed are *.safetensors in the folder"
+            )
+
+
+def _json(name: str, path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"model {name}: its {path.name} cannot be read ({reason})") from error
