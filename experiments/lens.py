@@ -48,6 +48,7 @@ def run(
     *,
     tasks: Sequence[str] | None = None,
     limit: int = EXAMPLES,
+    tuned: bool = True,
     out: Path = OUT,
 ) -> list[Path]:
     """Read the tasks in every model; write tables and figures.
@@ -56,6 +57,7 @@ def run(
         models: names for `interp.load_model`.
         tasks: by default all shipped ones.
         limit: examples a task.
+        tuned: also train a tuned lens, for the first model.
         out: a new folder.
 
     Returns:
@@ -75,7 +77,7 @@ def run(
         model = interp.load_model(name)
         lenses += [logit_lens(model, task, limit=limit, reading=reading) for task in loaded]
         written += _grids(model, out)
-        if place == 0:
+        if place == 0 and tuned:
             written += _tuned(model, loaded, reading, limit, out)
     tables = {
         "table": pd.concat([lens.table() for lens in lenses]),
@@ -166,9 +168,16 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--tasks", nargs="+", help="all shipped tasks by default")
     parser.add_argument("--limit", type=int, default=EXAMPLES)
+    parser.add_argument("--no-tuned", action="store_true", help="train no tuned lens")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    written = run(options.models, tasks=options.tasks, limit=options.limit, out=options.out)
+    written = run(
+        options.models,
+        tasks=options.tasks,
+        limit=options.limit,
+        tuned=not options.no_tuned,
+        out=options.out,
+    )
     print(*written, sep="\n")
 
 
