@@ -1,5 +1,7 @@
 """Similarity of layers: angular distance, influence, agreement with importance, pruning."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -253,8 +255,8 @@ def _labels(rows: pd.DataFrame) -> list[tuple[float, float, str]]:
     ]
 
 
-def _rho(row: "pd.Series[object]") -> str:
-    rho, low, high, p = (float(row[name]) for name in ("rho", "low", "high", "p"))  # type: ignore[arg-type]
+def _rho(row: Any) -> str:
+    rho, low, high, p = (float(row[name]) for name in ("rho", "low", "high", "p"))
     if np.isnan(rho):
         return "no spread"
     words = f"{RHO} = {rho:.2f} [{low:.2f}, {high:.2f}], p = {p:.2g}"

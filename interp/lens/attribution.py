@@ -199,7 +199,8 @@ def component_vectors(
     Raises:
         UserError: heads are asked for and their sum is not what the attention adds.
     """
-    parts, z = decoder(model), {}
+    parts = decoder(model)
+    z: dict[int, Tensor] = {}
 
     def keep(layer: int):  # type: ignore[no-untyped-def]
         return lambda _module, args: z.__setitem__(layer, args[0][0, positions])
@@ -301,7 +302,8 @@ def _norm_weight(parts: Decoder, bias: Tensor) -> tuple[Tensor, bool]:
     normed = (parts.ln_final(ones.to(dtype))[0, 0].float() - bias).abs().max()
     # a norm that centres has nothing left of equal entries
     if normed < TOLERANCE:
-        return parts.ln_final.weight.float(), True  # type: ignore[operator]
+        weight: Any = parts.ln_final.weight
+        return weight.float(), True
     return parts.ln_final(ones.to(dtype))[0, 0].float() - bias, False
 
 

@@ -16,7 +16,7 @@ from tests.families import FAMILIES, random_tokens, tiny_bridge
 from tests.lens.planted import planted_bridge, write_planted
 from tests.task_files import write_task
 
-NORMED_HEADS = ("gemma3", "olmo2")
+NORMED_HEADS = ("gemma2", "gemma3", "olmo2")
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
