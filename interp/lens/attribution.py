@@ -80,7 +80,7 @@ def direct_logit_attribution(
 
     Returns:
         Columns `model task ablation kind layer head quantity value low high n interval`, in
-        logits. `embedding`, the `attention`s, the `mlp`s and `bias` (unembedding and final norm)
+        logits before any cap (Gemma 2). `embedding`, the `attention`s, the `mlp`s and `bias` (unembedding and final norm)
         sum to the whole; a `layer` is its attention and its MLP.
 
     Raises:
