@@ -80,8 +80,8 @@ def direct_logit_attribution(
 
     Returns:
         Columns `model task ablation kind layer head quantity value low high n interval`, in
-        logits before any cap (Gemma 2). `embedding`, the `attention`s, the `mlp`s and `bias` (unembedding and final norm)
-        sum to the whole; a `layer` is its attention and its MLP.
+        logits before any cap (Gemma 2). `embedding`, the `attention`s, the `mlp`s and `bias`
+        (unembedding and final norm) sum to the whole; a `layer` is its attention and its MLP.
 
     Raises:
         UserError: a bad task or limit; heads that enter the stream through a norm; logits that
