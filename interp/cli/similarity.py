@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> None:
         print(*figures.save(figure, out / name), sep="\n")
 
 
-def _agreement(found, run, out: Path) -> dict:  # type: ignore[no-untyped-def, type-arg]
+def _agreement(found, run, out: Path) -> dict:  # type: ignore[no-untyped-def]
     """The correlations as CSV, and a figure a measure."""
     from interp import figures
     from interp.figures.tables import choose_metric

@@ -1,7 +1,7 @@
 """What is readable at each depth: the grid of one prompt, curves by depth, decision depths."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -25,7 +25,7 @@ ROWS = {
 
 MOST_COLUMNS = 4
 
-LENSES = {"logit lens": "-", "tuned lens": "--"}
+LENSES: dict[str, Any] = {"logit lens": "-", "tuned lens": "--"}
 
 
 class Look(NamedTuple):
@@ -296,9 +296,8 @@ def _step_words(task: str, step: str) -> str:
 def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: bool) -> None:
     line = line.sort_values("depth")
     x = line["relative_depth" if relative else "depth"]
-    values = line[["value", "low", "high"]]
-    if (line["quantity"] == "right_logrank").all():
-        values = np.exp(values)
+    ranks = (line["quantity"] == "right_logrank").all()
+    values = {n: np.exp(line[n]) if ranks else line[n] for n in ("value", "low", "high")}
     axes.fill_between(x, values["low"], values["high"], color=look.colour, alpha=0.15, linewidth=0)
     axes.plot(x, values["value"], color=look.colour, marker=look.marker, linestyle=dash)
 

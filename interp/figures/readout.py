@@ -2,7 +2,7 @@
 
 import matplotlib
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
@@ -19,6 +19,8 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
         width: inches.
     """
     rows = table[table["after"] != "attention"].sort_values("depth")
+    # at the last depth both are zero by definition, which a logarithmic axis cannot show
+    rows = rows[rows["depth"] < rows.groupby("model")["depth"].transform("max")]
     models = tables.in_order(rows["model"])
     colours = style.model_colours(models)
     with matplotlib.rc_context(style.RC):
@@ -32,7 +34,8 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
                     here["depth"], here[kind], color=colours[model], linestyle=dash, marker=marker,
                     label=f"{name}{kind} lens" if name else f"{kind.capitalize()} lens",
                 )  # fmt: skip
-        axes.set_ylim(bottom=0)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("Layers passed")
         axes.set_ylabel("Divergence from the last\nlayer's prediction (nats)")
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))

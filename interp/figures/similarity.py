@@ -1,5 +1,7 @@
 """Similarity of layers: angular distance, influence, agreement with importance, pruning."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -84,7 +86,7 @@ def influence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Prin
     names = tables.in_order(table[key])
     colours = style.model_colours(names) if by_model else _source_colours(names)
     with matplotlib.rc_context(style.RC):
-        figure = style.new_figure(width, 2.3 + 0.14 * (len(names) // 2), table)
+        figure = style.new_figure(width, 2.1 + 0.16 * len(names), table)
         axes = figure.subplots()
         for place, name in enumerate(names):
             rows = table[table[key] == name].sort_values("layer")
@@ -102,7 +104,7 @@ def influence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Prin
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         if len(names) > 1:
-            figure.legend(loc="outside upper center", ncols=2)
+            figure.legend(loc="outside upper center", ncols=1 if width < 5 else 3)
         style.finish(
             figure, [tables.describe_n(table), f"Shaded: {table['interval'].iloc[0]} interval."]
         )
@@ -225,16 +227,36 @@ def _mark_best(axes: Axes, rows: pd.DataFrame) -> None:
 def _draw_numbers(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     axes.plot(rows["similarity"], 100 * rows["drop"], linestyle="none", marker="o", color=colour,
               alpha=0.35, markersize=3)  # fmt: skip
-    for row in rows.to_dict("records"):
+    for x, y, label in _labels(rows):
         axes.annotate(
-            f"{row['layer']}", (row["similarity"], 100 * row["drop"]), xytext=(0, 3),
-            textcoords="offset points", ha="center", fontsize=style.SMALL, color=colour,
+            label, (x, y), xytext=(0, 3), textcoords="offset points", ha="center",
+            fontsize=style.SMALL, color=colour,
         )  # fmt: skip
     axes.margins(0.08, 0.16)
 
 
-def _rho(row: "pd.Series[object]") -> str:
-    rho, low, high, p = (float(row[name]) for name in ("rho", "low", "high", "p"))  # type: ignore[arg-type]
+def _labels(rows: pd.DataFrame) -> list[tuple[float, float, str]]:
+    """Numbers of layers; those that would lie on top of each other share one label."""
+    x, y = rows["similarity"].to_numpy(float), 100 * rows["drop"].to_numpy(float)
+    width, height = max(float(np.ptp(x)), 1e-12), max(float(np.ptp(y)), 1e-12)
+    groups: list[list[int]] = []
+    for place in np.argsort(x, kind="stable"):
+        for group in groups:
+            last = group[-1]
+            if x[place] - x[last] < 0.06 * width and abs(y[place] - y[last]) < 0.09 * height:
+                group.append(int(place))
+                break
+        else:
+            groups.append([int(place)])
+    layers = rows["layer"].to_numpy()
+    return [
+        (float(x[g].mean()), float(y[g].max()), " ".join(str(n) for n in sorted(layers[g])))
+        for g in groups
+    ]
+
+
+def _rho(row: Any) -> str:
+    rho, low, high, p = (float(row[name]) for name in ("rho", "low", "high", "p"))
     if np.isnan(rho):
         return "no spread"
     words = f"{RHO} = {rho:.2f} [{low:.2f}, {high:.2f}], p = {p:.2g}"

@@ -186,7 +186,7 @@ def _steps(
     start = len(decode(list(context[-1:])))
     texts = [decode([*context[-1:], *continuation[:n]]) for n in range(len(continuation) + 1)]
     ends = [len(text) - start for text in texts]
-    found = []
+    found: list[tuple[str, tuple[int, ...]]] = []
     for match in re.finditer(pattern, texts[-1][start:]):
         first, last = match.span(1 if match.re.groups else 0)
         tokens = tuple(

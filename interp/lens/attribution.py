@@ -80,8 +80,8 @@ def direct_logit_attribution(
 
     Returns:
         Columns `model task ablation kind layer head quantity value low high n interval`, in
-        logits. `embedding`, the `attention`s, the `mlp`s and `bias` (unembedding and final norm)
-        sum to the whole; a `layer` is its attention and its MLP.
+        logits before any cap (Gemma 2). `embedding`, the `attention`s, the `mlp`s and `bias`
+        (unembedding and final norm) sum to the whole; a `layer` is its attention and its MLP.
 
     Raises:
         UserError: a bad task or limit; heads that enter the stream through a norm; logits that
@@ -199,7 +199,8 @@ def component_vectors(
     Raises:
         UserError: heads are asked for and their sum is not what the attention adds.
     """
-    parts, z = decoder(model), {}
+    parts = decoder(model)
+    z: dict[int, Tensor] = {}
 
     def keep(layer: int):  # type: ignore[no-untyped-def]
         return lambda _module, args: z.__setitem__(layer, args[0][0, positions])
@@ -301,7 +302,8 @@ def _norm_weight(parts: Decoder, bias: Tensor) -> tuple[Tensor, bool]:
     normed = (parts.ln_final(ones.to(dtype))[0, 0].float() - bias).abs().max()
     # a norm that centres has nothing left of equal entries
     if normed < TOLERANCE:
-        return parts.ln_final.weight.float(), True  # type: ignore[operator]
+        weight: Any = parts.ln_final.weight
+        return weight.float(), True
     return parts.ln_final(ones.to(dtype))[0, 0].float() - bias, False
 
 

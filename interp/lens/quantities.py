@@ -80,7 +80,7 @@ def _option_columns(answer: Answer, found: Readout, places: Places) -> dict[str,
     logprob = np.stack([found.logprob[:, reads].sum(axis=1) for reads in places.reads])
     logrank = np.stack([np.log1p(found.rank[:, reads]).mean(axis=1) for reads in places.reads])
     depth = np.arange(logprob.shape[1])
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name, option in (("right", answer.right), ("chosen", int(logprob[:, -1].argmax()))):
         others = np.delete(logprob, option, axis=0)
         columns |= {
@@ -96,7 +96,7 @@ def _option_columns(answer: Answer, found: Readout, places: Places) -> dict[str,
 
 
 def _text_columns(reads: np.ndarray, vectors: np.ndarray, found: Readout) -> dict[str, np.ndarray]:
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     top, runner_up = found.top_logprobs[:, vectors, 0], found.top_logprobs[:, vectors, 1]
     for name, logprob, rank in (
         ("right", found.logprob[:, reads], found.rank[:, reads]),

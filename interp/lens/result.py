@@ -1,6 +1,7 @@
 """What the lens found in a task: sums over examples, and the tables made of them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ class Lens:
         for step, tally in self.steps.items():
             low, high = tally.values.interval(confidence)
             for place, quantity in enumerate(QUANTITIES):
-                columns = {
+                columns: dict[str, Any] = {
                     "quantity": quantity,
                     "value": tally.values.mean[:, place],
                     "low": low[:, place],

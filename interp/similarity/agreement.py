@@ -76,7 +76,10 @@ def _drops(values: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]
         if len(layers) < 3 or BASELINE not in wide:
             continue
         drops = {layer: wide[BASELINE] - wide[layers[layer]] for layer in sorted(layers)}
-        yield {"model": model, "task": task, "metric": metric}, pd.DataFrame(drops)
+        yield (
+            {"model": str(model), "task": str(task), "metric": str(metric)},
+            pd.DataFrame(drops),
+        )
 
 
 def skipped_layer(text: str) -> int | None:

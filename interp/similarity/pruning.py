@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
     steps = []
     for block in range(1, most + 1):
         rows = angular[angular["block"] == block]
-        first = int(rows.loc[rows["value"].idxmin(), "layer"])
+        first = int(rows["layer"].to_numpy()[rows["value"].to_numpy().argmin()])
         steps.append(tuple(range(first, first + block)))
     return Order("angular distance (block)", tuple(steps))
 
@@ -138,6 +139,10 @@ def curve_table(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFram
         for n_removed, step in enumerate(((), *order.steps)):
             text = skipping(step).text if step else BASELINE.text
             rows = scores[scores["ablation"] == text].drop(columns="ablation")
-            named = {"order": order.name, "draw": order.draw, "n_removed": n_removed}
+            named: dict[str, Any] = {
+                "order": order.name,
+                "draw": order.draw,
+                "n_removed": n_removed,
+            }
             tables.append(rows.assign(**named, layers=" ".join(map(str, step))))
     return pd.concat(tables, ignore_index=True)

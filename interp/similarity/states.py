@@ -85,11 +85,14 @@ def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
-    task = load_task(source) if isinstance(source, str) else source
-    if isinstance(task, Task):
-        count, name, texts = len(task.harness.eval_docs), task.name, ()
+    task: Task | None = None
+    texts: tuple[str, ...] = ()
+    if isinstance(source, str | Task):
+        task = load_task(source) if isinstance(source, str) else source
+        count, name = len(task.harness.eval_docs), task.name
     else:
-        count, name, texts, task = len(task), "texts", tuple(task), None
+        texts = tuple(source)
+        count, name = len(texts), "texts"
     if not count or any(not text.strip() for text in texts):
         raise UserError(f"{name}: an empty text; each needs at least one token")
     chosen = range(count)

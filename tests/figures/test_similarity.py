@@ -72,6 +72,9 @@ def test_agreement_names_every_layer() -> None:
     assert [text.get_text() for text in axes.texts] == ["0", "1", "2", "3", "4"]
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [90, 20, 0, 10, 0])
     assert "= −0.50 [−0.80, 0.10], p = 0.2" in axes.get_title()  # noqa: RUF001
+    crowded = points.assign(similarity=[0.1, 0.101, 0.102, 0.4, 0.5], drop=[0, 0, 0, 0.5, 0])
+    figure = figures.similarity.agreement(crowded, correlations)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0 1 2", "3", "4"]
     with pytest.raises(UserError, match="a measure that it has"):
         figures.similarity.agreement(points, correlations, measure="angular distance")
 
