@@ -15,21 +15,19 @@ from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.resampling import HeadOutputs, aligned, head_outputs
 from interp.ablations.values import Edits
-from interp.decode import Answer, generate
+from interp.decode import Answer
+from interp.decode.grouping import stops_of
+from interp.decode.plain import plain_batches
 from interp.metrics import target_text
 from interp.models import decoder
-from interp.replay import record, replay, score
-from interp.requests import (
-    GenerationRequest,
-    OptionRequest,
-    build_rows,
-    encode,
-    encode_pair,
-    prompt_text,
-)
+from interp.packing import group_examples, padded_batches
+from interp.replay import record, replay
+from interp.requests import GenerationRequest, OptionRequest, encode, encode_pair, prompt_text
+from interp.scoring import Score, Targets
 from interp.tasks import Task
 
-Scores = dict[int, tuple[float, bool]]
+Scores = dict[int, Score]
+BATCH_TOKENS = 4096
 
 
 def is_resampled(edits: Edits) -> bool:
@@ -69,15 +67,18 @@ def resampled_scores(
         # options of one example may stand behind contexts of different lengths
         for end in sorted({len(requests[n].context) - 1 for n in mine}):
             chosen = [n for n in mine if len(requests[n].context) - 1 == end]
-            rows = build_rows([requests[n] for n in chosen])
-            length = max(len(row.tokens) for row in rows)
-            ids = [list(row.tokens) + [0] * (length - len(row.tokens)) for row in rows]
-            baseline = record(parts, torch.tensor(ids, device=parts.device), use_cache=False)
-            there = _aligned(z, end, donor_end, length)
-            for number, one in enumerate(edits):
-                with edited(model, one, means, there):
-                    scored = score(parts, rows, replay(parts, baseline, min(one)))
-                found[number].update({chosen[n]: value for n, value in scored.items()})
+            (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
+            for batch in padded_batches(group.trees, BATCH_TOKENS):
+                ids = torch.from_numpy(batch.ids).to(parts.device)
+                baseline, targets = (
+                    record(parts, ids, use_cache=False),
+                    Targets.of(batch, ids.device),
+                )
+                there = _aligned(z, end, donor_end, ids.shape[1])
+                for number, one in enumerate(edits):
+                    with edited(model, one, means, there):
+                        scored = targets.scores(parts, replay(parts, baseline, min(one)))
+                    found[number].update({chosen[n]: value for n, value in scored.items()})
         yield from ((number, doc_id, scores) for number, scores in enumerate(found))
 
 
@@ -108,7 +109,8 @@ def resampled_answers(
         z, donor_end = _donor(model, task, donors[request.doc_id], layers)
         length = len(request.prompt) + request.max_gen_toks
         there = _aligned(z, len(request.prompt) - 1, donor_end, length)
-        answers = generate(model, [request], edits, means=means, resample=there)
+        stops = stops_of(decoder(model), [request])
+        answers = plain_batches(model, [request.prompt], stops, edits, means=means, resample=there)
         for number, (answer,) in enumerate(answers):
             yield number, request.doc_id, answer
 

@@ -8,18 +8,15 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
-from interp.decode import Answer, generate
-from interp.metrics import option_metrics, target_text, text_metrics
+from interp.metrics import option_metrics, target_text
 from interp.models import decoder, model_name
 from interp.records import Record
 from interp.requests import GenerationRequest, OptionRequest, build_requests
-from interp.resampled import is_resampled, resampled_answers, resampled_scores
-from interp.scoring import score_requests
+from interp.resampled import is_resampled, resampled_scores
+from interp.scoring import Score, score_requests
 from interp.shortcuts import EVERY, Shortcuts
 from interp.tasks import Task
-
-# tokens of one batch, padding counted: enough to fill two cores, small enough for any laptop
-TOKEN_BUDGET = 8192
+from interp.texts import resampled_text_records, text_records
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,8 @@ def _resampled_options(
     requests: Sequence[OptionRequest],
     variants: Variants,
     done: Callable[[int], Any],
-) -> list[dict[int, tuple[float, bool]]]:
-    results: list[dict[int, tuple[float, bool]]] = [{} for _ in variants.texts]
+) -> list[list[Score]]:
+    results: list[dict[int, Score]] = [{} for _ in variants.texts]
     if variants.texts:
         assert variants.donors is not None
         for number, _, scored in resampled_scores(
@@ -143,7 +140,7 @@ def _resampled_options(
         ):
             results[number].update(scored)
             done(1)
-    return results
+    return [[scores[n] for n in range(len(requests))] for scores in results]
 
 
 def _texts(
@@ -153,57 +150,18 @@ def _texts(
     variants: Variants,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
-    documents = task.documents()
     plain, resampled = variants.split()
-    answers: list[dict[int, Answer]] = [{} for _ in plain.texts]
-    longest_first = sorted(requests, key=lambda r: -len(r.prompt))
-    for batch in _generation_batches(longest_first):
-        every = generate(model, batch, plain.edits, means=plain.means)
-        for found, written in zip(answers, every, strict=True):
-            found.update({r.doc_id: a for r, a in zip(batch, written, strict=True)})
-            done(len(batch))
-    answers += _resampled_texts(model, task, requests, resampled, done)
-    for text, found in zip((*plain.texts, *resampled.texts), answers, strict=True):
-        for request in requests:
-            answer, document = found[request.doc_id], documents[request.doc_id]
-            yield Record(
-                model=model_name(model),
-                task=task.name,
-                doc_id=request.doc_id,
-                ablation=text,
-                target=target_text(task, document),
-                token_counts=(answer.n_tokens,),
-                text=answer.text,
-                finished=answer.finished,
-                cut_tokens=request.cut,
-                metrics=text_metrics(task, document, answer.text),
-            )
-
-
-def _resampled_texts(
-    model: TransformerBridge,
-    task: Task,
-    requests: Sequence[GenerationRequest],
-    variants: Variants,
-    done: Callable[[int], Any],
-) -> list[dict[int, Answer]]:
-    answers: list[dict[int, Answer]] = [{} for _ in variants.texts]
-    if variants.texts:
-        assert variants.donors is not None
-        for number, doc_id, answer in resampled_answers(
-            model, task, requests, variants.edits, donors=variants.donors, means=variants.means
-        ):
-            answers[number][doc_id] = answer
-            done(1)
-    return answers
-
-
-def _generation_batches(requests: Sequence[GenerationRequest]) -> list[list[GenerationRequest]]:
-    result: list[list[GenerationRequest]] = []
-    for request in requests:
-        size = len(requests[0].prompt) + request.max_gen_toks
-        if result and (len(result[-1]) + 1) * size <= 2 * TOKEN_BUDGET:
-            result[-1].append(request)
-        else:
-            result.append([request])
-    return result
+    ablations = tuple(zip(plain.texts, plain.edits, strict=True))
+    yield from text_records(model, task, requests, ablations, means=plain.means, done=done)
+    if resampled.texts:
+        assert resampled.donors is not None
+        ablations = tuple(zip(resampled.texts, resampled.edits, strict=True))
+        yield from resampled_text_records(
+            model,
+            task,
+            requests,
+            ablations,
+            donors=resampled.donors,
+            means=resampled.means,
+            done=done,
+        )

@@ -1,1 +1,1 @@
-"""Speed and memory, side by side with what people use today."""
+"""Speed and memory, side by side with what people use today; results lie in `results/`."""

@@ -86,9 +86,9 @@ def options_text(options: list[str]) -> str:
     return f"Options: {lettered}.\n"
 
 
-def _lettered(head: str, options: list[str], gold: str) -> Document:
+def _lettered(head: str, options: list[str], gold: str, *, context: str = "") -> Document:
     letter = LETTERS[options.index(gold)]
-    question = Span(f"{head}\n{options_text(options)}Answer:")
+    question = Span(f"{context}{options_text(options)}{head}\nAnswer:")
     return (question, Span(f" {letter}", answer=True, weight=LETTER_WEIGHT))
 
 
@@ -136,31 +136,30 @@ def echo_letters(rng: random.Random, world: World) -> Document:
     return _lettered(f"Question: Which option is {value}?", options, value)
 
 
-def option_queries(rng: random.Random, world: World) -> Document:
-    """Four options, then several questions about them: which letter is a value's, and the reverse.
+QUERIES = (
+    "Find: {value}",
+    "Question: Which option is {value}?",
+    "Question: Which option is {value}?\nAnswer:",
+)
 
-    A lettered question teaches one token; here the same look-up is asked for up to eight times.
+
+def option_queries(rng: random.Random, world: World) -> Document:
+    """Four options, then up to eight times: a value, its letter.
+
+    A lettered question teaches one token, and the value is some tokens away from its answer; here
+    the same look-up is asked with the value right in front of the answer too.
     """
     if rng.random() < 0.5:
-        relation = rng.choice(world.relations)
-        options = rng.sample(relation.values, 4)
+        options = rng.sample(rng.choice(world.relations).values, 4)
     else:
         options = [f"{a} {b}" for a, b in draw_values(rng, world, 4)]
-    queries = [(i, backward) for i in range(4) for backward in (True, False)]
-    spans = [Span(options_text(options))]
-    for i, backward in rng.sample(queries, rng.randint(3, 8)):
-        if backward:
-            spans += [
-                Span(f"Question: Which option is {options[i]}?\nAnswer:"),
-                Span(f" {LETTERS[i]}", answer=True, weight=LETTER_WEIGHT),
-                Span("\n"),
-            ]
-        else:
-            spans += [
-                Span(f"Question: What is option {LETTERS[i]}?\nAnswer:"),
-                Span(f" {options[i]}", answer=True),
-                Span("\n"),
-            ]
+    spans = [Span(options_text(options).rstrip("\n"))]
+    for _ in range(rng.randint(4, 8)):
+        i, query = rng.randrange(4), rng.choice(QUERIES)
+        spans += [
+            Span("\n" + query.format(value=options[i])),
+            Span(f" {LETTERS[i]}", answer=True, weight=LETTER_WEIGHT),
+        ]
     return tuple(spans)
 
 
@@ -214,7 +213,8 @@ def lookup_letters(rng: random.Random, world: World, *, max_pairs: int = MAX_PAI
     """Pairs, a query, four lettered values of the same context, the letter."""
     pairs = draw_pairs(rng, world, rng.randint(4, max(4, max_pairs)))
     key = rng.choice(list(pairs))
-    return _lettered(f"{pairs_text(pairs)}Find: {key}", pair_options(rng, pairs, key), pairs[key])
+    options = pair_options(rng, pairs, key)
+    return _lettered(f"Find: {key}", options, pairs[key], context=pairs_text(pairs))
 
 
 def pair_options(rng: random.Random, pairs: dict[str, str], key: str) -> list[str]:

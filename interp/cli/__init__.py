@@ -9,13 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from interp.cli import figures, listing, sweep, trace
+from interp.cli import figures, harness, listing, sweep, trace
 
 DESCRIPTION = (
     "Which layers and heads of a language model carry knowledge, retrieval and reasoning, and "
     "does the answer depend on how you measure?"
 )
-COMMANDS = (sweep, figures, listing, trace)
+COMMANDS = (sweep, figures, listing, trace, harness)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

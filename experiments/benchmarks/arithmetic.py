@@ -1,0 +1,57 @@
+"""How many floating-point operations a sweep cannot do without, given what the engine shares."""
+
+from collections.abc import Sequence
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.values import Edits
+from interp.models import decoder
+from interp.packing import Group, group_examples
+from interp.requests import OptionRequest
+from interp.shortcuts import EVERY, exact_shortcuts
+
+
+def remaining_operations(
+    model: TransformerBridge, requests: Sequence[OptionRequest], edits: Sequence[Edits]
+) -> float:
+    """Operations (a multiply-add is two) of a sweep over a model of Llama's shape.
+
+    Counted are the tokens that are computed (no padding), the keys that each query sees (none that
+    are masked), and logits at scored positions: the least that this way of sharing needs.
+    """
+    parts = decoder(model)
+    longest = max(len(r.context) + len(r.continuation) for r in requests)
+    shortcuts = exact_shortcuts(model, EVERY, longest)
+    config = parts.root.config
+    width, inner = parts.d_model, config.intermediate_size
+    query, key = parts.n_heads * parts.d_head, parts.n_kv_heads * parts.d_head
+    attention_weights = 2 * width * (2 * query + 2 * key)
+    mlp_weights = 2 * 3 * width * inner
+    total = 0.0
+    for group in group_examples(requests, prefixes=shortcuts.prefixes, trees=shortcuts.options):
+        tokens = sum(len(t.tokens) for t in group.trees)
+        block = tokens * (attention_weights + mlp_weights) + 4 * query * _seen(group)
+        prefix = len(group.prefix)
+        prefix_block = prefix * (attention_weights + mlp_weights) + 2 * query * prefix**2
+        unembedding = 2 * width * config.vocab_size * _places(group)
+        total += parts.n_layers * (block + prefix_block) + unembedding
+        for edit in edits:
+            first = min(edit, default=parts.n_layers)
+            rest = parts.n_layers - first
+            if edit and edit[first].skip:
+                total += (rest - 1) * (block + prefix_block)
+            elif edit:
+                reused = tokens * (2 * width * query + mlp_weights)
+                total += (rest - 1) * block + reused + rest * prefix_block
+            total += unembedding if edit else 0
+    return total
+
+
+def _seen(group: Group) -> int:
+    """Keys seen by all queries of a group: the prefix and each token's own path."""
+    prefix = len(group.prefix)
+    return sum(prefix + depth + 1 for tree in group.trees for depth in tree.depths)
+
+
+def _places(group: Group) -> int:
+    return sum(len({node for _, nodes, _ in tree.scored for node in nodes}) for tree in group.trees)
