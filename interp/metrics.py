@@ -1,13 +1,38 @@
-"""Responses become metrics, by the task's own filters and `process_results`."""
+"""Responses become metrics: the task's own, and those that move before accuracy does.
+
+Everything here is a function of what is stored (log-likelihoods, token counts, texts) and of the
+task's rows, so that metrics are computed again without the model (`recomputed`).
+
+Beside the task's own metrics, scored options give
+
+- `acc_ce`: whether the option with the lowest mean cross-entropy per token is right. `acc` sums
+  over tokens and favours short options; `acc_norm` divides by the length of the text (characters
+  in this version of the harness; `acc_bytes` bytes); `acc_ce` divides by the number of tokens
+  that the model is asked to predict. The study reports a metric of this name and does not define
+  it; this definition is ours. Where every option is one token it equals `acc`.
+- `gold_logprob`: log-likelihood of the right option, in nats, summed over its tokens.
+- `gold_prob`: the right option's share of the probability of all options.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+
+from interp.errors import UserError
 from interp.tasks import Task
+
+RESPONSES = ("loglikelihoods", "token_counts", "greedy", "text")
 
 
 def option_metrics(
-    task: Task, document: dict[str, Any], responses: Sequence[tuple[float, bool]]
+    task: Task,
+    document: dict[str, Any],
+    responses: Sequence[tuple[float, bool]],
+    *,
+    token_counts: Sequence[int],
 ) -> dict[str, float]:
     """Metrics of one example whose options were scored.
 
@@ -15,15 +40,26 @@ def option_metrics(
         task: the task.
         document: the row.
         responses: for each option its log-likelihood (nats) and whether it is the greedy text.
+        token_counts: tokens of each option.
 
     Returns:
         Metric name to value; metrics that are only defined over a whole data set are left out.
     """
-    harness = task.harness
-    results = list(responses)
+    harness, results = task.harness, list(responses)
     if harness.OUTPUT_TYPE == "loglikelihood":
-        results = results[:1]
-    return _numbers(harness.process_results(document, results))
+        own = _numbers(harness.process_results(document, results[:1]))
+        return own | {"gold_logprob": float(results[0][0])}
+    own = _numbers(harness.process_results(document, results))
+    count = len(harness.doc_to_choice(document))
+    scores = np.array([value for value, _ in results[:count]])
+    gold = [g for g in gold_options(task, document) if 0 <= g < count]
+    per_token = scores / np.maximum(np.array(token_counts[:count]), 1)
+    own["acc_ce"] = float(int(np.argmax(per_token)) in gold)
+    if gold:
+        right = float(logsumexp(scores[gold]))
+        own["gold_logprob"] = right
+        own["gold_prob"] = float(np.exp(right - logsumexp(scores)))
+    return own
 
 
 def text_metrics(task: Task, document: dict[str, Any], text: str) -> dict[str, float]:
@@ -44,14 +80,67 @@ def text_metrics(task: Task, document: dict[str, Any], text: str) -> dict[str, f
     return metrics
 
 
+def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """Metrics of stored responses, computed again; no model is needed.
+
+    Args:
+        responses: rows of one task (`Sweep.responses()`): doc_id, and what the model answered
+            (loglikelihoods, token_counts, greedy, or text).
+        task: the task; its rows must be those that were asked.
+
+    Returns:
+        One row a response, in the same order and with the same index, one column a metric.
+
+    Raises:
+        UserError: responses of another task, or of rows that the task does not have.
+    """
+    missing = [c for c in ("task", "doc_id", *RESPONSES) if c not in responses]
+    if missing:
+        raise UserError(f"responses: no column {', '.join(missing)}")
+    others = set(responses["task"]) - {task.name}
+    if others:
+        raise UserError(f"responses: of task {min(others)}; asked for {task.name}")
+    documents = task.documents()
+    beyond = responses["doc_id"][
+        (responses["doc_id"] < 0) | (responses["doc_id"] >= len(documents))
+    ]
+    if len(beyond):
+        raise UserError(f"responses: row {beyond.iloc[0]}; {task.name} has {len(documents)} rows")
+    found = []
+    columns = zip(*(responses[c] for c in ("doc_id", *RESPONSES)), strict=True)
+    for doc_id, scores, counts, greedy, text in columns:
+        if task.generates:
+            found.append(text_metrics(task, documents[doc_id], text))
+        else:
+            pairs = [(float(s), bool(g)) for s, g in zip(scores, greedy, strict=True)]
+            counts = [int(n) for n in counts]
+            found.append(option_metrics(task, documents[doc_id], pairs, token_counts=counts))
+    return pd.DataFrame(found, index=responses.index)
+
+
+def gold_options(task: Task, document: dict[str, Any]) -> list[int]:
+    """The numbers of a row's right options; empty where the row names one that is not there."""
+    harness = task.harness
+    options = harness.doc_to_choice(document)
+    # where the options stand in the contexts (winogrande), the harness keeps the number in the text
+    gold = harness.doc_to_text(document) if harness.multiple_input else None
+    gold = harness.doc_to_target(document) if gold is None else gold
+    several = gold if isinstance(gold, list) else [gold]
+    places = [options.index(g) if isinstance(g, str) and g in options else g for g in several]
+    return [int(g) for g in places if isinstance(g, int) and 0 <= g < len(options)]
+
+
 def target_text(task: Task, document: dict[str, Any]) -> str:
     """The right answer of a row, as text."""
     harness = task.harness
+    if harness.OUTPUT_TYPE == "multiple_choice":
+        gold = gold_options(task, document)
+        return str(harness.doc_to_choice(document)[gold[0]]) if gold else ""
     target = harness.doc_to_target(document)
     if isinstance(target, int) and harness.config.doc_to_choice is not None:
         choices = harness.doc_to_choice(document)
         return str(choices[target]) if 0 <= target < len(choices) else str(target)
-    return str(target)
+    return str(target[0] if isinstance(target, list) and target else target).strip()
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:

@@ -140,7 +140,7 @@ def load_model(
     """
     torch_dtype = _dtype(dtype)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    folder = _folder(str(name), revision)
+    folder = model_folder(str(name), revision)
     if not trust_remote_code and _needs_remote_code(folder):
         raise UserError(
             f"model {name}: it comes with Python code of its own, which is not run unless "
@@ -246,8 +246,12 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def _folder(name: str, revision: str | None) -> Path:
-    """The local folder of a model, downloading it from the hub where needed."""
+def model_folder(name: str, revision: str | None = None) -> Path:
+    """The local folder of a model, downloading it from the hub where needed.
+
+    Raises:
+        UserError: there is no such model, in a message that says where it was looked for.
+    """
     if name.startswith("organism:"):
         shipped = organisms()
         if name not in shipped:

@@ -98,12 +98,12 @@ def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
 
 
 def prompt_text(task: Task, document: dict[str, Any]) -> str:
-    """The prompt of a row, worked examples included, as the harness writes it."""
-    harness = task.harness
-    context: str = harness.fewshot_context(
-        document, num_fewshot=task.num_fewshot, gen_prefix=harness.doc_to_prefix(document)
-    )
-    return context
+    """The prompt of a row, worked examples included, as the harness writes it.
+
+    Where the options stand in the prompt (winogrande), the prompt with the first option.
+    """
+    context = _context(task, document)
+    return context if isinstance(context, str) else context[0]
 
 
 def encode(text: str, parts: Decoder) -> list[int]:
@@ -130,9 +130,17 @@ def encode_pair(context: str, continuation: str, parts: Decoder) -> tuple[list[i
     return before, whole[len(before) :]
 
 
+def _context(task: Task, document: dict[str, Any]) -> str | list[str]:
+    harness = task.harness
+    context: str | list[str] = harness.fewshot_context(
+        document, num_fewshot=task.num_fewshot, gen_prefix=harness.doc_to_prefix(document)
+    )
+    return context
+
+
 def _instances(task: Task, doc_id: int, document: dict[str, Any]) -> list[Any]:
     harness = task.harness
-    context = prompt_text(task, document)
+    context = _context(task, document)
     made = harness.construct_requests(
         doc=document, ctx=context, metadata=(task.name, doc_id, harness.config.repeats)
     )

@@ -27,11 +27,13 @@ class WorkUnit:
         task: position of the task in the sweep.
         name: of the shard.
         doc_ids: rows of the task.
+        ablations: numbers of its ablations in the sweep; the baseline is 0.
     """
 
     task: int
     name: str
     doc_ids: tuple[int, ...]
+    ablations: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,7 @@ def _options(
     for text, scored in zip((*plain.texts, *resampled.texts), results, strict=True):
         for doc_id, numbers in by_document.items():
             responses = [scored[n] for n in numbers]
+            counts = tuple(len(requests[n].continuation) for n in numbers)
             yield Record(
                 model=model_name(model),
                 task=task.name,
@@ -118,10 +121,10 @@ def _options(
                 ablation=text,
                 target=target_text(task, documents[doc_id]),
                 loglikelihoods=tuple(value for value, _ in responses),
-                token_counts=tuple(len(requests[n].continuation) for n in numbers),
+                token_counts=counts,
                 greedy=tuple(greedy for _, greedy in responses),
                 cut_tokens=max(requests[n].cut for n in numbers),
-                metrics=option_metrics(task, documents[doc_id], responses),
+                metrics=option_metrics(task, documents[doc_id], responses, token_counts=counts),
             )
 
 

@@ -31,14 +31,38 @@ _ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
 FAMILIES = {
     "llama": lambda: hf.LlamaConfig(**_COMMON),
+    # as LLaMA 3.1 and later stretch their rotary angles
+    "llama3": lambda: hf.LlamaConfig(
+        **_COMMON,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+    ),
     "qwen2": lambda: hf.Qwen2Config(**_COMMON),
     # the head width is not hidden_size / heads
     "qwen3": lambda: hf.Qwen3Config(**_COMMON, head_dim=16),
     "mistral": lambda: hf.MistralConfig(**_COMMON, sliding_window=8),
+    "gemma2": lambda: hf.Gemma2Config(
+        **_COMMON, head_dim=16, query_pre_attn_scalar=16, sliding_window=8
+    ),
     "gemma3": lambda: hf.Gemma3TextConfig(**_COMMON, head_dim=16, sliding_window=8),
     "phi3": lambda: hf.Phi3Config(**_COMMON),
     "olmo2": lambda: hf.Olmo2Config(**_COMMON),
     "mixtral": lambda: hf.MixtralConfig(**_COMMON, num_local_experts=4),
+    # the first layer is dense, as in some of its checkpoints
+    "qwen3_moe": lambda: hf.Qwen3MoeConfig(
+        **_COMMON,
+        head_dim=16,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=24,
+        mlp_only_layers=[0],
+    ),
     "gpt2": lambda: hf.GPT2Config(
         vocab_size=D_VOCAB, n_embd=32, n_layer=N_LAYERS, n_head=4, n_positions=64, **_ENDS
     ),

@@ -1,22 +1,34 @@
 """Tasks are lm-evaluation-harness tasks: which YAML a name means, and the rows it reads.
 
-A task is named `world-facts:default` (shipped here, `BENCHMARK:PROTOCOL`), by any
-lm-evaluation-harness task name, or by the path of a task YAML.
+A task is named `mmlu:continuation` (`BENCHMARK:PROTOCOL`), by any lm-evaluation-harness task or
+group name, or by the path of a task YAML. Its rows come from the hub, or from local files.
 """
 
-import json
-import logging
 import re
+import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from interp.errors import UserError
-from interp.models import data_folder
+from interp.tasks.groups import Group
+from interp.tasks.harness import NoRows, build, first_line, read_config
+from interp.tasks.names import (
+    BENCHMARKS,
+    PROTOCOLS,
+    SHIPPED,
+    Definition,
+    definitions,
+    harness_folder,
+    shipped_tasks,
+    split_name,
+)
 
-SHIPPED = Path(__file__).parent
-PROTOCOLS = ("default", "continuation", "generate")
+__all__ = ["BENCHMARKS", "PROTOCOLS", "Task", "first_line", "load_task", "shipped_tasks"]
+
+STRATUM_FIELDS = ("subject", "category", "relation")
+LETTERS = re.compile(r"[A-Z]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +37,7 @@ class Task:
 
     Attributes:
         name: as the user gave it; the key in the store.
-        harness: lm-evaluation-harness' own task object.
+        harness: lm-evaluation-harness' own task object, or several of them as one.
     """
 
     name: str
@@ -34,15 +46,13 @@ class Task:
     @property
     def benchmark(self) -> str:
         """The name without its protocol."""
-        return self.name.rsplit(":", 1)[0] if self.name.endswith(PROTOCOLS) else self.name
+        return split_name(self.name)[0]
 
     @property
     def protocol(self) -> str:
         """`default` (option letters), `continuation` (option texts) or `generate`."""
-        suffix = self.name.rsplit(":", 1)[-1]
-        if suffix in PROTOCOLS:
-            return suffix
-        return "generate" if self.generates else "continuation"
+        named = split_name(self.name)[1]
+        return named or self._natural
 
     @property
     def generates(self) -> bool:
@@ -60,136 +70,95 @@ class Task:
         return int(self.harness.config.num_fewshot or 0)
 
     def documents(self) -> list[dict[str, Any]]:
-        """All rows of the evaluated split, in their order."""
-        return list(self.harness.eval_docs)
+        """All rows of the evaluated split, in their order; the same objects at every call."""
+        docs: list[dict[str, Any]] = self.harness.eval_docs
+        return docs
+
+    @cached_property
+    def strata(self) -> list[str]:
+        """What each row belongs to: its subject, its category; one name for all where none."""
+        if isinstance(self.harness, Group):
+            return self.harness.strata
+        docs = self.documents()
+        field = next((f for f in STRATUM_FIELDS if docs and f in docs[0]), None)
+        return [str(d.get(field)) if field else "" for d in docs]
+
+    @cached_property
+    def _natural(self) -> str:
+        if self.generates:
+            return "generate"
+        if self.harness.OUTPUT_TYPE == "multiple_choice":
+            options = self.harness.doc_to_choice(self.documents()[0])
+            if all(LETTERS.fullmatch(str(option)) for option in options):
+                return "default"
+        return "continuation"
 
     def __repr__(self) -> str:
-        return f"Task({self.name}, {len(self.harness.eval_docs)} examples)"
+        return f"Task({self.name}, {len(self.documents())} examples)"
 
 
 def load_task(
-    name: str | Path, *, num_fewshot: int | None = None, allow_code: bool = False
+    name: str | Path,
+    *,
+    num_fewshot: int | None = None,
+    data: str | Path | None = None,
+    allow_code: bool = False,
 ) -> Task:
     """A task by its name or the path of its YAML.
 
     Args:
-        name: `world-facts:default`, a lm-evaluation-harness name, or a path ending in `.yaml`.
+        name: `mmlu:continuation`, a lm-evaluation-harness name, or a path ending in `.yaml`.
         num_fewshot: worked examples in the prompt; by default what the task says.
+        data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
         allow_code: let a YAML from elsewhere run the Python functions that it names.
 
     Raises:
-        UserError: no such task; its rows are missing; its YAML runs Python and may not.
+        UserError: no such task; its rows are missing; its YAML runs Python and may not; it has
+            not the protocol that the name asks for.
     """
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    name, path = str(name), _yaml_of(str(name))
-    trusted = path.is_relative_to(SHIPPED) or path.is_relative_to(_harness_folder())
-    if not trusted and not allow_code:
-        _refuse_code(path)
-    try:
-        config = load_yaml(path)
-    except Exception as error:  # yaml and its functions raise anything
-        raise UserError(f"task {name}: {path} is no task YAML ({_first_line(error)})") from error
-    if "task" not in config or not isinstance(config.get("task"), str):
-        raise UserError(f"task {name}: {path} names no single task (`task: NAME`)")
-    if num_fewshot is not None:
-        config["num_fewshot"] = num_fewshot
-    return Task(config["task"] if path.suffix and name.endswith(".yaml") else name, _build(config))
-
-
-def shipped_tasks() -> dict[str, Path]:
-    """The tasks that come with the package: name to YAML."""
-    found = {}
-    for path in sorted(SHIPPED.rglob("*.yaml")):
-        match = re.search(r"^task:\s*(\S+)\s*$", path.read_text(), re.MULTILINE)
-        if match:
-            found[match.group(1)] = path
-    return found
-
-
-def _build(config: dict[str, Any]) -> Any:
-    import datasets
-    from lm_eval.api.task import ConfigurableTask
-
-    config = {key: value for key, value in config.items() if key not in ("class", "tag", "group")}
-    files = (config.get("dataset_kwargs") or {}).get("data_files")
-    if config.get("dataset_path") == "json" and isinstance(files, dict):
-        rows = {split: _rows(str(file), config["task"]) for split, file in files.items()}
-
-        class LocalTask(ConfigurableTask):
-            """A task whose rows are read straight from local files, past the datasets cache."""
-
-            def download(self, dataset_kwargs: Any = None, **kwargs: Any) -> None:
-                self.dataset = {k: datasets.Dataset.from_list(v) for k, v in rows.items()}
-
-        return _quietly(LocalTask, config)
-    try:
-        return _quietly(ConfigurableTask, config)
-    except Exception as error:  # the hub, the datasets library and the task's code raise anything
-        raise UserError(
-            f"task {config['task']}: its data set {config.get('dataset_path')} could not be "
-            f"loaded ({_first_line(error)})"
-        ) from error
-
-
-def _quietly(task_class: Any, config: dict[str, Any]) -> Any:
-    log = logging.getLogger("lm_eval")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        task = task_class(config=config)
-    finally:
-        log.setLevel(level)
-    task.set_fewshot_seed(1234)
+    name, folder = str(name), Path(data).expanduser() if data is not None else None
+    if num_fewshot is not None and num_fewshot < 0:
+        raise UserError(f"fewshot {num_fewshot}: allowed are 0 and more")
+    found = definitions(name)
+    for one in found:
+        trusted = one.path.is_relative_to(SHIPPED) or one.path.is_relative_to(harness_folder())
+        if not trusted and not allow_code:
+            _refuse_code(one.path)
+    members = _built(name, found, num_fewshot, folder)
+    harness = members[0] if len(found) == 1 else Group(members)
+    task = Task(found[0].name if name.endswith((".yaml", ".yml")) else name, harness)
+    asked = split_name(task.name)[1]
+    if asked is not None and task.name not in shipped_tasks() and asked != task._natural:
+        raise UserError(f"task {name}: it has only the protocol {task._natural}")
     return task
 
 
-def _rows(file: str, task: str) -> list[dict[str, Any]]:
-    """The rows of a JSONL file; paths that start with `data/` are those of the shipped data."""
-    path = Path(file)
-    if not path.is_file() and path.parts[0] == "data":
-        path = data_folder().joinpath(*path.parts[1:])
-    if not path.is_file():
-        raise UserError(f"task {task}: its rows are missing ({file})")
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-
-
-def _yaml_of(name: str) -> Path:
-    if name in shipped_tasks():
-        return shipped_tasks()[name]
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser().resolve()
-        if not path.is_file():
-            raise UserError(f"task {name}: no such file")
-        return path
-    found = _harness_index().get(name)
-    if found is None:
-        raise UserError(
-            f"task {name}: no such task; shipped are {', '.join(shipped_tasks())}, and any "
-            "lm-evaluation-harness task or path of a task YAML is allowed"
+def _built(
+    name: str, found: tuple[Definition, ...], num_fewshot: int | None, data: Path | None
+) -> list[Any]:
+    """The harness tasks; members of a group without local rows are left out, and named."""
+    members, absent, reason = [], [], None
+    for one in found:
+        try:
+            members.append(build(read_config(one, name), num_fewshot=num_fewshot, data=data))
+        except NoRows as error:
+            if len(found) == 1:
+                raise
+            absent.append(one.name)
+            reason = reason or error
+    if not members:
+        assert reason is not None
+        raise reason
+    if absent:
+        shown = ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else "")
+        warnings.warn(
+            f"task {name}: {len(absent)} of its {len(found)} tasks have no rows in {data} and are "
+            f"left out ({shown})",
+            stacklevel=3,
         )
-    return found
-
-
-def _harness_folder() -> Path:
-    import importlib.util
-
-    spec = importlib.util.find_spec("lm_eval")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "tasks"
-
-
-@cache
-def _harness_index() -> dict[str, Path]:
-    """Task names of the harness to their files, read as text: parsing 10,000 YAMLs takes long."""
-    pattern = re.compile(r"^task:[ \t]*[\"']?([^\s\"'#]+)[\"']?[ \t]*$", re.MULTILINE)
-    index: dict[str, Path] = {}
-    for path in sorted(_harness_folder().rglob("*.yaml")):
-        match = pattern.search(path.read_text(errors="replace"))
-        if match:
-            index.setdefault(match.group(1), path)
-    return index
+    if len({m.OUTPUT_TYPE for m in members}) > 1:
+        raise UserError(f"task {name}: its tasks are of several kinds; give them singly")
+    return members
 
 
 def _refuse_code(path: Path) -> None:
@@ -201,9 +170,5 @@ def _refuse_code(path: Path) -> None:
         )
     for line in re.findall(r"^include:\s*(\S+)", text, re.MULTILINE):
         included = (path.parent / line).resolve()
-        if included.is_file() and not included.is_relative_to(_harness_folder()):
+        if included.is_file() and not included.is_relative_to(harness_folder()):
             _refuse_code(included)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,90 @@
+"""Several harness tasks as one: `mmlu` is its 57 subjects, each asked in its own words.
+
+The group's score is the mean over all rows, which is what the harness computes where a group's
+tasks are weighted by their size.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+
+class Group:
+    """Harness tasks behind the part of the interface of one task that this package uses.
+
+    Every call goes to the task that its row belongs to.
+
+    Attributes:
+        members: the tasks.
+        eval_docs: the rows of all members, one member behind the other.
+        strata: for each row, the name of its member.
+    """
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        self.members = tuple(members)
+        self.eval_docs: list[dict[str, Any]] = [row for m in members for row in m.eval_docs]
+        self.strata = [str(m.config.task) for m in members for _ in m.eval_docs]
+        self._owners = {id(row): m for m in members for row in m.eval_docs}
+
+    @property
+    def OUTPUT_TYPE(self) -> Any:
+        """Of the first member; all members have the same."""
+        return self.members[0].OUTPUT_TYPE
+
+    @cached_property
+    def VERSION(self) -> str:
+        """The members' version, or versions."""
+        return ", ".join(dict.fromkeys(str(m.VERSION) for m in self.members))
+
+    @property
+    def config(self) -> Any:
+        """Of the first member: what concerns all of them is equal."""
+        return self.members[0].config
+
+    @property
+    def multiple_input(self) -> Any:
+        """Whether options stand in the contexts; equal for all members."""
+        return self.members[0].multiple_input
+
+    @property
+    def multiple_target(self) -> Any:
+        """Whether a row may have several right answers; equal for all members."""
+        return self.members[0].multiple_target
+
+    @property
+    def _filters(self) -> Any:
+        return self.members[0]._filters
+
+    def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **options: Any) -> Any:
+        """The prompt of a row, with worked examples of its own member."""
+        return self._of(doc).fewshot_context(doc, num_fewshot, **options)
+
+    def construct_requests(self, doc: dict[str, Any], ctx: Any, **options: Any) -> Any:
+        """The requests of a row."""
+        return self._of(doc).construct_requests(doc, ctx, **options)
+
+    def process_results(self, doc: dict[str, Any], results: Any) -> Any:
+        """The metrics of a row."""
+        return self._of(doc).process_results(doc, results)
+
+    def doc_to_text(self, doc: dict[str, Any]) -> Any:
+        """The question of a row."""
+        return self._of(doc).doc_to_text(doc)
+
+    def doc_to_target(self, doc: dict[str, Any]) -> Any:
+        """The right answer of a row."""
+        return self._of(doc).doc_to_target(doc)
+
+    def doc_to_choice(self, doc: dict[str, Any]) -> Any:
+        """The options of a row."""
+        return self._of(doc).doc_to_choice(doc)
+
+    def doc_to_prefix(self, doc: dict[str, Any]) -> Any:
+        """What the answer of a row begins with."""
+        return self._of(doc).doc_to_prefix(doc)
+
+    def _of(self, doc: dict[str, Any]) -> Any:
+        owner = self._owners.get(id(doc))
+        if owner is not None:
+            return owner
+        return next(m for m in self.members if doc in m.eval_docs)

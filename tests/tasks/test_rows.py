@@ -1,0 +1,163 @@
+"""Rows from local files: the same rows whatever the format, and errors that name the file."""
+
+import csv
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from interp.errors import UserError
+from interp.tasks import load_task
+from interp.tasks.rows import local_rows, read_rows
+
+TEXTS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\r\x00", exclude_categories=["Cs"]),
+    min_size=1,
+    max_size=12,
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "question": TEXTS.map(lambda text: f"q {text}"),
+            "choices": st.lists(TEXTS, min_size=2, max_size=4),
+            "answer": st.integers(0, 3),
+        }
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def write(path, rows):
+    if path.name.endswith(".gz"):
+        path.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)  # lists as Python writes them
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=ROWS)
+def test_every_format_gives_the_same_rows(tmp_path, rows):
+    for ending in ("jsonl", "json", "parquet", "csv", "jsonl.gz"):
+        path = tmp_path / f"test.{ending}"
+        path.unlink(missing_ok=True)
+        write(path, rows)
+        assert read_rows(path) == rows
+
+
+def test_lists_as_numpy_writes_them_are_not_joined(tmp_path):
+    """`['Paris' 'Rome']` read as Python is one string."""
+    table = pd.DataFrame({"question": ["q", "r"], "answer": [0, 1]})
+    table["choices"] = [np.array(["Paris", "it's Rome"]), np.array(["a", "b"])]
+    table.to_csv(tmp_path / "test.csv", index=False)
+    assert [r["choices"] for r in read_rows(tmp_path / "test.csv")] == [
+        ["Paris", "it's Rome"],
+        ["a", "b"],
+    ]
+
+
+def test_texts_that_look_like_lists_or_numbers_stay_texts(tmp_path):
+    rows = [{"ctx": "[header] How to", "key": "1"}, {"ctx": "[step] Walk", "key": "A"}]
+    write(tmp_path / "test.csv", rows)
+    assert read_rows(tmp_path / "test.csv") == rows
+
+
+ANATOMY = {"question": "q?", "choices": ["a", "b", "c", "d"], "answer": 1, "subject": "anatomy"}
+VIROLOGY = ANATOMY | {"subject": "virology"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "mmlu/anatomy/test.jsonl",
+        "MMLU/anatomy/test-00000-of-00001.parquet",
+        "mmlu/anatomy_test.csv",
+        "mmlu/test.jsonl",
+        "mmlu/data/test.json",
+        "anatomy/test.jsonl.gz",
+    ],
+)
+def test_the_places_where_rows_are_found(tmp_path, place):
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    both = place in ("mmlu/test.jsonl", "mmlu/data/test.json")
+    write(path, [VIROLOGY, ANATOMY] if both else [ANATOMY])
+    task = load_task("mmlu_anatomy", data=tmp_path)
+    assert [d["question"] for d in task.documents()] == ["q?"]
+    if both:
+        assert local_rows(tmp_path, ["mmlu"], "botany", "test") is None
+
+
+def test_parts_of_a_split_are_joined_in_their_order(tmp_path):
+    (tmp_path / "x").mkdir()
+    for part in (0, 1, 2):
+        write(tmp_path / "x" / f"test-{part:05d}-of-00003.parquet", [{"n": part}])
+    assert local_rows(tmp_path, ["x"], None, "test") == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_missing_rows_say_which_file_would_be_read(tmp_path):
+    with pytest.raises(UserError, match=r"give mmlu/anatomy/test\.jsonl \(or \.csv, \.parquet"):
+        load_task("mmlu_anatomy", data=tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        load_task("mmlu_anatomy", data=tmp_path / "nothing")
+    with pytest.raises(UserError, match="no rows in"):
+        load_task("mmlu", data=tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_missing_hub_gives_the_advice(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=r"without the hub, give --data DIR with .*test\.jsonl"):
+        load_task("arc_easy")
+
+
+def test_worked_examples_are_never_taken_from_another_split(tmp_path):
+    """The harness would quietly fall back on the next split that there is."""
+    (tmp_path / "gsm8k").mkdir()
+    write(tmp_path / "gsm8k" / "test.jsonl", [{"question": "1 + 1?", "answer": "#### 2"}])
+    with pytest.raises(UserError, match="5 worked examples come from split train, which has no"):
+        load_task("gsm8k", data=tmp_path)
+    assert load_task("gsm8k", data=tmp_path, num_fewshot=0).num_fewshot == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("test.jsonl", b'{"question": "q"'),
+        ("test.jsonl", b"[1]\n"),
+        ("test.jsonl", b"\xff\xfe"),
+        ("test.parquet", b"PAR1 not"),
+        ("test.csv", b"a,b\n1\n"),
+        ("test.json", b"[1, 2]"),
+        ("test.jsonl.gz", b"not gzip"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"rows: .*{name}"):
+        read_rows(tmp_path / name)
+
+
+def test_a_group_says_which_of_its_tasks_have_no_rows(tmp_path):
+    (tmp_path / "mmlu").mkdir()
+    write(tmp_path / "mmlu" / "test.jsonl", [VIROLOGY, ANATOMY])
+    with pytest.warns(UserWarning, match="55 of its 57 tasks have no rows"):
+        task = load_task("mmlu:continuation", data=tmp_path)
+    assert task.strata == ["mmlu_anatomy_continuation", "mmlu_virology_continuation"]
