@@ -80,10 +80,10 @@ def skills(name: str, *, limit: int, out: Path) -> list[Path]:
         *interp.each_head(model), *interp.each_attention(model), *interp.each_layer(model),
     ]  # fmt: skip
     tasks = [load_task(task) for task in shipped_tasks() if task.startswith("world-")]
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     run = interp.sweep(model, tasks, families, out=out / f"{_plain(name)}-skills", limit=limit)
-    seconds = time.monotonic() - began
-    print(f"{run}: {seconds:.0f} seconds, {len(families)} ablations, {len(tasks)} tasks")
+    seconds, busy = time.monotonic() - began, time.process_time() - worked
+    print(f"{run}: {seconds:.0f} seconds, {busy:.0f} of them on a processor")
     table = choose_metric(run.importance())
     metric = dict(zip(table["task"], table["metric"], strict=True))
     shared = overlap(table, metric, k=TOP)
