@@ -115,19 +115,25 @@ def _replacements(run: Any, heads: Any, metric: str, path: Path) -> list[Path]:
 
 
 def _positions(run: Any, heads: Any, metric: str, path: Path) -> list[Path]:
+    import pandas as pd
+
     from interp import figures
+    from interp.tasks import load_task
 
     names = {"baseline": "baseline", heads.top(1).text: "Best head removed"}
     names[heads.top(TOP).text] = f"Best {TOP} removed"
     responses = run.responses()
     chosen = responses[responses["ablation"].isin(names)]
     chosen = chosen.assign(correct=chosen[metric], label=chosen["ablation"].map(names))
-    documents = heads.trace.examples[["doc_id", "gold_position", "n_pairs"]]
+    rows = load_task(TASK).documents()
+    documents = pd.DataFrame(
+        {"doc_id": range(len(rows)), "gold_position": [row["gold_position"] for row in rows]}
+    )
     return figures.save(figures.gold_position(chosen, documents), path)
 
 
 def _plain(name: str) -> str:
-    return name.removeprefix("organism:").replace("/", "-")
+    return Path(name.removeprefix("organism:")).name
 
 
 def main() -> None:

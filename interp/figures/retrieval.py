@@ -107,7 +107,7 @@ def gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> style.Pri
     Args:
         responses: one row an example and ablation, with `doc_id`, `ablation` and `correct` (0 or
             1); the baseline among them. Columns `label` name the lines, if there.
-        documents: `doc_id`, `gold_position` and `n_pairs` of every example.
+        documents: `doc_id` and `gold_position` of every example.
 
     Raises:
         UserError: examples without a gold position.
