@@ -50,8 +50,8 @@ def check_circuit(seed: int) -> list[Row]:
             rows += _null_head(seed, plan.null[0], model, task, found)
     scores = retrieval_heads(model, planted_task(plan, "kv")).scores
     best = set(top_heads(scores, 2))
-    truth = {*plan.induction, *plan.null}
-    rows.append(_row(seed, "kv: copying and null heads by retrieval score", truth, best))
+    looking = {*plan.induction, *plan.null}
+    rows.append(_row(seed, "kv: copying and null heads by retrieval score", looking, best))
     return rows
 
 
@@ -110,7 +110,7 @@ def _null_head(
     """A head that attends to the gold value and writes nothing."""
     trace = retrieval_heads(model, task).trace
     attention = float(trace.attention["gold_value"][:, head[0], head[1]].mean())
-    drop = found.set_index("ablation").loc[AblateHead(*head).text, "drop"]
+    drop = found["drop"][found["ablation"] == AblateHead(*head).text].iloc[0]
     row = _row(seed, "kv: null head", {"attends"}, {"attends"} if attention > 0.5 else set())
     return [row | {"attention": attention, "drop": float(drop)}]
 
