@@ -19,6 +19,8 @@ FLOW = [
     "shortcuts",
     "packing",
     "token_budget",
+    "targets",
+    "hook_scoring",
     "scoring",
     "decode",
     "harness",
