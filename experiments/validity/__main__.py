@@ -17,8 +17,8 @@ OUT = Path("runs/validity")
 HERE = Path(__file__).parent
 
 
-def run(kinds: list[str], models: int, out: Path) -> None:
-    """Check the first `models` seeds of each kind that are not in the file yet."""
+def run(kinds: list[str], models: int, out: Path, *, first: int = 0) -> None:
+    """Check the seeds from `first` to `models` of each kind that are not in the file yet."""
     import torch
     from tqdm import tqdm
 
@@ -29,7 +29,7 @@ def run(kinds: list[str], models: int, out: Path) -> None:
     for kind in kinds:
         path = out / f"{kind}.jsonl"
         done = {row["seed"] for row in read(path)}
-        waiting = [seed for seed in range(models) if seed not in done]
+        waiting = [seed for seed in range(first, models) if seed not in done]
         for seed in tqdm(waiting, desc=kind, unit="model"):
             os.environ["TQDM_DISABLE"] = "1"  # the sweeps' own bars
             lines = "".join(json.dumps(row) + "\n" for row in CHECKS[kind](seed))
@@ -102,13 +102,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", type=int, default=200, help="seeds of each kind (200)")
+    parser.add_argument("--first", type=int, default=0, help="first seed, to share the work (0)")
     parser.add_argument("--kinds", nargs="+", default=list(CHECKS), choices=list(CHECKS))
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the rows")
     parser.add_argument("--table", type=Path, help="where to write the table (OUT/table.md)")
     parser.add_argument("--report-only", action="store_true", help="write the table again")
     options = parser.parse_args()
     if not options.report_only:
-        run(options.kinds, options.models, options.out)
+        run(options.kinds, options.models, options.out, first=options.first)
     text = report(options.kinds, options.models, options.out)
     (options.table or options.out / "table.md").write_text(text)
     print(text)

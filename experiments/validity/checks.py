@@ -50,8 +50,8 @@ def check_circuit(seed: int) -> list[Row]:
             rows += _null_head(seed, plan.null[0], model, task, found)
     scores = retrieval_heads(model, planted_task(plan, "kv")).scores
     best = set(top_heads(scores, 2))
-    truth = {*plan.induction, *plan.null}
-    rows.append(_row(seed, "kv: copying and null heads by retrieval score", truth, best))
+    looking = {*plan.induction, *plan.null}
+    rows.append(_row(seed, "kv: copying and null heads by retrieval score", looking, best))
     return rows
 
 
@@ -98,10 +98,12 @@ def check_null(seed: int) -> list[Row]:
 
 
 def importance(model: TransformerBridge, task: Task, ablations: Sequence[Ablation]) -> pd.DataFrame:
-    """The sweep's table of drops, by the sweep itself; its records are thrown away."""
+    """The sweep's drops of accuracy, by the sweep itself; its records are thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         sweep = interp.sweep(model, task, ablations, out=Path(folder) / "run")
-        return stats.importance(sweep.values(), resamples=100)
+        values = sweep.values()
+        # one test a component: the other metrics of the same answers are not asked
+        return stats.importance(values[values["metric"] == "acc"], resamples=100)
 
 
 def _null_head(
@@ -110,7 +112,7 @@ def _null_head(
     """A head that attends to the gold value and writes nothing."""
     trace = retrieval_heads(model, task).trace
     attention = float(trace.attention["gold_value"][:, head[0], head[1]].mean())
-    drop = found.set_index("ablation").loc[AblateHead(*head).text, "drop"]
+    drop = found["drop"][found["ablation"] == AblateHead(*head).text].iloc[0]
     row = _row(seed, "kv: null head", {"attends"}, {"attends"} if attention > 0.5 else set())
     return [row | {"attention": attention, "drop": float(drop)}]
 

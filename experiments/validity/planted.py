@@ -121,6 +121,11 @@ def facts_of(plan: Plan) -> Facts:
 
 def build(plan: Plan) -> TransformerBridge:
     """The model of a plan, as a bridge with native blocks behind it."""
+    return wrap(hand_written(plan), tokenizer(), name=f"planted-{plan.seed}")
+
+
+def hand_written(plan: Plan) -> Any:
+    """The model of a plan, as a Hugging Face model."""
     config = transformers.GPT2Config(
         vocab_size=D_VOCAB, n_embd=D_MODEL, n_layer=N_LAYERS, n_head=N_HEADS,
         n_positions=N_POSITIONS, n_inner=D_HEAD, tie_word_embeddings=False, bos_token_id=1,
@@ -129,7 +134,7 @@ def build(plan: Plan) -> TransformerBridge:
     root = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     with torch.no_grad():
         _write(root, plan)
-    return wrap(root.eval(), tokenizer(), name=f"planted-{plan.seed}")
+    return root.eval()
 
 
 @functools.cache

@@ -110,7 +110,8 @@ def _resampled(
     if resample is None:
         head = min(edit.resample_heads)
         raise ValueError(f"head:{layer}.{head}@resample: no other example's z was given")
-    donor, caches = resample[layer], []
+    donor = resample[layer]
+    caches: list[transformers.Cache] = []
     heads = torch.tensor(sorted(edit.resample_heads), device=donor.device)
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

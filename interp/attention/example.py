@@ -58,7 +58,7 @@ class ExampleTrace:
             UserError: circuitsvis is not installed.
         """
         try:
-            from circuitsvis.attention import attention_heads
+            from circuitsvis.attention import attention_heads  # type: ignore[import-not-found]
         except ImportError:
             raise UserError(
                 "the interactive view needs circuitsvis, which is not installed: pip install "

@@ -231,11 +231,9 @@ def _draw(
         chosen += here
         short += [layer] * (count - len(here))
     for layer in short:
-        near = sorted(
-            (n for n, others in enumerate(left) if others),
-            key=lambda n, layer=layer: (abs(n - layer), rng.random()),
-        )
-        chosen.append(left[near[0]].pop())
+        # of two layers at the same distance, either
+        near = min((abs(n - layer), rng.random(), n) for n, others in enumerate(left) if others)
+        chosen.append(left[near[2]].pop())
     return chosen
 
 

@@ -101,12 +101,16 @@ def locate(task: Task, doc_id: int, parts: Decoder) -> KeyValuePrompt:
 
 def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
     """The prompt, worked examples included, and where the row's pairs begin in it."""
-    prompt = prompt_text(task, document)
-    marked = prompt_text(task, {**document, "pairs_text": MARK})
+    prompt, own = prompt_text(task, document), str(task.harness.doc_to_text(document))
+    marked = str(task.harness.doc_to_text({**document, "pairs_text": MARK}))
     at = marked.find(MARK)
-    if at < 0 or prompt != marked.replace(MARK, document["pairs_text"]):
-        raise UserError(f"task {task.name}: its prompt does not hold the row's pairs_text as it is")
-    return prompt, at
+    whole = at >= 0 and own == marked.replace(MARK, document["pairs_text"])
+    if not whole or not prompt.endswith(own):
+        raise UserError(
+            f"task {task.name}: its prompt does not end with the row's own text, pairs_text in it "
+            "as it is"
+        )
+    return prompt, len(prompt) - len(own) + at
 
 
 def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:

@@ -6,7 +6,7 @@ grows linearly with the context. Where an architecture has an attention of its o
 are cut out of what it returns for a piece, which is linear too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -131,7 +131,7 @@ def scan_rows(
             stop = min(start + piece, end)
             numbers = [n for n, q in enumerate(queries) if start <= q < stop]
             columns = [queries[n] - start for n in numbers]
-            watch.begin(columns, stop, lambda layer, rows, n=numbers: take(layer, n, rows))
+            watch.begin(columns, stop, _numbered(take, numbers))
             ids = torch.tensor([tokens[start:stop]], device=parts.device)
             with suppress(_Stop):
                 parts.root(input_ids=ids, past_key_values=cache, use_cache=True)
@@ -140,6 +140,10 @@ def scan_rows(
     if not resid:
         return torch.zeros(0, parts.d_model)
     return torch.stack([resid[n] for n in range(len(queries))])
+
+
+def _numbered(take: Take, numbers: list[int]) -> Callable[[int, Tensor], None]:
+    return lambda layer, rows: take(layer, numbers, rows)
 
 
 class _Stop(Exception):
@@ -187,7 +191,8 @@ def _watched(parts: Decoder) -> Iterator[_Watch]:
     ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, sdpa_mask)
     watch = _Watch({id(module): layer for layer, module in enumerate(parts.attentions)})
-    configs = {id(m.config): m.config for m in parts.root.modules() if hasattr(m, "config")}
+    modules: Iterable[Any] = parts.root.modules()
+    configs = {id(m.config): m.config for m in modules if hasattr(m, "config")}
     fused = [c for c in configs.values() if getattr(c, "_attn_implementation", "") == "sdpa"]
 
     def cut_out(module: nn.Module, _args: Any, out: Any) -> None:

@@ -1,6 +1,7 @@
 """Which heads matter for which skill: maps, their overlap, and what heads explain of a layer."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def overlap(importance: pd.DataFrame, metric: dict[str, str], *, k: int) -> pd.D
     return pd.DataFrame(rows)
 
 
-def _jaccard(first: set[Head], second: set[Head], total: int) -> dict[str, float]:
+def _jaccard(first: set[Head], second: set[Head], total: int) -> dict[str, Any]:
     shared = len(first & second)
     if not first or not second:
         return {"shared": shared, "jaccard": np.nan, "expected": np.nan, "p": np.nan}

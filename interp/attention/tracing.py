@@ -6,7 +6,6 @@ which that is so, over the examples that the model answers rightly; it cannot ex
 sum over steps of the published code can.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ from interp.attention.rows import PIECE, scan_rows
 from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
 from interp.replay import unembed
+from interp.sampling import draw
 from interp.tasks import Task, load_task
 
 TARGETS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
@@ -83,7 +83,7 @@ def trace(
         model: a bridge.
         task: a key-value task that is answered with the value (`world-kv:generate`, or one from
             `interp.tasks.key_value.key_value_task`).
-        limit: at most this many examples, drawn with the seed; all by default.
+        limit: at most this many examples, the ones that a sweep with this limit and seed runs.
         seed: of the draw.
         piece: tokens that run at a time; memory grows with it.
 
@@ -93,11 +93,7 @@ def trace(
     parts, loaded = decoder(model), task if isinstance(task, Task) else load_task(task)
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
-    count = len(loaded.documents())
-    doc_ids: Sequence[int] = range(count)
-    if limit is not None and limit < count:
-        drawn = np.random.default_rng(seed).choice(count, size=limit, replace=False)
-        doc_ids = sorted(drawn.tolist())
+    doc_ids = draw(loaded, limit, seed=seed)
     prompts = [locate(loaded, doc_id, parts) for doc_id in doc_ids]
     shape = (len(prompts), parts.n_layers, parts.n_heads)
     retrieval, attention = np.zeros(shape), {target: np.zeros(shape) for target in TARGETS}

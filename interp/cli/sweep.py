@@ -23,7 +23,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         required=True,
         metavar="WHAT",
         help=f"families ({', '.join(FAMILIES)}, blocks:N) or single ablations (layer:7, attn:7, "
-        "mlp:7, head:7.3, head:7.3@mean, kvgroup:7.1, layers:20-27, swap:7, layer:3+head:7.2)",
+        "mlp:7, head:7.3, head:7.3@mean, head:7.3@resample, head:7.3@group, kvgroup:7.1, "
+        "layers:20-27, swap:7, layer:3+head:7.2)",
     )
     sweep.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     sweep.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")

@@ -36,7 +36,7 @@ def retrieval_map(table: pd.DataFrame, *, mark: int = 0) -> style.PrintFigure:
     titles = {model: style.model_label(model) for model in models}
     values = {name: _grid(rows, "score") for name, rows in panels.items()}
     return _maps(
-        table, values, titles=titles, label="Retrieval score", limits=(0, 1), rings=best,
+        table, values, titles=titles, label="Retrieval score", limits=(0.0, 1.0), rings=best,
         notes=notes,
     )  # fmt: skip
 

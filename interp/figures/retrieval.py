@@ -107,7 +107,7 @@ def gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> style.Pri
     Args:
         responses: one row an example and ablation, with `doc_id`, `ablation` and `correct` (0 or
             1); the baseline among them. Columns `label` name the lines, if there.
-        documents: `doc_id`, `gold_position` and `n_pairs` of every example.
+        documents: `doc_id` and `gold_position` of every example.
 
     Raises:
         UserError: examples without a gold position.
@@ -130,11 +130,16 @@ def gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> style.Pri
             bounds = [wilson(np.array([h]), int(c)) for h, c in zip(hits, counts, strict=True)]
             low, high = (np.array([100 * float(b[i][0]) for b in bounds]) for i in (0, 1))
             colour = colours[place % len(colours)]
-            axes.fill_between(rows["gold_position"], low, high, color=colour, alpha=0.12,
-                              linewidth=0)  # fmt: skip
-            axes.plot(rows["gold_position"], 100 * hits / counts, color=colour,
-                      marker=style.MARKERS[place % len(style.MARKERS)],
-                      label="Baseline" if name == "baseline" else name)  # fmt: skip
+            # side by side, because bands of several lines would hide each other
+            x = rows["gold_position"].to_numpy(float) + 0.15 * (place - (len(names) - 1) / 2)
+            axes.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.7)
+            axes.plot(
+                x,
+                100 * hits / counts,
+                color=colour,
+                marker=style.MARKERS[place % len(style.MARKERS)],
+                label="Baseline" if name == "baseline" else name,
+            )
         axes.set_xlabel("Place of the gold pair in the context (0: first)")
         axes.set_ylabel("Accuracy (%)")
         axes.set_ylim(-3, 103)
@@ -142,5 +147,5 @@ def gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> style.Pri
         figure.legend(loc="outside upper center", ncols=2)
         low_n, high_n = int(data["count"].min()), int(data["count"].max())
         shown = f"{low_n}" if low_n == high_n else f"{low_n} to {high_n}"
-        style.finish(figure, [f"n = {shown} examples a place. Bands: 95% Wilson interval."])
+        style.finish(figure, [f"n = {shown} examples a place. Bars: 95% Wilson interval."])
     return figure

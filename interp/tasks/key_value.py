@@ -159,13 +159,13 @@ def task_of_rows(name: str, rows: list[dict[str, Any]], config: dict[str, Any]) 
         config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
     """
     import datasets
-    from lm_eval.api.task import ConfigurableTask
 
-    from interp.tasks import Task, _quietly
+    from interp.tasks import Task
+    from interp.tasks.harness import build
 
     split = {"test": datasets.Dataset.from_list(rows)}
     whole = {"task": name, "custom_dataset": lambda **_: split, "test_split": "test", **config}
-    return Task(name, _quietly(ConfigurableTask, whole))
+    return Task(name, build(whole))
 
 
 def _row(number: int, pairs: list[Pair], position: int, options: list[str]) -> dict[str, Any]:
