@@ -26,6 +26,7 @@ FLOW = [
     "stats",
     "sampling",
     "units",
+    "estimate",
     "sweeps",
     "figures",
     "cli",

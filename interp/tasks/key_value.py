@@ -1,0 +1,185 @@
+"""Key-value retrieval: rows of any size from a seed, and where their keys and values stand.
+
+The JSON form is that of Liu et al., "Lost in the Middle" (arXiv 2307.03172): version-4 UUIDs as
+keys and values, one JSON object, one key asked for, the gold pair at a chosen position.
+"""
+
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interp.errors import UserError
+
+LETTERS = "ABCD"
+PROMPT = (
+    "Extract the value corresponding to the specified key in the JSON object below.\n\n"
+    'JSON data:\n{{pairs_text}}\n\nKey: "{{key}}"\nCorresponding value:'
+)
+JSON_TASK: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": PROMPT,
+    "doc_to_target": '"{{answer}}"',
+    "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 64},
+    "metric_list": [
+        {
+            "metric": "exact_match",
+            "aggregation": "mean",
+            "higher_is_better": True,
+            "regexes_to_ignore": ['["\\s]'],
+        }
+    ],
+}
+Pair = tuple[str, str]
+Span = tuple[int, int]
+"""First character and the one behind the last."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How pairs are written: opening, key, between, value, separator, key ..., closing."""
+
+    opening: str
+    between: str
+    separator: str
+    closing: str
+
+    def write(self, pairs: Sequence[Pair]) -> tuple[str, list[tuple[Span, Span]]]:
+        """The text of the pairs, and the places of each key and value in it."""
+        text, spans = self.opening, []
+        for number, (key, value) in enumerate(pairs):
+            text += self.separator if number else ""
+            start = len(text)
+            middle = start + len(key)
+            text += key + self.between + value
+            spans.append(((start, middle), (middle + len(self.between), len(text))))
+        return text + self.closing, spans
+
+
+JSON = Layout('{"', '": "', '",\n "', '"}')
+WORLD = Layout("Pairs: ", " ", ", ", ".")
+PLAIN = Layout("", " ", " ", "")
+LAYOUTS = (JSON, WORLD, PLAIN)
+
+
+def pair_spans(document: dict[str, Any], task: str) -> list[tuple[Span, Span]]:
+    """Where the keys and values of a row stand in its field `pairs_text`.
+
+    The text is written again from the row's `pairs`, so no place is ever searched for.
+
+    Raises:
+        UserError: the row has no pairs, or its text is none of the layouts.
+    """
+    fields = ("pairs", "pairs_text", "key", "answer", "gold_position")
+    missing = [field for field in fields if field not in document]
+    if missing:
+        raise UserError(
+            f"task {task}: its rows hold no key-value pairs (no field {missing[0]}); needed are "
+            f"{', '.join(fields)}"
+        )
+    pairs = [(key, value) for key, value in document["pairs"]]
+    for layout in LAYOUTS:
+        text, spans = layout.write(pairs)
+        if text == document["pairs_text"]:
+            return spans
+    raise UserError(f"task {task}: pairs_text is not the row's pairs in any layout known here")
+
+
+def key_value_rows(
+    n_pairs: int, *, rows: int, seed: int = 0, gold_position: int | None = None
+) -> list[dict[str, Any]]:
+    """Rows in the JSON form, the same for the same seed.
+
+    Args:
+        n_pairs: pairs a row; 75, 140 and 300 in the paper.
+        rows: how many.
+        seed: of the UUIDs, the gold positions and the wrong options.
+        gold_position: from 0; by default positions are spread evenly over the rows.
+
+    Returns:
+        Rows with the fields of the shipped key-value task: `pairs`, `pairs_text`, `key`, `answer`,
+        `gold_position`, four `options` with `options_text`, `gold` and `letter`.
+
+    Raises:
+        UserError: fewer than 4 pairs, no rows, or a gold position outside the pairs.
+    """
+    if n_pairs < len(LETTERS):
+        raise UserError(f"pairs {n_pairs}: allowed are {len(LETTERS)} and more")
+    if rows < 1:
+        raise UserError(f"rows {rows}: allowed are 1 and more")
+    if gold_position is not None and not 0 <= gold_position < n_pairs:
+        raise UserError(f"gold position {gold_position}: {n_pairs} pairs have 0-{n_pairs - 1}")
+    rng = random.Random(f"{seed}-{n_pairs}")
+    # evenly spread also where there are fewer rows than positions
+    spread = [i * n_pairs // rows if rows < n_pairs else i % n_pairs for i in range(rows)]
+    rng.shuffle(spread)
+    made = []
+    for number in range(rows):
+        # drawn alike whatever the gold position, so that positions are compared on the same pairs
+        pairs = [(_uuid(rng), _uuid(rng)) for _ in range(n_pairs)]
+        wanted, wrong = pairs[spread[number]], rng.sample(range(n_pairs - 1), len(LETTERS) - 1)
+        order = rng.sample(range(len(LETTERS)), len(LETTERS))
+        position = spread[number] if gold_position is None else gold_position
+        others = [pair for pair in pairs if pair != wanted]
+        pairs = [*others[:position], wanted, *others[position:]]
+        options = [wanted[1], *(others[i][1] for i in wrong)]
+        options = [options[i] for i in order]
+        made.append(_row(number, pairs, position, options))
+    return made
+
+
+def key_value_task(
+    n_pairs: int, *, rows: int = 500, seed: int = 0, gold_position: int | None = None
+) -> Any:
+    """The JSON task under the `generate` protocol, its rows made here.
+
+    Args:
+        n_pairs: pairs a row.
+        rows: how many; 500 in the paper.
+        seed: as for `key_value_rows`.
+        gold_position: as for `key_value_rows`.
+
+    Returns:
+        A task for `interp.sweep` and the tracer. An answer counts with or without its quotes; the
+        paper's looser metric counts any answer that contains the value.
+    """
+    made = key_value_rows(n_pairs, rows=rows, seed=seed, gold_position=gold_position)
+    where = "" if gold_position is None else f"-at-{gold_position}"
+    name = f"kv-{n_pairs}{where}:generate"
+    return task_of_rows(name, made, JSON_TASK)
+
+
+def task_of_rows(name: str, rows: list[dict[str, Any]], config: dict[str, Any]) -> Any:
+    """A task over rows that were made here, not read from a file.
+
+    Args:
+        name: of the task; its suffix (`:generate`, `:continuation`, `:default`) is its protocol.
+        rows: of its only split.
+        config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
+    """
+    from interp.tasks import Task
+    from interp.tasks.harness import build
+
+    return Task(name, build({"task": name, "test_split": "test", **config}, made={"test": rows}))
+
+
+def _row(number: int, pairs: list[Pair], position: int, options: list[str]) -> dict[str, Any]:
+    key, value = pairs[position]
+    gold = options.index(value)
+    return {
+        "id": f"kv-{len(pairs)}-{number:04d}",
+        "pairs": [list(pair) for pair in pairs],
+        "pairs_text": JSON.write(pairs)[0],
+        "key": key,
+        "gold_position": position,
+        "answer": value,
+        "options": options,
+        "options_text": "".join(f"{LETTERS[i]}. {text}\n" for i, text in enumerate(options)),
+        "gold": gold,
+        "letter": LETTERS[gold],
+    }
+
+
+def _uuid(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
