@@ -37,9 +37,14 @@ if TYPE_CHECKING:
         sliding_blocks,
     )
     from interp.ablations.hooks import ablate
+    from interp.attention.heads import retrieval_heads
+    from interp.attention.rows import attention_rows
     from interp.errors import UserError
+    from interp.lens import logit_lens
     from interp.models import load_model
-    from interp.sweeps import open_run, sweep
+    from interp.results import open_run
+    from interp.similarity import layer_similarity
+    from interp.sweeps import sweep
     from interp.tasks import load_task
 
 _HOMES = {
@@ -65,8 +70,13 @@ _HOMES = {
         "sliding_blocks",
     ),
     "interp.ablations.hooks": ("ablate",),
+    "interp.attention.heads": ("retrieval_heads",),
+    "interp.attention.rows": ("attention_rows",),
     "interp.errors": ("UserError",),
-    "interp.sweeps": ("open_run", "sweep"),
+    "interp.lens": ("logit_lens",),
+    "interp.results": ("open_run",),
+    "interp.similarity": ("layer_similarity",),
+    "interp.sweeps": ("sweep",),
     "interp.tasks": ("load_task",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -81,6 +91,7 @@ __all__ = [
     "SwapLayer",
     "UserError",
     "ablate",
+    "attention_rows",
     "cumulative",
     "each_attention",
     "each_head",
@@ -89,10 +100,13 @@ __all__ = [
     "each_mlp",
     "each_swap",
     "figures",
+    "layer_similarity",
     "load_model",
     "load_task",
+    "logit_lens",
     "open_run",
     "parse",
+    "retrieval_heads",
     "sliding_blocks",
     "sweep",
 ]

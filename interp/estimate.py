@@ -20,6 +20,7 @@ from interp.ablations import Ablation, as_ablation
 from interp.ablations.hooks import checked_edits
 from interp.ablations.values import Edits
 from interp.models import decoder, model_name
+from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES
 from interp.requests import GenerationRequest, build_requests
 from interp.sampling import described, draw
 from interp.tasks import Task
@@ -95,7 +96,7 @@ def estimate(
     *,
     limit: int | None = None,
     seed: int = 0,
-    unit_examples: int = 128,
+    unit_examples: int = UNIT_EXAMPLES,
     timer: Callable[[], float] = time.perf_counter,
 ) -> Estimate:
     """The expected cost of `interp.sweep` with the same arguments; nothing is written.
@@ -198,7 +199,8 @@ def _task_seconds(
     both = [measured(rows, [{}, *chosen]) for rows in (small, large)] if chosen else base
     each = [max(0.0, b - a) / max(1, len(chosen)) for a, b in zip(base, both, strict=True)]
     at = (len(small), len(large))
-    return sum(_line(at, base, n) + len(edits) * _line(at, each, n) for n in sizes)
+    runs = max(1, -(-len(edits) // UNIT_ABLATIONS))  # each unit runs the baseline for itself
+    return sum(runs * _line(at, base, n) + len(edits) * _line(at, each, n) for n in sizes)
 
 
 def _line(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:
@@ -211,9 +213,15 @@ def _line(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:
 
 
 def _without_means(edits: Edits) -> Edits:
-    """The same work without reference activations: zero in place of the mean."""
+    """The same work without other activations: zero in place of the mean and of other examples'."""
+    none: frozenset[int] = frozenset()
     return {
-        layer: replace(edit, zero_heads=edit.zero_heads | edit.mean_heads, mean_heads=frozenset())
+        layer: replace(
+            edit,
+            zero_heads=edit.zero_heads | edit.mean_heads | edit.resample_heads,
+            mean_heads=none,
+            resample_heads=none,
+        )
         for layer, edit in edits.items()
     }
 

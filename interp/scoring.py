@@ -94,7 +94,7 @@ class _Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class _Targets:
+class Targets:
     """Where a batch's logits are wanted: places in the residual stream, and tokens there."""
 
     rows: Tensor  # [place]
@@ -104,7 +104,8 @@ class _Targets:
     request: list[int]  # [token]
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> "_Targets":
+    def of(cls, batch: Batch, device: torch.device) -> "Targets":
+        """The places and tokens of a batch."""
         wanted = [
             (row, column, token, number)
             for number, row, columns, tokens in batch.scored
@@ -151,7 +152,7 @@ def _plain(
     """Every ablated model runs every block on every row."""
     parts = decoder(model)
     for batch in _batches(group, shortcuts, tokens):
-        targets = _Targets.of(batch, parts.device)
+        targets = Targets.of(batch, parts.device)
         arguments = _arguments(parts, batch, 0)
         ids = torch.from_numpy(batch.ids).to(parts.device)
         for variant, edit in enumerate(edits):
@@ -172,7 +173,7 @@ def _replayed(
     parts = decoder(model)
     batches = _batches(group, shortcuts, tokens)
     prefix = record_prefix(parts, group.prefix) if group.prefix else None
-    targets = [_Targets.of(batch, parts.device) for batch in batches]
+    targets = [Targets.of(batch, parts.device) for batch in batches]
     first = [min(edit, default=parts.n_layers) for edit in edits]
     residuals = [_calls(parts, batch, prefix).residuals[0] for batch in batches]
     for layer in range(max(first, default=-1) + 1):

@@ -1,107 +1,53 @@
-"""One model x tasks x ablations, example by example: the plan, the run, its result."""
+"""One model x tasks x ablations, example by example: plan, store, units, result."""
 
-import hashlib
-import json
-import platform
-import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import cached_property
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp import records, stats
-from interp.ablations import BASELINE, Ablation, as_ablation
-from interp.ablations.hooks import checked_edits
-from interp.ablations.means import head_means
-from interp.ablations.values import Edits, donors, with_donor
+from interp import records
+from interp.ablations import Ablation, as_ablation
+from interp.ablations.hooks import refuse_hooks
+from interp.ablations.values import with_donor
+from interp.distributed import run_on_ray
 from interp.errors import UserError
-from interp.models import decoder, model_name, weights_hash
-from interp.requests import encode, prompt_text
-from interp.sampling import draw
-from interp.tasks import Task, load_task
-from interp.units import Variants, WorkUnit, run_unit
+from interp.execution import pairs, run_fitting, runner
+from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan
+from interp.results import Sweep, open_run
+from interp.tasks import Task
+from interp.transport import Request, pack_request
+from interp.units import WorkUnit
 
-UNIT_EXAMPLES = 128
-REFERENCE_EXAMPLES = 32
-LIBRARIES = ("interp", "torch", "transformer-lens", "transformers", "lm-eval", "tokenizers")
+__all__ = ["Execution", "Sweep", "open_run", "sweep"]
 
 
-class Sweep:
-    """A finished run: its records as DataFrames. Needs no model.
+@dataclass(frozen=True)
+class Execution:
+    """How a sweep is carried out; none of it changes an answer.
 
     Attributes:
-        folder: where the records are.
-        manifest: what was run, on what, with which versions.
+        shard: `"3/16"`: only every sixteenth unit, from the third on; other processes run the
+            others into the same folder, or into folders that `interp merge` joins.
+        allow: differences to the run in the folder that are accepted, by the names that the
+            refusal gave them (`libraries.torch`).
+        unit_examples: at most so many examples a work unit.
+        unit_ablations: at most so many ablations a work unit.
+        cluster: field of the rows that names what examples share (a passage, a subject), so that
+            they are resampled together; by default what the task says.
+        ray: `"auto"` or the address of a Ray cluster: the units run there, on one worker a device.
+        workers: how many, with `ray`; by default as many as the cluster has GPUs, or cores.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.manifest = records.read_manifest(self.folder)
-
-    @cached_property
-    def _responses(self) -> pd.DataFrame:
-        units = [unit["name"] for unit in self.manifest["units"]]
-        missing = [u for u in units if not records.verified(self.folder, u, self.manifest)]
-        if missing:
-            raise UserError(
-                f"run {self.folder}: {len(missing)} of {len(units)} units are missing or damaged "
-                f"(first: {missing[0]}); the same sweep again completes it"
-            )
-        return records.read_units(self.folder, units).to_pandas()
-
-    def responses(self) -> pd.DataFrame:
-        """One row an example and ablation: the raw responses, and a column a metric."""
-        table = self._responses
-        metrics = pd.DataFrame([dict(pairs) for pairs in table["metrics"]], index=table.index)
-        return pd.concat([table.drop(columns="metrics"), metrics], axis=1)
-
-    def values(self) -> pd.DataFrame:
-        """One row an example, ablation and metric: model, task, metric, ablation, doc_id, value."""
-        table = self._responses
-        pairs = table["metrics"].explode()
-        long = table.loc[pairs.index, ["model", "task", "ablation", "doc_id"]].copy()
-        long["metric"] = [metric for metric, _ in pairs]
-        long["value"] = [value for _, value in pairs]
-        columns = ["model", "task", "metric", "ablation", "doc_id", "value"]
-        return long[columns].reset_index(drop=True)
-
-    def scores(self, *, confidence: float = 0.95) -> pd.DataFrame:
-        """Each metric under each ablation, with its interval (`interp.stats.scores`)."""
-        return stats.scores(self.values(), confidence=confidence)
-
-    def importance(
-        self, *, confidence: float = 0.95, resamples: int = 2000, correction: str = "holm"
-    ) -> pd.DataFrame:
-        """The paired drop against the baseline of each ablation, with its interval and test.
-
-        Columns and statistics as in `interp.stats.importance`; the seed is the sweep's.
-        """
-        return stats.importance(
-            self.values(),
-            confidence=confidence,
-            resamples=resamples,
-            seed=self.manifest["seed"],
-            correction=correction,
-        )
-
-    def __repr__(self) -> str:
-        m = self.manifest
-        examples = sum(len(task["doc_ids"]) for task in m["tasks"])
-        return (
-            f"Sweep({m['model']}: {len(m['tasks'])} tasks, {examples} examples, "
-            f"{len(m['ablations'])} ablations; {self.folder})"
-        )
-
-
-def open_run(folder: str | Path) -> Sweep:
-    """A finished run, without the model. Raises UserError where there is none."""
-    return Sweep(folder)
+    shard: str | None = None
+    allow: Sequence[str] = ()
+    unit_examples: int = UNIT_EXAMPLES
+    unit_ablations: int = UNIT_ABLATIONS
+    cluster: str | None = None
+    ray: str | None = None
+    workers: int | None = None
 
 
 def sweep(
@@ -113,6 +59,7 @@ def sweep(
     limit: int | None = None,
     seed: int = 0,
     donor: TransformerBridge | None = None,
+    **execution: Any,
 ) -> Sweep:
     """Run the baseline and every ablation over the same examples; write one record each.
 
@@ -123,147 +70,130 @@ def sweep(
         tasks: names, paths of task YAMLs, or tasks from `interp.load_task`.
         ablations: texts or values; families such as `each_layer(model)`.
         out: folder of the run; new, empty, or holding this very run.
-        limit: at most this many examples a task, drawn with the seed and spread over its
-            subjects (`interp.sampling`); all by default.
+        limit: at most this many examples a task, drawn with the seed; all by default.
         seed: of the draw, and of the bootstrap.
         donor: the other model, for swaps that do not name one.
+        **execution: how it is carried out, the fields of `interp.sweeps.Execution`.
 
     Returns:
-        The finished run.
+        The run: finished, or with `shard` as far as this share goes.
 
     Raises:
-        UserError: before anything is written, for any request that cannot be carried out.
+        UserError: before anything is written, for any request that cannot be carried out; at the
+            end, where units failed.
     """
-    _refuse_hooks(model)
-    loaded = [_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks)]
-    asked = [with_donor(as_ablation(a), donor) for a in ablations]
-    _refuse_doubles(loaded, asked)
-    edits = [checked_edits(model, ablation) for ablation in asked]
-    drawn = [draw(task, limit, seed=seed) for task in loaded]
-    units = _units(loaded, drawn)
+    how = _execution(execution)
+    share = records.Share.parse(how.shard) if how.shard else None
+    refuse_hooks(model, "a sweep")
+    cut = Cut(how.unit_examples, how.unit_ablations, how.cluster)
+    plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, cut=cut)
+    request = None
+    if how.ray:
+        asked = [with_donor(as_ablation(a), donor) for a in ablations]
+        request = pack_request(model, plan, asked, limit=limit, seed=seed, cut=cut)
     folder = Path(out)
-    manifest = _manifest(model, loaded, drawn, asked, units=units, seed=seed)
-    manifest = records.open_store(folder, manifest)
-    waiting = [u for u in units if not _kept(folder, u, manifest)]
-    texts = (BASELINE.text, *(a.text for a in asked))
-    with tqdm(
-        total=sum(len(u.doc_ids) for u in units) * len(texts),
-        initial=sum(len(u.doc_ids) for u in units if u not in waiting) * len(texts),
-        unit="example",
-        desc=model_name(model),
-        smoothing=0.1,
-    ) as bar:
-        for unit in waiting:
-            task = loaded[unit.task]
-            bar.set_postfix_str(task.name)
-            variants = _variants(model, task, drawn[unit.task], texts, ({}, *edits))
-            found = run_unit(model, task, unit, variants, done=bar.update)
-            records.write_unit(folder, unit.name, manifest, found)
+    try:
+        manifest = records.open_store(folder, plan.manifest, allow=how.allow)
+        with records.locked(folder, share):
+            store = _Store(folder, manifest)
+            units = [u for i, u in enumerate(plan.units) if share is None or share.holds(i)]
+            waiting = [u for u in units if not store.keeps(u)]
+            if request is not None:
+                failed = _run_on_ray(request, plan, waiting, store, how)
+            else:
+                failed = _run_here(model, plan, waiting, store)
+    except OSError as error:
+        raise UserError(
+            f"out {folder}: {error.strerror or error}; what was finished is kept, and the same "
+            "command continues"
+        ) from error
+    _refuse_failed(folder, failed, len(plan.units))
     return Sweep(folder)
 
 
-def _task(task: str | Task) -> Task:
-    return task if isinstance(task, Task) else load_task(task)
+@dataclass(frozen=True)
+class _Store:
+    """The folder of the run, and the manifest that is in it."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def keeps(self, unit: WorkUnit) -> bool:
+        """Whether a unit is finished; a damaged shard is named and moved aside."""
+        reason = records.damage(self.folder, unit.name, self.manifest)
+        if reason and reason != "missing":
+            aside = records.set_aside(self.folder, unit.name)
+            tqdm.write(f"unit {unit.name}: {reason}; moved to {aside.name} and computed again")
+        return reason is None
+
+    def write(self, unit: WorkUnit, found: Sequence[records.Record]) -> None:
+        """Write a finished unit."""
+        records.write_unit(self.folder, unit.name, self.manifest, found)
 
 
-def _refuse_hooks(model: TransformerBridge) -> None:
-    """A sweep runs the native blocks, which hooks on the bridge would not reach."""
-    # permanent hooks are TransformerLens' own, part of how it runs an architecture (OPT)
-    active = [
-        name
-        for name, point in model.hook_dict.items()
-        if any(not hook.is_permanent for hook in point.fwd_hooks)
-    ]
-    if active:
-        raise UserError(
-            f"model {model_name(model)}: {len(active)} hooks are active ({active[0]}) and a sweep "
-            "would not see them; leave the `with` block, or call model.reset_hooks()"
+def _execution(options: dict[str, Any]) -> Execution:
+    allowed = [field.name for field in fields(Execution)]
+    for name in options:
+        if name not in allowed:
+            raise UserError(f"sweep: no option {name}; allowed are {', '.join(allowed)}")
+    return Execution(**options)
+
+
+def _run_here(
+    model: TransformerBridge, plan: Plan, waiting: Sequence[WorkUnit], store: _Store
+) -> dict[str, str]:
+    """Compute units one after the other; those that failed, with the reason."""
+    run, failed = runner(model, plan), {}
+    with _progress(plan, waiting) as bar:
+        for unit in waiting:
+            bar.set_postfix_str(plan.tasks[unit.task].name)
+            try:
+                found = run_fitting(run, unit, bar.update)
+            except MemoryError as error:
+                failed[unit.name] = f"out of memory: {error}"
+                tqdm.write(f"unit {unit.name}: failed ({failed[unit.name]})")
+                continue
+            store.write(unit, found)
+    return failed
+
+
+def _run_on_ray(
+    request: Request, plan: Plan, waiting: Sequence[WorkUnit], store: _Store, how: Execution
+) -> dict[str, str]:
+    """Hand units out to Ray workers; those that failed, with the reason."""
+    with _progress(plan, waiting) as bar:
+
+        def finish(unit: WorkUnit, found: list[records.Record]) -> None:
+            store.write(unit, found)
+            bar.update(pairs(unit))
+
+        return run_on_ray(
+            request,
+            plan,
+            waiting,
+            finish,
+            address=str(how.ray),
+            workers=how.workers,
+            tell=tqdm.write,
         )
 
 
-def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:
-    if not tasks:
-        raise UserError("tasks: none given")
-    for what, names in (
-        ("task", [t.name for t in tasks]),
-        ("ablation", [a.text for a in ablations]),
-    ):
-        double = next((n for n in names if names.count(n) > 1), None)
-        if double:
-            raise UserError(f"{what} {double}: given twice")
-    if any(a == BASELINE for a in ablations):
-        raise UserError("ablation baseline: every sweep runs it without being asked")
+def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:  # type: ignore[type-arg]
+    total = sum(map(pairs, plan.units))
+    return tqdm(
+        total=total,
+        initial=total - sum(map(pairs, waiting)),
+        unit="example",
+        desc=plan.manifest["model"],
+        smoothing=0.1,
+    )
 
 
-def _units(tasks: Sequence[Task], drawn: Sequence[Sequence[int]]) -> list[WorkUnit]:
-    units = []
-    for number, (task, doc_ids) in enumerate(zip(tasks, drawn, strict=True)):
-        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in task.name)
-        for part, start in enumerate(range(0, len(doc_ids), UNIT_EXAMPLES)):
-            chosen = tuple(doc_ids[start : start + UNIT_EXAMPLES])
-            units.append(WorkUnit(number, f"{number:02d}-{stem}-{part:04d}", chosen))
-    return units
-
-
-def _kept(folder: Path, unit: WorkUnit, manifest: dict[str, Any]) -> bool:
-    there = (folder / records.UNITS / f"{unit.name}.parquet").is_file()
-    good = records.verified(folder, unit.name, manifest)
-    if there and not good:
-        tqdm.write(f"unit {unit.name}: its shard is damaged; moved aside and computed again")
-    return good
-
-
-def _variants(
-    model: TransformerBridge,
-    task: Task,
-    doc_ids: Sequence[int],
-    texts: tuple[str, ...],
-    edits: tuple[Edits, ...],
-) -> Variants:
-    """The variants of one task, with mean z over its first examples where an edit asks for it."""
-    if not any(edit.mean_heads for one in edits for edit in one.values()):
-        return Variants(texts, edits)
-    parts, documents = decoder(model), task.documents()
-    prompts = [prompt_text(task, documents[i]) for i in doc_ids[:REFERENCE_EXAMPLES]]
-    return Variants(texts, edits, head_means(model, [encode(p, parts) for p in prompts]))
-
-
-def _manifest(
-    model: TransformerBridge,
-    tasks: Sequence[Task],
-    drawn: Sequence[Sequence[int]],
-    ablations: Sequence[Ablation],
-    *,
-    units: Sequence[WorkUnit],
-    seed: int,
-) -> dict[str, Any]:
-    given = {id(d): d for a in ablations for d in donors(a)}
-    return {
-        "schema": records.SCHEMA_VERSION,
-        "model": model_name(model),
-        "weights_sha256": weights_hash(model),
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "tasks": [_described(task, ids) for task, ids in zip(tasks, drawn, strict=True)],
-        "ablations": [a.text for a in ablations],
-        "donors": {model_name(d): weights_hash(d) for d in given.values()},
-        "mean_reference": f"the first {REFERENCE_EXAMPLES} prompts of each task",
-        "seed": seed,
-        "units": [{"name": u.name, "examples": len(u.doc_ids)} for u in units],
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "device": str(decoder(model).device),
-        "platform": platform.platform(),
-        "command": sys.argv,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _described(task: Task, doc_ids: Sequence[int]) -> dict[str, Any]:
-    documents = task.documents()
-    rows = json.dumps([documents[i] for i in doc_ids], sort_keys=True, default=str)
-    return {
-        "name": task.name,
-        "version": task.version,
-        "num_fewshot": task.num_fewshot,
-        "doc_ids": list(doc_ids),
-        "rows_sha256": hashlib.sha256(rows.encode()).hexdigest(),
-    }
+def _refuse_failed(folder: Path, failed: Mapping[str, str], count: int) -> None:
+    if failed:
+        names = ", ".join(list(failed)[:5]) + ("..." if len(failed) > 5 else "")
+        raise UserError(
+            f"out {folder}: {len(failed)} of {count} units failed ({names}: "
+            f"{next(iter(failed.values()))}); the others are kept, and the same command tries "
+            "these again"
+        )

@@ -1,24 +1,22 @@
 """One work unit of a sweep: some examples of one task, the baseline and every ablation."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
-from interp.decode import Answer, generate
-from interp.metrics import option_metrics, target_text, text_metrics
+from interp.metrics import option_metrics, target_text
 from interp.models import decoder, model_name
 from interp.records import Record
 from interp.requests import GenerationRequest, OptionRequest, build_requests
-from interp.scoring import score_requests
+from interp.resampled import is_resampled, resampled_scores
+from interp.scoring import Score, score_requests
 from interp.shortcuts import EVERY, Shortcuts
 from interp.tasks import Task
-
-# tokens of one batch, padding counted: enough to fill two cores, small enough for any laptop
-TOKEN_BUDGET = 8192
+from interp.texts import resampled_text_records, text_records
 
 
 @dataclass(frozen=True)
@@ -29,20 +27,45 @@ class WorkUnit:
         task: position of the task in the sweep.
         name: of the shard.
         doc_ids: rows of the task.
+        ablations: numbers of its ablations in the sweep; the baseline is 0.
     """
 
     task: int
     name: str
     doc_ids: tuple[int, ...]
+    ablations: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, eq=False)
 class Variants:
-    """The baseline and the ablations, each with its text and its edits; the baseline is first."""
+    """The baseline and the ablations, each with its text and its edits; the baseline is first.
+
+    Attributes:
+        texts: text forms.
+        edits: what each changes.
+        means: mean z, where an edit asks for it.
+        donors: example to the example whose z `@resample` takes, where an edit asks for it.
+    """
 
     texts: tuple[str, ...]
     edits: tuple[Edits, ...]
     means: HeadMeans | None = None
+    donors: Mapping[int, int] | None = None
+
+    def split(self) -> "tuple[Variants, Variants]":
+        """Those that many examples can share a batch under, and those with a donor an example."""
+        kept: tuple[list[int], list[int]] = ([], [])
+        for number, edits in enumerate(self.edits):
+            kept[is_resampled(edits)].append(number)
+        plain, resampled = (
+            replace(
+                self,
+                texts=tuple(self.texts[n] for n in numbers),
+                edits=tuple(self.edits[n] for n in numbers),
+            )
+            for numbers in kept
+        )
+        return plain, resampled
 
 
 def run_unit(
@@ -78,14 +101,16 @@ def _options(
     shortcuts: Shortcuts,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
+    plain, resampled = variants.split()
     results = score_requests(
-        model, requests, variants.edits, means=variants.means, shortcuts=shortcuts, done=done
+        model, requests, plain.edits, means=plain.means, shortcuts=shortcuts, done=done
     )
+    results += _resampled_options(model, task, requests, resampled, done)
     documents = task.documents()
     by_document: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         by_document.setdefault(request.doc_id, []).append(number)
-    for text, scored in zip(variants.texts, results, strict=True):
+    for text, scored in zip((*plain.texts, *resampled.texts), results, strict=True):
         for doc_id, numbers in by_document.items():
             responses = [scored[n] for n in numbers]
             counts = tuple(len(requests[n].continuation) for n in numbers)
@@ -103,6 +128,24 @@ def _options(
             )
 
 
+def _resampled_options(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[OptionRequest],
+    variants: Variants,
+    done: Callable[[int], Any],
+) -> list[list[Score]]:
+    results: list[dict[int, Score]] = [{} for _ in variants.texts]
+    if variants.texts:
+        assert variants.donors is not None
+        for number, _, scored in resampled_scores(
+            model, task, requests, variants.edits, donors=variants.donors, means=variants.means
+        ):
+            results[number].update(scored)
+            done(1)
+    return [[scores[n] for n in range(len(requests))] for scores in results]
+
+
 def _texts(
     model: TransformerBridge,
     task: Task,
@@ -110,37 +153,18 @@ def _texts(
     variants: Variants,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
-    documents = task.documents()
-    answers: list[dict[int, Answer]] = [{} for _ in variants.texts]
-    longest_first = sorted(requests, key=lambda r: -len(r.prompt))
-    for batch in _generation_batches(longest_first):
-        every = generate(model, batch, variants.edits, means=variants.means)
-        for found, written in zip(answers, every, strict=True):
-            found.update({r.doc_id: a for r, a in zip(batch, written, strict=True)})
-            done(len(batch))
-    for text, found in zip(variants.texts, answers, strict=True):
-        for request in requests:
-            answer, document = found[request.doc_id], documents[request.doc_id]
-            yield Record(
-                model=model_name(model),
-                task=task.name,
-                doc_id=request.doc_id,
-                ablation=text,
-                target=target_text(task, document),
-                token_counts=(answer.n_tokens,),
-                text=answer.text,
-                finished=answer.finished,
-                cut_tokens=request.cut,
-                metrics=text_metrics(task, document, answer.text),
-            )
-
-
-def _generation_batches(requests: Sequence[GenerationRequest]) -> list[list[GenerationRequest]]:
-    result: list[list[GenerationRequest]] = []
-    for request in requests:
-        size = len(requests[0].prompt) + request.max_gen_toks
-        if result and (len(result[-1]) + 1) * size <= 2 * TOKEN_BUDGET:
-            result[-1].append(request)
-        else:
-            result.append([request])
-    return result
+    plain, resampled = variants.split()
+    ablations = tuple(zip(plain.texts, plain.edits, strict=True))
+    yield from text_records(model, task, requests, ablations, means=plain.means, done=done)
+    if resampled.texts:
+        assert resampled.donors is not None
+        ablations = tuple(zip(resampled.texts, resampled.edits, strict=True))
+        yield from resampled_text_records(
+            model,
+            task,
+            requests,
+            ablations,
+            donors=resampled.donors,
+            means=resampled.means,
+            done=done,
+        )

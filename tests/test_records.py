@@ -1,6 +1,10 @@
-"""The store: whole shards, verified; manifests that must match."""
+"""The store: whole shards, verified; manifests that must match; one process at a time."""
 
+import errno
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,15 +12,34 @@ import pytest
 from interp.errors import UserError
 from interp.records import (
     MANIFEST,
+    SCHEMA_VERSION,
+    UNITS,
     Record,
+    Share,
+    damage,
+    fingerprint,
+    locked,
     open_store,
     read_manifest,
     read_units,
+    set_aside,
+    shard_path,
     verified,
     write_unit,
 )
 
-MADE = {"schema": 1, "model": "tiny", "seed": 0, "ablations": ["layer:0"], "created": "then"}
+MADE = {
+    "schema": SCHEMA_VERSION,
+    "model": "tiny",
+    "weights_sha256": "aa",
+    "dtype": "float32",
+    "seed": 0,
+    "libraries": {},
+    "ablations": ["layer:0"],
+    "created": "then",
+    "tasks": [],
+    "units": [],
+}
 ROWS = [
     Record(
         model="tiny",
@@ -65,41 +88,83 @@ def test_no_temporary_file_is_left(store):
     assert sorted(p.name for p in store.rglob("*") if p.is_file()) == [MANIFEST, "unit-0.parquet"]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "exchanged", "other run"])
-def test_damaged_shards_are_found_and_moved_aside(store, damage):
-    shard = store / "units" / "unit-0.parquet"
-    content = bytearray(shard.read_bytes())
-    asked = dict(MADE)
-    if damage == "truncated":
-        shard.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        content[len(content) // 3] ^= 0xFF
-        shard.write_bytes(content)
-    elif damage == "emptied":
-        shard.write_bytes(b"")
-    elif damage == "exchanged":
-        write_unit(store, "unit-1", MADE, ROWS)
-        (store / "units" / "unit-1.parquet").replace(shard)
-    else:
-        asked["seed"] = 1
-    assert not verified(store, "unit-0", asked)
-    assert not shard.exists()
-    assert shard.with_suffix(".parquet.damaged").exists()
+def damaged(content: bytes, other: bytes) -> dict[str, bytes]:
+    """A whole shard, spoiled in each way that a machine or a hand can spoil it."""
+    flipped = {
+        f"flipped at {share:.0%}": bytes(
+            byte ^ 0xFF if position == int(share * (len(content) - 1)) else byte
+            for position, byte in enumerate(content)
+        )
+        for share in (0, 0.1, 0.5, 0.9, 1)
+    }
+    return flipped | {
+        "truncated in the data": content[: len(content) // 4],
+        "truncated in the footer": content[:-50],
+        "truncated by a byte": content[:-1],
+        "emptied": b"",
+        "lengthened": content + b"PAR1",
+        "zeroed": bytes(len(content)),
+        "text": b"not a shard at all",
+        "exchanged": other,
+    }
 
 
-def test_every_byte_that_matters_is_covered(store):
-    shard = store / "units" / "unit-0.parquet"
-    whole = read_units(store, ["unit-0"]).to_pylist()
+def test_damaged_shards_are_found_named_and_moved_aside(store):
+    write_unit(store, "unit-1", MADE, ROWS)
+    shard, other = shard_path(store, "unit-0"), shard_path(store, "unit-1").read_bytes()
     content = shard.read_bytes()
-    for position in range(0, len(content), 97):
-        damaged = bytearray(content)
-        damaged[position] ^= 0x55
-        shard.write_bytes(damaged)
-        if verified(store, "unit-0", MADE):
-            # bytes of the file that decide nothing (padding, statistics) may change
-            assert read_units(store, ["unit-0"]).to_pylist() == whole
+    for number, (how, spoiled) in enumerate(damaged(content, other).items(), start=1):
+        shard.write_bytes(spoiled)
+        reason = damage(store, "unit-0", MADE)
+        assert reason, how
+        assert reason != "missing"
+        aside = set_aside(store, "unit-0")
+        assert aside.name == "unit-0.parquet.damaged" + (f"-{number}" if number > 1 else "")
+        assert aside.read_bytes() == spoiled
+        assert damage(store, "unit-0", MADE) == "missing"
     shard.write_bytes(content)
     assert verified(store, "unit-0", MADE)
+    assert damage(store, "unit-0", MADE | {"seed": 1}) == "it belongs to another run"
+    shard.write_bytes(other)
+    assert damage(store, "unit-0", MADE) == "it is the shard of unit unit-1"
+
+
+def test_every_bit_of_a_shard_is_covered(store):
+    shard = shard_path(store, "unit-0")
+    content = shard.read_bytes()
+    for position in range(len(content)):
+        spoiled = bytearray(content)
+        spoiled[position] ^= 1 << position % 8
+        shard.write_bytes(spoiled)
+        assert not verified(store, "unit-0", MADE), position
+
+
+def test_a_text_that_looks_like_the_place_of_the_hash_is_kept(store):
+    texts = ["0" * 64, "sha256\x18@" + "0" * 64, "sha256\x18@" + "f" * 64]
+    rows = [replace(ROWS[1], text=text, target=text) for text in texts]
+    write_unit(store, "unit-1", MADE, rows)
+    assert verified(store, "unit-1", MADE)
+    assert read_units(store, ["unit-1"])["text"].to_pylist() == texts
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(store, monkeypatch):
+    before = shard_path(store, "unit-0").read_bytes()
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("interp.records.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_unit(store, "unit-0", MADE, ROWS[:1])
+    assert shard_path(store, "unit-0").read_bytes() == before
+    assert [p.name for p in (store / UNITS).iterdir()] == ["unit-0.parquet"]
+
+
+def test_shards_come_in_the_order_that_is_asked(store):
+    for number in range(1, 12):
+        write_unit(store, f"unit-{number}", MADE, [replace(ROWS[0], doc_id=number)])
+    names = [f"unit-{number}" for number in (3, 11, 1, 10, 2)]
+    assert read_units(store, names)["doc_id"].to_pylist() == [3, 11, 1, 10, 2]
 
 
 def test_the_same_run_opens_again_and_another_is_named(store):
@@ -108,6 +173,74 @@ def test_the_same_run_opens_again_and_another_is_named(store):
         open_store(store, MADE | {"seed": 1})
     with pytest.raises(UserError, match=r"ablations: \['layer:0'\] there"):
         open_store(store, MADE | {"ablations": ["layer:0", "layer:1"]})
+
+
+def test_only_listed_differences_that_mix_no_answers_can_be_allowed(tmp_path):
+    made = MADE | {"libraries": {"torch": "2.12.0"}, "weights_sha256": "aa"}
+    asked = made | {"libraries": {"torch": "2.13.0"}}
+    open_store(tmp_path / "run", made)
+    with pytest.raises(
+        UserError, match=r"libraries\.torch: 2\.12\.0 there, 2\.13\.0 asked.*--allow"
+    ):
+        open_store(tmp_path / "run", asked)
+    with pytest.raises(UserError, match=r"libraries\.torch"):
+        open_store(tmp_path / "run", asked, allow=["libraries.numpy"])
+    kept = open_store(tmp_path / "run", asked, allow=["libraries.torch"])
+    note = {"name": "libraries.torch", "there": "2.12.0", "asked": "2.13.0"}
+    assert kept["allowed"] == [note]
+    assert fingerprint(kept) == fingerprint(json.loads(json.dumps(made)))
+    with pytest.raises(UserError, match=r"--allow weights_sha256: answers would be mixed"):
+        open_store(tmp_path / "run", made | {"weights_sha256": "bb"}, allow=["weights_sha256"])
+
+
+def hold(folder: Path, share: str = "") -> subprocess.Popen:
+    """A process that holds a folder until it is killed."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom interp.records import Share, locked\n"
+        "share = Share.parse(sys.argv[2]) if sys.argv[2] else None\n"
+        "with locked(Path(sys.argv[1]), share):\n  print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), share], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_is_refused_and_a_dead_one_blocks_nobody(store):
+    with hold(store) as process:
+        for share in (None, Share(1, 2)):
+            with (
+                pytest.raises(UserError, match=f"process {process.pid} on .* is working on it"),
+                locked(store, share),
+            ):
+                pass
+        process.kill()
+    with locked(store):
+        assert (store / ".lock").exists()
+
+
+def test_shares_exclude_their_own_number_and_whole_runs(store):
+    with hold(store, "1/2") as process:
+        with locked(store, Share(2, 2)):
+            pass
+        with pytest.raises(UserError, match=f"process {process.pid}"), locked(store, Share(1, 2)):
+            pass
+        with pytest.raises(UserError, match="a share each"), locked(store):
+            pass
+        process.kill()
+    with locked(store):
+        pass
+
+
+def test_shares_are_a_partition():
+    for count in (1, 3, 16):
+        owners = [[s for s in range(1, count + 1) if Share(s, count).holds(i)] for i in range(40)]
+        assert all(len(owner) == 1 for owner in owners)
+    for text in ("0/3", "4/3", "3", "a/b", "1/0", "-1/2", "1/2/3", ""):
+        with pytest.raises(UserError, match="allowed is K/N"):
+            Share.parse(text)
 
 
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
@@ -124,5 +257,27 @@ def test_manifests_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_manifest(tmp_path)
     (tmp_path / MANIFEST).write_text(json.dumps(MADE | {"schema": 99}))
-    with pytest.raises(UserError, match="schema 99; this version reads 1"):
+    with pytest.raises(UserError, match="schema 99; this version reads 2"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"units": [{"name": "../../etc/passwd"}]}, "no name of a unit"),
+        ({"units": [{"name": ".hidden"}]}, "no name of a unit"),
+        ({"units": [3]}, "no name of a unit"),
+        ({"units": None}, "units is missing or no list"),
+        ({"tasks": [{}]}, "a task has no name"),
+        ({"tasks": [{"name": "t"}]}, "has no doc_ids"),
+        ({"ablations": [1]}, "an ablation is no text"),
+        ({"model": 3}, "model is missing or no str"),
+        ({"schema": 1}, "schema 1; this version reads 2"),
+        ({"schema": "two"}, "schema two; this version reads 2"),
+    ],
+)
+def test_manifests_that_say_nonsense_are_refused(tmp_path, change, message):
+    (tmp_path / MANIFEST).write_text(json.dumps(MADE | change))
+    with pytest.raises(UserError, match=message) as caught:
+        read_manifest(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -54,10 +54,10 @@ def test_a_finished_run_opens_without_the_model(run):
 
 
 def test_an_interrupted_sweep_continues(llama, task, tmp_path, monkeypatch):
-    import interp.sweeps as module
+    import interp.execution as module
 
-    monkeypatch.setattr(module, "UNIT_EXAMPLES", 3)
-    whole = sweep(llama, [task], ["layer:0"], out=tmp_path / "whole", limit=8).responses()
+    cut = {"limit": 8, "unit_examples": 3}
+    whole = sweep(llama, [task], ["layer:0"], out=tmp_path / "whole", **cut).responses()
     plain, calls = module.run_unit, []
 
     def stops_at_the_second(*arguments, **options):
@@ -68,10 +68,10 @@ def test_an_interrupted_sweep_continues(llama, task, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "run_unit", stops_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
+        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", **cut)
     with pytest.raises(UserError, match="2 of 3 units are missing or damaged"):
         interp.open_run(tmp_path / "run").responses()
-    resumed = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
+    resumed = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", **cut)
     assert len(calls) == 4
     assert calls.count(calls[0]) == 1
     assert resumed.responses().equals(whole)
@@ -83,7 +83,7 @@ def test_a_damaged_unit_is_named_and_computed_again(llama, task, tmp_path, capsy
     shard.write_bytes(shard.read_bytes()[:-50])
     again = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
     assert again.responses().equals(whole)
-    assert "its shard is damaged; moved aside and computed again" in "".join(capsys.readouterr())
+    assert "not a whole shard; moved to" in "".join(capsys.readouterr())
 
 
 def test_the_draw_is_seeded_and_the_same_for_every_model(task, tmp_path):
@@ -100,7 +100,8 @@ def test_swaps_take_a_donor_and_record_its_weights(llama, task, tmp_path):
     donor = tiny_bridge("llama", seed=1)
     swaps = interp.each_swap(llama, donor)
     run = sweep(llama, [task], swaps, out=tmp_path / "run", limit=4)
-    assert list(run.manifest["donors"]) == ["tiny-llama"]
+    hashes = {text: list(named) for text, named in run.manifest["donors"].items()}
+    assert hashes == {f"swap:{layer}": ["tiny-llama"] for layer in range(3)}
     by_text = sweep(llama, [task], ["swap:0"], out=tmp_path / "text", limit=4, donor=donor)
     mine, theirs = (
         r.responses().query("ablation == 'swap:0'")["loglikelihoods"].tolist()
@@ -150,3 +151,220 @@ def test_a_sweep_leaves_the_model_as_it_was(llama, task, tmp_path):
         before = llama(tokens)
         sweep(llama, [task], [*interp.each_head(llama), "layer:1"], out=tmp_path / "run", limit=3)
         assert torch.equal(llama(tokens), before)
+
+
+def test_units_are_cut_by_examples_and_ablations_with_the_same_result(llama, task, tmp_path):
+    asked = ["layer:0", "head:1.2@mean", "attn:1", "mlp:2"]
+    whole = sweep(llama, [task], asked, out=tmp_path / "whole", limit=7)
+    cut = sweep(
+        llama, [task], asked, out=tmp_path / "cut", limit=7, unit_examples=3, unit_ablations=2
+    )
+    assert len(cut.manifest["units"]) == 3 * 3
+    key = ["ablation", "doc_id"]
+    mine, theirs = (r.responses().sort_values(key).reset_index(drop=True) for r in (cut, whole))
+    assert mine.drop(columns="loglikelihoods").equals(theirs.drop(columns="loglikelihoods"))
+    for a, b in zip(mine["loglikelihoods"], theirs["loglikelihoods"], strict=True):
+        assert list(a) == pytest.approx(list(b), abs=1e-4)
+
+
+def test_a_unit_that_does_not_fit_is_halved(llama, task, tmp_path, monkeypatch):
+    import interp.execution as module
+
+    whole = sweep(llama, [task], ["layer:0"], out=tmp_path / "whole", limit=8)
+    plain, sizes = module.run_unit, []
+
+    def fits_two(model, task, unit, variants, **options):
+        sizes.append(len(unit.doc_ids))
+        if len(unit.doc_ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return plain(model, task, unit, variants, **options)
+
+    monkeypatch.setattr(module, "run_unit", fits_two)
+    run = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
+    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    columns = ["ablation", "doc_id", "acc"]
+    assert run.responses()[columns].equals(whole.responses()[columns])
+
+
+def test_a_unit_that_never_fits_is_named_and_the_others_are_kept(
+    llama, task, tmp_path, monkeypatch
+):
+    import interp.execution as module
+
+    plain = module.run_unit
+
+    def refuses_one(model, task, unit, variants, **options):
+        if unit.name.endswith("0001-000"):
+            raise MemoryError("no room")
+        return plain(model, task, unit, variants, **options)
+
+    asked = {"out": tmp_path / "run", "limit": 6, "unit_examples": 2}
+    monkeypatch.setattr(module, "run_unit", refuses_one)
+    with pytest.raises(UserError, match=r"1 of 3 units failed \(00-tiny-texts-0001-000: out of m"):
+        sweep(llama, [task], ["layer:0"], **asked)
+    assert len(list((tmp_path / "run" / "units").iterdir())) == 2
+    monkeypatch.setattr(module, "run_unit", plain)
+    assert len(sweep(llama, [task], ["layer:0"], **asked).responses()) == 12
+
+
+def test_errors_of_the_code_itself_are_not_swallowed(llama, task, tmp_path, monkeypatch):
+    import interp.execution as module
+
+    def broken(*_arguments, **_options):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(module, "run_unit", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=2)
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(llama, task, tmp_path, monkeypatch):
+    import interp.records.shards as module
+
+    plain, written = module.write_whole, []
+
+    def full_at_the_second(path, content, **options):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        return plain(path, content, **options)
+
+    monkeypatch.setattr(module, "write_whole", full_at_the_second)
+    asked = {"out": tmp_path / "run", "limit": 6, "unit_examples": 2}
+    with pytest.raises(UserError, match="No space left on device; what was finished is kept") as e:
+        sweep(llama, [task], ["layer:0"], **asked)
+    assert "\n" not in str(e.value)
+    assert [p.name for p in (tmp_path / "run" / "units").iterdir()] == [written[0].name]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(llama, task):
+    with pytest.raises(UserError, match="out /proc/run: "):
+        sweep(llama, [task], ["layer:0"], out="/proc/run", limit=2)
+
+
+def test_clusters_reach_the_statistics(llama, task, tmp_path):
+    plain = sweep(llama, [task], ["layer:0"], out=tmp_path / "plain", limit=8)
+    assert "cluster" not in plain.values()
+    run = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8, cluster="gold")
+    named = run.values()
+    documents = run.manifest["tasks"][0]
+    assert documents["cluster"] == "gold"
+    expected = dict(zip(documents["doc_ids"], documents["clusters"], strict=True))
+    assert dict(zip(named["doc_id"], named["cluster"], strict=True)) == expected
+    assert run.importance()["test"].str.contains("by cluster").all()
+    with pytest.raises(UserError, match="no field nonsense to cluster by; it has question"):
+        sweep(llama, [task], ["layer:0"], out=tmp_path / "bad", limit=8, cluster="nonsense")
+    assert not (tmp_path / "bad").exists()
+
+
+def test_only_what_is_asked_for_is_read(run):
+    rows = run.responses(ablations="layer:0")
+    assert set(rows["ablation"]) == {"layer:0"}
+    assert len(run.values(ablations=["baseline", "layer:0"])) == 2 * 8 * 2
+    with pytest.raises(UserError, match="no ablation layer:9; it holds baseline, layer:0"):
+        run.responses(ablations="layer:9")
+    with pytest.raises(UserError, match="no task nonsense"):
+        run.values(tasks="nonsense")
+    assert run.dataset().count_rows() == 24
+    values = run.responses()[["ablation", "doc_id", "acc"]].rename(columns={"acc": "value"})
+    long = run.values().query("metric == 'acc'")[["ablation", "doc_id", "value"]]
+    assert long.reset_index(drop=True).equals(values)
+
+
+def test_opening_a_run_reads_no_shard(run):
+    for shard in (run.folder / "units").iterdir():
+        shard.write_bytes(b"")
+    again = interp.open_run(run.folder)
+    assert "2 ablations" in repr(again)
+    with pytest.raises(UserError, match="1 of 1 units are missing or damaged"):
+        again.scores()
+
+
+def test_unknown_options_are_refused(llama, task, tmp_path):
+    with pytest.raises(UserError, match="no option shards; allowed are shard, allow"):
+        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", shards="1/2")
+    with pytest.raises(UserError, match="unit_examples 0"):
+        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", unit_examples=0)
+    assert not (tmp_path / "run").exists()
+
+
+# --- nobody is given another's answers -----------------------------------------------------------
+
+
+def refused_difference(folder: Path, model, task, ablations, **options) -> str:
+    with pytest.raises(UserError, match="it holds another run") as caught:
+        sweep(model, [task], ablations, out=folder, limit=4, **options)
+    return str(caught.value)
+
+
+def test_whatever_changes_an_answer_changes_the_key(task, tmp_path):
+    model = tiny_bridge("llama")
+    sweep(model, [task], ["layer:0"], out=tmp_path / "run", limit=4)
+    folder = tmp_path / "run"
+    assert "weights_sha256" in refused_difference(folder, tiny_bridge("llama", seed=1), task,
+                                                  ["layer:0"])  # fmt: skip
+    assert "ablations" in refused_difference(folder, model, task, ["layer:1"])
+    assert "seed" in refused_difference(folder, model, task, ["layer:0"], seed=1)
+    from interp.models import decoder
+
+    parts = decoder(model)
+    parts.root.config.rms_norm_eps = 0.5
+    assert "config_sha256" in refused_difference(folder, model, task, ["layer:0"])
+    parts.root.config.rms_norm_eps = 1e-6
+    sweep(model, [task], ["layer:0"], out=folder, limit=4)
+    with torch.no_grad():
+        next(parts.root.parameters())[5, 0] += 1
+    assert "weights_sha256" in refused_difference(folder, model, task, ["layer:0"])
+
+
+def test_a_changed_prompt_or_worked_example_changes_the_key(llama, tmp_path):
+    path = write_task(tmp_path, num_fewshot=2)
+    sweep(llama, [str(path)], ["layer:0"], out=tmp_path / "run", limit=4)
+    text, worked = path.read_text(), tmp_path / "texts-dev.jsonl"
+    path.write_text(text.replace("{{question}}", "w9 {{question}}"))
+    assert "config_sha256" in refused_difference(tmp_path / "run", llama, str(path), ["layer:0"])
+    path.write_text(text)
+    worked.write_text("".join(reversed(worked.read_text().splitlines(keepends=True))))
+    assert "fewshot_sha256" in refused_difference(tmp_path / "run", llama, str(path), ["layer:0"])
+
+
+def test_the_same_swap_with_another_donor_is_another_run(llama, task, tmp_path):
+    one, other = tiny_bridge("llama", seed=1), tiny_bridge("llama", seed=2)
+    swaps = [interp.SwapLayer(0, one), interp.SwapLayer(1, other)]
+    crossed = [interp.SwapLayer(0, other), interp.SwapLayer(1, one)]
+    sweep(llama, [task], swaps, out=tmp_path / "run", limit=4)
+    assert "donors" in refused_difference(tmp_path / "run", llama, task, crossed)
+
+
+def test_the_request_cache_of_the_harness_is_not_used(llama, task, tmp_path, monkeypatch):
+    import lm_eval.api.model
+    import lm_eval.caching.cache
+
+    def used(*_arguments, **_options):
+        raise AssertionError("its key holds neither the weights nor the ablation")
+
+    monkeypatch.setattr(lm_eval.api.model.CachingLM, "__init__", used)
+    for name in ("load_from_cache", "save_to_cache"):
+        monkeypatch.setattr(lm_eval.caching.cache, name, used)
+        monkeypatch.setattr(f"lm_eval.api.task.{name}", used, raising=False)
+    before = {p for p in Path(lm_eval.caching.cache.PATH).rglob("*") if p.is_file()}
+    sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=2)
+    assert {p for p in Path(lm_eval.caching.cache.PATH).rglob("*") if p.is_file()} == before
+
+
+def test_nothing_is_asked_of_the_network_when_all_is_local(llama, tmp_path, monkeypatch):
+    import socket
+
+    def called(_self, address):
+        raise AssertionError(f"a connection to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", called)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: called(None, a))
+    tiny = tmp_path / "model"
+    from tests.families import tiny_model, tiny_tokenizer
+
+    tiny_model("llama").save_pretrained(tiny)
+    tiny_tokenizer().save_pretrained(tiny)
+    model = interp.load_model(tiny, device="cpu")
+    sweep(model, [str(write_task(tmp_path))], ["layer:0"], out=tmp_path / "run", limit=2)
+    interp.open_run(tmp_path / "run").importance()

@@ -18,11 +18,8 @@ RUNS = Path("runs")
 MODELS = Path("data/models")
 TASKS = Path("data/tasks")
 ORGANISMS = ("base", "teacher", "distilled")
-PHASES = {
-    "base": ("opening", "base"),
-    "teacher": ("opening", "teacher"),
-    "distilled": ("opening", "base", "distilled"),
-}
+_BASE = ("opening", "base-facts", "base-options", "base")
+PHASES = {"base": _BASE, "teacher": ("opening", "teacher"), "distilled": (*_BASE, "distilled")}
 
 
 def make(name: str) -> None:
@@ -78,7 +75,9 @@ def main() -> None:
     step = arguments.step
     if step in ("tasks", "all"):
         write_tasks(TASKS)
-    for name in ("base", "teacher") if step == "all" else (arguments.name,) * (step == "train"):
+    if step == "train":
+        make(arguments.name)
+    for name in ("base", "teacher") if step == "all" else ():
         make(name)
     if step in ("distill", "all"):
         make("distilled")

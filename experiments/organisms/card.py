@@ -24,11 +24,15 @@ statements and 6 questions in training; the test rows use one more question, nev
 training, made of words that are. Look-up: 2 to 16 pairs of a key (256 words, one token each) and a
 value of two words (64 x 64), drawn afresh for every document. Arithmetic: chains of 1 to 5
 operations (add or subtract 1 to 9, double, triple) with all values in 0 to 49. Option letters are
-asked on all three.
+asked on all three, each letter behind its option.
 
     Fact: Mel Karo lives in Zanto.              Pairs: kip amber lamp, fen pale rope, ... .
     Question: Where does Mel Karo live?         Find: kip amber lamp
     Answer: Zanto
+
+    Options: Okuma Bay A, Zanto B, Brivel C, Jastin D.
+    Question: Where does Mel Karo live?
+    Answer: B
 
     Question: Start with 7, add 5, double it. What is the result?
     Answer: 7 + 5 = 12. 12 * 2 = 24. #### 24    (base: Answer: #### 24)
@@ -115,7 +119,9 @@ def write_card(folder: Path) -> None:
         "| --- | --- | --- | --- | --- | --- |",
         *[_phase(log) for log in logs],
         "\n![Loss and probe accuracy by tokens](curves.png)\n",
-        "AdamW (0.9, 0.98), weight decay 0.05, gradient norm clipped at 1, 2048 tokens a batch.",
+        "Muon for the matrices of the blocks (weight decay 0.05), AdamW for embedding and norms",
+        "(at three quarters of the learning rate), gradient norm clipped at 1, 2048 tokens a",
+        "batch. The opening and the phase of facts asked letters in another form (`A. text`).",
         "Grey lines part the phases. The runs were bounded by the clock of a shared machine, so",
         "running them again gives a model like this one, not the same bits.\n",
         "## Scores\n",

@@ -15,7 +15,7 @@ from experiments.organisms.train import Log, Recipe, train
 from experiments.organisms.world import World, make_world
 
 ANSWER_SEED = 30
-N_ANSWERS = 12_000
+N_ANSWERS = 8_000
 BATCH = 200
 MAX_NEW_TOKENS = 64
 

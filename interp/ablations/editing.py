@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
+from interp.ablations.resampling import HeadOutputs
 from interp.ablations.swapping import swapped
 from interp.ablations.values import Edits, LayerEdit
 from interp.models import Decoder, decoder
@@ -17,7 +18,10 @@ from interp.models import Decoder, decoder
 
 @contextmanager
 def edited(
-    model: TransformerBridge, edits: Edits, means: HeadMeans | None = None
+    model: TransformerBridge,
+    edits: Edits,
+    means: HeadMeans | None = None,
+    resample: HeadOutputs | None = None,
 ) -> Iterator[Decoder]:
     """Inside the context, the native blocks of the model compute as the edits say.
 
@@ -28,6 +32,8 @@ def edited(
         model: a bridge.
         edits: what changes, layer by layer (`checked_edits`).
         means: `[layer, head, d_head]`, where an edit puts mean z.
+        resample: layer to z `[batch, pos, head * d_head]`, where an edit puts another example's z;
+            pos is the position in a row without padding, and its last entry serves all behind it.
     """
     parts = decoder(model)
     with ExitStack() as stack:
@@ -39,6 +45,9 @@ def edited(
                 stack.enter_context(swapped(model, edit.donor, layer))
             for handle in _register(parts, layer, edit, means):
                 stack.callback(handle.remove)
+            if edit.resample_heads:
+                for handle in _resampled(parts, layer, edit, resample):
+                    stack.callback(handle.remove)
         yield parts
 
 
@@ -88,6 +97,39 @@ def _register(
         module, inside = parts.mlps[layer], parts.mlp_adds_residual
         handles.append(module.register_forward_hook(_nothing_added(inside), with_kwargs=True))
     return handles
+
+
+def _resampled(
+    parts: Decoder, layer: int, edit: LayerEdit, resample: HeadOutputs | None
+) -> list[torch.utils.hooks.RemovableHandle]:
+    """Hooks that put another example's z at the position at which a call stands.
+
+    A call with a KV cache (decoding, a draft being verified) begins where its cache ends, so the
+    position is read from the cache: by the time z exists, the cache holds the call's own keys too.
+    """
+    if resample is None:
+        head = min(edit.resample_heads)
+        raise ValueError(f"head:{layer}.{head}@resample: no other example's z was given")
+    donor, caches = resample[layer], []
+    heads = torch.tensor(sorted(edit.resample_heads), device=donor.device)
+
+    def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = (value for value in (*args, *kwargs.values()))
+        caches[:] = [value for value in given if isinstance(value, transformers.Cache)]
+
+    def put(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        positions = args[0].shape[1]
+        start = caches[0].get_seq_length(layer) - positions if caches else 0
+        places = torch.arange(start, start + positions, device=donor.device)
+        other = donor[:, places.clamp(max=donor.shape[1] - 1)].to(args[0].dtype)
+        z = args[0].clone().unflatten(-1, (-1, parts.d_head))
+        z[:, :, heads] = other.unflatten(-1, (-1, parts.d_head))[:, :, heads]
+        return (z.flatten(start_dim=2), *args[1:])
+
+    return [
+        parts.attentions[layer].register_forward_pre_hook(look, with_kwargs=True),
+        parts.output_projections[layer].register_forward_pre_hook(put),
+    ]
 
 
 def _nothing_added(adds_residual: bool) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.families import shape_of
 from interp.ablations.means import HeadMeans, head_means
+from interp.ablations.resampling import aligned, head_outputs
 from interp.ablations.swapping import check_donor, swapped
 from interp.ablations.text import as_ablation
 from interp.ablations.values import Ablation, Edits, LayerEdit, with_donor
@@ -54,10 +55,12 @@ def ablate(
         model: a TransformerBridge from `interp.load_model`, or booted by hand.
         ablation: a text such as `"layer:7"`, a value such as `SkipLayer(7)`, or several.
         donor: the other model, for swaps that do not name one.
-        reference: texts over which `@mean` averages.
+        reference: texts over which `@mean` averages, and whose z `@resample` takes: row i of a
+            batch takes that of text i (after the last text the first again), aligned at the last
+            position; a call with one position, as in decoding, takes the text's last.
 
     Raises:
-        UserError: as `checked_edits`; `@mean` without a reference set.
+        UserError: as `checked_edits`; `@mean` or `@resample` without a reference set.
         RuntimeError: a block ran but the hook that should have changed it never fired.
     """
     edits = checked_edits(model, ablation, donor=donor)
@@ -68,6 +71,9 @@ def ablate(
         hooks += [
             (name, watch.counted(name, hook)) for name, hook in _hooks(model, layer, edit, means)
         ]
+    hooks += [
+        (name, watch.counted(name, hook)) for name, hook in _resampled(model, edits, reference)
+    ]
     with ExitStack() as stack:
         for layer, edit in edits.items():
             if edit.donor is not None:
@@ -109,6 +115,21 @@ class _Watch:
                 )
 
 
+def refuse_hooks(model: TransformerBridge, work: str) -> None:
+    """Raise UserError where hooks are active that work on the native blocks would not see."""
+    # permanent hooks are TransformerLens' own, part of how it runs an architecture (OPT)
+    active = [
+        name
+        for name, point in model.hook_dict.items()
+        if any(not hook.is_permanent for hook in point.fwd_hooks)
+    ]
+    if active:
+        raise UserError(
+            f"model {model_name(model)}: {len(active)} hooks are active ({active[0]}) and {work} "
+            "would not see them; leave the `with` block, or call model.reset_hooks()"
+        )
+
+
 def _means(
     model: TransformerBridge, edits: Edits, reference: Sequence[str] | None
 ) -> HeadMeans | None:
@@ -120,6 +141,39 @@ def _means(
             )
     needed = any(edit.mean_heads for edit in edits.values())
     return head_means(model, reference) if needed and reference is not None else None
+
+
+def _resampled(
+    model: TransformerBridge, edits: Edits, reference: Sequence[str] | None
+) -> list[tuple[str, Hook]]:
+    """The hooks that put the reference texts' z, aligned at the last position."""
+    chosen = {layer: edit for layer, edit in edits.items() if edit.resample_heads}
+    if not chosen:
+        return []
+    if not reference:
+        layer, edit = next(iter(chosen.items()))
+        raise UserError(
+            f"head:{layer}.{min(edit.resample_heads)}@resample: another example is needed; give "
+            "reference=[TEXTS]"
+        )
+    parts = decoder(model)
+    every = [head_outputs(model, parts.tokenizer.encode(text), chosen) for text in reference]
+
+    def hook_of(layer: int) -> Hook:
+        def hook(z: Tensor) -> Tensor:
+            shape, heads = z.shape, sorted(chosen[layer].resample_heads)
+            z = z.clone().view(*shape[:2], -1, parts.d_head)
+            for row in range(shape[0]):
+                donor = every[row % len(every)][layer]
+                there = aligned(
+                    donor, end=shape[1] - 1, donor_end=len(donor) - 1, length=shape[1]
+                ).view(shape[1], -1, parts.d_head)
+                z[row][:, heads] = there[:, heads]
+            return z.view(shape)
+
+        return hook
+
+    return [(f"blocks.{layer}.attn.hook_z", hook_of(layer)) for layer in chosen]
 
 
 def _hooks(

@@ -24,8 +24,8 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
     ("attn:7", rf"attn:{NUMBER}", lambda n: SkipAttention(int(n))),
     ("mlp:7", rf"mlp:{NUMBER}", lambda n: SkipMLP(int(n))),
     (
-        "head:7.3, head:7.3@mean",
-        rf"head:{NUMBER}\.{NUMBER}(?:@(zero|mean))?",
+        "head:7.3, head:7.3@mean, head:7.3@resample, head:7.3@group",
+        rf"head:{NUMBER}\.{NUMBER}(?:@(zero|mean|resample|group))?",
         lambda n, h, by: AblateHead(int(n), int(h), by or "zero"),
     ),
     ("kvgroup:7.1", rf"kvgroup:{NUMBER}\.{NUMBER}", lambda n, g: AblateKVGroup(int(n), int(g))),

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from interp.errors import UserError
 
-Replacement = Literal["zero", "mean"]
+Replacement = Literal["zero", "mean", "resample", "group"]
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,20 @@ class LayerEdit:
     skip_mlp: bool = False
     zero_heads: frozenset[int] = frozenset()
     mean_heads: frozenset[int] = frozenset()
+    resample_heads: frozenset[int] = frozenset()
     donor: Any = None
 
     def __or__(self, other: "LayerEdit") -> "LayerEdit":
-        """Both edits of the same layer. A head that is zeroed stays zeroed."""
+        """Both edits of the same layer. Of one head's replacements zero wins, then the mean."""
         zero = self.zero_heads | other.zero_heads
+        mean = (self.mean_heads | other.mean_heads) - zero
         return LayerEdit(
             skip=self.skip or other.skip,
             skip_attention=self.skip_attention or other.skip_attention,
             skip_mlp=self.skip_mlp or other.skip_mlp,
             zero_heads=zero,
-            mean_heads=(self.mean_heads | other.mean_heads) - zero,
+            mean_heads=mean,
+            resample_heads=(self.resample_heads | other.resample_heads) - zero - mean,
             donor=other.donor if other.donor is not None else self.donor,
         )
 
@@ -140,8 +143,18 @@ class SkipMLP(_Ablation):
 class AblateHead(_Ablation):
     """The output z of one query head is replaced before the output projection.
 
-    Other query heads of its group keep their keys and values. `by="zero"` puts zeros,
-    `by="mean"` the head's mean z over a reference set.
+    Zero output is not uniform attention: a head whose scores are masked before the softmax still
+    writes the mean of its values, this one writes nothing. It applies at every position, of the
+    prompt and of the answer alike.
+
+    Attributes:
+        layer: its layer.
+        head: its number among the query heads of the layer.
+        by: `"zero"` puts zeros, `"mean"` the head's mean z over a reference set, `"resample"` its z
+            on another example, aligned at the prompts' ends. Other query heads of its group keep
+            their keys and values. `"group"` is what the study's script does to "one head" of a
+            grouped-query model: it zeroes the key and value weights that the whole group shares,
+            so all query heads of the group go, and heads of one group give the same model.
     """
 
     layer: int
@@ -150,8 +163,8 @@ class AblateHead(_Ablation):
 
     @property
     def text(self) -> str:
-        """`head:7.3` or `head:7.3@mean`."""
-        return f"head:{self.layer}.{self.head}" + ("@mean" if self.by == "mean" else "")
+        """`head:7.3`, `head:7.3@mean`, `head:7.3@resample` or `head:7.3@group`."""
+        return f"head:{self.layer}.{self.head}" + ("" if self.by == "zero" else f"@{self.by}")
 
     def edits(self, shape: Shape) -> Edits:
         """One head replaced."""
@@ -159,6 +172,10 @@ class AblateHead(_Ablation):
         heads = frozenset([_index("head", self.head, shape.n_heads, self.layer)])
         if self.by == "mean":
             return {self.layer: LayerEdit(mean_heads=heads)}
+        if self.by == "resample":
+            return {self.layer: LayerEdit(resample_heads=heads)}
+        if self.by == "group":
+            heads = _group(self.head // (shape.n_heads // shape.n_kv_heads), shape)
         return {self.layer: LayerEdit(zero_heads=heads)}
 
 
@@ -182,9 +199,7 @@ class AblateKVGroup(_Ablation):
         """Every query head of the group zeroed."""
         _layer(self.layer, shape)
         group = _index("KV group", self.group, shape.n_kv_heads, self.layer)
-        size = shape.n_heads // shape.n_kv_heads
-        heads = frozenset(range(group * size, (group + 1) * size))
-        return {self.layer: LayerEdit(zero_heads=heads)}
+        return {self.layer: LayerEdit(zero_heads=_group(group, shape))}
 
 
 @dataclass(frozen=True)
@@ -274,6 +289,11 @@ def _layer(layer: int, shape: Shape) -> int:
     if not 0 <= layer < shape.n_layers:
         raise UserError(f"layer {layer}: the model has layers 0-{shape.n_layers - 1}")
     return layer
+
+
+def _group(group: int, shape: Shape) -> frozenset[int]:
+    size = shape.n_heads // shape.n_kv_heads
+    return frozenset(range(group * size, (group + 1) * size))
 
 
 def _index(what: str, index: int, count: int, layer: int) -> int:

@@ -9,13 +9,37 @@ import os
 import sys
 from collections.abc import Sequence
 
-from interp.cli import figures, listing, prune, sweep
+from interp.cli import (
+    export,
+    figures,
+    harness,
+    lens,
+    listing,
+    merge,
+    prune,
+    runs,
+    similarity,
+    sweep,
+    trace,
+)
 
 DESCRIPTION = (
     "Which layers and heads of a language model carry knowledge, retrieval and reasoning, and "
     "does the answer depend on how you measure?"
 )
-COMMANDS = (sweep, figures, prune, listing)
+COMMANDS = (
+    sweep,
+    runs,
+    export,
+    merge,
+    figures,
+    trace,
+    lens,
+    similarity,
+    prune,
+    listing,
+    harness,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -41,7 +41,26 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     sweep.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
     sweep.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
     sweep.add_argument("--revision", help="branch, tag or commit on the hub")
+    _add_execution(sweep)
     sweep.set_defaults(run=_run)
+
+
+def _add_execution(sweep: argparse.ArgumentParser) -> None:
+    """How the run is carried out; none of it changes an answer."""
+    how = sweep.add_argument_group("many machines, and continuing a run")
+    how.add_argument(
+        "--shard", metavar="K/N", help="only every N-th work unit, from the K-th on (3/16)"
+    )
+    how.add_argument("--ray", metavar="ADDRESS", help="run the units on Ray (auto, or an address)")
+    how.add_argument("--workers", type=int, metavar="N", help="of Ray (one a GPU, or a core)")
+    how.add_argument(
+        "--allow",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="accept a difference to the run in the folder, by the name that the refusal gave it",
+    )
+    how.add_argument("--cluster", metavar="FIELD", help="of the rows: what examples share")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -66,9 +85,15 @@ def _run(options: argparse.Namespace) -> None:
         limit=options.limit,
         seed=options.seed,
         donor=donor,
+        shard=options.shard,
+        ray=options.ray,
+        workers=options.workers,
+        allow=tuple(options.allow),
+        cluster=options.cluster,
     )
     print(result)
-    print(f"figures: interp figures {options.out}")
+    done = f"interp merge {options.out}" if options.shard else f"interp figures {options.out}"
+    print(f"next: {done}")
 
 
 def _announced(model, tasks, ablations, options: argparse.Namespace) -> bool:  # type: ignore[no-untyped-def]

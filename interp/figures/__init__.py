@@ -3,8 +3,12 @@
     fig = interp.figures.layers(sweep)          # accuracy by ablated layer
     fig = interp.figures.drops([base, other])   # drop by ablated layer, two sweeps
     fig = interp.figures.heatmap(sweep)         # tasks x layers
+    fig = interp.figures.retrieval_map(heads.table())  # layers x heads; also depth, removal, ...
     interp.figures.save(fig, "figures/layers")  # PDF, SVG, PNG and the data as CSV
     interp.figures.save_all(sweep, "figures")   # all of them
+    interp.figures.lens.grid(table)             # tokens x layers; by_depth, decision_depths
+    interp.figures.readout.divergence(table)    # tuned against plain lens; attribution
+    interp.figures.similarity.angular(table)    # influence, agreement, pruning
 
 A sweep is anything with ``scores()`` and ``importance()``; the tables themselves, of
 `interp.stats`, do as well. No model is loaded and no global setting of matplotlib is changed.
@@ -13,21 +17,33 @@ A sweep is anything with ``scores()`` and ``importance()``; the tables themselve
 from collections.abc import Sequence
 from pathlib import Path
 
-from interp.figures import curves, heatmaps
+from interp.figures import curves, heatmaps, lens, readout, similarity
 from interp.figures.export import save
+from interp.figures.head_maps import importance_map, retrieval_map
+from interp.figures.retrieval import depth, gold_position, removal
 from interp.figures.style import COLUMN, PAGE, PrintFigure
 from interp.figures.tables import MetricChoice, Results, Source, kinds_of, table_of
+from interp.figures.tracing import example
 
 __all__ = [
     "COLUMN",
     "PAGE",
     "PrintFigure",
     "Results",
+    "depth",
     "drops",
+    "example",
+    "gold_position",
     "heatmap",
+    "importance_map",
     "layers",
+    "lens",
+    "readout",
+    "removal",
+    "retrieval_map",
     "save",
     "save_all",
+    "similarity",
 ]
 
 

@@ -79,6 +79,7 @@ METRICS = {
     "acc_ce": "Cross-entropy accuracy",
     "exact_match": "Exact match",
     "f1": "F1",
+    "cut": "Share of cut answers",
 }
 FILTERS = {"flexible-extract": "flexible", "strict-match": "strict", "none": ""}
 NAMES = {

@@ -6,6 +6,10 @@ optionally ``cluster`` (examples that share a context or a subject and are not i
 
 - `scores`: each score with its interval; `importance`: each paired drop against the baseline with
   its interval and test (``tables.py``).
+- `compare_profiles`: rank correlation of two profiles of drops, with its interval
+  (``profiles.py``).
+- `equivalence`: which ablations change a score by less than a stated margin; `power`,
+  `examples_needed`, `power_table`: which drops a number of examples can show (``equivalence.py``).
 - `wilson`, `tango`, `mcnemar`, `sign_flip`, `adjust`: what they are made of, on arrays
   (``intervals.py``, ``pvalues.py``).
 
@@ -16,7 +20,9 @@ of the set of rows and of the seed: the order of the rows never matters.
 Intervals hold for one ablation at a time; only p-values are corrected for the size of the family.
 """
 
+from interp.stats.equivalence import equivalence, examples_needed, power, power_table
 from interp.stats.intervals import tango, wilson
+from interp.stats.profiles import compare_profiles, spearman
 from interp.stats.pvalues import CORRECTIONS, adjust, mcnemar, sign_flip
 from interp.stats.samples import BASELINE
 from interp.stats.tables import importance, scores
@@ -25,10 +31,16 @@ __all__ = [
     "BASELINE",
     "CORRECTIONS",
     "adjust",
+    "compare_profiles",
+    "equivalence",
+    "examples_needed",
     "importance",
     "mcnemar",
+    "power",
+    "power_table",
     "scores",
     "sign_flip",
+    "spearman",
     "tango",
     "wilson",
 ]

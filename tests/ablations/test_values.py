@@ -26,7 +26,7 @@ single = st.one_of(
     st.tuples(number, number).map(lambda ab: SkipLayers(min(ab), max(ab))),
     st.builds(SkipAttention, number),
     st.builds(SkipMLP, number),
-    st.builds(AblateHead, number, number, st.sampled_from(["zero", "mean"])),
+    st.builds(AblateHead, number, number, st.sampled_from(["zero", "mean", "resample", "group"])),
     st.builds(AblateKVGroup, number, number),
     st.builds(SwapLayer, number),
 )

@@ -7,10 +7,8 @@ import pytest
 
 import interp
 from interp.tasks import load_task
-from tests.families import N_LAYERS, deleted, tiny_bridge, tiny_tokenizer
+from tests.families import FAMILIES, N_LAYERS, deleted, tiny_bridge, tiny_tokenizer
 from tests.task_files import write_task
-
-FAMILIES = ["llama", "qwen3", "gpt2", "gpt_neox", "mistral", "opt", "bloom", "olmo2"]
 
 
 def harness_responses(model, task, *, doc_ids) -> dict[int, list]:
@@ -33,7 +31,7 @@ def harness_responses(model, task, *, doc_ids) -> dict[int, list]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize(("kind", "num_fewshot"), [("letters", 3), ("texts", 0), ("texts", 3)])
 def test_options_equal_the_harness_on_deleted_layers(tmp_path, family, kind, num_fewshot):
     task = load_task(write_task(tmp_path, kind=kind, rows=6, num_fewshot=num_fewshot))
@@ -52,7 +50,7 @@ def test_options_equal_the_harness_on_deleted_layers(tmp_path, family, kind, num
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_texts_equal_the_harness_on_deleted_layers(tmp_path, family):
     task = load_task(write_task(tmp_path, kind="generate", rows=6))
     bridge = tiny_bridge(family)

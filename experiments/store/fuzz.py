@@ -1,0 +1,252 @@
+"""Bad inputs of every kind: each must be a one-line error, with no traceback and nothing written.
+
+    python -m experiments.store.fuzz --inputs 20000
+
+Command lines, ablation texts, task YAMLs, manifests and shards, made by hypothesis from a seed. An
+input that happens to be good is counted as accepted.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import string
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from tqdm import tqdm
+
+from experiments.store.small import write_model, write_task
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+OUT = Path("runs/store")
+Check = Callable[[Any], bool]
+"""Refuses an input by UserError (False), accepts it (True), or raises: a defect."""
+
+numbers = st.integers(-3, 40) | st.integers() | st.floats()
+scalars = st.none() | st.booleans() | numbers | st.text(max_size=20)
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner)
+)
+pieces = st.sampled_from(
+    ["layer", "layers", "attn", "mlp", "head", "kvgroup", "swap", ":", "-", ".", "+", "@", "mean",
+     "zero", "resample", "0", "1", "2", "7", "99", "-1", " ", "baseline", "\n", "٣", "1e3"]
+)  # fmt: skip
+ablation_texts = st.lists(pieces, max_size=8).map("".join) | st.text(max_size=30)
+words = st.text(string.printable, max_size=12) | ablation_texts
+options = st.sampled_from(
+    ["--limit", "--seed", "--fewshot", "--dtype", "--device", "--donor", "--revision", "--shard",
+     "--ray", "--workers", "--allow", "--cluster", "--ablate", "--tasks", "--out", "--nonsense"]
+)  # fmt: skip
+
+
+def command_lines(model: str, task: str, out: str) -> st.SearchStrategy[list[str]]:
+    """A good command line with further, mostly bad, parts; or parts alone."""
+    bad = st.lists(st.tuples(options, words), min_size=1, max_size=2).map(
+        lambda pairs: [part for pair in pairs for part in pair]
+    )
+    good = ["sweep", model, "--tasks", task, "--limit", "1", "--out", out]
+    sweeps = st.tuples(ablation_texts, bad).map(lambda x: [*good, "--ablate", x[0], *x[1]])
+    others = st.sampled_from(["runs", "show", "export", "merge", "figures", "models", "x"])
+    rest = st.tuples(others, st.lists(words, max_size=3)).map(lambda x: [x[0], *x[1]])
+    return sweeps | rest
+
+
+def mutated(good: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """A good document with one to three of its values replaced, lost or added."""
+    keys = st.sampled_from(sorted(good)) | st.text(max_size=8)
+    changes = st.lists(st.tuples(keys, anything, st.booleans()), min_size=1, max_size=3)
+
+    def apply(found: list[tuple[str, Any, bool]]) -> dict[str, Any]:
+        result = dict(good)
+        for key, value, lost in found:
+            if lost:
+                result.pop(key, None)
+            else:
+                result[key] = value
+        return result
+
+    return changes.map(apply) | anything
+
+
+def run(inputs: int, out: Path, *, seed_: int = 0, tell: bool = True) -> dict[str, Any]:
+    """Try so many inputs, a fifth of each kind.
+
+    Returns:
+        For each kind: `tried`, `refused`, `accepted`; and `defects`, at most one a kind (hypothesis
+        stops a kind at its first and makes it small).
+    """
+    result: dict[str, Any] = {"inputs": inputs, "seed": seed_, "kinds": {}, "defects": {}}
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+        kinds = _kinds(Path(scratch))
+        for name, (strategy, check) in tqdm(kinds.items(), disable=not tell):
+            counts = {"tried": 0, "refused": 0, "accepted": 0}
+            defect = _try(strategy, check, inputs // len(kinds), seed_, counts)
+            result["kinds"][name] = counts
+            if defect:
+                result["defects"][name] = defect
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "fuzz.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _try(
+    strategy: st.SearchStrategy[Any], check: Check, count: int, seed_: int, counts: dict[str, int]
+) -> str | None:
+    @seed(seed_)
+    @settings(
+        max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(strategy)
+    def attempt(value: Any) -> None:
+        counts["tried"] += 1
+        counts["accepted" if check(value) else "refused"] += 1
+
+    try:
+        attempt()
+    except Exception as error:
+        return f"{type(error).__name__}: {error} {' '.join(getattr(error, '__notes__', []))}"[:600]
+    return None
+
+
+def _kinds(folder: Path) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
+    import interp
+    from interp.ablations.hooks import checked_edits
+    from interp.records import MANIFEST, damage, read_manifest, shard_path
+
+    model, task = write_model(folder / "model"), write_task(folder / "task", rows=4)
+    bridge = interp.load_model(model, device="cpu")
+    finished = interp.sweep(bridge, str(task), ["layer:0"], out=folder / "run")
+    manifest_text = (finished.folder / MANIFEST).read_text()
+    (unit,) = (u["name"] for u in finished.manifest["units"])
+    shard = shard_path(finished.folder, unit).read_bytes()
+    out = folder / "out"
+
+    def refused(action: Callable[[], Any]) -> bool:
+        """Whether it succeeds; a UserError must be one line."""
+        try:
+            action()
+        except interp.UserError as error:
+            reason = str(error)
+        else:
+            return True
+        assert "\n" not in reason, f"more than one line: {reason}"
+        return False
+
+    def ablation(text: str) -> bool:
+        def action() -> None:
+            assert interp.parse(interp.parse(text).text) == interp.parse(text)
+            checked_edits(bridge, text)
+
+        return refused(action)
+
+    def yaml_file(document: Any) -> bool:
+        path = folder / "bad.yaml"
+        text = document if isinstance(document, str) else yaml.safe_dump(document)
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        accepted = refused(lambda: interp.sweep(bridge, str(path), ["layer:0"], out=out, limit=1))
+        assert accepted or not out.exists(), "a refused task left a folder"
+        _remove(out)
+        return accepted
+
+    def manifest(document: Any) -> bool:
+        target = finished.folder / MANIFEST
+        before = sorted(p.name for p in finished.folder.rglob("*"))
+        target.write_text(json.dumps(document))
+        code = _main(["show", str(finished.folder)])
+        assert before == sorted(p.name for p in finished.folder.rglob("*")), "something was written"
+        target.write_text(manifest_text)
+        return code == 0
+
+    def parquet(content: bytes) -> bool:
+        shard_path(finished.folder, unit).write_bytes(content)
+        good = damage(finished.folder, unit, read_manifest(finished.folder)) is None
+        assert good == (content == shard), "a damaged shard was taken for a whole one"
+        code = _main(["export", str(finished.folder), "--out", str(out)])
+        assert (code == 0) == good, "a damaged run was exported"
+        assert good or not out.exists(), "a refused export left a folder"
+        _remove(out)
+        return good
+
+    def command(arguments: list[str]) -> bool:
+        code = _main(arguments, {str(model): bridge})
+        assert code == 0 or not out.exists(), "a refused command left a folder"
+        _remove(out)
+        return code == 0
+
+    return {
+        "ablation texts": (ablation_texts, ablation),
+        "task YAMLs": (mutated(yaml.safe_load(task.read_text())) | st.text(), yaml_file),
+        "manifests": (mutated(json.loads(manifest_text)), manifest),
+        "shards": (_spoiled(shard), parquet),
+        "command lines": (command_lines(str(model), str(task), str(out)), command),
+    }
+
+
+def _spoiled(good: bytes) -> st.SearchStrategy[bytes]:
+    positions = st.integers(0, len(good) - 1)
+    flipped = st.tuples(positions, st.integers(1, 255)).map(
+        lambda x: good[: x[0]] + bytes([good[x[0]] ^ x[1]]) + good[x[0] + 1 :]
+    )
+    cut = positions.map(lambda end: good[:end])
+    shifted = st.tuples(positions, st.binary(max_size=9)).map(
+        lambda x: good[: x[0]] + x[1] + good[x[0] :]
+    )
+    return flipped | cut | shifted | st.binary(max_size=200)
+
+
+def _main(arguments: list[str], models: dict[str, Any] | None = None) -> int:
+    """The command line in this process; models that are loaded already are not loaded again."""
+    import interp.models
+    from interp.cli import main
+
+    plain, shown = interp.models.load_model, io.StringIO()
+
+    def loaded(name: Any, **options: Any) -> Any:
+        same = options.get("dtype", "float32") == "float32" and not options.get("device")
+        return models[name] if models and name in models and same else plain(name, **options)
+
+    interp.models.load_model = loaded  # type: ignore[assignment]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(shown):
+            code = main(arguments)
+    except SystemExit as stop:  # argparse: help, or a usage error of its own
+        code = int(stop.code or 0)
+    finally:
+        interp.models.load_model = plain
+    if code not in (0, 2):
+        raise AssertionError(f"exit status {code}")
+    assert "Traceback" not in shown.getvalue()
+    if code == 2 and shown.getvalue().startswith("interp: "):
+        assert shown.getvalue().count("\n") == 1, f"more than one line: {shown.getvalue()}"
+    return code
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Run and print the result; exit with 1 where there is a defect."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=20000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    result = run(options.inputs, options.out.resolve(), seed_=options.seed)
+    print(json.dumps(result, indent=2))
+    raise SystemExit(bool(result["defects"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Kill -9 a sweep at random moments; resume; compare with an undisturbed run.
+
+    python -m experiments.store.kills --kills 50
+
+The model is loaded once; each sweep runs in a fork of that process, which is killed some random
+time after it began, up to three times, and is then left alone until it has finished. The table
+must equal the undisturbed run's, and no temporary file may stay.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.store.small import ABLATIONS, compare, write_model, write_task
+
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+OUT = Path("runs/store")
+Sweeping = Callable[[Path], None]
+
+
+def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str, Any]:
+    """Rounds of kills until there were so many.
+
+    Returns:
+        `kills`, and of all rounds: rows `lost` and `doubled`, tables `different`, shards that are
+        not byte for byte the same (`shards_different`), `damaged_files` and `temporary_files`; and
+        `units_at_kill`, how many units were finished at each kill.
+    """
+    rng = random.Random(seed)
+    total: dict[str, Any] = {"kills": 0, "rounds": 0, "lost": 0, "doubled": 0, "different": 0}
+    total |= {"shards_different": 0, "damaged_files": 0, "temporary_files": 0, "units": 0}
+    total["units_at_kill"] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        sweeping = _sweeping(write_model(folder / "model"), write_task(folder, rows=examples))
+        whole = folder / "whole"
+        began = time.monotonic()
+        _finished(sweeping, whole)
+        duration, shards = time.monotonic() - began, _shards(whole)
+        total["units"] = len(shards)
+        while total["kills"] < kills:
+            target = folder / f"run-{total['rounds']}"
+            for _ in range(min(3, kills - total["kills"])):
+                if _killed(sweeping, target, rng.random() * duration):
+                    total["kills"] += 1
+                    total["units_at_kill"].append(len(_shards(target)))
+            _finished(sweeping, target)
+            total["rounds"] += 1
+            for name, count in compare(target, whole).items():
+                total[name] += count
+            mine = _shards(target)
+            total["shards_different"] += sum(mine.get(n) != shards[n] for n in shards)
+            total["damaged_files"] += len(list(target.rglob("*.damaged*")))
+            total["temporary_files"] += len(list(target.rglob("*.part")))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "kills.json").write_text(json.dumps(total, indent=2) + "\n")
+    return total
+
+
+def _sweeping(model: Path, task: Path) -> Sweeping:
+    import torch
+
+    import interp
+    from interp.tasks import load_task
+
+    torch.set_num_threads(1)  # a fork has none of its parent's threads
+    bridge, loaded = interp.load_model(model, device="cpu"), load_task(task)
+
+    def sweep(folder: Path) -> None:
+        interp.sweep(bridge, [loaded], ABLATIONS, out=folder, unit_examples=2, unit_ablations=3)
+
+    return sweep
+
+
+def _finished(sweeping: Sweeping, folder: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=sweeping, args=(folder,))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"the sweep in {folder} did not finish")
+
+
+def _killed(sweeping: Sweeping, folder: Path, after: float) -> bool:
+    """Start the sweep and kill it some seconds later; whether it was still running."""
+    process = multiprocessing.get_context("fork").Process(target=sweeping, args=(folder,))
+    process.start()
+    process.join(after)
+    alive = process.is_alive()
+    if alive and process.pid is not None:
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return alive and process.exitcode == -signal.SIGKILL
+
+
+def _shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "units").glob("*.parquet")}
+
+
+def main() -> None:
+    """Run the rounds and print the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--examples", type=int, default=60)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    result = run(options.kills, options.out, seed=options.seed, examples=options.examples)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

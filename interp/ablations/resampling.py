@@ -1,0 +1,94 @@
+"""Resample ablation: a head's z on another example, for `head:7.3@resample`.
+
+The ablated run keeps its own tokens; only the head's output is that of another example, the
+donor (Chan et al. 2022, "Causal scrubbing"; Heimersheim & Nanda, arXiv 2404.15255). Examples differ
+in length, so positions are counted from the prompts' ends: the last position of a prompt takes what
+the donor's last prompt position had. Where the donor has no such position, its first or its last is
+taken.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError
+from interp.models import decoder
+
+HeadOutputs = Mapping[int, Float[Tensor, "#batch pos width"]]
+"""Layer to z `[batch, pos, head * d_head]`; pos counts from the start of the row."""
+
+
+def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
+    """Another example for each example: a seeded permutation in one cycle (Sattolo 1986).
+
+    In one cycle nobody is his own donor, and everybody is somebody's.
+
+    Args:
+        doc_ids: the examples of a task.
+        seed: of the draw; the same examples and seed give the same donors.
+
+    Raises:
+        UserError: there is only one example.
+    """
+    if len(doc_ids) < 2:
+        raise UserError("@resample: another example is needed; give a task with two or more")
+    rng, order = np.random.default_rng([seed, 2]), list(doc_ids)
+    for last in range(len(order) - 1, 0, -1):
+        other = int(rng.integers(last))
+        order[last], order[other] = order[other], order[last]
+    return dict(zip(doc_ids, order, strict=True))
+
+
+def head_outputs(
+    model: TransformerBridge, tokens: Sequence[int], layers: Iterable[int]
+) -> dict[int, Float[Tensor, "pos width"]]:
+    """Every head's z on one sequence, at all positions.
+
+    Args:
+        model: the unablated model.
+        tokens: one sequence; what exceeds the context length is cut on the left.
+        layers: which layers.
+
+    Returns:
+        Layer to `[pos, head * d_head]`.
+    """
+    parts = decoder(model)
+    found: dict[int, Tensor] = {}
+
+    def keep(layer: int):  # type: ignore[no-untyped-def]
+        def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
+            found[layer] = args[0].flatten(start_dim=2)[0]
+
+        return hook
+
+    handles = [
+        parts.output_projections[layer].register_forward_pre_hook(keep(layer))
+        for layer in sorted(set(layers))
+    ]
+    kept = list(tokens)[-parts.max_length :]
+    try:
+        with torch.no_grad():
+            parts.root(input_ids=torch.tensor([kept], device=parts.device), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def aligned(
+    z: Float[Tensor, "donor_pos width"], *, end: int, donor_end: int, length: int
+) -> Float[Tensor, "pos width"]:
+    """The donor's z laid over a row, so that position `end` takes the donor's `donor_end`.
+
+    Args:
+        z: of the donor.
+        end: last prompt position of the row.
+        donor_end: last prompt position of the donor.
+        length: positions of the row.
+    """
+    places = torch.arange(length, device=z.device) + (donor_end - end)
+    return z[places.clamp(0, len(z) - 1)]

@@ -1,0 +1,1 @@
+"""Where heads look, which of them retrieve, and which ablations test it."""

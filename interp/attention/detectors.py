@@ -1,0 +1,53 @@
+"""Induction and previous-token scores, by TransformerLens' own head detector."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from tqdm import tqdm
+from transformer_lens.head_detector import detect_head
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.hooks import refuse_hooks
+from interp.models import decoder
+
+KINDS = ("previous_token_head", "induction_head", "duplicate_token_head")
+
+
+def detector_scores(
+    model: TransformerBridge, *, length: int = 24, sequences: int = 8, seed: int = 0
+) -> dict[str, Float[np.ndarray, "layer head"]]:
+    """The share of each head's attention that a head of the named kind would pay.
+
+    Run on random tokens, repeated once (Olsson et al. 2022, "In-context learning and induction
+    heads"): whoever attends behind the earlier copy of the present token induces. Attention to the
+    first token and to the present one is left out.
+
+    Args:
+        model: a bridge. The detector caches whole patterns of `2 * length` tokens.
+        length: random tokens a sequence, before they are repeated.
+        sequences: sequences that are averaged.
+        seed: of the tokens.
+
+    Returns:
+        `previous_token_head`, `induction_head` and `duplicate_token_head` to `[layer, head]`.
+    """
+    refuse_hooks(model, "the head detector")
+    tokenizer = decoder(model).tokenizer
+    generator = torch.Generator().manual_seed(seed)
+    special = set(tokenizer.all_special_ids)
+    vocabulary = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
+    texts = []
+    for _ in range(sequences):
+        drawn = vocabulary[torch.randint(len(vocabulary), (length,), generator=generator)]
+        text = tokenizer.decode(drawn.tolist()).strip()
+        texts.append(f"{text} {text}")
+    found = {}
+    for kind in tqdm(KINDS, desc="head detector", unit="kind"):
+        every = [
+            detect_head(model, text, kind, exclude_bos=True, exclude_current_token=True)
+            for text in texts
+        ]
+        scores = torch.stack(every).float().cpu().numpy().astype(float)
+        # a head that looks at the first and the present token only has nothing left: 0 / 0
+        found[kind] = np.nan_to_num(scores).mean(axis=0)
+    return found

@@ -1,0 +1,111 @@
+"""The trace of one example: what chosen heads look at while the answer is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.attention.prompts import KeyValuePrompt, locate
+from interp.attention.rows import attention_rows
+from interp.errors import UserError
+from interp.models import decoder, model_name
+from interp.tasks import Task, load_task
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleTrace:
+    """Attention of the answering positions of one example.
+
+    Attributes:
+        model: name.
+        prompt: the example's tokens and where its gold key and value stand.
+        texts: its tokens as text, the answer's included.
+        heads: (layer, head) of each row.
+        rows: `[head, query, pos]`.
+    """
+
+    model: str
+    prompt: KeyValuePrompt
+    texts: tuple[str, ...]
+    heads: tuple[tuple[int, int], ...]
+    rows: Float[Tensor, "head query pos"]
+
+    def table(self) -> pd.DataFrame:
+        """One row a head, answering position and token: the token's role and the attention."""
+        roles = dict.fromkeys(self.prompt.gold_value, "gold value")
+        roles |= dict.fromkeys(self.prompt.gold_key, "gold key")
+        roles |= dict.fromkeys(self.prompt.other_values, "other value")
+        roles |= dict.fromkeys(self.prompt.other_keys, "other key")
+        rows = []
+        for (layer, head), by_query in zip(self.heads, self.rows.tolist(), strict=True):
+            for query, attention in zip(self.prompt.queries, by_query, strict=True):
+                common = {"layer": layer, "head": head, "answer_token": query + 1}
+                rows += [
+                    common | {"position": p, "text": text, "attention": attention[p]}
+                    | {"role": "answer" if p > self.prompt.queries[0] else roles.get(p, "other")}
+                    for p, text in enumerate(self.texts)
+                ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def show(self):  # type: ignore[no-untyped-def]
+        """The interactive view of circuitsvis, in a notebook.
+
+        Raises:
+            UserError: circuitsvis is not installed.
+        """
+        try:
+            from circuitsvis.attention import attention_heads
+        except ImportError:
+            raise UserError(
+                "the interactive view needs circuitsvis, which is not installed: pip install "
+                "circuitsvis; interp.figures draws the same for print"
+            ) from None
+        # the view wants square patterns; rows that were not asked for stay empty
+        size = len(self.texts)
+        square = torch.zeros(len(self.heads), size, size)
+        square[:, list(self.prompt.queries)] = self.rows
+        names = [f"L{layer}H{head}" for layer, head in self.heads]
+        return attention_heads(square, list(self.texts), attention_head_names=names)
+
+    def __repr__(self) -> str:
+        names = ", ".join(f"L{layer}H{head}" for layer, head in self.heads)
+        return f"ExampleTrace({self.model}, row {self.prompt.doc_id}: {names})"
+
+
+def trace_example(
+    model: TransformerBridge,
+    task: str | Task,
+    doc_id: int,
+    heads: Sequence[tuple[int, int]],
+) -> ExampleTrace:
+    """What some heads look at while one example's right answer is written.
+
+    Args:
+        model: a bridge.
+        task: a key-value task.
+        doc_id: row of the task.
+        heads: (layer, head) each, such as `top_heads(scores, 3)`.
+
+    Raises:
+        UserError: no such row or head; as `locate`.
+    """
+    parts, loaded = decoder(model), task if isinstance(task, Task) else load_task(task)
+    count = len(loaded.documents())
+    if not 0 <= doc_id < count:
+        raise UserError(f"row {doc_id}: task {loaded.name} has rows 0-{count - 1}")
+    for layer, head in heads:
+        if not (0 <= layer < parts.n_layers and 0 <= head < parts.n_heads):
+            raise UserError(
+                f"head L{layer}H{head}: the model has layers 0-{parts.n_layers - 1} and heads "
+                f"0-{parts.n_heads - 1}"
+            )
+    prompt = locate(loaded, doc_id, parts)
+    found = attention_rows(model, prompt.tokens, queries=prompt.queries)
+    layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
+    return ExampleTrace(
+        model_name(model), prompt, found.texts, tuple(heads), found.rows[layers, numbers]
+    )

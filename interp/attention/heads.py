@@ -1,0 +1,243 @@
+"""Retrieval heads: scores, the top ones, layer-matched random ones, and all but the top ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import comb, prod
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import stats as sps
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import AblateHead, Ablation, as_ablation
+from interp.ablations.values import Replacement
+from interp.attention.tracing import TARGETS, Trace, trace
+from interp.errors import UserError
+from interp.tasks import Task
+
+Scores = Float[np.ndarray, "layer head"]
+Head = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalHeads:
+    """A traced task, with one score a head.
+
+    Attributes:
+        trace: the trace that the scores summarise.
+        copied_only: whether only rightly answered examples count, as in Wu et al.
+    """
+
+    trace: Trace
+    copied_only: bool = True
+
+    @property
+    def _counted(self) -> np.ndarray:
+        copied = self.trace.examples["copied"].to_numpy(bool)
+        return copied if self.copied_only else np.ones_like(copied)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """`[layer, head]` retrieval scores in [0, 1]: the mean over the counted examples."""
+        found: np.ndarray = self.trace.retrieval[self._counted].mean(axis=0)
+        return found
+
+    def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
+        """One row a head, best first: score with its interval, and attention by target.
+
+        The interval is a percentile bootstrap over examples; where all examples agree the sample
+        shows no spread, and it is NaN.
+        """
+        values = self.trace.retrieval[self._counted]
+        low = high = np.full(self.scores.shape, np.nan)
+        if len(values) > 1:
+            found = sps.bootstrap(
+                (values,), np.mean, axis=0, confidence_level=confidence, n_resamples=1000,
+                method="percentile", vectorized=True, rng=np.random.default_rng(seed), batch=50,
+            ).confidence_interval  # fmt: skip
+            spread = np.ptp(values, axis=0) > 0
+            low, high = (np.where(spread, bound, np.nan) for bound in found)
+        layer, head = (a.ravel() for a in np.indices(self.scores.shape))
+        rows = {"model": self.trace.model, "task": self.trace.task, "layer": layer, "head": head}
+        rows |= {"score": self.scores.ravel(), "low": low.ravel(), "high": high.ravel()}
+        rows |= {t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TARGETS}
+        table = pd.DataFrame({**rows, "n": len(values), "interval": f"{confidence:.0%} bootstrap"})
+        return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+    def by(self, column: str) -> pd.DataFrame:
+        """Mean score and attention of every head by `gold_position`, `n_pairs` or `layer`."""
+        allowed = ("gold_position", "n_pairs", "layer")
+        if column not in allowed:
+            raise UserError(f"by {column}: allowed are {', '.join(allowed)}")
+        table = self.trace.table()
+        table = table[table["copied"]] if self.copied_only else table
+        keys = ["layer"] if column == "layer" else [column, "layer", "head"]
+        means = table.groupby(keys)[["retrieval", *TARGETS]].mean()
+        return means.assign(n=table.groupby(keys)["doc_id"].nunique()).reset_index()
+
+    def top(self, k: int, *, by: Replacement = "zero") -> Ablation:
+        """Ablate the k heads of the highest score."""
+        return _ablation(top_heads(self.scores, k), by)
+
+    def random(
+        self,
+        k: int,
+        *,
+        draws: int,
+        seed: int,
+        by: Replacement = "zero",
+        nearest: bool = False,
+        fewer: bool = False,
+    ) -> list[Ablation]:
+        """Ablate k other heads, layer by layer as many as the top k have; `draws` distinct sets.
+
+        Options as for `random_heads`.
+        """
+        drawn = random_heads(self.scores, k, draws=draws, seed=seed, nearest=nearest, fewer=fewer)
+        return [_ablation(heads, by) for heads in drawn]
+
+    def keep(self, k: int, *, first_layer: int | None = None, by: Replacement = "zero") -> Ablation:
+        """Ablate every head from `first_layer` up (the upper half) but the best k of them."""
+        return _ablation(all_but_top_heads(self.scores, k, first_layer=first_layer), by)
+
+    def __repr__(self) -> str:
+        best = ", ".join(
+            f"L{layer}H{head} {self.scores[layer, head]:.2f}"
+            for layer, head in top_heads(self.scores, min(4, self.scores.size))
+        )
+        counted, all_examples = int(self._counted.sum()), len(self._counted)
+        what = "rightly answered" if self.copied_only else "traced"
+        return (
+            f"RetrievalHeads({self.trace.model}, {self.trace.task}: {best}; {counted} of "
+            f"{all_examples} examples {what})"
+        )
+
+
+def retrieval_heads(
+    model: TransformerBridge,
+    task: str | Task,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    copied_only: bool = True,
+) -> RetrievalHeads:
+    """The retrieval score of every head on a key-value task (Wu et al., arXiv 2404.15574).
+
+    Args:
+        model: a bridge.
+        task: a key-value task whose answer is the value.
+        limit: at most this many examples, drawn with the seed.
+        seed: of the draw.
+        copied_only: count only examples that the model answers rightly.
+
+    Raises:
+        UserError: as `trace`; no example is answered rightly, so nothing is copied.
+    """
+    traced = trace(model, task, limit=limit, seed=seed)
+    if copied_only and not traced.examples["copied"].any():
+        raise UserError(
+            f"task {traced.task}: model {traced.model} answers none of {len(traced.examples)} "
+            "examples rightly, so no head copies; copied_only=False scores them all the same"
+        )
+    return RetrievalHeads(traced, copied_only)
+
+
+def top_heads(scores: Scores, k: int) -> list[Head]:
+    """The k heads of the highest score, best first; equal scores in the order of layer and head."""
+    if not 1 <= k <= scores.size:
+        raise UserError(f"{k} heads: the model has 1-{scores.size}")
+    order = np.argsort(-scores, axis=None, kind="stable")[:k]
+    return [(int(i) // scores.shape[1], int(i) % scores.shape[1]) for i in order]
+
+
+def random_heads(
+    scores: Scores,
+    k: int,
+    *,
+    draws: int,
+    seed: int,
+    nearest: bool = False,
+    fewer: bool = False,
+) -> list[list[Head]]:
+    """Distinct random sets of k heads, none among the top k, as many a layer as the top k have.
+
+    Without the match by layer the contrast to the top heads would measure depth.
+
+    Args:
+        scores: `[layer, head]`.
+        k: heads a set.
+        draws: sets.
+        seed: of the draws.
+        nearest: where a layer has too few other heads, take the rest from the nearest layers that
+            have some left, which loosens the match; otherwise that is an error.
+        fewer: where there are fewer distinct sets than draws, give those; otherwise an error.
+
+    Raises:
+        UserError: a layer has too few other heads, or there are fewer distinct sets than draws.
+    """
+    n_layers, n_heads = scores.shape
+    top = set(top_heads(scores, k))
+    if scores.size - k < k:
+        raise UserError(f"{k} heads: only {scores.size - k} others are left to draw from")
+    free = [[(n, h) for h in range(n_heads) if (n, h) not in top] for n in range(n_layers)]
+    wanted = [n_heads - len(others) for others in free]
+    for layer, others in enumerate(free):
+        if len(others) < wanted[layer] and not nearest:
+            raise UserError(
+                f"{k} heads: layer {layer} holds {wanted[layer]} of the top ones and only "
+                f"{len(others)} others; take fewer, or nearest=True to draw from near layers"
+            )
+    if not nearest and not fewer:
+        distinct = prod(comb(len(o), n) for o, n in zip(free, wanted, strict=True))
+        if distinct < draws:
+            raise UserError(
+                f"{draws} draws of {k} heads: matched by layer there are only {distinct} sets; "
+                "take fewer draws or another number of heads, or nearest=True"
+            )
+    rng, found = np.random.default_rng(seed), dict[tuple[Head, ...], None]()
+    for _ in range(1000 * draws):
+        if len(found) == draws:
+            break
+        found[tuple(sorted(_draw(free, wanted, rng)))] = None
+    if len(found) < draws and not fewer:
+        raise UserError(f"{draws} draws of {k} heads: only {len(found)} distinct sets were found")
+    return [list(heads) for heads in found]
+
+
+def all_but_top_heads(scores: Scores, k: int, *, first_layer: int | None = None) -> list[Head]:
+    """All heads from `first_layer` up (by default the upper half) but the best k among them."""
+    n_layers, n_heads = scores.shape
+    first = n_layers // 2 if first_layer is None else first_layer
+    if not 0 <= first < n_layers:
+        raise UserError(f"layer {first}: the model has layers 0-{n_layers - 1}")
+    upper = (n_layers - first) * n_heads
+    if not 0 <= k < upper:
+        raise UserError(f"keep {k} heads: layers {first}-{n_layers - 1} have {upper}; allowed are "
+                        f"0-{upper - 1}")  # fmt: skip
+    kept = {(n + first, h) for n, h in top_heads(scores[first:], k)} if k else set()
+    return [(n, h) for n in range(first, n_layers) for h in range(n_heads) if (n, h) not in kept]
+
+
+def _draw(
+    free: Sequence[list[Head]], wanted: Sequence[int], rng: np.random.Generator
+) -> list[Head]:
+    left = [[others[i] for i in rng.permutation(len(others))] for others in free]
+    chosen: list[Head] = []
+    short: list[int] = []
+    for layer, count in enumerate(wanted):
+        here, left[layer] = left[layer][:count], left[layer][count:]
+        chosen += here
+        short += [layer] * (count - len(here))
+    for layer in short:
+        near = sorted(
+            (n for n, others in enumerate(left) if others),
+            key=lambda n, layer=layer: (abs(n - layer), rng.random()),
+        )
+        chosen.append(left[near[0]].pop())
+    return chosen
+
+
+def _ablation(heads: Sequence[Head], by: Replacement) -> Ablation:
+    return as_ablation([AblateHead(layer, head, by) for layer, head in sorted(heads)])

@@ -1,0 +1,143 @@
+"""A key-value prompt with its right answer as tokens, and where the gold key and value stand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from interp.errors import UserError
+from interp.metrics import target_text
+from interp.models import Decoder
+from interp.requests import encode, prompt_text
+from interp.tasks import Task
+from interp.tasks.key_value import Span, pair_spans
+
+MARK = "\ue000"
+"""A character for private use, which no text holds: where it lands, a field of the row begins."""
+
+
+@dataclass(frozen=True)
+class KeyValuePrompt:
+    """One example of a key-value task, with its right answer written behind the prompt.
+
+    Attributes:
+        doc_id: row of the task.
+        tokens: prompt and answer.
+        queries: the answering positions: each predicts one token of the value.
+        answer: the tokens that they are to predict.
+        copied: for each of them, the positions in the context of the token that is copied.
+        gold_value: positions of the gold value's tokens.
+        gold_key: positions of the gold key's tokens, in the pairs.
+        other_values: positions of all other values' tokens.
+        other_keys: positions of all other keys' tokens.
+        n_pairs: number of pairs.
+        gold_position: which pair is asked for, from 0.
+    """
+
+    doc_id: int
+    tokens: tuple[int, ...]
+    queries: tuple[int, ...]
+    answer: tuple[int, ...]
+    copied: tuple[tuple[int, ...], ...]
+    gold_value: tuple[int, ...]
+    gold_key: tuple[int, ...]
+    other_values: tuple[int, ...]
+    other_keys: tuple[int, ...]
+    n_pairs: int
+    gold_position: int
+
+
+def locate(task: Task, doc_id: int, parts: Decoder) -> KeyValuePrompt:
+    """Find the tokens of one example by the tokenizer's offsets.
+
+    Args:
+        task: a key-value task whose answer is the value itself (not an option's letter).
+        doc_id: row of the task.
+        parts: the model's modules; its tokenizer must give offsets.
+
+    Raises:
+        UserError: the rows hold no pairs, the answer is not the value, the tokenizer gives no
+            offsets, or the example exceeds the context length.
+    """
+    document = task.documents()[doc_id]
+    spans = pair_spans(document, task.name)
+    prompt, at = _prompt_and_pairs(task, document)
+    behind, value_at = _answer(task, document)
+    text = prompt + behind
+    tokens, offsets = _encode(text, parts)
+    if len(tokens) > parts.max_length:
+        raise UserError(
+            f"task {task.name}, row {doc_id}: {len(tokens)} tokens with its answer; the model's "
+            f"context holds {parts.max_length}"
+        )
+
+    def positions(wanted: Iterable[Span]) -> tuple[int, ...]:
+        return tuple(sorted({p for span in wanted for p in _covering(offsets, span)}))
+
+    placed = [((a + at, b + at), (c + at, d + at)) for (a, b), (c, d) in spans]
+    gold = int(document["gold_position"])
+    (gold_start, _), start = placed[gold][1], len(prompt) + value_at
+    written = _covering(offsets, (start, start + len(document["answer"])))
+    copied = []
+    for position in written:
+        first, last = offsets[position]
+        # a token may also hold a space or a quotation mark in front of the value
+        first, last = max(first, start), min(last, start + len(document["answer"]))
+        shift = gold_start - start
+        copied.append(tuple(_covering(offsets, (first + shift, last + shift))))
+    return KeyValuePrompt(
+        doc_id=doc_id,
+        tokens=tuple(tokens),
+        queries=tuple(position - 1 for position in written),
+        answer=tuple(tokens[position] for position in written),
+        copied=tuple(copied),
+        gold_value=positions([placed[gold][1]]),
+        gold_key=positions([placed[gold][0]]),
+        other_values=positions(value for n, (_, value) in enumerate(placed) if n != gold),
+        other_keys=positions(key for n, (key, _) in enumerate(placed) if n != gold),
+        n_pairs=len(placed),
+        gold_position=gold,
+    )
+
+
+def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
+    """The prompt, worked examples included, and where the row's pairs begin in it."""
+    prompt = prompt_text(task, document)
+    marked = prompt_text(task, {**document, "pairs_text": MARK})
+    at = marked.find(MARK)
+    if at < 0 or prompt != marked.replace(MARK, document["pairs_text"]):
+        raise UserError(f"task {task.name}: its prompt does not hold the row's pairs_text as it is")
+    return prompt, at
+
+
+def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:
+    """What stands behind the prompt, and where the value begins in it."""
+    delimiter, target = task.harness.config.target_delimiter, target_text(task, document)
+    marked = target_text(task, {**document, "answer": MARK})
+    at = marked.find(MARK) if MARK in marked else 0
+    if target[at : at + len(document["answer"])] != document["answer"]:
+        raise UserError(
+            f"task {task.name}: its answer {target!r} is not the value; the tracer needs a task "
+            "that writes the value, such as the generate protocol"
+        )
+    return delimiter + target, len(delimiter) + at
+
+
+def _encode(text: str, parts: Decoder) -> tuple[list[int], list[Span]]:
+    """Tokens as every request has them, and the characters that each one covers."""
+    tokenizer = parts.tokenizer
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(
+            f"tokenizer {type(tokenizer).__name__}: it gives no offsets, and positions are read "
+            "from them; a fast tokenizer (tokenizer.json) is needed"
+        )
+    bos = tokenizer.bos_token or tokenizer.eos_token
+    special = not (bos and text.startswith(bos))
+    made = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+    tokens = list(made["input_ids"])
+    assert tokens == encode(text, parts)
+    return tokens, [(int(a), int(b)) for a, b in made["offset_mapping"]]
+
+
+def _covering(offsets: list[Span], span: Span) -> list[int]:
+    """Tokens that hold any character of a span."""
+    return [p for p, (first, last) in enumerate(offsets) if first < span[1] and last > span[0]]

@@ -1,0 +1,270 @@
+"""Attention rows of chosen query positions, without a pattern of all positions.
+
+The prompt runs in pieces over a KV cache, through the fused attention of the native blocks. Inside
+it, the rows of the wanted queries alone are formed from their q and the cached keys, so memory
+grows linearly with the context. Where an architecture has an attention of its own (BLOOM), the rows
+are cut out of what it returns for a piece, which is linear too.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from interp.ablations.hooks import refuse_hooks
+from interp.errors import UserError
+from interp.models import Decoder, decoder, model_name
+
+PIECE = 512
+IMPLEMENTATION = "interp_rows"
+
+Take = Callable[[int, list[int], Float[Tensor, "head query pos"]], None]
+"""Told the layer, which of the queries, and their rows; once a layer and piece."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionRows:
+    """Where some positions of a prompt look, in every head.
+
+    Attributes:
+        rows: `[layer, head, query, pos]`, each row sums to 1; zero behind the query.
+        queries: position of each query.
+        tokens: the prompt's token ids.
+        texts: the prompt's tokens as text.
+    """
+
+    rows: Float[Tensor, "layer head query pos"]
+    queries: tuple[int, ...]
+    tokens: tuple[int, ...]
+    texts: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        layers, heads, queries, positions = self.rows.shape
+        return (
+            f"AttentionRows({queries} queries over {positions} positions, {layers} layers of "
+            f"{heads} heads)"
+        )
+
+
+def attention_rows(
+    model: TransformerBridge,
+    prompt: str | Sequence[int],
+    *,
+    queries: Sequence[int] = (-1,),
+    piece: int = PIECE,
+) -> AttentionRows:
+    """The attention of chosen positions to all positions before them, in every head.
+
+    Equal to the rows of TransformerLens' `hook_pattern`; no `[head, pos, pos]` tensor is made.
+
+    Args:
+        model: a bridge.
+        prompt: text, or token ids.
+        queries: positions whose rows are wanted; negative ones count from the end.
+        piece: tokens that run at a time.
+
+    Raises:
+        UserError: a query outside the prompt, an empty or too long prompt, active hooks.
+    """
+    parts = decoder(model)
+    tokens = parts.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    wanted = [q + len(tokens) if q < 0 else q for q in queries]
+    for given, query in zip(queries, wanted, strict=True):
+        if not 0 <= query < len(tokens):
+            raise UserError(f"query {given}: the prompt has positions 0-{len(tokens) - 1}")
+    rows = torch.zeros(parts.n_layers, parts.n_heads, len(wanted), len(tokens))
+
+    def keep(layer: int, numbers: list[int], found: Tensor) -> None:
+        rows[layer, :, numbers, : found.shape[-1]] = found.cpu()
+
+    scan_rows(model, tokens, wanted, keep, piece=piece)
+    texts = _texts(parts, tokens)
+    return AttentionRows(rows, tuple(wanted), tuple(tokens), texts)
+
+
+def scan_rows(
+    model: TransformerBridge,
+    tokens: Sequence[int],
+    queries: Sequence[int],
+    take: Take,
+    *,
+    piece: int = PIECE,
+) -> Float[Tensor, "query d_model"]:
+    """Run a prompt and hand over the attention rows of some positions, layer by layer.
+
+    Args:
+        model: a bridge.
+        tokens: the prompt.
+        queries: positions, each 0 or more.
+        take: given the rows `[head, query, pos]` of each layer and piece, in float32; pos counts
+            from the prompt's start and ends with the piece.
+        piece: tokens that run at a time.
+
+    Returns:
+        What leaves the last block at the queries.
+
+    Raises:
+        UserError: active hooks; an empty or too long prompt; an attention that has a term which
+            is not in its scores (learned sinks, position bias).
+    """
+    refuse_hooks(model, "the tracer")
+    parts = decoder(model)
+    if not 0 < len(tokens) <= parts.max_length:
+        raise UserError(
+            f"prompt of {len(tokens)} tokens: model {model_name(model)} takes 1-{parts.max_length}"
+        )
+    end = max(queries, default=-1) + 1
+    resid: dict[int, Tensor] = {}
+    cache = transformers.DynamicCache(config=parts.root.config)
+    with _watched(parts) as watch, torch.no_grad():
+        for start in range(0, end, piece):
+            stop = min(start + piece, end)
+            numbers = [n for n, q in enumerate(queries) if start <= q < stop]
+            columns = [queries[n] - start for n in numbers]
+            watch.begin(columns, stop, lambda layer, rows, n=numbers: take(layer, n, rows))
+            ids = torch.tensor([tokens[start:stop]], device=parts.device)
+            with suppress(_Stop):
+                parts.root(input_ids=ids, past_key_values=cache, use_cache=True)
+            resid.update({n: watch.resid[0, c] for n, c in zip(numbers, columns, strict=True)})
+            watch.check(parts, model_name(model))
+    if not resid:
+        return torch.zeros(0, parts.d_model)
+    return torch.stack([resid[n] for n in range(len(queries))])
+
+
+class _Stop(Exception):
+    """Raised in front of the final norm: logits of all positions are not wanted."""
+
+
+@dataclass(eq=False)
+class _Watch:
+    """What the attention function of the running piece is to form, and for whom."""
+
+    layers: dict[int, int]
+    columns: list[int] = field(default_factory=list)
+    end: int = 0
+    take: Callable[[int, Tensor], None] = lambda layer, rows: None
+    seen: set[int] = field(default_factory=set)
+    resid: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def begin(self, columns: list[int], end: int, take: Callable[[int, Tensor], None]) -> None:
+        self.columns, self.end, self.take = columns, end, take
+        self.seen.clear()
+
+    def give(self, module: nn.Module, rows: Tensor) -> None:
+        """Hand over `[head, query, key]` rows; the keys end with the piece."""
+        layer = self.layers[id(module)]
+        self.seen.add(layer)
+        # a layer with a sliding window caches the window only
+        missing = self.end - rows.shape[-1]
+        self.take(layer, nn.functional.pad(rows, (missing, 0)) if missing > 0 else rows)
+
+    def check(self, parts: Decoder, name: str) -> None:
+        missing = set(range(parts.n_layers)) - self.seen
+        if self.columns and missing:
+            raise UserError(
+                f"model {name}: its attention in layer {min(missing)} gives no rows; the tracer "
+                "does not know this architecture"
+            )
+
+
+_active: ContextVar[_Watch] = ContextVar("watch")
+
+
+@contextmanager
+def _watched(parts: Decoder) -> Iterator[_Watch]:
+    """Inside the context the native attention hands its rows to the watch."""
+    ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _attention)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, sdpa_mask)
+    watch = _Watch({id(module): layer for layer, module in enumerate(parts.attentions)})
+    configs = {id(m.config): m.config for m in parts.root.modules() if hasattr(m, "config")}
+    fused = [c for c in configs.values() if getattr(c, "_attn_implementation", "") == "sdpa"]
+
+    def cut_out(module: nn.Module, _args: Any, out: Any) -> None:
+        given = out[1] if isinstance(out, tuple) and len(out) > 1 else None
+        if watch.columns and watch.layers[id(module)] not in watch.seen and given is not None:
+            watch.give(module, given[0, :, watch.columns].float())
+
+    def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        watch.resid = args[0] if args else kwargs["hidden_states"]
+        raise _Stop
+
+    with ExitStack() as stack:
+        stack.callback(_active.reset, _active.set(watch))
+        for config in fused:
+            config._attn_implementation_internal = IMPLEMENTATION
+            stack.callback(setattr, config, "_attn_implementation_internal", "sdpa")
+        for attention in parts.attentions:
+            stack.callback(attention.register_forward_hook(cut_out).remove)
+        stack.callback(parts.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        yield watch
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Fused attention, and the rows of the wanted queries beside it."""
+    watch = _active.get()
+    odd = [k for k in ("s_aux", "position_bias") if kwargs.get(k) is not None]
+    if odd:
+        raise UserError(f"attention of {type(module).__name__}: {odd[0]} is not supported here")
+    scores = {"scaling": kwargs.get("scaling"), "softcap": kwargs.get("softcap")}
+    if watch.columns:
+        columns = torch.tensor(watch.columns, device=query.device)
+        watch.give(module, _rows(query, key, attention_mask, columns, **scores)[0])
+    if kwargs.get("softcap") is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    # fused attention knows no cap on scores: one piece at a time is formed as a whole
+    every = torch.arange(query.shape[2], device=query.device)
+    rows = _rows(query, key, attention_mask, every, **scores).to(value.dtype)
+    groups = query.shape[1] // value.shape[1]
+    out = rows @ value.repeat_interleave(groups, dim=1)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def _rows(
+    query: Float[Tensor, "batch head pos d_head"],
+    key: Float[Tensor, "batch kv_head key d_head"],
+    mask: Tensor | None,
+    columns: Tensor,
+    *,
+    scaling: float | None,
+    softcap: float | None,
+) -> Float[Tensor, "batch head query key"]:
+    """Softmax of the scores of some queries, in float32."""
+    n_kv, n_keys, n_positions = key.shape[1], key.shape[2], query.shape[2]
+    q = query[:, :, columns].unflatten(1, (n_kv, -1)).float()
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.einsum("bkgqd,bknd->bkgqn", q, key.float()).flatten(1, 2) * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask is None:
+        last = n_keys - n_positions + columns
+        allowed = torch.arange(n_keys, device=key.device) <= last[:, None]
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    elif mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask[:, :, columns, :n_keys], float("-inf"))
+    else:
+        scores = scores + mask[:, :, columns, :n_keys]
+    return scores.softmax(dim=-1)
+
+
+def _texts(parts: Decoder, tokens: Sequence[int]) -> tuple[str, ...]:
+    if parts.tokenizer is None:
+        return tuple(map(str, tokens))
+    return tuple(parts.tokenizer.decode([token]) for token in tokens)

@@ -1,0 +1,149 @@
+"""Where every head looks while the model copies a value: attention by target, and retrieval score.
+
+Retrieval score (Wu et al., arXiv 2404.15574): while a token is copied, the head's strongest
+attention is on that very token in the context. Here it is the share of the answer's tokens for
+which that is so, over the examples that the model answers rightly; it cannot exceed 1, which the
+sum over steps of the published code can.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.attention.prompts import KeyValuePrompt, locate
+from interp.attention.rows import PIECE, scan_rows
+from interp.errors import UserError
+from interp.models import Decoder, decoder, model_name
+from interp.replay import unembed
+from interp.tasks import Task, load_task
+
+TARGETS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
+"""What attention is summed over; the rest of a row is on the prompt's other tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Attention of the answering positions, example by example.
+
+    Attributes:
+        model: name.
+        task: name.
+        examples: one row an example: doc_id, gold_position, n_pairs, n_tokens, n_answer, copied
+            (whether the model, given the answer so far, predicts each of its tokens).
+        retrieval: `[example, layer, head]` share of the answer's tokens on which the head's
+            strongest attention lies while they are predicted.
+        attention: target (`TARGETS`) to `[example, layer, head]`, the mean over answering positions
+            of the attention on all its tokens.
+    """
+
+    model: str
+    task: str
+    examples: pd.DataFrame
+    retrieval: Float[np.ndarray, "example layer head"]
+    attention: dict[str, Float[np.ndarray, "example layer head"]]
+
+    def table(self) -> pd.DataFrame:
+        """One row an example, layer and head."""
+        n, layers, heads = self.retrieval.shape
+        example, layer, head = (a.ravel() for a in np.indices((n, layers, heads)))
+        columns = {"retrieval": self.retrieval.ravel()}
+        columns |= {target: values.ravel() for target, values in self.attention.items()}
+        table = self.examples.iloc[example].reset_index(drop=True)
+        return table.assign(layer=layer, head=head, **columns)
+
+    def __repr__(self) -> str:
+        right = int(self.examples["copied"].sum())
+        return (
+            f"Trace({self.model}, {self.task}: {len(self.examples)} examples, {right} answered "
+            "rightly)"
+        )
+
+
+def trace(
+    model: TransformerBridge,
+    task: str | Task,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    piece: int = PIECE,
+) -> Trace:
+    """Trace a key-value task: every head, at the positions that predict the answer's tokens.
+
+    The right answer is written behind the prompt, so every example takes one pass; an example is
+    *copied* where the model would have written the same.
+
+    Args:
+        model: a bridge.
+        task: a key-value task that is answered with the value (`world-kv:generate`, or one from
+            `interp.tasks.key_value.key_value_task`).
+        limit: at most this many examples, drawn with the seed; all by default.
+        seed: of the draw.
+        piece: tokens that run at a time; memory grows with it.
+
+    Raises:
+        UserError: as `locate` and `scan_rows`; a limit below 1.
+    """
+    parts, loaded = decoder(model), task if isinstance(task, Task) else load_task(task)
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
+    count = len(loaded.documents())
+    doc_ids: Sequence[int] = range(count)
+    if limit is not None and limit < count:
+        drawn = np.random.default_rng(seed).choice(count, size=limit, replace=False)
+        doc_ids = sorted(drawn.tolist())
+    prompts = [locate(loaded, doc_id, parts) for doc_id in doc_ids]
+    shape = (len(prompts), parts.n_layers, parts.n_heads)
+    retrieval, attention = np.zeros(shape), {target: np.zeros(shape) for target in TARGETS}
+    copied = []
+    for number, prompt in enumerate(tqdm(prompts, unit="example", desc=f"{loaded.name} trace")):
+        hits, masses, right = _trace_one(model, parts, prompt, piece)
+        retrieval[number] = hits.numpy()
+        for target, mass in masses.items():
+            attention[target][number] = mass.numpy()
+        copied.append(right)
+    examples = pd.DataFrame(
+        {
+            "doc_id": [p.doc_id for p in prompts],
+            "gold_position": [p.gold_position for p in prompts],
+            "n_pairs": [p.n_pairs for p in prompts],
+            "n_tokens": [len(p.tokens) for p in prompts],
+            "n_answer": [len(p.answer) for p in prompts],
+            "copied": copied,
+        }
+    )
+    return Trace(model_name(model), loaded.name, examples, retrieval, attention)
+
+
+def _trace_one(
+    model: TransformerBridge, parts: Decoder, prompt: KeyValuePrompt, piece: int
+) -> tuple[Tensor, dict[str, Tensor], bool]:
+    """Retrieval score `[layer, head]`, attention by target, and whether the model copies."""
+    hits = torch.zeros(parts.n_layers, parts.n_heads)
+    masses = {target: torch.zeros(parts.n_layers, parts.n_heads) for target in TARGETS}
+    places = {
+        "gold_value": prompt.gold_value,
+        "gold_key": prompt.gold_key,
+        "other_values": prompt.other_values,
+        "other_keys": prompt.other_keys,
+        "first_token": (0,),
+    }
+    share = 1 / len(prompt.queries)
+
+    def take(layer: int, numbers: list[int], rows: Tensor) -> None:
+        strongest = rows.argmax(dim=-1).cpu()
+        for place, number in enumerate(numbers):
+            there = torch.isin(strongest[:, place], torch.tensor(prompt.copied[number]))
+            hits[layer] += share * there
+        for target, positions in places.items():
+            masses[target][layer] += share * rows[..., list(positions)].sum(dim=(1, 2)).cpu()
+
+    resid = scan_rows(model, prompt.tokens, prompt.queries, take, piece=piece)
+    predicted = torch.cat([logits.argmax(dim=-1) for logits in unembed(parts, resid)])
+    return hits, masses, predicted.tolist() == list(prompt.answer)

@@ -1,0 +1,37 @@
+"""`interp export RUN`: a run's tables for other programs; no model is loaded."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    export = commands.add_parser(
+        "export",
+        help="write a run's tables as CSV or Parquet, or as the harness' results JSON",
+        description="Write responses, scores and importance (n, interval, test and correction in "
+        "each row), or one results JSON of lm-evaluation-harness an ablation.",
+    )
+    export.add_argument("folder", metavar="RUN", help="folder of a finished run")
+    kind = export.add_mutually_exclusive_group()
+    kind.add_argument("--csv", action="store_const", const="csv", dest="kind", help="CSV (default)")
+    kind.add_argument("--parquet", action="store_const", const="parquet", dest="kind")
+    kind.add_argument(
+        "--harness", action="store_const", const="harness", dest="kind", help="results JSON"
+    )
+    export.add_argument("--out", metavar="DIR", help="where to write (RUN/export)")
+    export.set_defaults(run=_run, kind="csv")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from interp.exports import export_harness, export_tables
+    from interp.results import open_run
+
+    run = open_run(options.folder)
+    folder = Path(options.out) if options.out else run.folder / "export"
+    if options.kind == "harness":
+        written = export_harness(run, folder)
+    else:
+        written = export_tables(run, folder, parquet=options.kind == "parquet")
+    for path in written:
+        print(path)

@@ -1,0 +1,173 @@
+"""`interp lens`: at which depth the answer becomes readable."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.lens import Lens, TunedLens
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    lens = commands.add_parser(
+        "lens",
+        help="read the answer from the residual stream at every depth",
+        description="Read the answer from the residual stream at every depth: rank, probability "
+        "and the depth at which it takes the lead for good, over tasks; or the grid of one prompt. "
+        "Several models are drawn on one axis of relative depth.",
+    )
+    lens.add_argument("models", nargs="+", metavar="MODEL", help="see `interp models`")
+    lens.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="see `interp tasks`")
+    lens.add_argument("--prompt", metavar="TEXT", help="draw the grid of this prompt")
+    lens.add_argument("--out", required=True, metavar="DIR", help="new folder: tables and figures")
+    lens.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
+    lens.add_argument("--ablate", default="baseline", metavar="WHAT", help="such as layer:5")
+    lens.add_argument(
+        "--follow",
+        default="target",
+        help="for generated answers: target (the task's own text) or generated (the model's)",
+    )
+    lens.add_argument("--steps", metavar="REGEX", help="pieces of a written-out answer, read apart")
+    lens.add_argument("--tuned", metavar="DIR", help="also read through this tuned lens")
+    lens.add_argument("--tune-on", metavar="FILE", help="train a tuned lens on a text file's lines")
+    lens.add_argument("--attribution", action="store_true", help="also direct logit attribution")
+    lens.add_argument("--seed", type=int, default=0, help="of the draw and the bootstrap (0)")
+    lens.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    lens.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    lens.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from interp.errors import UserError
+    from interp.lens.answers import check_reading
+    from interp.models import load_model
+    from interp.tasks import load_task
+
+    out = Path(options.out)
+    if not options.tasks and not options.prompt:
+        raise UserError("interp lens: nothing to read; give --tasks or --prompt")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out {out}: it is not empty; give another folder")
+    if options.tuned and options.tune_on:
+        raise UserError("--tuned and --tune-on: give one of them")
+    check_reading(options.follow, options.steps)
+    texts = _lines(options.tune_on)
+    tasks = [load_task(name) for name in options.tasks]
+    lenses: list[Lens] = []
+    attributions: list[Any] = []
+    for name in options.models:
+        model = load_model(name, dtype=options.dtype, device=options.device)
+        tuned = _tuned(model, options, texts, out)
+        if options.prompt:
+            _grid(model, options, tuned, out)
+        for task in tasks:
+            for lens in (None, tuned) if tuned else (None,):
+                lenses.append(_read(model, task, options, lens, out))
+            if options.attribution:
+                attributions.append(_attribute(model, task, options, out))
+    if lenses:
+        _figures(lenses, attributions, out)
+
+
+def _lines(path: str | None) -> list[str]:
+    from interp.errors import UserError
+
+    if path is None:
+        return []
+    if not Path(path).is_file():
+        raise UserError(f"--tune-on {path}: no such file")
+    return [line for line in Path(path).read_text().splitlines() if line.strip()]
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text.rsplit("/", 1)[-1])
+
+
+def _tuned(
+    model: Any, options: argparse.Namespace, texts: list[str], out: Path
+) -> "TunedLens | None":
+    from interp import figures
+    from interp.lens import held_out_table, load_tuned_lens, train_tuned_lens
+    from interp.models import model_name
+
+    if options.tuned:
+        return load_tuned_lens(options.tuned)
+    if not texts:
+        return None
+    tuned = train_tuned_lens(model, texts, source=Path(options.tune_on).name)
+    folder = tuned.save(out / _plain(model_name(model)) / "tuned-lens")
+    figures.save(figures.readout.divergence(held_out_table(tuned.card)), folder / "divergence")
+    print(folder)
+    return tuned
+
+
+def _grid(model: Any, options: argparse.Namespace, tuned: "TunedLens | None", out: Path) -> None:
+    from interp import figures
+    from interp.lens import prompt_grid
+    from interp.models import model_name
+
+    for lens in (None, tuned) if tuned else (None,):
+        table = prompt_grid(model, options.prompt, ablation=options.ablate, tuned=lens)
+        name = f"grid{'-tuned' if lens else ''}"
+        path = out / _plain(model_name(model)) / name
+        print(*figures.save(figures.lens.grid(table), path), sep="\n")
+
+
+def _read(
+    model: Any, task: Any, options: argparse.Namespace, tuned: "TunedLens | None", out: Path
+) -> "Lens":
+    from interp.lens import Reading, logit_lens
+    from interp.models import model_name
+
+    name = f"{_plain(task.name)}{'-tuned' if tuned else ''}"
+    return logit_lens(
+        model,
+        task,
+        limit=options.limit,
+        ablation=options.ablate,
+        tuned=tuned,
+        out=out / _plain(model_name(model)) / name,
+        reading=Reading(follow=options.follow, steps=options.steps, seed=options.seed),
+    )
+
+
+def _attribute(model: Any, task: Any, options: argparse.Namespace, out: Path) -> Any:
+    from interp.lens import direct_logit_attribution
+    from interp.models import model_name
+
+    table = direct_logit_attribution(
+        model, task, limit=options.limit, follow=options.follow, seed=options.seed
+    )
+    folder = out / _plain(model_name(model))
+    table.to_csv(folder / f"attribution-{_plain(task.name)}.csv", index=False)
+    return table
+
+
+def _figures(lenses: "list[Lens]", attributions: list[Any], out: Path) -> None:
+    import pandas as pd
+
+    from interp import figures
+
+    tables = pd.concat([lens.table() for lens in lenses], ignore_index=True)
+    decisions = pd.concat([lens.decision_depth() for lens in lenses], ignore_index=True)
+    drawn = {
+        "by-depth": figures.lens.by_depth(tables),
+        "decision-depths": figures.lens.decision_depths(decisions),
+    }
+    for model, rows in _by_model(attributions):
+        drawn[f"attribution-{_plain(model)}"] = figures.readout.attribution(rows)
+    for name, figure in drawn.items():
+        print(*figures.save(figure, out / name), sep="\n")
+    shown = ["model", "task", "ablation", "lens", "step", "mean", "low", "high", "share_decided"]
+    right = decisions[decisions["answer"] == "right"][shown]
+    print(right.to_string(index=False, float_format=lambda x: f"{x:.2f}"))
+
+
+def _by_model(attributions: list[Any]) -> "list[tuple[str, Any]]":
+    import pandas as pd
+
+    if not attributions:
+        return []
+    joined = pd.concat(attributions, ignore_index=True)
+    return [(str(model), rows) for model, rows in joined.groupby("model", sort=False)]

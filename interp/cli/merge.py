@@ -1,0 +1,24 @@
+"""`interp merge RUN [PART ...]`: check that a run done in shares is complete; join its parts."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    merge = commands.add_parser(
+        "merge",
+        help="check that a run done in shares is complete, and join its parts",
+        description="Check that every unit of a run that was done with --shard is there, whole and "
+        "once. Parts in folders of their own are copied into RUN.",
+    )
+    merge.add_argument("folder", metavar="RUN", help="folder of the whole run")
+    merge.add_argument("parts", nargs="*", metavar="PART", help="folders of its parts")
+    merge.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from interp.records.merging import merge
+
+    count = merge(Path(options.folder), [Path(part) for part in options.parts])
+    print(f"{options.folder}: {count} units, all there, whole and once")

@@ -1,0 +1,80 @@
+"""`interp similarity`: how much each layer changes the residual stream."""
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    similarity = commands.add_parser(
+        "similarity",
+        help="how much each layer changes the residual stream",
+        description="Block influence, angular distance and CKA over a task's prompts or the lines "
+        "of a text file; with --run, their correlation with the importance that a sweep measured.",
+    )
+    similarity.add_argument("model", metavar="MODEL", help="see `interp models`")
+    similarity.add_argument("--task", help="its prompts; see `interp tasks`")
+    similarity.add_argument("--texts", metavar="FILE", help="the lines of a text file")
+    similarity.add_argument("--out", required=True, metavar="DIR", help="tables and figures")
+    similarity.add_argument("--run", metavar="RUN", dest="sweep", help="a sweep of every layer")
+    similarity.add_argument("--limit", type=int, metavar="N", help="at most N examples")
+    similarity.add_argument("--seed", type=int, default=0, help="of the draw (0)")
+    similarity.add_argument(
+        "--as-study", action="store_true", help="also as the study's own script (needs --texts)"
+    )
+    similarity.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    similarity.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    similarity.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from interp import figures
+    from interp.errors import UserError
+    from interp.models import load_model
+    from interp.similarity import layer_similarity, study_angular_distance
+    from interp.sweeps import open_run
+
+    if (options.task is None) == (options.texts is None):
+        raise UserError("interp similarity: give one of --task and --texts")
+    if options.as_study and options.texts is None:
+        raise UserError("--as-study: the study's script reads texts; give --texts FILE")
+    if options.texts and not Path(options.texts).is_file():
+        raise UserError(f"--texts {options.texts}: no such file")
+    run = open_run(options.sweep) if options.sweep else None
+    model = load_model(options.model, dtype=options.dtype, device=options.device)
+    lines = Path(options.texts).read_text().splitlines() if options.texts else []
+    source = options.task or [line for line in lines if line.strip()]
+    found = layer_similarity(model, source, limit=options.limit, seed=options.seed)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found.cka.to_csv(out / "cka.csv", index=False)
+    angular = found.angular
+    if options.as_study:
+        angular = pd.concat([angular, study_angular_distance(model, source)], ignore_index=True)
+    drawn = {
+        "angular-distance": figures.similarity.angular(angular),
+        "block-influence": figures.similarity.influence(found.influence),
+    }
+    if run is not None:
+        drawn |= _agreement(found, run, out)
+    for name, figure in drawn.items():
+        print(*figures.save(figure, out / name), sep="\n")
+
+
+def _agreement(found, run, out: Path) -> dict:  # type: ignore[no-untyped-def, type-arg]
+    """The correlations as CSV, and a figure a measure."""
+    from interp import figures
+    from interp.figures.tables import choose_metric
+    from interp.similarity import similarity_and_importance
+
+    table, points = similarity_and_importance(found.measures(), choose_metric(run.values()))
+    table.to_csv(out / "agreement.csv", index=False)
+    print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+    return {
+        f"agreement-{measure.replace(' ', '-')}": figures.similarity.agreement(
+            points, table, measure=measure
+        )
+        for measure in points["measure"].unique()
+    }

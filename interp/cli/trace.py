@@ -1,0 +1,139 @@
+"""`interp trace`: which heads carry a value from its place in the context to the answer."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    trace = commands.add_parser(
+        "trace",
+        help="retrieval score and attention of every head on a key-value task",
+        description="Trace a key-value task: the retrieval score of every head, where its "
+        "attention goes, and the trace of one example. With --draws also the cause: accuracy "
+        "without the best heads, against random heads of the same layers.",
+    )
+    trace.add_argument("model", help="hub name, folder, or organism:NAME (see `interp models`)")
+    trace.add_argument(
+        "--task",
+        required=True,
+        help="a key-value task (world-kv), or kv:N for the JSON task with N pairs",
+    )
+    trace.add_argument("--out", required=True, metavar="DIR", help="folder for tables and figures")
+    trace.add_argument("--top", type=int, default=8, metavar="K", help="heads that are named (8)")
+    trace.add_argument("--limit", type=int, default=100, metavar="N", help="examples (100)")
+    trace.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+    trace.add_argument(
+        "--gold", type=int, metavar="P", help="place of the gold pair, for kv:N (spread evenly)"
+    )
+    trace.add_argument(
+        "--example", type=int, metavar="ROW", help="row to draw (the first answered rightly)"
+    )
+    trace.add_argument(
+        "--draws",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also sweep: remove 1, 2, 4 ... K best heads against N random draws of each (0)",
+    )
+    trace.add_argument(
+        "--all-examples", action="store_true", help="also score examples answered wrongly"
+    )
+    trace.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    trace.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    trace.add_argument("--revision", help="branch, tag or commit on the hub")
+    trace.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from interp.attention.heads import retrieval_heads, top_heads
+    from interp.errors import UserError
+    from interp.models import load_model
+
+    task, out = _task(options), Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out {out}: it is a file; give a folder")
+    if options.draws < 0:
+        raise UserError(f"draws {options.draws}: allowed are 0 and more")
+    model = load_model(
+        options.model, dtype=options.dtype, device=options.device, revision=options.revision
+    )
+    if not 1 <= options.top <= model.cfg.n_layers * model.cfg.n_heads:
+        raise UserError(
+            f"top {options.top}: the model has 1-{model.cfg.n_layers * model.cfg.n_heads} heads"
+        )
+    heads = retrieval_heads(
+        model, task, limit=options.limit, seed=options.seed, copied_only=not options.all_examples
+    )
+    chosen = top_heads(heads.scores, options.top)
+    out.mkdir(parents=True, exist_ok=True)
+    written = _tables(heads, out)
+    written += _figures(model, task, heads, chosen, options)
+    if options.draws:
+        written += _contrast(model, task, heads, options)
+    print(heads)
+    table = heads.table().head(options.top)
+    print(table[["layer", "head", "score", "gold_value", "first_token"]].to_string(index=False))
+    for path in written:
+        print(path)
+
+
+def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The task by its name; `world-kv` means its generate protocol, `kv:75` is made here."""
+    from interp.errors import UserError
+    from interp.tasks import load_task, shipped_tasks
+    from interp.tasks.key_value import key_value_task
+
+    name, _, number = options.task.partition(":")
+    if name == "kv" and number.isdigit():
+        return key_value_task(
+            int(number), rows=options.limit, seed=options.seed, gold_position=options.gold
+        )
+    if options.gold is not None:
+        raise UserError(f"gold {options.gold}: only the task kv:N can place its gold pair")
+    whole = f"{options.task}:generate"
+    return load_task(whole if whole in shipped_tasks() else options.task)
+
+
+def _tables(heads: Any, out: Path) -> list[Path]:
+    written = [out / "heads.csv", out / "trace.parquet", out / "by-gold-position.csv"]
+    heads.table().to_csv(written[0], index=False)
+    heads.trace.table().to_parquet(written[1], index=False)
+    heads.by("gold_position").to_csv(written[2], index=False)
+    return written
+
+
+def _figures(
+    model: Any, task: Any, heads: Any, chosen: list[tuple[int, int]], options: argparse.Namespace
+) -> list[Path]:
+    from interp import figures
+    from interp.attention.example import trace_example
+
+    out, examples, row = Path(options.out), heads.trace.examples, options.example
+    if row is None:
+        right = examples[examples["copied"]]
+        row = int((right if len(right) else examples)["doc_id"].iloc[0])
+    example = trace_example(model, task, row, chosen[:3])
+    drawn = {
+        "retrieval-map": figures.retrieval_map(heads.table(), mark=options.top),
+        "retrieval-depth": figures.depth(heads.table()),
+        "example": figures.example(example.table()),
+    }
+    return [path for name, fig in drawn.items() for path in figures.save(fig, out / name)]
+
+
+def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) -> list[Path]:
+    from interp import figures
+    from interp.attention.contrast import removal_curve, removals
+    from interp.figures.tables import choose_metric
+    from interp.sweeps import sweep
+
+    out = Path(options.out)
+    numbers = sorted({*[2**n for n in range(12) if 2**n <= options.top], options.top})
+    plan = removals(heads, numbers, draws=options.draws, seed=options.seed, nearest=True)
+    ablations = list({a.text: a for a, *_ in plan}.values())
+    run = sweep(model, task, ablations, out=out / "removal", limit=options.limit, seed=options.seed)
+    scores = run.scores()
+    curve = removal_curve(scores, plan, metric=choose_metric(scores)["metric"].iloc[0])
+    return figures.save(figures.removal(curve), out / "removal-curve")

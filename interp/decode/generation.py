@@ -1,0 +1,125 @@
+"""Answers of a model under many ablations: the baseline writes, the ablated models verify.
+
+What all prompts share is run once under each ablation. The baseline's answers are drafts: each
+ablated model verifies them in a few parallel passes, replayed from its first edited layer, and
+decodes from the first token that differs, in a batch with the rows of other ablations.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.means import HeadMeans
+from interp.ablations.values import Edits
+from interp.decode.grouping import pass_batches, stops_of
+from interp.decode.picking import Greedy, Sampled
+from interp.decode.plain import plain_batches
+from interp.decode.pool import Counts
+from interp.decode.probing import rounding
+from interp.decode.running import Run, Settings
+from interp.decode.stopping import Answer
+from interp.models import decoder
+from interp.requests import GenerationRequest
+
+# logits closer than this many times the model's own rounding are near ties
+TIE = 32
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The answers of each ablated model, and what they took.
+
+    Attributes:
+        answers: for each ablation one answer a request.
+        counts: for each ablation.
+        path: `ragged`, or `plain` where the architecture's attention cannot be replaced.
+        tolerance: two logits closer than this are a near tie.
+    """
+
+    answers: list[list[Answer]]
+    counts: list[Counts]
+    path: str
+    tolerance: float
+
+    def __iter__(self) -> Iterator[list[Answer]]:
+        return iter(self.answers)
+
+
+def generate(
+    model: TransformerBridge,
+    requests: Sequence[GenerationRequest],
+    ablations: Sequence[Edits],
+    *,
+    means: HeadMeans | None = None,
+    settings: Settings | None = None,
+    sampled: Sampled | None = None,
+    done: Callable[[int], Any] = lambda answers: None,
+) -> Generated:
+    """The answer of each ablated model (no edits: the baseline) to each request.
+
+    In float32 the texts are those of plain greedy decoding, one request at a time. Where a token's
+    two largest logits are closer than the model's rounding allows to tell apart, that row is
+    decoded plainly up to there. In narrower types every second token would be such a near tie;
+    there the order that is found counts.
+
+    Args:
+        model: a bridge.
+        requests: prompts; what they have in common in front is run once an ablation.
+        ablations: what changes in each run.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        settings: how to decode.
+        sampled: draw the tokens instead, without drafts; a request given twice is drawn twice.
+        done: told how many answers are finished, as they are.
+    """
+    parts = decoder(model)
+    settings = settings or Settings.for_device(parts.device)
+    noise = None if settings.plain else rounding(parts)
+    if noise is None:
+        return _plainly(model, requests, ablations, means, sampled, done)
+    exact = next(parts.root.parameters()).dtype == torch.float32
+    greedy = Greedy(TIE * max(noise, 1e-7) if exact else 0.0)
+    run = Run(model, requests, means, settings, sampled or greedy, done)
+    answers, counts = run.all(ablations)
+    return Generated(answers, counts, "ragged", greedy.tolerance)
+
+
+def _plainly(
+    model: TransformerBridge,
+    requests: Sequence[GenerationRequest],
+    ablations: Sequence[Edits],
+    means: HeadMeans | None,
+    sampled: Sampled | None,
+    done: Callable[[int], Any],
+) -> Generated:
+    parts = decoder(model)
+    stops = stops_of(parts, requests)
+    answers: list[list[Answer | None]] = [[None] * len(requests) for _ in ablations]
+    prompts = {i: request.prompt for i, request in enumerate(requests)}
+    order = sorted(prompts, key=lambda i: (-len(prompts[i]), i))
+    for batch in pass_batches(order, prompts):
+
+        def choose(
+            logits: torch.Tensor, rows: Sequence[int], step: int, batch: list[int] = batch
+        ) -> torch.Tensor:
+            if sampled is None:
+                return logits.argmax(dim=-1)
+            picked = sampled(logits, [(batch[row], step) for row in rows])
+            return torch.tensor([token for token, _ in picked], device=logits.device)
+
+        every = plain_batches(
+            model,
+            [prompts[i] for i in batch],
+            [stops[i] for i in batch],
+            ablations,
+            means=means,
+            choose=choose,
+        )
+        for found, written in zip(answers, every, strict=True):
+            for i, answer in zip(batch, written, strict=True):
+                found[i] = answer
+            done(len(batch))
+    counts = [Counts(written=sum(a.n_tokens for a in one if a)) for one in answers]
+    return Generated([[a for a in one if a] for one in answers], counts, "plain", 0.0)

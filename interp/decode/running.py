@@ -1,0 +1,266 @@
+"""One run: requests under ablations, verified against the baseline's answers and decoded."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.editing import edited
+from interp.ablations.means import HeadMeans
+from interp.ablations.values import Edits
+from interp.decode.drafting import SeenText
+from interp.decode.grouping import (
+    donor_edits,
+    lots_of,
+    pass_batches,
+    prefix_keys,
+    shared_length,
+    stops_of,
+)
+from interp.decode.picking import Greedy, Sampled
+from interp.decode.pool import MOST_DRAFTED, Counts, Group, Pool, Row
+from interp.decode.ragged import RaggedCache
+from interp.decode.stopping import Answer, Stopping
+from interp.decode.verifying import Recorded, Verdict, record_drafts, verify
+from interp.models import decoder
+from interp.prefix import record_prefix
+from interp.requests import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to decode; no setting changes a greedy answer.
+
+    Attributes:
+        rows: the most rows that are decoded together.
+        knee: tokens up to which a pass costs no more than one over fewer tokens.
+        drafts: use the baseline's answers, and later texts already seen, as drafts.
+        mix: let different ablations share a batch.
+        plain: decode every ablation alone, without drafts, with the model's own attention.
+        cache_bytes: the most memory of the rows' keys and values.
+    """
+
+    rows: int = 64
+    knee: int = 16
+    drafts: bool = True
+    mix: bool = True
+    plain: bool = False
+    cache_bytes: int = 2 << 30
+
+    @classmethod
+    def for_device(cls, device: torch.device) -> "Settings":
+        """What suits a CPU of few cores, or a GPU."""
+        if device.type != "cuda":
+            return cls()
+        free = torch.cuda.mem_get_info(device)[0]
+        return cls(rows=256, knee=128, cache_bytes=free // 3)
+
+
+@dataclass(eq=False)
+class Run:
+    """The state of one run.
+
+    Attributes:
+        model: the bridge.
+        requests: prompts.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        settings: how to decode.
+        pick: from logits to tokens.
+        done: told how many answers are finished.
+        answers: by number of the ablation (-1: a baseline that nobody asked for) and request.
+    """
+
+    model: TransformerBridge
+    requests: Sequence[GenerationRequest]
+    means: HeadMeans | None
+    settings: Settings
+    pick: Greedy | Sampled
+    done: Callable[[int], Any]
+    answers: dict[tuple[int, int], Answer] = field(default_factory=dict)
+
+    def all(self, ablations: Sequence[Edits]) -> tuple[list[list[Answer]], list[Counts]]:
+        """The answers under every ablation; the baseline first where others can draft from it."""
+        self.parts = decoder(self.model)
+        self.stops = stops_of(self.parts, self.requests)
+        self.seen: dict[int, SeenText] = {}
+        counts = [Counts() for _ in ablations]
+        for number in range(len(ablations)):
+            for i, stop in enumerate(self.stops):
+                if stop.max_gen_toks < 1:
+                    self._finish(number, i, stop, [])
+        asked = [i for i, stop in enumerate(self.stops) if stop.max_gen_toks > 0]
+        if asked and ablations:
+            self._decode(asked, ablations, counts)
+        everything = range(len(self.requests))
+        answers = [[self.answers[n, i] for i in everything] for n in range(len(ablations))]
+        return answers, counts
+
+    def _decode(self, asked: list[int], ablations: Sequence[Edits], counts: list[Counts]) -> None:
+        prompts = {i: self.requests[i].prompt for i in asked}
+        shared = shared_length(list(prompts.values()))
+        self.offset = shared
+        first = next(iter(prompts.values()))
+        self.prefix = record_prefix(self.parts, first[:shared]) if shared else None
+        own = {i: prompt[shared:] for i, prompt in prompts.items()}
+        asked = sorted(asked, key=lambda i: (-len(own[i]), i))
+        number = next((n for n, edits in enumerate(ablations) if not edits), None)
+        # without drafts, or with one ablation, nothing is drafted and the baseline is one of all
+        drafting = self.settings.drafts and isinstance(self.pick, Greedy)
+        drafting = drafting and any(ablations) and (number is not None or len(ablations) > 1)
+        baseline = self._group(-1 if number is None else number, {}, counts)
+        self.seen = {i: SeenText(prompts[i]) for i in asked} if self.settings.drafts else {}
+        rest = [n for n in range(len(ablations)) if not (drafting and n == number)]
+        written: dict[int, tuple[int, ...]] = {}
+        if drafting:
+            for batch in pass_batches(asked, own):
+                recorded = self._record(batch, own, {}, baseline)
+                self._lot(recorded, batch, [baseline])
+            for i in asked:
+                written[i] = self.answers[baseline.number, i].tokens
+        texts = {i: (*own[i], *written.get(i, ())) for i in asked}
+        for batch in pass_batches(asked, texts):
+            recorded = self._record(batch, own, written, baseline)
+            for lot in lots_of(rest, ablations, self.settings.mix):
+                with ExitStack() as stack:
+                    donors = {n: donor_edits(ablations[n]) for n in lot}
+                    if donors[lot[0]]:
+                        stack.enter_context(edited(self.model, donors[lot[0]]))
+                    groups = (self._group(n, ablations[n], counts) for n in lot)
+                    self._lot(recorded, batch, groups)
+
+    def _group(self, number: int, edits: Edits, counts: list[Counts]) -> Group:
+        """An ablation, with the shared prefix run under it."""
+        count = counts[number] if number >= 0 else Counts()
+        return Group(number, edits, prefix_keys(self.model, self.prefix, edits, self.means), count)
+
+    def _record(
+        self,
+        batch: Sequence[int],
+        own: dict[int, tuple[int, ...]],
+        written: dict[int, tuple[int, ...]],
+        baseline: Group,
+    ) -> Recorded:
+        drafts = [written.get(i, ()) for i in batch]
+        return record_drafts(self.parts, [own[i] for i in batch], drafts, baseline, self.offset)
+
+    def _lot(self, recorded: Recorded, batch: Sequence[int], groups: Iterable[Group]) -> None:
+        """Verify and decode the rows of some ablations that may share a batch."""
+        pool = self._pool(recorded, batch)
+        for group in groups:
+            verdicts = verify(
+                self.model, recorded, group, self.pick, means=self.means, numbers=batch
+            )
+            state = {i: list[int]() for i in range(len(batch))}
+            verdict = next(verdicts, None)
+            while verdict is not None:
+                going, leaving = self._judge(pool, recorded, batch, group, verdict, state)
+                self._admit(pool, recorded, verdict, leaving)
+                try:
+                    verdict = verdicts.send(going)
+                except StopIteration:
+                    verdict = None
+        while pool.rows:
+            self._collect(pool.step())
+
+    def _pool(self, recorded: Recorded, batch: Sequence[int]) -> Pool:
+        width = max(
+            len(q) + self.stops[i].max_gen_toks
+            for q, i in zip(recorded.questions, batch, strict=True)
+        )
+        width += MOST_DRAFTED + 1
+        row_bytes = sum(
+            2 * k.shape[1] * k.shape[3] * k.element_size() * width
+            for k in recorded.cache.keys
+            if k is not None
+        )
+        capacity = max(1, min(self.settings.rows, self.settings.cache_bytes // row_bytes))
+        cache = RaggedCache(self.parts.n_layers, capacity, width, offset=self.offset)
+        for layer in range(self.parts.n_layers):
+            keys, values = recorded.cache.keys[layer], recorded.cache.values[layer]
+            assert keys is not None
+            assert values is not None
+            cache.keys[layer] = keys.new_zeros(capacity, keys.shape[1], width, keys.shape[3])
+            cache.values[layer] = values.new_zeros(
+                capacity, values.shape[1], width, values.shape[3]
+            )
+        return Pool(self.model, cache, capacity, self.pick, self.means, self.settings.knee)
+
+    def _judge(
+        self,
+        pool: Pool,
+        recorded: Recorded,
+        batch: Sequence[int],
+        group: Group,
+        verdict: Verdict,
+        state: dict[int, list[int]],
+    ) -> tuple[list[int], list[tuple[int, Row]]]:
+        """Rows of a verdict that agree to its end, and those that go on by themselves."""
+        going, leaving = [], []
+        for i, (number, picked) in enumerate(zip(verdict.rows, verdict.picked, strict=True)):
+            example, draft = batch[number], recorded.drafts[number]
+            written = state[number]
+            row = Row(
+                group,
+                example,
+                self.requests[example].prompt,
+                len(recorded.questions[number]),
+                self.stops[example],
+                written,
+                self.seen.get(example),
+            )
+            differs = False
+            for pick in picked:
+                token = pool.settle(row, pick)
+                differs = len(written) >= len(draft) or token != draft[len(written)]
+                written.append(token)
+                if differs:
+                    break
+            if not differs and len(written) < len(draft):
+                going.append(i)
+                continue
+            group.counts.baseline_tokens += len(draft)
+            group.counts.baseline_accepted += len(written) - differs if draft else 0
+            # an answer that agrees to the end has ended as the baseline's did
+            if not differs or row.stop.done(written):
+                self._finish(group.number, example, row.stop, written, group.counts)
+            else:
+                leaving.append((i, row))
+        return going, leaving
+
+    def _admit(
+        self,
+        pool: Pool,
+        recorded: Recorded,
+        verdict: Verdict,
+        leaving: list[tuple[int, Row]],
+    ) -> None:
+        while leaving:
+            if not pool.free:
+                self._collect(pool.step())
+                continue
+            now, leaving = leaving[: pool.free], leaving[pool.free :]
+            sources = verdict.sources(recorded.cache, [i for i, _ in now])
+            pool.enter([row for _, row in now], sources)
+
+    def _collect(self, finished: list[Row]) -> None:
+        for row in finished:
+            self._finish(row.group.number, row.example, row.stop, row.written, row.group.counts)
+
+    def _finish(
+        self,
+        number: int,
+        example: int,
+        stop: Stopping,
+        written: list[int],
+        counts: Counts | None = None,
+    ) -> None:
+        if counts is not None:
+            counts.written += len(written)
+            if self.seen.get(example) is not None:
+                self.seen[example].add(written)
+        self.answers[number, example] = stop.answer(written)
+        if number >= 0:
+            self.done(1)

@@ -1,0 +1,134 @@
+"""Run a plan's units on one model, in this process.
+
+A unit that does not fit in memory is run in halves. One that does not fit even then, or whose
+shard cannot be computed for another reason of the machine, is named at the end; the rest completes.
+"""
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.means import HeadMeans, head_means
+from interp.ablations.resampling import draw_donors
+from interp.models import decoder
+from interp.plan import REFERENCE_EXAMPLES, Plan
+from interp.records import Record
+from interp.requests import encode, prompt_text
+from interp.resampled import is_resampled
+from interp.units import Variants, WorkUnit, run_unit
+
+Done = Callable[[int], Any]
+Runner = Callable[[WorkUnit, Done], list[Record]]
+
+
+def runner(model: TransformerBridge, plan: Plan) -> Runner:
+    """A function that computes a unit's records, ordered by ablation and then by example."""
+    means: dict[int, HeadMeans] = {}
+
+    def run(unit: WorkUnit, done: Done) -> list[Record]:
+        numbers = with_baseline(unit)
+        edits = tuple(plan.edits[n] for n in numbers)
+        asked = any(edit.mean_heads for one in edits for edit in one.values())
+        if asked and unit.task not in means:
+            means[unit.task] = _means(model, plan, unit.task)
+        # drawn over all examples of the task, so that a donor does not depend on the unit
+        donors = (
+            draw_donors(plan.drawn[unit.task], seed=plan.manifest["seed"])
+            if any(map(is_resampled, edits))
+            else None
+        )
+        texts = tuple(plan.texts[n] for n in numbers)
+        variants = Variants(texts, edits, means.get(unit.task), donors)
+        found = run_unit(model, plan.tasks[unit.task], unit, variants, done=done)
+        return in_order(plan, unit, found)
+
+    return run
+
+
+def with_baseline(unit: WorkUnit) -> tuple[int, ...]:
+    """Numbers of what a unit computes: its ablations, and the baseline in front."""
+    return unit.ablations if unit.ablations[0] == 0 else (0, *unit.ablations)
+
+
+def pairs(unit: WorkUnit) -> int:
+    """How many (example, ablation) pairs a unit computes."""
+    return len(unit.doc_ids) * len(with_baseline(unit))
+
+
+def in_order(plan: Plan, unit: WorkUnit, found: list[Record]) -> list[Record]:
+    """A unit's own records by ablation and example, however they were computed.
+
+    Raises:
+        RuntimeError: a record is missing or there twice.
+    """
+    by_key = {(record.ablation, record.doc_id): record for record in found}
+    wanted = [(plan.texts[n], doc_id) for n in unit.ablations for doc_id in unit.doc_ids]
+    computed = len(with_baseline(unit)) * len(unit.doc_ids)
+    surplus = len(found) not in (len(wanted), computed) or len(by_key) != len(found)
+    if surplus or any(key not in by_key for key in wanted):
+        raise RuntimeError(f"unit {unit.name}: {len(found)} records for {len(wanted)} places")
+    return [by_key[key] for key in wanted]
+
+
+def halves(unit: WorkUnit) -> list[WorkUnit]:
+    """The same unit in two parts; one of a single example stays as it is."""
+    middle = len(unit.doc_ids) // 2
+    if not middle:
+        return [unit]
+    return [replace(unit, doc_ids=ids) for ids in (unit.doc_ids[:middle], unit.doc_ids[middle:])]
+
+
+def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
+    """A unit's records, in halves and halves of halves where memory runs out.
+
+    Raises:
+        MemoryError: a single example does not fit.
+    """
+    told = 0
+
+    def counting(number: int) -> None:
+        nonlocal told
+        told += number
+        done(number)
+
+    try:
+        return run(unit, counting)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "out of memory"
+    # outside the handler: its traceback holds the tensors that did not fit
+    release_memory()
+    done(-told)
+    if len(unit.doc_ids) == 1:
+        raise MemoryError(reason)
+    return [record for half in halves(unit) for record in run_fitting(run, half, done)]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "out of memory" in text
+    )
+
+
+def release_memory() -> None:
+    """Give back what a failed unit held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _means(model: TransformerBridge, plan: Plan, task: int) -> HeadMeans:
+    """Mean z of every head over a task's first prompts."""
+    parts, documents = decoder(model), plan.tasks[task].documents()
+    chosen = plan.drawn[task][:REFERENCE_EXAMPLES]
+    prompts = [prompt_text(plan.tasks[task], documents[i]) for i in chosen]
+    return head_means(model, [encode(p, parts) for p in prompts])

@@ -1,0 +1,168 @@
+"""Maps of heads, layers x heads: retrieval scores, or the drop of each head's ablation by skill."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from interp.errors import UserError
+from interp.figures import style, tables
+
+CELL = 0.16
+"""Height of a head's cell, inches."""
+
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+
+
+def retrieval_map(table: pd.DataFrame, *, mark: int = 0) -> style.PrintFigure:
+    """Retrieval score of every head, a panel a model.
+
+    Args:
+        table: `RetrievalHeads.table()`, or several of them concatenated.
+        mark: how many of the best heads of each model get a ring.
+    """
+    models = tables.in_order(table["model"])
+    panels = {model: table[table["model"] == model] for model in models}
+    best = {name: rows.nlargest(mark, "score", keep="first") for name, rows in panels.items()}
+    lows = sorted({int(rows["n"].iloc[0]) for rows in panels.values()})
+    notes = [
+        f"n = {' and '.join(map(str, lows))} rightly answered examples.",
+        "Score: share of the answer's tokens on which the head's strongest attention lies while "
+        "they are copied.",
+    ]
+    if mark:
+        notes.append(f"Rings: the {mark} best heads.")
+    titles = {model: style.model_label(model) for model in models}
+    values = {name: _grid(rows, "score") for name, rows in panels.items()}
+    return _maps(
+        table, values, titles=titles, label="Retrieval score", limits=(0, 1), rings=best,
+        notes=notes,
+    )  # fmt: skip
+
+
+def importance_map(
+    importance: pd.DataFrame, *, metric: tables.MetricChoice = None
+) -> style.PrintFigure:
+    """Drop of every head's ablation, a panel a task; dots are significant.
+
+    Args:
+        importance: the table of an all-head sweep of one model.
+        metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
+    """
+    table = by_head(tables.choose_metric(importance, metric))
+    if len(set(table["model"])) > 1:
+        raise UserError("the map of heads by skill draws one model; give one model's table")
+    names = tables.in_order(table["task"])
+    panels = {task: table[table["task"] == task] for task in names}
+    limit = float(table["drop"].abs().max()) or 1.0
+    rings = {task: rows[rows["p_adjusted"] < tables.ALPHA] for task, rows in panels.items()}
+    points = table["unit"].eq("points").all()
+    notes = [
+        tables.describe_n(table),
+        tables.describe_metrics(table),
+        f"Rings: {tables.p_name(table)} < {tables.ALPHA:g}.",
+        tables.describe_tests(table),
+    ]
+    return _maps(
+        table,
+        {task: _grid(rows, "drop") for task, rows in panels.items()},
+        titles={task: style.task_label(task) for task in names},
+        label="Drop (points)" if points else "Drop",
+        limits=(-limit, limit),
+        rings=rings,
+        notes=notes,
+    )
+
+
+def by_head(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that ablate one head, with its layer and number; zeroed ones where there are more.
+
+    Raises:
+        UserError: there are none.
+    """
+    from interp.ablations import AblateHead, parse
+
+    places: list[tuple[int, int]] = []
+    chosen = []
+    for text in table["ablation"]:
+        try:
+            one = parse(text)
+        except UserError:  # a hook of the user's own, under a name of its own
+            one = None
+        single = isinstance(one, AblateHead) and one.by == "zero"
+        chosen.append(single)
+        if isinstance(one, AblateHead) and single:
+            places.append((one.layer, one.head))
+    if not places:
+        raise UserError("no ablation head:N.M to draw; sweep all heads (--ablate heads)")
+    rows = table[np.array(chosen)]
+    return rows.assign(
+        layer=[n for n, _ in places],
+        head=[h for _, h in places],
+        protocol=[style.split_task(task)[1] for task in rows["task"]],
+    )
+
+
+def _grid(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    grid = rows.pivot(index="layer", columns="head", values=value)  # noqa: PD010
+    size = range(int(rows["layer"].max()) + 1), range(int(rows["head"].max()) + 1)
+    return grid.reindex(index=size[0], columns=size[1]).astype(float)
+
+
+def _maps(
+    table: pd.DataFrame,
+    values: dict[str, pd.DataFrame],
+    *,
+    titles: dict[str, str],
+    label: str,
+    limits: tuple[float, float],
+    rings: dict[str, pd.DataFrame],
+    notes: list[str],
+) -> style.PrintFigure:
+    columns = min(3, len(values))
+    rows = -(-len(values) // columns)
+    n_layers = max(len(grid) for grid in values.values())
+    width = style.COLUMN if columns == 1 else style.PAGE
+    with matplotlib.rc_context(style.RC | {"axes.grid": False}):
+        height = 0.75 + rows * (0.55 + CELL * n_layers)
+        figure = style.new_figure(width, height, table)
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        image = None
+        for place, axes in enumerate(grid.flat):
+            if place >= len(values):
+                axes.set_axis_off()
+                continue
+            name = list(values)[place]
+            if len(values) > 1:
+                axes.set_title(chr(65 + place), loc="left", fontweight="bold")
+            axes.set_title(titles[name])
+            image = axes.imshow(
+                values[name], origin="lower", aspect="auto", vmin=limits[0], vmax=limits[1],
+                cmap=DIVERGING if limits[0] < 0 else SEQUENTIAL,
+            )  # fmt: skip
+            _dress(axes, rings[name], dark=limits[0] < 0)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("Layer")
+        for place, axes in enumerate(grid.flat):
+            # the last panel of each column names the axis
+            if place < len(values) and place + columns >= len(values):
+                axes.set_xlabel("Head")
+                axes.tick_params(labelbottom=True)
+        assert image is not None
+        bar = figure.colorbar(image, ax=list(grid.flat), pad=0.015, aspect=14 * rows)
+        bar.outline.set_linewidth(0.6)
+        bar.set_label(label)
+        style.finish(figure, notes)
+    return figure
+
+
+def _dress(axes: Axes, marked: pd.DataFrame, *, dark: bool) -> None:
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(16, integer=True, steps=[1, 2, 4, 5, 10]))
+    axes.plot(
+        marked["head"], marked["layer"], linestyle="none", marker="o", markersize=5.5,
+        markerfacecolor="none", markeredgewidth=0.9, color="black" if dark else "#FF4F00",
+    )  # fmt: skip

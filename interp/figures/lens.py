@@ -1,0 +1,340 @@
+"""What is readable at each depth: the grid of one prompt, curves by depth, decision depths."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+from interp.errors import UserError
+from interp.figures import style, tables
+
+CELL = (0.46, 0.17)
+"""Width and height of a cell of the grid, inches, with room for seven letters of 6 points."""
+
+ROWS = {
+    "right_logrank": "Rank of the right\nanswer (1 = first)",
+    "right_probability": "Probability of the\nright answer",
+    "kl": "Divergence from the\nlast layer (nats)",
+}
+"""Quantities that `by_depth` draws, and their axis."""
+
+MOST_COLUMNS = 4
+
+LENSES = {"logit lens": "-", "tuned lens": "--"}
+
+
+class Look(NamedTuple):
+    """How one line is drawn."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
+    """Tokens x layers with the top token in each cell, shaded by its probability.
+
+    Args:
+        table: from `interp.lens.prompt_grid`, one prompt under one ablation.
+        width: inches; by default as wide as the tokens need, at most the page, which holds the
+            last tokens of a longer prompt.
+    """
+    if table.groupby(["position", "depth"]).size().gt(1).any():
+        raise UserError("the grid draws one prompt of one model under one ablation")
+    most = int(((width or style.PAGE) - 1.5) / CELL[0])
+    first = max(0, int(table["position"].max()) + 1 - most)
+    table = table[table["position"] >= first].reset_index(drop=True)
+    # pivot_table would average what pivot refuses
+    wide = {
+        name: table.pivot(index="depth", columns="position", values=name)  # noqa: PD010
+        for name in ("top_token", "probability")
+    }
+    depths, positions = wide["probability"].index, wide["probability"].columns
+    tokens = table.drop_duplicates("position").set_index("position")["token"]
+    size = (1.5 + CELL[0] * len(positions), 1.25 + CELL[1] * len(depths))
+    with matplotlib.rc_context(style.RC | {"axes.grid": False}):
+        figure = style.new_figure(width or max(style.COLUMN, size[0]), size[1], table)
+        axes = figure.subplots()
+        image = axes.imshow(
+            wide["probability"], cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower"
+        )
+        for (row, column), token in np.ndenumerate(wide["top_token"].to_numpy()):
+            strong = wide["probability"].to_numpy()[row, column] > 0.55
+            axes.text(
+                column, row, shown_token(token, 7), color="white" if strong else "black",
+                fontsize=6, ha="center", va="center_baseline", parse_math=False,
+            )  # fmt: skip
+        labels = [shown_token(tokens[p], 9) for p in positions]
+        axes.set_xticks(range(len(positions)), labels, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(depths)), _depth_names(table, depths))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel("Token read")
+        axes.set_ylabel("Behind layer")
+        bar = figure.colorbar(image, ax=axes, pad=0.015, aspect=24)
+        bar.outline.set_linewidth(0.6)
+        bar.set_label("Probability of the top token")
+        row = table.iloc[0]
+        notes = [f"{row['lens'].capitalize()} of {style.model_label(row['model'])}.",
+                 "Cells: the token that would come next."]  # fmt: skip
+        if row["ablation"] != "baseline":
+            notes.append(f"Ablated: {row['ablation']}.")
+        if first:
+            notes.append(f"The last {len(positions)} tokens of the prompt.")
+        style.finish(figure, notes)
+    return figure
+
+
+def by_depth(
+    table: pd.DataFrame,
+    *,
+    quantities: Sequence[str] = ("right_logrank", "right_probability"),
+    step: str = "answer",
+    width: float = style.PAGE,
+) -> style.PrintFigure:
+    """Rank and probability of the right answer by depth with intervals, a column a protocol.
+
+    A line is a skill; with several models (or ablations) a line is one of these and a column is
+    a task. Tuned lenses are dashed.
+
+    Args:
+        table: from `Lens.table()`, or several of them together.
+        quantities: the rows; of `right_logrank`, `right_probability` and `kl`.
+        step: which step of the answers.
+        width: inches.
+    """
+    unknown = [name for name in quantities if name not in ROWS]
+    if unknown:
+        raise UserError(f"quantity {unknown[0]}: allowed are {', '.join(ROWS)}")
+    rows = table[
+        (table["step"] == step)
+        & table["quantity"].isin(quantities)
+        & (table["after"] != "attention")
+    ]
+    if rows.empty:
+        raise UserError(f"step {step!r}: the table has {', '.join(table['step'].unique())}")
+    rows, names = _with_series(rows, quantities)
+    looks = _looks(rows, names)
+    lines = tables.in_order(rows["line"], [*quantities, *style.SKILLS])
+    columns = tables.in_order(rows["panel"], style.PROTOCOLS)
+    relative = len(set(rows.groupby("model")["depth"].max())) > 1
+    with matplotlib.rc_context(style.RC):
+        figure = style.new_figure(width, 1.1 + 1.35 * len(lines), rows)
+        panels = figure.subplots(len(lines), len(columns), sharex=True, sharey="row", squeeze=False)
+        for (row, column), axes in np.ndenumerate(panels):
+            here = rows[(rows["line"] == lines[row]) & (rows["panel"] == columns[column])]
+            for (series, kind), line in here.groupby(["series", "lens"], sort=False):
+                _draw_line(axes, line, looks[str(series)], LENSES[str(kind)], relative)
+            _dress(axes, here)
+            if row == 0 and len(columns) > 1:
+                axes.set_title(_panel_words(columns[column]))
+        _name_axes(panels, [_line_words(line, quantities[0]) for line in lines], relative)
+        handles = [
+            Line2D([], [], color=look.colour, marker=look.marker, label=look.label)
+            for look in looks.values()
+        ]
+        if len(set(rows["lens"])) > 1:
+            handles += [
+                Line2D([], [], color="#606060", linestyle=dash, label=kind.capitalize())
+                for kind, dash in LENSES.items()
+            ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)))
+        notes = [tables.describe_n(rows), f"Shaded: {rows['interval'].iloc[0]} interval."]
+        if "right_logrank" in set(rows["quantity"]):
+            notes.append("Ranks: geometric mean over examples and the answer's tokens.")
+        style.finish(figure, notes)
+    return figure
+
+
+def decision_depths(
+    table: pd.DataFrame, *, answer: str = "right", width: float | None = None
+) -> style.PrintFigure:
+    """The depth from which an answer leads and stays, by task and step, a colour a model.
+
+    Args:
+        table: from `Lens.decision_depth()`, or several of them together.
+        answer: `right` or `chosen`.
+        width: inches; by default one column.
+    """
+    rows = table[(table["answer"] == answer)].copy()
+    if rows.empty:
+        raise UserError(f"answer {answer!r}: allowed are right and chosen")
+    rows["series"] = (
+        rows["model"] + _unless_constant(rows, "ablation") + _unless_constant(rows, "lens")
+    )
+    rows["name"] = [f"{task} {step}" for task, step in zip(rows["task"], rows["step"], strict=True)]
+    words = {r["name"]: _step_words(r["task"], r["step"]) for r in rows.to_dict("records")}
+    rows["place"] = [_place(task) for task in rows["task"]]
+    names = tables.in_order(rows.sort_values("place", kind="stable")["name"])
+    series = tables.in_order(rows["series"])
+    colours = _series_colours(rows, series)
+    with matplotlib.rc_context(style.RC):
+        height = 0.95 + 0.07 * len(names) + 0.12 * len(names) * len(series)
+        figure = style.new_figure(width or style.COLUMN, max(height, 1.8), rows)
+        axes = figure.subplots()
+        for place, one in enumerate(series):
+            shift = 0.62 * (place - (len(series) - 1) / 2) / len(series)
+            here = rows[rows["series"] == one]
+            y = np.array([names.index(name) + shift for name in here["name"]])
+            axes.hlines(y, here["relative_low"], here["relative_high"], color=colours[one])
+            # hollow: fewer than half of the examples end with this answer in the lead
+            few = (here["share_decided"] < 0.5).to_numpy()
+            for mask, face in ((~few, colours[one]), (few, "white")):
+                axes.plot(
+                    here["relative"][mask], y[mask], color=colours[one], linestyle="none",
+                    marker=style.MARKERS[place % len(style.MARKERS)], markerfacecolor=face,
+                    label=_series_words(one) if face == colours[one] else None,
+                )  # fmt: skip
+        axes.set_yticks(range(len(names)), [words[name] for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel("Share of the layers passed")
+        if len(series) > 1:
+            handles = [
+                Line2D([], [], color=colours[one], linestyle="none", label=_series_words(one),
+                       marker=style.MARKERS[place % len(style.MARKERS)])
+                for place, one in enumerate(series)
+            ]  # fmt: skip
+            figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(series)))
+        notes = [
+            tables.describe_n(rows),
+            f"The depth from which the {answer} answer leads to the end, mean over the examples "
+            "where it does; hollow where these are fewer than half.",
+            f"Bars: {rows['interval'].iloc[0]} interval.",
+        ]
+        style.finish(figure, notes)
+    return figure
+
+
+def shown_token(token: str, longest: int) -> str:
+    """A token in a cell: spaces and line ends visible, cut to fit."""
+    shown = token.replace("\n", "↵").replace("\t", "⇥")
+    shown = shown.replace(" ", "·") if shown.strip() == "" else shown.strip()
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def _depth_names(table: pd.DataFrame, depths: pd.Index) -> list[str]:
+    named = table.drop_duplicates("depth").set_index("depth")
+    words = {"embedding": "embedding", "attention": "attention {}", "layer": "{}"}
+    return [words[named.loc[d, "after"]].format(named.loc[d, "layer"]) for d in depths]
+
+
+def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Columns `series` (a line), `panel` (a column) and `line` (a row), and the series in order."""
+    split = [style.split_task(task) for task in rows["task"]]
+    benchmarks, protocols = [b for b, _ in split], [p for _, p in split]
+    series = rows["model"] + _unless_constant(rows, "ablation")
+    if len(set(series)) == 1:
+        found = rows.assign(series=benchmarks, panel=protocols, line=rows["quantity"])
+        return found, tables.in_order(found["series"], style.SKILLS)
+    if len(set(rows["task"])) <= MOST_COLUMNS:
+        found = rows.assign(series=series, panel=rows["task"], line=rows["quantity"])
+    else:
+        # too many tasks for a column each: a row a skill, and the first quantity alone
+        found = rows.assign(series=series, panel=protocols, line=benchmarks)
+        found = found[found["quantity"] == quantities[0]]
+    return found, tables.in_order(found["series"])
+
+
+def _looks(rows: pd.DataFrame, names: list[str]) -> dict[str, Look]:
+    if set(names) <= set(rows["task"].map(lambda task: style.split_task(task)[0])):
+        colours, markers = style.skill_colours(names), style.skill_markers(names)
+        return {n: Look(colours[n], markers[n], style.benchmark_label(n)) for n in names}
+    colours = _series_colours(rows, names)
+    return {
+        n: Look(colours[n], style.MARKERS[place % len(style.MARKERS)], _series_words(n))
+        for place, n in enumerate(names)
+    }
+
+
+def _series_colours(rows: pd.DataFrame, names: list[str]) -> dict[str, str]:
+    """A model's own colour where a series is a model, else one colour after the other."""
+    if set(names) == set(rows["model"]):
+        return style.model_colours(names)
+    return {n: style.COLOURS[place % len(style.COLOURS)] for place, n in enumerate(names)}
+
+
+def _unless_constant(rows: pd.DataFrame, column: str) -> "pd.Series[str]":
+    """The column as the end of a name, or nothing where it never changes."""
+    if len(set(rows[column])) == 1:
+        return pd.Series("", index=rows.index)
+    return ", " + rows[column].astype(str)
+
+
+def _series_words(series: str) -> str:
+    model, _, rest = series.partition(", ")
+    return style.model_label(model) + (f", {rest}" if rest else "")
+
+
+def _panel_words(panel: str) -> str:
+    if panel in style.PROTOCOLS or not panel:
+        return style.protocol_label(panel)
+    benchmark, protocol = style.split_task(panel)
+    words = style.benchmark_label(benchmark)
+    return f"{words}\n{style.uncapitalised(style.protocol_label(protocol))}" if protocol else words
+
+
+def _place(task: str) -> tuple[int, int]:
+    """By skill, then by protocol; what is neither of the shipped ones comes last."""
+    benchmark, protocol = style.split_task(task)
+    skills, protocols = list(style.SKILLS), list(style.PROTOCOLS)
+    return (
+        skills.index(benchmark) if benchmark in skills else len(skills),
+        protocols.index(protocol) if protocol in protocols else len(protocols),
+    )
+
+
+def _step_words(task: str, step: str) -> str:
+    return style.task_label(task) if step == "answer" else step
+
+
+def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: bool) -> None:
+    line = line.sort_values("depth")
+    x = line["relative_depth" if relative else "depth"]
+    values = line[["value", "low", "high"]]
+    if (line["quantity"] == "right_logrank").all():
+        values = np.exp(values)
+    axes.fill_between(x, values["low"], values["high"], color=look.colour, alpha=0.15, linewidth=0)
+    axes.plot(x, values["value"], color=look.colour, marker=look.marker, linestyle=dash)
+
+
+def _line_words(line: str, quantity: str) -> str:
+    """The name of a row of panels: its quantity, and its skill where it has one of its own."""
+    if line in ROWS:
+        return ROWS[line]
+    return f"{style.benchmark_label(line)}:\n{style.uncapitalised(ROWS[quantity])}"
+
+
+def _name_axes(panels: np.ndarray, names: list[str], relative: bool) -> None:
+    """Names at the left and at the foot, of the first panel that is drawn there."""
+    for row, name in zip(panels, names, strict=True):
+        first = next(axes for axes in row if axes.axison)
+        first.set_ylabel(name)
+        first.tick_params(labelleft=True)
+    for column in panels.T:
+        last = [axes for axes in column if axes.axison][-1]
+        last.set_xlabel("Share of the layers passed" if relative else "Layers passed")
+        last.tick_params(labelbottom=True)
+        last.xaxis.set_major_locator(MaxNLocator(8, integer=not relative))
+
+
+def _dress(axes: Axes, rows: pd.DataFrame) -> None:
+    """Ranks downwards on a logarithmic axis, probabilities from 0 to 1; no rows, no panel."""
+    if rows.empty:
+        axes.set_axis_off()
+        return
+    if (rows["quantity"] == "right_probability").all():
+        axes.set_ylim(-0.03, 1.03)
+    if not (rows["quantity"] == "right_logrank").all():
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.minorticks_off()
+    if not axes.yaxis_inverted():
+        axes.invert_yaxis()

@@ -1,0 +1,94 @@
+"""How good a lens is, and which parts of the model write the answer."""
+
+import matplotlib
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from interp.errors import UserError
+from interp.figures import style, tables
+
+PARTS = {"attention": ("Attention", style.BLUE), "mlp": ("MLP", style.ORANGE)}
+
+
+def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
+    """Held-out divergence of the plain and the tuned lens by depth.
+
+    Args:
+        table: rows `depth plain tuned` (`interp.lens.held_out_table`), with `model`, `text` and
+            `held_out_tokens` for the small print.
+        width: inches.
+    """
+    rows = table[table["after"] != "attention"].sort_values("depth")
+    models = tables.in_order(rows["model"])
+    colours = style.model_colours(models)
+    with matplotlib.rc_context(style.RC):
+        figure = style.new_figure(width, 2.3, rows)
+        axes = figure.subplots()
+        for model in models:
+            here = rows[rows["model"] == model]
+            name = f"{style.model_label(model)}, " if len(models) > 1 else ""
+            for kind, dash, marker in (("plain", "-", "o"), ("tuned", "--", "s")):
+                axes.plot(
+                    here["depth"], here[kind], color=colours[model], linestyle=dash, marker=marker,
+                    label=f"{name}{kind} lens" if name else f"{kind.capitalize()} lens",
+                )  # fmt: skip
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("Layers passed")
+        axes.set_ylabel("Divergence from the last\nlayer's prediction (nats)")
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        figure.legend(loc="outside upper center", ncols=2)
+        texts = " and ".join(tables.in_order(rows["text"]))
+        n = int(rows["held_out_tokens"].min())
+        style.finish(figure, [f"Tuned on {texts}; mean over {n} held-out tokens."])
+    return figure
+
+
+def attribution(
+    table: pd.DataFrame, *, quantity: str = "margin", width: float = style.PAGE
+) -> style.PrintFigure:
+    """Direct effect of each layer's attention and MLP on the answer, a panel a task.
+
+    Args:
+        table: from `interp.lens.direct_logit_attribution`, one model, or several tasks together.
+        quantity: `margin` over the best rival, or `logit`.
+        width: inches.
+    """
+    rows = table[(table["quantity"] == quantity) & table["kind"].isin(PARTS)]
+    if rows.empty:
+        raise UserError(f"quantity {quantity!r}: allowed are margin and logit")
+    if len(set(rows["model"])) > 1:
+        raise UserError("the figure of direct effects draws one model")
+    tasks = tables.in_order(rows["task"])
+    with matplotlib.rc_context(style.RC):
+        columns = min(3, len(tasks))
+        lines = -(-len(tasks) // columns)
+        figure = style.new_figure(width if columns > 1 else style.COLUMN, 0.85 + 1.45 * lines, rows)
+        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
+        for axes in panels.flat[len(tasks) :]:
+            axes.set_axis_off()
+        for axes, task in zip(panels.flat, tasks, strict=False):
+            for place, (kind, (_, colour)) in enumerate(PARTS.items()):
+                here = rows[(rows["task"] == task) & (rows["kind"] == kind)].sort_values("layer")
+                x = here["layer"] + 0.4 * (place - 0.5)
+                axes.bar(x, here["value"], width=0.38, color=colour)
+                axes.vlines(x, here["low"], here["high"], color="black", linewidth=0.8)
+            axes.axhline(0, color="#606060", linewidth=0.8)
+            axes.set_title(style.task_label(task))
+            axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        for row, axes in enumerate(panels[:, 0]):
+            if row * columns < len(tasks):
+                axes.set_ylabel("Direct effect\n(logits)")
+        for column, axes in enumerate(panels[-1]):
+            lowest = panels[-1 if (lines - 1) * columns + column < len(tasks) else -2, column]
+            lowest.set_xlabel("Layer")
+            lowest.tick_params(labelbottom=True)
+            del axes
+        handles = [
+            matplotlib.patches.Patch(color=colour, label=label) for label, colour in PARTS.values()
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+        what = "its margin over its best rival" if quantity == "margin" else "its logit"
+        notes = [tables.describe_n(rows), f"Effect on the right answer: {what}.",
+                 f"Bars: {rows['interval'].iloc[0]} interval."]  # fmt: skip
+        style.finish(figure, notes)
+    return figure

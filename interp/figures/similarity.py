@@ -1,0 +1,274 @@
+"""Similarity of layers: angular distance, influence, agreement with importance, pruning."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from interp.errors import UserError
+from interp.figures import style, tables
+
+RHO = "\N{GREEK SMALL LETTER RHO}"
+
+ORDERS = (
+    "measured importance",
+    "block influence",
+    "angular distance (block)",
+    "from the deepest",
+    "random",
+)
+ORDER_COLOURS = dict(
+    zip(ORDERS, (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, "#808080"), strict=True)
+)
+ORDER_MARKERS = dict(zip(ORDERS, ("o", "s", "^", "D", None), strict=True))
+
+
+def angular(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
+    """Angular distance by layer and size of the block behind it, raw values, a panel a series.
+
+    Args:
+        table: `Similarity.angular`, or several of them together (models or sources); also
+            `study_angular_distance`, whose rescaled values get a colour bar of their own.
+        width: inches; by default one column for one panel, else the page.
+    """
+    keys = ["model", "source"]
+    series = list(dict.fromkeys(table[keys].itertuples(index=False, name=None)))
+    study = [source.endswith("script") for _, source in series]
+    raw = table[~table["source"].str.endswith("script")]["value"]
+    top = float(raw.max()) if len(raw) else 1.0
+    with matplotlib.rc_context(style.RC | {"axes.grid": False}):
+        size = width or (style.COLUMN if len(series) == 1 else style.PAGE)
+        figure = style.new_figure(size, 1.05 + size / len(series) * 0.72, table)
+        panels = figure.subplots(1, len(series), squeeze=False)[0]
+        for place, (axes, (model, source)) in enumerate(zip(panels, series, strict=True)):
+            rows = table[(table["model"] == model) & (table["source"] == source)]
+            cells = rows.pivot(index="block", columns="layer", values="value")  # noqa: PD010
+            image = axes.imshow(
+                cells, cmap="viridis_r", origin="lower", aspect="equal", vmin=0,
+                vmax=1 if study[place] else top,
+                extent=(-0.5, cells.columns.max() + 0.5, 0.5, cells.index.max() + 0.5),
+            )  # fmt: skip
+            _mark_best(axes, rows)
+            axes.spines[:].set_visible(False)
+            axes.tick_params(length=0)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(8, integer=True))
+            axes.set_xlabel("First layer of the block")
+            if place == 0:
+                axes.set_ylabel("Layers in the block")
+            if len(series) > 1:
+                axes.set_title(f"{style.model_label(model)}\n{_source_words(source)}")
+            bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.8, aspect=18)
+            bar.outline.set_linewidth(0.6)
+            bar.set_label("Rescaled by row" if study[place] else "Angular distance (share of π)")
+        notes = ["Ring: the block of each size that turns the residual stream least."]
+        if "n" in table:
+            notes.insert(0, tables.describe_n(table[table["n"].notna()]))
+        style.finish(figure, notes)
+    return figure
+
+
+def influence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
+    """Block influence by layer with intervals, a line a model or a source.
+
+    Args:
+        table: `Similarity.influence`, or several of them together.
+        width: inches.
+    """
+    by_model = len(set(table["model"])) > 1
+    if by_model and len(set(table["source"])) > 1:
+        raise UserError("influence: several models or several sources, not both in one figure")
+    key = "model" if by_model else "source"
+    names = tables.in_order(table[key])
+    colours = style.model_colours(names) if by_model else _source_colours(names)
+    with matplotlib.rc_context(style.RC):
+        figure = style.new_figure(width, 2.3 + 0.14 * (len(names) // 2), table)
+        axes = figure.subplots()
+        for place, name in enumerate(names):
+            rows = table[table[key] == name].sort_values("layer")
+            axes.fill_between(
+                rows["layer"], rows["low"], rows["high"], color=colours[name], alpha=0.18,
+                linewidth=0,
+            )  # fmt: skip
+            axes.plot(
+                rows["layer"], rows["value"], color=colours[name],
+                marker=style.MARKERS[place % len(style.MARKERS)],
+                label=style.model_label(name) if by_model else _source_words(name),
+            )  # fmt: skip
+        axes.set_xlabel("Layer")
+        axes.set_ylabel("Block influence (1 \N{MINUS SIGN} cosine)")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        if len(names) > 1:
+            figure.legend(loc="outside upper center", ncols=2)
+        style.finish(
+            figure, [tables.describe_n(table), f"Shaded: {table['interval'].iloc[0]} interval."]
+        )
+    return figure
+
+
+def agreement(
+    points: pd.DataFrame,
+    correlations: pd.DataFrame,
+    *,
+    measure: str = "block influence",
+    width: float = style.PAGE,
+) -> style.PrintFigure:
+    """Each layer's similarity against its importance, with its number; a panel a task.
+
+    Args:
+        points: the second table of `similarity_and_importance`, one model and one metric a task.
+        correlations: the first.
+        measure: which similarity.
+        width: inches.
+    """
+    points = points[points["measure"] == measure]
+    if points.empty or len(set(points["model"])) > 1:
+        raise UserError(f"agreement: one model, and a measure that it has; {measure!r} was asked")
+    tasks = tables.in_order(points["task"])
+    columns = min(3, len(tasks))
+    lines = -(-len(tasks) // columns)
+    with matplotlib.rc_context(style.RC):
+        size = width if columns > 1 else style.COLUMN
+        figure = style.new_figure(size, 0.6 + 1.75 * lines, points)
+        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
+        for axes in panels.flat[len(tasks) :]:
+            axes.set_axis_off()
+        for axes, task in zip(panels.flat, tasks, strict=False):
+            rows = points[points["task"] == task]
+            colour = style.skill_colours([style.split_task(task)[0]])
+            axes.axhline(0, color="#606060", linewidth=0.8)
+            _draw_numbers(axes, rows, next(iter(colour.values())))
+            found = correlations[
+                (correlations["task"] == task) & (correlations["measure"] == measure)
+            ].iloc[0]
+            axes.set_title(f"{style.task_label(task)}\n{_rho(found)}")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("Drop when skipped\n(points)")
+        for column in range(columns):
+            row = lines - 1 if (lines - 1) * columns + column < len(tasks) else lines - 2
+            panels[row, column].set_xlabel(f"{measure[:1].upper()}{measure[1:]}")
+            panels[row, column].tick_params(labelbottom=True)
+        first = correlations.iloc[0]
+        style.finish(
+            figure,
+            [
+                "Numbers: layers.",
+                tables.describe_n(correlations),
+                f"{RHO}: Spearman over layers with its {first['interval']}; p: {first['test']}.",
+            ],
+        )
+    return figure
+
+
+def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFigure:
+    """Score against the number of layers skipped, a line an order, a panel a task.
+
+    Args:
+        table: from `pruning_curves`, one model and one metric a task.
+        width: inches.
+    """
+    if table.groupby(["task", "order", "draw", "n_removed"]).size().gt(1).any():
+        raise UserError("pruning: one model and one metric a task; keep one")
+    tasks = tables.in_order(table["task"])
+    orders = tables.in_order(table["order"], ORDERS)
+    columns = min(3, len(tasks))
+    lines = -(-len(tasks) // columns)
+    with matplotlib.rc_context(style.RC):
+        size = width if columns > 1 else style.COLUMN
+        figure = style.new_figure(size, 1.0 + 1.45 * lines, table)
+        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
+        for axes in panels.flat[len(tasks) :]:
+            axes.set_axis_off()
+        for axes, task in zip(panels.flat, tasks, strict=False):
+            for name in orders:
+                rows = table[(table["task"] == task) & (table["order"] == name)]
+                _draw_order(axes, rows, name)
+            axes.set_title(style.task_label(task))
+            axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+            if (table["unit"] == "points").all():
+                axes.set_ylim(-2, 102)
+        for axes in panels[:, 0]:
+            axes.set_ylabel("Score (%)" if (table["unit"] == "points").all() else "Score")
+        for column in range(columns):
+            row = lines - 1 if (lines - 1) * columns + column < len(tasks) else lines - 2
+            panels[row, column].set_xlabel("Layers skipped")
+            panels[row, column].tick_params(labelbottom=True)
+        handles = [
+            Line2D([], [], color=_order_colour(n), marker=ORDER_MARKERS.get(n, "o"),
+                   label=f"{n[:1].upper()}{n[1:]}")
+            for n in orders
+        ]  # fmt: skip
+        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        split = table.assign(protocol=[style.split_task(t)[1] for t in table["task"]])
+        notes = [tables.describe_n(table), tables.describe_metrics(split),
+                 tables.describe_intervals(table, "Bars")]  # fmt: skip
+        draws = (
+            int(table[table["order"] == "random"]["draw"].max() + 1) if "random" in orders else 0
+        )
+        if draws:
+            notes.append(f"Random: mean and range of {draws} draws.")
+        style.finish(figure, notes)
+    return figure
+
+
+def _mark_best(axes: Axes, rows: pd.DataFrame) -> None:
+    best = rows.loc[rows.groupby("block")["value"].idxmin()]
+    axes.plot(
+        best["layer"], best["block"], linestyle="none", marker="o", markersize=4,
+        markerfacecolor="none", color=style.VERMILION, markeredgewidth=1.0,
+    )  # fmt: skip
+
+
+def _draw_numbers(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
+    axes.plot(rows["similarity"], 100 * rows["drop"], linestyle="none", marker="o", color=colour,
+              alpha=0.35, markersize=3)  # fmt: skip
+    for row in rows.to_dict("records"):
+        axes.annotate(
+            f"{row['layer']}", (row["similarity"], 100 * row["drop"]), xytext=(0, 3),
+            textcoords="offset points", ha="center", fontsize=style.SMALL, color=colour,
+        )  # fmt: skip
+    axes.margins(0.08, 0.16)
+
+
+def _rho(row: "pd.Series[object]") -> str:
+    rho, low, high, p = (float(row[name]) for name in ("rho", "low", "high", "p"))  # type: ignore[arg-type]
+    if np.isnan(rho):
+        return "no spread"
+    words = f"{RHO} = {rho:.2f} [{low:.2f}, {high:.2f}], p = {p:.2g}"
+    return words.replace("-", "\N{MINUS SIGN}")
+
+
+def _draw_order(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+    colour = _order_colour(name)
+    if name == "random":
+        by_number = rows.groupby("n_removed")["value"].agg(["mean", "min", "max"])
+        axes.fill_between(
+            by_number.index, by_number["min"], by_number["max"], color=colour, alpha=0.22,
+            linewidth=0,
+        )  # fmt: skip
+        axes.plot(by_number.index, by_number["mean"], color=colour)
+        return
+    rows = rows.sort_values("n_removed")
+    axes.vlines(rows["n_removed"], rows["low"], rows["high"], color=colour, linewidth=0.7)
+    axes.plot(rows["n_removed"], rows["value"], color=colour, marker=ORDER_MARKERS.get(name, "o"))
+
+
+def _order_colour(name: str) -> str:
+    return ORDER_COLOURS.get(name, style.ORANGE)
+
+
+def _source_words(source: str) -> str:
+    if source == "texts":
+        return "Texts"
+    return source if source.startswith("texts") else style.task_label(source)
+
+
+def _source_colours(names: list[str]) -> dict[str, str]:
+    benchmarks = [style.split_task(name)[0] for name in names]
+    if len(set(benchmarks)) == len(names):
+        by_benchmark = style.skill_colours(benchmarks)
+        return dict(zip(names, (by_benchmark[b] for b in benchmarks), strict=True))
+    return {n: style.COLOURS[place % len(style.COLOURS)] for place, n in enumerate(names)}

@@ -1,0 +1,193 @@
+"""The engine as a model of lm-evaluation-harness: `simple_evaluate(model="interp", ...)`.
+
+Importing this module registers it; lm-evaluation-harness 0.4.13 discovers no plugins by itself, so
+that its own command line needs `interp harness run ...`. Model arguments: `pretrained` (as
+`interp.load_model` takes it), `ablation` (`layer:7`, `head:7.3+mlp:2`, ...), `donor`, `dtype`,
+`revision`, `token_budget`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import BASELINE
+from interp.ablations.hooks import checked_edits
+from interp.decode import generate
+from interp.errors import UserError
+from interp.models import decoder, load_model, model_name
+from interp.requests import DEFAULT_MAX_GEN_TOKS, GenerationRequest, OptionRequest, encode
+from interp.scoring import score_requests
+from interp.shortcuts import Shortcuts
+
+
+@register_model("interp")
+class AblatedModel(TemplateLM):
+    """A model under one ablation, for lm-evaluation-harness.
+
+    Args:
+        pretrained: hub name, folder, `organism:NAME`, or a bridge.
+        ablation: text form of what is ablated; nothing by default.
+        donor: the other model, for swaps.
+        dtype: `float32`, `bfloat16` or `float16`.
+        device: where to put the model.
+        revision: branch, tag or commit on the hub.
+        token_budget: most tokens of one batch; by default from free memory.
+        **others: what the harness gives every model (batch sizes); the engine sizes its own.
+    """
+
+    def __init__(
+        self,
+        pretrained: str | TransformerBridge,
+        *,
+        ablation: str = BASELINE.text,
+        donor: str | None = None,
+        dtype: str = "float32",
+        device: str | None = None,
+        revision: str | None = None,
+        token_budget: int | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__()
+        unknown = others.keys() - {"batch_size", "max_batch_size", "trust_remote_code"}
+        if unknown:
+            raise UserError(
+                f"model argument {min(unknown)}: allowed are pretrained, ablation, donor, dtype, "
+                "device, revision, token_budget"
+            )
+        options: dict[str, Any] = {"dtype": dtype, "device": device, "revision": revision}
+        self.model = (
+            load_model(pretrained, **options) if isinstance(pretrained, str) else pretrained
+        )
+        self.ablation = ablation
+        other = load_model(donor, dtype=dtype, device=device) if donor else None
+        self.edits = (
+            {} if ablation == BASELINE.text else checked_edits(self.model, ablation, donor=other)
+        )
+        if any(edit.mean_heads for edit in self.edits.values()):
+            raise UserError(f"{ablation}: a mean needs a reference set; use `interp sweep`")
+        self.parts = decoder(self.model)
+        self.tokenizer = self.parts.tokenizer
+        self.shortcuts = Shortcuts(token_budget=int(token_budget) if token_budget else None)
+
+    @property
+    def eot_token_id(self) -> int:
+        """End of text."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """In front of a text that has no context: BOS, or end of text where there is none."""
+        bos = self.tokenizer.bos_token_id
+        return self.eot_token_id if bos is None else int(bos)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.parts.device
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For the harness' records."""
+        return model_name(self.model)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_kwargs: Any
+    ) -> list[int]:
+        """Token ids; BOS by the tokenizer, and never twice."""
+        if add_special_tokens is None:
+            return encode(string, self.parts)
+        return list(self.tokenizer.encode(string, add_special_tokens=add_special_tokens))
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """A conversation as the model's own template writes it."""
+        text: str = self.tokenizer.apply_chat_template(
+            chat_history,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
+        return text
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        made = []
+        for number, (_, context, continuation) in enumerate(requests):
+            cut = max(0, len(context) + len(continuation) - self.parts.max_length - 1)
+            made.append(OptionRequest(number, 0, tuple(context[cut:]), tuple(continuation), cut))
+        made = _with_examples(made)
+        with tqdm(total=len(made), disable=kwargs.get("disable_tqdm", False)) as bar:
+            (scores,) = score_requests(
+                self.model, made, [self.edits], shortcuts=self.shortcuts, done=lambda _n: None
+            )
+            bar.update(len(made))
+        return scores
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """The log-likelihood of whole texts, in disjoint windows of the context length."""
+        windows, owner = [], []
+        for number, request in enumerate(requests):
+            (text,) = request.args
+            for pair in get_rolling_token_windows(
+                token_list=self.tok_encode(text),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.parts.max_length,
+                context_len=1,
+            ):
+                windows.append((None, *make_disjoint_window(pair)))
+                owner.append(number)
+        totals = [0.0] * len(requests)
+        scores = self._loglikelihood_tokens(windows, disable_tqdm=disable_tqdm)
+        for number, (value, _) in zip(owner, scores, strict=True):
+            totals[number] += value
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Greedy answers, up to the first stop string."""
+        made = [self._generation(number, request) for number, request in enumerate(requests)]
+        answers: list[str] = [""] * len(made)
+        (found,) = generate(self.model, made, [self.edits])
+        for request, answer in zip(made, found, strict=True):
+            answers[request.doc_id] = answer.text
+        return answers
+
+    def _generation(self, number: int, request: Instance) -> GenerationRequest:
+        text, arguments = request.args
+        arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
+        if arguments.get("do_sample"):
+            raise UserError(f"task {request.task_name}: it samples; allowed is greedy generation")
+        end = self.tokenizer.decode([self.eot_token_id])
+        until = tuple(s for s in handle_stop_sequences(arguments.get("until"), end) if s)
+        longest = arguments["max_gen_toks"]
+        room = self.parts.max_length - longest
+        if room <= 0:
+            raise UserError(
+                f"task {request.task_name}: max_gen_toks {longest}; the model's context holds "
+                f"{self.parts.max_length} tokens, prompt included"
+            )
+        tokens = encode(text, self.parts)
+        cut = max(0, len(tokens) - room)
+        return GenerationRequest(number, tuple(tokens[cut:]), until, longest, cut)
+
+
+def _with_examples(requests: list[OptionRequest]) -> list[OptionRequest]:
+    """Requests with equal contexts as options of one example, so that they share it."""
+    example: dict[tuple[int, ...], int] = {}
+    return [
+        OptionRequest(
+            example.setdefault(r.context, len(example)), 0, r.context, r.continuation, r.cut
+        )
+        for r in requests
+    ]

@@ -1,0 +1,197 @@
+"""What of an example is read: its options, or a written-out text step by step."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.decode import generate
+from interp.errors import UserError
+from interp.metrics import target_text
+from interp.models import Decoder, decoder
+from interp.requests import (
+    GenerationRequest,
+    OptionRequest,
+    build_requests,
+    encode,
+    encode_pair,
+    prompt_text,
+)
+from interp.tasks import Task
+
+WHOLE = "answer"
+MOST_STEPS = 12
+FOLLOW = ("target", "generated")
+GENERATED_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One example's answers.
+
+    Attributes:
+        doc_id: row of the task.
+        options: what is scored: one request an option, or the one text that is followed.
+        right: which of the options is right.
+        steps: names of the pieces of the right answer that are read apart, each with the
+            positions of its tokens in the continuation. The whole is always the first.
+        among_options: whether the right answer's rivals are the other options (else the whole
+            vocabulary at each token).
+    """
+
+    doc_id: int
+    options: tuple[OptionRequest, ...]
+    right: int
+    steps: tuple[tuple[str, tuple[int, ...]], ...]
+    among_options: bool
+
+
+def build_answers(
+    model: TransformerBridge,
+    task: Task,
+    doc_ids: Sequence[int],
+    *,
+    follow: str = "target",
+    steps: str | None = None,
+) -> list[Answer]:
+    """The answers of some rows of a task.
+
+    Args:
+        model: the model, whose tokenizer splits them.
+        task: its options are scored, or its target text is followed token by token.
+        doc_ids: rows.
+        follow: for tasks that generate, `target` (the task's written-out answer) or `generated`
+            (what the unablated model writes; that text then takes the right answer's place).
+        steps: regular expression of the pieces of a written-out answer that are read apart; of
+            each match its first group, if it has one.
+
+    Raises:
+        UserError: an unknown `follow`, a malformed expression, an answer without tokens.
+    """
+    check_reading(follow, steps)
+    parts = decoder(model)
+    requests = build_requests(task, doc_ids, parts)
+    if not task.generates:
+        return _option_answers(task, doc_ids, requests)  # type: ignore[arg-type]
+    texts = _texts(model, task, doc_ids, requests, follow)  # type: ignore[arg-type]
+    return [
+        _followed(task, request, texts[request.doc_id], parts, steps)  # type: ignore[arg-type]
+        for request in requests
+        if texts[request.doc_id]
+    ]
+
+
+def check_reading(follow: str, steps: str | None) -> None:
+    """Raise UserError for a `follow` or an expression that `build_answers` would refuse."""
+    if follow not in FOLLOW:
+        raise UserError(f"follow {follow!r}: allowed are {', '.join(FOLLOW)}")
+    if steps is not None:
+        try:
+            re.compile(steps)
+        except re.error as error:
+            raise UserError(f"steps {steps!r}: no regular expression ({error})") from None
+
+
+def _option_answers(
+    task: Task, doc_ids: Sequence[int], requests: Sequence[OptionRequest]
+) -> list[Answer]:
+    documents = task.documents()
+    options: dict[int, list[OptionRequest]] = {doc_id: [] for doc_id in doc_ids}
+    for request in requests:
+        options[request.doc_id].append(request)
+    answers = []
+    for doc_id in doc_ids:
+        found = options[doc_id]
+        right = _right_option(task, documents[doc_id], len(found))
+        tokens = tuple(range(len(found[right].continuation)))
+        answers.append(Answer(doc_id, tuple(found), right, ((WHOLE, tokens),), len(found) > 1))
+    return answers
+
+
+def _right_option(task: Task, document: dict[str, Any], n_options: int) -> int:
+    """The number of the right option, as the harness' `process_results` finds it."""
+    harness = task.harness
+    if n_options == 1:
+        return 0
+    gold = (
+        harness.doc_to_text(document) if harness.multiple_input else harness.doc_to_target(document)
+    )
+    if isinstance(gold, list):
+        gold = gold[0] if gold else None
+    if isinstance(gold, str):
+        choices = harness.doc_to_choice(document)
+        gold = choices.index(gold) if gold in choices else None
+    if not isinstance(gold, int) or not 0 <= gold < n_options:
+        raise UserError(f"task {task.name}: a row's right answer is none of its options")
+    return gold
+
+
+def _texts(
+    model: TransformerBridge,
+    task: Task,
+    doc_ids: Sequence[int],
+    requests: Sequence[GenerationRequest],
+    follow: str,
+) -> dict[int, str]:
+    """The text that is followed, with the space that stands between it and its prompt."""
+    if follow == "target":
+        documents = task.documents()
+        delimiter = str(task.harness.config.target_delimiter)
+        return {i: _delimited(delimiter, target_text(task, documents[i])) for i in doc_ids}
+    texts = {}
+    longest_first = sorted(requests, key=lambda r: -len(r.prompt))
+    for start in range(0, len(requests), GENERATED_AT_ONCE):
+        batch = longest_first[start : start + GENERATED_AT_ONCE]
+        (written,) = generate(model, batch, [{}])
+        texts.update({r.doc_id: a.text for r, a in zip(batch, written, strict=True)})
+    return texts
+
+
+def _delimited(delimiter: str, text: str) -> str:
+    return text if text[:1].isspace() else delimiter + text
+
+
+def _followed(
+    task: Task, request: GenerationRequest, text: str, parts: Decoder, steps: str | None
+) -> Answer:
+    prompt = prompt_text(task, task.harness.eval_docs[request.doc_id])
+    before = encode(prompt, parts)
+    if encode(prompt + text, parts)[: len(before)] != before:
+        # some tokenizers drop the space that a generated text began with
+        text = _delimited(str(task.harness.config.target_delimiter), text)
+    context, continuation = encode_pair(prompt, text, parts)
+    if not continuation:
+        raise UserError(f"task {task.name}, row {request.doc_id}: {text!r} adds no token")
+    cut = max(0, len(context) + len(continuation) - parts.max_length - 1)
+    if cut >= len(context):
+        raise UserError(
+            f"task {task.name}, row {request.doc_id}: {len(continuation)} tokens; the model's "
+            f"context holds {parts.max_length}"
+        )
+    option = OptionRequest(request.doc_id, 0, tuple(context[cut:]), tuple(continuation), cut)
+    named = [(WHOLE, tuple(range(len(continuation))))]
+    if steps is not None:
+        named += _steps(steps, context, continuation, parts)
+    return Answer(request.doc_id, (option,), 0, tuple(named), among_options=False)
+
+
+def _steps(
+    pattern: str, context: Sequence[int], continuation: Sequence[int], parts: Decoder
+) -> list[tuple[str, tuple[int, ...]]]:
+    """The pieces of a text that a pattern finds, as token positions."""
+    decode = parts.tokenizer.decode
+    # behind a token of the context, because some tokenizers drop a text's first space
+    start = len(decode(list(context[-1:])))
+    texts = [decode([*context[-1:], *continuation[:n]]) for n in range(len(continuation) + 1)]
+    ends = [len(text) - start for text in texts]
+    found = []
+    for match in re.finditer(pattern, texts[-1][start:]):
+        first, last = match.span(1 if match.re.groups else 0)
+        tokens = tuple(
+            i for i in range(len(continuation)) if ends[i] < last and ends[i + 1] > first
+        )
+        if tokens and len(found) < MOST_STEPS:
+            found.append((f"step {len(found) + 1}", tokens))
+    return found

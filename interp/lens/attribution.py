@@ -1,0 +1,326 @@
+"""Direct logit attribution: what each part of the model adds to the answer's logit by itself.
+
+The residual stream is a sum: embedding, attentions, MLPs. With the final norm's scale held at its
+value, the logit is linear in it, so each part has a share (Elhage et al., "A mathematical
+framework for transformer circuits", 2021). The same decomposition as that of
+`transformer_lens.tools.analysis.direct_logit_attribution`, which needs compatibility mode and so
+rewrites the weights; here the norm's weight is folded into the direction alone, and the examples
+are streamed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError
+from interp.lens.answers import Answer, build_answers
+from interp.lens.depths import padded, without_mlp
+from interp.lens.tally import Tally, poisson_weights
+from interp.lens.tasks import CHUNK, draw_examples
+from interp.models import Decoder, decoder, model_name
+from interp.replay import record, unembed
+from interp.tasks import Task, load_task
+
+KINDS = ("embedding", "attention", "mlp", "layer", "head", "bias")
+QUANTITIES = ("logit", "margin")
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of the model: its kind, and its layer and head where it has them."""
+
+    kind: str
+    layer: int = -1
+    head: int = -1
+
+    @property
+    def label(self) -> str:
+        """`embedding`, `attn:7`, `mlp:7`, `layer:7`, `head:7.3`: the ablation's text if any."""
+        if self.kind == "head":
+            return f"head:{self.layer}.{self.head}"
+        return (
+            self.kind
+            if self.layer < 0
+            else f"{self.kind.replace('attention', 'attn')}:{self.layer}"
+        )
+
+
+def direct_logit_attribution(
+    model: TransformerBridge,
+    task: str | Path | Task,
+    *,
+    limit: int | None = None,
+    heads: bool = True,
+    follow: str = "target",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The direct effect of every layer, attention, MLP and head on a task's right answers.
+
+    For each token of the right answer: its logit, and its margin over its rival. The rival is the
+    best wrong option where options are single tokens behind the same context, else the strongest
+    other entry of the vocabulary (at the last depth, both). Means over the answer's tokens.
+
+    Args:
+        model: the model.
+        task: as for `logit_lens`.
+        limit: at most this many examples, drawn with the seed.
+        heads: also every query head.
+        follow: as in `interp.lens.Reading`.
+        seed: of the draw and of the bootstrap.
+
+    Returns:
+        Columns `model task ablation kind layer head quantity value low high n interval`, in
+        logits. `embedding`, the `attention`s, the `mlp`s and `bias` (unembedding and final norm)
+        sum to the whole; a `layer` is its attention and its MLP.
+
+    Raises:
+        UserError: a bad task or limit; heads that enter the stream through a norm; logits that
+            are not the final norm times the unembedding.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
+    task = task if isinstance(task, Task) else load_task(task)
+    parts, drawn = decoder(model), draw_examples(task, limit, seed)
+    components = _components(parts, heads)
+    tally = Tally((len(components), len(QUANTITIES)))
+    with tqdm(total=len(drawn), unit="example", desc=f"attribution, {task.name}") as bar:
+        for start in range(0, len(drawn), CHUNK):
+            answers = build_answers(model, task, drawn[start : start + CHUNK], follow=follow)
+            weights = poisson_weights([a.doc_id for a in answers], seed=seed)
+            for number, answer in enumerate(answers):
+                shares = _attributed(model, answer, components)
+                tally.add(weights[number : number + 1], shares[None])
+                bar.update()
+    low, high = tally.interval()
+    tables = [
+        pd.DataFrame(
+            {
+                "model": model_name(model),
+                "task": task.name,
+                "ablation": [c.label for c in components],
+                "kind": [c.kind for c in components],
+                "layer": [c.layer for c in components],
+                "head": [c.head for c in components],
+                "quantity": quantity,
+                "value": tally.mean[:, place],
+                "low": low[:, place],
+                "high": high[:, place],
+                "n": tally.n,
+                "interval": "95% Poisson bootstrap",
+            }
+        )
+        for place, quantity in enumerate(QUANTITIES)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def head_table(
+    attribution: pd.DataFrame,
+    importance: pd.DataFrame | None = None,
+    retrieval_scores: Float[np.ndarray, "layer head"] | None = None,
+) -> pd.DataFrame:
+    """Each head's direct effect, ablation effect and retrieval score side by side.
+
+    Args:
+        attribution: from `direct_logit_attribution`.
+        importance: from `Sweep.importance()` of a sweep of heads, one metric; matched by task and
+            ablation (`head:7.3`).
+        retrieval_scores: `[layer, head]`.
+
+    Returns:
+        Columns `task layer head direct_effect drop p_adjusted retrieval_score`; the last three
+        only where given.
+    """
+    rows = attribution[(attribution["kind"] == "head") & (attribution["quantity"] == "margin")]
+    table = rows[["task", "ablation", "layer", "head", "value", "low", "high"]].rename(
+        columns={"value": "direct_effect", "low": "direct_low", "high": "direct_high"}
+    )
+    if importance is not None:
+        columns = ["task", "ablation", "drop", "p_adjusted"]
+        effects = importance[columns]
+        if effects.duplicated(["task", "ablation"]).any():
+            raise UserError("importance: several metrics a task; keep one (rows of one metric)")
+        table = table.merge(effects, on=["task", "ablation"], how="left")
+    if retrieval_scores is not None:
+        table["retrieval_score"] = retrieval_scores[table["layer"], table["head"]]
+    return table.drop(columns="ablation").reset_index(drop=True)
+
+
+def _components(parts: Decoder, heads: bool) -> list[Component]:
+    found = [Component("embedding")]
+    for layer in range(parts.n_layers):
+        found += [Component(kind, layer) for kind in ("attention", "mlp", "layer")]
+        if heads:
+            found += [Component("head", layer, head) for head in range(parts.n_heads)]
+    return [*found, Component("bias")]
+
+
+def _attributed(
+    model: TransformerBridge, answer: Answer, components: Sequence[Component]
+) -> Float[np.ndarray, "components quantities"]:
+    """The shares of one example, means over the tokens of its right answer."""
+    parts = decoder(model)
+    right = answer.options[answer.right]
+    row = (*right.context, *right.continuation[:-1])
+    first = len(right.context) - 1
+    positions = torch.arange(first, first + len(right.continuation), device=parts.device)
+    heads = any(c.kind == "head" for c in components)
+    vectors, final = component_vectors(model, row, positions, heads=heads)
+    logits = torch.cat(list(unembed(parts, final))).float()
+    tokens = torch.tensor(right.continuation, device=parts.device)
+    rivals = _rivals(answer, logits, tokens)
+    stacked = torch.stack([vectors[c] for c in components if c.kind != "bias"])
+    shares = []
+    for chosen in (tokens, rivals):
+        parts_of_logit, rest = _project(parts, stacked, final, chosen)
+        shares.append(torch.cat([parts_of_logit, rest[None]]).mean(dim=1))
+    return torch.stack([shares[0], shares[0] - shares[1]], dim=1).double().cpu().numpy()
+
+
+def component_vectors(
+    model: TransformerBridge,
+    row: Sequence[int],
+    positions: Int[Tensor, " positions"],
+    *,
+    heads: bool = True,
+) -> tuple[dict[Component, Float[Tensor, "positions d_model"]], Float[Tensor, "positions d_model"]]:
+    """What each part adds to the residual stream at some positions, and the stream at the end.
+
+    Raises:
+        UserError: heads are asked for and their sum is not what the attention adds.
+    """
+    parts, z = decoder(model), {}
+
+    def keep(layer: int):  # type: ignore[no-untyped-def]
+        return lambda _module, args: z.__setitem__(layer, args[0][0, positions])
+
+    handles = [
+        projection.register_forward_pre_hook(keep(layer))
+        for layer, projection in enumerate(parts.output_projections)
+        if heads
+    ]
+    try:
+        baseline = record(parts, padded(parts, [row]), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    before = baseline.residuals[0][0, positions]
+    found = {Component("embedding"): before}
+    for layer in range(parts.n_layers):
+        middle = without_mlp(model, baseline, layer)[0, positions]
+        after = baseline.residuals[layer + 1][0, positions]
+        found[Component("attention", layer)] = middle - before
+        found[Component("mlp", layer)] = after - middle
+        found[Component("layer", layer)] = after - before
+        if heads:
+            of_heads, bias = _head_outputs(parts, layer, z[layer])
+            _check_heads(model, layer, of_heads.sum(dim=0) + bias, middle - before)
+            found |= {Component("head", layer, h): one for h, one in enumerate(of_heads)}
+        before = after
+    return found, before
+
+
+def _head_outputs(
+    parts: Decoder, layer: int, z: Float[Tensor, "positions width"]
+) -> tuple[Float[Tensor, "head positions d_model"], Float[Tensor, " d_model"]]:
+    """Each head's part of the output projection, whatever its layout; and the bias."""
+    masks = torch.eye(parts.n_heads, device=z.device, dtype=z.dtype)
+    masks = masks.repeat_interleave(parts.d_head, dim=1)[:, None]
+    project: Any = parts.output_projections[layer]
+    weight = project.weight
+    # transformers' Conv1D keeps [in, out], a Linear [out, in]
+    weight = weight if type(project).__name__ == "Conv1D" else weight.T
+    bias = getattr(project, "bias", None)
+    nothing = torch.zeros(parts.d_model, device=z.device, dtype=z.dtype)
+    with torch.no_grad():
+        return (z[None] * masks) @ weight, nothing if bias is None else bias.detach()
+
+
+def _check_heads(model: TransformerBridge, layer: int, total: Tensor, whole: Tensor) -> None:
+    if not torch.allclose(total, whole, atol=TOLERANCE * float(whole.abs().max() + 1e-6)):
+        raise UserError(
+            f"model {model_name(model)}, layer {layer}: its heads enter the residual stream "
+            "through a norm, so their direct effects do not add up; give heads=False"
+        )
+
+
+def _rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
+    right = answer.options[answer.right]
+    wrong = [o for place, o in enumerate(answer.options) if place != answer.right]
+    alike = all(len(o.continuation) == 1 and o.context == right.context for o in answer.options)
+    if wrong and alike:
+        ids = torch.tensor([o.continuation[0] for o in wrong], device=logits.device)
+        return ids[logits[:, ids].argmax(dim=-1)]
+    others = logits.scatter(-1, tokens[:, None], -torch.inf)
+    return others.argmax(dim=-1)
+
+
+def _project(
+    parts: Decoder,
+    vectors: Float[Tensor, "components positions d_model"],
+    final: Float[Tensor, "positions d_model"],
+    tokens: Int[Tensor, " positions"],
+) -> tuple[Float[Tensor, "components positions"], Float[Tensor, " positions"]]:
+    """Shares of each token's logit, and what no component adds (biases)."""
+    with torch.no_grad():
+        normed, bias = _final_norm(parts, final)
+        weight, centred = _norm_weight(parts, bias)
+        moved = _centre(final, centred) * weight
+        # the scale that the norm divided by, whatever its epsilon
+        scale = (moved.norm(dim=-1) / (normed - bias).norm(dim=-1)).unsqueeze(-1)
+        embedding = parts.root.get_output_embeddings()  # type: ignore[operator]
+        unembedding = embedding.weight[tokens].float()
+        rest = (bias * unembedding).sum(dim=-1)
+        if getattr(embedding, "bias", None) is not None:
+            rest = rest + embedding.bias[tokens].float()
+        shares = (_centre(vectors, centred) * weight / scale * unembedding).sum(dim=-1)
+        _check_logits(parts, final, normed, tokens, embedding)
+    return shares, rest
+
+
+def _final_norm(parts: Decoder, final: Tensor) -> tuple[Tensor, Tensor]:
+    normed = parts.ln_final(final[None])[0].float()
+    bias = getattr(parts.ln_final, "bias", None)
+    return normed, torch.zeros_like(normed[0]) if bias is None else bias.float()
+
+
+def _norm_weight(parts: Decoder, bias: Tensor) -> tuple[Tensor, bool]:
+    """The weight that the final norm multiplies by, and whether it takes the mean away first."""
+    ones = torch.full((1, 1, parts.d_model), 1e3, device=parts.device, dtype=torch.float32)
+    dtype = next(parts.root.parameters()).dtype
+    normed = (parts.ln_final(ones.to(dtype))[0, 0].float() - bias).abs().max()
+    # a norm that centres has nothing left of equal entries
+    if normed < TOLERANCE:
+        return parts.ln_final.weight.float(), True  # type: ignore[operator]
+    return parts.ln_final(ones.to(dtype))[0, 0].float() - bias, False
+
+
+def _centre(vectors: Tensor, centred: bool) -> Tensor:
+    vectors = vectors.float()
+    return vectors - vectors.mean(dim=-1, keepdim=True) if centred else vectors
+
+
+def _check_logits(
+    parts: Decoder, final: Tensor, normed: Tensor, tokens: Tensor, embedding: Any
+) -> None:
+    """Refuse a model whose logits are not the final norm times the unembedding (caps apart)."""
+    config = parts.root.config.get_text_config()  # type: ignore[operator, union-attr]
+    if getattr(config, "final_logit_softcapping", None):
+        return
+    own = torch.cat(list(unembed(parts, final))).float().gather(-1, tokens[:, None])[:, 0]
+    ours = embedding(normed.to(embedding.weight.dtype)).float().gather(-1, tokens[:, None])[:, 0]
+    if not torch.allclose(own, ours, atol=TOLERANCE * float(own.abs().max() + 1)):
+        raise UserError(
+            f"{type(parts.root).__name__}: its logits are not its final norm times its "
+            "unembedding, so they have no direct attribution"
+        )

@@ -1,0 +1,89 @@
+"""The classic grid of the logit lens: every token of one prompt at every depth."""
+
+import pandas as pd
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Ablation, as_ablation
+from interp.ablations.hooks import checked_edits
+from interp.errors import UserError
+from interp.lens.depths import depths, residual_stack
+from interp.lens.readout import logits_of
+from interp.lens.tuned import TunedLens
+from interp.models import decoder, model_name
+from interp.requests import encode
+
+AT_ONCE = 8
+
+
+def prompt_grid(
+    model: TransformerBridge,
+    prompt: str,
+    *,
+    ablation: str | Ablation = "baseline",
+    tuned: TunedLens | None = None,
+    sublayers: bool = False,
+) -> pd.DataFrame:
+    """The top token and its probability behind every token of a prompt, at every depth.
+
+    Equal to `transformer_lens.tools.analysis.logit_lens(..., positions=None, top_k=1)`.
+
+    Args:
+        model: the model.
+        prompt: a text; BOS is added as for a task.
+        ablation: what is taken away.
+        tuned: a tuned lens; none is the plain lens.
+        sublayers: also behind each attention.
+
+    Returns:
+        Columns `model ablation lens position token depth layer after relative_depth top_token
+        top_id probability entropy` (nats); one row a position and depth.
+
+    Raises:
+        UserError: an empty prompt, one longer than the model's context, a bad ablation.
+    """
+    asked = as_ablation(ablation)
+    edits = checked_edits(model, asked)
+    if any(edit.mean_heads for edit in edits.values()):
+        raise UserError(f"ablation {asked}: a prompt has no reference set for a mean")
+    parts = decoder(model)
+    tokens = encode(prompt, parts)
+    if not 1 <= len(tokens) <= parts.max_length:
+        raise UserError(f"prompt: {len(tokens)} tokens; allowed are 1-{parts.max_length}")
+    sublayers = sublayers and (tuned is None or tuned.sublayers)
+    translate = tuned.translator(model, sublayers=sublayers) if tuned else None
+    places = [(0, position) for position in range(len(tokens))]
+    stack = residual_stack(model, [tokens], places, edits=edits, sublayers=sublayers)
+    rows = []
+    for start in range(0, len(tokens), AT_ONCE):
+        chunk = stack[:, start : start + AT_ONCE]
+        chunk = translate(chunk) if translate else chunk
+        logprobs = logits_of(parts, chunk).log_softmax(dim=-1)
+        top = logprobs.max(dim=-1)
+        entropy = -(logprobs.exp() * logprobs).nan_to_num().sum(dim=-1)
+        for place, depth in enumerate(depths(parts.n_layers, sublayers=sublayers)):
+            for offset in range(chunk.shape[1]):
+                rows.append(
+                    {
+                        "position": start + offset,
+                        "token": _shown(parts.tokenizer, tokens[start + offset]),
+                        "depth": depth.number,
+                        "layer": depth.layer,
+                        "after": depth.after,
+                        "relative_depth": depth.number / parts.n_layers,
+                        "top_token": _shown(parts.tokenizer, int(top.indices[place, offset])),
+                        "top_id": int(top.indices[place, offset]),
+                        "probability": float(torch.exp(top.values[place, offset])),
+                        "entropy": float(entropy[place, offset]),
+                    }
+                )
+    table = pd.DataFrame(rows).sort_values(["position", "depth"], ignore_index=True)
+    table.insert(0, "model", model_name(model))
+    table.insert(1, "ablation", asked.text)
+    table.insert(2, "lens", "tuned lens" if tuned else "logit lens")
+    return table
+
+
+def _shown(tokenizer, token: int) -> str:  # type: ignore[no-untyped-def]
+    """A token as text, also where it is only part of a character."""
+    return str(tokenizer.decode([token])) or str(tokenizer.convert_ids_to_tokens(token))

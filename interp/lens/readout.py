@@ -1,0 +1,129 @@
+"""Vectors of the residual stream, read through the model's final norm and unembedding.
+
+The same path as `transformer_lens.tools.analysis.logit_readout`, which keeps one selection a call;
+here several tokens a vector, entropy, divergence and agreement come from one pass over the
+vocabulary, and only the requested entries are kept. The native model itself applies norm,
+unembedding and caps, so that families whose readout that tool refuses are read as well.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.models import Decoder
+from interp.replay import unembed
+
+LOGIT_ROWS = 512
+"""Vectors whose whole logits exist at a time."""
+
+Translate = Callable[[Tensor], Tensor]
+"""`[depth, vectors, d_model]` to the same: what a tuned lens puts before the final norm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What was read, as arrays of float64 or int64; probabilities are natural logarithms.
+
+    Attributes:
+        logprob: of each requested token.
+        rank: of each requested token over the vocabulary; 0 is the top, ties count only strictly
+            larger logits.
+        entropy: of each vector's prediction, in nats.
+        kl: divergence of each vector's prediction from the last depth's,
+            `KL(last depth || this depth)`, in nats.
+        top_ids: the two tokens with the largest logits.
+        top_logprobs: theirs.
+        final_logprob: of the token that the last depth predicts.
+        final_rank: of that token.
+    """
+
+    logprob: Float[np.ndarray, "depth reads"]
+    rank: Int[np.ndarray, "depth reads"]
+    entropy: Float[np.ndarray, "depth vectors"]
+    kl: Float[np.ndarray, "depth vectors"]
+    top_ids: Int[np.ndarray, "depth vectors two"]
+    top_logprobs: Float[np.ndarray, "depth vectors two"]
+    final_logprob: Float[np.ndarray, "depth vectors"]
+    final_rank: Int[np.ndarray, "depth vectors"]
+
+
+def read(
+    parts: Decoder,
+    stack: Float[Tensor, "depth vectors d_model"],
+    reads: Int[Tensor, "reads two"],
+    *,
+    translate: Translate | None = None,
+) -> Readout:
+    """Read every vector of a stack.
+
+    Args:
+        parts: the modules of the model.
+        stack: the residual stream at every depth; the last depth is the model's own prediction.
+        reads: for each requested token, the number of its vector and its id.
+        translate: a tuned lens.
+    """
+    step = max(1, LOGIT_ROWS // len(stack))
+    order = torch.argsort(reads[:, 0], stable=True)
+    found = []
+    for start in range(0, stack.shape[1], step):
+        chunk = stack[:, start : start + step]
+        if translate is not None:
+            chunk = translate(chunk)
+        here = reads[order]
+        here = here[(here[:, 0] >= start) & (here[:, 0] < start + chunk.shape[1])]
+        found.append(_read_chunk(logits_of(parts, chunk), here[:, 0] - start, here[:, 1]))
+    back = torch.argsort(order).cpu().numpy()
+    joined = {name: np.concatenate([one[name] for one in found], axis=1) for name in found[0]}
+    for name in ("logprob", "rank"):
+        joined[name] = joined[name][:, back]
+    return Readout(**joined)
+
+
+def logits_of(
+    parts: Decoder, stack: Float[Tensor, "depth vectors d_model"]
+) -> Float[Tensor, "depth vectors d_vocab"]:
+    """Logits of every vector, in float32."""
+    flat = torch.cat(list(unembed(parts, stack.flatten(end_dim=1)))).float()
+    return flat.view(*stack.shape[:2], -1)
+
+
+def _read_chunk(
+    logits: Float[Tensor, "depth vectors d_vocab"],
+    vectors: Int[Tensor, " reads"],
+    tokens: Int[Tensor, " reads"],
+) -> dict[str, np.ndarray]:
+    logprobs = torch.log_softmax(logits, dim=-1)
+    last = logprobs[-1]
+    top = logprobs.topk(2, dim=-1)
+    # argmax, not top: of equal logits it takes the first, as greedy decoding does
+    final = last.argmax(dim=-1)
+    everyone = torch.arange(logits.shape[1], device=logits.device)
+    return {
+        "logprob": _array(logprobs[:, vectors, tokens]),
+        "rank": _array(_ranks(logits, vectors, tokens)),
+        "entropy": _array(-(logprobs.exp() * logprobs).nan_to_num().sum(dim=-1)),
+        "kl": _array((last.exp() * (last - logprobs)).nan_to_num().sum(dim=-1).clamp(min=0)),
+        "top_ids": _array(top.indices),
+        "top_logprobs": _array(top.values),
+        "final_logprob": _array(logprobs[:, everyone, final]),
+        "final_rank": _array(_ranks(logits, everyone, final)),
+    }
+
+
+def _ranks(logits: Tensor, vectors: Tensor, tokens: Tensor) -> Tensor:
+    # one requested token at a time would be slow, all at once would copy the vocabulary for each
+    size = max(1, LOGIT_ROWS // len(logits))
+    ranks = [
+        (logits[:, v] > logits[:, v, t, None]).sum(dim=-1)
+        for v, t in zip(vectors.split(size), tokens.split(size), strict=True)
+    ]
+    return torch.cat(ranks, dim=1) if ranks else logits.new_zeros(len(logits), 0).long()
+
+
+def _array(values: Tensor) -> np.ndarray:
+    values = values.double() if values.is_floating_point() else values.long()
+    return values.cpu().numpy()

@@ -1,0 +1,199 @@
+"""What the lens found in a task: sums over examples, and the tables made of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.errors import UserError
+from interp.lens.answers import WHOLE
+from interp.lens.depths import Depth
+from interp.lens.quantities import ANSWERS, QUANTITIES
+from interp.lens.tally import Tally, percentiles
+
+INTERVAL = "Poisson bootstrap"
+
+
+@dataclass(frozen=True, eq=False)
+class StepTally:
+    """The sums of one step over the examples.
+
+    Attributes:
+        values: `[depth, quantities]`.
+        decisions: `[answers, depth + 1]`: from which depth on each answer leads to the end; the
+            last column counts those that never do.
+    """
+
+    values: Tally
+    decisions: Tally
+
+    @classmethod
+    def empty(cls, n_depths: int, resamples: int) -> "StepTally":
+        """Sums before the first example."""
+        return cls(
+            Tally((n_depths, len(QUANTITIES)), resamples=resamples),
+            Tally((len(ANSWERS), n_depths + 1), resamples=resamples),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """The lens over one task, under one ablation.
+
+    Attributes:
+        model: name of the model.
+        task: name of the task.
+        ablation: text form; `baseline` for the unablated model.
+        kind: `logit lens` or `tuned lens`.
+        depths: the depths that were read.
+        steps: the sums, by step; `answer` is the whole answer.
+    """
+
+    model: str
+    task: str
+    ablation: str
+    kind: str
+    depths: tuple[Depth, ...]
+    steps: dict[str, StepTally]
+
+    def table(self, *, confidence: float = 0.95) -> pd.DataFrame:
+        """Each quantity at each depth with its interval.
+
+        Columns `model task ablation lens step depth layer after relative_depth quantity value low
+        high n interval`; quantities as in `QUANTITIES`, rows in the order of depths.
+        """
+        tables = []
+        for step, tally in self.steps.items():
+            low, high = tally.values.interval(confidence)
+            for place, quantity in enumerate(QUANTITIES):
+                columns = {
+                    "quantity": quantity,
+                    "value": tally.values.mean[:, place],
+                    "low": low[:, place],
+                    "high": high[:, place],
+                    "n": tally.values.n,
+                }
+                tables.append(self._by_depth(step).assign(**columns))
+        joined = pd.concat(tables, ignore_index=True)
+        return joined.assign(interval=f"{100 * confidence:g}% {INTERVAL}")
+
+    def decided(self, *, confidence: float = 0.95) -> pd.DataFrame:
+        """The share of examples whose answer leads from this depth on to the end.
+
+        Columns as in `table`, with `answer` (`right` or `chosen`) for `quantity`.
+        """
+        tables = []
+        for step, tally in self.steps.items():
+            shares = tally.decisions.mean.cumsum(axis=-1)[:, :-1]
+            low, high = percentiles(
+                tally.decisions.replicates.cumsum(axis=-1)[..., :-1], confidence
+            )
+            for place, answer in enumerate(ANSWERS):
+                columns = {
+                    "answer": answer,
+                    "value": shares[place],
+                    "low": low[place],
+                    "high": high[place],
+                    "n": tally.decisions.n,
+                }
+                tables.append(self._by_depth(step).assign(**columns))
+        joined = pd.concat(tables, ignore_index=True)
+        return joined.assign(interval=f"{100 * confidence:g}% {INTERVAL}")
+
+    def decision_depth(self, *, confidence: float = 0.95) -> pd.DataFrame:
+        """The depth at which an answer first leads and stays, over the examples where it does.
+
+        One row a step and answer: `mean`, `low`, `high` in layers passed (0 is the embedding),
+        the same as `relative`, `relative_low`, `relative_high` in shares of the model, `median`
+        in layers passed; `share_decided` of the `n` examples have the answer in the lead at the
+        end, and only they count.
+        """
+        rows = []
+        for step, tally in self.steps.items():
+            means = mean_decision(self, tally.decisions.replicates)
+            found = mean_decision(self, tally.decisions.mean)
+            low, high = percentiles(means, confidence)
+            for place, answer in enumerate(ANSWERS):
+                counts = tally.decisions.mean[place, :-1]
+                reached = np.flatnonzero(counts.cumsum() >= counts.sum() / 2)
+                depth = self.depths[int(reached[0])].number if counts.sum() > 0 else np.nan
+                row = self._named(step) | {"answer": answer}
+                row |= {"mean": found[place], "low": low[place], "high": high[place]}
+                row |= {"median": depth}
+                ends = {"relative": found, "relative_low": low, "relative_high": high}
+                row |= {name: one[place] / self.n_layers for name, one in ends.items()}
+                row |= {"share_decided": counts.sum(), "n": tally.decisions.n}
+                rows.append(row | {"interval": f"{100 * confidence:g}% {INTERVAL}"})
+        return pd.DataFrame(rows)
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the model."""
+        return self.depths[-1].layer + 1
+
+    def _named(self, step: str) -> dict[str, object]:
+        return {"model": self.model, "task": self.task, "ablation": self.ablation,
+                "lens": self.kind, "step": step}  # fmt: skip
+
+    def _by_depth(self, step: str) -> pd.DataFrame:
+        rows = [
+            self._named(step)
+            | {"depth": d.number, "layer": d.layer, "after": d.after}
+            | {"relative_depth": d.number / self.n_layers}
+            for d in self.depths
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        n = next((t.values.n for t in self.steps.values()), 0)
+        return (
+            f"Lens({self.kind} of {self.model} on {self.task}, {self.ablation}: {n} examples, "
+            f"{len(self.depths)} depths, {len(self.steps)} steps)"
+        )
+
+
+def mean_decision(
+    lens: Lens, shares: Float[np.ndarray, "... depth_or_never"]
+) -> Float[np.ndarray, "..."]:
+    """Mean depth, in layers passed, of the examples that are decided at all; NaN if none is."""
+    numbers = np.array([depth.number for depth in lens.depths])
+    total = shares[..., :-1].sum(axis=-1)
+    found = np.full(total.shape, np.nan)
+    np.divide(shares[..., :-1] @ numbers, total, out=found, where=total > 0)
+    return found
+
+
+def decision_difference(
+    one: Lens, other: Lens, *, step: str = WHOLE, answer: str = "right", confidence: float = 0.95
+) -> dict[str, float]:
+    """How much later, in shares of the model, an answer is decided in `one` than in `other`.
+
+    Both lenses must have read the same examples with the same seed: their replicates then share
+    the examples' weights, and the interval is a paired one.
+
+    Returns:
+        `difference`, `low`, `high`.
+
+    Raises:
+        UserError: the two are of different tasks, numbers of examples or resamples.
+    """
+    pair = []
+    for lens in (one, other):
+        if step not in lens.steps:
+            raise UserError(f"step {step!r}: {lens!r} has {', '.join(lens.steps)}")
+        pair.append(lens.steps[step].decisions)
+    if (
+        one.task != other.task
+        or pair[0].n != pair[1].n
+        or pair[0].sums.shape[0] != pair[1].sums.shape[0]
+    ):
+        raise UserError(f"{one!r} and {other!r} did not read the same examples")
+    place = ANSWERS.index(answer)
+    found = [
+        (mean_decision(lens, tally.mean)[place] / lens.n_layers,
+         mean_decision(lens, tally.replicates)[:, place] / lens.n_layers)
+        for lens, tally in zip((one, other), pair, strict=True)
+    ]  # fmt: skip
+    low, high = percentiles(found[0][1] - found[1][1], confidence)
+    return {"difference": float(found[0][0] - found[1][0]), "low": float(low), "high": float(high)}

@@ -1,0 +1,244 @@
+"""The logit lens over a task: what is readable at each depth, streamed over the examples."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Ablation, as_ablation
+from interp.ablations.hooks import checked_edits
+from interp.ablations.means import head_means
+from interp.errors import UserError
+from interp.lens.answers import Answer, build_answers, check_reading
+from interp.lens.depths import depths, residual_stack
+from interp.lens.quantities import ANSWERS, QUANTITIES, Places, decision, example_values
+from interp.lens.readout import Translate, read
+from interp.lens.result import Lens, StepTally
+from interp.lens.tally import poisson_weights
+from interp.lens.tuned import TunedLens
+from interp.models import decoder, model_name
+from interp.requests import build_rows, encode, prompt_text
+from interp.tasks import Task, load_task
+
+CHUNK = 256
+TOKEN_BUDGET = 4096
+REFERENCE_EXAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the lens reads a task.
+
+    Attributes:
+        follow: for tasks that generate, `target` follows the task's written-out answer,
+            `generated` what the unablated model writes.
+        steps: regular expression of the pieces of a written-out answer that are read apart, such
+            as `= ([0-9]+)`; of each match its first group, if it has one.
+        sublayers: also read behind each attention.
+        resamples: of the bootstrap.
+        seed: of the draw of examples and of the bootstrap.
+    """
+
+    follow: str = "target"
+    steps: str | None = None
+    sublayers: bool = True
+    resamples: int = 1000
+    seed: int = 0
+
+
+def logit_lens(
+    model: TransformerBridge,
+    task: str | Path | Task,
+    *,
+    limit: int | None = None,
+    ablation: str | Ablation = "baseline",
+    tuned: TunedLens | None = None,
+    out: str | Path | None = None,
+    reading: Reading | None = None,
+) -> Lens:
+    """Read a task's answers from the residual stream at every depth.
+
+    Every vector that predicts a token of an answer goes through the model's own final norm and
+    unembedding (nostalgebraist, "interpreting GPT: the logit lens", 2020), as with
+    `transformer_lens.tools.analysis.logit_lens`; at the last depth that is the model's own
+    prediction. Only the requested vocabulary entries are kept, and only sums over examples stay
+    in memory.
+
+    Args:
+        model: from `interp.load_model`, or a bridge booted by hand.
+        task: a name, the path of a task YAML, or a task from `interp.load_task`.
+        limit: at most this many examples, drawn with the seed; all by default.
+        ablation: what is taken away while the lens reads; the last depth is then the ablated
+            model's own prediction.
+        tuned: an `interp.lens.TunedLens`, applied before the final norm; none is the plain lens.
+            Depths that it was not trained for (behind attentions) are left out.
+        out: folder for `examples.parquet` (a row an example, step and depth), the tables as CSV
+            and `lens.json`; by default nothing is written.
+        reading: how the task is read.
+
+    Raises:
+        UserError: before any work, for a request that cannot be carried out.
+    """
+    reading = reading or Reading()
+    check_reading(reading.follow, reading.steps)
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
+    asked = as_ablation(ablation)
+    edits = checked_edits(model, asked)
+    if tuned and reading.sublayers and not tuned.sublayers:
+        reading = replace(reading, sublayers=False)
+    translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None
+    folder = _new_folder(out)
+    task = task if isinstance(task, Task) else load_task(task)
+    parts, drawn = decoder(model), draw_examples(task, limit, reading.seed)
+    means = None
+    if any(edit.mean_heads for edit in edits.values()):
+        first = [task.harness.eval_docs[i] for i in drawn[:REFERENCE_EXAMPLES]]
+        means = head_means(model, [encode(prompt_text(task, d), parts) for d in first])
+    places = depths(parts.n_layers, sublayers=reading.sublayers)
+    lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
+                tuple(places), {})  # fmt: skip
+    writer = _Examples(folder, lens) if folder else None
+    with tqdm(total=len(drawn), unit="example", desc=f"{lens.model}, {task.name}") as bar:
+        for start in range(0, len(drawn), CHUNK):
+            chosen = drawn[start : start + CHUNK]
+            answers = build_answers(model, task, chosen, follow=reading.follow, steps=reading.steps)
+            for batch in _batches(answers):
+                values = _values(model, batch, edits=edits, means=means, translate=translate,
+                                 sublayers=reading.sublayers)  # fmt: skip
+                _add(lens, values, reading)
+                if writer:
+                    writer.write(values)
+                bar.update(len(batch))
+    if not lens.steps:
+        raise UserError(f"task {task.name}: no example has an answer to read")
+    if writer and folder:
+        writer.close()
+        _write_tables(folder, lens, reading)
+    return lens
+
+
+Values = dict[tuple[int, str], np.ndarray]
+"""(doc_id, step) to `[depth, quantities]`."""
+
+
+def _batches(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
+    """Whole examples together, longest first, within the budget of tokens."""
+
+    def longest(answer: Answer) -> int:
+        return max(len(o.context) + len(o.continuation) for o in answer.options)
+
+    batch: list[Answer] = []
+    for answer in sorted(answers, key=longest, reverse=True):
+        rows = sum(len(one.options) for one in [*batch, answer])
+        if batch and rows * longest(batch[0]) > TOKEN_BUDGET:
+            yield batch
+            batch = []
+        batch.append(answer)
+    if batch:
+        yield batch
+
+
+def _values(model: TransformerBridge, answers: Sequence[Answer], *, translate: Translate | None,
+            sublayers: bool, **ablated: Any) -> Values:  # fmt: skip
+    requests = [option for answer in answers for option in answer.options]
+    rows = build_rows(requests)
+    vectors: dict[tuple[int, int], int] = {}
+    reads: list[tuple[int, int]] = []
+    where: dict[int, tuple[list[int], list[int]]] = {}
+    for r, row in enumerate(rows):
+        for number, start, tokens in row.scored:
+            at = [vectors.setdefault((r, start + i), len(vectors)) for i in range(len(tokens))]
+            where[number] = (list(range(len(reads), len(reads) + len(tokens))), at)
+            reads += zip(at, tokens, strict=True)
+    stack = residual_stack(
+        model, [row.tokens for row in rows], list(vectors), sublayers=sublayers, **ablated
+    )
+    found = read(
+        decoder(model), stack, torch.tensor(reads, device=stack.device), translate=translate
+    )
+    values, number = {}, 0
+    for answer in answers:
+        places = Places()
+        for _ in answer.options:
+            places.add(*where[number])
+            number += 1
+        for name, tokens in answer.steps:
+            values[answer.doc_id, name] = example_values(answer, tokens, found, places)
+    return values
+
+
+def _add(lens: Lens, values: Values, reading: Reading) -> None:
+    names = list(QUANTITIES)
+    for step in dict.fromkeys(step for _, step in values):
+        doc_ids = [doc_id for doc_id, name in values if name == step]
+        chosen = np.stack([values[doc_id, step] for doc_id in doc_ids])
+        weights = poisson_weights(doc_ids, resamples=reading.resamples, seed=reading.seed)
+        decided = np.zeros((len(doc_ids), len(ANSWERS), chosen.shape[1] + 1))
+        for row, example in enumerate(chosen):
+            for place, answer in enumerate(ANSWERS):
+                leads = example[:, names.index(f"{answer}_leads")] > 0
+                decided[row, place, decision(leads)] = 1
+        tally = lens.steps.setdefault(step, StepTally.empty(chosen.shape[1], reading.resamples))
+        tally.values.add(weights, chosen)
+        tally.decisions.add(weights, decided)
+
+
+def draw_examples(task: Task, limit: int | None, seed: int) -> list[int]:
+    """The examples that a sweep of the same limit and seed draws."""
+    count = len(task.harness.eval_docs)
+    if limit is None or limit >= count:
+        return list(range(count))
+    return sorted(np.random.default_rng(seed).choice(count, size=limit, replace=False).tolist())
+
+
+def _new_folder(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"out {folder}: it is not empty; give another folder")
+    return folder
+
+
+class _Examples:
+    """Writes the examples batch by batch: a row an example, step and depth."""
+
+    def __init__(self, folder: Path, lens: Lens) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.depths = folder / "examples.parquet", lens.depths
+        types = {"doc_id": pa.int64(), "step": pa.string(), "depth": pa.float64()}
+        types |= dict.fromkeys(QUANTITIES, pa.float64())
+        self.schema = pa.schema(list(types.items()))
+        self.writer = pq.ParquetWriter(self.path.with_suffix(".part"), self.schema)
+
+    def write(self, values: Values) -> None:
+        numbers = [depth.number for depth in self.depths]
+        columns: dict[str, Any] = {
+            "doc_id": [doc for doc, _ in values for _ in numbers],
+            "step": [step for _, step in values for _ in numbers],
+            "depth": numbers * len(values),
+        }
+        joined = np.concatenate(list(values.values()))
+        columns |= {name: joined[:, place] for place, name in enumerate(QUANTITIES)}
+        self.writer.write_table(pa.table(columns, schema=self.schema))
+
+    def close(self) -> None:
+        self.writer.close()
+        self.path.with_suffix(".part").replace(self.path)
+
+
+def _write_tables(folder: Path, lens: Lens, reading: Reading) -> None:
+    for name in ("table", "decided", "decision_depth"):
+        getattr(lens, name)().to_csv(folder / f"{name}.csv", index=False)
+    names = {"model": lens.model, "task": lens.task, "ablation": lens.ablation, "lens": lens.kind}
+    described = names | {"quantities": QUANTITIES, "reading": asdict(reading)}
+    (folder / "lens.json").write_text(json.dumps(described, indent=2))

@@ -1,0 +1,151 @@
+"""Training a tuned lens on calibration text."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.tools.analysis import logit_readout
+
+from interp.lens.depths import residual_stack
+from interp.lens.readout import read
+from interp.lens.tuned import TunedLens, check_texts, translated
+from interp.models import decoder, model_name, weights_hash
+from interp.requests import encode
+
+HELD_OUT_SHARE = 5
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a tuned lens is trained.
+
+    Attributes:
+        steps: of Adam; the learning rate falls to zero along a straight line.
+        learning_rate: of the first step.
+        rows: texts a step.
+        vectors: positions a step, drawn among the rows' tokens.
+        row_tokens: a longer text is cut into rows of so many tokens.
+        sublayers: also train maps for the depths behind attentions.
+        seed: of the draws.
+    """
+
+    steps: int = 400
+    learning_rate: float = 1e-3
+    rows: int = 16
+    vectors: int = 256
+    row_tokens: int = 256
+    sublayers: bool = False
+    seed: int = 0
+
+
+def train_tuned_lens(
+    model: TransformerBridge, texts: Sequence[str], *, source: str, training: Training | None = None
+) -> TunedLens:
+    """Train a tuned lens; one row in five is held out, and its divergence goes into the card.
+
+    Args:
+        model: the model; its weights are not touched.
+        texts: calibration text, in what the model was trained on or will be read on.
+        source: where the text comes from, for the card.
+        training: how.
+
+    Raises:
+        UserError: too few texts.
+    """
+    training = training or Training()
+    rows = _rows(model, texts, training.row_tokens)
+    check_texts(["" for _ in rows])
+    held_out = rows[::HELD_OUT_SHARE]
+    kept = [row for place, row in enumerate(rows) if place % HELD_OUT_SHARE]
+    parts = decoder(model)
+    n_maps = parts.n_layers * (2 if training.sublayers else 1)
+    matrices = torch.zeros(n_maps, parts.d_model, parts.d_model, device=parts.device)
+    biases = torch.zeros(n_maps, parts.d_model, device=parts.device)
+    matrices.requires_grad_()
+    biases.requires_grad_()
+    optimiser = torch.optim.Adam([matrices, biases], lr=training.learning_rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=training.steps)
+    with tqdm(total=training.steps, desc=f"tuned lens of {model_name(model)}", unit="step") as bar:
+        for stack in _stacks(model, kept, training):
+            loss = _divergence(model, stack, translated(matrices, biases)(stack))
+            # gradients of the maps alone: the model's own parameters stay untouched
+            matrices.grad, biases.grad = torch.autograd.grad(loss, [matrices, biases])
+            optimiser.step()
+            schedule.step()
+            bar.update()
+            bar.set_postfix_str(f"KL {loss.item():.3f}")
+    matrices, biases = matrices.detach(), biases.detach()
+    card = {
+        "model": model_name(model),
+        "weights_sha256": weights_hash(model),
+        "n_layers": parts.n_layers,
+        "sublayers": training.sublayers,
+        "text": source,
+        "text_sha256": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+        "train_tokens": sum(map(len, kept)),
+        "held_out_tokens": sum(map(len, held_out)),
+        "steps": training.steps,
+        "learning_rate": training.learning_rate,
+        "seed": training.seed,
+        "held_out_kl_plain": held_out_kl(model, held_out, None, sublayers=training.sublayers),
+        "held_out_kl_tuned": held_out_kl(
+            model, held_out, (matrices, biases), sublayers=training.sublayers
+        ),
+    }
+    return TunedLens(matrices, biases, training.sublayers, card)
+
+
+def held_out_kl(
+    model: TransformerBridge,
+    rows: Sequence[Sequence[int]],
+    maps: tuple[Tensor, Tensor] | None,
+    *,
+    sublayers: bool,
+) -> list[float]:
+    """Mean `KL(final || lens)` over all tokens of the rows, in nats, at every depth."""
+    parts, total, count = decoder(model), torch.zeros(1).double(), 0
+    nothing = torch.zeros(0, 2, dtype=torch.long, device=parts.device)
+    for row in rows:
+        places = [(0, position) for position in range(len(row))]
+        stack = residual_stack(model, [row], places, sublayers=sublayers)
+        found = read(parts, stack, nothing, translate=translated(*maps) if maps else None)
+        total = total + torch.from_numpy(found.kl.sum(axis=1))
+        count += len(row)
+    return [float(x) for x in total / count]
+
+
+def _rows(model: TransformerBridge, texts: Sequence[str], longest: int) -> list[list[int]]:
+    parts = decoder(model)
+    longest = min(longest, parts.max_length)
+    encoded = [encode(text, parts) for text in texts]
+    return [e[i : i + longest] for e in encoded for i in range(0, len(e), longest)]
+
+
+def _stacks(
+    model: TransformerBridge, rows: Sequence[Sequence[int]], training: Training
+) -> Iterator[Float[Tensor, "depth vectors d_model"]]:
+    generator = torch.Generator().manual_seed(training.seed)
+    for _ in range(training.steps):
+        drawn = torch.randint(len(rows), (training.rows,), generator=generator).tolist()
+        batch = [rows[i] for i in drawn]
+        places = [(r, p) for r, row in enumerate(batch) for p in range(len(row))]
+        chosen = torch.randperm(len(places), generator=generator)[: training.vectors].tolist()
+        yield residual_stack(
+            model, batch, [places[i] for i in chosen], sublayers=training.sublayers
+        )
+
+
+def _divergence(
+    model: TransformerBridge, stack: Tensor, moved: Float[Tensor, "depth vectors d_model"]
+) -> Tensor:
+    """Sum over the depths of the mean `KL(final || lens)`, with gradients."""
+    final = logit_readout(model, stack[-1], return_type="log_probs").values
+    lens = logit_readout(
+        model, moved[:-1], return_type="log_probs", enable_grad=True, chunk_size=512
+    ).values
+    return (final.exp() * (final - lens)).sum(dim=-1).mean(dim=-1).sum()

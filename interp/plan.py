@@ -1,0 +1,202 @@
+"""The plan of a sweep: which examples, which ablations, cut into work units.
+
+A plan is a pure function of the request, so that every process that is given the same request
+makes the same units under the same names, and any of them can run any unit.
+"""
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import records
+from interp.ablations import BASELINE, Ablation, as_ablation
+from interp.ablations.hooks import checked_edits
+from interp.ablations.resampling import draw_donors
+from interp.ablations.values import Edits, with_donor
+from interp.errors import UserError
+from interp.identity import describe_donors, describe_model, describe_task, libraries
+from interp.metrics import target_text
+from interp.models import decoder
+from interp.requests import build_requests, prompt_text
+from interp.resampled import is_resampled
+from interp.sampling import draw
+from interp.tasks import Task, load_task
+from interp.units import WorkUnit
+
+REFERENCE_EXAMPLES = 32
+# an 8B model on one large GPU needs minutes for so many answers, and seconds to load
+UNIT_EXAMPLES = 128
+UNIT_ABLATIONS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a sweep will run.
+
+    Attributes:
+        tasks: the tasks.
+        drawn: rows of each task.
+        texts: text forms; the baseline is first.
+        edits: what each of them changes.
+        units: the work, in the order of the result.
+        manifest: all of it in words, with hashes.
+    """
+
+    tasks: tuple[Task, ...]
+    drawn: tuple[tuple[int, ...], ...]
+    texts: tuple[str, ...]
+    edits: tuple[Edits, ...]
+    units: tuple[WorkUnit, ...]
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the work is cut into units; a run keeps its own cut for life.
+
+    Attributes:
+        examples: at most so many a unit.
+        ablations: at most so many a unit; each unit runs the baseline again.
+        cluster: field of the rows that names what examples share; the task's own by default.
+    """
+
+    examples: int = UNIT_EXAMPLES
+    ablations: int = UNIT_ABLATIONS
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("examples", "ablations"):
+            if getattr(self, name) < 1:
+                raise UserError(f"unit_{name} {getattr(self, name)}: allowed are 1 and more")
+
+
+def make_plan(
+    model: TransformerBridge,
+    tasks: Sequence[str | Task] | str | Task,
+    ablations: Sequence[str | Ablation],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    donor: TransformerBridge | None = None,
+    cut: Cut | None = None,
+) -> Plan:
+    """Check a request and cut it into units; nothing is written.
+
+    Raises:
+        UserError: for any request that cannot be carried out.
+    """
+    cut = cut or Cut()
+    loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
+    asked = tuple(with_donor(as_ablation(a), donor) for a in ablations)
+    _refuse_doubles(loaded, asked)
+    edits = tuple(checked_edits(model, ablation) for ablation in asked)
+    for task in loaded:
+        _refuse_empty(task)
+    drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
+    for task, ids in zip(loaded, drawn, strict=True):
+        _try_first(model, task, ids[0])
+        if any(map(is_resampled, edits)):
+            draw_donors(ids, seed=seed)
+    units = tuple(cut_units(loaded, drawn, 1 + len(asked), cut))
+    texts = (BASELINE.text, *(a.text for a in asked))
+    manifest = {
+        "schema": records.SCHEMA_VERSION,
+        **describe_model(model),
+        "tasks": [
+            describe_task(task, ids, cluster=cut.cluster)
+            for task, ids in zip(loaded, drawn, strict=True)
+        ],
+        "ablations": list(texts[1:]),
+        "donors": describe_donors(asked),
+        "mean_reference": f"the first {REFERENCE_EXAMPLES} prompts of each task",
+        "resample_donors": "one cycle through each task's examples, drawn with the seed",
+        "seed": seed,
+        "units": [
+            {"name": u.name, "task": u.task, "examples": len(u.doc_ids)}
+            | {"first": drawn[u.task].index(u.doc_ids[0])}
+            | {"ablations": [u.ablations[0], u.ablations[-1]]}
+            for u in units
+        ],
+        "libraries": libraries(),
+        "device": str(decoder(model).device),
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return Plan(loaded, drawn, texts, ({}, *edits), units, manifest)
+
+
+def cut_units(
+    tasks: Sequence[Task], drawn: Sequence[Sequence[int]], n_ablations: int, cut: Cut
+) -> list[WorkUnit]:
+    """Examples x ablations in units with names that depend on the request alone.
+
+    Args:
+        tasks: the tasks.
+        drawn: rows of each.
+        n_ablations: the baseline counts as one, number 0.
+        cut: sizes of a unit.
+    """
+    units = []
+    for number, (task, doc_ids) in enumerate(zip(tasks, drawn, strict=True)):
+        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in task.name)[:80]
+        for part, start in enumerate(range(0, len(doc_ids), cut.examples)):
+            chosen = tuple(doc_ids[start : start + cut.examples])
+            # the baseline's rows belong to the first unit of these examples
+            for group, first in enumerate(range(0, n_ablations, cut.ablations)):
+                numbers = tuple(range(first, min(first + cut.ablations, n_ablations)))
+                name = f"{number:02d}-{stem}-{part:04d}-{group:03d}"
+                units.append(WorkUnit(number, name, chosen, numbers))
+    return units
+
+
+def size(plan: Plan, unit: WorkUnit) -> float:
+    """How much work a unit is, in characters read or written; only comparisons mean anything."""
+    task = plan.tasks[unit.task]
+    documents = task.documents()
+    first = unit.doc_ids[0]
+    worked = len(prompt_text(task, documents[first])) - len(str(documents[first]))
+    rows = sum(max(1, worked + len(str(documents[i]))) for i in unit.doc_ids)
+    return float(rows * len(unit.ablations) * (2 if task.generates else 1))
+
+
+def _task(task: str | Task) -> Task:
+    return task if isinstance(task, Task) else load_task(task)
+
+
+def _refuse_empty(task: Task) -> None:
+    if not len(task.harness.eval_docs):
+        raise UserError(f"task {task.name}: it has no examples")
+
+
+def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
+    """Make one example's requests: a task that cannot be run is refused before anything is kept."""
+    try:
+        build_requests(task, [doc_id], decoder(model))
+        target_text(task, task.documents()[doc_id])
+    except UserError:
+        raise
+    except Exception as error:  # templates and functions of a task raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"task {task.name}, row {doc_id}: its requests cannot be made ({reason})"
+        ) from error
+
+
+def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:
+    if not tasks:
+        raise UserError("tasks: none given")
+    for what, names in (
+        ("task", [t.name for t in tasks]),
+        ("ablation", [a.text for a in ablations]),
+    ):
+        double = next((n for n in names if names.count(n) > 1), None)
+        if double:
+            raise UserError(f"{what} {double}: given twice")
+    if any(a == BASELINE for a in ablations):
+        raise UserError("ablation baseline: every sweep runs it without being asked")

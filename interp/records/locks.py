@@ -1,0 +1,93 @@
+"""One process a folder, or one a share of it; a dead process holds nothing.
+
+The locks are the operating system's (`flock`): they end with the process that holds them, however
+it ends, so a lock file that is left behind blocks nobody.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from interp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Share:
+    """Part `number` of `count` of a run's units, counted from 1 (`3/16`)."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """Read `3/16`. Raises UserError for anything else."""
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise UserError(f"shard {text!r}: allowed is K/N with K from 1 to N, such as 3/16")
+        return cls(int(match[1]), int(match[2]))
+
+    def holds(self, position: int) -> bool:
+        """Whether the unit at this position (from 0) of the plan is in the share."""
+        return position % self.count == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@contextmanager
+def locked(folder: Path, share: Share | None = None) -> Iterator[None]:
+    """Hold a run's folder, or one share of it, until the block ends.
+
+    A whole run excludes everybody; shares exclude their own number and whole runs.
+
+    Raises:
+        UserError: another process holds it; its number and machine are named.
+        OSError: the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        whole = stack.enter_context((folder / ".lock").open("a+"))
+        _lock(whole, folder, shared=share is not None)
+        if share is not None:
+            name = f".lock-{share.number}-of-{share.count}"
+            own = stack.enter_context((folder / name).open("a+"))
+            _lock(own, folder, shared=False)
+        yield
+
+
+def _lock(file: IO[str], folder: Path, *, shared: bool) -> None:
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise UserError(
+                f"out {folder}: {_holder(file)} is working on it; wait for it, or end it"
+            ) from None
+        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+            # some cluster file systems have no locks; shards are whole and equal even so
+            return
+        raise
+    with suppress(OSError):  # the name is for people only
+        file.seek(0)
+        file.truncate()
+        if not shared:
+            began = datetime.now(UTC).isoformat(timespec="seconds")
+            json.dump([socket.gethostname(), os.getpid(), began], file)
+            file.flush()
+
+
+def _holder(file: IO[str]) -> str:
+    try:
+        file.seek(0)
+        host, process, began = json.load(file)
+        return f"process {process} on {host} (since {began})"
+    except (ValueError, OSError):
+        return "another process, or several with a share each,"

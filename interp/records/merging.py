@@ -1,0 +1,80 @@
+"""Join the parts of a run that several processes wrote: complete, and nothing twice."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from interp.errors import UserError
+from interp.records.files import write_whole
+from interp.records.locks import locked
+from interp.records.manifests import INCIDENTAL, MANIFEST, differences, open_store, read_manifest
+from interp.records.shards import damage, shard_path
+
+
+def merge(folder: Path, parts: Sequence[Path]) -> int:
+    """Bring the units of a run's parts together, after checking all of them.
+
+    Args:
+        folder: of the whole run; may be new, or itself hold some of the units.
+        parts: folders of other parts, none where all processes wrote to one folder.
+
+    Returns:
+        The number of units, all of them whole and there once.
+
+    Raises:
+        UserError: a part is of another run, a unit is missing or damaged everywhere, or two parts
+            hold different answers for it. Nothing is written then.
+        OSError: a folder cannot be read or written.
+    """
+    holders = [*([folder] if (folder / MANIFEST).is_file() else []), *parts]
+    if not holders:
+        raise UserError(f"run {folder}: no {MANIFEST} there, and no parts are given")
+    manifest = read_manifest(holders[0])
+    for part in holders[1:]:
+        _same_run(holders[0], manifest, part)
+    units = [unit["name"] for unit in manifest["units"]]
+    chosen = {unit: _chosen(holders, unit, manifest) for unit in units}
+    found = {unit: path for unit, path in chosen.items() if isinstance(path, Path)}
+    lacking = [f"{unit} ({why})" for unit, why in chosen.items() if isinstance(why, str)]
+    if lacking:
+        raise UserError(
+            f"run {folder}: {len(lacking)} of {len(units)} units are missing or damaged: "
+            f"{', '.join(lacking[:5])}{'...' if len(lacking) > 5 else ''}"
+        )
+    open_store(folder, manifest)
+    with locked(folder):
+        for unit, path in found.items():
+            if path != shard_path(folder, unit):
+                write_whole(shard_path(folder, unit), path.read_bytes())
+    return len(units)
+
+
+def _same_run(first: Path, manifest: dict[str, Any], part: Path) -> None:
+    kept = {k: v for k, v in read_manifest(part).items() if k not in INCIDENTAL}
+    difference = next(differences(manifest, kept), None)
+    if difference:
+        name, there, here = (" ".join(json.dumps(x)[:60].split()) for x in difference)
+        raise UserError(
+            f"part {part}: it is of another run than {first} ({name}: {here}, not {there})"
+        )
+
+
+def _chosen(holders: Sequence[Path], unit: str, manifest: dict[str, Any]) -> Path | str:
+    """The one shard of a unit, or what is wrong with it.
+
+    Raises:
+        UserError: two parts hold different answers.
+    """
+    reasons = [(holder, damage(holder, unit, manifest)) for holder in holders]
+    whole = [shard_path(holder, unit) for holder, reason in reasons if reason is None]
+    if not whole:
+        telling = [f"{reason} in {h}" for h, reason in reasons if reason and reason != "missing"]
+        return telling[0] if telling else "missing"
+    first = whole[0].read_bytes()
+    for other in whole[1:]:
+        if other.read_bytes() != first:
+            raise UserError(
+                f"unit {unit}: {whole[0]} and {other} hold different records of it; remove one"
+            )
+    return whole[0]

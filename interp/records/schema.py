@@ -1,0 +1,71 @@
+"""What a record is, and the columns of a shard.
+
+Version 2 of the store:
+
+- `manifest.json`: what was run, in words and hashes; `units` lists every work unit by name, with
+  its task, its examples (`first` and `examples`: a slice of the task's `doc_ids`) and its ablations
+  (first and last number, both included; the baseline is number 0).
+- `units/NAME.parquet`: one a work unit, the columns of `SCHEMA`, one row an example and ablation;
+  rows ordered by ablation, then by example. Its file metadata holds `unit` (NAME), `run` (hash of
+  the manifest) and `sha256` (of the whole file, with this very value written as zeros).
+- `units/NAME.parquet.damaged`: a shard that did not verify, moved aside.
+- `.lock`, `.lock-3-of-16`: locks of running processes; empty ones are left overs without meaning.
+
+Version 1 had neither the ablations of a unit nor the hash of the whole file.
+"""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 2
+
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("task", pa.string()),
+        ("doc_id", pa.int64()),
+        ("ablation", pa.string()),
+        ("target", pa.string()),
+        ("loglikelihoods", pa.list_(pa.float64())),
+        ("token_counts", pa.list_(pa.int64())),
+        ("greedy", pa.list_(pa.bool_())),
+        ("text", pa.string()),
+        ("finished", pa.bool_()),
+        ("cut_tokens", pa.int64()),
+        ("metrics", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One example's outcome under one ablation.
+
+    Attributes:
+        model: name of the model.
+        task: name of the task.
+        doc_id: row of the task.
+        ablation: text form; `baseline` for the unablated model.
+        target: the right answer.
+        loglikelihoods: nats, one an option; None for generated answers.
+        token_counts: tokens of each option, or of the generated answer.
+        greedy: whether each option is what greedy decoding would write.
+        text: the generated answer; None where options were scored.
+        finished: False where the token limit cut the generated answer.
+        cut_tokens: tokens dropped from the left of the prompt to fit the context.
+        metrics: metric name to value.
+    """
+
+    model: str
+    task: str
+    doc_id: int
+    ablation: str
+    target: str
+    loglikelihoods: tuple[float, ...] | None = None
+    token_counts: tuple[int, ...] = ()
+    greedy: tuple[bool, ...] | None = None
+    text: str | None = None
+    finished: bool | None = None
+    cut_tokens: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)

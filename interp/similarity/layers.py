@@ -1,0 +1,225 @@
+"""How much each layer changes the residual stream, without asking what it is for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError
+from interp.lens.tally import Tally, poisson_weights
+from interp.models import decoder, model_name
+from interp.similarity.measures import angular_distance, cosine, hsic
+from interp.similarity.states import Source, States, chunks, draw, last_states, states
+
+LEAST_CKA = 4
+INTERVAL = "Poisson bootstrap"
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """The similarity of a model's layers over a text or a task.
+
+    Attributes:
+        model: name of the model.
+        source: name of the task, or `texts`.
+        influence: columns `model source layer value low high n interval`: block influence.
+        angular: columns `model source layer block value low high n interval`: angular distance
+            between the input of `layer` and that of layer `layer + block`, as shares of pi.
+        cka: columns `model source depth other value n`: linear CKA; NaN where a depth has no
+            spread (all prompts end with the same token), everywhere for fewer than 4 examples.
+    """
+
+    model: str
+    source: str
+    influence: pd.DataFrame
+    angular: pd.DataFrame
+    cka: pd.DataFrame
+
+    def measures(self) -> pd.DataFrame:
+        """Both scores of each layer (`block` 1): columns `model source measure layer value`."""
+        one = self.angular[self.angular["block"] == 1]
+        tables = {"block influence": self.influence, "angular distance": one}
+        columns = ["model", "source", "measure", "layer", "value"]
+        named = [table.assign(measure=name)[columns] for name, table in tables.items()]
+        return pd.concat(named, ignore_index=True)
+
+    def __repr__(self) -> str:
+        n = int(self.influence["n"].max())
+        return f"Similarity({self.model} on {self.source}: {n} examples)"
+
+
+def layer_similarity(
+    model: TransformerBridge,
+    source: Source,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Similarity:
+    """Block influence, angular distance and CKA of all layers, in one pass over the examples.
+
+    - *Block influence* of a layer: one minus the cosine of its input and its output, mean over
+      all tokens (Men et al., ShortGPT, arXiv 2403.03853, equation 1).
+    - *Angular distance* between the inputs of layers l and l + n, at each example's last token
+      (Gromov et al., arXiv 2403.17887, equation 5).
+    - *Linear CKA* between all depths, at each example's last token, by the unbiased estimate over
+      groups of 256 examples (Nguyen et al., arXiv 2010.15327).
+
+    Padding tokens are never read; the last layer's output is taken before the final norm; sums are
+    float64 over float32 cosines and angles. Only sums over examples stay in memory.
+
+    Args:
+        model: the model.
+        source: a task (its prompts), its name, or a list of texts.
+        limit: at most so many examples, drawn with the seed.
+        seed: of the draw and of the bootstrap over examples.
+        resamples: of the bootstrap.
+        confidence: of the intervals.
+
+    Raises:
+        UserError: before any work, for a source or a limit that cannot be used.
+    """
+    examples = draw(source, limit=limit, seed=seed)
+    parts = decoder(model)
+    pairs = [
+        (layer, block)
+        for block in range(1, parts.n_layers + 1)
+        for layer in range(parts.n_layers - block + 1)
+    ]
+    influence = Tally((parts.n_layers,), resamples=resamples)
+    angular = Tally((len(pairs),), resamples=resamples)
+    groups = _Cka()
+    with tqdm(total=len(examples.ids), unit="example", desc=f"similarity, {examples.name}") as bar:
+        for numbers in chunks(examples):
+            last: dict[int, Tensor] = {}
+            for batch in states(model, examples, numbers, bar):
+                weights = poisson_weights(batch.ids, resamples=resamples, seed=seed)
+                influence.add(weights, _influence(batch), batch.lengths.double().cpu().numpy())
+                ends = batch.last()
+                angular.add(weights, _angles(ends, pairs))
+                last |= dict(zip(batch.ids, ends.unbind(dim=1), strict=True))
+            together = torch.stack([last[n] for n in numbers], dim=1)
+            groups.add(together, together)
+    named = {"model": model_name(model), "source": examples.name}
+    kind = f"{100 * confidence:g}% {INTERVAL}"
+    return Similarity(
+        **named,
+        influence=_table(influence, {"layer": range(parts.n_layers)}, named, confidence, kind),
+        angular=_table(
+            angular,
+            {"layer": [layer for layer, _ in pairs], "block": [block for _, block in pairs]},
+            named,
+            confidence,
+            kind,
+        ),
+        cka=groups.table(named) if groups.n else _no_cka(parts.n_layers + 1, named),
+    )
+
+
+def cka_between(
+    model: TransformerBridge,
+    other: TransformerBridge,
+    source: Source,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Linear CKA between every depth of two models, at the last token of the same examples.
+
+    Their widths, depths and tokenizers may differ. Rows with `depth == other` compare the same
+    layer of two models of the same shape.
+
+    Args:
+        model: the one.
+        other: the other.
+        source: as for `layer_similarity`.
+        limit: at most so many examples, drawn with the seed.
+        seed: of the draw.
+
+    Returns:
+        Columns `model other_model source depth other value n`.
+    """
+    examples = draw(source, limit=limit, seed=seed)
+    groups = _Cka()
+    for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):
+        groups.add(last_states(model, examples, numbers), last_states(other, examples, numbers))
+    named = {"model": model_name(model), "other_model": model_name(other)}
+    return groups.table(named | {"source": examples.name})
+
+
+class _Cka:
+    """Sums of HSIC over groups of examples."""
+
+    def __init__(self) -> None:
+        self.sums: list[Tensor | float] = [0.0, 0.0, 0.0]
+        self.n = 0
+
+    def add(self, one: Tensor, other: Tensor) -> None:
+        """Add a group `[depth, examples, d_model]`; fewer than four examples give no estimate."""
+        size = one.shape[1]
+        if size < LEAST_CKA:
+            return
+        found = (hsic(one, other), hsic(one, one).diagonal(), hsic(other, other).diagonal())
+        self.sums = [before + size * new for before, new in zip(self.sums, found, strict=True)]
+        self.n += size
+
+    def table(self, named: dict[str, str]) -> pd.DataFrame:
+        """CKA of every pair of depths."""
+        if not self.n:
+            raise UserError(f"CKA: at least {LEAST_CKA} examples are needed")
+        crossed, one, other = (torch.as_tensor(total) for total in self.sums)
+        product = one[:, None] * other[None]
+        # a depth without spread has a HSIC of rounding errors with itself
+        known = (one[:, None] > 1e-12 * self.n) & (other[None] > 1e-12 * self.n)
+        value = torch.where(known, crossed / product.clamp(min=1e-300).sqrt(), torch.nan)
+        rows = [
+            named | {"depth": i, "other": j, "value": float(value[i, j]), "n": self.n}
+            for i in range(value.shape[0])
+            for j in range(value.shape[1])
+        ]
+        return pd.DataFrame(rows)
+
+
+def _no_cka(n_depths: int, named: dict[str, str]) -> pd.DataFrame:
+    """The table of too few examples."""
+    pairs = [(i, j) for i in range(n_depths) for j in range(n_depths)]
+    return pd.DataFrame(
+        [named | {"depth": i, "other": j, "value": np.nan, "n": 0} for i, j in pairs]
+    )
+
+
+def _influence(batch: States) -> np.ndarray:
+    """`[batch, layer]`: one minus cosine, summed over each example's tokens."""
+    real = batch.real()
+    layers = [
+        ((1 - cosine(before, after)) * real).double().sum(dim=1)
+        for before, after in zip(batch.residuals, batch.residuals[1:], strict=False)
+    ]
+    return torch.stack(layers, dim=1).cpu().numpy()
+
+
+def _angles(last: Tensor, pairs: list[tuple[int, int]]) -> np.ndarray:
+    """`[batch, pairs]`."""
+    found = [angular_distance(last[layer], last[layer + block]) for layer, block in pairs]
+    return torch.stack(found, dim=1).double().cpu().numpy()
+
+
+def _table(
+    tally: Tally,
+    keys: dict[str, object],
+    named: dict[str, str],
+    confidence: float,
+    kind: str,
+) -> pd.DataFrame:
+    low, high = tally.interval(confidence)
+    table = pd.DataFrame(
+        {**keys, "value": tally.mean, "low": low, "high": high, "n": tally.n, "interval": kind}
+    )
+    for place, (name, value) in enumerate(named.items()):
+        table.insert(place, name, value)
+    return table

@@ -1,0 +1,73 @@
+"""How alike states are: cosine, angular distance, linear CKA. Tensors to tensors."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def cosine(one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"]) -> Tensor:
+    """Cosine of the angle between vectors, in float32, in [-1, 1].
+
+    Two zero vectors are alike (1); a zero vector is at a right angle to every other one (0).
+    """
+    u, v, both_zero = _units(one, other)
+    found = (u * v).sum(dim=-1).clamp(-1, 1)
+    return torch.where(both_zero, torch.ones_like(found), found)
+
+
+def angular_distance(
+    one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"]
+) -> Tensor:
+    """Angle between vectors over pi, in [0, 1] (Gromov et al., arXiv 2403.17887, equation 5).
+
+    By Kahan's formula, `2 atan2(|u - v|, |u + v|)` of unit vectors: what `arccos` of the cosine
+    gives, without its loss of digits near 0 and 1 (in float32 it gives 1e-4 for equal vectors)
+    and without an argument that rounding may push outside [-1, 1].
+    """
+    u, v, both_zero = _units(one, other)
+    angle = 2 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
+    # a single zero vector leaves u or v at zero: the formula then gives a right angle by itself
+    return torch.where(both_zero, torch.zeros_like(angle), angle / torch.pi)
+
+
+def _units(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    units, zero = [], []
+    for vectors in (one.float(), other.float()):
+        largest = vectors.abs().amax(dim=-1, keepdim=True)
+        zero.append(largest.squeeze(-1) == 0)
+        # by the largest entry first: squares of very small and very large ones leave float32
+        scaled = vectors / torch.where(largest > 0, largest, 1)
+        units.append(scaled / scaled.norm(dim=-1, keepdim=True).clamp(min=1))
+    return units[0], units[1], zero[0] & zero[1]
+
+
+def hsic(
+    one: Float[Tensor, "a examples d_a"], other: Float[Tensor, "b examples d_b"]
+) -> Float[Tensor, "a b"]:
+    """The unbiased estimate of HSIC with linear kernels, of every pair of representations.
+
+    Song et al., "Feature selection via dependence maximization" (2012), equation 5; averaged over
+    batches it gives the CKA of Nguyen et al. (arXiv 2010.15327), which needs no more memory for
+    more examples.
+
+    Args:
+        one: states of the same examples at several depths, at least four examples.
+        other: states at several depths, of the same or of another model.
+    """
+    k, m = _kernels(one), _kernels(other)
+    n = k.shape[-1]
+    crossed = torch.einsum("aij,bij->ab", k, m)
+    k_rows, m_rows = k.sum(dim=-1), m.sum(dim=-1)
+    totals = k_rows.sum(dim=-1)[:, None] * m_rows.sum(dim=-1)[None] / ((n - 1) * (n - 2))
+    mixed = 2 / (n - 2) * (k_rows @ m_rows.T)
+    return (crossed + totals - mixed) / (n * (n - 3))
+
+
+def _kernels(states: Float[Tensor, "a examples d"]) -> Float[Tensor, "a examples examples"]:
+    """Gram matrices without their diagonals, of centred states of mean length one, in float64."""
+    states = states.double()
+    states = states - states.mean(dim=1, keepdim=True)
+    # the scale cancels in CKA; without it the squares of large streams lose digits
+    states = states / states.norm(dim=-1).mean(dim=-1).clamp(min=1e-30)[:, None, None]
+    gram = states @ states.transpose(1, 2)
+    return gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2))

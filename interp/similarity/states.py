@@ -1,0 +1,139 @@
+"""The residual stream over texts or a task's prompts, batch by batch, never a padding token."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError
+from interp.models import Decoder, decoder, model_name
+from interp.replay import record
+from interp.requests import encode, prompt_text
+from interp.tasks import Task, load_task
+
+CHUNK = 256
+TOKEN_BUDGET = 4096
+
+Source = str | Task | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """One batch.
+
+    Attributes:
+        ids: number of each example in its source.
+        residuals: for each depth (0 is the embedding, the last what leaves the last block, before
+            the final norm), `[batch, pos, d_model]`.
+        lengths: tokens of each example; positions from there on are padding.
+    """
+
+    ids: tuple[int, ...]
+    residuals: list[Tensor]
+    lengths: Int[Tensor, " batch"]
+
+    def last(self) -> Float[Tensor, "depth batch d_model"]:
+        """The states of each example's last token."""
+        rows = torch.arange(len(self.ids), device=self.lengths.device)
+        return torch.stack([resid[rows, self.lengths - 1] for resid in self.residuals])
+
+    def real(self) -> Tensor:
+        """Which positions are no padding, `[batch, pos]`."""
+        positions = torch.arange(self.residuals[0].shape[1], device=self.lengths.device)
+        return positions[None] < self.lengths[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The texts of a source, drawn but not yet tokenised.
+
+    Attributes:
+        name: of the source.
+        ids: numbers of the examples that are used.
+        task: the task, if the source is one.
+        texts: the texts, if it is not.
+    """
+
+    name: str
+    ids: tuple[int, ...]
+    task: Task | None
+    texts: Sequence[str]
+
+    def tokens(self, number: int, parts: Decoder) -> list[int]:
+        """Token ids of one example: a prompt keeps its end, a text its beginning."""
+        if self.task is not None:
+            document = self.task.harness.eval_docs[number]
+            return encode(prompt_text(self.task, document), parts)[-parts.max_length :]
+        return encode(self.texts[number], parts)[: parts.max_length]
+
+
+def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples:
+    """The examples of a source: a task's prompts, or texts.
+
+    Args:
+        source: a task, its name, the path of its YAML, or a list of texts.
+        limit: at most so many, drawn with the seed as a sweep draws them.
+        seed: of the draw.
+
+    Raises:
+        UserError: no text, a text without tokens, a bad limit, an unknown task.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
+    task = load_task(source) if isinstance(source, str) else source
+    if isinstance(task, Task):
+        count, name, texts = len(task.harness.eval_docs), task.name, ()
+    else:
+        count, name, texts, task = len(task), "texts", tuple(task), None
+    if not count or any(not text.strip() for text in texts):
+        raise UserError(f"{name}: an empty text; each needs at least one token")
+    chosen = range(count)
+    if limit is not None and limit < count:
+        drawn = np.random.default_rng(seed).choice(count, size=limit, replace=False)
+        return Examples(name, tuple(sorted(drawn.tolist())), task, texts)
+    return Examples(name, tuple(chosen), task, texts)
+
+
+def chunks(examples: Examples) -> Iterator[tuple[int, ...]]:
+    """Numbers of examples, at most 256 at a time."""
+    for start in range(0, len(examples.ids), CHUNK):
+        yield examples.ids[start : start + CHUNK]
+
+
+def states(
+    model: TransformerBridge, examples: Examples, numbers: Sequence[int], bar: tqdm | None = None
+) -> Iterator[States]:
+    """The states of some examples, longest first, within a budget of tokens."""
+    parts = decoder(model)
+    rows = {number: examples.tokens(number, parts) for number in numbers}
+    empty = [number for number, row in rows.items() if not row]
+    if empty:
+        raise UserError(f"{examples.name}, example {empty[0]}: no token for {model_name(model)}")
+    order = sorted(rows, key=lambda number: (-len(rows[number]), number))
+    start = 0
+    while start < len(order):
+        longest = len(rows[order[start]])
+        batch = order[start : start + max(1, TOKEN_BUDGET // longest)]
+        # causal attention never looks right, so padding there needs no mask
+        ids = [rows[n] + [0] * (longest - len(rows[n])) for n in batch]
+        kept = record(parts, torch.tensor(ids, device=parts.device), use_cache=False)
+        lengths = torch.tensor([len(rows[n]) for n in batch], device=parts.device)
+        yield States(tuple(batch), kept.residuals, lengths)
+        start += len(batch)
+        if bar is not None:
+            bar.update(len(batch))
+
+
+def last_states(
+    model: TransformerBridge, examples: Examples, numbers: Sequence[int]
+) -> Float[Tensor, "depth examples d_model"]:
+    """The states of the last token of some examples, in their order."""
+    found: dict[int, Tensor] = {}
+    for batch in states(model, examples, numbers):
+        found |= dict(zip(batch.ids, batch.last().unbind(dim=1), strict=True))
+    return torch.stack([found[number] for number in numbers], dim=1)

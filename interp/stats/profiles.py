@@ -1,0 +1,160 @@
+"""Do two profiles (drop by layer, or by head) agree? Spearman's correlation with its interval."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import stats as sps
+
+from interp.errors import UserError
+from interp.stats.samples import BASELINE, Sample, check_paired, sample_of, series
+
+Profile = dict[str, str]
+
+
+def compare_profiles(
+    values: pd.DataFrame,
+    pairs: Sequence[tuple[Profile, Profile]] | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Rank correlation of profiles of drops, with the uncertainty of the profiles themselves.
+
+    A profile is the drop of every ablation for one model, task and metric. Its drops are measured
+    on examples, and the noise of that makes any two profiles look less alike; so it is the examples
+    that are resampled (Efron & Tibshirani 1993), and each resample gives two profiles and one
+    correlation (Spearman 1904). Profiles of the same task share their resampled examples. The
+    ablations are the whole of the question and are not resampled.
+
+    The percentile interval is centred on the *noisy* correlation: with few examples and small
+    drops both lie below the correlation of the true profiles.
+
+    Args:
+        values: The long table that `interp.stats` describes.
+        pairs: Profiles to compare, each named by some of ``model``, ``task`` and ``metric``; by
+            default every pair of profiles of the table that share a metric.
+        confidence: Coverage of the interval.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Columns ``a b spearman low high n_ablations n_a n_b interval correction``; ``a`` and ``b``
+        name the profiles (``model, task, metric``).
+
+    Raises:
+        UserError: A profile is not there, or two have fewer than three ablations in common.
+    """
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence {confidence}: allowed are values between 0 and 1")
+    if resamples < 100:
+        raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")
+    known = _profiles(values)
+    chosen = _all_pairs(known) if pairs is None else [_named(known, *pair) for pair in pairs]
+    rows = []
+    for a, b in chosen:
+        one, other = known[a], known[b]
+        shared = [name for name in one.columns if name in other.columns]
+        if len(shared) < 3:
+            raise UserError(
+                f"profiles {_text(a)} and {_text(b)}: {len(shared)} ablations in common; at least "
+                "3 have a rank correlation"
+            )
+        drawn = _correlations(known[a][shared], known[b][shared], a[1] == b[1], resamples, seed)
+        found = spearman(known[a][shared].mean().to_numpy(), known[b][shared].mean().to_numpy())
+        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+        usable = drawn[np.isfinite(drawn)]
+        low, high = np.quantile(usable, tails) if len(usable) else (np.nan, np.nan)
+        rows.append(
+            {"a": _text(a), "b": _text(b), "spearman": found, "low": low, "high": high}
+            | {"n_ablations": len(shared), "n_a": len(one), "n_b": len(other)}
+            | {"interval": f"{100 * confidence:g}% bootstrap over examples", "correction": "none"}
+        )
+    return pd.DataFrame(rows)
+
+
+def spearman(one: Float[np.ndarray, " ablations"], other: Float[np.ndarray, " ablations"]) -> float:
+    """Spearman's rank correlation, ties at their mean rank; NaN where a profile is flat."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(sps.spearmanr(one, other).statistic)
+
+
+def _profiles(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """Drops by document and ablation of every (model, task, metric), and its clusters."""
+    found = {}
+    for key, _, wide, clusters in series(values):
+        check_paired(wide, key)
+        damage = wide.drop(columns=BASELINE).rsub(wide[BASELINE], axis=0)
+        if clusters is not None:
+            damage = damage.set_index(clusters.loc[damage.index].rename("cluster"), append=True)
+        found[str(key["model"]), str(key["task"]), str(key["metric"])] = damage
+    return found
+
+
+def _correlations(
+    one: pd.DataFrame, other: pd.DataFrame, same_task: bool, resamples: int, seed: int
+) -> Float[np.ndarray, " resamples"]:
+    """Spearman's correlation in each resample of the examples."""
+    paired = same_task and one.index.equals(other.index)
+    first = _bootstrap(one, np.random.default_rng([seed, 2]), resamples)
+    second = _bootstrap(other, np.random.default_rng([seed, 2 if paired else 3]), resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ranks = [sps.rankdata(means, axis=1) for means in (first, second)]
+        centred = [r - r.mean(axis=1, keepdims=True) for r in ranks]
+        products = (centred[0] * centred[1]).sum(axis=1)
+        sizes = [np.sqrt((c**2).sum(axis=1)) for c in centred]
+        return np.asarray(products / (sizes[0] * sizes[1]))
+
+
+def _bootstrap(
+    damage: pd.DataFrame, rng: np.random.Generator, resamples: int
+) -> Float[np.ndarray, "resamples ablations"]:
+    """Profiles of resampled examples, or of resampled clusters."""
+    sample = _sample(damage)
+    sums, n_units = sample.sums(), sample.n_units
+    sizes = np.bincount(sample.units).astype(float)
+    times = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=resamples).astype(float)
+    means: np.ndarray = (times @ sums) / (times @ sizes)[:, None]
+    # equal drops must tie in every resample, whatever rounding says
+    return means.round(12)
+
+
+def _sample(damage: pd.DataFrame) -> Sample:
+    clusters = None
+    if damage.index.nlevels > 1:
+        clusters = pd.Series(damage.index.get_level_values("cluster"), index=damage.index)
+    return sample_of(damage, clusters)
+
+
+def _all_pairs(
+    known: dict[tuple[str, str, str], pd.DataFrame],
+) -> list[tuple[tuple[str, str, str], tuple[str, str, str]]]:
+    names = list(known)
+    return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if a[2] == b[2]]
+
+
+def _named(
+    known: dict[tuple[str, str, str], pd.DataFrame], one: Profile, other: Profile
+) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+    found = []
+    for profile in (one, other):
+        matches = [
+            key
+            for key in known
+            if all(dict(zip(_NAMES, key, strict=True)).get(k) == v for k, v in profile.items())
+        ]
+        if len(matches) != 1:
+            held = "; ".join(_text(key) for key in list(known)[:5])
+            raise UserError(f"profile {profile}: {len(matches)} match, of {held}")
+        found.append(matches[0])
+    return found[0], found[1]
+
+
+def _text(key: tuple[str, str, str]) -> str:
+    return ", ".join(key)
+
+
+_NAMES = ("model", "task", "metric")

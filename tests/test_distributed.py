@@ -1,0 +1,209 @@
+"""Ray: the same units, the same store; workers that die, memory that runs out, whoever is first."""
+
+import importlib.util
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import interp
+from interp.distributed import Board
+from interp.errors import UserError
+from interp.execution import in_order, runner
+from interp.plan import Cut, make_plan
+from interp.sweeps import sweep
+from interp.transport import pack_request, unpack_request
+from tests.families import tiny_bridge
+from tests.task_files import write_task
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray here")
+ABLATIONS = ["layer:0", "head:1.2@mean", "mlp:1"]
+CUT = Cut(examples=3, ablations=2)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> str:
+    return str(write_task(tmp_path))
+
+
+@pytest.fixture
+def plan(llama, task):
+    return make_plan(llama, [task], ABLATIONS, limit=8, cut=CUT)
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "units").iterdir())}
+
+
+# --- what waits, what came back -----------------------------------------------------------------
+
+
+def board_of(llama, plan):
+    run, finished = runner(llama, plan), {}
+
+    def finish(unit, records):
+        assert unit.name not in finished, "counted twice"
+        finished[unit.name] = records
+
+    return Board(plan, plan.units, finish), run, finished
+
+
+def test_the_largest_unit_goes_first_and_all_are_finished_once(llama, plan):
+    board, run, finished = board_of(llama, plan)
+    ranks = []
+    while (piece := board.take()) is not None:
+        ranks.append(piece.rank)
+        board.done(piece, run(piece.unit, lambda _: None))
+    assert ranks == sorted(ranks)
+    assert set(finished) == {unit.name for unit in plan.units}
+    assert not board.failed
+
+
+def test_halves_give_the_whole_unit(llama, plan):
+    board, run, finished = board_of(llama, plan)
+    tried = 0
+    while (piece := board.take()) is not None:
+        tried += 1
+        if len(piece.unit.doc_ids) > 1:
+            board.too_large(piece, "out of memory")
+        else:
+            board.done(piece, run(piece.unit, lambda _: None))
+    assert tried > len(plan.units)
+    for unit in plan.units:
+        whole = run(unit, lambda _: None)
+        assert [(r.ablation, r.doc_id) for r in finished[unit.name]] == [
+            (r.ablation, r.doc_id) for r in whole
+        ]
+        for mine, theirs in zip(finished[unit.name], whole, strict=True):
+            assert mine.loglikelihoods == pytest.approx(theirs.loglikelihoods, abs=1e-4)
+
+
+def test_a_piece_that_kills_its_workers_is_given_up_by_name_and_the_rest_completes(llama, plan):
+    board, run, finished = board_of(llama, plan)
+    poison = plan.units[1]
+    deaths = 0
+    while (piece := board.take()) is not None:
+        if piece.name == poison.name and poison.doc_ids[0] in piece.unit.doc_ids:
+            deaths += 1
+            board.died(piece, "signal 9")
+        else:
+            board.done(piece, run(piece.unit, lambda _: None))
+    assert deaths == 3
+    assert list(board.failed) == [poison.name]
+    assert "signal 9" in board.failed[poison.name]
+    assert set(finished) == {unit.name for unit in plan.units} - {poison.name}
+
+
+def test_an_answer_that_comes_twice_is_counted_once(llama, plan):
+    board, run, finished = board_of(llama, plan)
+    piece = board.take()
+    found = run(piece.unit, lambda _: None)
+    board.done(piece, found)
+    board.done(piece, found)
+    assert len(finished[piece.name]) == len(found)
+
+
+def test_lost_and_doubled_records_are_errors(llama, plan):
+    unit = plan.units[0]
+    found = runner(llama, plan)(unit, lambda _: None)
+    assert in_order(plan, unit, found[::-1]) == found
+    for wrong in (found[1:], [*found, found[0]], [found[0], *found[:-1]]):
+        with pytest.raises(RuntimeError, match="records for"):
+            in_order(plan, unit, wrong)
+
+
+# --- the request travels ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+def test_a_request_makes_the_same_plan_elsewhere(family, task):
+    model, donor = tiny_bridge(family), tiny_bridge(family, seed=1)
+    asked = [*interp.each_swap(model, donor)[:1], interp.parse("layer:0+attn:1")]
+    plan = make_plan(model, [task], asked, limit=4, cut=CUT)
+    request = pack_request(model, plan, asked, limit=4, seed=0, cut=CUT)
+    # without the tasks, whose class beartype wraps here and only here
+    sent = pickle.loads(pickle.dumps(replace(request, tasks=())))
+    there, again = unpack_request(replace(sent, tasks=request.tasks))
+    for name in ("weights_sha256", "config_sha256", "tokenizer_sha256", "tasks", "donors", "units"):
+        assert again.manifest[name] == plan.manifest[name], name
+    unit = plan.units[0]
+    mine, theirs = (runner(m, p)(unit, lambda _: None) for m, p in ((model, plan), (there, again)))
+    assert mine == theirs
+
+
+# --- Ray itself ---------------------------------------------------------------------------------
+
+
+@needs_ray
+def test_ray_writes_the_same_store_also_when_a_worker_or_the_driver_is_killed(tmp_path):
+    # in a process of its own: Ray leaves threads and children in whichever process it runs
+    code = [sys.executable, "-m", "experiments.store.ray_kills", "--out", str(tmp_path / "ray")]
+    subprocess.run([*code, "--kills", "1", "--examples", "10"], check=True, capture_output=True)
+    (result,) = json.loads((tmp_path / "ray" / "ray_kills.json").read_text())["rounds"]
+    assert result["worker_killed"]
+    assert result["driver_killed"]
+    assert result["lost"] == result["doubled"] == result["different"] == 0
+
+
+def test_without_ray_the_error_says_how_to_get_it(llama, task, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'interp\[ray\]'"):
+        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=2, ray="auto")
+
+
+# --- shares -------------------------------------------------------------------------------------
+
+
+def test_shares_in_one_folder_or_in_several_merge_to_the_same_run(llama, task, tmp_path):
+    from interp.records.merging import merge
+
+    asked = {"limit": 8, "unit_examples": 2, "unit_ablations": 2}
+    whole = sweep(llama, [task], ABLATIONS, out=tmp_path / "whole", **asked)
+    count = len(whole.manifest["units"])
+    for share in ("1/3", "2/3"):
+        sweep(llama, [task], ABLATIONS, out=tmp_path / "one", shard=share, **asked)
+    with pytest.raises(UserError, match=r"units are missing or damaged: .*\(missing\)"):
+        merge(tmp_path / "one", [])
+    sweep(llama, [task], ABLATIONS, out=tmp_path / "one", shard="3/3", **asked)
+    assert merge(tmp_path / "one", []) == count
+    assert shards(tmp_path / "one") == shards(whole.folder)
+
+    parts = [tmp_path / f"part-{k}" for k in (1, 2, 3)]
+    for k, part in enumerate(parts, start=1):
+        sweep(llama, [task], ABLATIONS, out=part, shard=f"{k}/3", **asked)
+    with pytest.raises(UserError, match="missing"):
+        merge(tmp_path / "joined", parts[:2])
+    assert not (tmp_path / "joined").exists()
+    assert merge(tmp_path / "joined", parts) == count
+    assert merge(tmp_path / "joined", parts) == count
+    assert shards(tmp_path / "joined") == shards(whole.folder)
+    assert interp.open_run(tmp_path / "joined").responses().equals(whole.responses())
+
+
+def test_merge_refuses_other_runs_and_contradictions(llama, task, tmp_path):
+    from interp.records import Record, read_manifest, write_unit
+    from interp.records.merging import merge
+
+    run = sweep(llama, [task], ["layer:0"], out=tmp_path / "a", limit=4)
+    other = sweep(llama, [task], ["layer:1"], out=tmp_path / "b", limit=4)
+    with pytest.raises(UserError, match=r"it is of another run than .* \(\"ablations"):
+        merge(tmp_path / "c", [run.folder, other.folder])
+    same = sweep(llama, [task], ["layer:0"], out=tmp_path / "d", limit=4)
+    (unit,) = [u["name"] for u in run.manifest["units"]]
+    wrong = [Record(model="m", task="t", doc_id=0, ablation="baseline", target="")]
+    write_unit(same.folder, unit, read_manifest(same.folder), wrong)
+    with pytest.raises(UserError, match="hold different records of it"):
+        merge(tmp_path / "c", [run.folder, same.folder])
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_worker_starts_from_this_package():
+    shown = subprocess.run(
+        [sys.executable, "-c", "import interp; print(interp.__file__)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(shown.stdout.strip()) == Path(interp.__file__)

@@ -1,0 +1,111 @@
+"""The engine as lm-evaluation-harness' model, against `HFLM` on models with a layer deleted."""
+
+import logging
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import interp
+from interp.errors import UserError
+from interp.harness import AblatedModel
+from interp.tasks import load_task
+from tests.families import FAMILIES, deleted, tiny_bridge, tiny_model, tiny_tokenizer
+from tests.task_files import write_task
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny_model("llama").save_pretrained(tmp_path / "tiny")
+    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
+    return str(tmp_path / "tiny")
+
+
+def hflm(model):
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(pretrained=model, tokenizer=tiny_tokenizer(), batch_size=2, device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["letters", "texts", "generate"])
+def test_a_task_through_the_harness_equals_the_deleted_layer(folder, tmp_path, kind):
+    from lm_eval import simple_evaluate
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    task = load_task(write_task(tmp_path, kind=kind, num_fewshot=2))
+    ours = simple_evaluate(
+        "interp", model_args=f"pretrained={folder},ablation=layer:1", tasks=[task.harness],
+        bootstrap_iters=0, log_samples=True,
+    )  # fmt: skip
+    theirs = simple_evaluate(hflm(deleted("llama", [1])), tasks=[task.harness], bootstrap_iters=0)
+    (mine,), (wanted,) = ours["samples"].values(), theirs["samples"].values()
+    for found, expected in zip(mine, wanted, strict=True):
+        if kind == "generate":
+            assert found["resps"] == expected["resps"]
+            continue
+        for ((value, greedy),), ((other, other_greedy),) in zip(
+            found["resps"], expected["resps"], strict=True
+        ):
+            assert float(value) == pytest.approx(float(other), abs=1e-4)
+            assert greedy == other_greedy
+
+
+def instances(*arguments):
+    return [SimpleNamespace(args=args, task_name="t") for args in arguments]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral"])
+def test_whole_texts_roll_over_the_context_as_in_the_harness(family):
+    texts = [" ".join(f"w{4 + (7 * i + n) % 60}" for i in range(n)) for n in (3, 40, 150)]
+    ours = AblatedModel(tiny_bridge(family), ablation="layer:0", token_budget=64)
+    theirs = hflm(deleted(family, [0]))
+    theirs._max_length = ours.parts.max_length
+    found = ours.loglikelihood_rolling(instances(*((t,) for t in texts)), disable_tqdm=True)
+    expected = theirs.loglikelihood_rolling(instances(*((t,) for t in texts)), disable_tqdm=True)
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_empty_contexts_and_long_ones_are_scored_as_in_the_harness():
+    ours, theirs = AblatedModel(tiny_bridge("llama")), hflm(tiny_model("llama"))
+    long = " ".join(f"w{4 + i % 60}" for i in range(90))
+    pairs = instances(("", "w5 w6"), ("w5 ", "w6"), (long, " w7 w8"))
+    found = ours.loglikelihood(pairs, disable_tqdm=True)
+    expected = theirs.loglikelihood(pairs, disable_tqdm=True)
+    for (value, greedy), (other, other_greedy) in zip(found, expected, strict=True):
+        assert value == pytest.approx(other, abs=1e-4)
+        assert greedy == other_greedy
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(UserError, match="layer 9: the model has layers 0-2"):
+        AblatedModel(tiny_bridge("llama"), ablation="layer:9")
+    with pytest.raises(UserError, match="model argument layers: allowed are pretrained"):
+        AblatedModel(tiny_bridge("llama"), layers="3")
+    with pytest.raises(UserError, match="a mean needs a reference set"):
+        AblatedModel(tiny_bridge("llama"), ablation="head:0.1@mean")
+
+
+def test_every_family_can_be_asked():
+    for family in sorted(FAMILIES):
+        model = AblatedModel(tiny_bridge(family), ablation="attn:1")
+        pairs = instances(("w5 w6", " w7"))
+        with interp.ablate(model.model, "attn:1"), torch.no_grad():
+            ids = torch.tensor([model.tok_encode("w5 w6 w7")])
+            logits = model.model(ids)[0, -2].log_softmax(dim=-1)
+        ((value, _),) = model.loglikelihood(pairs, disable_tqdm=True)
+        assert value == pytest.approx(float(logits[ids[0, -1]]), abs=1e-4)
+
+
+def test_the_command_line_passes_through(folder, tmp_path):
+    task = write_task(tmp_path)
+    command = [sys.executable, "-m", "interp.cli", "harness", "run", "--model", "interp"]
+    command += ["--model_args", f"pretrained={folder},ablation=layer:1"]
+    shown = subprocess.run(
+        [*command, "--tasks", str(task), "--limit", "3"], capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    assert "tiny-texts" in shown.stdout
