@@ -16,7 +16,7 @@ import interp
 from interp.estimate import estimate
 
 OUT = Path(__file__).parent / "estimates.json"
-# name, task, ablations, examples: options of one token and of many, answers, layers, heads, sublayers
+# name, task, ablations, examples
 SWEEPS = (
     ("option letters, layers", "mmlu:default", "layers", 240),
     ("option texts, layers", "hellaswag", "layers", 160),

@@ -195,36 +195,37 @@ def page(rows: list[Row]) -> str:
     lines = [
         "# Models",
         "",
-        "Made by `python -m tests.parity.table`; every number is measured, none is written by hand.",
+        "Made by `python -m tests.parity.table`; every number is measured, none written by hand.",
         "",
         f"Tiny random checkpoints ({N_LAYERS} layers, float32), saved to disk, loaded by "
         "`interp.load_model` and compared with plain Hugging Face models that have the layer "
-        f"deleted, over all layers; rows of {LENGTH} tokens, beyond the sliding windows. transformers "
-        f"{version('transformers')}, transformer-lens {version('transformer-lens')}, torch "
+        f"deleted, over all layers; rows of {LENGTH} tokens, beyond the sliding windows. "
+        f"transformers {version('transformers')}, transformer-lens {version('transformer-lens')}, torch "
         f"{version('torch')}. Differences are the largest found; the contract is 1e-4.",
         "",
         "| family | models on the hub | ablated logits | log-likelihoods | generated texts that "
-        "differ | attention rows | pruned folder | refused | not shared (slower, the same results) |",
+        "differ | attention rows | pruned folder | refused | not shared (slower, same results) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
         lines.append(
             f"| {r.family} | {HUB[r.family]} | {r.logits:.0e} | {r.scores:.0e} | {r.texts[0]} of "
-            f"{r.texts[1]} | {r.attention:.0e} | {r.pruned:.0e} | {'; '.join(r.refused) or 'nothing'} "
-            f"| {', '.join(r.slower) or 'nothing'} |"
+            f"{r.texts[1]} | {r.attention:.0e} | {r.pruned:.0e} "
+            f"| {'; '.join(r.refused) or 'nothing'} | {', '.join(r.slower) or 'nothing'} |"
         )
     return "\n".join([*lines, "", *NOTES]) + "\n"
 
 
 NOTES = [
-    "Refused for every family: encoder-decoder models; weights that are pickles and Python code that",
-    "comes with a model, unless asked for; a bridge whose weights were rewritten by",
-    "`enable_compatibility_mode()`. `interp prune` refuses layers that compute by their number in a",
-    "way that a configuration cannot say (GPT-2 with `scale_attn_by_inverse_layer_idx`).",
+    "Refused for every family: encoder-decoder models; weights that are pickles and Python code",
+    "that comes with a model, unless asked for; a bridge whose weights were rewritten by",
+    "`enable_compatibility_mode()`. `interp prune` refuses layers that compute by their number in",
+    "a way that a configuration cannot say (GPT-2 with `scale_attn_by_inverse_layer_idx`).",
     "",
-    "Random weights show that an architecture is handled; they say nothing of trained models, whose",
-    "weights were not at hand, except a Llama of 260,032 parameters trained on TinyStories: there,",
-    "real rows of the benchmarks give what lm-evaluation-harness gives (`test_real_rows.py`).",
+    "Random weights show that an architecture is handled; they say nothing of trained models,",
+    "whose weights were not at hand, except a Llama of 260,032 parameters trained on TinyStories:",
+    "there, real rows of the benchmarks give what lm-evaluation-harness gives",
+    "(`test_real_rows.py`).",
 ]
 
 
