@@ -22,6 +22,7 @@ from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
+from interp.placement import refuse_too_large
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -136,7 +137,7 @@ def load_model(
         `enable_compatibility_mode()` on it: that rewrites the weights in place.
 
     Raises:
-        UserError: the model is not found, is not a decoder, or its weights are pickles.
+        UserError: the model is not found, does not fit, is no decoder, or its weights are pickles.
     """
     torch_dtype = _dtype(dtype)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -153,6 +154,7 @@ def load_model(
             f"model {name}: {found} in {folder}; allowed are *.safetensors, or pickles with "
             "allow_pickle=True (a pickle can run any code)"
         )
+    refuse_too_large(folder, torch_dtype, device, str(name))
     try:
         root = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
@@ -247,11 +249,7 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def model_folder(name: str, revision: str | None = None) -> Path:
-    """The local folder of a model, downloading it from the hub where needed.
-
-    Raises:
-        UserError: there is no such model, in a message that says where it was looked for.
-    """
+    """The local folder of a model, downloading it from the hub where needed."""
     if name.startswith("organism:"):
         shipped = organisms()
         if name not in shipped:

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # each may import those before it, never one behind it
 FLOW = [
     "errors",
+    "placement",
     "models",
     "ablations",
     "pruning",

@@ -200,8 +200,8 @@ def page(rows: list[Row]) -> str:
         f"Tiny random checkpoints ({N_LAYERS} layers, float32), saved to disk, loaded by "
         "`interp.load_model` and compared with plain Hugging Face models that have the layer "
         f"deleted, over all layers; rows of {LENGTH} tokens, beyond the sliding windows. "
-        f"transformers {version('transformers')}, transformer-lens {version('transformer-lens')}, torch "
-        f"{version('torch')}. Differences are the largest found; the contract is 1e-4.",
+        f"transformers {version('transformers')}, transformer-lens {version('transformer-lens')}, "
+        f"torch {version('torch')}. Differences are the largest found; the contract is 1e-4.",
         "",
         "| family | models on the hub | ablated logits | log-likelihoods | generated texts that "
         "differ | attention rows | pruned folder | refused | not shared (slower, same results) |",
