@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv
 	$(BIN)/python -m experiments.demo
 
+# one thread a test, one worker a core
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: venv
 	$(BIN)/ruff format --check .

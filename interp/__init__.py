@@ -21,21 +21,19 @@ if TYPE_CHECKING:
         AblateKVGroup,
         SkipAttention,
         SkipLayer,
-        SkipLayers,
         SkipMLP,
         SwapLayer,
-        parse,
     )
     from interp.ablations.families import (
         cumulative,
         each_attention,
         each_head,
-        each_kv_group,
         each_layer,
         each_mlp,
         each_swap,
         sliding_blocks,
     )
+    from interp.ablations.hooked import hooked
     from interp.ablations.hooks import ablate
     from interp.attention.heads import retrieval_heads
     from interp.attention.rows import attention_rows
@@ -69,6 +67,7 @@ _HOMES = {
         "each_swap",
         "sliding_blocks",
     ),
+    "interp.ablations.hooked": ("hooked",),
     "interp.ablations.hooks": ("ablate",),
     "interp.attention.heads": ("retrieval_heads",),
     "interp.attention.rows": ("attention_rows",),
@@ -86,7 +85,6 @@ __all__ = [
     "AblateKVGroup",
     "SkipAttention",
     "SkipLayer",
-    "SkipLayers",
     "SkipMLP",
     "SwapLayer",
     "UserError",
@@ -95,17 +93,16 @@ __all__ = [
     "cumulative",
     "each_attention",
     "each_head",
-    "each_kv_group",
     "each_layer",
     "each_mlp",
     "each_swap",
     "figures",
+    "hooked",
     "layer_similarity",
     "load_model",
     "load_task",
     "logit_lens",
     "open_run",
-    "parse",
     "retrieval_heads",
     "sliding_blocks",
     "sweep",

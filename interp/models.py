@@ -227,7 +227,7 @@ def decoder(model: TransformerBridge) -> Decoder:
         )
     if model not in _decoders:
         behind = _natives.get(model)
-        _decoders[model] = _native_decoder(model, behind) if behind else _bridge_decoder(model)
+        _decoders[model] = _native_decoder(model, behind) if behind else bridge_decoder(model)
     return _decoders[model]
 
 
@@ -345,7 +345,8 @@ def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
     )
 
 
-def _bridge_decoder(model: TransformerBridge) -> Decoder:
+def bridge_decoder(model: TransformerBridge) -> Decoder:
+    """The bridge's own blocks, in which TransformerLens' hooks act."""
     blocks = tuple(model.blocks)
     return _decoder(
         model,

@@ -19,6 +19,7 @@ from interp.ablations.hooks import checked_edits
 from interp.ablations.resampling import draw_donors
 from interp.ablations.values import Edits, with_donor
 from interp.errors import UserError
+from interp.hook_scoring import is_hooked
 from interp.identity import describe_donors, describe_model, describe_task, libraries
 from interp.metrics import target_text
 from interp.models import decoder
@@ -102,6 +103,11 @@ def make_plan(
         _try_first(model, task, ids[0])
         if any(map(is_resampled, edits)):
             draw_donors(ids, seed=seed)
+        if task.generates and any(map(is_hooked, edits)):
+            raise UserError(
+                f"task {task.name}: it generates, and hooks run where options are scored; use "
+                "`with interp.ablate(model, hooked(...))` and model.generate"
+            )
     units = tuple(cut_units(loaded, drawn, 1 + len(asked), cut))
     texts = (BASELINE.text, *(a.text for a in asked))
     manifest = {

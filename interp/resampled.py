@@ -23,7 +23,7 @@ from interp.models import decoder
 from interp.packing import group_examples, padded_batches
 from interp.replay import record, replay
 from interp.requests import GenerationRequest, OptionRequest, encode, encode_pair, prompt_text
-from interp.scoring import Score, Targets
+from interp.targets import Score, Targets
 from interp.tasks import Task
 
 Scores = dict[int, Score]

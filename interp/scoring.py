@@ -12,22 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.editing import edited, forward_replaced
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
+from interp.hook_scoring import hooked_scores, is_hooked
 from interp.models import Decoder, decoder
 from interp.packing import Batch, Group, group_examples, packed_batches, padded_batches
 from interp.prefix import Prefix, borrow, expand, prefix_cache, record_prefix
-from interp.replay import Pass, call_arguments, record, run_block, unembed
+from interp.replay import Pass, call_arguments, record, run_block
 from interp.requests import OptionRequest
 from interp.shortcuts import EVERY, Shortcuts, exact_shortcuts, mask_arguments
+from interp.targets import Score, Targets
 from interp.token_budget import halving, token_budget
-
-Score = tuple[float, bool]
 
 
 def score_requests(
@@ -58,6 +57,14 @@ def score_requests(
     shortcuts = exact_shortcuts(model, shortcuts, longest)
     found: list[dict[int, Score]] = [{} for _ in edits]
     progress = _Progress(done)
+    by_hooks = [i for i, edit in enumerate(edits) if is_hooked(edit)]
+    if by_hooks:
+        some = [edits[i] for i in by_hooks]
+        for number, batch, scores in hooked_scores(model, requests, some, means, shortcuts):
+            progress.add(by_hooks[number], batch, scores)
+            found[by_hooks[number]].update(scores)
+    native = [i for i in range(len(edits)) if i not in by_hooks]
+    ours = [edits[i] for i in native]
     for group in group_examples(
         requests, prefixes=shortcuts.prefixes and shortcuts.replay, trees=shortcuts.options
     ):
@@ -68,11 +75,11 @@ def score_requests(
             tokens: int, group: Group = group
         ) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
             run = _replayed if shortcuts.replay else _plain
-            return run(model, group, edits, means, shortcuts, tokens)
+            return run(model, group, ours, means, shortcuts, tokens)
 
         for variant, batch, scores in halving(work, budget):
-            progress.add(variant, batch, scores)
-            found[variant].update(scores)
+            progress.add(native[variant], batch, scores)
+            found[native[variant]].update(scores)
     return [[scores[n] for n in range(len(requests))] for scores in found]
 
 
@@ -91,54 +98,6 @@ class _Progress:
         before = round(self._finished)
         self._finished += batch.examples * len(new) / max(1, len(scores))
         self._done(round(self._finished) - before)
-
-
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """Where a batch's logits are wanted: places in the residual stream, and tokens there."""
-
-    rows: Tensor  # [place]
-    columns: Tensor  # [place]
-    place: Tensor  # [token], sorted
-    token: Tensor  # [token]
-    request: list[int]  # [token]
-
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> "Targets":
-        """The places and tokens of a batch."""
-        wanted = [
-            (row, column, token, number)
-            for number, row, columns, tokens in batch.scored
-            for column, token in zip(columns, tokens, strict=True)
-        ]
-        unique = sorted({(row, column) for row, column, _, _ in wanted})
-        index = {place: i for i, place in enumerate(unique)}
-        flat = sorted(((index[r, c], n, token) for r, c, token, n in wanted))
-        return cls(
-            torch.tensor([r for r, _ in unique], device=device),
-            torch.tensor([c for _, c in unique], device=device),
-            torch.tensor([place for place, _, _ in flat], device=device),
-            torch.tensor([token for _, _, token in flat], device=device),
-            [number for _, number, _ in flat],
-        )
-
-    def scores(self, parts: Decoder, resid: Float[Tensor, "batch pos d_model"]) -> dict[int, Score]:
-        """Request number to its score, from what leaves the last block."""
-        values, greedy, offset = [], [], 0
-        for logits in unembed(parts, resid[self.rows, self.columns]):
-            here = (self.place >= offset) & (self.place < offset + len(logits))
-            local, tokens, logits = self.place[here] - offset, self.token[here], logits.float()
-            total = torch.logsumexp(logits, dim=-1)
-            values.append((logits[local, tokens] - total[local]).double())
-            greedy.append(logits.argmax(dim=-1)[local] == tokens)
-            offset += len(logits)
-        found: dict[int, Score] = {}
-        for number, value, best in zip(
-            self.request, torch.cat(values).tolist(), torch.cat(greedy).tolist(), strict=True
-        ):
-            total_before, all_before = found.get(number, (0.0, True))
-            found[number] = (total_before + value, all_before and best)
-        return found
 
 
 def _plain(

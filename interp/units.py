@@ -13,8 +13,9 @@ from interp.models import decoder, model_name
 from interp.records import Record
 from interp.requests import GenerationRequest, OptionRequest, build_requests
 from interp.resampled import is_resampled, resampled_scores
-from interp.scoring import Score, score_requests
+from interp.scoring import score_requests
 from interp.shortcuts import EVERY, Shortcuts
+from interp.targets import Score
 from interp.tasks import Task
 from interp.texts import resampled_text_records, text_records
 

@@ -20,6 +20,8 @@ FLOW = [
     "shortcuts",
     "packing",
     "token_budget",
+    "targets",
+    "hook_scoring",
     "scoring",
     "decode",
     "harness",

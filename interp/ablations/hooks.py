@@ -9,11 +9,12 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.families import shape_of
+from interp.ablations.hooked import with_points
 from interp.ablations.means import HeadMeans, head_means
 from interp.ablations.resampling import aligned, head_outputs
 from interp.ablations.swapping import check_donor, swapped
 from interp.ablations.text import as_ablation
-from interp.ablations.values import Ablation, Edits, LayerEdit, with_donor
+from interp.ablations.values import Ablation, Edits, LayerEdit, layer_of_point, with_donor
 from interp.errors import UserError
 from interp.models import decoder, model_name
 
@@ -31,7 +32,8 @@ def checked_edits(
     Raises:
         UserError: malformed text, a number out of range, a missing or unfitting donor.
     """
-    edits = with_donor(as_ablation(ablation), donor).edits(shape_of(model))
+    named = with_points(model, with_donor(as_ablation(ablation), donor))
+    edits = named.edits(shape_of(model))
     for layer, edit in edits.items():
         if edit.donor is not None:
             check_donor(model, edit.donor, layer)
@@ -65,24 +67,43 @@ def ablate(
     """
     edits = checked_edits(model, ablation, donor=donor)
     means = _means(model, edits, reference)
+    with bridge_edited(model, edits, means, more=_resampled(model, edits, reference)):
+        yield model
+
+
+@contextmanager
+def bridge_edited(
+    model: TransformerBridge,
+    edits: Edits,
+    means: HeadMeans | None = None,
+    *,
+    more: Sequence[tuple[str, Hook]] = (),
+) -> Iterator[None]:
+    """Inside the context, the bridge computes as the edits say, by TransformerLens' own hooks.
+
+    Args:
+        model: a bridge.
+        edits: what changes, layer by layer (`checked_edits`).
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        more: further hooks that must fire.
+
+    Raises:
+        RuntimeError: a block ran but the hook that should have changed it never fired.
+    """
     watch = _Watch()
-    hooks: list[tuple[str, Hook]] = []
-    for layer, edit in edits.items():
-        hooks += [
-            (name, watch.counted(name, hook)) for name, hook in _hooks(model, layer, edit, means)
-        ]
-    hooks += [
-        (name, watch.counted(name, hook)) for name, hook in _resampled(model, edits, reference)
-    ]
+    ours = [pair for layer, edit in edits.items() for pair in _hooks(model, layer, edit, means)]
+    hooks = [(name, watch.counted(name, hook)) for name, hook in (*ours, *more)]
+    users = [pair for edit in edits.values() for pair in edit.hooks]
+    hooks += [(name, watch.counted_as_is(name, hook)) for name, hook in users]
     with ExitStack() as stack:
         for layer, edit in edits.items():
             if edit.donor is not None:
                 stack.enter_context(swapped(model, edit.donor, layer))
-        for layer in {int(name.split(".")[1]) for name, _ in hooks}:
+        for layer in {layer_of_point(name) for name, _ in hooks} - {None}:
             handle = model.blocks[layer].register_forward_pre_hook(watch.block(layer))
             stack.callback(handle.remove)
         stack.enter_context(model.hooks(fwd_hooks=hooks))
-        yield model
+        yield
     watch.check(model_name(model))
 
 
@@ -103,12 +124,22 @@ class _Watch:
         # TransformerLens calls hooks as f(value, hook=point)
         return lambda value, hook=None: counting(value, hook)
 
-    def block(self, layer: int) -> Callable[..., None]:
+    def counted_as_is(self, name: str, hook: Hook) -> Hook:
+        """A hook of the user's own, called as TransformerLens would call it."""
+        self.fired[name] = 0
+
+        def counting(value: Any, hook_point: Any) -> Tensor | None:
+            self.fired[name] += 1
+            return hook(value, hook=hook_point)
+
+        return lambda value, hook=None: counting(value, hook)
+
+    def block(self, layer: Any) -> Callable[..., None]:
         return lambda *_: self.ran.add(layer)
 
     def check(self, name: str) -> None:
         for point, count in self.fired.items():
-            if count == 0 and int(point.split(".")[1]) in self.ran:
+            if count == 0 and layer_of_point(point) in self.ran:
                 raise RuntimeError(
                     f"model {name}: hook {point} never fired although its block ran; the "
                     "ablation did nothing"

@@ -28,6 +28,7 @@ class LayerEdit:
     mean_heads: frozenset[int] = frozenset()
     resample_heads: frozenset[int] = frozenset()
     donor: Any = None
+    hooks: tuple[Any, ...] = ()
 
     def __or__(self, other: "LayerEdit") -> "LayerEdit":
         """Both edits of the same layer. Of one head's replacements zero wins, then the mean."""
@@ -41,6 +42,7 @@ class LayerEdit:
             mean_heads=mean,
             resample_heads=(self.resample_heads | other.resample_heads) - zero - mean,
             donor=other.donor if other.donor is not None else self.donor,
+            hooks=self.hooks + other.hooks,
         )
 
 
@@ -226,6 +228,47 @@ class SwapLayer(_Ablation):
 
 
 @dataclass(frozen=True)
+class Hooked(_Ablation):
+    """TransformerLens hooks of the user's own, under a name of the user's own.
+
+    The hooks are not part of the text form, which therefore does not parse back.
+
+    Attributes:
+        name: letters, digits, `_`, `-` and `.`.
+        fwd_hooks: pairs of a hook point's name and a function, as `model.hooks` takes them.
+    """
+
+    name: str
+    fwd_hooks: tuple[tuple[Any, Any], ...] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "_-." for c in self.name):
+            raise UserError(
+                f"hook:{self.name}: allowed in a name are letters, digits, `_`, `-` and `.`"
+            )
+
+    @property
+    def text(self) -> str:
+        """`hook:my-name`."""
+        return f"hook:{self.name}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """The hooks by layer; those outside the blocks count as the first layer's."""
+        found: Edits = {}
+        for point, function in self.fwd_hooks:
+            layer = layer_of_point(point) or 0
+            edit = LayerEdit(hooks=((point, function),))
+            found[layer] = found[layer] | edit if layer in found else edit
+        return found
+
+
+def layer_of_point(point: str) -> int | None:
+    """The layer of a hook point (`blocks.7.attn.hook_z`); None outside the blocks."""
+    parts = point.split(".")
+    return int(parts[1]) if len(parts) > 2 and parts[0] == "blocks" else None
+
+
+@dataclass(frozen=True)
 class Combination(_Ablation):
     """Several ablations at once, in a given order; `Combination(())` changes nothing."""
 
@@ -259,6 +302,7 @@ Ablation = (
     | AblateHead
     | AblateKVGroup
     | SwapLayer
+    | Hooked
     | Combination
 )
 

@@ -1,0 +1,55 @@
+"""TransformerLens hooks of the user's own as an ablation: `interp.hooked("name", fwd_hooks)`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.values import Ablation, Combination, Hooked
+from interp.errors import UserError
+
+Point = str | Callable[[str], bool]
+
+
+def hooked(name: str, fwd_hooks: Sequence[tuple[Point, Callable[..., Any]]]) -> Hooked:
+    """Any TransformerLens hooks as an ablation that can be swept.
+
+    A sweep runs it on the bridge's own blocks, from the first layer that a hook touches, on rows
+    `[batch, pos, ...]` that are padded on the right. Generated tasks are not supported: there, use
+    `with interp.ablate(model, hooked(...)):` and `model.generate`.
+
+    Args:
+        name: of your own choice; the key in the store and the label in a figure (`hook:NAME`).
+        fwd_hooks: as `model.hooks` takes them: a hook point's name, or a function of such names,
+            and a function `f(value, hook)` that returns the new value or None.
+
+    Raises:
+        UserError: no hooks, or a name with other signs than letters, digits, `_`, `-` and `.`.
+    """
+    if not fwd_hooks or not all(callable(function) for _, function in fwd_hooks):
+        raise UserError(f"hook:{name}: at least one pair of a hook point and a function is needed")
+    return Hooked(name, tuple((point, function) for point, function in fwd_hooks))
+
+
+def with_points(model: TransformerBridge, ablation: Ablation) -> Ablation:
+    """The same ablation with every hook point by its name, checked against the model.
+
+    Raises:
+        UserError: the model has no such hook point.
+    """
+    if isinstance(ablation, Combination):
+        return Combination(tuple(with_points(model, part) for part in ablation.parts))
+    if not isinstance(ablation, Hooked):
+        return ablation
+    if not ablation.fwd_hooks:
+        raise UserError(f"{ablation}: its hooks are not part of its text; use interp.hooked(...)")
+    pairs = []
+    for point, function in ablation.fwd_hooks:
+        names = [n for n in model.hook_dict if point(n)] if callable(point) else [point]
+        if not names or not all(n in model.hook_dict for n in names):
+            raise UserError(
+                f"{ablation}: the model has no hook point {names[0] if names else 'of this kind'}; "
+                "allowed are the names in model.hook_dict, such as blocks.0.attn.hook_z"
+            )
+        pairs += [(n, function) for n in names]
+    return Hooked(ablation.name, tuple(pairs))
