@@ -22,6 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError, first_line
 from interp.model_files import check_files
+from interp.placement import refuse_too_large
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -135,13 +136,17 @@ def load_model(
         `enable_compatibility_mode()` on it: that rewrites the weights in place.
 
     Raises:
-        UserError: the model is not found, is not a decoder, or its weights are pickles.
+        UserError: the model is not found, does not fit, is no decoder, or its weights are pickles.
     """
     torch_dtype = _dtype(dtype)
     folder = model_folder(str(name), revision)
     check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     try:
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise UserError(f"model {name}: {first_line(error)}") from error
+    refuse_too_large(folder, torch_dtype, device, str(name))
+    try:
         root = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch_dtype,
@@ -236,11 +241,7 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def model_folder(name: str, revision: str | None = None) -> Path:
-    """The local folder of a model, downloading it from the hub where needed.
-
-    Raises:
-        UserError: there is no such model, in a message that says where it was looked for.
-    """
+    """The local folder of a model, downloading it from the hub where needed."""
     if name.startswith("organism:"):
         shipped = organisms()
         if name not in shipped:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOW = [
     "errors",
     "model_files",
+    "placement",
     "models",
     "ablations",
     "pruning",
@@ -41,6 +42,7 @@ FLOW = [
     "transport",
     "distributed",
     "sweeps",
+    "estimate",
     "attention",
     "lens",
     "similarity",

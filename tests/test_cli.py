@@ -34,7 +34,9 @@ def test_help_loads_nothing_heavy():
 
 def test_models_and_tasks_are_listed(capsys):
     assert main(["tasks"]) == 0
-    assert "world-kv:generate" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "world-kv             default, continuation, generate" in listed
+    assert "mmlu                 default, continuation, generate" in listed
     assert main(["models"]) == 0
     assert "any hub name, or a folder" in capsys.readouterr().out
 
@@ -50,6 +52,18 @@ def test_a_sweep_and_its_figures(folder, tmp_path, capsys):
     assert main(["figures", out]) == 0
     written = capsys.readouterr().out.split()
     assert {path.rsplit(".")[-1] for path in written} >= {"pdf", "png", "svg", "csv"}
+
+
+def test_a_dry_run_says_the_cost_and_writes_nothing(folder, tmp_path, capsys):
+    task, out = str(write_task(tmp_path, rows=30)), tmp_path / "run"
+    assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "head:0.1@mean",
+                 "--out", str(out), "--limit", "20", "--dry-run"]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "tiny-texts: 20 of 30 examples; 95% interval of a score: up to ±20.1 points" in said
+    assert "baseline and 4 ablations of 20 examples" in said
+    assert "parameters on cpu" in said
+    assert "expected: " in said
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

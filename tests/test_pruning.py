@@ -56,7 +56,7 @@ def test_a_pruned_folder_gives_what_the_ablated_model_gives(folder, tmp_path, ab
 
 
 def ablated_text(model, tokens, count):
-    """Greedy text of the ablated bridge without a cache, one token at a time; EOS does not count."""
+    """Greedy text of the ablated bridge without a cache, token by token; EOS does not count."""
     found = []
     for _ in range(count):
         logits = model(tokens, return_type="logits")[0, -1]

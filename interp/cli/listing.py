@@ -27,8 +27,9 @@ def _models(_options: argparse.Namespace) -> None:
 
 
 def _tasks(_options: argparse.Namespace) -> None:
-    from interp.tasks import shipped_tasks
+    from interp.tasks import protocols
 
-    for name, path in sorted(shipped_tasks().items()):
-        print(f"{name:<28} {path.name}")
-    print("and any lm-evaluation-harness task name, or the path of a task YAML")
+    for benchmark, (available, source) in sorted(protocols().items()):
+        print(f"{benchmark:<20} {', '.join(available):<33} {source}")
+    print("named BENCHMARK:PROTOCOL; and any lm-evaluation-harness task or group by its name, or")
+    print("the path of a task YAML; rows from the hub, or with --data DIR from local files")

@@ -27,7 +27,15 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "layers:20-27, swap:7, layer:3+head:7.2)",
     )
     sweep.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
-    sweep.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
+    sweep.add_argument(
+        "--limit", type=int, metavar="N", help="at most N examples a task, spread over its subjects"
+    )
+    sweep.add_argument(
+        "--data", metavar="DIR", help="rows from local JSONL, CSV or Parquet, not from the hub"
+    )
+    sweep.add_argument(
+        "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
+    )
     sweep.add_argument("--seed", type=int, default=0, help="of the draw of examples (0)")
     sweep.add_argument("--fewshot", type=int, metavar="N", help="worked examples in the prompt")
     sweep.add_argument(
@@ -68,7 +76,9 @@ def _run(options: argparse.Namespace) -> None:
     from interp.sweeps import sweep
     from interp.tasks import load_task
 
-    tasks = [load_task(name, num_fewshot=options.fewshot) for name in options.tasks]
+    tasks = [
+        load_task(name, num_fewshot=options.fewshot, data=options.data) for name in options.tasks
+    ]
     device, dtype = options.device, options.dtype
     model = load_model(options.model, dtype=dtype, device=device, revision=options.revision)
     if options.max_gen_toks is not None:
@@ -77,6 +87,8 @@ def _run(options: argparse.Namespace) -> None:
         tasks = [as_chat(task, model) for task in tasks]
     donor = load_model(options.donor, dtype=dtype, device=device) if options.donor else None
     ablations = [a for text in options.ablate for a in _family(text, model, donor)]
+    if _announced(model, tasks, ablations, options):
+        return
     result = sweep(
         model,
         tasks,
@@ -94,6 +106,18 @@ def _run(options: argparse.Namespace) -> None:
     print(result)
     done = f"interp merge {options.out}" if options.shard else f"interp figures {options.out}"
     print(f"next: {done}")
+
+
+def _announced(model, tasks, ablations, options: argparse.Namespace) -> bool:  # type: ignore[no-untyped-def]
+    """Say what the sweep will cost, where that takes less than the sweep; True: that was all."""
+    from interp.estimate import WORTH_CALIBRATING, estimate
+    from interp.sampling import draw
+
+    pairs = sum(len(draw(t, options.limit, seed=options.seed)) for t in tasks) * len(ablations)
+    if options.dry_run or pairs >= WORTH_CALIBRATING:
+        expected = estimate(model, tasks, ablations, limit=options.limit, seed=options.seed)
+        print("\n".join(expected.lines))
+    return bool(options.dry_run)
 
 
 def _family(text: str, model, donor) -> list:  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ from typing import Any
 from interp.errors import UserError
 from interp.tasks.groups import Group
 from interp.tasks.harness import NoRows, build, first_line, read_config
+from interp.tasks.made import is_made, made_task
 from interp.tasks.names import (
     BENCHMARKS,
     PROTOCOLS,
@@ -25,7 +26,15 @@ from interp.tasks.names import (
     split_name,
 )
 
-__all__ = ["BENCHMARKS", "PROTOCOLS", "Task", "first_line", "load_task", "shipped_tasks"]
+__all__ = [
+    "BENCHMARKS",
+    "PROTOCOLS",
+    "Task",
+    "first_line",
+    "load_task",
+    "protocols",
+    "shipped_tasks",
+]
 
 STRATUM_FIELDS = ("subject", "category", "relation")
 LETTERS = re.compile(r"[A-Z]")
@@ -71,8 +80,12 @@ class Task:
 
     def documents(self) -> list[dict[str, Any]]:
         """All rows of the evaluated split, in their order; the same objects at every call."""
-        docs: list[dict[str, Any]] = self.harness.eval_docs
-        return docs
+        return self._documents
+
+    @cached_property
+    def _documents(self) -> list[dict[str, Any]]:
+        docs = self.harness.eval_docs
+        return docs if isinstance(docs, list) else [dict(row) for row in docs]
 
     @cached_property
     def strata(self) -> list[str]:
@@ -107,7 +120,8 @@ def load_task(
     """A task by its name or the path of its YAML.
 
     Args:
-        name: `mmlu:continuation`, a lm-evaluation-harness name, or a path ending in `.yaml`.
+        name: `mmlu:continuation`, a lm-evaluation-harness name, a path ending in `.yaml`, or
+            `kv-75:generate` (`kv-75-at-0:generate`: the gold pair in front of all others).
         num_fewshot: worked examples in the prompt; by default what the task says.
         data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
         allow_code: let a YAML from elsewhere run the Python functions that it names.
@@ -119,6 +133,8 @@ def load_task(
     name, folder = str(name), Path(data).expanduser() if data is not None else None
     if num_fewshot is not None and num_fewshot < 0:
         raise UserError(f"fewshot {num_fewshot}: allowed are 0 and more")
+    if is_made(name):
+        return Task(name, made_task(name, num_fewshot=num_fewshot))
     found = definitions(name)
     for one in found:
         trusted = one.path.is_relative_to(SHIPPED) or one.path.is_relative_to(harness_folder())
@@ -131,6 +147,22 @@ def load_task(
     if asked is not None and task.name not in shipped_tasks() and asked != task._natural:
         raise UserError(f"task {name}: it has only the protocol {task._natural}")
     return task
+
+
+def protocols() -> dict[str, tuple[tuple[str, ...], str]]:
+    """The benchmarks that are listed: name to protocols, and whose definitions they are."""
+    ours: dict[str, set[str]] = {}
+    for name in shipped_tasks():
+        benchmark, protocol = split_name(name)
+        ours.setdefault(benchmark, set()).add(str(protocol))
+    found: dict[str, tuple[tuple[str, ...], str]] = {}
+    found["kv-PAIRS"] = (PROTOCOLS, "interp; kv-75, kv-75-at-0, any size and gold position")
+    for benchmark in ours.keys() | BENCHMARKS.keys():
+        there = ours.get(benchmark, set())
+        theirs = set(BENCHMARKS.get(benchmark, ()))
+        whose = [w for w, some in (("lm-evaluation-harness", theirs), ("interp", there)) if some]
+        found[benchmark] = (tuple(p for p in PROTOCOLS if p in there | theirs), ", ".join(whose))
+    return found
 
 
 def _built(

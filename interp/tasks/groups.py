@@ -83,6 +83,14 @@ class Group:
         """What the answer of a row begins with."""
         return self._of(doc).doc_to_prefix(doc)
 
+    def dump_config(self) -> dict[str, Any]:
+        """The configurations of all members, by name."""
+        return {str(m.config.task): m.dump_config() for m in self.members}
+
+    def fewshot_docs(self) -> list[Any]:
+        """The rows that worked examples come from, of all members."""
+        return [row for m in self.members for row in m.fewshot_docs() or ()]
+
     def _of(self, doc: dict[str, Any]) -> Any:
         owner = self._owners.get(id(doc))
         if owner is not None:

@@ -49,7 +49,11 @@ def read_config(definition: Definition, asked: str) -> dict[str, Any]:
 
 
 def build(
-    config: dict[str, Any], *, num_fewshot: int | None = None, data: Path | None = None
+    config: dict[str, Any],
+    *,
+    num_fewshot: int | None = None,
+    data: Path | None = None,
+    made: dict[str, Rows] | None = None,
 ) -> Any:
     """The harness' task object of one configuration.
 
@@ -57,6 +61,7 @@ def build(
         config: from `read_config`.
         num_fewshot: worked examples in the prompt; by default what the task says.
         data: folder with rows; by default the hub's.
+        made: rows by split, where they are neither the hub's nor in files.
 
     Raises:
         NoRows: the folder holds no rows of the task.
@@ -66,9 +71,10 @@ def build(
     base = config.pop("class", None)
     if num_fewshot is not None:
         config["num_fewshot"] = num_fewshot
-    rows = _given_rows(config, data)
+    rows = _given_rows(config, data) if made is None else made
     if rows is not None:
         config = _without_absent_splits(config, rows)
+    _refuse_examples_from_the_questions(config)
     try:
         with _quiet():
             harness = _task_class(base, rows)(config=config)
@@ -204,6 +210,21 @@ def _without_absent_splits(config: dict[str, Any], rows: dict[str, Rows]) -> dic
     if fewshot.get("split") and fewshot["split"] not in rows:
         kept["fewshot_config"] = {k: v for k, v in fewshot.items() if k != "split"}
     return kept
+
+
+def _refuse_examples_from_the_questions(config: Mapping[str, Any]) -> None:
+    """Refuse worked examples where only the asked rows could give them.
+
+    The harness then draws them from the asked rows, the asked one among them.
+    """
+    fewshot = config.get("fewshot_config") or {}
+    named = [config.get(k) for k in ("fewshot_split", "training_split", "validation_split")]
+    other = fewshot.get("split") or fewshot.get("samples") or any(named)
+    if config.get("num_fewshot") and not other:
+        raise UserError(
+            f"task {config['task']}: {config['num_fewshot']} worked examples; it has no split but "
+            f"{evaluated_split(config)}, whose rows are asked"
+        )
 
 
 def _data_names(config: Mapping[str, Any]) -> list[str]:

@@ -158,14 +158,10 @@ def task_of_rows(name: str, rows: list[dict[str, Any]], config: dict[str, Any]) 
         rows: of its only split.
         config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
     """
-    import datasets
-
     from interp.tasks import Task
     from interp.tasks.harness import build
 
-    split = {"test": datasets.Dataset.from_list(rows)}
-    whole = {"task": name, "custom_dataset": lambda **_: split, "test_split": "test", **config}
-    return Task(name, build(whole))
+    return Task(name, build({"task": name, "test_split": "test", **config}, made={"test": rows}))
 
 
 def _row(number: int, pairs: list[Pair], position: int, options: list[str]) -> dict[str, Any]:

@@ -17,10 +17,20 @@ SHIPPED = Path(__file__).parent
 PROTOCOLS = ("default", "continuation", "generate")
 # how the harness' own names say the protocol: `mmlu`, `mmlu_continuation`, `mmlu_generative`
 ENDINGS = {"default": ("",), "continuation": ("_continuation", ""), "generate": ("_generative", "")}
-BENCHMARKS = (
-    "mmlu", "hellaswag", "mathqa", "openbookqa", "arc_easy", "arc_challenge", "gsm8k",
-    "winogrande", "piqa", "boolq", "nq_open",
-)  # fmt: skip
+# the harness' own definitions of the study's benchmarks, and the protocols that they are of
+BENCHMARKS = {
+    "mmlu": PROTOCOLS,
+    "hellaswag": ("continuation",),
+    "mathqa": ("continuation",),
+    "openbookqa": ("continuation",),
+    "arc_easy": ("continuation",),
+    "arc_challenge": ("continuation",),
+    "gsm8k": ("generate",),
+    "winogrande": ("continuation",),
+    "piqa": ("continuation",),
+    "boolq": ("continuation",),
+    "nq_open": ("generate",),
+}
 NAMED = re.compile(r"^[\"']?(?:task|group)[\"']?:[ \t]*[\"']?([^\s\"'#\[]+)[\"']?[ \t]*$", re.M)
 
 

@@ -17,23 +17,7 @@ REAL = [
     ("qasc", "qasc", "validation"),
     ("nq_open_oracle", "nq-open-oracle", "test"),
 ]
-WORDS = [
-    "river",
-    "stone",
-    "lamp",
-    "green",
-    "small",
-    "walks",
-    "sings",
-    "the",
-    "house",
-    "a",
-    "dog",
-    "near",
-    "bright",
-    "old",
-    "tree",
-]
+WORDS = "river stone lamp green small walks sings the house a dog near bright".split()  # noqa: SIM905
 
 
 def lay_out(folder: Path, *, rows: int = 24, worked: int = 8) -> Path:

@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 def hellaswag(rows: datasets.Dataset) -> datasets.Dataset:
-    """HellaSwag (Zellers et al., arXiv 1905.07830): which ending follows? The harness' own texts."""
+    """HellaSwag (Zellers et al., arXiv 1905.07830): which ending follows?"""
     from lm_eval.tasks.hellaswag.utils import process_docs
 
     made = process_docs(rows)

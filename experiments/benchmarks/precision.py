@@ -1,0 +1,87 @@
+"""How noisy half precision is: the same sweep in float32, bfloat16 and float16.
+
+    python -m experiments.benchmarks.precision MODEL --tasks ... [--data DIR] --limit 50
+
+For each type and task: how far log-likelihoods move, how often the chosen option changes, and
+what that does to what a sweep reports, the drop of accuracy under a skipped layer. A drop within
+the noise of the type says nothing, however many examples it was measured on.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import interp
+from interp.tasks import Task
+
+TYPES = ("float32", "bfloat16", "float16")
+OUT = Path(__file__).parent / "precision.json"
+
+
+def responses(model: str, tasks: list[Task], dtype: str, limit: int) -> pd.DataFrame:
+    """Every response of a sweep over all layers in one type."""
+    loaded = interp.load_model(model, dtype=dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        run = interp.sweep(
+            loaded, tasks, interp.each_layer(loaded), out=Path(folder) / "run", limit=limit
+        )
+        return run.responses().set_index(["task", "ablation", "doc_id"]).sort_index()
+
+
+def compared(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a type and task: differences to float32.
+
+    Columns: `moved` and `moved_most` (nats, absolute, mean and largest over options), `changed`
+    (share of chosen options that differ, in percent), `drop_moved` (points, the largest difference
+    of a layer's drop in accuracy).
+    """
+    rows = []
+    for dtype, table in found.items():
+        for task in table.index.unique("task"):
+            mine, exact = table.loc[task], found["float32"].loc[task]
+            pairs = list(zip(mine["loglikelihoods"], exact["loglikelihoods"], strict=True))
+            moved = np.concatenate([np.abs(np.subtract(a, b)) for a, b in pairs])
+            changed = np.mean([np.argmax(a) != np.argmax(b) for a, b in pairs])
+            drops = [t["acc"].groupby("ablation").mean() for t in (mine, exact)]
+            drops = [d["baseline"] - d for d in drops]
+            rows.append(
+                {
+                    "dtype": dtype,
+                    "task": task,
+                    "responses": len(pairs),
+                    "moved": float(moved.mean()),
+                    "moved_most": float(moved.max()),
+                    "changed": 100 * float(changed),
+                    "drop_moved": 100 * float((drops[0] - drops[1]).abs().max()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Run the three sweeps, print the comparison and keep it as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--tasks", nargs="+", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--limit", type=int, default=50)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    tasks = [interp.load_task(name, data=options.data) for name in options.tasks]
+    found = {d: responses(options.model, tasks, d, options.limit) for d in TYPES}
+    table = compared(found)
+    print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+    kept = {
+        "model": Path(options.model).name,
+        "limit": options.limit,
+        "rows": table.to_dict("records"),
+    }
+    options.out.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Key-value tasks by name, in the form of the published files."""
+
+import json
+
+import pytest
+
+from interp.errors import UserError
+from interp.tasks import load_task
+from tests.conftest import SHARED
+
+PUBLISHED = SHARED / "data" / "kv_retrieval" / "75_keys.jsonl"
+
+
+def prompt(task, number: int) -> str:
+    return task.harness.fewshot_context(task.documents()[number], num_fewshot=0)
+
+
+@pytest.mark.parametrize("protocol", ["default", "continuation", "generate"])
+def test_the_gold_pair_stands_where_the_name_says(protocol):
+    for position in (0, 4, 9):
+        task = load_task(f"kv-10-at-{position}:{protocol}")
+        assert task.protocol == protocol
+        row = task.documents()[7]
+        assert row["pairs"][position] == [row["key"], row["answer"]]
+        assert json.dumps(dict(row["pairs"])).replace('", "', '",\n "') in prompt(task, 7)
+        if protocol != "generate":
+            assert task.harness.doc_to_choice(row)[row["gold"]].strip('"') in (
+                "ABCD"[row["gold"]],
+                row["answer"],
+            )
+
+
+def test_positions_are_compared_on_the_same_questions():
+    front, back = (load_task(f"kv-10-at-{p}:generate").documents() for p in (0, 9))
+    assert [r["key"] for r in front] == [r["key"] for r in back]
+
+
+def test_what_there_is_not_is_refused():
+    with pytest.raises(UserError, match="gold position 10: 10 pairs have 0-9"):
+        load_task("kv-10-at-10:generate")
+    with pytest.raises(UserError, match="its protocols are generate"):
+        load_task("kv-10:nonsense")
+    with pytest.raises(UserError, match="2 worked examples; it has no split but test"):
+        load_task("kv-10:generate", num_fewshot=2)
+
+
+@pytest.mark.skipif(
+    not PUBLISHED.is_file(), reason=f"the published rows are not there ({PUBLISHED})"
+)
+def test_prompts_have_the_form_of_the_published_files():
+    """The same pairs, written as Liu et al. write them (their prompt file, their `json.dumps`)."""
+    published = [json.loads(line) for line in PUBLISHED.read_text().splitlines()]
+    task = load_task("kv-75:generate")
+    assert {len(r["ordered_kv_records"]) for r in published} == {
+        len(r["pairs"]) for r in task.documents()
+    }
+    text = prompt(task, 0)
+    row = task.documents()[0]
+    start, end = text.index("{"), text.rindex("}") + 1
+    assert json.loads(text[start:end]) == dict(row["pairs"])
+    ours, theirs = row["pairs"][0], published[0]["ordered_kv_records"][0]
+    assert [len(part) for part in ours] == [len(part) for part in theirs]
+    assert [part.count("-") for part in ours] == [part.count("-") for part in theirs]
+    assert {part[14] for pair in row["pairs"] for part in pair} == {"4"}
+    assert {p[14] for r in published for pair in r["ordered_kv_records"] for p in pair} == {"4"}
