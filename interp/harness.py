@@ -28,6 +28,10 @@ from interp.scoring import score_requests
 from interp.shortcuts import Shortcuts
 
 
+LOADING = ("dtype", "device", "revision")
+IGNORED = {"batch_size", "max_batch_size", "trust_remote_code"}
+
+
 @register_model("interp")
 class AblatedModel(TemplateLM):
     """A model under one ablation, for lm-evaluation-harness.
@@ -36,11 +40,9 @@ class AblatedModel(TemplateLM):
         pretrained: hub name, folder, `organism:NAME`, or a bridge.
         ablation: text form of what is ablated; nothing by default.
         donor: the other model, for swaps.
-        dtype: `float32`, `bfloat16` or `float16`.
-        device: where to put the model.
-        revision: branch, tag or commit on the hub.
         token_budget: most tokens of one batch; by default from free memory.
-        **others: what the harness gives every model (batch sizes); the engine sizes its own.
+        **loading: `dtype`, `device` and `revision` for `interp.load_model`; the batch sizes that
+            the harness gives every model are ignored, for the engine sizes its own.
     """
 
     def __init__(
@@ -49,30 +51,27 @@ class AblatedModel(TemplateLM):
         *,
         ablation: str = BASELINE.text,
         donor: str | None = None,
-        dtype: str = "float32",
-        device: str | None = None,
-        revision: str | None = None,
         token_budget: int | None = None,
-        **others: Any,
+        **loading: Any,
     ) -> None:
         super().__init__()
-        unknown = others.keys() - {"batch_size", "max_batch_size", "trust_remote_code"}
+        options = {k: v for k, v in loading.items() if k in LOADING}
+        unknown = loading.keys() - options.keys() - IGNORED
         if unknown:
-            raise UserError(
-                f"model argument {min(unknown)}: allowed are pretrained, ablation, donor, dtype, "
-                "device, revision, token_budget"
-            )
-        options: dict[str, Any] = {"dtype": dtype, "device": device, "revision": revision}
+            allowed = ", ".join(("pretrained", "ablation", "donor", "token_budget", *LOADING))
+            raise UserError(f"model argument {min(unknown)}: allowed are {allowed}")
         self.model = (
             load_model(pretrained, **options) if isinstance(pretrained, str) else pretrained
         )
         self.ablation = ablation
-        other = load_model(donor, dtype=dtype, device=device) if donor else None
+        other = load_model(donor, **options) if donor else None
         self.edits = (
             {} if ablation == BASELINE.text else checked_edits(self.model, ablation, donor=other)
         )
-        if any(edit.mean_heads for edit in self.edits.values()):
-            raise UserError(f"{ablation}: a mean needs a reference set; use `interp sweep`")
+        if any(edit.mean_heads or edit.resample_heads for edit in self.edits.values()):
+            raise UserError(
+                f"{ablation}: it needs examples to take activations from; use `interp sweep`"
+            )
         self.parts = decoder(self.model)
         self.tokenizer = self.parts.tokenizer
         self.shortcuts = Shortcuts(token_budget=int(token_budget) if token_budget else None)

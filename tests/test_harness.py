@@ -85,7 +85,7 @@ def test_bad_arguments_are_named():
         AblatedModel(tiny_bridge("llama"), ablation="layer:9")
     with pytest.raises(UserError, match="model argument layers: allowed are pretrained"):
         AblatedModel(tiny_bridge("llama"), layers="3")
-    with pytest.raises(UserError, match="a mean needs a reference set"):
+    with pytest.raises(UserError, match="it needs examples to take activations from"):
         AblatedModel(tiny_bridge("llama"), ablation="head:0.1@mean")
 
 
