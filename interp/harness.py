@@ -27,7 +27,6 @@ from interp.requests import DEFAULT_MAX_GEN_TOKS, GenerationRequest, OptionReque
 from interp.scoring import score_requests
 from interp.shortcuts import Shortcuts
 
-
 LOADING = ("dtype", "device", "revision")
 IGNORED = {"batch_size", "max_batch_size", "trust_remote_code"}
 
