@@ -52,7 +52,7 @@ class Decoder:
         mlp_adds_residual: the same for the MLP.
     """
 
-    root: nn.Module
+    root: Any
     blocks: tuple[nn.Module, ...]
     attentions: tuple[nn.Module, ...]
     output_projections: tuple[nn.Module, ...]

@@ -176,8 +176,8 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def table(lines: list[dict[str, Any]]) -> str:
     """The results as a Markdown table."""
-    head = ("model", "examples", "ours, CPU s", "HFLM, CPU s", "CPU ratio", "wall ratio")
-    head = (*head, "draft tokens kept", "texts that differ")
+    head = ["model", "examples", "ours, CPU s", "HFLM, CPU s", "CPU ratio", "wall ratio"]
+    head += ["draft tokens kept", "texts that differ"]
     rows = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     forms = {"processor": "{:.1f}", "peer_processor": "{:.1f}"}
     forms |= {"processor_ratio": "{:.1f}x", "seconds_ratio": "{:.1f}x"}

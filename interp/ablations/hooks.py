@@ -105,7 +105,8 @@ def bridge_edited(
         for layer, edit in edits.items():
             if edit.donor is not None:
                 stack.enter_context(swapped(model, edit.donor, layer))
-        for layer in {layer_of_point(name) for name, _ in hooks} - {None}:
+        points = {layer_of_point(name) for name, _ in hooks}
+        for layer in (point for point in points if point is not None):
             handle = model.blocks[layer].register_forward_pre_hook(watch.block(layer))
             stack.callback(handle.remove)
         stack.enter_context(model.hooks(fwd_hooks=hooks))

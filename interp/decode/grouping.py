@@ -31,7 +31,7 @@ def stops_of(parts: Decoder, requests: Sequence[GenerationRequest]) -> list[Stop
 
 def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     """Tokens that all prompts start with, leaving at least one to each."""
-    shortest, longest = min(prompts), max(prompts)
+    shortest, longest = min(map(tuple, prompts)), max(map(tuple, prompts))
     equal = next(
         (i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b),
         min(len(shortest), len(longest)),

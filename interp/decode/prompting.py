@@ -76,7 +76,7 @@ def generate(
     _check(model, options)
     edits, means = _edits(model, ablation, options)
     one = isinstance(prompt, str) or _is_messages(prompt)
-    prompts: Sequence[Any] = [prompt] if one else prompt  # type: ignore[assignment]
+    prompts: Sequence[Any] = [prompt] if one else prompt
     draws = options.get("draws", 1)
     requests = [
         _request(model, given, options, i) for i, given in enumerate(prompts) for _ in range(draws)

@@ -39,7 +39,7 @@ class SharedKeys:
     rows: Tensor | None
 
 
-class RaggedCache(transformers.Cache):  # type: ignore[misc]
+class RaggedCache(transformers.Cache):
     """Keys and values of rows of different lengths; the model writes, `attend` reads.
 
     Attributes:

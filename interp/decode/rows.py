@@ -128,7 +128,7 @@ def _block_skipped(mask: Tensor) -> Callable[..., Any]:
 def _nothing_added(mask: Tensor, adds_residual: bool) -> Callable[..., Any]:
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         value = out[0] if isinstance(out, tuple) else out
-        residual = kwargs.get("residual", args[1] if len(args) > 1 else None)
+        residual: Any = kwargs.get("residual", args[1] if len(args) > 1 else None)
         kept = _chosen(mask, residual if adds_residual else torch.zeros_like(value), value)
         return (kept, *out[1:]) if isinstance(out, tuple) else kept
 

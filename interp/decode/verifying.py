@@ -5,7 +5,7 @@ replays a piece from its first edited layer on, and of the rows that still agree
 next piece. Every token that it would have written itself is then known without having been decoded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ def verify(
     *,
     means: HeadMeans | None,
     numbers: Sequence[int],
-) -> Iterator[Verdict]:
+) -> Generator[Verdict, list[int], None]:
     """Replay the pieces under an ablation; each verdict may drop rows from those that follow.
 
     The caller sends back the numbers, in the verdict's cache, of the rows that go on.
@@ -151,7 +151,7 @@ def verify(
         with edited(model, group.edits, means), attending(parts, cache):
             resid = replay(parts, run, first, cache=cache)
             picked = _picked(parts, recorded, piece, (rows, resid), pick, numbers)
-        going: list[int] = yield Verdict(cache, rows, first, picked)  # type: ignore[misc]
+        going = yield Verdict(cache, rows, first, picked)
         if not going:
             return
         if len(going) < len(rows):

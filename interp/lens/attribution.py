@@ -279,7 +279,7 @@ def _project(
         moved = _centre(final, centred) * weight
         # the scale that the norm divided by, whatever its epsilon
         scale = (moved.norm(dim=-1) / (normed - bias).norm(dim=-1)).unsqueeze(-1)
-        embedding = parts.root.get_output_embeddings()  # type: ignore[operator]
+        embedding = parts.root.get_output_embeddings()
         unembedding = embedding.weight[tokens].float()
         rest = (bias * unembedding).sum(dim=-1)
         if getattr(embedding, "bias", None) is not None:
@@ -316,7 +316,7 @@ def _check_logits(
     parts: Decoder, final: Tensor, normed: Tensor, tokens: Tensor, embedding: Any
 ) -> None:
     """Refuse a model whose logits are not the final norm times the unembedding (caps apart)."""
-    config = parts.root.config.get_text_config()  # type: ignore[operator, union-attr]
+    config = parts.root.config.get_text_config()
     if getattr(config, "final_logit_softcapping", None):
         return
     own = torch.cat(list(unembed(parts, final))).float().gather(-1, tokens[:, None])[:, 0]

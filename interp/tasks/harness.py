@@ -173,8 +173,8 @@ def _given(sampler: Any, examples: list[Any]) -> Iterator[None]:
 def _given_rows(config: dict[str, Any], data: Path | None) -> dict[str, Rows] | None:
     """Rows by split from local files; None where the hub is to be asked."""
     files = (config.get("dataset_kwargs") or {}).get("data_files")
-    local = config.get("dataset_path") == "json" and isinstance(files, dict)
-    if local and not any("://" in str(file) for file in files.values()):
+    local = config.get("dataset_path") == "json"
+    if local and isinstance(files, dict) and not any("://" in str(file) for file in files.values()):
         return {split: shipped_rows(str(file), config["task"]) for split, file in files.items()}
     if data is None:
         return None
