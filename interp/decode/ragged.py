@@ -136,8 +136,7 @@ def attend(
     *,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    softcap: float | None = None,
-    **_: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Attention of `query` `[row, head, pos, d_head]` to a row's own columns and its prefix.
 
@@ -153,7 +152,7 @@ def attend(
     shared = cache.shared[int(module.layer_idx)]  # type: ignore[arg-type]
     # one token a row and all rows equally long: every column there is may be seen
     mask_own = length > 1 or columns.shape[0] > 1 or sliding_window is not None
-    limits = (cache.offset, sliding_window, softcap, mask_own)
+    limits = (cache.offset, sliding_window, others.get("softcap"), mask_own)
     for part in shared or (None,):
         chosen = None if part is None or part.rows is None else part.rows
         count = rows if chosen is None else len(chosen)
