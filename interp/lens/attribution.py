@@ -25,9 +25,10 @@ from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers
 from interp.lens.depths import padded, without_mlp
 from interp.lens.tally import Tally, poisson_weights
-from interp.lens.tasks import CHUNK, draw_examples
+from interp.lens.tasks import CHUNK
 from interp.models import Decoder, decoder, model_name
 from interp.replay import record, unembed
+from interp.sampling import draw
 from interp.tasks import Task, load_task
 
 KINDS = ("embedding", "attention", "mlp", "layer", "head", "bias")
@@ -90,7 +91,7 @@ def direct_logit_attribution(
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     task = task if isinstance(task, Task) else load_task(task)
-    parts, drawn = decoder(model), draw_examples(task, limit, seed)
+    parts, drawn = decoder(model), draw(task, limit, seed=seed)
     components = _components(parts, heads)
     tally = Tally((len(components), len(QUANTITIES)))
     with tqdm(total=len(drawn), unit="example", desc=f"attribution, {task.name}") as bar:

@@ -26,6 +26,7 @@ from interp.lens.tally import poisson_weights
 from interp.lens.tuned import TunedLens
 from interp.models import decoder, model_name
 from interp.requests import build_rows, encode, prompt_text
+from interp.sampling import draw
 from interp.tasks import Task, load_task
 
 CHUNK = 256
@@ -98,7 +99,7 @@ def logit_lens(
     translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None
     folder = _new_folder(out)
     task = task if isinstance(task, Task) else load_task(task)
-    parts, drawn = decoder(model), draw_examples(task, limit, reading.seed)
+    parts, drawn = decoder(model), draw(task, limit, seed=reading.seed)
     means = None
     if any(edit.mean_heads for edit in edits.values()):
         first = [task.harness.eval_docs[i] for i in drawn[:REFERENCE_EXAMPLES]]
@@ -190,14 +191,6 @@ def _add(lens: Lens, values: Values, reading: Reading) -> None:
         tally = lens.steps.setdefault(step, StepTally.empty(chosen.shape[1], reading.resamples))
         tally.values.add(weights, chosen)
         tally.decisions.add(weights, decided)
-
-
-def draw_examples(task: Task, limit: int | None, seed: int) -> list[int]:
-    """The examples that a sweep of the same limit and seed draws."""
-    count = len(task.harness.eval_docs)
-    if limit is None or limit >= count:
-        return list(range(count))
-    return sorted(np.random.default_rng(seed).choice(count, size=limit, replace=False).tolist())
 
 
 def _new_folder(out: str | Path | None) -> Path | None:

@@ -14,6 +14,7 @@ from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
 from interp.replay import record
 from interp.requests import encode, prompt_text
+from interp.sampling import draw as draw_rows
 from interp.tasks import Task, load_task
 
 CHUNK = 256
@@ -95,6 +96,8 @@ def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples
         count, name = len(texts), "texts"
     if not count or any(not text.strip() for text in texts):
         raise UserError(f"{name}: an empty text; each needs at least one token")
+    if task is not None:
+        return Examples(name, tuple(draw_rows(task, limit, seed=seed)), task, texts)
     chosen = range(count)
     if limit is not None and limit < count:
         drawn = np.random.default_rng(seed).choice(count, size=limit, replace=False)
