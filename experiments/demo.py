@@ -3,7 +3,7 @@
     python -m experiments.demo
 
 Sweeps every layer of the shipped models *base* and *distilled* over all shipped tasks, writes the
-records, the figures and a table of the layers that matter, and prints where they are. About four
+records, the figures and a table of the layers that matter, and prints where they are. About two
 minutes on two cores; an interrupted run continues.
 """
 
@@ -122,7 +122,7 @@ def main() -> None:
     if not options.figures_only:
         print(
             f"{len(MODELS)} models, every layer, all shipped tasks, {options.limit} examples a "
-            "task: about four minutes on two cores"
+            "task: about two minutes on two cores"
         )
         run(limit=options.limit, out=options.out)
     written = report(out=options.out)
