@@ -55,6 +55,9 @@ class AblatedModel(TemplateLM):
     ) -> None:
         super().__init__()
         options = {k: v for k, v in loading.items() if k in LOADING}
+        if str(options.get("device")).startswith("cuda") and not torch.cuda.is_available():
+            # the harness asks every model for a GPU unless told otherwise
+            del options["device"]
         unknown = loading.keys() - options.keys() - IGNORED
         if unknown:
             allowed = ", ".join(("pretrained", "ablation", "donor", "token_budget", *LOADING))

@@ -145,6 +145,8 @@ def load_model(
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise UserError(f"model {name}: {first_line(error)}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {device}: this torch sees no GPU; allowed is cpu")
     refuse_too_large(folder, torch_dtype, device, str(name))
     try:
         root = transformers.AutoModelForCausalLM.from_pretrained(

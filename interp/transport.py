@@ -9,7 +9,8 @@ import io
 import pickle
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, parse
@@ -81,7 +83,8 @@ def pack_model(model: TransformerBridge) -> PackedModel:
     ):
         raise UserError(f"model {model_name(model)}: Ray needs one from interp.load_model")
     packer = _Packer()
-    packer.dump(parts.root)
+    with _without_hooks(parts.root):
+        packer.dump(parts.root)
     return PackedModel(
         name=model_name(model),
         modules=packer.stream.getvalue(),
@@ -89,6 +92,23 @@ def pack_model(model: TransformerBridge) -> PackedModel:
         tensors=packer.tensors,
         tokenizer=_tokenizer_files(parts.tokenizer),
     )
+
+
+@contextmanager
+def _without_hooks(root: nn.Module) -> Iterator[None]:
+    """Inside the context, no module has forward hooks.
+
+    transformers leaves hooks that cannot be pickled on a model whose hidden states were asked for;
+    they do nothing while nobody asks.
+    """
+    kept = [(module, module._forward_hooks) for module in root.modules()]
+    try:
+        for module, hooks in kept:
+            module._forward_hooks = type(hooks)()
+        yield
+    finally:
+        for module, hooks in kept:
+            module._forward_hooks = hooks
 
 
 def unpack_model(packed: PackedModel, device: str | torch.device = "cpu") -> TransformerBridge:

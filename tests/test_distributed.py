@@ -17,7 +17,7 @@ from interp.errors import UserError
 from interp.execution import in_order, runner
 from interp.plan import Cut, make_plan
 from interp.sweeps import sweep
-from interp.transport import pack_request, unpack_request
+from interp.transport import pack_model, pack_request, unpack_model, unpack_request
 from tests.families import tiny_bridge
 from tests.task_files import write_task
 
@@ -361,3 +361,18 @@ def test_a_worker_starts_from_this_package():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert Path(shown.stdout.strip()) == Path(interp.__file__)
+
+
+def test_a_model_whose_hidden_states_were_asked_for_still_travels():
+    from interp.models import decoder
+    from tests.families import random_tokens, tiny_bridge
+
+    model, tokens = tiny_bridge("llama"), random_tokens(1, 5)
+    root = decoder(model).root
+    with torch.no_grad():
+        before = root(tokens, output_hidden_states=True)
+        assert len(before.hidden_states) == 4
+        travelled = decoder(unpack_model(pack_model(model))).root(tokens).logits
+        again = root(tokens, output_hidden_states=True)
+    assert torch.equal(travelled, before.logits)
+    assert len(again.hidden_states) == 4

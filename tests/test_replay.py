@@ -69,7 +69,7 @@ def test_replay_equals_the_hooked_bridge(any_model, any_family, text):
 
 @pytest.mark.parametrize(("what", "text"), [("attn", "attn:1"), ("mlp", "mlp:1")])
 def test_sublayers_equal_zeroed_output_weights(any_model, any_family, what, text):
-    if any_family == "mixtral" and what == "mlp":
+    if any_family in ("mixtral", "qwen3_moe") and what == "mlp":
         pytest.skip("a mixture's experts have no single output matrix to zero")
     tokens, reference = random_tokens(2, 14), tiny_model(any_family)
     block = next(m for m in reference.modules() if isinstance(m, torch.nn.ModuleList))[1]
