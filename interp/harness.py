@@ -58,7 +58,7 @@ class AblatedModel(TemplateLM):
         if str(options.get("device")).startswith("cuda") and not torch.cuda.is_available():
             # the harness asks every model for a GPU unless told otherwise
             del options["device"]
-        unknown = loading.keys() - options.keys() - IGNORED
+        unknown = loading.keys() - set(LOADING) - IGNORED
         if unknown:
             allowed = ", ".join(("pretrained", "ablation", "donor", "token_budget", *LOADING))
             raise UserError(f"model argument {min(unknown)}: allowed are {allowed}")
