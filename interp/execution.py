@@ -19,13 +19,14 @@ from interp.plan import REFERENCE_EXAMPLES, Plan
 from interp.records import Record
 from interp.requests import encode, prompt_text
 from interp.resampled import is_resampled
+from interp.shortcuts import EVERY, Shortcuts
 from interp.units import Variants, WorkUnit, run_unit
 
 Done = Callable[[int], Any]
 Runner = Callable[[WorkUnit, Done], list[Record]]
 
 
-def runner(model: TransformerBridge, plan: Plan) -> Runner:
+def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY) -> Runner:
     """A function that computes a unit's records, ordered by ablation and then by example."""
     means: dict[int, HeadMeans] = {}
 
@@ -43,7 +44,9 @@ def runner(model: TransformerBridge, plan: Plan) -> Runner:
         )
         texts = tuple(plan.texts[n] for n in numbers)
         variants = Variants(texts, edits, means.get(unit.task), donors)
-        found = run_unit(model, plan.tasks[unit.task], unit, variants, done=done)
+        found = run_unit(
+            model, plan.tasks[unit.task], unit, variants, shortcuts=shortcuts, done=done
+        )
         return in_order(plan, unit, found)
 
     return run

@@ -19,6 +19,7 @@ from interp.errors import UserError
 from interp.execution import in_order, pairs, run_fitting, runner
 from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan
 from interp.results import Sweep, open_run
+from interp.shortcuts import Shortcuts
 from interp.tasks import Task
 from interp.transport import pack_request
 from interp.units import WorkUnit
@@ -41,6 +42,8 @@ class Execution:
             they are resampled together; by default what the task says.
         ray: `"auto"` or the address of a Ray cluster: the units run there, on one worker a device.
         workers: how many, with `ray`; by default as many as the cluster has GPUs, or cores.
+        token_budget: most tokens of one batch of scored options, padding counted, in this process;
+            by default from free memory.
     """
 
     shard: str | None = None
@@ -50,6 +53,7 @@ class Execution:
     cluster: str | None = None
     ray: str | None = None
     workers: int | None = None
+    token_budget: int | None = None
 
 
 def sweep(
@@ -90,7 +94,7 @@ def sweep(
     cut = Cut(how.unit_examples, how.unit_ablations, how.cluster)
     plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, cut=cut)
     with ExitStack() as stack:
-        compute = partial(_run_here, model)
+        compute = partial(_run_here, model, Shortcuts(token_budget=how.token_budget))
         if how.ray:
             asked = [with_donor(as_ablation(a), donor) for a in ablations]
             request = pack_request(model, plan, asked, limit=limit, seed=seed, cut=cut)
@@ -147,14 +151,21 @@ def _execution(options: dict[str, Any]) -> Execution:
     for name in options:
         if name not in allowed:
             raise UserError(f"sweep: no option {name}; allowed are {', '.join(allowed)}")
+    budget = options.get("token_budget")
+    if budget is not None and budget < 1:
+        raise UserError(f"token_budget {budget}: allowed are 1 and more (none: from free memory)")
     return Execution(**options)
 
 
 def _run_here(
-    model: TransformerBridge, plan: Plan, waiting: Sequence[WorkUnit], store: _Store
+    model: TransformerBridge,
+    shortcuts: Shortcuts,
+    plan: Plan,
+    waiting: Sequence[WorkUnit],
+    store: _Store,
 ) -> dict[str, str]:
     """Compute units one after the other; those that failed, with the reason."""
-    run, failed = runner(model, plan), {}
+    run, failed = runner(model, plan, shortcuts=shortcuts), {}
     with _progress(plan, waiting) as bar:
         for unit in waiting:
             bar.set_postfix_str(plan.tasks[unit.task].name)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
@@ -89,6 +90,12 @@ def run_unit(
         done: told how many (example, ablation) pairs have been computed, as they are.
     """
     requests = build_requests(task, unit.doc_ids, decoder(model))
+    cut = sum(request.cut > 0 for request in requests)
+    if cut:
+        tqdm.write(
+            f"task {task.name}: {cut} of {len(requests)} prompts are longer than the model's "
+            "context and lost tokens on their left (column cut_tokens)"
+        )
     if task.generates:
         return list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
     return list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]

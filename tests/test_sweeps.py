@@ -8,6 +8,7 @@ import torch
 import interp
 from interp.errors import UserError
 from interp.sweeps import sweep
+from interp.tasks import load_task
 from tests.families import tiny_bridge
 from tests.task_files import write_task
 
@@ -370,3 +371,25 @@ def test_nothing_is_asked_of_the_network_when_all_is_local(llama, tmp_path, monk
     model = interp.load_model(tiny, device="cpu")
     sweep(model, [str(write_task(tmp_path))], ["layer:0"], out=tmp_path / "run", limit=2)
     interp.open_run(tmp_path / "run").importance()
+
+
+def test_the_token_budget_changes_nothing(llama, task, tmp_path):
+    whole = sweep(llama, [task], ["layer:1"], out=tmp_path / "whole", limit=5)
+    small = sweep(llama, [task], ["layer:1"], out=tmp_path / "small", limit=5, token_budget=16)
+    for a, b in zip(
+        whole.responses()["loglikelihoods"], small.responses()["loglikelihoods"], strict=True
+    ):
+        assert list(a) == pytest.approx(list(b), abs=1e-4)
+    with pytest.raises(UserError, match="token_budget 0: allowed are 1 and more"):
+        sweep(llama, [task], ["layer:1"], out=tmp_path / "none", token_budget=0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_prompts_that_lose_tokens_are_said(llama, tmp_path, capsys):
+    long = load_task(write_task(tmp_path, kind="texts", rows=3, num_fewshot=4))
+    for document in long.harness.eval_docs:
+        assert document
+    long.harness.config.doc_to_text = "{{question}} " * 14
+    run = sweep(llama, [long], ["layer:1"], out=tmp_path / "run")
+    assert "prompts are longer than the model's context" in capsys.readouterr().out
+    assert (run.responses()["cut_tokens"] > 0).any()

@@ -48,13 +48,13 @@ class Line:
 
 
 LINES = {
-    "mmlu-letters-layers": Line("mmlu-letters", "layers", 48),
-    "mmlu-texts-layers": Line("mmlu-texts", "layers", 24),
-    "hellaswag-layers": Line("hellaswag", "layers", 48),
+    "mmlu-letters-layers": Line("mmlu-letters", "layers", 32),
+    "mmlu-texts-layers": Line("mmlu-texts", "layers", 16),
+    "hellaswag-layers": Line("hellaswag", "layers", 32),
     "mmlu-letters-heads": Line("mmlu-letters", "heads", 16),
-    "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 48, 6),
-    "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 48, 24),
-    "mmlu-letters-96-examples": Line("mmlu-letters", "layers", 96),
+    "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 32, 6),
+    "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 32, 24),
+    "mmlu-letters-64-examples": Line("mmlu-letters", "layers", 64),
 }
 
 

@@ -59,6 +59,9 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
         "--shard", metavar="K/N", help="only every N-th work unit, from the K-th on (3/16)"
     )
     how.add_argument("--ray", metavar="ADDRESS", help="run the units on Ray (auto, or an address)")
+    how.add_argument(
+        "--token-budget", type=int, metavar="N", help="most tokens of a batch (from free memory)"
+    )
     how.add_argument("--workers", type=int, metavar="N", help="of Ray (one a GPU, or a core)")
     how.add_argument(
         "--allow",
@@ -100,6 +103,7 @@ def _run(options: argparse.Namespace) -> None:
         shard=options.shard,
         ray=options.ray,
         workers=options.workers,
+        token_budget=options.token_budget,
         allow=tuple(options.allow),
         cluster=options.cluster,
     )
