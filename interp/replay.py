@@ -20,7 +20,7 @@ from interp.ablations.editing import forward_replaced
 from interp.models import Decoder
 from interp.requests import Row
 
-UNEMBED_ROWS = 512
+UNEMBED_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ def replay(
 def unembed(
     parts: Decoder, resid: Float[Tensor, "rows d_model"]
 ) -> Iterator[Float[Tensor, "rows d_vocab"]]:
-    """Logits of chosen residual vectors, at most 512 rows at a time.
+    """Logits of chosen residual vectors, at most 256 rows at a time.
 
     The model itself applies final norm, unembedding and whatever its architecture does to logits
     (Gemma 2 caps them): its blocks are replaced by one that hands over the given vectors.

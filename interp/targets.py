@@ -53,10 +53,12 @@ class Targets:
         for logits in chunks:
             here = (self.place >= offset) & (self.place < offset + len(logits))
             local, tokens, logits = self.place[here] - offset, self.token[here], logits.float()
-            total = torch.logsumexp(logits, dim=-1)
-            values.append((logits[local, tokens] - total[local]).double())
-            greedy.append(logits.argmax(dim=-1)[local] == tokens)
+            wanted, (largest, first) = logits[local, tokens], logits.max(dim=-1)
+            greedy.append(first[local] == tokens)
             offset += len(logits)
+            # in place: the logits are as large as all else together, and nobody needs them again
+            total = logits.sub_(largest[:, None]).exp_().sum(dim=-1).log_() + largest
+            values.append((wanted - total[local]).double())
         found: dict[int, Score] = {}
         for number, value, best in zip(
             self.request, torch.cat(values).tolist(), torch.cat(greedy).tolist(), strict=True

@@ -9,15 +9,12 @@ import json
 import random
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from experiments.benchmarks.workloads import random_llama, tokenizer
 from interp.models import organisms
 from interp.tasks import SHIPPED, Task, load_task
 
@@ -43,8 +40,8 @@ def workload(name: str, examples: int) -> Workload:
     """`random`, the name of an organism (`organism:distilled`), or the folder of one."""
     if name == "random":
         folder = Path(tempfile.mkdtemp())
-        _random_llama().save_pretrained(folder)
-        _tokenizer().save_pretrained(folder)
+        random_llama(d_model=256, d_vocab=D_VOCAB).save_pretrained(folder)
+        tokenizer(D_VOCAB).save_pretrained(folder)
         return Workload(name, folder, _gsm_shaped(examples))
     folder = Path(name) if Path(name).is_dir() else organisms()[name]
     return Workload(name, folder, _arithmetic())
@@ -59,50 +56,6 @@ def _arithmetic() -> Task:
     copy = Path(tempfile.mkdtemp()) / "task.yaml"
     copy.write_text(yaml.safe_dump(config))
     return load_task(copy, num_fewshot=NUM_FEWSHOT)
-
-
-def _random_llama(*, n_layers: int = 12, d_model: int = 256, seed: int = 0) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=D_VOCAB,
-        hidden_size=d_model,
-        intermediate_size=704,
-        num_hidden_layers=n_layers,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        max_position_embeddings=4096,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    model = LlamaForCausalLM(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=1.5 / d_model**0.5)
-    return model
-
-
-@cache
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """4,096 words, one token each; BOS in front."""
-    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}
-    vocab |= {f"w{i}": i for i in range(len(vocab), D_VOCAB)}
-    core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-    )
-    folder = tempfile.mkdtemp()
-    made.save_pretrained(folder)
-    return AutoTokenizer.from_pretrained(folder)
 
 
 def _gsm_shaped(examples: int, *, seed: int = 0) -> Task:

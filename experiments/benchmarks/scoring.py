@@ -26,7 +26,7 @@ import torch
 from experiments.benchmarks.workloads import make_task, random_llama, tokenizer
 
 RESULTS = Path("experiments/benchmarks/results")
-HFLM_BATCHES = (1, 4, 8, 16)
+HFLM_BATCHES = (4, 16)
 SAMPLED_HEADS = 8
 
 
@@ -48,13 +48,13 @@ class Line:
 
 
 LINES = {
-    "mmlu-letters-layers": Line("mmlu-letters", "layers", 32),
-    "mmlu-texts-layers": Line("mmlu-texts", "layers", 16),
+    "mmlu-letters-layers": Line("mmlu-letters", "layers", 16),
+    "mmlu-texts-layers": Line("mmlu-texts", "layers", 6),
     "hellaswag-layers": Line("hellaswag", "layers", 32),
-    "mmlu-letters-heads": Line("mmlu-letters", "heads", 16),
-    "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 32, 6),
-    "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 32, 24),
-    "mmlu-letters-64-examples": Line("mmlu-letters", "layers", 64),
+    "mmlu-letters-heads": Line("mmlu-letters", "heads", 12),
+    "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 16, 6),
+    "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 16, 24),
+    "mmlu-letters-32-examples": Line("mmlu-letters", "layers", 32),
 }
 
 

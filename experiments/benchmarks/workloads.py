@@ -52,9 +52,9 @@ SHAPES = {
 
 
 @cache
-def tokenizer() -> PreTrainedTokenizerFast:
-    """32,000 words, one token each; BOS in front."""
-    vocab = SPECIAL | {f"w{i}": i for i in range(len(SPECIAL), D_VOCAB)}
+def tokenizer(d_vocab: int = D_VOCAB) -> PreTrainedTokenizerFast:
+    """So many words, one token each; BOS in front."""
+    vocab = SPECIAL | {f"w{i}": i for i in range(len(SPECIAL), d_vocab)}
     core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     core.post_processor = processors.TemplateProcessing(
@@ -69,11 +69,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def random_llama(n_layers: int = 12, *, d_model: int = 512, seed: int = 0) -> LlamaForCausalLM:
-    """A random model of Llama's shape in float32, fused attention, 32,000 words."""
+def random_llama(
+    n_layers: int = 12, *, d_model: int = 512, d_vocab: int = D_VOCAB, seed: int = 0
+) -> LlamaForCausalLM:
+    """A random model of Llama's shape in float32, fused attention."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=D_VOCAB,
+        vocab_size=d_vocab,
         hidden_size=d_model,
         intermediate_size=int(d_model * 2.75) // 32 * 32,
         num_hidden_layers=n_layers,
