@@ -2,8 +2,8 @@
 
     python -m experiments.demo
 
-Sweeps every layer of the shipped models *base* and *distilled* over all shipped tasks, writes the
-records, the figures and a table of the layers that matter, and prints where they are. About two
+Sweeps every layer of the shipped models *base* and *distilled* over the world's nine tasks, writes
+the records, the figures and a table of the layers that matter, and prints where they are. About two
 minutes on two cores; an interrupted run continues.
 """
 
@@ -121,8 +121,8 @@ def main() -> None:
         )
     if not options.figures_only:
         print(
-            f"{len(MODELS)} models, every layer, all shipped tasks, {options.limit} examples a "
-            "task: about two minutes on two cores"
+            f"{len(MODELS)} models, every layer, the world's nine tasks, {options.limit} examples "
+            "a task: about two minutes on two cores"
         )
         run(limit=options.limit, out=options.out)
     written = report(out=options.out)

@@ -4,12 +4,10 @@ A unit that does not fit in memory is run in halves. One that does not fit even 
 shard cannot be computed for another reason of the machine, is named at the end; the rest completes.
 """
 
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans, head_means
@@ -20,6 +18,7 @@ from interp.records import Record
 from interp.requests import encode, prompt_text
 from interp.resampled import is_resampled
 from interp.shortcuts import EVERY, Shortcuts
+from interp.token_budget import out_of_memory, release_memory
 from interp.units import Variants, WorkUnit, run_unit
 
 Done = Callable[[int], Any]
@@ -110,23 +109,6 @@ def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
     if len(unit.doc_ids) == 1:
         raise MemoryError(reason)
     return [record for half in halves(unit) for record in run_fitting(run, half, done)]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on any device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "out of memory" in text
-    )
-
-
-def release_memory() -> None:
-    """Give back what a failed unit held."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _means(model: TransformerBridge, plan: Plan, task: int) -> HeadMeans:

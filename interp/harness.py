@@ -13,17 +13,17 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import BASELINE
 from interp.ablations.hooks import checked_edits
+from interp.chat import chat_text
 from interp.decode import generate
 from interp.errors import UserError
 from interp.models import decoder, load_model, model_name
-from interp.requests import DEFAULT_MAX_GEN_TOKS, GenerationRequest, OptionRequest, encode
+from interp.requests import GenerationRequest, encode, generation_request, option_request
 from interp.scoring import score_requests
 from interp.shortcuts import Shortcuts
 
@@ -111,27 +111,23 @@ class AblatedModel(TemplateLM):
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """A conversation as the model's own template writes it."""
-        text: str = self.tokenizer.apply_chat_template(
-            chat_history,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-        )
-        return text
+        return chat_text(self.model, chat_history, add_generation_prompt=add_generation_prompt)
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        made = []
-        for number, (_, context, continuation) in enumerate(requests):
-            cut = max(0, len(context) + len(continuation) - self.parts.max_length - 1)
-            made.append(OptionRequest(number, 0, tuple(context[cut:]), tuple(continuation), cut))
-        made = _with_examples(made)
-        with tqdm(total=len(made), disable=kwargs.get("disable_tqdm", False)) as bar:
-            (scores,) = score_requests(
-                self.model, made, [self.edits], shortcuts=self.shortcuts, done=lambda _n: None
+        # requests with equal contexts are options of one example, so that they share it
+        examples: dict[tuple[int, ...], int] = {}
+        made = [
+            option_request(
+                examples.setdefault(tuple(context), len(examples)), 0, context, behind, self.parts
             )
-            bar.update(len(made))
+            for _, context, behind in requests
+        ]
+        with tqdm(total=len(examples), disable=kwargs.get("disable_tqdm", False)) as bar:
+            (scores,) = score_requests(
+                self.model, made, [self.edits], shortcuts=self.shortcuts, done=bar.update
+            )
         return scores
 
     def loglikelihood_rolling(
@@ -158,37 +154,10 @@ class AblatedModel(TemplateLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Greedy answers, up to the first stop string."""
         made = [self._generation(number, request) for number, request in enumerate(requests)]
-        answers: list[str] = [""] * len(made)
-        (found,) = generate(self.model, made, [self.edits])
-        for request, answer in zip(made, found, strict=True):
-            answers[request.doc_id] = answer.text
-        return answers
+        with tqdm(total=len(made), disable=disable_tqdm) as bar:
+            (answers,) = generate(self.model, made, [self.edits], done=bar.update)
+        return [answer.text for answer in answers]
 
     def _generation(self, number: int, request: Instance) -> GenerationRequest:
         text, arguments = request.args
-        arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
-        if arguments.get("do_sample"):
-            raise UserError(f"task {request.task_name}: it samples; allowed is greedy generation")
-        end = self.tokenizer.decode([self.eot_token_id])
-        until = tuple(s for s in handle_stop_sequences(arguments.get("until"), end) if s)
-        longest = arguments["max_gen_toks"]
-        room = self.parts.max_length - longest
-        if room <= 0:
-            raise UserError(
-                f"task {request.task_name}: max_gen_toks {longest}; the model's context holds "
-                f"{self.parts.max_length} tokens, prompt included"
-            )
-        tokens = encode(text, self.parts)
-        cut = max(0, len(tokens) - room)
-        return GenerationRequest(number, tuple(tokens[cut:]), until, longest, cut)
-
-
-def _with_examples(requests: list[OptionRequest]) -> list[OptionRequest]:
-    """Requests with equal contexts as options of one example, so that they share it."""
-    example: dict[tuple[int, ...], int] = {}
-    return [
-        OptionRequest(
-            example.setdefault(r.context, len(example)), 0, r.context, r.continuation, r.cut
-        )
-        for r in requests
-    ]
+        return generation_request(number, text, arguments, self.parts, task=str(request.task_name))

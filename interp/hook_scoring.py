@@ -14,7 +14,7 @@ from interp.ablations.hooks import bridge_edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits, layer_of_point
 from interp.models import bridge_decoder, decoder
-from interp.packing import Batch, group_examples, padded_batches
+from interp.packing import group_examples, padded_batches
 from interp.replay import record, replay
 from interp.requests import OptionRequest
 from interp.shortcuts import Shortcuts
@@ -33,7 +33,7 @@ def hooked_scores(
     edits: Sequence[Edits],
     means: HeadMeans | None,
     shortcuts: Shortcuts,
-) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
+) -> Iterator[tuple[int, dict[int, Score]]]:
     """Scores under each of the edits, batch by batch.
 
     Args:
@@ -44,7 +44,7 @@ def hooked_scores(
         shortcuts: whether to replay, and the token budget.
 
     Yields:
-        Number of the ablation, the batch, and request number to score.
+        Number of the ablation, and request number to score.
     """
     parts = bridge_decoder(model)
     budget = shortcuts.token_budget or token_budget(decoder(model), 0)
@@ -61,7 +61,7 @@ def hooked_scores(
                     else:
                         logits = model(ids)[targets.rows, targets.columns]
                         scores = targets.scores_of([logits])
-                yield number, batch, scores
+                yield number, scores
 
 
 def _inside_blocks(edits: Edits) -> bool:

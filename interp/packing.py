@@ -73,14 +73,12 @@ class Batch:
         sees: `[batch, pos, pos]` whether a query (second axis) sees a key, or None: all before it.
         scored: for each request its number, its row, the columns whose logits predict its
             continuation, and the continuation.
-        examples: how many examples it answers (fractions where an example is spread).
     """
 
     ids: np.ndarray
     depths: np.ndarray | None
     sees: np.ndarray | None
     scored: tuple[tuple[int, int, tuple[int, ...], tuple[int, ...]], ...]
-    examples: float
 
 
 def group_examples(
@@ -105,7 +103,7 @@ def group_examples(
         return [Group((), tuple(_tree(example, 0) for example in examples))] if examples else []
     stems = sorted((_stem(example), i) for i, example in enumerate(examples))
     shared = _shared([stem for stem, _ in stems])
-    sizes = [len(_tree(examples[i], 0).tokens) for _, i in stems]
+    sizes = [_distinct(examples[i]) for _, i in stems]
     found, alone = [], []
     for first, last, length in _partition(stems, sizes, shared):
         members = [examples[i] for _, i in stems[first:last]]
@@ -149,7 +147,7 @@ def padded_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
         for r, tree in enumerate(some):
             ids[r, : len(tree.tokens)] = tree.tokens
             scored += [(number, r, nodes, tokens) for number, nodes, tokens in tree.scored]
-        batches.append(Batch(ids, None, None, tuple(scored), float(len(some))))
+        batches.append(Batch(ids, None, None, tuple(scored)))
     return batches
 
 
@@ -181,7 +179,7 @@ def _packed(rows: Sequence[Sequence[Tree]]) -> Batch:
             for number, nodes, tokens in tree.scored:
                 scored.append((number, r, tuple(at + n for n in nodes), tokens))
             at = end
-    return Batch(ids, depths, sees, tuple(scored), float(sum(len(row) for row in rows)))
+    return Batch(ids, depths, sees, tuple(scored))
 
 
 def _tree(rows: Sequence[Row], prefix: int) -> Tree:
@@ -206,6 +204,12 @@ def _tree(rows: Sequence[Row], prefix: int) -> Tree:
             first = start - prefix
             scored.append((number, tuple(path[first : first + len(continuation)]), continuation))
     return Tree(tuple(tokens), tuple(parents), tuple(depths), tuple(scored))
+
+
+def _distinct(rows: Sequence[Row]) -> int:
+    """How many nodes the tree of an example's rows has."""
+    tokens = sorted(row.tokens for row in rows)
+    return sum(map(len, tokens)) - sum(_shared(tokens))
 
 
 def _stem(rows: Sequence[Row]) -> tuple[int, ...]:

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 import transformers
+from jaxtyping import Int
 from torch import Tensor
 
 from interp.models import Decoder
-from interp.replay import Pass, record, replay
+from interp.replay import Pass, call_arguments, record, replay
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,21 @@ def expand(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicC
         layer.keys = layer.keys.expand(rows, -1, -1, -1)
         layer.values = layer.values.expand(rows, -1, -1, -1)
     return grown
+
+
+def calls_behind(
+    parts: Decoder,
+    input_ids: Int[Tensor, "batch pos"],
+    prefix: Prefix | None,
+    **model_arguments: Any,
+) -> Pass:
+    """What the model would call its blocks with on rows behind a prefix (None: whole rows)."""
+    if prefix is None:
+        return call_arguments(parts, input_ids, use_cache=False, **model_arguments)
+    cache = expand(prefix.cache, len(input_ids))
+    return call_arguments(
+        parts, input_ids, past_key_values=cache, use_cache=True, **model_arguments
+    )
 
 
 def borrow(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicCache:

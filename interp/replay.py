@@ -6,7 +6,7 @@ ablation then runs blocks from its first layer on, with the captured arguments. 
 that layer can differ, because a decoder's residual stream flows one way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from interp.ablations.editing import forward_replaced
 from interp.models import Decoder
-from interp.requests import Row
 
 UNEMBED_ROWS = 256
 
@@ -165,51 +164,3 @@ def unembed(
             for block in parts.blocks:
                 stack.enter_context(forward_replaced(block, _hand_on(parts)))
             yield parts.root(input_ids=ids, use_cache=False).logits[0]
-
-
-def score(
-    parts: Decoder, rows: Sequence[Row], resid: Float[Tensor, "batch pos d_model"]
-) -> dict[int, tuple[float, bool]]:
-    """Log-likelihood of each scored continuation, and whether greedy decoding would write it.
-
-    Args:
-        parts: the modules of the model.
-        rows: the rows of the batch, in its order.
-        resid: what leaves the last block.
-
-    Returns:
-        Request number to (sum of log-probabilities in nats, greedy).
-    """
-    places = [
-        (r, start + i, token)
-        for r, row in enumerate(rows)
-        for _, start, tokens in row.scored
-        for i, token in enumerate(tokens)
-    ]
-    unique = sorted({(r, position) for r, position, _ in places})
-    index = {place: i for i, place in enumerate(unique)}
-    batch_index, positions = (
-        torch.tensor(x, device=resid.device) for x in zip(*unique, strict=True)
-    )
-    wanted = torch.tensor([index[r, p] for r, p, _ in places], device=resid.device)
-    tokens = torch.tensor([token for _, _, token in places], device=resid.device)
-    chosen, best, offset = [], [], 0
-    order = torch.argsort(wanted, stable=True)
-    sorted_wanted, sorted_tokens = wanted[order], tokens[order]
-    for logits in unembed(parts, resid[batch_index, positions]):
-        here = (sorted_wanted >= offset) & (sorted_wanted < offset + len(logits))
-        logprobs = torch.log_softmax(logits.float(), dim=-1)
-        local = sorted_wanted[here] - offset
-        chosen.append(logprobs[local, sorted_tokens[here]])
-        best.append(logprobs.argmax(dim=-1)[local] == sorted_tokens[here])
-        offset += len(logits)
-    back = torch.argsort(order)
-    values = torch.cat(chosen)[back].double().tolist()
-    greedy = torch.cat(best)[back].tolist()
-    results, at = {}, 0
-    for row in rows:
-        for request, _, continuation in row.scored:
-            end = at + len(continuation)
-            results[request] = (sum(values[at:end]), all(greedy[at:end]))
-            at = end
-    return results

@@ -144,6 +144,46 @@ def encode_pair(context: str, continuation: str, parts: Decoder) -> tuple[list[i
     return before, whole[len(before) :]
 
 
+def option_request(
+    doc_id: int, option: int, context: Sequence[int], continuation: Sequence[int], parts: Decoder
+) -> OptionRequest:
+    """A request whose context is cut on the left where it is longer than the model's."""
+    cut = max(0, len(context) + len(continuation) - parts.max_length - 1)
+    return OptionRequest(doc_id, option, tuple(context[cut:]), tuple(continuation), cut)
+
+
+def generation_request(
+    doc_id: int, text: str, arguments: dict[str, Any], parts: Decoder, *, task: str
+) -> GenerationRequest:
+    """A prompt and how it is to be continued, from the harness' generation arguments.
+
+    Raises:
+        UserError: they ask for something other than greedy text, or leave no room for a prompt.
+    """
+    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+    arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
+    if arguments.get("do_sample"):
+        raise UserError(f"task {task}: it samples; allowed is greedy generation")
+    for name, neutral in BEYOND_GREEDY.items():
+        if arguments.get(name, neutral) not in (neutral, None):
+            raise UserError(
+                f"task {task}: {name} {arguments[name]}; allowed is plain greedy generation"
+            )
+    eos = parts.tokenizer.decode([parts.tokenizer.eos_token_id])
+    until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
+    longest = arguments["max_gen_toks"]
+    room = parts.max_length - longest
+    if room <= 0:
+        raise UserError(
+            f"task {task}: max_gen_toks {longest}; the model's context holds "
+            f"{parts.max_length} tokens, prompt included"
+        )
+    tokens = encode(text, parts)
+    cut = max(0, len(tokens) - room)
+    return GenerationRequest(doc_id, tuple(tokens[cut:]), tuple(until), longest, cut)
+
+
 def _context(task: Task, document: dict[str, Any]) -> str | list[str]:
     harness = task.harness
     context: str | list[str] = harness.fewshot_context(
@@ -183,37 +223,13 @@ def _options(
                 f"task {task.name}, row {doc_id}, option {option}: {len(continuation)} tokens; "
                 f"the model's context holds {parts.max_length}"
             )
-        cut = max(0, len(context) + len(continuation) - parts.max_length - 1)
-        requests.append(
-            OptionRequest(doc_id, option, tuple(context[cut:]), tuple(continuation), cut)
-        )
+        requests.append(option_request(doc_id, option, context, continuation, parts))
     return requests
 
 
 def _generation(
     task: Task, doc_id: int, document: dict[str, Any], parts: Decoder
 ) -> GenerationRequest:
-    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
-
     (instance,) = _instances(task, doc_id, document)
     text, arguments = instance.args
-    arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
-    if arguments.get("do_sample"):
-        raise UserError(f"task {task.name}: it samples; allowed is greedy generation")
-    for name, neutral in BEYOND_GREEDY.items():
-        if arguments.get(name, neutral) not in (neutral, None):
-            raise UserError(
-                f"task {task.name}: {name} {arguments[name]}; allowed is plain greedy generation"
-            )
-    eos = parts.tokenizer.decode([parts.tokenizer.eos_token_id])
-    until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
-    longest = arguments["max_gen_toks"]
-    room = parts.max_length - longest
-    if room <= 0:
-        raise UserError(
-            f"task {task.name}: max_gen_toks {longest}; the model's context holds "
-            f"{parts.max_length} tokens, prompt included"
-        )
-    tokens = encode(text, parts)
-    cut = max(0, len(tokens) - room)
-    return GenerationRequest(doc_id, tuple(tokens[cut:]), tuple(until), longest, cut)
+    return generation_request(doc_id, text, arguments, parts, task=task.name)

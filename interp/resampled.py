@@ -70,10 +70,8 @@ def resampled_scores(
             (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
             for batch in padded_batches(group.trees, BATCH_TOKENS):
                 ids = torch.from_numpy(batch.ids).to(parts.device)
-                baseline, targets = (
-                    record(parts, ids, use_cache=False),
-                    Targets.of(batch, ids.device),
-                )
+                baseline = record(parts, ids, use_cache=False)
+                targets = Targets.of(batch, ids.device)
                 there = _aligned(z, end, donor_end, ids.shape[1])
                 for number, one in enumerate(edits):
                     with edited(model, one, means, there):

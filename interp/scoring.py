@@ -21,8 +21,8 @@ from interp.ablations.values import Edits
 from interp.hook_scoring import hooked_scores, is_hooked
 from interp.models import Decoder, decoder
 from interp.packing import Batch, Group, group_examples, packed_batches, padded_batches
-from interp.prefix import Prefix, borrow, expand, prefix_cache, record_prefix
-from interp.replay import Pass, call_arguments, record, run_block
+from interp.prefix import Prefix, borrow, calls_behind, prefix_cache, record_prefix
+from interp.replay import Pass, record, run_block
 from interp.requests import OptionRequest
 from interp.shortcuts import EVERY, Shortcuts, exact_shortcuts, mask_arguments
 from interp.targets import Score, Targets
@@ -56,12 +56,13 @@ def score_requests(
     longest = max((len(r.context) + len(r.continuation) for r in requests), default=0)
     shortcuts = exact_shortcuts(model, shortcuts, longest)
     found: list[dict[int, Score]] = [{} for _ in edits]
-    progress = _Progress(done)
+    examples = len({request.doc_id for request in requests})
+    progress = _Progress(done, examples / max(1, len(requests)))
     by_hooks = [i for i, edit in enumerate(edits) if is_hooked(edit)]
     if by_hooks:
         some = [edits[i] for i in by_hooks]
-        for number, batch, scores in hooked_scores(model, requests, some, means, shortcuts):
-            progress.add(by_hooks[number], batch, scores)
+        for number, scores in hooked_scores(model, requests, some, means, shortcuts):
+            progress.add(by_hooks[number], scores)
             found[by_hooks[number]].update(scores)
     native = [i for i in range(len(edits)) if i not in by_hooks]
     ours = [edits[i] for i in native]
@@ -69,35 +70,28 @@ def score_requests(
         requests, prefixes=shortcuts.prefixes and shortcuts.replay, trees=shortcuts.options
     ):
         budget = shortcuts.token_budget or token_budget(parts, len(group.prefix))
-        progress.start()
 
-        def work(
-            tokens: int, group: Group = group
-        ) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
+        def work(tokens: int, group: Group = group) -> Iterator[tuple[int, dict[int, Score]]]:
             run = _replayed if shortcuts.replay else _plain
             return run(model, group, ours, means, shortcuts, tokens)
 
-        for variant, batch, scores in halving(work, budget):
-            progress.add(native[variant], batch, scores)
+        for variant, scores in halving(work, budget):
+            progress.add(native[variant], scores)
             found[native[variant]].update(scores)
     return [[scores[n] for n in range(len(requests))] for scores in found]
 
 
 class _Progress:
-    """Counts examples once, whatever is computed again after memory ran out."""
+    """Tells of examples as their requests are scored, once, also where some are scored again."""
 
-    def __init__(self, done: Callable[[int], Any]) -> None:
-        self._done, self._finished, self._seen = done, 0.0, set[tuple[int, int]]()
+    def __init__(self, done: Callable[[int], Any], examples_each: float) -> None:
+        self._done, self._examples_each = done, examples_each
+        self._scored: set[tuple[int, int]] = set()
 
-    def start(self) -> None:
-        self._seen = set()
-
-    def add(self, variant: int, batch: Batch, scores: dict[int, Score]) -> None:
-        new = [n for n in scores if (variant, n) not in self._seen]
-        self._seen.update((variant, n) for n in new)
-        before = round(self._finished)
-        self._finished += batch.examples * len(new) / max(1, len(scores))
-        self._done(round(self._finished) - before)
+    def add(self, variant: int, scores: dict[int, Score]) -> None:
+        before = round(len(self._scored) * self._examples_each)
+        self._scored.update((variant, number) for number in scores)
+        self._done(round(len(self._scored) * self._examples_each) - before)
 
 
 def _plain(
@@ -107,7 +101,7 @@ def _plain(
     means: HeadMeans | None,
     shortcuts: Shortcuts,
     tokens: int,
-) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
+) -> Iterator[tuple[int, dict[int, Score]]]:
     """Every ablated model runs every block on every row."""
     parts = decoder(model)
     for batch in _batches(group, shortcuts, tokens):
@@ -117,7 +111,7 @@ def _plain(
         for variant, edit in enumerate(edits):
             with edited(model, edit, means):
                 resid = record(parts, ids, use_cache=False, **arguments).residuals[-1]
-                yield variant, batch, targets.scores(parts, resid)
+                yield variant, targets.scores(parts, resid)
 
 
 def _replayed(
@@ -127,7 +121,7 @@ def _replayed(
     means: HeadMeans | None,
     shortcuts: Shortcuts,
     tokens: int,
-) -> Iterator[tuple[int, Batch, dict[int, Score]]]:
+) -> Iterator[tuple[int, dict[int, Score]]]:
     """All batches side by side, block by block; each ablation from its first layer on."""
     parts = decoder(model)
     batches = _batches(group, shortcuts, tokens)
@@ -151,13 +145,13 @@ def _replayed(
                     attention = one.attention if variant in behind else None
                     calls = _calls(parts, one.batch, prefix)
                     resid = one.resid
+                    own = borrow(cache, len(resid)) if cache is not None else None
                     for at in range(layer, parts.n_layers):
-                        own = borrow(cache, len(resid)) if cache is not None else None
                         with ExitStack() as stack:
                             if attention is not None and at == layer:
                                 stack.enter_context(attention.reused(parts, layer))
                             resid = run_block(parts, at, resid, calls, cache=own)
-                    yield variant, one.batch, wanted.scores(parts, resid)
+                    yield variant, wanted.scores(parts, resid)
 
 
 def _behind_attention(edit: Edits, layer: int) -> bool:
@@ -229,8 +223,4 @@ def _arguments(parts: Decoder, batch: Batch, prefix: int) -> dict[str, Any]:
 def _calls(parts: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
     """The batch's call arguments: made anew when wanted, for masks are large and quickly made."""
     ids = torch.from_numpy(batch.ids).to(parts.device)
-    if prefix is None:
-        return call_arguments(parts, ids, use_cache=False, **_arguments(parts, batch, 0))
-    cache = expand(prefix.cache, len(ids))
-    arguments = _arguments(parts, batch, len(prefix))
-    return call_arguments(parts, ids, past_key_values=cache, use_cache=True, **arguments)
+    return calls_behind(parts, ids, prefix, **_arguments(parts, batch, len(prefix or ())))

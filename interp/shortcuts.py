@@ -16,8 +16,8 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.models import Decoder, decoder, model_name
-from interp.prefix import Prefix, expand, record_prefix
-from interp.replay import call_arguments, record, run_block
+from interp.prefix import Prefix, calls_behind, record_prefix
+from interp.replay import record, replay
 
 # largest difference of a residual vector, relative to its length, that is rounding
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -149,56 +149,46 @@ def _packs_exactly(parts: Decoder, n_prefix: int) -> bool:
     """Two questions of two options each in one row, against four rows of their own."""
     if n_prefix + 8 > parts.max_length:
         return False
-    generator = torch.Generator().manual_seed(0)
-    most = parts.root.config.get_text_config().vocab_size
-
-    def draw(n: int) -> list[int]:
-        return torch.randint(most, (n,), generator=generator).tolist()
-
-    prefix, tokens, parents = draw(n_prefix), draw(12), [-1, 0, 1, 2, 1, 4, -1, 6, 7, 8, 7, 10]
-    ends, paths = [3, 5, 9, 11], []
+    drawn = _random_tokens(parts, n_prefix + 12)
+    prefix, tokens = drawn[:n_prefix], drawn[n_prefix:]
+    parents, ends = [-1, 0, 1, 2, 1, 4, -1, 6, 7, 8, 7, 10], [3, 5, 9, 11]
     sees = np.eye(12, dtype=bool)
     depths = np.zeros(12, dtype=np.int64)
     for node, parent in enumerate(parents):
         if parent >= 0:
             sees[node] |= sees[parent]
             depths[node] = depths[parent] + 1
-    paths = [[tokens[i] for i in np.flatnonzero(sees[end])] for end in ends]
+    # the four paths have the same length
+    paths = torch.stack([torch.cat([prefix, tokens[np.flatnonzero(sees[end])]]) for end in ends])
     try:
         with torch.no_grad():
-            shared = record_prefix(parts, prefix)
+            shared = record_prefix(parts, prefix.tolist())
             arguments = mask_arguments(parts, sees[None], depths[None], n_prefix)
-            packed = _last_residuals(parts, [tokens], shared, arguments)[0, ends]
-            plain = _last_residuals(parts, [prefix + path for path in paths], None, {})[:, -1]
+            packed = _last_residuals(parts, tokens[None], shared, **arguments)[0, ends]
+            plain = _last_residuals(parts, paths)[:, -1]
     except (TypeError, ValueError, RuntimeError, KeyError, IndexError):
         return False
     return _close(packed, plain)
 
 
 def _last_residuals(
-    parts: Decoder, rows: list[list[int]], prefix: Prefix | None, arguments: dict[str, Any]
+    parts: Decoder, ids: Tensor, prefix: Prefix | None = None, **arguments: Any
 ) -> Tensor:
-    ids = torch.tensor(rows, device=parts.device)
-    if prefix is None:
-        calls = call_arguments(parts, ids, use_cache=False)
-    else:
-        cache = expand(prefix.cache, len(rows))
-        calls = call_arguments(parts, ids, past_key_values=cache, use_cache=True, **arguments)
-    resid = calls.residuals[0]
-    for layer in range(parts.n_layers):
-        resid = run_block(parts, layer, resid, calls)
-    return resid
+    return replay(parts, calls_behind(parts, ids, prefix, **arguments), 0)
+
+
+def _random_tokens(parts: Decoder, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    most = parts.root.config.get_text_config().vocab_size
+    return torch.randint(most, shape, generator=generator).to(parts.device)
 
 
 def replays(parts: Decoder) -> bool:
     """Whether blocks called one by one give what the model gives: tried once, on random tokens."""
     if parts not in _replays:
-        generator = torch.Generator().manual_seed(0)
-        most = parts.root.config.get_text_config().vocab_size
-        rows = torch.randint(most, (2, 5), generator=generator).tolist()
-        ids = torch.tensor(rows, device=parts.device)
+        ids = _random_tokens(parts, 2, 5)
         whole = record(parts, ids, use_cache=False).residuals[-1]
-        _replays[parts] = torch.equal(_last_residuals(parts, rows, None, {}), whole)
+        _replays[parts] = torch.equal(_last_residuals(parts, ids), whole)
     return _replays[parts]
 
 
@@ -208,9 +198,7 @@ def projects(parts: Decoder) -> bool:
     Then an ablated head's attention follows from the baseline's z. Tried once, on random tokens.
     """
     if parts not in _projects:
-        generator = torch.Generator().manual_seed(0)
-        most = parts.root.config.get_text_config().vocab_size
-        ids = torch.randint(most, (1, 5), generator=generator).to(parts.device)
+        ids = _random_tokens(parts, 1, 5)
         _projects[parts] = all(
             _projects_here(parts, ids, layer) for layer in {0, parts.n_layers - 1}
         )

@@ -1,5 +1,6 @@
 """How many tokens a batch may have: from free memory, and halved when that was too many."""
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -49,14 +50,22 @@ def halving(work: Callable[[int], Iterator[T]], budget: int) -> Iterator[T]:
             yield from work(budget)
             return
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or budget <= SMALLEST:
+            if not out_of_memory(error) or budget <= SMALLEST:
                 raise
         budget //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
         tqdm.write(f"out of memory; going on with batches of at most {budget} tokens")
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY)
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in OUT_OF_MEMORY)
+
+
+def release_memory() -> None:
+    """Give back what failed work held; outside the handler, whose traceback holds tensors."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

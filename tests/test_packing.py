@@ -71,7 +71,7 @@ def test_batches_hold_every_tree_once_within_the_budget(drawn, budget):
     requests = made(drawn)
     for group in group_examples(requests):
         batches = packed_batches(group.trees, budget)
-        assert sum(b.examples for b in batches) == len(group.trees)
+        assert sum(len(b.scored) for b in batches) == sum(len(t.scored) for t in group.trees)
         for batch in batches:
             assert len(batch.ids) == 1 or batch.ids.size <= budget
             assert batch.sees is not None

@@ -5,6 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from interp.ablations.hooked import hooked
 from interp.ablations.hooks import checked_edits
 from interp.ablations.means import head_means
 from interp.models import decoder
@@ -185,3 +186,12 @@ def test_batches_halve_when_memory_runs_out(monkeypatch, capsys):
     assert_same(found, expected)
     assert sum(told) == 5 * len(KINDS)
     assert "out of memory; going on with batches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("family", ["llama", "bloom"])
+def test_progress_counts_examples_however_they_are_laid_out(family):
+    model, told = tiny_bridge(family), []
+    edits = edits_of(model, family, ["baseline", "layer:1", "attn:2"])
+    edits.append(checked_edits(model, hooked("same", [("blocks.1.hook_out", lambda x, hook: x)])))
+    score_requests(model, some_requests(examples=5), edits, done=told.append)
+    assert sum(told) == 5 * len(edits)

@@ -3,7 +3,6 @@
 import json
 import random
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,8 @@ PROBES = 32  # fresh documents of each kind that a line of the log is measured o
 class Recipe:
     """One training run.
 
-    `mix` gives each kind of document its share of documents. `tokens` and `minutes` bound the run,
-    whichever comes first (the learning rate follows the nearer bound; without `minutes` a run
-    repeats exactly). `stop_tokens` ends it before its schedule does. `row_lengths` lists, by
+    `mix` gives each kind of document its share of documents. The learning rate goes down over
+    `tokens`; `stop_tokens` ends the run before its schedule does. `row_lengths` lists, by
     progress in [0, 1], how many tokens a row has. `start` is the folder of the model to go on from.
     """
 
@@ -42,7 +40,6 @@ class Recipe:
     mix: dict[str, float]
     tokens: int
     seed: int
-    minutes: float | None = None
     stop_tokens: int | None = None
     learning_rate: float = 4e-3
     batch_tokens: int = 2048
@@ -148,10 +145,11 @@ def train(
     documents, length = draw_documents(source), row_length(recipe, 0.0)
     rows = pack_rows(documents, tokenizer, rng, length)
     log, losses = Log(asdict(recipe)), []
-    spent = _clock(recipe)
-    saved = time.monotonic()
+    began = saved = time.monotonic()
+    end = recipe.tokens if recipe.stop_tokens is None else recipe.stop_tokens
     bar = tqdm(total=recipe.tokens, unit="token", unit_scale=True, mininterval=10, desc=recipe.name)
-    while (progress := spent(log)) < 1:
+    while log.tokens < end:
+        progress = log.tokens / recipe.tokens
         source.stage = stage_at(recipe, progress)
         if row_length(recipe, progress) != length:
             length = row_length(recipe, progress)
@@ -165,6 +163,7 @@ def train(
                 group["lr"] = rate * share
         losses.append(_step(model, optimizers, ids, weights))
         log.tokens += ids.numel()
+        log.minutes = (time.monotonic() - began) / 60
         bar.update(ids.numel())
         if len(losses) == LOG_STEPS:
             right = probe(model, tokenizer, source, seed=log.tokens)
@@ -177,20 +176,6 @@ def train(
             saved = time.monotonic()
     save(model, tokenizer, log, out)
     return log
-
-
-def _clock(recipe: Recipe) -> Callable[[Log], float]:
-    """A function of the log: the share of the run that is over; it also notes the minutes."""
-    began = time.monotonic()
-
-    def spent(log: Log) -> float:
-        log.minutes = (time.monotonic() - began) / 60
-        if recipe.stop_tokens is not None and log.tokens >= recipe.stop_tokens:
-            return 1.0
-        by_time = 0.0 if recipe.minutes is None else log.minutes / recipe.minutes
-        return max(log.tokens / recipe.tokens, by_time)
-
-    return spent
 
 
 def _optimizers(model: LlamaForCausalLM) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:

@@ -98,9 +98,11 @@ def bridge_edited(
     """
     watch = _Watch()
     ours = [pair for layer, edit in edits.items() for pair in _hooks(model, layer, edit, means)]
-    hooks = [(name, watch.counted(name, hook)) for name, hook in (*ours, *more)]
     users = [pair for edit in edits.values() for pair in edit.hooks]
-    hooks += [(name, watch.counted_as_is(name, hook)) for name, hook in users]
+    hooks = [
+        *((name, watch.counted(name, _without_point(hook))) for name, hook in (*ours, *more)),
+        *((name, watch.counted(name, hook)) for name, hook in users),
+    ]
     with ExitStack() as stack:
         for layer, edit in edits.items():
             if edit.donor is not None:
@@ -148,6 +150,11 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
     return merged, found
 
 
+def _without_point(hook: Hook) -> Hook:
+    """A function of the value alone as TransformerLens calls hooks."""
+    return lambda value, **_: hook(value)
+
+
 class _Watch:
     """Counts what ran, so that an ablation that silently does nothing is an error."""
 
@@ -155,25 +162,15 @@ class _Watch:
         self.fired: dict[str, int] = {}
         self.ran: set[int] = set()
 
-    def counted(self, name: str, hook: Hook) -> Hook:
+    def counted(self, name: str, function: Hook) -> Hook:
         self.fired[name] = 0
-
-        def counting(value: Any, hook_point: Any = None, **kwargs: Any) -> Tensor | None:
-            self.fired[name] += 1
-            return hook(value)
 
         # TransformerLens calls hooks as f(value, hook=point)
-        return lambda value, hook=None: counting(value, hook)
-
-    def counted_as_is(self, name: str, hook: Hook) -> Hook:
-        """A hook of the user's own, called as TransformerLens would call it."""
-        self.fired[name] = 0
-
-        def counting(value: Any, hook_point: Any) -> Tensor | None:
+        def counting(value: Any, hook: Any = None) -> Tensor | None:
             self.fired[name] += 1
-            return hook(value, hook=hook_point)
+            return function(value, hook=hook)
 
-        return lambda value, hook=None: counting(value, hook)
+        return counting
 
     def block(self, layer: Any) -> Callable[..., None]:
         return lambda *_: self.ran.add(layer)

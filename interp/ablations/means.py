@@ -1,6 +1,6 @@
 """The mean output z of every head over a reference set, for `head:7.3@mean`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -54,7 +54,7 @@ def head_means(
     return (sums / positions).to(dtype).view(parts.n_layers, parts.n_heads, parts.d_head)
 
 
-def _accumulate(sums: Tensor, layer: int):  # type: ignore[no-untyped-def]
+def _accumulate(sums: Tensor, layer: int) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
         sums[layer] += args[0].flatten(end_dim=1).double().sum(dim=0).flatten()
 

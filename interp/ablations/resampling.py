@@ -7,7 +7,7 @@ the donor's last prompt position had. Where the donor has no such position, its 
 taken.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def head_outputs(
     parts = decoder(model)
     found: dict[int, Tensor] = {}
 
-    def keep(layer: int):  # type: ignore[no-untyped-def]
+    def keep(layer: int) -> Callable[..., None]:
         def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
             found[layer] = args[0].flatten(start_dim=2)[0]
 
