@@ -205,11 +205,11 @@ def _task_seconds(
 
 def _line(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:
     """The line through two measurements, at n; never a negative slope or a negative start."""
-    slope = (seconds[1] - seconds[0]) / (at[1] - at[0]) if at[1] > at[0] else 0.0
-    slope = min(max(slope, 0.0), seconds[1] / at[1]) if at[1] else 0.0
+    whole = seconds[1] / at[1]
     if at[1] == at[0]:
-        return seconds[1] * n / at[1]
-    return seconds[1] + slope * (n - at[1])
+        return whole * n
+    slope = (seconds[1] - seconds[0]) / (at[1] - at[0])
+    return seconds[1] + min(max(slope, 0.0), whole) * (n - at[1])
 
 
 def _without_means(edits: Edits) -> Edits:

@@ -1,10 +1,11 @@
 """Whether a model fits where it shall go, told from its files before any weight is read."""
 
-import json
+import math
 from pathlib import Path
 
 import psutil
 import torch
+from safetensors import SafetensorError, safe_open
 
 from interp.errors import UserError
 
@@ -16,17 +17,12 @@ def weight_bytes(folder: Path, dtype: torch.dtype) -> int:
     """Bytes of a model's weights in a type, from the headers of its safetensors files."""
     count = 0
     for file in folder.glob("*.safetensors"):
-        with file.open("rb") as content:
-            length = int.from_bytes(content.read(8), "little")
-            if length > file.stat().st_size:
-                continue  # not safetensors: loading says so
-            try:
-                header = json.loads(content.read(length))
-            except ValueError:
-                continue
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                count += int(torch.Size(tensor["shape"]).numel())
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                names = list(tensors.keys())
+                count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+        except (SafetensorError, OSError):
+            continue  # not safetensors: loading says so
     return count * dtype.itemsize
 
 

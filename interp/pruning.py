@@ -24,9 +24,9 @@ from tqdm import tqdm
 from interp.ablations import Ablation, as_ablation
 from interp.ablations.values import Combination, Shape, SkipLayer, SkipLayers
 from interp.errors import UserError
+from interp.model_files import INDEX, check_files
 from interp.models import model_folder
 
-INDEX = "model.safetensors.index.json"
 # written by hand here, or never taken along: code, other formats of the weights, other notes
 KEPT = ("*.json", "*.model", "*.txt", "*.jinja")
 # the outermost number in a tensor's name is the layer's: experts are numbered inside it
@@ -81,6 +81,8 @@ def prune(
     source = model_folder(str(name), revision)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"out {out}: it exists and is not an empty folder")
+    # that only safetensors are pruned is said with the weights
+    check_files(str(name), source, allow_pickle=True)
     config = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
     n_layers = int(config.get_text_config().num_hidden_layers)
     removed = _removed(given, n_layers)
@@ -156,7 +158,7 @@ def _shards(source: Path, name: str) -> dict[str, list[str]]:
         files = sorted(set(places.values()))
     else:
         files = ["model.safetensors"]
-    missing = [f for f in files if Path(f).name != f or not (source / f).is_file()]
+    missing = [f for f in files if not (source / f).is_file()]
     if missing:
         raise UserError(f"model {name}: no {missing[0]} in {source}; only safetensors are pruned")
     found = {}
@@ -219,17 +221,15 @@ def _built(config: Any, name: str) -> list[Any]:
 def _difference(old: Any, new: Any) -> str:
     """The first thing in which two layers differ but for their number; empty where they agree."""
     left, right = dict(old.named_modules()), dict(new.named_modules())
-    for key in left.keys() | right.keys():
+    for key in left | right:
         if key not in left or key not in right or type(left[key]) is not type(right[key]):
             return key or "its class"
         mine, theirs = _plain(left[key]), _plain(right[key])
         for field in sorted(mine.keys() | theirs.keys()):
             if mine.get(field) != theirs.get(field):
                 return f"{key}.{field}".lstrip(".")
-        shapes = [{k: tuple(p.shape) for k, p in m.named_parameters()} for m in (old, new)]
-        if shapes[0] != shapes[1]:
-            return "the shapes of its weights"
-    return ""
+    shapes = [{k: tuple(p.shape) for k, p in m.named_parameters()} for m in (old, new)]
+    return "" if shapes[0] == shapes[1] else "the shapes of its weights"
 
 
 def _plain(module: Any) -> dict[str, Any]:

@@ -153,6 +153,9 @@ def test_a_folder_with_files_and_pickled_weights_are_refused(tmp_path):
     (tmp_path / "m" / "model.safetensors").rename(tmp_path / "m" / "pytorch_model.bin")
     with pytest.raises(UserError, match="only safetensors are pruned"):
         prune(tmp_path / "m", "layer:0", out=tmp_path / "p")
+    (tmp_path / "m" / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(UserError, match=r"model\.safetensors\.index\.json has no weight_map"):
+        prune(tmp_path / "m", "layer:0", out=tmp_path / "p")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,7 +13,7 @@ from typing import Any
 
 from interp.errors import UserError
 from interp.tasks.groups import Group
-from interp.tasks.harness import NoRows, build, first_line, read_config
+from interp.tasks.harness import NoRows, build, read_config
 from interp.tasks.made import is_made, made_task
 from interp.tasks.names import (
     BENCHMARKS,
@@ -30,7 +30,6 @@ __all__ = [
     "BENCHMARKS",
     "PROTOCOLS",
     "Task",
-    "first_line",
     "load_task",
     "protocols",
     "shipped_tasks",
@@ -134,7 +133,8 @@ def load_task(
     if num_fewshot is not None and num_fewshot < 0:
         raise UserError(f"fewshot {num_fewshot}: allowed are 0 and more")
     if is_made(name):
-        return Task(name, made_task(name, num_fewshot=num_fewshot))
+        made: Task = made_task(name, num_fewshot=num_fewshot)
+        return made
     found = definitions(name)
     for one in found:
         trusted = one.path.is_relative_to(SHIPPED) or one.path.is_relative_to(harness_folder())

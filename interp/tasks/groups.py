@@ -24,7 +24,6 @@ class Group:
         self.members = tuple(members)
         self.eval_docs: list[dict[str, Any]] = [row for m in members for row in m.eval_docs]
         self.strata = [str(m.config.task) for m in members for _ in m.eval_docs]
-        self._owners = {id(row): m for m in members for row in m.eval_docs}
 
     @property
     def OUTPUT_TYPE(self) -> Any:
@@ -92,7 +91,8 @@ class Group:
         return [row for m in self.members for row in m.fewshot_docs() or ()]
 
     def _of(self, doc: dict[str, Any]) -> Any:
-        owner = self._owners.get(id(doc))
+        # the members know their own rows in a copy in another process, too
+        owner = next((m for m in self.members if m.holds(doc)), None)
         if owner is not None:
             return owner
         return next(m for m in self.members if doc in m.eval_docs)

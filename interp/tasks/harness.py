@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 from interp.tasks.names import Definition, split_name
 from interp.tasks.rows import Rows, local_rows, shipped_rows
 
@@ -98,11 +98,6 @@ def evaluated_split(config: Mapping[str, Any]) -> str:
     return str(config.get("test_split") or config.get("validation_split"))
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
 def _task_class(base: Any, rows: dict[str, Rows] | None) -> Any:
     import datasets
     from lm_eval.api.task import ConfigurableTask
@@ -129,6 +124,10 @@ def _task_class(base: Any, rows: dict[str, Rows] | None) -> Any:
                 super().download(dataset_kwargs, **kwargs)
                 return
             self.dataset = {k: datasets.Dataset.from_list(v) for k, v in rows.items()}
+
+        def holds(self, doc: Any) -> bool:
+            """Whether a row is one of its own, and not only equal to one."""
+            return id(doc) in self._places
 
         @property
         def eval_docs(self) -> Any:

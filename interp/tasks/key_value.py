@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp.errors import UserError
+from interp.tasks.harness import build
 
 LETTERS = "ABCD"
 PROMPT = (
@@ -150,18 +151,25 @@ def key_value_task(
     return task_of_rows(name, made, JSON_TASK)
 
 
-def task_of_rows(name: str, rows: list[dict[str, Any]], config: dict[str, Any]) -> Any:
+def task_of_rows(
+    name: str,
+    rows: list[dict[str, Any]],
+    config: dict[str, Any],
+    *,
+    num_fewshot: int | None = None,
+) -> Any:
     """A task over rows that were made here, not read from a file.
 
     Args:
         name: of the task; its suffix (`:generate`, `:continuation`, `:default`) is its protocol.
         rows: of its only split.
         config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
+        num_fewshot: worked examples in the prompt; by default what the configuration says.
     """
     from interp.tasks import Task
-    from interp.tasks.harness import build
 
-    return Task(name, build({"task": name, "test_split": "test", **config}, made={"test": rows}))
+    whole = {"task": name, "test_split": "test", **config}
+    return Task(name, build(whole, num_fewshot=num_fewshot, made={"test": rows}))
 
 
 def _row(number: int, pairs: list[Pair], position: int, options: list[str]) -> dict[str, Any]:

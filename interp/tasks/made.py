@@ -9,8 +9,7 @@ import re
 from typing import Any
 
 from interp.errors import UserError
-from interp.tasks.harness import build
-from interp.tasks.key_value import JSON_TASK, PROMPT, key_value_rows
+from interp.tasks.key_value import JSON_TASK, PROMPT, key_value_rows, task_of_rows
 
 KEY_VALUE = re.compile(r"kv-([1-9]\d{0,5})(?:-at-(0|[1-9]\d{0,5}))?(?::(\w+))?")
 ROWS = 500
@@ -46,7 +45,7 @@ def is_made(name: str) -> bool:
 
 
 def made_task(name: str, *, num_fewshot: int | None = None) -> Any:
-    """The harness' task object over rows that are made here.
+    """The task over rows that are made here.
 
     Raises:
         UserError: no such protocol, a gold position that is not there, worked examples.
@@ -60,5 +59,5 @@ def made_task(name: str, *, num_fewshot: int | None = None) -> Any:
     rows = key_value_rows(
         int(pairs), rows=ROWS, gold_position=None if position is None else int(position)
     )
-    config = {"task": name, "test_split": "test", "metadata": {"version": 1.0}, **FORMS[protocol]}
-    return build(config, num_fewshot=num_fewshot, made={"test": rows})
+    config = {"metadata": {"version": 1.0}, **FORMS[protocol]}
+    return task_of_rows(name, rows, config, num_fewshot=num_fewshot)

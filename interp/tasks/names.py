@@ -147,8 +147,7 @@ def _tagged(tag: str) -> tuple[str, ...]:
         if any(tag in path.read_text(errors="replace") for path in folder.rglob("*.yaml")):
             for name, path in _names_in(folder).items():
                 config = _parsed(path)
-                tags = config.get("tag") or []
-                if tag in ([tags] if isinstance(tags, str) else tags) and "task" in config:
+                if tag in _tags(config) and "task" in config:
                     names.add(name)
     return tuple(sorted(names))
 
@@ -162,7 +161,8 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _members(name: str, asked: str) -> tuple[Definition, ...]:
     path = _file_of(name)
     if path is None:
-        raise UserError(f"task {asked}: a tag of several tasks; give them singly: {_listed(name)}")
+        listed = ", ".join(_tagged(name))
+        raise UserError(f"task {asked}: a tag of several tasks; give them singly: {listed}")
     config = _parsed(path)
     if "group" not in config or config["group"] != name:
         return (Definition(name, path),)
@@ -202,19 +202,19 @@ def _leaves(config: dict[str, Any], overrides: dict[str, Any], path: Path) -> li
 def _tagged_near(tag: str, path: Path) -> tuple[str, ...]:
     """Tasks with a tag in the same top folder as the group, else anywhere."""
     top = harness_folder() / path.relative_to(harness_folder()).parts[0]
-    near = []
-    for name, file in _names_in(top).items():
-        tags = _own_tags(file)
-        if tag in tags:
-            near.append(name)
-    return tuple(sorted(near)) or _tagged(tag)
+    near = sorted(name for name, file in _names_in(top).items() if tag in _own_tags(file))
+    return tuple(near) or _tagged(tag)
 
 
 @cache
 def _own_tags(path: Path) -> tuple[str, ...]:
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    tags = load_yaml(path, resolve_func=False, recursive=False).get("tag") or ()
+    return _tags(load_yaml(path, resolve_func=False, recursive=False))
+
+
+def _tags(config: Mapping[str, Any]) -> tuple[str, ...]:
+    tags = config.get("tag") or ()
     return (tags,) if isinstance(tags, str) else tuple(tags)
 
 
@@ -222,7 +222,3 @@ def _known(name: str) -> Path:
     path = _file_of(name)
     assert path is not None
     return path
-
-
-def _listed(tag: str) -> str:
-    return ", ".join(_tagged(tag))

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 from interp.models import data_folder
 
 Rows = list[dict[str, Any]]
@@ -50,7 +50,8 @@ def local_rows(folder: Path, names: list[str], config: str | None, split: str) -
         rows = [row for file in files for row in read_rows(file)]
         if config is None or not whole or not rows or CONFIGURATION_FIELD not in rows[0]:
             return rows
-        chosen = [row for row in rows if _plain(str(row[CONFIGURATION_FIELD])) == _plain(config)]
+        wanted = _plain(config)
+        chosen = [row for row in rows if _plain(str(row[CONFIGURATION_FIELD])) == wanted]
         if chosen:
             return chosen
     return None
@@ -105,16 +106,13 @@ def _files(place: Path, config: str | None, split: str) -> list[Path]:
     stems = [_plain(s) for s in SPLITS.get(split, (split,))]
     if config is not None:
         stems = [f"{_plain(config)}_{s}" for s in stems] + stems
-    for wanted in stems:
-        found = []
-        for file in sorted(p for p in place.iterdir() if p.is_file()):
-            ending = next((e for e in sorted(ENDINGS, key=len)[::-1] if file.name.endswith(e)), "")
-            stem = _plain(re.sub(r"-\d{5}-of-\d{5}$", "", file.name.removesuffix(ending)))
-            if ending and stem == wanted:
-                found.append(file)
-        if found:
-            return found
-    return []
+    there: dict[str, list[Path]] = {}
+    for file in sorted(p for p in place.iterdir() if p.is_file()):
+        ending = next((e for e in ENDINGS if file.name.endswith(e)), None)
+        if ending is not None:
+            stem = re.sub(r"-\d{5}-of-\d{5}$", "", file.name.removesuffix(ending))
+            there.setdefault(_plain(stem), []).append(file)
+    return next((there[stem] for stem in stems if stem in there), [])
 
 
 def _plain(name: str) -> str:
@@ -139,8 +137,7 @@ def _read(file: Path, _modified: int, _size: int) -> tuple[dict[str, Any], ...]:
             # only line feeds end a row: texts may hold the other line ends of Unicode
             rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError, KeyError, EOFError, csv.Error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"rows: {file} cannot be read ({reason})") from error
+        raise UserError(f"rows: {file} cannot be read ({first_line(error)})") from error
     if not all(isinstance(row, dict) for row in rows):
         raise UserError(f"rows: {file} holds something else than one object a row")
     return tuple(rows)

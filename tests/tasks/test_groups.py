@@ -1,5 +1,6 @@
 """A group is swept as one task: each row asked by its own member, the score the pooled mean."""
 
+import copy
 import json
 
 import pytest
@@ -49,3 +50,18 @@ def test_a_group_is_swept_like_a_task(folder, tmp_path, name):
     assert len(found) == 10
     drawn = sorted(set(found["doc_id"]))
     assert {task.strata[i].split("_")[1] for i in drawn} == {"anatomy", "virology"}
+
+
+def test_a_copy_asks_each_row_by_its_own_member(tmp_path):
+    """As in another process; of equal rows, only which one it is tells whose it is."""
+    row = {"question": "w10 w9", "choices": ["w4", "w5 w6", "w7", "w8"], "answer": 1}
+    for subject in ("anatomy", "virology"):
+        (tmp_path / "mmlu" / subject).mkdir(parents=True)
+        (tmp_path / "mmlu" / subject / "test.jsonl").write_text(json.dumps(row))
+    task = load_task("mmlu:continuation", data=tmp_path, num_fewshot=0)
+    for one in (task, copy.deepcopy(task)):
+        prompts = [one.harness.fewshot_context(doc, num_fewshot=0) for doc in one.documents()]
+        assert [prompt.split(".")[0].rpartition(" ")[2] for prompt in prompts] == [
+            "anatomy",
+            "virology",
+        ]
