@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from interp.errors import UserError
-from interp.execution import halves, in_order, out_of_memory, release_memory, runner
+from interp.errors import UserError, first_line
+from interp.execution import halves, in_order, runner
 from interp.plan import Plan, size
 from interp.records import Record, fingerprint
+from interp.token_budget import out_of_memory, release_memory
 from interp.transport import Request, unpack_request
 from interp.units import WorkUnit
 
@@ -106,15 +107,14 @@ class Worker:
     Args:
         request: what the plan is made from.
         expected: fingerprint of the driver's plan.
-        device: `cpu` or `cuda`.
-        threads: of torch, on a CPU.
+        device: `cpu` (one core) or `cuda`.
     """
 
-    def __init__(self, request: Request, expected: str, device: str, threads: int) -> None:
+    def __init__(self, request: Request, expected: str, device: str) -> None:
         import torch
 
         if device == "cpu":
-            torch.set_num_threads(threads)
+            torch.set_num_threads(1)
         model, self.plan = unpack_request(request, device)
         self.wrong = None
         if fingerprint(self.plan.manifest) != expected:
@@ -132,7 +132,7 @@ class Worker:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else "out of memory"
+            reason = first_line(error)
         release_memory()
         return reason
 
@@ -163,7 +163,7 @@ class Crew:
         if workers is not None and not 1 <= workers <= most:
             raise UserError(f"workers {workers}: allowed are 1-{most}, one a {_device_name(gpus)}")
         self.count = workers or most
-        self.arguments = (ray.put(request), fingerprint(plan.manifest), self.device, 1)
+        self.arguments = (ray.put(request), fingerprint(plan.manifest), self.device)
         needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         self.factory = ray.remote(Worker).options(max_restarts=0, **needs)
         self.busy: dict[Any, tuple[Any, Piece | None]] = {}
@@ -302,8 +302,6 @@ def _device_name(gpus: int) -> str:
 
 
 def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    if not lines:
-        return type(error).__name__
+    first = first_line(error)
     # what was raised while an actor began is at the end of its traceback
-    return lines[-1].strip() if "creation task" in lines[0] else lines[0]
+    return str(error).strip().splitlines()[-1].strip() if "creation task" in first else first

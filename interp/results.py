@@ -1,6 +1,6 @@
 """A finished run: its records as DataFrames, read when they are asked for. Needs no model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,12 @@ class Sweep:
         """
         units = [unit["name"] for unit in self.manifest["units"]]
         if not self._verified:
-            wrong = [(u, records.damage(self.folder, u, self.manifest)) for u in units]
-            wrong = [(u, reason) for u, reason in wrong if reason]
+            wrong = records.damages(self.folder, units, self.manifest)
             if wrong:
+                unit, reason = next(iter(wrong.items()))
                 raise UserError(
                     f"run {self.folder}: {len(wrong)} of {len(units)} units are missing or damaged "
-                    f"(first: {wrong[0][0]}, {wrong[0][1]}); the same sweep again completes it"
+                    f"(first: {unit}, {reason}); the same sweep again completes it"
                 )
             self._verified = True
         return records.dataset(self.folder, units)
@@ -94,9 +94,7 @@ class Sweep:
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Each metric under each ablation, with its interval (`interp.stats.scores`)."""
-        return self._by_task(
-            stats.scores, confidence=confidence, resamples=resamples, seed=self.manifest["seed"]
-        )
+        return self._by_task(stats.scores, confidence=confidence, resamples=resamples)
 
     def importance(
         self, *, confidence: float = 0.95, resamples: int = 2000, correction: str = "holm"
@@ -106,11 +104,7 @@ class Sweep:
         Columns and statistics as in `interp.stats.importance`; the seed is the sweep's.
         """
         return self._by_task(
-            stats.importance,
-            confidence=confidence,
-            resamples=resamples,
-            seed=self.manifest["seed"],
-            correction=correction,
+            stats.importance, confidence=confidence, resamples=resamples, correction=correction
         )
 
     def equivalence(
@@ -118,18 +112,15 @@ class Sweep:
     ) -> pd.DataFrame:
         """Which ablations change a metric by less than `margin` (`interp.stats.equivalence`)."""
         return self._by_task(
-            stats.equivalence,
-            margin=margin,
-            confidence=confidence,
-            resamples=resamples,
-            seed=self.manifest["seed"],
+            stats.equivalence, margin=margin, confidence=confidence, resamples=resamples
         )
 
-    def _by_task(self, function, **options) -> pd.DataFrame:  # type: ignore[no-untyped-def]
-        """A table of `interp.stats`, with one task at a time in memory."""
-        names = sorted(task["name"] for task in self.manifest["tasks"])
+    def _by_task(self, function: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
+        """A table of `interp.stats` with the sweep's seed, one task at a time in memory."""
+        names, seed = sorted(task["name"] for task in self.manifest["tasks"]), self.manifest["seed"]
         return pd.concat(
-            [function(self.values(tasks=name), **options) for name in names], ignore_index=True
+            [function(self.values(tasks=name), seed=seed, **options) for name in names],
+            ignore_index=True,
         )
 
     def _read(

@@ -55,6 +55,12 @@ class Execution:
     workers: int | None = None
     token_budget: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.token_budget is not None and self.token_budget < 1:
+            raise UserError(
+                f"token_budget {self.token_budget}: allowed are 1 and more (none: from free memory)"
+            )
+
 
 def sweep(
     model: TransformerBridge,
@@ -117,7 +123,7 @@ def _carry_out(
         with records.locked(folder, share):
             store = _Store(folder, manifest)
             units = [u for i, u in enumerate(plan.units) if share is None or share.holds(i)]
-            failed = compute(plan, [u for u in units if not store.keeps(u)], store)
+            failed = compute(plan, store.waiting(units), store)
     except OSError as error:
         raise UserError(
             f"out {folder}: {error.strerror or error}; what was finished is kept, and the same "
@@ -133,13 +139,14 @@ class _Store:
     folder: Path
     manifest: dict[str, Any]
 
-    def keeps(self, unit: WorkUnit) -> bool:
-        """Whether a unit is finished; a damaged shard is named and moved aside."""
-        reason = records.damage(self.folder, unit.name, self.manifest)
-        if reason and reason != "missing":
-            aside = records.set_aside(self.folder, unit.name)
-            tqdm.write(f"unit {unit.name}: {reason}; moved to {aside.name} and computed again")
-        return reason is None
+    def waiting(self, units: Sequence[WorkUnit]) -> list[WorkUnit]:
+        """Those that are not finished; a damaged shard is named and moved aside."""
+        wrong = records.damages(self.folder, [unit.name for unit in units], self.manifest)
+        for name, reason in wrong.items():
+            if reason != "missing":
+                aside = records.set_aside(self.folder, name)
+                tqdm.write(f"unit {name}: {reason}; moved to {aside.name} and computed again")
+        return [unit for unit in units if unit.name in wrong]
 
     def write(self, unit: WorkUnit, found: Sequence[records.Record]) -> None:
         """Write a finished unit."""
@@ -151,9 +158,6 @@ def _execution(options: dict[str, Any]) -> Execution:
     for name in options:
         if name not in allowed:
             raise UserError(f"sweep: no option {name}; allowed are {', '.join(allowed)}")
-    budget = options.get("token_budget")
-    if budget is not None and budget < 1:
-        raise UserError(f"token_budget {budget}: allowed are 1 and more (none: from free memory)")
     return Execution(**options)
 
 

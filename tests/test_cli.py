@@ -66,6 +66,15 @@ def test_a_dry_run_says_the_cost_and_writes_nothing(folder, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_a_swap_that_is_named_gets_the_donor_also_in_a_dry_run(folder, tmp_path, capsys):
+    task = str(write_task(tmp_path))
+    command = ["sweep", folder, "--tasks", task, "--ablate", "swap:0", "--limit", "3", "--dry-run"]
+    assert main([*command, "--out", str(tmp_path / "run"), "--donor", folder]) == 0
+    assert "baseline and 1 ablations of 3 examples" in capsys.readouterr().out
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    assert "swap:0: a swap needs a donor" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -17,6 +17,7 @@ from interp.records import (
     Record,
     Share,
     damage,
+    damages,
     fingerprint,
     locked,
     open_store,
@@ -127,6 +128,16 @@ def test_damaged_shards_are_found_named_and_moved_aside(store):
     assert damage(store, "unit-0", MADE | {"seed": 1}) == "it belongs to another run"
     shard.write_bytes(other)
     assert damage(store, "unit-0", MADE) == "it is the shard of unit unit-1"
+
+
+def test_the_damages_of_a_run_are_those_of_its_units_in_their_order(store):
+    for name in ("unit-1", "unit-2"):
+        write_unit(store, name, MADE, ROWS)
+    shard_path(store, "unit-1").write_bytes(b"")
+    names = ["unit-3", "unit-2", "unit-1", "unit-0"]
+    expected = [("unit-3", "missing"), ("unit-1", "not a whole shard")]
+    assert list(damages(store, names, MADE).items()) == expected
+    assert damages(store, names, MADE | {"seed": 1}).keys() == set(names)
 
 
 def test_every_bit_of_a_shard_is_covered(store):

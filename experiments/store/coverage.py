@@ -17,11 +17,11 @@ import pandas as pd
 from scipy import stats as sps
 from tqdm import tqdm
 
+from experiments.store.reports import OUT, write_result
 from interp.stats import adjust, mcnemar, power, wilson
 from interp.stats.intervals import drop_intervals
 from interp.stats.samples import Sample
 
-OUT = Path("runs/store")
 NS, DROPS, ACCURACIES = (50, 200, 1000), (0.0, 0.02, 0.2), (0.02, 0.25, 0.5, 0.9, 0.98)
 NOISES = (0.0, 0.02, 0.1)
 
@@ -157,7 +157,7 @@ def main() -> None:
         "false_positives_uncorrected_highest": tables["false_positives"]["uncorrected"].max(),
         "power_largest_difference": (found["simulated"] - found["stated"]).abs().max(),
     }
-    (options.out / "coverage.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_result(summary, options.out, "coverage")
     print(json.dumps(summary, indent=2))
 
 

@@ -23,12 +23,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
 
+from experiments.store.reports import OUT, write_result
 from experiments.store.small import write_model, write_task
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-OUT = Path("runs/store")
 Check = Callable[[Any], bool]
 """Refuses an input by UserError (False), accepts it (True), or raises: a defect."""
 
@@ -107,8 +107,7 @@ def run(
             result["kinds"][name] = counts
             if defect:
                 result["defects"][name] = defect
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "fuzz.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, out, "fuzz")
     return result
 
 

@@ -7,8 +7,6 @@ time after it began, up to three times, and is then left alone until it has fini
 must equal the undisturbed run's, and no temporary file may stay.
 """
 
-import argparse
-import json
 import multiprocessing
 import os
 import random
@@ -19,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.store.small import ABLATIONS, compare, write_model, write_task
+from experiments.store.reports import run_kills, write_result
+from experiments.store.small import ABLATIONS, compare, shards, write_model, write_task
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-OUT = Path("runs/store")
 Sweeping = Callable[[Path], None]
 
 
@@ -46,24 +44,23 @@ def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str
         whole = folder / "whole"
         began = time.monotonic()
         _finished(sweeping, whole)
-        duration, shards = time.monotonic() - began, _shards(whole)
-        total["units"] = len(shards)
+        duration, theirs = time.monotonic() - began, shards(whole)
+        total["units"] = len(theirs)
         while total["kills"] < kills:
             target = folder / f"run-{total['rounds']}"
             for _ in range(min(3, kills - total["kills"])):
                 if _killed(sweeping, target, rng.random() * duration):
                     total["kills"] += 1
-                    total["units_at_kill"].append(len(_shards(target)))
+                    total["units_at_kill"].append(len(shards(target)))
             _finished(sweeping, target)
             total["rounds"] += 1
             for name, count in compare(target, whole).items():
                 total[name] += count
-            mine = _shards(target)
-            total["shards_different"] += sum(mine.get(n) != shards[n] for n in shards)
+            mine = shards(target)
+            total["shards_different"] += sum(mine.get(n) != theirs[n] for n in theirs)
             total["damaged_files"] += len(list(target.rglob("*.damaged*")))
             total["temporary_files"] += len(list(target.rglob("*.part")))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "kills.json").write_text(json.dumps(total, indent=2) + "\n")
+    write_result(total, out, "kills")
     return total
 
 
@@ -103,21 +100,5 @@ def _killed(sweeping: Sweeping, folder: Path, after: float) -> bool:
     return alive and process.exitcode == -signal.SIGKILL
 
 
-def _shards(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (folder / "units").glob("*.parquet")}
-
-
-def main() -> None:
-    """Run the rounds and print the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--examples", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    result = run(options.kills, options.out, seed=options.seed, examples=options.examples)
-    print(json.dumps(result, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    run_kills(run, __doc__, kills=50, of="kills", examples=60)

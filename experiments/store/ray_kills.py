@@ -6,8 +6,6 @@ Each round kills one worker (signal 9) while the driver works, then the driver i
 the same command finish. The store must equal that of a run without Ray, shard by shard.
 """
 
-import argparse
-import json
 import os
 import random
 import signal
@@ -20,9 +18,9 @@ from typing import Any
 
 import psutil
 
-from experiments.store.small import ABLATIONS, compare, write_model, write_task
+from experiments.store.reports import run_kills, write_result
+from experiments.store.small import ABLATIONS, compare, shards, write_model, write_task
 
-OUT = Path("runs/store")
 DRIVER = """
 import sys, torch, interp
 torch.set_num_threads(1)
@@ -53,14 +51,10 @@ def run(kills: int, out: Path, *, seed: int = 0, examples: int = 20) -> dict[str
             found = _killed(model, task, target, rng)
             if _driver(model, task, target, "local").wait() != 0:
                 raise RuntimeError(f"the sweep in {target} did not resume")
-            mine, theirs = (
-                {p.name: p.read_bytes() for p in (f / "units").glob("*.parquet")}
-                for f in (target, whole)
-            )
-            rounds.append(found | compare(target, whole) | {"shards_equal": mine == theirs})
+            equal = {"shards_equal": shards(target) == shards(whole)}
+            rounds.append(found | compare(target, whole) | equal)
     result = {"rounds": rounds}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "ray_kills.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, out, "ray_kills")
     return result
 
 
@@ -118,17 +112,5 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def main() -> None:
-    """Run the rounds and print the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=10, help="rounds")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--examples", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    result = run(options.kills, options.out, seed=options.seed, examples=options.examples)
-    print(json.dumps(result, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    run_kills(run, __doc__, kills=10, of="rounds", examples=20)

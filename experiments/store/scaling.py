@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.store.reports import OUT, write_result
 from experiments.store.small import ABLATIONS, write_model, write_task
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-OUT = Path("runs/store")
 
 
 def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> dict[str, Any]:
@@ -152,8 +151,7 @@ def main() -> None:
         }
         if options.ray:
             result["ray"] = on_ray(Path(scratch) / "ray", **sizes)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "scaling.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_result(result, options.out, "scaling")
     print(json.dumps(result, indent=2))
 
 

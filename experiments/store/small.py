@@ -100,3 +100,8 @@ def compare(run: Path, whole: Path) -> dict[str, int]:
     lost = len(theirs) - len(mine.drop_duplicates(key))
     same = mine.reset_index(drop=True).equals(theirs.reset_index(drop=True))
     return {"lost": lost, "doubled": doubled, "different": int(not same)}
+
+
+def shards(run: Path) -> dict[str, bytes]:
+    """The shards of a run that are finished: name to content."""
+    return {path.name: path.read_bytes() for path in (run / "units").glob("*.parquet")}

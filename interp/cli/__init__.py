@@ -52,15 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         options.run(options)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"interp: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interp: interrupted; the same command continues", file=sys.stderr)
         return 130
-    except OSError as error:
-        print(f"interp: {error}", file=sys.stderr)
-        return 2
     return 0
 
 

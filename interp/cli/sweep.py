@@ -1,6 +1,15 @@
 """`interp sweep`: run the baseline and every ablation over the same examples."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from interp.ablations import Ablation
+    from interp.tasks import Task
 
 FAMILIES = ("layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "swaps")
 
@@ -112,7 +121,12 @@ def _run(options: argparse.Namespace) -> None:
     print(f"next: {done}")
 
 
-def _announced(model, tasks, ablations, options: argparse.Namespace) -> bool:  # type: ignore[no-untyped-def]
+def _announced(
+    model: "TransformerBridge",
+    tasks: "Sequence[Task]",
+    ablations: "Sequence[Ablation]",
+    options: argparse.Namespace,
+) -> bool:
     """Say what the sweep will cost, where that takes less than the sweep; True: that was all."""
     from interp.estimate import WORTH_CALIBRATING, estimate
     from interp.sampling import draw
@@ -124,11 +138,14 @@ def _announced(model, tasks, ablations, options: argparse.Namespace) -> bool:  #
     return bool(options.dry_run)
 
 
-def _family(text: str, model, donor) -> list:  # type: ignore[no-untyped-def]
+def _family(
+    text: str, model: "TransformerBridge", donor: "TransformerBridge | None"
+) -> "list[Ablation]":
     """A family by its name, or the one ablation that a text form stands for."""
     from interp.ablations import parse
     from interp.ablations.families import FAMILIES as families
     from interp.ablations.families import each_swap, sliding_blocks
+    from interp.ablations.values import with_donor
     from interp.errors import UserError
 
     if text in families:
@@ -142,4 +159,4 @@ def _family(text: str, model, donor) -> list:  # type: ignore[no-untyped-def]
         if not size.isdigit():
             raise UserError(f"--ablate {text}: allowed is blocks:N, N a number of layers")
         return sliding_blocks(model, int(size))
-    return [parse(text)]
+    return [with_donor(parse(text), donor)]

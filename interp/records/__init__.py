@@ -19,6 +19,7 @@ from interp.records.manifests import (
 from interp.records.schema import SCHEMA, SCHEMA_VERSION, Record
 from interp.records.shards import (
     damage,
+    damages,
     dataset,
     read_units,
     set_aside,
@@ -36,6 +37,7 @@ __all__ = [
     "Record",
     "Share",
     "damage",
+    "damages",
     "dataset",
     "differences",
     "fingerprint",

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 from interp.records.files import remove_parts, write_whole
 from interp.records.schema import SCHEMA_VERSION
 
@@ -78,8 +78,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text())
         version = manifest["schema"]
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"run {folder}: its {MANIFEST} cannot be read ({reason})") from error
+        raise UserError(
+            f"run {folder}: its {MANIFEST} cannot be read ({first_line(error)})"
+        ) from error
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         advice = "a newer interp wrote it" if newer else "run the sweep again in another folder"

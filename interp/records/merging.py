@@ -8,8 +8,8 @@ from typing import Any
 from interp.errors import UserError
 from interp.records.files import write_whole
 from interp.records.locks import locked
-from interp.records.manifests import INCIDENTAL, MANIFEST, differences, open_store, read_manifest
-from interp.records.shards import damage, shard_path
+from interp.records.manifests import MANIFEST, differences, open_store, read_manifest
+from interp.records.shards import damages, shard_path
 
 
 def merge(folder: Path, parts: Sequence[Path]) -> int:
@@ -34,7 +34,8 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
     for part in holders[1:]:
         _same_run(holders[0], manifest, part)
     units = [unit["name"] for unit in manifest["units"]]
-    chosen = {unit: _chosen(holders, unit, manifest) for unit in units}
+    wrong = {holder: damages(holder, units, manifest) for holder in holders}
+    chosen = {unit: _chosen(wrong, unit) for unit in units}
     found = {unit: path for unit, path in chosen.items() if isinstance(path, Path)}
     lacking = [f"{unit} ({why})" for unit, why in chosen.items() if isinstance(why, str)]
     if lacking:
@@ -51,8 +52,7 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
 
 
 def _same_run(first: Path, manifest: dict[str, Any], part: Path) -> None:
-    kept = {k: v for k, v in read_manifest(part).items() if k not in INCIDENTAL}
-    difference = next(differences(manifest, kept), None)
+    difference = next(differences(manifest, read_manifest(part)), None)
     if difference:
         name, there, here = (" ".join(json.dumps(x)[:60].split()) for x in difference)
         raise UserError(
@@ -60,13 +60,17 @@ def _same_run(first: Path, manifest: dict[str, Any], part: Path) -> None:
         )
 
 
-def _chosen(holders: Sequence[Path], unit: str, manifest: dict[str, Any]) -> Path | str:
+def _chosen(wrong: dict[Path, dict[str, str]], unit: str) -> Path | str:
     """The one shard of a unit, or what is wrong with it.
+
+    Args:
+        wrong: the damages of each holder.
+        unit: its name.
 
     Raises:
         UserError: two parts hold different answers.
     """
-    reasons = [(holder, damage(holder, unit, manifest)) for holder in holders]
+    reasons = [(holder, found.get(unit)) for holder, found in wrong.items()]
     whole = [shard_path(holder, unit) for holder, reason in reasons if reason is None]
     if not whole:
         telling = [f"{reason} in {h}" for h, reason in reasons if reason and reason != "missing"]

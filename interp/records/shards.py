@@ -50,6 +50,18 @@ def write_unit(
 
 def damage(folder: Path, unit: str, manifest: dict[str, Any]) -> str | None:
     """What is wrong with a unit's shard, in words; None where it is what was written."""
+    return damages(folder, [unit], manifest).get(unit)
+
+
+def damages(folder: Path, units: Iterable[str], manifest: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with the shards of the named units, in their order; whole ones are left out."""
+    # once: the manifest of a large run takes as long to hash as a shard
+    run = fingerprint(manifest)
+    found = {unit: _damage(folder, unit, run) for unit in units}
+    return {unit: reason for unit, reason in found.items() if reason}
+
+
+def _damage(folder: Path, unit: str, run: str) -> str:
     try:
         content = shard_path(folder, unit).read_bytes()
     except FileNotFoundError:
@@ -69,9 +81,9 @@ def damage(folder: Path, unit: str, manifest: dict[str, Any]) -> str | None:
     }
     if named.get("unit") != unit:
         return f"it is the shard of unit {named.get('unit')}"
-    if named.get("run") != fingerprint(manifest):
+    if named.get("run") != run:
         return "it belongs to another run"
-    return None
+    return ""
 
 
 def verified(folder: Path, unit: str, manifest: dict[str, Any]) -> bool:

@@ -120,7 +120,7 @@ def _bootstrap_intervals(
 
 
 def bootstrap_means(
-    sample: Sample, *, resamples: int, seed: int
+    sample: Sample, *, resamples: int, seed: int | list[int]
 ) -> Float[np.ndarray, "resamples ablations"]:
     """Column means over units drawn with replacement, the same draws for every column."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,16 @@ from jaxtyping import Float
 from scipy import stats as sps
 
 from interp.errors import UserError
-from interp.stats.samples import BASELINE, Sample, check_paired, sample_of, series
+from interp.stats.intervals import bootstrap_means
+from interp.stats.samples import (
+    BASELINE,
+    SERIES,
+    Sample,
+    check_options,
+    check_paired,
+    sample_of,
+    series,
+)
 
 Profile = dict[str, str]
 
@@ -47,10 +56,7 @@ def compare_profiles(
     Raises:
         UserError: A profile is not there, or two have fewer than three ablations in common.
     """
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence {confidence}: allowed are values between 0 and 1")
-    if resamples < 100:
-        raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")
+    check_options(confidence, resamples)
     known = _profiles(values)
     chosen = _all_pairs(known) if pairs is None else [_named(known, *pair) for pair in pairs]
     rows = []
@@ -62,8 +68,9 @@ def compare_profiles(
                 f"profiles {_text(a)} and {_text(b)}: {len(shared)} ablations in common; at least "
                 "3 have a rank correlation"
             )
-        drawn = _correlations(known[a][shared], known[b][shared], a[1] == b[1], resamples, seed)
-        found = spearman(known[a][shared].mean().to_numpy(), known[b][shared].mean().to_numpy())
+        one, other = one[shared], other[shared]
+        drawn = _correlations(one, other, a[1] == b[1], resamples, seed)
+        found = spearman(one.mean().to_numpy(), other.mean().to_numpy())
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         usable = drawn[np.isfinite(drawn)]
         low, high = np.quantile(usable, tails) if len(usable) else (np.nan, np.nan)
@@ -99,8 +106,8 @@ def _correlations(
 ) -> Float[np.ndarray, " resamples"]:
     """Spearman's correlation in each resample of the examples."""
     paired = same_task and one.index.equals(other.index)
-    first = _bootstrap(one, np.random.default_rng([seed, 2]), resamples)
-    second = _bootstrap(other, np.random.default_rng([seed, 2 if paired else 3]), resamples)
+    first = _bootstrap(one, resamples, [seed, 2])
+    second = _bootstrap(other, resamples, [seed, 2 if paired else 3])
     with np.errstate(invalid="ignore", divide="ignore"):
         ranks = [sps.rankdata(means, axis=1) for means in (first, second)]
         centred = [r - r.mean(axis=1, keepdims=True) for r in ranks]
@@ -110,16 +117,11 @@ def _correlations(
 
 
 def _bootstrap(
-    damage: pd.DataFrame, rng: np.random.Generator, resamples: int
+    damage: pd.DataFrame, resamples: int, seed: list[int]
 ) -> Float[np.ndarray, "resamples ablations"]:
     """Profiles of resampled examples, or of resampled clusters."""
-    sample = _sample(damage)
-    sums, n_units = sample.sums(), sample.n_units
-    sizes = np.bincount(sample.units).astype(float)
-    times = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=resamples).astype(float)
-    means: np.ndarray = (times @ sums) / (times @ sizes)[:, None]
     # equal drops must tie in every resample, whatever rounding says
-    return means.round(12)
+    return bootstrap_means(_sample(damage), resamples=resamples, seed=seed).round(12)
 
 
 def _sample(damage: pd.DataFrame) -> Sample:
@@ -144,7 +146,7 @@ def _named(
         matches = [
             key
             for key in known
-            if all(dict(zip(_NAMES, key, strict=True)).get(k) == v for k, v in profile.items())
+            if all(dict(zip(SERIES, key, strict=True)).get(k) == v for k, v in profile.items())
         ]
         if len(matches) != 1:
             held = "; ".join(_text(key) for key in list(known)[:5])
@@ -155,6 +157,3 @@ def _named(
 
 def _text(key: tuple[str, str, str]) -> str:
     return ", ".join(key)
-
-
-_NAMES = ("model", "task", "metric")

@@ -82,6 +82,14 @@ def _clusters(rows: pd.DataFrame, key: dict[str, object]) -> pd.Series | None:
     return pairs.set_index("doc_id")["cluster"]
 
 
+def check_options(confidence: float, resamples: int) -> None:
+    """Refuse a coverage or a number of resamples that gives no interval."""
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence {confidence}: allowed are values between 0 and 1")
+    if resamples < 100:
+        raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")
+
+
 def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
     """Refuse ablations that were not run on exactly the baseline's documents."""
     if BASELINE not in wide:

@@ -5,7 +5,7 @@ import pandas as pd
 from interp.errors import UserError
 from interp.stats.intervals import drop_intervals, mean_intervals
 from interp.stats.pvalues import adjust, paired_test
-from interp.stats.samples import BASELINE, check_paired, sample_of, series
+from interp.stats.samples import BASELINE, check_options, check_paired, sample_of, series
 
 
 def scores(
@@ -31,7 +31,7 @@ def scores(
     Raises:
         UserError: If a column is missing, a value is not finite, or a document is doubled.
     """
-    _check_options(confidence, resamples)
+    check_options(confidence, resamples)
     rows: list[dict[str, object]] = []
     for key, points, wide, clusters in series(values):
         for ablation in wide.columns:
@@ -87,7 +87,7 @@ def importance(
     Raises:
         UserError: If the baseline is missing or the documents are not the same.
     """
-    _check_options(confidence, resamples)
+    check_options(confidence, resamples)
     tables = []
     for key, points, wide, clusters in series(values):
         check_paired(wide, key)
@@ -121,10 +121,3 @@ def importance(
     if not tables:
         raise UserError("the table of values holds no ablation besides the baseline")
     return pd.concat(tables, ignore_index=True)
-
-
-def _check_options(confidence: float, resamples: int) -> None:
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence {confidence}: allowed are values between 0 and 1")
-    if resamples < 100:
-        raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")
