@@ -12,6 +12,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans, head_means
 from interp.ablations.resampling import draw_donors
+from interp.errors import first_line
 from interp.models import decoder
 from interp.plan import REFERENCE_EXAMPLES, Plan
 from interp.records import Record
@@ -102,7 +103,7 @@ def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        reason = first_line(error)
     # outside the handler: its traceback holds the tensors that did not fit
     release_memory()
     done(-told)

@@ -16,7 +16,7 @@ import transformers
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.ablations.editing import forward_replaced
+from interp.ablations.editing import forward_replaced, hand_on
 from interp.models import Decoder
 
 UNEMBED_ROWS = 256
@@ -88,16 +88,8 @@ def call_arguments(
     """
     with ExitStack() as stack:
         for block in parts.blocks:
-            stack.enter_context(forward_replaced(block, _hand_on(parts)))
+            stack.enter_context(forward_replaced(block, hand_on(parts)))
         return record(parts, input_ids, **model_arguments)
-
-
-def _hand_on(parts: Decoder) -> Any:
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        resid = args[0] if args else kwargs["hidden_states"]
-        return (resid,) if parts.block_returns_tuple else resid
-
-    return forward
 
 
 def run_block(
@@ -162,5 +154,5 @@ def unembed(
         with ExitStack() as stack, torch.no_grad():
             stack.callback(parts.ln_final.register_forward_pre_hook(give).remove)
             for block in parts.blocks:
-                stack.enter_context(forward_replaced(block, _hand_on(parts)))
+                stack.enter_context(forward_replaced(block, hand_on(parts)))
             yield parts.root(input_ids=ids, use_cache=False).logits[0]

@@ -22,8 +22,7 @@ import transformers
 from tqdm import tqdm
 
 from experiments.benchmarks.generation_workloads import NEW_TOKENS, Workload, workload
-from interp.ablations import SkipLayer
-from interp.ablations.families import shape_of
+from interp.ablations.families import each_layer, shape_of
 from interp.decode import Counts, generate
 from interp.models import decoder, load_model
 from interp.requests import build_requests, prompt_text
@@ -52,7 +51,7 @@ def ours(load: Workload, examples: int) -> dict[str, Any]:
     """The baseline and every layer by this package; the model is loaded beforehand."""
     model = load_model(load.folder, device="cpu")
     shape = shape_of(model)
-    edits = [{}, *(SkipLayer(layer).edits(shape) for layer in range(shape.n_layers))]
+    edits = [{}, *(ablation.edits(shape) for ablation in each_layer(model))]
     clock = Clock()
     requests: Any = build_requests(load.task, range(examples), decoder(model))
     found = generate(model, requests, edits)

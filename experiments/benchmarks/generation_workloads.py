@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from experiments.benchmarks.workloads import random_llama, tokenizer
+from interp.chat import with_budget
 from interp.models import organisms
-from interp.tasks import SHIPPED, Task, load_task
+from interp.tasks import Task, load_task
 
 D_VOCAB, NUM_FEWSHOT, NEW_TOKENS = 4096, 8, 128
 
@@ -44,18 +45,8 @@ def workload(name: str, examples: int) -> Workload:
         tokenizer(D_VOCAB).save_pretrained(folder)
         return Workload(name, folder, _gsm_shaped(examples))
     folder = Path(name) if Path(name).is_dir() else organisms()[name]
-    return Workload(name, folder, _arithmetic())
-
-
-def _arithmetic() -> Task:
-    """The world's arithmetic with eight worked examples and room for 128 tokens."""
-    path = SHIPPED / "world" / "world-arithmetic-generate.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["generation_kwargs"]["max_gen_toks"] = NEW_TOKENS
-    config["task"] = "world-arithmetic-128"
-    copy = Path(tempfile.mkdtemp()) / "task.yaml"
-    copy.write_text(yaml.safe_dump(config))
-    return load_task(copy, num_fewshot=NUM_FEWSHOT)
+    task = load_task("world-arithmetic:generate", num_fewshot=NUM_FEWSHOT)
+    return Workload(name, folder, with_budget(task, NEW_TOKENS))
 
 
 def _gsm_shaped(examples: int, *, seed: int = 0) -> Task:

@@ -1,6 +1,6 @@
 """Ablations on the native blocks: what replay and decoding act through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -53,18 +53,28 @@ def edited(
 
 @contextmanager
 def _skipped(parts: Decoder, layer: int) -> Iterator[None]:
-    block = parts.blocks[layer]
+    pass_on = hand_on(parts)
 
-    def hand_on(*args: Any, **kwargs: Any) -> Any:
+    def forward(*args: Any, **kwargs: Any) -> Any:
         resid_pre = args[0] if args else kwargs["hidden_states"]
         for value in (*args[1:], *kwargs.values()):
             if isinstance(value, transformers.Cache):
                 nothing = resid_pre.new_zeros(resid_pre.shape[0], 1, resid_pre.shape[1], 1)
                 value.update(nothing, nothing, layer)
+        return pass_on(*args, **kwargs)
+
+    with forward_replaced(parts.blocks[layer], forward):
+        yield
+
+
+def hand_on(parts: Decoder) -> Callable[..., Any]:
+    """A block's forward that returns the residual stream that it is given."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        resid_pre = args[0] if args else kwargs["hidden_states"]
         return (resid_pre,) if parts.block_returns_tuple else resid_pre
 
-    with forward_replaced(block, hand_on):
-        yield
+    return forward
 
 
 @contextmanager
@@ -88,14 +98,14 @@ def _register(
     handles = []
     if edit.zero_heads or edit.mean_heads:
         mean = means[layer] if means is not None else None
-        hook = _replace_heads(edit, mean, parts.d_head)
+        hook = replace_heads([(slice(None), edit)], mean, parts.d_head)
         handles.append(parts.output_projections[layer].register_forward_pre_hook(hook))
     if edit.skip_attention:
         module, inside = parts.attentions[layer], parts.attention_adds_residual
-        handles.append(module.register_forward_hook(_nothing_added(inside), with_kwargs=True))
+        handles.append(module.register_forward_hook(nothing_added(inside), with_kwargs=True))
     if edit.skip_mlp:
         module, inside = parts.mlps[layer], parts.mlp_adds_residual
-        handles.append(module.register_forward_hook(_nothing_added(inside), with_kwargs=True))
+        handles.append(module.register_forward_hook(nothing_added(inside), with_kwargs=True))
     return handles
 
 
@@ -133,24 +143,51 @@ def _resampled(
     ]
 
 
-def _nothing_added(adds_residual: bool) -> Callable[..., Any]:
+def nothing_added(adds_residual: bool, rows: Tensor | None = None) -> Callable[..., Any]:
+    """A sublayer's forward hook: it adds nothing to the residual stream.
+
+    Args:
+        adds_residual: whether the sublayer returns the residual stream plus its output.
+        rows: `[row]`, True where that is so; everywhere by default.
+    """
+
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         value = out[0] if isinstance(out, tuple) else out
-        nothing = kwargs.get("residual", args[1] if len(args) > 1 else None)
-        kept = nothing if adds_residual else torch.zeros_like(value)
+        residual: Any = kwargs.get("residual", args[1] if len(args) > 1 else None)
+        kept = residual if adds_residual else torch.zeros_like(value)
+        if rows is not None:
+            kept = in_rows(rows, kept, value)
         return (kept, *out[1:]) if isinstance(out, tuple) else kept
 
     return hook
 
 
-def _replace_heads(edit: LayerEdit, mean: Tensor | None, d_head: int) -> Callable[..., Any]:
+def in_rows(rows: Tensor, there: Tensor, otherwise: Tensor) -> Tensor:
+    """`there` in the rows that are True; some MLPs see `[row * pos, width]`."""
+    if otherwise.shape[0] != len(rows):
+        rows = rows.repeat_interleave(otherwise.shape[0] // len(rows))
+    return torch.where(rows.view(-1, *[1] * (otherwise.ndim - 1)), there, otherwise)
+
+
+def replace_heads(
+    heads: Sequence[tuple[Tensor | slice, LayerEdit]], mean: Tensor | None, d_head: int
+) -> Callable[..., Any]:
+    """An output projection's pre-hook: z of some heads is replaced.
+
+    Args:
+        heads: rows, and the edit of their heads.
+        mean: `[head, d_head]`, where an edit puts mean z.
+        d_head: width of a head.
+    """
+
     def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         z = args[0].clone()
-        for head in edit.zero_heads:
-            z[..., head * d_head : (head + 1) * d_head] = 0
-        if mean is not None:
-            for head in edit.mean_heads:
-                z[..., head * d_head : (head + 1) * d_head] = mean[head]
+        for rows, edit in heads:
+            for head in edit.zero_heads:
+                z[rows, ..., head * d_head : (head + 1) * d_head] = 0
+            if mean is not None:
+                for head in edit.mean_heads:
+                    z[rows, ..., head * d_head : (head + 1) * d_head] = mean[head]
         return (z, *args[1:])
 
     return hook

@@ -15,7 +15,14 @@ from interp.ablations.means import HeadMeans, head_means
 from interp.ablations.resampling import aligned, head_outputs
 from interp.ablations.swapping import check_donor, swapped
 from interp.ablations.text import as_ablation
-from interp.ablations.values import Ablation, Edits, LayerEdit, layer_of_point, with_donor
+from interp.ablations.values import (
+    Ablation,
+    Edits,
+    LayerEdit,
+    layer_of_point,
+    merged_edits,
+    with_donor,
+)
 from interp.errors import UserError
 from interp.models import decoder, model_name
 
@@ -125,20 +132,18 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
     Raises:
         UserError: other hooks are active, or two contexts hold different means.
     """
-    merged: Edits = {}
+    contexts = _inside.get(model, [])
     found: HeadMeans | None = None
-    for edits, means, _ in _inside.get(model, []):
+    for edits, means, _ in contexts:
         if means is not None and found is not None:
             raise UserError("@mean: only one of the nested contexts may hold a reference set")
         found = means if means is not None else found
-        for layer, edit in edits.items():
-            if edit.hooks or edit.resample_heads:
-                raise UserError(
-                    f"model {model_name(model)}: hooks of your own and @resample do not reach the "
-                    "native blocks; use model.generate"
-                )
-            merged[layer] = merged[layer] | edit if layer in merged else edit
-    ours = sum(count for _, _, count in _inside.get(model, []))
+        if any(edit.hooks or edit.resample_heads for edit in edits.values()):
+            raise UserError(
+                f"model {model_name(model)}: hooks of your own and @resample do not reach the "
+                "native blocks; use model.generate"
+            )
+    ours = sum(count for _, _, count in contexts)
     # one point has several names
     points = {id(point): point for point in model.hook_dict.values()}.values()
     active = sum(not hook.is_permanent for point in points for hook in point.fwd_hooks)
@@ -147,7 +152,7 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
             f"model {model_name(model)}: {active - ours} hooks of your own are active and the "
             "native blocks would not see them; use model.generate, or call model.reset_hooks()"
         )
-    return merged, found
+    return merged_edits(edits for edits, _, _ in contexts), found
 
 
 def _without_point(hook: Hook) -> Hook:

@@ -1,5 +1,6 @@
 """The ablations: frozen values, each with a text form that parses back to the same value."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -47,6 +48,15 @@ class LayerEdit:
 
 
 Edits = dict[int, LayerEdit]
+
+
+def merged_edits(several: Iterable[Edits]) -> Edits:
+    """All of them together, layer by layer."""
+    merged: Edits = {}
+    for edits in several:
+        for layer, edit in edits.items():
+            merged[layer] = merged[layer] | edit if layer in merged else edit
+    return merged
 
 
 class _Ablation:
@@ -254,12 +264,10 @@ class Hooked(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """The hooks by layer; those outside the blocks count as the first layer's."""
-        found: Edits = {}
-        for point, function in self.fwd_hooks:
-            layer = layer_of_point(point) or 0
-            edit = LayerEdit(hooks=((point, function),))
-            found[layer] = found[layer] | edit if layer in found else edit
-        return found
+        return merged_edits(
+            {layer_of_point(point) or 0: LayerEdit(hooks=((point, function),))}
+            for point, function in self.fwd_hooks
+        )
 
 
 def layer_of_point(point: str) -> int | None:
@@ -287,11 +295,7 @@ class Combination(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """The edits of all parts, merged layer by layer."""
-        merged: Edits = {}
-        for part in self.parts:
-            for layer, edit in part.edits(shape).items():
-                merged[layer] = merged[layer] | edit if layer in merged else edit
-        return merged
+        return merged_edits(part.edits(shape) for part in self.parts)
 
 
 Ablation = (

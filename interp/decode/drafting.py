@@ -57,7 +57,6 @@ def draft_length(rows: int, accepted: float, knee: int) -> int:
     for length in (0, 1, 2, 3, 4, 6, 8, 12, 16):
         tokens = sum(accepted**i for i in range(length + 1))
         cost = 1.0 + max(0.0, rows * (1 + length) - knee) / knee
-        cost = cost if length else max(1.0, rows / knee)
         if tokens / cost > best_value * 1.02:
             best, best_value = length, tokens / cost
     return best

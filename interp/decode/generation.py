@@ -124,7 +124,7 @@ def _plainly(
     done: Callable[[int], Any],
 ) -> Generated:
     parts = decoder(model)
-    stops = stops_of(parts, requests)
+    stops, pick = stops_of(parts, requests), sampled or Greedy(0.0)
     answers: list[list[Answer | None]] = [[None] * len(requests) for _ in ablations]
     prompts = {i: request.prompt for i, request in enumerate(requests)}
     order = sorted(prompts, key=lambda i: (-len(prompts[i]), i))
@@ -133,9 +133,7 @@ def _plainly(
         def choose(
             logits: torch.Tensor, rows: Sequence[int], step: int, batch: list[int] = batch
         ) -> torch.Tensor:
-            if sampled is None:
-                return logits.argmax(dim=-1)
-            picked = sampled(logits, [(batch[row], step) for row in rows])
+            picked = pick(logits, [(batch[row], step) for row in rows])
             return torch.tensor([token for token, _ in picked], device=logits.device)
 
         every = plain_batches(

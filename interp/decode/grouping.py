@@ -73,8 +73,8 @@ def lots_of(numbers: Sequence[int], ablations: Sequence[Edits], mix: bool) -> li
     """Ablations that may share a batch, in their order."""
     lots: list[list[int]] = []
     for number in numbers:
-        alone = not mix or not mixable(ablations[number])
-        if lots and not alone and mixable(ablations[lots[-1][0]]) and mix:
+        mixed = mix and mixable(ablations[number])
+        if mixed and lots and mixable(ablations[lots[-1][0]]):
             lots[-1].append(number)
         else:
             lots.append([number])

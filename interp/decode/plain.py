@@ -18,7 +18,6 @@ from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.resampling import HeadOutputs
 from interp.ablations.values import Edits
-from interp.decode.ragged import plain_attention
 from interp.decode.stopping import Answer, Stopping
 from interp.models import Decoder, decoder
 from interp.replay import record, replay, unembed
@@ -45,7 +44,7 @@ class PlainRow:
 
     def next_token(self, written: Sequence[int]) -> int:
         """The token that plain decoding writes behind the written ones."""
-        with edited(self.model, self.edits, self.means) as parts, plain_attention(parts):
+        with edited(self.model, self.edits, self.means) as parts:
             if self.logits is None:
                 self.logits = self._feed(parts, self.prompt)
             while self.fed < len(written):

@@ -161,7 +161,7 @@ class Pool:
         if self.changed:
             self._arrange()
         most = 0
-        if isinstance(self.pick, Greedy) and any(row.seen for row in self.rows):
+        if any(row.seen for row in self.rows):
             most = min(MOST_DRAFTED, draft_length(len(self.rows), self.right, self.knee))
         drafts = [row.draft(most) for row in self.rows]
         longest = max(len(draft) for draft in drafts)

@@ -7,7 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.hooks import active_edits, checked_edits
 from interp.ablations.means import HeadMeans, head_means
-from interp.ablations.values import Ablation, Edits
+from interp.ablations.values import Ablation, Edits, merged_edits
 from interp.chat import Messages, chat_text
 from interp.decode.generation import generate as generate_requests
 from interp.decode.generation import greedy_pick
@@ -117,16 +117,18 @@ def _edits(
         if "reference" not in options or means is not None:
             raise UserError("@mean: a mean needs one reference set; give reference=[TEXTS]")
         means = head_means(model, options["reference"])
-    merged = dict(edits)
-    for layer, edit in (*edits.items(), *asked.items()):
+    for layer, edit in asked.items():
+        if edit.hooks:
+            raise UserError(
+                "hooks of your own do not reach the native blocks; use interp.ablate and "
+                "model.generate"
+            )
         if edit.resample_heads:
             raise UserError(
                 f"head:{layer}.{min(edit.resample_heads)}@resample: the example that a head's z is "
                 "taken from is drawn by a sweep; in a REPL use interp.ablate and model.generate"
             )
-    for layer, edit in asked.items():
-        merged[layer] = merged[layer] | edit if layer in merged else edit
-    return merged, means
+    return merged_edits((edits, asked)), means
 
 
 def _is_messages(prompt: Any) -> bool:

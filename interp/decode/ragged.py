@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import transformers
@@ -94,37 +93,19 @@ class RaggedCache(transformers.Cache):
 
 
 _active: list[RaggedCache] = []
-# the attention that a model has outside of `attending`
-_own: "WeakKeyDictionary[nn.Module, str]" = WeakKeyDictionary()
 
 
 @contextmanager
 def attending(parts: Decoder, cache: RaggedCache) -> Iterator[None]:
     """Inside the context the model's attention reads and writes a ragged cache."""
     before = parts.root.config._attn_implementation
-    if before != NAME:
-        parts.root.set_attn_implementation(NAME)
-        _own[parts.root] = before
+    parts.root.set_attn_implementation(NAME)
     _active.append(cache)
     try:
         yield
     finally:
         _active.pop()
-        if before != NAME:
-            parts.root.set_attn_implementation(before)
-
-
-@contextmanager
-def plain_attention(parts: Decoder) -> Iterator[None]:
-    """Inside `attending`: the model's own attention again."""
-    if parts.root.config._attn_implementation != NAME:
-        yield
-        return
-    parts.root.set_attn_implementation(_own[parts.root])
-    try:
-        yield
-    finally:
-        parts.root.set_attn_implementation(NAME)
+        parts.root.set_attn_implementation(before)
 
 
 def attend(

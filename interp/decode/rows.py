@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interp.ablations.editing import forward_replaced
+from interp.ablations.editing import (
+    forward_replaced,
+    hand_on,
+    in_rows,
+    nothing_added,
+    replace_heads,
+)
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits, LayerEdit
 from interp.models import Decoder
@@ -56,8 +62,7 @@ def rows_edited(
     with ExitStack() as stack:
         for layer, rows in plan.items():
             if rows.skip is not None and bool(rows.skip.all()):
-                hand_on = _handing_on(parts.block_returns_tuple)
-                stack.enter_context(forward_replaced(parts.blocks[layer], hand_on))
+                stack.enter_context(forward_replaced(parts.blocks[layer], hand_on(parts)))
                 continue
             for handle in _register(parts, layer, rows, means):
                 stack.callback(handle.remove)
@@ -81,26 +86,18 @@ def _layer_rows(edits: Sequence[LayerEdit | None], device: torch.device) -> Laye
     )
 
 
-def _handing_on(returns_tuple: bool) -> Callable[..., Any]:
-    def hand_on(*args: Any, **kwargs: Any) -> Any:
-        resid_pre = args[0] if args else kwargs["hidden_states"]
-        return (resid_pre,) if returns_tuple else resid_pre
-
-    return hand_on
-
-
 def _register(parts: Decoder, layer: int, rows: LayerRows, means: HeadMeans | None) -> list[Handle]:
     handles: list[Handle] = []
     if rows.heads:
         mean = means[layer] if means is not None else None
-        hook = _replace_heads(rows.heads, mean, parts.d_head)
+        hook = replace_heads(rows.heads, mean, parts.d_head)
         handles.append(parts.output_projections[layer].register_forward_pre_hook(hook))
     for mask, module, inside in (
         (rows.skip_attention, parts.attentions[layer], parts.attention_adds_residual),
         (rows.skip_mlp, parts.mlps[layer], parts.mlp_adds_residual),
     ):
         if mask is not None:
-            hook = _nothing_added(mask, inside)
+            hook = nothing_added(inside, mask)
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
     if rows.skip is not None:
         hook = _block_skipped(rows.skip)
@@ -108,44 +105,11 @@ def _register(parts: Decoder, layer: int, rows: LayerRows, means: HeadMeans | No
     return handles
 
 
-def _chosen(mask: Tensor, there: Tensor, otherwise: Tensor) -> Tensor:
-    """`there` in the rows of the mask; some MLPs see `[row * pos, width]`."""
-    if otherwise.shape[0] != len(mask):
-        mask = mask.repeat_interleave(otherwise.shape[0] // len(mask))
-    return torch.where(mask.view(-1, *[1] * (otherwise.ndim - 1)), there, otherwise)
-
-
 def _block_skipped(mask: Tensor) -> Callable[..., Any]:
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         resid_pre = args[0] if args else kwargs["hidden_states"]
         value = out[0] if isinstance(out, tuple) else out
-        kept = _chosen(mask, resid_pre, value)
+        kept = in_rows(mask, resid_pre, value)
         return (kept, *out[1:]) if isinstance(out, tuple) else kept
-
-    return hook
-
-
-def _nothing_added(mask: Tensor, adds_residual: bool) -> Callable[..., Any]:
-    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
-        value = out[0] if isinstance(out, tuple) else out
-        residual: Any = kwargs.get("residual", args[1] if len(args) > 1 else None)
-        kept = _chosen(mask, residual if adds_residual else torch.zeros_like(value), value)
-        return (kept, *out[1:]) if isinstance(out, tuple) else kept
-
-    return hook
-
-
-def _replace_heads(
-    heads: Sequence[tuple[Tensor, LayerEdit]], mean: Tensor | None, d_head: int
-) -> Callable[..., Any]:
-    def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        z = args[0].clone()
-        for rows, edit in heads:
-            for head in edit.zero_heads:
-                z[rows, ..., head * d_head : (head + 1) * d_head] = 0
-            if mean is not None:
-                for head in edit.mean_heads:
-                    z[rows, ..., head * d_head : (head + 1) * d_head] = mean[head]
-        return (z, *args[1:])
 
     return hook

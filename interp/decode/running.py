@@ -21,7 +21,7 @@ from interp.decode.grouping import (
 from interp.decode.picking import Greedy, Sampled
 from interp.decode.pool import MOST_DRAFTED, Counts, Group, Pool, Row
 from interp.decode.ragged import RaggedCache
-from interp.decode.stopping import Answer, Stopping
+from interp.decode.stopping import Answer
 from interp.decode.verifying import Recorded, Verdict, record_drafts, verify
 from interp.models import Decoder, decoder
 from interp.prefix import record_prefix
@@ -105,7 +105,7 @@ class Run:
         for number in range(len(ablations)):
             for i, stop in enumerate(self.stops):
                 if stop.max_gen_toks < 1:
-                    self._finish(number, i, stop, [])
+                    self._finish(number, i, [])
         asked = [i for i, stop in enumerate(self.stops) if stop.max_gen_toks > 0]
         if asked and ablations:
             yield from self._decode(asked, ablations)
@@ -121,9 +121,9 @@ class Run:
         number = next((n for n, edits in enumerate(ablations) if not edits), None)
         # without drafts, or with one ablation, nothing is drafted and the baseline is one of all
         drafting = self.settings.drafts and isinstance(self.pick, Greedy)
+        self.seen = {i: SeenText(prompts[i]) for i in asked} if drafting else {}
         drafting = drafting and any(ablations) and (number is not None or len(ablations) > 1)
         baseline = self._group(-1 if number is None else number, {})
-        self.seen = {i: SeenText(prompts[i]) for i in asked} if self.settings.drafts else {}
         rest = [n for n in range(len(ablations)) if not (drafting and n == number)]
         written: dict[int, tuple[int, ...]] = {}
         if drafting:
@@ -169,10 +169,13 @@ class Run:
             verdicts = verify(
                 self.model, recorded, group, self.pick, means=self.means, numbers=batch
             )
-            state = {i: list[int]() for i in range(len(batch))}
+            rows = [
+                self._row(group, i, question)
+                for i, question in zip(batch, recorded.questions, strict=True)
+            ]
             verdict = next(verdicts, None)
             while verdict is not None:
-                going, leaving = self._judge(pool, recorded, batch, group, verdict, state)
+                going, leaving = self._judge(pool, recorded, verdict, rows)
                 yield from self._admit(pool, recorded, verdict, leaving)
                 try:
                     verdict = verdicts.send(going)
@@ -204,29 +207,26 @@ class Run:
             )
         return Pool(self.model, cache, capacity, self.pick, self.means, self.settings.knee)
 
+    def _row(self, group: Group, example: int, question: Sequence[int]) -> Row:
+        """One answer, not begun yet."""
+        return Row(
+            group,
+            example,
+            self.requests[example].prompt,
+            len(question),
+            self.stops[example],
+            [],
+            self.seen.get(example),
+        )
+
     def _judge(
-        self,
-        pool: Pool,
-        recorded: Recorded,
-        batch: Sequence[int],
-        group: Group,
-        verdict: Verdict,
-        state: dict[int, list[int]],
+        self, pool: Pool, recorded: Recorded, verdict: Verdict, rows: Sequence[Row]
     ) -> tuple[list[int], list[tuple[int, Row]]]:
         """Rows of a verdict that agree to its end, and those that go on by themselves."""
         going, leaving = [], []
         for i, (number, picked) in enumerate(zip(verdict.rows, verdict.picked, strict=True)):
-            example, draft = batch[number], recorded.drafts[number]
-            written = state[number]
-            row = Row(
-                group,
-                example,
-                self.requests[example].prompt,
-                len(recorded.questions[number]),
-                self.stops[example],
-                written,
-                self.seen.get(example),
-            )
+            row, draft = rows[number], recorded.drafts[number]
+            written, counts = row.written, row.group.counts
             differs = False
             for pick in picked:
                 token = pool.settle(row, pick)
@@ -237,11 +237,11 @@ class Run:
             if not differs and len(written) < len(draft):
                 going.append(i)
                 continue
-            group.counts.baseline_tokens += len(draft)
-            group.counts.baseline_accepted += len(written) - differs if draft else 0
+            counts.baseline_tokens += len(draft)
+            counts.baseline_accepted += len(written) - differs if draft else 0
             # an answer that agrees to the end has ended as the baseline's did
             if not differs or row.stop.done(written):
-                self._finish(group.number, example, row.stop, written, group.counts)
+                self._finish(row.group.number, row.example, written)
             else:
                 leaving.append((i, row))
         return going, leaving
@@ -265,21 +265,13 @@ class Run:
     def _step(self, pool: Pool) -> Iterator[list[Row]]:
         rows = list(pool.rows)
         for row in pool.step():
-            self._finish(row.group.number, row.example, row.stop, row.written, row.group.counts)
+            self._finish(row.group.number, row.example, row.written)
         yield rows
 
-    def _finish(
-        self,
-        number: int,
-        example: int,
-        stop: Stopping,
-        written: list[int],
-        counts: Counts | None = None,
-    ) -> None:
-        if counts is not None:
-            counts.written += len(written)
-            if self.seen.get(example) is not None:
-                self.seen[example].add(written)
-        self.answers[number, example] = stop.answer(written)
+    def _finish(self, number: int, example: int, written: list[int]) -> None:
+        if example in self.seen:
+            self.seen[example].add(written)
+        self.answers[number, example] = self.stops[example].answer(written)
         if number >= 0:
+            self.counts[number].written += len(written)
             self.done(1)

@@ -28,13 +28,13 @@ def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintF
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 2.5, table)
         axes = figure.subplots()
-        for model, marker in zip(models, style.MARKERS, strict=False):
+        for place, model in enumerate(models):
             rows = table[table["model"] == model].sort_values("layer")
             axes.plot(
                 rows["layer"],
                 rows["share"],
                 color=colours[model],
-                marker=marker,
+                marker=style.MARKERS[place % len(style.MARKERS)],
                 label=style.model_label(model),
             )
         axes.set_xlabel("Ablated layer")

@@ -1,5 +1,6 @@
 """Fast decoding against `transformers` on deleted layers, and against plain decoding."""
 
+import functools
 import random
 
 import pytest
@@ -62,6 +63,14 @@ def by_transformers(model, request):
     return tuple(out[0, ids.shape[1] :].tolist())
 
 
+def by_single_row(model, request, edits, count):
+    """So many tokens of plain decoding, one row at a time."""
+    row, written = PlainRow(model, request.prompt, edits, None), []
+    while len(written) < count:
+        written.append(row.next_token(written))
+    return tuple(written)
+
+
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
 def any_family(request):
     return request.param
@@ -101,10 +110,7 @@ def test_plain_decoding_equals_single_rows(any_model):
     edits = checked_edits(any_model, "layer:1")
     (answers,) = generate(any_model, requests(until=()), [edits], settings=Settings(plain=True))
     for request, answer in zip(requests(until=()), answers, strict=True):
-        row, written = PlainRow(any_model, request.prompt, edits, None), []
-        for _ in answer.tokens:
-            written.append(row.next_token(written))
-        assert tuple(written) == answer.tokens
+        assert by_single_row(any_model, request, edits, len(answer.tokens)) == answer.tokens
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gpt2"])
@@ -132,18 +138,15 @@ def test_any_prompts_stops_and_budgets(family, data):
     assert found.answers == plain.answers
 
 
-_models: dict = {}
-
-
+@functools.cache
 def _kept(family):
-    if family not in _models:
-        _models[family] = tiny_bridge(family)
-    return _models[family]
+    return tiny_bridge(family)
 
 
-@pytest.mark.parametrize("text", ["layers:0-1", "layer:0+layer:2", "layers:1-2"])
-def test_all_layers_but_one(text):
-    gone = [int(t) for t in {"layers:0-1": "01", "layer:0+layer:2": "02"}.get(text, "12")]
+@pytest.mark.parametrize(
+    ("text", "gone"), [("layers:0-1", [0, 1]), ("layer:0+layer:2", [0, 2]), ("layers:1-2", [1, 2])]
+)
+def test_all_layers_but_one(text, gone):
     (found,) = generate(_kept("llama"), requests(until=()), [checked_edits(_kept("llama"), text)])
     expected = [by_transformers(deleted("llama", gone), r) for r in requests(until=())]
     assert [a.tokens for a in found] == expected
@@ -207,11 +210,7 @@ def test_near_ties_are_settled_as_plain_decoding_settles_them():
     assert sum(counts.near_ties for counts in found.counts) > 20
     for number, one in enumerate(edits):
         for request, answer in zip(asked, found.answers[number], strict=True):
-            row = PlainRow(model, request.prompt, one, None)
-            written: list[int] = []
-            for _ in answer.tokens:
-                written.append(row.next_token(written))
-            assert tuple(written) == answer.tokens
+            assert by_single_row(model, request, one, len(answer.tokens)) == answer.tokens
 
 
 def test_rounding_is_small_where_the_attention_is_replaced(any_model, any_family):

@@ -135,6 +135,13 @@ def test_hooks_of_ones_own_are_not_passed_over(llama):
         interp.generate(llama, [PROMPT, PROMPT], stream=True)
 
 
+def test_hooks_as_an_ablation_are_not_passed_over_either(llama):
+    mine = interp.hooked("zero", [("blocks.1.hook_out", lambda value, hook: value * 0)])
+    for asked in (mine, [mine, "layer:0"]):
+        with pytest.raises(UserError, match="hooks of your own do not reach the native blocks"):
+            interp.generate(llama, "w5 w6", asked)
+
+
 def test_what_a_generation_config_asks_for_is_said(capsys):
     model = tiny_bridge("llama")
     decoder(model).root.generation_config.repetition_penalty = 1.3

@@ -34,3 +34,12 @@ def test_it_is_saved_with_its_data(tmp_path):
     paths = save(drafts(counts()), tmp_path / "drafts")
     assert {path.suffix for path in paths} == {".pdf", ".svg", ".png", ".csv"}
     assert pd.read_csv(tmp_path / "drafts.csv")["share"].tolist() == [1, 75, 100, 0, 1, 2]
+
+
+def test_no_model_is_left_out_where_markers_repeat():
+    models = [f"model-{i}" for i in range(9)]
+    table = pd.DataFrame(
+        {"model": models, "layer": 0, "baseline_tokens": 10, "baseline_accepted": range(9)}
+    )
+    (axes,) = drafts(table).axes
+    assert [line.get_label() for line in axes.get_lines()] == models
