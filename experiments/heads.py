@@ -39,18 +39,18 @@ def retrieval(models: Sequence[str], *, limit: int, out: Path) -> list[Path]:
     from interp.attention.detectors import detector_scores
     from interp.attention.example import trace_example
     from interp.attention.heads import top_heads
+    from interp.figures.style import model_label
     from interp.figures.tables import choose_metric
 
     tables, curves, written = [], [], []
     for name in models:
-        model, plain = interp.load_model(name), _plain(name)
+        model, plain = interp.load_model(name), model_label(name)
         heads = interp.retrieval_heads(model, TASK, limit=limit)
         print(heads)
         tables.append(_with_detectors(heads.table(), detector_scores(model)))
         plan = removals(heads, NUMBERS, draws=DRAWS, nearest=True)
-        ablations = list({a.text: a for a, *_ in plan}.values())
-        ablations += [a for by in ("mean", "resample") if (a := heads.top(TOP, by=by))]
-        ablations.append(heads.keep(TOP))
+        ablations = [ablation for ablation, *_ in plan]
+        ablations += [heads.top(TOP, by="mean"), heads.top(TOP, by="resample"), heads.keep(TOP)]
         run = interp.sweep(model, TASK, ablations, out=out / f"{plain}-removal", limit=limit)
         metric = choose_metric(run.scores())["metric"].iloc[0]
         curves.append(removal_curve(run.scores(), plan, metric=metric))
@@ -69,9 +69,12 @@ def retrieval(models: Sequence[str], *, limit: int, out: Path) -> list[Path]:
 
 def skills(name: str, *, limit: int, out: Path) -> list[Path]:
     """Every head, attention and layer of one model over all shipped tasks: maps and overlap."""
+    import pandas as pd
+
     import interp
     from interp import figures
     from interp.attention.skills import explained, overlap
+    from interp.figures.style import model_label
     from interp.figures.tables import choose_metric
     from interp.tasks import load_task, shipped_tasks
 
@@ -81,7 +84,7 @@ def skills(name: str, *, limit: int, out: Path) -> list[Path]:
     ]  # fmt: skip
     tasks = [load_task(task) for task in shipped_tasks() if task.startswith("world-")]
     began, worked = time.monotonic(), time.process_time()
-    run = interp.sweep(model, tasks, families, out=out / f"{_plain(name)}-skills", limit=limit)
+    run = interp.sweep(model, tasks, families, out=out / f"{model_label(name)}-skills", limit=limit)
     seconds, busy = time.monotonic() - began, time.process_time() - worked
     print(f"{run}: {seconds:.0f} seconds, {busy:.0f} of them on a processor")
     table = choose_metric(run.importance())
@@ -89,8 +92,6 @@ def skills(name: str, *, limit: int, out: Path) -> list[Path]:
     shared = overlap(table, metric, k=TOP)
     shared.to_csv(out / "overlap.csv", index=False)
     parts = [explained(table[table["task"] == task], metric[task]) for task in metric]
-    import pandas as pd
-
     pd.concat(parts).to_csv(out / "layers-explained.csv", index=False)
     print(shared.round(3).to_string(index=False))
     drawn = figures.save(figures.importance_map(table), out / "head-importance")
@@ -130,10 +131,6 @@ def _positions(run: Any, heads: Any, metric: str, path: Path) -> list[Path]:
         {"doc_id": range(len(rows)), "gold_position": [row["gold_position"] for row in rows]}
     )
     return figures.save(figures.gold_position(chosen, documents), path)
-
-
-def _plain(name: str) -> str:
-    return Path(name.removeprefix("organism:")).name
 
 
 def main() -> None:

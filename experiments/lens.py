@@ -93,16 +93,17 @@ def run(
 
 def _grids(model: Any, out: Path) -> list[Path]:
     from interp import figures
+    from interp.figures.style import model_label
     from interp.lens import prompt_grid
     from interp.models import model_name
     from interp.requests import prompt_text
     from interp.tasks import load_task
 
     written = []
-    name = model_name(model).replace("organism:", "")
+    name = model_label(model_name(model))
     for skill, task_name in PROMPTS.items():
         task = load_task(task_name)
-        table = prompt_grid(model, prompt_text(task, task.harness.eval_docs[0]))
+        table = prompt_grid(model, prompt_text(task, task.documents()[0]))
         written += figures.save(figures.lens.grid(table), out / f"grid-{skill}-{name}")
     return written
 
@@ -152,12 +153,13 @@ def _differences(lenses: "Sequence[Lens]") -> "pd.DataFrame":
 
 def _figures(tables: "dict[str, pd.DataFrame]", out: Path) -> list[Path]:
     from interp import figures
+    from interp.figures.style import model_label
 
     table, written = tables["table"], []
     written += figures.save(figures.lens.by_depth(table), out / "by-depth")
     for model in table["model"].unique():
         figure = figures.lens.by_depth(table[table["model"] == model])
-        written += figures.save(figure, out / f"by-depth-{model.replace('organism:', '')}")
+        written += figures.save(figure, out / f"by-depth-{model_label(model)}")
     figure = figures.lens.decision_depths(tables["decision-depth"])
     return written + figures.save(figure, out / "decision-depths")
 

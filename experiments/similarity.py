@@ -45,14 +45,14 @@ def run(
         The files that were written.
     """
     import interp
+    from interp.figures.style import model_label
     from interp.tasks import load_task, shipped_tasks
 
     loaded = [load_task(name) for name in tasks or shipped_tasks()]
     written: list[Path] = []
     for name in models:
         model = interp.load_model(name)
-        plain = name.rstrip("/").rsplit("/", 1)[-1].replace("organism:", "")
-        written += _one(model, loaded, limit, out / plain)
+        written += _one(model, loaded, limit, out / model_label(name))
     return written
 
 
@@ -72,6 +72,7 @@ def _one(model: Any, tasks: Sequence[Any], limit: int, out: Path) -> list[Path]:
 
     texts = calibration_texts()
     found = [layer_similarity(model, task, limit=limit, seed=SEED) for task in tasks]
+    generated = [one for one in found if one.source.endswith("generate")]
     on_texts = layer_similarity(model, texts)
     study = study_angular_distance(model, texts)
     # importance of other examples than the curves', or the order would flatter itself
@@ -92,7 +93,7 @@ def _one(model: Any, tasks: Sequence[Any], limit: int, out: Path) -> list[Path]:
             pd.concat([on_texts.angular, study], ignore_index=True)
         ),
         "block-influence": figures.similarity.influence(
-            pd.concat([one.influence for one in found if one.source.endswith("generate")])
+            pd.concat([one.influence for one in generated or found])
         ),
         "pruning": figures.similarity.pruning(choose_metric(curves)),
         **{

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -51,7 +52,7 @@ class ExampleTrace:
                 ]  # fmt: skip
         return pd.DataFrame(rows)
 
-    def show(self):  # type: ignore[no-untyped-def]
+    def show(self) -> Any:
         """The interactive view of circuitsvis, in a notebook.
 
         Raises:

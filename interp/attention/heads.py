@@ -8,13 +8,14 @@ from math import comb, prod
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats as sps
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import AblateHead, Ablation, as_ablation
 from interp.ablations.values import Replacement
 from interp.attention.tracing import TARGETS, Trace, trace
 from interp.errors import UserError
+from interp.stats.intervals import mean_intervals
+from interp.stats.samples import Sample
 from interp.tasks import Task
 
 Scores = Float[np.ndarray, "layer head"]
@@ -51,17 +52,11 @@ class RetrievalHeads:
         shows no spread, and it is NaN.
         """
         values = self.trace.retrieval[self._counted]
-        low = high = np.full(self.scores.shape, np.nan)
-        if len(values) > 1:
-            found = sps.bootstrap(
-                (values,), np.mean, axis=0, confidence_level=confidence, n_resamples=1000,
-                method="percentile", vectorized=True, rng=np.random.default_rng(seed), batch=50,
-            ).confidence_interval  # fmt: skip
-            spread = np.ptp(values, axis=0) > 0
-            low, high = (np.where(spread, bound, np.nan) for bound in found)
+        sample = Sample(values.reshape(len(values), -1), np.arange(len(values)), clustered=False)
+        low, high, _ = mean_intervals(sample, False, confidence, 1000, seed)
         layer, head = (a.ravel() for a in np.indices(self.scores.shape))
         rows = {"model": self.trace.model, "task": self.trace.task, "layer": layer, "head": head}
-        rows |= {"score": self.scores.ravel(), "low": low.ravel(), "high": high.ravel()}
+        rows |= {"score": self.scores.ravel(), "low": low, "high": high}
         rows |= {t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TARGETS}
         table = pd.DataFrame({**rows, "n": len(values), "interval": f"{confidence:.0%} bootstrap"})
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats as sps
 
-from interp.ablations import AblateHead, SkipAttention, SkipLayer, parse
+from interp.ablations import AblateHead, Ablation, SkipAttention, SkipLayer, parse
 from interp.attention.heads import Head, top_heads
 from interp.errors import UserError
 
@@ -126,7 +126,7 @@ def _heads(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
-def _parsed(text: str):  # type: ignore[no-untyped-def]
+def _parsed(text: str) -> Ablation | None:
     try:
         return parse(text)
     except UserError:  # a hook of the user's own, under a name of its own

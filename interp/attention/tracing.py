@@ -18,7 +18,6 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.attention.prompts import KeyValuePrompt, locate
 from interp.attention.rows import PIECE, scan_rows
-from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
 from interp.replay import unembed
 from interp.sampling import draw
@@ -91,8 +90,6 @@ def trace(
         UserError: as `locate` and `scan_rows`; a limit below 1.
     """
     parts, loaded = decoder(model), task if isinstance(task, Task) else load_task(task)
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     doc_ids = draw(loaded, limit, seed=seed)
     prompts = [locate(loaded, doc_id, parts) for doc_id in doc_ids]
     shape = (len(prompts), parts.n_layers, parts.n_heads)

@@ -40,25 +40,26 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def _run(options: argparse.Namespace) -> None:
     from interp.errors import UserError
+    from interp.lens import load_tuned_lens
     from interp.lens.answers import check_reading
+    from interp.lens.tuned import new_folder
     from interp.models import load_model
     from interp.tasks import load_task
 
-    out = Path(options.out)
     if not options.tasks and not options.prompt:
         raise UserError("interp lens: nothing to read; give --tasks or --prompt")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"out {out}: it is not empty; give another folder")
+    out = new_folder(options.out)
     if options.tuned and options.tune_on:
         raise UserError("--tuned and --tune-on: give one of them")
     check_reading(options.follow, options.steps)
     texts = _lines(options.tune_on)
+    given = load_tuned_lens(options.tuned) if options.tuned else None
     tasks = [load_task(name) for name in options.tasks]
     lenses: list[Lens] = []
     attributions: list[Any] = []
     for name in options.models:
         model = load_model(name, dtype=options.dtype, device=options.device)
-        tuned = _tuned(model, options, texts, out)
+        tuned = _trained(model, options, texts, out) if texts else given
         if options.prompt:
             _grid(model, options, tuned, out)
         for task in tasks:
@@ -84,17 +85,11 @@ def _plain(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text.rsplit("/", 1)[-1])
 
 
-def _tuned(
-    model: Any, options: argparse.Namespace, texts: list[str], out: Path
-) -> "TunedLens | None":
+def _trained(model: Any, options: argparse.Namespace, texts: list[str], out: Path) -> "TunedLens":
     from interp import figures
-    from interp.lens import held_out_table, load_tuned_lens, train_tuned_lens
+    from interp.lens import held_out_table, train_tuned_lens
     from interp.models import model_name
 
-    if options.tuned:
-        return load_tuned_lens(options.tuned)
-    if not texts:
-        return None
     tuned = train_tuned_lens(model, texts, source=Path(options.tune_on).name)
     folder = tuned.save(out / _plain(model_name(model)) / "tuned-lens")
     figures.save(figures.readout.divergence(held_out_table(tuned.card)), folder / "divergence")

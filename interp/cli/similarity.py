@@ -2,6 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interp.figures import PrintFigure
+    from interp.similarity import Similarity
+    from interp.sweeps import Sweep
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -63,7 +69,7 @@ def _run(options: argparse.Namespace) -> None:
         print(*figures.save(figure, out / name), sep="\n")
 
 
-def _agreement(found, run, out: Path) -> dict:  # type: ignore[no-untyped-def]
+def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, PrintFigure]":
     """The correlations as CSV, and a figure a measure."""
     from interp import figures
     from interp.figures.tables import choose_metric

@@ -2,7 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.tasks import Task
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -79,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
         print(path)
 
 
-def _task(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _task(options: argparse.Namespace) -> "Task":
     """The task by its name; `world-kv` means its generate protocol, `kv:75` is made here."""
     from interp.errors import UserError
     from interp.tasks import load_task, shipped_tasks
@@ -132,7 +135,7 @@ def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) ->
     out = Path(options.out)
     numbers = sorted({*[2**n for n in range(12) if 2**n <= options.top], options.top})
     plan = removals(heads, numbers, draws=options.draws, seed=options.seed, nearest=True)
-    ablations = list({a.text: a for a, *_ in plan}.values())
+    ablations = [ablation for ablation, *_ in plan]
     run = sweep(model, task, ablations, out=out / "removal", limit=options.limit, seed=options.seed)
     scores = run.scores()
     curve = removal_curve(scores, plan, metric=choose_metric(scores)["metric"].iloc[0])

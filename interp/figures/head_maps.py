@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from interp.ablations import AblateHead, parse
 from interp.errors import UserError
 from interp.figures import style, tables
 
@@ -81,8 +82,6 @@ def by_head(table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: there are none.
     """
-    from interp.ablations import AblateHead, parse
-
     places: list[tuple[int, int]] = []
     chosen = []
     for text in table["ablation"]:
@@ -120,20 +119,12 @@ def _maps(
     rings: dict[str, pd.DataFrame],
     notes: list[str],
 ) -> style.PrintFigure:
-    columns = min(3, len(values))
-    rows = -(-len(values) // columns)
     n_layers = max(len(grid) for grid in values.values())
-    width = style.COLUMN if columns == 1 else style.PAGE
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        height = 0.75 + rows * (0.55 + CELL * n_layers)
-        figure = style.new_figure(width, height, table)
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        height = 0.75, 0.55 + CELL * n_layers
+        figure, panels = style.new_panels(len(values), table, height=height, sharey=True)
         image = None
-        for place, axes in enumerate(grid.flat):
-            if place >= len(values):
-                axes.set_axis_off()
-                continue
-            name = list(values)[place]
+        for place, (axes, name) in enumerate(zip(panels.flat, values, strict=False)):
             if len(values) > 1:
                 axes.set_title(chr(65 + place), loc="left", fontweight="bold")
             axes.set_title(titles[name])
@@ -142,15 +133,9 @@ def _maps(
                 cmap=DIVERGING if limits[0] < 0 else SEQUENTIAL,
             )  # fmt: skip
             _dress(axes, rings[name], dark=limits[0] < 0)
-        for axes in grid[:, 0]:
-            axes.set_ylabel("Layer")
-        for place, axes in enumerate(grid.flat):
-            # the last panel of each column names the axis
-            if place < len(values) and place + columns >= len(values):
-                axes.set_xlabel("Head")
-                axes.tick_params(labelbottom=True)
+        style.name_panels(panels, len(values), x="Head", y="Layer")
         assert image is not None
-        bar = figure.colorbar(image, ax=list(grid.flat), pad=0.015, aspect=14 * rows)
+        bar = figure.colorbar(image, ax=list(panels.flat), pad=0.015, aspect=14 * len(panels))
         bar.outline.set_linewidth(0.6)
         bar.set_label(label)
         style.finish(figure, notes)

@@ -63,12 +63,7 @@ def attribution(
         raise UserError("the figure of direct effects draws one model")
     tasks = tables.in_order(rows["task"])
     with matplotlib.rc_context(style.RC):
-        columns = min(3, len(tasks))
-        lines = -(-len(tasks) // columns)
-        figure = style.new_figure(width if columns > 1 else style.COLUMN, 0.85 + 1.45 * lines, rows)
-        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-        for axes in panels.flat[len(tasks) :]:
-            axes.set_axis_off()
+        figure, panels = style.new_panels(len(tasks), rows, height=(0.85, 1.45), width=width)
         for axes, task in zip(panels.flat, tasks, strict=False):
             for place, (kind, (_, colour)) in enumerate(PARTS.items()):
                 here = rows[(rows["task"] == task) & (rows["kind"] == kind)].sort_values("layer")
@@ -78,14 +73,7 @@ def attribution(
             axes.axhline(0, color="#606060", linewidth=0.8)
             axes.set_title(style.task_label(task))
             axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-        for row, axes in enumerate(panels[:, 0]):
-            if row * columns < len(tasks):
-                axes.set_ylabel("Direct effect\n(logits)")
-        for column, axes in enumerate(panels[-1]):
-            lowest = panels[-1 if (lines - 1) * columns + column < len(tasks) else -2, column]
-            lowest.set_xlabel("Layer")
-            lowest.tick_params(labelbottom=True)
-            del axes
+        style.name_panels(panels, len(tasks), x="Layer", y="Direct effect\n(logits)")
         handles = [
             matplotlib.patches.Patch(color=colour, label=label) for label, colour in PARTS.values()
         ]

@@ -9,8 +9,6 @@ from interp.errors import UserError
 from interp.figures import style, tables
 from interp.stats.intervals import wilson
 
-GREY = "#707070"
-
 
 def depth(table: pd.DataFrame) -> style.PrintFigure:
     """Retrieval score by layer: a dot a head with its interval, and the best of each layer joined.

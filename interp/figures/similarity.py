@@ -130,14 +130,8 @@ def agreement(
     if points.empty or len(set(points["model"])) > 1:
         raise UserError(f"agreement: one model, and a measure that it has; {measure!r} was asked")
     tasks = tables.in_order(points["task"])
-    columns = min(3, len(tasks))
-    lines = -(-len(tasks) // columns)
     with matplotlib.rc_context(style.RC):
-        size = width if columns > 1 else style.COLUMN
-        figure = style.new_figure(size, 0.6 + 1.75 * lines, points)
-        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-        for axes in panels.flat[len(tasks) :]:
-            axes.set_axis_off()
+        figure, panels = style.new_panels(len(tasks), points, height=(0.6, 1.75), width=width)
         for axes, task in zip(panels.flat, tasks, strict=False):
             rows = points[points["task"] == task]
             colour = style.skill_colours([style.split_task(task)[0]])
@@ -147,12 +141,8 @@ def agreement(
                 (correlations["task"] == task) & (correlations["measure"] == measure)
             ].iloc[0]
             axes.set_title(f"{style.task_label(task)}\n{_rho(found)}")
-        for axes in panels[:, 0]:
-            axes.set_ylabel("Drop when skipped\n(points)")
-        for column in range(columns):
-            row = lines - 1 if (lines - 1) * columns + column < len(tasks) else lines - 2
-            panels[row, column].set_xlabel(f"{measure[:1].upper()}{measure[1:]}")
-            panels[row, column].tick_params(labelbottom=True)
+        words = f"{measure[:1].upper()}{measure[1:]}"
+        style.name_panels(panels, len(tasks), x=words, y="Drop when skipped\n(points)")
         first = correlations.iloc[0]
         style.finish(
             figure,
@@ -176,28 +166,19 @@ def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
         raise UserError("pruning: one model and one metric a task; keep one")
     tasks = tables.in_order(table["task"])
     orders = tables.in_order(table["order"], ORDERS)
-    columns = min(3, len(tasks))
-    lines = -(-len(tasks) // columns)
+    percent = (table["unit"] == "points").all()
     with matplotlib.rc_context(style.RC):
-        size = width if columns > 1 else style.COLUMN
-        figure = style.new_figure(size, 1.0 + 1.45 * lines, table)
-        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-        for axes in panels.flat[len(tasks) :]:
-            axes.set_axis_off()
+        figure, panels = style.new_panels(len(tasks), table, height=(1.0, 1.45), width=width)
         for axes, task in zip(panels.flat, tasks, strict=False):
             for name in orders:
                 rows = table[(table["task"] == task) & (table["order"] == name)]
                 _draw_order(axes, rows, name)
             axes.set_title(style.task_label(task))
             axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-            if (table["unit"] == "points").all():
+            if percent:
                 axes.set_ylim(-2, 102)
-        for axes in panels[:, 0]:
-            axes.set_ylabel("Score (%)" if (table["unit"] == "points").all() else "Score")
-        for column in range(columns):
-            row = lines - 1 if (lines - 1) * columns + column < len(tasks) else lines - 2
-            panels[row, column].set_xlabel("Layers skipped")
-            panels[row, column].tick_params(labelbottom=True)
+        score = "Score (%)" if percent else "Score"
+        style.name_panels(panels, len(tasks), x="Layers skipped", y=score)
         handles = [
             Line2D([], [], color=_order_colour(n), marker=ORDER_MARKERS.get(n, "o"),
                    label=f"{n[:1].upper()}{n[1:]}")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -130,6 +131,45 @@ def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:
     figure = PrintFigure(figsize=(width, height), layout=layout)
     figure.data = data
     return figure
+
+
+def new_panels(
+    count: int,
+    data: pd.DataFrame,
+    *,
+    height: tuple[float, float],
+    width: float = PAGE,
+    sharey: bool = False,
+) -> tuple[PrintFigure, np.ndarray]:
+    """A figure of ``count`` panels, three a row; what is left of the last row stays empty.
+
+    Args:
+        count: Panels; a single one is one column wide.
+        data: The rows that are drawn.
+        height: Inches of the figure without its panels, and of each row of panels.
+        width: Inches.
+        sharey: Whether the panels share their vertical axis.
+
+    Returns:
+        The figure and its panels, ``[row, column]``.
+    """
+    columns = min(3, count)
+    rows = -(-count // columns)
+    size = width if columns > 1 else COLUMN
+    figure = new_figure(size, height[0] + rows * height[1], data)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
+    for axes in panels.flat[count:]:
+        axes.set_axis_off()
+    return figure, panels
+
+
+def name_panels(panels: np.ndarray, count: int, *, x: str, y: str) -> None:
+    """Name the axes of `new_panels`: at the left, and under the last panel of each column."""
+    for axes in panels[:, 0]:
+        axes.set_ylabel(y)
+    for axes in panels.flat[count - panels.shape[1] : count]:
+        axes.set_xlabel(x)
+        axes.tick_params(labelbottom=True)
 
 
 def finish(figure: PrintFigure, sentences: Iterable[str]) -> None:

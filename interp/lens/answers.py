@@ -9,7 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.decode import generate
 from interp.errors import UserError
-from interp.metrics import target_text
+from interp.metrics import gold_options, target_text
 from interp.models import Decoder, decoder
 from interp.requests import (
     GenerationRequest,
@@ -17,6 +17,7 @@ from interp.requests import (
     build_requests,
     encode,
     encode_pair,
+    option_request,
     prompt_text,
 )
 from interp.tasks import Task
@@ -24,7 +25,6 @@ from interp.tasks import Task
 WHOLE = "answer"
 MOST_STEPS = 12
 FOLLOW = ("target", "generated")
-GENERATED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -111,21 +111,13 @@ def _option_answers(
 
 
 def _right_option(task: Task, document: dict[str, Any], n_options: int) -> int:
-    """The number of the right option, as the harness' `process_results` finds it."""
-    harness = task.harness
+    """The number of the right option; of several, the first."""
     if n_options == 1:
         return 0
-    gold = (
-        harness.doc_to_text(document) if harness.multiple_input else harness.doc_to_target(document)
-    )
-    if isinstance(gold, list):
-        gold = gold[0] if gold else None
-    if isinstance(gold, str):
-        choices = harness.doc_to_choice(document)
-        gold = choices.index(gold) if gold in choices else None
-    if not isinstance(gold, int) or not 0 <= gold < n_options:
+    gold = gold_options(task, document)
+    if not gold:
         raise UserError(f"task {task.name}: a row's right answer is none of its options")
-    return gold
+    return gold[0]
 
 
 def _texts(
@@ -140,13 +132,8 @@ def _texts(
         documents = task.documents()
         delimiter = str(task.harness.config.target_delimiter)
         return {i: _delimited(delimiter, target_text(task, documents[i])) for i in doc_ids}
-    texts = {}
-    longest_first = sorted(requests, key=lambda r: -len(r.prompt))
-    for start in range(0, len(requests), GENERATED_AT_ONCE):
-        batch = longest_first[start : start + GENERATED_AT_ONCE]
-        (written,) = generate(model, batch, [{}])
-        texts.update({r.doc_id: a.text for r, a in zip(batch, written, strict=True)})
-    return texts
+    (written,) = generate(model, requests, [{}])
+    return {r.doc_id: a.text for r, a in zip(requests, written, strict=True)}
 
 
 def _delimited(delimiter: str, text: str) -> str:
@@ -156,7 +143,7 @@ def _delimited(delimiter: str, text: str) -> str:
 def _followed(
     task: Task, request: GenerationRequest, text: str, parts: Decoder, steps: str | None
 ) -> Answer:
-    prompt = prompt_text(task, task.harness.eval_docs[request.doc_id])
+    prompt = prompt_text(task, task.documents()[request.doc_id])
     before = encode(prompt, parts)
     if encode(prompt + text, parts)[: len(before)] != before:
         # some tokenizers drop the space that a generated text began with
@@ -164,13 +151,12 @@ def _followed(
     context, continuation = encode_pair(prompt, text, parts)
     if not continuation:
         raise UserError(f"task {task.name}, row {request.doc_id}: {text!r} adds no token")
-    cut = max(0, len(context) + len(continuation) - parts.max_length - 1)
-    if cut >= len(context):
+    option = option_request(request.doc_id, 0, context, continuation, parts)
+    if not option.context:
         raise UserError(
             f"task {task.name}, row {request.doc_id}: {len(continuation)} tokens; the model's "
             f"context holds {parts.max_length}"
         )
-    option = OptionRequest(request.doc_id, 0, tuple(context[cut:]), tuple(continuation), cut)
     named = [(WHOLE, tuple(range(len(continuation))))]
     if steps is not None:
         named += _steps(steps, context, continuation, parts)

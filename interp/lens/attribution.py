@@ -8,7 +8,7 @@ rewrites the weights; here the norm's weight is folded into the direction alone,
 are streamed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,6 @@ def direct_logit_attribution(
         UserError: a bad task or limit; heads that enter the stream through a norm; logits that
             are not the final norm times the unembedding.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
     task = task if isinstance(task, Task) else load_task(task)
     parts, drawn = decoder(model), draw(task, limit, seed=seed)
     components = _components(parts, heads)
@@ -180,6 +178,7 @@ def _attributed(
     logits = torch.cat(list(unembed(parts, final))).float()
     tokens = torch.tensor(right.continuation, device=parts.device)
     rivals = _rivals(answer, logits, tokens)
+    _check_logits(parts, final, logits, (tokens, rivals))
     stacked = torch.stack([vectors[c] for c in components if c.kind != "bias"])
     shares = []
     for chosen in (tokens, rivals):
@@ -203,7 +202,7 @@ def component_vectors(
     parts = decoder(model)
     z: dict[int, Tensor] = {}
 
-    def keep(layer: int):  # type: ignore[no-untyped-def]
+    def keep(layer: int) -> Callable[..., None]:
         return lambda _module, args: z.__setitem__(layer, args[0][0, positions])
 
     handles = [
@@ -286,7 +285,6 @@ def _project(
         if getattr(embedding, "bias", None) is not None:
             rest = rest + embedding.bias[tokens].float()
         shares = (_centre(vectors, centred) * weight / scale * unembedding).sum(dim=-1)
-        _check_logits(parts, final, normed, tokens, embedding)
     return shares, rest
 
 
@@ -300,12 +298,12 @@ def _norm_weight(parts: Decoder, bias: Tensor) -> tuple[Tensor, bool]:
     """The weight that the final norm multiplies by, and whether it takes the mean away first."""
     ones = torch.full((1, 1, parts.d_model), 1e3, device=parts.device, dtype=torch.float32)
     dtype = next(parts.root.parameters()).dtype
-    normed = (parts.ln_final(ones.to(dtype))[0, 0].float() - bias).abs().max()
+    normed = parts.ln_final(ones.to(dtype))[0, 0].float() - bias
     # a norm that centres has nothing left of equal entries
-    if normed < TOLERANCE:
+    if normed.abs().max() < TOLERANCE:
         weight: Any = parts.ln_final.weight
         return weight.float(), True
-    return parts.ln_final(ones.to(dtype))[0, 0].float() - bias, False
+    return normed, False
 
 
 def _centre(vectors: Tensor, centred: bool) -> Tensor:
@@ -313,17 +311,19 @@ def _centre(vectors: Tensor, centred: bool) -> Tensor:
     return vectors - vectors.mean(dim=-1, keepdim=True) if centred else vectors
 
 
-def _check_logits(
-    parts: Decoder, final: Tensor, normed: Tensor, tokens: Tensor, embedding: Any
-) -> None:
+def _check_logits(parts: Decoder, final: Tensor, logits: Tensor, chosen: Sequence[Tensor]) -> None:
     """Refuse a model whose logits are not the final norm times the unembedding (caps apart)."""
     config = parts.root.config.get_text_config()
     if getattr(config, "final_logit_softcapping", None):
         return
-    own = torch.cat(list(unembed(parts, final))).float().gather(-1, tokens[:, None])[:, 0]
-    ours = embedding(normed.to(embedding.weight.dtype)).float().gather(-1, tokens[:, None])[:, 0]
-    if not torch.allclose(own, ours, atol=TOLERANCE * float(own.abs().max() + 1)):
-        raise UserError(
-            f"{type(parts.root).__name__}: its logits are not its final norm times its "
-            "unembedding, so they have no direct attribution"
-        )
+    embedding = parts.root.get_output_embeddings()
+    with torch.no_grad():
+        normed, _ = _final_norm(parts, final)
+        product = embedding(normed.to(embedding.weight.dtype)).float()
+    for tokens in chosen:
+        own, ours = (x.gather(-1, tokens[:, None]) for x in (logits, product))
+        if not torch.allclose(own, ours, atol=TOLERANCE * float(own.abs().max() + 1)):
+            raise UserError(
+                f"{type(parts.root).__name__}: its logits are not its final norm times its "
+                "unembedding, so they have no direct attribution"
+            )

@@ -11,8 +11,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits, LayerEdit
-from interp.models import Decoder, decoder
-from interp.replay import Pass, record
+from interp.models import Decoder
+from interp.replay import Pass, record, run_block
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,5 @@ def without_mlp(
     model: TransformerBridge, baseline: Pass, layer: int
 ) -> Float[Tensor, "batch pos d_model"]:
     """The residual stream behind a layer's attention (`resid_mid`), from a recorded pass."""
-    args, kwargs = baseline.calls[layer]
-    with edited(model, {layer: LayerEdit(skip_mlp=True)}), torch.no_grad():
-        out = decoder(model).blocks[layer](baseline.residuals[layer], *args, **kwargs)
-    return out[0] if isinstance(out, tuple) else out
+    with edited(model, {layer: LayerEdit(skip_mlp=True)}) as parts:
+        return run_block(parts, layer, baseline.residuals[layer], baseline)

@@ -1,5 +1,7 @@
 """The classic grid of the logit lens: every token of one prompt at every depth."""
 
+from typing import Any
+
 import pandas as pd
 import torch
 from transformer_lens.model_bridge import TransformerBridge
@@ -84,6 +86,6 @@ def prompt_grid(
     return table
 
 
-def _shown(tokenizer, token: int) -> str:  # type: ignore[no-untyped-def]
+def _shown(tokenizer: Any, token: int) -> str:
     """A token as text, also where it is only part of a character."""
     return str(tokenizer.decode([token])) or str(tokenizer.convert_ids_to_tokens(token))

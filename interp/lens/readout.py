@@ -68,13 +68,13 @@ def read(
     """
     step = max(1, LOGIT_ROWS // len(stack))
     order = torch.argsort(reads[:, 0], stable=True)
+    ordered = reads[order]
     found = []
     for start in range(0, stack.shape[1], step):
         chunk = stack[:, start : start + step]
         if translate is not None:
             chunk = translate(chunk)
-        here = reads[order]
-        here = here[(here[:, 0] >= start) & (here[:, 0] < start + chunk.shape[1])]
+        here = ordered[(ordered[:, 0] >= start) & (ordered[:, 0] < start + chunk.shape[1])]
         found.append(_read_chunk(logits_of(parts, chunk), here[:, 0] - start, here[:, 1]))
     back = torch.argsort(order).cpu().numpy()
     joined = {name: np.concatenate([one[name] for one in found], axis=1) for name in found[0]}

@@ -23,15 +23,15 @@ from interp.lens.quantities import ANSWERS, QUANTITIES, Places, decision, exampl
 from interp.lens.readout import Translate, read
 from interp.lens.result import Lens, StepTally
 from interp.lens.tally import poisson_weights
-from interp.lens.tuned import TunedLens
+from interp.lens.tuned import TunedLens, new_folder
 from interp.models import decoder, model_name
+from interp.plan import REFERENCE_EXAMPLES
 from interp.requests import build_rows, encode, prompt_text
 from interp.sampling import draw
 from interp.tasks import Task, load_task
 
 CHUNK = 256
 TOKEN_BUDGET = 4096
-REFERENCE_EXAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -90,19 +90,17 @@ def logit_lens(
     """
     reading = reading or Reading()
     check_reading(reading.follow, reading.steps)
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
+    task = task if isinstance(task, Task) else load_task(task)
+    parts, drawn = decoder(model), draw(task, limit, seed=reading.seed)
     asked = as_ablation(ablation)
     edits = checked_edits(model, asked)
     if tuned and reading.sublayers and not tuned.sublayers:
         reading = replace(reading, sublayers=False)
     translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None
-    folder = _new_folder(out)
-    task = task if isinstance(task, Task) else load_task(task)
-    parts, drawn = decoder(model), draw(task, limit, seed=reading.seed)
+    folder = new_folder(out) if out is not None else None
     means = None
     if any(edit.mean_heads for edit in edits.values()):
-        first = [task.harness.eval_docs[i] for i in drawn[:REFERENCE_EXAMPLES]]
+        first = [task.documents()[i] for i in drawn[:REFERENCE_EXAMPLES]]
         means = head_means(model, [encode(prompt_text(task, d), parts) for d in first])
     places = depths(parts.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
@@ -179,27 +177,21 @@ def _values(model: TransformerBridge, answers: Sequence[Answer], *, translate: T
 
 def _add(lens: Lens, values: Values, reading: Reading) -> None:
     names = list(QUANTITIES)
+    known = list(dict.fromkeys(doc_id for doc_id, _ in values))
+    drawn = poisson_weights(known, resamples=reading.resamples, seed=reading.seed)
+    weights = dict(zip(known, drawn, strict=True))
     for step in dict.fromkeys(step for _, step in values):
         doc_ids = [doc_id for doc_id, name in values if name == step]
         chosen = np.stack([values[doc_id, step] for doc_id in doc_ids])
-        weights = poisson_weights(doc_ids, resamples=reading.resamples, seed=reading.seed)
+        of_step = np.stack([weights[doc_id] for doc_id in doc_ids])
         decided = np.zeros((len(doc_ids), len(ANSWERS), chosen.shape[1] + 1))
         for row, example in enumerate(chosen):
             for place, answer in enumerate(ANSWERS):
                 leads = example[:, names.index(f"{answer}_leads")] > 0
                 decided[row, place, decision(leads)] = 1
         tally = lens.steps.setdefault(step, StepTally.empty(chosen.shape[1], reading.resamples))
-        tally.values.add(weights, chosen)
-        tally.decisions.add(weights, decided)
-
-
-def _new_folder(out: str | Path | None) -> Path | None:
-    if out is None:
-        return None
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"out {folder}: it is not empty; give another folder")
-    return folder
+        tally.values.add(of_step, chosen)
+        tally.decisions.add(of_step, decided)
 
 
 class _Examples:

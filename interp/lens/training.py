@@ -11,9 +11,10 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis import logit_readout
 
+from interp.errors import UserError
 from interp.lens.depths import residual_stack
-from interp.lens.readout import read
-from interp.lens.tuned import TunedLens, check_texts, translated
+from interp.lens.readout import Translate, read
+from interp.lens.tuned import TunedLens, translated
 from interp.models import decoder, model_name, weights_hash
 from interp.requests import encode
 
@@ -59,7 +60,11 @@ def train_tuned_lens(
     """
     training = training or Training()
     rows = _rows(model, texts, training.row_tokens)
-    check_texts(["" for _ in rows])
+    if len(rows) < HELD_OUT_SHARE:
+        raise UserError(
+            f"texts: {len(rows)} given; a tuned lens needs {HELD_OUT_SHARE} and more "
+            f"(1 in {HELD_OUT_SHARE} held out)"
+        )
     held_out = rows[::HELD_OUT_SHARE]
     kept = [row for place, row in enumerate(rows) if place % HELD_OUT_SHARE]
     parts = decoder(model)
@@ -80,6 +85,8 @@ def train_tuned_lens(
             bar.update()
             bar.set_postfix_str(f"KL {loss.item():.3f}")
     matrices, biases = matrices.detach(), biases.detach()
+    lenses = (None, translated(matrices, biases))
+    plain, tuned = held_out_kl(model, held_out, lenses, sublayers=training.sublayers)
     card = {
         "model": model_name(model),
         "weights_sha256": weights_hash(model),
@@ -92,10 +99,8 @@ def train_tuned_lens(
         "steps": training.steps,
         "learning_rate": training.learning_rate,
         "seed": training.seed,
-        "held_out_kl_plain": held_out_kl(model, held_out, None, sublayers=training.sublayers),
-        "held_out_kl_tuned": held_out_kl(
-            model, held_out, (matrices, biases), sublayers=training.sublayers
-        ),
+        "held_out_kl_plain": plain,
+        "held_out_kl_tuned": tuned,
     }
     return TunedLens(matrices, biases, training.sublayers, card)
 
@@ -103,20 +108,24 @@ def train_tuned_lens(
 def held_out_kl(
     model: TransformerBridge,
     rows: Sequence[Sequence[int]],
-    maps: tuple[Tensor, Tensor] | None,
+    lenses: Sequence[Translate | None],
     *,
     sublayers: bool,
-) -> list[float]:
-    """Mean `KL(final || lens)` over all tokens of the rows, in nats, at every depth."""
-    parts, total, count = decoder(model), torch.zeros(1).double(), 0
+) -> list[list[float]]:
+    """Of each lens, mean `KL(final || lens)` over all tokens of the rows, in nats, at every depth.
+
+    A lens that is None is the plain one.
+    """
+    parts, count = decoder(model), sum(map(len, rows))
+    totals = [torch.zeros(1).double() for _ in lenses]
     nothing = torch.zeros(0, 2, dtype=torch.long, device=parts.device)
     for row in rows:
         places = [(0, position) for position in range(len(row))]
         stack = residual_stack(model, [row], places, sublayers=sublayers)
-        found = read(parts, stack, nothing, translate=translated(*maps) if maps else None)
-        total = total + torch.from_numpy(found.kl.sum(axis=1))
-        count += len(row)
-    return [float(x) for x in total / count]
+        for place, lens in enumerate(lenses):
+            found = read(parts, stack, nothing, translate=lens)
+            totals[place] = totals[place] + torch.from_numpy(found.kl.sum(axis=1))
+    return [(total / count).tolist() for total in totals]
 
 
 def _rows(model: TransformerBridge, texts: Sequence[str], longest: int) -> list[list[int]]:

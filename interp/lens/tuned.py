@@ -7,7 +7,7 @@ and is biased there. `h` is read as `h + A h + b`, with `A` and `b` trained to m
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,7 @@ class TunedLens:
         Raises:
             UserError: the folder holds something already.
         """
-        folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"out {folder}: it is not empty; give another folder")
+        folder = new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {"matrices": self.matrices.cpu(), "biases": self.biases.cpu()}
         save_file(tensors, folder / FILE, metadata={"card": json.dumps(self.card)})
@@ -85,6 +83,14 @@ class TunedLens:
 
     def __repr__(self) -> str:
         return f"TunedLens({self.card['model']}: {len(self.biases)} maps, on {self.card['text']})"
+
+
+def new_folder(out: str | Path) -> Path:
+    """The folder as a path, not made yet; UserError where it holds something already."""
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"out {folder}: it is not empty; give another folder")
+    return folder
 
 
 def load_tuned_lens(folder: str | Path) -> TunedLens:
@@ -154,11 +160,3 @@ def _card_lines(card: dict[str, Any]) -> Iterator[str]:
     for row in _held_out(card):
         behind = row["after"] if row["layer"] < 0 else f"{row['after']} {row['layer']}"
         yield f"| {row['depth']:g} | {behind} | {row['plain']:.4f} | {row['tuned']:.4f} |"
-
-
-def check_texts(texts: Sequence[str]) -> None:
-    """Raise UserError where there is too little text to train on and to hold some out."""
-    if len(texts) < 5:
-        raise UserError(
-            f"texts: {len(texts)} given; a tuned lens needs 5 and more (1 in 5 held out)"
-        )

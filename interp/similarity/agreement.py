@@ -9,7 +9,8 @@ from scipy import stats as sps
 
 from interp.ablations import SkipLayer, parse
 from interp.errors import UserError
-from interp.stats import BASELINE
+from interp.lens.tally import percentiles
+from interp.stats.samples import BASELINE, check_paired, series
 
 PERMUTATIONS = 9999
 
@@ -42,7 +43,8 @@ def similarity_and_importance(
         largest, a positive gap is a layer that matters more than its similarity says).
 
     Raises:
-        UserError: the sweep has no `layer:N`, or the models differ.
+        UserError: the sweep has no `layer:N`, the models differ, or a layer was skipped on other
+            examples than the baseline's.
     """
     correlations, points = [], []
     for key, drops in _drops(values):
@@ -68,18 +70,14 @@ def similarity_and_importance(
 
 def _drops(values: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """Of each model, task and metric: documents x layers, baseline minus ablated."""
-    for (model, task, metric), rows in values.groupby(["model", "task", "metric"]):
-        # pivot_table would average what pivot refuses: two rows of one document.
-        wide = rows.pivot(index="doc_id", columns="ablation", values="value")  # noqa: PD010
+    for key, _, wide, _ in series(values):
         numbered = {text: skipped_layer(text) for text in wide.columns}
         layers = {layer: text for text, layer in numbered.items() if layer is not None}
         if len(layers) < 3 or BASELINE not in wide:
             continue
+        check_paired(wide[[BASELINE, *layers.values()]], key)
         drops = {layer: wide[BASELINE] - wide[layers[layer]] for layer in sorted(layers)}
-        yield (
-            {"model": str(model), "task": str(task), "metric": str(metric)},
-            pd.DataFrame(drops),
-        )
+        yield {name: str(value) for name, value in key.items()}, pd.DataFrame(drops)
 
 
 def skipped_layer(text: str) -> int | None:
@@ -104,9 +102,7 @@ def _correlation(
     rho = float(spearman(similarity, table.mean(axis=0)[None])[0])
     times = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
     replicates = spearman(similarity, times @ table / n)
-    known = replicates[~np.isnan(replicates)]
-    shares = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(known, shares) if len(known) else (np.nan, np.nan)
+    low, high = percentiles(replicates, confidence)
     shuffled = np.array([rng.permutation(similarity) for _ in range(PERMUTATIONS)])
     by_chance = spearman(table.mean(axis=0), shuffled)
     extreme = (np.abs(by_chance) >= abs(rho) - 1e-12).sum()
@@ -114,8 +110,8 @@ def _correlation(
     far = points.reindex(points["gap"].abs().sort_values(ascending=False, kind="stable").index)
     return {
         "rho": rho,
-        "low": low,
-        "high": high,
+        "low": float(low),
+        "high": float(high),
         "p": np.nan if np.isnan(rho) else (extreme + 1) / (PERMUTATIONS + 1),
         "n_layers": len(similarity),
         "n": n,

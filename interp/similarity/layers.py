@@ -164,7 +164,10 @@ class _Cka:
         size = one.shape[1]
         if size < LEAST_CKA:
             return
-        found = (hsic(one, other), hsic(one, one).diagonal(), hsic(other, other).diagonal())
+        crossed = hsic(one, other)
+        # a model against itself is all three
+        pair = [crossed if one is other else hsic(states, states) for states in (one, other)]
+        found = (crossed, *(own.diagonal() for own in pair))
         self.sums = [before + size * new for before, new in zip(self.sums, found, strict=True)]
         self.n += size
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import BASELINE, Ablation, Combination, SkipLayer
+from interp.ablations import BASELINE, Ablation, SkipLayer, as_ablation
 from interp.ablations.families import shape_of
 from interp.errors import UserError
 from interp.similarity.agreement import skipped_layer
@@ -127,8 +127,7 @@ def pruning_curves(
 
 def skipping(layers: Sequence[int]) -> Ablation:
     """The ablation that skips some layers, written in one way only."""
-    parts = tuple(SkipLayer(layer) for layer in sorted(layers))
-    return parts[0] if len(parts) == 1 else Combination(parts)
+    return as_ablation([SkipLayer(layer) for layer in sorted(layers)])
 
 
 def curve_table(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:

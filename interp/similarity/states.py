@@ -11,6 +11,7 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
+from interp.lens.depths import padded
 from interp.models import Decoder, decoder, model_name
 from interp.replay import record
 from interp.requests import encode, prompt_text
@@ -68,7 +69,7 @@ class Examples:
     def tokens(self, number: int, parts: Decoder) -> list[int]:
         """Token ids of one example: a prompt keeps its end, a text its beginning."""
         if self.task is not None:
-            document = self.task.harness.eval_docs[number]
+            document = self.task.documents()[number]
             return encode(prompt_text(self.task, document), parts)[-parts.max_length :]
         return encode(self.texts[number], parts)[: parts.max_length]
 
@@ -90,7 +91,7 @@ def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples
     texts: tuple[str, ...] = ()
     if isinstance(source, str | Task):
         task = load_task(source) if isinstance(source, str) else source
-        count, name = len(task.harness.eval_docs), task.name
+        count, name = len(task.documents()), task.name
     else:
         texts = tuple(source)
         count, name = len(texts), "texts"
@@ -126,8 +127,7 @@ def states(
         longest = len(rows[order[start]])
         batch = order[start : start + max(1, TOKEN_BUDGET // longest)]
         # causal attention never looks right, so padding there needs no mask
-        ids = [rows[n] + [0] * (longest - len(rows[n])) for n in batch]
-        kept = record(parts, torch.tensor(ids, device=parts.device), use_cache=False)
+        kept = record(parts, padded(parts, [rows[n] for n in batch]), use_cache=False)
         lengths = torch.tensor([len(rows[n]) for n in batch], device=parts.device)
         yield States(tuple(batch), kept.residuals, lengths)
         start += len(batch)

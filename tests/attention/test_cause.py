@@ -100,7 +100,7 @@ def test_the_detector_finds_the_planted_kinds(model):
     assert scores["previous_token_head"].max() > 0.9
 
 
-def test_the_trace_of_one_example(model, heads):
+def test_the_trace_of_one_example(model):
     task = planted_task(PLAN, "kv", rows=16)
     example = trace_example(model, task, 2, [PLAN.induction[0], (0, 0)])
     table = example.table()

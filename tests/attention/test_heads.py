@@ -73,7 +73,7 @@ def test_all_but_the_top_of_the_upper_layers():
         all_but_top_heads(scores, 6)
 
 
-def test_ablations_of_heads_have_text_forms(monkeypatch):
+def test_ablations_of_heads_have_text_forms():
     from interp.attention.heads import _ablation
 
     assert _ablation([(3, 1)], "zero").text == "head:3.1"

@@ -164,7 +164,7 @@ def test_the_angle_is_arccos_of_the_cosine(one, other):
         assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_skipped_middle_is_seen(llama):
+def test_a_skipped_middle_is_seen():
     """A model whose middle layer does nothing has influence 0 and distance 0 there."""
     from tests.lens.planted import planted_bridge
 
