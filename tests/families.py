@@ -1,15 +1,12 @@
 """Tiny random models: every family the toolkit names, three layers, a word-level tokenizer."""
 
-import atexit
 import functools
-import shutil
-import tempfile
 
 import torch
 import transformers as hf
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformer_lens.model_bridge import TransformerBridge
 
+from experiments.words import numbered_words, word_tokenizer
 from interp.models import wrap
 
 D_VOCAB = 101
@@ -138,25 +135,7 @@ def _block_list(module: torch.nn.Module) -> str | None:
 @functools.cache
 def tiny_tokenizer() -> hf.PreTrainedTokenizerFast:
     """Words w4, w5, ... are tokens; BOS is added once; white space separates."""
-    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3} | {f"w{i}": i for i in range(4, D_VOCAB)}
-    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
-    made = hf.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        padding_side="right",
-    )
-    # TransformerLens loads a tokenizer a second time, from where it came from
-    folder = tempfile.mkdtemp(prefix="tiny-tokenizer-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    made.save_pretrained(folder)
-    return hf.AutoTokenizer.from_pretrained(folder)
+    return word_tokenizer(numbered_words(D_VOCAB))
 
 
 def tiny_bridge(family: str, *, seed: int = 0) -> TransformerBridge:

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from experiments.words import numbered_words, word_tokenizer
 from interp.tasks import Task, load_task
 
 D_VOCAB = 32_000
@@ -54,19 +54,7 @@ SHAPES = {
 @cache
 def tokenizer(d_vocab: int = D_VOCAB) -> PreTrainedTokenizerFast:
     """So many words, one token each; BOS in front."""
-    vocab = SPECIAL | {f"w{i}": i for i in range(len(SPECIAL), d_vocab)}
-    core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-        unk_token="<unk>",
-    )  # fmt: skip
-    folder = tempfile.mkdtemp()
-    made.save_pretrained(folder)
-    return AutoTokenizer.from_pretrained(folder)
+    return word_tokenizer(numbered_words(d_vocab))
 
 
 def random_llama(

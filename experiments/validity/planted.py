@@ -5,11 +5,8 @@ before it, an intermediate result, and the answer that the unembedding reads. Ha
 and write everywhere, with small random weights.
 """
 
-import atexit
 import functools
 import random
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +15,7 @@ import transformers
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from experiments.words import numbered_words, word_tokenizer
 from interp.models import wrap
 
 N_LAYERS, N_HEADS, D_HEAD, D_VOCAB, N_POSITIONS = 5, 4, 64, 64, 32
@@ -140,23 +138,7 @@ def hand_written(plan: Plan) -> Any:
 @functools.cache
 def tokenizer() -> Any:
     """Words w4 to w63 are tokens; BOS is added once; white space separates."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}
-    words |= {f"w{i}": i for i in range(4, D_VOCAB)}
-    made = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
-    # TransformerLens loads a tokenizer a second time, from where it came from
-    folder = tempfile.mkdtemp(prefix="planted-tokenizer-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-        unk_token="<unk>",
-    ).save_pretrained(folder)  # fmt: skip
-    return transformers.AutoTokenizer.from_pretrained(folder)
+    return word_tokenizer(numbered_words(D_VOCAB))
 
 
 def _write(root: Any, plan: Plan) -> None:

@@ -1,6 +1,6 @@
 """What is taken away or changed: values, their text form, families, and how they act."""
 
-from interp.ablations.text import as_ablation, parse
+from interp.ablations.text import as_ablation, parse, parsed_or_none
 from interp.ablations.values import (
     BASELINE,
     AblateHead,
@@ -33,4 +33,5 @@ __all__ = [
     "SwapLayer",
     "as_ablation",
     "parse",
+    "parsed_or_none",
 ]

@@ -45,6 +45,14 @@ def parse(text: str) -> Ablation:
     return parts[0] if len(parts) == 1 else Combination(tuple(parts))
 
 
+def parsed_or_none(text: str) -> Ablation | None:
+    """The ablation of a text in a store or table; None for hooks of a user's own."""
+    try:
+        return parse(text)
+    except UserError:
+        return None
+
+
 def as_ablation(given: "str | Ablation | Iterable[str | Ablation]") -> Ablation:
     """A text, an ablation, or several of them (then their combination), as one ablation."""
     if isinstance(given, str):

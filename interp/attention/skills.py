@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats as sps
 
-from interp.ablations import AblateHead, Ablation, SkipAttention, SkipLayer, parse
+from interp.ablations import AblateHead, SkipAttention, SkipLayer, parsed_or_none
 from interp.attention.heads import Head, top_heads
 from interp.errors import UserError
 
@@ -100,7 +100,7 @@ def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = []
     heads = _heads(importance, metric)
     chosen = importance[importance["metric"] == metric]
-    parsed = [_parsed(text) for text in chosen["ablation"]]
+    parsed = [parsed_or_none(text) for text in chosen["ablation"]]
     for (task, layer), group in heads.groupby(["task", "layer"]):
         drops = {}
         for name, kind in (("layer_drop", SkipLayer), ("attention_drop", SkipAttention)):
@@ -118,16 +118,9 @@ def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _heads(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
     chosen = importance[importance["metric"] == metric]
-    parsed = [_parsed(text) for text in chosen["ablation"]]
+    parsed = [parsed_or_none(text) for text in chosen["ablation"]]
     single = np.array([isinstance(one, AblateHead) for one in parsed], dtype=bool)
     places = [(one.layer, one.head) for one in parsed if isinstance(one, AblateHead)]
     return chosen[single].assign(
         layer=[layer for layer, _ in places], head=[head for _, head in places]
     )
-
-
-def _parsed(text: str) -> Ablation | None:
-    try:
-        return parse(text)
-    except UserError:  # a hook of the user's own, under a name of its own
-        return None

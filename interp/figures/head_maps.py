@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from interp.ablations import AblateHead, parse
+from interp.ablations import AblateHead, parsed_or_none
 from interp.errors import UserError
 from interp.figures import style, tables
 
@@ -85,10 +85,7 @@ def by_head(table: pd.DataFrame) -> pd.DataFrame:
     places: list[tuple[int, int]] = []
     chosen = []
     for text in table["ablation"]:
-        try:
-            one = parse(text)
-        except UserError:  # a hook of the user's own, under a name of its own
-            one = None
+        one = parsed_or_none(text)
         single = isinstance(one, AblateHead) and one.by == "zero"
         chosen.append(single)
         if isinstance(one, AblateHead) and single:

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
-from interp.ablations import SkipAttention, SkipLayer, SkipMLP, SwapLayer, parse
+from interp.ablations import SkipAttention, SkipLayer, SkipMLP, SwapLayer, parsed_or_none
 from interp.errors import UserError
 from interp.figures.style import (
     PROTOCOLS,
@@ -127,10 +127,7 @@ def kinds_of(table: pd.DataFrame) -> list[str]:
 
 def layer_of(ablation: str, kind: str) -> int | None:
     """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
-    try:
-        parsed = parse(ablation)
-    except UserError:  # a hook of the user's own, under a name of its own
-        return None
+    parsed = parsed_or_none(ablation)
     return parsed.layer if isinstance(parsed, CLASSES[kind]) else None
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats as sps
 
-from interp.ablations import SkipLayer, parse
+from interp.ablations import SkipLayer, parsed_or_none
 from interp.errors import UserError
 from interp.lens.tally import percentiles
 from interp.stats.samples import BASELINE, check_paired, series
@@ -82,10 +82,7 @@ def _drops(values: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]
 
 def skipped_layer(text: str) -> int | None:
     """Layer of `layer:7`, or None."""
-    try:
-        parsed = parse(text)
-    except UserError:  # a hook of the user's own
-        return None
+    parsed = parsed_or_none(text)
     return parsed.layer if isinstance(parsed, SkipLayer) else None
 
 
