@@ -205,8 +205,9 @@ def lines(preset: Preset, jobs: Sequence[Job], *, gpu: str | None = None) -> lis
     found = [
         f"{preset!r}",
         f"GPU hours by arithmetic for one {gpu} ({preset.dtype}, peak "
-        f"{GPUS[gpu][preset.dtype] / 1e12:g} TFLOP/s): {READING:.0%} of the peak assumed for tokens "
-        f"that are read, {GENERATING:.0%} for tokens that are generated; lengths of examples assumed",
+        f"{GPUS[gpu][preset.dtype] / 1e12:g} TFLOP/s): assumed are {READING:.0%} of it for tokens "
+        f"that are read, {GENERATING:.0%} for tokens that are generated, and the lengths of the "
+        "examples",
     ]
     for model in dict.fromkeys(table["model"]):
         size = size_of(model)

@@ -4,6 +4,7 @@ A sweep has a folder of its own, so that what two experiments need is run once. 
 finished and asks the same is opened without the model.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -56,6 +57,12 @@ def _heads(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
     return each_head(model)
 
 
+def _attentions(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+    from interp import each_attention
+
+    return each_attention(model)
+
+
 def _swaps(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
     from interp import each_swap
 
@@ -64,6 +71,7 @@ def _swaps(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
 
 FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "layers": _layers,
+    "attentions": _attentions,
     "heads": _heads,
     "swaps": _swaps,
 }
@@ -111,17 +119,37 @@ def finished(preset: Preset, out: Path, job: Job) -> "Sweep":
 
 def scores(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
     """The scores of several jobs, one table (`interp.stats.scores`)."""
-    return pd.concat([finished(preset, out, job).scores() for job in jobs], ignore_index=True)
+    return _tables(preset, out, jobs, "scores", lambda run: run.scores())
 
 
 def importance(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
     """The paired drops of several jobs, one table (`interp.stats.importance`)."""
-    return pd.concat([finished(preset, out, job).importance() for job in jobs], ignore_index=True)
+    return _tables(preset, out, jobs, "importance", lambda run: run.importance())
 
 
 def values(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
     """The values of several jobs, example by example, one table (`interp.stats`)."""
     return pd.concat([finished(preset, out, job).values() for job in jobs], ignore_index=True)
+
+
+def _tables(
+    preset: Preset, out: Path, jobs: list[Job], name: str, make: Callable[["Sweep"], pd.DataFrame]
+) -> pd.DataFrame:
+    """A table of each job, kept beside its sweep for as long as the sweep is the same."""
+    found = []
+    for job in jobs:
+        run = finished(preset, out, job)
+        kept = run.folder / f"{name}.parquet"
+        manifest = hashlib.sha256((run.folder / "manifest.json").read_bytes()).hexdigest()
+        table = pd.read_parquet(kept) if kept.is_file() else None
+        if table is None or table.attrs.get("manifest") != manifest:
+            table = make(run)
+            table.attrs["manifest"] = manifest
+            table.to_parquet(kept)
+        found.append(table)
+    for table in found:
+        table.attrs = {}
+    return pd.concat(found, ignore_index=True)
 
 
 def _folder(preset: Preset, out: Path, job: Job) -> Path:
@@ -146,3 +174,39 @@ def _asked(preset: Preset, job: Job) -> dict[str, Any]:
         "seed": preset.seed,
         "data": str(preset.data) if preset.data else None,
     }
+
+
+def reading(
+    preset: Preset,
+    out: Path,
+    name: str,
+    asked: dict[str, Any],
+    make: Callable[[], dict[str, pd.DataFrame]],
+) -> dict[str, pd.DataFrame]:
+    """The tables of what is no sweep (a trace, a lens): read if they are there, made if not.
+
+    Args:
+        preset: its dtype, seed and data decide the tables too.
+        out: folder of the experiments; the tables are in a folder of their own below `readings`.
+        name: of that folder.
+        asked: what decides the tables: models, tasks, limits.
+        make: makes them.
+    """
+    folder = out / "readings" / plain(name)
+    note = folder / "asked.json"
+    asked = json.loads(json.dumps(asked)) | {
+        "dtype": preset.dtype,
+        "seed": preset.seed,
+        "data": str(preset.data) if preset.data else None,
+    }
+    if note.is_file():
+        held = json.loads(note.read_text())
+        if held["asked"] == asked:
+            return {one: pd.read_parquet(folder / f"{one}.parquet") for one in held["tables"]}
+    tables = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    for one, table in tables.items():
+        table.reset_index(drop=True).to_parquet(folder / f"{one}.parquet")
+    # the note is last: without it the tables are made again
+    note.write_text(json.dumps({"asked": asked, "tables": list(tables)}, indent=1) + "\n")
+    return tables

@@ -41,6 +41,7 @@ class Section:
         tables: name to table, written as CSV.
         shown: a table of words for the page, with its columns' names as the header.
         note: the small print of `shown`: n, interval, test and correction.
+        further: more tables of words, each with its small print.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Section:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     shown: pd.DataFrame | None = None
     note: str = ""
+    further: Sequence[tuple[pd.DataFrame, str]] = ()
 
     def __repr__(self) -> str:
         return f"Section({self.name}: {len(self.figures)} figures, {len(self.tables)} tables)"
@@ -81,8 +83,9 @@ def markdown(section: Section) -> str:
     """A section as a piece of a page, with a heading of the second level."""
     lines = [f"## {section.question}", "", f"`python -m experiments.{section.name}`", ""]
     lines += [f"- {sentence}" for sentence in section.findings]
-    if section.shown is not None and len(section.shown):
-        lines += ["", *table_lines(section.shown), "", section.note]
+    shown = [] if section.shown is None else [(section.shown, section.note)]
+    for table, note in (*shown, *section.further):
+        lines += ["", *table_lines(table), "", note]
     for name, (_, caption) in section.figures.items():
         lines += ["", f"![{caption}]({section.name}-{name}.png)", "", f"*{caption}*"]
     files = [f"[{name}]({section.name}-{name}.csv)" for name in (*section.figures, *section.tables)]
