@@ -10,6 +10,7 @@ optionally ``cluster`` (examples that share a context or a subject and are not i
   (``profiles.py``).
 - `equivalence`: which ablations change a score by less than a stated margin; `power`,
   `examples_needed`, `power_table`: which drops a number of examples can show (``equivalence.py``).
+- `near_ties`: how many choices between options rounding may decide (``ties.py``).
 - `wilson`, `tango`, `mcnemar`, `sign_flip`, `adjust`: what they are made of, on arrays
   (``intervals.py``, ``pvalues.py``).
 
@@ -26,6 +27,7 @@ from interp.stats.profiles import compare_profiles, spearman
 from interp.stats.pvalues import CORRECTIONS, adjust, mcnemar, sign_flip
 from interp.stats.samples import BASELINE
 from interp.stats.tables import importance, scores
+from interp.stats.ties import near_ties
 
 __all__ = [
     "BASELINE",
@@ -36,6 +38,7 @@ __all__ = [
     "examples_needed",
     "importance",
     "mcnemar",
+    "near_ties",
     "power",
     "power_table",
     "scores",
