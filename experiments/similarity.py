@@ -19,7 +19,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 MODELS = ("organism:base", "organism:teacher", "organism:distilled")
-EXAMPLES = 200
+EXAMPLES = 100
 MOST = 4
 DRAWS = 3
 SEED, OTHER_SEED = 0, 1
