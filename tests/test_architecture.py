@@ -46,6 +46,7 @@ FLOW = [
     "attention",
     "lens",
     "similarity",
+    "comparison",
     "figures",
     "cli",
 ]

@@ -22,6 +22,7 @@ def similarity_and_importance(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    form: str = "layer",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Spearman's correlation over layers between similarity and the drop when a layer is skipped.
 
@@ -35,6 +36,7 @@ def similarity_and_importance(
         resamples: of the bootstrap.
         confidence: of the interval.
         seed: of both.
+        form: of the ablations: `layer` for `layer:7`, `swap` for `swap:7`.
 
     Returns:
         The correlations (`model task metric measure rho low high p n_layers n disagree`; the last
@@ -47,7 +49,7 @@ def similarity_and_importance(
             examples than the baseline's.
     """
     correlations, points = [], []
-    for key, drops in _drops(values):
+    for key, drops in _drops(values, form):
         layers = list(drops.columns)
         for (model, measure), rows in measures.groupby(["model", "measure"]):
             if model != key["model"]:
@@ -61,23 +63,29 @@ def similarity_and_importance(
     if not correlations:
         raise UserError(
             f"similarity of {', '.join(measures['model'].unique())}: the sweep is of "
-            f"{', '.join(values['model'].unique())}, or skips no layer"
+            f"{', '.join(values['model'].unique())}, or has no ablation {form}:N"
         )
     table, joined = pd.DataFrame(correlations), pd.concat(points, ignore_index=True)
     names = ["model", "task", "metric", "measure"]
     return table, joined[[*names, *(c for c in joined.columns if c not in names)]]
 
 
-def _drops(values: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+def _drops(values: pd.DataFrame, form: str) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """Of each model, task and metric: documents x layers, baseline minus ablated."""
     for key, _, wide, _ in series(values):
-        numbered = {text: skipped_layer(text) for text in wide.columns}
+        numbered = {text: _layer_of(text, form) for text in wide.columns}
         layers = {layer: text for text, layer in numbered.items() if layer is not None}
         if len(layers) < 3 or BASELINE not in wide:
             continue
         check_paired(wide[[BASELINE, *layers.values()]], key)
         drops = {layer: wide[BASELINE] - wide[layers[layer]] for layer in sorted(layers)}
         yield {name: str(value) for name, value in key.items()}, pd.DataFrame(drops)
+
+
+def _layer_of(text: str, form: str) -> int | None:
+    """Layer of `FORM:7`, or None."""
+    number = text.removeprefix(f"{form}:")
+    return int(number) if number != text and number.isdigit() else None
 
 
 def skipped_layer(text: str) -> int | None:
