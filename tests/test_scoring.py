@@ -17,7 +17,8 @@ from tests.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
 
 KINDS = [
     "baseline", *(f"layer:{i}" for i in range(N_LAYERS)), "layers:1-2", "attn:0", "attn:2", "mlp:1",
-    "head:0.1", "head:1.2", "head:1.3@mean", "kvgroup:1.1", "swap:1", "layer:1+head:2.0",
+    "head:0.1", "head:1.2", "head:1.3@mean", "kvgroup:1.1", "swap:1", "swap-attn:1",
+    "swap-mlp:1", "swaps:0-1", "layer:1+head:2.0",
     "head:1.0+mlp:2", "attn:1+mlp:1",
 ]  # fmt: skip
 SINGLE = {"replay": False, "prefixes": False, "options": False, "sublayers": False, "places": False}

@@ -62,7 +62,8 @@ def layers(
         source: A sweep, its table of scores, or several of either (a row of panels each model).
         metric: A metric for all tasks, or a mapping task to metric. By default accuracy where
             there is one, else exact match.
-        kind: Which ablations to draw: ``"layer"``, ``"attn"``, ``"mlp"`` or ``"swap"``.
+        kind: Which ablations to draw: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``,
+            ``"swap-attn"`` or ``"swap-mlp"``.
         width: Inches; by default 3.5 for one panel and 7.2 for more.
     """
     return curves.layers(table_of(source, "scores"), metric=metric, kind=kind, width=width)

@@ -25,6 +25,8 @@ KINDS = {
     "attn": "Layer with its attention skipped",
     "mlp": "Layer with its MLP skipped",
     "swap": "Swapped layer",
+    "swap-attn": "Layer with its attention swapped",
+    "swap-mlp": "Layer with its MLP swapped",
 }
 """Ablations of one layer, and the name of their axis."""
 
@@ -33,6 +35,8 @@ CLASSES: dict[str, Any] = {
     "attn": SkipAttention,
     "mlp": SkipMLP,
     "swap": SwapLayer,
+    "swap-attn": SwapLayer,
+    "swap-mlp": SwapLayer,
 }
 
 CORRECTIONS = {"holm": ("Holm", "Holm"), "bh": ("BH", "Benjamini-Hochberg")}
@@ -129,7 +133,8 @@ def kinds_of(table: pd.DataFrame) -> list[str]:
 def layer_of(ablation: str, kind: str) -> int | None:
     """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
     parsed = parsed_or_none(ablation)
-    return parsed.layer if isinstance(parsed, CLASSES[kind]) else None
+    named = isinstance(parsed, CLASSES[kind]) and parsed.text.startswith(f"{kind}:")
+    return parsed.layer if named else None
 
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:

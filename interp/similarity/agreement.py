@@ -21,6 +21,7 @@ def similarity_and_importance(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    form: str = "layer",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Spearman's correlation over layers between similarity and the drop when a layer is skipped.
 
@@ -35,6 +36,7 @@ def similarity_and_importance(
         resamples: of the bootstrap.
         confidence: of the interval.
         seed: of both.
+        form: of the ablations: `layer` for `layer:7`, `swap` for `swap:7`.
 
     Returns:
         The correlations (`model task metric measure rho low high p n_layers n disagree`; the last
@@ -47,7 +49,7 @@ def similarity_and_importance(
             examples than the baseline's.
     """
     correlations, points = [], []
-    for key, drops in _drops(values):
+    for key, drops in _drops(values, form):
         layers = list(drops.columns)
         for (model, measure), rows in measures.groupby(["model", "measure"]):
             if model != key["model"]:
@@ -61,16 +63,16 @@ def similarity_and_importance(
     if not correlations:
         raise UserError(
             f"similarity of {', '.join(measures['model'].unique())}: the sweep is of "
-            f"{', '.join(values['model'].unique())}, or skips no layer"
+            f"{', '.join(values['model'].unique())}, or has no ablation {form}:N"
         )
     table, joined = pd.DataFrame(correlations), pd.concat(points, ignore_index=True)
     names = ["model", "task", "metric", "measure"]
     return table, joined[[*names, *(c for c in joined.columns if c not in names)]]
 
 
-def _drops(values: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
+def _drops(values: pd.DataFrame, form: str) -> list[tuple[dict[str, str], pd.DataFrame]]:
     """Of each model, task and metric: documents x layers, baseline minus ablated."""
-    layers = {text: skipped_layer(text) for text in values["ablation"].unique()}
+    layers = {text: _layer_of(text, form) for text in values["ablation"].unique()}
     wanted = [text for text, layer in layers.items() if layer is not None]
     found = []
     chosen = values[values["ablation"].isin([BASELINE, *wanted])]
@@ -79,6 +81,12 @@ def _drops(values: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
             named = dict(zip(("model", "task", "metric"), key, strict=True))
             found.append((named, damage.rename(columns=layers).sort_index(axis=1)))
     return found
+
+
+def _layer_of(text: str, form: str) -> int | None:
+    """Layer of `FORM:7`, or None."""
+    number = text.removeprefix(f"{form}:")
+    return int(number) if number != text and number.isdigit() else None
 
 
 def skipped_layer(text: str) -> int | None:
