@@ -6,7 +6,7 @@
 Measures how long each unit of a sweep takes in this process. From these durations, repeated as
 often as is needed, a sweep of many units is scheduled on 64 workers, largest unit first as
 `interp.distributed` does, and in the order of the plan. With `--ray`, the same sweep is timed with
-one worker and with two, of one thread each, both started before the clock.
+one worker and with two, of one thread each, in turn, all started before the clock.
 """
 
 import argparse
@@ -15,17 +15,22 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from experiments.store.reports import OUT, write_result
 from experiments.store.small import ABLATIONS, write_model, write_task
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+QUIET = 0.1
+"""Cores that other processes may take during a pair of timings, for it to be called quiet."""
 
 
 def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> dict[str, Any]:
@@ -98,14 +103,23 @@ def simulated(measured: dict[str, Any], workers: int, units: int, seed: int) -> 
     }
 
 
-def on_ray(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> dict[str, Any]:
-    """Seconds of the same sweep with one worker and with two, after both have begun."""
+def on_ray(
+    folder: Path, *, examples: int, d_model: int, unit_examples: int, repeats: int
+) -> dict[str, Any]:
+    """Seconds of the same sweep with one worker and with two, after they have begun.
+
+    Returns:
+        `seconds_1` and `seconds_2`, one a repeat, taken in turn; the `speed_up` of each pair;
+        `others`, the cores that processes other than these took on average during the pair; and
+        how many units `failed`.
+    """
     import ray
     import torch
 
     import interp
     from interp import distributed
     from interp.plan import Cut, make_plan
+    from interp.records import open_store, write_unit
     from interp.transport import pack_request
 
     torch.set_num_threads(1)
@@ -115,21 +129,46 @@ def on_ray(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> 
     plan = make_plan(model, task, ABLATIONS, cut=cut)
     asked = [interp.parse(text) for text in ABLATIONS]
     request = pack_request(model, plan, asked, limit=None, seed=0, cut=cut)
-    found: dict[str, Any] = {}
-    for workers in (1, 2):
-        crew = distributed.start(ray, request, plan, workers)
-        began = time.perf_counter()
-        failed = crew.work(distributed.Board(plan, plan.units, lambda *_: None), print)
-        found[f"seconds_{workers}"] = time.perf_counter() - began
-        found["failed"] = len(failed)
+    found: dict[str, Any] = {"units": len(plan.units), "failed": 0, "others": []}
+    found |= {"seconds_1": [], "seconds_2": []}
+    for repeat in range(repeats):
+        lost = 0.0
+        for workers in (1, 2):
+            target = folder / f"run-{repeat}-{workers}"
+            manifest = open_store(target, plan.manifest)
+            finish = partial(_write, write_unit, target, manifest)
+            crew = distributed.start(ray, request, plan, workers)
+            others, began = _others(), time.perf_counter()
+            failed = crew.work(distributed.Board(plan, plan.units, finish), print)
+            found[f"seconds_{workers}"].append(time.perf_counter() - began)
+            lost += _others() - others
+            found["failed"] += len(failed)
+        found["others"].append(lost / (found["seconds_1"][-1] + found["seconds_2"][-1]))
     ray.shutdown()
-    return found | {"speed_up": found["seconds_1"] / found["seconds_2"], "units": len(plan.units)}
+    found["speed_up"] = (np.array(found["seconds_1"]) / np.array(found["seconds_2"])).tolist()
+    return found
+
+
+def _others() -> float:
+    """Processor seconds, so far, of all processes but this one and those it started."""
+    me = psutil.Process()
+    ours = {me.pid, *(child.pid for child in me.children(recursive=True))}
+    times = psutil.process_iter(["pid", "cpu_times"])
+    # a process that ended has left its time to its parent
+    return float(sum(sum(p.info["cpu_times"][:4]) for p in times if p.info["pid"] not in ours))
+
+
+def _write(
+    write_unit: Callable[..., Any], folder: Path, manifest: dict[str, Any], unit: Any, records: Any
+) -> None:
+    write_unit(folder, unit.name, manifest, records)
 
 
 def main() -> None:
     """Measure, simulate, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ray", action="store_true", help="also time one and two Ray workers")
+    parser.add_argument("--repeats", type=int, default=3, help="of the pair of timings")
     parser.add_argument("--examples", type=int, default=192)
     parser.add_argument("--d-model", type=int, default=256)
     parser.add_argument("--unit-examples", type=int, default=8)
@@ -150,7 +189,19 @@ def main() -> None:
             "simulated": [simulated(measured, 64, units, 0) for units in (128, 512, 2048)],
         }
         if options.ray:
-            result["ray"] = on_ray(Path(scratch) / "ray", **sizes)
+            timed = on_ray(Path(scratch) / "ray", **sizes, repeats=options.repeats)
+            here = sum(measured["seconds"]) + sum(measured["seconds_to_write"])
+            quiet = np.array(timed["others"]) < QUIET
+            timed["speed_up_median"] = float(np.median(timed["speed_up"]))
+            timed["quiet_pairs"] = int(quiet.sum())
+            if quiet.any():
+                timed["speed_up_median_of_quiet"] = float(
+                    np.median(np.array(timed["speed_up"])[quiet])
+                )
+            timed["seconds_here"] = here
+            # one worker against this process: what handing over a unit and its records takes
+            overhead = (float(np.median(timed["seconds_1"])) - here) / timed["units"]
+            result["ray"] = timed | {"overhead_seconds_a_unit": overhead}
     write_result(result, options.out, "scaling")
     print(json.dumps(result, indent=2))
 
