@@ -15,19 +15,23 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
+import interp
 from experiments.store.reports import OUT, write_result
 from experiments.store.small import ABLATIONS, write_model, write_task
-
-os.environ.setdefault("TQDM_DISABLE", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+from interp import distributed
+from interp.execution import runner
+from interp.plan import Cut, Plan, make_plan, size
+from interp.records import Record, open_store, write_unit
+from interp.transport import pack_request
+from interp.units import WorkUnit
 
 QUIET = 0.1
 """Cores that other processes may take during a pair of timings, for it to be called quiet."""
@@ -35,13 +39,6 @@ QUIET = 0.1
 
 def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> dict[str, Any]:
     """Seconds of each unit in this process, and what `interp.plan.size` expected of it."""
-    import torch
-
-    import interp
-    from interp.execution import runner
-    from interp.plan import Cut, make_plan, size
-    from interp.records import open_store, write_unit
-
     torch.set_num_threads(1)
     model = interp.load_model(write_model(folder / "model", d_model=d_model), device="cpu")
     task = str(write_task(folder, rows=examples, words=40))
@@ -103,50 +100,69 @@ def simulated(measured: dict[str, Any], workers: int, units: int, seed: int) -> 
     }
 
 
-def on_ray(
-    folder: Path, *, examples: int, d_model: int, unit_examples: int, repeats: int
-) -> dict[str, Any]:
+def on_ray(folder: Path, repeats: int, patience: float, **sizes: int) -> dict[str, Any]:
     """Seconds of the same sweep with one worker and with two, after they have begun.
 
+    Args:
+        folder: for the runs.
+        repeats: of the pair of timings.
+        patience: seconds to wait, before each pair, for other processes to be still.
+        **sizes: as for `durations`.
+
     Returns:
-        `seconds_1` and `seconds_2`, one a repeat, taken in turn; the `speed_up` of each pair;
-        `others`, the cores that processes other than these took on average during the pair; and
-        how many units `failed`.
+        `seconds_1` and `seconds_2`, one a repeat; the `speed_up` of each pair; `others`, the cores
+        that processes other than these took on average during the pair; and how many units
+        `failed`.
     """
     import ray
-    import torch
 
-    import interp
-    from interp import distributed
-    from interp.plan import Cut, make_plan
-    from interp.records import open_store, write_unit
-    from interp.transport import pack_request
+    request, plan = _request(folder, **sizes)
+    # one worker and two wait at the same time; no more than two ever work
+    ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+    found: dict[str, Any] = {"units": len(plan.units), "failed": 0, "others": []}
+    found |= {"seconds_1": [], "seconds_2": []}
+    for repeat in range(repeats):
+        crews = {n: distributed.start(ray, request, plan, n) for n in (1, 2)}
+        _wait_until_quiet(patience)
+        others, began = _others(), time.perf_counter()
+        for workers in (1, 2) if repeat % 2 else (2, 1):
+            seconds, failed = _timed(crews[workers], plan, folder / f"run-{repeat}-{workers}")
+            found[f"seconds_{workers}"].append(seconds)
+            found["failed"] += failed
+        found["others"].append((_others() - others) / (time.perf_counter() - began))
+    ray.shutdown()
+    found["speed_up"] = (np.array(found["seconds_1"]) / np.array(found["seconds_2"])).tolist()
+    return found
 
+
+def _request(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> tuple[Any, Plan]:
     torch.set_num_threads(1)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     model = interp.load_model(write_model(folder / "model", d_model=d_model), device="cpu")
     task, cut = str(write_task(folder, rows=examples, words=40)), Cut(unit_examples, 3)
     plan = make_plan(model, task, ABLATIONS, cut=cut)
     asked = [interp.parse(text) for text in ABLATIONS]
-    request = pack_request(model, plan, asked, limit=None, seed=0, cut=cut)
-    found: dict[str, Any] = {"units": len(plan.units), "failed": 0, "others": []}
-    found |= {"seconds_1": [], "seconds_2": []}
-    for repeat in range(repeats):
-        lost = 0.0
-        for workers in (1, 2):
-            target = folder / f"run-{repeat}-{workers}"
-            manifest = open_store(target, plan.manifest)
-            finish = partial(_write, write_unit, target, manifest)
-            crew = distributed.start(ray, request, plan, workers)
-            others, began = _others(), time.perf_counter()
-            failed = crew.work(distributed.Board(plan, plan.units, finish), print)
-            found[f"seconds_{workers}"].append(time.perf_counter() - began)
-            lost += _others() - others
-            found["failed"] += len(failed)
-        found["others"].append(lost / (found["seconds_1"][-1] + found["seconds_2"][-1]))
-    ray.shutdown()
-    found["speed_up"] = (np.array(found["seconds_1"]) / np.array(found["seconds_2"])).tolist()
-    return found
+    return pack_request(model, plan, asked, limit=None, seed=0, cut=cut), plan
+
+
+def _timed(crew: distributed.Crew, plan: Plan, folder: Path) -> tuple[float, int]:
+    """Seconds of a whole sweep into a new store, and units that failed."""
+    manifest = open_store(folder, plan.manifest)
+
+    def finish(unit: WorkUnit, found: list[Record]) -> None:
+        write_unit(folder, unit.name, manifest, found)
+
+    began = time.perf_counter()
+    failed = crew.work(distributed.Board(plan, plan.units, finish), print)
+    return time.perf_counter() - began, len(failed)
+
+
+def _wait_until_quiet(patience: float) -> None:
+    """Return once other processes have left both cores alone for two seconds, or time is over."""
+    until, still = time.monotonic() + patience, 0
+    while time.monotonic() < until and still < 2:
+        before = _others()
+        time.sleep(1)
+        still = still + 1 if _others() - before < QUIET else 0
 
 
 def _others() -> float:
@@ -158,17 +174,14 @@ def _others() -> float:
     return float(sum(sum(p.info["cpu_times"][:4]) for p in times if p.info["pid"] not in ours))
 
 
-def _write(
-    write_unit: Callable[..., Any], folder: Path, manifest: dict[str, Any], unit: Any, records: Any
-) -> None:
-    write_unit(folder, unit.name, manifest, records)
-
-
 def main() -> None:
     """Measure, simulate, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ray", action="store_true", help="also time one and two Ray workers")
     parser.add_argument("--repeats", type=int, default=3, help="of the pair of timings")
+    parser.add_argument(
+        "--patience", type=float, default=0, help="seconds to wait for a quiet machine, each pair"
+    )
     parser.add_argument("--examples", type=int, default=192)
     parser.add_argument("--d-model", type=int, default=256)
     parser.add_argument("--unit-examples", type=int, default=8)
@@ -189,7 +202,7 @@ def main() -> None:
             "simulated": [simulated(measured, 64, units, 0) for units in (128, 512, 2048)],
         }
         if options.ray:
-            timed = on_ray(Path(scratch) / "ray", **sizes, repeats=options.repeats)
+            timed = on_ray(Path(scratch) / "ray", options.repeats, options.patience, **sizes)
             here = sum(measured["seconds"]) + sum(measured["seconds_to_write"])
             quiet = np.array(timed["others"]) < QUIET
             timed["speed_up_median"] = float(np.median(timed["speed_up"]))
