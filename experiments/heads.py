@@ -47,6 +47,7 @@ def _skill_jobs(preset: Preset) -> list[Job]:
 def run(preset: Preset, out: Path) -> Section:
     """Retrieval heads and their removal in two models; the heads of each skill in the base."""
     from interp import figures
+    from interp.attention.skills import overlap
     from interp.figures.style import model_label
     from interp.figures.tables import choose_metric
 
@@ -58,7 +59,10 @@ def run(preset: Preset, out: Path) -> Section:
     )
     drops = choose_metric(runs.importance(preset, out, _skill_jobs(preset)))
     metric = dict(zip(drops["task"], drops["metric"], strict=True))
-    shared, parts = _overlap(drops, metric), _explained(drops, metric)
+    heads_only = [job for job in _skill_jobs(preset) if job.family == "heads"]
+    values = choose_metric(runs.values(preset, out, heads_only))
+    shared = overlap(values, k=TOP, seed=preset.seed)
+    parts = _explained(drops, metric)
     drawn = {
         "map": (figures.retrieval_map(heads, mark=TOP), "Retrieval score of every head."),
         "depth": (figures.depth(heads), "Retrieval score by layer."),
@@ -169,12 +173,6 @@ def _positions(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataF
     return chosen[["model", "task", "doc_id", "ablation", "label", "correct"]]
 
 
-def _overlap(drops: pd.DataFrame, metric: dict[Any, Any]) -> pd.DataFrame:
-    from interp.attention.skills import overlap
-
-    return overlap(drops, metric, k=TOP)
-
-
 def _explained(drops: pd.DataFrame, metric: dict[Any, Any]) -> pd.DataFrame:
     from interp.attention.skills import explained
 
@@ -243,7 +241,7 @@ def _overlap_sentences(shared: pd.DataFrame) -> list[str]:
     chosen = tested[tested["p_adjusted"] < 0.05].sort_values("p_adjusted")
     words = [
         f"{task_label(r['task'])} and {task_label(r['other'])} ({r['shared']} of {r['n_task']} and "
-        f"{r['n_other']}, p = {r['p_adjusted']:.2g})"
+        f"{r['n_other']}, n = {r['n_examples']}, p = {r['p_adjusted']:.2g})"
         for r in chosen.to_dict("records")
     ]
     return [

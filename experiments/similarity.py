@@ -32,7 +32,7 @@ MEASURE = "block influence"
 def jobs(preset: Preset) -> list[Job]:
     """Passes over the tasks, the layers that other experiments skip too, the pruning curves."""
     found = []
-    for role in preset.roles("base", "distilled"):
+    for role in preset.roles("base", "distilled", "teacher"):
         for task in preset.task_names("skills"):
             found += [
                 Job(role, task, "similarity", ablations=0),
@@ -44,14 +44,25 @@ def jobs(preset: Preset) -> list[Job]:
 
 def run(preset: Preset, out: Path) -> Section:
     """Angular distance, block influence, their agreement with importance, pruning curves."""
+    from interp import figures
     from interp.figures.style import model_label
 
-    roles = preset.roles("base", "distilled")
+    roles = preset.roles("base", "distilled", "teacher")
     found = {role: measured(preset, out, role) for role in roles}
     drawn: dict[str, tuple[Figure, str]] = {}
     for role, tables in found.items():
         name = model_label(preset.models[role])
         drawn |= _figures(tables, role, name)
+    between = _between(preset, out, roles)
+    if len(between):
+        drawn["cka-between"] = (
+            figures.cka.heatmap(between),
+            "Similarity of the depths of two models (linear CKA).",
+        )
+        drawn["cka-same-depth"] = (
+            figures.cka.same_depth(between),
+            "Similarity of the same depth in two models.",
+        )
     correlations = pd.concat([one["agreement"] for one in found.values()], ignore_index=True)
     curves = pd.concat([one["pruning"] for one in found.values()], ignore_index=True)
     return Section(
@@ -66,11 +77,28 @@ def run(preset: Preset, out: Path) -> Section:
     )
 
 
+def _between(preset: Preset, out: Path, roles: list[str]) -> pd.DataFrame:
+    """CKA between the base and each other model, at the ends of the same texts."""
+    if len(roles) < 2:
+        return pd.DataFrame()
+    asked = {"models": [preset.models[role] for role in roles]}
+
+    def make() -> dict[str, pd.DataFrame]:
+        from interp.similarity import cka_between
+
+        texts, _ = texts_of(preset)
+        base = preset.load(roles[0])
+        tables = [cka_between(base, preset.load(other), texts) for other in roles[1:]]
+        return {"cka": pd.concat(tables, ignore_index=True)}
+
+    return runs.reading(preset, out, "similarity-between", asked, make)["cka"]
+
+
 def measured(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
     """Similarity of one model, its agreement with importance, and its pruning curves.
 
     Returns:
-        Tables angular, influence, agreement, points, pruning.
+        Tables angular, cka, influence, agreement, points, pruning.
     """
     tasks = preset.task_names("skills")
     asked = {
@@ -115,6 +143,7 @@ def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
         "angular": pd.concat(
             [on_texts.angular, study_angular_distance(model, texts)], ignore_index=True
         ),
+        "cka": on_texts.cka,
         "influence": pd.concat([one.influence for one in similar.values()], ignore_index=True),
         "agreement": correlations,
         "points": points,
@@ -175,6 +204,10 @@ def _figures(
         f"angular-distance-{role}": (
             figures.similarity.angular(tables["angular"]),
             f"Angular distance between layers of {name}; right: as the study's script computes it.",
+        ),
+        f"cka-{role}": (
+            figures.cka.heatmap(tables["cka"]),
+            f"Similarity of the depths of {name} to each other (linear CKA).",
         ),
         f"block-influence-{role}": (
             figures.similarity.influence(tables["influence"]),

@@ -55,8 +55,9 @@ def importance_map(
     """
     table = by_head(tables.choose_metric(importance, metric))
     panels = {
-        (str(model), str(task)): rows
-        for (model, task), rows in table.groupby(["model", "task"], sort=False)
+        (str(model), task): rows[rows["task"] == task]
+        for model, rows in table.groupby("model", sort=False)
+        for task in tables.tasks_in_order(rows["task"])
     }
     limit = float(table["drop"].abs().max()) or 1.0
     rings = {name: rows[rows["p_adjusted"] < tables.ALPHA] for name, rows in panels.items()}
