@@ -18,7 +18,6 @@ NAMES = (
     "heads",
     "lens",
     "similarity",
-    "distillation",
 )
 
 
