@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from interp.ablations import Ablation
     from interp.tasks import Task
 
+# options that go to interp.sweep as they are
+EXECUTION = ("shard", "ray", "workers", "token_budget", "allow", "cluster")
 FAMILIES = (
     "layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "blocks:N", "swaps",
     "swaps-attn", "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
@@ -44,6 +46,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     sweep.add_argument(
         "--data", metavar="DIR", help="rows from local JSONL, CSV or Parquet, not from the hub"
+    )
+    sweep.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="let task YAMLs from elsewhere run the Python that they name",
     )
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
@@ -89,11 +96,16 @@ def _run(options: argparse.Namespace) -> None:
     from interp.ablations.families import family
     from interp.chat import as_chat, with_budget
     from interp.models import load_model
-    from interp.sweeps import sweep
+    from interp.sweeps import Execution, sweep
     from interp.tasks import load_task
 
+    how = {name: getattr(options, name) for name in EXECUTION}
+    Execution(**how)  # refused here, before a model is loaded and a large sweep is calibrated
     tasks = [
-        load_task(name, num_fewshot=options.fewshot, data=options.data) for name in options.tasks
+        load_task(
+            name, num_fewshot=options.fewshot, data=options.data, allow_code=options.allow_code
+        )
+        for name in options.tasks
     ]
     device, dtype = options.device, options.dtype
     model = load_model(options.model, dtype=dtype, device=device, revision=options.revision)
@@ -115,12 +127,7 @@ def _run(options: argparse.Namespace) -> None:
         limit=options.limit,
         seed=options.seed,
         donor=donor,
-        shard=options.shard,
-        ray=options.ray,
-        workers=options.workers,
-        token_budget=options.token_budget,
-        allow=tuple(options.allow),
-        cluster=options.cluster,
+        **how,
     )
     print(result)
     done = f"interp merge {options.out}" if options.shard else f"interp figures {options.out}"

@@ -9,6 +9,7 @@
     interp.figures.lens.grid(table)             # tokens x layers; by_depth, decision_depths
     interp.figures.readout.divergence(table)    # tuned against plain lens; attribution
     interp.figures.similarity.angular(table)    # influence, agreement, pruning
+    interp.figures.cka.heatmap(table)           # same_depth: two models
 
 A sweep is anything with ``scores()`` and ``importance()``; the tables themselves, of
 `interp.stats`, do as well. No model is loaded and no global setting of matplotlib is changed.
@@ -17,7 +18,7 @@ A sweep is anything with ``scores()`` and ``importance()``; the tables themselve
 from collections.abc import Sequence
 from pathlib import Path
 
-from interp.figures import curves, heatmaps, lens, readout, similarity
+from interp.figures import cka, curves, heatmaps, lens, readout, similarity
 from interp.figures.export import save
 from interp.figures.head_maps import importance_map, retrieval_map
 from interp.figures.retrieval import depth, gold_position, removal
@@ -30,6 +31,7 @@ __all__ = [
     "PAGE",
     "PrintFigure",
     "Results",
+    "cka",
     "depth",
     "drops",
     "example",

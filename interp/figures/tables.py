@@ -9,6 +9,7 @@ from interp.ablations import SkipAttention, SkipLayer, SkipMLP, SwapLayer, parse
 from interp.errors import UserError
 from interp.figures.style import (
     PROTOCOLS,
+    SKILLS,
     metric_label,
     protocol_label,
     split_task,
@@ -141,6 +142,21 @@ def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
     found = list(dict.fromkeys(names))
     known = [name for name in first if name in found]
     return [*known, *(name for name in found if name not in known)]
+
+
+def tasks_in_order(tasks: Iterable[str]) -> list[str]:
+    """Distinct tasks by skill, then by protocol; what is neither of the known ones comes last."""
+    return sorted(dict.fromkeys(tasks), key=task_place)
+
+
+def task_place(task: str) -> tuple[int, int]:
+    """Sort key of `tasks_in_order`."""
+    benchmark, protocol = split_task(task)
+    skills, protocols = list(SKILLS), list(PROTOCOLS)
+    return (
+        skills.index(benchmark) if benchmark in skills else len(skills),
+        protocols.index(protocol) if protocol in protocols else len(protocols),
+    )
 
 
 def describe_n(table: pd.DataFrame) -> str:
