@@ -1,156 +1,255 @@
 """Which heads retrieve, does removing them (and no others) break retrieval, what else do they do?
 
-    python -m experiments.heads
+    python -m experiments.heads --preset organisms
 
-Traces every head of *base* and *distilled* on the key-value task, removes the best retrieval heads
-against 20 random draws from the same layers, and sweeps every head, attention and layer of *base*
-over all shipped tasks. An interrupted run continues.
+Traces every head on the key-value task, removes the best retrieval heads against random draws from
+the same layers, and sweeps every head of the base over tasks of every skill.
 """
 
-import argparse
-import os
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
 if TYPE_CHECKING:
-    import pandas as pd
+    from interp.attention.heads import RetrievalHeads
+    from interp.results import Sweep
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-MODELS = ("organism:base", "organism:distilled")
-TASK = "world-kv:generate"
+QUESTION = "Which heads retrieve, is it they and no others, and what else do they do?"
 NUMBERS = (1, 2, 4, 8)
 DRAWS = 20
 TOP = 8
-EXAMPLES = 200
-OUT = Path("runs/heads")
+SHOWN = 5
+FAMILIES = ("heads", "attentions", "layers")
 
 
-def retrieval(models: Sequence[str], *, limit: int, out: Path) -> list[Path]:
-    """The table and map of retrieval heads, their removal, and the trace of one example."""
-    import pandas as pd
+def jobs(preset: Preset) -> list[Job]:
+    """The trace and the removals; heads, attentions and layers of the base on every task."""
+    (task,) = preset.task_names("retrieval")
+    removals = len(NUMBERS) * (1 + DRAWS) + 3
+    found = []
+    for role in preset.roles("base", "distilled"):
+        found += [Job(role, task, "trace", ablations=0)]
+        found += [Job(role, task, "removal", ablations=removals)]
+    return found + _skill_jobs(preset)
 
-    import interp
+
+def _skill_jobs(preset: Preset) -> list[Job]:
+    tasks = preset.task_names("skills", "protocols")
+    return [Job("base", task, family) for task in tasks for family in FAMILIES]
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Retrieval heads and their removal in two models; the heads of each skill in the base."""
     from interp import figures
+    from interp.attention.skills import overlap
+    from interp.figures.style import model_label
+    from interp.figures.tables import choose_metric
+
+    roles = preset.roles("base", "distilled")
+    found = {role: retrieval(preset, out, role) for role in roles}
+    heads, curve, replaced = (
+        pd.concat([one[name] for one in found.values()], ignore_index=True)
+        for name in ("heads", "removal", "replacements")
+    )
+    drops = choose_metric(runs.importance(preset, out, _skill_jobs(preset)))
+    metric = dict(zip(drops["task"], drops["metric"], strict=True))
+    heads_only = [job for job in _skill_jobs(preset) if job.family == "heads"]
+    values = choose_metric(runs.values(preset, out, heads_only))
+    shared = overlap(values, k=TOP, seed=preset.seed)
+    parts = _explained(drops, metric)
+    drawn = {
+        "map": (figures.retrieval_map(heads, mark=TOP), "Retrieval score of every head."),
+        "depth": (figures.depth(heads), "Retrieval score by layer."),
+        "removal": (
+            figures.removal(curve),
+            "Key-value retrieval without the best retrieval heads, and without random ones.",
+        ),
+        "skills": (
+            figures.importance_map(drops),
+            f"Drop without each head of {model_label(preset.models['base'])}, by task.",
+        ),
+    }
+    for role, one in found.items():
+        name = model_label(preset.models[role])
+        drawn[f"position-{role}"] = (
+            figures.gold_position(one["positions"], one["documents"]),
+            f"Key-value retrieval of {name} by the place of the gold pair.",
+        )
+        drawn[f"example-{role}"] = (
+            figures.example(one["example"]),
+            f"What the best heads of {name} look at in one example.",
+        )
+    return Section(
+        name="heads",
+        question=QUESTION,
+        findings=[*_removal_sentences(curve), *_overlap_sentences(shared)],
+        figures=drawn,
+        tables={"replacements": replaced, "overlap": shared, "layers-explained": parts},
+        shown=_best(heads),
+        note=f"The best {SHOWN} heads of each model. Score: share of the answer's tokens on which "
+        "the head's strongest attention lies while they are copied; n rightly answered examples; "
+        "95% bootstrap over examples. Induction, previous token: TransformerLens' head detectors "
+        "on repeated random tokens.",
+    )
+
+
+def retrieval(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
+    """The heads of a model with their scores, their removal, and the trace of one example.
+
+    Returns:
+        Tables heads, removal, replacements, positions, documents, example.
+    """
+    (task,) = preset.task_names("retrieval")
+    asked = {
+        "model": preset.models[role],
+        "task": task,
+        "traced": preset.limit(task, "trace"),
+        "removed": preset.limit(task, "removal"),
+        "numbers": NUMBERS,
+        "draws": DRAWS,
+    }
+    name = f"heads-{preset.models[role]}"
+    return runs.reading(preset, out, name, asked, lambda: _traced(preset, out, role, task))
+
+
+def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, pd.DataFrame]:
+    import interp
     from interp.attention.contrast import removal_curve, removals
     from interp.attention.detectors import detector_scores
     from interp.attention.example import trace_example
     from interp.attention.heads import top_heads
-    from interp.figures.style import model_label
     from interp.figures.tables import choose_metric
 
-    tables, curves, written = [], [], []
-    for name in models:
-        model, plain = interp.load_model(name), model_label(name)
-        heads = interp.retrieval_heads(model, TASK, limit=limit)
-        print(heads)
-        tables.append(_with_detectors(heads.table(), detector_scores(model)))
-        plan = removals(heads, NUMBERS, draws=DRAWS, nearest=True)
-        ablations = [ablation for ablation, *_ in plan]
-        ablations += [heads.top(TOP, by="mean"), heads.top(TOP, by="resample"), heads.keep(TOP)]
-        run = interp.sweep(model, TASK, ablations, out=out / f"{plain}-removal", limit=limit)
-        metric = choose_metric(run.scores())["metric"].iloc[0]
-        curves.append(removal_curve(run.scores(), plan, metric=metric))
-        written += _replacements(run, heads, metric, out / f"{plain}-replacements.csv")
-        written += _positions(run, heads, metric, out / f"{plain}-gold-position")
-        right = heads.trace.examples[heads.trace.examples["copied"]]["doc_id"]
-        chosen = top_heads(heads.scores, 3)
-        example = trace_example(model, TASK, int(right.iloc[0]), chosen)
-        written += figures.save(figures.example(example.table()), out / f"{plain}-example")
-    whole, curve = pd.concat(tables), pd.concat(curves)
-    written += figures.save(figures.retrieval_map(whole, mark=TOP), out / "retrieval-map")
-    written += figures.save(figures.depth(whole), out / "retrieval-depth")
-    written += figures.save(figures.removal(curve), out / "removal")
-    return written
-
-
-def skills(name: str, *, limit: int, out: Path) -> list[Path]:
-    """Every head, attention and layer of one model over all shipped tasks: maps and overlap."""
-    import pandas as pd
-
-    import interp
-    from interp import figures
-    from interp.attention.skills import explained, overlap
-    from interp.figures.style import model_label
-    from interp.figures.tables import choose_metric
-    from interp.tasks import load_task, shipped_tasks
-
-    model = interp.load_model(name)
-    families = [
-        *interp.each_head(model), *interp.each_attention(model), *interp.each_layer(model),
-    ]  # fmt: skip
-    tasks = [load_task(task) for task in shipped_tasks() if task.startswith("world-")]
-    began, worked = time.monotonic(), time.process_time()
-    run = interp.sweep(model, tasks, families, out=out / f"{model_label(name)}-skills", limit=limit)
-    seconds, busy = time.monotonic() - began, time.process_time() - worked
-    print(f"{run}: {seconds:.0f} seconds, {busy:.0f} of them on a processor")
-    table = choose_metric(run.importance())
-    metric = dict(zip(table["task"], table["metric"], strict=True))
-    shared = overlap(choose_metric(run.values()), k=TOP)
-    shared.to_csv(out / "overlap.csv", index=False)
-    parts = [explained(table[table["task"] == task], metric[task]) for task in metric]
-    pd.concat(parts).to_csv(out / "layers-explained.csv", index=False)
-    print(shared.round(3).to_string(index=False))
-    drawn = figures.save(figures.importance_map(table), out / "head-importance")
-    return [*drawn, out / "overlap.csv", out / "layers-explained.csv"]
-
-
-def _with_detectors(table: "pd.DataFrame", scores: dict[str, Any]) -> "pd.DataFrame":
+    model, (task,) = preset.load(role), preset.load_tasks("retrieval")
+    heads = interp.retrieval_heads(
+        model, task, limit=preset.limit(task_name, "trace"), seed=preset.seed
+    )
+    print(heads)
+    table = heads.table()
     places = (table["layer"].to_numpy(), table["head"].to_numpy())
-    return table.assign(**{kind: values[places] for kind, values in scores.items()})
+    kinds = {kind: scores[places] for kind, scores in detector_scores(model).items()}
+    plan = removals(heads, NUMBERS, draws=DRAWS, nearest=True)
+    ablations = [ablation for ablation, *_ in plan]
+    ablations += [heads.top(TOP, by="mean"), heads.top(TOP, by="resample"), heads.keep(TOP)]
+    folder = out / "sweeps" / runs.plain(preset.models[role]) / f"{runs.plain(task_name)}-removal"
+    limit = preset.limit(task_name, "removal")
+    swept = interp.sweep(model, task, ablations, out=folder, limit=limit, seed=preset.seed)
+    metric = choose_metric(swept.scores())["metric"].iloc[0]
+    right = heads.trace.examples[heads.trace.examples["copied"]]["doc_id"]
+    example = trace_example(model, task, int(right.iloc[0]), top_heads(heads.scores, 3))
+    rows = task.documents()
+    positions = {"doc_id": range(len(rows)), "gold_position": [r["gold_position"] for r in rows]}
+    return {
+        "heads": table.assign(**kinds),
+        "removal": removal_curve(swept.scores(), plan, metric=metric),
+        "replacements": _replacements(swept, heads, metric),
+        "positions": _positions(swept, heads, metric),
+        "documents": pd.DataFrame(positions),
+        "example": example.table(),
+    }
 
 
-def _replacements(run: Any, heads: Any, metric: str, path: Path) -> list[Path]:
+def _replacements(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataFrame:
     """Zero, mean and resample ablation of the same heads, and all but them, side by side."""
     names = {heads.top(TOP, by=by).text: f"top {TOP}, {by}" for by in ("zero", "mean", "resample")}
     names[heads.keep(TOP).text] = f"upper layers, all but the best {TOP}"
-    table = run.importance()
+    table = swept.importance()
     table = table[(table["metric"] == metric) & table["ablation"].isin(names)]
-    table = table.assign(what=table["ablation"].map(names)).drop(columns="ablation")
-    table.to_csv(path, index=False)
-    print(table[["what", "baseline", "ablated", "drop", "low", "high"]].to_string(index=False))
-    return [path]
+    return table.assign(what=table["ablation"].map(names)).drop(columns="ablation")
 
 
-def _positions(run: Any, heads: Any, metric: str, path: Path) -> list[Path]:
-    import pandas as pd
-
-    from interp import figures
-    from interp.tasks import load_task
-
+def _positions(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataFrame:
+    """One row an example: right or not, whole and without the best heads."""
     names = {"baseline": "baseline", heads.top(1).text: "Best head removed"}
     names[heads.top(TOP).text] = f"Best {TOP} removed"
-    responses = run.responses()
-    chosen = responses[responses["ablation"].isin(names)]
+    chosen = swept.responses(ablations=list(names))
     chosen = chosen.assign(correct=chosen[metric], label=chosen["ablation"].map(names))
-    rows = load_task(TASK).documents()
-    documents = pd.DataFrame(
-        {"doc_id": range(len(rows)), "gold_position": [row["gold_position"] for row in rows]}
+    return chosen[["model", "task", "doc_id", "ablation", "label", "correct"]]
+
+
+def _explained(drops: pd.DataFrame, metric: dict[Any, Any]) -> pd.DataFrame:
+    from interp.attention.skills import explained
+
+    parts = [explained(drops[drops["task"] == task], metric[task]) for task in metric]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _best(heads: pd.DataFrame) -> pd.DataFrame:
+    from interp.figures.style import model_label
+
+    best = heads.groupby("model", sort=False).head(SHOWN)
+    return pd.DataFrame(
+        {
+            "Model": [model_label(model) for model in best["model"]],
+            "Head": [f"L{n}H{h}" for n, h in zip(best["layer"], best["head"], strict=True)],
+            "Score": [
+                summary.interval(r["score"], r["low"], r["high"], 3)
+                if r["low"] == r["low"]
+                else f"{r['score']:.3f} [no spread]"
+                for r in best.to_dict("records")
+            ],
+            "n": best["n"],
+            "Attention to the gold value": best["gold_value"].map("{:.3f}".format),
+            "Induction": best["induction_head"].map("{:.2f}".format),
+            "Previous token": best["previous_token_head"].map("{:.2f}".format),
+        }
     )
-    return figures.save(figures.gold_position(chosen, documents), path)
 
 
-def main() -> None:
-    """Run both parts; print where everything is."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
-    parser.add_argument("--limit", type=int, default=EXAMPLES, help="examples a task")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--part", choices=("retrieval", "skills"), help="one of the two parts")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    if options.part != "skills":
-        written += retrieval(options.models, limit=options.limit, out=options.out)
-    if options.part != "retrieval":
-        written += skills(options.models[0], limit=options.limit, out=options.out)
-    for path in written:
-        if path.suffix in (".png", ".csv"):
-            print(path)
+def _removal_sentences(curve: pd.DataFrame) -> list[str]:
+    from interp.figures.style import model_label
+
+    found = []
+    for model, rows in curve.groupby("model", sort=False):
+        whole = rows[rows["k"] == 0].iloc[0]
+        parts = []
+        for k in sorted(set(rows["k"]) - {0}):
+            top = rows[(rows["k"] == k) & (rows["kind"] == "top")].iloc[0]
+            other = rows[(rows["k"] == k) & (rows["kind"] == "random")].iloc[0]
+            parts.append(
+                f"k = {k}: {_score(top)} against {_score(other)} for {int(other['draws'])} random "
+                f"sets, p = {top['p']:.3f}"
+            )
+        found.append(
+            f"{model_label(str(model))}, exact match (%) with the k best retrieval heads removed "
+            f"[95% Wilson] against random ones of the same layers (mean [middle 95% of draws]): "
+            f"whole model {_score(whole)}; {'; '.join(parts)} (n = {int(whole['n'])} examples; p: "
+            "chance that a random set hurts as much, (1 + draws that do) / (1 + draws))."
+        )
+    return found
+
+
+def _score(row: "pd.Series") -> str:
+    return summary.interval(row["value"], row["low"], row["high"])
+
+
+def _overlap_sentences(shared: pd.DataFrame) -> list[str]:
+    """Pairs of tasks that share more heads than chance, by a corrected p."""
+    from interp.figures.style import task_label
+    from interp.stats import adjust
+
+    tested = shared[shared["p"].notna()]
+    if tested.empty:
+        return []
+    tested = tested.assign(p_adjusted=adjust(tested["p"].to_numpy()))
+    chosen = tested[tested["p_adjusted"] < 0.05].sort_values("p_adjusted")
+    words = [
+        f"{task_label(r['task'])} and {task_label(r['other'])} ({r['shared']} of {r['n_task']} and "
+        f"{r['n_other']}, n = {r['n_examples']}, p = {r['p_adjusted']:.2g})"
+        for r in chosen.to_dict("records")
+    ]
+    return [
+        f"Of {len(tested)} pairs of tasks of the base, those that share more of their {TOP} most "
+        "important heads than random sets would (hypergeometric, Holm): "
+        f"{'; '.join(words) or 'none'}."
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    command("heads", run, jobs, about=QUESTION)

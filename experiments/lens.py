@@ -1,141 +1,152 @@
 """At which depth do knowledge, retrieval and each step of reasoning become readable?
 
-    python -m experiments.lens
+    python -m experiments.lens --preset organisms
 
-Reads all shipped tasks through the logit lens in *base*, *teacher* and *distilled*; trains a tuned
-lens on documents of the organisms' world for the first model; writes tables and figures.
+Reads one task of each skill through the logit lens in base, distilled and teacher; for the shipped
+models it also trains a tuned lens on documents of their world, to see what the plain one misses.
 """
 
-import argparse
-import os
-import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
+from experiments import runs, summary
+from experiments.calibration import texts_of
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+if TYPE_CHECKING:
     from interp.lens import Lens
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-MODELS = ("organism:base", "organism:teacher", "organism:distilled")
-EXAMPLES = 200
-SEED = 0
-OUT = Path("runs/lens")
-STEPS = r"= ([0-9]+)"  # the result of each written-out step of arithmetic
-DOCUMENTS = 400
-PROMPTS = {"knowledge": "world-facts:generate", "retrieval": "world-kv:generate"}
+QUESTION = "At which depth does the answer become readable?"
+STEPS = r"= ?([0-9]+)"  # the result of each written-out step of arithmetic
 
 
-def calibration_texts(count: int = DOCUMENTS, seed: int = SEED) -> list[str]:
-    """Documents of the organisms' world, three skills in turn."""
-    from experiments.organisms.documents import arithmetic_steps, fact_question, lookup
-    from experiments.organisms.world import make_world
-
-    rng, world = random.Random(seed), make_world()
-    made = [
-        (fact_question(rng, world), lookup(rng, world), arithmetic_steps(rng))[n % 3]
-        for n in range(count)
-    ]
-    return ["".join(span.text for span in document) for document in made]
+def jobs(preset: Preset) -> list[Job]:
+    """One pass a task and model."""
+    tasks = preset.task_names("skills")
+    return [Job(role, task, "lens", ablations=0) for role in _roles(preset) for task in tasks]
 
 
-def run(
-    models: Sequence[str] = MODELS,
-    *,
-    tasks: Sequence[str] | None = None,
-    limit: int = EXAMPLES,
-    tuned: bool = True,
-    out: Path = OUT,
-) -> list[Path]:
-    """Read the tasks in every model; write tables and figures.
+def run(preset: Preset, out: Path) -> Section:
+    """Rank and probability of the right answer by depth, and the depth of decision."""
+    from interp import figures
 
-    Args:
-        models: names for `interp.load_model`.
-        tasks: by default all shipped ones.
-        limit: examples a task.
-        tuned: also train a tuned lens, for the first model.
-        out: a new folder.
+    tables = runs.reading(preset, out, "lens", _asked(preset), lambda: _read(preset))
+    drawn = {
+        "by-depth": (
+            figures.lens.by_depth(tables["by-depth"]),
+            "Rank and probability of the right answer by depth.",
+        ),
+        "decision-depths": (
+            figures.lens.decision_depths(tables["decision-depth"]),
+            "The depth from which the right answer leads to the end.",
+        ),
+    }
+    for name in tables:
+        if name.startswith("grid-"):
+            drawn[name] = (
+                figures.lens.grid(tables[name]),
+                "Most likely next token behind each layer, one prompt.",
+            )
+    if "tuned" in tables:
+        drawn["tuned-divergence"] = (
+            figures.readout.divergence(tables["held-out"]),
+            "Held-out divergence of the plain and the tuned lens.",
+        )
+        drawn["tuned-by-depth"] = (
+            figures.lens.by_depth(tables["tuned"]),
+            "The same tasks through the plain and the tuned lens.",
+        )
+    return Section(
+        name="lens",
+        question=QUESTION,
+        findings=_sentences(tables["differences"]),
+        figures=drawn,
+        tables={"differences": tables["differences"]},
+        shown=_shown(tables["decision-depth"]),
+        note="Decision depth: share of the layers from which on the right answer leads, mean over "
+        f"the examples where it does; {tables['decision-depth']['interval'].iloc[0]}.",
+    )
 
-    Returns:
-        The files that were written.
-    """
-    import pandas as pd
 
-    import interp
+def _roles(preset: Preset) -> list[str]:
+    return preset.roles("base", "distilled", "teacher")
+
+
+def _asked(preset: Preset) -> dict[str, Any]:
+    tasks = preset.task_names("skills")
+    return {
+        "models": [preset.models[role] for role in _roles(preset)],
+        "tasks": tasks,
+        "limits": [preset.limit(task, "lens") for task in tasks],
+        "steps": STEPS,
+        "tuned": _tunes(preset),
+    }
+
+
+def _tunes(preset: Preset) -> bool:
+    """A tuned lens has one square matrix a layer: for eight billion numbers that takes a GPU."""
+    return preset.gpu is None
+
+
+def _read(preset: Preset) -> dict[str, pd.DataFrame]:
     from interp.lens import Reading, logit_lens
-    from interp.tasks import load_task, shipped_tasks
 
-    loaded = [load_task(name) for name in tasks or shipped_tasks()]
-    reading = Reading(steps=STEPS, sublayers=False, seed=SEED)
+    tasks, names = preset.load_tasks("skills"), preset.task_names("skills")
+    reading = Reading(steps=STEPS, sublayers=False, seed=preset.seed)
     lenses: list[Lens] = []
-    written: list[Path] = []
-    for place, name in enumerate(models):
-        model = interp.load_model(name)
-        lenses += [logit_lens(model, task, limit=limit, reading=reading) for task in loaded]
-        written += _grids(model, out)
-        if place == 0 and tuned:
-            written += _tuned(model, loaded, reading, limit, out)
-    tables = {
-        "table": pd.concat([lens.table() for lens in lenses]),
+    found: dict[str, pd.DataFrame] = {}
+    for place, role in enumerate(_roles(preset)):
+        model = preset.load(role)
+        lenses += [
+            logit_lens(model, task, limit=preset.limit(name, "lens"), reading=reading)
+            for task, name in zip(tasks, names, strict=True)
+        ]
+        if place == 0:
+            found |= _grids(preset, model)
+            found |= _tuned(preset, model, lenses) if _tunes(preset) else {}
+    return found | {
+        "by-depth": pd.concat([lens.table() for lens in lenses]),
         "decision-depth": pd.concat([lens.decision_depth() for lens in lenses]),
         "differences": _differences(lenses),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        table.to_csv(out / f"{name}.csv", index=False)
-        written.append(out / f"{name}.csv")
-    return written + _figures(tables, out)
 
 
-def _grids(model: Any, out: Path) -> list[Path]:
-    from interp import figures
-    from interp.figures.style import model_label
+def _grids(preset: Preset, model: Any) -> dict[str, pd.DataFrame]:
+    """The first row of each task but the longest, token by token."""
+    from interp.figures.style import benchmark_label
     from interp.lens import prompt_grid
-    from interp.models import model_name
     from interp.requests import prompt_text
-    from interp.tasks import load_task
 
-    written = []
-    name = model_label(model_name(model))
-    for skill, task_name in PROMPTS.items():
-        task = load_task(task_name)
-        table = prompt_grid(model, prompt_text(task, task.documents()[0]))
-        written += figures.save(figures.lens.grid(table), out / f"grid-{skill}-{name}")
-    return written
+    found = {}
+    for task in preset.load_tasks("skills")[:2]:
+        name = benchmark_label(task.benchmark).lower().replace(" ", "-").replace(",", "")
+        found[f"grid-{name}"] = prompt_grid(model, prompt_text(task, task.documents()[0]))
+    return found
 
 
-def _tuned(model: Any, tasks: Sequence[Any], reading: Any, limit: int, out: Path) -> list[Path]:
+def _tuned(preset: Preset, model: Any, plain: "list[Lens]") -> dict[str, pd.DataFrame]:
     """A tuned lens of one model: its held-out divergence, and the tasks read through it."""
-    import pandas as pd
+    from interp.lens import Reading, held_out_table, logit_lens, train_tuned_lens
 
-    from interp import figures
-    from interp.lens import held_out_table, logit_lens, train_tuned_lens
-
-    source = f"{DOCUMENTS} documents of the organisms' world (seed {SEED})"
-    tuned = train_tuned_lens(model, calibration_texts(), source=source)
-    tuned.save(out / "tuned-lens")
-    held_out = held_out_table(tuned.card)
-    chosen = [task for task in tasks if task.generates]
+    texts, source = texts_of(preset)
+    tuned = train_tuned_lens(model, texts, source=source)
+    reading = Reading(steps=STEPS, sublayers=False, seed=preset.seed)
     lenses = [
-        logit_lens(model, task, limit=limit, tuned=lens, reading=reading)
-        for task in chosen
-        for lens in (None, tuned)
+        logit_lens(model, task, limit=preset.limit(name, "lens"), tuned=tuned, reading=reading)
+        for task, name in zip(preset.load_tasks("skills"), preset.task_names("skills"), strict=True)
     ]
-    written = figures.save(figures.readout.divergence(held_out), out / "tuned-divergence")
-    if lenses:
-        table = pd.concat([lens.table() for lens in lenses])
-        written += figures.save(figures.lens.by_depth(table), out / "tuned-by-depth")
-    return written
+    return {
+        "held-out": held_out_table(tuned.card),
+        "tuned": pd.concat([lens.table() for lens in (*plain, *lenses)]),
+    }
 
 
-def _differences(lenses: "Sequence[Lens]") -> "pd.DataFrame":
+def _differences(lenses: "list[Lens]") -> pd.DataFrame:
     """How much later than in the first model each answer is decided, paired over examples."""
-    import pandas as pd
-
     from interp.lens import decision_difference
 
     first = {lens.task: lens for lens in lenses if lens.model == lenses[0].model}
@@ -148,40 +159,49 @@ def _differences(lenses: "Sequence[Lens]") -> "pd.DataFrame":
         if step in first[lens.task].steps
     ]
     columns = ["task", "step", "model", "against", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=None if rows else columns)
 
 
-def _figures(tables: "dict[str, pd.DataFrame]", out: Path) -> list[Path]:
-    from interp import figures
-    from interp.figures.style import model_label
+def _sentences(differences: pd.DataFrame) -> list[str]:
+    from interp.figures.style import model_label, task_label
 
-    table, written = tables["table"], []
-    written += figures.save(figures.lens.by_depth(table), out / "by-depth")
-    for model in table["model"].unique():
-        figure = figures.lens.by_depth(table[table["model"] == model])
-        written += figures.save(figure, out / f"by-depth-{model_label(model)}")
-    figure = figures.lens.decision_depths(tables["decision-depth"])
-    return written + figures.save(figure, out / "decision-depths")
+    found = []
+    for row in differences.to_dict("records"):
+        if row["step"] != "answer" or row["difference"] != row["difference"]:
+            continue
+        later = "later" if row["difference"] > 0 else "earlier"
+        value = summary.interval(*(100 * row[k] for k in ("difference", "low", "high")), digits=1)
+        n = f", n = {row['n']}" if "n" in row else ""
+        found.append(
+            f"{task_label(row['task'])}: {model_label(row['model'])} decides {value} points of "
+            f"depth {later} than {model_label(row['against'])} (paired over examples{n}; 100 "
+            "points: all layers; 95% bootstrap)."
+        )
+    return found
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--models", nargs="+", default=MODELS)
-    parser.add_argument("--tasks", nargs="+", help="all shipped tasks by default")
-    parser.add_argument("--limit", type=int, default=EXAMPLES)
-    parser.add_argument("--no-tuned", action="store_true", help="train no tuned lens")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    written = run(
-        options.models,
-        tasks=options.tasks,
-        limit=options.limit,
-        tuned=not options.no_tuned,
-        out=options.out,
+def _shown(decisions: pd.DataFrame) -> pd.DataFrame:
+    from interp.figures.style import model_label, task_label
+
+    rows = decisions[decisions["answer"] == "right"]
+    return pd.DataFrame(
+        [
+            {
+                "Model": model_label(r["model"]),
+                "Task": task_label(r["task"]),
+                "Part of the answer": r["step"],
+                "Decided": f"{100 * r['share_decided']:.0f}%",
+                "n": r["n"],
+                "Decision depth (share of the layers)": summary.interval(
+                    r["relative"], r["relative_low"], r["relative_high"], 2
+                )
+                if r["relative"] == r["relative"]
+                else "none decided",
+            }
+            for r in rows.to_dict("records")
+        ]
     )
-    print(*written, sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    command("lens", run, jobs, about=QUESTION)

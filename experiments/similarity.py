@@ -1,132 +1,181 @@
 """Does cheap similarity predict what skipping a layer costs, and what pruning by it leaves?
 
-    python -m experiments.similarity
+    python -m experiments.similarity --preset organisms
 
-Block influence, angular distance and CKA of each model; their rank correlation with the drops of a
+Block influence and angular distance of each model; their rank correlation with the drops of the
 sweep of every layer; pruning curves in five orders; the study's own script beside ours.
 """
 
-import argparse
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.calibration import texts_of
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
 if TYPE_CHECKING:
-    import pandas as pd
+    from matplotlib.figure import Figure
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from interp.similarity.pruning import Order
 
-MODELS = ("organism:base", "organism:teacher", "organism:distilled")
-EXAMPLES = 100
+QUESTION = "Do similar layers matter less, and can one prune by similarity?"
 MOST = 4
 DRAWS = 3
-SEED, OTHER_SEED = 0, 1
-OUT = Path("runs/similarity")
+ORDERS = 5 + DRAWS - 1
+MEASURE = "block influence"
 
 
-def run(
-    models: Sequence[str] = MODELS,
-    *,
-    tasks: Sequence[str] | None = None,
-    limit: int = EXAMPLES,
-    out: Path = OUT,
-) -> list[Path]:
-    """Measure similarity and importance, draw their agreement and the pruning curves.
+def jobs(preset: Preset) -> list[Job]:
+    """Passes over the tasks, the layers that other experiments skip too, the pruning curves."""
+    found = []
+    for role in preset.roles("base", "distilled", "teacher"):
+        for task in preset.task_names("skills"):
+            found += [
+                Job(role, task, "similarity", ablations=0),
+                Job(role, task, "layers"),
+                Job(role, task, "pruning", ablations=ORDERS * MOST),
+            ]
+    return found
 
-    Args:
-        models: names for `interp.load_model`.
-        tasks: by default all shipped ones.
-        limit: examples a task.
-        out: a folder; finished sweeps in it are not run again.
+
+def run(preset: Preset, out: Path) -> Section:
+    """Angular distance, block influence, their agreement with importance, pruning curves."""
+    from interp import figures
+    from interp.figures.style import model_label
+
+    roles = preset.roles("base", "distilled", "teacher")
+    found = {role: measured(preset, out, role) for role in roles}
+    drawn: dict[str, tuple[Figure, str]] = {}
+    for role, tables in found.items():
+        name = model_label(preset.models[role])
+        drawn |= _figures(tables, role, name)
+    between = _between(preset, out, roles)
+    if len(between):
+        drawn["cka-between"] = (
+            figures.cka.heatmap(between),
+            "Similarity of the depths of two models (linear CKA).",
+        )
+        drawn["cka-same-depth"] = (
+            figures.cka.same_depth(between),
+            "Similarity of the same depth in two models.",
+        )
+    correlations = pd.concat([one["agreement"] for one in found.values()], ignore_index=True)
+    curves = pd.concat([one["pruning"] for one in found.values()], ignore_index=True)
+    return Section(
+        name="similarity",
+        question=QUESTION,
+        findings=_sentences(curves),
+        figures=drawn,
+        tables={"agreement": correlations, "pruned": curves},
+        shown=_shown(correlations),
+        note=f"Spearman's correlation over layers with its {correlations['interval'].iloc[0]}; p: "
+        f"{correlations['test'].iloc[0]}, not corrected.",
+    )
+
+
+def _between(preset: Preset, out: Path, roles: list[str]) -> pd.DataFrame:
+    """CKA between the base and each other model, at the ends of the same texts."""
+    if len(roles) < 2:
+        return pd.DataFrame()
+    asked = {"models": [preset.models[role] for role in roles]}
+
+    def make() -> dict[str, pd.DataFrame]:
+        from interp.similarity import cka_between
+
+        texts, _ = texts_of(preset)
+        base = preset.load(roles[0])
+        tables = [cka_between(base, preset.load(other), texts) for other in roles[1:]]
+        return {"cka": pd.concat(tables, ignore_index=True)}
+
+    return runs.reading(preset, out, "similarity-between", asked, make)["cka"]
+
+
+def measured(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
+    """Similarity of one model, its agreement with importance, and its pruning curves.
 
     Returns:
-        The files that were written.
+        Tables angular, cka, influence, agreement, points, pruning.
     """
-    import interp
-    from interp.figures.style import model_label
-    from interp.tasks import load_task, shipped_tasks
-
-    loaded = [load_task(name) for name in tasks or shipped_tasks()]
-    written: list[Path] = []
-    bridges = {name: interp.load_model(name) for name in models}
-    for name, model in bridges.items():
-        written += _one(model, loaded, limit, out / model_label(name))
-    return written + _between(list(bridges.values()), out)
-
-
-def _between(models: Sequence[Any], out: Path) -> list[Path]:
-    """CKA between the first model and each other one, at the ends of the same texts."""
-    import pandas as pd
-
-    from experiments.lens import calibration_texts
-    from interp import figures
-    from interp.similarity import cka_between
-
-    if len(models) < 2:
-        return []
-    texts = calibration_texts()
-    tables = [cka_between(models[0], other, texts) for other in models[1:]]
-    table = pd.concat(tables, ignore_index=True)
-    drawn = {
-        "cka-between": figures.cka.heatmap(table),
-        "cka-same-depth": figures.cka.same_depth(table),
-    }
-    return [path for name, figure in drawn.items() for path in figures.save(figure, out / name)]
+    tasks = preset.task_names("skills")
+    asked = {
+        "model": preset.models[role],
+        "tasks": tasks,
+        "limits": [preset.limit(task, family) for task in tasks
+                   for family in ("similarity", "layers", "pruning")],
+        "most": MOST,
+        "draws": DRAWS,
+    }  # fmt: skip
+    name = f"similarity-{preset.models[role]}"
+    return runs.reading(preset, out, name, asked, lambda: _measure(preset, out, role))
 
 
-def _one(model: Any, tasks: Sequence[Any], limit: int, out: Path) -> list[Path]:
-    import pandas as pd
-
-    import interp
-    from experiments.lens import calibration_texts
-    from interp import figures
+def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
     from interp.figures.tables import choose_metric
     from interp.similarity import (
         layer_similarity,
-        pruning_curves,
         similarity_and_importance,
         study_angular_distance,
     )
 
-    texts = calibration_texts()
-    found = [layer_similarity(model, task, limit=limit, seed=SEED) for task in tasks]
-    generated = [one for one in found if one.source.endswith("generate")]
-    on_texts = layer_similarity(model, texts)
-    study = study_angular_distance(model, texts)
-    # importance of other examples than the curves', or the order would flatter itself
-    layers = interp.each_layer(model)
-    sweep = interp.sweep(model, tasks, layers, out=out / "layers", limit=limit, seed=OTHER_SEED)
-    values = choose_metric(sweep.values())
-    tables = [
-        similarity_and_importance(one.measures(), values[values["task"] == one.source])
-        for one in found
-    ]
-    correlations, points = (pd.concat(x, ignore_index=True) for x in zip(*tables, strict=True))
-    orders = _orders(on_texts, choose_metric(sweep.importance()))
-    curves = pruning_curves(model, tasks, orders, out=out / "pruned", limit=limit, seed=SEED)
-    correlations.to_csv(out / "agreement.csv", index=False)
-    drawn = {
-        "angular-distance": figures.similarity.angular(
-            pd.concat([on_texts.angular, study], ignore_index=True)
-        ),
-        "block-influence": figures.similarity.influence(
-            pd.concat([one.influence for one in generated or found])
-        ),
-        "cka": figures.cka.heatmap(on_texts.cka),
-        "pruning": figures.similarity.pruning(choose_metric(curves)),
-        **{
-            f"agreement-{measure.replace(' ', '-')}": figures.similarity.agreement(
-                points, correlations, measure=measure
-            )
-            for measure in ("block influence", "angular distance")
-        },
+    model, names = preset.load(role), preset.task_names("skills")
+    tasks = dict(zip(names, preset.load_tasks("skills"), strict=True))
+    texts, _ = texts_of(preset)
+    similar = {
+        name: layer_similarity(
+            model, task, limit=preset.limit(name, "similarity"), seed=preset.seed
+        )
+        for name, task in tasks.items()
     }
-    return [path for name, figure in drawn.items() for path in figures.save(figure, out / name)]
+    on_texts = layer_similarity(model, texts)
+    layers = [Job(role, name, "layers") for name in names]
+    values = choose_metric(runs.values(preset, out, layers))
+    drops = choose_metric(runs.importance(preset, out, layers))
+    pairs = [
+        similarity_and_importance(one.measures(), values[values["task"] == tasks[name].name])
+        for name, one in similar.items()
+    ]
+    correlations, points = (pd.concat(x, ignore_index=True) for x in zip(*pairs, strict=True))
+    return {
+        "angular": pd.concat(
+            [on_texts.angular, study_angular_distance(model, texts)], ignore_index=True
+        ),
+        "cka": on_texts.cka,
+        "influence": pd.concat([one.influence for one in similar.values()], ignore_index=True),
+        "agreement": correlations,
+        "points": points,
+        "pruning": _pruned(preset, out, role, orders(on_texts, drops, seed=preset.seed)),
+    }
 
 
-def _orders(similarity: Any, importance: "pd.DataFrame") -> list[Any]:
+def _pruned(preset: Preset, out: Path, role: str, chosen: "list[Order]") -> pd.DataFrame:
+    """Curves on other examples than the importance was measured on, or its order would flatter
+    itself.
+    """
+    from interp.figures.tables import choose_metric
+    from interp.similarity import pruning_curves
+
+    model, tables = preset.load(role), []
+    names = preset.task_names("skills")
+    for name, task in zip(names, preset.load_tasks("skills"), strict=True):
+        folder = out / "sweeps" / runs.plain(preset.models[role]) / f"{runs.plain(name)}-pruning"
+        limit = preset.limit(name, "pruning")
+        curve = pruning_curves(model, [task], chosen, out=folder, limit=limit, seed=preset.seed + 1)
+        tables.append(choose_metric(curve))
+    return pd.concat(tables, ignore_index=True)
+
+
+def orders(similarity: Any, importance: pd.DataFrame, *, seed: int = 0) -> "list[Order]":
+    """Five ways to choose the layers that go.
+
+    Args:
+        similarity: `interp.layer_similarity` of texts.
+        importance: of a sweep of every layer, one metric a task.
+        seed: of the random ones.
+    """
     from interp.similarity import (
         at_random,
         by_angular_distance,
@@ -142,21 +191,79 @@ def _orders(similarity: Any, importance: "pd.DataFrame") -> list[Any]:
         by_influence(similarity.influence, most),
         by_angular_distance(similarity.angular, most),
         deepest_first(n_layers, most),
-        *at_random(n_layers, most, draws=DRAWS, seed=SEED),
+        *at_random(n_layers, most, draws=DRAWS, seed=seed),
     ]
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--models", nargs="+", default=MODELS)
-    parser.add_argument("--tasks", nargs="+", help="all shipped tasks by default")
-    parser.add_argument("--limit", type=int, default=EXAMPLES)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    written = run(options.models, tasks=options.tasks, limit=options.limit, out=options.out)
-    print(*written, sep="\n")
+def _figures(
+    tables: dict[str, pd.DataFrame], role: str, name: str
+) -> "dict[str, tuple[Figure, str]]":
+    from interp import figures
+
+    return {
+        f"angular-distance-{role}": (
+            figures.similarity.angular(tables["angular"]),
+            f"Angular distance between layers of {name}; right: as the study's script computes it.",
+        ),
+        f"cka-{role}": (
+            figures.cka.heatmap(tables["cka"]),
+            f"Similarity of the depths of {name} to each other (linear CKA).",
+        ),
+        f"block-influence-{role}": (
+            figures.similarity.influence(tables["influence"]),
+            f"Block influence of each layer of {name}, by task.",
+        ),
+        f"agreement-{role}": (
+            figures.similarity.agreement(tables["points"], tables["agreement"], measure=MEASURE),
+            f"Block influence against the drop, layer by layer ({name}).",
+        ),
+        f"pruning-{role}": (
+            figures.similarity.pruning(tables["pruning"]),
+            f"What is left of {name} without several layers, chosen in five ways.",
+        ),
+    }
+
+
+def _sentences(curves: pd.DataFrame) -> list[str]:
+    """What is left after as many layers as the curves go, by order."""
+    found = []
+    for (model, task), rows in curves.groupby(["model", "task"], sort=False):
+        most = int(rows["n_removed"].max())
+        whole = rows[rows["n_removed"] == 0].iloc[0]
+        parts = [
+            f"{r['order']} {summary.interval(r['value'], r['low'], r['high'])}"
+            for r in rows[(rows["n_removed"] == most) & (rows["order"] != "random")].to_dict(
+                "records"
+            )
+        ]
+        shown = summary.interval(whole["value"], whole["low"], whole["high"])
+        found.append(
+            f"{summary.series_words(str(model), str(task))}, % right with {most} layers skipped: "
+            f"whole model {shown}; {'; '.join(parts)} ({whole['interval']}, n = {whole['n']})."
+        )
+    return found
+
+
+def _shown(correlations: pd.DataFrame) -> pd.DataFrame:
+    from interp.figures.style import model_label, task_label
+
+    return pd.DataFrame(
+        [
+            {
+                "Model": model_label(r["model"]),
+                "Task": task_label(r["task"]),
+                "Similarity": r["measure"],
+                "Spearman": summary.interval(r["rho"], r["low"], r["high"], 2)
+                if r["rho"] == r["rho"]
+                else "no spread",
+                "p": f"{r['p']:.2g}",
+                "Layers": r["n_layers"],
+                "n": r["n"],
+            }
+            for r in correlations.to_dict("records")
+        ]
+    )
 
 
 if __name__ == "__main__":
-    main()
+    command("similarity", run, jobs, about=QUESTION)

@@ -4,6 +4,7 @@
     fig = interp.figures.drops([base, other])   # drop by ablated layer, two sweeps
     fig = interp.figures.heatmap(sweep)         # tasks x layers
     fig = interp.figures.retrieval_map(heads.table())  # layers x heads; also depth, removal, ...
+    fig = interp.figures.compared.by_model(scores)  # a line a model; by_metric: a line a metric
     interp.figures.save(fig, "figures/layers")  # PDF, SVG, PNG and the data as CSV
     interp.figures.save_all(sweep, "figures")   # all of them
     interp.figures.lens.grid(table)             # tokens x layers; by_depth, decision_depths
@@ -19,7 +20,16 @@ A sweep is anything with ``scores()`` and ``importance()``; the tables themselve
 from collections.abc import Sequence
 from pathlib import Path
 
-from interp.figures import cka, comparison, curves, heatmaps, lens, readout, similarity
+from interp.figures import (
+    cka,
+    compared,
+    comparison,
+    curves,
+    heatmaps,
+    lens,
+    readout,
+    similarity,
+)
 from interp.figures.export import save
 from interp.figures.head_maps import importance_map, retrieval_map
 from interp.figures.retrieval import depth, gold_position, removal
@@ -34,6 +44,7 @@ __all__ = [
     "Results",
     "comparison",
     "cka",
+    "compared",
     "depth",
     "drops",
     "example",

@@ -60,7 +60,7 @@ def layers(
         "Dashed with band: baseline, nothing ablated.",
     ]
     handles = [Line2D([], [], color="#606060", linestyle="--", label="Baseline")]
-    return _panels(table, _draw_score, kind=kind, handles=handles, notes=notes, width=width)
+    return _panels(table, draw_score, kind=kind, handles=handles, notes=notes, width=width)
 
 
 def drops(
@@ -132,7 +132,7 @@ def _panels(
             for benchmark, line in lines.items():
                 if (panel["benchmark"] == benchmark).any():
                     draw(axes, panel[panel["benchmark"] == benchmark], line)
-            axes.set_ylabel(_value_label(panel))
+            axes.set_ylabel(value_label(panel))
         _name_grid(
             grid, [[_words(name, models, protocols) for name in side] for side in (rows, columns)]
         )
@@ -165,7 +165,7 @@ def _lines(table: pd.DataFrame) -> dict[str, Line]:
     }
 
 
-def _draw_score(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
+def draw_score(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
     """One skill in one panel: its scores, and its baseline as a dashed line with a band."""
     for baseline in rows[rows["ablation"] == BASELINE].to_dict("records"):
         axes.axhline(baseline["value"], color=line.colour, linestyle="--", linewidth=0.9)
@@ -202,7 +202,7 @@ def _label(rows: pd.DataFrame) -> str:
     return style.benchmark_label(rows["benchmark"].iloc[0])
 
 
-def _value_label(panel: pd.DataFrame) -> str:
+def value_label(panel: pd.DataFrame) -> str:
     """Name and unit of a panel's vertical axis."""
     units = set(panel["unit"])
     if len(units) > 1:

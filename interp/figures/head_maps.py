@@ -1,5 +1,7 @@
 """Maps of heads, layers x heads: retrieval scores, or the drop of each head's ablation by skill."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -45,19 +47,20 @@ def retrieval_map(table: pd.DataFrame, *, mark: int = 0) -> style.PrintFigure:
 def importance_map(
     importance: pd.DataFrame, *, metric: tables.MetricChoice = None
 ) -> style.PrintFigure:
-    """Drop of every head's ablation, a panel a task; dots are significant.
+    """Drop of every head's ablation, a panel a task (and model); rings are significant.
 
     Args:
-        importance: the table of an all-head sweep of one model.
+        importance: the table of all-head sweeps.
         metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
     """
     table = by_head(tables.choose_metric(importance, metric))
-    if len(set(table["model"])) > 1:
-        raise UserError("the map of heads by skill draws one model; give one model's table")
-    names = tables.tasks_in_order(table["task"])
-    panels = {task: table[table["task"] == task] for task in names}
+    panels = {
+        (str(model), task): rows[rows["task"] == task]
+        for model, rows in table.groupby("model", sort=False)
+        for task in tables.tasks_in_order(rows["task"])
+    }
     limit = float(table["drop"].abs().max()) or 1.0
-    rings = {task: rows[rows["p_adjusted"] < tables.ALPHA] for task, rows in panels.items()}
+    rings = {name: rows[rows["p_adjusted"] < tables.ALPHA] for name, rows in panels.items()}
     points = table["unit"].eq("points").all()
     notes = [
         tables.describe_n(table),
@@ -67,8 +70,8 @@ def importance_map(
     ]
     return _maps(
         table,
-        {task: _grid(rows, "drop") for task, rows in panels.items()},
-        titles={task: style.task_label(task) for task in names},
+        {name: _grid(rows, "drop") for name, rows in panels.items()},
+        titles=style.series_titles(panels),
         label="Drop (points)" if points else "Drop",
         limits=(-limit, limit),
         rings=rings,
@@ -108,12 +111,12 @@ def _grid(rows: pd.DataFrame, value: str) -> pd.DataFrame:
 
 def _maps(
     table: pd.DataFrame,
-    values: dict[str, pd.DataFrame],
+    values: dict[Any, pd.DataFrame],
     *,
-    titles: dict[str, str],
+    titles: dict[Any, str],
     label: str,
     limits: tuple[float, float],
-    rings: dict[str, pd.DataFrame],
+    rings: dict[Any, pd.DataFrame],
     notes: list[str],
 ) -> style.PrintFigure:
     n_layers = max(len(grid) for grid in values.values())
@@ -121,9 +124,7 @@ def _maps(
         height = 0.75, 0.55 + CELL * n_layers
         figure, panels = style.new_panels(len(values), table, height=height, sharey=True)
         image = None
-        for place, (axes, name) in enumerate(zip(panels.flat, values, strict=False)):
-            if len(values) > 1:
-                axes.set_title(chr(65 + place), loc="left", fontweight="bold")
+        for axes, name in zip(panels.flat, values, strict=False):
             axes.set_title(titles[name])
             image = axes.imshow(
                 values[name], origin="lower", aspect="auto", vmin=limits[0], vmax=limits[1],

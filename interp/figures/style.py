@@ -7,6 +7,7 @@ drawn inside ``with matplotlib.rc_context(RC)``.
 
 import io
 import re
+import string
 import textwrap
 import zlib
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -83,6 +85,15 @@ METRICS = {
     "cut": "Share of cut answers",
 }
 FILTERS = {"flexible-extract": "flexible", "strict-match": "strict", "none": ""}
+BENCHMARKS = {
+    "world-facts-passage": "Knowledge, passage given",
+    "openbookqa-fact": "OpenBookQA, fact given",
+    "qasc-facts": "QASC, facts given",
+    "nq-open": "Natural Questions",
+    "nq-open-gold": "Natural Questions, passage given",
+}
+"""Whole benchmarks whose words are more than those of their names."""
+
 NAMES = {
     "arc": "ARC",
     "boolq": "BoolQ",
@@ -94,9 +105,13 @@ NAMES = {
     "mmlu": "MMLU",
     "openbookqa": "OpenBookQA",
     "piqa": "PIQA",
+    "qasc": "QASC",
     "triviaqa": "TriviaQA",
     "winogrande": "WinoGrande",
 }
+PAIRS = re.compile(r"kv-(\d+)")
+"""Key-value retrieval of any size has one colour."""
+
 SKILL_COLOURS = {
     **dict(zip(SKILLS, (BLUE, VERMILION, GREEN), strict=True)),
     "mmlu": BLUE,
@@ -104,10 +119,30 @@ SKILL_COLOURS = {
     "gsm8k": GREEN,
     "mathqa": PURPLE,
     "hellaswag": ORANGE,
+    "openbookqa": BLUE,
+    "qasc": BLUE,
+    "nq-open": BLUE,
+    **dict.fromkeys(
+        ("world-facts-passage", "openbookqa-fact", "qasc-facts", "nq-open-gold"), ORANGE
+    ),
 }
-"""A public benchmark has the colour of the skill that it stands for."""
+"""A public benchmark has the colour of the skill that it stands for; a passage changes it."""
 
-MODEL_COLOURS = {"base": BLUE, "teacher": ORANGE, "distilled": PURPLE}
+MODEL_COLOURS = {
+    "base": BLUE,
+    "teacher": ORANGE,
+    "distilled": PURPLE,
+    "Llama-3.1-8B": BLUE,
+    "Qwen3-8B": GREEN,
+    "DeepSeek-R1-Distill-Llama-8B": PURPLE,
+}
+
+METRIC_COLOURS = {
+    "acc": BLACK,
+    "acc_ce": VERMILION,
+    "acc_norm": SKY,
+    "gold_prob": GREEN,
+}
 
 
 class PrintFigure(Figure):
@@ -141,7 +176,7 @@ def new_panels(
     width: float = PAGE,
     sharey: bool = False,
 ) -> tuple[PrintFigure, np.ndarray]:
-    """A figure of ``count`` panels, three a row; what is left of the last row stays empty.
+    """A figure of ``count`` panels, three a row (four: two); the last row may not be full.
 
     Args:
         count: Panels; a single one is one column wide.
@@ -153,14 +188,23 @@ def new_panels(
     Returns:
         The figure and its panels, ``[row, column]``.
     """
-    columns = min(3, count)
+    columns = 2 if count == 4 else min(3, count)
     rows = -(-count // columns)
     size = width if columns > 1 else COLUMN
     figure = new_figure(size, height[0] + rows * height[1], data)
     panels = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
     for axes in panels.flat[count:]:
         axes.set_axis_off()
+    letter_panels(panels.flat[:count])
     return figure, panels
+
+
+def letter_panels(panels: Iterable[Axes]) -> None:
+    """A bold letter at the upper left of each panel, where there are several."""
+    drawn = list(panels)
+    for letter, axes in zip(string.ascii_uppercase, drawn, strict=False):
+        if len(drawn) > 1:
+            axes.set_title(letter, loc="left", fontweight="bold")
 
 
 def name_panels(panels: np.ndarray, count: int, *, x: str, y: str) -> None:
@@ -192,8 +236,11 @@ def split_task(task: str) -> tuple[str, str]:
 
 def benchmark_label(benchmark: str) -> str:
     """Words for a benchmark: the skill of ours, the printed name of a known one."""
-    if benchmark in SKILLS:
-        return SKILLS[benchmark]
+    whole = SKILLS | BENCHMARKS
+    if benchmark in whole:
+        return whole[benchmark]
+    if pairs := PAIRS.fullmatch(benchmark):
+        return f"KV retrieval, {pairs[1]} pairs"
     words = re.split(r"[_\s-]+", re.sub(r"\.ya?ml$", "", benchmark.rsplit("/", 1)[-1]))
     known = [NAMES.get(word.lower(), word) for word in words]
     return " ".join([known[0][:1].upper() + known[0][1:], *known[1:]])
@@ -209,6 +256,19 @@ def task_label(task: str) -> str:
     benchmark, protocol = split_task(task)
     words = benchmark_label(benchmark)
     return f"{words}, {uncapitalised(protocol_label(protocol))}" if protocol else words
+
+
+def series_titles(series: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Words over the panel of each model and task: what differs between the panels."""
+    names = list(series)
+    models, tasks = ({name[i] for name in names} for i in (0, 1))
+
+    def words(model: str, task: str) -> str:
+        if len(models) == 1:
+            return task_label(task)
+        return model_label(model) + (f"\n{task_label(task)}" if len(tasks) > 1 else "")
+
+    return {name: words(*name) for name in names}
 
 
 def source_label(source: str) -> str:
@@ -238,7 +298,13 @@ def model_label(model: str) -> str:
 
 def skill_colours(benchmarks: Iterable[str]) -> dict[str, str]:
     """Colour of each benchmark, the same in every figure."""
-    return _assign(benchmarks, SKILL_COLOURS)
+    names = list(benchmarks)
+    return _assign(names, {n: SKILL_COLOURS.get(PAIRS.sub("kv", n), "") for n in names})
+
+
+def metric_colours(metrics: Iterable[str]) -> dict[str, str]:
+    """Colour of each metric, the same in every figure."""
+    return _assign(metrics, METRIC_COLOURS)
 
 
 def skill_markers(benchmarks: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from interp.errors import UserError
 from interp.figures.style import (
     PROTOCOLS,
     SKILLS,
+    benchmark_label,
     metric_label,
     protocol_label,
     split_task,
@@ -176,17 +177,27 @@ def describe_intervals(table: pd.DataFrame, mark: str) -> str:
 
 
 def describe_metrics(table: pd.DataFrame) -> str:
-    """Which metric is drawn, and under which protocol where there are several."""
-    protocols: dict[str, list[str]] = {}
-    for metric, rows in table.groupby("metric"):
-        protocols[metric_label(str(metric))] = in_order(rows["protocol"], PROTOCOLS)
-    if len(protocols) == 1:
-        return f"Metric: {uncapitalised(*protocols)}."
-    parts = [
-        f"{uncapitalised(metric)} for {' and '.join(map(protocol_label, under)).lower()}"
-        for metric, under in protocols.items()
-    ]
+    """Which metric is drawn, and under which protocol (or for what) where there are several."""
+    metrics = {metric_label(str(m)): rows for m, rows in table.groupby("metric")}
+    if len(metrics) == 1:
+        return f"Metric: {uncapitalised(*metrics)}."
+    under = {m: in_order(rows["protocol"], PROTOCOLS) for m, rows in metrics.items()}
+    words = {m: " and ".join(map(protocol_label, names)).lower() for m, names in under.items()}
+    if len(set(words.values())) < len(words):
+        # two metrics of one protocol belong to different benchmarks
+        shared = list(words.values())
+        words = {
+            m: text if shared.count(text) == 1 else f"{_benchmark_words(metrics[m])} ({text})"
+            for m, text in words.items()
+        }
+    parts = [f"{uncapitalised(metric)} for {words[metric]}" for metric in metrics]
     return f"Metric: {'; '.join(parts)}."
+
+
+def _benchmark_words(rows: pd.DataFrame) -> str:
+    """The benchmarks of some rows, in the middle of a sentence."""
+    names = in_order((split_task(task)[0] for task in rows["task"]), SKILLS)
+    return " and ".join(uncapitalised(benchmark_label(name)) for name in names)
 
 
 def describe_tests(table: pd.DataFrame) -> str:

@@ -5,18 +5,21 @@ import re
 import numpy as np
 import pandas as pd
 
-from experiments.lens import STEPS, calibration_texts
-from experiments.similarity import MOST, _orders
+from experiments.calibration import texts_of, world_texts
+from experiments.lens import STEPS
+from experiments.presets import ORGANISMS
+from experiments.similarity import MOST, orders
 
 
 def test_calibration_texts_cover_the_skills_and_are_seeded():
-    texts = calibration_texts(6)
-    assert texts == calibration_texts(6)
-    assert texts != calibration_texts(6, seed=1)
+    texts = world_texts(6)
+    assert texts == world_texts(6)
+    assert texts != world_texts(6, seed=1)
     assert all(text.startswith("Question:") for text in (texts[0], texts[2], texts[3], texts[5]))
     assert all("Pairs:" in text for text in (texts[1], texts[4]))
     # every written-out step has its result
     assert len(re.findall(STEPS, texts[2])) == texts[2].count(" = ") >= 1
+    assert texts_of(ORGANISMS, 6)[0] == texts
 
 
 def test_the_orders_of_the_pruning_curves():
@@ -30,9 +33,9 @@ def test_the_orders_of_the_pruning_curves():
     importance = pd.DataFrame(
         {"ablation": [f"layer:{n}" for n in range(6)], "task": "t", "drop": np.arange(6.0)}
     )
-    orders = _orders(Similarity, importance)
-    assert [o.name for o in orders[:4]] == [
+    found = orders(Similarity, importance)
+    assert [o.name for o in found[:4]] == [
         "measured importance", "block influence", "angular distance (block)", "from the deepest",
     ]  # fmt: skip
-    assert [o.steps[0] for o in orders[:4]] == [(0,), (5,), (2,), (5,)]
-    assert all(len(o.steps) == MOST for o in orders)
+    assert [o.steps[0] for o in found[:4]] == [(0,), (5,), (2,), (5,)]
+    assert all(len(o.steps) == MOST for o in found)

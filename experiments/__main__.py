@@ -1,0 +1,89 @@
+"""All experiments, all figures, one page: `python -m experiments all --preset organisms`."""
+
+import argparse
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from experiments.presets import Preset, add_options, chosen_preset
+from experiments.sections import write
+
+NAMES = (
+    "protocols",
+    "tasks",
+    "retrieval",
+    "reasoning",
+    "heads",
+    "lens",
+    "similarity",
+    "distillation",
+)
+
+
+def modules(names: tuple[str, ...] = NAMES) -> list[ModuleType]:
+    """The experiments, in the order of the page."""
+    return [import_module(f"experiments.{name}") for name in names]
+
+
+def everything(preset: Preset, out: Path, chosen: list[ModuleType]) -> Path:
+    """Run experiments one after the other and join their pages.
+
+    Args:
+        preset: models, tasks, sizes.
+        out: folder of the experiments; what is finished in it is kept.
+        chosen: modules of this folder.
+
+    Returns:
+        The page, `OUT/results/results.md`.
+    """
+    times, pages = {}, []
+    for module in chosen:
+        name = module.__name__.rpartition(".")[2]
+        print(f"== {name}: {module.QUESTION}", flush=True)
+        began = time.monotonic()
+        pages.append(write(module.run(preset, out), out)[0])
+        times[name] = time.monotonic() - began
+        print(f"== {name}: {times[name]:.0f} seconds", flush=True)
+    page = out / "results" / "results.md"
+    page.write_text("\n".join([_head(preset), *(path.read_text() for path in pages)]))
+    print(*(f"{name:>14} {seconds:6.0f} s" for name, seconds in times.items()), sep="\n")
+    print(f"{'together':>14} {sum(times.values()):6.0f} s")
+    return page
+
+
+def _head(preset: Preset) -> str:
+    models = "\n".join(f"- {role}: `{name}`" for role, name in preset.models.items())
+    return (
+        f"# Results: preset {preset.name}\n\n"
+        f"Made by `python -m experiments all --preset {preset.name}`; weights in {preset.dtype}, "
+        f"seed {preset.seed}.\n\n{models}\n\n"
+        "A drop is the baseline's score minus the ablated model's on the same examples, in points; "
+        "positive is damage. Intervals are 95% and hold for one ablation at a time; p-values are "
+        "corrected over the ablations of a task.\n"
+    )
+
+
+def main() -> None:
+    """The command."""
+    from experiments.hours import announce
+    from interp.errors import UserError
+
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=("all", *NAMES), metavar="NAME",
+                        help=f"all, or some of {', '.join(NAMES)}")  # fmt: skip
+    add_options(parser)
+    options = parser.parse_args()
+    names = NAMES if "all" in options.names else tuple(n for n in NAMES if n in options.names)
+    try:
+        preset, chosen = chosen_preset(options), modules(names)
+        announce(preset, [job for module in chosen for job in module.jobs(preset)])
+        if not options.dry_run:
+            print(everything(preset, options.out, chosen))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Texts that belong to no task's examples: for a tuned lens and for similarity."""
+
+import random
+
+from experiments.presets import Preset
+
+DOCUMENTS = 400
+SEED = 0
+
+
+def world_texts(count: int = DOCUMENTS, seed: int = SEED) -> list[str]:
+    """Documents of the organisms' world, three skills in turn."""
+    from experiments.organisms.documents import arithmetic_steps, fact_question, lookup
+    from experiments.organisms.world import make_world
+
+    rng, world = random.Random(seed), make_world()
+    made = [
+        (fact_question(rng, world), lookup(rng, world), arithmetic_steps(rng))[n % 3]
+        for n in range(count)
+    ]
+    return ["".join(span.text for span in document) for document in made]
+
+
+def texts_of(preset: Preset, count: int = DOCUMENTS) -> tuple[list[str], str]:
+    """Texts for a preset, and what they are.
+
+    Documents of the organisms' world where the tasks are its own; else prompts of the tasks with
+    their right answers, drawn evenly, so that nothing more has to be downloaded.
+    """
+    names = preset.task_names("skills", "options")
+    if all("world-" in name for name in names):
+        return world_texts(count), f"{count} documents of the organisms' world (seed {SEED})"
+    from interp.metrics import target_text
+    from interp.requests import prompt_text
+    from interp.sampling import draw
+
+    texts = []
+    for task in preset.load_tasks("skills", "options"):
+        rows = task.documents()
+        # another seed than the sweeps'
+        for row in draw(task, -(-count // len(names)), seed=preset.seed + 1):
+            texts.append(f"{prompt_text(task, rows[row])} {target_text(task, rows[row])}")
+    return texts, f"{len(texts)} prompts of the preset's tasks with their answers"

@@ -1,0 +1,217 @@
+"""What the experiments are run on: models by role, tasks by question, examples, device.
+
+A preset is a value: `study` with one line changed is the study of another model. From the shell,
+`--model NAME` (or `--model base=NAME distilled=OTHER`) changes that line.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from interp.tasks import Task
+
+ROLES = {
+    "base": "the model that is studied",
+    "other": "a second model, for what is asked of two",
+    "distilled": "of the shape of `base`; reasoning was distilled into it",
+    "teacher": "of the shape of `base`; what `distilled` was taught by",
+}
+QUESTIONS = ("protocols", "options", "retrieval", "passage", "reasoning", "skills")
+PASSAGES = Path(__file__).parent / "passages"
+RUNS = Path("runs/experiments")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Models, tasks and sizes of all experiments.
+
+    Attributes:
+        name: `organisms`, `study`, or your own.
+        models: role (`ROLES`) to a name for `interp.load_model`. Only `base` must be there: what
+            needs another role is left out, and said.
+        tasks: what is asked (`QUESTIONS`) to names for `interp.load_task`. `protocols`: one
+            benchmark or several under all protocols; `options`: scored option texts; `retrieval`:
+            key-value retrieval, generated; `passage`: pairs, the question alone and the same
+            question behind its passage; `reasoning`: written-out arithmetic; `skills`: one
+            generated task a skill, for heads and lens.
+        limits: examples a task, by its name.
+        caps: at most so many examples, by family of ablations (`layers`, `heads`, `swaps` ...) or
+            reading (`lens`, `trace`); a sweep of every head is long.
+        dtype: of the weights.
+        device: `cpu`, `cuda`, ...; a GPU if there is one, where None.
+        seed: of every draw.
+        data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
+        gpu: the accelerator that hours are estimated for (`experiments.hours.GPUS`), or None for a
+            preset of minutes.
+    """
+
+    name: str
+    models: Mapping[str, str]
+    tasks: Mapping[str, tuple[str, ...]]
+    limits: Mapping[str, int]
+    caps: Mapping[str, int] = field(default_factory=dict)
+    dtype: str = "float32"
+    device: str | None = None
+    seed: int = 0
+    data: Path | None = None
+    gpu: str | None = None
+
+    def __post_init__(self) -> None:
+        from interp.errors import UserError
+
+        for given, allowed, what in (
+            (self.models, ROLES, "model role"),
+            (self.tasks, QUESTIONS, "question"),
+        ):
+            for name in given:
+                if name not in allowed:
+                    raise UserError(f"{what} {name}: allowed are {', '.join(allowed)}")
+        if "base" not in self.models:
+            raise UserError("models: the role base is missing")
+
+    def roles(self, *wanted: str) -> list[str]:
+        """Those of the roles that the preset has, each model once."""
+        chosen: dict[str, str] = {}
+        for role in wanted:
+            if role in self.models:
+                chosen.setdefault(self.models[role], role)
+        return list(chosen.values())
+
+    def load(self, role: str) -> "TransformerBridge":
+        """The model of a role; the last two that were used are kept."""
+        from experiments.runs import loaded
+
+        return loaded(self.models[role], self.dtype, self.device)
+
+    def load_tasks(self, *questions: str) -> "list[Task]":
+        """The tasks of some questions, each once."""
+        from interp.tasks import load_task
+
+        return [load_task(name, data=self.data) for name in self.task_names(*questions)]
+
+    def task_names(self, *questions: str) -> list[str]:
+        """The names of the tasks of some questions, each once, as the preset has them."""
+        return list(dict.fromkeys(name for one in questions for name in self.tasks.get(one, ())))
+
+    def limit(self, task: str, family: str = "layers") -> int:
+        """Examples of a task in a sweep of a family of ablations, or in a reading."""
+        from interp.errors import UserError
+
+        if task not in self.limits:
+            raise UserError(f"preset {self.name}: no limit for task {task}")
+        return min(self.limits[task], self.caps.get(family, self.limits[task]))
+
+    def __repr__(self) -> str:
+        models = ", ".join(f"{role} {name}" for role, name in self.models.items())
+        return f"Preset({self.name}: {models}; {self.dtype})"
+
+
+_WORLD = tuple(
+    f"world-{skill}:{protocol}"
+    for skill in ("facts", "kv", "arithmetic")
+    for protocol in ("default", "continuation", "generate")
+)
+_WITH_PASSAGE = str(PASSAGES / "world-facts-passage-generate.yaml")
+
+ORGANISMS = Preset(
+    name="organisms",
+    models={
+        "base": "organism:base",
+        "other": "organism:teacher",
+        "distilled": "organism:distilled",
+        "teacher": "organism:teacher",
+    },
+    tasks={
+        "protocols": _WORLD,
+        "options": ("world-facts:continuation", "world-arithmetic:continuation"),
+        "retrieval": ("world-kv:generate",),
+        "passage": ("world-facts:generate", _WITH_PASSAGE),
+        "reasoning": ("world-arithmetic:generate",),
+        "skills": ("world-facts:generate", "world-kv:generate", "world-arithmetic:generate"),
+    },
+    limits=dict.fromkeys((*_WORLD, _WITH_PASSAGE), 200),
+    caps={"heads": 100, "removal": 100, "trace": 100, "lens": 100, "pruning": 100},
+    device="cpu",
+)
+"""The shipped models: minutes on two cores."""
+
+STUDY = Preset(
+    name="study",
+    models={
+        "base": "meta-llama/Llama-3.1-8B",
+        "other": "Qwen/Qwen3-8B",
+        "distilled": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B",
+    },
+    tasks={
+        "protocols": ("mmlu:default", "mmlu:continuation", "mmlu:generate"),
+        "options": ("hellaswag:continuation", "mathqa:continuation"),
+        "retrieval": ("kv-75:generate",),
+        "passage": ("openbookqa:continuation", "openbookqa-fact:continuation"),
+        "reasoning": ("gsm8k:generate",),
+        "skills": ("mmlu:generate", "kv-75:generate", "gsm8k:generate"),
+    },
+    # of our own choice: a drop of 5 points at 60% stands out in 1,000 examples
+    limits={
+        "mmlu:default": 1140,
+        "mmlu:continuation": 1140,
+        "mmlu:generate": 1140,
+        "hellaswag:continuation": 1000,
+        "mathqa:continuation": 1000,
+        "kv-75:generate": 200,
+        "openbookqa:continuation": 500,
+        "openbookqa-fact:continuation": 500,
+        "gsm8k:generate": 500,
+    },
+    caps={
+        "heads": 100, "removal": 100, "trace": 100, "lens": 200, "pruning": 200, "similarity": 200,
+    },
+    dtype="bfloat16",
+    gpu="H100",
+)  # fmt: skip
+"""The models of the study, on one large GPU. DeepSeek-R1, the teacher, is of another shape."""
+
+PRESETS = {preset.name: preset for preset in (ORGANISMS, STUDY)}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every experiment has."""
+    parser.add_argument("--preset", choices=PRESETS, default="organisms")
+    parser.add_argument(
+        "--model", nargs="+", metavar="[ROLE=]NAME", help=f"other models; roles: {', '.join(ROLES)}"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="rows from local files")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1")
+    parser.add_argument("--dtype", help="float32, bfloat16 or float16")
+    parser.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help=f"({RUNS})")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would cost, no more")
+
+
+def chosen_preset(options: argparse.Namespace) -> Preset:
+    """The preset that the options of `add_options` name, with their changes.
+
+    Raises:
+        UserError: a role that there is not; a limit below 1.
+    """
+    from interp.errors import UserError
+
+    preset = PRESETS[options.preset]
+    if options.model:
+        pairs = [text.partition("=") for text in options.model]
+        preset = replace(
+            preset,
+            models={role if eq else "base": name if eq else role for role, eq, name in pairs},
+        )
+    if options.limit is not None:
+        if options.limit < 1:
+            raise UserError(f"--limit {options.limit}: allowed are 1 and more")
+        preset = replace(
+            preset, limits={task: min(n, options.limit) for task, n in preset.limits.items()}
+        )
+    changed = {name: getattr(options, name) for name in ("data", "device", "dtype")}
+    return replace(preset, **{name: value for name, value in changed.items() if value is not None})

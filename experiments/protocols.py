@@ -1,0 +1,106 @@
+"""Does the answer to which layers matter depend on the protocol?
+
+    python -m experiments.protocols --preset organisms
+
+Skips every layer of two models and reads the same questions in three ways: log-likelihood of option
+letters, of option texts, and generated answers. `study`: MMLU in LLaMA-3.1-8B and Qwen3-8B.
+"""
+
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+QUESTION = "Does it depend on the protocol which layers matter?"
+CHANCE = 25.0
+"""Of four options, in percent."""
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """Every layer of two models under all protocols."""
+    tasks = preset.task_names("protocols")
+    return [Job(role, task, "layers") for role in preset.roles("base", "other") for task in tasks]
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Accuracy by skipped layer under each protocol, and how well the protocols agree."""
+    from interp import figures
+
+    asked = jobs(preset)
+    scores = runs.scores(preset, out, asked)
+    importance = runs.importance(preset, out, asked)
+    agreement = between_protocols(runs.values(preset, out, asked), seed=preset.seed)
+    drawn = {
+        "layers": (
+            figures.layers(scores),
+            "Accuracy without one layer, by protocol (columns) and model (rows).",
+        ),
+        "heatmap": (
+            figures.heatmap(importance),
+            "Drop by task, protocol and skipped layer.",
+        ),
+    }
+    return Section(
+        name="protocols",
+        question=QUESTION,
+        findings=_floor_sentences(scores),
+        figures=drawn,
+        tables={"scores": scores, "importance": importance, "agreement": agreement},
+        shown=summary.what_matters(scores, importance),
+        note=summary.note(importance, "layers"),
+        further=[(summary.agreement(agreement), summary.AGREEMENT)],
+    )
+
+
+def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Rank correlation of the profiles of one benchmark under two protocols.
+
+    Args:
+        values: of sweeps of every layer (`interp.stats`), all metrics.
+        seed: of the bootstrap.
+
+    Returns:
+        The table of `interp.stats.compare_profiles`; the correlation is over layers.
+    """
+    from interp.figures.style import split_task
+    from interp.figures.tables import choose_metric
+    from interp.stats import compare_profiles
+
+    chosen = choose_metric(values)
+    keys = chosen[["model", "task", "metric"]].drop_duplicates().to_dict("records")
+    pairs = [
+        (one, other)
+        for one, other in combinations(keys, 2)
+        if one["model"] == other["model"]
+        and split_task(one["task"])[0] == split_task(other["task"])[0]
+    ]
+    return compare_profiles(chosen, pairs, seed=seed)
+
+
+def _floor_sentences(scores: pd.DataFrame) -> list[str]:
+    """Tasks under which the whole model is at chance: nothing can be lost there."""
+    from interp.figures.tables import choose_metric
+
+    whole = choose_metric(scores[scores["ablation"] == "baseline"])
+    letters = whole[whole["task"].str.endswith(":default")]
+    letters = letters[(letters["low"] <= CHANCE) & (letters["high"] >= CHANCE)]
+    if letters.empty:
+        return []
+    parts = [
+        f"{summary.series_words(row['model'], row['task'])} "
+        f"{summary.interval(row['value'], row['low'], row['high'])}"
+        for row in letters.to_dict("records")
+    ]
+    return [
+        f"At chance among four options ({CHANCE:.0f}%) before anything is removed, so that no drop "
+        f"there says anything (% right [95% Wilson], n = {letters['n'].min()}): {'; '.join(parts)}."
+    ]
+
+
+if __name__ == "__main__":
+    command("protocols", run, jobs, about=QUESTION)

@@ -1,0 +1,86 @@
+"""Which layers and heads does written-out reasoning need, before and after distillation?
+
+    python -m experiments.reasoning --preset organisms
+
+Written-out arithmetic without each layer (beside one task of each other skill) and without each
+head, for the base, the distilled model and, where it is of the same shape, the teacher. `study`:
+GSM8K. Of the organisms *base* never saw written-out steps and cannot do the task, so that only
+*teacher* and *distilled* say where it sits.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+QUESTION = "Which layers and heads does reasoning need, and does distillation change them?"
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """Every layer on a task a skill in all models; every head on the reasoning task."""
+    roles = preset.roles("base", "distilled", "teacher")
+    skills = preset.task_names("skills", "reasoning")
+    layers = [Job(role, task, "layers") for role in roles for task in skills]
+    heads = [Job(role, task, "heads") for role in roles for task in preset.task_names("reasoning")]
+    return layers + heads
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Base, distilled and teacher side by side under the removal of layers and of heads."""
+    from interp import figures
+    from interp.figures.tables import choose_metric
+
+    layers = [job for job in jobs(preset) if job.family == "layers"]
+    heads = [job for job in jobs(preset) if job.family == "heads"]
+    scores = runs.scores(preset, out, layers)
+    drops = runs.importance(preset, out, layers)
+    head_drops = choose_metric(runs.importance(preset, out, heads))
+    alike = between_models(runs.values(preset, out, layers), seed=preset.seed)
+    matters = [
+        summary.what_matters(scores, drops),
+        summary.what_matters(runs.scores(preset, out, heads), head_drops),
+    ]
+    return Section(
+        name="reasoning",
+        question=QUESTION,
+        findings=[] if len(alike) else ["One model only: nothing to compare."],
+        figures={
+            "layers": (
+                figures.compared.by_model(scores),
+                "One task of each skill without one layer, a line a model.",
+            ),
+            "heads": (
+                figures.importance_map(head_drops),
+                "Written-out reasoning without one head: drop in points.",
+            ),
+        },
+        tables={"layers": scores, "layer-drops": drops, "head-drops": head_drops, "alike": alike},
+        shown=pd.concat(matters, ignore_index=True),
+        note=summary.note(drops, "layers or heads"),
+        further=[(summary.agreement(alike), summary.AGREEMENT)] if len(alike) else (),
+    )
+
+
+def between_models(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Rank correlation of the profiles of each task in every two models of the same shape.
+
+    Returns:
+        The table of `interp.stats.compare_profiles`, empty where there is one model only.
+    """
+    from itertools import combinations
+
+    from interp.figures.tables import choose_metric
+    from interp.stats import compare_profiles
+
+    chosen = choose_metric(values)
+    keys = chosen[["model", "task", "metric"]].drop_duplicates().to_dict("records")
+    pairs = [(a, b) for a, b in combinations(keys, 2) if a["task"] == b["task"]]
+    return compare_profiles(chosen, pairs, seed=seed)
+
+
+if __name__ == "__main__":
+    command("reasoning", run, jobs, about=QUESTION)

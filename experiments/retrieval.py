@@ -1,0 +1,138 @@
+"""Which layers and heads retrieve, and does a passage with the answer make a layer dispensable?
+
+    python -m experiments.retrieval --preset organisms
+
+Key-value retrieval without each layer and without each head; questions alone and behind a passage
+that states the answer. `study`: 75 pairs of UUIDs; OpenBookQA without and with its fact. For the
+organisms: 16 pairs of words; the questions about facts, alone and behind the fact itself
+(`passages/`), which the organisms also know by heart.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+QUESTION = "Which layers and heads retrieve, and what does a passage with the answer change?"
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """Layers and heads on key-value retrieval; layers on the pairs of questions."""
+    kv, passage = preset.task_names("retrieval"), preset.task_names("passage")
+    roles = preset.roles("base", "other")
+    layers = [Job(role, task, "layers") for role in roles for task in (*kv, *passage)]
+    return layers + [Job(role, task, "heads") for role in roles for task in kv]
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Retrieval by layer and by head; the cost of a layer with and without the passage."""
+    from interp import figures
+    from interp.figures.tables import choose_metric
+
+    kv, passage = preset.task_names("retrieval"), preset.task_names("passage")
+    layers = [job for job in jobs(preset) if job.family == "layers"]
+    by_task = {name: [j for j in layers if j.task in group] for name, group in
+               (("kv", kv), ("passage", passage))}  # fmt: skip
+    scores = {name: runs.scores(preset, out, asked) for name, asked in by_task.items()}
+    drops = {name: runs.importance(preset, out, asked) for name, asked in by_task.items()}
+    heads = [job for job in jobs(preset) if job.family == "heads"]
+    head_drops = choose_metric(runs.importance(preset, out, heads))
+    gains = passage_gain(runs.values(preset, out, by_task["passage"]), seed=preset.seed)
+    tables = {f"{name}-layers": table for name, table in scores.items()}
+    tables |= {"kv-heads": head_drops, "passage-gain": gains}
+    matters = [
+        summary.what_matters(scores["kv"], drops["kv"]),
+        summary.what_matters(scores["passage"], drops["passage"]),
+        summary.what_matters(runs.scores(preset, out, heads), head_drops),
+    ]
+    return Section(
+        name="retrieval",
+        question=QUESTION,
+        findings=_gain_sentences(gains),
+        figures={
+            "kv-layers": (
+                figures.compared.by_model(scores["kv"]),
+                "Key-value retrieval without one layer.",
+            ),
+            "kv-heads": (
+                figures.importance_map(head_drops),
+                "Key-value retrieval without one head: drop in points.",
+            ),
+            "passage-layers": (
+                figures.layers(scores["passage"]),
+                "The same questions alone and behind a passage that states the answer.",
+            ),
+        },
+        tables=tables,
+        shown=pd.concat(matters, ignore_index=True),
+        note=summary.note(drops["kv"], "layers or heads"),
+    )
+
+
+def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How many points the passage is worth under each ablation, paired over the questions.
+
+    Args:
+        values: of the two tasks of the pair under the same ablations; their rows are the same
+            questions in the same order.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns model, ablation, alone, given, gain, low, high, p, p_adjusted, n, interval, test,
+        correction. A gain is positive where the passage helps.
+    """
+    from interp.figures.tables import choose_metric
+    from interp.stats import importance
+
+    chosen = choose_metric(values)
+    alone, given = dict.fromkeys(chosen["task"])
+    tables = []
+    for (model, ablation), group in chosen.groupby(["model", "ablation"], sort=False):
+        # the drop of giving the passage, under one ablation, is minus its gain
+        named = group.assign(
+            task="pair", metric="right", ablation=group["task"].map({alone: "baseline", given: "x"})
+        )
+        row = importance(named, seed=seed, correction="none")
+        tables.append(row.assign(model=model, ablation=ablation))
+    table = pd.concat(tables, ignore_index=True)
+    from interp.stats import adjust
+
+    adjusted = table.groupby("model")["p"].transform(lambda p: adjust(p.to_numpy()))
+    return pd.DataFrame(
+        {
+            "model": table["model"], "ablation": table["ablation"], "alone": table["baseline"],
+            "given": table["ablated"], "gain": -table["drop"], "low": -table["high"],
+            "high": -table["low"], "p": table["p"], "p_adjusted": adjusted, "n": table["n"],
+            "interval": table["interval"], "test": table["test"], "correction": "holm",
+        }
+    )  # fmt: skip
+
+
+def _gain_sentences(gains: pd.DataFrame) -> list[str]:
+    from interp.figures.style import model_label
+
+    found = []
+    for model, rows in gains.groupby("model", sort=False):
+        strong = rows[rows["p_adjusted"] < 0.05]
+        whole = rows[rows["ablation"] == "baseline"].iloc[0]
+        parts = [f"whole model {_gain(whole)}"]
+        parts += [f"without {r['ablation'].replace(':', ' ')} {_gain(r)}" for r in
+                  strong[strong["ablation"] != "baseline"].to_dict("records")]  # fmt: skip
+        found.append(
+            f"{model_label(str(model))}, gain by the passage in points: {'; '.join(parts)}. Named "
+            f"are the layers with adjusted p < 0.05 ({whole['test']}, Holm over {len(rows)} "
+            f"comparisons; n = {whole['n']}; 95% intervals, paired)."
+        )
+    return found
+
+
+def _gain(row: "pd.Series | dict") -> str:  # type: ignore[type-arg]
+    return summary.interval(row["gain"], row["low"], row["high"])
+
+
+if __name__ == "__main__":
+    command("retrieval", run, jobs, about=QUESTION)

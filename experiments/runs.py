@@ -1,0 +1,212 @@
+"""The sweeps that the experiments share: each is one task under one family of ablations.
+
+A sweep has a folder of its own, so that what two experiments need is run once. One that is
+finished and asks the same is opened without the model.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from experiments.presets import Preset
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from interp.ablations import Ablation
+    from interp.results import Sweep
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task under one family of ablations in one model, or one reading of it.
+
+    Attributes:
+        role: of the model.
+        task: as the preset names it.
+        family: of `FAMILIES`, or another word for what an experiment runs by itself.
+        donor: role of the donor, for swaps.
+        ablations: how many, where the family does not say.
+    """
+
+    role: str
+    task: str
+    family: str
+    donor: str | None = None
+    ablations: int | None = None
+
+
+def _layers(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+    from interp import each_layer
+
+    return each_layer(model)
+
+
+def _heads(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+    from interp import each_head
+
+    return each_head(model)
+
+
+def _attentions(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+    from interp import each_attention
+
+    return each_attention(model)
+
+
+def _swaps(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+    from interp import each_swap
+
+    return each_swap(model, donor)
+
+
+FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
+    "layers": _layers,
+    "attentions": _attentions,
+    "heads": _heads,
+    "swaps": _swaps,
+}
+"""Name of a family to the function (model, donor) that makes it."""
+
+
+@lru_cache(maxsize=2)
+def loaded(name: str, dtype: str, device: str | None) -> "TransformerBridge":
+    """A model; the last two are kept, since swaps need two and eight billion numbers take room."""
+    import interp
+
+    return interp.load_model(name, dtype=dtype, device=device)
+
+
+def finished(preset: Preset, out: Path, job: Job) -> "Sweep":
+    """The sweep of a job: opened if it is there, completed or run if not.
+
+    Args:
+        preset: models, tasks, limits.
+        out: folder of the experiments; the sweep is in a folder of its own below `sweeps`.
+        job: what to run.
+
+    Returns:
+        The finished sweep.
+
+    Raises:
+        UserError: as `interp.sweep`.
+    """
+    import interp
+    from interp.tasks import load_task
+
+    folder, asked = _folder(preset, out, job), _asked(preset, job)
+    note = folder / "asked.json"
+    if note.is_file() and json.loads(note.read_text()) == asked:
+        return interp.open_run(folder)
+    task = load_task(job.task, data=preset.data)
+    model = preset.load(job.role)
+    donor = preset.load(job.donor) if job.donor else None
+    limit = preset.limit(job.task, job.family)
+    ablations = FAMILIES[job.family](model, donor)
+    run = interp.sweep(model, task, ablations, out=folder, limit=limit, seed=preset.seed)
+    note.write_text(json.dumps(asked, indent=1) + "\n")
+    return run
+
+
+def scores(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
+    """The scores of several jobs, one table (`interp.stats.scores`)."""
+    return _tables(preset, out, jobs, "scores", lambda run: run.scores())
+
+
+def importance(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
+    """The paired drops of several jobs, one table (`interp.stats.importance`)."""
+    return _tables(preset, out, jobs, "importance", lambda run: run.importance())
+
+
+def values(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
+    """The values of several jobs, example by example, one table (`interp.stats`)."""
+    return pd.concat([finished(preset, out, job).values() for job in jobs], ignore_index=True)
+
+
+def _tables(
+    preset: Preset, out: Path, jobs: list[Job], name: str, make: Callable[["Sweep"], pd.DataFrame]
+) -> pd.DataFrame:
+    """A table of each job, kept beside its sweep for as long as the sweep is the same."""
+    found = []
+    for job in jobs:
+        run = finished(preset, out, job)
+        kept = run.folder / f"{name}.parquet"
+        manifest = hashlib.sha256((run.folder / "manifest.json").read_bytes()).hexdigest()
+        table = pd.read_parquet(kept) if kept.is_file() else None
+        if table is None or table.attrs.get("manifest") != manifest:
+            table = make(run)
+            table.attrs["manifest"] = manifest
+            table.to_parquet(kept)
+        found.append(table)
+    for table in found:
+        table.attrs = {}
+    return pd.concat(found, ignore_index=True)
+
+
+def _folder(preset: Preset, out: Path, job: Job) -> Path:
+    model = plain(preset.models[job.role])
+    donor = f"-from-{plain(preset.models[job.donor])}" if job.donor else ""
+    return out / "sweeps" / model / f"{plain(Path(job.task).stem)}-{job.family}{donor}"
+
+
+def plain(name: str) -> str:
+    """A model's or task's name as a folder."""
+    return name.removeprefix("organism:").replace("/", "-").replace(":", "-")
+
+
+def _asked(preset: Preset, job: Job) -> dict[str, Any]:
+    """What decides a sweep's answers, but for the weights' own hash, which its manifest has."""
+    return asdict(job) | {
+        "role": preset.models[job.role],
+        "donor": preset.models[job.donor] if job.donor else None,
+        "task": Path(job.task).name,
+        "limit": preset.limit(job.task, job.family),
+        "dtype": preset.dtype,
+        "seed": preset.seed,
+        "data": str(preset.data) if preset.data else None,
+    }
+
+
+def reading(
+    preset: Preset,
+    out: Path,
+    name: str,
+    asked: dict[str, Any],
+    make: Callable[[], dict[str, pd.DataFrame]],
+) -> dict[str, pd.DataFrame]:
+    """The tables of what is no sweep (a trace, a lens): read if they are there, made if not.
+
+    Args:
+        preset: its dtype, seed and data decide the tables too.
+        out: folder of the experiments; the tables are in a folder of their own below `readings`.
+        name: of that folder.
+        asked: what decides the tables: models, tasks, limits.
+        make: makes them.
+    """
+    folder = out / "readings" / plain(name)
+    note = folder / "asked.json"
+    asked = json.loads(json.dumps(asked)) | {
+        "dtype": preset.dtype,
+        "seed": preset.seed,
+        "data": str(preset.data) if preset.data else None,
+    }
+    if note.is_file():
+        held = json.loads(note.read_text())
+        if held["asked"] == asked:
+            return {one: pd.read_parquet(folder / f"{one}.parquet") for one in held["tables"]}
+    tables = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    for one, table in tables.items():
+        table.reset_index(drop=True).to_parquet(folder / f"{one}.parquet")
+    # the note is last: without it the tables are made again
+    note.write_text(json.dumps({"asked": asked, "tables": list(tables)}, indent=1) + "\n")
+    return tables

@@ -1,0 +1,119 @@
+"""Tables in words for the pages: baselines, and the layers or heads whose loss is significant."""
+
+from typing import Any
+
+import pandas as pd
+
+NAMED = 5
+"""At most so many layers or heads of a row are named; the others are counted."""
+
+
+def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
+    """A row a model and task: its baseline, and what significantly harms it, largest drop first.
+
+    Args:
+        scores: from `interp.stats.scores`, baselines among them.
+        importance: from `interp.stats.importance`, one family of ablations.
+
+    Returns:
+        Columns of words: Model, Skill, Protocol, Baseline (%), n, Matters: drop in points.
+    """
+    from interp.figures.style import benchmark_label, model_label, protocol_label, split_task
+    from interp.figures.tables import choose_metric
+
+    chosen = choose_metric(scores[scores["ablation"] == "baseline"])
+    baselines = chosen.drop_duplicates(["model", "task"]).set_index(["model", "task"])
+    rows = []
+    table = choose_metric(importance)
+    for (model, task), group in table.groupby(["model", "task"], sort=False):
+        base = baselines.loc[(model, task)]
+        matter = group[(group["p_adjusted"] < 0.05) & (group["drop"] > 0)]
+        ordered = matter.sort_values("drop", ascending=False, kind="stable").to_dict("records")
+        cells = [_cell(row) for row in ordered[:NAMED]]
+        cells += [f"and {len(ordered) - NAMED} more"] if len(ordered) > NAMED else []
+        benchmark, protocol = split_task(str(task))
+        rows.append(
+            {
+                "Model": model_label(str(model)),
+                "Skill": benchmark_label(benchmark),
+                "Protocol": protocol_label(protocol),
+                "Baseline (%)": interval(base["value"], base["low"], base["high"]),
+                "n": int(base["n"]),
+                "Matters: drop in points": "; ".join(cells) or "none",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def note(importance: pd.DataFrame, what: str) -> str:
+    """The small print of `what_matters`: intervals, test, correction.
+
+    Args:
+        importance: as for `what_matters`.
+        what: layers or heads.
+    """
+    first = importance.iloc[0]
+    intervals = " or ".join(dict.fromkeys(importance["interval"]))
+    return (
+        f"n: examples a task. Baseline: 95% Wilson interval. {what.capitalize()}: adjusted "
+        f"p < 0.05 ({first['test']}, {first['correction'].title()} over the {what} of a task), "
+        f"largest drop first, with its interval ({intervals})."
+    )
+
+
+def interval(value: float, low: float, high: float, digits: int = 0) -> str:
+    """A number with its interval: `93 [90, 96]`."""
+    # adding zero turns the minus zero of a rounded small loss into zero
+    texts = [f"{round(one, digits) + 0.0:.{digits}f}" for one in (value, low, high)]
+    shown = [text.replace("-", "\N{MINUS SIGN}") for text in texts]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+AGREEMENT = (
+    "Spearman's correlation of the drops over the ablations, with its 95% bootstrap interval over "
+    "n examples; no correction."
+)
+
+
+def agreement(table: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlations of profiles (`interp.stats.compare_profiles`), in words.
+
+    Returns:
+        Columns of words: Profile, Other profile, Spearman, Ablations, n.
+    """
+    return pd.DataFrame(
+        {
+            "Profile": [_profile(name) for name in table["a"]],
+            "Other profile": [_profile(name) for name in table["b"]],
+            "Spearman": [
+                interval(r["spearman"], r["low"], r["high"], 2)
+                if r["spearman"] == r["spearman"]
+                else "none: a profile is flat"
+                for r in table.to_dict("records")
+            ],
+            "Ablations": table["n_ablations"],
+            "n": table["n_a"],
+        }
+    )
+
+
+def series_words(model: str, task: str) -> str:
+    """A model's task in a sentence: `base, knowledge, option texts`."""
+    from interp.figures.style import model_label, task_label, uncapitalised
+
+    return f"{model_label(model)}, {uncapitalised(task_label(task))}"
+
+
+def _profile(name: str) -> str:
+    model, task, *_ = name.split(", ")
+    return series_words(model, task)
+
+
+def _cell(row: dict[Any, Any]) -> str:
+    kind, _, place = row["ablation"].partition(":")
+    if kind == "head":
+        layer, head = place.split(".")
+        name = f"L{layer}H{head}"
+    else:
+        name = f"layer {place}"
+    return f"{name}: {interval(row['drop'], row['low'], row['high'])}"
