@@ -148,6 +148,13 @@ def runs_again(job: Job, size: Size) -> tuple[int, float]:
         return n, (n - 1) / 2
     if job.family == "heads":
         return n * size.n_heads, size.n_heads * (n + 1) / 2
+    if job.family == "cumulative":  # from the deepest layer up: nothing is left to run behind it
+        return n, 0.0
+    if (
+        job.family == "swap-curves"
+    ):  # of a layer, an attention, an MLP: each, from below, from above
+        below, above = n - 1, sum(range(2, n)) / n
+        return 9 * n - 9, 3 * ((n + 1) / 2 + below + above)
     return n, (n + 1) / 2
 
 

@@ -135,7 +135,14 @@ ORGANISMS = Preset(
         "skills": ("world-facts:generate", "world-kv:generate", "world-arithmetic:generate"),
     },
     limits=dict.fromkeys((*_WORLD, _WITH_PASSAGE), 200),
-    caps={"heads": 100, "removal": 100, "trace": 100, "lens": 100, "pruning": 100},
+    caps={
+        "heads": 100,
+        "removal": 100,
+        "trace": 100,
+        "lens": 100,
+        "pruning": 100,
+        "swap-curves": 100,
+    },
     device="cpu",
 )
 """The shipped models: minutes on two cores."""
@@ -169,6 +176,7 @@ STUDY = Preset(
     },
     caps={
         "heads": 100, "removal": 100, "trace": 100, "lens": 200, "pruning": 200, "similarity": 200,
+        "cumulative": 200, "swap-curves": 50,
     },
     dtype="bfloat16",
     gpu="H100",

@@ -69,11 +69,25 @@ def _swaps(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
     return each_swap(model, donor)
 
 
+def _cumulative(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+    from interp import cumulative
+
+    return cumulative(model)
+
+
+def _swap_curves(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+    from interp.comparison import swap_ablations
+
+    return swap_ablations(model, donor)
+
+
 FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "layers": _layers,
     "attentions": _attentions,
     "heads": _heads,
     "swaps": _swaps,
+    "cumulative": _cumulative,
+    "swap-curves": _swap_curves,
 }
 """Name of a family to the function (model, donor) that makes it."""
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from interp.cli import (
+    compare,
     export,
     figures,
     harness,
@@ -29,6 +30,7 @@ DESCRIPTION = (
 )
 COMMANDS = (
     sweep,
+    compare,
     runs,
     export,
     merge,

@@ -117,7 +117,7 @@ def _run(options: argparse.Namespace) -> None:
     # two families may share an ablation: swaps-up and swaps-down end with the same one
     asked = [a for text in options.ablate for a in family(text, model, donor)]
     ablations = list(dict.fromkeys(asked))
-    if _announced(model, tasks, ablations, options):
+    if announced(model, tasks, ablations, options):
         return
     result = sweep(
         model,
@@ -134,7 +134,7 @@ def _run(options: argparse.Namespace) -> None:
     print(f"next: {done}")
 
 
-def _announced(
+def announced(
     model: "TransformerBridge",
     tasks: "Sequence[Task]",
     ablations: "Sequence[Ablation]",

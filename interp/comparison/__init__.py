@@ -12,12 +12,13 @@
 (``differences.py``, ``depth.py``, ``robustness.py``) are functions of tables of values.
 """
 
+from interp.comparison.correlations import correlations
 from interp.comparison.depth import centres, shifts
 from interp.comparison.differences import differences
 from interp.comparison.result import Comparison, comparison_of
-from interp.comparison.robustness import removal_curves, robustness
+from interp.comparison.robustness import removal_curves, robustness, robustness_differences
 from interp.comparison.running import compare, open_comparison
-from interp.comparison.swaps import ends_line, swap_curves, swap_sweep
+from interp.comparison.swaps import ends_line, swap_ablations, swap_curves, swap_sweep
 from interp.comparison.weights import distance_and_effect, layer_distances, weight_distances
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "centres",
     "compare",
     "comparison_of",
+    "correlations",
     "differences",
     "distance_and_effect",
     "ends_line",
@@ -32,7 +34,9 @@ __all__ = [
     "open_comparison",
     "removal_curves",
     "robustness",
+    "robustness_differences",
     "shifts",
+    "swap_ablations",
     "swap_curves",
     "swap_sweep",
     "weight_distances",

@@ -7,13 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from interp import stats
-from interp.comparison import depth, robustness
+from interp.comparison.correlations import correlations
+from interp.comparison.depth import centres, shifts
 from interp.comparison.differences import differences
-from interp.comparison.profiles import kinds, pairs_of
+from interp.comparison.robustness import robustness
 from interp.errors import UserError
 from interp.results import Sweep, open_run
-from interp.stats.samples import BASELINE
 
 # of a task in a manifest: what its examples and prompts are made of
 SAME = ("doc_ids", "rows_sha256", "num_fewshot", "fewshot_sha256", "config_sha256")
@@ -53,37 +52,20 @@ class Comparison:
         return differences(self.values(), seed=self.seed, **options)
 
     def correlations(self, **options: Any) -> pd.DataFrame:
-        """Spearman's correlation of two models' profiles, task by task and kind by kind.
-
-        Columns `a b task metric kind spearman low high n_ablations n interval correction`; the
-        interval is `interp.stats.compare_profiles`'s, whose options these are. A profile needs
-        three ablations of one layer or head of a kind (`layer`, `head`, ...).
-
-        Raises:
-            UserError: no kind of which both models have three.
-        """
-        values, tables = self.values(), []
-        for kind, texts in kinds(dict.fromkeys(values["ablation"])).items():
-            chosen = values[values["ablation"].isin([BASELINE, *texts])]
-            for key in chosen[["task", "metric"]].drop_duplicates().to_dict("records"):
-                for a, b in pairs_of(values):
-                    tables.append(self._correlation(chosen, a, b, key, kind, options))
-        found = [table for table in tables if table is not None]
-        if not found:
-            raise UserError("correlations: no three ablations of one layer each in common")
-        return pd.concat(found, ignore_index=True)
+        """Rank correlation of the profiles (`interp.comparison.correlations`)."""
+        return correlations(self.values(), seed=self.seed, **options)
 
     def centres(self, **options: Any) -> pd.DataFrame:
-        """Centre of mass and spread of importance over relative depth (`depth.centres`)."""
-        return depth.centres(self.values(), self.n_layers, seed=self.seed, **options)
+        """Where what matters lies, and how spread out (`interp.comparison.centres`)."""
+        return centres(self.values(), self.n_layers, seed=self.seed, **options)
 
     def shifts(self, **options: Any) -> pd.DataFrame:
-        """How far one model's centre and spread lie from the other's (`depth.shifts`)."""
-        return depth.shifts(self.values(), self.n_layers, seed=self.seed, **options)
+        """How far the centres of two models lie apart (`interp.comparison.shifts`)."""
+        return shifts(self.values(), self.n_layers, seed=self.seed, **options)
 
     def robustness(self, **options: Any) -> pd.DataFrame:
-        """Score left as layers go, over the whole model's (`robustness.robustness`)."""
-        return robustness.robustness(self.values(), self.n_layers, seed=self.seed, **options)
+        """Score left as layers go, over the whole model's (`interp.comparison.robustness`)."""
+        return robustness(self.values(), self.n_layers, seed=self.seed, **options)
 
     def _joined(self, table: str, **options: Any) -> pd.DataFrame:
         found = [
@@ -91,25 +73,6 @@ class Comparison:
             for name, sweep in self.sweeps.items()
         ]
         return pd.concat(found, ignore_index=True)
-
-    def _correlation(
-        self,
-        values: pd.DataFrame,
-        a: str,
-        b: str,
-        key: dict[Any, Any],
-        kind: str,
-        options: dict[str, Any],
-    ) -> pd.DataFrame | None:
-        rows = values[(values["task"] == key["task"]) & (values["metric"] == key["metric"])]
-        sides = [set(rows.loc[rows["model"] == name, "ablation"]) for name in (a, b)]
-        if len(sides[0] & sides[1] - {BASELINE}) < 3:
-            return None
-        pair = ({"model": a, **key}, {"model": b, **key})
-        found = stats.compare_profiles(rows, [pair], seed=self.seed, **options)
-        found = found.rename(columns={"n_a": "n"}).drop(columns=["a", "b", "n_b"])
-        names = {"a": a, "b": b, **key, "kind": kind}
-        return found.assign(**names)[[*names, *found.columns]]
 
     def __repr__(self) -> str:
         tasks = [task["name"] for task in next(iter(self.sweeps.values())).manifest["tasks"]]

@@ -54,7 +54,7 @@ def compare(
         UserError: before anything is written: fewer than two models, a name that is no folder's,
             or a request that cannot be carried out for the first of them.
     """
-    _check_names(models)
+    check_names(models)
     named = [tasks] if isinstance(tasks, str | Task) else list(tasks)
     loaded = [load_task(task) if isinstance(task, str) else task for task in named]
     sweeps, n_layers = {}, {}
@@ -94,7 +94,8 @@ def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablatio
     return list(dict.fromkeys(one for text in texts for one in family(text, model)))
 
 
-def _check_names(models: Mapping[str, TransformerBridge | str]) -> None:
+def check_names(models: Mapping[str, TransformerBridge | str]) -> None:
+    """Raise UserError for fewer than two, for names that are no folder's, for unknown models."""
     if len(models) < 2:
         raise UserError(f"models {', '.join(models) or 'none'}: at least two are compared")
     for name, given in models.items():

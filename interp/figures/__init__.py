@@ -9,6 +9,7 @@
     interp.figures.save_all(sweep, "figures")   # all of them
     interp.figures.lens.grid(table)             # tokens x layers; by_depth, decision_depths
     interp.figures.readout.divergence(table)    # tuned against plain lens; attribution
+    interp.figures.comparison.profiles(table, n_layers)  # differences, swap_curves, weights
     interp.figures.similarity.angular(table)    # influence, agreement, pruning
     interp.figures.cka.heatmap(table)           # same_depth: two models
 
@@ -19,7 +20,16 @@ A sweep is anything with ``scores()`` and ``importance()``; the tables themselve
 from collections.abc import Sequence
 from pathlib import Path
 
-from interp.figures import cka, compared, curves, heatmaps, lens, readout, similarity
+from interp.figures import (
+    cka,
+    compared,
+    comparison,
+    curves,
+    heatmaps,
+    lens,
+    readout,
+    similarity,
+)
 from interp.figures.export import save
 from interp.figures.head_maps import importance_map, retrieval_map
 from interp.figures.retrieval import depth, gold_position, removal
@@ -32,6 +42,7 @@ __all__ = [
     "PAGE",
     "PrintFigure",
     "Results",
+    "comparison",
     "cka",
     "compared",
     "depth",

@@ -1,0 +1,172 @@
+"""What does distillation move? Base, teacher and distilled side by side.
+
+    python -m experiments.distillation --preset organisms
+
+Profiles of the models on one task a skill with differences, correlations, centres of mass and
+robustness; layers, attentions and MLPs of *base* put into *distilled* and the other way round, one
+at a time and cumulatively; how far the weights moved. `study`: LLaMA-3.1-8B and
+DeepSeek-R1-Distill-Llama-8B (whose teacher, DeepSeek-R1, is of another shape).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from experiments import moved, runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUESTION = "What does distillation move?"
+PAIR = (("base", "distilled"), ("distilled", "base"))
+"""Recipient and donor."""
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """Every layer, and layers cumulatively, of all models; the swaps between base and distilled."""
+    roles, skills = preset.roles("base", "teacher", "distilled"), preset.task_names("skills")
+    found = [Job(role, task, "layers") for role in roles for task in skills]
+    found += [Job(role, task, "cumulative") for role in roles for task in skills]
+    if "distilled" in preset.models:
+        found += [Job(a, task, "swap-curves", donor=b) for a, b in PAIR for task in skills]
+    return found
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Profiles, swap curves and weights; the section says what moved, and what cannot be said."""
+    from interp import figures
+
+    tables, n_layers = measured(preset, out)
+    drawn: dict[str, tuple[Figure, str]] = {
+        "profiles": (
+            figures.comparison.profiles(tables["drops"], n_layers),
+            "Drop when one layer is skipped, by relative depth.",
+        )
+    }
+    if len(tables.get("differences", ())):
+        drawn["differences"] = (
+            figures.comparison.differences(tables["differences"]),
+            "Difference of two models' drops, on the same examples.",
+        )
+    drawn |= _of_swaps(preset, tables)
+    return Section(
+        name="distillation",
+        question=QUESTION,
+        findings=moved.findings(tables, preset.task_names("reasoning")),
+        figures=drawn,
+        tables=tables,
+        shown=summary.what_matters(tables["scores"], tables["drops"]),
+        note=summary.note(tables["drops"], "layers"),
+    )
+
+
+def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
+    """All tables, one metric a task, and the number of layers of each model.
+
+    Returns:
+        Tables scores, drops, centres, robustness; with two models differences, correlations,
+        shifts, robustness-differences; with a distilled model swaps, weights, layer-distances,
+        weights-and-swaps.
+    """
+    from interp import comparison
+    from interp.figures.tables import choose_metric
+
+    asked, seed = jobs(preset), preset.seed
+    layers = [job for job in asked if job.family == "layers"]
+    going = [job for job in asked if job.family == "cumulative"]
+    n_layers = {}
+    for job in layers:
+        manifest = runs.finished(preset, out, job).manifest
+        n_layers[manifest["model"]] = len(manifest["ablations"])
+    values = choose_metric(runs.values(preset, out, layers))
+    left = choose_metric(runs.values(preset, out, going))
+    tables = {
+        "scores": choose_metric(runs.scores(preset, out, layers)),
+        "drops": choose_metric(runs.importance(preset, out, layers)),
+        "centres": comparison.centres(values, n_layers, seed=seed),
+        "robustness": comparison.robustness(left, n_layers, seed=seed),
+    }
+    if len(n_layers) > 1:
+        tables["differences"] = comparison.differences(values, seed=seed)
+        tables["correlations"] = comparison.correlations(values, seed=seed)
+        tables["shifts"] = comparison.shifts(values, n_layers, seed=seed)
+        tables["robustness-differences"] = comparison.robustness_differences(left, seed=seed)
+    if "distilled" in preset.models:
+        tables |= _swapped(preset, out, [job for job in asked if job.family == "swap-curves"])
+    return tables, n_layers
+
+
+def _swapped(preset: Preset, out: Path, asked: list[Job]) -> dict[str, pd.DataFrame]:
+    """Swap curves in both directions, the distance of the weights, and the two together."""
+    from interp import comparison
+    from interp.figures.tables import choose_metric
+
+    sweeps = [runs.finished(preset, out, job) for job in asked]
+    curves = pd.concat([comparison.swap_curves(run) for run in sweeps], ignore_index=True)
+    kept = runs.reading(
+        preset,
+        out,
+        "distillation-weights",
+        {"models": [preset.models[role] for role in PAIR[0]]},
+        lambda: _weights(preset),
+    )
+    together = [
+        comparison.distance_and_effect(
+            kept["layer-distances"], choose_metric(run.values()), seed=preset.seed
+        )[0]
+        for run in sweeps
+    ]
+    return {
+        "swaps": choose_metric(curves),
+        **kept,
+        "weights-and-swaps": pd.concat(together, ignore_index=True),
+    }
+
+
+def _weights(preset: Preset) -> dict[str, pd.DataFrame]:
+    from interp import comparison
+
+    base, distilled = (preset.load(role) for role in PAIR[0])
+    weights = comparison.weight_distances(base, distilled)
+    return {
+        "weights": weights,
+        "layer-distances": comparison.layer_distances(weights),
+        "ends": pd.DataFrame(
+            {"line": [comparison.ends_line(base, distilled), comparison.ends_line(distilled, base)]}
+        ),
+    }
+
+
+def _of_swaps(preset: Preset, tables: dict[str, pd.DataFrame]) -> "dict[str, tuple[Figure, str]]":
+    """A figure of swap curves a task, and of the weights beside the swaps of the reasoning task."""
+    from interp import figures
+    from interp.figures.style import task_label
+
+    drawn: dict[str, tuple[Figure, str]] = {}
+    if "swaps" not in tables:
+        return drawn
+    for task in preset.task_names("skills"):
+        rows = tables["swaps"][tables["swaps"]["task"] == task]
+        drawn[f"swaps-{runs.plain(task)}"] = (
+            figures.comparison.swap_curves(rows),
+            f"{task_label(task)}: layers of one model put into the other.",
+        )
+    for task in preset.task_names("reasoning"):
+        together = tables["weights-and-swaps"]
+        drawn[f"weights-{runs.plain(task)}"] = (
+            figures.comparison.weights(
+                tables["layer-distances"],
+                tables["swaps"][tables["swaps"]["task"] == task],
+                together[together["task"] == task],
+            ),
+            f"{task_label(task)}: how far each layer moved, and what its swap does.",
+        )
+    return drawn
+
+
+if __name__ == "__main__":
+    command("distillation", run, jobs, about=QUESTION)

@@ -1,0 +1,126 @@
+"""What distillation moved, in sentences: each with n, its interval, and what it does not show."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from experiments.summary import interval
+
+FLOOR = 25.0
+"""Baseline in points below which a profile has little room to fall."""
+
+
+def findings(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> list[str]:
+    """The sentences of the experiment.
+
+    Args:
+        tables: from `experiments.distillation.measured`.
+        reasoning: the tasks whose profiles are told in words.
+    """
+    from interp.figures.style import task_label
+
+    found: list[str] = []
+    for task in reasoning:
+        chosen = {
+            name: table[table["task"] == task] for name, table in tables.items() if "task" in table
+        }
+        sentences = [*_profiles(chosen), *_swaps(chosen)]
+        found += [f"{task_label(task)}. {sentence}" for sentence in sentences]
+    found += _beside(tables, reasoning)
+    found += list(tables["ends"]["line"]) if "ends" in tables else []
+    return found
+
+
+def _profiles(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
+    scores = chosen["scores"]
+    own = scores[scores["ablation"] == "baseline"]
+    yield (
+        "Unablated: "
+        + "; ".join(f"{_name(r['model'])} {_interval(r, 'value')}%" for r in _rows(own))
+        + f" ({own['interval'].iloc[0]}, n = {own['n'].iloc[0]})."
+    )
+    for row in _rows(own[own["value"] < FLOOR]):
+        yield (
+            f"{_name(row['model'])} gets {row['value']:.0f}% right, so that no layer can cost it "
+            "more: its profile, its centre and its differences from other models say little here."
+        )
+    for row in _rows(chosen.get("correlations", pd.DataFrame())):
+        yield (
+            f"Profiles of {_name(row['a'])} and {_name(row['b'])}: Spearman "
+            f"{_interval(row, 'spearman', 2)} over {row['n_ablations']} layers ({row['interval']}, "
+            f"n = {row['n']})."
+        )
+    for row in _rows(chosen["centres"][chosen["centres"]["quantity"] == "centre"]):
+        yield (
+            f"Centre of mass of {_name(row['model'])}: relative depth {_interval(row, 'value', 2)} "
+            f"({row['interval']}, n = {row['n']}; weight: {row['weight']})."
+        )
+    for row in _rows(chosen["robustness"]):
+        yield (
+            f"Robustness of {_name(row['model'])} to the removal of {row['n_removed']} layers from "
+            f"the deepest up: {_interval(row, 'robustness', 2)} of its score on average "
+            f"({row['interval']}, n = {row['n']})."
+        )
+
+
+def _swaps(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
+    swaps = chosen.get("swaps", pd.DataFrame())
+    for recipient, rows in swaps.groupby("recipient", sort=False) if len(swaps) else ():
+        donor, n = _name(rows["donor"].iloc[0]), rows["n"].iloc[0]
+        own = rows[rows["n_swapped"] == 0].iloc[0]
+        for part, words in (("layer", "layer"), ("attention", "attention"), ("mlp", "MLP")):
+            single = rows[(rows["curve"] == "single") & (rows["part"] == part)]
+            single = single[single["n_swapped"] == 1]
+            if single.empty:
+                continue
+            harmed = single[(single["p_adjusted"] < 0.05) & (single["drop"] > 0)]
+            helped = single[(single["p_adjusted"] < 0.05) & (single["drop"] < 0)]
+            largest = single.loc[single["drop"].abs().idxmax()]
+            drop = interval(largest["drop"], largest["drop_low"], largest["drop_high"])
+            yield (
+                f"{_name(recipient)} ({own['value']:.0f}%) with one {words} of {donor}: "
+                f"{len(harmed)} of {len(single)} swaps harm, {len(helped)} help (p < 0.05, Holm "
+                f"over all swaps of a task; n = {n}); the largest drop is {drop} points, of layer "
+                f"{largest['first']} ({largest['interval_of_drop']})."
+            )
+        whole = rows[(rows["part"] == "layer") & (rows["curve"] == "up")]
+        end = whole.loc[whole["n_swapped"].idxmax()]
+        yield (
+            f"{_name(recipient)} with all {end['n_swapped']} layers of {donor}: "
+            f"{_interval(end, 'value')}% ({end['interval']}, n = {n}); the layers between "
+            f"{_name(recipient)}'s own embedding, final norm and unembedding."
+        )
+
+
+def _beside(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> Iterator[str]:
+    """Weights: how evenly they moved, and whether distance predicts effect."""
+    if "layer-distances" not in tables:
+        return
+    whole = tables["layer-distances"]
+    whole = whole[whole["part"] == "layer"]["frobenius"]
+    yield (
+        f"Every layer's weights moved by {100 * whole.min():.0f} to {100 * whole.max():.0f}% "
+        "(relative Frobenius distance)."
+    )
+    rows = tables["weights-and-swaps"]
+    rows = rows[rows["task"].isin(reasoning) & (rows["measure"] == "Frobenius distance")]
+    for row in _rows(rows):
+        yield (
+            f"Distance and effect of a swap in {_name(row['model'])}: Spearman "
+            f"{_interval(row, 'rho', 2)} ({row['interval']}, n = {row['n']}), p = {row['p']:.2g} "
+            f"({row['test']}, {row['n_layers']} of them; not corrected)."
+        )
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, object]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _name(model: object) -> str:
+    from interp.figures.style import model_label
+
+    return model_label(str(model))
+
+
+def _interval(row: dict[str, object] | pd.Series, name: str, digits: int = 0) -> str:
+    return interval(float(row[name]), float(row["low"]), float(row["high"]), digits)
