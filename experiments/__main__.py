@@ -18,6 +18,7 @@ NAMES = (
     "heads",
     "lens",
     "similarity",
+    "distillation",
 )
 
 

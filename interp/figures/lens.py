@@ -194,7 +194,7 @@ def decision_depths(
                 )  # fmt: skip
         axes.set_yticks(range(len(names)), [words[name] for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlim(-0.03, 1.06)
         axes.set_xlabel("Share of the layers passed")
         if len(series) > 1:
             handles = [
@@ -282,7 +282,9 @@ def _panel_words(panel: str) -> str:
 
 
 def _step_words(task: str, step: str) -> str:
-    return style.task_label(task) if step == "answer" else step
+    if step == "answer":
+        return style.task_label(task)
+    return f"{style.benchmark_label(style.split_task(task)[0])}, {step}"
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: bool) -> None:

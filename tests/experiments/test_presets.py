@@ -151,7 +151,7 @@ def section(**more):
 def test_a_section_on_disk(tmp_path):
     written = sections.write(section(tables={"z": pd.DataFrame({"a": [1]})}), tmp_path)
     assert [path.name for path in written] == [
-        "x.md", "x-y.pdf", "x-y.svg", "x-y.png", "x-y.csv", "x-z.csv",
+        "x.md", "x-y.pdf", "x-y.svg", "x-y.png", "x-y.csv", "x-z-table.csv",
     ]  # fmt: skip
     page = written[0].read_text()
     assert page.startswith("## Is it so?")
