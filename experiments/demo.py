@@ -10,14 +10,8 @@ minutes on two cores; an interrupted run continues.
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from interp.sweeps import Sweep
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -52,56 +46,24 @@ def report(models: Sequence[str] = MODELS, *, out: Path = OUT) -> list[Path]:
     Returns:
         The files that were written.
     """
+    import pandas as pd
+
     import interp
+    from experiments.sections import table_lines
+    from experiments.summary import note, what_matters
 
     sweeps = [interp.open_run(out / _plain(name)) for name in models]
     written: list[Path] = interp.figures.save_all(sweeps, out / "figures")
+    scores = pd.concat([sweep.scores() for sweep in sweeps], ignore_index=True)
+    importance = pd.concat([sweep.importance() for sweep in sweeps], ignore_index=True)
+    lines = table_lines(what_matters(scores, importance))
     table = out / "layers-that-matter.md"
-    table.write_text("\n".join(_table(sweeps)) + "\n")
+    table.write_text("\n".join([*lines, "", note(importance, "layers"), ""]))
     return [*written, table]
 
 
 def _plain(name: str) -> str:
     return name.removeprefix("organism:").replace("/", "-")
-
-
-def _table(sweeps: "Sequence[Sweep]") -> Iterator[str]:
-    """A row a model, skill and protocol: baseline, and the layers whose loss is significant."""
-    from interp.figures.style import benchmark_label, protocol_label, split_task
-    from interp.figures.tables import choose_metric
-
-    yield "| Model | Skill | Protocol | Baseline (%) | Layers that matter: drop in points |"
-    yield "| --- | --- | --- | --- | --- |"
-    for sweep in sweeps:
-        scores, importance = sweep.scores(), choose_metric(sweep.importance())
-        baselines = choose_metric(scores[scores["ablation"] == "baseline"]).set_index("task")
-        for name in importance["task"].unique():
-            base = baselines.loc[name]
-            rows = importance[importance["task"] == name]
-            matter = rows[(rows["p_adjusted"] < 0.05) & (rows["drop"] > 0)]
-            cells = [_cell(row) for row in _largest_first(matter)]
-            benchmark, protocol = split_task(name)
-            yield (
-                f"| {_plain(sweep.manifest['model'])} | {benchmark_label(benchmark)} | "
-                f"{protocol_label(protocol)} | {base['value']:.0f} "
-                f"[{base['low']:.0f}, {base['high']:.0f}] | {'; '.join(cells) or 'none'} |"
-            )
-    first = sweeps[0].importance().iloc[0]
-    yield ""
-    yield (
-        f"n = {first['n']} examples a task. Baseline: 95% Wilson interval. Layers: adjusted "
-        f"p < 0.05 ({first['test']}, {first['correction'].title()} over the layers of a task), "
-        "largest drop first, with the 95% interval of the drop."
-    )
-
-
-def _largest_first(rows: "pd.DataFrame") -> list[dict[Any, Any]]:
-    return rows.sort_values("drop", ascending=False).to_dict("records")
-
-
-def _cell(row: dict[Any, Any]) -> str:
-    layer = row["ablation"].removeprefix("layer:")
-    return f"layer {layer}: {row['drop']:.0f} [{row['low']:.0f}, {row['high']:.0f}]"
 
 
 def main() -> None:

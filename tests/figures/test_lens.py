@@ -99,7 +99,7 @@ def test_decision_depths_by_task_and_step() -> None:
     figure = figures.lens.decision_depths(pd.DataFrame(rows))
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "Knowledge, option letters", "Reasoning, generated answers", "step 1",
+        "Knowledge, option letters", "Reasoning, generated answers", "Reasoning, step 1",
     ]  # fmt: skip
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert [len(line.get_xdata()) for line in hollow] == [1, 1]
