@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -47,17 +48,19 @@ def everything(preset: Preset, out: Path, chosen: list[ModuleType]) -> Path:
         times[name] = time.monotonic() - began
         print(f"== {name}: {times[name]:.0f} seconds", flush=True)
     page = out / "results" / "results.md"
-    page.write_text("\n".join([_head(preset), *(path.read_text() for path in pages)]))
+    page.write_text("\n".join([_head(preset, times), *(path.read_text() for path in pages)]))
     print(*(f"{name:>14} {seconds:6.0f} s" for name, seconds in times.items()), sep="\n")
     print(f"{'together':>14} {sum(times.values()):6.0f} s")
     return page
 
 
-def _head(preset: Preset) -> str:
+def _head(preset: Preset, names: Iterable[str]) -> str:
     models = "\n".join(f"- {role}: `{name}`" for role, name in preset.models.items())
+    run = tuple(names)
+    words = "all" if run == NAMES else " ".join(run)
     return (
         f"# Results: preset {preset.name}\n\n"
-        f"Made by `python -m experiments all --preset {preset.name}`; weights in {preset.dtype}, "
+        f"Made by `python -m experiments {words} --preset {preset.name}`; weights in {preset.dtype}, "
         f"seed {preset.seed}.\n\n{models}\n\n"
         "A drop is the baseline's score minus the ablated model's on the same examples, in points; "
         "positive is damage. Intervals are 95% and hold for one ablation at a time; p-values are "

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from interp.ablations import Ablation
     from interp.results import Sweep
 
+SMALL = 100_000_000
+"""Bytes below which a file of weights is read to see whether it changed."""
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -166,6 +169,31 @@ def _tables(
     return pd.concat(found, ignore_index=True)
 
 
+@lru_cache
+def weights_stamp(name: str | None) -> str | None:
+    """What says that a model in a folder is still the same; None for a name of the hub.
+
+    The hash of small weights; of large ones, which would take minutes to read, size and time. The
+    hash of all of them is in a sweep's manifest, which a run that goes on is held to.
+    """
+    from interp.models import organisms
+
+    if name is None:
+        return None
+    folder = organisms().get(name) or Path(name).expanduser()
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        small = status.st_size < SMALL
+        digest.update(
+            file.read_bytes() if small else repr((status.st_size, status.st_mtime_ns)).encode()
+        )
+    return digest.hexdigest()
+
+
 def _folder(preset: Preset, out: Path, job: Job) -> Path:
     model = plain(preset.models[job.role])
     donor = f"-from-{plain(preset.models[job.donor])}" if job.donor else ""
@@ -178,8 +206,10 @@ def plain(name: str) -> str:
 
 
 def _asked(preset: Preset, job: Job) -> dict[str, Any]:
-    """What decides a sweep's answers, but for the weights' own hash, which its manifest has."""
+    """What decides a sweep's answers."""
+    names = [preset.models[role] for role in (job.role, job.donor) if role]
     return asdict(job) | {
+        "weights": [weights_stamp(name) for name in names],
         "role": preset.models[job.role],
         "donor": preset.models[job.donor] if job.donor else None,
         "task": Path(job.task).name,
@@ -212,6 +242,7 @@ def reading(
         "dtype": preset.dtype,
         "seed": preset.seed,
         "data": str(preset.data) if preset.data else None,
+        "weights": [weights_stamp(name) for name in asked.get("models", [asked.get("model")])],
     }
     if note.is_file():
         held = json.loads(note.read_text())

@@ -36,6 +36,21 @@ def test_a_finished_sweep_is_opened_without_the_model(out, monkeypatch):
     other = replace(TINY, seed=1)
     with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
         runs.finished(other, out, job)
+    # and so are other weights under the same name
+    monkeypatch.setattr(runs, "weights_stamp", lambda name: "of another training")
+    with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
+        runs.finished(TINY, out, job)
+
+
+def test_weights_that_change_are_seen(tmp_path):
+    assert runs.weights_stamp("organism:base") != runs.weights_stamp("organism:teacher")
+    assert runs.weights_stamp("meta-llama/Llama-3.1-8B") is None
+    stamps = set()
+    for content in (b"one", b"two"):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        stamps.add(runs.weights_stamp(str(tmp_path)))
+        runs.weights_stamp.cache_clear()
+    assert len(stamps) == 2
 
 
 def test_a_table_of_another_run_is_made_again(out):
