@@ -60,8 +60,8 @@ def _head(preset: Preset, names: Iterable[str]) -> str:
     words = "all" if run == NAMES else " ".join(run)
     return (
         f"# Results: preset {preset.name}\n\n"
-        f"Made by `python -m experiments {words} --preset {preset.name}`; weights in {preset.dtype}, "
-        f"seed {preset.seed}.\n\n{models}\n\n"
+        f"Made by `python -m experiments {words} --preset {preset.name}`; weights in "
+        f"{preset.dtype}, seed {preset.seed}.\n\n{models}\n\n"
         "A drop is the baseline's score minus the ablated model's on the same examples, in points; "
         "positive is damage. Intervals are 95% and hold for one ablation at a time; p-values are "
         "corrected over the ablations of a task.\n"

@@ -14,6 +14,7 @@ the generated tokens is not counted.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -178,7 +179,8 @@ def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> 
     peak = GPUS[gpu].get(preset.dtype)
     if peak is None:
         raise UserError(f"dtype {preset.dtype}: allowed are {', '.join(GPUS[gpu])}")
-    rows, seen = [], set()
+    rows: list[dict[str, Any]] = []
+    seen = set()
     for job in jobs:
         model = preset.models[job.role]
         key = (model, job.task, job.family, preset.models.get(job.donor or ""))
@@ -186,7 +188,7 @@ def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> 
             continue
         seen.add(key)
         size, length = size_of(model), LENGTHS.get(job.task)
-        row = {"model": model, "task": Path(job.task).stem, "family": job.family}
+        row: dict[str, Any] = {"model": model, "task": Path(job.task).stem, "family": job.family}
         n = preset.limit(job.task, job.family)
         if size is None or length is None:
             rows.append(row | {"examples": n, "ablations": pd.NA, "operations": None})

@@ -170,7 +170,8 @@ def _sentences(differences: pd.DataFrame) -> list[str]:
         if row["step"] != "answer" or row["difference"] != row["difference"]:
             continue
         later = "later" if row["difference"] > 0 else "earlier"
-        value = summary.interval(*(100 * row[k] for k in ("difference", "low", "high")), digits=1)
+        points, low, high = (100 * row[name] for name in ("difference", "low", "high"))
+        value = summary.interval(points, low, high, 1)
         n = f", n = {row['n']}" if "n" in row else ""
         found.append(
             f"{task_label(row['task'])}: {model_label(row['model'])} decides {value} points of "

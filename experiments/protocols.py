@@ -72,7 +72,7 @@ def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     from interp.stats import compare_profiles
 
     chosen = choose_metric(values)
-    keys = chosen[["model", "task", "metric"]].drop_duplicates().to_dict("records")
+    keys = summary.profiles(chosen)
     pairs = [
         (one, other)
         for one, other in combinations(keys, 2)

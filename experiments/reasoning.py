@@ -77,7 +77,7 @@ def between_models(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     from interp.stats import compare_profiles
 
     chosen = choose_metric(values)
-    keys = chosen[["model", "task", "metric"]].drop_duplicates().to_dict("records")
+    keys = summary.profiles(chosen)
     pairs = [(a, b) for a, b in combinations(keys, 2) if a["task"] == b["task"]]
     return compare_profiles(chosen, pairs, seed=seed)
 

@@ -9,6 +9,7 @@ organisms: 16 pairs of words; the questions about facts, alone and behind the fa
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -86,7 +87,7 @@ def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         correction. A gain is positive where the passage helps.
     """
     from interp.figures.tables import choose_metric
-    from interp.stats import importance
+    from interp.stats import adjust, importance
 
     chosen = choose_metric(values)
     alone, given = dict.fromkeys(chosen["task"])
@@ -97,10 +98,8 @@ def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
             task="pair", metric="right", ablation=group["task"].map({alone: "baseline", given: "x"})
         )
         row = importance(named, seed=seed, correction="none")
-        tables.append(row.assign(model=model, ablation=ablation))
+        tables.append(row.assign(model=str(model), ablation=str(ablation)))
     table = pd.concat(tables, ignore_index=True)
-    from interp.stats import adjust
-
     adjusted = table.groupby("model")["p"].transform(lambda p: adjust(p.to_numpy()))
     return pd.DataFrame(
         {
@@ -130,7 +129,7 @@ def _gain_sentences(gains: pd.DataFrame) -> list[str]:
     return found
 
 
-def _gain(row: "pd.Series | dict") -> str:  # type: ignore[type-arg]
+def _gain(row: "pd.Series | dict[Any, Any]") -> str:
     return summary.interval(row["gain"], row["low"], row["high"])
 
 

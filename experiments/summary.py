@@ -26,7 +26,7 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
     rows = []
     table = choose_metric(importance)
     for (model, task), group in table.groupby(["model", "task"], sort=False):
-        base = baselines.loc[(model, task)]
+        base = baselines.loc[(str(model), str(task))]
         matter = group[(group["p_adjusted"] < 0.05) & (group["drop"] > 0)]
         ordered = matter.sort_values("drop", ascending=False, kind="stable").to_dict("records")
         cells = [_cell(row) for row in ordered[:NAMED]]
@@ -103,6 +103,12 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["n_a"],
         }
     )
+
+
+def profiles(values: pd.DataFrame) -> list[dict[str, str]]:
+    """The model, task and metric of every profile in a table of values, as they come."""
+    distinct = values[["model", "task", "metric"]].drop_duplicates()
+    return [{str(k): str(v) for k, v in row.items()} for row in distinct.to_dict("records")]
 
 
 def series_words(model: str, task: str) -> str:

@@ -71,7 +71,9 @@ def differing(values: pd.DataFrame) -> pd.DataFrame:
         for other in [name for name in METRICS[1:] if name in wide and "acc" in wide]:
             differ = (wide["acc"] != wide[other]).astype(float)
             shares = differ.groupby("doc_id").mean().rename("value").reset_index()
-            named = shares.assign(model=model, task=task, metric=other, ablation="baseline")
+            named = shares.assign(
+                model=str(model), task=str(task), metric=other, ablation="baseline"
+            )
             table = scores(named).drop(columns="ablation")
             scale = 100 if table["unit"].iloc[0] == "value" else 1
             table[["value", "low", "high"]] *= scale

@@ -84,13 +84,18 @@ def same_depth(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
     by_pair = len(set(pairs)) > 1
     rows = rows.assign(series=pairs if by_pair else rows["source"])
     names = tables.in_order(pairs) if by_pair else tables.tasks_in_order(rows["series"])
+    # a pair has the colour of its other model
+    others = tables.in_order(rows["other_model"])
+    models = style.model_colours(others)
+    distinct = by_pair and len(others) == len(names)
+    colours = [models[name] for name in others] if distinct else list(style.COLOURS)
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 2.1 + 0.16 * len(names), table)
         axes = figure.subplots()
         for place, name in enumerate(names):
             line = rows[rows["series"] == name].sort_values("depth")
             axes.plot(
-                line["depth"], line["value"], color=style.COLOURS[place % len(style.COLOURS)],
+                line["depth"], line["value"], color=colours[place % len(colours)],
                 marker=style.MARKERS[place % len(style.MARKERS)],
                 label=name if by_pair else style.source_label(name),
             )  # fmt: skip

@@ -79,7 +79,8 @@ def _panels(
             len(panels), table, height=(1.0, 1.55), width=width or style.PAGE, sharey=True
         )
         for axes, (model, task) in zip(grid.flat, panels, strict=False):
-            here = table[(table["task"] == task) & (table["model"].eq(model) | (model is None))]
+            here = table[table["task"] == task]
+            here = here if model is None else here[here["model"] == model]
             for place, name in enumerate(names):
                 rows = here[here[what] == name]
                 shift = 0.0 if crowded else curves.DODGE * (place - (len(names) - 1) / 2)

@@ -141,7 +141,7 @@ def agreement(
             found = correlations[
                 (correlations["task"] == task) & (correlations["measure"] == measure)
             ].iloc[0]
-            axes.set_title(f"{style.task_label(task)}\n{_rho(found)}")
+            axes.set_title(f"{style.task_label(task)}\n{_rho(found)}", fontsize=style.SMALL)
         words = f"{measure[:1].upper()}{measure[1:]}"
         style.name_panels(panels, len(tasks), x=words, y="Drop when skipped\n(points)")
         first = correlations.iloc[0]

@@ -275,7 +275,7 @@ def source_label(source: str) -> str:
     """Words for what similarity was measured on: a task, or texts."""
     if source == "texts":
         return "Texts"
-    return source if source.startswith("texts") else task_label(source)
+    return source[:1].upper() + source[1:] if source.startswith("texts") else task_label(source)
 
 
 def metric_label(metric: str, *, filtered: bool = True) -> str:
