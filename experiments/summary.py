@@ -22,11 +22,13 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
     from interp.figures.tables import choose_metric
 
     chosen = choose_metric(scores[scores["ablation"] == "baseline"])
-    baselines = chosen.drop_duplicates(["model", "task"]).set_index(["model", "task"])
+    # of several families of one task, the first that is there
+    whole = chosen.drop_duplicates(["model", "task"]).to_dict("records")
+    baselines: dict[Any, dict[Any, Any]] = {(row["model"], row["task"]): row for row in whole}
     rows = []
     table = choose_metric(importance)
     for (model, task), group in table.groupby(["model", "task"], sort=False):
-        base = baselines.loc[(str(model), str(task))]
+        base = baselines[model, task]
         matter = group[(group["p_adjusted"] < 0.05) & (group["drop"] > 0)]
         ordered = matter.sort_values("drop", ascending=False, kind="stable").to_dict("records")
         cells = [_cell(row) for row in ordered[:NAMED]]
