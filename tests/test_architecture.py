@@ -47,6 +47,7 @@ FLOW = [
     "lens",
     "similarity",
     "figures",
+    "report",
     "cli",
 ]
 SOURCES = sorted((ROOT / "interp").rglob("*.py")) + sorted((ROOT / "experiments").rglob("*.py"))
