@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> None:
     runs = [open_run(run) for run in options.runs]
     out = Path(options.out) if options.out else Path(options.runs[0]) / "report.html"
     choice = Choice(
-        metric=options.metric, examples=options.examples, task_files=options.tasks,
+        metric=options.metric, examples=options.examples, tasks=options.tasks,
         data=options.data,
     )  # fmt: skip
     path = write_report(

@@ -56,30 +56,41 @@ class Asked:
 
 
 def asked_tasks(
-    run: Sweep, *, given: Sequence[str | Path] = (), data: str | Path | None = None
+    run: Sweep, *, given: Sequence[str | Path | Task] = (), data: str | Path | None = None
 ) -> dict[str, Asked]:
     """Every task of a run by its name.
 
     Args:
         run: a finished run.
-        given: paths of task YAMLs that were swept; a name alone does not find them.
+        given: tasks that were swept and that a name alone does not find: paths of their YAMLs, or
+            the tasks themselves.
         data: folder with rows, as for the sweep.
 
     Raises:
         UserError: a path in `given` is no task YAML.
     """
-    paths = {load_task(path, data=data).name: str(path) for path in given}
-    return {entry["name"]: _asked(entry, paths, data) for entry in run.manifest["tasks"]}
+    made = [one if isinstance(one, Task) else load_task(one, data=data) for one in given]
+    known = {
+        task.name: task if task is one else str(one) for task, one in zip(made, given, strict=True)
+    }
+    return {entry["name"]: _asked(entry, known, data) for entry in run.manifest["tasks"]}
 
 
-def _asked(entry: Mapping[str, Any], paths: Mapping[str, str], data: str | Path | None) -> Asked:
+def _asked(
+    entry: Mapping[str, Any], known: Mapping[str, str | Task], data: str | Path | None
+) -> Asked:
     # a token budget changes neither the prompt nor the rows
     plain = re.sub(r"^(\d+-tokens-)+", "", entry["name"])
+    source = known.get(entry["name"], known.get(plain, plain))
     differs = ""
     # a task that says nothing of worked examples is another definition than one that says "none"
     for shots in (None, entry["num_fewshot"]):
         try:
-            task = load_task(paths.get(plain, plain), num_fewshot=shots, data=data)
+            task = (
+                source
+                if isinstance(source, Task)
+                else load_task(source, num_fewshot=shots, data=data)
+            )
             differs = _difference(task, entry)
         except UserError as error:
             if plain.startswith("chat-"):

@@ -177,7 +177,7 @@ def _example(
     tables: tuple[pd.DataFrame, pd.DataFrame],
     asked: Asked,
 ) -> Example:
-    rows = [table.loc[doc_id] for table in tables]
+    rows = [table.loc[doc_id].to_dict() for table in tables]
     whole = [_answer(doc_id, row, asked) for row in rows]
     place = first_difference(whole[0][0], whole[1][0])
     if not isinstance(rows[0]["text"], str) and whole[0][0] != whole[1][0]:

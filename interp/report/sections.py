@@ -16,6 +16,7 @@ from interp.report.asked import Asked, asked_tasks
 from interp.report.examples import Shown, shown_examples
 from interp.results import Sweep
 from interp.stats.samples import SERIES
+from interp.tasks import Task
 
 MOST_EXAMPLES = 1_200
 """Examples of a page, over all runs, tasks and ablations: a megabyte or two."""
@@ -58,13 +59,14 @@ class Choice:
     Attributes:
         metric: for all tasks; by default accuracy where there is one, else an exact match.
         examples: at most so many an ablation and task; 0 for none.
-        task_files: paths of task YAMLs that were swept.
+        tasks: tasks that were swept and that their names alone do not find: paths of YAMLs, or the
+            tasks themselves.
         data: folder with the rows that were swept.
     """
 
     metric: str | None = None
     examples: int = 6
-    task_files: Sequence[str | Path] = ()
+    tasks: Sequence[str | Path | Task] = ()
     data: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -222,7 +224,7 @@ def _allotted(
 
 
 def _asked(sweep: Sweep, choice: Choice) -> dict[str, Asked]:
-    return asked_tasks(sweep, given=choice.task_files, data=choice.data)
+    return asked_tasks(sweep, given=choice.tasks, data=choice.data)
 
 
 def _opened(

@@ -23,7 +23,7 @@ class Entry:
     """A cell: its text, what it is sorted by, and the examples that it opens, if any."""
 
     text: str
-    order: str | float
+    order: str | int | float
     target: str | None = None
 
 
@@ -54,21 +54,24 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
         rows.append(
             (
                 _words(task_label(row["task"])),
-                _words(metric(row)),
                 Entry(interval_text(row, "value"), float(row["value"])),
                 Entry(f"{damaging} of {len(own)}", damaging / len(own)),
-                Entry(f"{strongest['ablation']}: {measured(strongest)}", strongest["drop"]),
+                Entry(
+                    f"{strongest['ablation']}: {interval_text(strongest, 'drop')}",
+                    float(strongest["drop"]),
+                ),
                 Entry(str(row["n"]), int(row["n"])),
+                _words(metric(row)),
                 _words(row["interval"]),
             )
         )
     columns = (
         ("Task", False),
-        ("Metric", False),
         (f"Whole model [{_level(scores)} interval]", True),
         ("Damaging ablations", True),
         ("Largest drop", True),
         ("n", True),
+        ("Metric", False),
         ("Interval", False),
     )
     caption = (
@@ -96,13 +99,13 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
                 targets.get((row["task"], row["ablation"])),
             ),
             _words(task_label(row["task"])),
-            _words(metric(row)),
             Entry(interval_text(row, "drop"), _sortable(row["drop"])),
-            Entry(_plain(row, "baseline"), _sortable(row["baseline"])),
-            Entry(_plain(row, "ablated"), _sortable(row["ablated"])),
-            Entry(p_text(row["p"]), _sortable(row["p"])),
             Entry(p_text(row["p_adjusted"]), _sortable(row["p_adjusted"])),
             Entry(str(row["n"]), int(row["n"])),
+            Entry(_plain(row, "baseline"), _sortable(row["baseline"])),
+            Entry(_plain(row, "ablated"), _sortable(row["ablated"])),
+            _words(metric(row)),
+            Entry(p_text(row["p"]), _sortable(row["p"])),
             _words(row["interval"]),
             _words(row["test"]),
         )
@@ -111,13 +114,13 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
     columns = (
         ("Ablation", True),
         ("Task", False),
-        ("Metric", False),
         (f"Drop [{_level(importance)} interval]", True),
-        ("Whole model", True),
-        ("Ablated", True),
-        ("p", True),
         (_corrected(importance), True),
         ("n", True),
+        ("Whole model", True),
+        ("Ablated", True),
+        ("Metric", False),
+        ("p", True),
         ("Interval", False),
         ("Test", False),
     )
