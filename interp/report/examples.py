@@ -1,7 +1,7 @@
 """Which examples of an ablation are shown, and what changed in their answers."""
 
 import zlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,13 +97,12 @@ def shown_examples(
     Yields:
         Text form, and what is shown of it.
     """
-    columns = ["doc_id"]
-    base = run.responses(tasks=task, ablations=BASELINE).set_index(columns).sort_index()
+    base = run.responses(tasks=task, ablations=BASELINE).set_index("doc_id").sort_index()
     for start in range(0, len(ablations), AT_ONCE):
         part = list(ablations[start : start + AT_ONCE])
         rows = run.responses(tasks=task, ablations=part)
         for text, own in rows.groupby("ablation", sort=False):
-            ablated = own.set_index(columns).sort_index()
+            ablated = own.set_index("doc_id").sort_index()
             outcomes = _outcomes(base, ablated, metric)
             seed = [run.manifest["seed"], zlib.crc32(f"{task} {text}".encode())]
             chosen = choose(outcomes, most, seed=seed)
@@ -112,33 +111,33 @@ def shown_examples(
                 Shown(
                     {name: int((outcomes == name).sum()) for name in OUTCOMES},
                     tuple(
-                        _example(int(doc_id), outcomes[doc_id], metric, (base, ablated), asked)
+                        _example(doc_id, str(outcomes[doc_id]), metric, (base, ablated), asked)
                         for doc_id in chosen
                     ),
                 ),
             )
 
 
-def choose(outcomes: pd.Series, most: int, *, seed: Sequence[int]) -> list[Hashable]:
+def choose(outcomes: pd.Series, most: int, *, seed: Sequence[int]) -> list[int]:
     """At most `most` examples: harmed and helped by turns, then other answers, then the same.
 
     Args:
-        outcomes: one of `OUTCOMES` an example; the index names the examples.
+        outcomes: one of `OUTCOMES` an example; the index is their rows of the task.
         most: how many.
         seed: of the draw within an outcome.
 
     Returns:
-        Their names: grouped by outcome, in the order of `OUTCOMES`, and by name within.
+        Their rows: grouped by outcome, in the order of `OUTCOMES`, and ascending within.
     """
     rng = np.random.default_rng(list(seed))
     drawn = {name: rng.permutation(outcomes.index[outcomes == name]) for name in OUTCOMES}
     turns = [
         (turn, place, doc_id)
         for place, name in enumerate(OUTCOMES[:2])
-        for turn, doc_id in enumerate(drawn[name])
+        for turn, doc_id in enumerate(drawn[name].tolist())
     ]
     queue = [doc_id for _, _, doc_id in sorted(turns)]
-    queue += [doc_id for name in OUTCOMES[2:] for doc_id in drawn[name]]
+    queue += [doc_id for name in OUTCOMES[2:] for doc_id in drawn[name].tolist()]
     chosen = queue[:most]
     return sorted(chosen, key=lambda doc_id: (OUTCOMES.index(outcomes[doc_id]), doc_id))
 

@@ -13,8 +13,10 @@ from interp.ablations import (
     AblateKVGroup,
     SkipAttention,
     SkipLayer,
+    SkipLayers,
     SkipMLP,
     SwapLayer,
+    SwapLayers,
     parsed_or_none,
 )
 from interp.figures.style import task_label
@@ -26,7 +28,11 @@ FAMILIES: tuple[tuple[str, Callable[[Any], bool]], ...] = (
     ("layers skipped", lambda one: isinstance(one, SkipLayer)),
     ("attentions skipped", lambda one: isinstance(one, SkipAttention)),
     ("MLPs skipped", lambda one: isinstance(one, SkipMLP)),
-    ("layers swapped", lambda one: isinstance(one, SwapLayer)),
+    ("layers swapped", lambda one: isinstance(one, SwapLayer) and one.part == "layer"),
+    ("attentions swapped", lambda one: isinstance(one, SwapLayer) and one.part == "attention"),
+    ("MLPs swapped", lambda one: isinstance(one, SwapLayer)),
+    ("blocks of layers skipped", lambda one: isinstance(one, SkipLayers)),
+    ("blocks of layers swapped", lambda one: isinstance(one, SwapLayers)),
     ("heads put to zero", lambda one: isinstance(one, AblateHead) and one.by == "zero"),
     ("heads put to their mean", lambda one: isinstance(one, AblateHead) and one.by == "mean"),
     (
