@@ -58,7 +58,7 @@ def inline_svg(figure: PrintFigure, prefix: str) -> Markup:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{re.escape(prefix)}", text)
+    text = re.sub(r'\bid="|href="#|url\(#', lambda found: found[0] + prefix, text)
     # the figure element around it names it
     return Markup(text.replace("<svg ", '<svg aria-hidden="true" ', 1).strip())
 
