@@ -14,6 +14,8 @@ from interp.report.sections import Choice
 from tests.report.conftest import HOSTILE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# milliseconds: a machine that is busy with other tests is slow, and that is no fault of the page
+PATIENCE = 120_000
 LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -28,7 +30,7 @@ def browser() -> Iterator:
         if found is None:
             pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        chromium = driver.chromium.launch(executable_path=found, args=arguments)
+        chromium = driver.chromium.launch(executable_path=found, args=arguments, timeout=PATIENCE)
         yield chromium
         chromium.close()
 
@@ -43,6 +45,7 @@ def file(run, tasks, tmp_path_factory) -> Path:
 def opened(browser, file) -> Iterator:
     """The page at a laptop's width; at the end nothing was complained of or asked for."""
     context = browser.new_context(viewport=LAPTOP)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     troubles: list[str] = []
     asked: list[str] = []
@@ -157,6 +160,7 @@ def test_a_long_prompt_opens_whole_above_the_examples(
 ):
     monkeypatch.setattr("interp.report.sections.SHORT_PROMPT", 20)
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(report.write_report([run], tmp_path / "p.html", choice=Choice(tasks=tasks)).as_uri())
     page.locator("table.map button").first.click()
     page.locator("dialog:visible button.link").first.click()
@@ -169,6 +173,7 @@ def test_a_long_prompt_opens_whole_above_the_examples(
 
 def test_without_scripts_it_is_still_all_there(browser, file):
     context = browser.new_context(java_script_enabled=False, viewport=LAPTOP)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(file.as_uri())
     assert page.locator("table.sortable").nth(1).locator("tbody tr").count() == 6
