@@ -1,0 +1,114 @@
+"""Does memory grow with the number of examples? The lens and similarity, by examples read.
+
+    python -m experiments.benchmarks.lens_memory
+
+The model *base* reads 100, 1,000 and 10,000 rows of the key-value task, each number in a process of
+its own. The peak is the process' largest resident memory above what it held with the model loaded,
+all 10,000 rows made and one whole group of 256 examples read.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+HERE = Path(__file__).parent
+NUMBERS = (100, 1000, 10_000)
+METHODS = ("logit_lens", "layer_similarity")
+GROUP = 256
+CONFIG: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{pairs_text}}\nFind: {{key}}",
+    "doc_to_target": "answer",
+    "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 8},
+    "metric_list": [{"metric": "exact_match"}],
+}
+
+
+def measure(method: str, number: int) -> dict[str, Any]:
+    """Read so many examples once, in this process."""
+    import torch
+
+    import interp
+    from experiments.organisms.tasks import kv_rows
+    from experiments.organisms.world import make_world
+    from interp.tasks.key_value import task_of_rows
+
+    torch.set_num_threads(1)
+    rows = kv_rows(make_world(), random.Random(0), max(NUMBERS), "memory")
+    task = task_of_rows("world-kv:generate", rows, CONFIG)
+    model = interp.load_model("organism:base")
+    read = {"logit_lens": interp.logit_lens, "layer_similarity": interp.layer_similarity}[method]
+    read(model, task, limit=GROUP)
+    before, began = _peak(), time.perf_counter()
+    read(model, task, limit=number)
+    seconds, extra = time.perf_counter() - began, _peak() - before
+    return {
+        "method": method,
+        "examples": number,
+        "seconds": round(seconds, 1),
+        "loaded_mb": round(before, 1),
+        "extra_mb": round(extra, 1),
+        "kb_an_example": round(1024 * extra / number, 2),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The result as Markdown."""
+    lines = [
+        "| Tool | Examples | peak before (MB) | extra peak (MB) | per example (KB) | time (s) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| `{r['method']}` | {r['examples']:,} | {r['loaded_mb']:.0f} | {r['extra_mb']:.1f} | "
+        f"{r['kb_an_example']:.2f} | {r['seconds']:.1f} |"
+        for r in rows
+    ]
+    lines += [
+        "",
+        "Model *base*, rows of the key-value task of 16 pairs (about 70 tokens), each line a "
+        "process of its own, one thread. Peak before: model loaded, all rows made, one group of "
+        f"{GROUP} examples read. Only sums over examples are kept.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _peak() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Measure one case (for the subprocesses), or all of them, and write JSON and table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--numbers", type=int, nargs="+", default=list(NUMBERS))
+    parser.add_argument("--out", type=Path, default=HERE / "lens_memory.json")
+    parser.add_argument("--one", nargs=2, metavar=("METHOD", "NUMBER"), help="one case")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one[0], int(options.one[1]))))
+        return
+    rows = []
+    for method in METHODS:
+        for number in options.numbers:
+            command = [sys.executable, "-m", "experiments.benchmarks.lens_memory"]
+            command += ["--one", method, str(number)]
+            shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            rows.append(json.loads(shown.splitlines()[-1]))
+            print(rows[-1])
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(rows, indent=2) + "\n")
+    options.out.with_suffix(".md").write_text(table(rows))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
