@@ -53,7 +53,7 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
         bar.set_label("Linear CKA")
         notes = [
             tables.describe_n(table[table["n"] > 0]),
-            "Unbiased estimate over groups of 256 examples, at the last token; no interval.",
+            "Unbiased estimate over groups of at most 256 examples, at the last token; no interval.",
         ]
         if table["value"].isna().any():
             notes.append("Grey: all examples have the same state there.")
