@@ -2,15 +2,15 @@
 
     python -m experiments.benchmarks.lens_memory
 
-The model *base* reads 100, 1,000 and 10,000 rows of the key-value task, each number in a process of
-its own. The peak is the process' largest resident memory above what it held with the model loaded,
-all 10,000 rows made and one whole group of 256 examples read.
+A planted model (5 layers; small, so that what is kept of an example would show) reads 100, 1,000
+and 10,000 rows of its key-value task, each number in a process of its own. The peak is the process'
+largest resident memory above what it held with the model loaded, all 10,000 rows made and one whole
+group of 256 examples read.
 """
 
 import argparse
 import json
 import os
-import random
 import resource
 import subprocess
 import sys
@@ -24,13 +24,6 @@ HERE = Path(__file__).parent
 NUMBERS = (100, 1000, 10_000)
 METHODS = ("logit_lens", "layer_similarity")
 GROUP = 256
-CONFIG: dict[str, Any] = {
-    "output_type": "generate_until",
-    "doc_to_text": "{{pairs_text}}\nFind: {{key}}",
-    "doc_to_target": "answer",
-    "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 8},
-    "metric_list": [{"metric": "exact_match"}],
-}
 
 
 def measure(method: str, number: int) -> dict[str, Any]:
@@ -38,14 +31,13 @@ def measure(method: str, number: int) -> dict[str, Any]:
     import torch
 
     import interp
-    from experiments.organisms.tasks import kv_rows
-    from experiments.organisms.world import make_world
-    from interp.tasks.key_value import task_of_rows
+    from experiments.validity.planted import build, circuit_plan
+    from experiments.validity.questions import planted_task
 
     torch.set_num_threads(1)
-    rows = kv_rows(make_world(), random.Random(0), max(NUMBERS), "memory")
-    task = task_of_rows("world-kv:generate", rows, CONFIG)
-    model = interp.load_model("organism:base")
+    plan = circuit_plan(0)
+    model, task = build(plan), planted_task(plan, "kv", rows=max(NUMBERS))
+    task.documents()
     read = {"logit_lens": interp.logit_lens, "layer_similarity": interp.layer_similarity}[method]
     read(model, task, limit=GROUP)
     before, began = _peak(), time.perf_counter()
@@ -74,8 +66,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     lines += [
         "",
-        "Model *base*, rows of the key-value task of 16 pairs (about 70 tokens), each line a "
-        "process of its own, one thread. Peak before: model loaded, all rows made, one group of "
+        "Planted model of 5 layers, key-value rows of 8 pairs, each line a process of its own, one "
+        "thread. Peak before: model loaded, all rows made, one group of "
         f"{GROUP} examples read. Only sums over examples are kept.",
     ]
     return "\n".join(lines) + "\n"
