@@ -38,7 +38,11 @@ def measure(method: str, number: int) -> dict[str, Any]:
     plan = circuit_plan(0)
     model, task = build(plan), planted_task(plan, "kv", rows=max(NUMBERS))
     task.documents()
-    read = {"logit_lens": interp.logit_lens, "layer_similarity": interp.layer_similarity}[method]
+    readers: dict[str, Any] = {
+        "logit_lens": interp.logit_lens,
+        "layer_similarity": interp.layer_similarity,
+    }
+    read = readers[method]
     read(model, task, limit=GROUP)
     before, began = _peak(), time.perf_counter()
     read(model, task, limit=number)
