@@ -72,8 +72,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "",
         "Planted model of 5 layers, key-value rows of 8 pairs, each line a process of its own, one "
         "thread. Peak before: model loaded, all rows made, one group of "
-        f"{GROUP} examples read. Both keep only sums over examples, but resident memory is not quite flat: "
-        "what the allocators hold on to still rises from 1,000 to 10,000 examples.",
+        f"{GROUP} examples read. Both keep only sums over examples; resident memory still rises a "
+        "little from 1,000 to 10,000 examples, and what holds it is not known.",
     ]
     return "\n".join(lines) + "\n"
 
