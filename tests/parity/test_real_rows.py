@@ -168,22 +168,18 @@ def test_generated_answers_and_metrics_are_the_harness(folder, stories, judges, 
                 assert {m: row[m + named] for m in metrics} == metrics
 
 
-@pytest.mark.parametrize(
-    ("name", "layers"), [("mmlu", (None, *LAYERS)), ("mmlu:continuation", (None, 2))]
-)
-def test_all_of_mmlu_is_what_the_harness_evaluates(folder, stories, judges, tmp_path, name, layers):
+@pytest.mark.parametrize("name", ["mmlu", "mmlu:continuation"])
+def test_all_of_mmlu_is_what_the_harness_evaluates(folder, stories, judges, tmp_path, name):
     """Every row there is, twelve subjects: scores, and the harness' own tree of groups."""
     from lm_eval.evaluator import evaluate
 
     ours = load_task(name, data=folder, num_fewshot=0)
     subjects = list(dict.fromkeys(ours.strata))
     assert (len(ours.documents()), len(subjects)) == (720, 12)
-    run = interp.sweep(
-        stories, [ours], [f"layer:{n}" for n in layers if n is not None], out=tmp_path / "run"
-    )
+    run = interp.sweep(stories, [ours], ["layer:2"], out=tmp_path / "run")
     found = run.responses().set_index(["ablation", "doc_id"])
-    for layer in layers:
-        tree = harness_groups(name, folder, subjects)
+    tree = harness_groups(name, folder, subjects)
+    for layer in (None, 2):
         theirs = evaluate(judges[layer], tree, bootstrap_iters=0, log_samples=True)
         mine = found.loc["baseline" if layer is None else f"layer:{layer}"].sort_index()
         assert ours.strata == [s for s in subjects for _ in theirs["samples"][s]]
