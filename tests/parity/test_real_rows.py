@@ -168,58 +168,7 @@ def test_generated_answers_and_metrics_are_the_harness(folder, stories, judges, 
                 assert {m: row[m + named] for m in metrics} == metrics
 
 
-@pytest.mark.parametrize("name", ["mmlu", "mmlu:continuation"])
-def test_all_of_mmlu_is_what_the_harness_evaluates(folder, stories, judges, tmp_path, name):
-    """Every row there is, twelve subjects: scores, and the harness' own tree of groups."""
-    from lm_eval.evaluator import evaluate
-
-    ours = load_task(name, data=folder, num_fewshot=0)
-    subjects = list(dict.fromkeys(ours.strata))
-    assert (len(ours.documents()), len(subjects)) == (720, 12)
-    run = interp.sweep(stories, [ours], ["layer:2"], out=tmp_path / "run")
-    found = run.responses().set_index(["ablation", "doc_id"])
-    tree = harness_groups(name, folder, subjects)
-    for layer in (None, 2):
-        theirs = evaluate(judges[layer], tree, bootstrap_iters=0, log_samples=True)
-        mine = found.loc["baseline" if layer is None else f"layer:{layer}"].sort_index()
-        assert ours.strata == [s for s in subjects for _ in theirs["samples"][s]]
-        rows = [row for s in subjects for row in theirs["samples"][s]]
-        for (_, row), sample in zip(mine.iterrows(), rows, strict=True):
-            values = [value for value, _ in sample["filtered_resps"]]
-            assert list(row["loglikelihoods"]) == pytest.approx(values, abs=1e-4)
-            assert row["acc"] == sample["acc"]
-        whole = theirs["groups"]["mmlu" if name == "mmlu" else "mmlu_continuation"]
-        assert whole["acc,none"] == pytest.approx(mine["acc"].mean(), abs=1e-9)
-
-
-def harness_groups(name: str, folder: Path, subjects: list[str]):
-    """A group of the harness with its subgroups, as far as their subjects have rows."""
-    from lm_eval.api.group import Group
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    tasks = {s: harness_task(s, folder, num_fewshot=0) for s in subjects}
-    groups: dict[str, Group] = {}
-
-    def grown(config: dict) -> Group:
-        names = config.pop("task")
-        group = groups[config["group"]] = Group.from_config(config)
-        for one in names if isinstance(names, list) else [names]:
-            beside = [load_yaml(p) for p in folder_of.glob("_*.yaml")]
-            inner = [c for c in beside if c.get("group") == one] or [one]
-            if isinstance(inner[0], dict):
-                group.add(grown(dict(inner[0])))
-                continue
-            for subject, task in tasks.items():
-                if one in load_yaml(definitions(subject)[0].path).get("tag", ""):
-                    group.add(task)
-        return group
-
-    folder_of = definitions(name)[0].path.parent
-    grown(dict(load_yaml(folder_of / "_mmlu.yaml")))
-    return {"tasks": tasks, "groups": groups}
-
-
-@pytest.mark.parametrize("name", ["mmlu:generate"])
+@pytest.mark.parametrize("name", ["mmlu", "mmlu:continuation", "mmlu:generate"])
 def test_the_score_of_a_group_is_the_harness_aggregate(folder, stories, tmp_path, name):
     """Twelve subjects, unequally many rows of each: the harness' own weighting."""
     from lm_eval.api.group import Group
