@@ -25,13 +25,14 @@ NUMBERS = (1, 2, 4, 8)
 DRAWS = 20
 TOP = 8
 SHOWN = 5
+GROUP = "best head as the study's script: its KV group, zero"
 FAMILIES = ("heads", "attentions", "layers")
 
 
 def jobs(preset: Preset) -> list[Job]:
     """The trace and the removals; heads, attentions and layers of the base on every task."""
     (task,) = preset.task_names("retrieval")
-    removals = len(NUMBERS) * (1 + DRAWS) + 3
+    removals = len(NUMBERS) * (1 + DRAWS) + 4
     found = []
     for role in preset.roles("base", "distilled"):
         found += [Job(role, task, "trace", ablations=0)]
@@ -113,6 +114,7 @@ def retrieval(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
         "removed": preset.limit(task, "removal"),
         "numbers": NUMBERS,
         "draws": DRAWS,
+        "group": GROUP,
     }
     name = f"heads-{preset.models[role]}"
     return runs.reading(preset, out, name, asked, lambda: _traced(preset, out, role, task))
@@ -137,6 +139,7 @@ def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, p
     plan = removals(heads, NUMBERS, draws=DRAWS, nearest=True)
     ablations = [ablation for ablation, *_ in plan]
     ablations += [heads.top(TOP, by="mean"), heads.top(TOP, by="resample"), heads.keep(TOP)]
+    ablations.append(heads.top(1, by="group"))
     folder = out / "sweeps" / runs.plain(preset.models[role]) / f"{runs.plain(task_name)}-removal"
     limit = preset.limit(task_name, "removal")
     swept = interp.sweep(model, task, ablations, out=folder, limit=limit, seed=preset.seed)
@@ -159,6 +162,7 @@ def _replacements(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.Da
     """Zero, mean and resample ablation of the same heads, and all but them, side by side."""
     names = {heads.top(TOP, by=by).text: f"top {TOP}, {by}" for by in ("zero", "mean", "resample")}
     names[heads.keep(TOP).text] = f"upper layers, all but the best {TOP}"
+    names |= {heads.top(1).text: "best head, zero", heads.top(1, by="group").text: GROUP}
     table = swept.importance()
     table = table[(table["metric"] == metric) & table["ablation"].isin(names)]
     return table.assign(what=table["ablation"].map(names)).drop(columns="ablation")

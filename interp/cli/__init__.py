@@ -18,6 +18,7 @@ from interp.cli import (
     listing,
     merge,
     prune,
+    report,
     runs,
     similarity,
     sweep,
@@ -39,6 +40,7 @@ COMMANDS = (
     lens,
     similarity,
     prune,
+    report,
     listing,
     harness,
 )

@@ -152,7 +152,7 @@ def test_divergence_and_attribution() -> None:
     ]  # fmt: skip
     figure = figures.readout.attribution(pd.DataFrame(rows))
     assert [bar.get_height() for bar in figure.axes[0].patches] == [1, 2, 3, 1, 2, 3]
-    # panels without one below them name the axis as well
-    assert [axes.get_xlabel() for axes in figure.axes] == ["", "Layer", "Layer", "Layer", "", ""]
+    # four panels are two rows of two, and the lower ones name the axis
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "Layer", "Layer"]
     with pytest.raises(UserError, match="margin and logit"):
         figures.readout.attribution(pd.DataFrame(rows), quantity="else")
