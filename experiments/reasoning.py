@@ -47,7 +47,7 @@ def run(preset: Preset, out: Path) -> Section:
     return Section(
         name="reasoning",
         question=QUESTION,
-        findings=[] if len(alike) else ["One model only: nothing to compare."],
+        findings=[_able(scores, preset.task_names("reasoning"))],
         figures={
             "layers": (
                 figures.compared.by_model(scores),
@@ -80,6 +80,23 @@ def between_models(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     keys = chosen[["model", "task", "metric"]].drop_duplicates().to_dict("records")
     pairs = [(a, b) for a, b in combinations(keys, 2) if a["task"] == b["task"]]
     return compare_profiles(chosen, pairs, seed=seed)
+
+
+def _able(scores: pd.DataFrame, names: list[str]) -> str:
+    """Who can do the task at all: of the others nothing can be lost."""
+    from interp.figures.style import model_label
+    from interp.figures.tables import choose_metric
+
+    whole = choose_metric(scores[(scores["ablation"] == "baseline") & scores["task"].isin(names)])
+    parts = [
+        f"{model_label(r['model'])} {summary.interval(r['value'], r['low'], r['high'])}"
+        for r in whole.to_dict("records")
+    ]
+    return (
+        f"Written-out reasoning before anything is removed, % right [{whole['interval'].iloc[0]}], "
+        f"n = {whole['n'].min()}: {'; '.join(parts)}. A model that cannot do the task says nothing "
+        "about where it sits."
+    )
 
 
 if __name__ == "__main__":

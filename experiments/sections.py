@@ -9,7 +9,7 @@ The contract of a module of this folder, `experiments.NAME`:
 - at its end `if __name__ == "__main__": command(__name__ ...)`, which writes the section.
 
 Everything that is written lies in `OUT/results`: `NAME.md`, `NAME-FIGURE.{pdf,svg,png,csv}`,
-`NAME-TABLE.csv`.
+`NAME-TABLE-table.csv`.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def write(section: Section, out: Path) -> list[Path]:
     for name, (figure, _) in section.figures.items():
         written += figures.save(figure, folder / f"{section.name}-{name}")
     for name, table in section.tables.items():
-        path = folder / f"{section.name}-{name}.csv"
+        path = folder / f"{section.name}-{name}-table.csv"
         table.to_csv(path, index=False)
         written.append(path)
     page = folder / f"{section.name}.md"
@@ -88,7 +88,8 @@ def markdown(section: Section) -> str:
         lines += ["", *table_lines(table), "", note]
     for name, (_, caption) in section.figures.items():
         lines += ["", f"![{caption}]({section.name}-{name}.png)", "", f"*{caption}*"]
-    files = [f"[{name}]({section.name}-{name}.csv)" for name in (*section.figures, *section.tables)]
+    files = [f"[{name}]({section.name}-{name}.csv)" for name in section.figures]
+    files += [f"[{name} (table)]({section.name}-{name}-table.csv)" for name in section.tables]
     return "\n".join([*lines, "", f"Data: {', '.join(files)}.", ""])
 
 

@@ -16,7 +16,7 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
         importance: from `interp.stats.importance`, one family of ablations.
 
     Returns:
-        Columns of words: Model, Skill, Protocol, Baseline (%), n, Matters: drop in points.
+        Columns of words: Model, Skill, Protocol, Removed, Baseline (%), n, Matters: drop in points.
     """
     from interp.figures.style import benchmark_label, model_label, protocol_label, split_task
     from interp.figures.tables import choose_metric
@@ -37,12 +37,20 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
                 "Model": model_label(str(model)),
                 "Skill": benchmark_label(benchmark),
                 "Protocol": protocol_label(protocol),
+                "Removed": removed(str(group["ablation"].iloc[0])),
                 "Baseline (%)": interval(base["value"], base["low"], base["high"]),
                 "n": int(base["n"]),
                 "Matters: drop in points": "; ".join(cells) or "none",
             }
         )
     return pd.DataFrame(rows)
+
+
+def removed(ablation: str) -> str:
+    """What an ablation takes away, in words; its text form where there are none."""
+    kind = ablation.partition(":")[0]
+    words = {"layer": "one layer", "head": "one head", "attn": "one attention", "mlp": "one MLP"}
+    return words.get(kind, kind)
 
 
 def note(importance: pd.DataFrame, what: str) -> str:

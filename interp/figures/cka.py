@@ -47,6 +47,7 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             axes.set_ylabel(f"{DEPTH}, {style.model_label(other)}")
             if len(series) > 1:
                 axes.set_title(style.source_label(source))
+        style.letter_panels(panels.flat[: len(series)])
         assert image is not None
         bar = figure.colorbar(image, ax=list(panels.flat), pad=0.02, aspect=20 * len(panels))
         bar.outline.set_linewidth(0.6)

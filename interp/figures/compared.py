@@ -31,8 +31,6 @@ def by_model(
         width: Inches; by default one column for one panel, else the page.
     """
     table = tables.by_layer(tables.choose_metric(scores, metric), kind)
-    table = table.assign(panel=list(zip([""] * len(table), table["task"], strict=True)),
-                         line=table["model"])  # fmt: skip
     return _panels(table, "model", kind=kind, width=width)
 
 
@@ -57,21 +55,22 @@ def by_metric(
     chosen = scores[scores["metric"].isin(metrics)]
     if chosen.empty:
         raise UserError(f"metrics {', '.join(metrics)}: the table has none of them")
-    table = tables.by_layer(chosen, kind)
     place = {name: number for number, name in enumerate(metrics)}
-    table = table.sort_values("metric", key=lambda names: names.map(place), kind="stable")
-    panels = list(zip(table["model"], table["task"], strict=True))
-    table = table.assign(panel=panels, line=table["metric"])
+    chosen = chosen.sort_values("metric", key=lambda names: names.map(place), kind="stable")
+    table = tables.by_layer(chosen, kind)
     return _panels(table, "metric", kind=kind, width=width)
 
 
 def _panels(
     table: pd.DataFrame, what: Literal["model", "metric"], *, kind: str, width: float | None
 ) -> style.PrintFigure:
-    names = tables.in_order(table["line"])
-    panels = tables.in_order(table["panel"])
+    names = tables.in_order(table[what])
     colours = style.model_colours(names) if what == "model" else style.metric_colours(names)
-    titles = style.series_titles(panels)
+    tasks = tables.tasks_in_order(table["task"])
+    # a panel holds all models or one
+    models = [None] if what == "model" else tables.in_order(table["model"])
+    panels = [(model, task) for model in models for task in tasks]
+    titles = style.series_titles((model or "", task) for model, task in panels)
     deepest = table.groupby("model")["layer"].max()
     relative = what == "model" and len(set(deepest)) > 1
     crowded = int(deepest.max()) >= curves.MANY
@@ -79,15 +78,16 @@ def _panels(
         figure, grid = style.new_panels(
             len(panels), table, height=(1.0, 1.55), width=width or style.PAGE, sharey=True
         )
-        for axes, panel in zip(grid.flat, panels, strict=False):
-            here = table[table["panel"] == panel]
+        for axes, (model, task) in zip(grid.flat, panels, strict=False):
+            here = table[(table["task"] == task) & (table["model"].eq(model) | (model is None))]
             for place, name in enumerate(names):
-                rows = here[here["line"] == name]
+                rows = here[here[what] == name]
                 shift = 0.0 if crowded else curves.DODGE * (place - (len(names) - 1) / 2)
-                look = curves.Line(colours[name], style.MARKERS[place], shift, crowded)
+                marker = style.MARKERS[place % len(style.MARKERS)]
+                look = curves.Line(colours[name], marker, shift, crowded)
                 if len(rows):
                     _draw(axes, rows, look, float(deepest[rows["model"].iloc[0]]) * relative)
-            axes.set_title(titles[panel])
+            axes.set_title(titles[model or "", task])
             axes.xaxis.set_major_locator(MaxNLocator(8, integer=not relative))
             if table["unit"].eq("points").all():
                 axes.set_ylim(-2, 102)
@@ -96,9 +96,10 @@ def _panels(
         style.name_panels(grid, len(panels), x=x, y=y)
         words = style.model_label if what == "model" else style.metric_label
         handles = [
-            Line2D([], [], color=colours[n], marker=style.MARKERS[place], label=words(n))
+            Line2D([], [], color=colours[n], label=words(n),
+                   marker=style.MARKERS[place % len(style.MARKERS)])
             for place, n in enumerate(names)
-        ]
+        ]  # fmt: skip
         handles.append(Line2D([], [], color="#606060", linestyle="--", label="Baseline"))
         figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)))
         notes = [tables.describe_n(table)]
@@ -116,4 +117,5 @@ def _draw(axes: Axes, rows: pd.DataFrame, look: curves.Line, deepest: float) -> 
     if deepest:
         layer = rows["layer"].astype("Float64") / deepest
         rows = rows.assign(layer=layer.where(rows["ablation"] != BASELINE))
+        look = look._replace(shift=look.shift / deepest)
     curves.draw_score(axes, rows, look)

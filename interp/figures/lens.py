@@ -41,8 +41,8 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
 
     Args:
         table: from `interp.lens.prompt_grid`, one prompt under one ablation.
-        width: inches; by default as wide as the tokens need, at most the page, which holds the
-            last tokens of a longer prompt.
+        width: inches; by default one column if the tokens fit, else the page, which holds the last
+            tokens of a longer prompt.
     """
     if table.groupby(["position", "depth"]).size().gt(1).any():
         raise UserError("the grid draws one prompt of one model under one ablation")
@@ -58,7 +58,8 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
     tokens = table.drop_duplicates("position").set_index("position")["token"]
     size = (1.5 + CELL[0] * len(positions), 1.25 + CELL[1] * len(depths))
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        figure = style.new_figure(width or max(style.COLUMN, size[0]), size[1], table)
+        fitting = style.COLUMN if size[0] <= style.COLUMN else style.PAGE
+        figure = style.new_figure(width or fitting, size[1], table)
         axes = figure.subplots()
         image = axes.imshow(
             wide["probability"], cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower"
@@ -133,6 +134,7 @@ def by_depth(
             _dress(axes, here)
             if row == 0 and len(columns) > 1:
                 axes.set_title(_panel_words(columns[column]))
+        style.letter_panels([axes for axes in panels.flat if axes.axison])
         _name_axes(panels, [_line_words(line, quantities[0]) for line in lines], relative)
         handles = [
             Line2D([], [], color=look.colour, marker=look.marker, label=look.label)
@@ -192,7 +194,7 @@ def decision_depths(
                 )  # fmt: skip
         axes.set_yticks(range(len(names)), [words[name] for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlim(-0.03, 1.06)
         axes.set_xlabel("Share of the layers passed")
         if len(series) > 1:
             handles = [
@@ -280,7 +282,9 @@ def _panel_words(panel: str) -> str:
 
 
 def _step_words(task: str, step: str) -> str:
-    return style.task_label(task) if step == "answer" else step
+    if step == "answer":
+        return style.task_label(task)
+    return f"{style.benchmark_label(style.split_task(task)[0])}, {step}"
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: bool) -> None:

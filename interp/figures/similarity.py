@@ -65,6 +65,7 @@ def angular(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.8, aspect=18)
             bar.outline.set_linewidth(0.6)
             bar.set_label("Rescaled by row" if study[place] else "Angular distance (share of π)")
+        style.letter_panels(panels)
         notes = ["Ring: the block of each size that turns the residual stream least."]
         if "n" in table:
             notes.insert(0, tables.describe_n(table[table["n"].notna()]))
