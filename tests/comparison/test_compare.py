@@ -179,7 +179,8 @@ def llama_config():
 def test_the_line_on_the_ends_names_both_and_their_distance(llama, other):
     line = ends_line(llama, other)
     assert "swaps:0-2 of tiny-llama is the layers of tiny-llama between" in line
-    mine, its = (decoder(m).root.get_input_embeddings().weight for m in (llama, other))
+    models = (llama, other)
+    mine, its = (decoder(m).root.get_input_embeddings().weight.detach() for m in models)
     expected = 100 * float((its - mine).norm() / mine.norm())
     assert f"embedding {expected:.3g}%" in line
     assert "unembedding" in line.partition("of these:")[2]
