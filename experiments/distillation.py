@@ -47,9 +47,9 @@ def run(preset: Preset, out: Path) -> Section:
             "Drop when one layer is skipped, by relative depth.",
         )
     }
-    if len(tables.get("differences", ())):
+    if len(tables.get("model-differences", ())):
         drawn["differences"] = (
-            figures.comparison.differences(tables["differences"]),
+            figures.comparison.differences(tables["model-differences"]),
             "Difference of two models' drops, on the same examples.",
         )
     drawn |= _of_swaps(preset, tables)
@@ -68,7 +68,7 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
     """All tables, one metric a task, and the number of layers of each model.
 
     Returns:
-        Tables scores, drops, centres, robustness; with two models differences, correlations,
+        Tables scores, drops, centres, robustness; with two models model-differences, correlations,
         shifts, robustness-differences; with a distilled model swaps, weights, layer-distances,
         weights-and-swaps.
     """
@@ -91,7 +91,7 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
         "robustness": comparison.robustness(left, n_layers, seed=seed),
     }
     if len(n_layers) > 1:
-        tables["differences"] = comparison.differences(values, seed=seed)
+        tables["model-differences"] = comparison.differences(values, seed=seed)
         tables["correlations"] = comparison.correlations(values, seed=seed)
         tables["shifts"] = comparison.shifts(values, n_layers, seed=seed)
         tables["robustness-differences"] = comparison.robustness_differences(left, seed=seed)

@@ -1,6 +1,7 @@
 """What distillation moved, in sentences: each with n, its interval, and what it does not show."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -67,7 +68,7 @@ def _swaps(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
     swaps = chosen.get("swaps", pd.DataFrame())
     for recipient, rows in swaps.groupby("recipient", sort=False) if len(swaps) else ():
         donor, n = _name(rows["donor"].iloc[0]), rows["n"].iloc[0]
-        own = rows[rows["n_swapped"] == 0].iloc[0]
+        own = _rows(rows[rows["n_swapped"] == 0])[0]
         for part, words in (("layer", "layer"), ("attention", "attention"), ("mlp", "MLP")):
             single = rows[(rows["curve"] == "single") & (rows["part"] == part)]
             single = single[single["n_swapped"] == 1]
@@ -75,16 +76,16 @@ def _swaps(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
                 continue
             harmed = single[(single["p_adjusted"] < 0.05) & (single["drop"] > 0)]
             helped = single[(single["p_adjusted"] < 0.05) & (single["drop"] < 0)]
-            largest = single.loc[single["drop"].abs().idxmax()]
+            largest = max(_rows(single), key=lambda row: abs(row["drop"]))
             drop = interval(largest["drop"], largest["drop_low"], largest["drop_high"])
             yield (
                 f"{_name(recipient)} ({own['value']:.0f}%) with one {words} of {donor}: "
                 f"{len(harmed)} of {len(single)} swaps harm, {len(helped)} help (p < 0.05, Holm "
                 f"over all swaps of a task; n = {n}); the largest drop is {drop} points, of layer "
-                f"{largest['first']} ({largest['interval_of_drop']})."
+                f"{int(largest['first'])} ({largest['interval_of_drop']})."
             )
         whole = rows[(rows["part"] == "layer") & (rows["curve"] == "up")]
-        end = whole.loc[whole["n_swapped"].idxmax()]
+        end = max(_rows(whole), key=lambda row: row["n_swapped"])
         yield (
             f"{_name(recipient)} with all {end['n_swapped']} layers of {donor}: "
             f"{_interval(end, 'value')}% ({end['interval']}, n = {n}); the layers between "
@@ -96,15 +97,15 @@ def _beside(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> Iterat
     """Weights: how evenly they moved, and whether distance predicts effect."""
     if "layer-distances" not in tables:
         return
-    whole = tables["layer-distances"]
-    whole = whole[whole["part"] == "layer"]["frobenius"]
+    layers = tables["layer-distances"]
+    moved = layers.loc[layers["part"] == "layer", "frobenius"]
     yield (
-        f"Every layer's weights moved by {100 * whole.min():.0f} to {100 * whole.max():.0f}% "
+        f"Every layer's weights moved by {100 * moved.min():.0f} to {100 * moved.max():.0f}% "
         "(relative Frobenius distance)."
     )
-    rows = tables["weights-and-swaps"]
-    rows = rows[rows["task"].isin(reasoning) & (rows["measure"] == "Frobenius distance")]
-    for row in _rows(rows):
+    table = tables["weights-and-swaps"]
+    beside = table[table["task"].isin(reasoning) & (table["measure"] == "Frobenius distance")]
+    for row in _rows(beside):
         yield (
             f"Distance and effect of a swap in {_name(row['model'])}: Spearman "
             f"{_interval(row, 'rho', 2)} ({row['interval']}, n = {row['n']}), p = {row['p']:.2g} "
@@ -112,7 +113,7 @@ def _beside(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> Iterat
         )
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, object]]:
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
@@ -122,5 +123,5 @@ def _name(model: object) -> str:
     return model_label(str(model))
 
 
-def _interval(row: dict[str, object] | pd.Series, name: str, digits: int = 0) -> str:
+def _interval(row: dict[str, Any], name: str, digits: int = 0) -> str:
     return interval(float(row[name]), float(row["low"]), float(row["high"]), digits)

@@ -62,6 +62,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(options: argparse.Namespace) -> None:
+    from interp.ablations import as_ablation
     from interp.comparison import compare, swap_ablations
     from interp.comparison.running import ablations_of, check_names
     from interp.errors import UserError
@@ -82,7 +83,7 @@ def _run(options: argparse.Namespace) -> None:
         asked = ablations_of(model, options.ablate)
         if options.swaps and model in (first, second):
             asked += swap_ablations(model, second if model is first else first)
-        announced(model, tasks, asked, options)
+        announced(model, tasks, [as_ablation(one) for one in asked], options)
     if options.dry_run:
         return
     out = Path(options.out)

@@ -39,7 +39,7 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
                 key = {"task": str(task), "metric": str(metric)}
                 pair = ({"model": a, **key}, {"model": b, **key})
                 table = compare_profiles(rows, [pair], seed=seed, **options)
-                names = {"a": a, "b": b, **key, "kind": kind, "n": table.pop("n_a")}
+                names: dict[str, Any] = {"a": a, "b": b, **key, "kind": kind, "n": table.pop("n_a")}
                 table = table.drop(columns=["a", "b", "n_b"]).assign(**names)
                 found.append(table)
     if not found:

@@ -31,13 +31,13 @@ def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
     known, found = set(texts), {}
     for text in texts:
         parsed = parsed_or_none(text)
-        given = parsed.parts if isinstance(parsed, Combination) else ()
-        parts = [part for part in given if isinstance(part, SkipLayer)]
-        if len(parts) < 2 or len(parts) < len(given):
+        parts = parsed.parts if isinstance(parsed, Combination) else ()
+        going = [part.layer for part in parts if isinstance(part, SkipLayer)]
+        if len(parts) < 2 or len(going) < len(parts):
             continue
         steps = ["+".join(p.text for p in parts[:n]) for n in range(1, len(parts) + 1)]
         if known.issuperset(steps):
-            found[" ".join(str(part.layer) for part in parts)] = steps
+            found[" ".join(map(str, going))] = steps
     whole = {
         order: steps
         for order, steps in found.items()

@@ -178,6 +178,8 @@ def swap_curves(
                 axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
             words = _score_label(rows)
             row[0].set_ylabel(f"{style.model_label(recipient)}\n{words}")
+        if set(table["unit"]) == {"points"}:
+            grid[0][0].set_ylim(-5, 105)  # a point or two must not look like a fall
         for curve, axes in zip(curves, grid[-1], strict=True):
             axes.set_xlabel(CURVES[curve][1])
         figure.legend(

@@ -134,8 +134,9 @@ def kinds_of(table: pd.DataFrame) -> list[str]:
 def layer_of(ablation: str, kind: str) -> int | None:
     """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
     parsed = parsed_or_none(ablation)
-    named = isinstance(parsed, CLASSES[kind]) and parsed.text.startswith(f"{kind}:")
-    return getattr(parsed, "layer", None) if named else None
+    if not isinstance(parsed, CLASSES[kind]) or not ablation.startswith(f"{kind}:"):
+        return None
+    return parsed.layer
 
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
