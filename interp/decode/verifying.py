@@ -100,7 +100,7 @@ def record_drafts(
     width = max(len(text) for text in texts)
     ids = torch.tensor([[*t, *[0] * (width - len(t))] for t in texts], device=parts.device)
     cache = RaggedCache(parts.n_layers, len(texts), width, offset=offset)
-    cache.shared = [(kept,) for kept in baseline.prefix] or [()] * parts.n_layers
+    cache.share(baseline.prefix)
     pieces = []
     for start, end in _bounds(max(len(q) for q in questions), width):
         columns = torch.arange(start, end, device=parts.device)[None]
@@ -144,7 +144,7 @@ def verify(
     cache = RaggedCache(
         parts.n_layers, len(rows), recorded.cache.width, offset=recorded.cache.offset
     )
-    cache.shared = [(kept,) for kept in group.prefix] or [()] * parts.n_layers
+    cache.share(group.prefix)
     for piece in recorded.pieces:
         cache.place(torch.arange(piece.start, piece.end, device=parts.device)[None])
         run = _rows_of(piece.run, first, rows)

@@ -219,14 +219,12 @@ def test_rounding_is_small_where_the_attention_is_replaced(any_model, any_family
 
 
 def test_an_attention_that_is_not_the_models_is_found_out(monkeypatch):
-    from interp.decode import ragged
+    from interp.decode.ragged import RaggedCache
 
-    true = ragged._attend_rows
+    true = RaggedCache.hidden
     monkeypatch.setattr(
-        ragged, "_attend_rows", lambda own, part, columns, limits: true(
-            own, part, columns, (limits[0], None, *limits[2:])
-        )
-    )  # fmt: skip
+        RaggedCache, "hidden", lambda cache, start, end, window: true(cache, start, end, None)
+    )
     # a window of 8 that is left out
     assert rounding(decoder(tiny_bridge("mistral"))) is None
     assert rounding(decoder(tiny_bridge("llama"))) is not None
