@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -160,16 +161,18 @@ def _warm_up(work: Any) -> None:
             work()
 
 
-def matmul_rate(size: int = 1024, seconds: float = 1.0) -> float:
+def matmul_rate(
+    size: int = 1024, seconds: float = 1.0, *, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Multiply-adds times two, a second, of this machine's own float32 matrix multiplication."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     for _ in range(3):
         a @ b
-    count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    count, began = 0, clock()
+    while clock() - began < seconds:
         a @ b
         count += 1
-    return 2 * size**3 * count / (time.perf_counter() - began)
+    return 2 * size**3 * count / (clock() - began)
 
 
 def _measured(line: str, who: str, batch_size: int) -> dict[str, Any]:

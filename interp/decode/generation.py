@@ -26,10 +26,10 @@ from interp.decode.stopping import Answer
 from interp.models import Decoder, decoder, model_name
 from interp.requests import BEYOND_GREEDY, GenerationRequest
 
-# Logits closer than this many times the model's own rounding are near ties: each of the two may move
-# by that much and in the other direction, and an ablated model's by twice as much as the model's.
-# Measured over trained and random models, layer by layer, the difference of the two largest moved by
-# at most 1.9 times the rounding, with a standard deviation of a half.
+# Logits closer than this many times the model's own rounding are near ties: two logits may move by
+# that much each, in opposite directions, and an ablated model's by twice as much as the model's.
+# Over trained and random models, layer by layer, the difference of the two largest was seen to move
+# by at most 1.9 times the rounding, with a standard deviation of a half.
 TIE = 4
 
 _said: "WeakKeyDictionary[Decoder, bool]" = WeakKeyDictionary()

@@ -109,8 +109,8 @@ class RaggedCache(transformers.Cache):
             at = torch.arange(start, end, device=self.columns.device)
             here = self.columns[..., None]
             hidden = at > here
-            self._hidden[start, window] = hidden if window is None else hidden | (
-                at <= here - window
+            self._hidden[start, window] = (
+                hidden if window is None else hidden | (at <= here - window)
             )
         return self._hidden[start, window]
 
