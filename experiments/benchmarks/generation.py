@@ -6,7 +6,8 @@
 
 The peer deletes each layer in memory and runs the harness' own `HFLM.generate_until` at its best
 batch size, which is searched first. Both sides take turns in one process; the texts are compared.
-Where the peer deletes only some layers, other ones in each repeat, its time is scaled to all.
+Where the peer deletes only some layers (other ones in each repeat) or answers only some examples,
+its time is scaled to all.
 `--add` puts further repeats beside those in the file. Written are `results/generation.json`, `.md`,
 and the figure of the draft tokens kept under each ablation.
 """
@@ -113,37 +114,38 @@ class Harness:
         self.instances = whole
         return found
 
-    def sweep(self, batch_size: int, deleted: list[int]) -> dict[str, Any]:
-        """The baseline and some layers; seconds are scaled to all of them."""
+    def sweep(self, batch_size: int, deleted: list[int], examples: int) -> dict[str, Any]:
+        """The baseline and some layers; seconds are scaled to all of them, and to all examples."""
         clock, texts = Clock(), {}
         for layer in tqdm([None, *deleted], desc="HFLM", unit="ablation"):
             texts[0 if layer is None else 1 + layer] = self.texts(layer, batch_size)
-        scale = (1 + len(self.layers)) / (1 + len(deleted))
+        scale = (1 + len(self.layers)) / (1 + len(deleted)) * examples / len(self.instances)
         return {**{k: v * scale for k, v in clock.read().items()}, "texts": texts}
 
 
 def compare(
-    name: str, examples: int, repeats: int, peer_layers: int | None, before: dict[str, Any] | None
+    name: str, options: argparse.Namespace, before: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Both sides in turn; `before`: what was measured earlier of the same model."""
+    examples = options.examples
     load, rate = workload(name, examples), matmul_rate(clock=time.process_time)
-    peer = Harness(load, examples)
+    peer = Harness(load, min(examples, options.peer_examples or examples))
     sizes = before["peer_batches"] if before else peer.batch_sizes()
     best = int(min(sizes, key=lambda size: sizes[size]))
     runs = list(before["runs"]) if before else []
     counts = before["counts"] if before else []
-    for _ in range(repeats):
-        deleted = _spaced(len(peer.layers), peer_layers, len(runs))
+    for _ in range(options.repeats):
+        deleted = _spaced(len(peer.layers), options.peer_layers, len(runs))
         busy = os.getloadavg()[0]
         mine = ours(load, examples)
         tqdm.write(f"{name}, ours: {_shown(mine)}")
-        theirs = peer.sweep(best, deleted)
+        theirs = peer.sweep(best, deleted, examples)
         tqdm.write(f"{name}, HFLM: {_shown(theirs)}")
         counts = mine["counts"]
         pairs = [
             (a, b)
             for number, other in theirs["texts"].items()
-            for a, b in zip(mine["texts"][number], other, strict=True)
+            for a, b in zip(mine["texts"][number], other, strict=False)
         ]
         runs.append(
             {
@@ -161,6 +163,7 @@ def compare(
     return {
         "model": name,
         "examples": examples,
+        "peer_examples": len(peer.instances),
         "layers": len(peer.layers),
         "max_gen_toks": NEW_TOKENS,
         "threads": torch.get_num_threads(),
@@ -215,12 +218,14 @@ def table(lines: list[dict[str, Any]]) -> str:
         rows.append("| " + " | ".join(cells) + " |")
         sizes = ", ".join(f"{size}: {cost:.2f}" for size, cost in line["peer_batches"].items())
         deleted = max(len(run["peer_deleted_layers"]) for run in runs)
+        some = line["peer_examples"]
+        whole = deleted == line["layers"] and some == line["examples"]
         notes.append(
             f"{line['model']}: {len(runs)} runs in turn, median and range; {line['threads']} "
             f"thread(s); load of the machine {_spread([run['load'] for run in runs], '{:.1f}')}; "
             f"HFLM by batch size, CPU seconds an example: {sizes}; HFLM ran the baseline and "
-            f"{deleted} of {line['layers']} deleted layers"
-            + ("." if deleted == line["layers"] else ", its time scaled to all.")
+            f"{deleted} of {line['layers']} deleted layers on {some} examples"
+            + ("." if whole else ", its time scaled to all.")
         )
     return "\n".join(rows) + "\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
 
@@ -249,6 +254,7 @@ def main() -> None:
     parser.add_argument(
         "--peer-layers", type=int, help="delete only so many layers in the peer, and scale its time"
     )
+    parser.add_argument("--peer-examples", type=int, help="in the peer, and scale its time")
     parser.add_argument("--add", action="store_true", help="to the repeats in the file")
     parser.add_argument("--threads", type=int, help="of torch; its own choice by default")
     parser.add_argument("--out", type=Path, default=RESULTS / "generation")
@@ -259,7 +265,7 @@ def main() -> None:
     lines = json.loads(stored.read_text())["lines"] if options.add and stored.exists() else []
     for name in options.models:
         before = next((line for line in lines if line["model"] == name), None)
-        line = compare(name, options.examples, options.repeats, options.peer_layers, before)
+        line = compare(name, options, before)
         lines = [one for one in lines if one["model"] != name] + [line]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
