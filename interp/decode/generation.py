@@ -83,7 +83,7 @@ def generate(
     """
     parts = decoder(model)
     settings = settings or Settings.for_model(parts)
-    _say_what_is_left_out(model, sampled)
+    say_what_is_left_out(model, sampled)
     greedy = None if settings.plain else greedy_pick(parts)
     if greedy is None:
         return _plainly(model, requests, ablations, means, sampled, done)
@@ -92,7 +92,7 @@ def generate(
     return Generated(answers, counts, "ragged", greedy.tolerance)
 
 
-def _say_what_is_left_out(model: TransformerBridge, sampled: Sampled | None) -> None:
+def say_what_is_left_out(model: TransformerBridge, sampled: Sampled | None) -> None:
     """`transformers` obeys a model's generation config even when it is greedy: here it does not."""
     parts = decoder(model)
     config = getattr(parts.root, "generation_config", None)
