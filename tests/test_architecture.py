@@ -18,6 +18,7 @@ FLOW = [
     "chat",
     "requests",
     "replay",
+    "narrowing",
     "prefix",
     "shortcuts",
     "packing",
@@ -46,6 +47,7 @@ FLOW = [
     "attention",
     "lens",
     "similarity",
+    "comparison",
     "figures",
     "cli",
 ]
