@@ -178,7 +178,7 @@ def test_a_task_that_samples_is_refused_before_anything_is_written(tmp_path, lla
     config["generation_kwargs"] |= asked
     path.write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match=r"it samples; .* temperature=\.\.\."):
-        interp.sweep(llama, [path], ["layer:1"], out=tmp_path / "run")
+        interp.sweep(llama, [str(path)], ["layer:1"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
