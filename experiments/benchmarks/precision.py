@@ -117,9 +117,9 @@ def main() -> None:
     note = (
         f"{name}, up to {options.limit} examples a task, the baseline and each layer skipped; "
         "every response against the same one in float32: how far the log-likelihoods of its "
-        "options moved, how often another option is the likeliest (or another text is written), and "
-        "how far a layer's drop moved at most. All of it runs in the type, on a CPU; other devices round "
-        "differently."
+        "options moved, how often another option is the likeliest (or another text is written), "
+        "and how far a layer's drop moved at most. All of it runs in the type, on a CPU; other "
+        "devices round differently."
     )
     write(options.out, result, COLUMNS, note)
 
