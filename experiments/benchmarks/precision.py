@@ -12,12 +12,18 @@ the same, and in half precision the order of the sums decides many a token.
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import interp
 from experiments.benchmarks.reports import RESULTS, write
+from interp.ablations.families import shape_of
+from interp.decode import Settings, generate
+from interp.models import decoder
+from interp.requests import build_requests
+from interp.sampling import draw
 from interp.tasks import Task
 
 TYPES = ("float32", "bfloat16", "float16")
