@@ -164,7 +164,10 @@ def generation_request(
 
     arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
     if arguments.get("do_sample"):
-        raise UserError(f"task {task}: it samples; allowed is greedy generation")
+        raise UserError(
+            f"task {task}: it samples; allowed is greedy generation (do_sample: false), and "
+            "interp.generate(model, prompt, ablation, temperature=...) draws answers"
+        )
     for name, neutral in BEYOND_GREEDY.items():
         if arguments.get(name, neutral) not in (neutral, None):
             raise UserError(

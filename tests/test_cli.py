@@ -55,6 +55,27 @@ def test_a_sweep_and_its_figures(folder, tmp_path, capsys):
     assert {path.rsplit(".")[-1] for path in written} >= {"pdf", "png", "svg", "csv"}
 
 
+TEMPLATE = "{% for m in messages %}w9 {{ m['content'] }} w8 {% endfor %}"
+
+
+def test_a_chat_template_and_a_budget_of_tokens(folder, tmp_path, capsys):
+    task = str(write_task(tmp_path, kind="generate", rows=4))
+    asked = ["sweep", folder, "--tasks", task, "--ablate", "layer:1", "--chat-template"]
+    asked += ["--max-gen-toks", "2", "--out", str(tmp_path / "run")]
+    assert main(asked) == 2
+    assert "no chat template" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    assert main(asked) == 0
+    rows = open_run(tmp_path / "run").responses()
+    assert set(rows["task"]) == {"chat-2-tokens-tiny-generate"}
+    assert {n for counts in rows["token_counts"] for n in counts} <= {1, 2}
+    assert main([*asked[:-2], "--out", str(tmp_path / "none"), "--max-gen-toks", "0"]) == 2
+    assert "max_gen_toks 0" in capsys.readouterr().err
+
+
 def test_a_dry_run_says_the_cost_and_writes_nothing(folder, tmp_path, capsys):
     task, out = str(write_task(tmp_path, rows=30)), tmp_path / "run"
     assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "head:0.1@mean",

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.values import Edits
+from interp.decode import Answer
+from interp.decode.grouping import shared_length
 from interp.models import decoder
 from interp.packing import Group, group_examples
-from interp.requests import OptionRequest
+from interp.requests import GenerationRequest, OptionRequest
 from interp.shortcuts import EVERY, exact_shortcuts
 
 
@@ -49,6 +51,42 @@ def remaining_operations(
                 reused = (read if rest == 1 else tokens) * behind
                 total += blocks.of(rest - 1) + reused + of_prefix.of(rest)
             total += unembedding if edit else 0
+    return total
+
+
+def generation_operations(
+    model: TransformerBridge,
+    requests: Sequence[GenerationRequest],
+    edits: Sequence[Edits],
+    answers: Sequence[Sequence[Answer]],
+) -> float:
+    """Operations of generation under skipped layers, over a model of Llama's shape.
+
+    Under each ablation every token of an answer is run once through all layers that are left (a
+    draft that agrees saves steps and no operation), and what is in front of it from the first
+    edited layer on: the tokens that all prompts share once, the rest for each request.
+    """
+    parts = decoder(model)
+    config = parts.root.config
+    width, query = parts.d_model, parts.n_heads * parts.d_head
+    weights = 2 * query + 2 * parts.n_kv_heads * parts.d_head + 3 * config.intermediate_size
+    shared = shared_length([r.prompt for r in requests])
+
+    def block(tokens: int, before: int) -> float:
+        """One layer over consecutive tokens behind others."""
+        seen = tokens * before + tokens * (tokens + 1) / 2
+        return 2.0 * tokens * width * weights + 4.0 * query * seen
+
+    total = 0.0
+    for edit, written in zip(edits, answers, strict=True):
+        skipped = sum(one.skip for one in edit.values())
+        rest = parts.n_layers - min(edit, default=0) - skipped
+        total += rest * block(shared, 0)
+        for request, answer in zip(requests, written, strict=True):
+            prompt = len(request.prompt)
+            total += rest * block(prompt - shared, shared)
+            total += (parts.n_layers - skipped) * block(answer.n_tokens, prompt)
+            total += 2.0 * width * config.vocab_size * answer.n_tokens
     return total
 
 

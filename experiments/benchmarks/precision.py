@@ -2,20 +2,28 @@
 
     python -m experiments.benchmarks.precision MODEL --tasks ... [--data DIR] --limit 50
 
-For each type and task: how far log-likelihoods move, how often the chosen option changes, and
-what that does to what a sweep reports, the drop of accuracy under a skipped layer. A drop within
-the noise of the type says nothing, however many examples it was measured on.
+For each type and task: how far log-likelihoods move, how often the chosen option (or the generated
+text) changes, and what that does to what a sweep reports, the drop of the metric under a skipped
+layer. A drop within the noise of the type says nothing, however many examples it was measured on.
+Generated texts are also compared with those of plain decoding in the same type: in float32 they are
+the same, and in half precision the order of the sums decides many a token.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import interp
 from experiments.benchmarks.reports import RESULTS, write
+from interp.ablations.families import shape_of
+from interp.decode import Settings, generate
+from interp.models import decoder
+from interp.requests import build_requests
+from interp.sampling import draw
 from interp.tasks import Task
 
 TYPES = ("float32", "bfloat16", "float16")
@@ -27,6 +35,7 @@ COLUMNS = {
     "moved_most": ("moved, most (nats)", ".2f"),
     "changed": ("other option chosen (%)", ".2f"),
     "drop_moved": ("drop moved, most (points)", ".1f"),
+    "unlike_plain": ("texts unlike plain decoding in the type (%)", ".1f"),
 }
 
 
@@ -43,24 +52,30 @@ def responses(model: str, tasks: list[Task], dtype: str, limit: int) -> pd.DataF
 def compared(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a type and task: differences to float32.
 
-    Columns: `moved` and `moved_most` (nats, absolute, mean and largest over options), `changed`
-    (share of chosen options that differ, in percent), `drop_moved` (points, the largest difference
-    of a layer's drop in accuracy).
+    Columns: `moved` and `moved_most` (nats, absolute, mean and largest over options; none where
+    answers are generated), `changed` (share of chosen options or texts that differ, in percent),
+    `drop_moved` (points, the largest difference of a layer's drop in accuracy or exact match).
     """
     rows = []
     for dtype, table in found.items():
         for task in table.index.unique("task"):
             mine, exact = table.loc[task], found["float32"].loc[task]
-            pairs = list(zip(mine["loglikelihoods"], exact["loglikelihoods"], strict=True))
-            moved = np.concatenate([np.abs(np.subtract(a, b)) for a, b in pairs])
-            changed = np.mean([np.argmax(a) != np.argmax(b) for a, b in pairs])
-            drops = [t["acc"].groupby("ablation").mean() for t in (mine, exact)]
+            generated = bool(mine["text"].notna().any())
+            if generated:
+                moved = np.array([np.nan])
+                changed = (mine["text"] != exact["text"]).mean()
+            else:
+                pairs = list(zip(mine["loglikelihoods"], exact["loglikelihoods"], strict=True))
+                moved = np.concatenate([np.abs(np.subtract(a, b)) for a, b in pairs])
+                changed = np.mean([np.argmax(a) != np.argmax(b) for a, b in pairs])
+            metric = next(c for c in mine if c.startswith("exact_match" if generated else "acc"))
+            drops = [t[metric].groupby("ablation").mean() for t in (mine, exact)]
             drops = [d["baseline"] - d for d in drops]
             rows.append(
                 {
                     "dtype": dtype,
                     "task": task,
-                    "responses": len(pairs),
+                    "responses": len(mine),
                     "moved": float(moved.mean()),
                     "moved_most": float(moved.max()),
                     "changed": 100 * float(changed),
@@ -68,6 +83,17 @@ def compared(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def unlike_plain(model: str, task: Task, dtype: str, limit: int) -> float:
+    """The share of texts, in percent, that plain decoding writes otherwise in the same type."""
+    loaded = interp.load_model(model, dtype=dtype)
+    requests: Any = build_requests(task, draw(task, limit, seed=0), decoder(loaded))
+    edits = [{}, *(a.edits(shape_of(loaded)) for a in interp.each_layer(loaded))]
+    fast = generate(loaded, requests, edits)
+    plain = generate(loaded, requests, edits, settings=Settings(plain=True))
+    pairs = [p for a, b in zip(fast, plain, strict=True) for p in zip(a, b, strict=True)]
+    return 100 * sum(a.text != b.text for a, b in pairs) / len(pairs)
 
 
 def main() -> None:
@@ -82,6 +108,13 @@ def main() -> None:
     tasks = [interp.load_task(name, data=options.data) for name in options.tasks]
     found = {d: responses(options.model, tasks, d, options.limit) for d in TYPES}
     table = compared(found)
+    generating = {task.name: task for task in tasks if task.generates}
+    table["unlike_plain"] = [
+        unlike_plain(options.model, generating[task], dtype, options.limit)
+        if task in generating
+        else np.nan
+        for dtype, task in zip(table["dtype"], table["task"], strict=True)
+    ]
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     # float32 does not differ from itself
     rows = table[table["dtype"] != "float32"].to_dict("records")
@@ -90,9 +123,9 @@ def main() -> None:
     note = (
         f"{name}, up to {options.limit} examples a task, the baseline and each layer skipped; "
         "every response against the same one in float32: how far the log-likelihoods of its "
-        "options moved, how often another option is the likeliest, and how far a layer's drop in "
-        "accuracy moved at most. All of it runs in the type, on a CPU; other devices round "
-        "differently."
+        "options moved, how often another option is the likeliest (or another text is written), "
+        "and how far a layer's drop moved at most. All of it runs in the type, on a CPU; other "
+        "devices round differently."
     )
     write(options.out, result, COLUMNS, note)
 

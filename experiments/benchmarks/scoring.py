@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -164,16 +165,18 @@ def _warm_up(work: Any) -> None:
             work()
 
 
-def matmul_rate(size: int = 1024, seconds: float = 1.0) -> float:
+def matmul_rate(
+    size: int = 1024, seconds: float = 1.0, *, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Multiply-adds times two, a second, of this machine's own float32 matrix multiplication."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     for _ in range(3):
         a @ b
-    count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    count, began = 0, clock()
+    while clock() - began < seconds:
         a @ b
         count += 1
-    return 2 * size**3 * count / (time.perf_counter() - began)
+    return 2 * size**3 * count / (clock() - began)
 
 
 def _measured(line: str, who: str, batch_size: int) -> dict[str, Any]:
@@ -222,14 +225,14 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def table(lines: list[dict[str, Any]]) -> str:
     """The results as a Markdown table."""
-    head = "| line | layers | examples | ours, s | ours, ms an ablation and example | peer, s | "
+    head = "| line | layers | examples | repeats | ours, s | ours, ms an ablation and example | peer, s | "
     head += "ratio | memory, ratio | share of matmul rate | largest difference, nats |"
-    rows = [head, "| --- " * 10 + "|"]
+    rows = [head, "| --- " * 11 + "|"]
     for line in lines:
         each = {
             k: 1e3 * v / line["ablations"] / line["examples"] for k, v in line["seconds"].items()
         }
-        cells = [line["line"], str(line["n_layers"]), str(line["examples"])]
+        cells = [line["line"], *(str(line[k]) for k in ("n_layers", "examples", "repeats"))]
         cells += [_cell(some, form) for some, form in (
             (line["seconds"], "{:.1f}"), (each, "{:.1f}"), (line["peer_seconds"], "{:.0f}"),
             (line["ratio"], "{:.1f}x"), (line["memory_ratio"], "{:.2f}"),
@@ -252,7 +255,7 @@ def _written(found: list[dict[str, Any]], out: Path) -> str:
     out.with_suffix(".json").write_text(json.dumps(ordered, indent=1) + "\n")
     last = ordered[-1]["machine"]
     about = (
-        f"Medians of {ordered[-1]['repeats']} repeats (lowest to highest), both sides in turn, "
+        f"Medians (lowest to highest), both sides in turn, "
         f"{last['threads']} thread(s), torch {last['torch']}, float32 matrix multiplication at "
         f"{last['matmul_gflops']:.0f} GFLOP/s. The peer is timed on the whole model and "
         f"{SAMPLED_LAYERS} of its layers ({SAMPLED_HEADS} of its heads), and scaled to all.\n\n"

@@ -51,7 +51,7 @@ def prefix_keys(
     for mine, baseline in zip(own.layers, prefix.cache.layers, strict=True):
         # a skipped layer has nothing of its own; rows that skip it ignore what they are given
         layer = mine if mine.keys.shape == baseline.keys.shape else baseline
-        kept.append(SharedKeys(layer.keys[0], layer.values[0], None))
+        kept.append(SharedKeys(layer.keys[0], layer.values[0]))
     return tuple(kept)
 
 

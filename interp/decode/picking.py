@@ -27,13 +27,12 @@ class Greedy:
         self, logits: Float[Tensor, "rows d_vocab"], _places: Sequence[Place]
     ) -> list[tuple[int, bool]]:
         """For each row its token, and whether that is sure."""
-        tokens = logits.argmax(dim=-1).tolist()
         if self.tolerance == 0 or logits.shape[-1] < 2:
-            return [(token, True) for token in tokens]
-        two = logits.topk(2, dim=-1).values.float()
+            return [(token, True) for token in logits.argmax(dim=-1).tolist()]
+        two, tokens = logits.topk(2, dim=-1)
         # a comparison with NaN is false: then plain decoding decides
-        sure = (two[:, 0] - two[:, 1] >= self.tolerance).tolist()
-        return list(zip(tokens, sure, strict=True))
+        sure = (two[:, 0].float() - two[:, 1].float() >= self.tolerance).tolist()
+        return list(zip(tokens[:, 0].tolist(), sure, strict=True))
 
 
 @dataclass(frozen=True)

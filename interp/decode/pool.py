@@ -17,7 +17,7 @@ from interp.ablations.values import Edits
 from interp.decode.drafting import LONGEST, SeenText, draft_length
 from interp.decode.picking import Greedy, Sampled
 from interp.decode.plain import PlainRow
-from interp.decode.ragged import RaggedCache, SharedKeys, attending
+from interp.decode.ragged import Prefixes, RaggedCache, SharedKeys, attending
 from interp.decode.rows import LayerRows, plan_rows, rows_edited
 from interp.decode.stopping import Stopping
 from interp.models import Decoder, decoder
@@ -246,18 +246,14 @@ class Pool:
         """Sort the rows' edits by layer, and the rows by the prefix that they attend to."""
         device = self.parts.device
         self.plan = plan_rows([row.group.edits for row in self.rows], device)
-        for layer in range(self.parts.n_layers):
+        members: dict[Group, list[int]] = {}
+        for i, row in enumerate(self.rows):
+            if row.group.prefix:
+                members.setdefault(row.group, []).append(i)
+        for layer in range(self.parts.n_layers if members else 0):
             by_prefix: dict[int, tuple[SharedKeys, list[int]]] = {}
-            for i, row in enumerate(self.rows):
-                if row.group.prefix:
-                    one = row.group.prefix[layer]
-                    by_prefix.setdefault(one.keys.data_ptr(), (one, []))[1].append(i)
-            self.cache.shared[layer] = [
-                SharedKeys(
-                    one.keys,
-                    one.values,
-                    None if len(by_prefix) == 1 else torch.tensor(numbers, device=device),
-                )
-                for one, numbers in by_prefix.values()
-            ]
+            for group, rows in members.items():
+                one = group.prefix[layer]
+                by_prefix.setdefault(one.keys.data_ptr(), (one, []))[1].extend(rows)
+            self.cache.shared[layer] = Prefixes.by_rows(list(by_prefix.values()))
         self.changed = False

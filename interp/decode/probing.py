@@ -61,10 +61,10 @@ def _by_pieces(parts: Decoder, ids: Tensor) -> Tensor:
     """Logits behind the prefix: some tokens together, some not aligned, some run twice."""
     cache = RaggedCache(parts.n_layers, 2, OWN, offset=PREFIX)
     prefix = record_prefix(parts, ids[0, :PREFIX].tolist())
-    for layer, kept in enumerate(prefix.cache.layers):
-        if kept.keys is None or kept.keys.ndim != 4:
-            return torch.full((2, OWN, 1), torch.inf)
-        cache.shared[layer] = (SharedKeys(kept.keys[0], kept.values[0], None),)
+    layers = prefix.cache.layers
+    if any(kept.keys is None or kept.keys.ndim != 4 for kept in layers):
+        return torch.full((2, OWN, 1), torch.inf)
+    cache.share([SharedKeys(kept.keys[0], kept.values[0]) for kept in layers])
     own = ids[:, PREFIX:]
     columns = torch.arange(OWN, device=parts.device)
     pieces = [columns[None, :6], torch.stack([columns[4:8], columns[6:10]])]

@@ -10,7 +10,7 @@ from interp.ablations.means import HeadMeans, head_means
 from interp.ablations.values import Ablation, Edits, merged_edits
 from interp.chat import Messages, chat_text
 from interp.decode.generation import generate as generate_requests
-from interp.decode.generation import greedy_pick
+from interp.decode.generation import greedy_pick, say_what_is_left_out
 from interp.decode.picking import Sampled
 from interp.decode.running import Run, Settings
 from interp.decode.stopping import Answer
@@ -169,6 +169,7 @@ def _stream(
         (answers,) = generate_requests(model, [request], [edits], means=means, sampled=sampled)
         yield answers[0].text
         return
+    say_what_is_left_out(model, sampled)
     settings = Settings.for_model(decoder(model))
     run = Run(model, [request], means, settings, sampled or pick, lambda _: None)
     shown = ""

@@ -6,7 +6,7 @@ left and no column is ever moved, so a row may start, fall back to an earlier to
 any time. The attention is that of the model (`softmax(q k^T) v`), summed over both stores.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,17 +25,45 @@ SCORES = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class SharedKeys:
-    """One prefix at one layer, and the rows that attend to it (None: all of them).
+    """One prefix at one layer.
 
     Attributes:
         keys: `[kv_head, pos, d_head]`.
         values: `[kv_head, pos, d_head]`.
-        rows: `[n]` numbers of rows.
     """
 
     keys: Tensor
     values: Tensor
-    rows: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Prefixes:
+    """The prefixes that the rows of a batch attend to at one layer.
+
+    Attributes:
+        kept: the prefixes.
+        counts: how many rows attend to each; None where one prefix serves all.
+        order: `[row]` numbers of rows, those of the first prefix first; None for their own order.
+        back: `[row]` where each row stands in that order.
+    """
+
+    kept: tuple[SharedKeys, ...]
+    counts: tuple[int, ...] | None = None
+    order: Tensor | None = None
+    back: Tensor | None = None
+
+    @classmethod
+    def by_rows(cls, chosen: Sequence[tuple[SharedKeys, Sequence[int]]]) -> "Prefixes":
+        """Prefixes, each with its rows."""
+        if len(chosen) == 1:
+            return cls((chosen[0][0],))
+        rows = [row for _, some in chosen for row in some]
+        kept = tuple(one for one, _ in chosen)
+        counts = tuple(len(some) for _, some in chosen)
+        if rows == list(range(len(rows))):
+            return cls(kept, counts)
+        order = torch.tensor(rows, device=kept[0].keys.device)
+        return cls(kept, counts, order, order.argsort())
 
 
 class RaggedCache(transformers.Cache):
@@ -44,7 +72,7 @@ class RaggedCache(transformers.Cache):
     Attributes:
         keys: for each layer `[row, kv_head, column, d_head]`, None before it is written.
         values: the same.
-        shared: for each layer the prefixes, by rows.
+        shared: for each layer the prefixes, None without.
         offset: positions in front of column 0.
         columns: `[row, pos]` (or `[1, pos]` where all rows agree) of the tokens being run.
     """
@@ -53,11 +81,16 @@ class RaggedCache(transformers.Cache):
         super().__init__(layers=[])
         self.keys: list[Tensor | None] = [None] * n_layers
         self.values: list[Tensor | None] = [None] * n_layers
-        self.shared: list[Sequence[SharedKeys]] = [()] * n_layers
+        self.shared: list[Prefixes | None] = [None] * n_layers
         self.rows, self.width, self.offset = rows, width, offset
         self.columns: Tensor = torch.zeros(1, 0, dtype=torch.long)
         self.start: int | None = 0
         self.end = 0
+        self._hidden: dict[tuple[int, int | None], Tensor] = {}
+
+    def share(self, prefix: Sequence[SharedKeys]) -> None:
+        """All rows attend to one prefix, given layer by layer; nothing where there is none."""
+        self.shared = [Prefixes((kept,)) for kept in prefix] or [None] * len(self.keys)
 
     def place(self, columns: Tensor) -> None:
         """Say where the tokens of the next pass go."""
@@ -65,6 +98,21 @@ class RaggedCache(transformers.Cache):
         # one row of columns stands for all: then they are consecutive
         self.start = int(columns[0, 0]) if columns.shape[0] == 1 else None
         self.end = int(columns.max()) + 1
+        self._hidden.clear()
+
+    def hidden(self, start: int, end: int, window: int | None) -> Tensor:
+        """`[row, pos, end - start]`: which columns a token does not see; one tensor for all layers.
+
+        Columns below 0 are those of the prefix.
+        """
+        if (start, window) not in self._hidden:
+            at = torch.arange(start, end, device=self.columns.device)
+            here = self.columns[..., None]
+            hidden = at > here
+            self._hidden[start, window] = (
+                hidden if window is None else hidden | (at <= here - window)
+            )
+        return self._hidden[start, window]
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> Any:
         """Write new keys and values `[row, kv_head, pos, d_head]`; returns all columns so far."""
@@ -126,85 +174,135 @@ def attend(
     cache = _active[-1]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     rows, heads, length, width = query.shape
-    groups = heads // key.shape[1]
-    grouped = query.reshape(rows, key.shape[1], groups * length, width) * scale
-    out = query.new_empty(rows, key.shape[1], groups * length, value.shape[3])
-    columns = cache.columns.to(query.device)
+    form = _Form(scale, others.get("softcap"), sliding_window, length)
+    grouped = query.reshape(rows, key.shape[1], -1, width)
+    part = _own_part(cache, grouped, key, value, form)
     shared = cache.shared[int(module.layer_idx)]  # type: ignore[arg-type]
+    if shared is not None:
+        part = _merged(part, _shared_part(cache, grouped, shared, form))
+    out = part[0].view(rows, heads, length, -1)
+    return out.transpose(1, 2), None
+
+
+@dataclass(frozen=True)
+class _Form:
+    scale: float
+    softcap: float | None
+    window: int | None
+    length: int  # tokens of a row in this pass
+
+
+# what attention to some of the keys gives: the weighted mean of their values
+# `[row, kv_head, group * pos, d_head]`, and the logarithm of their summed weights `[..., 1]`
+_Part = tuple[Tensor, Tensor]
+
+
+def _own_part(
+    cache: RaggedCache, query: Tensor, keys: Tensor, values: Tensor, form: _Form
+) -> _Part:
+    rows, kv_heads, queries, _ = query.shape
     # one token a row and all rows equally long: every column there is may be seen
-    mask_own = length > 1 or columns.shape[0] > 1 or sliding_window is not None
-    limits = (cache.offset, sliding_window, others.get("softcap"), mask_own)
-    for part in shared or (None,):
-        chosen = None if part is None or part.rows is None else part.rows
-        count = rows if chosen is None else len(chosen)
-        total = key.shape[2] + (0 if part is None else part.keys.shape[1])
-        step = max(1, SCORES // max(1, heads * length * total))
-        for first in range(0, count, step):
-            index: Any = slice(first, min(first + step, count))
-            if chosen is not None:
-                index = chosen[index]
-            own = _Own(grouped[index], key[index], value[index])
-            here = columns if columns.shape[0] == 1 else columns[index]
-            out[index] = _attend_rows(own, part, here, limits)
-    result = out.view(rows, key.shape[1], groups, length, -1).flatten(1, 2)
-    return result.transpose(1, 2), None
+    seen = form.length == 1 and cache.columns.shape[0] == 1 and form.window is None
+    hidden = None if seen else cache.hidden(0, keys.shape[2], form.window)[:, None, None]
+
+    def some(at: slice) -> _Part:
+        shape = (-1, kv_heads, queries // form.length)
+        here = hidden if hidden is None or hidden.shape[0] == 1 else hidden[at]
+        return _summed(query[at], keys[at], values[at], shape, here, form)
+
+    return _in_blocks(some, rows, kv_heads * queries * keys.shape[2], dim=0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Own:
-    query: Tensor  # [row, kv_head, group * pos, d_head]
-    keys: Tensor  # [row, kv_head, column, d_head]
-    values: Tensor
+def _shared_part(cache: RaggedCache, query: Tensor, shared: Prefixes, form: _Form) -> _Part:
+    """All rows of a prefix meet its keys in one product a head, instead of one a row."""
+    rows, kv_heads, queries, width = query.shape
+    ordered = query if shared.order is None else query[shared.order]
+    flat = ordered.transpose(0, 1).reshape(kv_heads, rows * queries, width)
+    hidden = None
+    if form.window is not None:
+        hidden = cache.hidden(-cache.offset, 0, form.window)[:, None]
+        if shared.order is not None and hidden.shape[0] > 1:
+            hidden = hidden[shared.order]
+    found, first = [], 0
+    for one, count in zip(shared.kept, shared.counts or (rows,), strict=True):
+        found.append(_prefix_part(flat, one, (first, count, queries), hidden, form))
+        first += count
+    out, mass = (torch.cat(x, dim=1) if len(x) > 1 else x[0] for x in zip(*found, strict=True))
+    by_row = [x.view(kv_heads, rows, queries, -1).transpose(0, 1) for x in (out, mass)]
+    if shared.back is not None:
+        by_row = [x[shared.back] for x in by_row]
+    return by_row[0], by_row[1]
 
 
-def _attend_rows(
-    own: _Own,
-    part: SharedKeys | None,
-    columns: Tensor,
-    limits: tuple[int, int | None, float | None, bool],
-) -> Tensor:
-    """`[row, kv_head, group * pos, d_head]`; one softmax over prefix and own columns."""
-    offset, window, softcap, mask_own = limits
-    rows, kv_heads, queries, width = own.query.shape
-    length = columns.shape[1]
-    position = columns[:, None, None, :, None]
-    scores = _capped((own.query @ own.keys.transpose(2, 3)).float(), softcap)
-    if mask_own:
-        at = torch.arange(own.keys.shape[2], device=columns.device)
-        hidden = at > position
-        if window is not None:
-            hidden = hidden | (at <= position - window)
-        scores.view(rows, kv_heads, -1, length, len(at)).masked_fill_(hidden, -torch.inf)
-    top = scores.amax(dim=-1, keepdim=True)
-    if part is None:
-        weights = scores.sub_(top).exp_()
-        return (weights / weights.sum(dim=-1, keepdim=True)).to(own.values.dtype) @ own.values
-    # all rows meet one prefix: a single product a head, instead of one a row
-    flat = own.query.transpose(0, 1).reshape(kv_heads, rows * queries, width)
-    before = _capped((flat @ part.keys.transpose(1, 2)).float(), softcap)
-    if window is not None:
-        at = torch.arange(part.keys.shape[1], device=columns.device)
-        hidden = (at <= position + offset - window).expand(rows, kv_heads, -1, -1, -1)
-        view = before.view(kv_heads, rows, -1, length, len(at)).transpose(0, 1)
-        view.masked_fill_(hidden, -torch.inf)
+def _prefix_part(
+    flat: Tensor,
+    prefix: SharedKeys,
+    place: tuple[int, int, int],
+    hidden: Tensor | None,
+    form: _Form,
+) -> _Part:
+    first, count, queries = place
+    kv_heads = flat.shape[0]
+    if hidden is None and form.softcap is None and _fusable(flat, prefix.values):
+        chosen = flat[:, first * queries : (first + count) * queries]
+        # what `scaled_dot_product_attention` runs on a CPU, with the masses that it drops
+        out, mass = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            chosen[None], prefix.keys[None], prefix.values[None], scale=form.scale
+        )
+        return out[0], mass[0, :, :, None]
 
-    def by_row(flat: Tensor) -> Tensor:
-        return flat.view(kv_heads, rows, queries, -1).transpose(0, 1)
+    def some(at: slice) -> _Part:
+        here = slice(first + at.start, first + at.stop)
+        chosen = flat[:, here.start * queries : here.stop * queries]
+        shape = (kv_heads, -1, queries // form.length)
+        unseen = hidden if hidden is None or hidden.shape[0] == 1 else hidden[here]
+        return _summed(chosen, prefix.keys, prefix.values, shape, unseen, form)
 
-    def by_head(rowwise: Tensor) -> Tensor:
-        return rowwise.transpose(0, 1).reshape(kv_heads, rows * queries, -1)
+    return _in_blocks(some, count, kv_heads * queries * prefix.keys.shape[1], dim=1)
 
-    top = torch.maximum(top, by_row(before.amax(dim=-1, keepdim=True)))
+
+def _fusable(query: Tensor, values: Tensor) -> bool:
+    return query.device.type == "cpu" and query.shape[-1] == values.shape[-1]
+
+
+def _in_blocks(some: Callable[[slice], _Part], rows: int, scores: int, *, dim: int) -> _Part:
+    """Rows in blocks, so that the scores (so many a row) of a block stay small."""
+    step = max(1, SCORES // max(1, scores))
+    if step >= rows:
+        return some(slice(0, rows))
+    blocks = [some(slice(first, min(first + step, rows))) for first in range(0, rows, step)]
+    out, mass = (torch.cat(x, dim=dim) for x in zip(*blocks, strict=True))
+    return out, mass
+
+
+def _summed(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    shape: tuple[int, int, int],
+    hidden: Tensor | None,
+    form: _Form,
+) -> _Part:
+    """Softmax attention; `shape` and the length are the axes of the queries, for the mask."""
+    scores = ((query * form.scale) @ keys.transpose(-2, -1)).float()
+    if form.softcap is not None:
+        scores = torch.tanh(scores / form.softcap) * form.softcap
+    if hidden is not None:
+        scores.view(*shape, form.length, keys.shape[-2]).masked_fill_(hidden, -torch.inf)
+    least = torch.finfo(torch.float32)
+    # a window may hide all of a prefix
+    top = scores.amax(dim=-1, keepdim=True).clamp_(min=least.min)
     weights = scores.sub_(top).exp_()
-    before = before.sub_(by_head(top)).exp_()
-    total = weights.sum(dim=-1, keepdim=True) + by_row(before.sum(dim=-1, keepdim=True))
-    dtype = own.values.dtype
-    summed = (weights.to(dtype) @ own.values) + by_row(before.to(dtype) @ part.values)
-    return summed / total.to(dtype)
+    total = weights.sum(dim=-1, keepdim=True).clamp_(min=least.tiny)
+    out = (weights.to(values.dtype) @ values) / total.to(values.dtype)
+    return out, top + total.log()
 
 
-def _capped(scores: Tensor, softcap: float | None) -> Tensor:
-    return scores if softcap is None else torch.tanh(scores / softcap) * softcap
+def _merged(own: _Part, shared: _Part) -> _Part:
+    """Attention to both: their means by their masses."""
+    weight = torch.sigmoid(shared[1] - own[1])
+    out = torch.lerp(own[0].float(), shared[0].float(), weight).to(own[0].dtype)
+    return out, own[1]
 
 
 AttentionInterface.register(NAME, attend)

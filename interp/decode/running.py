@@ -41,7 +41,7 @@ class Settings:
         cache_bytes: the most memory of the rows' keys and values.
     """
 
-    rows: int = 64
+    rows: int = 128
     knee: int = 16
     drafts: bool = True
     mix: bool = True

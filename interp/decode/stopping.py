@@ -94,9 +94,10 @@ class Stopping:
     def _can_end(self, token: int) -> bool:
         """Whether a stop string can end inside a token: most tokens need no decoding of a tail."""
         if token not in self._may_end:
-            piece = self.tokenizer.decode([token])
+            # twice, because a tokenizer may strip the ends of a text; spaces it may also put in
+            piece = self.tokenizer.decode([token]) + self.tokenizer.decode([token, token])
             self._may_end[token] = any(
-                not stop[-1].isascii() or stop[-1].isspace() or stop[-1] in piece
+                not stop[-1].isascii() or stop[-1] == " " or stop[-1] in piece
                 for stop in self.until
             )
         return self._may_end[token]

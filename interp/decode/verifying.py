@@ -1,12 +1,13 @@
 """The baseline's answers as drafts: one replay tells how far an ablated model agrees.
 
-The baseline's prompts and answers are run once, in pieces of growing length. An ablated model
-replays a piece from its first edited layer on, and of the rows that still agree at its end the
-next piece. Every token that it would have written itself is then known without having been decoded.
+The baseline's prompts and answers are run once, in pieces of growing length, each when an ablated
+model first gets so far. It replays a piece from its first edited layer on, and of the rows that
+still agree at its end the next piece. Every token that it would have written itself is then known
+without having been decoded.
 """
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,16 +40,41 @@ class Recorded:
     """The baseline's pass over prompts and drafts.
 
     Attributes:
+        parts: the modules of the model.
         questions: each prompt's tokens behind the shared prefix.
         drafts: the baseline's answers; empty where there is none yet.
-        pieces: of the pass.
-        cache: its keys and values.
+        ids: `[row, column]` both together, padded.
+        cache: the pass' keys and values.
+        pieces: of the pass, as far as it has been run.
     """
 
+    parts: Decoder
     questions: tuple[tuple[int, ...], ...]
     drafts: tuple[tuple[int, ...], ...]
-    pieces: tuple[Piece, ...]
+    ids: Tensor
     cache: RaggedCache
+    pieces: list[Piece] = field(default_factory=list)
+
+    def each_piece(self) -> Iterator[Piece]:
+        """The pieces in turn; one that has not been run yet is run now, and nothing is edited."""
+        bounds = _bounds(max(len(q) for q in self.questions), self.ids.shape[1])
+        for number, (start, end) in enumerate(bounds):
+            if number == len(self.pieces):
+                self.pieces.append(self._piece(start, end))
+            yield self.pieces[number]
+
+    def _piece(self, start: int, end: int) -> Piece:
+        columns = torch.arange(start, end, device=self.parts.device)[None]
+        self.cache.place(columns)
+        with attending(self.parts, self.cache):
+            run = record(
+                self.parts,
+                self.ids[:, start:end],
+                position_ids=columns + self.cache.offset,
+                past_key_values=self.cache,
+                use_cache=True,
+            )
+        return Piece(start, end, run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +112,7 @@ def record_drafts(
     baseline: Group,
     offset: int,
 ) -> Recorded:
-    """Run the baseline over prompts and drafts.
+    """Run the baseline over the prompts and the first few tokens of the drafts.
 
     Args:
         parts: the modules of the model.
@@ -100,21 +126,10 @@ def record_drafts(
     width = max(len(text) for text in texts)
     ids = torch.tensor([[*t, *[0] * (width - len(t))] for t in texts], device=parts.device)
     cache = RaggedCache(parts.n_layers, len(texts), width, offset=offset)
-    cache.shared = [(kept,) for kept in baseline.prefix] or [()] * parts.n_layers
-    pieces = []
-    for start, end in _bounds(max(len(q) for q in questions), width):
-        columns = torch.arange(start, end, device=parts.device)[None]
-        cache.place(columns)
-        with attending(parts, cache):
-            run = record(
-                parts,
-                ids[:, start:end],
-                position_ids=columns + offset,
-                past_key_values=cache,
-                use_cache=True,
-            )
-        pieces.append(Piece(start, end, run))
-    return Recorded(tuple(map(tuple, questions)), tuple(map(tuple, drafts)), tuple(pieces), cache)
+    cache.share(baseline.prefix)
+    recorded = Recorded(parts, tuple(map(tuple, questions)), tuple(map(tuple, drafts)), ids, cache)
+    next(recorded.each_piece())
+    return recorded
 
 
 def verify(
@@ -144,8 +159,8 @@ def verify(
     cache = RaggedCache(
         parts.n_layers, len(rows), recorded.cache.width, offset=recorded.cache.offset
     )
-    cache.shared = [(kept,) for kept in group.prefix] or [()] * parts.n_layers
-    for piece in recorded.pieces:
+    cache.share(group.prefix)
+    for piece in recorded.each_piece():
         cache.place(torch.arange(piece.start, piece.end, device=parts.device)[None])
         run = _rows_of(piece.run, first, rows)
         with edited(model, group.edits, means), attending(parts, cache):

@@ -48,8 +48,8 @@ def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintF
 
 def _notes(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
     tokens = table.groupby("model")["baseline_tokens"].max()
-    listed = ", ".join(f"{int(tokens[m]):,} ({style.model_label(m)})" for m in models)
+    listed = ", ".join(f"{int(tokens[m]):,} tokens ({style.model_label(m)})" for m in models)
     return [
-        f"Draft: the baseline's answers, {listed} tokens.",
+        f"Draft: the baseline's answers, {listed}.",
         "Accepted: those in front of the first token that the ablated model would not write.",
     ]

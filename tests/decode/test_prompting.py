@@ -2,14 +2,16 @@
 
 import pytest
 import torch
+import yaml
 
 import interp
 from interp.ablations.hooks import checked_edits
 from interp.decode import generate as generate_requests
 from interp.errors import UserError
-from interp.models import decoder
+from interp.models import decoder, wrap
 from interp.requests import GenerationRequest
-from tests.families import tiny_bridge, tiny_model
+from tests.families import deleted, tiny_bridge, tiny_model, tiny_tokenizer
+from tests.task_files import write_task
 
 PROMPT = "w5 w6 w7 w8"
 
@@ -151,12 +153,40 @@ def test_what_a_generation_config_asks_for_is_said(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_streaming_says_so_too(capsys):
+    model = tiny_bridge("llama")
+    decoder(model).root.generation_config.no_repeat_ngram_size = 2
+    assert list(interp.generate(model, PROMPT, max_new_tokens=4, stream=True))
+    assert "no_repeat_ngram_size 2" in capsys.readouterr().out
+
+
 def test_a_task_that_asks_for_more_than_greedy_is_refused(tmp_path, llama):
     from interp.requests import build_requests
     from interp.tasks import load_task
-    from tests.task_files import write_task
 
-    task = load_task(write_task(tmp_path, kind="generate"))
+    path = write_task(tmp_path, kind="generate")
+    task = load_task(path)
     task.harness.config.generation_kwargs["num_beams"] = 3
     with pytest.raises(UserError, match="num_beams 3"):
         build_requests(task, [0], decoder(llama))
+
+
+@pytest.mark.parametrize("asked", [{"do_sample": True, "temperature": 0.7}, {"temperature": 0.7}])
+def test_a_task_that_samples_is_refused_before_anything_is_written(tmp_path, llama, asked):
+    path = write_task(tmp_path, kind="generate")
+    config = yaml.safe_load(path.read_text())
+    config["generation_kwargs"] |= asked
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"it samples; .* temperature=\.\.\."):
+        interp.sweep(llama, [str(path)], ["layer:1"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_draws_under_an_ablation_are_those_of_the_deleted_layer(llama):
+    def draws(model, *ablation):
+        return interp.generate(
+            model, PROMPT, *ablation, temperature=0.8, draws=4, seed=5, max_new_tokens=6
+        )
+
+    gone = wrap(deleted("llama", [1]), tiny_tokenizer(), name="without layer 1")
+    assert draws(llama, "layer:1") == draws(gone) != draws(llama)

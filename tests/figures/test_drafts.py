@@ -27,7 +27,7 @@ def test_the_lines_are_the_shares():
     assert (first.get_label(), second.get_label()) == ("distilled", "random")
     assert axes.get_xlabel() == "Ablated layer"
     assert axes.get_ylabel() == "Draft tokens accepted (%)"
-    assert "200 (distilled)" in figure.footnote
+    assert "200 tokens (distilled)" in figure.footnote
 
 
 def test_it_is_saved_with_its_data(tmp_path):
