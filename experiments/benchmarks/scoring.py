@@ -225,8 +225,8 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def table(lines: list[dict[str, Any]]) -> str:
     """The results as a Markdown table."""
-    head = "| line | layers | examples | repeats | ours, s | ours, ms an ablation and example | peer, s | "
-    head += "ratio | memory, ratio | share of matmul rate | largest difference, nats |"
+    head = "| line | layers | examples | repeats | ours, s | ours, ms an ablation and example | "
+    head += "peer, s | ratio | memory, ratio | share of matmul rate | largest difference, nats |"
     rows = [head, "| --- " * 11 + "|"]
     for line in lines:
         each = {
