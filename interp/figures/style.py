@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 COLUMN = 3.5
 """Width of one column, inches."""
@@ -122,7 +123,10 @@ class PrintFigure(Figure):
         buffer = io.BytesIO()
         with matplotlib.rc_context(RC):
             self.savefig(buffer, format="png", dpi=144)
-        return buffer.getvalue()
+        # a palette takes a third of the bytes, and notebooks are committed with their figures
+        image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
+        image.quantize(256).save(small, format="png", optimize=True)
+        return small.getvalue()
 
 
 def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:
