@@ -7,6 +7,7 @@ own cache from its first layer on and shares the baseline's below.
 
 import copy
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.models import Decoder
+from interp.narrowing import narrows, only_at
 from interp.replay import Pass, call_arguments, record, replay
 
 
@@ -63,7 +65,12 @@ def prefix_cache(parts: Decoder, prefix: Prefix, first: int) -> transformers.Dyn
     """
     own = transformers.DynamicCache()
     own.layers = [copy.copy(layer) for layer in prefix.cache.layers[:first]]
-    replay(parts, prefix.baseline, first, cache=own)
+    with ExitStack() as stack:
+        if narrows(parts):
+            # nothing is read behind the last block: its keys and values are all that is wanted
+            nowhere = torch.zeros(1, dtype=torch.long, device=parts.device)
+            stack.enter_context(only_at(parts, parts.n_layers - 1, nowhere, nowhere))
+        replay(parts, prefix.baseline, first, cache=own)
     return own
 
 

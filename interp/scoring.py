@@ -7,7 +7,7 @@ the prefix's keys and values under one ablation at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
 from interp.hook_scoring import hooked_scores, is_hooked
 from interp.models import Decoder, decoder
+from interp.narrowing import only_at
 from interp.packing import Batch, Group, group_examples, packed_batches, padded_batches
 from interp.prefix import Prefix, borrow, calls_behind, prefix_cache, record_prefix
 from interp.replay import Pass, record, run_block
@@ -127,6 +128,13 @@ def _replayed(
     batches = _batches(group, shortcuts, tokens)
     prefix = record_prefix(parts, group.prefix) if group.prefix else None
     targets = [Targets.of(batch, parts.device) for batch in batches]
+
+    def last(layer: int, wanted: Targets) -> AbstractContextManager[None]:
+        """The last block, narrowed to where logits are read; any other as it is."""
+        if not shortcuts.places or layer < parts.n_layers - 1:
+            return nullcontext()
+        return only_at(parts, layer, wanted.rows, wanted.columns)
+
     first = [min(edit, default=parts.n_layers) for edit in edits]
     residuals = [_calls(parts, batch, prefix).residuals[0] for batch in batches]
     for layer in range(max(first, default=-1) + 1):
@@ -137,7 +145,10 @@ def _replayed(
             for batch, resid in zip(batches, residuals, strict=True)
         ]
         if behind or layer < max(first):
-            residuals = [_advance(parts, layer, one, prefix) for one in entering]
+            residuals = [
+                _advance(parts, layer, one, prefix, last(layer, wanted))
+                for one, wanted in zip(entering, targets, strict=True)
+            ]
         for variant in here:
             with edited(model, edits[variant], means):
                 cache = prefix_cache(parts, prefix, layer) if prefix else None
@@ -150,6 +161,7 @@ def _replayed(
                         with ExitStack() as stack:
                             if attention is not None and at == layer:
                                 stack.enter_context(attention.reused(parts, layer))
+                            stack.enter_context(last(at, wanted))
                             resid = run_block(parts, at, resid, calls, cache=own)
                     yield variant, wanted.scores(parts, resid)
 
@@ -200,11 +212,17 @@ class _Entering:
     attention: _Attention | None
 
 
-def _advance(parts: Decoder, layer: int, one: _Entering, prefix: Prefix | None) -> Tensor:
+def _advance(
+    parts: Decoder,
+    layer: int,
+    one: _Entering,
+    prefix: Prefix | None,
+    narrowed: AbstractContextManager[None],
+) -> Tensor:
     """The baseline's residual stream behind a layer; keeps z where it will be used again."""
     calls = _calls(parts, one.batch, prefix)
     cache = borrow(prefix.cache, len(one.resid)) if prefix else None
-    with one.attention.kept(parts, layer) if one.attention else ExitStack():
+    with one.attention.kept(parts, layer) if one.attention else ExitStack(), narrowed:
         return run_block(parts, layer, one.resid, calls, cache=cache)
 
 

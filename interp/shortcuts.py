@@ -16,11 +16,9 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.models import Decoder, decoder, model_name
+from interp.narrowing import close, narrows
 from interp.prefix import Prefix, calls_behind, record_prefix
 from interp.replay import record, replay
-
-# largest difference of a residual vector, relative to its length, that is rounding
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Shortcuts:
         options: run tokens that the rows of one example share once, examples side by side.
         sublayers: take the attention of the first edited layer from the baseline where the
             ablation changes only what comes behind it.
+        places: in the last block, compute behind the attention only where logits are read.
         token_budget: most tokens of one batch, padding counted; by default from free memory.
     """
 
@@ -40,11 +39,12 @@ class Shortcuts:
     prefixes: bool = True
     options: bool = True
     sublayers: bool = True
+    places: bool = True
     token_budget: int | None = None
 
 
 EVERY = Shortcuts()
-NONE = Shortcuts(replay=False, prefixes=False, options=False, sublayers=False)
+NONE = Shortcuts(replay=False, prefixes=False, options=False, sublayers=False, places=False)
 
 _packs: "WeakKeyDictionary[Decoder, dict[bool, bool]]" = WeakKeyDictionary()
 _replays: "WeakKeyDictionary[Decoder, bool]" = WeakKeyDictionary()
@@ -73,6 +73,8 @@ def exact_shortcuts(model: TransformerBridge, wanted: Shortcuts, longest: int) -
     if wanted.sublayers and not projects(parts):
         exact = replace(exact, sublayers=False)
         why.append("its attention adds more than a projection of z, so that it is never reused")
+    # half a block of many: too little to tell anybody
+    exact = replace(exact, places=exact.places and exact.replay and narrows(parts))
     said = _said.setdefault(parts, set())
     for reason in why:
         if reason not in said:
@@ -168,7 +170,7 @@ def _packs_exactly(parts: Decoder, n_prefix: int) -> bool:
             plain = _last_residuals(parts, paths)[:, -1]
     except (TypeError, ValueError, RuntimeError, KeyError, IndexError):
         return False
-    return _close(packed, plain)
+    return close(packed, plain)
 
 
 def _last_residuals(
@@ -221,10 +223,3 @@ def _projects_here(parts: Decoder, ids: Tensor, layer: int) -> bool:
     out = seen.get("out")
     out = out[0] if isinstance(out, tuple) else out
     return isinstance(out, Tensor) and torch.equal(out, seen["projected"].view(out.shape))
-
-
-def _close(found: Tensor, expected: Tensor) -> bool:
-    tolerance = TOLERANCE.get(found.dtype, 1e-4)
-    return bool(
-        ((found - expected).float().norm(dim=-1) <= tolerance * expected.float().norm(dim=-1)).all()
-    )

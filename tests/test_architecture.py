@@ -18,6 +18,7 @@ FLOW = [
     "chat",
     "requests",
     "replay",
+    "narrowing",
     "prefix",
     "shortcuts",
     "packing",

@@ -20,7 +20,7 @@ KINDS = [
     "head:0.1", "head:1.2", "head:1.3@mean", "kvgroup:1.1", "swap:1", "layer:1+head:2.0",
     "head:1.0+mlp:2", "attn:1+mlp:1",
 ]  # fmt: skip
-SINGLE = {"replay": False, "prefixes": False, "options": False, "sublayers": False}
+SINGLE = {"replay": False, "prefixes": False, "options": False, "sublayers": False, "places": False}
 UNPACKED = {"bloom"}  # its positions come from the mask alone
 
 
