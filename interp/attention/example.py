@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.attention.interactive import View, attention_view
 from interp.attention.prompts import KeyValuePrompt, locate
-from interp.attention.rows import attention_rows
+from interp.attention.rows import attention_rows, check_heads
 from interp.errors import UserError
 from interp.models import decoder, model_name
 from interp.tasks import Task, load_task
@@ -52,25 +51,15 @@ class ExampleTrace:
                 ]  # fmt: skip
         return pd.DataFrame(rows)
 
-    def show(self) -> Any:
+    def show(self) -> View:
         """The interactive view of circuitsvis, in a notebook.
 
         Raises:
-            UserError: circuitsvis is not installed.
+            UserError: as `attention_view`.
         """
-        try:
-            from circuitsvis.attention import attention_heads  # type: ignore[import-not-found]
-        except ImportError:
-            raise UserError(
-                "the interactive view needs circuitsvis, which is not installed: pip install "
-                "circuitsvis; interp.figures draws the same for print"
-            ) from None
-        # the view wants square patterns; rows that were not asked for stay empty
-        size = len(self.texts)
-        square = torch.zeros(len(self.heads), size, size)
-        square[:, list(self.prompt.queries)] = self.rows
-        names = [f"L{layer}H{head}" for layer, head in self.heads]
-        return attention_heads(square, list(self.texts), attention_head_names=names)
+        return attention_view(
+            self.rows, queries=self.prompt.queries, texts=self.texts, heads=self.heads
+        )
 
     def __repr__(self) -> str:
         names = ", ".join(f"L{layer}H{head}" for layer, head in self.heads)
@@ -98,12 +87,7 @@ def trace_example(
     count = len(loaded.documents())
     if not 0 <= doc_id < count:
         raise UserError(f"row {doc_id}: task {loaded.name} has rows 0-{count - 1}")
-    for layer, head in heads:
-        if not (0 <= layer < parts.n_layers and 0 <= head < parts.n_heads):
-            raise UserError(
-                f"head L{layer}H{head}: the model has layers 0-{parts.n_layers - 1} and heads "
-                f"0-{parts.n_heads - 1}"
-            )
+    check_heads(heads, parts.n_layers, parts.n_heads)
     prompt = locate(loaded, doc_id, parts)
     found = attention_rows(model, prompt.tokens, queries=prompt.queries)
     layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]

@@ -22,6 +22,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interp.ablations.hooks import refuse_hooks
+from interp.attention.interactive import View, attention_view
 from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
 
@@ -47,6 +48,20 @@ class AttentionRows:
     queries: tuple[int, ...]
     tokens: tuple[int, ...]
     texts: tuple[str, ...]
+
+    def show(self, heads: Sequence[tuple[int, int]]) -> View:
+        """The interactive view of circuitsvis of some heads, in a notebook.
+
+        Args:
+            heads: (layer, head) each.
+
+        Raises:
+            UserError: no such head; as `attention_view`.
+        """
+        n_layers, n_heads = self.rows.shape[:2]
+        check_heads(heads, n_layers, n_heads)
+        chosen = self.rows[[layer for layer, _ in heads], [head for _, head in heads]]
+        return attention_view(chosen, queries=self.queries, texts=self.texts, heads=heads)
 
     def __repr__(self) -> str:
         layers, heads, queries, positions = self.rows.shape
@@ -90,6 +105,18 @@ def attention_rows(
     scan_rows(model, tokens, wanted, keep, piece=piece)
     texts = _texts(parts, tokens)
     return AttentionRows(rows, tuple(wanted), tuple(tokens), texts)
+
+
+def check_heads(heads: Sequence[tuple[int, int]], n_layers: int, n_heads: int) -> None:
+    """Refuse an empty list, and a head that the model does not have."""
+    if not heads:
+        raise UserError("no head was named; heads are (layer, head) pairs such as (4, 5)")
+    for layer, head in heads:
+        if not (0 <= layer < n_layers and 0 <= head < n_heads):
+            raise UserError(
+                f"head L{layer}H{head}: the model has layers 0-{n_layers - 1} and heads "
+                f"0-{n_heads - 1}"
+            )
 
 
 def scan_rows(
