@@ -59,7 +59,7 @@ def attention_view(
             "are allowed; interp.figures draws longer prompts"
         )
     try:
-        from circuitsvis.attention import attention_heads  # type: ignore[import-not-found]
+        from circuitsvis.attention import attention_heads
     except ImportError:
         raise UserError(
             "the interactive view needs circuitsvis, which is not installed: pip install "
