@@ -89,7 +89,7 @@ def skills(name: str, *, limit: int, out: Path) -> list[Path]:
     print(f"{run}: {seconds:.0f} seconds, {busy:.0f} of them on a processor")
     table = choose_metric(run.importance())
     metric = dict(zip(table["task"], table["metric"], strict=True))
-    shared = overlap(table, metric, k=TOP)
+    shared = overlap(choose_metric(run.values()), k=TOP)
     shared.to_csv(out / "overlap.csv", index=False)
     parts = [explained(table[table["task"] == task], metric[task]) for task in metric]
     pd.concat(parts).to_csv(out / "layers-explained.csv", index=False)

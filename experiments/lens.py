@@ -22,7 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 MODELS = ("organism:base", "organism:teacher", "organism:distilled")
-EXAMPLES = 100
+EXAMPLES = 200
 SEED = 0
 OUT = Path("runs/lens")
 STEPS = r"= ([0-9]+)"  # the result of each written-out step of arithmetic

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-MODELS = ("organism:base", "organism:distilled")
+MODELS = ("organism:base", "organism:teacher", "organism:distilled")
 EXAMPLES = 100
 MOST = 4
 DRAWS = 3
@@ -50,10 +50,30 @@ def run(
 
     loaded = [load_task(name) for name in tasks or shipped_tasks()]
     written: list[Path] = []
-    for name in models:
-        model = interp.load_model(name)
+    bridges = {name: interp.load_model(name) for name in models}
+    for name, model in bridges.items():
         written += _one(model, loaded, limit, out / model_label(name))
-    return written
+    return written + _between(list(bridges.values()), out)
+
+
+def _between(models: Sequence[Any], out: Path) -> list[Path]:
+    """CKA between the first model and each other one, at the ends of the same texts."""
+    import pandas as pd
+
+    from experiments.lens import calibration_texts
+    from interp import figures
+    from interp.similarity import cka_between
+
+    if len(models) < 2:
+        return []
+    texts = calibration_texts()
+    tables = [cka_between(models[0], other, texts) for other in models[1:]]
+    table = pd.concat(tables, ignore_index=True)
+    drawn = {
+        "cka-between": figures.cka.heatmap(table),
+        "cka-same-depth": figures.cka.same_depth(table),
+    }
+    return [path for name, figure in drawn.items() for path in figures.save(figure, out / name)]
 
 
 def _one(model: Any, tasks: Sequence[Any], limit: int, out: Path) -> list[Path]:
@@ -87,7 +107,6 @@ def _one(model: Any, tasks: Sequence[Any], limit: int, out: Path) -> list[Path]:
     orders = _orders(on_texts, choose_metric(sweep.importance()))
     curves = pruning_curves(model, tasks, orders, out=out / "pruned", limit=limit, seed=SEED)
     correlations.to_csv(out / "agreement.csv", index=False)
-    on_texts.cka.to_csv(out / "cka.csv", index=False)
     drawn = {
         "angular-distance": figures.similarity.angular(
             pd.concat([on_texts.angular, study], ignore_index=True)
@@ -95,6 +114,7 @@ def _one(model: Any, tasks: Sequence[Any], limit: int, out: Path) -> list[Path]:
         "block-influence": figures.similarity.influence(
             pd.concat([one.influence for one in generated or found])
         ),
+        "cka": figures.cka.heatmap(on_texts.cka),
         "pruning": figures.similarity.pruning(choose_metric(curves)),
         **{
             f"agreement-{measure.replace(' ', '-')}": figures.similarity.agreement(

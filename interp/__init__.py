@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from interp.ablations.hooks import ablate
     from interp.attention.heads import retrieval_heads
     from interp.attention.rows import attention_rows
+    from interp.comparison import compare
     from interp.decode.prompting import generate
     from interp.errors import UserError
     from interp.lens import logit_lens
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from interp.results import open_run
     from interp.similarity import layer_similarity
     from interp.sweeps import sweep
-    from interp.tasks import load_task
 
 _HOMES = {
     "interp.models": ("load_model",),
@@ -71,6 +71,7 @@ _HOMES = {
     "interp.ablations.hooks": ("ablate",),
     "interp.attention.heads": ("retrieval_heads",),
     "interp.attention.rows": ("attention_rows",),
+    "interp.comparison": ("compare",),
     "interp.decode.prompting": ("generate",),
     "interp.errors": ("UserError",),
     "interp.lens": ("logit_lens",),
@@ -90,6 +91,7 @@ __all__ = [
     "UserError",
     "ablate",
     "attention_rows",
+    "compare",
     "cumulative",
     "each_attention",
     "each_head",
@@ -101,7 +103,6 @@ __all__ = [
     "hooked",
     "layer_similarity",
     "load_model",
-    "load_task",
     "logit_lens",
     "open_run",
     "retrieval_heads",

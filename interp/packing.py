@@ -132,7 +132,7 @@ def packed_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
         (trees for _, trees in bins), key=lambda trees: -sum(len(t.tokens) for t in trees)
     )
     batches = []
-    for some in _by_budget(filled, [sum(len(t.tokens) for t in b) for b in filled], token_budget):
+    for some in by_budget(filled, [sum(len(t.tokens) for t in b) for b in filled], token_budget):
         batches.append(_packed(some))
     return batches
 
@@ -141,7 +141,7 @@ def padded_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
     """Each tree (one row of tokens) a row, padded on the right; longest first."""
     rows = sorted(trees, key=lambda t: (-len(t.tokens), t.tokens))
     batches = []
-    for some in _by_budget(rows, [len(t.tokens) for t in rows], token_budget):
+    for some in by_budget(rows, [len(t.tokens) for t in rows], token_budget):
         ids = np.zeros((len(some), len(some[0].tokens)), dtype=np.int64)
         scored = []
         for r, tree in enumerate(some):
@@ -151,7 +151,7 @@ def padded_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
     return batches
 
 
-def _by_budget(items: Sequence[T], sizes: Sequence[int], token_budget: int) -> Iterator[list[T]]:
+def by_budget(items: Sequence[T], sizes: Sequence[int], token_budget: int) -> Iterator[list[T]]:
     """Consecutive items (longest first) so that count x longest stays within the budget."""
     start = 0
     while start < len(items):

@@ -115,6 +115,11 @@ class Sweep:
             stats.equivalence, margin=margin, confidence=confidence, resamples=resamples
         )
 
+    def ties(self, *, within: float = 1e-4) -> pd.DataFrame:
+        """How many choices rounding may decide (`interp.stats.near_ties`), one row an ablation."""
+        columns = ["model", "task", "ablation", "loglikelihoods"]
+        return stats.near_ties(self._read(None, None, columns).to_pandas(), within=within)
+
     def _by_task(self, function: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
         """A table of `interp.stats` with the sweep's seed, one task at a time in memory."""
         names, seed = sorted(task["name"] for task in self.manifest["tasks"]), self.manifest["seed"]

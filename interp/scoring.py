@@ -168,7 +168,9 @@ def _replayed(
 
 def _behind_attention(edit: Edits, layer: int) -> bool:
     """Whether the attention of the first edited layer computes what it does in the baseline."""
-    return layer in edit and not edit[layer].skip and edit[layer].donor is None
+    if layer not in edit or edit[layer].skip:
+        return False
+    return all(part == "mlp" for part, _ in edit[layer].swaps)
 
 
 class _Attention:

@@ -56,6 +56,10 @@ class Execution:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
+        if self.shard is not None:
+            records.Share.parse(self.shard)
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"workers {self.workers}: allowed are 1 and more")
         if self.token_budget is not None and self.token_budget < 1:
             raise UserError(
                 f"token_budget {self.token_budget}: allowed are 1 and more (none: from free memory)"

@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import transformers
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, parse
+from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, SwapLayers, parse
 from interp.ablations.values import donors
 from interp.errors import UserError
 from interp.models import decoder, model_name, wrap
@@ -186,7 +186,8 @@ def _with_donors(ablation: Ablation, given: list[Any]) -> Ablation:
     """Fill the swaps of an ablation, in their order; takes donors from the list."""
     if isinstance(ablation, Combination) and ablation != BASELINE:
         return Combination(tuple(_with_donors(part, given) for part in ablation.parts))
-    return SwapLayer(ablation.layer, given.pop(0)) if isinstance(ablation, SwapLayer) else ablation
+    swaps = isinstance(ablation, SwapLayer | SwapLayers)
+    return replace(ablation, donor=given.pop(0)) if swaps else ablation
 
 
 def _tokenizer_files(tokenizer: Any) -> dict[str, bytes]:

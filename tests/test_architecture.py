@@ -47,6 +47,7 @@ FLOW = [
     "attention",
     "lens",
     "similarity",
+    "comparison",
     "figures",
     "cli",
 ]

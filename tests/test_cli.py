@@ -84,6 +84,9 @@ def test_a_swap_that_is_named_gets_the_donor_also_in_a_dry_run(folder, tmp_path,
         (["--ablate", "blocks:9"], "block size 9: allowed are 1-3"),
         (["--ablate", "layers", "--limit", "0"], "limit 0"),
         (["--ablate", "layers", "--dtype", "int4"], "dtype int4"),
+        (["--ablate", "layers", "--shard", "17/16"], "shard '17/16': allowed is K/N"),
+        (["--ablate", "layers", "--token-budget", "0"], "token_budget 0: allowed are 1"),
+        (["--ablate", "layers", "--ray", "local", "--workers", "0"], "workers 0: allowed are 1"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path, capsys, arguments, message):
@@ -94,6 +97,30 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path, capsys, argu
     assert shown[-1].startswith("interp: ")
     assert "Traceback" not in "\n".join(shown)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("option", [("--shard", "0/4"), ("--token-budget", "-1")])
+def test_how_a_run_is_carried_out_is_checked_before_any_work(tmp_path, capsys, option):
+    # no such model, no such task: whatever is looked at first is what the message names
+    command = ["sweep", "no/such", "--tasks", "nonsense", "--ablate", "layers", *option]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    assert option[0].strip("-").replace("-", "_") in capsys.readouterr().err
+
+
+def test_python_in_a_task_from_elsewhere_runs_with_the_flag_alone(folder, tmp_path, capsys):
+    task, mark, out = write_task(tmp_path), tmp_path / "ran", tmp_path / "run"
+    (tmp_path / "theirs.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\ndef f(rows): return rows\n"
+    )
+    with task.open("a") as file:
+        file.write("process_docs: !function theirs.f\n")
+    command = ["sweep", folder, "--tasks", str(task), "--ablate", "layer:0", "--out", str(out)]
+    assert main(command) == 2
+    assert "or with --allow-code" in capsys.readouterr().err
+    assert not mark.exists()
+    assert not out.exists()
+    assert main([*command, "--allow-code"]) == 0
+    assert mark.exists()
 
 
 def test_unknown_models_runs_and_tasks(tmp_path, folder, capsys):

@@ -23,7 +23,8 @@ from tests.families import (
 )
 
 KINDS = ["layer:0", "layer:1", "layer:2", "attn:1", "mlp:1", "head:1.2", "head:0.1@mean",
-         "kvgroup:1.1", "layers:0-1", "swap:1", "layer:0+head:2.1", "layer:1+mlp:1"]  # fmt: skip
+         "kvgroup:1.1", "layers:0-1", "swap:1", "swap-attn:2", "layer:0+head:2.1",
+         "layer:1+mlp:1"]  # fmt: skip
 MEANS_OVER = ["w5 w6 w7", "w8 w9"]
 
 

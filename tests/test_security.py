@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import interp
 from interp.errors import UserError
@@ -88,6 +89,66 @@ def test_a_task_that_runs_python_needs_a_flag(tmp_path):
     assert not mark.exists()
     load_task(path, allow_code=True)
     assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "process_docs: !function theirs.f",
+        "process_docs: !<!function> theirs.f",
+        "process_docs: !func%74ion theirs.f",
+        "metadata: {version: 1.0, deep: [{x: !function theirs.f}]}",
+        '"class": !function theirs.C',
+        "include: 'inner.yaml'",
+        "include: [inner.yaml]",
+        '"include": inner.yaml',
+        "metric_list: [{metric: ./theirs.py}]",
+        "metric_list: [{metric: acc, hf_evaluate: true}]",
+    ],
+)
+def test_every_way_to_name_python_is_refused(tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    path, mark = write_task(tmp_path), tmp_path / "ran"
+    config = path.read_text()
+    if line.startswith("metric"):
+        loaded = yaml.safe_load(config)
+        del loaded["metric_list"]
+        config = yaml.safe_dump(loaded)
+    path.write_text(f"{config}{line}\n")
+    (tmp_path / "inner.yaml").write_text("process_docs: !function theirs.f\n")
+    (tmp_path / "theirs.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\ndef f(x): return x\nC = 1\n"
+    )
+    with pytest.raises(UserError, match="runs Python code"):
+        load_task(path)
+    assert not mark.exists()
+
+
+def test_a_yaml_that_leads_back_to_itself_is_one_line(tmp_path):
+    path = write_task(tmp_path)
+    with path.open("a") as file:
+        file.write(f"include: {path.name}\ndeep: &a [*a]\n")
+    with pytest.raises(UserError, match="is no task YAML") as caught:
+        load_task(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ question['__cl' ~ 'ass__'].__mro__ }}",
+        "{{ (question|attr('__class__')).__mro__ }}",
+        "{{ cycler.__init__.__globals__ }}",
+    ],
+)
+def test_templates_do_not_reach_python(llama, tmp_path, template):
+    path = write_task(tmp_path)
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(config | {"doc_to_text": template}))
+    with pytest.raises(UserError, match=r"cannot be (used|asked)|lack something"):
+        interp.sweep(llama, str(path), ["layer:0"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_names_in_a_store_do_not_lead_out_of_it(llama, tmp_path):

@@ -191,3 +191,15 @@ def test_profiles_that_cannot_be_compared_are_named() -> None:
     with pytest.raises(UserError, match="0 match, of again, t, acc; m, t, acc"):
         stats.compare_profiles(twice, [({"model": "x"}, {"model": "m"})])
     assert np.isnan(stats.spearman(np.ones(4), np.arange(4.0)))
+
+
+def test_many_profiles_at_once_correlate_as_scipy_says() -> None:
+    rng = np.random.default_rng(0)
+    one, many = rng.integers(0, 4, 9) * 1.0, rng.integers(0, 3, (20, 9)) * 0.1
+    other = rng.integers(0, 3, (20, 9)) * 0.1
+    expected = [sps.spearmanr(one, row).statistic for row in many]
+    np.testing.assert_allclose(stats.spearman(one, many), expected)
+    expected = [sps.spearmanr(a, b).statistic for a, b in zip(many, other, strict=True)]
+    np.testing.assert_allclose(stats.spearman(many, other), expected)
+    flat = np.vstack([np.ones(9), many[0]])
+    np.testing.assert_array_equal(np.isnan(stats.spearman(flat, one)), [True, False])

@@ -1,6 +1,7 @@
 """How many floating-point operations a sweep cannot do without, given what the engine shares."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -17,7 +18,8 @@ def remaining_operations(
     """Operations (a multiply-add is two) of a sweep over a model of Llama's shape.
 
     Counted are the tokens that are computed (no padding), the keys that each query sees (none that
-    are masked), and logits at scored positions: the least that this way of sharing needs.
+    are masked), what the last block computes behind its attention where it is read, and logits at
+    scored positions: the least that this way of sharing needs.
     """
     parts = decoder(model)
     longest = max(len(r.context) + len(r.continuation) for r in requests)
@@ -25,26 +27,41 @@ def remaining_operations(
     config = parts.root.config
     width, inner = parts.d_model, config.intermediate_size
     query, key = parts.n_heads * parts.d_head, parts.n_kv_heads * parts.d_head
-    attention_weights = 2 * width * (2 * query + 2 * key)
-    mlp_weights = 2 * 3 * width * inner
+    inputs = 2 * width * (query + 2 * key)  # of queries, keys and values
+    behind = 2 * width * query + 2 * 3 * width * inner  # behind z: output projection and MLP
     total = 0.0
     for group in group_examples(requests, prefixes=shortcuts.prefixes, trees=shortcuts.options):
-        tokens = sum(len(t.tokens) for t in group.trees)
-        block = tokens * (attention_weights + mlp_weights) + 4 * query * _seen(group)
-        prefix = len(group.prefix)
-        prefix_block = prefix * (attention_weights + mlp_weights) + 2 * query * prefix**2
-        unembedding = 2 * width * config.vocab_size * _places(group)
-        total += parts.n_layers * (block + prefix_block) + unembedding
+        tokens, prefix = sum(len(t.tokens) for t in group.trees), len(group.prefix)
+        places = _places(group)
+        attention = tokens * inputs + 4 * query * _seen(group)
+        read = places if shortcuts.places else tokens
+        blocks = _Blocks(attention + tokens * behind, attention + read * behind)
+        prefix_attention = prefix * inputs + 2 * query * prefix**2
+        kept = 0 if shortcuts.places else prefix
+        of_prefix = _Blocks(prefix_attention + prefix * behind, prefix_attention + kept * behind)
+        unembedding = 2 * width * config.vocab_size * places
+        total += blocks.of(parts.n_layers) + parts.n_layers * of_prefix.whole + unembedding
         for edit in edits:
-            first = min(edit, default=parts.n_layers)
-            rest = parts.n_layers - first
-            if edit and edit[first].skip:
-                total += (rest - 1) * (block + prefix_block)
+            rest = parts.n_layers - min(edit, default=parts.n_layers)
+            if edit and edit[min(edit)].skip:
+                total += blocks.of(rest - 1) + of_prefix.of(rest - 1)
             elif edit:
-                reused = tokens * (2 * width * query + mlp_weights)
-                total += (rest - 1) * block + reused + rest * prefix_block
+                reused = (read if rest == 1 else tokens) * behind
+                total += blocks.of(rest - 1) + reused + of_prefix.of(rest)
             total += unembedding if edit else 0
     return total
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Operations of a block, and of the last one, which computes less."""
+
+    whole: float
+    last: float
+
+    def of(self, count: int) -> float:
+        """Operations of the last `count` blocks."""
+        return (count - 1) * self.whole + self.last if count else 0.0
 
 
 def _seen(group: Group) -> int:

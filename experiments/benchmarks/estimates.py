@@ -7,15 +7,24 @@ others use at the same time.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import interp
+from experiments.benchmarks.reports import RESULTS, write
 from interp.estimate import estimate
 
-OUT = Path(__file__).parent / "estimates.json"
+COLUMNS = {
+    "sweep": ("sweep", ""),
+    "task": ("task", ""),
+    "ablations": ("ablations", ","),
+    "examples": ("examples", ","),
+    "calibration_seconds": ("calibration (s)", ".1f"),
+    "estimated_seconds": ("estimated (s)", ".1f"),
+    "measured_seconds": ("measured (s)", ".1f"),
+    "error_percent": ("estimate against measured (%)", "+.0f"),
+}
 # name, task, ablations, examples
 SWEEPS = (
     ("option letters, layers", "mmlu:default", "layers", 240),
@@ -32,7 +41,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--data")
     parser.add_argument("--cpu-time", action="store_true")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=RESULTS / "estimates", help="without ending")
     options = parser.parse_args()
     timer = time.process_time if options.cpu_time else time.perf_counter
     model, rows = interp.load_model(options.model), []
@@ -61,12 +70,14 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-    kept = {
-        "model": Path(options.model).name,
-        "clock": "processor time" if options.cpu_time else "wall",
-        "rows": rows,
-    }
-    options.out.write_text(json.dumps(kept, indent=1) + "\n")
+    clock = "this process' processor time" if options.cpu_time else "the clock on the wall"
+    name = Path(options.model).name
+    write(
+        options.out,
+        {"model": name, "clock": clock, "rows": rows},
+        COLUMNS,
+        f"{name}; times by {clock}; the measured time holds the plan, the sweep and its store.",
+    )
 
 
 if __name__ == "__main__":

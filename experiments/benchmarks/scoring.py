@@ -5,13 +5,16 @@
 
 Each measurement is a process of its own, so that its peak memory is its own; ours and the peer's
 take turns. The peer of layer sweeps deletes each layer in memory and runs lm-evaluation-harness'
-own `HFLM` at its best batch size; the peer of the head sweep runs TransformerLens' `run_with_hooks`
-in a loop, on a sample of the heads, its time scaled to all of them. Answers are compared.
+own `HFLM` at its best batch size, on the whole model and a sample of the layers, its time scaled to
+all of them (each costs the same); the peer of the head sweep runs TransformerLens' `run_with_hooks`
+in a loop, on a sample of the heads, scaled likewise. Answers are compared. With one thread on a
+core of its own (`OMP_NUM_THREADS=1 taskset -c 1 ...`) other work disturbs the least.
 """
 
 import argparse
 import json
 import platform
+import random
 import resource
 import statistics
 import subprocess
@@ -27,7 +30,7 @@ from experiments.benchmarks.workloads import make_task, random_llama, tokenizer
 
 RESULTS = Path("experiments/benchmarks/results")
 HFLM_BATCHES = (4, 16)
-SAMPLED_HEADS = 8
+SAMPLED_HEADS, SAMPLED_LAYERS = 4, 3
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ class Line:
 
 
 LINES = {
-    "mmlu-letters-layers": Line("mmlu-letters", "layers", 16),
-    "mmlu-texts-layers": Line("mmlu-texts", "layers", 6),
+    "mmlu-letters-layers": Line("mmlu-letters", "layers", 32),
+    "mmlu-texts-layers": Line("mmlu-texts", "layers", 16),
     "hellaswag-layers": Line("hellaswag", "layers", 32),
-    "mmlu-letters-heads": Line("mmlu-letters", "heads", 12),
-    "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 16, 6),
-    "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 16, 24),
-    "mmlu-letters-32-examples": Line("mmlu-letters", "layers", 32),
+    "mmlu-letters-heads": Line("mmlu-letters", "heads", 32),
+    "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 32, 6),
+    "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 32, 24),
+    "mmlu-letters-64-examples": Line("mmlu-letters", "layers", 64),
 }
 
 
@@ -91,16 +94,19 @@ def harness(line: Line, batch_size: int) -> dict[str, Any]:
     model, task = random_llama(line.n_layers), make_task(line.shape, line.examples)
     _warm_up(lambda: model(torch.ones(1, 64, dtype=torch.long)))
     layers = list(model.model.layers)
+    sampled = random.Random(0).sample(range(line.n_layers), min(SAMPLED_LAYERS, line.n_layers))
     began = time.perf_counter()
     found = {"baseline": _by_harness(model, task, line.examples, batch_size)}
-    for deleted in range(line.n_layers):
+    baseline, began = time.perf_counter() - began, time.perf_counter()
+    for deleted in sampled:
         kept = [block for i, block in enumerate(layers) if i != deleted]
         for i, block in enumerate(kept):
             block.self_attn.layer_idx = i
         model.model.layers = torch.nn.ModuleList(kept)
         model.config.num_hidden_layers = len(kept)
         found[f"layer:{deleted}"] = _by_harness(model, task, line.examples, batch_size)
-    return {"seconds": time.perf_counter() - began, "scores": found}
+    each = (time.perf_counter() - began) / len(sampled)
+    return {"seconds": baseline + each * line.n_layers, "scores": found}
 
 
 def _by_harness(model: Any, task: Any, examples: int, batch_size: int) -> list[float]:
@@ -117,8 +123,6 @@ def _by_harness(model: Any, task: Any, examples: int, batch_size: int) -> list[f
 
 def hooks(line: Line) -> dict[str, Any]:
     """A sample of the heads by TransformerLens' `run_with_hooks`, one prompt a question."""
-    import random
-
     from interp.models import decoder, wrap
     from interp.packing import group_examples, padded_batches
     from interp.requests import build_requests
@@ -200,7 +204,8 @@ def compare(name: str, repeats: int) -> dict[str, Any]:
     ]
     rates = [m["operations"] / m["seconds"] / m["rate"] for m in mine]
     return {
-        "line": name, **asdict(LINES[name]), "peer": peer, "peer_batch_size": best,
+        "line": name, **asdict(LINES[name]), "ablations": len(mine[0]["scores"]),
+        "peer": peer, "peer_batch_size": best,
         "seconds": _spread([m["seconds"] for m in mine]),
         "peer_seconds": _spread([t["seconds"] for t in theirs]),
         "ratio": _spread(ratios),
@@ -217,16 +222,43 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def table(lines: list[dict[str, Any]]) -> str:
     """The results as a Markdown table."""
-    head = "| line | ours, s | peer, s | ratio | memory, ratio | share of matmul rate | "
-    rows = [head + "largest difference, nats |", "| --- " * 7 + "|"]
+    head = "| line | layers | examples | ours, s | ours, ms an ablation and example | peer, s | "
+    head += "ratio | memory, ratio | share of matmul rate | largest difference, nats |"
+    rows = [head, "| --- " * 10 + "|"]
     for line in lines:
-        cells = [line["line"]]
-        cells += [_cell(line[key], form) for key, form in (
-            ("seconds", "{:.1f}"), ("peer_seconds", "{:.1f}"), ("ratio", "{:.1f}x"),
-            ("memory_ratio", "{:.2f}"), ("share_of_matmul_rate", "{:.0%}"),
+        each = {
+            k: 1e3 * v / line["ablations"] / line["examples"] for k, v in line["seconds"].items()
+        }
+        cells = [line["line"], str(line["n_layers"]), str(line["examples"])]
+        cells += [_cell(some, form) for some, form in (
+            (line["seconds"], "{:.1f}"), (each, "{:.1f}"), (line["peer_seconds"], "{:.0f}"),
+            (line["ratio"], "{:.1f}x"), (line["memory_ratio"], "{:.2f}"),
+            (line["share_of_matmul_rate"], "{:.0%}"),
         )]  # fmt: skip
         rows.append("| " + " | ".join([*cells, f"{line['largest_difference']:.0e}"]) + " |")
     return "\n".join(rows) + "\n"
+
+
+def _written(found: list[dict[str, Any]], out: Path) -> str:
+    """Puts lines beside those of earlier calls, and returns the table of all."""
+    known = (
+        json.loads(out.with_suffix(".json").read_text())
+        if out.with_suffix(".json").is_file()
+        else []
+    )
+    lines = {line["line"]: line for line in [*known, *found]}
+    ordered = [lines[name] for name in LINES if name in lines]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(ordered, indent=1) + "\n")
+    last = ordered[-1]["machine"]
+    about = (
+        f"Medians of {ordered[-1]['repeats']} repeats (lowest to highest), both sides in turn, "
+        f"{last['threads']} thread(s), torch {last['torch']}, float32 matrix multiplication at "
+        f"{last['matmul_gflops']:.0f} GFLOP/s. The peer is timed on the whole model and "
+        f"{SAMPLED_LAYERS} of its layers ({SAMPLED_HEADS} of its heads), and scaled to all.\n\n"
+    )
+    out.with_suffix(".md").write_text(about + table(ordered))
+    return about + table(ordered)
 
 
 def _cell(spread: dict[str, float], form: str) -> str:
@@ -256,11 +288,8 @@ def main() -> None:
     found = [compare(name, options.repeats) for name in options.lines]
     machine = {"threads": torch.get_num_threads(), "machine": platform.processor() or "unknown"}
     machine |= {"torch": torch.__version__, "matmul_gflops": matmul_rate() / 1e9}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"machine": machine, "repeats": options.repeats, "lines": found}, indent=1)
-    options.out.with_suffix(".json").write_text(text + "\n")
-    options.out.with_suffix(".md").write_text(table(found))
-    print(table(found))
+    found = [line | {"repeats": options.repeats, "machine": machine} for line in found]
+    print(_written(found, options.out))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ ablation_texts = joined | st.lists(pieces, max_size=8).map("".join) | st.text(ma
 words = st.text(string.printable, max_size=12) | ablation_texts
 options = st.sampled_from(
     ["--limit", "--seed", "--fewshot", "--dtype", "--device", "--donor", "--revision", "--shard",
-     "--ray", "--workers", "--allow", "--cluster", "--ablate", "--tasks", "--out", "--nonsense"]
+     "--ray", "--workers", "--allow", "--cluster", "--ablate", "--tasks", "--out", "--nonsense",
+     "--token-budget", "--max-gen-toks", "--data", "--allow-code", "--dry-run"]
 )  # fmt: skip
 
 

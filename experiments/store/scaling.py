@@ -6,7 +6,7 @@
 Measures how long each unit of a sweep takes in this process. From these durations, repeated as
 often as is needed, a sweep of many units is scheduled on 64 workers, largest unit first as
 `interp.distributed` does, and in the order of the plan. With `--ray`, the same sweep is timed with
-one worker and with two, of one thread each, both started before the clock.
+one worker and with two, of one thread each, in turn, all started before the clock.
 """
 
 import argparse
@@ -20,23 +20,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import torch
 
+import interp
 from experiments.store.reports import OUT, write_result
 from experiments.store.small import ABLATIONS, write_model, write_task
+from interp import distributed
+from interp.execution import runner
+from interp.plan import Cut, Plan, make_plan, size
+from interp.records import Record, open_store, write_unit
+from interp.transport import pack_request
+from interp.units import WorkUnit
 
-os.environ.setdefault("TQDM_DISABLE", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+QUIET = 0.1
+"""Cores that other processes may take during a pair of timings, for it to be called quiet."""
 
 
 def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> dict[str, Any]:
     """Seconds of each unit in this process, and what `interp.plan.size` expected of it."""
-    import torch
-
-    import interp
-    from interp.execution import runner
-    from interp.plan import Cut, make_plan, size
-    from interp.records import open_store, write_unit
-
     torch.set_num_threads(1)
     model = interp.load_model(write_model(folder / "model", d_model=d_model), device="cpu")
     task = str(write_task(folder, rows=examples, words=40))
@@ -98,38 +100,88 @@ def simulated(measured: dict[str, Any], workers: int, units: int, seed: int) -> 
     }
 
 
-def on_ray(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> dict[str, Any]:
-    """Seconds of the same sweep with one worker and with two, after both have begun."""
+def on_ray(folder: Path, repeats: int, patience: float, **sizes: int) -> dict[str, Any]:
+    """Seconds of the same sweep with one worker and with two, after they have begun.
+
+    Args:
+        folder: for the runs.
+        repeats: of the pair of timings.
+        patience: seconds to wait, before each pair, for other processes to be still.
+        **sizes: as for `durations`.
+
+    Returns:
+        `seconds_1` and `seconds_2`, one a repeat; the `speed_up` of each pair; `others`, the cores
+        that processes other than these took on average during the pair; and how many units
+        `failed`.
+    """
     import ray
-    import torch
 
-    import interp
-    from interp import distributed
-    from interp.plan import Cut, make_plan
-    from interp.transport import pack_request
+    request, plan = _request(folder, **sizes)
+    # one worker and two wait at the same time; no more than two ever work
+    ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+    found: dict[str, Any] = {"units": len(plan.units), "failed": 0, "others": []}
+    found |= {"seconds_1": [], "seconds_2": []}
+    for repeat in range(repeats):
+        crews = {n: distributed.start(ray, request, plan, n) for n in (1, 2)}
+        _wait_until_quiet(patience)
+        others, began = _others(), time.perf_counter()
+        for workers in (1, 2) if repeat % 2 else (2, 1):
+            seconds, failed = _timed(crews[workers], plan, folder / f"run-{repeat}-{workers}")
+            found[f"seconds_{workers}"].append(seconds)
+            found["failed"] += failed
+        found["others"].append((_others() - others) / (time.perf_counter() - began))
+    ray.shutdown()
+    found["speed_up"] = (np.array(found["seconds_1"]) / np.array(found["seconds_2"])).tolist()
+    return found
 
+
+def _request(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> tuple[Any, Plan]:
     torch.set_num_threads(1)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     model = interp.load_model(write_model(folder / "model", d_model=d_model), device="cpu")
     task, cut = str(write_task(folder, rows=examples, words=40)), Cut(unit_examples, 3)
     plan = make_plan(model, task, ABLATIONS, cut=cut)
     asked = [interp.parse(text) for text in ABLATIONS]
-    request = pack_request(model, plan, asked, limit=None, seed=0, cut=cut)
-    found: dict[str, Any] = {}
-    for workers in (1, 2):
-        crew = distributed.start(ray, request, plan, workers)
-        began = time.perf_counter()
-        failed = crew.work(distributed.Board(plan, plan.units, lambda *_: None), print)
-        found[f"seconds_{workers}"] = time.perf_counter() - began
-        found["failed"] = len(failed)
-    ray.shutdown()
-    return found | {"speed_up": found["seconds_1"] / found["seconds_2"], "units": len(plan.units)}
+    return pack_request(model, plan, asked, limit=None, seed=0, cut=cut), plan
+
+
+def _timed(crew: distributed.Crew, plan: Plan, folder: Path) -> tuple[float, int]:
+    """Seconds of a whole sweep into a new store, and units that failed."""
+    manifest = open_store(folder, plan.manifest)
+
+    def finish(unit: WorkUnit, found: list[Record]) -> None:
+        write_unit(folder, unit.name, manifest, found)
+
+    began = time.perf_counter()
+    failed = crew.work(distributed.Board(plan, plan.units, finish), print)
+    return time.perf_counter() - began, len(failed)
+
+
+def _wait_until_quiet(patience: float) -> None:
+    """Return once other processes have left both cores alone for two seconds, or time is over."""
+    until, still = time.monotonic() + patience, 0
+    while time.monotonic() < until and still < 2:
+        before = _others()
+        time.sleep(1)
+        still = still + 1 if _others() - before < QUIET else 0
+
+
+def _others() -> float:
+    """Processor seconds, so far, of all processes but this one and those it started."""
+    me = psutil.Process()
+    ours = {me.pid, *(child.pid for child in me.children(recursive=True))}
+    times = psutil.process_iter(["pid", "cpu_times"])
+    # a process that ended has left its time to its parent
+    return float(sum(sum(p.info["cpu_times"][:4]) for p in times if p.info["pid"] not in ours))
 
 
 def main() -> None:
     """Measure, simulate, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ray", action="store_true", help="also time one and two Ray workers")
+    parser.add_argument("--repeats", type=int, default=3, help="of the pair of timings")
+    parser.add_argument(
+        "--patience", type=float, default=0, help="seconds to wait for a quiet machine, each pair"
+    )
     parser.add_argument("--examples", type=int, default=192)
     parser.add_argument("--d-model", type=int, default=256)
     parser.add_argument("--unit-examples", type=int, default=8)
@@ -150,7 +202,19 @@ def main() -> None:
             "simulated": [simulated(measured, 64, units, 0) for units in (128, 512, 2048)],
         }
         if options.ray:
-            result["ray"] = on_ray(Path(scratch) / "ray", **sizes)
+            timed = on_ray(Path(scratch) / "ray", options.repeats, options.patience, **sizes)
+            here = sum(measured["seconds"]) + sum(measured["seconds_to_write"])
+            quiet = np.array(timed["others"]) < QUIET
+            timed["speed_up_median"] = float(np.median(timed["speed_up"]))
+            timed["quiet_pairs"] = int(quiet.sum())
+            if quiet.any():
+                timed["speed_up_median_of_quiet"] = float(
+                    np.median(np.array(timed["speed_up"])[quiet])
+                )
+            timed["seconds_here"] = here
+            # one worker against this process: what handing over a unit and its records takes
+            overhead = (float(np.median(timed["seconds_1"])) - here) / timed["units"]
+            result["ray"] = timed | {"overhead_seconds_a_unit": overhead}
     write_result(result, options.out, "scaling")
     print(json.dumps(result, indent=2))
 

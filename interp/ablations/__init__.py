@@ -15,6 +15,7 @@ from interp.ablations.values import (
     SkipLayers,
     SkipMLP,
     SwapLayer,
+    SwapLayers,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SkipLayers",
     "SkipMLP",
     "SwapLayer",
+    "SwapLayers",
     "as_ablation",
     "parse",
     "parsed_or_none",

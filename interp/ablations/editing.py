@@ -41,8 +41,8 @@ def edited(
             if edit.skip:
                 stack.enter_context(_skipped(parts, layer))
                 continue
-            if edit.donor is not None:
-                stack.enter_context(swapped(model, edit.donor, layer))
+            for part, donor in edit.swaps:
+                stack.enter_context(swapped(model, donor, layer, part))
             for handle in _register(parts, layer, edit, means):
                 stack.callback(handle.remove)
             if edit.resample_heads:

@@ -1,9 +1,13 @@
 """Families of ablations: every layer, every head, sliding blocks, cumulative, swaps."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.edits import Part
+from interp.ablations.text import parse
 from interp.ablations.values import (
     AblateHead,
     AblateKVGroup,
@@ -16,6 +20,8 @@ from interp.ablations.values import (
     SkipLayers,
     SkipMLP,
     SwapLayer,
+    SwapLayers,
+    with_donor,
 )
 from interp.errors import UserError
 from interp.models import decoder
@@ -68,10 +74,7 @@ def sliding_blocks(model: TransformerBridge, size: int) -> list[Ablation]:
     Raises:
         UserError: the size is below 1 or above the number of layers.
     """
-    n_layers = shape_of(model).n_layers
-    if not 1 <= size <= n_layers:
-        raise UserError(f"block size {size}: allowed are 1-{n_layers}")
-    return [SkipLayers(first, first + size - 1) for first in range(n_layers - size + 1)]
+    return [SkipLayers(first, first + size - 1) for first in range(_checked_size(model, size))]
 
 
 def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> list[Ablation]:
@@ -94,9 +97,68 @@ def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> 
     return [parts[0], *(Combination(tuple(parts[:n])) for n in range(2, len(parts) + 1))]
 
 
-def each_swap(model: TransformerBridge, donor: TransformerBridge) -> list[Ablation]:
-    """Run each layer in turn with the weights of the donor: `swap:0`, `swap:1`, ..."""
-    return [SwapLayer(layer, donor) for layer in range(shape_of(model).n_layers)]
+def each_swap(
+    model: TransformerBridge, donor: TransformerBridge, part: Part = "layer"
+) -> list[Ablation]:
+    """Run each layer in turn with the weights of the donor: `swap:0`, `swap:1`, ...
+
+    Args:
+        model: the recipient.
+        donor: the other model, of the same shape.
+        part: `"layer"`, or only its `"attention"` (`swap-attn:0`, ...) or its `"mlp"`
+            (`swap-mlp:0`, ...), each with its norms.
+    """
+    return [SwapLayer(layer, donor, part) for layer in range(shape_of(model).n_layers)]
+
+
+def swapped_blocks(
+    model: TransformerBridge, donor: TransformerBridge, size: int, part: Part = "layer"
+) -> list[Ablation]:
+    """Swap every block of `size` consecutive layers: `swaps:0-2`, `swaps:1-3`, ...
+
+    Raises:
+        UserError: the size is below 1 or above the number of layers.
+    """
+    starts = range(_checked_size(model, size))
+    return [SwapLayers(first, first + size - 1, donor, part) for first in starts]
+
+
+def cumulative_swaps(
+    model: TransformerBridge,
+    donor: TransformerBridge,
+    start: Literal["first", "last"] = "first",
+    part: Part = "layer",
+) -> list[Ablation]:
+    """Swap one layer, then two, then three ... until all are the donor's.
+
+    Args:
+        model: the recipient.
+        donor: the other model, of the same shape.
+        start: `"first"`: from the first layer up (`swap:0`, `swaps:0-1`, ...); `"last"`: from the
+            last layer down (`swap:7`, `swaps:6-7`, ...). Both end with all layers: the donor's
+            layers between the recipient's embedding, final norm and unembedding.
+        part: as for `each_swap`.
+
+    Raises:
+        UserError: another start.
+    """
+    last = shape_of(model).n_layers - 1
+    if start not in ("first", "last"):
+        raise UserError(f"start {start!r}: allowed are 'first' and 'last'")
+    if start == "first":
+        blocks = [(0, n) for n in range(1, last + 1)]
+    else:
+        blocks = [(n, last) for n in range(last - 1, -1, -1)]
+    one = SwapLayer(0 if start == "first" else last, donor, part)
+    return [one, *(SwapLayers(first, end, donor, part) for first, end in blocks)]
+
+
+def _checked_size(model: TransformerBridge, size: int) -> int:
+    """How many blocks of this size there are."""
+    n_layers = shape_of(model).n_layers
+    if not 1 <= size <= n_layers:
+        raise UserError(f"block size {size}: allowed are 1-{n_layers}")
+    return n_layers - size + 1
 
 
 FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
@@ -107,3 +169,41 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "kvgroups": each_kv_group,
     "cumulative": cumulative,
 }
+
+SWAP_FAMILIES: dict[str, Callable[[TransformerBridge, TransformerBridge], list[Ablation]]] = {
+    "swaps": each_swap,
+    "swaps-attn": partial(each_swap, part="attention"),
+    "swaps-mlp": partial(each_swap, part="mlp"),
+    "swaps-up": cumulative_swaps,
+    "swaps-down": partial(cumulative_swaps, start="last"),
+}
+"""Families that need a donor; `swaps-up` and `swaps-down` are the cumulative ones."""
+
+
+def family(
+    text: str, model: TransformerBridge, donor: TransformerBridge | None = None
+) -> list[Ablation]:
+    """A family by its name on the command line, or the one ablation that a text form stands for.
+
+    Args:
+        text: `layers`, `heads`, `blocks:3`, `swaps`, `swap-blocks:3`, `layer:7`, ...
+        model: the model that is ablated.
+        donor: the other model, for swaps.
+
+    Raises:
+        UserError: neither a family nor an ablation, or swaps without a donor.
+    """
+    if text in FAMILIES:
+        return FAMILIES[text](model)
+    name, _, size = text.partition(":")
+    if name in ("blocks", "swap-blocks") and not size.isdigit():
+        raise UserError(f"--ablate {text}: allowed is {name}:N, N a number of layers")
+    if name == "blocks":
+        return sliding_blocks(model, int(size))
+    if text not in SWAP_FAMILIES and name != "swap-blocks":
+        return [with_donor(parse(text), donor)]
+    if donor is None:
+        raise UserError(f"--ablate {text}: a swap needs a donor; give --donor MODEL")
+    if name == "swap-blocks":
+        return swapped_blocks(model, donor, int(size))
+    return SWAP_FAMILIES[text](model, donor)

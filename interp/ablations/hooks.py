@@ -48,8 +48,8 @@ def checked_edits(
     named = with_points(model, with_donor(as_ablation(ablation), donor))
     edits = named.edits(shape_of(model))
     for layer, edit in edits.items():
-        if edit.donor is not None:
-            check_donor(model, edit.donor, layer)
+        for part, other in edit.swaps:
+            check_donor(model, other, layer, part)
     return edits
 
 
@@ -112,8 +112,8 @@ def bridge_edited(
     ]
     with ExitStack() as stack:
         for layer, edit in edits.items():
-            if edit.donor is not None:
-                stack.enter_context(swapped(model, edit.donor, layer))
+            for part, donor in edit.swaps:
+                stack.enter_context(swapped(model, donor, layer, part))
         points = {layer_of_point(name) for name, _ in hooks}
         for layer in (point for point in points if point is not None):
             handle = model.blocks[layer].register_forward_pre_hook(watch.block(layer))

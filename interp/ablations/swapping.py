@@ -1,4 +1,11 @@
-"""Run a block with the weights of another model's block."""
+"""Run a block, or its attention or MLP alone, with the weights of another model's.
+
+Which weights travel: `swap:7` takes every parameter of the block. `swap-attn:7` takes the
+attention's matrices and biases (query and key norms too), the norm in front of it and, where there
+is one, the norm behind it; `swap-mlp:7` does the same for the MLP (all experts and their router).
+The two have no parameter in common and together are `swap:7`. Embedding, final norm and
+unembedding never travel: a swap of all layers is the donor's layers between the recipient's ends.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,20 +14,35 @@ import torch
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.edits import Part
+from interp.ablations.values import SwapLayer
 from interp.errors import UserError
+
+COMPONENTS: dict[str, Part] = {
+    "attn": "attention",
+    "ln1": "attention",
+    "ln1_post": "attention",
+    "mlp": "mlp",
+    "ln2": "mlp",
+    "ln2_post": "mlp",
+}
+"""TransformerLens' names for the components of a block, and the sublayer that each goes with."""
 
 
 @contextmanager
-def swapped(model: TransformerBridge, donor: TransformerBridge, layer: int) -> Iterator[None]:
-    """Inside the context, block `layer` of the model holds the donor's weights.
+def swapped(
+    model: TransformerBridge, donor: TransformerBridge, layer: int, part: Part = "layer"
+) -> Iterator[None]:
+    """Inside the context, block `layer` of the model, or a part of it, holds the donor's weights.
 
     Only the storage behind each parameter is exchanged, so the bridge and its native blocks see
     the swap together and the model is as it was afterwards, also after an exception.
 
     Raises:
-        UserError: the donor's block has other parameters, shapes or types.
+        UserError: the donor's block has other parameters, shapes or types, or the parts of the
+            block cannot be told apart.
     """
-    pairs = _paired(model, donor, layer)
+    pairs = _paired(model, donor, layer, part)
     saved = [mine.data for mine, _ in pairs]
     taken = [theirs.data for _, theirs in pairs]
     try:
@@ -32,36 +54,75 @@ def swapped(model: TransformerBridge, donor: TransformerBridge, layer: int) -> I
             mine.data = data
 
 
-def check_donor(model: TransformerBridge, donor: TransformerBridge, layer: int) -> None:
+def check_donor(
+    model: TransformerBridge, donor: TransformerBridge, layer: int, part: Part = "layer"
+) -> None:
     """Raise UserError where the donor's block does not fit."""
-    _paired(model, donor, layer)
+    _paired(model, donor, layer, part)
+
+
+def part_parameters(
+    model: TransformerBridge, layer: int, part: Part = "layer"
+) -> dict[str, nn.Parameter]:
+    """The parameters of a block that travel with a part of it, by the bridge's names.
+
+    Raises:
+        UserError: attention and MLP share a norm (as in GPT-J, Falcon and Phi-2), or the block has
+            parameters that belong to neither.
+    """
+    block = model.blocks[layer]
+    every = dict(block.named_parameters())
+    if part == "layer":
+        return every
+    components = model.adapter.component_mapping["blocks"].submodules
+    text = SwapLayer(layer, part=part).text
+    if not {"ln2", "ln2_post"} & set(components):
+        raise UserError(
+            f"{text}: the attention and the MLP of this model share one norm; allowed is "
+            f"swap:{layer}"
+        )
+    owners: dict[int, Part] = {}
+    for name in filter(COMPONENTS.__contains__, components):
+        module = getattr(block, name)
+        # OPT keeps its two MLP matrices in the block itself
+        inside = [] if components[name].name else components[name].submodules
+        for one in [getattr(module, sub) for sub in inside] or [module]:
+            owners |= {id(p): COMPONENTS[name] for p in one.parameters()}
+    for name, parameter in every.items():
+        if id(parameter) not in owners:
+            raise UserError(
+                f"{text}: {_plain(name)} of this model belongs neither to the attention nor to "
+                f"the MLP; allowed is swap:{layer}"
+            )
+    return {name: p for name, p in every.items() if owners[id(p)] == part}
 
 
 def _paired(
-    model: TransformerBridge, donor: TransformerBridge, layer: int
+    model: TransformerBridge, donor: TransformerBridge, layer: int, part: Part
 ) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    text = SwapLayer(layer, part=part).text
     if layer >= len(donor.blocks):
-        raise UserError(f"swap:{layer}: the donor has layers 0-{len(donor.blocks) - 1}")
-    mine, theirs = dict(_parameters(model, layer)), dict(_parameters(donor, layer))
+        raise UserError(f"{text}: the donor has layers 0-{len(donor.blocks) - 1}")
+    mine, theirs = part_parameters(model, layer, part), part_parameters(donor, layer, part)
     if mine.keys() != theirs.keys():
         odd = sorted(mine.keys() ^ theirs.keys())[0]
-        raise UserError(f"swap:{layer}: the donor is of another architecture ({odd} has no twin)")
+        raise UserError(f"{text}: the donor is of another architecture ({odd} has no twin)")
     for name, parameter in mine.items():
         other = theirs[name]
         if parameter.shape != other.shape or parameter.dtype != other.dtype:
             raise UserError(
-                f"swap:{layer}: the donor's {name} is {_described(other)}, the model's is "
+                f"{text}: the donor's {name} is {_described(other)}, the model's is "
                 f"{_described(parameter)}"
             )
         if parameter.device != other.device:
             raise UserError(
-                f"swap:{layer}: the donor is on {other.device}, the model on {parameter.device}"
+                f"{text}: the donor is on {other.device}, the model on {parameter.device}"
             )
     return [(parameter, theirs[name]) for name, parameter in mine.items()]
 
 
-def _parameters(model: TransformerBridge, layer: int) -> Iterator[tuple[str, nn.Parameter]]:
-    return model.blocks[layer].named_parameters()
+def _plain(name: str) -> str:
+    return name.replace("_original_component.", "")
 
 
 def _described(parameter: torch.Tensor) -> str:

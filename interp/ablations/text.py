@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 
+from interp.ablations.edits import Part
 from interp.ablations.values import (
     BASELINE,
     AblateHead,
@@ -14,10 +15,12 @@ from interp.ablations.values import (
     SkipLayers,
     SkipMLP,
     SwapLayer,
+    SwapLayers,
 )
 from interp.errors import UserError
 
 NUMBER = r"(0|[1-9][0-9]{0,5})"
+PARTS: dict[str | None, Part] = {None: "layer", "-attn": "attention", "-mlp": "mlp"}
 FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
     ("layer:7", rf"layer:{NUMBER}", lambda n: SkipLayer(int(n))),
     ("layers:20-27", rf"layers:{NUMBER}-{NUMBER}", lambda a, b: SkipLayers(int(a), int(b))),
@@ -29,7 +32,16 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         lambda n, h, by: AblateHead(int(n), int(h), by or "zero"),
     ),
     ("kvgroup:7.1", rf"kvgroup:{NUMBER}\.{NUMBER}", lambda n, g: AblateKVGroup(int(n), int(g))),
-    ("swap:7", rf"swap:{NUMBER}", lambda n: SwapLayer(int(n))),
+    (
+        "swap:7, swap-attn:7, swap-mlp:7",
+        rf"swap(-attn|-mlp)?:{NUMBER}",
+        lambda part, n: SwapLayer(int(n), part=PARTS[part]),
+    ),
+    (
+        "swaps:0-3, swaps-attn:0-3, swaps-mlp:0-3",
+        rf"swaps(-attn|-mlp)?:{NUMBER}-{NUMBER}",
+        lambda part, a, b: SwapLayers(int(a), int(b), part=PARTS[part]),
+    ),
 )
 
 

@@ -1,62 +1,13 @@
 """The ablations: frozen values, each with a text form that parses back to the same value."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from interp.ablations.edits import Edits, LayerEdit, Part, Shape, merged_edits
 from interp.errors import UserError
 
 Replacement = Literal["zero", "mean", "resample", "group"]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The counts that an ablation's numbers are checked against."""
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-
-
-@dataclass(frozen=True)
-class LayerEdit:
-    """All that one ablation changes in one layer; what hooks and replay act on."""
-
-    skip: bool = False
-    skip_attention: bool = False
-    skip_mlp: bool = False
-    zero_heads: frozenset[int] = frozenset()
-    mean_heads: frozenset[int] = frozenset()
-    resample_heads: frozenset[int] = frozenset()
-    donor: Any = None
-    hooks: tuple[Any, ...] = ()
-
-    def __or__(self, other: "LayerEdit") -> "LayerEdit":
-        """Both edits of the same layer. Of one head's replacements zero wins, then the mean."""
-        zero = self.zero_heads | other.zero_heads
-        mean = (self.mean_heads | other.mean_heads) - zero
-        return LayerEdit(
-            skip=self.skip or other.skip,
-            skip_attention=self.skip_attention or other.skip_attention,
-            skip_mlp=self.skip_mlp or other.skip_mlp,
-            zero_heads=zero,
-            mean_heads=mean,
-            resample_heads=(self.resample_heads | other.resample_heads) - zero - mean,
-            donor=other.donor if other.donor is not None else self.donor,
-            hooks=self.hooks + other.hooks,
-        )
-
-
-Edits = dict[int, LayerEdit]
-
-
-def merged_edits(several: Iterable[Edits]) -> Edits:
-    """All of them together, layer by layer."""
-    merged: Edits = {}
-    for edits in several:
-        for layer, edit in edits.items():
-            merged[layer] = merged[layer] | edit if layer in merged else edit
-    return merged
+_PART_TEXTS = {"layer": "", "attention": "-attn", "mlp": "-mlp"}
 
 
 class _Ablation:
@@ -102,11 +53,7 @@ class SkipLayers(_Ablation):
     last: int
 
     def __post_init__(self) -> None:
-        if self.first > self.last:
-            raise UserError(
-                f"{self.text}: the first layer comes after the last; write "
-                f"layers:{self.last}-{self.first}"
-            )
+        _ascending(self)
 
     @property
     def text(self) -> str:
@@ -216,25 +163,53 @@ class AblateKVGroup(_Ablation):
 
 @dataclass(frozen=True)
 class SwapLayer(_Ablation):
-    """Block `layer` runs with the weights of another model of the same shape, the donor.
+    """Block `layer`, or a part of it, runs with the weights of another model, the donor.
 
-    The donor is not part of the text form; where it is None, it is given to `interp.ablate` or
-    `interp.sweep` as `donor=`.
+    The donor has the same shape. It is not part of the text form; where it is None, it is given to
+    `interp.ablate` or `interp.sweep` as `donor=`.
+
+    Attributes:
+        layer: which block.
+        donor: the other model.
+        part: `"layer"`, `"attention"` or `"mlp"`. The norms in front of a sublayer and behind it
+            go with it, so that the two parts together are the whole block.
     """
 
     layer: int
     donor: Any = field(default=None, compare=False, repr=False)
+    part: Part = "layer"
 
     @property
     def text(self) -> str:
-        """`swap:7`."""
-        return f"swap:{self.layer}"
+        """`swap:7`, `swap-attn:7` or `swap-mlp:7`."""
+        return f"swap{_part_text(self.part)}:{self.layer}"
 
     def edits(self, shape: Shape) -> Edits:
-        """One block with the donor's weights."""
-        if self.donor is None:
-            raise UserError(f"{self.text}: a swap needs a donor; give donor=MODEL")
-        return {_layer(self.layer, shape): LayerEdit(donor=self.donor)}
+        """One block, or sublayer, with the donor's weights."""
+        return {_layer(self.layer, shape): _swap(self)}
+
+
+@dataclass(frozen=True)
+class SwapLayers(_Ablation):
+    """Consecutive blocks, or one part of each, run with the donor's weights; both ends included."""
+
+    first: int
+    last: int
+    donor: Any = field(default=None, compare=False, repr=False)
+    part: Part = "layer"
+
+    def __post_init__(self) -> None:
+        _ascending(self)
+
+    @property
+    def text(self) -> str:
+        """`swaps:0-3`, `swaps-attn:0-3` or `swaps-mlp:0-3`."""
+        return f"swaps{_part_text(self.part)}:{self.first}-{self.last}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """Every block, or sublayer, with the donor's weights."""
+        _layer(self.last, shape)
+        return {layer: _swap(self) for layer in range(self.first, self.last + 1)}
 
 
 @dataclass(frozen=True)
@@ -306,6 +281,7 @@ Ablation = (
     | AblateHead
     | AblateKVGroup
     | SwapLayer
+    | SwapLayers
     | Hooked
     | Combination
 )
@@ -317,20 +293,41 @@ def with_donor(ablation: Ablation, donor: Any) -> Ablation:
     """The same ablation with `donor` in every swap that has none yet."""
     if isinstance(ablation, Combination):
         return Combination(tuple(with_donor(part, donor) for part in ablation.parts))
-    if isinstance(ablation, SwapLayer) and ablation.donor is None:
-        return SwapLayer(ablation.layer, donor)
+    if isinstance(ablation, SwapLayer | SwapLayers) and ablation.donor is None:
+        return replace(ablation, donor=donor)
     return ablation
 
 
 def donors(ablation: Ablation) -> list[Any]:
     """The donors that an ablation's swaps name."""
-    if isinstance(ablation, SwapLayer):
+    if isinstance(ablation, SwapLayer | SwapLayers):
         return [ablation.donor]
     return [d for part in getattr(ablation, "parts", ()) for d in donors(part)]
 
 
 def _parts(ablation: "_Ablation") -> tuple[Any, ...]:
     return ablation.parts if isinstance(ablation, Combination) else (ablation,)
+
+
+def _swap(ablation: SwapLayer | SwapLayers) -> LayerEdit:
+    if ablation.donor is None:
+        raise UserError(f"{ablation.text}: a swap needs a donor; give donor=MODEL")
+    return LayerEdit(swaps=((ablation.part, ablation.donor),))
+
+
+def _part_text(part: Part) -> str:
+    if part not in _PART_TEXTS:
+        raise UserError(f"swap of {part!r}: allowed are {', '.join(_PART_TEXTS)}")
+    return _PART_TEXTS[part]
+
+
+def _ascending(block: SkipLayers | SwapLayers) -> None:
+    if block.first > block.last:
+        form = block.text.partition(":")[0]
+        raise UserError(
+            f"{block.text}: the first layer comes after the last; write "
+            f"{form}:{block.last}-{block.first}"
+        )
 
 
 def _layer(layer: int, shape: Shape) -> int:

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import stats as sps
 
 from interp.ablations import AblateHead, SkipAttention, SkipLayer, parsed_or_none
-from interp.attention.heads import Head, top_heads
 from interp.errors import UserError
+from interp.stats import BASELINE, spearman
+from interp.stats.intervals import percentiles
+from interp.stats.profiles import drops_by_document, resampled_profile, unit_name
+from interp.stats.samples import check_options
 
 
 def head_map(importance: pd.DataFrame, task: str, metric: str) -> Float[np.ndarray, "layer head"]:
@@ -34,54 +37,119 @@ def head_map(importance: pd.DataFrame, task: str, metric: str) -> Float[np.ndarr
     return grid.to_numpy(float)
 
 
-def overlap(importance: pd.DataFrame, metric: dict[str, str], *, k: int) -> pd.DataFrame:
-    """How far tasks share their important heads.
+def overlap(
+    values: pd.DataFrame,
+    *,
+    k: int,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How far tasks share their important heads, and how sure that is.
+
+    The intervals are a percentile bootstrap over examples (over clusters of them, where the values
+    name clusters); protocols of one benchmark share their resamples. Noise makes any two tasks
+    look less alike, and a resample holds it twice: where drops are small an interval lies lower
+    than its estimate, and may leave it out.
 
     Args:
-        importance: the table of an all-head sweep of one model.
-        metric: task to metric.
+        values: from `Sweep.values()` of an all-head sweep of one model, one metric a task
+            (`interp.figures.tables.choose_metric`).
         k: heads that count as a task's important ones.
+        confidence: coverage of the intervals.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
 
     Returns:
         One row a pair of tasks: `jaccard` of their important heads (the k of the largest drop, as
-        far as the drop is positive: `n_task` and `n_other` of them), with the value `expected` of
-        random sets of these sizes and the chance `p` of so much overlap (hypergeometric);
-        `spearman` of the drops of all heads, with its p-value. NaN where a task has no head whose
-        ablation hurts.
+        far as the drop is positive: `n_task` and `n_other` of them) with its interval, the value
+        `expected` of random sets of these sizes and the chance `p` of so much overlap
+        (hypergeometric); `spearman` of the drops of all heads, with its interval and its p-value;
+        `n_examples` and `n_other_examples`. NaN where a task has no head whose ablation hurts.
+
+    Raises:
+        UserError: several models, or several metrics a task; no head was ablated alone; the
+            baseline is missing, or of other examples.
     """
-    maps = {task: head_map(importance, task, chosen) for task, chosen in metric.items()}
+    check_options(confidence, resamples)
+    profiles = {}
+    for (_, task, _), damage in drops_by_document(_single_heads(values)).items():
+        if task in profiles:
+            raise UserError(f"overlap, task {task}: several models or metrics; keep one")
+        profiles[task] = damage
     rows = []
-    for one, other in itertools.combinations(maps, 2):
-        first, second = ({h for h in top_heads(maps[t], k) if maps[t][h] > 0} for t in (one, other))
-        sizes = {"k": k, "n_task": len(first), "n_other": len(second), "n_heads": maps[one].size}
-        correlation = _spearman(maps[one].ravel(), maps[other].ravel())
-        rows.append(
-            {"task": one, "other": other, **sizes, **_jaccard(first, second, maps[one].size)}
-            | {"spearman": correlation[0], "spearman_p": correlation[1]}
-        )
+    for one, other in itertools.combinations(profiles, 2):
+        pair = [profiles[one], profiles[other]]
+        heads = [column for column in pair[0].columns if column in pair[1].columns]
+        pair = [damage[heads] for damage in pair]
+        shared = one.partition(":")[0] == other.partition(":")[0]
+        streams = 2, 2 if shared and pair[0].index.equals(pair[1].index) else 3
+        drawn = [
+            resampled_profile(damage, resamples=resamples, seed=[seed, stream])
+            for damage, stream in zip(pair, streams, strict=True)
+        ]
+        found = [damage.to_numpy().mean(axis=0).round(12) for damage in pair]
+        row = {"task": one, "other": other, "k": k, **_chances(*found, k)}
+        row |= _with_interval("jaccard", _jaccard(*found, k), _jaccard(*drawn, k), confidence)
+        row |= _with_interval("spearman", spearman(*found), spearman(*drawn), confidence)
+        known = np.isfinite(row["spearman"])
+        row["spearman_p"] = float(sps.spearmanr(*found).pvalue) if known else np.nan
+        row |= {"n_heads": len(heads), "n_examples": len(pair[0]), "n_other_examples": len(pair[1])}
+        row["interval"] = f"{100 * confidence:g}% bootstrap over {unit_name(pair[0])}"
+        rows.append(row | {"correction": "none"})
     return pd.DataFrame(rows)
 
 
-def _jaccard(first: set[Head], second: set[Head], total: int) -> dict[str, Any]:
-    shared = len(first & second)
-    if not first or not second:
-        return {"shared": shared, "jaccard": np.nan, "expected": np.nan, "p": np.nan}
-    chances = sps.hypergeom(total, len(first), len(second))
-    every = np.arange(min(len(first), len(second)) + 1)
-    expected = (chances.pmf(every) * every / (len(first) + len(second) - every)).sum()
-    return {
-        "shared": shared,
-        "jaccard": shared / len(first | second),
-        "expected": float(expected),
-        "p": float(chances.sf(shared - 1)),
-    }
+def _single_heads(values: pd.DataFrame) -> pd.DataFrame:
+    """The baseline and the ablations of one head."""
+    single = {a for a in values["ablation"].unique() if isinstance(parsed_or_none(a), AblateHead)}
+    if not single:
+        raise UserError("no ablation of a single head in this table; sweep all heads (each_head)")
+    return values[values["ablation"].isin([BASELINE, *single])]
 
 
-def _spearman(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return np.nan, np.nan
-    found = sps.spearmanr(one, other)
-    return float(found.statistic), float(found.pvalue)
+def _important(drops: Float[np.ndarray, "*rows head"], k: int) -> Bool[np.ndarray, "*rows head"]:
+    """The k heads of the largest drop, as far as it is positive; equal drops in their order."""
+    if not 1 <= k <= drops.shape[-1]:
+        raise UserError(f"{k} heads: the model has 1-{drops.shape[-1]}")
+    order = np.argsort(-drops, axis=-1, kind="stable")[..., :k]
+    chosen = np.zeros(drops.shape, dtype=bool)
+    np.put_along_axis(chosen, order, True, axis=-1)
+    return chosen & (drops > 0)
+
+
+def _jaccard(
+    one: Float[np.ndarray, "*rows head"], other: Float[np.ndarray, "*rows head"], k: int
+) -> Float[np.ndarray, "*rows"]:
+    """Shared share of the important heads, row by row; NaN where one has none."""
+    first, second = _important(one, k), _important(other, k)
+    both = np.asarray((first & second).sum(axis=-1), dtype=float)
+    either = (first | second).sum(axis=-1)
+    known = first.any(axis=-1) & second.any(axis=-1)
+    return np.divide(both, either, out=np.full_like(both, np.nan), where=known)
+
+
+def _chances(
+    one: Float[np.ndarray, " head"], other: Float[np.ndarray, " head"], k: int
+) -> dict[str, Any]:
+    """How much random sets of these sizes would share, and the chance of so much."""
+    first, second = _important(one, k), _important(other, k)
+    sizes, shared = (int(first.sum()), int(second.sum())), int((first & second).sum())
+    counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": shared}
+    if not all(sizes):
+        return counts | {"expected": np.nan, "p": np.nan}
+    chances = sps.hypergeom(one.size, *sizes)
+    every = np.arange(min(sizes) + 1)
+    expected = (chances.pmf(every) * every / (sum(sizes) - every)).sum()
+    return counts | {"expected": float(expected), "p": float(chances.sf(shared - 1))}
+
+
+def _with_interval(
+    name: str, value: np.ndarray, replicates: np.ndarray, confidence: float
+) -> dict[str, float]:
+    low, high = percentiles(replicates, confidence)
+    named = {name: value, f"{name}_low": low, f"{name}_high": high}
+    return {column: float(number) for column, number in named.items()}
 
 
 def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -74,6 +74,7 @@ def _show(options: argparse.Namespace) -> None:
         print(f"allowed: {note['name']} {note['there']} and {note['asked']}")
     importance = choose_metric(run.importance(correction=options.correction), options.metric)
     scores = choose_metric(run.scores(), options.metric)
+    ties = run.ties()
     alike = None
     if options.margin is not None:
         alike = choose_metric(run.equivalence(margin=options.margin), options.metric)
@@ -90,8 +91,21 @@ def _show(options: argparse.Namespace) -> None:
         how = "not corrected" if options.correction == "none" else f"{options.correction} over"
         family = "" if options.correction == "none" else f" {len(rows)} ablations"
         print(f"intervals: {kinds}; p: {rows['test'].iloc[0]}, {how}{family}")
+        _print_ties(ties[ties["task"] == task])
         if alike is not None:
             _print_equivalent(alike[alike["task"] == task], options.margin)
+
+
+def _print_ties(rows: Any) -> None:
+    """The choices that rounding may decide, and under which ablations."""
+    tied = rows[rows["ties"] > 0].sort_values("ties", ascending=False, kind="stable")
+    if len(tied):
+        some = ", ".join(f"{r.ablation} {r.ties}" for r in tied.head(5).itertuples())
+        print(
+            f"ties: {tied['ties'].sum()} of {rows['n'].sum()} choices, two options within "
+            f"{rows['within'].iloc[0]:g} nats: rounding decides ({some}"
+            f"{' ...' if len(tied) > 5 else ''})"
+        )
 
 
 def _print_equivalent(rows: Any, margin: float) -> None:

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from interp.ablations import Ablation
     from interp.tasks import Task
 
-FAMILIES = ("layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "swaps")
+# options that go to interp.sweep as they are
+EXECUTION = ("shard", "ray", "workers", "token_budget", "allow", "cluster")
+FAMILIES = (
+    "layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "blocks:N", "swaps",
+    "swaps-attn", "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
+)  # fmt: skip
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,9 +36,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         nargs="+",
         required=True,
         metavar="WHAT",
-        help=f"families ({', '.join(FAMILIES)}, blocks:N) or single ablations (layer:7, attn:7, "
+        help=f"families ({', '.join(FAMILIES)}) or single ablations (layer:7, attn:7, "
         "mlp:7, head:7.3, head:7.3@mean, head:7.3@resample, head:7.3@group, kvgroup:7.1, "
-        "layers:20-27, swap:7, layer:3+head:7.2)",
+        "layers:20-27, swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2)",
     )
     sweep.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     sweep.add_argument(
@@ -41,6 +46,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     sweep.add_argument(
         "--data", metavar="DIR", help="rows from local JSONL, CSV or Parquet, not from the hub"
+    )
+    sweep.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="let task YAMLs from elsewhere run the Python that they name",
     )
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
@@ -83,13 +93,19 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from interp.ablations.families import family
     from interp.chat import as_chat, with_budget
     from interp.models import load_model
-    from interp.sweeps import sweep
+    from interp.sweeps import Execution, sweep
     from interp.tasks import load_task
 
+    how = {name: getattr(options, name) for name in EXECUTION}
+    Execution(**how)  # refused here, before a model is loaded and a large sweep is calibrated
     tasks = [
-        load_task(name, num_fewshot=options.fewshot, data=options.data) for name in options.tasks
+        load_task(
+            name, num_fewshot=options.fewshot, data=options.data, allow_code=options.allow_code
+        )
+        for name in options.tasks
     ]
     device, dtype = options.device, options.dtype
     model = load_model(options.model, dtype=dtype, device=device, revision=options.revision)
@@ -98,7 +114,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.chat_template:
         tasks = [as_chat(task, model) for task in tasks]
     donor = load_model(options.donor, dtype=dtype, device=device) if options.donor else None
-    ablations = [a for text in options.ablate for a in _family(text, model, donor)]
+    # two families may share an ablation: swaps-up and swaps-down end with the same one
+    asked = [a for text in options.ablate for a in family(text, model, donor)]
+    ablations = list(dict.fromkeys(asked))
     if _announced(model, tasks, ablations, options):
         return
     result = sweep(
@@ -109,12 +127,7 @@ def _run(options: argparse.Namespace) -> None:
         limit=options.limit,
         seed=options.seed,
         donor=donor,
-        shard=options.shard,
-        ray=options.ray,
-        workers=options.workers,
-        token_budget=options.token_budget,
-        allow=tuple(options.allow),
-        cluster=options.cluster,
+        **how,
     )
     print(result)
     done = f"interp merge {options.out}" if options.shard else f"interp figures {options.out}"
@@ -136,27 +149,3 @@ def _announced(
         expected = estimate(model, tasks, ablations, limit=options.limit, seed=options.seed)
         print("\n".join(expected.lines))
     return bool(options.dry_run)
-
-
-def _family(
-    text: str, model: "TransformerBridge", donor: "TransformerBridge | None"
-) -> "list[Ablation]":
-    """A family by its name, or the one ablation that a text form stands for."""
-    from interp.ablations import parse
-    from interp.ablations.families import FAMILIES as families
-    from interp.ablations.families import each_swap, sliding_blocks
-    from interp.ablations.values import with_donor
-    from interp.errors import UserError
-
-    if text in families:
-        return families[text](model)
-    if text == "swaps":
-        if donor is None:
-            raise UserError("--ablate swaps: a swap needs a donor; give --donor MODEL")
-        return each_swap(model, donor)
-    if text.startswith("blocks:"):
-        size = text.removeprefix("blocks:")
-        if not size.isdigit():
-            raise UserError(f"--ablate {text}: allowed is blocks:N, N a number of layers")
-        return sliding_blocks(model, int(size))
-    return [with_donor(parse(text), donor)]

@@ -83,8 +83,4 @@ def lots_of(numbers: Sequence[int], ablations: Sequence[Edits], mix: bool) -> li
 
 def donor_edits(edits: Edits) -> Edits:
     """The swaps of an ablation: they hold for a whole batch."""
-    return {
-        layer: LayerEdit(donor=edit.donor)
-        for layer, edit in edits.items()
-        if edit.donor is not None
-    }
+    return {layer: LayerEdit(swaps=edit.swaps) for layer, edit in edits.items() if edit.swaps}

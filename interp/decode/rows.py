@@ -45,7 +45,7 @@ class LayerRows:
 
 def mixable(edits: Edits) -> bool:
     """Whether an ablation can share a batch with others: a donor's weights are not a row's."""
-    return all(edit.donor is None for edit in edits.values())
+    return not any(edit.swaps for edit in edits.values())
 
 
 def plan_rows(edits: Sequence[Edits], device: torch.device) -> dict[int, LayerRows]:

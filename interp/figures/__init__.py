@@ -9,6 +9,7 @@
     interp.figures.lens.grid(table)             # tokens x layers; by_depth, decision_depths
     interp.figures.readout.divergence(table)    # tuned against plain lens; attribution
     interp.figures.similarity.angular(table)    # influence, agreement, pruning
+    interp.figures.cka.heatmap(table)           # same_depth: two models
 
 A sweep is anything with ``scores()`` and ``importance()``; the tables themselves, of
 `interp.stats`, do as well. No model is loaded and no global setting of matplotlib is changed.
@@ -17,7 +18,7 @@ A sweep is anything with ``scores()`` and ``importance()``; the tables themselve
 from collections.abc import Sequence
 from pathlib import Path
 
-from interp.figures import curves, heatmaps, lens, readout, similarity
+from interp.figures import cka, curves, heatmaps, lens, readout, similarity
 from interp.figures.export import save
 from interp.figures.head_maps import importance_map, retrieval_map
 from interp.figures.retrieval import depth, gold_position, removal
@@ -30,6 +31,7 @@ __all__ = [
     "PAGE",
     "PrintFigure",
     "Results",
+    "cka",
     "depth",
     "drops",
     "example",
@@ -60,7 +62,8 @@ def layers(
         source: A sweep, its table of scores, or several of either (a row of panels each model).
         metric: A metric for all tasks, or a mapping task to metric. By default accuracy where
             there is one, else exact match.
-        kind: Which ablations to draw: ``"layer"``, ``"attn"``, ``"mlp"`` or ``"swap"``.
+        kind: Which ablations to draw: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``,
+            ``"swap-attn"`` or ``"swap-mlp"``.
         width: Inches; by default 3.5 for one panel and 7.2 for more.
     """
     return curves.layers(table_of(source, "scores"), metric=metric, kind=kind, width=width)

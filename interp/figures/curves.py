@@ -47,7 +47,8 @@ def layers(
     Args:
         scores: The table of `interp.stats.scores`.
         metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: ``"layer"``, ``"attn"``, ``"mlp"`` or ``"swap"``.
+        kind: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``, ``"swap-attn"`` or
+            ``"swap-mlp"``.
         width: Inches; by default one column for one panel, else the page.
     """
     table = tables.by_layer(tables.choose_metric(scores, metric), kind)
@@ -74,7 +75,8 @@ def drops(
     Args:
         importance: The table of `interp.stats.importance`.
         metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: ``"layer"``, ``"attn"``, ``"mlp"`` or ``"swap"``.
+        kind: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``, ``"swap-attn"`` or
+            ``"swap-mlp"``.
         width: Inches; by default one column for one panel, else the page.
     """
     table = tables.by_layer(tables.choose_metric(importance, metric), kind)

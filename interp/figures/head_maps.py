@@ -54,7 +54,7 @@ def importance_map(
     table = by_head(tables.choose_metric(importance, metric))
     if len(set(table["model"])) > 1:
         raise UserError("the map of heads by skill draws one model; give one model's table")
-    names = tables.in_order(table["task"])
+    names = tables.tasks_in_order(table["task"])
     panels = {task: table[table["task"] == task] for task in names}
     limit = float(table["drop"].abs().max()) or 1.0
     rings = {task: rows[rows["p_adjusted"] < tables.ALPHA] for task, rows in panels.items()}

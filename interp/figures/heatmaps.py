@@ -30,7 +30,8 @@ def heatmap(
     Args:
         importance: The table of `interp.stats.importance`.
         metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: ``"layer"``, ``"attn"``, ``"mlp"`` or ``"swap"``.
+        kind: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``, ``"swap-attn"`` or
+            ``"swap-mlp"``.
         width: Inches.
     """
     table = tables.by_layer(tables.choose_metric(importance, metric), kind)

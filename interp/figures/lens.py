@@ -169,7 +169,7 @@ def decision_depths(
     )
     rows["name"] = [f"{task} {step}" for task, step in zip(rows["task"], rows["step"], strict=True)]
     words = {r["name"]: _step_words(r["task"], r["step"]) for r in rows.to_dict("records")}
-    rows["place"] = [_place(task) for task in rows["task"]]
+    rows["place"] = [tables.task_place(task) for task in rows["task"]]
     names = tables.in_order(rows.sort_values("place", kind="stable")["name"])
     series = tables.in_order(rows["series"])
     colours = _series_colours(rows, series)
@@ -277,16 +277,6 @@ def _panel_words(panel: str) -> str:
     benchmark, protocol = style.split_task(panel)
     words = style.benchmark_label(benchmark)
     return f"{words}\n{style.uncapitalised(style.protocol_label(protocol))}" if protocol else words
-
-
-def _place(task: str) -> tuple[int, int]:
-    """By skill, then by protocol; what is neither of the shipped ones comes last."""
-    benchmark, protocol = style.split_task(task)
-    skills, protocols = list(style.SKILLS), list(style.PROTOCOLS)
-    return (
-        skills.index(benchmark) if benchmark in skills else len(skills),
-        protocols.index(protocol) if protocol in protocols else len(protocols),
-    )
 
 
 def _step_words(task: str, step: str) -> str:

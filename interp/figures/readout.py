@@ -61,7 +61,7 @@ def attribution(
         raise UserError(f"quantity {quantity!r}: allowed are margin and logit")
     if len(set(rows["model"])) > 1:
         raise UserError("the figure of direct effects draws one model")
-    tasks = tables.in_order(rows["task"])
+    tasks = tables.tasks_in_order(rows["task"])
     with matplotlib.rc_context(style.RC):
         figure, panels = style.new_panels(len(tasks), rows, height=(0.85, 1.45), width=width)
         for axes, task in zip(panels.flat, tasks, strict=False):

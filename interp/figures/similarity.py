@@ -61,7 +61,7 @@ def angular(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             if place == 0:
                 axes.set_ylabel("Layers in the block")
             if len(series) > 1:
-                axes.set_title(f"{style.model_label(model)}\n{_source_words(source)}")
+                axes.set_title(f"{style.model_label(model)}\n{style.source_label(source)}")
             bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.8, aspect=18)
             bar.outline.set_linewidth(0.6)
             bar.set_label("Rescaled by row" if study[place] else "Angular distance (share of π)")
@@ -83,7 +83,7 @@ def influence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Prin
     if by_model and len(set(table["source"])) > 1:
         raise UserError("influence: several models or several sources, not both in one figure")
     key = "model" if by_model else "source"
-    names = tables.in_order(table[key])
+    names = tables.in_order(table[key]) if by_model else tables.tasks_in_order(table[key])
     colours = style.model_colours(names) if by_model else _source_colours(names)
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 2.1 + 0.16 * len(names), table)
@@ -97,7 +97,7 @@ def influence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Prin
             axes.plot(
                 rows["layer"], rows["value"], color=colours[name],
                 marker=style.MARKERS[place % len(style.MARKERS)],
-                label=style.model_label(name) if by_model else _source_words(name),
+                label=style.model_label(name) if by_model else style.source_label(name),
             )  # fmt: skip
         axes.set_xlabel("Layer")
         axes.set_ylabel("Block influence (1 \N{MINUS SIGN} cosine)")
@@ -129,7 +129,7 @@ def agreement(
     points = points[points["measure"] == measure]
     if points.empty or len(set(points["model"])) > 1:
         raise UserError(f"agreement: one model, and a measure that it has; {measure!r} was asked")
-    tasks = tables.in_order(points["task"])
+    tasks = tables.tasks_in_order(points["task"])
     with matplotlib.rc_context(style.RC):
         figure, panels = style.new_panels(len(tasks), points, height=(0.6, 1.75), width=width)
         for axes, task in zip(panels.flat, tasks, strict=False):
@@ -164,7 +164,7 @@ def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
     """
     if table.groupby(["task", "order", "draw", "n_removed"]).size().gt(1).any():
         raise UserError("pruning: one model and one metric a task; keep one")
-    tasks = tables.in_order(table["task"])
+    tasks = tables.tasks_in_order(table["task"])
     orders = tables.in_order(table["order"], ORDERS)
     percent = (table["unit"] == "points").all()
     with matplotlib.rc_context(style.RC):
@@ -261,12 +261,6 @@ def _draw_order(axes: Axes, rows: pd.DataFrame, name: str) -> None:
 
 def _order_colour(name: str) -> str:
     return ORDER_COLOURS.get(name, style.ORANGE)
-
-
-def _source_words(source: str) -> str:
-    if source == "texts":
-        return "Texts"
-    return source if source.startswith("texts") else style.task_label(source)
 
 
 def _source_colours(names: list[str]) -> dict[str, str]:

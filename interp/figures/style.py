@@ -215,6 +215,13 @@ def task_label(task: str) -> str:
     return f"{words}, {uncapitalised(protocol_label(protocol))}" if protocol else words
 
 
+def source_label(source: str) -> str:
+    """Words for what similarity was measured on: a task, or texts."""
+    if source == "texts":
+        return "Texts"
+    return source if source.startswith("texts") else task_label(source)
+
+
 def metric_label(metric: str, *, filtered: bool = True) -> str:
     """Words for a metric; a filter of the harness (``exact_match,strict-match``) follows."""
     name, _, chosen = metric.partition(",")

@@ -9,6 +9,7 @@ from interp.ablations import SkipAttention, SkipLayer, SkipMLP, SwapLayer, parse
 from interp.errors import UserError
 from interp.figures.style import (
     PROTOCOLS,
+    SKILLS,
     metric_label,
     protocol_label,
     split_task,
@@ -24,6 +25,8 @@ KINDS = {
     "attn": "Layer with its attention skipped",
     "mlp": "Layer with its MLP skipped",
     "swap": "Swapped layer",
+    "swap-attn": "Layer with its attention swapped",
+    "swap-mlp": "Layer with its MLP swapped",
 }
 """Ablations of one layer, and the name of their axis."""
 
@@ -32,6 +35,8 @@ CLASSES: dict[str, Any] = {
     "attn": SkipAttention,
     "mlp": SkipMLP,
     "swap": SwapLayer,
+    "swap-attn": SwapLayer,
+    "swap-mlp": SwapLayer,
 }
 
 CORRECTIONS = {"holm": ("Holm", "Holm"), "bh": ("BH", "Benjamini-Hochberg")}
@@ -128,7 +133,8 @@ def kinds_of(table: pd.DataFrame) -> list[str]:
 def layer_of(ablation: str, kind: str) -> int | None:
     """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
     parsed = parsed_or_none(ablation)
-    return parsed.layer if isinstance(parsed, CLASSES[kind]) else None
+    named = isinstance(parsed, CLASSES[kind]) and parsed.text.startswith(f"{kind}:")
+    return parsed.layer if named else None
 
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
@@ -136,6 +142,21 @@ def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
     found = list(dict.fromkeys(names))
     known = [name for name in first if name in found]
     return [*known, *(name for name in found if name not in known)]
+
+
+def tasks_in_order(tasks: Iterable[str]) -> list[str]:
+    """Distinct tasks by skill, then by protocol; what is neither of the known ones comes last."""
+    return sorted(dict.fromkeys(tasks), key=task_place)
+
+
+def task_place(task: str) -> tuple[int, int]:
+    """Sort key of `tasks_in_order`."""
+    benchmark, protocol = split_task(task)
+    skills, protocols = list(SKILLS), list(PROTOCOLS)
+    return (
+        skills.index(benchmark) if benchmark in skills else len(skills),
+        protocols.index(protocol) if protocol in protocols else len(protocols),
+    )
 
 
 def describe_n(table: pd.DataFrame) -> str:

@@ -11,7 +11,8 @@ from interp.errors import UserError
 from interp.lens.answers import WHOLE
 from interp.lens.depths import Depth
 from interp.lens.quantities import ANSWERS, QUANTITIES
-from interp.lens.tally import Tally, percentiles
+from interp.lens.tally import Tally
+from interp.stats.intervals import percentiles
 
 INTERVAL = "Poisson bootstrap"
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from interp.stats.intervals import percentiles
+
 RESAMPLES = 1000
 
 
@@ -74,18 +76,3 @@ class Tally:
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
         """Percentile bounds of the mean."""
         return percentiles(self.replicates, confidence)
-
-
-def percentiles(
-    replicates: Float[np.ndarray, "resamples ..."], confidence: float = 0.95
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Bounds that hold the share `confidence` of the replicates, NaN left out; NaN if none is."""
-    shares = [(1 - confidence) / 2, (1 + confidence) / 2]
-    flat = replicates.reshape(len(replicates), -1)
-    if not np.isnan(flat).any():
-        low, high = np.quantile(flat, shares, axis=0)
-    else:
-        known = [column[~np.isnan(column)] for column in flat.T]
-        bounds = [np.quantile(c, shares) if len(c) else np.full(2, np.nan) for c in known]
-        low, high = np.array(bounds).reshape(-1, 2).T
-    return low.reshape(replicates.shape[1:]), high.reshape(replicates.shape[1:])

@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.errors import UserError
 from interp.lens.depths import padded
 from interp.models import Decoder, decoder, model_name
+from interp.packing import by_budget
 from interp.replay import record
 from interp.requests import encode, prompt_text
 from interp.sampling import draw as draw_rows
@@ -122,15 +123,12 @@ def states(
     if empty:
         raise UserError(f"{examples.name}, example {empty[0]}: no token for {model_name(model)}")
     order = sorted(rows, key=lambda number: (-len(rows[number]), number))
-    start = 0
-    while start < len(order):
-        longest = len(rows[order[start]])
-        batch = order[start : start + max(1, TOKEN_BUDGET // longest)]
+    lengths = [len(rows[number]) for number in order]
+    for batch in by_budget(order, lengths, TOKEN_BUDGET):
         # causal attention never looks right, so padding there needs no mask
         kept = record(parts, padded(parts, [rows[n] for n in batch]), use_cache=False)
-        lengths = torch.tensor([len(rows[n]) for n in batch], device=parts.device)
-        yield States(tuple(batch), kept.residuals, lengths)
-        start += len(batch)
+        own = torch.tensor([len(rows[n]) for n in batch], device=parts.device)
+        yield States(tuple(batch), kept.residuals, own)
         if bar is not None:
             bar.update(len(batch))
 

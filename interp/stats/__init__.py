@@ -10,8 +10,9 @@ optionally ``cluster`` (examples that share a context or a subject and are not i
   (``profiles.py``).
 - `equivalence`: which ablations change a score by less than a stated margin; `power`,
   `examples_needed`, `power_table`: which drops a number of examples can show (``equivalence.py``).
-- `wilson`, `tango`, `mcnemar`, `sign_flip`, `adjust`: what they are made of, on arrays
-  (``intervals.py``, ``pvalues.py``).
+- `near_ties`: how many choices between options rounding may decide (``ties.py``).
+- `wilson`, `tango`, `mcnemar`, `sign_flip`, `adjust`, `spearman`: what they are made of, on arrays
+  (``intervals.py``, ``pvalues.py``, ``ranks.py``).
 
 Metrics whose values are all 0 or 1 (per task and metric) are given in points, 0 to 100 (``unit``
 is ``"points"``); others stay as they are (``unit`` is ``"value"``). A result is a pure function
@@ -22,10 +23,12 @@ Intervals hold for one ablation at a time; only p-values are corrected for the s
 
 from interp.stats.equivalence import equivalence, examples_needed, power, power_table
 from interp.stats.intervals import tango, wilson
-from interp.stats.profiles import compare_profiles, spearman
+from interp.stats.profiles import compare_profiles
 from interp.stats.pvalues import CORRECTIONS, adjust, mcnemar, sign_flip
+from interp.stats.ranks import spearman
 from interp.stats.samples import BASELINE
 from interp.stats.tables import importance, scores
+from interp.stats.ties import near_ties
 
 __all__ = [
     "BASELINE",
@@ -36,6 +39,7 @@ __all__ = [
     "examples_needed",
     "importance",
     "mcnemar",
+    "near_ties",
     "power",
     "power_table",
     "scores",

@@ -119,6 +119,21 @@ def _bootstrap_intervals(
     return low, high, kind
 
 
+def percentiles(
+    replicates: Float[np.ndarray, "resamples ..."], confidence: float = 0.95
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Bounds that hold the share `confidence` of the replicates, NaN left out; NaN if none is."""
+    shares = [(1 - confidence) / 2, (1 + confidence) / 2]
+    flat = replicates.reshape(len(replicates), -1)
+    if not np.isnan(flat).any():
+        low, high = np.quantile(flat, shares, axis=0)
+    else:
+        known = [column[~np.isnan(column)] for column in flat.T]
+        bounds = [np.quantile(c, shares) if len(c) else np.full(2, np.nan) for c in known]
+        low, high = np.array(bounds).reshape(-1, 2).T
+    return low.reshape(replicates.shape[1:]), high.reshape(replicates.shape[1:])
+
+
 def bootstrap_means(
     sample: Sample, *, resamples: int, seed: int | list[int]
 ) -> Float[np.ndarray, "resamples ablations"]:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats as sps
 
 from interp.errors import UserError
-from interp.stats.intervals import bootstrap_means
+from interp.stats.intervals import bootstrap_means, percentiles
+from interp.stats.ranks import spearman
 from interp.stats.samples import (
     BASELINE,
     SERIES,
@@ -57,7 +57,7 @@ def compare_profiles(
         UserError: A profile is not there, or two have fewer than three ablations in common.
     """
     check_options(confidence, resamples)
-    known = _profiles(values)
+    known = drops_by_document(values)
     chosen = _all_pairs(known) if pairs is None else [_named(known, *pair) for pair in pairs]
     rows = []
     for a, b in chosen:
@@ -69,28 +69,33 @@ def compare_profiles(
                 "3 have a rank correlation"
             )
         one, other = one[shared], other[shared]
-        drawn = _correlations(one, other, a[1] == b[1], resamples, seed)
-        found = spearman(one.mean().to_numpy(), other.mean().to_numpy())
-        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        usable = drawn[np.isfinite(drawn)]
-        low, high = np.quantile(usable, tails) if len(usable) else (np.nan, np.nan)
+        first = resampled_profile(one, resamples=resamples, seed=[seed, 2])
+        paired = a[1] == b[1] and one.index.equals(other.index)
+        second = resampled_profile(other, resamples=resamples, seed=[seed, 2 if paired else 3])
+        found = float(spearman(one.mean().to_numpy(), other.mean().to_numpy()))
+        low, high = map(float, percentiles(spearman(first, second), confidence))
         rows.append(
             {"a": _text(a), "b": _text(b), "spearman": found, "low": low, "high": high}
             | {"n_ablations": len(shared), "n_a": len(one), "n_b": len(other)}
-            | {"interval": f"{100 * confidence:g}% bootstrap over examples", "correction": "none"}
+            | {"interval": f"{100 * confidence:g}% bootstrap over {unit_name(one)}"}
+            | {"correction": "none"}
         )
     return pd.DataFrame(rows)
 
 
-def spearman(one: Float[np.ndarray, " ablations"], other: Float[np.ndarray, " ablations"]) -> float:
-    """Spearman's rank correlation, ties at their mean rank; NaN where a profile is flat."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(sps.spearmanr(one, other).statistic)
+def drops_by_document(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """Drops by document and ablation of every (model, task, metric).
 
+    Args:
+        values: The long table that `interp.stats` describes.
 
-def _profiles(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """Drops by document and ablation of every (model, task, metric), and its clusters."""
+    Returns:
+        Tables documents x ablations, baseline minus ablated; where the documents have clusters,
+        these are a second level of the index.
+
+    Raises:
+        UserError: The baseline is missing or the documents are not the same.
+    """
     found = {}
     for key, _, wide, clusters in series(values):
         check_paired(wide, key)
@@ -101,27 +106,24 @@ def _profiles(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
     return found
 
 
-def _correlations(
-    one: pd.DataFrame, other: pd.DataFrame, same_task: bool, resamples: int, seed: int
-) -> Float[np.ndarray, " resamples"]:
-    """Spearman's correlation in each resample of the examples."""
-    paired = same_task and one.index.equals(other.index)
-    first = _bootstrap(one, resamples, [seed, 2])
-    second = _bootstrap(other, resamples, [seed, 2 if paired else 3])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ranks = [sps.rankdata(means, axis=1) for means in (first, second)]
-        centred = [r - r.mean(axis=1, keepdims=True) for r in ranks]
-        products = (centred[0] * centred[1]).sum(axis=1)
-        sizes = [np.sqrt((c**2).sum(axis=1)) for c in centred]
-        return np.asarray(products / (sizes[0] * sizes[1]))
-
-
-def _bootstrap(
-    damage: pd.DataFrame, resamples: int, seed: list[int]
+def resampled_profile(
+    damage: pd.DataFrame, *, resamples: int, seed: int | list[int]
 ) -> Float[np.ndarray, "resamples ablations"]:
-    """Profiles of resampled examples, or of resampled clusters."""
+    """Mean drops of resampled documents, or of resampled clusters where there are some.
+
+    Args:
+        damage: From `drops_by_document`. Two tables of the same documents and one seed share
+            their resamples.
+        resamples: How many.
+        seed: Of the resampling.
+    """
     # equal drops must tie in every resample, whatever rounding says
     return bootstrap_means(_sample(damage), resamples=resamples, seed=seed).round(12)
+
+
+def unit_name(damage: pd.DataFrame) -> str:
+    """What `resampled_profile` draws: examples or clusters."""
+    return "clusters of examples" if damage.index.nlevels > 1 else "examples"
 
 
 def _sample(damage: pd.DataFrame) -> Sample:

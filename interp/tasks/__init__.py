@@ -25,6 +25,7 @@ from interp.tasks.names import (
     shipped_tasks,
     split_name,
 )
+from interp.tasks.trust import refuse_code
 
 __all__ = [
     "BENCHMARKS",
@@ -137,9 +138,8 @@ def load_task(
         return made
     found = definitions(name)
     for one in found:
-        trusted = one.path.is_relative_to(SHIPPED) or one.path.is_relative_to(harness_folder())
-        if not trusted and not allow_code:
-            _refuse_code(one.path)
+        if not allow_code:
+            refuse_code(one.path, (SHIPPED, harness_folder()))
     members = _built(name, found, num_fewshot, folder)
     harness = members[0] if len(found) == 1 else Group(members)
     task = Task(found[0].name if name.endswith((".yaml", ".yml")) else name, harness)
@@ -195,16 +195,3 @@ def _built(
     if len({m.OUTPUT_TYPE for m in members}) > 1:
         raise UserError(f"task {name}: its tasks are of several kinds; give them singly")
     return members
-
-
-def _refuse_code(path: Path) -> None:
-    text = path.read_text(errors="replace")
-    if "!function" in text or re.search(r"^class:", text, re.MULTILINE):
-        raise UserError(
-            f"task {path}: it runs Python code (!function), which is allowed only for tasks of "
-            "this package and of lm-evaluation-harness, or with allow_code=True"
-        )
-    for line in re.findall(r"^include:\s*(\S+)", text, re.MULTILINE):
-        included = (path.parent / line).resolve()
-        if included.is_file() and not included.is_relative_to(harness_folder()):
-            _refuse_code(included)

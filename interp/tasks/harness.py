@@ -16,6 +16,7 @@ from typing import Any
 from interp.errors import UserError, first_line
 from interp.tasks.names import Definition, split_name
 from interp.tasks.rows import Rows, local_rows, shipped_rows
+from interp.tasks.trust import close_templates
 
 # the seed of worked examples in lm_eval.simple_evaluate
 FEWSHOT_SEED = 1234
@@ -75,6 +76,7 @@ def build(
     if rows is not None:
         config = _without_absent_splits(config, rows)
     _refuse_examples_from_the_questions(config)
+    close_templates()
     try:
         with _quiet():
             harness = _task_class(base, rows)(config=config)

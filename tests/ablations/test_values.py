@@ -15,11 +15,13 @@ from interp.ablations import (
     SkipLayers,
     SkipMLP,
     SwapLayer,
+    SwapLayers,
     as_ablation,
     parse,
 )
 from interp.errors import UserError
 
+swapped = st.sampled_from(["layer", "attention", "mlp"])
 number = st.integers(0, 99_999)
 single = st.one_of(
     st.builds(SkipLayer, number),
@@ -28,7 +30,10 @@ single = st.one_of(
     st.builds(SkipMLP, number),
     st.builds(AblateHead, number, number, st.sampled_from(["zero", "mean", "resample", "group"])),
     st.builds(AblateKVGroup, number, number),
-    st.builds(SwapLayer, number),
+    st.builds(SwapLayer, number, part=swapped),
+    st.tuples(number, number, swapped).map(
+        lambda abc: SwapLayers(min(abc[:2]), max(abc[:2]), part=abc[2])
+    ),
 )
 several = st.lists(single, min_size=2, max_size=4).map(lambda parts: Combination(tuple(parts)))
 SHAPE = Shape(n_layers=8, n_heads=6, n_kv_heads=2)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import stats as sps
 
 import interp
 from experiments.validity.planted import build, circuit_plan, hand_written, tokenizer
@@ -33,13 +34,17 @@ def heads(model):
 
 
 @pytest.fixture(scope="module")
-def importance(model, tmp_path_factory):
+def run(model, tmp_path_factory):
     tasks = [planted_task(PLAN, skill, rows=16) for skill in ("kv", "chain")]
     families = [
         *interp.each_head(model), *interp.each_attention(model), *interp.each_layer(model),
     ]  # fmt: skip
-    out = tmp_path_factory.mktemp("skills") / "run"
-    return interp.sweep(model, tasks, families, out=out).importance(resamples=100)
+    return interp.sweep(model, tasks, families, out=tmp_path_factory.mktemp("skills") / "run")
+
+
+@pytest.fixture(scope="module")
+def importance(run):
+    return run.importance(resamples=100)
 
 
 def test_the_removal_curve_separates_top_from_random(model, heads, tmp_path):
@@ -62,23 +67,66 @@ def test_the_removal_curve_separates_top_from_random(model, heads, tmp_path):
         figures.gold_position(kept, heads.trace.examples[["doc_id", "gold_position"]].head(3))
 
 
-def test_head_maps_and_their_overlap(importance):
+def test_head_maps(importance):
     grid = head_map(importance, "planted-kv:continuation", "acc")
     assert {tuple(map(int, place)) for place in np.argwhere(grid > 0)} == {(0, 3), (3, 1)}
-    names = ["planted-kv:continuation", "planted-chain:continuation"]
-    (row,) = overlap(importance, dict.fromkeys(names, "acc"), k=3).to_dict("records")
-    assert (row["n_task"], row["n_other"]) == (2, 0)  # no head's removal hurts the chain
-    assert np.isnan(row["jaccard"])
-    assert np.isnan(row["spearman"])
-    same = importance[importance["task"] == names[0]].assign(task="copy")
-    both = pd.concat([importance, same])
-    (row,) = overlap(both, {names[0]: "acc", "copy": "acc"}, k=3).to_dict("records")
-    assert row["jaccard"] == 1
-    assert row["spearman"] == pytest.approx(1)
+    with pytest.raises(UserError, match="some heads were not ablated"):
+        head_map(importance[importance["ablation"] != "head:1.1"], "planted-kv:continuation", "acc")
+
+
+def test_the_overlap_of_skills(run):
+    values = run.values()
+    values = values[values["metric"] == "acc"]
+    (row,) = overlap(values, k=3, resamples=200).to_dict("records")
+    assert (row["n_task"], row["n_other"]) == (0, 2)  # no head's removal hurts the chain
+    assert np.isnan([row[name] for name in ("jaccard", "spearman", "spearman_p", "p")]).all()
+    same = values[values["task"] == "planted-kv:continuation"]
+    both = pd.concat([same, same.assign(task="planted-kv:copy")])
+    (row,) = overlap(both, k=3, resamples=200).to_dict("records")
+    # the same examples in every resample: the two never differ
+    assert [row[f"jaccard{end}"] for end in ("", "_low", "_high")] == [1, 1, 1]
+    assert [row[f"spearman{end}"] for end in ("", "_low", "_high")] == pytest.approx([1, 1, 1])
     assert row["p"] == pytest.approx(1 / 190)  # the same 2 of 20
     assert row["expected"] == pytest.approx(36 / 190 / 3 + 1 / 190)
-    with pytest.raises(UserError, match="some heads were not ablated"):
-        head_map(importance[importance["ablation"] != "head:1.1"], names[0], "acc")
+    assert (row["n_examples"], row["interval"]) == (16, "95% bootstrap over examples")
+    with pytest.raises(UserError, match="several models or metrics"):
+        overlap(run.values(), k=3)
+    with pytest.raises(UserError, match="no ablation of a single head"):
+        overlap(values[~values["ablation"].str.startswith("head")], k=3)
+
+
+def made_up_heads(rates, n, *, task, seed):
+    """Values of a sweep in which the removal of head h loses each example with its own rate."""
+    right = np.random.default_rng(seed).random((n, len(rates))) >= rates
+    wide = pd.DataFrame(
+        np.hstack([np.ones((n, 1)), right]),
+        columns=["baseline", *(f"head:0.{h}" for h in range(len(rates)))],
+    ).rename_axis("doc_id").reset_index()  # fmt: skip
+    long = wide.melt("doc_id", var_name="ablation", value_name="value")
+    return long.assign(model="m", task=task, metric="acc")
+
+
+def test_the_interval_of_an_overlap_is_the_spread_of_new_samples():
+    one, other = np.array([0.5, 0.35, 0.3, 0.1, 0, 0]), np.array([0.1, 0.4, 0.3, 0.35, 0, 0])
+
+    def once(seed, n=100):
+        return overlap(
+            pd.concat([
+                made_up_heads(one, n, task="a", seed=2 * seed),
+                made_up_heads(other, n, task="b", seed=2 * seed + 1),
+            ]), k=3, resamples=300,
+        ).iloc[0]  # fmt: skip
+
+    rows = pd.DataFrame([once(seed) for seed in range(40)])
+    # both share heads 1 and 2 of four: 2 / 4
+    assert ((rows["jaccard_low"] <= 0.5) & (rows["jaccard_high"] >= 0.5)).mean() > 0.9
+    truth = sps.spearmanr(one, other).statistic
+    inside = (rows["spearman_low"] <= truth + 0.01) & (rows["spearman_high"] >= truth - 0.01)
+    assert inside.mean() > 0.85
+    assert (rows["spearman_high"] - rows["spearman_low"]).mean() < 4 * rows["spearman"].std() + 0.3
+    large = once(0, n=20_000)
+    assert large["jaccard_low"] == large["jaccard_high"] == 0.5
+    assert large["spearman"] == pytest.approx(truth, abs=0.02)
 
 
 def test_what_heads_explain_of_a_layer(importance):

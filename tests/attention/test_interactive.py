@@ -54,7 +54,7 @@ def test_a_token_cannot_end_the_script(view):
 
 def test_what_cannot_be_shown_is_said(monkeypatch):
     rows = torch.zeros(1, 1, MOST_TOKENS + 1)
-    with pytest.raises(UserError, match="513 tokens: .* at most 512"):
+    with pytest.raises(UserError, match=r"513 tokens: .* at most 512"):
         attention_view(rows, queries=[1], texts=["a"] * (MOST_TOKENS + 1), heads=[(0, 0)])
     found = interp.attention_rows(tiny_bridge("llama"), [5, 9, 7])
     with pytest.raises(UserError, match="head L9H0: the model has layers 0-"):

@@ -26,7 +26,8 @@ from tests.families import (
 )
 
 KINDS = ["attn:1", "mlp:1", "mlp:0", "head:1.2", "head:0.1@mean", "kvgroup:1.1", "swap:1",
-         "layers:0-1", "layers:1-2", "layer:0+head:2.1", "swap:0+layer:2"]  # fmt: skip
+         "layers:0-1", "layers:1-2", "layer:0+head:2.1", "swap:0+layer:2",
+         "swap-attn:1", "swaps-mlp:0-1"]  # fmt: skip
 LAYERS = [f"layer:{layer}" for layer in range(N_LAYERS)]
 SETTINGS = {
     "default": Settings(),

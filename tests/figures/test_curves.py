@@ -170,7 +170,7 @@ def test_other_kinds_of_ablation(sweep) -> None:
     assert panels(figure)[0].get_xlabel() == "Layer with its attention skipped"
     with pytest.raises(ValueError, match="no ablation layer:N"):
         figures.drops(type(sweep)(values))
-    with pytest.raises(ValueError, match="allowed are layer, attn, mlp, swap"):
+    with pytest.raises(ValueError, match="allowed are layer, attn, mlp, swap, swap-attn, swap-mlp"):
         figures.drops(sweep, kind="head")
 
 

@@ -50,7 +50,7 @@ def test_influence_by_layer() -> None:
     ]  # fmt: skip
     figure = figures.similarity.influence(pd.DataFrame(rows))
     assert [line.get_label() for line in figure.axes[0].lines] == [
-        "Retrieval, generated answers", "Knowledge, option letters",
+        "Knowledge, option letters", "Retrieval, generated answers",
     ]  # fmt: skip
     other = pd.DataFrame(rows).assign(model="distilled")
     with pytest.raises(UserError, match="not both"):
@@ -84,7 +84,7 @@ def curves(orders=(("block influence", 0), ("random", 0), ("random", 1))):
         {"model": "base", "task": t, "metric": "acc", "order": o, "draw": d, "n_removed": n,
          "value": 100.0 - 10 * n - 5 * d, "low": 50.0, "high": 100.0, "n": 40, "unit": "points",
          "interval": "95% Wilson"}
-        for t in ("world-kv:generate", "world-facts:default") for o, d in orders for n in range(4)
+        for t in ("world-kv:generate", "world-facts:generate") for o, d in orders for n in range(4)
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -98,6 +98,10 @@ def test_pruning_curves_and_the_range_of_random_ones() -> None:
     assert "Random: mean and range of 2 draws." in figure.footnote
     assert axes.get_ylabel() == "Score (%)"
     assert [axes.get_xlabel() for axes in figure.axes] == ["Layers skipped"] * 2
+    # by skill, as in all figures, whatever the order of the rows
+    assert [axes.get_title() for axes in figure.axes] == [
+        "Knowledge, generated answers", "Retrieval, generated answers",
+    ]  # fmt: skip
     doubled = pd.concat([curves(), curves().assign(metric="acc_norm")])
     with pytest.raises(UserError, match="one metric a task"):
         figures.similarity.pruning(doubled)

@@ -17,7 +17,6 @@ from interp.similarity import (
     pruning_curves,
     similarity_and_importance,
 )
-from interp.similarity.agreement import spearman
 from tests.task_files import write_task
 
 N_LAYERS = 8
@@ -84,11 +83,19 @@ def test_chance_is_rarely_significant():
     assert np.mean(np.array(found) < 0.05) < 0.14
 
 
-def test_many_profiles_at_once_are_scipy_s():
-    rng = np.random.default_rng(0)
-    one, many = rng.integers(0, 4, 9) * 1.0, rng.integers(0, 3, (20, 9)) * 0.1
-    expected = [sps.spearmanr(one, row).statistic for row in many]
-    np.testing.assert_allclose(spearman(one, many), expected)
+def test_clusters_of_examples_are_resampled_whole():
+    rates, similarity = np.linspace(0.3, 0.6, N_LAYERS), np.linspace(0, 1, N_LAYERS)
+    values = made_up(rates, n=40).merge(pd.DataFrame({"copy": range(8)}), "cross")
+    values["cluster"] = values["doc_id"]
+    values["doc_id"] = 8 * values["doc_id"] + values["copy"]
+    (whole,), (alone,) = (
+        similarity_and_importance(measures(similarity), table)[0].to_dict("records")
+        for table in (values, values.drop(columns="cluster"))
+    )
+    assert whole["rho"] == pytest.approx(alone["rho"])
+    assert whole["high"] - whole["low"] > 1.5 * (alone["high"] - alone["low"])
+    assert whole["interval"] == "95% bootstrap over clusters of examples"
+    assert alone["interval"] == "95% bootstrap over examples"
 
 
 def test_models_and_sweeps_must_fit():

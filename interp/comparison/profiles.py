@@ -1,0 +1,107 @@
+"""Profiles of drops, cut by kind of ablation, and what a bootstrap over examples makes of them."""
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.ablations import parsed_or_none
+from interp.errors import UserError
+from interp.lens.tally import percentiles
+from interp.stats.intervals import bootstrap_means
+from interp.stats.samples import check_paired, sample_of, series
+
+INTERVAL = "bootstrap over examples"
+
+
+class Outcomes(NamedTuple):
+    """Values of one model, task and metric: documents x ablations, the baseline first."""
+
+    model: str
+    task: str
+    metric: str
+    table: pd.DataFrame
+    clusters: pd.Series | None
+    points: bool
+
+    def means(self, columns: list[str], *, resamples: int, seed: int) -> np.ndarray:
+        """Column means `[1 + resamples, columns]`: of the sample, then of resampled examples.
+
+        Models that saw the same examples get the same resamples.
+        """
+        sample = sample_of(self.table[columns], self.clusters)
+        drawn = bootstrap_means(sample, resamples=resamples, seed=[seed, 2])
+        return np.concatenate([sample.table.mean(axis=0)[None], drawn])
+
+
+def outcomes(values: pd.DataFrame) -> Iterator[Outcomes]:
+    """Every model, task and metric of a table of values, checked against its baseline.
+
+    Raises:
+        UserError: as `interp.stats.importance`.
+    """
+    for key, points, wide, clusters in series(values):
+        check_paired(wide, key)
+        yield Outcomes(
+            str(key["model"]), str(key["task"]), str(key["metric"]), wide, clusters, points
+        )
+
+
+def kind_and_layer(text: str) -> tuple[str, int] | None:
+    """`layer:7` gives `("layer", 7)`, `head:7.3@mean` `("head@mean", 7)`; None for several."""
+    parsed = parsed_or_none(text)
+    layer = getattr(parsed, "layer", None)
+    if parsed is None or layer is None:
+        return None
+    form, replaced = parsed.text.partition(":")[0], parsed.text.partition("@")[2]
+    return (f"{form}@{replaced}" if replaced else form), int(layer)
+
+
+def kinds(columns: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Kind of ablation to its ablations and their layers, of those that act on one layer."""
+    found: dict[str, dict[str, int]] = {}
+    for text in columns:
+        placed = kind_and_layer(str(text))
+        if placed is not None:
+            found.setdefault(placed[0], {})[str(text)] = placed[1]
+    return found
+
+
+def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
+    """Every pair of models, in the order in which the table names them.
+
+    Raises:
+        UserError: fewer than two models.
+    """
+    models = list(dict.fromkeys(values["model"]))
+    if len(models) < 2:
+        raise UserError(f"models {', '.join(map(str, models))}: at least two are compared")
+    return list(combinations(models, 2))
+
+
+def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]:
+    """(task, metric) to model to its outcomes; the models saw the same examples.
+
+    Raises:
+        UserError: two models saw different examples of a task.
+    """
+    found: dict[tuple[str, str], dict[str, Outcomes]] = {}
+    for one in outcomes(values):
+        others = found.setdefault((one.task, one.metric), {})
+        for name, other in others.items():
+            if not one.table.index.equals(other.table.index):
+                raise UserError(
+                    f"task {one.task}: {name} and {one.model} saw different examples; compare runs "
+                    "with the same limit and seed"
+                )
+        others[one.model] = one
+    return found
+
+
+def bounds(drawn: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:
+    """Percentile interval of the resamples that have a value."""
+    low, high = percentiles(drawn, confidence)
+    return float(low), float(high)

@@ -1,0 +1,107 @@
+"""`interp.compare`: one sweep a model over the same examples, and its re-opening."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import records
+from interp.ablations import Ablation
+from interp.ablations.families import family, shape_of
+from interp.comparison.result import Comparison, comparison_of
+from interp.errors import UserError
+from interp.models import load_model, model_folder
+from interp.sweeps import sweep
+from interp.tasks import Task, load_task
+
+FILE = "comparison.json"
+Chosen = str | Sequence[str] | Callable[[TransformerBridge], Sequence[str | Ablation]]
+
+
+def compare(
+    models: Mapping[str, TransformerBridge | str],
+    tasks: Sequence[str | Task] | str | Task,
+    *,
+    ablations: Chosen = "layers",
+    out: str | Path,
+    limit: int | None = None,
+    seed: int = 0,
+    **execution: Any,
+) -> Comparison:
+    """Run the same ablations of several models over the same examples.
+
+    One sweep a model, in `out/NAME`; the same call continues an interrupted one. Models given by
+    name are loaded one after the other, so that memory holds one at a time.
+
+    Args:
+        models: name (for tables, figures and folders) to a model, or to what
+            `interp.load_model` takes.
+        tasks: as for `interp.sweep`.
+        ablations: a family's name as on the command line (`layers`, `attentions`, `mlps`, `heads`,
+            `kvgroups`, `cumulative`, `blocks:3`), single ablations, several of these, or a function
+            of a model, such as `interp.each_layer`.
+        out: folder of the runs.
+        limit: at most this many examples a task, the same for every model.
+        seed: of the draw, and of every bootstrap.
+        **execution: as for `interp.sweep`.
+
+    Returns:
+        The runs side by side; `interp.comparison.open_comparison(out)` gives them again later.
+
+    Raises:
+        UserError: before anything is written: fewer than two models, a name that is no folder's,
+            or a request that cannot be carried out for the first of them.
+    """
+    _check_names(models)
+    named = [tasks] if isinstance(tasks, str | Task) else list(tasks)
+    loaded = [load_task(task) if isinstance(task, str) else task for task in named]
+    sweeps, n_layers = {}, {}
+    for name, given in models.items():
+        model = load_model(given) if isinstance(given, str) else given
+        asked = ablations_of(model, ablations)
+        folder = Path(out) / name
+        sweeps[name] = sweep(model, loaded, asked, out=folder, limit=limit, seed=seed, **execution)
+        n_layers[name] = shape_of(model).n_layers
+    found = comparison_of(sweeps, n_layers)
+    text = json.dumps({"n_layers": n_layers}, indent=1)
+    records.write_whole(Path(out) / FILE, text.encode())
+    return found
+
+
+def open_comparison(folder: str | Path) -> Comparison:
+    """The comparison in a folder, without the models.
+
+    Raises:
+        UserError: there is none, or it was not finished.
+    """
+    file = Path(folder) / FILE
+    if not file.is_file():
+        raise UserError(
+            f"comparison {folder}: no {FILE} there; interp.compare writes it once every model's "
+            "sweep is finished"
+        )
+    n_layers = json.loads(file.read_text())["n_layers"]
+    return comparison_of({name: Path(folder) / name for name in n_layers}, n_layers)
+
+
+def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablation]:
+    """The ablations of a model that names of families, texts or a function stand for."""
+    if callable(chosen):
+        return list(chosen(model))
+    texts = [chosen] if isinstance(chosen, str) else list(chosen)
+    return list(dict.fromkeys(one for text in texts for one in family(text, model)))
+
+
+def _check_names(models: Mapping[str, TransformerBridge | str]) -> None:
+    if len(models) < 2:
+        raise UserError(f"models {', '.join(models) or 'none'}: at least two are compared")
+    for name, given in models.items():
+        if not name or name.startswith(".") or not all(c.isalnum() or c in "_-." for c in name):
+            raise UserError(
+                f"model name {name!r}: it names a folder; allowed are letters, digits, `_`, `-` "
+                "and `.`"
+            )
+        if isinstance(given, str):
+            model_folder(given)

@@ -1,0 +1,177 @@
+"""What one model gains from the other's layers, and what the other loses: swap curves.
+
+Three curves a part (whole layers, attentions, MLPs): one layer swapped at a time (`single`), from
+the first layer up (`up`), from the last layer down (`down`). Both cumulative curves begin at the
+recipient and end at the donor's layers between the recipient's embedding, final norm and
+unembedding, which is not the donor where those differ (`ends_line` says by how much).
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Ablation, SwapLayer, SwapLayers, parsed_or_none
+from interp.ablations.edits import Part
+from interp.ablations.families import cumulative_swaps, each_swap, shape_of
+from interp.errors import UserError
+from interp.models import decoder, model_name
+from interp.stats.samples import BASELINE
+from interp.sweeps import Sweep, sweep
+from interp.tasks import Task
+
+PARTS: tuple[Part, ...] = ("layer", "attention", "mlp")
+CURVES = ("single", "up", "down")
+KEYS = ["ablation", "task", "metric"]
+OF_DROP = {
+    "drop": "drop",
+    "low": "drop_low",
+    "high": "drop_high",
+    "p": "p",
+    "p_adjusted": "p_adjusted",
+    "interval": "interval_of_drop",
+    "test": "test",
+    "correction": "correction",
+}
+"""Columns of the table of importance, and their names beside the scores."""
+
+
+def swap_ablations(
+    model: TransformerBridge, donor: TransformerBridge, parts: Iterable[Part] = PARTS
+) -> list[Ablation]:
+    """Every swap of `swap_curves`, each once."""
+    found: list[Ablation] = []
+    for part in parts:
+        found += each_swap(model, donor, part)
+        found += cumulative_swaps(model, donor, "first", part)
+        found += cumulative_swaps(model, donor, "last", part)
+    return list(dict.fromkeys(found))
+
+
+def swap_sweep(
+    model: TransformerBridge,
+    donor: TransformerBridge,
+    tasks: Sequence[str | Task] | str | Task,
+    *,
+    parts: Iterable[Part] = PARTS,
+    out: str | Path,
+    **options: Any,
+) -> Sweep:
+    """One sweep of a recipient under every single and cumulative swap.
+
+    Args:
+        model: the recipient.
+        donor: the other model, of the same shape.
+        tasks: as for `interp.sweep`.
+        parts: what of the layers is swapped.
+        out: folder of the run; the same call continues it.
+        **options: further options of `interp.sweep` (`limit`, `seed`, ...).
+
+    Raises:
+        UserError: as `interp.sweep`; a donor of another shape.
+    """
+    return sweep(model, tasks, swap_ablations(model, donor, parts), out=out, **options)
+
+
+def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
+    """The curves of a sweep of swaps, and each swap's paired drop.
+
+    Args:
+        run: of a recipient under swaps from one donor.
+        recipient: its name in the table; by default the run's.
+
+    Returns:
+        Columns ``recipient donor part curve n_swapped first last task metric value low high drop
+        drop_low drop_high p p_adjusted n unit interval interval_of_drop test correction``.
+        ``n_swapped`` is 0 for the recipient itself, in every curve; the drop is the recipient's
+        score minus the swapped model's: negative is a gain. p is corrected over all swaps of the
+        run, task by task.
+
+    Raises:
+        UserError: the run holds no swap, or swaps from several donors.
+    """
+    donors = {name for named in run.manifest["donors"].values() for name in named}
+    swaps = {text: swap_of(text) for text in run.manifest["ablations"]}
+    placed = {text: swap for text, swap in swaps.items() if swap is not None}
+    if len(donors) != 1 or not placed:
+        raise UserError(
+            f"run {run.folder}: swaps from one donor are needed; it has "
+            f"{', '.join(sorted(donors)) or 'none'}"
+        )
+    last = max(end for _, _, end in placed.values())
+    drops = run.importance()[[*KEYS, *OF_DROP]].rename(columns=OF_DROP)
+    joined = run.scores().merge(drops, on=KEYS, how="left")
+    named = {"recipient": recipient or run.manifest["model"], "donor": donors.pop()}
+    tables = []
+    for part in dict.fromkeys(part for part, _, _ in placed.values()):
+        for curve in CURVES:
+            for text, first, end in _along(placed, part, curve, last):
+                rows = joined[joined["ablation"] == text]
+                step: dict[str, Any] = {"part": part, "curve": curve, "first": first, "last": end}
+                step["n_swapped"] = 0 if first is None or end is None else end - first + 1
+                tables.append(rows.assign(**named, **step))
+    found = pd.concat(tables, ignore_index=True).drop(columns="model")
+    found[["first", "last"]] = found[["first", "last"]].astype("Int64")
+    front = ["recipient", "donor", "part", "curve", "n_swapped", "first", "last", "ablation"]
+    return found[[*front, *(c for c in found.columns if c not in front)]]
+
+
+def swap_of(text: str) -> tuple[Part, int, int] | None:
+    """Part, first and last layer of a swap's text; None for anything else."""
+    parsed = parsed_or_none(text)
+    if isinstance(parsed, SwapLayer):
+        return parsed.part, parsed.layer, parsed.layer
+    if isinstance(parsed, SwapLayers):
+        return parsed.part, parsed.first, parsed.last
+    return None
+
+
+def ends_line(model: TransformerBridge, donor: TransformerBridge) -> str:
+    """One line: what a swap of all layers is, and how far it is from the donor."""
+    last = shape_of(model).n_layers - 1
+    mine, its = _ends(model), _ends(donor)
+    apart = ", ".join(f"{name} {_apart(mine[name], its[name])}" for name in mine)
+    name, other = model_name(model), model_name(donor)
+    return (
+        f"swaps:0-{last} of {name} is the layers of {other} between the embedding, final norm and "
+        f"unembedding of {name}, not {other} itself; relative Frobenius distance of these: {apart}"
+    )
+
+
+def _along(
+    placed: dict[str, tuple[Part, int, int]], part: Part, curve: str, last: int
+) -> list[tuple[str, int | None, int | None]]:
+    """The ablations of one curve in its order, the recipient first."""
+    mine = [(text, first, end) for text, (of, first, end) in placed.items() if of == part]
+    chosen = {
+        "single": [swap for swap in mine if swap[1] == swap[2]],
+        "up": [swap for swap in mine if swap[1] == 0],
+        "down": [swap for swap in mine if swap[2] == last],
+    }[curve]
+    if curve == "down":
+        chosen.sort(key=lambda swap: -swap[1])
+    else:
+        chosen.sort(key=lambda swap: swap[2])
+    return [(BASELINE, None, None), *chosen]
+
+
+def _ends(model: TransformerBridge) -> dict[str, torch.Tensor]:
+    parts = decoder(model)
+    ends = {"embedding": parts.root.get_input_embeddings().weight}
+    norm = getattr(parts.ln_final, "weight", None)
+    if norm is not None:
+        ends["final norm"] = norm
+    output = parts.root.get_output_embeddings()
+    if output is not None and output.weight is not ends["embedding"]:
+        ends["unembedding"] = output.weight
+    return ends
+
+
+def _apart(mine: torch.Tensor, its: torch.Tensor | None) -> str:
+    if its is None or its.shape != mine.shape:
+        return "of another shape"
+    distance = (its.detach().float() - mine.detach().float()).norm() / mine.detach().float().norm()
+    return f"{100 * float(distance):.3g}%"

@@ -1,0 +1,144 @@
+"""How far each matrix moved from one model to the other, beside how much its swap matters."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.swapping import check_donor, part_parameters
+from interp.errors import UserError
+from interp.models import decoder, model_name
+from interp.similarity import similarity_and_importance
+
+
+def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.DataFrame:
+    """How far each weight of each layer lies from the other model's.
+
+    Relative Frobenius distance ||W' - W||_F / ||W||_F: how much of the matrix changed in all
+    directions together; relative spectral distance ||W' - W||_2 / ||W||_2 (largest singular
+    values): how much it changed in the one direction in which it changed most. Matrices are those
+    of the checkpoint (GPT-2 keeps query, key and value in one). A vector (norm, bias) has both
+    alike; of a stack of experts the spectral norm is the largest of any expert.
+
+    Args:
+        model: W; distances are relative to it.
+        other: W', of the same shape.
+
+    Returns:
+        Columns ``model other layer part matrix shape frobenius spectral change norm``: ``change``
+        and ``norm`` are ||W' - W||_F and ||W||_F, from which layers are put together. ``part`` is
+        `attention` or `mlp` (norms with their sublayer), or `layer` where a norm is shared.
+
+    Raises:
+        UserError: the models are not of the same shape.
+    """
+    mine, its = decoder(model), decoder(other)
+    if mine.n_layers != its.n_layers:
+        raise UserError(
+            f"weights: {model_name(model)} has {mine.n_layers} layers, {model_name(other)} "
+            f"{its.n_layers}; only models of one shape are compared weight by weight"
+        )
+    rows = []
+    for layer in tqdm(range(mine.n_layers), desc="weights", unit="layer"):
+        check_donor(model, other, layer)
+        parts = _parts(model, layer)
+        theirs = dict(its.blocks[layer].named_parameters())
+        for name, parameter in mine.blocks[layer].named_parameters():
+            rows.append(
+                {"model": model_name(model), "other": model_name(other), "layer": layer}
+                | {"part": parts.get(id(parameter), "layer")}
+                | {"matrix": name.removesuffix(".weight"), "shape": str(list(parameter.shape))}
+                | _distance(parameter.detach(), theirs[name].detach())
+            )
+    return pd.DataFrame(rows)
+
+
+def layer_distances(distances: pd.DataFrame) -> pd.DataFrame:
+    """The distances of whole layers, and of their attention and MLP.
+
+    Args:
+        distances: from `weight_distances`.
+
+    Returns:
+        Columns ``model other layer part frobenius spectral``; ``part`` `layer` is all of it.
+        Frobenius: of all weights together; spectral: the largest of any matrix.
+    """
+    whole = distances.assign(part="layer")
+    parts = distances[distances["part"] != "layer"]
+    keys = ["model", "other", "layer", "part"]
+    rows = []
+    for key, group in pd.concat([whole, parts]).groupby(keys, sort=False):
+        total = (group["change"] ** 2).sum() ** 0.5 / (group["norm"] ** 2).sum() ** 0.5
+        matrices = group[group["shape"].str.contains(",")]
+        rows.append(
+            dict(zip(keys, key, strict=True))
+            | {"frobenius": float(total), "spectral": float(matrices["spectral"].max())}
+        )
+    return pd.DataFrame(rows).sort_values(["layer", "part"], ignore_index=True)
+
+
+def distance_and_effect(
+    distances: pd.DataFrame, values: pd.DataFrame, *, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Do the layers that moved furthest matter most when they are swapped?
+
+    Args:
+        distances: from `layer_distances`.
+        values: from `Sweep.values()` of a recipient under `swap:0`, `swap:1`, ...; the effect of
+            a swap is its drop, so a gain counts as negative.
+        seed: of the bootstrap over examples and of the permutation of layers.
+
+    Returns:
+        As `interp.similarity.similarity_and_importance`: the correlations with their interval
+        over examples and a permutation test over layers (with few layers it can show little), and
+        the points behind them.
+
+    Raises:
+        UserError: fewer than three single swaps.
+    """
+    recipient = str(values["model"].iloc[0])
+    whole = distances[distances["part"] == "layer"]
+    measures = pd.concat(
+        [
+            whole[["layer"]].assign(model=recipient, measure=name, value=whole[column])
+            for name, column in (
+                ("Frobenius distance", "frobenius"),
+                ("spectral distance", "spectral"),
+            )
+        ]
+    )
+    return similarity_and_importance(measures, values, seed=seed, form="swap")
+
+
+def _distance(mine: Tensor, its: Tensor) -> dict[str, Any]:
+    own, change = mine.float(), its.float() - mine.float()
+    norm, moved = float(own.norm()), float(change.norm())
+    widest = _spectral(own)
+    return {
+        "frobenius": moved / norm if norm else float("nan"),
+        "spectral": _spectral(change) / widest if widest else float("nan"),
+        "change": moved,
+        "norm": norm,
+    }
+
+
+def _spectral(matrix: Tensor) -> float:
+    """Largest singular value; of a stack, the largest of any."""
+    if matrix.ndim < 2:
+        return float(matrix.norm())
+    return float(torch.linalg.matrix_norm(matrix, ord=2).max())
+
+
+def _parts(model: TransformerBridge, layer: int) -> dict[int, str]:
+    """Sublayer of each parameter of a block, where they can be told apart."""
+    try:
+        return {
+            id(parameter): part
+            for part in ("attention", "mlp")
+            for parameter in part_parameters(model, layer, part).values()
+        }
+    except UserError:
+        return {}

@@ -1,0 +1,115 @@
+"""Linear CKA: every depth against every depth of one model or of two, and depth by depth."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from interp.errors import UserError
+from interp.figures import style, tables
+
+DEPTH = "Layers passed"
+
+
+def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
+    """CKA of every depth with every depth, a panel a series; grey where it is not defined.
+
+    Args:
+        table: `Similarity.cka`, `cka_between`, or several of either together (models, sources).
+        width: inches; by default one column for one panel, else the page.
+    """
+    table = _with_other(table)
+    keys = ["model", "other_model", "source"]
+    by_series = table.groupby(keys, sort=False)
+    series = list(by_series.groups)
+    with matplotlib.rc_context(style.RC | {"axes.grid": False}):
+        columns = min(3, len(series))
+        lines = -(-len(series) // columns)
+        size = width or (style.COLUMN if columns == 1 else style.PAGE)
+        figure = style.new_figure(size, 0.55 + lines * (0.35 + 0.8 * size / columns), table)
+        panels = figure.subplots(lines, columns, squeeze=False)
+        for axes in panels.flat[len(series) :]:
+            axes.set_axis_off()
+        image = None
+        for axes, (model, other, source) in zip(panels.flat, series, strict=False):
+            rows = by_series.get_group((model, other, source))
+            cells = rows.pivot(index="other", columns="depth", values="value")  # noqa: PD010
+            image = axes.imshow(
+                np.ma.masked_invalid(cells.to_numpy(float)), origin="lower", aspect="equal",
+                cmap="viridis", vmin=0, vmax=1,
+            )  # fmt: skip
+            axes.set_facecolor("#d0d0d0")
+            axes.spines[:].set_visible(False)
+            axes.tick_params(length=0)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(9, integer=True))
+            axes.set_xlabel(f"{DEPTH}, {style.model_label(model)}")
+            axes.set_ylabel(f"{DEPTH}, {style.model_label(other)}")
+            if len(series) > 1:
+                axes.set_title(style.source_label(source))
+        assert image is not None
+        bar = figure.colorbar(image, ax=list(panels.flat), pad=0.02, aspect=20 * len(panels))
+        bar.outline.set_linewidth(0.6)
+        bar.set_label("Linear CKA")
+        notes = [
+            tables.describe_n(table[table["n"] > 0]),
+            "Unbiased estimate over groups of 256 examples, at the last token; no interval.",
+        ]
+        if table["value"].isna().any():
+            notes.append("Grey: all examples have the same state there.")
+        style.finish(figure, notes)
+    return figure
+
+
+def same_depth(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
+    """CKA of the same depth of two models, a line a pair of models or a source.
+
+    Args:
+        table: from `cka_between`, or several of them together.
+        width: inches.
+
+    Raises:
+        UserError: the table compares no two models, or several pairs over several sources.
+    """
+    table = _with_other(table)
+    rows = table[(table["model"] != table["other_model"]) & (table["depth"] == table["other"])]
+    if rows.empty:
+        raise UserError("CKA by depth: the table compares no two models; take `cka_between`")
+    pairs = (
+        rows["model"].map(style.model_label) + " and " + rows["other_model"].map(style.model_label)
+    )
+    if len(set(pairs)) > 1 and len(set(rows["source"])) > 1:
+        raise UserError("CKA by depth: several pairs of models or several sources, not both")
+    by_pair = len(set(pairs)) > 1
+    rows = rows.assign(series=pairs if by_pair else rows["source"])
+    names = tables.in_order(pairs) if by_pair else tables.tasks_in_order(rows["series"])
+    with matplotlib.rc_context(style.RC):
+        figure = style.new_figure(width, 2.1 + 0.16 * len(names), table)
+        axes = figure.subplots()
+        for place, name in enumerate(names):
+            line = rows[rows["series"] == name].sort_values("depth")
+            axes.plot(
+                line["depth"], line["value"], color=style.COLOURS[place % len(style.COLOURS)],
+                marker=style.MARKERS[place % len(style.MARKERS)],
+                label=name if by_pair else style.source_label(name),
+            )  # fmt: skip
+        axes.set_xlabel(DEPTH)
+        axes.set_ylabel("Linear CKA of the same depth")
+        axes.set_ylim(min(0.0, float(rows["value"].min())) - 0.02, 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        if len(names) > 1:
+            figure.legend(loc="outside upper center", ncols=1 if width < 5 else 3)
+        notes = [tables.describe_n(rows), "At the last token; no interval."]
+        if not by_pair:
+            notes.insert(0, f"{pairs.iloc[0][:1].upper()}{pairs.iloc[0][1:]}.")
+        if rows["value"].isna().any():
+            notes.append("No point: all examples have the same state there.")
+        style.finish(figure, notes)
+    return figure
+
+
+def _with_other(table: pd.DataFrame) -> pd.DataFrame:
+    """A model by itself is compared with itself."""
+    if "other_model" not in table:
+        return table.assign(other_model=table["model"])
+    return table.assign(other_model=table["other_model"].fillna(table["model"]))

@@ -1,0 +1,34 @@
+"""Choices that rounding decides: two options whose log-likelihoods are as good as equal."""
+
+import numpy as np
+import pandas as pd
+
+WITHIN = 1e-4  # nats: what log-likelihoods may differ by in float32, however they are computed
+
+
+def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFrame:
+    """How many choices are ties: the two likeliest options lie `within` of each other.
+
+    Such a choice may fall otherwise on another machine, or with another batch. In half precision
+    rounding is coarser, and `within` should be too.
+
+    Args:
+        responses: model, task, ablation, loglikelihoods (nats, one an option; None for generated
+            answers, which are left out).
+        within: largest difference that is a tie, in nats.
+
+    Returns:
+        model, task, ablation, ties, n (examples with two options or more), share, within; one row
+        a task and ablation in which options were scored.
+    """
+    scored = responses[responses["loglikelihoods"].map(lambda s: s is not None and len(s) > 1)]
+    best = [np.sort(np.asarray(s, dtype=float))[-2:] for s in scored["loglikelihoods"]]
+    tied = [bool(two[1] - two[0] <= within) for two in best]
+    table = (
+        scored[["model", "task", "ablation"]]
+        .assign(tied=tied)
+        .groupby(["model", "task", "ablation"], sort=False)["tied"]
+        .agg(ties="sum", n="size")
+        .reset_index()
+    )
+    return table.assign(share=table["ties"] / table["n"], within=within)
