@@ -27,6 +27,7 @@ DRAWS = 20
 TOP = 8
 EXAMPLES = 200
 OUT = Path("runs/heads")
+GROUP = "best head as the study's script: its KV group, zero"
 
 
 def retrieval(models: Sequence[str], *, limit: int, out: Path) -> list[Path]:
@@ -51,6 +52,7 @@ def retrieval(models: Sequence[str], *, limit: int, out: Path) -> list[Path]:
         plan = removals(heads, NUMBERS, draws=DRAWS, nearest=True)
         ablations = [ablation for ablation, *_ in plan]
         ablations += [heads.top(TOP, by="mean"), heads.top(TOP, by="resample"), heads.keep(TOP)]
+        ablations.append(heads.top(1, by="group"))
         run = interp.sweep(model, TASK, ablations, out=out / f"{plain}-removal", limit=limit)
         metric = choose_metric(run.scores())["metric"].iloc[0]
         curves.append(removal_curve(run.scores(), plan, metric=metric))
@@ -107,6 +109,7 @@ def _replacements(run: Any, heads: Any, metric: str, path: Path) -> list[Path]:
     """Zero, mean and resample ablation of the same heads, and all but them, side by side."""
     names = {heads.top(TOP, by=by).text: f"top {TOP}, {by}" for by in ("zero", "mean", "resample")}
     names[heads.keep(TOP).text] = f"upper layers, all but the best {TOP}"
+    names |= {heads.top(1).text: "best head, zero", heads.top(1, by="group").text: GROUP}
     table = run.importance()
     table = table[(table["metric"] == metric) & table["ablation"].isin(names)]
     table = table.assign(what=table["ablation"].map(names)).drop(columns="ablation")

@@ -69,7 +69,8 @@ def run(
     from interp.lens import Reading, logit_lens
     from interp.tasks import load_task, shipped_tasks
 
-    loaded = [load_task(name) for name in tasks or shipped_tasks()]
+    names = tasks or [name for name in shipped_tasks() if name.startswith("world-")]
+    loaded = [load_task(name) for name in names]
     reading = Reading(steps=STEPS, sublayers=False, seed=SEED)
     lenses: list[Lens] = []
     written: list[Path] = []

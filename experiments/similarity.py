@@ -48,7 +48,8 @@ def run(
     from interp.figures.style import model_label
     from interp.tasks import load_task, shipped_tasks
 
-    loaded = [load_task(name) for name in tasks or shipped_tasks()]
+    names = tasks or [name for name in shipped_tasks() if name.startswith("world-")]
+    loaded = [load_task(name) for name in names]
     written: list[Path] = []
     bridges = {name: interp.load_model(name) for name in models}
     for name, model in bridges.items():

@@ -26,8 +26,9 @@ from interp.sampling import described, draw
 from interp.tasks import Task
 from interp.units import Variants, WorkUnit, run_unit
 
-SMALL, LARGE = 6, 18
-"""Examples in the two calibration runs of a task; a third of both where answers are generated."""
+SMALL, LARGE, GENERATED = 6, 18, 24
+"""Examples in the two calibration runs of a task; in the larger one where answers are generated,
+whose lengths differ (the smaller one has a third of them)."""
 LAYERS, PER_LAYER = 3, 4
 """Layers whose ablations are calibrated, and ablations of each."""
 WORTH_CALIBRATING = 5000
@@ -178,7 +179,7 @@ def _task_seconds(
 ) -> float:
     """The line through two draws, for the baseline and for the mean ablation, at full size."""
     chosen = calibrated(edits)
-    most = LARGE // 3 if task.generates else LARGE
+    most = GENERATED if task.generates else LARGE
     # spread over the draw: rows of one subject, or of one source, may be longer than others
     large = (
         [drawn[i * len(drawn) // most] for i in range(most)] if len(drawn) > most else list(drawn)

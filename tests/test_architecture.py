@@ -49,6 +49,7 @@ FLOW = [
     "similarity",
     "comparison",
     "figures",
+    "report",
     "cli",
 ]
 SOURCES = sorted((ROOT / "interp").rglob("*.py")) + sorted((ROOT / "experiments").rglob("*.py"))

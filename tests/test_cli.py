@@ -1,5 +1,6 @@
 """The command line: quick help, one-line errors, the same runs as from Python."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +122,29 @@ def test_python_in_a_task_from_elsewhere_runs_with_the_flag_alone(folder, tmp_pa
     assert not out.exists()
     assert main([*command, "--allow-code"]) == 0
     assert mark.exists()
+
+
+def test_control_c_is_one_line_and_the_same_command_continues(
+    folder, tmp_path, capsys, monkeypatch
+):
+    import interp.execution as module
+
+    task, out, plain = str(write_task(tmp_path)), tmp_path / "run", module.run_unit
+    command = ["sweep", folder, "--tasks", task, "--ablate", "layer:0", "--out", str(out)]
+
+    def interrupted(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(module, "run_unit", interrupted)
+    assert main(command) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "interp: interrupted; the same command continues"
+    )
+    assert not list(out.rglob("*.part"))
+    monkeypatch.setattr(module, "run_unit", plain)
+    assert main(command) == 0
+    assert len(open_run(out).responses()) == 24
 
 
 def test_unknown_models_runs_and_tasks(tmp_path, folder, capsys):

@@ -35,11 +35,11 @@ MADE = {
     "weights_sha256": "aa",
     "dtype": "float32",
     "seed": 0,
-    "libraries": {},
+    "libraries": {"torch": "2.13.0"},
     "ablations": ["layer:0"],
     "created": "then",
-    "tasks": [],
-    "units": [],
+    "tasks": [{"name": "t", "doc_ids": [0]}],
+    "units": [{"name": "u"}],
 }
 ROWS = [
     Record(
@@ -289,6 +289,9 @@ def test_manifests_that_cannot_be_read_are_named(tmp_path):
         ({"tasks": [{"name": "t"}]}, "has no doc_ids"),
         ({"ablations": [1]}, "an ablation is no text"),
         ({"model": 3}, "model is missing or no str"),
+        ({"tasks": []}, "it has no tasks or no units"),
+        ({"units": []}, "it has no tasks or no units"),
+        ({"libraries": {}}, "libraries name no torch"),
         ({"schema": 1}, "schema 1; this version reads 2"),
         ({"schema": "two"}, "schema two; this version reads 2"),
     ],

@@ -106,8 +106,8 @@ def table(result: dict[str, Any]) -> str:
         "",
         f"Random Llama shape, 4 layers, 4 heads over 2 KV heads of width 64, float32; rows of the "
         f"last {result['queries']} positions; each number from its own process, peak resident "
-        f"memory above the loaded model. One thread; {result['machine']}, torch {result['torch']}. "
-        "Other work ran on the machine, so times are rough; memory is not affected.",
+        f"memory above the loaded model. One thread on a core of its own (other work ran on the "
+        f"other core), each case once; {result['machine']}, torch {result['torch']}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -57,16 +57,49 @@ def coverage(sweeps: int, *, seed: int = 0, resamples: int = 2000) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def exact_wilson() -> pd.DataFrame:
-    """Coverage of the Wilson interval of an accuracy, summed exactly over the binomial."""
+def exact_accuracies() -> pd.DataFrame:
+    """Coverage of intervals of an accuracy, summed exactly over the binomial.
+
+    Columns ``n accuracy`` and one an interval: `wilson`, which the tables carry, and for
+    comparison `wilson_corrected` (with continuity correction), `clopper_pearson` and `jeffreys`.
+    """
     rows = []
     for n in NS:
-        low, high = wilson(np.arange(n + 1.0), n)
+        counts = np.arange(n + 1.0)
+        bounds = _bounds(counts, n)
         for accuracy in (*ACCURACIES, 0.005, 0.995):
-            inside = (low <= accuracy) & (accuracy <= high)
-            chances = sps.binom.pmf(np.arange(n + 1), n, accuracy)
-            rows.append({"n": n, "accuracy": accuracy, "coverage": float(chances[inside].sum())})
+            chances = sps.binom.pmf(counts, n, accuracy)
+            row: dict[str, float] = {"n": n, "accuracy": accuracy}
+            for name, (low, high) in bounds.items():
+                row[name] = float(chances[(low <= accuracy) & (accuracy <= high)].sum())
+            rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _bounds(counts: np.ndarray, n: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both bounds of each interval at every count."""
+    whole = [sps.binomtest(int(k), n) for k in counts]
+    corrected = [test.proportion_ci(method="wilsoncc") for test in whole]
+    beta = sps.beta.ppf
+    with np.errstate(invalid="ignore"):
+        exact = beta(0.025, counts, n - counts + 1), beta(0.975, counts + 1, n - counts)
+        jeffreys = [beta(q, counts + 0.5, n - counts + 0.5) for q in (0.025, 0.975)]
+    return {
+        "wilson": wilson(counts, n),
+        "wilson_corrected": (
+            np.array([one.low for one in corrected]),
+            np.array([one.high for one in corrected]),
+        ),
+        # at no and at all successes the outer bound is 0 or 1 by definition
+        "clopper_pearson": (
+            np.where(counts == 0, 0.0, exact[0]),
+            np.where(counts == n, 1.0, exact[1]),
+        ),
+        "jeffreys": (
+            np.where(counts == 0, 0.0, jeffreys[0]),
+            np.where(counts == n, 1.0, jeffreys[1]),
+        ),
+    }
 
 
 def false_positives(sweeps: int, *, seed: int = 0, layers: int = 32) -> pd.DataFrame:
@@ -137,7 +170,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     tables = {
         "coverage": coverage(options.sweeps, seed=options.seed),
-        "coverage_wilson": exact_wilson(),
+        "coverage_accuracies": exact_accuracies(),
         "false_positives": false_positives(options.sweeps, seed=options.seed),
         "power": powers(options.sweeps, seed=options.seed),
     }
@@ -151,8 +184,8 @@ def main() -> None:
         "settings": len(covers),
         "settings_below_93": int((covers["coverage"] < 0.93).sum()),
         "settings_above_97": int((covers["coverage"] > 0.97).sum()),
-        "wilson_lowest": tables["coverage_wilson"]["coverage"].min(),
-        "wilson_highest": tables["coverage_wilson"]["coverage"].max(),
+        "wilson_lowest": tables["coverage_accuracies"]["wilson"].min(),
+        "wilson_highest": tables["coverage_accuracies"]["wilson"].max(),
         "false_positives_holm_highest": tables["false_positives"]["holm"].max(),
         "false_positives_uncorrected_highest": tables["false_positives"]["uncorrected"].max(),
         "power_largest_difference": (found["simulated"] - found["stated"]).abs().max(),

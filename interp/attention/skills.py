@@ -84,16 +84,18 @@ def overlap(
         pair = [damage[heads] for damage in pair]
         shared = one.partition(":")[0] == other.partition(":")[0]
         streams = 2, 2 if shared and pair[0].index.equals(pair[1].index) else 3
-        drawn = [
+        drawn, drawn_other = (
             resampled_profile(damage, resamples=resamples, seed=[seed, stream])
             for damage, stream in zip(pair, streams, strict=True)
-        ]
-        found = [damage.to_numpy().mean(axis=0).round(12) for damage in pair]
-        row = {"task": one, "other": other, "k": k, **_chances(*found, k)}
-        row |= _with_interval("jaccard", _jaccard(*found, k), _jaccard(*drawn, k), confidence)
-        row |= _with_interval("spearman", spearman(*found), spearman(*drawn), confidence)
+        )
+        drops, drops_other = (damage.to_numpy().mean(axis=0).round(12) for damage in pair)
+        row = {"task": one, "other": other, "k": k, **_chances(drops, drops_other, k)}
+        shares = _jaccard(drops, drops_other, k), _jaccard(drawn, drawn_other, k)
+        row |= _with_interval("jaccard", *shares, confidence)
+        ranks = spearman(drops, drops_other), spearman(drawn, drawn_other)
+        row |= _with_interval("spearman", *ranks, confidence)
         known = np.isfinite(row["spearman"])
-        row["spearman_p"] = float(sps.spearmanr(*found).pvalue) if known else np.nan
+        row["spearman_p"] = float(sps.spearmanr(drops, drops_other).pvalue) if known else np.nan
         row |= {"n_heads": len(heads), "n_examples": len(pair[0]), "n_other_examples": len(pair[1])}
         row["interval"] = f"{100 * confidence:g}% bootstrap over {unit_name(pair[0])}"
         rows.append(row | {"correction": "none"})

@@ -17,6 +17,7 @@ from interp.cli import (
     listing,
     merge,
     prune,
+    report,
     runs,
     similarity,
     sweep,
@@ -37,6 +38,7 @@ COMMANDS = (
     lens,
     similarity,
     prune,
+    report,
     listing,
     harness,
 )

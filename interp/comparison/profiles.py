@@ -10,8 +10,7 @@ from jaxtyping import Float
 
 from interp.ablations import parsed_or_none
 from interp.errors import UserError
-from interp.lens.tally import percentiles
-from interp.stats.intervals import bootstrap_means
+from interp.stats.intervals import bootstrap_means, percentiles
 from interp.stats.samples import check_paired, sample_of, series
 
 INTERVAL = "bootstrap over examples"

@@ -31,8 +31,9 @@ def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
     known, found = set(texts), {}
     for text in texts:
         parsed = parsed_or_none(text)
-        parts = parsed.parts if isinstance(parsed, Combination) else ()
-        if len(parts) < 2 or not all(isinstance(part, SkipLayer) for part in parts):
+        given = parsed.parts if isinstance(parsed, Combination) else ()
+        parts = [part for part in given if isinstance(part, SkipLayer)]
+        if len(parts) < 2 or len(parts) < len(given):
             continue
         steps = ["+".join(p.text for p in parts[:n]) for n in range(1, len(parts) + 1)]
         if known.issuperset(steps):

@@ -15,14 +15,19 @@ A sweep is anything with ``scores()`` and ``importance()``; the tables themselve
 `interp.stats`, do as well. No model is loaded and no global setting of matplotlib is changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
+from interp.ablations import AblateHead, parsed_or_none
+from interp.errors import UserError
 from interp.figures import cka, curves, heatmaps, lens, readout, similarity
 from interp.figures.export import save
 from interp.figures.head_maps import importance_map, retrieval_map
 from interp.figures.retrieval import depth, gold_position, removal
-from interp.figures.style import COLUMN, PAGE, PrintFigure
+from interp.figures.style import COLUMN, PAGE, PrintFigure, model_label
 from interp.figures.tables import MetricChoice, Results, Source, kinds_of, table_of
 from interp.figures.tracing import example
 
@@ -33,6 +38,7 @@ __all__ = [
     "Results",
     "cka",
     "depth",
+    "drawings",
     "drops",
     "example",
     "gold_position",
@@ -115,15 +121,58 @@ def save_all(
     Returns:
         The paths that were written.
     """
-    tables = {name: table_of(source, name) for name in ("scores", "importance")}
     written: list[Path] = []
-    for kind in kinds_of(tables["importance"]):
-        drawn = {
-            "layers": curves.layers(tables["scores"], metric=metric, kind=kind),
-            "drops": curves.drops(tables["importance"], metric=metric, kind=kind),
-            "heatmap": heatmaps.heatmap(tables["importance"], metric=metric, kind=kind),
-        }
-        prefix = "" if kind == "layer" else f"{kind}-"
-        for name, figure in drawn.items():
-            written += save(figure, Path(folder) / f"{prefix}{name}")
+    for name, draw in drawings(source, metric=metric).items():
+        written += save(draw(), Path(folder) / name)
     return written
+
+
+def drawings(
+    source: Results | Sequence[Results], *, metric: MetricChoice = None
+) -> dict[str, Callable[[], PrintFigure]]:
+    """Every figure that the sweeps allow, by name, drawn when it is called.
+
+    Args:
+        source: A sweep or several.
+        metric: As for `layers`.
+
+    Returns:
+        ``layers``, ``drops`` and ``heatmap`` of whole layers; the same of attention, MLPs and swaps
+        with that name in front (``attn-drops``); ``heads``, where single heads were put to zero,
+        with the model's name behind where there are several.
+
+    Raises:
+        UserError: nothing was ablated that a figure could draw.
+    """
+    scores, importance = (table_of(source, name) for name in ("scores", "importance"))
+    found: dict[str, Callable[[], PrintFigure]] = {}
+    by_head = _models_with_heads(importance)
+    try:
+        kinds = kinds_of(importance)
+    except UserError:
+        if not by_head:
+            raise
+        kinds = []
+    for kind in kinds:
+        prefix = "" if kind == "layer" else f"{kind}-"
+        for name, draw, table in (
+            ("layers", curves.layers, scores),
+            ("drops", curves.drops, importance),
+            ("heatmap", heatmaps.heatmap, importance),
+        ):
+            found[f"{prefix}{name}"] = partial(draw, table, metric=metric, kind=kind)
+    for model in by_head:
+        own = importance[importance["model"] == model]
+        name = f"heads-{model_label(model)}" if len(by_head) > 1 else "heads"
+        found[name] = partial(importance_map, own, metric=metric)
+    return found
+
+
+def _models_with_heads(importance: pd.DataFrame) -> list[str]:
+    """The models of which single heads were put to zero."""
+    chosen = []
+    for model, rows in importance.groupby("model", sort=False):
+        parsed = map(parsed_or_none, rows["ablation"].unique())
+        if any(isinstance(one, AblateHead) and one.by == "zero" for one in parsed):
+            chosen.append(str(model))
+    return chosen

@@ -21,7 +21,7 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     table = _with_other(table)
     keys = ["model", "other_model", "source"]
     by_series = table.groupby(keys, sort=False)
-    series = list(by_series.groups)
+    series = list(dict.fromkeys(table[keys].itertuples(index=False, name=None)))
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
         columns = min(3, len(series))
         lines = -(-len(series) // columns)
@@ -53,7 +53,7 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
         bar.set_label("Linear CKA")
         notes = [
             tables.describe_n(table[table["n"] > 0]),
-            "Unbiased estimate over groups of 256 examples, at the last token; no interval.",
+            "Unbiased estimate by groups of at most 256 examples, at the last token; no interval.",
         ]
         if table["value"].isna().any():
             notes.append("Grey: all examples have the same state there.")

@@ -134,7 +134,7 @@ def layer_of(ablation: str, kind: str) -> int | None:
     """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
     parsed = parsed_or_none(ablation)
     named = isinstance(parsed, CLASSES[kind]) and parsed.text.startswith(f"{kind}:")
-    return parsed.layer if named else None
+    return getattr(parsed, "layer", None) if named else None
 
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:

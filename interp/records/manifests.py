@@ -189,8 +189,12 @@ def _problem(manifest: dict[str, Any]) -> str:
         value = manifest.get(key)
         if not isinstance(value, kind) or isinstance(value, bool):
             return f"{key} is missing or no {kind.__name__}"
+    if not manifest["tasks"] or not manifest["units"]:
+        return "it has no tasks or no units"
     if manifest["seed"] < 0:
         return "seed is negative"
+    if not isinstance(manifest["libraries"].get("torch"), str):
+        return "libraries name no torch"
     for task in manifest["tasks"]:
         if not isinstance(task, dict) or not isinstance(task.get("name"), str):
             return "a task has no name"

@@ -62,5 +62,10 @@ def test_all_figures_of_a_run(sweep_of, tmp_path: Path) -> None:
         *("mlp-layers.pdf", "mlp-drops.pdf", "mlp-heatmap.pdf"),
     ]
     heads = sweep.values.assign(ablation=sweep.values["ablation"].str.replace("layer:", "head:0."))
+    paths = figures.save_all(type(sweep)(heads), tmp_path)
+    assert [path.name for path in paths if path.suffix == ".pdf"] == ["heads.pdf"]
+    blocks = sweep.values.assign(
+        ablation=sweep.values["ablation"].str.replace(r"layer:(\d)", r"layers:\1-9", regex=True)
+    )
     with pytest.raises(UserError, match="no ablation of one layer"):
-        figures.save_all(type(sweep)(heads), tmp_path)
+        figures.save_all(type(sweep)(blocks), tmp_path)

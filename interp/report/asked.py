@@ -1,0 +1,110 @@
+"""The tasks of a run, found again without the model, and checked to be those that were asked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interp.errors import UserError
+from interp.identity import describe_task
+from interp.metrics import gold_options
+from interp.requests import prompt_text
+from interp.results import Sweep
+from interp.tasks import Task, load_task
+
+HASHES = {
+    "rows_sha256": "rows",
+    "fewshot_sha256": "worked examples",
+    "config_sha256": "definition",
+}
+"""What must be as in the manifest before a row's prompt is shown, and its name in words."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task of a run.
+
+    Attributes:
+        task: None where it is not to be found, or is another one by now.
+        missing: why, in words.
+    """
+
+    task: Task | None
+    missing: str = ""
+
+    def prompt(self, doc_id: int) -> str | None:
+        """The prompt of a row, worked examples included; None without the task."""
+        return None if self.task is None else prompt_text(self.task, self._row(doc_id))
+
+    def options(self, doc_id: int) -> list[str] | None:
+        """The texts of a row's options; None without the task, or where answers are written."""
+        if self.task is None or self.task.harness.OUTPUT_TYPE != "multiple_choice":
+            return None
+        return [str(option) for option in self.task.harness.doc_to_choice(self._row(doc_id))]
+
+    def gold(self, doc_id: int) -> list[int]:
+        """The numbers of a row's right options; empty without the task."""
+        options = self.options(doc_id)
+        if self.task is None or options is None:
+            return []
+        return gold_options(self.task, self._row(doc_id))
+
+    def _row(self, doc_id: int) -> dict[str, Any]:
+        assert self.task is not None
+        return self.task.documents()[doc_id]
+
+
+def asked_tasks(
+    run: Sweep, *, given: Sequence[str | Path | Task] = (), data: str | Path | None = None
+) -> dict[str, Asked]:
+    """Every task of a run by its name.
+
+    Args:
+        run: a finished run.
+        given: tasks that were swept and that a name alone does not find: paths of their YAMLs, or
+            the tasks themselves.
+        data: folder with rows, as for the sweep.
+
+    Raises:
+        UserError: a path in `given` is no task YAML.
+    """
+    made = [one if isinstance(one, Task) else load_task(one, data=data) for one in given]
+    known = {
+        task.name: task if task is one else str(one) for task, one in zip(made, given, strict=True)
+    }
+    return {entry["name"]: _asked(entry, known, data) for entry in run.manifest["tasks"]}
+
+
+def _asked(
+    entry: Mapping[str, Any], known: Mapping[str, str | Task], data: str | Path | None
+) -> Asked:
+    # a token budget changes neither the prompt nor the rows
+    plain = re.sub(r"^(\d+-tokens-)+", "", entry["name"])
+    source = known.get(entry["name"], known.get(plain, plain))
+    differs = ""
+    # a task that says nothing of worked examples is another definition than one that says "none"
+    for shots in (None, entry["num_fewshot"]):
+        try:
+            task = (
+                source
+                if isinstance(source, Task)
+                else load_task(source, num_fewshot=shots, data=data)
+            )
+            differs = _difference(task, entry)
+        except UserError as error:
+            if plain.startswith("chat-"):
+                return Asked(None, "they were written through the model's chat template")
+            return Asked(None, str(error))
+        if not differs:
+            return Asked(task)
+    return Asked(None, f"the task's {differs} are no longer those of the run")
+
+
+def _difference(task: Task, entry: Mapping[str, Any]) -> str:
+    """What of a task is not as in the manifest, in words; empty where nothing is."""
+    count = len(task.documents())
+    if any(not 0 <= doc_id < count for doc_id in entry["doc_ids"]):
+        return HASHES["rows_sha256"]
+    described = describe_task(task, entry["doc_ids"])
+    return " and ".join(word for name, word in HASHES.items() if described[name] != entry.get(name))

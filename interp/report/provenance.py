@@ -1,0 +1,81 @@
+"""Where a run comes from, in words and hashes: what its manifest says."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from interp.ablations import AblateHead, Combination, parsed_or_none
+from interp.records import fingerprint
+from interp.results import Sweep
+
+MOST_NAMES = 6
+"""Ablations that are named; more are cut in the middle."""
+
+
+def pairs(run: Sweep) -> list[tuple[str, str]]:
+    """What decides the answers of a run, and how it was made: name and value."""
+    manifest = run.manifest
+    found = [
+        ("Model", manifest["model"]),
+        ("Weights (SHA-256)", manifest["weights_sha256"]),
+        ("Configuration (SHA-256)", manifest.get("config_sha256", "")),
+        ("Tokenizer (SHA-256)", manifest.get("tokenizer_sha256", "")),
+        ("Precision", manifest["dtype"]),
+        ("Ablations", f"{len(manifest['ablations'])}: {named(manifest['ablations'])}"),
+        *_references(manifest),
+        ("Seed", str(manifest["seed"])),
+        ("Libraries", ", ".join(f"{k} {v}" for k, v in manifest["libraries"].items())),
+        ("Device", manifest.get("device", "")),
+        ("Platform", manifest.get("platform", "")),
+        ("Command", shlex.join(map(str, manifest.get("command", ())))),
+        ("Begun", manifest["created"]),
+        ("Manifest (SHA-256)", fingerprint(manifest)),
+    ]
+    for note in manifest.get("allowed", ()):
+        found.append(("Accepted difference", f"{note['name']}: {note['there']}, {note['asked']}"))
+    return [(name, str(value)) for name, value in found if value]
+
+
+def tasks(run: Sweep) -> list[tuple[str, ...]]:
+    """Each task: name, version, worked examples, examples, clusters, hashes of what it asks."""
+    return [
+        (
+            entry["name"],
+            str(entry.get("version", "")),
+            str(entry.get("num_fewshot", "")),
+            str(len(entry["doc_ids"])),
+            str(entry.get("cluster") or "none"),
+            entry.get("rows_sha256", ""),
+            entry.get("fewshot_sha256", ""),
+            entry.get("config_sha256", ""),
+        )
+        for entry in run.manifest["tasks"]
+    ]
+
+
+def named(texts: Sequence[str]) -> str:
+    """Ablations by name, cut in the middle where they are many."""
+    if len(texts) <= MOST_NAMES:
+        return ", ".join(texts)
+    return f"{', '.join(texts[: MOST_NAMES - 1])}, ..., {texts[-1]}"
+
+
+def _references(manifest: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """What replaces something, where anything is replaced."""
+    swaps: dict[tuple[str, str], list[str]] = {}
+    for text, donors in manifest.get("donors", {}).items():
+        for donor in donors.items():
+            swaps.setdefault(donor, []).append(text)
+    for (name, weights), texts in swaps.items():
+        yield "Donor", f"{name} (weights {weights}) in {named(texts)}"
+    parts = [part for text in manifest["ablations"] for part in _parts(text)]
+    by = {part.by for part in parts if isinstance(part, AblateHead)}
+    if "mean" in by:
+        yield "Mean over", manifest.get("mean_reference", "")
+    if "resample" in by:
+        yield "Resampled from", manifest.get("resample_donors", "")
+
+
+def _parts(text: str) -> Sequence[Any]:
+    one = parsed_or_none(text)
+    return one.parts if isinstance(one, Combination) else (one,)
