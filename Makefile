@@ -29,9 +29,9 @@ lint: venv
 
 check: lint test
 
-# run each notebook from top to bottom; a failing cell fails the target
+# run each notebook from top to bottom; a failing cell fails the target, the files stay as they are
 notebooks: venv
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -p no:warnings notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --nbmake --nbmake-timeout=900 -p no:warnings notebooks
 
 # draw the figures of the demo again from its records; no model is loaded
 figures: venv

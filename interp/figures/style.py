@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 COLUMN = 3.5
 """Width of one column, inches."""
@@ -157,7 +158,10 @@ class PrintFigure(Figure):
         buffer = io.BytesIO()
         with matplotlib.rc_context(RC):
             self.savefig(buffer, format="png", dpi=144)
-        return buffer.getvalue()
+        # a palette takes a third of the bytes, and notebooks are committed with their figures
+        image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
+        image.quantize(256).save(small, format="png", optimize=True)
+        return small.getvalue()
 
 
 def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:
