@@ -12,6 +12,9 @@ from interp.models import Decoder
 
 T = TypeVar("T")
 SMALLEST, MOST_ON_CPU, MOST_ON_GPU = 64, 4096, 65536
+# a CPU is fastest while what a batch computes stays in its last cache, as long as the matrices are
+# not narrow: at width 512, batches of 512 tokens took three quarters of the time of 4,096
+CACHE, WIDE_ENOUGH = 2**25, 512
 SHARE = 0.25  # of the free memory that one batch may take
 # what torch says when memory is gone, besides its own exception on a GPU
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -33,7 +36,8 @@ def token_budget(parts: Decoder, prefix: int) -> int:
     numbers = 10 * parts.d_model + 4 * width + 4 * parts.n_heads * parts.d_head
     numbers += 2 * (prefix + 256) + 8 * parts.n_kv_heads * parts.d_head
     bytes_each = next(parts.root.parameters()).element_size()
-    most = MOST_ON_GPU if on_gpu else MOST_ON_CPU
+    cached = max(WIDE_ENOUGH, CACHE // (numbers * bytes_each))
+    most = MOST_ON_GPU if on_gpu else min(MOST_ON_CPU, cached)
     return max(SMALLEST, min(most, int(SHARE * free / (numbers * bytes_each))))
 
 

@@ -31,7 +31,7 @@ from experiments.benchmarks.workloads import make_task, random_llama, tokenizer
 
 RESULTS = Path("experiments/benchmarks/results")
 HFLM_BATCHES = (4, 16)
-SAMPLED_HEADS, SAMPLED_LAYERS = 4, 3
+SAMPLED_HEADS, SAMPLED_LAYERS = 3, 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ LINES = {
     "mmlu-letters-layers": Line("mmlu-letters", "layers", 32),
     "mmlu-texts-layers": Line("mmlu-texts", "layers", 16),
     "hellaswag-layers": Line("hellaswag", "layers", 32),
-    "mmlu-letters-heads": Line("mmlu-letters", "heads", 32),
+    "mmlu-letters-heads": Line("mmlu-letters", "heads", 24),
     "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 32, 6),
     "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 32, 24),
     "mmlu-letters-64-examples": Line("mmlu-letters", "layers", 64),
