@@ -158,7 +158,12 @@ def test_control_c_is_one_line_and_the_same_command_continues(
         return plain(*arguments, **options)
 
     monkeypatch.setattr(module, "run_unit", interrupted)
-    assert main(command) == 130
+    # a worker of a parallel test run ignores the signal
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(command) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err.splitlines()[-1] == (
         "interp: interrupted; the same command continues"
     )
