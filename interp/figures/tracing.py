@@ -31,17 +31,21 @@ def example(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
     places, n_lines = _lay_out(texts, width - 0.2)
     heads = list(dict.fromkeys(zip(table["layer"], table["head"], strict=True)))
     colours = [c for c in style.COLOURS if c != style.BLACK]
+    middles = {
+        position: (x + CHARACTER * len(text) / 2, y)
+        for position, text, (x, y) in zip(tokens["position"], texts, places, strict=True)
+    }
+    drawn = table[table["attention"] >= LEAST]
+    ends = [middles[position][1] for position in (*drawn["answer_token"], *drawn["position"])]
+    # room above the text only for lines that rise there
+    room = 0.3 + 0.06 * len(heads) if 0 in ends else 0.12
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        figure = style.new_figure(width, 1.15 + LINE * n_lines, table)
+        figure = style.new_figure(width, 0.7 + room + LINE * n_lines, table)
         axes = figure.subplots()
         axes.set_axis_off()
         axes.set_xlim(0, width - 0.2)
-        axes.set_ylim(-(n_lines - 0.3) * LINE, 0.3 + 0.06 * len(heads))
+        axes.set_ylim(-(n_lines - 0.3) * LINE, room)
         _write(axes, texts, list(tokens["role"]), places)
-        middles = {
-            position: (x + CHARACTER * len(text) / 2, y)
-            for position, text, (x, y) in zip(tokens["position"], texts, places, strict=True)
-        }
         for number, head in enumerate(heads):
             rows = table[(table["layer"] == head[0]) & (table["head"] == head[1])]
             # different heads rise to different heights, so that their lines stay apart
