@@ -152,8 +152,9 @@ def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
 
 
 def _pruned(preset: Preset, out: Path, role: str, chosen: "list[Order]") -> pd.DataFrame:
-    """Curves on other examples than the importance was measured on, or its order would flatter
-    itself.
+    """Curves on a draw of their own: the order of importance flatters itself on its own examples.
+
+    The two draws share rows by chance, half of them where half of a task's rows are drawn.
     """
     from interp.figures.tables import choose_metric
     from interp.similarity import pruning_curves
