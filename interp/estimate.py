@@ -119,6 +119,7 @@ def estimate(
         torch.cuda.reset_peak_memory_stats(parts.device)
     seconds, tokens, answers, examples, draws = 0.0, 0, 0, 0, []
     for task in tqdm(tasks, desc="calibration", unit="task", leave=False):
+        planning = timer()
         drawn = draw(task, limit, seed=seed)
         requests = build_requests(task, drawn, parts)
         for request in requests:
@@ -126,6 +127,8 @@ def estimate(
                 tokens, answers = tokens + len(request.prompt), answers + request.max_gen_toks
             else:
                 tokens += len(request.context) + len(request.continuation)
+        # a sweep reads and hashes all rows and prompts before its first unit, which costs as much
+        seconds += timer() - planning
         seconds += _task_seconds(model, task, drawn, edits, unit_examples, timer)
         examples += len(drawn)
         draws.append(described(task, drawn))
@@ -201,7 +204,15 @@ def _task_seconds(
     each = [max(0.0, b - a) / max(1, len(chosen)) for a, b in zip(base, both, strict=True)]
     at = (len(small), len(large))
     runs = max(1, -(-len(edits) // UNIT_ABLATIONS))  # each unit runs the baseline for itself
-    return sum(runs * _line(at, base, n) + len(edits) * _line(at, each, n) for n in sizes)
+    # rows are decoded so many at a time: a step of a few costs as much as one of many, and a line
+    # through two small draws would rise too slowly
+    line = _proportion if task.generates else _line
+    return sum(runs * line(at, base, n) + len(edits) * line(at, each, n) for n in sizes)
+
+
+def _proportion(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:
+    """The larger measurement in proportion, at n."""
+    return seconds[1] / at[1] * n
 
 
 def _line(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:

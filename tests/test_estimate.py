@@ -46,8 +46,11 @@ def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(module, "run_unit", run_unit)
     ablations = [*interp.each_layer(model), *interp.each_head(model)]
     found = estimate(model, [task], ablations, limit=50, unit_examples=20, timer=lambda: ticks)
-    # three units of 20, 20 and 10 examples, each with a fixed part of 3 a variant
-    assert found.seconds == pytest.approx((50 + 3 * 3) * (1 + len(ablations)))
+    # three units of 20, 20 and 10 examples, each with a fixed part of 3 a variant; decoded rows
+    # fill batches of one size, so that their cost is taken in proportion to the larger draw's
+    scored, generated = 50 + 3 * 3, 50 * (module.GENERATED + 3) / module.GENERATED
+    each = generated if kind == "generate" else scored
+    assert found.seconds == pytest.approx(each * (1 + len(ablations)))
     assert found.examples == 50
     parts = interp.models.decoder(model)
     assert found.weights_bytes == 4 * found.parameters
