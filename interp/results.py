@@ -115,10 +115,16 @@ class Sweep:
             stats.equivalence, margin=margin, confidence=confidence, resamples=resamples
         )
 
-    def ties(self, *, within: float = 1e-4) -> pd.DataFrame:
+    def ties(self, *, within: float = stats.WITHIN) -> pd.DataFrame:
         """How many choices rounding may decide (`interp.stats.near_ties`), one row an ablation."""
         columns = ["model", "task", "ablation", "loglikelihoods"]
-        return stats.near_ties(self._read(None, None, columns).to_pandas(), within=within)
+        tables = [
+            stats.near_ties(self._read(task["name"], None, columns).to_pandas(), within=within)
+            for task in self.manifest["tasks"]
+        ]
+        # one task at a time in memory; generated answers have no choices
+        some = [table for table in tables if len(table)]
+        return pd.concat(some, ignore_index=True) if some else tables[0]
 
     def _by_task(self, function: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
         """A table of `interp.stats` with the sweep's seed, one task at a time in memory."""

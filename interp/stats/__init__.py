@@ -28,11 +28,12 @@ from interp.stats.pvalues import CORRECTIONS, adjust, mcnemar, sign_flip
 from interp.stats.ranks import spearman
 from interp.stats.samples import BASELINE
 from interp.stats.tables import importance, scores
-from interp.stats.ties import near_ties
+from interp.stats.ties import WITHIN, near_ties
 
 __all__ = [
     "BASELINE",
     "CORRECTIONS",
+    "WITHIN",
     "adjust",
     "compare_profiles",
     "equivalence",
