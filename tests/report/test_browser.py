@@ -41,6 +41,23 @@ def file(run, tasks, tmp_path_factory) -> Path:
     return report.write_report([run], out, choice=Choice(tasks=tasks))
 
 
+def ready(page) -> None:
+    """Wait until the last table has its headers; the library may build a table a moment later."""
+    page.wait_for_function(
+        "[...document.querySelectorAll('table.sortable')]"
+        ".every(table => table.querySelector('.dt-column-order'))"
+    )
+
+
+def open_dialogs(page, number: int) -> None:
+    """Wait until so many dialogs are shown."""
+    page.wait_for_function(
+        "number => [...document.querySelectorAll('dialog')]"
+        ".filter(dialog => dialog.checkVisibility()).length === number",
+        arg=number,
+    )
+
+
 @pytest.fixture
 def opened(browser, file) -> Iterator:
     """The page at a laptop's width; at the end nothing was complained of or asked for."""
@@ -53,7 +70,7 @@ def opened(browser, file) -> Iterator:
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(file.as_uri())
-    page.wait_for_selector(".dt-column-order")
+    ready(page)
     yield page
     assert troubles == []
     assert asked == [file.as_uri()]
@@ -61,32 +78,32 @@ def opened(browser, file) -> Iterator:
 
 
 def test_a_click_opens_the_examples_and_escape_closes_them(opened, run):
-    assert opened.locator("dialog:visible").count() == 0
+    open_dialogs(opened, 0)
     buttons = opened.locator("table.map button")
     assert buttons.count() == 6
     for place in (0, 4):
         button = buttons.nth(place)
         ablation = button.get_attribute("aria-label").partition(",")[0]
         button.click()
+        open_dialogs(opened, 1)
         dialog = opened.locator("dialog:visible")
-        assert dialog.count() == 1
         assert dialog.locator("h2").inner_text().startswith(ablation)
         assert dialog.locator("article").count() == 6
         text = dialog.inner_text()
         for said in ("Prompt", "Right answer", "Whole model", "Ablated model"):
             assert said in text
         opened.keyboard.press("Escape")
-        assert opened.locator("dialog:visible").count() == 0
+        open_dialogs(opened, 0)
 
 
 def test_the_keyboard_alone_is_enough(opened):
     opened.locator("table.map button").first.focus()
     opened.keyboard.press("Enter")
     focused = "document.activeElement"
-    assert opened.locator("dialog:visible").count() == 1
+    open_dialogs(opened, 1)
     assert opened.evaluate(f"{focused}.textContent") == "Close"
     opened.keyboard.press("Enter")
-    assert opened.locator("dialog:visible").count() == 0
+    open_dialogs(opened, 0)
     assert opened.evaluate(f"{focused}.closest('table').className") == "map"
     # headers sort, and boxes scroll, without a mouse
     for selector in ("th .dt-column-order[tabindex='0']", ".dt-layout-table > div[tabindex='0']"):
@@ -115,11 +132,12 @@ def test_a_header_sorts_its_table_by_number(opened, run, column, name):
     def shown() -> list[float]:
         return [float(cell.get_attribute("data-order")) for cell in cells.all()]
 
-    header.click()
-    assert header.get_attribute("aria-sort") == "ascending"
-    assert shown() == expected
-    header.click()
-    assert shown() == expected[::-1]
+    for direction, wanted in (("ascending", expected), ("descending", expected[::-1])):
+        header.click()
+        # the library sorts some time after the click, not within it
+        opened.locator(f"th[aria-sort={direction}]").wait_for()
+        assert header.get_attribute("aria-sort") == direction
+        assert shown() == wanted
 
 
 def test_a_button_of_the_table_opens_the_same_examples(opened):
@@ -162,12 +180,13 @@ def test_a_long_prompt_opens_whole_above_the_examples(
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(report.write_report([run], tmp_path / "p.html", choice=Choice(tasks=tasks)).as_uri())
+    ready(page)
     page.locator("table.map button").first.click()
     page.locator("dialog:visible button.link").first.click()
-    assert page.locator("dialog:visible").count() == 2
+    open_dialogs(page, 2)
     assert page.locator("dialog[id*=prompt]:visible .text").inner_text().startswith(HOSTILE)
     page.keyboard.press("Escape")
-    assert page.locator("dialog:visible").count() == 1
+    open_dialogs(page, 1)
     page.close()
 
 
