@@ -28,7 +28,7 @@ PAGE = 7.2
 """Width of a page of two columns, inches."""
 
 SMALL = 7
-"""Points: tick labels, cells and footnotes; everything else is 8."""
+"""Points: the numbers in cells and the small print under a figure; everything else is 8."""
 
 RC: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -44,8 +44,8 @@ RC: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.5,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
