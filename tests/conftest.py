@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.families import FAMILIES, tiny_bridge
+
+# the gate tries the same inputs on each run; `--hypothesis-profile=explore` draws new ones
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("gate")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

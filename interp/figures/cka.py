@@ -9,6 +9,8 @@ from interp.errors import UserError
 from interp.figures import style, tables
 
 DEPTH = "Layers passed"
+SQUARE = 0.72
+"""Height of a panel as a share of its width with everything beside it."""
 
 
 def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
@@ -26,7 +28,7 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
         columns = min(3, len(series))
         lines = -(-len(series) // columns)
         size = width or (style.COLUMN if columns == 1 else style.PAGE)
-        figure = style.new_figure(size, 0.55 + lines * (0.35 + 0.8 * size / columns), table)
+        figure = style.new_figure(size, 0.55 + lines * (0.35 + SQUARE * size / columns), table)
         panels = figure.subplots(lines, columns, squeeze=False)
         for axes in panels.flat[len(series) :]:
             axes.set_axis_off()
@@ -49,7 +51,12 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
                 axes.set_title(style.source_label(source))
         style.letter_panels(panels.flat[: len(series)])
         assert image is not None
-        bar = figure.colorbar(image, ax=list(panels.flat), pad=0.02, aspect=20 * len(panels))
+        # squares leave room above them: beside one row of them the bar is as high as they are
+        beside = panels[0, -1].inset_axes((1.05, 0, 0.06, 1)) if lines == 1 else None
+        bar = figure.colorbar(
+            image, cax=beside, ax=None if beside else list(panels.flat), pad=0.02,
+            aspect=20 * len(panels),
+        )  # fmt: skip
         bar.outline.set_linewidth(0.6)
         bar.set_label("Linear CKA")
         notes = [

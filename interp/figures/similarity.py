@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.figures.labels import label_points
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
 
@@ -137,7 +138,11 @@ def agreement(
             rows = points[points["task"] == task]
             colour = style.skill_colours([style.split_task(task)[0]])
             axes.axhline(0, color="#606060", linewidth=0.8)
-            _draw_numbers(axes, rows, next(iter(colour.values())))
+            axes.plot(
+                rows["similarity"], 100 * rows["drop"], linestyle="none", marker="o",
+                color=next(iter(colour.values())), alpha=0.35, markersize=3,
+            )  # fmt: skip
+            axes.margins(0.08, 0.16)
             found = correlations[
                 (correlations["task"] == task) & (correlations["measure"] == measure)
             ].iloc[0]
@@ -153,6 +158,13 @@ def agreement(
                 f"{RHO}: Spearman over layers with its {first['interval']}; p: {first['test']}.",
             ],
         )
+        for axes, task in zip(panels.flat, tasks, strict=False):
+            rows = points[points["task"] == task]
+            colour = style.skill_colours([style.split_task(task)[0]])
+            label_points(
+                axes, rows["similarity"].to_list(), (100 * rows["drop"]).to_list(),
+                [str(layer) for layer in rows["layer"]], next(iter(colour.values())),
+            )  # fmt: skip
     return figure
 
 
@@ -204,37 +216,6 @@ def _mark_best(axes: Axes, rows: pd.DataFrame) -> None:
         best["layer"], best["block"], linestyle="none", marker="o", markersize=4,
         markerfacecolor="none", color=style.VERMILION, markeredgewidth=1.0,
     )  # fmt: skip
-
-
-def _draw_numbers(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
-    axes.plot(rows["similarity"], 100 * rows["drop"], linestyle="none", marker="o", color=colour,
-              alpha=0.35, markersize=3)  # fmt: skip
-    for x, y, label in _labels(rows):
-        axes.annotate(
-            label, (x, y), xytext=(0, 3), textcoords="offset points", ha="center",
-            fontsize=style.SMALL, color=colour,
-        )  # fmt: skip
-    axes.margins(0.08, 0.16)
-
-
-def _labels(rows: pd.DataFrame) -> list[tuple[float, float, str]]:
-    """Numbers of layers; those that would lie on top of each other share one label."""
-    x, y = rows["similarity"].to_numpy(float), 100 * rows["drop"].to_numpy(float)
-    width, height = max(float(np.ptp(x)), 1e-12), max(float(np.ptp(y)), 1e-12)
-    groups: list[list[int]] = []
-    for place in np.argsort(x, kind="stable"):
-        for group in groups:
-            last = group[-1]
-            if x[place] - x[last] < 0.06 * width and abs(y[place] - y[last]) < 0.09 * height:
-                group.append(int(place))
-                break
-        else:
-            groups.append([int(place)])
-    layers = rows["layer"].to_numpy()
-    return [
-        (float(x[g].mean()), float(y[g].max()), " ".join(str(n) for n in sorted(layers[g])))
-        for g in groups
-    ]
 
 
 def _rho(row: Any) -> str:

@@ -162,9 +162,12 @@ def task_place(task: str) -> tuple[int, int]:
 
 
 def describe_n(table: pd.DataFrame) -> str:
-    """How many examples the rows rest on."""
+    """How many examples (or texts, where no task was read) the rows rest on."""
     low, high = int(table["n"].min()), int(table["n"].max())
-    return f"n = {low} examples per task." if low == high else f"n = {low} to {high} per task."
+    number = f"{low}" if low == high else f"{low} to {high}"
+    if "source" in table and table["source"].str.startswith("texts").all():
+        return f"n = {number} texts."
+    return f"n = {number} examples per task."
 
 
 def describe_intervals(table: pd.DataFrame, mark: str) -> str:

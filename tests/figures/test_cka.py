@@ -22,7 +22,8 @@ def cka_table(n_depths=4, others=None, **names):
 def test_the_heatmap_holds_every_pair_of_depths() -> None:
     table = cka_table(others=3, other_model="organism:teacher")
     figure = figures.cka.heatmap(table)
-    axes, bar = figure.axes
+    (axes,) = figure.axes
+    (bar,) = axes.child_axes
     cells = np.asarray(axes.images[0].get_array())
     assert cells.shape == (3, 4)  # [depth of the other, depth]
     assert cells[1, 3] == pytest.approx(1 - 0.4 - 0.03)
@@ -31,7 +32,7 @@ def test_the_heatmap_holds_every_pair_of_depths() -> None:
         "Layers passed, base", "Layers passed, teacher",
     )  # fmt: skip
     assert bar.get_ylabel() == "Linear CKA"
-    assert "n = 40 examples" in figure.footnote
+    assert "n = 40 texts." in figure.footnote
 
 
 def test_models_of_unlike_depth_keep_their_own_axes_and_gaps_are_said() -> None:

@@ -1,11 +1,16 @@
 """Facts about the figures of similarity, on made-up tables; no model."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from interp import figures
 from interp.errors import UserError
+from interp.figures import style
+from interp.figures.labels import label_points
 
 
 def angular_table(source="texts", n_layers=4, scale=0.1):
@@ -69,14 +74,37 @@ def test_agreement_names_every_layer() -> None:
     )  # fmt: skip
     figure = figures.similarity.agreement(points, correlations)
     axes = figure.axes[0]
-    assert [text.get_text() for text in axes.texts] == ["0", "1", "2", "3", "4"]
+    assert sorted(text.get_text() for text in axes.texts) == ["0", "1", "2", "3", "4"]
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [90, 20, 0, 10, 0])
     assert "= −0.50 [−0.80, 0.10], p = 0.2" in axes.get_title()  # noqa: RUF001
-    crowded = points.assign(similarity=[0.1, 0.101, 0.102, 0.4, 0.5], drop=[0, 0, 0, 0.5, 0])
-    figure = figures.similarity.agreement(crowded, correlations)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0 1 2", "3", "4"]
     with pytest.raises(UserError, match="a measure that it has"):
         figures.similarity.agreement(points, correlations, measure="angular distance")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_of_a_crowd_do_not_overlap(seed) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(0, 0.01, 12), rng.normal(0, 0.5, 12)
+    x[0], y[0] = 0.9, 95
+    with matplotlib.rc_context(style.RC):
+        figure, panels = style.new_panels(3, pd.DataFrame(), height=(0.6, 1.75))
+        axes = panels[0, 0]
+        axes.plot(x, y, "o", markersize=3)
+        axes.margins(0.08, 0.16)
+        style.finish(figure, ["n = 12."])
+        label_points(axes, x.tolist(), y.tolist(), [str(n) for n in range(12)], "black")
+        figure.draw_without_rendering()
+        whole = [Text.get_window_extent(text) for text in axes.texts]
+    # a text's box has room for letters that go below the line, and digits do not
+    boxes = [Bbox([[b.x0, b.y0 + 0.3 * b.height], [b.x1, b.y1]]) for b in whole]
+    for place, box in enumerate(boxes):
+        assert axes.bbox.containsx(box.x0)
+        assert axes.bbox.containsx(box.x1)
+        assert axes.bbox.containsy(box.y0)
+        assert axes.bbox.containsy(box.y1)
+        for other in boxes[place + 1 :]:
+            shared = Bbox.intersection(box, other)
+            assert shared is None or min(shared.width, shared.height) < 1
 
 
 def curves(orders=(("block influence", 0), ("random", 0), ("random", 1))):
