@@ -7,7 +7,9 @@ that answers of one model, task or ablation can never be taken for another's.
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -16,8 +18,12 @@ from interp.ablations import Ablation
 from interp.ablations.values import donors
 from interp.errors import UserError
 from interp.models import decoder, model_name, weights_hash
+from interp.records import SOURCE
 from interp.tasks import Task
 
+PACKAGE = Path(__file__).parent
+# what shows answers and computes none
+SHOWS = ("figures", "report", "cli")
 LIBRARIES = ("interp", "torch", "transformer-lens", "transformers", "lm-eval", "tokenizers")
 # of a configuration: where it was and how it is run, not what it computes
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
@@ -97,8 +103,27 @@ def describe_task(
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the libraries that the answers depend on."""
-    return {name: version(name) for name in LIBRARIES}
+    """Versions of the libraries that the answers depend on, and the hash of this package's code.
+
+    A checkout changes without its version; `interp-source` then tells one state from another.
+    """
+    return {name: version(name) for name in LIBRARIES} | {SOURCE: source_hash()}
+
+
+@lru_cache
+def source_hash(package: Path = PACKAGE) -> str:
+    """The first 16 digits of a SHA-256 over the code that answers go through.
+
+    All Python files outside `figures`, `report` and `cli`, by their place in the package; where it
+    is installed and how its lines end make no difference. Read once a process.
+    """
+    digest = hashlib.sha256()
+    files = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
+    for place in sorted(files):
+        if place.split("/")[0] not in SHOWS:
+            content = files[place].read_bytes().replace(b"\r\n", b"\n")
+            digest.update(f"{place}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
 
 
 def _cluster_name(value: Any) -> str:

@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -59,6 +60,17 @@ def write_task(
     path = folder / f"tiny-{kind}.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def write_task_with_code(folder: Path, **options: Any) -> tuple[Path, Path]:
+    """A task that names a function of a Python file, and the mark that running the file leaves."""
+    path, mark = write_task(folder, **options), folder / "ran"
+    (folder / "theirs.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\ndef f(rows): return rows\n"
+    )
+    with path.open("a") as file:
+        file.write("process_docs: !function theirs.f\n")
+    return path, mark
 
 
 def _row(rng: random.Random, kind: str) -> dict[str, object]:

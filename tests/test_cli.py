@@ -10,7 +10,7 @@ import pytest
 from interp.cli import main
 from interp.sweeps import open_run
 from tests.families import tiny_model, tiny_tokenizer
-from tests.task_files import write_task
+from tests.task_files import write_task, write_task_with_code
 
 
 @pytest.fixture
@@ -129,20 +129,63 @@ def test_how_a_run_is_carried_out_is_checked_before_any_work(tmp_path, capsys, o
     assert option[0].strip("-").replace("-", "_") in capsys.readouterr().err
 
 
-def test_python_in_a_task_from_elsewhere_runs_with_the_flag_alone(folder, tmp_path, capsys):
-    task, mark, out = write_task(tmp_path), tmp_path / "ran", tmp_path / "run"
-    (tmp_path / "theirs.py").write_text(
-        f"open({str(mark)!r}, 'w').close()\ndef f(rows): return rows\n"
-    )
-    with task.open("a") as file:
-        file.write("process_docs: !function theirs.f\n")
-    command = ["sweep", folder, "--tasks", str(task), "--ablate", "layer:0", "--out", str(out)]
-    assert main(command) == 2
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sweep MODEL --tasks TASK --ablate layer:0 --limit 2",
+        "compare a=MODEL b=MODEL --tasks TASK --ablate layers --limit 4",
+        "lens MODEL --tasks TASK --limit 4",
+        "similarity MODEL --task TASK --limit 4",
+    ],
+    ids=lambda command: command.split()[0],
+)
+def test_python_in_a_task_from_elsewhere_runs_with_the_flag_alone(
+    folder, tmp_path, capsys, command
+):
+    (task, mark), out = write_task_with_code(tmp_path), tmp_path / "run"
+    words = [word.replace("MODEL", folder).replace("TASK", str(task)) for word in command.split()]
+    words += ["--out", str(out)]
+    assert main(words) == 2
     assert "or with --allow-code" in capsys.readouterr().err
     assert not mark.exists()
     assert not out.exists()
-    assert main([*command, "--allow-code"]) == 0
+    assert main([*words, "--allow-code"]) == 0
     assert mark.exists()
+
+
+def test_a_trace_runs_the_python_of_a_task_with_the_flag_alone(tmp_path, capsys):
+    (task, mark), out = write_task_with_code(tmp_path, kind="generate"), tmp_path / "trace"
+    words = ["trace", "no/such/model", "--task", str(task), "--out", str(out)]
+    assert main(words) == 2
+    assert "or with --allow-code" in capsys.readouterr().err
+    assert not mark.exists()
+    # with it the task is loaded, and the model is what is missing
+    assert main([*words, "--allow-code"]) == 2
+    assert "model no/such/model" in capsys.readouterr().err
+    assert mark.exists()
+
+
+def test_a_report_runs_the_python_of_a_task_with_the_flag_alone(folder, tmp_path, capsys):
+    (task, mark), out, page = (
+        write_task_with_code(tmp_path),
+        tmp_path / "run",
+        tmp_path / "page.html",
+    )
+    words = ["sweep", folder, "--tasks", str(task), "--ablate", "layer:0", "--out", str(out)]
+    assert main([*words, "--allow-code"]) == 0
+    mark.unlink()
+    # the harness keeps what it imported
+    for name in [name for name in sys.modules if name.endswith("/theirs")]:
+        del sys.modules[name]
+    capsys.readouterr()
+    words = ["report", str(out), "--tasks", str(task), "--out", str(page)]
+    assert main(words) == 2
+    assert "or with --allow-code" in capsys.readouterr().err
+    assert not mark.exists()
+    assert not page.exists()
+    assert main([*words, "--allow-code"]) == 0
+    assert mark.exists()
+    assert "w4" in page.read_text()  # the rows are shown
 
 
 def test_control_c_is_one_line_and_the_same_command_continues(

@@ -9,11 +9,12 @@ import torch
 from lm_eval.api.instance import Instance
 
 import interp
+from interp.cli import main
 from interp.errors import UserError
 from interp.harness import AblatedModel
 from interp.tasks import load_task
 from tests.families import FAMILIES, deleted, tiny_bridge, tiny_model, tiny_tokenizer
-from tests.task_files import write_task
+from tests.task_files import write_task, write_task_with_code
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -106,11 +107,59 @@ def test_every_family_can_be_asked():
 
 
 def test_the_command_line_passes_through(folder, tmp_path):
-    task = write_task(tmp_path)
+    task, mark = write_task_with_code(tmp_path)
     command = [sys.executable, "-m", "interp.cli", "harness", "run", "--model", "interp"]
     command += ["--model_args", f"pretrained={folder},ablation=layer:1"]
     shown = subprocess.run(
-        [*command, "--tasks", str(task), "--limit", "3"], capture_output=True, text=True
+        [*command, "--tasks", str(task), "--limit", "3", "--allow-code"],
+        capture_output=True,
+        text=True,
     )
     assert shown.returncode == 0, shown.stderr[-2000:]
     assert "tiny-texts" in shown.stdout
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("how", ["file", "two", "folder", "include", "config", "inline"])
+def test_python_of_a_task_from_elsewhere_runs_with_the_flag_alone(tmp_path, capsys, how):
+    task, mark = write_task_with_code(tmp_path)
+    (tmp_path / "broken.yaml").write_text("task: [")
+    config = tmp_path / "asked" / "config.yml"
+    config.parent.mkdir()
+    config.write_text(f"tasks: [{task}]\nmodel: interp\n")
+    given = {
+        "file": ["run", "--tasks", str(task)],
+        "two": ["run", "--tasks", f"arc_easy,{tmp_path}/tiny*.yaml"],
+        "folder": ["run", "--tasks", str(tmp_path)],
+        "include": ["run", "--include_p", str(tmp_path), "--tasks", "tiny-texts"],
+        "config": ["run", "--config", str(config)],
+        "inline": ["run", "--include_path", str(tmp_path / "groups"), "--tasks", "ours"],
+    }
+    if how == "inline":
+        (tmp_path / "groups").mkdir()
+        (tmp_path / "groups" / "group.yaml").write_text(
+            "group: ours\ntask: [{task: mine, metric_list: [{metric: ./theirs.py}]}]\n"
+        )
+    assert main(["harness", *given[how]]) == 2
+    assert "or with --allow-code" in capsys.readouterr().err
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("place", ["front", "end"])
+def test_the_flag_is_ours_and_the_rest_goes_to_the_harness(tmp_path, monkeypatch, place):
+    (task, _), seen = write_task_with_code(tmp_path), []
+    monkeypatch.setattr("lm_eval.__main__.cli_evaluate", lambda: seen.append(sys.argv))
+    words, flag = ["run", "--model", "interp", "--tasks", str(task)], ["--allow-code"]
+    assert main(["harness", *(flag + words if place == "front" else words + flag)]) == 0
+    assert seen == [["interp harness", *words]]
+
+
+def test_templates_of_the_harness_do_not_reach_python(monkeypatch, capsys):
+    from lm_eval.utils import apply_template
+
+    template = "{{ question.__class__.__mro__[1].__subclasses__() }}"
+    monkeypatch.setattr(
+        "lm_eval.__main__.cli_evaluate", lambda: apply_template(template, {"question": "w4"})
+    )
+    assert main(["harness", "run", "--model", "interp", "--tasks", "arc_easy"]) == 2
+    assert "a task's template reaches for Python" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from interp.errors import UserError
 from interp.records import (
     MANIFEST,
     SCHEMA_VERSION,
+    SOURCE,
     UNITS,
     Record,
     Share,
@@ -208,6 +209,23 @@ def test_only_listed_differences_that_mix_no_answers_can_be_allowed(tmp_path):
     assert fingerprint(kept) == fingerprint(json.loads(json.dumps(made)))
     with pytest.raises(UserError, match=r"--allow weights_sha256: answers would be mixed"):
         open_store(tmp_path / "run", made | {"weights_sha256": "bb"}, allow=["weights_sha256"])
+
+
+def test_the_hash_of_the_package_s_code_is_compared_where_both_have_it(tmp_path):
+    older = MADE | {"libraries": {"torch": "2.13.0"}}
+    made = MADE | {"libraries": {"torch": "2.13.0", SOURCE: "aa"}}
+    asked = MADE | {"libraries": {"torch": "2.13.0", SOURCE: "bb"}}
+    open_store(tmp_path / "old", older)
+    # what is there stays as it is: the shards carry its hash
+    assert open_store(tmp_path / "old", asked)["libraries"] == older["libraries"]
+    open_store(tmp_path / "run", made)
+    assert open_store(tmp_path / "run", older)["libraries"] == made["libraries"]
+    with pytest.raises(UserError, match=r"interp-source: aa there, bb asked\).*--allow lib"):
+        open_store(tmp_path / "run", asked)
+    kept = open_store(tmp_path / "run", asked, allow=[f"libraries.{SOURCE}"])
+    assert kept["allowed"] == [{"name": f"libraries.{SOURCE}", "there": "aa", "asked": "bb"}]
+    with pytest.raises(UserError, match=r"libraries\.torch: 2\.13\.0 there, None asked"):
+        open_store(tmp_path / "run", MADE | {"libraries": {SOURCE: "aa"}})
 
 
 def hold(folder: Path, share: str = "") -> subprocess.Popen:

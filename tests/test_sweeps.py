@@ -7,6 +7,8 @@ import torch
 
 import interp
 from interp.errors import UserError
+from interp.identity import libraries
+from interp.records import SOURCE
 from interp.sweeps import sweep
 from interp.tasks import load_task
 from tests.families import tiny_bridge
@@ -318,6 +320,52 @@ def test_whatever_changes_an_answer_changes_the_key(task, tmp_path):
     with torch.no_grad():
         next(parts.root.parameters())[5, 0] += 1
     assert "weights_sha256" in refused_difference(folder, model, task, ["layer:0"])
+
+
+@pytest.mark.parametrize("name", ["interp", "torch", "lm-eval", SOURCE])
+def test_another_version_is_named_and_can_be_allowed(llama, task, tmp_path, monkeypatch, name):
+    import interp.identity as module
+
+    folder = tmp_path / "run"
+    made = sweep(llama, [task], ["layer:0"], out=folder, limit=4)
+    before = made.manifest["libraries"][name]
+    (unit,) = (folder / "units").iterdir()
+    unit.unlink()
+    original = module.version
+    monkeypatch.setattr(module, "version", lambda n: "0.0.9" if n == name else original(n))
+    if name == SOURCE:
+        monkeypatch.setattr(module, "source_hash", lambda: "0.0.9")
+    told = refused_difference(folder, llama, task, ["layer:0"])
+    assert f"(libraries.{name}: {before} there, 0.0.9 asked)" in told
+    assert told.endswith(f"or --allow libraries.{name}")
+    assert not unit.exists()
+    again = sweep(llama, [task], ["layer:0"], out=folder, limit=4, allow=[f"libraries.{name}"])
+    assert again.manifest["libraries"][name] == before
+    assert again.manifest["allowed"] == [
+        {"name": f"libraries.{name}", "there": before, "asked": "0.0.9"}
+    ]
+    assert len(again.responses()) == 8
+
+
+def test_a_run_that_was_begun_without_the_hash_of_the_code_goes_on(
+    llama, task, tmp_path, monkeypatch
+):
+    def asked():
+        return sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=4, unit_examples=2)
+
+    with monkeypatch.context() as earlier:
+        versions = {k: v for k, v in libraries().items() if k != SOURCE}
+        earlier.setattr("interp.plan.libraries", lambda: versions)
+        before = asked()
+    assert SOURCE not in before.manifest["libraries"]
+    table = before.responses()
+    first, second = sorted((before.folder / "units").iterdir())
+    kept, removed = first.read_bytes(), second.read_bytes()
+    second.unlink()
+    again = asked()
+    assert again.manifest == before.manifest
+    assert (first.read_bytes(), second.read_bytes()) == (kept, removed)
+    assert again.responses().equals(table)
 
 
 def test_a_changed_prompt_or_worked_example_changes_the_key(llama, tmp_path):

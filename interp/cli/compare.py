@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.cli.sweep import FAMILIES, announced
+from interp.cli.trust import add_allow_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     compare.add_argument(
         "--data", metavar="DIR", help="rows from local JSONL, CSV or Parquet, not from the hub"
     )
+    add_allow_code(compare)
     compare.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
     )
@@ -73,7 +75,9 @@ def _run(options: argparse.Namespace) -> None:
     check_names(names)
     if any(text.startswith("swap") for text in options.ablate):
         raise UserError("--ablate swaps: models are swapped with each other by --swaps")
-    tasks = [load_task(name, data=options.data) for name in options.tasks]
+    tasks = [
+        load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
+    ]
     models = {
         name: load_model(given, dtype=options.dtype, device=options.device)
         for name, given in names.items()

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.cli.trust import add_allow_code
+
 if TYPE_CHECKING:
     from interp.lens import Lens, TunedLens
 
@@ -19,6 +21,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     lens.add_argument("models", nargs="+", metavar="MODEL", help="see `interp models`")
     lens.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="see `interp tasks`")
+    add_allow_code(lens)
     lens.add_argument("--prompt", metavar="TEXT", help="draw the grid of this prompt")
     lens.add_argument("--out", required=True, metavar="DIR", help="new folder: tables and figures")
     lens.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
@@ -54,7 +57,7 @@ def _run(options: argparse.Namespace) -> None:
     check_reading(options.follow, options.steps)
     texts = _lines(options.tune_on)
     given = load_tuned_lens(options.tuned) if options.tuned else None
-    tasks = [load_task(name) for name in options.tasks]
+    tasks = [load_task(name, allow_code=options.allow_code) for name in options.tasks]
     lenses: list[Lens] = []
     attributions: list[Any] = []
     for name in options.models:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from interp.cli.trust import add_allow_code
+
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
@@ -23,6 +25,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     report.add_argument(
         "--tasks", nargs="+", default=[], metavar="YAML", help="task YAMLs that were swept by path"
     )
+    add_allow_code(report)
     report.add_argument("--data", metavar="DIR", help="folder with the rows that were swept")
     report.set_defaults(run=_run)
 
@@ -37,7 +40,7 @@ def _run(options: argparse.Namespace) -> None:
     out = Path(options.out) if options.out else Path(options.runs[0]) / "report.html"
     choice = Choice(
         metric=options.metric, examples=options.examples, tasks=options.tasks,
-        data=options.data,
+        data=options.data, allow_code=options.allow_code,
     )  # fmt: skip
     path = write_report(
         runs, out, choice=choice, title=options.title, question=options.question or QUESTION

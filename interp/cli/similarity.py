@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp.cli.trust import add_allow_code
+
 if TYPE_CHECKING:
     from interp.figures import PrintFigure
     from interp.similarity import Similarity
@@ -20,6 +22,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     similarity.add_argument("model", metavar="MODEL", help="see `interp models`")
     similarity.add_argument("--task", help="its prompts; see `interp tasks`")
+    add_allow_code(similarity)
     similarity.add_argument("--texts", metavar="FILE", help="the lines of a text file")
     similarity.add_argument("--out", required=True, metavar="DIR", help="tables and figures")
     similarity.add_argument("--run", metavar="RUN", dest="sweep", help="a sweep of every layer")
@@ -41,6 +44,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.models import load_model
     from interp.similarity import layer_similarity, study_angular_distance
     from interp.sweeps import open_run
+    from interp.tasks import load_task
 
     if (options.task is None) == (options.texts is None):
         raise UserError("interp similarity: give one of --task and --texts")
@@ -49,16 +53,17 @@ def _run(options: argparse.Namespace) -> None:
     if options.texts and not Path(options.texts).is_file():
         raise UserError(f"--texts {options.texts}: no such file")
     run = open_run(options.sweep) if options.sweep else None
+    task = load_task(options.task, allow_code=options.allow_code) if options.task else None
     model = load_model(options.model, dtype=options.dtype, device=options.device)
     lines = Path(options.texts).read_text().splitlines() if options.texts else []
-    source = options.task or [line for line in lines if line.strip()]
-    found = layer_similarity(model, source, limit=options.limit, seed=options.seed)
+    texts = [line for line in lines if line.strip()]
+    found = layer_similarity(model, task or texts, limit=options.limit, seed=options.seed)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     found.cka.to_csv(out / "cka.csv", index=False)
     angular = found.angular
     if options.as_study:
-        angular = pd.concat([angular, study_angular_distance(model, source)], ignore_index=True)
+        angular = pd.concat([angular, study_angular_distance(model, texts)], ignore_index=True)
     drawn = {
         "angular-distance": figures.similarity.angular(angular),
         "block-influence": figures.similarity.influence(found.influence),

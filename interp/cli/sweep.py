@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from interp.cli.trust import add_allow_code
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,11 +49,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     sweep.add_argument(
         "--data", metavar="DIR", help="rows from local JSONL, CSV or Parquet, not from the hub"
     )
-    sweep.add_argument(
-        "--allow-code",
-        action="store_true",
-        help="let task YAMLs from elsewhere run the Python that they name",
-    )
+    add_allow_code(sweep)
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
     )

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.cli.trust import add_allow_code
+
 if TYPE_CHECKING:
     from interp.tasks import Task
 
@@ -23,6 +25,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         required=True,
         help="a key-value task (world-kv), or kv:N for the JSON task with N pairs",
     )
+    add_allow_code(trace)
     trace.add_argument("--out", required=True, metavar="DIR", help="folder for tables and figures")
     trace.add_argument("--top", type=int, default=8, metavar="K", help="heads that are named (8)")
     trace.add_argument("--limit", type=int, default=100, metavar="N", help="examples (100)")
@@ -96,7 +99,8 @@ def _task(options: argparse.Namespace) -> "Task":
     if options.gold is not None:
         raise UserError(f"gold {options.gold}: only the task kv:N can place its gold pair")
     whole = f"{options.task}:generate"
-    return load_task(whole if whole in shipped_tasks() else options.task)
+    name = whole if whole in shipped_tasks() else options.task
+    return load_task(name, allow_code=options.allow_code)
 
 
 def _tables(heads: Any, out: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from interp.records.locks import Share, locked
 from interp.records.manifests import (
     INCIDENTAL,
     MANIFEST,
+    SOURCE,
     UNITS,
     differences,
     fingerprint,
@@ -33,6 +34,7 @@ __all__ = [
     "MANIFEST",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "SOURCE",
     "UNITS",
     "Record",
     "Share",

@@ -18,6 +18,12 @@ INCIDENTAL = ("command", "created", "device", "platform", "allowed")
 # what may differ where the user says so: the answers are still of the same model and examples
 ALLOWABLE = ("libraries.*", "model", "tasks.*.version")
 
+SOURCE = "interp-source"
+"""Under `libraries`: the hash of this package's own code."""
+
+# what a manifest of the same schema may lack, because it was written before there was such an entry
+LATER = (f"libraries.{SOURCE}",)
+
 Difference = tuple[str, Any, Any]
 
 
@@ -101,7 +107,10 @@ def fingerprint(manifest: dict[str, Any]) -> str:
 
 
 def differences(kept: Any, asked: Any, where: str = "") -> Iterator[Difference]:
-    """Every place at which two manifests differ: its name, what is there, what is asked."""
+    """Every place at which two manifests differ: its name, what is there, what is asked.
+
+    An entry that came later, and that one of them lacks, says nothing and is no difference.
+    """
     if isinstance(kept, dict) and isinstance(asked, dict):
         for key in sorted(kept.keys() | asked.keys()):
             if not where and key in INCIDENTAL:
@@ -111,7 +120,7 @@ def differences(kept: Any, asked: Any, where: str = "") -> Iterator[Difference]:
     elif _both_rows(kept, asked):
         for number, (one, other) in enumerate(zip(kept, asked, strict=True)):
             yield from differences(one, other, f"{where}.{number}")
-    elif kept != asked:
+    elif kept != asked and not (where in LATER and None in (kept, asked)):
         yield where, kept, asked
 
 

@@ -2,9 +2,11 @@
 
 Version 2 of the store:
 
-- `manifest.json`: what was run, in words and hashes; `units` lists every work unit by name, with
-  its task, its examples (`first` and `examples`: a slice of the task's `doc_ids`) and its ablations
-  (first and last number, both included; the baseline is number 0).
+- `manifest.json`: what was run, in words and hashes; `libraries` holds versions and, under
+  `interp-source`, the hash of this package's own code (earlier ones lack it, and are not compared
+  in it); `units` lists every work unit by name, with its task, its examples (`first` and
+  `examples`: a slice of the task's `doc_ids`) and its ablations (first and last number, both
+  included; the baseline is number 0).
 - `units/NAME.parquet`: one a work unit, the columns of `SCHEMA`, one row an example and ablation;
   rows ordered by ablation, then by example. Its file metadata holds `unit` (NAME), `run` (hash of
   the manifest) and `sha256` (of the whole file, with this very value written as zeros).

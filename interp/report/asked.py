@@ -56,7 +56,11 @@ class Asked:
 
 
 def asked_tasks(
-    run: Sweep, *, given: Sequence[str | Path | Task] = (), data: str | Path | None = None
+    run: Sweep,
+    *,
+    given: Sequence[str | Path | Task] = (),
+    data: str | Path | None = None,
+    allow_code: bool = False,
 ) -> dict[str, Asked]:
     """Every task of a run by its name.
 
@@ -65,23 +69,36 @@ def asked_tasks(
         given: tasks that were swept and that a name alone does not find: paths of their YAMLs, or
             the tasks themselves.
         data: folder with rows, as for the sweep.
+        allow_code: let the YAMLs in `given` run the Python that they name.
 
     Raises:
-        UserError: a path in `given` is no task YAML.
+        UserError: a path in `given` is no task YAML, or runs Python and may not.
     """
-    made = [one if isinstance(one, Task) else load_task(one, data=data) for one in given]
+    made = [
+        one if isinstance(one, Task) else load_task(one, data=data, allow_code=allow_code)
+        for one in given
+    ]
     known = {
         task.name: task if task is one else str(one) for task, one in zip(made, given, strict=True)
     }
-    return {entry["name"]: _asked(entry, known, data) for entry in run.manifest["tasks"]}
+    # a name in a run may be a path that nobody gave: code is allowed to those that were given
+    return {
+        entry["name"]: _asked(entry, known, data, allow_code=allow_code)
+        for entry in run.manifest["tasks"]
+    }
 
 
 def _asked(
-    entry: Mapping[str, Any], known: Mapping[str, str | Task], data: str | Path | None
+    entry: Mapping[str, Any],
+    known: Mapping[str, str | Task],
+    data: str | Path | None,
+    *,
+    allow_code: bool,
 ) -> Asked:
     # a token budget changes neither the prompt nor the rows
     plain = re.sub(r"^(\d+-tokens-)+", "", entry["name"])
     source = known.get(entry["name"], known.get(plain, plain))
+    allow_code = allow_code and (entry["name"] in known or plain in known)
     differs = ""
     # a task that says nothing of worked examples is another definition than one that says "none"
     for shots in (None, entry["num_fewshot"]):
@@ -89,7 +106,7 @@ def _asked(
             task = (
                 source
                 if isinstance(source, Task)
-                else load_task(source, num_fewshot=shots, data=data)
+                else load_task(source, num_fewshot=shots, data=data, allow_code=allow_code)
             )
             differs = _difference(task, entry)
         except UserError as error:

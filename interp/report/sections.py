@@ -62,12 +62,14 @@ class Choice:
         tasks: tasks that were swept and that their names alone do not find: paths of YAMLs, or the
             tasks themselves.
         data: folder with the rows that were swept.
+        allow_code: let the YAMLs in `tasks` run the Python that they name.
     """
 
     metric: str | None = None
     examples: int = 6
     tasks: Sequence[str | Path | Task] = ()
     data: str | Path | None = None
+    allow_code: bool = False
 
     def __post_init__(self) -> None:
         if self.examples < 0:
@@ -224,7 +226,7 @@ def _allotted(
 
 
 def _asked(sweep: Sweep, choice: Choice) -> dict[str, Asked]:
-    return asked_tasks(sweep, given=choice.tasks, data=choice.data)
+    return asked_tasks(sweep, given=choice.tasks, data=choice.data, allow_code=choice.allow_code)
 
 
 def _opened(

@@ -103,8 +103,11 @@ def layer_similarity(
                 ends = batch.last()
                 angular.add(weights, _angles(ends, pairs))
                 last |= dict(zip(batch.ids, ends.unbind(dim=1), strict=True))
-            together = torch.stack([last[n] for n in numbers], dim=1)
+                # or two batches are in memory while the next one is computed
+                del batch, ends
+            together = torch.stack([last.pop(n) for n in numbers], dim=1)
             groups.add(together, together)
+            del together
     named = {"model": model_name(model), "source": examples.name}
     kind = f"{100 * confidence:g}% {INTERVAL}"
     return Similarity(

@@ -1,6 +1,6 @@
 """The residual stream over texts or a task's prompts, batch by batch, never a padding token."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,12 +125,17 @@ def states(
     order = sorted(rows, key=lambda number: (-len(rows[number]), number))
     lengths = [len(rows[number]) for number in order]
     for batch in by_budget(order, lengths, TOKEN_BUDGET):
-        # causal attention never looks right, so padding there needs no mask
-        kept = record(parts, padded(parts, [rows[n] for n in batch]), use_cache=False)
-        own = torch.tensor([len(rows[n]) for n in batch], device=parts.device)
-        yield States(tuple(batch), kept.residuals, own)
+        # by no name here, or it would stay while the next one is computed
+        yield _of_batch(parts, {number: rows[number] for number in batch})
         if bar is not None:
             bar.update(len(batch))
+
+
+def _of_batch(parts: Decoder, rows: Mapping[int, Sequence[int]]) -> States:
+    # causal attention never looks right, so padding there needs no mask
+    kept = record(parts, padded(parts, list(rows.values())), use_cache=False)
+    own = torch.tensor([len(row) for row in rows.values()], device=parts.device)
+    return States(tuple(rows), kept.residuals, own)
 
 
 def last_states(
@@ -140,4 +145,5 @@ def last_states(
     found: dict[int, Tensor] = {}
     for batch in states(model, examples, numbers):
         found |= dict(zip(batch.ids, batch.last().unbind(dim=1), strict=True))
+        del batch
     return torch.stack([found[number] for number in numbers], dim=1)

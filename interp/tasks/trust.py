@@ -31,6 +31,28 @@ def refuse_code(path: Path, trusted: tuple[Path, ...]) -> None:
     _refuse(path.resolve(), tuple(folder.resolve() for folder in trusted), set())
 
 
+def refuse_code_below(folder: Path, trusted: tuple[Path, ...]) -> None:
+    """Refuse a folder of which any task YAML runs Python.
+
+    Files that are no YAML of the harness' are left out here, as the harness leaves them out.
+
+    Args:
+        folder: with everything below it.
+        trusted: as for `refuse_code`.
+
+    Raises:
+        UserError: a file does.
+    """
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            load_yaml(path, resolve_func=False)
+        except Exception:  # what cannot be read cannot be run either
+            continue
+        refuse_code(path, trusted)
+
+
 def close_templates() -> None:
     """Let templates of the harness read rows, and nothing of Python behind them.
 
@@ -65,7 +87,8 @@ def _refuse(path: Path, trusted: tuple[Path, ...], seen: set[Path]) -> None:
     if what:
         raise UserError(
             f"task {path}: it runs Python code ({what}), which is allowed only for tasks of this "
-            "package and of lm-evaluation-harness, or with --allow-code (allow_code=True)"
+            "package and of lm-evaluation-harness, or with --allow-code (in Python "
+            "interp.load_task(PATH, allow_code=True))"
         )
     included = config.get("include") or []
     for name in included if isinstance(included, list) else [included]:
@@ -89,7 +112,10 @@ def _names_function(node: yaml.Node | None, seen: set[int] | None = None) -> boo
 
 
 def _other_code(config: dict[str, Any]) -> str | None:
-    """A class of its own, or a metric that the harness would look for elsewhere."""
+    """A class of its own, or a metric that the harness would look for elsewhere.
+
+    Also in the tasks that a group describes in place.
+    """
     from lm_eval.api import metrics  # noqa: F401  they enter the registry when they are imported
     from lm_eval.api.registry import metric_registry
 
@@ -102,4 +128,6 @@ def _other_code(config: dict[str, Any]) -> str | None:
             known = isinstance(name, str) and name in metric_registry
             if not known or metric.get("hf_evaluate") is True:
                 return f"metric {name}"
-    return None
+    members = config.get("task")
+    inner = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
+    return next((found for found in map(_other_code, inner) if found), None)

@@ -2,7 +2,10 @@
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from tests.conftest import SHARED
 
@@ -107,6 +110,48 @@ def invented(count: int, *, seed: int = 0) -> list[tuple[str, str, list[dict[str
             [{"question": words(3, 8), "answer": [words(1, 2), words(1, 2)]} for _ in range(count)],
         ),
     ]
+
+
+def whole_mmlu(folder: Path, subjects: Sequence[str], *, seed: int = 0) -> tuple[Path, Path]:
+    """All subjects of MMLU: the real rows, and made ones of the subjects that are not there.
+
+    Args:
+        folder: where.
+        subjects: all of them, as the hub names its configurations.
+        seed: of the made rows, one to seven a subject.
+
+    Returns:
+        A folder for `--data` (one file a split), and one in which `datasets` finds `cais/mmlu`
+        instead of asking the hub (one file a subject and split).
+    """
+    rng = random.Random(seed)
+    ours, hub = folder / "data", folder / "hub"
+    (ours / "mmlu").mkdir(parents=True)
+    (hub / "cais/mmlu").mkdir(parents=True)
+    configurations = {s: {"config_name": s, "data_files": []} for s in subjects}
+    for split in ("dev", "test"):
+        lines = (DATA / f"mmlu/{split}.jsonl").read_text().split("\n")
+        rows = [json.loads(line) for line in lines if line]
+        real = {str(row["subject"]) for row in rows}
+        for subject in subjects:
+            if subject not in real:
+                rows += [_made_question(subject, rng) for _ in range(rng.randint(1, 7))]
+        _write(ours / "mmlu" / f"{split}.jsonl", [json.dumps(row) for row in rows])
+        for subject in subjects:
+            own = [json.dumps(row) for row in rows if row["subject"] == subject]
+            _write(hub / "cais/mmlu" / f"{subject}-{split}.jsonl", own)
+            file = {"split": split, "path": f"{subject}-{split}.jsonl"}
+            configurations[subject]["data_files"].append(file)
+    card = yaml.safe_dump({"configs": list(configurations.values())})
+    (hub / "cais/mmlu/README.md").write_text(f"---\n{card}---\n")
+    return ours, hub
+
+
+def _made_question(subject: str, rng: random.Random) -> dict[str, object]:
+    choices = [" ".join(rng.choices(WORDS, k=rng.randint(1, 4))) for _ in range(4)]
+    question = " ".join(rng.choices(WORDS, k=rng.randint(3, 12)))
+    return {"question": question, "choices": choices, "answer": rng.randrange(4),
+            "subject": subject}  # fmt: skip
 
 
 def _write(path: Path, lines: list[str]) -> None:

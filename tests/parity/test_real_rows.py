@@ -13,10 +13,11 @@ import pytest
 import transformers as hf
 
 import interp
+from interp.exports import harness_results
 from interp.tasks import load_task
-from interp.tasks.names import definitions
+from interp.tasks.names import definitions, harness_folder
 from tests.families import delete_layers
-from tests.parity.real_rows import DATA, STORIES, lay_out
+from tests.parity.real_rows import DATA, STORIES, lay_out, whole_mmlu
 
 pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason=f"the real rows are not there ({DATA})"),
@@ -195,6 +196,92 @@ def test_the_score_of_a_group_is_the_harness_aggregate(folder, stories, tmp_path
         group.add(_leaf(member))
     assert len(results) == 12
     assert group.aggregate(results)[f"{metric}{suffix}"] == pytest.approx(found[metric].mean())
+
+
+@pytest.fixture(scope="module")
+def all_subjects(tmp_path_factory):
+    """The 57 subjects as the harness names them, and their rows for us and for it."""
+    subjects = [d.name.removeprefix("mmlu_") for d in definitions("mmlu")]
+    assert len(subjects) == 57
+    return whole_mmlu(tmp_path_factory.mktemp("mmlu"), subjects)
+
+
+@pytest.mark.parametrize("kind", ["default", "continuation"])
+def test_the_whole_of_mmlu_is_what_the_harness_evaluates(
+    all_subjects, stories, judges, tmp_path, monkeypatch, kind
+):
+    """`evaluate` over the harness' own group of 57 subjects: its YAML, its loader, its weighting.
+
+    Some two minutes each on an idle core, for 907 questions under two models.
+    """
+    from lm_eval.evaluator import evaluate
+
+    data, hub = all_subjects
+    monkeypatch.chdir(hub)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    theirs = their_groups("mmlu" if kind == "default" else f"mmlu_{kind}", kind)
+    whole, *parts = sorted(theirs["groups"], key=len)
+    assert (len(parts), len(theirs["tasks"])) == (4, 57)
+    task = load_task(whole, data=data)
+    run = interp.sweep(stories, task, ["layer:2"], out=tmp_path / "run", cluster="subject")
+    scores = run.scores(resamples=100).query("metric == 'acc'").set_index("ablation")["value"]
+    for text, layer in (("baseline", None), ("layer:2", 2)):
+        expected = evaluate(in_batches(judges[layer]), theirs, bootstrap_iters=0)
+        found = run.responses(tasks=whole, ablations=text).set_index("doc_id")
+        assert len(found) == sum(map(len, expected["samples"].values())) > 57
+        for member, samples in expected["samples"].items():
+            own = [i for i, name in enumerate(task.strata) if name == member]
+            for doc_id, sample in zip(own, samples, strict=True):
+                assert task.documents()[doc_id]["question"] == sample["doc"]["question"]
+                values = [value for value, _ in sample["filtered_resps"]]
+                row = found.loc[doc_id]
+                assert list(row["loglikelihoods"]) == pytest.approx(values, abs=1e-4)
+                assert row["acc"] == sample["acc"]
+        score = expected["groups"][whole]["acc,none"]
+        exported = harness_results(run, text)["results"][whole]["acc,none"]
+        assert exported == pytest.approx(score)
+        assert scores[text] == pytest.approx(100 * score)
+        values = run.values(tasks=whole, ablations=text).query("metric == 'acc'")
+        by_subject = values.groupby("cluster")["value"].mean()
+        assert by_subject.to_dict() == pytest.approx(
+            {
+                theirs["tasks"][member].config.dataset_name: expected["results"][member]["acc,none"]
+                for member in expected["samples"]
+            }
+        )
+        for part in parts:
+            inside = set(theirs["group_map"][part])
+            own = [i for i, name in enumerate(task.strata) if name in inside]
+            mean = found.loc[own, "acc"].mean()
+            assert mean == pytest.approx(expected["groups"][part]["acc,none"])
+        # subjects are of unequal size: their plain mean is another number
+        assert by_subject.mean() != pytest.approx(score, abs=1e-5)
+
+
+def test_the_parts_of_mmlu_are_the_harness_parts(all_subjects, tmp_path, monkeypatch):
+    data, hub = all_subjects
+    monkeypatch.chdir(hub)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    theirs = their_groups("mmlu", "default")
+    for part in ("mmlu_stem", "mmlu_other", "mmlu_social_sciences", "mmlu_humanities"):
+        members = theirs["group_map"][part]
+        assert list(dict.fromkeys(load_task(part, data=data).strata)) == members
+
+
+def their_groups(group, kind):
+    """A group of MMLU as the harness alone loads it; `cais/mmlu` is found in this folder."""
+    from lm_eval.tasks import TaskManager
+
+    place = harness_folder() / "mmlu" / kind
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    return TaskManager(include_path=str(place), include_defaults=False).load([group])
+
+
+def in_batches(judge):
+    """The same model, several rows at a time: so many rows would take an hour one by one."""
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(pretrained=judge.model, tokenizer=judge.tokenizer, batch_size=16, device="cpu")
 
 
 def _leaf(name):

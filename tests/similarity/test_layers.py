@@ -1,5 +1,7 @@
 """Block influence, angular distance and CKA against direct computations, one text at a time."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from interp.similarity import (
     cosine,
     hsic,
     layer_similarity,
+    states,
     study_angular_distance,
 )
 from interp.similarity.study import _rescaled
@@ -65,6 +68,23 @@ def test_a_text_s_neighbours_and_padding_change_nothing(llama, monkeypatch):
     for name in ("influence", "angular", "cka"):
         a, b = getattr(whole, name), getattr(alone, name)
         np.testing.assert_allclose(a["value"], b["value"], atol=1e-5)
+
+
+@pytest.mark.parametrize("read", [layer_similarity, lambda *args: cka_between(args[0], *args)])
+def test_no_batch_stays_in_memory_while_the_next_is_computed(llama, monkeypatch, read):
+    kept, original = [], states.record
+
+    def watched(*args, **options):
+        assert not any(reference() is not None for reference in kept)
+        made = original(*args, **options)
+        kept.extend(weakref.ref(resid) for resid in made.residuals)
+        return made
+
+    monkeypatch.setattr(states, "record", watched)
+    monkeypatch.setattr(states, "TOKEN_BUDGET", 20)
+    monkeypatch.setattr(states, "CHUNK", 5)
+    read(llama, TEXTS)
+    assert len(kept) >= 4 * 4
 
 
 def test_a_task_s_prompts_are_read(llama, tmp_path):
