@@ -39,6 +39,11 @@ def without_accelerate(root: Any) -> Any:
     from accelerate.hooks import remove_hook_from_submodules
 
     remove_hook_from_submodules(root)
+    for module in root.modules():
+        # what it puts back is the class' own method, but on the instance
+        own = module.__dict__.get("forward")
+        if getattr(own, "__func__", None) is type(module).forward:
+            del module.__dict__["forward"]
     return root
 
 

@@ -156,9 +156,9 @@ def device_map(
         total = int(ROOM * (ends + sum(blocks)))
         found = ", ".join(f"{count:,} in {device}" for device, count in free.items())
         raise UserError(
-            f"model {name}: it needs {total:,} bytes as {_shown(dtype)}, "
-            f"{int(ROOM * ends):,} of them and each layer's {int(ROOM * max(blocks)):,} on one "
-            f"GPU, and free are {found}{_smaller(dtype)}"
+            f"model {name}: it needs {total:,} bytes as {_shown(dtype)} (undivided: a layer's "
+            f"{int(ROOM * max(blocks)):,}, embedding and unembedding's {int(ROOM * ends):,}), and "
+            f"{found} are free{_smaller(dtype)}"
         )
     mapped = dict.fromkeys(_around(model, stack), places[0])
     return mapped | {f"{stack}.{layer}": place for layer, place in enumerate(places[1:])}

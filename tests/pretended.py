@@ -129,16 +129,18 @@ def _is_cpu(_mode: Any, _func: Any, args: Any, _kwargs: Any) -> bool:
     return device_of(args[0]).type == "cpu"
 
 
-def _to(mode: PretendedDevices, func: Any, args: Any, kwargs: Any) -> Tensor:
-    tensor, rest = args[0], list(args[1:])
-    device = kwargs.pop("device", None)
-    if rest and isinstance(rest[0], Tensor):
-        device = device_of(rest[0])
-    elif rest and isinstance(rest[0], str | int | torch.device) and type(rest[0]) is not bool:
-        device = rest.pop(0)
-    device = device_of(tensor) if device is None else device_named(device)
-    found = func(tensor, *rest, **kwargs) if rest or kwargs else tensor
-    return mode.move(tensor, found, device)
+def _to(mode: PretendedDevices, _func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Of `to(device, dtype, ...)`, `to(dtype)` and `to(other)` in their spellings."""
+    tensor, given = args[0], [*args[1:], *kwargs.values()]
+    device, dtype = device_of(tensor), tensor.dtype
+    for one in given:
+        if isinstance(one, Tensor):
+            device, dtype = device_of(one), one.dtype
+        elif isinstance(one, torch.dtype):
+            dtype = one
+        elif isinstance(one, str | int | torch.device) and not isinstance(one, bool):
+            device = device_named(one)
+    return mode.move(tensor, tensor.to(dtype), device)
 
 
 def _cpu(mode: PretendedDevices, _func: Any, args: Any, _kwargs: Any) -> Tensor:
@@ -149,6 +151,10 @@ def _host_only(_mode: Any, func: Any, args: Any, kwargs: Any) -> Any:
     if device_of(args[0]) != CPU:
         raise TypeError(f"can't convert {device_of(args[0])} device type tensor to numpy")
     return func(*args, **kwargs)
+
+
+def _alike(_mode: Any, func: Any, args: Any, kwargs: Any) -> bool:
+    return device_of(args[0]) == device_of(args[1]) and bool(func(*args, **kwargs))
 
 
 def _copy(mode: PretendedDevices, func: Any, args: Any, kwargs: Any) -> Any:
@@ -210,6 +216,7 @@ _SPECIAL: dict[Any, Any] = {
     Tensor.__getitem__: _getitem,
     Tensor.__setitem__: _setitem,
     Tensor.__iter__: _iter,
+    torch._has_compatible_shallow_copy_type: _alike,
     torch.histc: _histogram,
     Tensor.data.__set__: _set_data,
 }

@@ -41,20 +41,12 @@ from tests.task_files import write_task
 # by architecture: rotary angles handed in, positions in the embedding, both masks, ALiBi,
 # parallel blocks, MLP on flattened rows
 SOME = ["llama", "gemma3", "gpt2", "gpt_neox", "opt", "bloom"]
-FREE = 1 << 30
+FREE, TOTAL = 1 << 30, 1 << 40
 ABLATIONS = [
     "layer:0", "layer:1", "layer:2", "layers:0-1", "layers:1-2", "attn:1", "attn:2", "mlp:0",
     "mlp:1", "mlp:2", "head:1.2", "head:2.1", "head:0.1@mean", "head:2.3@mean", "kvgroup:1.1",
     "head:1.0@resample", "head:2.0@resample", "swap:1", "swap:2", "layer:0+head:2.1",
 ]  # fmt: skip
-
-
-def model_of(family: str, seed: int = 0):
-    model = tiny_model(family, seed=seed)
-    if hasattr(model, "set_experts_implementation"):
-        # the grouped kernel asks a real GPU for its version
-        model.set_experts_implementation("eager")
-    return model
 
 
 def places_of(root, gpus: int) -> dict[str, str]:
@@ -71,7 +63,7 @@ def places_of(root, gpus: int) -> dict[str, str]:
 
 def put_on_gpus(family: str, *, gpus: int = 3, seed: int = 0):
     """A bridge over pretended GPUs; call it inside `PretendedDevices()`."""
-    root = model_of(family, seed)
+    root = tiny_model(family, seed=seed)
     # accelerate leaves its map on the model, where TransformerLens looks for it
     root.hf_device_map = places_of(root, gpus)
     put_modules(root, root.hf_device_map)
@@ -79,13 +71,15 @@ def put_on_gpus(family: str, *, gpus: int = 3, seed: int = 0):
 
 
 def on_one_device(family: str, seed: int = 0):
-    return wrap(model_of(family, seed), tiny_tokenizer(), name=f"tiny-{family}")
+    return wrap(tiny_model(family, seed=seed), tiny_tokenizer(), name=f"tiny-{family}")
 
 
 @contextmanager
-def pretending(monkeypatch) -> Iterator[PretendedDevices]:
+def pretending(monkeypatch, free: int = FREE) -> Iterator[PretendedDevices]:
     with monkeypatch.context() as patch, PretendedDevices() as mode:
-        patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (FREE, FREE))
+        patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (free, TOTAL))
+        # the first GPUs on which experts run in one kernel are of version 8.0
+        patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
         patch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device=None: None)
         patch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: 1000)
         yield mode
@@ -93,6 +87,40 @@ def pretending(monkeypatch) -> Iterator[PretendedDevices]:
 
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected, atol=1e-5, rtol=1e-5, check_exact=False)
+
+
+@pytest.mark.parametrize("any_family", sorted(FAMILIES))
+def test_a_folder_is_loaded_over_two_gpus(any_family, tmp_path, monkeypatch):
+    """The whole path: configuration, map, transformers' and accelerate's loading, our hooks."""
+    saved = tiny_model(any_family)
+    saved.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    plain, ids = interp.load_model(tmp_path, device="cpu"), random_tokens(2, 12)
+    with torch.no_grad():
+        expected = [decoder(plain).root(ids).logits, plain(ids)]
+    # modes are of one thread
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
+    free = int(0.7 * 1.1 * sum(p.numel() for p in saved.parameters()) * 4)
+    with pretending(monkeypatch, free) as mode, torch.no_grad():
+        for name, value in (("is_available", True), ("device_count", 2)):
+            monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+        for name in ("memory_reserved", "memory_allocated"):
+            monkeypatch.setattr(torch.cuda, name, lambda device=None: 0)
+        placed = interp.load_model(tmp_path)
+        parts, ids = decoder(placed), ids.to("cuda:0")
+        assert [str(d) for d in parts.devices] == ["cuda:0", "cuda:1"]
+        assert (placed.cfg.device, placed.cfg.n_devices) == ("cuda:0", 2)
+        found = [parts.root(ids).logits, placed(ids)]
+        assert mode.crossings
+        assert weights_hash(placed) == weights_hash(plain)
+        # nothing of accelerate's is left
+        modules = [*parts.root.modules(), *placed.modules()]
+        kept = {"_hf_hook", "_old_forward", "forward", "to", "cuda"}
+        assert not any(kept & set(module.__dict__) for module in modules)
+        # both trees hold the same weights
+        assert {id(p) for p in parts.root.parameters()} <= {id(p) for p in placed.parameters()}
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
 
 
 def halved(value, hook=None):
@@ -263,7 +291,7 @@ def test_a_donor_may_be_on_one_device(donor_place, monkeypatch):
 
     expected = work(on_one_device("llama"), on_one_device("llama", seed=1), ids)
     with pretending(monkeypatch):
-        root = model_of("llama", seed=1)
+        root = tiny_model("llama", seed=1)
         put_modules(root, {"model": donor_place, "lm_head": donor_place})
         donor = wrap(root, tiny_tokenizer(), name="donor")
         found = work(put_on_gpus("llama"), donor, ids.to("cuda:0"))
