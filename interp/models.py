@@ -136,8 +136,8 @@ def load_model(
     Args:
         name: a hub name, a folder with `config.json` and safetensors, or `organism:NAME`.
         dtype: `float32`, `bfloat16` or `float16`.
-        device: where to put it; by default (and for `cuda` and `auto`) the first GPU that has
-            room for it, or whole layers over all visible GPUs, and the CPU without any.
+        device: where to put it; by default (`cuda`, `auto`) a GPU that has room for it, or whole
+            layers over all GPUs (your hooks then see their layer's), or the CPU without any.
         revision: branch, tag or commit on the hub.
         allow_pickle: also read pickled weights (`pytorch_model.bin`), which can run code.
         trust_remote_code: run Python that comes with the model.
