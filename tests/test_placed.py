@@ -197,6 +197,8 @@ def test_generation_with_other_settings(family, monkeypatch):
         edits = [checked_edits(model, text) for text in ["layer:1", "head:2.1@mean"]]
         means = head_means(model, ["w5 w6 w7", "w8 w9"])
         found = [generate(model, requests(), edits, means=means, settings=s) for s in DECODING]
+        # drafts of several pieces, of which some rows go on
+        found.append(generate(model, requests(longest=40, until=()), [{}, *edits], means=means))
         drawn = generate(model, requests(), edits, means=means, sampled=Sampled(1.0, 3))
         return [f.answers for f in (*found, drawn)], [f.path for f in found]
 
