@@ -51,9 +51,9 @@ class Estimate:
         seconds: of the whole sweep.
         calibration_seconds: that the calibration took.
         weights_bytes: of the model.
-        peak_bytes: of memory on the device at the calibration's worst moment (on a CPU, of this
-            process). Batches are sized by the memory that is free, so that a sweep takes about
-            as much.
+        peak_bytes: of memory on the device at the calibration's worst moment (on several GPUs
+            their sum, on a CPU that of this process). Batches are sized by the memory that is
+            free, so that a sweep takes about as much.
     """
 
     model: str
@@ -115,8 +115,9 @@ def estimate(
     parts = decoder(model)
     asked = [as_ablation(a) for a in ablations]
     edits = [checked_edits(model, ablation) for ablation in asked]
-    if parts.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(parts.device)
+    for device in parts.devices:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
     seconds, tokens, answers, examples, draws = 0.0, 0, 0, 0, []
     for task in tqdm(tasks, desc="calibration", unit="task", leave=False):
         planning = timer()
@@ -136,7 +137,7 @@ def estimate(
     return Estimate(
         model=model_name(model),
         parameters=sum(p.numel() for p in parameters),
-        device=str(parts.device),
+        device=", ".join(map(str, parts.devices)),
         ablations=len(asked),
         draws=tuple(draws),
         examples=examples,
@@ -145,7 +146,7 @@ def estimate(
         seconds=seconds,
         calibration_seconds=timer() - began,
         weights_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        peak_bytes=_peak(parts.device),
+        peak_bytes=_peak(parts.devices),
     )
 
 
@@ -238,9 +239,9 @@ def _without_means(edits: Edits) -> Edits:
     }
 
 
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+def _peak(devices: Sequence[torch.device]) -> int:
+    if devices[0].type == "cuda":
+        return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -20,9 +20,10 @@ import transformers
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.device_hooks import devices_of, join_blocks, without_accelerate
 from interp.errors import UserError, first_line
 from interp.model_files import check_files
-from interp.placement import refuse_too_large
+from interp.placement import asked_device, fitting, placed
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -75,8 +76,17 @@ class Decoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the input ids belong."""
+        """Where the input ids belong, and where logits come out."""
         return next(self.root.parameters()).device
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """All devices that hold weights."""
+        return devices_of(self.root)
+
+    def device_of(self, layer: int) -> torch.device:
+        """Where a block is, and what it computes."""
+        return next(self.blocks[layer].parameters()).device
 
     def __repr__(self) -> str:
         return (
@@ -126,7 +136,8 @@ def load_model(
     Args:
         name: a hub name, a folder with `config.json` and safetensors, or `organism:NAME`.
         dtype: `float32`, `bfloat16` or `float16`.
-        device: where to put it; by default the first GPU if there is one, else the CPU.
+        device: where to put it; by default (`cuda`, `auto`) a GPU that has room for it, or whole
+            layers over all GPUs (your hooks then see their layer's), or the CPU without any.
         revision: branch, tag or commit on the hub.
         allow_pickle: also read pickled weights (`pytorch_model.bin`), which can run code.
         trust_remote_code: run Python that comes with the model.
@@ -141,13 +152,9 @@ def load_model(
     torch_dtype = _dtype(dtype)
     folder = model_folder(str(name), revision)
     check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    try:
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise UserError(f"model {name}: {first_line(error)}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device {device}: this torch sees no GPU; allowed is cpu")
-    refuse_too_large(folder, torch_dtype, device, str(name))
+    asked = asked_device(str(name), device)
+    one = fitting(folder, torch_dtype, asked, str(name))
+    places = None if one else placed(folder, torch_dtype, str(name), trust_remote_code)
     try:
         root = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
@@ -156,11 +163,12 @@ def load_model(
             use_safetensors=None if allow_pickle else True,
             trust_remote_code=trust_remote_code,
             local_files_only=True,
+            device_map=places,
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
-        root = root.eval().to(device)
+        root = root.eval().to(one) if one else without_accelerate(root.eval())
     except Exception as error:  # broken files and missing devices raise anything
         raise UserError(f"model {name}: {first_line(error)}") from error
     shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
@@ -198,6 +206,10 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
         logging.root.setLevel(level)
     bridge.eval()
     _natives[bridge] = _Native(native, tokenizer, name)
+    if len(devices_of(native)) > 1:
+        home = next(native.parameters()).device
+        for blocks in (_native_blocks(bridge), tuple(bridge.blocks)):
+            join_blocks(blocks, home)
     return bridge
 
 
@@ -307,14 +319,19 @@ def _second_tree(root: Any) -> Any:
     return native
 
 
+def _native_blocks(model: TransformerBridge) -> tuple[nn.Module, ...]:
+    name = model.adapter.component_mapping["blocks"].name
+    return tuple(_natives[model].root.get_submodule(name))
+
+
 def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
     mapping = model.adapter.component_mapping
-    block = mapping["blocks"]
-    blocks: tuple[nn.Module, ...] = tuple(behind.root.get_submodule(block.name))
+    block, blocks = mapping["blocks"], _native_blocks(model)
     attention, mlp = block.submodules["attn"], block.submodules["mlp"]
     # OPT keeps its two MLP matrices in the block itself: the second one's output is the MLP's.
     mlp_name = mlp.name or mlp.submodules["out"].name
-    behind.root.to(next(model.parameters()).device)
+    if len(devices_of(behind.root)) == 1:
+        behind.root.to(next(model.parameters()).device)
     return _decoder(
         model,
         root=behind.root,

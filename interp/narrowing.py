@@ -52,9 +52,10 @@ def _narrow(module: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[None]:
 
     def forward(x: Tensor) -> Tensor:
         if x.ndim == 3:
-            some = inner(x[rows, columns][None])
+            at = rows.to(x.device), columns.to(x.device)
+            some = inner(x[at][None])
             out = some.new_zeros(*x.shape[:2], some.shape[-1])
-            out[rows, columns] = some[0]
+            out[at] = some[0]
             return out
         raise TypeError(f"an input of {x.ndim} axes has no positions")
 

@@ -1,13 +1,22 @@
-"""Whether a model fits where it shall go, told from its files before any weight is read."""
+"""Where a model's weights go, told from its files before any weight is read.
+
+On one device where they fit. Where no single GPU has room for them, whole blocks are placed over
+the visible GPUs; embedding, final norm and unembedding, tied or not, stay together on the first
+GPU that is used, so that token ids go in and logits come out in one place. Nothing is ever put on
+the CPU or on disk beside GPUs: such a sweep would take weeks without saying why.
+"""
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import torch
+import transformers
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 
 # what the embedding of one batch, its logits and the libraries take beside the weights
 ROOM = 1.1
@@ -26,22 +35,198 @@ def weight_bytes(folder: Path, dtype: torch.dtype) -> int:
     return count * dtype.itemsize
 
 
-def refuse_too_large(folder: Path, dtype: torch.dtype, device: torch.device, name: str) -> None:
-    """Refuse a model whose weights do not fit into the free memory of the device.
+def asked_device(name: str, device: str | torch.device | None) -> torch.device:
+    """The device that a user means; `cuda` without a number leaves the choice of GPUs open.
+
+    Args:
+        name: of the model, for the message.
+        device: as given to `load_model`; None and `auto` are the GPUs if there are any.
 
     Raises:
-        UserError: with the number of bytes that it needs, and that are free.
+        UserError: no such device.
     """
-    if device.type == "cuda":
-        free, where = torch.cuda.mem_get_info(device)[0], str(device)
-    elif device.type == "cpu":
-        free, where = psutil.virtual_memory().available, "the memory of this machine"
-    else:
-        return
+    if device is None or str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"model {name}: {first_line(error)}") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {found}: this torch sees no GPU; allowed is cpu")
+    return found
+
+
+def fitting(
+    folder: Path, dtype: torch.dtype, device: torch.device, name: str
+) -> torch.device | None:
+    """The one device that has room for a model's weights; None where only several GPUs may have.
+
+    Args:
+        folder: the model's files.
+        dtype: type of the weights.
+        device: `asked_device`.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: the named device is too small; with the bytes needed and free.
+    """
     needed = int(ROOM * weight_bytes(folder, dtype))
-    if needed > free:
-        smaller = "" if dtype.itemsize < 4 else "; dtype bfloat16 halves it"
+    if device.type == "cuda" and device.index is None:
+        free = free_bytes()
+        if needed <= torch.cuda.mem_get_info(device)[0]:
+            return device
+        roomiest = max(free, key=lambda one: free[one])
+        if needed <= free[roomiest]:
+            return torch.device(roomiest)
+        if len(free) > 1:
+            return None
+        # one GPU: said as of any named device
+    if device.type == "cuda":
+        left, where = torch.cuda.mem_get_info(device)[0], str(device)
+    elif device.type == "cpu":
+        left, where = psutil.virtual_memory().available, "the memory of this machine"
+    else:
+        return device
+    if needed > left:
         raise UserError(
-            f"model {name}: it needs {needed:,} bytes as {str(dtype).removeprefix('torch.')}, and "
-            f"{free:,} are free in {where}{smaller}"
+            f"model {name}: it needs {needed:,} bytes as {_shown(dtype)}, and {left:,} are free "
+            f"in {where}{_smaller(dtype)}"
         )
+    return device
+
+
+def free_bytes() -> dict[str, int]:
+    """Free memory of every visible GPU, in bytes: `cuda:0` and so on."""
+    return {f"cuda:{i}": torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())}
+
+
+def placed(
+    folder: Path, dtype: torch.dtype, name: str, trust_remote_code: bool = False
+) -> dict[str, str]:
+    """The `device_map` of a model over the visible GPUs, from its configuration alone.
+
+    Args:
+        folder: the model's files.
+        dtype: type of the weights.
+        name: of the model, for the message.
+        trust_remote_code: run Python that comes with the model.
+
+    Raises:
+        UserError: as `device_map`, or a configuration from which nothing can be built.
+    """
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(
+                config, trust_remote_code=trust_remote_code
+            )
+    except Exception as error:  # remote code raises anything
+        raise UserError(f"model {name}: {first_line(error)}") from error
+    n_layers = int(config.get_text_config().num_hidden_layers)
+    return device_map(model, n_layers, dtype, free_bytes(), name)
+
+
+def device_map(
+    model: nn.Module, n_layers: int, dtype: torch.dtype, free: Mapping[str, int], name: str
+) -> dict[str, str]:
+    """Module or parameter name to device, in the form that accelerate loads by.
+
+    `accelerate.infer_auto_device_map` is not used: it keeps room for offloading, fills the first
+    GPU to its brim, which then decides how small every batch must be, and puts the unembedding
+    behind the last block.
+
+    Args:
+        model: the model, without memory for its weights (device `meta`).
+        n_layers: number of its blocks.
+        dtype: type of the weights.
+        free: free bytes of each device, in the order in which blocks go to them.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: there is no room for it even over all devices; with the bytes needed and free.
+    """
+    stack = block_stack(model, n_layers)
+    blocks = [_bytes(block, dtype) for block in model.get_submodule(stack).children()]
+    ends = _bytes(model, dtype) - sum(blocks)
+    room = {device: int(count / ROOM) for device, count in free.items()}
+    places = place([ends, *blocks], room)
+    if places is None:
+        total = int(ROOM * (ends + sum(blocks)))
+        found = ", ".join(f"{count:,} in {device}" for device, count in free.items())
+        raise UserError(
+            f"model {name}: it needs {total:,} bytes as {_shown(dtype)} (undivided: a layer's "
+            f"{int(ROOM * max(blocks)):,}, embedding and unembedding's {int(ROOM * ends):,}), and "
+            f"{found} are free{_smaller(dtype)}"
+        )
+    mapped = dict.fromkeys(_around(model, stack), places[0])
+    return mapped | {f"{stack}.{layer}": place for layer, place in enumerate(places[1:])}
+
+
+def block_stack(model: nn.Module, n_layers: int) -> str:
+    """The name of a model's list of blocks: of lists of that length the one with most numbers."""
+    found = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers
+    }
+    return max(found, key=lambda name: found[name])
+
+
+def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
+    """A device for each item, neighbours together; None where they do not fit.
+
+    Of all ways to go through the devices in their order, the one that leaves the most room on the
+    fullest device that is used: what is free there bounds every batch.
+
+    Args:
+        sizes: bytes of the items, in the order in which they run.
+        room: bytes that each device can take.
+    """
+
+    def filled(spare: int) -> list[str] | None:
+        places: list[str] = []
+        for device, left in room.items():
+            left -= spare
+            while len(places) < len(sizes) and sizes[len(places)] <= left:
+                left -= sizes[len(places)]
+                places.append(device)
+        return places if len(places) == len(sizes) else None
+
+    best, low, high = filled(0), 0, max(room.values(), default=0)
+    # more spare room never takes an item further
+    while best is not None and low < high:
+        middle = (low + high + 1) // 2
+        found = filled(middle)
+        if found is None:
+            high = middle - 1
+        else:
+            best, low = found, middle
+    return best
+
+
+def _around(model: nn.Module, stack: str) -> Iterator[str]:
+    """Names of the modules and bare tensors that are no blocks and hold none."""
+    pieces = stack.split(".")
+    above = [".".join(pieces[:depth]) for depth in range(len(pieces))]
+    for name in above:
+        module, front = model.get_submodule(name), f"{name}." if name else ""
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        yield from (front + key for key, _ in own)
+        children = (front + key for key, _ in module.named_children())
+        yield from (child for child in children if child not in (*above, stack))
+
+
+def _bytes(module: nn.Module, dtype: torch.dtype) -> int:
+    """Of the parameters in a type (tied ones once), and of the buffers as they are."""
+    buffers = sum(b.numel() * b.element_size() for b in module.buffers())
+    return sum(p.numel() for p in module.parameters()) * dtype.itemsize + buffers
+
+
+def _shown(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _smaller(dtype: torch.dtype) -> str:
+    return "" if dtype.itemsize < 4 else "; dtype bfloat16 halves it"

@@ -128,7 +128,7 @@ def make_plan(
             for u in units
         ],
         "libraries": libraries(),
-        "device": str(decoder(model).device),
+        "device": ", ".join(map(str, decoder(model).devices)),
         "platform": platform.platform(),
         "command": sys.argv,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -68,7 +68,9 @@ def record(
 
     with ExitStack() as stack, torch.no_grad():
         for block in parts.blocks:
-            stack.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
+            # in front of a placed block's own hook: masks are kept once, not once a device
+            handle = block.register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
+            stack.callback(handle.remove)
         stack.callback(parts.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
         with suppress(_Stop):
             parts.root(input_ids=input_ids, **model_arguments)

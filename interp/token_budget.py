@@ -29,7 +29,7 @@ def token_budget(parts: Decoder, prefix: int) -> int:
     """
     config = parts.root.config.get_text_config()
     on_gpu = parts.device.type == "cuda"
-    free = torch.cuda.mem_get_info(parts.device)[0] if on_gpu else psutil.virtual_memory().available
+    free = free_on_gpus(parts) if on_gpu else psutil.virtual_memory().available
     width = int(getattr(config, "intermediate_size", None) or 4 * parts.d_model)
     # residuals, normed inputs, q, k, v, z and the MLP's inner width are alive together; a token's
     # row of the mask, and the keys and values copied behind the prefix, come to it
@@ -39,6 +39,11 @@ def token_budget(parts: Decoder, prefix: int) -> int:
     cached = max(WIDE_ENOUGH, CACHE // (numbers * bytes_each))
     most = MOST_ON_GPU if on_gpu else min(MOST_ON_CPU, cached)
     return max(SMALLEST, min(most, int(SHARE * free / (numbers * bytes_each))))
+
+
+def free_on_gpus(parts: Decoder) -> int:
+    """Free bytes on the fullest of the GPUs that hold a model."""
+    return min(torch.cuda.mem_get_info(device)[0] for device in parts.devices)
 
 
 def halving(work: Callable[[int], Iterator[T]], budget: int) -> Iterator[T]:

@@ -75,13 +75,19 @@ def pack_model(model: TransformerBridge) -> PackedModel:
     """A model as plain data.
 
     Raises:
-        UserError: it was booted by hand, so that there are no native blocks to send.
+        UserError: it was booted by hand, so that there are no native blocks to send, or it is
+            placed over several devices.
     """
     parts = decoder(model)
     if not isinstance(parts.root, transformers.PreTrainedModel) or any(
         hasattr(block, "original_component") for block in parts.blocks
     ):
         raise UserError(f"model {model_name(model)}: Ray needs one from interp.load_model")
+    if len(parts.devices) > 1:
+        raise UserError(
+            f"model {model_name(model)}: it is placed over {', '.join(map(str, parts.devices))}, "
+            "and each of Ray's workers has one device; run it without Ray"
+        )
     packer = _Packer()
     with _without_hooks(parts.root):
         packer.dump(parts.root)

@@ -11,6 +11,7 @@ FLOW = [
     "errors",
     "model_files",
     "placement",
+    "device_hooks",
     "models",
     "ablations",
     "pruning",

@@ -13,6 +13,7 @@ from interp.ablations.means import HeadMeans
 from interp.ablations.resampling import HeadOutputs
 from interp.ablations.swapping import swapped
 from interp.ablations.values import Edits, LayerEdit
+from interp.device_hooks import COMPUTES_NOTHING
 from interp.models import Decoder, decoder
 
 
@@ -74,6 +75,7 @@ def hand_on(parts: Decoder) -> Callable[..., Any]:
         resid_pre = args[0] if args else kwargs["hidden_states"]
         return (resid_pre,) if parts.block_returns_tuple else resid_pre
 
+    forward.__dict__[COMPUTES_NOTHING] = True
     return forward
 
 
@@ -97,7 +99,7 @@ def _register(
 ) -> list[torch.utils.hooks.RemovableHandle]:
     handles = []
     if edit.zero_heads or edit.mean_heads:
-        mean = means[layer] if means is not None else None
+        mean = means[layer].to(parts.device_of(layer)) if means is not None else None
         hook = replace_heads([(slice(None), edit)], mean, parts.d_head)
         handles.append(parts.output_projections[layer].register_forward_pre_hook(hook))
     if edit.skip_attention:
@@ -166,6 +168,8 @@ def in_rows(rows: Tensor, there: Tensor, otherwise: Tensor) -> Tensor:
     """`there` in the rows that are True; some MLPs see `[row * pos, width]`."""
     if otherwise.shape[0] != len(rows):
         rows = rows.repeat_interleave(otherwise.shape[0] // len(rows))
+    # what leaves the last block of a placed model is where the final norm is
+    rows, there = rows.to(otherwise.device), there.to(otherwise.device)
     return torch.where(rows.view(-1, *[1] * (otherwise.ndim - 1)), there, otherwise)
 
 

@@ -267,7 +267,7 @@ def _hooks(
         return [(f"{block}.hook_in", keep), (f"{block}.hook_out", pass_on)]
     hooks: list[tuple[str, Hook]] = []
     if edit.zero_heads or edit.mean_heads:
-        mean = means[layer] if means is not None else None
+        mean = means[layer].to(parts.device_of(layer)) if means is not None else None
         hooks.append((f"{block}.attn.hook_z", _replace_heads(edit, mean, parts.d_head)))
     if edit.skip_attention:
         # where the sublayer itself adds the residual, only its projection is its own

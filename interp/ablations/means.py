@@ -56,6 +56,7 @@ def head_means(
 
 def _accumulate(sums: Tensor, layer: int) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
-        sums[layer] += args[0].flatten(end_dim=1).double().sum(dim=0).flatten()
+        total = args[0].flatten(end_dim=1).double().sum(dim=0).flatten()
+        sums[layer] += total.to(sums.device)
 
     return hook

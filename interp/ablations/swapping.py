@@ -44,7 +44,8 @@ def swapped(
     """
     pairs = _paired(model, donor, layer, part)
     saved = [mine.data for mine, _ in pairs]
-    taken = [theirs.data for _, theirs in pairs]
+    # a copy of one block where the donor is elsewhere, or placed otherwise
+    taken = [theirs.data.to(mine.device) for mine, theirs in pairs]
     try:
         for (mine, _), data in zip(pairs, taken, strict=True):
             mine.data = data
@@ -113,10 +114,6 @@ def _paired(
             raise UserError(
                 f"{text}: the donor's {name} is {_described(other)}, the model's is "
                 f"{_described(parameter)}"
-            )
-        if parameter.device != other.device:
-            raise UserError(
-                f"{text}: the donor is on {other.device}, the model on {parameter.device}"
             )
     return [(parameter, theirs[name]) for name, parameter in mine.items()]
 

@@ -59,7 +59,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
     )
     compare.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    compare.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    compare.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     compare.set_defaults(run=_run)
 
 

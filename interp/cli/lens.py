@@ -37,7 +37,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     lens.add_argument("--attribution", action="store_true", help="also direct logit attribution")
     lens.add_argument("--seed", type=int, default=0, help="of the draw and the bootstrap (0)")
     lens.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    lens.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    lens.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     lens.set_defaults(run=_run)
 
 

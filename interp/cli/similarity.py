@@ -32,7 +32,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--as-study", action="store_true", help="also as the study's own script (needs --texts)"
     )
     similarity.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    similarity.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    similarity.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     similarity.set_defaults(run=_run)
 
 

@@ -63,7 +63,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
     sweep.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    sweep.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    sweep.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     sweep.add_argument("--revision", help="branch, tag or commit on the hub")
     _add_execution(sweep)
     sweep.set_defaults(run=_run)

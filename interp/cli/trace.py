@@ -47,7 +47,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--all-examples", action="store_true", help="also score examples answered wrongly"
     )
     trace.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    trace.add_argument("--device", help="cpu, cuda, cuda:1 (a GPU if there is one)")
+    trace.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     trace.add_argument("--revision", help="branch, tag or commit on the hub")
     trace.set_defaults(run=_run)
 

@@ -114,7 +114,8 @@ def distance_and_effect(
 
 
 def _distance(mine: Tensor, its: Tensor) -> dict[str, Any]:
-    own, change = mine.float(), its.float() - mine.float()
+    own = mine.float()
+    change = its.to(mine.device).float() - own
     norm, moved = float(own.norm()), float(change.norm())
     widest = _spectral(own)
     return {

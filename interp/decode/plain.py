@@ -140,6 +140,13 @@ def _own_cache(
     return own
 
 
+def _keep_rows(cache: transformers.DynamicCache, rows: Tensor) -> None:
+    """Leave some rows of a cache, whose layers may be on several devices."""
+    for layer in cache.layers:
+        if layer.keys is not None:
+            layer.batch_select_indices(rows.to(layer.keys.device))
+
+
 def _decode(
     parts: Decoder,
     state: tuple[transformers.DynamicCache, Tensor, Tensor],
@@ -154,7 +161,7 @@ def _decode(
     kept = torch.tensor(rows, device=parts.device, dtype=torch.long)
     while rows:
         if len(kept) < len(position):
-            cache.batch_select_indices(kept)
+            _keep_rows(cache, kept)
             logits, mask, position = logits[kept], mask[kept], position[kept]
         tokens = logits.argmax(dim=-1) if choose is None else choose(logits, rows, steps)
         steps += 1
@@ -165,7 +172,7 @@ def _decode(
             break
         kept = torch.tensor(going, device=parts.device)
         if len(going) < len(rows):
-            cache.batch_select_indices(kept)
+            _keep_rows(cache, kept)
             rows = [rows[i] for i in going]
             tokens, mask, position = tokens[kept], mask[kept], position[kept]
             kept = torch.arange(len(rows), device=parts.device)

@@ -244,8 +244,7 @@ class Pool:
 
     def _arrange(self) -> None:
         """Sort the rows' edits by layer, and the rows by the prefix that they attend to."""
-        device = self.parts.device
-        self.plan = plan_rows([row.group.edits for row in self.rows], device)
+        self.plan = plan_rows([row.group.edits for row in self.rows], self.parts)
         members: dict[Group, list[int]] = {}
         for i, row in enumerate(self.rows):
             if row.group.prefix:

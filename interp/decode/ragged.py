@@ -86,7 +86,7 @@ class RaggedCache(transformers.Cache):
         self.columns: Tensor = torch.zeros(1, 0, dtype=torch.long)
         self.start: int | None = 0
         self.end = 0
-        self._hidden: dict[tuple[int, int | None], Tensor] = {}
+        self._hidden: dict[tuple[int, int | None, torch.device], Tensor] = {}
 
     def share(self, prefix: Sequence[SharedKeys]) -> None:
         """All rows attend to one prefix, given layer by layer; nothing where there is none."""
@@ -100,19 +100,18 @@ class RaggedCache(transformers.Cache):
         self.end = int(columns.max()) + 1
         self._hidden.clear()
 
-    def hidden(self, start: int, end: int, window: int | None) -> Tensor:
-        """`[row, pos, end - start]`: which columns a token does not see; one tensor for all layers.
+    def hidden(self, start: int, end: int, window: int | None, device: torch.device) -> Tensor:
+        """`[row, pos, end - start]`: which columns a token does not see.
 
-        Columns below 0 are those of the prefix.
+        One tensor for all layers of a device. Columns below 0 are those of the prefix.
         """
-        if (start, window) not in self._hidden:
-            at = torch.arange(start, end, device=self.columns.device)
-            here = self.columns[..., None]
+        key = (start, window, device)
+        if key not in self._hidden:
+            at = torch.arange(start, end, device=device)
+            here = self.columns.to(device)[..., None]
             hidden = at > here
-            self._hidden[start, window] = (
-                hidden if window is None else hidden | (at <= here - window)
-            )
-        return self._hidden[start, window]
+            self._hidden[key] = hidden if window is None else hidden | (at <= here - window)
+        return self._hidden[key]
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> Any:
         """Write new keys and values `[row, kv_head, pos, d_head]`; returns all columns so far."""
@@ -127,8 +126,9 @@ class RaggedCache(transformers.Cache):
             own_values[:rows, :, self.start : self.end] = values
         else:
             index = torch.arange(rows, device=keys.device)[:, None]
-            own_keys[index, :, self.columns] = keys.transpose(1, 2)
-            own_values[index, :, self.columns] = values.transpose(1, 2)
+            columns = self.columns.to(keys.device)
+            own_keys[index, :, columns] = keys.transpose(1, 2)
+            own_values[index, :, columns] = values.transpose(1, 2)
         return own_keys[:rows, :, : self.end], own_values[:rows, :, : self.end]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -203,7 +203,9 @@ def _own_part(
     rows, kv_heads, queries, _ = query.shape
     # one token a row and all rows equally long: every column there is may be seen
     seen = form.length == 1 and cache.columns.shape[0] == 1 and form.window is None
-    hidden = None if seen else cache.hidden(0, keys.shape[2], form.window)[:, None, None]
+    hidden = None
+    if not seen:
+        hidden = cache.hidden(0, keys.shape[2], form.window, query.device)[:, None, None]
 
     def some(at: slice) -> _Part:
         shape = (-1, kv_heads, queries // form.length)
@@ -220,7 +222,7 @@ def _shared_part(cache: RaggedCache, query: Tensor, shared: Prefixes, form: _For
     flat = ordered.transpose(0, 1).reshape(kv_heads, rows * queries, width)
     hidden = None
     if form.window is not None:
-        hidden = cache.hidden(-cache.offset, 0, form.window)[:, None]
+        hidden = cache.hidden(-cache.offset, 0, form.window, query.device)[:, None]
         if shared.order is not None and hidden.shape[0] > 1:
             hidden = hidden[shared.order]
     found, first = [], 0

@@ -48,10 +48,13 @@ def mixable(edits: Edits) -> bool:
     return not any(edit.swaps for edit in edits.values())
 
 
-def plan_rows(edits: Sequence[Edits], device: torch.device) -> dict[int, LayerRows]:
+def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:
     """The edits of each row, sorted by layer; donors are left to `interp.ablations`."""
     layers = sorted({layer for one in edits for layer in one})
-    return {layer: _layer_rows([one.get(layer) for one in edits], device) for layer in layers}
+    return {
+        layer: _layer_rows([one.get(layer) for one in edits], parts.device_of(layer))
+        for layer in layers
+    }
 
 
 @contextmanager
@@ -89,7 +92,7 @@ def _layer_rows(edits: Sequence[LayerEdit | None], device: torch.device) -> Laye
 def _register(parts: Decoder, layer: int, rows: LayerRows, means: HeadMeans | None) -> list[Handle]:
     handles: list[Handle] = []
     if rows.heads:
-        mean = means[layer] if means is not None else None
+        mean = means[layer].to(parts.device_of(layer)) if means is not None else None
         hook = replace_heads(rows.heads, mean, parts.d_head)
         handles.append(parts.output_projections[layer].register_forward_pre_hook(hook))
     for mask, module, inside in (

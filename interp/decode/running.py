@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.means import HeadMeans
@@ -26,6 +25,7 @@ from interp.decode.verifying import Recorded, Verdict, record_drafts, verify
 from interp.models import Decoder, decoder
 from interp.prefix import record_prefix
 from interp.requests import GenerationRequest
+from interp.token_budget import free_on_gpus
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class Settings:
         operations a parameter and token at some twenty billion a second.
         """
         if parts.device.type == "cuda":
-            free = torch.cuda.mem_get_info(parts.device)[0]
-            return cls(rows=256, knee=128, cache_bytes=free // 3)
+            return cls(rows=256, knee=128, cache_bytes=free_on_gpus(parts) // 3)
         parameters = sum(p.numel() for p in parts.root.parameters())
         return cls(knee=max(2, min(64, parts.n_layers * 10_000_000 // parameters)))
 

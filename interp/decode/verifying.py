@@ -170,7 +170,7 @@ def verify(
         if not going:
             return
         if len(going) < len(rows):
-            cache = _selected(cache, going, parts.device)
+            cache = _selected(cache, going)
             rows = [rows[i] for i in going]
 
 
@@ -197,18 +197,18 @@ def _rows_of(run: Pass, first: int, rows: list[int]) -> Pass:
 
     def select(value: Any) -> Any:
         whole = isinstance(value, Tensor) and value.ndim >= 3 and value.shape[0] == batch
-        return value[index] if whole and batch > 1 else value
+        return value[index.to(value.device)] if whole and batch > 1 else value
 
     residuals = [r[index] if layer == first else r for layer, r in enumerate(run.residuals)]
     calls = [tree_map(select, call) if i >= first else call for i, call in enumerate(run.calls)]
     return Pass(residuals, calls)
 
 
-def _selected(cache: RaggedCache, rows: list[int], device: torch.device) -> RaggedCache:
+def _selected(cache: RaggedCache, rows: list[int]) -> RaggedCache:
     kept = RaggedCache(len(cache.keys), len(rows), cache.width, offset=cache.offset)
-    index = torch.tensor(rows, device=device)
-    kept.keys = [None if k is None else k[index] for k in cache.keys]
-    kept.values = [None if v is None else v[index] for v in cache.values]
+    index = torch.tensor(rows)
+    kept.keys = [None if k is None else k[index.to(k.device)] for k in cache.keys]
+    kept.values = [None if v is None else v[index.to(v.device)] for v in cache.values]
     kept.shared = cache.shared
     return kept
 

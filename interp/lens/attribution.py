@@ -23,7 +23,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers
-from interp.lens.depths import padded, without_mlp
+from interp.lens.depths import padded, vectors_at, without_mlp
 from interp.lens.tally import Tally, poisson_weights
 from interp.lens.tasks import CHUNK
 from interp.models import Decoder, decoder, model_name
@@ -203,7 +203,10 @@ def component_vectors(
     z: dict[int, Tensor] = {}
 
     def keep(layer: int) -> Callable[..., None]:
-        return lambda _module, args: z.__setitem__(layer, args[0][0, positions])
+        def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
+            z[layer] = args[0][0, positions.to(args[0].device)]
+
+        return hook
 
     handles = [
         projection.register_forward_pre_hook(keep(layer))
@@ -215,16 +218,16 @@ def component_vectors(
     finally:
         for handle in handles:
             handle.remove()
-    before = baseline.residuals[0][0, positions]
+    before = vectors_at(baseline.residuals[0][0], (positions,))
     found = {Component("embedding"): before}
     for layer in range(parts.n_layers):
-        middle = without_mlp(model, baseline, layer)[0, positions]
-        after = baseline.residuals[layer + 1][0, positions]
+        middle = vectors_at(without_mlp(model, baseline, layer)[0], (positions,))
+        after = vectors_at(baseline.residuals[layer + 1][0], (positions,))
         found[Component("attention", layer)] = middle - before
         found[Component("mlp", layer)] = after - middle
         found[Component("layer", layer)] = after - before
         if heads:
-            of_heads, bias = _head_outputs(parts, layer, z[layer])
+            of_heads, bias = (x.to(before.device) for x in _head_outputs(parts, layer, z[layer]))
             _check_heads(model, layer, of_heads.sum(dim=0) + bias, middle - before)
             found |= {Component("head", layer, h): one for h, one in enumerate(of_heads)}
         before = after

@@ -73,12 +73,17 @@ def residual_stack(
     with edited(model, edits or {}, means) as parts:
         baseline = record(parts, padded(parts, rows), use_cache=False)
         at = tuple(torch.tensor(x, device=parts.device) for x in zip(*places, strict=True))
-        found = [baseline.residuals[0][at]]
+        found = [vectors_at(baseline.residuals[0], at)]
         for layer in range(parts.n_layers):
             if sublayers:
-                found.append(without_mlp(model, baseline, layer)[at])
-            found.append(baseline.residuals[layer + 1][at])
+                found.append(vectors_at(without_mlp(model, baseline, layer), at))
+            found.append(vectors_at(baseline.residuals[layer + 1], at))
     return torch.stack(found)
+
+
+def vectors_at(resid: Tensor, at: tuple[Tensor, ...]) -> Tensor:
+    """Vectors of a residual stream on any device, where the indices are."""
+    return resid[tuple(index.to(resid.device) for index in at)].to(at[0].device)
 
 
 def padded(parts: Decoder, rows: Sequence[Sequence[int]]) -> Tensor:

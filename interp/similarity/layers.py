@@ -150,7 +150,9 @@ def cka_between(
     examples = draw(source, limit=limit, seed=seed)
     groups = _Cka()
     for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):
-        groups.add(last_states(model, examples, numbers), last_states(other, examples, numbers))
+        mine = last_states(model, examples, numbers)
+        # two models may be on two GPUs
+        groups.add(mine, last_states(other, examples, numbers).to(mine.device))
     named = {"model": model_name(model), "other_model": model_name(other)}
     return groups.table(named | {"source": examples.name})
 
@@ -202,11 +204,11 @@ def _no_cka(n_depths: int, named: dict[str, str]) -> pd.DataFrame:
 def _influence(batch: States) -> np.ndarray:
     """`[batch, layer]`: one minus cosine, summed over each example's tokens."""
     real = batch.real()
-    layers = [
-        ((1 - cosine(before, after)) * real).double().sum(dim=1)
-        for before, after in zip(batch.residuals, batch.residuals[1:], strict=False)
-    ]
-    return torch.stack(layers, dim=1).cpu().numpy()
+    layers = []
+    for before, after in zip(batch.residuals, batch.residuals[1:], strict=False):
+        changed = 1 - cosine(before, after.to(before.device))
+        layers.append((changed * real.to(before.device)).double().sum(dim=1).cpu())
+    return torch.stack(layers, dim=1).numpy()
 
 
 def _angles(last: Tensor, pairs: list[tuple[int, int]]) -> np.ndarray:

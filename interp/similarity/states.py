@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
-from interp.lens.depths import padded
+from interp.lens.depths import padded, vectors_at
 from interp.models import Decoder, decoder, model_name
 from interp.packing import by_budget
 from interp.replay import record
@@ -43,7 +43,9 @@ class States:
     def last(self) -> Float[Tensor, "depth batch d_model"]:
         """The states of each example's last token."""
         rows = torch.arange(len(self.ids), device=self.lengths.device)
-        return torch.stack([resid[rows, self.lengths - 1] for resid in self.residuals])
+        return torch.stack(
+            [vectors_at(resid, (rows, self.lengths - 1)) for resid in self.residuals]
+        )
 
     def real(self) -> Tensor:
         """Which positions are no padding, `[batch, pos]`."""

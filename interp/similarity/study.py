@@ -78,7 +78,7 @@ def _of_text(
         hidden = parts.root(
             input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
         ).hidden_states
-    last = torch.stack([state[0, -1] for state in hidden])
+    last = torch.stack([state[0, -1].to(parts.device) for state in hidden])
     found = np.zeros((parts.n_layers - 1, parts.n_layers))
     for block in range(1, parts.n_layers):
         angles = cosine(last[:-block], last[block:]).arccos() / torch.pi

@@ -1,0 +1,66 @@
+"""What flows between blocks that are placed on several GPUs.
+
+accelerate's own hooks replace a module's `forward` and hand every output back to where its input
+came from; the two trees of modules over one set of weights, and the ablations that replace
+`forward` for a while, need plain hooks. Each block moves what it is called with to its own
+device; the last one hands the residual stream back to where the final norm and the unembedding
+are. A layer's keys and values stay where its block is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+COMPUTES_NOTHING = "computes_nothing"
+"""Attribute of a `forward` in place of a block's own that hands on what it is given."""
+
+
+def devices_of(module: nn.Module) -> tuple[torch.device, ...]:
+    """The devices that hold a module's parameters, in their order."""
+    return tuple(dict.fromkeys(parameter.device for parameter in module.parameters()))
+
+
+def join_blocks(blocks: Sequence[nn.Module], home: torch.device) -> None:
+    """Let blocks on several devices run one after the other.
+
+    Args:
+        blocks: in the order in which they run.
+        home: where the embedding, the final norm and the unembedding are.
+    """
+    for block in blocks:
+        block.register_forward_pre_hook(_move_in, with_kwargs=True)
+    blocks[-1].register_forward_hook(lambda _module, _args, out: moved(out, home))
+
+
+def without_accelerate(root: Any) -> Any:
+    """A model that accelerate has placed, without accelerate's hooks."""
+    from accelerate.hooks import remove_hook_from_submodules
+
+    remove_hook_from_submodules(root)
+    for module in root.modules():
+        # what it puts back is the class' own method, but on the instance
+        own = module.__dict__.get("forward")
+        if getattr(own, "__func__", None) is type(module).forward:
+            del module.__dict__["forward"]
+    return root
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """A value with every tensor in its tuples, lists and dicts on a device; caches as they are."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    # not a subclass: those have constructors of their own
+    if type(value) in (tuple, list):
+        return type(value)(moved(one, device) for one in value)
+    if type(value) is dict:
+        return {key: moved(one, device) for key, one in value.items()}
+    return value
+
+
+def _move_in(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    if hasattr(module.forward, COMPUTES_NOTHING):
+        return args, kwargs
+    device = next(module.parameters()).device
+    return moved(args, device), moved(kwargs, device)
