@@ -79,8 +79,8 @@ def asked_tasks(
 def _asked(
     entry: Mapping[str, Any], known: Mapping[str, str | Task], data: str | Path | None
 ) -> Asked:
-    # a token budget changes neither the prompt nor the rows
-    plain = re.sub(r"^(\d+-tokens-)+", "", entry["name"])
+    # neither a token budget nor drawing answers changes the prompt or the rows
+    plain = re.sub(r"^(\d+-tokens-|\d+-draws-at-[\d.]+(e[+-]\d+)?-)+", "", entry["name"])
     source = known.get(entry["name"], known.get(plain, plain))
     differs = ""
     # a task that says nothing of worked examples is another definition than one that says "none"
