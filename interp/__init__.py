@@ -71,6 +71,7 @@ _HOMES = {
     "interp.ablations.hooks": ("ablate",),
     "interp.attention.heads": ("retrieval_heads",),
     "interp.attention.rows": ("attention_rows",),
+    "interp.chat": ("with_draws",),
     "interp.comparison": ("compare",),
     "interp.decode.prompting": ("generate",),
     "interp.errors": ("UserError",),

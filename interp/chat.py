@@ -1,6 +1,7 @@
-"""Generating tasks as a chat, or with another token budget: asked for explicitly, named so."""
+"""Generating tasks as a chat, with another token budget, or sampled: asked for, and named so."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -77,6 +78,48 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
         _limited_requests, task.harness.construct_requests, max_gen_toks
     )
     return replace(task, name=f"{max_gen_toks}-tokens-{task.name}", harness=harness)
+
+
+def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> Task:
+    """The same task with answers drawn at a temperature; the name starts with both.
+
+    The task's own filters say how several draws of an example become its metrics (`text_metrics`).
+    Its own `top_k` and `top_p` hold, where it has any.
+
+    Args:
+        task: the task.
+        temperature: above 0.
+        draws: answers an example; by default as often as the task repeats a question.
+
+    Raises:
+        UserError: the task scores options, or a number is not allowed.
+    """
+    _refuse_options(task, "draws")
+    draws = task.repeats if draws is None else draws
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(
+            f"temperature {temperature:g}: allowed are numbers above 0 (none: greedy answers)"
+        )
+    if draws < 1:
+        raise UserError(f"draws {draws}: allowed are 1 and more")
+    harness = copy.copy(task.harness)
+    harness.construct_requests = partial(
+        _drawn_requests, task.harness.construct_requests, temperature, draws
+    )
+    return replace(task, name=f"{draws}-draws-at-{temperature:g}-{task.name}", harness=harness)
+
+
+def _drawn_requests(
+    construct: Callable[..., Any], temperature: float, draws: int, **arguments: Any
+) -> list[Any]:
+    """A harness task's requests, each asked several times."""
+    made = construct(**arguments)
+    instances = made if isinstance(made, list) else [made]
+    for instance in instances:
+        prompt, kwargs = instance.arguments
+        instance.arguments = (prompt, {**kwargs, "do_sample": True, "temperature": temperature})
+        instance.repeats = draws
+    return instances
 
 
 def _limited_requests(construct: Callable[..., Any], limit: int, **arguments: Any) -> list[Any]:

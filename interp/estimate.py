@@ -20,9 +20,9 @@ from interp.ablations import Ablation, as_ablation
 from interp.ablations.hooks import checked_edits
 from interp.ablations.values import Edits
 from interp.models import decoder, model_name
-from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES
+from interp.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, sampling_of
 from interp.requests import GenerationRequest, build_requests
-from interp.sampling import described, draw
+from interp.sampling import described, draw, how_drawn
 from interp.tasks import Task
 from interp.units import Variants, WorkUnit, run_unit
 
@@ -130,9 +130,11 @@ def estimate(
                 tokens += len(request.context) + len(request.continuation)
         # a sweep reads and hashes all rows and prompts before its first unit, which costs as much
         seconds += timer() - planning
-        seconds += _task_seconds(model, task, drawn, edits, unit_examples, timer)
+        how = sampling_of([r for r in requests if r.doc_id == drawn[0]])
+        times = how["sampling"]["draws"] if how else 1
+        seconds += _task_seconds(model, task, (drawn, times), edits, unit_examples, timer)
         examples += len(drawn)
-        draws.append(described(task, drawn))
+        draws.append(described(task, drawn) + (f"; {how_drawn(how)}" if how else ""))
     parameters = {p.data_ptr(): p for p in parts.root.parameters()}.values()
     return Estimate(
         model=model_name(model),
@@ -176,14 +178,23 @@ def clock(seconds: float) -> str:
 def _task_seconds(
     model: TransformerBridge,
     task: Task,
-    drawn: Sequence[int],
+    asked: tuple[Sequence[int], int],
     edits: Sequence[Edits],
     unit_examples: int,
     timer: Callable[[], float],
 ) -> float:
-    """The line through two draws, for the baseline and for the mean ablation, at full size."""
-    chosen = calibrated(edits)
-    most = GENERATED if task.generates else LARGE
+    """The line through two draws, for the baseline and for the mean ablation, at full size.
+
+    Args:
+        model: the model.
+        task: the task.
+        asked: its rows in the sweep, and how many answers to each.
+        edits: the ablations.
+        unit_examples: examples of one work unit.
+        timer: seconds.
+    """
+    chosen, (drawn, times) = calibrated(edits), asked
+    most = max(SMALL // 2, GENERATED // times) if task.generates else LARGE
     # spread over the draw: rows of one subject, or of one source, may be longer than others
     large = (
         [drawn[i * len(drawn) // most] for i in range(most)] if len(drawn) > most else list(drawn)

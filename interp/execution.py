@@ -45,7 +45,13 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
         texts = tuple(plan.texts[n] for n in numbers)
         variants = Variants(texts, edits, means.get(unit.task), donors)
         found = run_unit(
-            model, plan.tasks[unit.task], unit, variants, shortcuts=shortcuts, done=done
+            model,
+            plan.tasks[unit.task],
+            unit,
+            variants,
+            seed=plan.manifest["seed"],
+            shortcuts=shortcuts,
+            done=done,
         )
         return in_order(plan, unit, found)
 

@@ -3,10 +3,12 @@
 Importing this module registers it; lm-evaluation-harness 0.4.13 discovers no plugins by itself, so
 that its own command line needs `interp harness run ...`. Model arguments: `pretrained` (as
 `interp.load_model` takes it), `ablation` (`layer:7`, `head:7.3+mlp:2`, ...), `donor`, `dtype`,
-`revision`, `token_budget`.
+`revision`, `seed` (of the draws of tasks that sample), `token_budget`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,6 +41,7 @@ class AblatedModel(TemplateLM):
         pretrained: hub name, folder, `organism:NAME`, or a bridge.
         ablation: text form of what is ablated; nothing by default.
         donor: the other model, for swaps.
+        seed: of the draws, where a task samples; draws are those of `interp sweep --seed`.
         token_budget: most tokens of one batch; by default from free memory.
         **loading: `dtype`, `device` and `revision` for `interp.load_model`; the batch sizes that
             the harness gives every model are ignored, for the engine sizes its own.
@@ -50,6 +53,7 @@ class AblatedModel(TemplateLM):
         *,
         ablation: str = BASELINE.text,
         donor: str | None = None,
+        seed: int = 0,
         token_budget: int | None = None,
         **loading: Any,
     ) -> None:
@@ -60,7 +64,9 @@ class AblatedModel(TemplateLM):
             del options["device"]
         unknown = loading.keys() - set(LOADING) - IGNORED
         if unknown:
-            allowed = ", ".join(("pretrained", "ablation", "donor", "token_budget", *LOADING))
+            allowed = ", ".join(
+                ("pretrained", "ablation", "donor", "seed", "token_budget", *LOADING)
+            )
             raise UserError(f"model argument {min(unknown)}: allowed are {allowed}")
         self.model = (
             load_model(pretrained, **options) if isinstance(pretrained, str) else pretrained
@@ -74,6 +80,7 @@ class AblatedModel(TemplateLM):
             raise UserError(
                 f"{ablation}: it needs examples to take activations from; use `interp sweep`"
             )
+        self.seed = int(seed)
         self.parts = decoder(self.model)
         self.tokenizer = self.parts.tokenizer
         self.shortcuts = Shortcuts(token_budget=int(token_budget) if token_budget else None)
@@ -152,12 +159,18 @@ class AblatedModel(TemplateLM):
         return totals
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Greedy answers, up to the first stop string."""
-        made = [self._generation(number, request) for number, request in enumerate(requests)]
+        """Answers, up to the first stop string; an instance that comes again is drawn again."""
+        made, draws = [], Counter[int]()
+        for number, request in enumerate(requests):
+            made.append(self._generation(number, request, draws[id(request)]))
+            draws[id(request)] += 1
         with tqdm(total=len(made), disable=disable_tqdm) as bar:
             (answers,) = generate(self.model, made, [self.edits], done=bar.update)
         return [answer.text for answer in answers]
 
-    def _generation(self, number: int, request: Instance) -> GenerationRequest:
+    def _generation(self, number: int, request: Instance, draw: int) -> GenerationRequest:
         text, arguments = request.args
-        return generation_request(number, text, arguments, self.parts, task=str(request.task_name))
+        doc_id, name = request.doc_id, str(request.task_name)
+        number = number if doc_id is None else doc_id
+        made = generation_request(number, text, arguments, self.parts, task=name, seed=self.seed)
+        return replace(made, draw=draw)

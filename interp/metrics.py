@@ -25,6 +25,8 @@ from interp.errors import UserError
 from interp.tasks import Task
 
 RESPONSES = ("loglikelihoods", "token_counts", "greedy", "text")
+MEAN = ",mean-of-draws"
+"""Behind the name of a metric that is a mean over an example's draws."""
 
 
 def option_metrics(
@@ -62,21 +64,33 @@ def option_metrics(
     return own
 
 
-def text_metrics(task: Task, document: dict[str, Any], text: str) -> dict[str, float]:
-    """Metrics of one generated answer, one a filter: `exact_match,strict-match`."""
-    from lm_eval.api.instance import Instance
+def given_answers(task: Task, text: str, draws: Sequence[str] | None) -> list[str]:
+    """What the harness would have been given: the draws, or greedy text as often as it repeats."""
+    return [text] * task.repeats if draws is None else list(draws)
 
-    harness, metrics = task.harness, {}
-    instance = Instance(
-        request_type="generate_until", doc=document, arguments=("", {}), idx=0, resps=[text]
-    )
-    for ensemble in harness._filters:
-        ensemble.apply([instance])
-        filtered = instance.filtered_resps[ensemble.name]
-        filtered = filtered if isinstance(filtered, list) else [filtered]
+
+def text_metrics(task: Task, document: dict[str, Any], texts: Sequence[str]) -> dict[str, float]:
+    """Metrics of one example's generated answers, one a filter: `exact_match,strict-match`.
+
+    Where a filter takes the first of several draws, as the harness does unless a task says
+    otherwise, `exact_match,strict-match,mean-of-draws` is the mean over all of them. One value an
+    example: draws of one example are not independent examples.
+
+    Args:
+        task: the task, whose filters may combine the draws (a majority vote).
+        document: the row.
+        texts: the answers, one a draw.
+    """
+    metrics: dict[str, float] = {}
+    for ensemble in task.harness._filters:
         named = "" if ensemble.name == "none" else f",{ensemble.name}"
-        for metric, value in _numbers(harness.process_results(document, filtered)).items():
-            metrics[metric + named] = value
+        found = _filtered_metrics(task, document, ensemble, texts)
+        metrics |= {metric + named: value for metric, value in found.items()}
+        if len(texts) > 1 and _takes_first(ensemble):
+            each = [_filtered_metrics(task, document, ensemble, [text]) for text in texts]
+            for metric in found:
+                values = [one[metric] for one in each]
+                metrics[metric + named + MEAN] = float(np.mean(values))
     return metrics
 
 
@@ -85,7 +99,7 @@ def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
 
     Args:
         responses: rows of one task (`Sweep.responses()`): doc_id, and what the model answered
-            (loglikelihoods, token_counts, greedy, or text).
+            (loglikelihoods, token_counts, greedy, or text and draws).
         task: the task; its rows must be those that were asked.
 
     Returns:
@@ -107,10 +121,13 @@ def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
     if len(beyond):
         raise UserError(f"responses: row {beyond.iloc[0]}; {task.name} has {len(documents)} rows")
     found = []
-    columns = zip(*(responses[c] for c in ("doc_id", *RESPONSES)), strict=True)
-    for doc_id, scores, counts, greedy, text in columns:
+    # runs from before answers could be drawn have no such column
+    drawn = responses.get("draws", [None] * len(responses))
+    columns = zip(*(responses[c] for c in ("doc_id", *RESPONSES)), drawn, strict=True)
+    for doc_id, scores, counts, greedy, text, draws in columns:
         if task.generates:
-            found.append(text_metrics(task, documents[doc_id], text))
+            texts = given_answers(task, text, None if draws is None else list(draws))
+            found.append(text_metrics(task, documents[doc_id], texts))
         else:
             pairs = [(float(s), bool(g)) for s, g in zip(scores, greedy, strict=True)]
             counts = [int(n) for n in counts]
@@ -141,6 +158,32 @@ def target_text(task: Task, document: dict[str, Any]) -> str:
         choices = harness.doc_to_choice(document)
         return str(choices[target]) if 0 <= target < len(choices) else str(target)
     return str(target[0] if isinstance(target, list) and target else target).strip()
+
+
+def _filtered_metrics(
+    task: Task, document: dict[str, Any], ensemble: Any, texts: Sequence[str]
+) -> dict[str, float]:
+    from lm_eval.api.instance import Instance
+
+    instance = Instance(
+        request_type="generate_until",
+        doc=document,
+        arguments=("", {}),
+        idx=0,
+        resps=list(texts),
+    )
+    ensemble.apply([instance])
+    filtered = instance.filtered_resps[ensemble.name]
+    return _numbers(task.harness.process_results(document, [filtered]))
+
+
+def _takes_first(ensemble: Any) -> bool:
+    """Whether what a filter gives hangs on the first draw alone."""
+    from lm_eval.filters import custom, selection
+
+    kinds = {made.func for made in ensemble.filters}
+    combining = {selection.MajorityVoteFilter, selection.TakeKFilter, custom.CustomFilter}
+    return selection.TakeFirstFilter in kinds and not kinds & combining
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:

@@ -7,7 +7,7 @@ makes the same units under the same names, and any of them can run any unit.
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,9 +21,9 @@ from interp.ablations.values import Edits, with_donor
 from interp.errors import UserError, first_line
 from interp.hook_scoring import is_hooked
 from interp.identity import describe_donors, describe_model, describe_task, libraries
-from interp.metrics import option_metrics, target_text, text_metrics
+from interp.metrics import given_answers, option_metrics, target_text, text_metrics
 from interp.models import decoder
-from interp.requests import build_requests, prompt_text
+from interp.requests import GenerationRequest, build_requests, prompt_text
 from interp.resampled import is_resampled
 from interp.sampling import draw
 from interp.tasks import Task, load_task
@@ -99,8 +99,9 @@ def make_plan(
     for task in loaded:
         _refuse_empty(task)
     drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
+    sampled = []
     for task, ids in zip(loaded, drawn, strict=True):
-        _try_first(model, task, ids[0])
+        sampled.append(sampling_of(_try_first(model, task, ids[0])))
         if any(map(is_resampled, edits)):
             draw_donors(ids, seed=seed)
         if task.generates and any(map(is_hooked, edits)):
@@ -114,7 +115,8 @@ def make_plan(
         "schema": records.SCHEMA_VERSION,
         **describe_model(model),
         "tasks": [
-            _describe(task, ids, cut.cluster) for task, ids in zip(loaded, drawn, strict=True)
+            _describe(task, ids, cut.cluster) | how
+            for task, ids, how in zip(loaded, drawn, sampled, strict=True)
         ],
         "ablations": list(texts[1:]),
         "donors": describe_donors(asked),
@@ -191,14 +193,26 @@ def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> dict[s
         ) from error
 
 
-def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
+def sampling_of(requests: Sequence[Any]) -> dict[str, Any]:
+    """How a task's answers are drawn, from the requests of one example; empty where none is."""
+    first = requests[0]
+    if not isinstance(first, GenerationRequest) or first.sampling is None:
+        return {}
+    how = asdict(first.sampling)
+    # the seed is the run's, and stands there
+    del how["seed"]
+    return {"sampling": {"draws": len(requests), **how}}
+
+
+def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> Sequence[Any]:
     """Ask and score one example: a task that cannot be run is refused before anything is kept."""
     document = task.documents()[doc_id]
     try:
         requests = build_requests(task, [doc_id], decoder(model))
         target_text(task, document)
         if task.generates:
-            text_metrics(task, document, "")
+            draws = [""] * len(requests) if sampling_of(requests) else None
+            text_metrics(task, document, given_answers(task, "", draws))
         else:
             count = len(requests)
             option_metrics(task, document, [(-1.0, False)] * count, token_counts=[1] * count)
@@ -209,6 +223,7 @@ def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> None:
         raise UserError(
             f"task {task.name}, row {doc_id}: it cannot be asked and scored ({reason})"
         ) from error
+    return requests
 
 
 def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:

@@ -6,8 +6,9 @@ tokenizer. Requests whose rows are equal are run once: the letters A to D of a q
 one token that is never fed to the model.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from interp.errors import UserError
@@ -15,7 +16,7 @@ from interp.models import Decoder
 from interp.tasks import Task
 
 DEFAULT_MAX_GEN_TOKS = 256
-# options of generation that change greedy text, and the values at which they do nothing
+# options of generation that change any text, and the values at which they do nothing
 BEYOND_GREEDY: dict[str, Any] = {
     "num_beams": 1,
     "repetition_penalty": 1.0,
@@ -28,6 +29,14 @@ BEYOND_GREEDY: dict[str, Any] = {
     "forced_bos_token_id": None,
     "forced_eos_token_id": None,
     "sequence_bias": None,
+}
+# those of `transformers` that change only what is drawn, beside temperature, top_k and top_p
+BEYOND_SAMPLING: dict[str, Any] = {
+    "min_p": None,
+    "top_h": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
 }
 
 
@@ -51,8 +60,25 @@ class OptionRequest:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How the tokens of an answer are drawn from `softmax(logits / temperature)`.
+
+    Attributes:
+        temperature: above 0.
+        seed: of all draws.
+        top_k: only among so many of the likeliest tokens; 0 for all.
+        top_p: only among the likeliest tokens that together have this probability; 1 for all.
+    """
+
+    temperature: float
+    seed: int = 0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
-    """A prompt to be continued greedily.
+    """A prompt to be continued.
 
     Attributes:
         doc_id: row of the task.
@@ -60,6 +86,8 @@ class GenerationRequest:
         until: strings at which the answer ends; the strings are not part of it.
         max_gen_toks: the answer's largest number of tokens.
         cut: tokens dropped on the left because the context length was exceeded.
+        sampling: how its tokens are drawn; None for the likeliest ones.
+        draw: which of several answers to the same prompt.
     """
 
     doc_id: int
@@ -67,6 +95,8 @@ class GenerationRequest:
     until: tuple[str, ...]
     max_gen_toks: int
     cut: int = 0
+    sampling: Sampling | None = None
+    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,16 +117,16 @@ Request = OptionRequest | GenerationRequest
 
 
 def build_requests(
-    task: Task, doc_ids: Sequence[int], parts: Decoder
+    task: Task, doc_ids: Sequence[int], parts: Decoder, *, seed: int = 0
 ) -> list[OptionRequest] | list[GenerationRequest]:
-    """The requests of some rows of a task, in their order.
+    """The requests of some rows of a task, in their order; where it samples, one a draw.
 
     Raises:
-        UserError: the task asks for something other than options or greedy text.
+        UserError: the task asks for something other than options, greedy text or draws.
     """
     documents = task.documents()
     if task.generates:
-        return [_generation(task, i, documents[i], parts) for i in doc_ids]
+        return [r for i in doc_ids for r in _generations(task, i, documents[i], parts, seed)]
     return [r for i in doc_ids for r in _options(task, i, documents[i], parts)]
 
 
@@ -153,26 +183,30 @@ def option_request(
 
 
 def generation_request(
-    doc_id: int, text: str, arguments: dict[str, Any], parts: Decoder, *, task: str
+    doc_id: int,
+    text: str,
+    arguments: dict[str, Any],
+    parts: Decoder,
+    *,
+    task: str,
+    seed: int = 0,
 ) -> GenerationRequest:
     """A prompt and how it is to be continued, from the harness' generation arguments.
 
     Raises:
-        UserError: they ask for something other than greedy text, or leave no room for a prompt.
+        UserError: they ask for something other than greedy text or draws, or leave no room for a
+            prompt.
     """
     from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
     arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
-    if arguments.get("do_sample"):
-        raise UserError(
-            f"task {task}: it samples; allowed is greedy generation (do_sample: false), and "
-            "interp.generate(model, prompt, ablation, temperature=...) draws answers"
-        )
     for name, neutral in BEYOND_GREEDY.items():
         if arguments.get(name, neutral) not in (neutral, None):
             raise UserError(
-                f"task {task}: {name} {arguments[name]}; allowed is plain greedy generation"
+                f"task {task}: {name} {arguments[name]}; allowed is plain generation, greedy or "
+                "sampled"
             )
+    sampling = _sampling(arguments, task, seed) if arguments.get("do_sample") else None
     eos = parts.tokenizer.decode([parts.tokenizer.eos_token_id])
     until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
     longest = arguments["max_gen_toks"]
@@ -184,7 +218,7 @@ def generation_request(
         )
     tokens = encode(text, parts)
     cut = max(0, len(tokens) - room)
-    return GenerationRequest(doc_id, tuple(tokens[cut:]), tuple(until), longest, cut)
+    return GenerationRequest(doc_id, tuple(tokens[cut:]), tuple(until), longest, cut, sampling)
 
 
 def _context(task: Task, document: dict[str, Any]) -> str | list[str]:
@@ -230,9 +264,35 @@ def _options(
     return requests
 
 
-def _generation(
-    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder
-) -> GenerationRequest:
+def _generations(
+    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder, seed: int
+) -> list[GenerationRequest]:
     (instance,) = _instances(task, doc_id, document)
     text, arguments = instance.args
-    return generation_request(doc_id, text, arguments, parts, task=task.name)
+    request = generation_request(doc_id, text, arguments, parts, task=task.name, seed=seed)
+    draws = 1 if request.sampling is None else int(instance.repeats or 1)
+    return [replace(request, draw=draw) for draw in range(draws)]
+
+
+def _sampling(arguments: dict[str, Any], task: str, seed: int) -> Sampling:
+    """How the harness' arguments draw; `transformers` refuses the same values."""
+    for name, neutral in BEYOND_SAMPLING.items():
+        if arguments.get(name, neutral) not in (neutral, None):
+            raise UserError(
+                f"task {task}: {name} {arguments[name]}; allowed are temperature, top_k and top_p"
+            )
+    given: list[Any] = [arguments.get(name) for name in ("temperature", "top_k", "top_p")]
+    temperature, top_k, top_p = given
+    if not _is_number(temperature) or temperature <= 0:
+        raise UserError(
+            f"task {task}: it samples at temperature {temperature}; allowed are numbers above 0"
+        )
+    if top_k is not None and (type(top_k) is not int or top_k < 0):
+        raise UserError(f"task {task}: top_k {top_k}; allowed are whole numbers, 0 for all tokens")
+    if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
+        raise UserError(f"task {task}: top_p {top_p}; allowed are numbers above 0 and up to 1")
+    return Sampling(float(temperature), seed, top_k or 0, 1.0 if top_p is None else float(top_p))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

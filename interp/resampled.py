@@ -17,6 +17,7 @@ from interp.ablations.resampling import HeadOutputs, aligned, head_outputs
 from interp.ablations.values import Edits
 from interp.decode import Answer
 from interp.decode.grouping import stops_of
+from interp.decode.picking import choosing
 from interp.decode.plain import plain_batches
 from interp.metrics import target_text
 from interp.models import decoder
@@ -89,28 +90,37 @@ def resampled_answers(
     donors: Mapping[int, int],
     means: HeadMeans | None = None,
 ) -> Iterator[tuple[int, int, Answer]]:
-    """Greedy answers under each edit, one example at a time.
+    """Answers under each edit, one request at a time.
 
     Args:
         model: the model.
         task: the requests' task.
-        requests: prompts of some examples.
+        requests: prompts of some examples, those of one example together.
         edits: the ablations.
         donors: example to donor (`draw_donors`).
         means: where an edit also puts mean z.
 
     Yields:
-        Number of the edit, example, answer.
+        Number of the edit, number of the request, answer.
     """
     layers = _layers(edits)
-    for request in requests:
-        z, donor_end = _donor(model, task, donors[request.doc_id], layers)
+    for i, request in enumerate(requests):
+        if not i or request.doc_id != requests[i - 1].doc_id:
+            z, donor_end = _donor(model, task, donors[request.doc_id], layers)
         length = len(request.prompt) + request.max_gen_toks
         there = _aligned(z, len(request.prompt) - 1, donor_end, length)
         stops = stops_of(decoder(model), [request])
-        answers = plain_batches(model, [request.prompt], stops, edits, means=means, resample=there)
+        answers = plain_batches(
+            model,
+            [request.prompt],
+            stops,
+            edits,
+            means=means,
+            resample=there,
+            choose=choosing([request]),
+        )
         for number, (answer,) in enumerate(answers):
-            yield number, request.doc_id, answer
+            yield number, i, answer
 
 
 def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[list[int], int]:

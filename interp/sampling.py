@@ -1,6 +1,7 @@
 """Which examples a limited run asks: a seeded draw, spread over subjects, equal for every model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,15 @@ def described(task: Task, drawn: Sequence[int]) -> str:
         f"{task.name}: {len(drawn):,} of {len(task.documents()):,} examples{spread}; "
         f"95% interval of a score: up to ±{half_width(len(drawn)):.1f} points"
     )
+
+
+def how_drawn(described: Mapping[str, Any]) -> str:
+    """How a task's answers are drawn, in words, from what a manifest says of the task."""
+    how = described["sampling"]
+    among = f", top_k {how['top_k']}" if how["top_k"] else ""
+    among += f", top_p {how['top_p']:g}" if how["top_p"] < 1 else ""
+    answers = "1 answer" if how["draws"] == 1 else f"{how['draws']} answers"
+    return f"{answers} an example drawn at temperature {how['temperature']:g}{among}"
 
 
 def _shares(sizes: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:

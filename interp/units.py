@@ -76,6 +76,7 @@ def run_unit(
     unit: WorkUnit,
     variants: Variants,
     *,
+    seed: int = 0,
     shortcuts: Shortcuts = EVERY,
     done: Callable[[int], Any] = lambda examples: None,
 ) -> list[Record]:
@@ -86,14 +87,16 @@ def run_unit(
         task: the unit's task.
         unit: which examples.
         variants: the baseline and the ablations.
+        seed: of the draws, where the task samples.
         shortcuts: what the engine shares and leaves out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
     """
-    requests = build_requests(task, unit.doc_ids, decoder(model))
-    cut = sum(request.cut > 0 for request in requests)
+    requests = build_requests(task, unit.doc_ids, decoder(model), seed=seed)
+    prompts = [r for r in requests if isinstance(r, OptionRequest) or r.draw == 0]
+    cut = sum(prompt.cut > 0 for prompt in prompts)
     if cut:
         tqdm.write(
-            f"task {task.name}: {cut} of {len(requests)} prompts are longer than the model's "
+            f"task {task.name}: {cut} of {len(prompts)} prompts are longer than the model's "
             "context and lost tokens on their left (column cut_tokens)"
         )
     if task.generates:

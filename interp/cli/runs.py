@@ -61,6 +61,7 @@ def _show(options: argparse.Namespace) -> None:
     from interp.errors import UserError
     from interp.figures.tables import choose_metric
     from interp.results import open_run
+    from interp.sampling import how_drawn
 
     if options.top < 1:
         raise UserError(f"--top {options.top}: allowed are 1 and more")
@@ -70,6 +71,9 @@ def _show(options: argparse.Namespace) -> None:
         f"weights {run.manifest['weights_sha256'][:12]}, {run.manifest['dtype']}, seed "
         f"{run.manifest['seed']}, torch {run.manifest['libraries']['torch']}"
     )
+    for entry in run.manifest["tasks"]:
+        if entry.get("sampling"):
+            print(f"{entry['name']}: {how_drawn(entry)}; an example counts once")
     for note in run.manifest.get("allowed", []):
         print(f"allowed: {note['name']} {note['there']} and {note['asked']}")
     importance = choose_metric(run.importance(correction=options.correction), options.metric)

@@ -53,13 +53,21 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
     )
-    sweep.add_argument("--seed", type=int, default=0, help="of the draw of examples (0)")
+    sweep.add_argument(
+        "--seed", type=int, default=0, help="of the draw of examples, and of drawn answers (0)"
+    )
     sweep.add_argument("--fewshot", type=int, metavar="N", help="worked examples in the prompt")
     sweep.add_argument(
         "--chat-template", action="store_true", help="prompts through the model's chat template"
     )
     sweep.add_argument(
         "--max-gen-toks", type=int, metavar="N", help="at most N tokens a generated answer"
+    )
+    sweep.add_argument(
+        "--temperature", type=float, metavar="T", help="draw the answers; greedy ones by default"
+    )
+    sweep.add_argument(
+        "--draws", type=int, metavar="N", help="answers drawn an example (the task's own number)"
     )
     sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
     sweep.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
@@ -92,19 +100,28 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from interp.ablations.families import family
-    from interp.chat import as_chat, with_budget
+    from interp.chat import as_chat, with_budget, with_draws
+    from interp.errors import UserError
     from interp.models import load_model
     from interp.sweeps import Execution, sweep
     from interp.tasks import load_task
 
     how = {name: getattr(options, name) for name in EXECUTION}
     Execution(**how)  # refused here, before a model is loaded and a large sweep is calibrated
+    if options.draws is not None and options.temperature is None:
+        raise UserError(
+            f"draws {options.draws}: greedy answers are all the same; give --temperature above 0"
+        )
     tasks = [
         load_task(
             name, num_fewshot=options.fewshot, data=options.data, allow_code=options.allow_code
         )
         for name in options.tasks
     ]
+    if options.temperature is not None:
+        tasks = [
+            with_draws(task, temperature=options.temperature, draws=options.draws) for task in tasks
+        ]
     device, dtype = options.device, options.dtype
     model = load_model(options.model, dtype=dtype, device=device, revision=options.revision)
     if options.max_gen_toks is not None:

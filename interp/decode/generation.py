@@ -17,14 +17,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
 from interp.decode.grouping import pass_batches, stops_of
-from interp.decode.picking import Greedy, Sampled
+from interp.decode.picking import Picking, choosing
 from interp.decode.plain import plain_batches
 from interp.decode.pool import Counts
 from interp.decode.probing import rounding
 from interp.decode.running import Run, Settings
 from interp.decode.stopping import Answer
 from interp.models import Decoder, decoder, model_name
-from interp.requests import BEYOND_GREEDY, GenerationRequest
+from interp.requests import BEYOND_GREEDY, BEYOND_SAMPLING, GenerationRequest
 
 # Logits closer than this many times the model's own rounding are near ties: two logits may move by
 # that much each, in opposite directions, and an ablated model's by twice as much as the model's.
@@ -32,7 +32,10 @@ from interp.requests import BEYOND_GREEDY, GenerationRequest
 # by at most 1.9 times the rounding, with a standard deviation of a half.
 TIE = 4
 
-_said: "WeakKeyDictionary[Decoder, bool]" = WeakKeyDictionary()
+# what a model's generation config may ask for where tokens are drawn; a task asks for itself
+DRAWS = BEYOND_SAMPLING | {"top_k": 0, "top_p": 1.0}
+
+_said: "WeakKeyDictionary[Decoder, set[bool]]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,14 @@ def generate(
     *,
     means: HeadMeans | None = None,
     settings: Settings | None = None,
-    sampled: Sampled | None = None,
     done: Callable[[int], Any] = lambda answers: None,
 ) -> Generated:
     """The answer of each ablated model (no edits: the baseline) to each request.
 
-    In float32 the texts are those of plain greedy decoding, one request at a time. Where a token's
-    two largest logits are closer than the model's rounding allows to tell apart, that row is
-    decoded plainly up to there. In narrower types every second token would be such a near tie;
-    there the order that is found counts.
+    In float32 the texts are those of plain decoding, one request at a time. Where a token's two
+    largest logits (with the noise that draws it, where it is drawn) are closer than the model's
+    rounding allows to tell apart, that row is decoded plainly up to there. In narrower types every
+    second token would be such a near tie; there the order that is found counts.
 
     Args:
         model: a bridge.
@@ -78,44 +80,44 @@ def generate(
         ablations: what changes in each run.
         means: `[layer, head, d_head]`, where an edit puts mean z.
         settings: how to decode.
-        sampled: draw the tokens instead, without drafts; a request given twice is drawn twice.
         done: told how many answers are finished, as they are.
     """
     parts = decoder(model)
     settings = settings or Settings.for_model(parts)
-    say_what_is_left_out(model, sampled)
-    greedy = None if settings.plain else greedy_pick(parts)
-    if greedy is None:
-        return _plainly(model, requests, ablations, means, sampled, done)
-    run = Run(model, requests, means, settings, sampled or greedy, done)
+    say_what_is_left_out(model, requests)
+    pick = None if settings.plain else sure_picking(parts, requests)
+    if pick is None:
+        return _plainly(model, requests, ablations, means, done)
+    run = Run(model, requests, means, settings, pick, done)
     answers, counts = run.all(ablations)
-    return Generated(answers, counts, "ragged", greedy.tolerance)
+    return Generated(answers, counts, "ragged", pick.tolerance)
 
 
-def say_what_is_left_out(model: TransformerBridge, sampled: Sampled | None) -> None:
+def say_what_is_left_out(model: TransformerBridge, requests: Sequence[GenerationRequest]) -> None:
     """`transformers` obeys a model's generation config even when it is greedy: here it does not."""
     parts = decoder(model)
     config = getattr(parts.root, "generation_config", None)
+    sampled = any(request.sampling is not None for request in requests)
     asked = [
         f"{name} {value}"
-        for name, neutral in BEYOND_GREEDY.items()
+        for name, neutral in (BEYOND_GREEDY | (DRAWS if sampled else {})).items()
         if (value := getattr(config, name, neutral)) not in (neutral, None, [])
     ]
-    if asked and parts not in _said and sampled is None:
-        _said[parts] = True
+    if asked and sampled not in _said.setdefault(parts, set()):
+        _said[parts].add(sampled)
         tqdm.write(
             f"model {model_name(model)}: its generation config asks for {', '.join(asked)}, which "
-            "is left out (greedy decoding of what the model says)"
+            f"is left out ({'draws from' if sampled else 'greedy decoding of'} what the model says)"
         )
 
 
-def greedy_pick(parts: Decoder) -> Greedy | None:
-    """Greedy picking with the model's own tolerance; None where its attention stays its own."""
+def sure_picking(parts: Decoder, requests: Sequence[GenerationRequest]) -> Picking | None:
+    """Picking with the model's own tolerance; None where its attention stays its own."""
     noise = rounding(parts)
     if noise is None:
         return None
     exact = next(parts.root.parameters()).dtype == torch.float32
-    return Greedy(TIE * max(noise, 1e-7) if exact else 0.0)
+    return Picking(requests, TIE * max(noise, 1e-7) if exact else 0.0)
 
 
 def _plainly(
@@ -123,29 +125,21 @@ def _plainly(
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
     means: HeadMeans | None,
-    sampled: Sampled | None,
     done: Callable[[int], Any],
 ) -> Generated:
     parts = decoder(model)
-    stops, pick = stops_of(parts, requests), sampled or Greedy(0.0)
+    stops = stops_of(parts, requests)
     answers: list[list[Answer | None]] = [[None] * len(requests) for _ in ablations]
     prompts = {i: request.prompt for i, request in enumerate(requests)}
     order = sorted(prompts, key=lambda i: (-len(prompts[i]), i))
     for batch in pass_batches(order, prompts):
-
-        def choose(
-            logits: torch.Tensor, rows: Sequence[int], step: int, batch: list[int] = batch
-        ) -> torch.Tensor:
-            picked = pick(logits, [(batch[row], step) for row in rows])
-            return torch.tensor([token for token, _ in picked], device=logits.device)
-
         every = plain_batches(
             model,
             [prompts[i] for i in batch],
             [stops[i] for i in batch],
             ablations,
             means=means,
-            choose=choose,
+            choose=choosing([requests[i] for i in batch]),
         )
         for found, written in zip(answers, every, strict=True):
             for i, answer in zip(batch, written, strict=True):

@@ -1,4 +1,4 @@
-"""Plain greedy decoding: token by token, by the model's own attention and `transformers`' cache.
+"""Plain decoding: token by token, by the model's own attention and `transformers`' cache.
 
 What everything else must agree with. One row at a time it settles near ties; in batches, padded on
 the left, it serves the architectures whose attention cannot be replaced.
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -42,15 +43,15 @@ class PlainRow:
         self.fed = 0
         self.logits: Tensor | None = None
 
-    def next_token(self, written: Sequence[int]) -> int:
-        """The token that plain decoding writes behind the written ones."""
+    def next_logits(self, written: Sequence[int]) -> Float[Tensor, " d_vocab"]:
+        """The logits behind the written tokens."""
         with edited(self.model, self.edits, self.means) as parts:
             if self.logits is None:
                 self.logits = self._feed(parts, self.prompt)
             while self.fed < len(written):
                 self.logits = self._feed(parts, written[self.fed : self.fed + 1])
                 self.fed += 1
-        return int(self.logits.argmax())
+        return self.logits
 
     def _feed(self, parts: Decoder, tokens: Sequence[int]) -> Tensor:
         before = len(self.prompt) + self.fed if self.logits is not None else 0

@@ -15,7 +15,7 @@ from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
 from interp.ablations.values import Edits
 from interp.decode.drafting import LONGEST, SeenText, draft_length
-from interp.decode.picking import Greedy, Sampled
+from interp.decode.picking import Picking
 from interp.decode.plain import PlainRow
 from interp.decode.ragged import Prefixes, RaggedCache, SharedKeys, attending
 from interp.decode.rows import LayerRows, plan_rows, rows_edited
@@ -121,7 +121,7 @@ class Pool:
     model: TransformerBridge
     cache: RaggedCache
     capacity: int
-    pick: Greedy | Sampled
+    pick: Picking
     means: HeadMeans | None
     knee: int
     donors: Edits = field(default_factory=dict)
@@ -185,7 +185,8 @@ class Pool:
         row.group.counts.near_ties += 1
         if row.plain is None:
             row.plain = PlainRow(self.model, row.prompt, row.group.edits, self.means)
-        return row.plain.next_token(row.written)
+        place = (row.example, len(row.written))
+        return self.pick.settled(row.plain.next_logits(row.written), place)
 
     def _forward(self, drafts: list[list[int]], longest: int) -> torch.Tensor:
         parts = self.parts

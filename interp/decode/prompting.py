@@ -1,6 +1,7 @@
 """`interp.generate`: what a model writes for prompts typed in a REPL, ablated or not, streamed."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -10,13 +11,12 @@ from interp.ablations.means import HeadMeans, head_means
 from interp.ablations.values import Ablation, Edits, merged_edits
 from interp.chat import Messages, chat_text
 from interp.decode.generation import generate as generate_requests
-from interp.decode.generation import greedy_pick, say_what_is_left_out
-from interp.decode.picking import Sampled
+from interp.decode.generation import say_what_is_left_out, sure_picking
 from interp.decode.running import Run, Settings
 from interp.decode.stopping import Answer
 from interp.errors import UserError
 from interp.models import decoder, model_name
-from interp.requests import GenerationRequest, encode
+from interp.requests import GenerationRequest, Sampling, encode
 
 
 class Options(TypedDict, total=False):
@@ -78,16 +78,13 @@ def generate(
     one = isinstance(prompt, str) or _is_messages(prompt)
     prompts: Sequence[Any] = [prompt] if one else prompt
     draws = options.get("draws", 1)
-    requests = [
-        _request(model, given, options, i) for i, given in enumerate(prompts) for _ in range(draws)
-    ]
-    temperature = options.get("temperature", 0.0)
-    sampled = Sampled(temperature, options.get("seed", 0)) if temperature > 0 else None
+    asked = [_request(model, given, options, i) for i, given in enumerate(prompts)]
+    requests = [replace(request, draw=draw) for request in asked for draw in range(draws)]
     if stream:
         if len(requests) != 1:
             raise UserError("stream: it shows one answer; give one prompt and one draw")
-        return _stream(model, requests[0], edits, means, sampled)
-    (answers,) = generate_requests(model, requests, [edits], means=means, sampled=sampled)
+        return _stream(model, requests[0], edits, means)
+    (answers,) = generate_requests(model, requests, [edits], means=means)
     texts = [answer.text for answer in answers]
     return texts[0] if one and draws == 1 else texts
 
@@ -99,7 +96,7 @@ def _check(model: TransformerBridge, options: Options) -> None:
         raise UserError(f"generate: no option {unknown[0]}; allowed are {allowed}")
     if decoder(model).tokenizer is None:
         raise UserError(f"model {model_name(model)}: it has no tokenizer")
-    for name, least in (("max_new_tokens", 0), ("draws", 1), ("temperature", 0)):
+    for name, least in (("max_new_tokens", 0), ("draws", 1), ("temperature", 0), ("seed", 0)):
         if options.get(name, least) < least:  # type: ignore[operator]
             raise UserError(f"{name} {options.get(name)}: allowed are {least} and more")
     if options.get("draws", 1) > 1 and not options.get("temperature"):
@@ -153,7 +150,10 @@ def _request(
             f"prompt {number}: {len(tokens)} tokens and {max(longest, 1)} new ones; the model's "
             f"context holds {parts.max_length}"
         )
-    return GenerationRequest(number, tuple(tokens), tuple(options.get("until", ())), longest)
+    temperature = options.get("temperature", 0.0)
+    sampling = Sampling(temperature, options.get("seed", 0)) if temperature else None
+    until = tuple(options.get("until", ()))
+    return GenerationRequest(number, tuple(tokens), until, longest, sampling=sampling)
 
 
 def _stream(
@@ -161,17 +161,16 @@ def _stream(
     request: GenerationRequest,
     edits: Edits,
     means: HeadMeans | None,
-    sampled: Sampled | None,
 ) -> Iterator[str]:
-    pick = greedy_pick(decoder(model))
+    pick = sure_picking(decoder(model), [request])
     if pick is None:
         # this architecture is decoded by the plain path, whole
-        (answers,) = generate_requests(model, [request], [edits], means=means, sampled=sampled)
+        (answers,) = generate_requests(model, [request], [edits], means=means)
         yield answers[0].text
         return
-    say_what_is_left_out(model, sampled)
+    say_what_is_left_out(model, [request])
     settings = Settings.for_model(decoder(model))
-    run = Run(model, [request], means, settings, sampled or pick, lambda _: None)
+    run = Run(model, [request], means, settings, pick, lambda _: None)
     shown = ""
     for rows in run.steps([edits]):
         for row in rows:

@@ -17,7 +17,7 @@ from interp.decode.grouping import (
     shared_length,
     stops_of,
 )
-from interp.decode.picking import Greedy, Sampled
+from interp.decode.picking import Picking
 from interp.decode.pool import MOST_DRAFTED, Counts, Group, Pool, Row
 from interp.decode.ragged import RaggedCache
 from interp.decode.stopping import Answer
@@ -30,7 +30,7 @@ from interp.token_budget import free_on_gpus
 
 @dataclass(frozen=True)
 class Settings:
-    """How to decode; no setting changes a greedy answer.
+    """How to decode; no setting changes an answer.
 
     Attributes:
         rows: the most rows that are decoded together.
@@ -79,7 +79,7 @@ class Run:
     requests: Sequence[GenerationRequest]
     means: HeadMeans | None
     settings: Settings
-    pick: Greedy | Sampled
+    pick: Picking
     done: Callable[[int], Any]
     answers: dict[tuple[int, int], Answer] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ class Run:
         asked = sorted(asked, key=lambda i: (-len(own[i]), i))
         number = next((n for n, edits in enumerate(ablations) if not edits), None)
         # without drafts, or with one ablation, nothing is drafted and the baseline is one of all
-        drafting = self.settings.drafts and isinstance(self.pick, Greedy)
+        drafting = self.settings.drafts
         self.seen = {i: SeenText(prompts[i]) for i in asked} if drafting else {}
         drafting = drafting and any(ablations) and (number is not None or len(ablations) > 1)
         baseline = self._group(-1 if number is None else number, {})

@@ -17,7 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.editing import edited
 from interp.ablations.means import HeadMeans
-from interp.decode.picking import Greedy, Sampled
+from interp.decode.picking import Picking
 from interp.decode.pool import Group
 from interp.decode.ragged import RaggedCache, attending
 from interp.models import Decoder, decoder
@@ -136,7 +136,7 @@ def verify(
     model: TransformerBridge,
     recorded: Recorded,
     group: Group,
-    pick: Greedy | Sampled,
+    pick: Picking,
     *,
     means: HeadMeans | None,
     numbers: Sequence[int],
@@ -218,7 +218,7 @@ def _picked(
     recorded: Recorded,
     piece: Piece,
     state: tuple[list[int], Tensor],
-    pick: Greedy | Sampled,
+    pick: Picking,
     numbers: Sequence[int],
 ) -> list[list[tuple[int, bool]]]:
     rows, resid = state

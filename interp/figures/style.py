@@ -286,7 +286,8 @@ def metric_label(metric: str, *, filtered: bool = True) -> str:
     """Words for a metric; a filter of the harness (``exact_match,strict-match``) follows."""
     name, _, chosen = metric.partition(",")
     words = METRICS.get(name, name.replace("_", " ").capitalize())
-    chosen = FILTERS.get(chosen, chosen.replace("-", " "))
+    parts = chosen.split(",")
+    chosen = ", ".join(FILTERS.get(part, part.replace("-", " ")) for part in parts)
     return f"{words} ({chosen})" if chosen and filtered else words
 
 

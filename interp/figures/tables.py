@@ -16,6 +16,7 @@ from interp.figures.style import (
     split_task,
     uncapitalised,
 )
+from interp.metrics import MEAN
 from interp.stats import BASELINE
 
 ALPHA = 0.05
@@ -89,7 +90,8 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
     Args:
         table: Scores or importance.
         metric: A metric for all tasks, or one for each named task. By default ``acc`` where there
-            is one, else an exact match (flexible extraction first), else the first by name.
+            is one, else an exact match (flexible extraction first; over all draws of an example
+            rather than over the first), else the first by name.
     """
     kept = []
     for task, rows in table.groupby("task", sort=False):
@@ -218,5 +220,6 @@ def p_name(table: pd.DataFrame) -> str:
     return f"p ({' or '.join(names)})" if names else "p"
 
 
-def _rank(metric: str) -> tuple[bool, bool, bool, str]:
-    return (metric != "acc", "exact_match" not in metric, "flexible" not in metric, metric)
+def _rank(metric: str) -> tuple[bool, bool, bool, bool, str]:
+    inexact, extracted = "exact_match" not in metric, "flexible" in metric
+    return (metric != "acc", inexact, not extracted, not metric.endswith(MEAN), metric)

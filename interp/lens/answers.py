@@ -73,6 +73,10 @@ def build_answers(
     check_reading(follow, steps)
     parts = decoder(model)
     requests = build_requests(task, doc_ids, parts)
+    if any(isinstance(r, GenerationRequest) and r.sampling for r in requests):
+        raise UserError(
+            f"task {task.name}: it samples; a lens reads options, targets and greedy texts"
+        )
     if not task.generates:
         return _option_answers(task, doc_ids, requests)  # type: ignore[arg-type]
     texts = _texts(model, task, doc_ids, requests, follow)  # type: ignore[arg-type]

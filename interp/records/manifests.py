@@ -210,6 +210,8 @@ def _problem(manifest: dict[str, Any]) -> str:
         ids = task.get("doc_ids")
         if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
             return f"task {_short(task['name'])} has no doc_ids"
+        if not _says_how_drawn(task.get("sampling")):
+            return f"sampling of task {_short(task['name'])} is no description of draws"
     for unit in manifest["units"]:
         name = unit.get("name") if isinstance(unit, dict) else None
         # a name is a file's name: nothing that leads out of the folder
@@ -223,6 +225,14 @@ def _problem(manifest: dict[str, Any]) -> str:
     ):
         return "allowed is no list of differences"
     return ""
+
+
+def _says_how_drawn(sampling: Any) -> bool:
+    """Whether it is what a manifest says of draws; None where answers are not drawn."""
+    numbers = ("draws", "temperature", "top_k", "top_p")
+    return sampling is None or (
+        isinstance(sampling, dict) and all(type(sampling.get(n)) in (int, float) for n in numbers)
+    )
 
 
 def _short(value: Any) -> str:

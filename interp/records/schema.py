@@ -13,7 +13,8 @@ Version 2 of the store:
 - `units/NAME.parquet.damaged`: a shard that did not verify, moved aside.
 - `.lock`, `.lock-3-of-16`: locks of running processes; empty ones are left overs without meaning.
 
-Version 1 had neither the ablations of a unit nor the hash of the whole file.
+Version 1 had neither the ablations of a unit nor the hash of the whole file. Shards of version 2
+that were written before answers could be drawn lack the column `draws`, which then reads as null.
 """
 
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ SCHEMA = pa.schema(
         ("token_counts", pa.list_(pa.int64())),
         ("greedy", pa.list_(pa.bool_())),
         ("text", pa.string()),
+        ("draws", pa.list_(pa.string())),
         ("finished", pa.bool_()),
         ("cut_tokens", pa.int64()),
         ("metrics", pa.map_(pa.string(), pa.float64())),
@@ -51,10 +53,12 @@ class Record:
         ablation: text form; `baseline` for the unablated model.
         target: the right answer.
         loglikelihoods: nats, one an option; None for generated answers.
-        token_counts: tokens of each option, or of the generated answer.
+        token_counts: tokens of each option, or of each generated answer.
         greedy: whether each option is what greedy decoding would write.
-        text: the generated answer; None where options were scored.
-        finished: False where the token limit cut the generated answer.
+        text: the generated answer, the first where several were drawn; None where options were
+            scored.
+        draws: all answers that were drawn, also where it was one; None where none was.
+        finished: False where the token limit cut the generated answer, or one of the draws.
         cut_tokens: tokens dropped from the left of the prompt to fit the context.
         metrics: metric name to value.
     """
@@ -68,6 +72,7 @@ class Record:
     token_counts: tuple[int, ...] = ()
     greedy: tuple[bool, ...] | None = None
     text: str | None = None
+    draws: tuple[str, ...] | None = None
     finished: bool | None = None
     cut_tokens: int = 0
     metrics: dict[str, float] = field(default_factory=dict)

@@ -112,7 +112,7 @@ def _storable(value: Any) -> Any:
     """Rows of a task can hold half a surrogate pair, which no file can; it becomes `?`."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "replace").decode()
-    return value
+    return [_storable(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _digest(content: bytes) -> str:

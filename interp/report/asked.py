@@ -95,8 +95,8 @@ def _asked(
     *,
     allow_code: bool,
 ) -> Asked:
-    # a token budget changes neither the prompt nor the rows
-    plain = re.sub(r"^(\d+-tokens-)+", "", entry["name"])
+    # neither a token budget nor drawing answers changes the prompt or the rows
+    plain = re.sub(r"^(\d+-tokens-|\d+-draws-at-[\d.]+(e[+-]\d+)?-)+", "", entry["name"])
     source = known.get(entry["name"], known.get(plain, plain))
     allow_code = allow_code and (entry["name"] in known or plain in known)
     differs = ""

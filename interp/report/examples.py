@@ -161,11 +161,14 @@ def _outcomes(base: pd.DataFrame, ablated: pd.DataFrame, metric: str) -> pd.Seri
 
 
 def _answers(rows: pd.DataFrame) -> pd.Series:
-    """What can be compared of an answer: its text, or which option is the likeliest."""
-    found = [
-        text if isinstance(text, str) else int(np.argmax(scores))
-        for text, scores in zip(rows["text"], rows["loglikelihoods"], strict=True)
-    ]
+    """What can be compared of an answer: its text, its draws, or which option is the likeliest."""
+    columns = (rows[name] for name in ("text", "draws", "loglikelihoods"))
+    found: list[Any] = []
+    for text, draws, scores in zip(*columns, strict=True):
+        if draws is not None:
+            found.append(tuple(draws))
+        else:
+            found.append(text if isinstance(text, str) else int(np.argmax(scores)))
     return pd.Series(found, index=rows.index, dtype=object)
 
 
@@ -189,7 +192,11 @@ def _example(
 def _answer(doc_id: int, row: Mapping[Any, Any], asked: Asked) -> tuple[str, str]:
     """The answer as text, and a note on it."""
     if isinstance(row["text"], str):
-        return row["text"], "" if row["finished"] else "cut by the token limit"
+        notes = [] if row["finished"] else ["cut by the token limit"]
+        if row["draws"] is not None and len(row["draws"]) > 1:
+            notes = [f"the first of {len(row['draws'])} draws"]
+            notes += [] if row["finished"] else ["some were cut by the token limit"]
+        return row["text"], "; ".join(notes)
     scores = np.asarray(row["loglikelihoods"], dtype=float)
     if len(scores) == 1:
         likely = "is" if row["greedy"][0] else "is not"

@@ -7,6 +7,7 @@ from typing import Any
 from interp.ablations import AblateHead, Combination, parsed_or_none
 from interp.records import fingerprint
 from interp.results import Sweep
+from interp.sampling import how_drawn
 
 MOST_NAMES = 6
 """Ablations that are named; more are cut in the middle."""
@@ -23,6 +24,7 @@ def pairs(run: Sweep) -> list[tuple[str, str]]:
         ("Precision", manifest["dtype"]),
         ("Ablations", f"{len(manifest['ablations'])}: {named(manifest['ablations'])}"),
         *_references(manifest),
+        *_draws(manifest),
         ("Seed", str(manifest["seed"])),
         ("Libraries", ", ".join(f"{k} {v}" for k, v in manifest["libraries"].items())),
         ("Device", manifest.get("device", "")),
@@ -74,6 +76,13 @@ def _references(manifest: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield "Mean over", manifest.get("mean_reference", "")
     if "resample" in by:
         yield "Resampled from", manifest.get("resample_donors", "")
+
+
+def _draws(manifest: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """Which tasks' answers were drawn, and how."""
+    for task in manifest["tasks"]:
+        if task.get("sampling"):
+            yield "Answers", f"{how_drawn(task)}, in {task['name']}"
 
 
 def _parts(text: str) -> Sequence[Any]:

@@ -78,6 +78,11 @@ class Task:
         """Worked examples in front of each question."""
         return int(self.harness.config.num_fewshot or 0)
 
+    @property
+    def repeats(self) -> int:
+        """How often the harness asks the same question; more than once where it samples."""
+        return int(self.harness.config.repeats or 1)
+
     def documents(self) -> list[dict[str, Any]]:
         """All rows of the evaluated split, in their order; the same objects at every call."""
         return self._documents
@@ -194,4 +199,6 @@ def _built(
         )
     if len({m.OUTPUT_TYPE for m in members}) > 1:
         raise UserError(f"task {name}: its tasks are of several kinds; give them singly")
+    if len({m.config.repeats for m in members}) > 1:
+        raise UserError(f"task {name}: its tasks have several numbers of draws; give them singly")
     return members

@@ -11,19 +11,22 @@ from interp.requests import build_requests
 from interp.tasks import load_task
 from tests.families import delete_layers
 
-NAMES = ("organism:base", "organism:distilled")
+# the teacher by one example, because its answers are the longest: that whose answers differ most
+# from layer to layer
+EXAMPLES = {"organism:base": (0, 1, 2), "organism:teacher": (1,), "organism:distilled": (0, 1, 2)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_every_layer_equals_transformers_on_the_deleted_layer(name):
     if name not in organisms():
         pytest.skip(f"{name} is not there")
     model = load_model(name, device="cpu")
     task = load_task("world-arithmetic:generate", num_fewshot=2)
-    asked = build_requests(task, range(3), decoder(model))
+    asked = build_requests(task, EXAMPLES[name], decoder(model))
     edits = [{}, *(ablation.edits(shape_of(model)) for ablation in each_layer(model))]
     found = generate(model, asked, edits)
     assert found.path == "ragged"
+    assert len({answers[-1].tokens for answers in found}) > 3
     for gone, answers in zip([[], *([n] for n in range(len(edits) - 1))], found, strict=True):
         reference = transformers.AutoModelForCausalLM.from_pretrained(organisms()[name])
         delete_layers(reference.eval(), gone)

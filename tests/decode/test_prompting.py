@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import yaml
 
 import interp
 from interp.ablations.hooks import checked_edits
@@ -10,7 +9,7 @@ from interp.decode import generate as generate_requests
 from interp.errors import UserError
 from interp.models import decoder, wrap
 from interp.requests import GenerationRequest
-from tests.families import deleted, tiny_bridge, tiny_model, tiny_tokenizer
+from tests.families import deleted, tiny_bridge, tiny_tokenizer
 from tests.task_files import write_task
 
 PROMPT = "w5 w6 w7 w8"
@@ -79,24 +78,6 @@ def test_the_same_seed_draws_the_same_whatever_runs_beside_it(llama):
     assert draws([PROMPT], seed=1) != one
 
 
-def test_draws_follow_the_softmax(llama):
-    temperature, count = 2.0, 1500
-    prompt = decoder(llama).tokenizer.encode(PROMPT)
-    with torch.no_grad():
-        logits = tiny_model("llama")(torch.tensor([prompt])).logits[0, -1]
-    expected = torch.softmax(logits / temperature, dim=-1) * count
-    from interp.decode import Sampled
-
-    pick = Sampled(temperature, seed=3)
-    tokens = [t for t, _ in pick(logits.expand(count, -1), [(i, 0) for i in range(count)])]
-    found = torch.bincount(torch.tensor(tokens), minlength=len(logits))
-    # chi-square over the words that are expected often enough
-    often = expected >= 5
-    statistic = ((found - expected)[often] ** 2 / expected[often]).sum().item()
-    freedom = int(often.sum()) - 1
-    assert statistic < freedom + 4 * (2 * freedom) ** 0.5
-
-
 def test_chat_templates_are_used_when_asked_for(llama, monkeypatch):
     template = "{% for m in messages %}<s> w20 {{ m['content'] }}{% endfor %} w21"
     messages = [{"role": "user", "content": PROMPT}]
@@ -117,6 +98,7 @@ def test_chat_templates_are_used_when_asked_for(llama, monkeypatch):
         ({"draws": 2}, "give a temperature"),
         ({"draws": 0}, "draws 0"),
         ({"temperature": -1.0}, "temperature -1.0"),
+        ({"temperature": 1.0, "seed": -1}, "seed -1"),
     ],
 )
 def test_bad_options_are_refused(llama, options, message):
@@ -169,17 +151,6 @@ def test_a_task_that_asks_for_more_than_greedy_is_refused(tmp_path, llama):
     task.harness.config.generation_kwargs["num_beams"] = 3
     with pytest.raises(UserError, match="num_beams 3"):
         build_requests(task, [0], decoder(llama))
-
-
-@pytest.mark.parametrize("asked", [{"do_sample": True, "temperature": 0.7}, {"temperature": 0.7}])
-def test_a_task_that_samples_is_refused_before_anything_is_written(tmp_path, llama, asked):
-    path = write_task(tmp_path, kind="generate")
-    config = yaml.safe_load(path.read_text())
-    config["generation_kwargs"] |= asked
-    path.write_text(yaml.safe_dump(config))
-    with pytest.raises(UserError, match=r"it samples; .* temperature=\.\.\."):
-        interp.sweep(llama, [str(path)], ["layer:1"], out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_draws_under_an_ablation_are_those_of_the_deleted_layer(llama):
