@@ -25,6 +25,8 @@ FLOW = [
     "token_budget",
     "targets",
     "hook_scoring",
+    "entering",
+    "stacking",
     "scoring",
     "decode",
     "harness",
