@@ -32,6 +32,8 @@ class Shortcuts:
         sublayers: take the attention of the first edited layer from the baseline where the
             ablation changes only what comes behind it.
         places: in the last block, compute behind the attention only where logits are read.
+        stacked: run ablations of one layer through the layers behind it together, where
+            batches are small.
         token_budget: most tokens of one batch, padding counted; by default from free memory.
     """
 
@@ -40,11 +42,14 @@ class Shortcuts:
     options: bool = True
     sublayers: bool = True
     places: bool = True
+    stacked: bool = True
     token_budget: int | None = None
 
 
 EVERY = Shortcuts()
-NONE = Shortcuts(replay=False, prefixes=False, options=False, sublayers=False, places=False)
+NONE = Shortcuts(
+    replay=False, prefixes=False, options=False, sublayers=False, places=False, stacked=False
+)
 
 _packs: "WeakKeyDictionary[Decoder, dict[bool, bool]]" = WeakKeyDictionary()
 _replays: "WeakKeyDictionary[Decoder, bool]" = WeakKeyDictionary()

@@ -29,7 +29,6 @@ def token_budget(parts: Decoder, prefix: int) -> int:
     """
     config = parts.root.config.get_text_config()
     on_gpu = parts.device.type == "cuda"
-    free = free_on_gpus(parts) if on_gpu else psutil.virtual_memory().available
     width = int(getattr(config, "intermediate_size", None) or 4 * parts.d_model)
     # residuals, normed inputs, q, k, v, z and the MLP's inner width are alive together; a token's
     # row of the mask, and the keys and values copied behind the prefix, come to it
@@ -38,7 +37,27 @@ def token_budget(parts: Decoder, prefix: int) -> int:
     bytes_each = next(parts.root.parameters()).element_size()
     cached = max(WIDE_ENOUGH, CACHE // (numbers * bytes_each))
     most = MOST_ON_GPU if on_gpu else min(MOST_ON_CPU, cached)
-    return max(SMALLEST, min(most, int(SHARE * free / (numbers * bytes_each))))
+    return max(SMALLEST, min(most, int(SHARE * _free(parts) / (numbers * bytes_each))))
+
+
+def most_caches(parts: Decoder, prefix: int, layers: int) -> int:
+    """How many keys and values of a prefix may be kept at once, from the memory that is free now.
+
+    Args:
+        parts: the modules of the model.
+        prefix: tokens that each of them is of.
+        layers: in how many layers each is its own.
+    """
+    numbers = 2 * prefix * layers * parts.n_kv_heads * parts.d_head
+    bytes_each = next(parts.root.parameters()).element_size()
+    return max(1, int(SHARE * _free(parts) / max(1, numbers * bytes_each)))
+
+
+def _free(parts: Decoder) -> int:
+    """Bytes that nobody uses where the model is."""
+    if parts.device.type == "cuda":
+        return free_on_gpus(parts)
+    return int(psutil.virtual_memory().available)
 
 
 def free_on_gpus(parts: Decoder) -> int:

@@ -26,6 +26,8 @@ FLOW = [
     "token_budget",
     "targets",
     "hook_scoring",
+    "entering",
+    "stacking",
     "scoring",
     "decode",
     "harness",

@@ -180,19 +180,19 @@ MODELS: dict = {}
 
 
 def test_batches_halve_when_memory_runs_out(monkeypatch, capsys):
-    import interp.scoring as scoring
+    import interp.entering as entering
 
     model = tiny_bridge("llama")
     requests, edits, told = some_requests(), edits_of(model, "llama"), []
     expected = score_requests(model, requests, edits, means=means_of(model))
-    block = scoring.run_block
+    block = entering.run_block
 
     def small(parts, layer, resid, *args, **kwargs):
         if resid.shape[0] * resid.shape[1] > 60:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
         return block(parts, layer, resid, *args, **kwargs)
 
-    monkeypatch.setattr(scoring, "run_block", small)
+    monkeypatch.setattr(entering, "run_block", small)
     monkeypatch.setattr("interp.packing.PACKED_ROW", 16)
     found = score_requests(
         model, requests, edits, means=means_of(model),
