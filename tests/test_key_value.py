@@ -63,7 +63,7 @@ def test_an_answer_counts_with_or_without_its_quotes():
     document = task.documents()[0]
     answer = document["answer"]
     for text, right in ((f' "{answer}"', 1), (answer, 1), (answer[:-1], 0), ("", 0)):
-        assert text_metrics(task, document, text) == {"exact_match": right}
+        assert text_metrics(task, document, [text]) == {"exact_match": right}
     assert task.name == "kv-4:generate"
     assert "Corresponding value:" in task.harness.doc_to_text(document)
 

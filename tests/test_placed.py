@@ -6,6 +6,7 @@ No GPU is needed and none was used: every tensor is on the CPU and says that it 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from interp.ablations.means import head_means
 from interp.attention.rows import attention_rows
 from interp.attention.tracing import trace
 from interp.comparison.weights import weight_distances
-from interp.decode import Sampled, Settings, generate
+from interp.decode import Settings, generate
 from interp.decode.probing import rounding
 from interp.errors import UserError
 from interp.estimate import estimate
@@ -26,7 +27,7 @@ from interp.lens import Training, direct_logit_attribution, prompt_grid, train_t
 from interp.models import decoder, weights_hash, wrap
 from interp.narrowing import narrows
 from interp.placement import block_stack, device_map
-from interp.requests import build_requests
+from interp.requests import Sampling, build_requests
 from interp.scoring import score_requests
 from interp.shortcuts import EVERY, NONE, exact_shortcuts
 from interp.similarity import cka_between, study_angular_distance
@@ -199,7 +200,8 @@ def test_generation_with_other_settings(family, monkeypatch):
         found = [generate(model, requests(), edits, means=means, settings=s) for s in DECODING]
         # drafts of several pieces, of which some rows go on
         found.append(generate(model, requests(longest=40, until=()), [{}, *edits], means=means))
-        drawn = generate(model, requests(), edits, means=means, sampled=Sampled(1.0, 3))
+        asked = [replace(request, sampling=Sampling(1.0, seed=3)) for request in requests()]
+        drawn = generate(model, asked, edits, means=means)
         return [f.answers for f in (*found, drawn)], [f.path for f in found]
 
     found, expected = both(family, monkeypatch, work)

@@ -17,7 +17,7 @@ from interp.packing import Group, group_examples, packed_batches
 from interp.prefix import borrow, expand, record_prefix
 from interp.scoring import score_requests
 from interp.shortcuts import EVERY, NONE, Shortcuts
-from interp.stacking import apart, even_lots, stacked_batch
+from interp.stacking import MOST_ON_CPU, apart, even_lots, stacked_batch
 from interp.targets import Targets
 from interp.token_budget import most_caches
 from tests.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
@@ -150,6 +150,16 @@ def test_full_batches_are_not_stacked():
         calls.append(seen)
     assert calls[0] == calls[1]
     assert calls[0][1] == [batch.ids.size] * 4
+
+
+def test_batches_that_fill_a_cpu_are_not_stacked_whatever_the_budget():
+    model, requests = tiny_bridge("llama"), some_requests(few_shot=0, examples=24)
+    edits = [checked_edits(model, kind) for kind in HEADS]
+    score_requests(model, requests, edits)
+    with tokens_of_mlps(model) as seen:
+        score_requests(model, requests, edits, shortcuts=Shortcuts(token_budget=65536))
+    assert len(seen[1]) >= 4
+    assert max(seen[1]) <= MOST_ON_CPU
 
 
 def test_ablations_of_several_layers_run_alone():

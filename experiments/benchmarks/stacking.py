@@ -127,8 +127,10 @@ def main() -> None:
         f"Medians of {options.repeats} (lowest to highest), both sides in turn in one process, "
         f"{'processor' if options.cpu_time else 'wall'} time. `base` is the shipped organism on "
         "`world-facts:default`, `random` a Llama of 12 layers, width 512 and 32,000 words on "
-        "five-shot questions with option letters, all heads of layers 2 and 8 (100 examples: of "
-        "layer 8)."
+        "five-shot questions with option letters (`endings`: zero-shot, four endings), all heads "
+        "of layers 2 and 8 (100 examples: of layer 8). Batches of base-8, base-100, random-1, "
+        "random-8 and random-100 are too large to be stacked: both sides run the same code, and "
+        "their ratios are noise."
     )
     write(options.out, {"repeats": options.repeats, "rows": rows}, COLUMNS, note)
 

@@ -279,7 +279,9 @@ def test_an_attention_that_is_not_the_models_is_found_out(monkeypatch):
 
     true = RaggedCache.hidden
     monkeypatch.setattr(
-        RaggedCache, "hidden", lambda cache, start, end, window: true(cache, start, end, None)
+        RaggedCache,
+        "hidden",
+        lambda cache, start, end, window, device: true(cache, start, end, None, device),
     )
     # a window of 8 that is left out
     assert rounding(decoder(tiny_bridge("mistral"))) is None
