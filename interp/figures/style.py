@@ -113,6 +113,14 @@ NAMES = {
 PAIRS = re.compile(r"kv-(\d+)")
 """Key-value retrieval of any size has one colour."""
 
+ASKED = {
+    re.compile(r"chat-(.+)"): "as a chat",
+    re.compile(r"(\d+)-tokens-(.+)"): "up to {} tokens",
+    re.compile(r"1-draws-at-([\d.]+(?:e[+-]?\d+)?)-(.+)"): "drawn at temperature {}",
+    re.compile(r"(\d+)-draws-at-([\d.]+(?:e[+-]?\d+)?)-(.+)"): "{} draws at temperature {}",
+}
+"""What `interp.chat` puts in front of a task's name, in words that follow it."""
+
 SKILL_COLOURS = {
     **dict(zip(SKILLS, (BLUE, VERMILION, GREEN), strict=True)),
     "mmlu": BLUE,
@@ -240,6 +248,10 @@ def split_task(task: str) -> tuple[str, str]:
 
 def benchmark_label(benchmark: str) -> str:
     """Words for a benchmark: the skill of ours, the printed name of a known one."""
+    for pattern, asked in ASKED.items():
+        if found := pattern.fullmatch(benchmark):
+            *numbers, rest = found.groups()
+            return f"{benchmark_label(rest)}, {asked.format(*numbers)}"
     whole = SKILLS | BENCHMARKS
     if benchmark in whole:
         return whole[benchmark]
@@ -248,6 +260,14 @@ def benchmark_label(benchmark: str) -> str:
     words = re.split(r"[_\s-]+", re.sub(r"\.ya?ml$", "", benchmark.rsplit("/", 1)[-1]))
     known = [NAMES.get(word.lower(), word) for word in words]
     return " ".join([known[0][:1].upper() + known[0][1:], *known[1:]])
+
+
+def plain_benchmark(benchmark: str) -> str:
+    """A benchmark however it was asked: `chat-gsm8k` is `gsm8k`."""
+    for pattern in ASKED:
+        if found := pattern.fullmatch(benchmark):
+            return plain_benchmark(found.groups()[-1])
+    return benchmark
 
 
 def protocol_label(protocol: str) -> str:
@@ -304,7 +324,8 @@ def model_label(model: str) -> str:
 def skill_colours(benchmarks: Iterable[str]) -> dict[str, str]:
     """Colour of each benchmark, the same in every figure."""
     names = list(benchmarks)
-    return _assign(names, {n: SKILL_COLOURS.get(PAIRS.sub("kv", n), "") for n in names})
+    plain = {name: PAIRS.sub("kv", plain_benchmark(name)) for name in names}
+    return _assign(names, {n: SKILL_COLOURS.get(plain[n], "") for n in names})
 
 
 def metric_colours(metrics: Iterable[str]) -> dict[str, str]:

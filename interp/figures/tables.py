@@ -12,6 +12,7 @@ from interp.figures.style import (
     SKILLS,
     benchmark_label,
     metric_label,
+    plain_benchmark,
     protocol_label,
     split_task,
     uncapitalised,
@@ -156,6 +157,7 @@ def tasks_in_order(tasks: Iterable[str]) -> list[str]:
 def task_place(task: str) -> tuple[int, int]:
     """Sort key of `tasks_in_order`."""
     benchmark, protocol = split_task(task)
+    benchmark = plain_benchmark(benchmark)
     skills, protocols = list(SKILLS), list(PROTOCOLS)
     return (
         skills.index(benchmark) if benchmark in skills else len(skills),

@@ -15,6 +15,12 @@ from interp.figures.tables import layer_of
         ("gsm8k", "GSM8K"),
         ("mmlu_abstract_algebra:default", "MMLU abstract algebra, option letters"),
         ("tasks/my_task.yaml", "My task"),
+        (
+            "3-draws-at-0.7-world-arithmetic:generate",
+            "Reasoning, 3 draws at temperature 0.7, generated answers",
+        ),
+        ("1-draws-at-1e-05-gsm8k", "GSM8K, drawn at temperature 1e-05"),
+        ("64-tokens-chat-gsm8k", "GSM8K, as a chat, up to 64 tokens"),
     ],
 )
 def test_task_labels(task: str, words: str) -> None:
@@ -50,6 +56,8 @@ def test_a_skill_keeps_its_colour_and_marker() -> None:
     alone = style.skill_colours(["world-kv"])
     among = style.skill_colours(["mmlu", "other", "world-arithmetic", "world-kv", "world-facts"])
     assert alone["world-kv"] == among["world-kv"] == style.VERMILION
+    drawn = style.skill_colours(["chat-3-draws-at-0.7-world-kv"])
+    assert drawn["chat-3-draws-at-0.7-world-kv"] == style.VERMILION
     assert style.skill_markers(["other", "world-kv"])["world-kv"] == "s"
     assert style.model_colours(["organism:base"]) == {"organism:base": style.BLUE}
 
