@@ -57,7 +57,8 @@ words = st.text(string.printable, max_size=12) | ablation_texts
 options = st.sampled_from(
     ["--limit", "--seed", "--fewshot", "--dtype", "--device", "--donor", "--revision", "--shard",
      "--ray", "--workers", "--allow", "--cluster", "--ablate", "--tasks", "--out", "--nonsense",
-     "--token-budget", "--max-gen-toks", "--data", "--allow-code", "--dry-run"]
+     "--token-budget", "--max-gen-toks", "--data", "--allow-code", "--dry-run", "--temperature",
+     "--draws"]
 )  # fmt: skip
 
 
