@@ -125,16 +125,21 @@ def estimate(
         planning = timer()
         drawn = draw(task, limit, seed=seed)
         requests = build_requests(task, drawn, parts)
+        lengths = dict.fromkeys(drawn, 0)
         for request in requests:
             if isinstance(request, GenerationRequest):
-                tokens, answers = tokens + len(request.prompt), answers + request.max_gen_toks
+                lengths[request.doc_id] += len(request.prompt)
+                answers += request.max_gen_toks
             else:
-                tokens += len(request.context) + len(request.continuation)
+                lengths[request.doc_id] += len(request.context) + len(request.continuation)
+        tokens += sum(lengths.values())
         # a sweep reads and hashes all rows and prompts before its first unit, which costs as much
         seconds += timer() - planning
         how = sampling_of([r for r in requests if r.doc_id == drawn[0]])
         times = how["sampling"]["draws"] if how else 1
-        seconds += _task_seconds(model, task, (drawn, times), edits, unit_examples, timer)
+        # answers are as long as they are, whatever the length of their prompts
+        rows = drawn if task.generates else sorted(drawn, key=lengths.__getitem__)
+        seconds += _task_seconds(model, task, (rows, times), edits, unit_examples, timer)
         examples += len(drawn)
         draws.append(described(task, drawn) + (f"; {how_drawn(how)}" if how else ""))
     parameters = {p.data_ptr(): p for p in parts.root.parameters()}.values()
@@ -190,18 +195,17 @@ def _task_seconds(
     Args:
         model: the model.
         task: the task.
-        asked: its rows in the sweep, and how many answers to each.
+        asked: its rows in the sweep (options: shortest first), and how many answers to each.
         edits: the ablations.
         unit_examples: examples of one work unit.
         timer: seconds.
     """
     chosen, (drawn, times) = calibrated(edits), asked
     most = max(SMALL // 2, GENERATED // times) if task.generates else LARGE
-    # spread over the draw: rows of one subject, or of one source, may be longer than others
-    large = (
-        [drawn[i * len(drawn) // most] for i in range(most)] if len(drawn) > most else list(drawn)
-    )
-    small = large[:: max(1, LARGE // SMALL)]
+    # options: middles of equal parts by length, for a few long rows can cost as much as all others
+    place = 0.0 if task.generates else 0.5
+    large = _spread(drawn, min(most, len(drawn)), place)
+    small = _spread(large, -(-len(large) // max(1, LARGE // SMALL)), place)
 
     def measured(rows: Sequence[int], variants: Sequence[Edits]) -> float:
         texts = tuple(str(i) for i in range(len(variants)))
@@ -222,6 +226,11 @@ def _task_seconds(
     # through two small draws would rise too slowly
     line = _proportion if task.generates else _line
     return sum(runs * line(at, base, n) + len(edits) * line(at, each, n) for n in sizes)
+
+
+def _spread(rows: Sequence[int], count: int, place: float) -> list[int]:
+    """One row of each of so many equal parts: at their start (0), or in their middle (0.5)."""
+    return [rows[int((i + place) * len(rows) / count)] for i in range(count)]
 
 
 def _proportion(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:
