@@ -73,11 +73,7 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
     _refuse_options(task, "token budgets")
     if max_gen_toks < 1:
         raise UserError(f"max_gen_toks {max_gen_toks}: allowed are 1 and more")
-    harness = copy.copy(task.harness)
-    harness.construct_requests = partial(
-        _limited_requests, task.harness.construct_requests, max_gen_toks
-    )
-    return replace(task, name=f"{max_gen_toks}-tokens-{task.name}", harness=harness)
+    return _asked(task, f"{max_gen_toks}-tokens-{task.name}", partial(_limited, max_gen_toks))
 
 
 def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> Task:
@@ -102,36 +98,51 @@ def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> T
         )
     if draws < 1:
         raise UserError(f"draws {draws}: allowed are 1 and more")
+    name = f"{draws}-draws-at-{temperature:g}-{task.name}"
+    return _asked(task, name, partial(_drawn, temperature), repeats=draws)
+
+
+def _asked(
+    task: Task, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], *, repeats: int = 0
+) -> Task:
+    """The task under another name, its requests with changed generation arguments.
+
+    Args:
+        task: the task.
+        name: of the new one.
+        change: from a request's generation arguments to its new ones.
+        repeats: how often each is asked; 0 as it was.
+    """
     harness = copy.copy(task.harness)
     harness.construct_requests = partial(
-        _drawn_requests, task.harness.construct_requests, temperature, draws
+        _requests, task.harness.construct_requests, change, repeats
     )
-    return replace(task, name=f"{draws}-draws-at-{temperature:g}-{task.name}", harness=harness)
+    return replace(task, name=name, harness=harness)
 
 
-def _drawn_requests(
-    construct: Callable[..., Any], temperature: float, draws: int, **arguments: Any
+def _requests(
+    construct: Callable[..., Any],
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    repeats: int,
+    **arguments: Any,
 ) -> list[Any]:
-    """A harness task's requests, each asked several times."""
     made = construct(**arguments)
     instances = made if isinstance(made, list) else [made]
     for instance in instances:
         prompt, kwargs = instance.arguments
-        instance.arguments = (prompt, {**kwargs, "do_sample": True, "temperature": temperature})
-        instance.repeats = draws
+        instance.arguments = (prompt, change(kwargs))
+        instance.repeats = repeats or instance.repeats
     return instances
 
 
-def _limited_requests(construct: Callable[..., Any], limit: int, **arguments: Any) -> list[Any]:
-    """A harness task's requests, with another limit of tokens."""
-    made = construct(**arguments)
-    instances = made if isinstance(made, list) else [made]
-    for instance in instances:
-        prompt, kwargs = instance.arguments
-        # the harness knows the limit under several names that begin so
-        kept = {key: value for key, value in kwargs.items() if not key.startswith("max_")}
-        instance.arguments = (prompt, {**kept, "max_gen_toks": limit})
-    return instances
+def _drawn(temperature: float, kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {**kwargs, "do_sample": True, "temperature": temperature}
+
+
+def _limited(limit: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+    # the harness knows the limit under several names that begin so
+    kept = {key: value for key, value in kwargs.items() if not key.startswith("max_")}
+    return {**kept, "max_gen_toks": limit}
 
 
 def _refuse_options(task: Task, what: str) -> None:

@@ -134,14 +134,14 @@ def agreement(
     tasks = tables.tasks_in_order(points["task"])
     with matplotlib.rc_context(style.RC):
         figure, panels = style.new_panels(len(tasks), points, height=(0.6, 1.75), width=width)
+        labels: list[tuple[Axes, list[float], list[float], list[str], str]] = []
         for axes, task in zip(panels.flat, tasks, strict=False):
             rows = points[points["task"] == task]
-            colour = style.skill_colours([style.split_task(task)[0]])
+            (colour,) = style.skill_colours([style.split_task(task)[0]]).values()
+            x, y = rows["similarity"].to_list(), (100 * rows["drop"]).to_list()
+            labels.append((axes, x, y, [str(layer) for layer in rows["layer"]], colour))
             axes.axhline(0, color="#606060", linewidth=0.8)
-            axes.plot(
-                rows["similarity"], 100 * rows["drop"], linestyle="none", marker="o",
-                color=next(iter(colour.values())), alpha=0.35, markersize=3,
-            )  # fmt: skip
+            axes.plot(x, y, linestyle="none", marker="o", color=colour, alpha=0.35, markersize=3)
             axes.margins(0.08, 0.16)
             found = correlations[
                 (correlations["task"] == task) & (correlations["measure"] == measure)
@@ -158,13 +158,8 @@ def agreement(
                 f"{RHO}: Spearman over layers with its {first['interval']}; p: {first['test']}.",
             ],
         )
-        for axes, task in zip(panels.flat, tasks, strict=False):
-            rows = points[points["task"] == task]
-            colour = style.skill_colours([style.split_task(task)[0]])
-            label_points(
-                axes, rows["similarity"].to_list(), (100 * rows["drop"]).to_list(),
-                [str(layer) for layer in rows["layer"]], next(iter(colour.values())),
-            )  # fmt: skip
+        for one in labels:
+            label_points(*one)
     return figure
 
 

@@ -248,10 +248,9 @@ def split_task(task: str) -> tuple[str, str]:
 
 def benchmark_label(benchmark: str) -> str:
     """Words for a benchmark: the skill of ours, the printed name of a known one."""
-    for pattern, asked in ASKED.items():
-        if found := pattern.fullmatch(benchmark):
-            *numbers, rest = found.groups()
-            return f"{benchmark_label(rest)}, {asked.format(*numbers)}"
+    rest, asked = _how_asked(benchmark)
+    if asked:
+        return f"{benchmark_label(rest)}, {asked}"
     whole = SKILLS | BENCHMARKS
     if benchmark in whole:
         return whole[benchmark]
@@ -264,10 +263,17 @@ def benchmark_label(benchmark: str) -> str:
 
 def plain_benchmark(benchmark: str) -> str:
     """A benchmark however it was asked: `chat-gsm8k` is `gsm8k`."""
-    for pattern in ASKED:
+    rest, asked = _how_asked(benchmark)
+    return plain_benchmark(rest) if asked else benchmark
+
+
+def _how_asked(benchmark: str) -> tuple[str, str]:
+    """What stands behind the first of the prefixes of `ASKED`, and its words; else no words."""
+    for pattern, words in ASKED.items():
         if found := pattern.fullmatch(benchmark):
-            return plain_benchmark(found.groups()[-1])
-    return benchmark
+            *numbers, rest = found.groups()
+            return rest, words.format(*numbers)
+    return benchmark, ""
 
 
 def protocol_label(protocol: str) -> str:
