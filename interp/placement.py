@@ -72,9 +72,10 @@ def fitting(
     """
     needed = int(ROOM * weight_bytes(folder, dtype))
     if device.type == "cuda" and device.index is None:
-        free = free_bytes()
         if needed <= torch.cuda.mem_get_info(device)[0]:
             return device
+        # asked only now: it takes memory for a context on every GPU
+        free = free_bytes()
         roomiest = max(free, key=lambda one: free[one])
         if needed <= free[roomiest]:
             return torch.device(roomiest)
