@@ -87,13 +87,13 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
     tables = {
         "scores": choose_metric(runs.scores(preset, out, layers)),
         "drops": choose_metric(runs.importance(preset, out, layers)),
-        "centres": comparison.centres(values, n_layers, seed=seed),
+        "centres": comparison.centres(values, n_layers),
         "robustness": comparison.robustness(left, n_layers, seed=seed),
     }
     if len(n_layers) > 1:
         tables["model-differences"] = comparison.differences(values, seed=seed)
         tables["correlations"] = comparison.correlations(values, seed=seed)
-        tables["shifts"] = comparison.shifts(values, n_layers, seed=seed)
+        tables["shifts"] = comparison.shifts(values, n_layers)
         tables["robustness-differences"] = comparison.robustness_differences(left, seed=seed)
     if "distilled" in preset.models:
         tables |= _swapped(preset, out, [job for job in asked if job.family == "swap-curves"])

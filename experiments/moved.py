@@ -52,9 +52,12 @@ def _profiles(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
             f"n = {row['n']})."
         )
     for row in _rows(chosen["centres"][chosen["centres"]["quantity"] == "centre"]):
+        depth = (
+            "" if row["value"] != row["value"] else f"relative depth {_interval(row, 'value', 2)} "
+        )
         yield (
-            f"Centre of mass of {_name(row['model'])}: relative depth {_interval(row, 'value', 2)} "
-            f"({row['interval']}, n = {row['n']}; weight: {row['weight']})."
+            f"Centre of mass of {_name(row['model'])}: {depth}({row['interval']}, n = {row['n']}; "
+            f"weight: {row['weight']})."
         )
     for row in _rows(chosen["robustness"]):
         yield (

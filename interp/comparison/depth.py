@@ -1,112 +1,113 @@
 """At which relative depth lies what matters: centre of mass and spread of importance.
 
 A layer's relative depth is its number over the last layer's, 0 to 1, so that models of different
-depth share an axis. Its weight is its drop, or the sum of the drops of its heads; a negative drop
-(the ablation helped) has weight 0, for a mass cannot be negative. The noise of drops near zero so
-counts as a little mass everywhere and pulls the centre towards the middle (0.5) and the spread
-up: the more, the fewer examples and the smaller the drops. Compare profiles of equal n.
+depth share an axis. Its weight is its drop, or the sum of the drops of its heads, with its sign: a
+layer whose removal helps pulls away from its own depth. Only so do the chance drops of layers that
+do not matter cancel. With negative drops cut off at 0 they add up to a mass that lies everywhere,
+pulls the centre towards the middle, the more the weaker the profile, and makes profiles of
+different strength look shifted. Where the sum of the drops is not clearly above 0 there is no
+centre, and the table says so.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.comparison.profiles import INTERVAL, Outcomes, bounds, by_model, kinds, pairs_of
+from interp.comparison.profiles import Outcomes, by_model, kinds, pairs_of
 from interp.errors import UserError
-from interp.stats.samples import BASELINE, check_options
+from interp.stats.ratios import NO_RATIO, Means, Ratio, difference_of, fieller, means_of
+from interp.stats.samples import BASELINE, check_options, sample_of
 
-WEIGHT = "drop, 0 where negative"
+WEIGHT = "drop, with its sign"
 QUANTITIES = ("centre", "spread")
 LEAST_LAYERS = 3
 
 
 def centres(
-    values: pd.DataFrame,
-    n_layers: Mapping[str, int],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    values: pd.DataFrame, n_layers: Mapping[str, int], *, confidence: float = 0.95
 ) -> pd.DataFrame:
     """Centre of mass and spread of each model's importance over relative depth.
 
     With weights w and relative depths x: centre = sum(w x) / sum(w), spread = the weighted standard
-    deviation. The interval is a percentile bootstrap over examples; the layers are all there are
-    and are not resampled.
+    deviation. The layers are all there are; the examples are a sample (clusters of them, where the
+    values name clusters). The interval of the centre is Fieller's (1954). It covered 92 to 97% in
+    nine simulated settings, 8 and 32 layers and 64 heads with true sums of drops from 20 to 240
+    points; the 92% is where three of four samples give no interval. The interval of the spread is
+    Fieller's about the estimated centre, at Scheffé's quantile for two estimated numbers; it covers
+    93 to 99%, but 74% of those few that are given where five of six samples have none.
 
     Args:
         values: the long table of `interp.stats`; ablations of one layer or one head are used.
         n_layers: layers of each model.
         confidence: of the intervals.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
-        Columns ``model task metric kind quantity value low high n n_layers weight interval``;
-        ``kind`` is the form of the ablations (``layer``, ``head``, ...). NaN where no drop is
-        positive.
+        Columns ``model task metric kind quantity value low high clipped n n_layers weight
+        interval``; ``kind`` is the form of the ablations (``layer``, ``head``, ...). Value and
+        interval are NaN where the sum of the drops is not clearly above 0, and ``interval`` says
+        so. ``clipped`` is the same of the positive drops alone: it describes the sample, is biased
+        towards the middle, and has no interval.
 
     Raises:
         UserError: no model has three layers ablated one at a time.
     """
     rows = []
-    for key, one, drawn in _drawn(values, n_layers, confidence, resamples, seed):
-        for quantity, resampled in zip(QUANTITIES, drawn, strict=True):
-            low, high = bounds(resampled[1:], confidence)
+    for one in _profiles(values, n_layers, confidence):
+        for quantity, found, clipped in zip(
+            QUANTITIES, one.quantities(confidence), one.clipped(), strict=True
+        ):
             rows.append(
-                {"model": one.model, **key, "quantity": quantity, "value": float(resampled[0])}
-                | {"low": low, "high": high, "n": len(one.table)}
+                {"model": one.model, **one.key, "quantity": quantity, "value": found.value}
+                | {"low": found.low, "high": found.high, "clipped": clipped, "n": one.n}
                 | {"n_layers": n_layers[one.model], "weight": WEIGHT}
-                | {"interval": f"{100 * confidence:g}% {INTERVAL}"}
+                | {"interval": _name(found, one, confidence)}
             )
     return pd.DataFrame(rows)
 
 
 def shifts(
-    values: pd.DataFrame,
-    n_layers: Mapping[str, int],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    values: pd.DataFrame, n_layers: Mapping[str, int], *, confidence: float = 0.95
 ) -> pd.DataFrame:
     """How far the centre and the spread of model b lie from those of model a.
 
-    Paired: both models' profiles come from the same resampled examples.
+    Paired: the intervals of both models are put together (MOVER, Zou & Donner 2008) with the
+    correlation that the same examples give them. Without a true shift 2 to 6% of the intervals
+    leave out 0 in sixteen simulated settings, profiles of equal and of different strength.
 
     Args:
         values: as for `centres`, with two models or more.
         n_layers: as for `centres`.
         confidence: as for `centres`.
-        resamples: as for `centres`.
-        seed: as for `centres`.
 
     Returns:
         Columns ``a b task metric kind quantity value_a value_b difference low high n interval
-        correction``; positive: b's importance lies deeper, or is spread wider. Not corrected.
+        correction``; positive: b's importance lies deeper, or is spread wider. NaN where one of
+        the two has no centre. Not corrected.
 
     Raises:
         UserError: as `centres`, or fewer than two models.
     """
-    pairs, found = pairs_of(values), dict[tuple[Any, ...], dict[str, Any]]()
-    for key, one, drawn in _drawn(values, n_layers, confidence, resamples, seed):
-        found.setdefault(tuple(key.values()), {})[one.model] = (key, drawn, len(one.table))
+    pairs, found = pairs_of(values), dict[tuple[Any, ...], dict[str, _Profile]]()
+    for one in _profiles(values, n_layers, confidence):
+        found.setdefault(tuple(one.key.values()), {})[one.model] = one
     rows = []
     for models in found.values():
-        for a, b in pairs:
-            if a not in models or b not in models:
-                continue
-            (key, of_a, n), (_, of_b, _) = models[a], models[b]
-            for quantity, first, second in zip(QUANTITIES, of_a, of_b, strict=True):
-                low, high = bounds(second[1:] - first[1:], confidence)
+        for a, b in ((a, b) for a, b in pairs if a in models and b in models):
+            first, second = models[a], models[b]
+            sides = first.quantities(confidence), second.quantities(confidence)
+            alike = _correlations(first, second, confidence)
+            for quantity, mine, its, correlation in zip(QUANTITIES, *sides, alike, strict=True):
+                moved = difference_of(mine, its, correlation)
+                known = first if np.isnan(mine.value) else second
                 rows.append(
-                    {"a": a, "b": b, **key, "quantity": quantity, "value_a": float(first[0])}
-                    | {"value_b": float(second[0]), "difference": float(second[0] - first[0])}
-                    | {"low": low, "high": high, "n": n}
-                    | {"interval": f"{100 * confidence:g}% paired {INTERVAL}"}
+                    {"a": a, "b": b, **first.key, "quantity": quantity, "value_a": mine.value}
+                    | {"value_b": its.value, "difference": moved.value}
+                    | {"low": moved.low, "high": moved.high, "n": first.n}
+                    | {"interval": _name(moved, known, confidence, "paired MOVER of Fieller's")}
                     | {"correction": "none"}
                 )
     return pd.DataFrame(rows)
@@ -123,15 +124,105 @@ def centre_and_spread(
     return centre, np.sqrt(variance)
 
 
-def _drawn(
-    values: pd.DataFrame,
-    n_layers: Mapping[str, int],
-    confidence: float,
-    resamples: int,
-    seed: int,
-) -> list[tuple[dict[str, str], Outcomes, tuple[np.ndarray, np.ndarray]]]:
-    """Of each model, task, metric and kind: both quantities, of the sample and of resamples."""
-    check_options(confidence, resamples)
+@dataclass(frozen=True, eq=False)
+class _Profile:
+    """Drops by layer of one model, task, metric and kind of ablation.
+
+    Attributes:
+        model: its name.
+        key: task, metric and kind.
+        damage: documents x ablations, baseline minus ablated.
+        groups: which ablation belongs to which layer, `[ablations, layers]`, 0 or 1.
+        depth: relative depth of each layer.
+        of: the drops by layer, with their covariance.
+        outcomes: what they come from.
+    """
+
+    model: str
+    key: dict[str, str]
+    damage: pd.DataFrame
+    groups: Float[np.ndarray, "ablations layers"]
+    depth: Float[np.ndarray, " layers"]
+    of: Means
+    outcomes: Outcomes
+
+    @property
+    def n(self) -> int:
+        """Examples."""
+        return len(self.damage)
+
+    def quantities(self, confidence: float) -> tuple[Ratio, Ratio]:
+        """Centre and spread."""
+        every = np.ones_like(self.depth)
+        centre = fieller(self.depth, every, self.of, self.of.critical(confidence))
+        if np.isnan(centre.value):
+            return NO_RATIO, NO_RATIO
+        return centre, self._spread(centre.value, confidence)
+
+    def _spread(self, centre: float, confidence: float) -> Ratio:
+        critical = self.of.critical_of_two(confidence)
+        variance = fieller((self.depth - centre) ** 2, np.ones_like(self.depth), self.of, critical)
+        if np.isnan(variance.value):
+            return NO_RATIO
+        # about its own centre a sample spreads less than about the true one
+        influence = self.influence(centre)
+        lost = float(influence @ self.of.covariance @ influence)
+        bounds = (variance.value + lost, variance.low + lost, variance.high + lost)
+        return Ratio(*(float(np.sqrt(max(0.0, one))) for one in bounds))
+
+    def influence(self, centre: float, power: int = 1) -> Float[np.ndarray, " layers"]:
+        """How much the centre (power 1) or the variance (power 2) moves with each drop."""
+        about = (self.depth - centre) ** power
+        return (about - about @ self.of.means / self.of.means.sum()) / self.of.means.sum()
+
+    def clipped(self) -> tuple[float, float]:
+        """Centre and spread of the positive drops."""
+        # equal scores must give no drop, whatever rounding says
+        positive = np.maximum(self.damage.to_numpy(float).mean(axis=0).round(12), 0) @ self.groups
+        centre, spread = centre_and_spread(positive[None], self.depth)
+        return float(centre[0]), float(spread[0])
+
+
+def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[float, float]:
+    """Of the two centres, and of the two spreads: what the same examples have in common."""
+    joined = pd.concat([one.damage, other.damage], axis=1)
+    both = means_of(
+        sample_of(joined, one.outcomes.clusters), points=one.outcomes.points, confidence=confidence
+    )
+    width = one.damage.shape[1]
+    found = []
+    for power in (1, 2):
+        sides = []
+        for profile in (one, other):
+            centre = float(profile.depth @ profile.of.means / profile.of.means.sum())
+            sides.append(profile.groups @ profile.influence(centre, power))
+        covariance = sides[0] @ both.covariance[:width, width:] @ sides[1]
+        scale = np.sqrt(
+            (sides[0] @ both.covariance[:width, :width] @ sides[0])
+            * (sides[1] @ both.covariance[width:, width:] @ sides[1])
+        )
+        found.append(float(covariance / scale) if scale > 0 else 0.0)
+    return found[0], found[1]
+
+
+def _name(found: Ratio, one: _Profile, confidence: float, kind: str = "Fieller") -> str:
+    if not np.isnan(found.value):
+        by = " by cluster" if one.outcomes.clusters is not None else ""
+        return f"{100 * confidence:g}% {kind}{by}"
+    total = float(one.of.means.sum())
+    half = one.of.critical(confidence) * float(np.sqrt(one.of.covariance.sum()))
+    scale, unit = (100, " points") if one.outcomes.points else (1, "")
+    return (
+        f"none (sum of drops {scale * total:.3g} [{scale * (total - half):.3g}, "
+        f"{scale * (total + half):.3g}]{unit}: not clearly above 0)"
+    )
+
+
+def _profiles(
+    values: pd.DataFrame, n_layers: Mapping[str, int], confidence: float
+) -> list[_Profile]:
+    """Every model, task, metric and kind of ablation of single layers."""
+    check_options(confidence, 100)
     found = []
     for (task, metric), models in by_model(values).items():
         for one in models.values():
@@ -139,14 +230,21 @@ def _drawn(
                 layers = sorted(set(placed.values()))
                 if len(layers) < LEAST_LAYERS:
                     continue
-                means = one.means([BASELINE, *placed], resamples=resamples, seed=seed)
-                # equal scores must give no drop, whatever rounding says
-                drops = (means[:, :1] - means[:, 1:]).round(12)
-                of_layer = np.equal.outer(np.array(list(placed.values())), np.array(layers))
-                weights = np.maximum(drops, 0) @ of_layer.astype(float)
-                depth = np.array(layers, float) / max(1, n_layers[one.model] - 1)
-                key = {"task": task, "metric": metric, "kind": kind}
-                found.append((key, one, centre_and_spread(weights, depth)))
+                damage = one.table[list(placed)].rsub(one.table[BASELINE], axis=0)
+                groups = np.equal.outer(np.array(list(placed.values())), np.array(layers))
+                sample = sample_of(damage, one.clusters)
+                of = means_of(sample, points=one.points, confidence=confidence)
+                found.append(
+                    _Profile(
+                        one.model,
+                        {"task": task, "metric": metric, "kind": kind},
+                        damage,
+                        groups.astype(float),
+                        np.array(layers, float) / max(1, n_layers[one.model] - 1),
+                        of.summed(groups.astype(float)),
+                        one,
+                    )
+                )
     if not found:
         raise UserError(
             f"centres: ablations of single layers are needed, at least {LEAST_LAYERS} of them"

@@ -57,11 +57,11 @@ class Comparison:
 
     def centres(self, **options: Any) -> pd.DataFrame:
         """Where what matters lies, and how spread out (`interp.comparison.centres`)."""
-        return centres(self.values(), self.n_layers, seed=self.seed, **options)
+        return centres(self.values(), self.n_layers, **options)
 
     def shifts(self, **options: Any) -> pd.DataFrame:
         """How far the centres of two models lie apart (`interp.comparison.shifts`)."""
-        return shifts(self.values(), self.n_layers, seed=self.seed, **options)
+        return shifts(self.values(), self.n_layers, **options)
 
     def robustness(self, **options: Any) -> pd.DataFrame:
         """Score left as layers go, over the whole model's (`interp.comparison.robustness`)."""

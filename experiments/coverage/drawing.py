@@ -1,0 +1,67 @@
+"""Simulated sweeps, and the row that becomes of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+LEVEL = 0.05
+
+
+def changes(
+    rng: np.random.Generator, n: int, drops: Sequence[float], noise: float
+) -> Float[np.ndarray, "n ablations"]:
+    """Paired changes of 0/1 outcomes: harmed 1, helped -1.
+
+    Args:
+        rng: of the draw.
+        n: examples.
+        drops: true drop of each ablation, a share.
+        noise: share of examples that each ablation helps by chance; as many more are harmed.
+    """
+    uniform = rng.random((n, len(drops)))
+    harmed = uniform < np.array(drops) + noise
+    return harmed.astype(float) - (uniform >= 1 - noise)
+
+
+def coverage_row(
+    what: str, setting: str, covered: Sequence[bool], *, sweeps: int, note: str = ""
+) -> dict[str, Any]:
+    """Of an interval.
+
+    Args:
+        what: the interval.
+        setting: the truth and the sample.
+        covered: of each sweep in which an interval was given, whether it holds the truth.
+        sweeps: all of them.
+        note: what else was found.
+    """
+    given = len(covered)
+    share = float(np.mean(covered)) if given else float("nan")
+    return _row(what, setting, "coverage", share, given, sweeps, note)
+
+
+def size_row(
+    what: str, setting: str, rejected: Sequence[bool], *, sweeps: int, note: str = ""
+) -> dict[str, Any]:
+    """Of a test at `LEVEL`: the share of sweeps in which a true null hypothesis is rejected."""
+    given = len(rejected)
+    share = float(np.mean(rejected)) if given else float("nan")
+    return _row(what, setting, "size", share, given, sweeps, note)
+
+
+def _row(
+    what: str, setting: str, measure: str, share: float, given: int, sweeps: int, note: str
+) -> dict[str, Any]:
+    error = float(np.sqrt(share * (1 - share) / given)) if given else float("nan")
+    return {
+        "what": what,
+        "setting": setting,
+        "measure": measure,
+        "share": round(share, 4),
+        "standard_error": round(error, 4),
+        "given": round(given / sweeps, 4),
+        "sweeps": sweeps,
+        "note": note,
+    }

@@ -1,0 +1,126 @@
+"""Ratios of means of paired samples: Fieller's interval, and the difference of two ratios.
+
+A ratio of two noisy sums is neither unbiased nor symmetric, and where its denominator may be zero
+it may be anything. Fieller (1954) inverts the test of `numerator - ratio * denominator = 0`, which
+is linear: the interval is exact as far as means are normal, and it *does not exist* where the
+denominator is not clearly different from zero.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats as sps
+
+from interp.stats.samples import Sample
+
+
+@dataclass(frozen=True)
+class Means:
+    """Column means of a sample, and how they vary together from sample to sample.
+
+    Attributes:
+        means: a mean a column.
+        covariance: of the means, `[columns, columns]`.
+        n_units: independent units (examples or clusters) behind them.
+    """
+
+    means: Float[np.ndarray, " columns"]
+    covariance: Float[np.ndarray, "columns columns"]
+    n_units: int
+
+    def critical(self, confidence: float) -> float:
+        """Quantile of Student's t for a two-sided interval of one number."""
+        return float(sps.t.isf((1 - confidence) / 2, max(1, self.n_units - 1)))
+
+    def critical_of_two(self, confidence: float) -> float:
+        """Quantile of Scheffé (1953) for a number that depends on two estimated ones."""
+        return float(np.sqrt(2 * sps.f.isf(1 - confidence, 2, max(1, self.n_units - 1))))
+
+    def summed(self, groups: Float[np.ndarray, "columns groups"]) -> "Means":
+        """The same of weighted sums of the columns."""
+        return Means(self.means @ groups, groups.T @ self.covariance @ groups, self.n_units)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """An estimate with its interval; all NaN where the data have none."""
+
+    value: float
+    low: float
+    high: float
+
+
+NO_RATIO = Ratio(np.nan, np.nan, np.nan)
+
+
+def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means:
+    """Means of paired differences and their covariance over independent units.
+
+    Args:
+        sample: differences, a column an ablation; its clusters are the units where it has some.
+        points: whether they are differences of 0/1 outcomes. A column without any discordant pair
+            is then not known exactly: it varies at least as Tango's interval for no discordant
+            pair says, `z / (n + z**2)`.
+        confidence: of the interval that is to be made of it.
+    """
+    n_units, means = sample.n_units, sample.table.mean(axis=0)
+    about = Sample(sample.table - means, sample.units, sample.clustered).sums() / len(sample.table)
+    covariance = about.T @ about * (n_units / max(1, n_units - 1))
+    if n_units == 1:
+        covariance = np.full_like(covariance, np.inf)
+    elif points:
+        z2 = float(sps.norm.isf((1 - confidence) / 2)) ** 2
+        least = z2 / (n_units + z2) ** 2
+        own = np.diag_indices_from(covariance)
+        covariance[own] = np.maximum(covariance[own], least)
+    return Means(means, covariance, n_units)
+
+
+def fieller(
+    top: Float[np.ndarray, " columns"],
+    bottom: Float[np.ndarray, " columns"],
+    of: Means,
+    critical: float,
+) -> Ratio:
+    """Fieller's interval of `top @ means / bottom @ means` (Fieller 1954).
+
+    Args:
+        top: weights of the columns in the numerator.
+        bottom: weights in the denominator.
+        of: the means.
+        critical: quantile, from `Means.critical`.
+
+    Returns:
+        NaN where the denominator is not above zero by `critical` standard errors.
+    """
+    over, under = float(top @ of.means), float(bottom @ of.means)
+    if not np.isfinite(of.covariance).all():
+        return NO_RATIO
+    var_over, var_under = top @ of.covariance @ top, bottom @ of.covariance @ bottom
+    both = top @ of.covariance @ bottom
+    scale = under**2 - critical**2 * var_under
+    if under <= 0 or scale <= 0:
+        return NO_RATIO
+    middle = (over * under - critical**2 * both) / scale
+    root = (over * under - critical**2 * both) ** 2 - scale * (over**2 - critical**2 * var_over)
+    half = float(np.sqrt(max(root, 0.0))) / scale
+    value = over / under
+    # rounding must not leave the estimate outside
+    return Ratio(value, float(min(middle - half, value)), float(max(middle + half, value)))
+
+
+def difference_of(one: Ratio, other: Ratio, correlation: float) -> Ratio:
+    """`other - one` with the interval recovered from both (MOVER, Zou & Donner 2008).
+
+    Args:
+        one: subtracted.
+        other: from which it is subtracted.
+        correlation: of the two estimates, 0 where their samples are independent.
+    """
+    value = other.value - one.value
+    down, up = other.value - other.low, other.high - other.value
+    mine_down, mine_up = one.value - one.low, one.high - one.value
+    below = down**2 + mine_up**2 - 2 * correlation * down * mine_up
+    above = up**2 + mine_down**2 - 2 * correlation * up * mine_down
+    return Ratio(value, value - np.sqrt(max(below, 0.0)), value + np.sqrt(max(above, 0.0)))
