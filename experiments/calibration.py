@@ -30,9 +30,7 @@ def texts_of(preset: Preset, count: int = DOCUMENTS) -> tuple[list[str], str]:
     names = preset.task_names("skills", "options")
     if all("world-" in name for name in names):
         return world_texts(count), f"{count} documents of the organisms' world (seed {SEED})"
-    from interp.metrics import target_text
-    from interp.requests import prompt_text
-    from interp.sampling import draw
+    from interp.tasks import draw, prompt_text, target_text
 
     texts = []
     for task in preset.load_tasks("skills", "options"):

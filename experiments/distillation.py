@@ -73,7 +73,7 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
         weights-and-swaps.
     """
     from interp import comparison
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
 
     asked, seed = jobs(preset), preset.seed
     layers = [job for job in asked if job.family == "layers"]
@@ -103,7 +103,7 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
 def _swapped(preset: Preset, out: Path, asked: list[Job]) -> dict[str, pd.DataFrame]:
     """Swap curves in both directions, the distance of the weights, and the two together."""
     from interp import comparison
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
 
     sweeps = [runs.finished(preset, out, job) for job in asked]
     curves = pd.concat([comparison.swap_curves(run) for run in sweeps], ignore_index=True)
@@ -144,7 +144,7 @@ def _weights(preset: Preset) -> dict[str, pd.DataFrame]:
 def _of_swaps(preset: Preset, tables: dict[str, pd.DataFrame]) -> "dict[str, tuple[Figure, str]]":
     """A figure of swap curves a task, and of the weights beside the swaps of the reasoning task."""
     from interp import figures
-    from interp.figures.style import task_label
+    from interp.labels import task_label
 
     drawn: dict[str, tuple[Figure, str]] = {}
     if "swaps" not in tables:

@@ -17,7 +17,7 @@ from experiments.runs import Job
 from experiments.sections import Section, command
 
 if TYPE_CHECKING:
-    from interp.attention.heads import RetrievalHeads
+    from interp.attention import RetrievalHeads
     from interp.results import Sweep
 
 QUESTION = "Which heads retrieve, is it they and no others, and what else do they do?"
@@ -48,9 +48,9 @@ def _skill_jobs(preset: Preset) -> list[Job]:
 def run(preset: Preset, out: Path) -> Section:
     """Retrieval heads and their removal in two models; the heads of each skill in the base."""
     from interp import figures
-    from interp.attention.skills import overlap
-    from interp.figures.style import model_label
-    from interp.figures.tables import choose_metric
+    from interp.attention import overlap
+    from interp.labels import model_label
+    from interp.results import choose_metric
 
     roles = preset.roles("base", "distilled")
     found = {role: retrieval(preset, out, role) for role in roles}
@@ -122,11 +122,8 @@ def retrieval(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
 
 def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, pd.DataFrame]:
     import interp
-    from interp.attention.contrast import removal_curve, removals
-    from interp.attention.detectors import detector_scores
-    from interp.attention.example import trace_example
-    from interp.attention.heads import top_heads
-    from interp.figures.tables import choose_metric
+    from interp.attention import detector_scores, removal_curve, removals, top_heads, trace_example
+    from interp.results import choose_metric
 
     model, (task,) = preset.load(role), preset.load_tasks("retrieval")
     heads = interp.retrieval_heads(
@@ -178,14 +175,14 @@ def _positions(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataF
 
 
 def _explained(drops: pd.DataFrame, metric: dict[Any, Any]) -> pd.DataFrame:
-    from interp.attention.skills import explained
+    from interp.attention import explained
 
     parts = [explained(drops[drops["task"] == task], metric[task]) for task in metric]
     return pd.concat(parts, ignore_index=True)
 
 
 def _best(heads: pd.DataFrame) -> pd.DataFrame:
-    from interp.figures.style import model_label
+    from interp.labels import model_label
 
     best = heads.groupby("model", sort=False).head(SHOWN)
     return pd.DataFrame(
@@ -207,7 +204,7 @@ def _best(heads: pd.DataFrame) -> pd.DataFrame:
 
 
 def _removal_sentences(curve: pd.DataFrame) -> list[str]:
-    from interp.figures.style import model_label
+    from interp.labels import model_label
 
     found = []
     for model, rows in curve.groupby("model", sort=False):
@@ -235,7 +232,7 @@ def _score(row: "pd.Series") -> str:
 
 def _overlap_sentences(shared: pd.DataFrame) -> list[str]:
     """Pairs of tasks that share more heads than chance, by a corrected p."""
-    from interp.figures.style import task_label
+    from interp.labels import task_label
     from interp.stats import adjust
 
     tested = shared[shared["p"].notna()]

@@ -2,7 +2,7 @@
 
 Of each sweep: tokens x numbers of the blocks x 2 operations, and the attention's own, times the
 share of the blocks that each ablation runs again; over the share of a named GPU's peak that is
-assumed. On the machine itself `interp sweep --dry-run` measures instead (`interp.estimate`).
+assumed. On the machine itself `interp sweep --dry-run` measures instead (`interp.sweeps.cost`).
 
 Assumed, and printed with the result: how long an example is (characters of public rows over four,
 of the UUIDs of key-value rows over 1.6); 40% of the peak where tokens are read (on a CPU the engine

@@ -117,9 +117,9 @@ def _read(preset: Preset) -> dict[str, pd.DataFrame]:
 
 def _grids(preset: Preset, model: Any) -> dict[str, pd.DataFrame]:
     """The first row of each task but the longest, token by token."""
-    from interp.figures.style import benchmark_label
+    from interp.labels import benchmark_label
     from interp.lens import prompt_grid
-    from interp.requests import prompt_text
+    from interp.tasks import prompt_text
 
     found = {}
     for task in preset.load_tasks("skills")[:2]:
@@ -163,7 +163,7 @@ def _differences(lenses: "list[Lens]") -> pd.DataFrame:
 
 
 def _sentences(differences: pd.DataFrame) -> list[str]:
-    from interp.figures.style import model_label, task_label
+    from interp.labels import model_label, task_label
 
     found = []
     for row in differences.to_dict("records"):
@@ -182,7 +182,7 @@ def _sentences(differences: pd.DataFrame) -> list[str]:
 
 
 def _shown(decisions: pd.DataFrame) -> pd.DataFrame:
-    from interp.figures.style import model_label, task_label
+    from interp.labels import model_label, task_label
 
     rows = decisions[decisions["answer"] == "right"]
     return pd.DataFrame(

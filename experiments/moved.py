@@ -18,7 +18,7 @@ def findings(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> list[
         tables: from `experiments.distillation.measured`.
         reasoning: the tasks whose profiles are told in words.
     """
-    from interp.figures.style import task_label
+    from interp.labels import task_label
 
     found: list[str] = []
     for task in reasoning:
@@ -121,7 +121,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _name(model: object) -> str:
-    from interp.figures.style import model_label
+    from interp.labels import model_label
 
     return model_label(str(model))
 

@@ -7,6 +7,7 @@ A preset is a value: `study` with one line changed is the study of another model
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,14 @@ ROLES = {
 QUESTIONS = ("protocols", "options", "retrieval", "passage", "reasoning", "skills")
 PASSAGES = Path(__file__).parent / "passages"
 RUNS = Path("runs/experiments")
+
+
+@lru_cache(maxsize=2)
+def loaded(name: str, dtype: str, device: str | None) -> "TransformerBridge":
+    """A model; the last two are kept, since swaps need two and eight billion numbers take room."""
+    import interp
+
+    return interp.load_model(name, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +93,6 @@ class Preset:
 
     def load(self, role: str) -> "TransformerBridge":
         """The model of a role; the last two that were used are kept."""
-        from experiments.runs import loaded
-
         return loaded(self.models[role], self.dtype, self.device)
 
     def load_tasks(self, *questions: str) -> "list[Task]":

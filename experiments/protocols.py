@@ -67,8 +67,8 @@ def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     Returns:
         The table of `interp.stats.compare_profiles`; the correlation is over layers.
     """
-    from interp.figures.style import split_task
-    from interp.figures.tables import choose_metric
+    from interp.labels import split_task
+    from interp.results import choose_metric
     from interp.stats import compare_profiles
 
     chosen = choose_metric(values)
@@ -84,7 +84,7 @@ def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 def _floor_sentences(scores: pd.DataFrame) -> list[str]:
     """Tasks under which the whole model is at chance: nothing can be lost there."""
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
 
     whole = choose_metric(scores[scores["ablation"] == "baseline"])
     letters = whole[whole["task"].str.endswith(":default")]

@@ -32,7 +32,7 @@ def jobs(preset: Preset) -> list[Job]:
 def run(preset: Preset, out: Path) -> Section:
     """Base, distilled and teacher side by side under the removal of layers and of heads."""
     from interp import figures
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
 
     layers = [job for job in jobs(preset) if job.family == "layers"]
     heads = [job for job in jobs(preset) if job.family == "heads"]
@@ -73,7 +73,7 @@ def between_models(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """
     from itertools import combinations
 
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
     from interp.stats import compare_profiles
 
     chosen = choose_metric(values)
@@ -84,8 +84,8 @@ def between_models(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 def _able(scores: pd.DataFrame, names: list[str]) -> str:
     """Who can do the task at all: of the others nothing can be lost."""
-    from interp.figures.style import model_label
-    from interp.figures.tables import choose_metric
+    from interp.labels import model_label
+    from interp.results import choose_metric
 
     whole = choose_metric(scores[(scores["ablation"] == "baseline") & scores["task"].isin(names)])
     parts = [

@@ -32,7 +32,7 @@ def jobs(preset: Preset) -> list[Job]:
 def run(preset: Preset, out: Path) -> Section:
     """Retrieval by layer and by head; the cost of a layer with and without the passage."""
     from interp import figures
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
 
     kv, passage = preset.task_names("retrieval"), preset.task_names("passage")
     layers = [job for job in jobs(preset) if job.family == "layers"]
@@ -86,7 +86,7 @@ def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         Columns model, ablation, alone, given, gain, low, high, p, p_adjusted, n, interval, test,
         correction. A gain is positive where the passage helps.
     """
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
     from interp.stats import adjust, importance
 
     chosen = choose_metric(values)
@@ -112,7 +112,7 @@ def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _gain_sentences(gains: pd.DataFrame) -> list[str]:
-    from interp.figures.style import model_label
+    from interp.labels import model_label
 
     found = []
     for model, rows in gains.groupby("model", sort=False):

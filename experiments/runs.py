@@ -95,14 +95,6 @@ FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
 """Name of a family to the function (model, donor) that makes it."""
 
 
-@lru_cache(maxsize=2)
-def loaded(name: str, dtype: str, device: str | None) -> "TransformerBridge":
-    """A model; the last two are kept, since swaps need two and eight billion numbers take room."""
-    import interp
-
-    return interp.load_model(name, dtype=dtype, device=device)
-
-
 def finished(preset: Preset, out: Path, job: Job) -> "Sweep":
     """The sweep of a job: opened if it is there, completed or run if not.
 

@@ -20,7 +20,7 @@ from experiments.sections import Section, command
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from interp.similarity.pruning import Order
+    from interp.similarity import Order
 
 QUESTION = "Do similar layers matter less, and can one prune by similarity?"
 MOST = 4
@@ -45,7 +45,7 @@ def jobs(preset: Preset) -> list[Job]:
 def run(preset: Preset, out: Path) -> Section:
     """Angular distance, block influence, their agreement with importance, pruning curves."""
     from interp import figures
-    from interp.figures.style import model_label
+    from interp.labels import model_label
 
     roles = preset.roles("base", "distilled", "teacher")
     found = {role: measured(preset, out, role) for role in roles}
@@ -114,7 +114,7 @@ def measured(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
 
 
 def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
     from interp.similarity import (
         layer_similarity,
         similarity_and_importance,
@@ -156,7 +156,7 @@ def _pruned(preset: Preset, out: Path, role: str, chosen: "list[Order]") -> pd.D
 
     The two draws share rows by chance, half of them where half of a task's rows are drawn.
     """
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
     from interp.similarity import pruning_curves
 
     model, tables = preset.load(role), []
@@ -246,7 +246,7 @@ def _sentences(curves: pd.DataFrame) -> list[str]:
 
 
 def _shown(correlations: pd.DataFrame) -> pd.DataFrame:
-    from interp.figures.style import model_label, task_label
+    from interp.labels import model_label, task_label
 
     return pd.DataFrame(
         [

@@ -18,8 +18,8 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
     Returns:
         Columns of words: Model, Skill, Protocol, Removed, Baseline (%), n, Matters: drop in points.
     """
-    from interp.figures.style import benchmark_label, model_label, protocol_label, split_task
-    from interp.figures.tables import choose_metric
+    from interp.labels import benchmark_label, model_label, protocol_label, split_task
+    from interp.results import choose_metric
 
     chosen = choose_metric(scores[scores["ablation"] == "baseline"])
     # of several families of one task, the first that is there
@@ -115,7 +115,7 @@ def profiles(values: pd.DataFrame) -> list[dict[str, str]]:
 
 def series_words(model: str, task: str) -> str:
     """A model's task in a sentence: `base, knowledge, option texts`."""
-    from interp.figures.style import model_label, task_label, uncapitalised
+    from interp.labels import model_label, task_label, uncapitalised
 
     return f"{model_label(model)}, {uncapitalised(task_label(task))}"
 

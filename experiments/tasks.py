@@ -82,7 +82,7 @@ def differing(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sentences(apart: pd.DataFrame) -> list[str]:
-    from interp.figures.style import metric_label, uncapitalised
+    from interp.labels import metric_label, uncapitalised
 
     found = []
     for row in apart.to_dict("records"):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.families import FAMILIES, tiny_bridge
+from tests.helpers.families import FAMILIES, tiny_bridge
 
 # the gate tries the same inputs on each run; `--hypothesis-profile=explore` draws new ones
 settings.register_profile("gate", derandomize=True, deadline=None)

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.values import Edits
-from interp.decode import Answer
-from interp.decode.grouping import shared_length
+from interp.ablations import Edits
+from interp.engine import EVERY, Answer, Group, exact_shortcuts, group_examples, shared_length
 from interp.models import decoder
-from interp.packing import Group, group_examples
-from interp.requests import GenerationRequest, OptionRequest
-from interp.shortcuts import EVERY, exact_shortcuts
+from interp.tasks import GenerationRequest, OptionRequest
 
 
 def remaining_operations(

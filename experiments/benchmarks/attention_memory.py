@@ -33,7 +33,7 @@ def measure(method: str, length: int, rows_to: Path) -> dict[str, Any]:
     """Run one method once, in this process; write its rows and return time and memory."""
     import torch
 
-    from interp.attention.rows import attention_rows
+    from interp.attention import attention_rows
 
     torch.set_num_threads(1)  # a busy machine makes several threads wait for each other
     model = _model()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import interp
 from experiments.benchmarks.reports import RESULTS, write
-from interp.estimate import estimate
+from interp.sweeps import estimate
 
 COLUMNS = {
     "sweep": ("sweep", ""),

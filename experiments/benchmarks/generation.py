@@ -30,10 +30,10 @@ from tqdm import tqdm
 from experiments.benchmarks.arithmetic import generation_operations
 from experiments.benchmarks.generation_workloads import NEW_TOKENS, Workload, workload
 from experiments.benchmarks.scoring import matmul_rate
-from interp.ablations.families import each_layer, shape_of
-from interp.decode import generate
+from interp.ablations import each_layer, shape_of
+from interp.engine import generate
 from interp.models import decoder, load_model
-from interp.requests import build_requests, prompt_text
+from interp.tasks import build_requests, prompt_text
 
 RESULTS = Path("experiments/benchmarks/results")
 BATCHES = (8, 16, 32, 64)
@@ -234,8 +234,7 @@ def draw(lines: list[dict[str, Any]], out: Path) -> None:
     """The figure of the share of draft tokens that each layer's ablation kept."""
     import pandas as pd
 
-    from interp.figures import save
-    from interp.figures.drafts import drafts
+    from interp.figures import drafts, save
 
     rows = [
         {"model": line["model"], "layer": layer, **counts}

@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 
 from experiments.benchmarks.workloads import random_llama, tokenizer
-from interp.chat import with_budget
 from interp.models import organisms
-from interp.tasks import Task, load_task
+from interp.tasks import Task, load_task, with_budget
 
 D_VOCAB, NUM_FEWSHOT, NEW_TOKENS = 4096, 8, 128
 

@@ -19,12 +19,10 @@ import pandas as pd
 
 import interp
 from experiments.benchmarks.reports import RESULTS, write
-from interp.ablations.families import shape_of
-from interp.decode import Settings, generate
+from interp.ablations import shape_of
+from interp.engine import Settings, generate
 from interp.models import decoder
-from interp.requests import build_requests
-from interp.sampling import draw
-from interp.tasks import Task
+from interp.tasks import Task, build_requests, draw
 
 TYPES = ("float32", "bfloat16", "float16")
 COLUMNS = {

@@ -65,10 +65,10 @@ LINES = {
 def ours(line: Line) -> dict[str, Any]:
     """The sweep by this toolkit."""
     import interp
-    from interp.ablations.hooks import checked_edits
+    from interp.ablations import checked_edits
+    from interp.engine import score_requests
     from interp.models import decoder, wrap
-    from interp.requests import build_requests
-    from interp.scoring import score_requests
+    from interp.tasks import build_requests
 
     model = wrap(random_llama(line.n_layers), tokenizer(), name="random")
     task = make_task(line.shape, line.examples)
@@ -124,9 +124,9 @@ def _by_harness(model: Any, task: Any, examples: int, batch_size: int) -> list[f
 
 def hooks(line: Line) -> dict[str, Any]:
     """A sample of the heads by TransformerLens' `run_with_hooks`, one prompt a question."""
+    from interp.engine import group_examples, padded_batches
     from interp.models import decoder, wrap
-    from interp.packing import group_examples, padded_batches
-    from interp.requests import build_requests
+    from interp.tasks import build_requests
 
     model = wrap(random_llama(line.n_layers), tokenizer(), name="random")
     requests: Any = build_requests(

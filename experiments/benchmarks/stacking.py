@@ -20,11 +20,10 @@ from typing import Any
 import interp
 from experiments.benchmarks.reports import RESULTS, write
 from experiments.benchmarks.workloads import make_task, random_llama, tokenizer
-from interp.ablations.hooks import checked_edits
+from interp.ablations import checked_edits
+from interp.engine import EVERY, score_requests
 from interp.models import decoder, wrap
-from interp.requests import build_requests
-from interp.scoring import score_requests
-from interp.shortcuts import EVERY
+from interp.tasks import build_requests
 
 COLUMNS = {
     "line": ("line", ""),

@@ -18,9 +18,7 @@ from scipy import stats as sps
 from tqdm import tqdm
 
 from experiments.store.reports import OUT, write_result
-from interp.stats import adjust, mcnemar, power, wilson
-from interp.stats.intervals import drop_intervals
-from interp.stats.samples import Sample
+from interp.stats import Sample, adjust, drop_intervals, mcnemar, power, wilson
 
 NS, DROPS, ACCURACIES = (50, 200, 1000), (0.0, 0.02, 0.2), (0.02, 0.25, 0.5, 0.9, 0.98)
 NOISES = (0.0, 0.02, 0.1)

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from tqdm import tqdm
 
 from experiments.store.reports import OUT, write_result
@@ -160,7 +159,7 @@ def _kinds(folder: Path) -> Kinds:
 
 def _text_kinds(bridge: Any, task: Path, folder: Path) -> Kinds:
     import interp
-    from interp.ablations.hooks import checked_edits
+    from interp.ablations import checked_edits
 
     out = folder / "out"
 

@@ -5,8 +5,8 @@
 
 Measures how long each unit of a sweep takes in this process. From these durations, repeated as
 often as is needed, a sweep of many units is scheduled on 64 workers, largest unit first as
-`interp.distributed` does, and in the order of the plan. With `--ray`, the same sweep is timed with
-one worker and with two, of one thread each, in turn, all started before the clock.
+`interp.sweeps.on_ray` does, and in the order of the plan. With `--ray`, the same sweep is timed
+with one worker and with two, of one thread each, in turn, all started before the clock.
 """
 
 import argparse
@@ -26,19 +26,24 @@ import torch
 import interp
 from experiments.store.reports import OUT, write_result
 from experiments.store.small import ABLATIONS, write_model, write_task
-from interp import distributed
-from interp.execution import runner
-from interp.plan import Cut, Plan, make_plan, size
 from interp.records import Record, open_store, write_unit
-from interp.transport import pack_request
-from interp.units import WorkUnit
+from interp.sweeps import (
+    Cut,
+    Plan,
+    WorkUnit,
+    make_plan,
+    on_ray as distributed,
+    pack_request,
+    runner,
+    size,
+)
 
 QUIET = 0.1
 """Cores that other processes may take during a pair of timings, for it to be called quiet."""
 
 
 def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> dict[str, Any]:
-    """Seconds of each unit in this process, and what `interp.plan.size` expected of it."""
+    """Seconds of each unit in this process, and what `interp.sweeps.plan.size` expected of it."""
     torch.set_num_threads(1)
     model = interp.load_model(write_model(folder / "model", d_model=d_model), device="cpu")
     task = str(write_task(folder, rows=examples, words=40))

@@ -15,7 +15,7 @@ from experiments.validity.planted import build, circuit_plan, null_plan, redunda
 from experiments.validity.questions import planted_task
 from interp import stats
 from interp.ablations import AblateHead, Ablation, Combination, SkipLayer
-from interp.attention.heads import retrieval_heads, top_heads
+from interp.attention import retrieval_heads, top_heads
 from interp.tasks import Task
 
 ALPHA = 0.05

@@ -13,8 +13,7 @@ from experiments.validity.planted import (
     Plan,
     facts_of,
 )
-from interp.tasks import Task
-from interp.tasks.key_value import PLAIN, task_of_rows
+from interp.tasks import PLAIN, Task, task_of_rows
 
 N_PAIRS = 8
 ROWS = 32

@@ -1,39 +1,11 @@
-"""What is taken away or changed: values, their text form, families, and how they act."""
+"""What is taken away or changed: values, their text form, families, and three ways to carry it out.
 
-from interp.ablations.text import as_ablation, parse, parsed_or_none
-from interp.ablations.values import (
-    BASELINE,
-    AblateHead,
-    AblateKVGroup,
-    Ablation,
-    Combination,
-    Hooked,
-    LayerEdit,
-    Shape,
-    SkipAttention,
-    SkipLayer,
-    SkipLayers,
-    SkipMLP,
-    SwapLayer,
-    SwapLayers,
-)
+- `values.py`, `edits.py`, `text.py`, `families.py`: what an ablation is, and how it is written.
+- `on_bridge.py`, `on_blocks.py`, `on_disk.py`: the same value carried out by TransformerLens'
+  hooks, on the native blocks, and in a checkpoint.
+- `mean.py`, `resample.py`, `weights.py`, `user_hooks.py`: what stands in the ablated part's place.
+"""
 
-__all__ = [
-    "BASELINE",
-    "AblateHead",
-    "AblateKVGroup",
-    "Ablation",
-    "Combination",
-    "Hooked",
-    "LayerEdit",
-    "Shape",
-    "SkipAttention",
-    "SkipLayer",
-    "SkipLayers",
-    "SkipMLP",
-    "SwapLayer",
-    "SwapLayers",
-    "as_ablation",
-    "parse",
-    "parsed_or_none",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

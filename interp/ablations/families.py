@@ -6,7 +6,7 @@ from typing import Literal
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.edits import Part
+from interp.ablations.edits import Part, Shape
 from interp.ablations.text import parse
 from interp.ablations.values import (
     AblateHead,
@@ -14,7 +14,6 @@ from interp.ablations.values import (
     Ablation,
     Combination,
     Replacement,
-    Shape,
     SkipAttention,
     SkipLayer,
     SkipLayers,

@@ -1,1 +1,5 @@
-"""Where heads look, which of them retrieve, and which ablations test it."""
+"""Attention while a model answers: retrieval scores of heads, traced examples, controls."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from interp.ablations import Ablation
-from interp.ablations.values import Replacement
+from interp.ablations import Ablation, Replacement
 from interp.attention.heads import RetrievalHeads
 from interp.stats import BASELINE
 

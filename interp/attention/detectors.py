@@ -7,7 +7,7 @@ from tqdm import tqdm
 from transformer_lens.head_detector import detect_head
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.hooks import refuse_hooks
+from interp.ablations import refuse_hooks
 from interp.models import decoder
 
 KINDS = ("previous_token_head", "induction_head", "duplicate_token_head")

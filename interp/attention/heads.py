@@ -10,12 +10,10 @@ import pandas as pd
 from jaxtyping import Float
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import AblateHead, Ablation, as_ablation
-from interp.ablations.values import Replacement
+from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TARGETS, Trace, trace
 from interp.errors import UserError
-from interp.stats.intervals import mean_intervals
-from interp.stats.samples import Sample
+from interp.stats import Sample, mean_intervals
 from interp.tasks import Task
 
 Scores = Float[np.ndarray, "layer head"]

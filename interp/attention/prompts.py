@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp.errors import UserError
-from interp.metrics import target_text
 from interp.models import Decoder
-from interp.requests import encode, prompt_text
-from interp.tasks import Task
-from interp.tasks.key_value import Span, pair_spans
+from interp.tasks import Span, Task, encode, pair_spans, prompt_text, target_text
 
 MARK = "\ue000"
 """A character for private use, which no text holds: where it lands, a field of the row begins."""

@@ -21,7 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from interp.ablations.hooks import refuse_hooks
+from interp.ablations import refuse_hooks
 from interp.attention.interactive import View, attention_view
 from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name

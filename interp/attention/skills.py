@@ -10,10 +10,15 @@ from scipy import stats as sps
 
 from interp.ablations import AblateHead, SkipAttention, SkipLayer, parsed_or_none
 from interp.errors import UserError
-from interp.stats import BASELINE, spearman
-from interp.stats.intervals import percentiles
-from interp.stats.profiles import drops_by_document, resampled_profile, unit_name
-from interp.stats.samples import check_options
+from interp.stats import (
+    BASELINE,
+    check_options,
+    drops_by_document,
+    percentiles,
+    resampled_profile,
+    spearman,
+    unit_name,
+)
 
 
 def head_map(importance: pd.DataFrame, task: str, metric: str) -> Float[np.ndarray, "layer head"]:
@@ -54,7 +59,7 @@ def overlap(
 
     Args:
         values: from `Sweep.values()` of an all-head sweep of one model, one metric a task
-            (`interp.figures.tables.choose_metric`).
+            (`interp.results.choose_metric`).
         k: heads that count as a task's important ones.
         confidence: coverage of the intervals.
         resamples: of the bootstrap.

@@ -18,10 +18,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.attention.prompts import KeyValuePrompt, locate
 from interp.attention.rows import PIECE, scan_rows
+from interp.engine import unembed
 from interp.models import Decoder, decoder, model_name
-from interp.replay import unembed
-from interp.sampling import draw
-from interp.tasks import Task, load_task
+from interp.tasks import Task, draw, load_task
 
 TARGETS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
 """What attention is summed over; the rest of a row is on the prompt's other tokens."""

@@ -65,8 +65,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def _run(options: argparse.Namespace) -> None:
     from interp.ablations import as_ablation
-    from interp.comparison import compare, swap_ablations
-    from interp.comparison.running import ablations_of, check_names
+    from interp.comparison import ablations_of, check_names, compare, swap_ablations
     from interp.errors import UserError
     from interp.models import load_model
     from interp.tasks import load_task
@@ -104,7 +103,7 @@ def _run(options: argparse.Namespace) -> None:
 def _named(given: list[str]) -> dict[str, str]:
     """Names to models, from `NAME=MODEL` or from the last part of the model's name."""
     from interp.errors import UserError
-    from interp.figures.style import model_label
+    from interp.labels import model_label
 
     names: dict[str, str] = {}
     for text in given:
@@ -119,9 +118,9 @@ def _named(given: list[str]) -> dict[str, str]:
 def _tables(found: "Comparison", out: Path) -> "dict[str, PrintFigure]":
     """Write the tables, print where the models differ most; the figures that they allow."""
     from interp import figures
-    from interp.comparison.robustness import orders_of
+    from interp.comparison import orders_of
     from interp.errors import UserError
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
 
     importance, differences = found.importance(), found.differences()
     tables = {"scores": found.scores(), "importance": importance, "differences": differences}
@@ -163,7 +162,7 @@ def _between(
     import pandas as pd
 
     from interp import comparison, figures
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
 
     (a, one), (b, other) = list(models.items())[:2]
     drawn: dict[str, PrintFigure] = {}

@@ -24,8 +24,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interp.exports import export_harness, export_tables
-    from interp.results import open_run
+    from interp.results import export_harness, export_tables, open_run
 
     run = open_run(options.folder)
     folder = Path(options.out) if options.out else run.folder / "export"

@@ -14,7 +14,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def _run(options: argparse.Namespace) -> None:
     from interp import figures
-    from interp.sweeps import open_run
+    from interp.results import open_run
 
     runs = [open_run(run) for run in options.runs]
     folder = Path(options.out) if options.out else Path(options.runs[0]) / "figures"

@@ -29,9 +29,9 @@ def _run(options: argparse.Namespace) -> None:
     from jinja2.exceptions import SecurityError
     from lm_eval.__main__ import cli_evaluate
 
-    import interp.harness  # noqa: F401  (registers the model)
     from interp.errors import UserError
-    from interp.tasks.trust import close_templates
+    from interp.integrations import AblatedModel  # noqa: F401  (registers the model)
+    from interp.tasks import close_templates
 
     allowed = options.allow_code or ALLOW_CODE in options.arguments
     before = sys.argv
@@ -51,8 +51,7 @@ def _refuse_code() -> None:
     """Refuse the task YAMLs that the command line in `sys.argv` brings in, if any runs Python."""
     from lm_eval._cli import HarnessCLI
 
-    from interp.tasks.names import SHIPPED, harness_folder
-    from interp.tasks.trust import refuse_code, refuse_code_below
+    from interp.tasks import SHIPPED, harness_folder, refuse_code, refuse_code_below
 
     trusted = (SHIPPED, harness_folder())
     given = _given(HarnessCLI().parse_args())

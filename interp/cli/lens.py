@@ -43,9 +43,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def _run(options: argparse.Namespace) -> None:
     from interp.errors import UserError
-    from interp.lens import load_tuned_lens
-    from interp.lens.answers import check_reading
-    from interp.lens.tuned import new_folder
+    from interp.lens import check_reading, load_tuned_lens, new_folder
     from interp.models import load_model
     from interp.tasks import load_task
 

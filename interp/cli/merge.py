@@ -18,7 +18,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interp.records.merging import merge
+    from interp.records import merge
 
     count = merge(Path(options.folder), [Path(part) for part in options.parts])
     print(f"{options.folder}: {count} units, all there, whole and once")

@@ -21,6 +21,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interp.pruning import prune
+    from interp.ablations import prune
 
     print(prune(options.model, options.ablate, out=options.out, revision=options.revision))

@@ -31,9 +31,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interp.report import write_report
-    from interp.report.page import QUESTION
-    from interp.report.sections import Choice
+    from interp.report import QUESTION, Choice, write_report
     from interp.results import open_run
 
     runs = [open_run(run) for run in options.runs]

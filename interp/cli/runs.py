@@ -59,9 +59,8 @@ def _progress(run: Path, manifest: dict[str, Any]) -> str:
 
 def _show(options: argparse.Namespace) -> None:
     from interp.errors import UserError
-    from interp.figures.tables import choose_metric
-    from interp.results import open_run
-    from interp.sampling import how_drawn
+    from interp.results import choose_metric, open_run
+    from interp.tasks import how_drawn
 
     if options.top < 1:
         raise UserError(f"--top {options.top}: allowed are 1 and more")

@@ -8,8 +8,8 @@ from interp.cli.trust import add_allow_code
 
 if TYPE_CHECKING:
     from interp.figures import PrintFigure
+    from interp.results import Sweep
     from interp.similarity import Similarity
-    from interp.sweeps import Sweep
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,8 +42,8 @@ def _run(options: argparse.Namespace) -> None:
     from interp import figures
     from interp.errors import UserError
     from interp.models import load_model
+    from interp.results import open_run
     from interp.similarity import layer_similarity, study_angular_distance
-    from interp.sweeps import open_run
     from interp.tasks import load_task
 
     if (options.task is None) == (options.texts is None):
@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> None:
 def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, PrintFigure]":
     """The correlations as CSV, and a figure a measure."""
     from interp import figures
-    from interp.figures.tables import choose_metric
+    from interp.results import choose_metric
     from interp.similarity import similarity_and_importance
 
     table, points = similarity_and_importance(found.measures(), choose_metric(run.values()))

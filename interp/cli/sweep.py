@@ -99,12 +99,11 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interp.ablations.families import family
-    from interp.chat import as_chat, with_budget, with_draws
+    from interp.ablations import family
     from interp.errors import UserError
     from interp.models import load_model
     from interp.sweeps import Execution, sweep
-    from interp.tasks import load_task
+    from interp.tasks import as_chat, load_task, with_budget, with_draws
 
     how = {name: getattr(options, name) for name in EXECUTION}
     Execution(**how)  # refused here, before a model is loaded and a large sweep is calibrated
@@ -156,8 +155,8 @@ def announced(
     options: argparse.Namespace,
 ) -> bool:
     """Say what the sweep will cost, where that takes less than the sweep; True: that was all."""
-    from interp.estimate import WORTH_CALIBRATING, estimate
-    from interp.sampling import draw
+    from interp.sweeps import WORTH_CALIBRATING, estimate
+    from interp.tasks import draw
 
     pairs = sum(len(draw(t, options.limit, seed=options.seed)) for t in tasks) * len(ablations)
     if options.dry_run or pairs >= WORTH_CALIBRATING:

@@ -53,7 +53,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interp.attention.heads import retrieval_heads, top_heads
+    from interp.attention import retrieval_heads, top_heads
     from interp.errors import UserError
     from interp.models import load_model
 
@@ -88,8 +88,7 @@ def _run(options: argparse.Namespace) -> None:
 def _task(options: argparse.Namespace) -> "Task":
     """The task by its name; `world-kv` means its generate protocol, `kv:75` is made here."""
     from interp.errors import UserError
-    from interp.tasks import load_task, shipped_tasks
-    from interp.tasks.key_value import key_value_task
+    from interp.tasks import key_value_task, load_task, shipped_tasks
 
     name, _, number = options.task.partition(":")
     if name == "kv" and number.isdigit():
@@ -115,7 +114,7 @@ def _figures(
     model: Any, task: Any, heads: Any, chosen: list[tuple[int, int]], options: argparse.Namespace
 ) -> list[Path]:
     from interp import figures
-    from interp.attention.example import trace_example
+    from interp.attention import trace_example
 
     out, examples, row = Path(options.out), heads.trace.examples, options.example
     if row is None:
@@ -132,8 +131,8 @@ def _figures(
 
 def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) -> list[Path]:
     from interp import figures
-    from interp.attention.contrast import removal_curve, removals
-    from interp.figures.tables import choose_metric
+    from interp.attention import removal_curve, removals
+    from interp.results import choose_metric
     from interp.sweeps import sweep
 
     out = Path(options.out)

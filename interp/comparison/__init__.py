@@ -12,32 +12,6 @@
 (``differences.py``, ``depth.py``, ``robustness.py``) are functions of tables of values.
 """
 
-from interp.comparison.correlations import correlations
-from interp.comparison.depth import centres, shifts
-from interp.comparison.differences import differences
-from interp.comparison.result import Comparison, comparison_of
-from interp.comparison.robustness import removal_curves, robustness, robustness_differences
-from interp.comparison.running import compare, open_comparison
-from interp.comparison.swaps import ends_line, swap_ablations, swap_curves, swap_sweep
-from interp.comparison.weights import distance_and_effect, layer_distances, weight_distances
+import lazy_loader
 
-__all__ = [
-    "Comparison",
-    "centres",
-    "compare",
-    "comparison_of",
-    "correlations",
-    "differences",
-    "distance_and_effect",
-    "ends_line",
-    "layer_distances",
-    "open_comparison",
-    "removal_curves",
-    "robustness",
-    "robustness_differences",
-    "shifts",
-    "swap_ablations",
-    "swap_curves",
-    "swap_sweep",
-    "weight_distances",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -19,8 +19,17 @@ from jaxtyping import Float
 
 from interp.comparison.profiles import Outcomes, by_model, kinds, pairs_of
 from interp.errors import UserError
-from interp.stats.ratios import NO_RATIO, Means, Ratio, difference_of, fieller, means_of
-from interp.stats.samples import BASELINE, check_options, sample_of
+from interp.stats import (
+    BASELINE,
+    NO_RATIO,
+    Means,
+    Ratio,
+    check_options,
+    difference_of,
+    fieller,
+    means_of,
+    sample_of,
+)
 
 WEIGHT = "drop, with its sign"
 QUANTITIES = ("centre", "spread")

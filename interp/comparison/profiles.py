@@ -10,8 +10,7 @@ from jaxtyping import Float
 
 from interp.ablations import parsed_or_none
 from interp.errors import UserError
-from interp.stats.intervals import bootstrap_means, percentiles
-from interp.stats.samples import check_paired, sample_of, series
+from interp.stats import bootstrap_means, check_paired, percentiles, sample_of, series
 
 INTERVAL = "bootstrap over examples"
 

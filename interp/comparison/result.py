@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from interp.comparison.correlations import correlations
 from interp.comparison.depth import centres, shifts
-from interp.comparison.differences import differences
-from interp.comparison.robustness import robustness
+from interp.comparison.model_differences import differences
+from interp.comparison.profile_correlations import correlations
+from interp.comparison.removal_robustness import robustness
 from interp.errors import UserError
 from interp.results import Sweep, open_run
 

@@ -8,8 +8,7 @@ from typing import Any
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
-from interp.ablations import Ablation
-from interp.ablations.families import family, shape_of
+from interp.ablations import Ablation, family, shape_of
 from interp.comparison.result import Comparison, comparison_of
 from interp.errors import UserError
 from interp.models import load_model, model_folder

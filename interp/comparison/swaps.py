@@ -14,13 +14,21 @@ import pandas as pd
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Ablation, SwapLayer, SwapLayers, parsed_or_none
-from interp.ablations.edits import Part
-from interp.ablations.families import cumulative_swaps, each_swap, shape_of
+from interp.ablations import (
+    Ablation,
+    Part,
+    SwapLayer,
+    SwapLayers,
+    cumulative_swaps,
+    each_swap,
+    parsed_or_none,
+    shape_of,
+)
 from interp.errors import UserError
 from interp.models import decoder, model_name
-from interp.stats.samples import BASELINE
-from interp.sweeps import Sweep, sweep
+from interp.results import Sweep
+from interp.stats import BASELINE
+from interp.sweeps import sweep
 from interp.tasks import Task
 
 PARTS: tuple[Part, ...] = ("layer", "attention", "mlp")

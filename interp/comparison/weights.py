@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.swapping import check_donor, part_parameters
+from interp.ablations import check_donor, part_parameters
 from interp.errors import UserError
 from interp.models import decoder, model_name
 from interp.similarity import similarity_and_importance

@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.labels import model_label, source_label
 
 DEPTH = "Layers passed"
 SQUARE = 0.72
@@ -45,10 +46,10 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             axes.tick_params(length=0)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(9, integer=True))
-            axes.set_xlabel(f"{DEPTH}, {style.model_label(model)}")
-            axes.set_ylabel(f"{DEPTH}, {style.model_label(other)}")
+            axes.set_xlabel(f"{DEPTH}, {model_label(model)}")
+            axes.set_ylabel(f"{DEPTH}, {model_label(other)}")
             if len(series) > 1:
-                axes.set_title(style.source_label(source))
+                axes.set_title(source_label(source))
         style.letter_panels(panels.flat[: len(series)])
         assert image is not None
         # squares leave room above them: beside one row of them the bar is as high as they are
@@ -83,9 +84,7 @@ def same_depth(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
     rows = table[(table["model"] != table["other_model"]) & (table["depth"] == table["other"])]
     if rows.empty:
         raise UserError("CKA by depth: the table compares no two models; take `cka_between`")
-    pairs = (
-        rows["model"].map(style.model_label) + " and " + rows["other_model"].map(style.model_label)
-    )
+    pairs = rows["model"].map(model_label) + " and " + rows["other_model"].map(model_label)
     if len(set(pairs)) > 1 and len(set(rows["source"])) > 1:
         raise UserError("CKA by depth: several pairs of models or several sources, not both")
     by_pair = len(set(pairs)) > 1
@@ -104,7 +103,7 @@ def same_depth(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
             axes.plot(
                 line["depth"], line["value"], color=colours[place % len(colours)],
                 marker=style.MARKERS[place % len(style.MARKERS)],
-                label=name if by_pair else style.source_label(name),
+                label=name if by_pair else source_label(name),
             )  # fmt: skip
         axes.set_xlabel(DEPTH)
         axes.set_ylabel("Linear CKA of the same depth")

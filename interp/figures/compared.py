@@ -10,13 +10,15 @@ from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import curves, style, tables
+from interp.labels import metric_label, model_label, series_titles
+from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
 
 
 def by_model(
     scores: pd.DataFrame,
     *,
-    metric: tables.MetricChoice = None,
+    metric: MetricChoice = None,
     kind: str = "layer",
     width: float | None = None,
 ) -> style.PrintFigure:
@@ -30,7 +32,7 @@ def by_model(
         kind: Which ablations of one layer; see `interp.figures.tables.KINDS`.
         width: Inches; by default one column for one panel, else the page.
     """
-    table = tables.by_layer(tables.choose_metric(scores, metric), kind)
+    table = tables.by_layer(choose_metric(scores, metric), kind)
     return _panels(table, "model", kind=kind, width=width)
 
 
@@ -70,7 +72,7 @@ def _panels(
     # a panel holds all models or one
     models = [None] if what == "model" else tables.in_order(table["model"])
     panels = [(model, task) for model in models for task in tasks]
-    titles = style.series_titles((model or "", task) for model, task in panels)
+    titles = series_titles((model or "", task) for model, task in panels)
     deepest = table.groupby("model")["layer"].max()
     relative = what == "model" and len(set(deepest)) > 1
     crowded = int(deepest.max()) >= curves.MANY
@@ -95,7 +97,7 @@ def _panels(
         x = f"{tables.KINDS[kind]}, share of the depth" if relative else tables.KINDS[kind]
         y = curves.value_label(table) if what == "model" else "Score (%)"
         style.name_panels(grid, len(panels), x=x, y=y)
-        words = style.model_label if what == "model" else style.metric_label
+        words = model_label if what == "model" else metric_label
         handles = [
             Line2D([], [], color=colours[n], label=words(n),
                    marker=style.MARKERS[place % len(style.MARKERS)])

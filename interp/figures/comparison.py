@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.labels import metric_label, model_label, task_label, uncapitalised
+from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
 
 PARTS = {"layer": "Whole layer", "attention": "Attention only", "mlp": "MLP only"}
@@ -29,7 +31,7 @@ def profiles(
     importance: pd.DataFrame,
     n_layers: Mapping[str, int],
     *,
-    metric: tables.MetricChoice = None,
+    metric: MetricChoice = None,
     kind: str = "layer",
     width: float = style.PAGE,
 ) -> style.PrintFigure:
@@ -42,7 +44,7 @@ def profiles(
         kind: Which ablations of one layer to draw (`interp.figures.tables.KINDS`).
         width: Inches.
     """
-    table = tables.by_layer(tables.choose_metric(importance, metric), kind)
+    table = tables.by_layer(choose_metric(importance, metric), kind)
     depth = [
         float(layer) / max(1, n_layers[model] - 1)
         for layer, model in zip(table["layer"], table["model"], strict=True)
@@ -56,7 +58,7 @@ def profiles(
             len(names), table, height=(0.9, 1.75), width=width, sharey=len(set(table["unit"])) == 1
         )
         for letter, axes, name in zip("ABCDEFGHIJKL", panels.flat, names, strict=False):
-            _name_panel(axes, letter if len(names) > 1 else "", style.task_label(name))
+            _name_panel(axes, letter if len(names) > 1 else "", task_label(name))
             axes.axhline(0, color=GREY, linewidth=0.8, zorder=0.9)
             for place, model in enumerate(models):
                 rows = table[(table["task"] == name) & (table["model"] == model)]
@@ -69,7 +71,7 @@ def profiles(
             panels, len(names), x="Relative depth (0 first layer, 1 last)", y=_drop_label(table)
         )
         lines = [
-            Line2D([], [], color=colours[m], marker=style.MARKERS[i], label=style.model_label(m))
+            Line2D([], [], color=colours[m], marker=style.MARKERS[i], label=model_label(m))
             for i, m in enumerate(models)
         ]
         figure.legend(
@@ -84,7 +86,7 @@ def profiles(
 def differences(
     table: pd.DataFrame,
     *,
-    metric: tables.MetricChoice = None,
+    metric: MetricChoice = None,
     kind: str = "layer",
     width: float = style.PAGE,
 ) -> style.PrintFigure:
@@ -96,7 +98,7 @@ def differences(
         kind: As for `profiles`.
         width: Inches.
     """
-    table = tables.by_layer(tables.choose_metric(table, metric), kind)
+    table = tables.by_layer(choose_metric(table, metric), kind)
     names = tables.tasks_in_order(table["task"])
     pairs = list(dict.fromkeys(table[["a", "b"]].itertuples(index=False, name=None)))
     colours = dict(zip(pairs, style.COLOURS, strict=False))
@@ -105,7 +107,7 @@ def differences(
             len(names), table, height=(1.0, 1.75), width=width, sharey=len(set(table["unit"])) == 1
         )
         for letter, axes, name in zip("ABCDEFGHIJKL", panels.flat, names, strict=False):
-            _name_panel(axes, letter if len(names) > 1 else "", style.task_label(name))
+            _name_panel(axes, letter if len(names) > 1 else "", task_label(name))
             axes.axhline(0, color=GREY, linewidth=0.8, zorder=0.9)
             for place, (a, b) in enumerate(pairs):
                 rows = table[(table["task"] == name) & (table["a"] == a) & (table["b"] == b)]
@@ -120,7 +122,7 @@ def differences(
         lines = [
             Line2D(
                 [], [], color=colours[a, b], marker=style.MARKERS[i], linestyle="none",
-                label=f"{style.model_label(a)} \N{MINUS SIGN} {style.model_label(b)}",
+                label=f"{model_label(a)} \N{MINUS SIGN} {model_label(b)}",
             )
             for i, (a, b) in enumerate(pairs)
         ]  # fmt: skip
@@ -134,7 +136,7 @@ def differences(
 
 
 def swap_curves(
-    table: pd.DataFrame, *, metric: tables.MetricChoice = None, width: float = style.PAGE
+    table: pd.DataFrame, *, metric: MetricChoice = None, width: float = style.PAGE
 ) -> style.PrintFigure:
     """Score by swapped layer and by number of swapped layers, a row a recipient.
 
@@ -146,7 +148,7 @@ def swap_curves(
     Raises:
         UserError: Several tasks.
     """
-    table = tables.choose_metric(table, metric)
+    table = choose_metric(table, metric)
     if len(set(table["task"])) > 1:
         raise UserError(f"swap curves: one task a figure; here are {', '.join(set(table['task']))}")
     recipients = tables.in_order(table["recipient"])
@@ -177,7 +179,7 @@ def swap_curves(
                     _swap_line(axes, chosen, curve, part, place - (len(parts) - 1) / 2)
                 axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
             words = _score_label(rows)
-            row[0].set_ylabel(f"{style.model_label(recipient)}\n{words}")
+            row[0].set_ylabel(f"{model_label(recipient)}\n{words}")
         if set(table["unit"]) == {"points"}:
             grid[0][0].set_ylim(-5, 105)  # a point or two must not look like a fall
         for curve, axes in zip(curves, grid[-1], strict=True):
@@ -187,7 +189,7 @@ def swap_curves(
             loc="outside upper center",
             ncols=5,
         )
-        note = f"Task: {style.uncapitalised(style.task_label(str(table['task'].iloc[0])))}."
+        note = f"Task: {uncapitalised(task_label(str(table['task'].iloc[0])))}."
         bars = tables.describe_intervals(table, "Bars and bands")
         ends = "Each recipient keeps its own embedding, final norm and unembedding."
         style.finish(figure, [note, tables.describe_n(table), bars, ends])
@@ -238,8 +240,8 @@ def weights(
             x = rows["first"].to_numpy(float) + 0.14 * (place - (len(recipients) - 1) / 2)
             look = {"color": colours[name], "marker": style.MARKERS[place]}
             _with_bars(below, x, rows, ("drop", "drop_low", "drop_high"), look)
-            donor = style.model_label(str(rows["donor"].iloc[0]))
-            label = f"{style.model_label(name)} with a layer of {donor}"
+            donor = model_label(str(rows["donor"].iloc[0]))
+            label = f"{model_label(name)} with a layer of {donor}"
             below.plot([], [], label=label, **look)
         below.set_ylabel(_drop_label(single))
         below.set_xlabel("Swapped layer")
@@ -259,7 +261,7 @@ def _agreement(correlations: pd.DataFrame) -> list[str]:
     """Sentences with Spearman's correlations of distance and effect."""
     rows = correlations[correlations["measure"] == "Frobenius distance"]
     return [
-        f"Spearman, {style.model_label(str(row['model']))}: {row['rho']:.2f} "
+        f"Spearman, {model_label(str(row['model']))}: {row['rho']:.2f} "
         f"[{row['low']:.2f}, {row['high']:.2f}] over examples, p = {row['p']:.2g} over "
         f"{row['n_layers']} layers."
         for row in rows.to_dict("records")
@@ -318,7 +320,7 @@ def _drop_label(table: pd.DataFrame) -> str:
 
 
 def _score_label(table: pd.DataFrame) -> str:
-    words = style.metric_label(str(table["metric"].iloc[0]), filtered=False)
+    words = metric_label(str(table["metric"].iloc[0]), filtered=False)
     return f"{words} (%)" if set(table["unit"]) == {"points"} else words
 
 
@@ -347,7 +349,7 @@ def _swap_legend(parts: list[str], models: list[str], colours: Mapping[str, str]
         *(
             Line2D(
                 [], [], color=colours[name], linestyle="--",
-                label=f"{style.model_label(name)}, unchanged",
+                label=f"{model_label(name)}, unchanged",
             )
             for name in models
         ),

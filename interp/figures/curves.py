@@ -13,6 +13,16 @@ from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.labels import (
+    PROTOCOLS,
+    SKILLS,
+    benchmark_label,
+    metric_label,
+    model_label,
+    protocol_label,
+    uncapitalised,
+)
+from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
 
 MANY = 16
@@ -38,7 +48,7 @@ class Line(NamedTuple):
 def layers(
     scores: pd.DataFrame,
     *,
-    metric: tables.MetricChoice = None,
+    metric: MetricChoice = None,
     kind: str = "layer",
     width: float | None = None,
 ) -> style.PrintFigure:
@@ -51,7 +61,7 @@ def layers(
             ``"swap-mlp"``.
         width: Inches; by default one column for one panel, else the page.
     """
-    table = tables.by_layer(tables.choose_metric(scores, metric), kind)
+    table = tables.by_layer(choose_metric(scores, metric), kind)
     crowded = int(table["layer"].max()) >= MANY
     notes = [
         tables.describe_n(table),
@@ -66,7 +76,7 @@ def layers(
 def drops(
     importance: pd.DataFrame,
     *,
-    metric: tables.MetricChoice = None,
+    metric: MetricChoice = None,
     kind: str = "layer",
     width: float | None = None,
 ) -> style.PrintFigure:
@@ -79,7 +89,7 @@ def drops(
             ``"swap-mlp"``.
         width: Inches; by default one column for one panel, else the page.
     """
-    table = tables.by_layer(tables.choose_metric(importance, metric), kind)
+    table = tables.by_layer(choose_metric(importance, metric), kind)
     crowded = int(table["layer"].max()) >= MANY
     notes = [
         tables.describe_n(table),
@@ -107,7 +117,7 @@ def _panels(
 ) -> style.PrintFigure:
     """The grid of panels, the legend and the footnote that both figures share."""
     models = tables.in_order(table["model"])
-    protocols = tables.in_order(table["protocol"], style.PROTOCOLS)
+    protocols = tables.in_order(table["protocol"], PROTOCOLS)
     lines = _lines(table)
     crowded = int(table["layer"].max()) >= MANY
     # Many layers need width more than they need the protocols side by side.
@@ -138,7 +148,7 @@ def _panels(
         )
         _dress_axes(grid, table, kind)
         skills = [
-            Line2D([], [], color=line.colour, marker=line.marker, label=style.benchmark_label(name))
+            Line2D([], [], color=line.colour, marker=line.marker, label=benchmark_label(name))
             for name, line in lines.items()
         ]
         entries = [*skills, *handles]
@@ -153,7 +163,7 @@ def _panels(
 
 def _lines(table: pd.DataFrame) -> dict[str, Line]:
     """How each benchmark is drawn, in the order of the legend."""
-    benchmarks = tables.in_order(table["benchmark"], style.SKILLS)
+    benchmarks = tables.in_order(table["benchmark"], SKILLS)
     colours, markers = style.skill_colours(benchmarks), style.skill_markers(benchmarks)
     crowded = int(table["layer"].max()) >= MANY
     middle = (len(benchmarks) - 1) / 2
@@ -199,7 +209,7 @@ def _draw_intervals(axes: Axes, x: np.ndarray, rows: pd.DataFrame, line: Line) -
 
 
 def _label(rows: pd.DataFrame) -> str:
-    return style.benchmark_label(rows["benchmark"].iloc[0])
+    return benchmark_label(rows["benchmark"].iloc[0])
 
 
 def value_label(panel: pd.DataFrame) -> str:
@@ -209,13 +219,13 @@ def value_label(panel: pd.DataFrame) -> str:
         raise UserError("one panel would mix points and values; choose with metric=")
     if "drop" in panel:
         return "Drop (points)" if units == {"points"} else "Drop"
-    names = sorted({style.metric_label(metric, filtered=False) for metric in panel["metric"]})
-    words = " or ".join([names[0], *map(style.uncapitalised, names[1:])])
+    names = sorted({metric_label(metric, filtered=False) for metric in panel["metric"]})
+    words = " or ".join([names[0], *map(uncapitalised, names[1:])])
     return textwrap.fill(f"{words} (%)" if units == {"points"} else words, 24)
 
 
 def _words(name: str, models: list[str], protocols: list[str]) -> str:
-    return style.model_label(name) if name in models else style.protocol_label(name)
+    return model_label(name) if name in models else protocol_label(name)
 
 
 def _name_grid(grid: np.ndarray, words: list[list[str]]) -> None:

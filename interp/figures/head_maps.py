@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from interp.ablations import AblateHead, parsed_or_none
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.labels import model_label, series_titles, split_task
+from interp.results import MetricChoice, choose_metric
 
 CELL = 0.16
 """Height of a head's cell, inches."""
@@ -36,7 +38,7 @@ def retrieval_map(table: pd.DataFrame, *, mark: int = 0) -> style.PrintFigure:
     ]
     if mark:
         notes.append(f"Rings: the {mark} best heads.")
-    titles = {model: style.model_label(model) for model in models}
+    titles = {model: model_label(model) for model in models}
     values = {name: _grid(rows, "score") for name, rows in panels.items()}
     return _maps(
         table, values, titles=titles, label="Retrieval score", limits=(0.0, 1.0), rings=best,
@@ -44,16 +46,14 @@ def retrieval_map(table: pd.DataFrame, *, mark: int = 0) -> style.PrintFigure:
     )  # fmt: skip
 
 
-def importance_map(
-    importance: pd.DataFrame, *, metric: tables.MetricChoice = None
-) -> style.PrintFigure:
+def importance_map(importance: pd.DataFrame, *, metric: MetricChoice = None) -> style.PrintFigure:
     """Drop of every head's ablation, a panel a task (and model); rings are significant.
 
     Args:
         importance: the table of all-head sweeps.
         metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
     """
-    table = by_head(tables.choose_metric(importance, metric))
+    table = by_head(choose_metric(importance, metric))
     panels = {
         (str(model), task): rows[rows["task"] == task]
         for model, rows in table.groupby("model", sort=False)
@@ -71,7 +71,7 @@ def importance_map(
     return _maps(
         table,
         {name: _grid(rows, "drop") for name, rows in panels.items()},
-        titles=style.series_titles(panels),
+        titles=series_titles(panels),
         label="Drop (points)" if points else "Drop",
         limits=(-limit, limit),
         rings=rings,
@@ -99,7 +99,7 @@ def by_head(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(
         layer=[n for n, _ in places],
         head=[h for _, h in places],
-        protocol=[style.split_task(task)[1] for task in rows["task"]],
+        protocol=[split_task(task)[1] for task in rows["task"]],
     )
 
 

@@ -7,6 +7,8 @@ from matplotlib.image import AxesImage
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.labels import PROTOCOLS, SKILLS, model_label, split_task, task_label
+from interp.results import MetricChoice, choose_metric
 
 ROW = 0.2
 """Height of a task's row, inches."""
@@ -21,7 +23,7 @@ COLOURS = "RdBu_r"
 def heatmap(
     importance: pd.DataFrame,
     *,
-    metric: tables.MetricChoice = None,
+    metric: MetricChoice = None,
     kind: str = "layer",
     width: float = style.PAGE,
 ) -> style.PrintFigure:
@@ -34,13 +36,13 @@ def heatmap(
             ``"swap-mlp"``.
         width: Inches.
     """
-    table = tables.by_layer(tables.choose_metric(importance, metric), kind)
+    table = tables.by_layer(choose_metric(importance, metric), kind)
     if len(set(table["unit"])) > 1:
         raise UserError("the heatmap would mix points and values; choose with metric=")
     models = tables.in_order(table["model"])
     tasks = _tasks(table)
     n_layers = int(table["layer"].max()) + 1
-    names = 0.06 * max(len(style.task_label(task)) for task in tasks)  # inches, at 7 points
+    names = 0.06 * max(len(task_label(task)) for task in tasks)  # inches, at 7 points
     numbers = (width - names - 0.9) / n_layers >= CELL  # 0.9 inches are for the colour bar
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
         height = 1.0 + (ROW * len(tasks) + 0.25) * len(models)
@@ -52,7 +54,7 @@ def heatmap(
             _mark_cells(axes, table[table["model"] == model], tasks, limit, numbers=numbers)
             if len(models) > 1:
                 axes.set_title(chr(65 + place), loc="left", fontweight="bold")
-                axes.set_title(style.model_label(model))
+                axes.set_title(model_label(model))
         grid[-1].set_xlabel(tables.KINDS[kind])
         bar = figure.colorbar(image, ax=list(grid), pad=0.015, aspect=14 * len(models))
         bar.outline.set_linewidth(0.6)
@@ -73,11 +75,11 @@ def heatmap(
 
 def _tasks(table: pd.DataFrame) -> list[str]:
     """Tasks from top to bottom: by skill, then by protocol."""
-    benchmarks = tables.in_order(table["benchmark"], style.SKILLS)
-    protocols = tables.in_order(table["protocol"], style.PROTOCOLS)
+    benchmarks = tables.in_order(table["benchmark"], SKILLS)
+    protocols = tables.in_order(table["protocol"], PROTOCOLS)
 
     def place(task: str) -> tuple[int, int]:
-        benchmark, protocol = style.split_task(task)
+        benchmark, protocol = split_task(task)
         return benchmarks.index(benchmark), protocols.index(protocol)
 
     return sorted(set(table["task"]), key=place)
@@ -92,14 +94,14 @@ def _draw_panel(
     cells = cells.reindex(index=tasks, columns=range(n_layers)).astype(float)
     axes.set_facecolor("#bbbbbb")
     image = axes.imshow(cells, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto")
-    axes.set_yticks(range(len(tasks)), [style.task_label(task) for task in tasks])
+    axes.set_yticks(range(len(tasks)), [task_label(task) for task in tasks])
     step = 1 if n_layers <= 40 else 4
     axes.set_xticks(range(0, n_layers, step))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for column in range(1, n_layers):
         axes.axvline(column - 0.5, color="white", linewidth=0.5)
-    skills = [style.split_task(task)[0] for task in tasks]
+    skills = [split_task(task)[0] for task in tasks]
     for row in range(1, len(tasks)):
         new = skills[row] != skills[row - 1]
         axes.axhline(row - 0.5, color="white", linewidth=2.0 if new else 0.5)

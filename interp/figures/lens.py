@@ -12,6 +12,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.labels import (
+    PROTOCOLS,
+    SKILLS,
+    benchmark_label,
+    model_label,
+    protocol_label,
+    split_task,
+    task_label,
+    uncapitalised,
+)
 
 CELL = (0.46, 0.17)
 """Width and height of a cell of the grid, inches, with room for seven letters of 6 points."""
@@ -81,7 +91,7 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
         bar.outline.set_linewidth(0.6)
         bar.set_label("Probability of the top token")
         row = table.iloc[0]
-        notes = [f"{row['lens'].capitalize()} of {style.model_label(row['model'])}.",
+        notes = [f"{row['lens'].capitalize()} of {model_label(row['model'])}.",
                  "Cells: the token that would come next."]  # fmt: skip
         if row["ablation"] != "baseline":
             notes.append(f"Ablated: {row['ablation']}.")
@@ -121,8 +131,8 @@ def by_depth(
         raise UserError(f"step {step!r}: the table has {', '.join(table['step'].unique())}")
     rows, names = _with_series(rows, quantities)
     looks = _looks(rows, names)
-    lines = tables.in_order(rows["line"], [*quantities, *style.SKILLS])
-    columns = tables.in_order(rows["panel"], style.PROTOCOLS)
+    lines = tables.in_order(rows["line"], [*quantities, *SKILLS])
+    columns = tables.in_order(rows["panel"], PROTOCOLS)
     relative = len(set(rows.groupby("model")["depth"].max())) > 1
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 1.1 + 1.35 * len(lines), rows)
@@ -228,12 +238,12 @@ def _depth_names(table: pd.DataFrame, depths: pd.Index) -> list[str]:
 
 def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """Columns `series` (a line), `panel` (a column) and `line` (a row), and the series in order."""
-    split = [style.split_task(task) for task in rows["task"]]
+    split = [split_task(task) for task in rows["task"]]
     benchmarks, protocols = [b for b, _ in split], [p for _, p in split]
     series = rows["model"] + _unless_constant(rows, "ablation")
     if len(set(series)) == 1:
         found = rows.assign(series=benchmarks, panel=protocols, line=rows["quantity"])
-        return found, tables.in_order(found["series"], style.SKILLS)
+        return found, tables.in_order(found["series"], SKILLS)
     if len(set(rows["task"])) <= MOST_COLUMNS:
         found = rows.assign(series=series, panel=rows["task"], line=rows["quantity"])
     else:
@@ -244,9 +254,9 @@ def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.Data
 
 
 def _looks(rows: pd.DataFrame, names: list[str]) -> dict[str, Look]:
-    if set(names) <= set(rows["task"].map(lambda task: style.split_task(task)[0])):
+    if set(names) <= set(rows["task"].map(lambda task: split_task(task)[0])):
         colours, markers = style.skill_colours(names), style.skill_markers(names)
-        return {n: Look(colours[n], markers[n], style.benchmark_label(n)) for n in names}
+        return {n: Look(colours[n], markers[n], benchmark_label(n)) for n in names}
     colours = _series_colours(rows, names)
     return {
         n: Look(colours[n], style.MARKERS[place % len(style.MARKERS)], _series_words(n))
@@ -270,21 +280,21 @@ def _unless_constant(rows: pd.DataFrame, column: str) -> "pd.Series[str]":
 
 def _series_words(series: str) -> str:
     model, _, rest = series.partition(", ")
-    return style.model_label(model) + (f", {rest}" if rest else "")
+    return model_label(model) + (f", {rest}" if rest else "")
 
 
 def _panel_words(panel: str) -> str:
-    if panel in style.PROTOCOLS or not panel:
-        return style.protocol_label(panel)
-    benchmark, protocol = style.split_task(panel)
-    words = style.benchmark_label(benchmark)
-    return f"{words}\n{style.uncapitalised(style.protocol_label(protocol))}" if protocol else words
+    if panel in PROTOCOLS or not panel:
+        return protocol_label(panel)
+    benchmark, protocol = split_task(panel)
+    words = benchmark_label(benchmark)
+    return f"{words}\n{uncapitalised(protocol_label(protocol))}" if protocol else words
 
 
 def _step_words(task: str, step: str) -> str:
     if step == "answer":
-        return style.task_label(task)
-    return f"{style.benchmark_label(style.split_task(task)[0])}, {step}"
+        return task_label(task)
+    return f"{benchmark_label(split_task(task)[0])}, {step}"
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: bool) -> None:
@@ -300,7 +310,7 @@ def _line_words(line: str, quantity: str) -> str:
     """The name of a row of panels: its quantity, and its skill where it has one of its own."""
     if line in ROWS:
         return ROWS[line]
-    return f"{style.benchmark_label(line)}:\n{style.uncapitalised(ROWS[quantity])}"
+    return f"{benchmark_label(line)}:\n{uncapitalised(ROWS[quantity])}"
 
 
 def _name_axes(panels: np.ndarray, names: list[str], relative: bool) -> None:

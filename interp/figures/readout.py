@@ -6,6 +6,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.labels import model_label, task_label
 
 PARTS = {"attention": ("Attention", style.BLUE), "mlp": ("MLP", style.ORANGE)}
 
@@ -28,7 +29,7 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
         axes = figure.subplots()
         for model in models:
             here = rows[rows["model"] == model]
-            name = f"{style.model_label(model)}, " if len(models) > 1 else ""
+            name = f"{model_label(model)}, " if len(models) > 1 else ""
             for kind, dash, marker in (("plain", "-", "o"), ("tuned", "--", "s")):
                 axes.plot(
                     here["depth"], here[kind], color=colours[model], linestyle=dash, marker=marker,
@@ -71,7 +72,7 @@ def attribution(
                 axes.bar(x, here["value"], width=0.38, color=colour)
                 axes.vlines(x, here["low"], here["high"], color="black", linewidth=0.8)
             axes.axhline(0, color="#606060", linewidth=0.8)
-            axes.set_title(style.task_label(task))
+            axes.set_title(task_label(task))
             axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         style.name_panels(panels, len(tasks), x="Layer", y="Direct effect\n(logits)")
         handles = [

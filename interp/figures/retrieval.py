@@ -7,7 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
 from interp.figures import style, tables
-from interp.stats.intervals import wilson
+from interp.labels import metric_label, model_label, task_label, uncapitalised
+from interp.stats import wilson
 
 
 def depth(table: pd.DataFrame) -> style.PrintFigure:
@@ -32,7 +33,7 @@ def depth(table: pd.DataFrame) -> style.PrintFigure:
             axes.plot(
                 rows["layer"] + shift, rows["score"], color=colours[model], linestyle="none",
                 marker=style.MARKERS[place % len(style.MARKERS)], markersize=2.8,
-                label=style.model_label(model),
+                label=model_label(model),
             )  # fmt: skip
         axes.set_xlabel("Layer")
         axes.set_ylabel("Retrieval score")
@@ -74,15 +75,15 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
                 axes.fill_between(line["k"], low, high, color=colour, alpha=0.2, linewidth=0)
                 axes.plot(line["k"], line["value"], color=colour, marker=marker,
                           label=label if place == 0 else None)  # fmt: skip
-            title = style.model_label(str(model))
-            title += f", {style.uncapitalised(style.task_label(str(task)))}" if several else ""
+            title = model_label(str(model))
+            title += f", {uncapitalised(task_label(str(task)))}" if several else ""
             if len(panels) > 1:
                 axes.set_title(chr(65 + place), loc="left", fontweight="bold")
                 axes.set_title(title)
             axes.set_xlabel("Heads removed")
             axes.set_xticks(sorted(set(rows["k"])))
         unit = " (%)" if curve["unit"].eq("points").all() else ""
-        grid[0].set_ylabel(style.metric_label(curve["metric"].iloc[0], filtered=False) + unit)
+        grid[0].set_ylabel(metric_label(curve["metric"].iloc[0], filtered=False) + unit)
         if unit:
             grid[0].set_ylim(-3, 103)
         figure.legend(loc="outside upper center", ncols=2)

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from interp.errors import UserError
 from interp.figures import style, tables
 from interp.figures.labels import label_points
+from interp.labels import model_label, source_label, split_task, task_label
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
 
@@ -62,7 +63,7 @@ def angular(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             if place == 0:
                 axes.set_ylabel("Layers in the block")
             if len(series) > 1:
-                axes.set_title(f"{style.model_label(model)}\n{style.source_label(source)}")
+                axes.set_title(f"{model_label(model)}\n{source_label(source)}")
             bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.8, aspect=18)
             bar.outline.set_linewidth(0.6)
             bar.set_label("Rescaled by row" if study[place] else "Angular distance (share of π)")
@@ -99,7 +100,7 @@ def influence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Prin
             axes.plot(
                 rows["layer"], rows["value"], color=colours[name],
                 marker=style.MARKERS[place % len(style.MARKERS)],
-                label=style.model_label(name) if by_model else style.source_label(name),
+                label=model_label(name) if by_model else source_label(name),
             )  # fmt: skip
         axes.set_xlabel("Layer")
         axes.set_ylabel("Block influence (1 \N{MINUS SIGN} cosine)")
@@ -137,7 +138,7 @@ def agreement(
         labels: list[tuple[Axes, list[float], list[float], list[str], str]] = []
         for axes, task in zip(panels.flat, tasks, strict=False):
             rows = points[points["task"] == task]
-            (colour,) = style.skill_colours([style.split_task(task)[0]]).values()
+            (colour,) = style.skill_colours([split_task(task)[0]]).values()
             x, y = rows["similarity"].to_list(), (100 * rows["drop"]).to_list()
             labels.append((axes, x, y, [str(layer) for layer in rows["layer"]], colour))
             axes.axhline(0, color="#606060", linewidth=0.8)
@@ -146,7 +147,7 @@ def agreement(
             found = correlations[
                 (correlations["task"] == task) & (correlations["measure"] == measure)
             ].iloc[0]
-            axes.set_title(f"{style.task_label(task)}\n{_rho(found)}", fontsize=style.SMALL)
+            axes.set_title(f"{task_label(task)}\n{_rho(found)}", fontsize=style.SMALL)
         words = f"{measure[:1].upper()}{measure[1:]}"
         style.name_panels(panels, len(tasks), x=words, y="Drop when skipped\n(points)")
         first = correlations.iloc[0]
@@ -181,7 +182,7 @@ def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
             for name in orders:
                 rows = table[(table["task"] == task) & (table["order"] == name)]
                 _draw_order(axes, rows, name)
-            axes.set_title(style.task_label(task))
+            axes.set_title(task_label(task))
             axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
             if percent:
                 axes.set_ylim(-2, 102)
@@ -193,7 +194,7 @@ def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
             for n in orders
         ]  # fmt: skip
         figure.legend(handles=handles, loc="outside upper center", ncols=3)
-        split = table.assign(protocol=[style.split_task(t)[1] for t in table["task"]])
+        split = table.assign(protocol=[split_task(t)[1] for t in table["task"]])
         notes = [tables.describe_n(table), tables.describe_metrics(split),
                  tables.describe_intervals(table, "Bars")]  # fmt: skip
         draws = (
@@ -241,7 +242,7 @@ def _order_colour(name: str) -> str:
 
 
 def _source_colours(names: list[str]) -> dict[str, str]:
-    benchmarks = [style.split_task(name)[0] for name in names]
+    benchmarks = [split_task(name)[0] for name in names]
     if len(set(benchmarks)) == len(names):
         by_benchmark = style.skill_colours(benchmarks)
         return dict(zip(names, (by_benchmark[b] for b in benchmarks), strict=True))

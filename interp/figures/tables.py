@@ -1,13 +1,13 @@
 """What the figures take: sweeps or their tables, cut down to the rows that are drawn."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
 from interp.ablations import SkipAttention, SkipLayer, SkipMLP, SwapLayer, parsed_or_none
 from interp.errors import UserError
-from interp.figures.style import (
+from interp.labels import (
     PROTOCOLS,
     SKILLS,
     benchmark_label,
@@ -17,11 +17,13 @@ from interp.figures.style import (
     split_task,
     uncapitalised,
 )
-from interp.metrics import MEAN
 from interp.stats import BASELINE
 
 ALPHA = 0.05
+
+
 """Adjusted p-value below which a drop is marked as significant."""
+
 
 KINDS = {
     "layer": "Skipped layer",
@@ -31,7 +33,10 @@ KINDS = {
     "swap-attn": "Layer with its attention swapped",
     "swap-mlp": "Layer with its MLP swapped",
 }
+
+
 """Ablations of one layer, and the name of their axis."""
+
 
 CLASSES: dict[str, Any] = {
     "layer": SkipLayer,
@@ -42,7 +47,10 @@ CLASSES: dict[str, Any] = {
     "swap-mlp": SwapLayer,
 }
 
+
 CORRECTIONS = {"holm": ("Holm", "Holm"), "bh": ("BH", "Benjamini-Hochberg")}
+
+
 """Short and whole names of the corrections; p-values without one have neither."""
 
 
@@ -60,7 +68,6 @@ class Results(Protocol):
 
 
 Source = Results | pd.DataFrame | Sequence[Results | pd.DataFrame]
-MetricChoice = str | Mapping[str, str] | None
 
 
 def table_of(source: Source, name: str) -> pd.DataFrame:
@@ -83,27 +90,6 @@ def table_of(source: Source, name: str) -> pd.DataFrame:
         model = joined.loc[doubled, "model"].iloc[0]
         raise UserError(f"model {model}: two of the sweeps hold the same task and ablation")
     return joined
-
-
-def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFrame:
-    """Keep one metric a task.
-
-    Args:
-        table: Scores or importance.
-        metric: A metric for all tasks, or one for each named task. By default ``acc`` where there
-            is one, else an exact match (flexible extraction first; over all draws of an example
-            rather than over the first), else the first by name.
-    """
-    kept = []
-    for task, rows in table.groupby("task", sort=False):
-        names = sorted(rows["metric"].unique(), key=_rank)
-        wanted = metric.get(str(task)) if isinstance(metric, Mapping) else metric
-        if wanted is not None and wanted not in names:
-            raise UserError(f"task {task}: no metric {wanted}; it has {', '.join(names)}")
-        kept.append(rows[rows["metric"] == (wanted or names[0])])
-    if not kept:
-        raise UserError("the table to draw is empty")
-    return pd.concat(kept)
 
 
 def by_layer(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -220,8 +206,3 @@ def p_name(table: pd.DataFrame) -> str:
     """The p-value's name in a legend, with its correction."""
     names = [CORRECTIONS[name][0] for name in table["correction"].unique() if name in CORRECTIONS]
     return f"p ({' or '.join(names)})" if names else "p"
-
-
-def _rank(metric: str) -> tuple[bool, bool, bool, bool, str]:
-    inexact, extracted = "exact_match" not in metric, "flexible" in metric
-    return (metric != "acc", inexact, not extracted, not metric.endswith(MEAN), metric)

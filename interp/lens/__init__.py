@@ -9,31 +9,6 @@ interp.logit_lens(model, "world-facts:default", tuned=tuned)
 interp.lens.direct_logit_attribution(model, "world-facts:default", limit=100)
 """
 
-from interp.lens.answers import WHOLE
-from interp.lens.attribution import direct_logit_attribution, head_table
-from interp.lens.depths import Depth, depths
-from interp.lens.grid import prompt_grid
-from interp.lens.quantities import QUANTITIES
-from interp.lens.result import Lens, decision_difference
-from interp.lens.tasks import Reading, logit_lens
-from interp.lens.training import Training, train_tuned_lens
-from interp.lens.tuned import TunedLens, held_out_table, load_tuned_lens
+import lazy_loader
 
-__all__ = [
-    "QUANTITIES",
-    "WHOLE",
-    "Depth",
-    "Lens",
-    "Reading",
-    "Training",
-    "TunedLens",
-    "decision_difference",
-    "depths",
-    "direct_logit_attribution",
-    "head_table",
-    "held_out_table",
-    "load_tuned_lens",
-    "logit_lens",
-    "prompt_grid",
-    "train_tuned_lens",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,20 +7,21 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.decode import generate
+from interp.engine import generate
 from interp.errors import UserError
-from interp.metrics import gold_options, target_text
 from interp.models import Decoder, decoder
-from interp.requests import (
+from interp.tasks import (
     GenerationRequest,
     OptionRequest,
+    Task,
     build_requests,
     encode,
     encode_pair,
+    gold_options,
     option_request,
     prompt_text,
+    target_text,
 )
-from interp.tasks import Task
 
 WHOLE = "answer"
 MOST_STEPS = 12

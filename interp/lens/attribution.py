@@ -21,15 +21,14 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.engine import padded, record, unembed, vectors_at
 from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers
-from interp.lens.depths import padded, vectors_at, without_mlp
-from interp.lens.tally import Tally, poisson_weights
+from interp.lens.residual_stream import without_mlp
 from interp.lens.tasks import CHUNK
 from interp.models import Decoder, decoder, model_name
-from interp.replay import record, unembed
-from interp.sampling import draw
-from interp.tasks import Task, load_task
+from interp.stats import Tally, poisson_weights
+from interp.tasks import Task, draw, load_task
 
 KINDS = ("embedding", "attention", "mlp", "layer", "head", "bias")
 QUANTITIES = ("logit", "margin")

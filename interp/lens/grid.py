@@ -6,14 +6,13 @@ import pandas as pd
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Ablation, as_ablation
-from interp.ablations.hooks import checked_edits
+from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.errors import UserError
-from interp.lens.depths import depths, residual_stack
 from interp.lens.readout import logits_of
+from interp.lens.residual_stream import depths, residual_stack
 from interp.lens.tuned import TunedLens
 from interp.models import decoder, model_name
-from interp.requests import encode
+from interp.tasks import encode
 
 AT_ONCE = 8
 

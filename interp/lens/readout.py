@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.engine import unembed
 from interp.models import Decoder
-from interp.replay import unembed
 
 LOGIT_ROWS = 512
 """Vectors whose whole logits exist at a time."""

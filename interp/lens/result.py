@@ -9,10 +9,9 @@ from jaxtyping import Float
 
 from interp.errors import UserError
 from interp.lens.answers import WHOLE
-from interp.lens.depths import Depth
 from interp.lens.quantities import ANSWERS, QUANTITIES
-from interp.lens.tally import Tally
-from interp.stats.intervals import percentiles
+from interp.lens.residual_stream import Depth
+from interp.stats import Tally, percentiles
 
 INTERVAL = "Poisson bootstrap"
 

@@ -13,22 +13,18 @@ import torch
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Ablation, as_ablation
-from interp.ablations.hooks import checked_edits
-from interp.ablations.means import head_means
+from interp.ablations import Ablation, as_ablation, checked_edits
+from interp.engine import reference_means
 from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers, check_reading
-from interp.lens.depths import depths, residual_stack
 from interp.lens.quantities import ANSWERS, QUANTITIES, Places, decision, example_values
 from interp.lens.readout import Translate, read
+from interp.lens.residual_stream import depths, residual_stack
 from interp.lens.result import Lens, StepTally
-from interp.lens.tally import poisson_weights
 from interp.lens.tuned import TunedLens, new_folder
 from interp.models import decoder, model_name
-from interp.plan import REFERENCE_EXAMPLES
-from interp.requests import build_rows, encode, prompt_text
-from interp.sampling import draw
-from interp.tasks import Task, load_task
+from interp.stats import poisson_weights
+from interp.tasks import Task, build_rows, draw, load_task
 
 CHUNK = 256
 TOKEN_BUDGET = 4096
@@ -100,8 +96,7 @@ def logit_lens(
     folder = new_folder(out) if out is not None else None
     means = None
     if any(edit.mean_heads for edit in edits.values()):
-        first = [task.documents()[i] for i in drawn[:REFERENCE_EXAMPLES]]
-        means = head_means(model, [encode(prompt_text(task, d), parts) for d in first])
+        means = reference_means(model, task, drawn)
     places = depths(parts.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
                 tuple(places), {})  # fmt: skip

@@ -12,11 +12,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis import logit_readout
 
 from interp.errors import UserError
-from interp.lens.depths import residual_stack
 from interp.lens.readout import Translate, read
+from interp.lens.residual_stream import residual_stack
 from interp.lens.tuned import TunedLens, translated
 from interp.models import decoder, model_name, weights_hash
-from interp.requests import encode
+from interp.tasks import encode
 
 HELD_OUT_SHARE = 5
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
-from interp.lens.depths import depths
 from interp.lens.readout import Translate
+from interp.lens.residual_stream import depths
 from interp.models import decoder, model_name, weights_hash
 
 FILE = "tuned-lens.safetensors"

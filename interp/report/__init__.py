@@ -13,6 +13,6 @@ examples open as the browser's own popovers.
 - `sections.py`: one section a run. `page.py`: the sections, the template, the file.
 """
 
-from interp.report.page import render, write_report
+import lazy_loader
 
-__all__ = ["render", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

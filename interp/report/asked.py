@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import UserError
-from interp.identity import describe_task
-from interp.metrics import gold_options
-from interp.requests import prompt_text
 from interp.results import Sweep
-from interp.tasks import Task, load_task
+from interp.sweeps import describe_task
+from interp.tasks import Task, gold_options, load_task, prompt_text
 
 HASHES = {
     "rows_sha256": "rows",

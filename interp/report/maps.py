@@ -19,8 +19,8 @@ from interp.ablations import (
     SwapLayers,
     parsed_or_none,
 )
-from interp.figures.style import task_label
-from interp.figures.tables import ALPHA
+from interp.figures import ALPHA
+from interp.labels import task_label
 from interp.report.tables import measured, signed
 
 COLOURS = "RdBu_r"

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from interp.errors import UserError
-from interp.figures.style import model_label, task_label
+from interp.labels import model_label, task_label
 from interp.records import write_whole
 from interp.report.sections import MOST_EXAMPLES, Choice, Run, section, together
 from interp.results import Sweep

@@ -7,7 +7,7 @@ from typing import Any
 from interp.ablations import AblateHead, Combination, parsed_or_none
 from interp.records import fingerprint
 from interp.results import Sweep
-from interp.sampling import how_drawn
+from interp.tasks import how_drawn
 
 MOST_NAMES = 6
 """Ablations that are named; more are cut in the middle."""

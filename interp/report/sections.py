@@ -9,13 +9,13 @@ from tqdm import tqdm
 
 from interp import figures
 from interp.errors import UserError
-from interp.figures.style import model_label, task_label
-from interp.figures.tables import choose_metric, layer_of
+from interp.figures import layer_of
+from interp.labels import model_label, task_label
 from interp.report import maps, provenance, tables, vectors
 from interp.report.asked import Asked, asked_tasks
 from interp.report.examples import Shown, shown_examples
-from interp.results import Sweep
-from interp.stats.samples import SERIES
+from interp.results import Sweep, choose_metric
+from interp.stats import SERIES
 from interp.tasks import Task
 
 MOST_EXAMPLES = 1_200

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from interp.figures.style import metric_label, task_label
-from interp.figures.tables import ALPHA, CORRECTIONS, describe_n, describe_tests
+from interp.figures import ALPHA, CORRECTIONS, describe_n, describe_tests
+from interp.labels import metric_label, task_label
 from interp.stats import BASELINE
 
 MOST_ROWS = 2_000

@@ -9,7 +9,7 @@ import matplotlib
 from markupsafe import Markup
 
 from interp.errors import UserError
-from interp.figures.style import RC, PrintFigure
+from interp.figures import RC, PrintFigure
 
 CAPTIONS = {
     "layers": "Score by ablated layer; the dashed lines are the whole model.",

@@ -7,9 +7,14 @@ from scipy import stats as sps
 
 from interp.ablations import SkipLayer, parsed_or_none
 from interp.errors import UserError
-from interp.stats import BASELINE, spearman
-from interp.stats.intervals import percentiles
-from interp.stats.profiles import drops_by_document, resampled_profile, unit_name
+from interp.stats import (
+    BASELINE,
+    drops_by_document,
+    percentiles,
+    resampled_profile,
+    spearman,
+    unit_name,
+)
 
 PERMUTATIONS = 9999
 

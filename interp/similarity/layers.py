@@ -10,10 +10,10 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
-from interp.lens.tally import Tally, poisson_weights
 from interp.models import decoder, model_name
 from interp.similarity.measures import angular_distance, cosine, hsic
 from interp.similarity.states import Source, States, chunks, draw, last_states, states
+from interp.stats import Tally, poisson_weights
 
 LEAST_CKA = 4
 INTERVAL = "Poisson bootstrap"

@@ -10,14 +10,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.engine import by_budget, padded, record, vectors_at
 from interp.errors import UserError
-from interp.lens.depths import padded, vectors_at
 from interp.models import Decoder, decoder, model_name
-from interp.packing import by_budget
-from interp.replay import record
-from interp.requests import encode, prompt_text
-from interp.sampling import draw as draw_rows
-from interp.tasks import Task, load_task
+from interp.tasks import Task, draw as draw_rows, encode, load_task, prompt_text
 
 CHUNK = 256
 TOKEN_BUDGET = 4096

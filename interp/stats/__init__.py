@@ -21,31 +21,6 @@ of the set of rows and of the seed: the order of the rows never matters.
 Intervals hold for one ablation at a time; only p-values are corrected for the size of the family.
 """
 
-from interp.stats.equivalence import equivalence, examples_needed, power, power_table
-from interp.stats.intervals import tango, wilson
-from interp.stats.profiles import compare_profiles
-from interp.stats.pvalues import CORRECTIONS, adjust, mcnemar, sign_flip
-from interp.stats.ranks import spearman
-from interp.stats.samples import BASELINE
-from interp.stats.tables import importance, scores
-from interp.stats.ties import WITHIN, near_ties
+import lazy_loader
 
-__all__ = [
-    "BASELINE",
-    "CORRECTIONS",
-    "WITHIN",
-    "adjust",
-    "compare_profiles",
-    "equivalence",
-    "examples_needed",
-    "importance",
-    "mcnemar",
-    "near_ties",
-    "power",
-    "power_table",
-    "scores",
-    "sign_flip",
-    "spearman",
-    "tango",
-    "wilson",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

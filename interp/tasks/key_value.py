@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp.errors import UserError
-from interp.tasks.harness import build
+from interp.tasks.building import build
 
 LETTERS = "ABCD"
 PROMPT = (
@@ -166,7 +166,7 @@ def task_of_rows(
         config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
         num_fewshot: worked examples in the prompt; by default what the configuration says.
     """
-    from interp.tasks import Task
+    from interp.tasks.task import Task
 
     whole = {"task": name, "test_split": "test", **config}
     return Task(name, build(whole, num_fewshot=num_fewshot, made={"test": rows}))

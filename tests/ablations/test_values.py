@@ -1,15 +1,13 @@
 """Ablations as values: text forms, ranges, sums."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from interp.ablations import (
     BASELINE,
     AblateHead,
     AblateKVGroup,
     Combination,
-    Shape,
     SkipAttention,
     SkipLayer,
     SkipLayers,
@@ -19,6 +17,7 @@ from interp.ablations import (
     as_ablation,
     parse,
 )
+from interp.ablations.edits import Shape
 from interp.errors import UserError
 
 swapped = st.sampled_from(["layer", "attention", "mlp"])

@@ -12,11 +12,17 @@ import interp
 from experiments.validity.planted import build, circuit_plan, hand_written, tokenizer
 from experiments.validity.questions import CONFIG, planted_task
 from interp import figures
-from interp.attention.contrast import removal_curve, removals
-from interp.attention.detectors import detector_scores
-from interp.attention.example import trace_example
-from interp.attention.heads import retrieval_heads, top_heads
-from interp.attention.skills import explained, head_map, overlap
+from interp.attention import (
+    detector_scores,
+    explained,
+    overlap,
+    removal_curve,
+    removals,
+    retrieval_heads,
+    top_heads,
+    trace_example,
+)
+from interp.attention.skills import head_map
 from interp.cli import main
 from interp.errors import UserError
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from interp.ablations import parse
-from interp.attention.heads import all_but_top_heads, random_heads, top_heads
+from interp.attention import top_heads
+from interp.attention.heads import all_but_top_heads, random_heads
 from interp.errors import UserError
 
 scores_of = arrays(float, (5, 6), elements=st.floats(0, 1))

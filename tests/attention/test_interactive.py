@@ -11,7 +11,7 @@ import torch
 import interp
 from interp.attention.interactive import MOST_TOKENS, attention_view
 from interp.errors import UserError
-from tests.families import tiny_bridge
+from tests.helpers.families import tiny_bridge
 
 
 @pytest.fixture

@@ -2,15 +2,14 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import interp
-from interp.attention import rows as rows_module
-from interp.attention.rows import attention_rows, scan_rows
+from interp.attention import attention_rows, rows as rows_module
+from interp.attention.rows import scan_rows
 from interp.errors import UserError
 from interp.models import decoder
-from tests.families import FAMILIES, random_tokens, tiny_bridge
+from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
@@ -44,7 +43,7 @@ def test_a_capped_score_equals_hook_pattern():
     import transformers as hf
 
     from interp.models import wrap
-    from tests.families import tiny_tokenizer
+    from tests.helpers.families import tiny_tokenizer
 
     torch.manual_seed(0)
     config = hf.Gemma2Config(

@@ -6,15 +6,14 @@ import torch
 
 from experiments.validity.planted import build, circuit_plan
 from experiments.validity.questions import planted_task
-from interp.attention.heads import retrieval_heads
+from interp.attention import retrieval_heads
 from interp.attention.prompts import locate
 from interp.attention.tracing import TARGETS, trace
 from interp.errors import UserError
 from interp.models import decoder
-from interp.tasks import load_task
-from interp.tasks.key_value import PLAIN, task_of_rows
-from tests.families import tiny_bridge
-from tests.task_files import write_task
+from interp.tasks import PLAIN, load_task, task_of_rows
+from tests.helpers.families import tiny_bridge
+from tests.helpers.task_files import write_task
 
 CONFIG = {
     "output_type": "generate_until",

@@ -7,23 +7,17 @@ import transformers as hf
 
 import interp
 from interp.cli import main
-from interp.comparison import (
-    comparison_of,
-    distance_and_effect,
-    ends_line,
-    layer_distances,
-    open_comparison,
-    swap_curves,
-    swap_sweep,
-    weight_distances,
-)
+from interp.comparison.result import comparison_of
+from interp.comparison.running import open_comparison
+from interp.comparison.swaps import ends_line, swap_curves, swap_sweep
+from interp.comparison.weights import distance_and_effect, layer_distances, weight_distances
 from interp.errors import UserError
 from interp.figures import comparison as figures
-from interp.figures.tables import choose_metric
 from interp.models import decoder, wrap
+from interp.results import choose_metric
 from interp.sweeps import sweep
-from tests.families import N_LAYERS, tiny_bridge, tiny_model, tiny_tokenizer
-from tests.task_files import write_task
+from tests.helpers.families import N_LAYERS, tiny_bridge, tiny_model, tiny_tokenizer
+from tests.helpers.task_files import write_task
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,15 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from interp.comparison import centres, differences, removal_curves, robustness, shifts
-from interp.comparison.depth import centre_and_spread
+from interp.comparison import differences, orders_of, robustness
+from interp.comparison.depth import centre_and_spread, centres, shifts
 from interp.comparison.profiles import kind_and_layer
-from interp.comparison.robustness import mean_height, orders_of, robustness_differences
+from interp.comparison.removal_robustness import mean_height, removal_curves, robustness_differences
 from interp.errors import UserError
 from interp.stats import scores
-from tests.test_stats import draw, long
+from tests.stats.test_stats import draw, long
 
 quick = settings(max_examples=8, deadline=None, derandomize=True)
 

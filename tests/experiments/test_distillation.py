@@ -6,9 +6,9 @@ from experiments import distillation, moved
 from experiments.hours import KNOWN, runs_again
 from experiments.presets import ORGANISMS, STUDY
 from experiments.runs import Job
-from interp.ablations import Shape
+from interp.ablations.edits import Shape
 from interp.comparison import swap_ablations
-from tests.families import N_LAYERS, tiny_bridge
+from tests.helpers.families import N_LAYERS, tiny_bridge
 
 TASK = "world-arithmetic:generate"
 

@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments import __main__ as everything
-from experiments import hours, presets, runs, sections, summary
+from experiments import __main__ as everything, hours, presets, runs, sections, summary
 from experiments.presets import ORGANISMS, PRESETS, STUDY
 from experiments.runs import Job
 from experiments.sections import Section
 from interp.errors import UserError
-from tests.families import tiny_model
+from tests.helpers.families import tiny_model
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -111,7 +110,7 @@ def test_what_an_ablation_runs_again():
 
 
 def test_the_estimate_needs_nothing_and_says_its_assumptions(monkeypatch):
-    monkeypatch.setattr(runs, "loaded", lambda *a: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(presets, "loaded", lambda *a: pytest.fail("a model was loaded"))
     jobs = [job for module in everything.modules() for job in module.jobs(STUDY)]
     table = hours.estimate(STUDY, jobs)
     assert not table.duplicated(["model", "task", "family"]).any()

@@ -27,7 +27,7 @@ def test_a_finished_sweep_is_opened_without_the_model(out, monkeypatch):
     job = Job("base", "world-kv:continuation", "layers")
     first = runs.finished(TINY, out, job)
     scores = runs.scores(TINY, out, [job])
-    monkeypatch.setattr(runs, "loaded", lambda *a: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(presets, "loaded", lambda *a: pytest.fail("a model was loaded"))
     again = runs.finished(TINY, out, job)
     assert again.folder == first.folder
     pd.testing.assert_frame_equal(again.scores(), scores)

@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from interp.figures import save
-from interp.figures.drafts import drafts
+from interp.figures import drafts, save
 
 
 def counts():

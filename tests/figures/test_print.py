@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 
 from interp import figures
 from interp.figures import style
+from interp.labels import SKILLS, benchmark_label
 from tests.figures.conftest import make_sweep
 from tests.figures.test_cka import cka_table
 from tests.figures.test_lens import lens_table
@@ -157,7 +158,7 @@ def test_the_number_of_examples_is_said(drawn) -> None:
 
 
 def test_a_skill_and_a_model_have_one_colour_in_every_figure(drawn) -> None:
-    fixed = {style.SKILLS[name]: style.SKILL_COLOURS[name] for name in style.SKILLS}
+    fixed = {SKILLS[name]: style.SKILL_COLOURS[name] for name in SKILLS}
     fixed |= style.MODEL_COLOURS
     seen: dict[str, set[str]] = {}
     for figure in drawn.values():
@@ -186,7 +187,7 @@ def test_models_of_the_study_have_colours_of_their_own() -> None:
     study = ["meta-llama/Llama-3.1-8B", "Qwen/Qwen3-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"]
     assert len(set(style.model_colours(study).values())) == 3
     assert style.skill_colours(["kv-75"]) == {"kv-75": style.VERMILION}
-    assert style.benchmark_label("kv-75") == "KV retrieval, 75 pairs"
+    assert benchmark_label("kv-75") == "KV retrieval, 75 pairs"
 
 
 def test_models_of_other_depth_are_compared_by_share_of_the_depth() -> None:

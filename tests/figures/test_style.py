@@ -2,8 +2,7 @@
 
 import pytest
 
-from interp.figures import style
-from interp.figures.tables import layer_of
+from interp.figures import layer_of, style
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import torch
 from transformer_lens.tools.analysis import direct_logit_attribution as theirs
 
 from interp.errors import UserError
-from interp.lens import direct_logit_attribution, head_table, logit_lens
+from interp.lens import direct_logit_attribution, logit_lens
 from interp.lens.answers import build_answers
-from interp.lens.attribution import Component, _project, component_vectors
+from interp.lens.attribution import Component, _project, component_vectors, head_table
 from interp.models import decoder
 from interp.tasks import load_task
-from tests.families import FAMILIES, random_tokens, tiny_bridge
-from tests.lens.planted import planted_bridge, write_planted
-from tests.task_files import write_task
+from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
+from tests.helpers.planted import planted_bridge, write_planted
+from tests.helpers.task_files import write_task
 
 NORMED_HEADS = ("gemma2", "gemma3", "olmo2")
 

@@ -10,19 +10,20 @@ import pytest
 import torch
 from transformer_lens.tools.analysis import logit_lens as their_lens
 
-from interp.ablations.hooks import ablate, checked_edits
+from interp.ablations import checked_edits
+from interp.ablations.on_bridge import ablate
 from interp.errors import UserError
 from interp.lens import Reading, decision_difference, depths, logit_lens, prompt_grid
 from interp.lens.answers import build_answers
-from interp.lens.depths import residual_stack
 from interp.lens.quantities import QUANTITIES, decision
 from interp.lens.readout import logits_of, read
-from interp.lens.tally import Tally, poisson_weights
+from interp.lens.residual_stream import residual_stack
 from interp.models import decoder
+from interp.stats import Tally, poisson_weights
 from interp.tasks import load_task
-from tests.families import FAMILIES, random_tokens, tiny_bridge
-from tests.lens.planted import planted_bridge, write_planted
-from tests.task_files import write_task
+from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
+from tests.helpers.planted import planted_bridge, write_planted
+from tests.helpers.task_files import write_task
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
@@ -274,7 +275,7 @@ MEMORY = """
 import resource, sys
 import torch
 from interp.lens import Reading, logit_lens
-from tests.families import tiny_bridge
+from tests.helpers.families import tiny_bridge
 torch.set_num_threads(1)
 model = tiny_bridge("llama")
 def used():

@@ -8,7 +8,6 @@ import torch
 from interp.errors import UserError
 from interp.lens import (
     Reading,
-    Training,
     TunedLens,
     held_out_table,
     load_tuned_lens,
@@ -16,10 +15,11 @@ from interp.lens import (
     prompt_grid,
     train_tuned_lens,
 )
-from interp.lens.depths import residual_stack
+from interp.lens.residual_stream import residual_stack
+from interp.lens.training import Training
 from interp.lens.tuned import translated
-from tests.families import random_tokens, tiny_bridge
-from tests.task_files import write_task
+from tests.helpers.families import random_tokens, tiny_bridge
+from tests.helpers.task_files import write_task
 
 TEXTS = [" ".join(f"w{t}" for t in random_tokens(1, 20, seed=s)[0].tolist()) for s in range(60)]
 TRAINING = Training(steps=60, learning_rate=3e-3, sublayers=True)

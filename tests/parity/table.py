@@ -20,16 +20,14 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import interp
-from interp.ablations.hooks import checked_edits
-from interp.attention.rows import attention_rows
-from interp.decode import generate
+from interp.ablations import checked_edits, prune
+from interp.attention import attention_rows
+from interp.engine import generate, score_requests
+from interp.engine.shortcuts import packs, projects, replays
 from interp.errors import UserError
 from interp.models import decoder
-from interp.pruning import prune
-from interp.requests import GenerationRequest, OptionRequest
-from interp.scoring import score_requests
-from interp.shortcuts import packs, projects, replays
-from tests.families import (
+from interp.tasks import GenerationRequest, OptionRequest
+from tests.helpers.families import (
     FAMILIES,
     N_LAYERS,
     delete_layers,
@@ -65,7 +63,7 @@ class Row:
     """What was found for one family.
 
     Attributes:
-        family: name in `tests.families`.
+        family: name in `tests.helpers.families`.
         logits: largest difference to a model with a layer deleted, any layer.
         scores: largest difference of a log-likelihood, in nats, any layer.
         texts: ablated generations that differ, of all.

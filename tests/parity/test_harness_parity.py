@@ -7,8 +7,8 @@ import pytest
 
 import interp
 from interp.tasks import load_task
-from tests.families import FAMILIES, N_LAYERS, deleted, tiny_bridge, tiny_tokenizer
-from tests.task_files import write_task
+from tests.helpers.families import FAMILIES, N_LAYERS, deleted, tiny_bridge, tiny_tokenizer
+from tests.helpers.task_files import write_task
 
 
 def harness_responses(model, task, *, doc_ids, tokenizer=None) -> dict[int, list]:

@@ -5,11 +5,10 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 import interp
-from interp.ablations.editing import edited
-from interp.ablations.hooks import checked_edits
+from interp.ablations import checked_edits, edited
 from interp.models import organisms
 from interp.tasks import load_task
-from tests.families import assert_logits, delete_layers, random_tokens
+from tests.helpers.families import assert_logits, delete_layers, random_tokens
 from tests.parity.test_harness_parity import harness_responses
 
 NAMES = ("organism:base", "organism:distilled")

@@ -13,10 +13,10 @@ import pytest
 import transformers as hf
 
 import interp
-from interp.exports import harness_results
-from interp.tasks import load_task
-from interp.tasks.names import definitions, harness_folder
-from tests.families import delete_layers
+from interp.results.export import harness_results
+from interp.tasks import harness_folder, load_task
+from interp.tasks.names import definitions
+from tests.helpers.families import delete_layers
 from tests.parity.real_rows import DATA, STORIES, lay_out, whole_mmlu
 
 pytestmark = [

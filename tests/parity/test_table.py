@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.families import FAMILIES
+from tests.helpers.families import FAMILIES
 from tests.parity.table import HUB, README, check, page
 
 

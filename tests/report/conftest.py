@@ -6,8 +6,8 @@ import pytest
 
 from interp.results import Sweep
 from interp.sweeps import sweep
-from tests.families import tiny_bridge, tiny_model, tiny_tokenizer
-from tests.task_files import write_task
+from tests.helpers.families import tiny_bridge, tiny_model, tiny_tokenizer
+from tests.helpers.task_files import write_task
 
 HOSTILE = (
     '</script><script>window.hostile = 1</script> <img src=x onerror="hostile=1"> & "q" {{ 7*7 }}'

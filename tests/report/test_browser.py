@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from interp import report
-from interp.figures.tables import choose_metric
-from interp.report.sections import Choice
+from interp.report import Choice
+from interp.results import choose_metric
 from tests.report.conftest import HOSTILE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

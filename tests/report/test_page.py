@@ -12,12 +12,10 @@ import pytest
 from interp import figures, report
 from interp.cli import main
 from interp.errors import UserError
-from interp.figures.tables import choose_metric
-from interp.report import sections
-from interp.report.sections import Choice
-from interp.results import open_run
+from interp.report import Choice, sections
+from interp.results import choose_metric, open_run
+from tests.helpers.report_reading import Page
 from tests.report.conftest import EXAMPLES, HOSTILE
-from tests.report.reading import Page
 
 
 @pytest.fixture(scope="session")
@@ -208,7 +206,7 @@ def test_the_command_needs_no_model_and_writes_one_file(run, tasks, tmp_path, mo
     def refuse(*arguments, **options):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("interp.models.load_model", refuse)
+    monkeypatch.setattr("interp.models.loading.load_model", refuse)
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", refuse)
     out = tmp_path / "new" / "page.html"
     command = ["report", str(run.folder), "--tasks", *tasks, "--out", str(out)]

@@ -12,12 +12,12 @@ from interp.similarity import (
     by_angular_distance,
     by_importance,
     by_influence,
-    curve_table,
     deepest_first,
     pruning_curves,
     similarity_and_importance,
 )
-from tests.task_files import write_task
+from interp.similarity.skipping import curve_table
+from tests.helpers.task_files import write_task
 
 N_LAYERS = 8
 
@@ -136,7 +136,8 @@ def test_curves_are_the_sweep_s_scores(llama, tmp_path):
     path = str(write_task(tmp_path, kind="letters", rows=10))
     orders = [deepest_first(3, 2), Order("mine", ((0,), (0, 2)))]
     table = pruning_curves(llama, [path], orders, out=tmp_path / "run")
-    from interp.sweeps import open_run, sweep
+    from interp.results import open_run
+    from interp.sweeps import sweep
 
     expected = sweep(llama, [path], ["layers:1-2", "layer:2"], out=tmp_path / "other").scores()
     expected = expected.query("metric == 'acc'").set_index("ablation")["value"]

@@ -5,23 +5,15 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from interp.errors import UserError
 from interp.models import decoder
-from interp.similarity import (
-    angular_distance,
-    cka_between,
-    cosine,
-    hsic,
-    layer_similarity,
-    states,
-    study_angular_distance,
-)
+from interp.similarity import cka_between, layer_similarity, states, study_angular_distance
+from interp.similarity.measures import angular_distance, cosine, hsic
 from interp.similarity.study import _rescaled
-from tests.families import random_tokens, tiny_bridge
-from tests.task_files import write_task
+from tests.helpers.families import random_tokens, tiny_bridge
+from tests.helpers.task_files import write_task
 
 LENGTHS = (3, 9, 1, 14, 6, 9, 2, 11, 5, 7)
 TEXTS = [
@@ -186,7 +178,7 @@ def test_the_angle_is_arccos_of_the_cosine(one, other):
 
 def test_a_skipped_middle_is_seen():
     """A model whose middle layer does nothing has influence 0 and distance 0 there."""
-    from tests.lens.planted import planted_bridge
+    from tests.helpers.planted import planted_bridge
 
     found = layer_similarity(planted_bridge(2), [f"w50 w{n}" for n in range(10, 20)])
     assert found.influence["value"].drop(2).abs().max() < 1e-6

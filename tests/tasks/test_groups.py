@@ -7,7 +7,7 @@ import pytest
 
 import interp
 from interp.tasks import load_task
-from tests.families import tiny_bridge
+from tests.helpers.families import tiny_bridge
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

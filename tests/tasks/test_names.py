@@ -5,8 +5,8 @@ import json
 import pytest
 
 from interp.errors import UserError
-from interp.tasks import PROTOCOLS, load_task, shipped_tasks
-from interp.tasks.names import definitions, harness_folder, split_name
+from interp.tasks import harness_folder, load_task, shipped_tasks
+from interp.tasks.names import PROTOCOLS, definitions, split_name
 
 
 def members(folder: str) -> set[str]:

@@ -1,0 +1,50 @@
+from . import (
+    ablations as ablations,
+    attention as attention,
+    comparison as comparison,
+    errors as errors,
+    figures as figures,
+    integrations as integrations,
+    labels as labels,
+    lens as lens,
+    models as models,
+    records as records,
+    report as report,
+    results as results,
+    similarity as similarity,
+    stats as stats,
+    sweeps as sweeps,
+    tasks as tasks,
+)
+from .ablations import (
+    AblateHead as AblateHead,
+    AblateKVGroup as AblateKVGroup,
+    SkipAttention as SkipAttention,
+    SkipLayer as SkipLayer,
+    SkipLayers as SkipLayers,
+    SkipMLP as SkipMLP,
+    SwapLayer as SwapLayer,
+    ablate as ablate,
+    cumulative as cumulative,
+    each_attention as each_attention,
+    each_head as each_head,
+    each_kv_group as each_kv_group,
+    each_layer as each_layer,
+    each_mlp as each_mlp,
+    each_swap as each_swap,
+    hooked as hooked,
+    parse as parse,
+    sliding_blocks as sliding_blocks,
+)
+from .attention import attention_rows as attention_rows, retrieval_heads as retrieval_heads
+from .comparison import compare as compare
+from .engine.generation.repl import generate as generate
+from .errors import UserError as UserError
+from .lens import logit_lens as logit_lens
+from .models import load_model as load_model
+from .results import open_run as open_run
+from .similarity import layer_similarity as layer_similarity
+from .sweeps import sweep as sweep
+from .tasks import load_task as load_task, with_draws as with_draws
+
+__version__: str

@@ -1,0 +1,35 @@
+from .contrast import (
+    removal_curve as removal_curve,
+    removals as removals,
+)
+from .detectors import (
+    detector_scores as detector_scores,
+)
+from .example import (
+    trace_example as trace_example,
+)
+from .heads import (
+    RetrievalHeads as RetrievalHeads,
+    retrieval_heads as retrieval_heads,
+    top_heads as top_heads,
+)
+from .rows import (
+    attention_rows as attention_rows,
+)
+from .skills import (
+    explained as explained,
+    overlap as overlap,
+)
+
+__all__ = [
+    "RetrievalHeads",
+    "attention_rows",
+    "detector_scores",
+    "explained",
+    "overlap",
+    "removal_curve",
+    "removals",
+    "retrieval_heads",
+    "top_heads",
+    "trace_example",
+]

@@ -1,0 +1,5 @@
+from .program import main as main
+
+__all__ = [
+    "main",
+]

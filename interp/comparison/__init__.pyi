@@ -1,0 +1,61 @@
+from .depth import (
+    centres as centres,
+    shifts as shifts,
+)
+from .model_differences import (
+    differences as differences,
+)
+from .profile_correlations import (
+    correlations as correlations,
+)
+from .removal_robustness import (
+    orders_of as orders_of,
+    removal_curves as removal_curves,
+    robustness as robustness,
+    robustness_differences as robustness_differences,
+)
+from .result import (
+    Comparison as Comparison,
+    comparison_of as comparison_of,
+)
+from .running import (
+    ablations_of as ablations_of,
+    check_names as check_names,
+    compare as compare,
+    open_comparison as open_comparison,
+)
+from .swaps import (
+    ends_line as ends_line,
+    swap_ablations as swap_ablations,
+    swap_curves as swap_curves,
+    swap_sweep as swap_sweep,
+)
+from .weights import (
+    distance_and_effect as distance_and_effect,
+    layer_distances as layer_distances,
+    weight_distances as weight_distances,
+)
+
+__all__ = [
+    "Comparison",
+    "ablations_of",
+    "centres",
+    "check_names",
+    "compare",
+    "comparison_of",
+    "correlations",
+    "differences",
+    "distance_and_effect",
+    "ends_line",
+    "layer_distances",
+    "open_comparison",
+    "orders_of",
+    "removal_curves",
+    "robustness",
+    "robustness_differences",
+    "shifts",
+    "swap_ablations",
+    "swap_curves",
+    "swap_sweep",
+    "weight_distances",
+]

@@ -1,0 +1,146 @@
+"""Does one model depend more on a layer than another? Differences of paired drops."""
+
+import numpy as np
+import pandas as pd
+
+from interp.comparison.profiles import Outcomes, by_model, pairs_of
+from interp.errors import UserError
+from interp.stats import (
+    BASELINE,
+    MIN_RARE,
+    Sample,
+    adjust,
+    bootstrap_means,
+    check_options,
+    sample_of,
+    sign_flip,
+    tango,
+)
+
+COLUMNS = [
+    "a", "b", "ablation", "task", "metric", "drop_a", "drop_b", "difference", "low", "high", "p",
+    "p_adjusted", "n", "unit", "interval", "test", "correction",
+]  # fmt: skip
+
+
+def differences(
+    values: pd.DataFrame,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    correction: str = "holm",
+) -> pd.DataFrame:
+    """Drop of model a minus drop of model b under the same ablation, on the same examples.
+
+    Every example gives one number, (baseline - ablated) of a minus that of b; positive means that
+    the ablation harms a more.
+
+    *Interval.* Percentile bootstrap over examples (clusters, where the values have some). Where
+    fewer than `MIN_RARE` examples differ from the commonest outcome a bootstrap is too narrow;
+    0/1 metrics then take the interval that is recovered from Tango's score intervals of the two
+    drops (MOVER, Zou & Donner 2008), which treats them as independent and is wider than needed
+    where the same examples are harmed in both models.
+
+    *Test.* Sign-flip permutation of the examples' (clusters') differences.
+
+    Args:
+        values: the long table of `interp.stats` with two models or more.
+        confidence: of the intervals.
+        resamples: of the bootstrap, and least number of sign flips.
+        seed: of both.
+        correction: across the ablations of a pair of models, a task and a metric.
+
+    Returns:
+        Columns ``a b ablation task metric drop_a drop_b difference low high p p_adjusted n unit
+        interval test correction``; ablations that only one of the two models has are left out.
+
+    Raises:
+        UserError: fewer than two models, other examples, or no ablation in common.
+    """
+    check_options(confidence, resamples)
+    pairs, tables = pairs_of(values), []
+    for models in by_model(values).values():
+        for a, b in pairs:
+            if a in models and b in models:
+                table = _pair(models[a], models[b], confidence, resamples, seed)
+                table["p_adjusted"] = adjust(table["p"].to_numpy(float), correction=correction)
+                tables.append(table.assign(correction=correction))
+    found = [table for table in tables if len(table)]
+    if not found:
+        raise UserError("differences: no two models have an ablation of a task in common")
+    return pd.concat(found, ignore_index=True)[COLUMNS]
+
+
+def _pair(
+    one: Outcomes, other: Outcomes, confidence: float, resamples: int, seed: int
+) -> pd.DataFrame:
+    shared = [c for c in one.table.columns if c in other.table.columns and c != BASELINE]
+    if not shared:
+        return pd.DataFrame({"p": []})
+    drops = [m.table[shared].rsub(m.table[BASELINE], axis=0) for m in (one, other)]
+    sample = sample_of(drops[0] - drops[1], one.clusters)
+    low, high, kind = _intervals(sample, drops, one.points, confidence, resamples, seed)
+    scale = 100.0 if one.points else 1.0
+    by = " by cluster" if sample.clustered else ""
+    return pd.DataFrame(
+        {
+            "a": one.model,
+            "b": other.model,
+            "ablation": shared,
+            "task": one.task,
+            "metric": one.metric,
+            "drop_a": scale * drops[0].mean().to_numpy(),
+            "drop_b": scale * drops[1].mean().to_numpy(),
+            "difference": scale * sample.table.mean(axis=0),
+            "low": scale * low,
+            "high": scale * high,
+            "p": sign_flip(sample.sums(), resamples=resamples, seed=seed),
+            "n": len(sample.table),
+            "unit": "points" if one.points else "value",
+            "interval": kind,
+            "test": f"sign-flip permutation{by}",
+        }
+    )
+
+
+def _intervals(
+    sample: Sample,
+    drops: list[pd.DataFrame],
+    points: bool,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bounds and names of the intervals, in fractions or values."""
+    means = bootstrap_means(sample, resamples=resamples, seed=[seed, 2])
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    centre = sample.table.mean(axis=0)
+    low, high = np.minimum(low, centre), np.maximum(high, centre)
+    by = " by cluster" if sample.clustered else ""
+    name = f"{100 * confidence:g}% paired bootstrap{by}"
+    kind = np.full(len(low), name, dtype=object)
+    if points:
+        rare = sample.rare_units() < MIN_RARE
+        if rare.any():
+            sides = [_tango(sample, d.to_numpy(float)[:, rare], confidence) for d in drops]
+            (mine, low_a, high_a), (its, low_b, high_b) = sides
+            # square and add the distances of each drop to the bound that moves the difference
+            low[rare] = mine - its - np.hypot(mine - low_a, high_b - its)
+            high[rare] = mine - its + np.hypot(high_a - mine, its - low_b)
+            kind[rare] = f"{100 * confidence:g}% MOVER of Tango scores{by}"
+        return low, high, kind
+    unknown = (np.ptp(sample.table, axis=0) == 0) | (sample.n_units == 1)
+    low[unknown] = high[unknown] = np.nan
+    kind[unknown] = "none (no spread in the sample)"
+    return low, high, kind
+
+
+def _tango(
+    sample: Sample, drops: np.ndarray, confidence: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean drop and its score interval; a cluster counts as one example."""
+    n = sample.n_units
+    harmed, helped = (drops > 0).mean(axis=0) * n, (drops < 0).mean(axis=0) * n
+    low, high = tango(harmed, helped, n, confidence=confidence)
+    return drops.mean(axis=0), low, high

@@ -1,0 +1,52 @@
+"""Do two models depend on the same layers? Rank correlations of their profiles."""
+
+from typing import Any
+
+import pandas as pd
+
+from interp.comparison.profiles import kinds, pairs_of
+from interp.errors import UserError
+from interp.stats import BASELINE, compare_profiles
+
+LEAST_ABLATIONS = 3
+
+
+def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.DataFrame:
+    """Spearman's correlation of every two models' profiles, task by task and kind by kind.
+
+    Args:
+        values: the long table of `interp.stats` with two models or more.
+        seed: of the bootstrap over examples.
+        **options: further options of `interp.stats.compare_profiles`.
+
+    Returns:
+        Columns ``a b task metric kind spearman low high n_ablations n interval correction``. A
+        profile is made of at least three ablations of one layer or head each, of one kind
+        (``layer``, ``head``, ...). NaN where a profile is flat.
+
+    Raises:
+        UserError: no two models have such a profile in common.
+    """
+    pairs, found = pairs_of(values), []
+    for kind, texts in kinds(dict.fromkeys(values["ablation"])).items():
+        chosen = values[values["ablation"].isin([BASELINE, *texts])]
+        for (task, metric), rows in chosen.groupby(["task", "metric"], sort=False):
+            for a, b in pairs:
+                sides = [set(rows.loc[rows["model"] == name, "ablation"]) for name in (a, b)]
+                if len(sides[0] & sides[1] - {BASELINE}) < LEAST_ABLATIONS:
+                    continue
+                key = {"task": str(task), "metric": str(metric)}
+                pair = ({"model": a, **key}, {"model": b, **key})
+                table = compare_profiles(rows, [pair], seed=seed, **options)
+                names: dict[str, Any] = {"a": a, "b": b, **key, "kind": kind, "n": table.pop("n_a")}
+                table = table.drop(columns=["a", "b", "n_b"]).assign(**names)
+                found.append(table)
+    if not found:
+        raise UserError(
+            f"correlations: no two models have {LEAST_ABLATIONS} ablations of one layer in common"
+        )
+    joined = pd.concat(found, ignore_index=True)
+    return joined[
+        ["a", "b", "task", "metric", "kind", "spearman", "low", "high", "n_ablations", "n",
+         "interval", "correction"]
+    ]  # fmt: skip

@@ -1,0 +1,168 @@
+"""How much of a score is left as layers go: the area under score against layers removed.
+
+The layers go one after the other, in the order of a cumulative family (`layer:7`,
+`layer:7+layer:6`, ...). Robustness is the mean of the score over that range (trapezoids, from the
+whole model to the last step) over the score of the whole model: 1 where nothing is ever lost, near
+0 where the first step loses everything. Guessing is not subtracted: a task with four options keeps
+a quarter of its score whatever goes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.ablations import Combination, SkipLayer, parsed_or_none
+from interp.comparison.profiles import INTERVAL, bounds, by_model, pairs_of
+from interp.errors import UserError
+from interp.stats import BASELINE, check_options
+
+
+def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
+    """The cumulative families among ablations: the layers as they go, and the texts of the steps.
+
+    A family is a combination of skipped layers all of whose beginnings are there too.
+
+    Raises:
+        UserError: there is none.
+    """
+    known, found = set(texts), {}
+    for text in texts:
+        parsed = parsed_or_none(text)
+        parts = parsed.parts if isinstance(parsed, Combination) else ()
+        going = [part.layer for part in parts if isinstance(part, SkipLayer)]
+        if len(parts) < 2 or len(going) < len(parts):
+            continue
+        steps = ["+".join(p.text for p in parts[:n]) for n in range(1, len(parts) + 1)]
+        if known.issuperset(steps):
+            found[" ".join(map(str, going))] = steps
+    whole = {
+        order: steps
+        for order, steps in found.items()
+        if not any(other.startswith(f"{order} ") for other in found)
+    }
+    if not whole:
+        raise UserError(
+            "robustness: a cumulative family is needed; sweep interp.cumulative(model), or "
+            "--ablate cumulative"
+        )
+    return whole
+
+
+def robustness(
+    values: pd.DataFrame,
+    n_layers: Mapping[str, int],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Robustness of each model to the removal of layers, with its interval; and of each pair.
+
+    Args:
+        values: the long table of `interp.stats`, with a cumulative family.
+        n_layers: layers of each model.
+        confidence: of the intervals (percentile bootstrap over examples).
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns ``model task metric order area low_area high_area robustness low high n_removed
+        n_layers n unit interval``; ``area`` is the mean score over the range, in points for 0/1
+        metrics, ``n_removed`` how many layers are gone at its end. NaN where the whole model
+        scores 0.
+
+    Raises:
+        UserError: no cumulative family.
+    """
+    rows = []
+    for key, drawn in _drawn(values, confidence, resamples, seed):
+        area, share = drawn.pop("area"), drawn.pop("robustness")
+        low, high = bounds(share[1:], confidence)
+        low_area, high_area = bounds(area[1:], confidence)
+        rows.append(
+            key
+            | {"area": float(area[0]), "low_area": low_area, "high_area": high_area}
+            | {"robustness": float(share[0]), "low": low, "high": high}
+            | {"n_layers": n_layers[key["model"]], **drawn}
+            | {"interval": f"{100 * confidence:g}% {INTERVAL}"}
+        )
+    return pd.DataFrame(rows)
+
+
+def robustness_differences(
+    values: pd.DataFrame, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Robustness of model b minus that of model a, paired over examples.
+
+    Only orders that both have are compared: models of different depth have none in common.
+
+    Returns:
+        Columns ``a b task metric order value_a value_b difference low high n interval correction``.
+
+    Raises:
+        UserError: no cumulative family, or fewer than two models.
+    """
+    pairs, found = pairs_of(values), dict[tuple[str, ...], dict[str, Any]]()
+    for key, drawn in _drawn(values, confidence, resamples, seed):
+        place = (key["task"], key["metric"], key["order"])
+        found.setdefault(place, {})[key["model"]] = drawn
+    rows = []
+    for (task, metric, order), models in found.items():
+        for a, b in ((a, b) for a, b in pairs if a in models and b in models):
+            first, second = models[a]["robustness"], models[b]["robustness"]
+            low, high = bounds(second[1:] - first[1:], confidence)
+            rows.append(
+                {"a": a, "b": b, "task": task, "metric": metric, "order": order}
+                | {"value_a": float(first[0]), "value_b": float(second[0])}
+                | {"difference": float(second[0] - first[0]), "low": low, "high": high}
+                | {"n": models[a]["n"], "correction": "none"}
+                | {"interval": f"{100 * confidence:g}% paired {INTERVAL}"}
+            )
+    return pd.DataFrame(rows)
+
+
+def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `interp.stats.scores` along each cumulative family.
+
+    Returns:
+        The columns of the scores, with ``order`` and ``n_removed`` (0 is the whole model).
+    """
+    tables = []
+    for _, rows in scores.groupby(["model", "task", "metric"], sort=False):
+        for order, steps in orders_of(list(rows["ablation"])).items():
+            along = rows.set_index("ablation", drop=False).loc[[BASELINE, *steps]]
+            tables.append(along.assign(order=order, n_removed=range(len(steps) + 1)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def mean_height(scores: Float[np.ndarray, "rows steps"]) -> Float[np.ndarray, " rows"]:
+    """Area under equidistant steps by the trapezoidal rule, over the width."""
+    ends = (scores[:, 0] + scores[:, -1]) / 2
+    return (ends + scores[:, 1:-1].sum(axis=1)) / (scores.shape[1] - 1)
+
+
+def _drawn(
+    values: pd.DataFrame, confidence: float, resamples: int, seed: int
+) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    check_options(confidence, resamples)
+    found = []
+    for models in by_model(values).values():
+        for one in models.values():
+            for order, steps in orders_of(list(one.table.columns)).items():
+                scores = one.means([BASELINE, *steps], resamples=resamples, seed=seed)
+                area = mean_height(scores)
+                whole = np.where(scores[:, 0] > 0, scores[:, 0], np.nan)
+                share = area / whole
+                scale, unit = (100.0, "points") if one.points else (1.0, "value")
+                key = {"model": one.model, "task": one.task, "metric": one.metric, "order": order}
+                found.append(
+                    (
+                        key,
+                        {"area": scale * area, "robustness": share, "n_removed": len(steps)}
+                        | {"n": len(one.table), "unit": unit},
+                    )
+                )
+    return found

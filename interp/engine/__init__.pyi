@@ -1,0 +1,82 @@
+from .generation.answers import (
+    generate as generate,
+)
+from .generation.grouping import (
+    shared_length as shared_length,
+)
+from .generation.run import (
+    Settings as Settings,
+)
+from .generation.stopping import (
+    Answer as Answer,
+)
+from .memory import (
+    out_of_memory as out_of_memory,
+    release_memory as release_memory,
+)
+from .reference import REFERENCE_EXAMPLES as REFERENCE_EXAMPLES, reference_means as reference_means
+from .replay import (
+    Pass as Pass,
+    record as record,
+    run_block as run_block,
+    unembed as unembed,
+)
+from .resampled import (
+    is_resampled as is_resampled,
+    resampled_answers as resampled_answers,
+    resampled_scores as resampled_scores,
+)
+from .residuals import (
+    padded as padded,
+    vectors_at as vectors_at,
+)
+from .scoring.packing import (
+    Group as Group,
+    by_budget as by_budget,
+    group_examples as group_examples,
+    padded_batches as padded_batches,
+)
+from .scoring.score import (
+    score_requests as score_requests,
+)
+from .scoring.targets import (
+    Score as Score,
+)
+from .scoring.with_hooks import (
+    is_hooked as is_hooked,
+)
+from .shortcuts import (
+    EVERY as EVERY,
+    Shortcuts as Shortcuts,
+    exact_shortcuts as exact_shortcuts,
+)
+
+__all__ = [
+    "Answer",
+    "EVERY",
+    "Group",
+    "Pass",
+    "REFERENCE_EXAMPLES",
+    "Score",
+    "Settings",
+    "Shortcuts",
+    "by_budget",
+    "exact_shortcuts",
+    "generate",
+    "group_examples",
+    "is_hooked",
+    "is_resampled",
+    "out_of_memory",
+    "padded",
+    "padded_batches",
+    "record",
+    "reference_means",
+    "release_memory",
+    "resampled_answers",
+    "resampled_scores",
+    "run_block",
+    "score_requests",
+    "shared_length",
+    "unembed",
+    "vectors_at",
+]

@@ -1,0 +1,84 @@
+"""Which requests share a pass, and which ablations a batch."""
+
+from collections.abc import Mapping, Sequence
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Edits, HeadMeans, LayerEdit, edited
+from interp.engine.generation.ragged import SharedKeys
+from interp.engine.generation.row_edits import mixable
+from interp.engine.generation.stopping import Stopping, end_tokens
+from interp.engine.prefix import Prefix, prefix_cache
+from interp.models import Decoder
+from interp.tasks import GenerationRequest
+
+# columns of one baseline pass that is kept for replay
+PASS_COLUMNS = 16_384
+
+
+def stops_of(parts: Decoder, requests: Sequence[GenerationRequest]) -> list[Stopping]:
+    """The end of each request; equal ones are one object and share what they have decoded."""
+    ends, made = end_tokens(parts), dict[tuple[tuple[str, ...], int], Stopping]()
+    for r in requests:
+        until = tuple(stop for stop in r.until if stop)
+        made.setdefault(
+            (r.until, r.max_gen_toks), Stopping(parts.tokenizer, ends, until, r.max_gen_toks)
+        )
+    return [made[r.until, r.max_gen_toks] for r in requests]
+
+
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts start with, leaving at least one to each."""
+    shortest, longest = min(map(tuple, prompts)), max(map(tuple, prompts))
+    equal = next(
+        (i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b),
+        min(len(shortest), len(longest)),
+    )
+    return min(equal, min(len(prompt) for prompt in prompts) - 1)
+
+
+def prefix_keys(
+    model: TransformerBridge, prefix: Prefix | None, edits: Edits, means: HeadMeans | None
+) -> tuple[SharedKeys, ...]:
+    """The keys and values of a shared prefix under an ablation, layer by layer."""
+    if prefix is None:
+        return ()
+    with edited(model, edits, means) as parts:
+        own = prefix_cache(parts, prefix, min(edits, default=parts.n_layers))
+    kept = []
+    for mine, baseline in zip(own.layers, prefix.cache.layers, strict=True):
+        # a skipped layer has nothing of its own; rows that skip it ignore what they are given
+        layer = mine if mine.keys.shape == baseline.keys.shape else baseline
+        kept.append(SharedKeys(layer.keys[0], layer.values[0]))
+    return tuple(kept)
+
+
+def pass_batches(order: Sequence[int], texts: Mapping[int, tuple[int, ...]]) -> list[list[int]]:
+    """Consecutive requests, as many as a pass holds."""
+    result: list[list[int]] = []
+    longest = 0
+    for i in order:
+        longest = max(longest, len(texts[i]))
+        if result and (len(result[-1]) + 1) * longest <= PASS_COLUMNS:
+            result[-1].append(i)
+        else:
+            result.append([i])
+            longest = len(texts[i])
+    return result
+
+
+def lots_of(numbers: Sequence[int], ablations: Sequence[Edits], mix: bool) -> list[list[int]]:
+    """Ablations that may share a batch, in their order."""
+    lots: list[list[int]] = []
+    for number in numbers:
+        mixed = mix and mixable(ablations[number])
+        if mixed and lots and mixable(ablations[lots[-1][0]]):
+            lots[-1].append(number)
+        else:
+            lots.append([number])
+    return lots
+
+
+def donor_edits(edits: Edits) -> Edits:
+    """The swaps of an ablation: they hold for a whole batch."""
+    return {layer: LayerEdit(swaps=edit.swaps) for layer, edit in edits.items() if edit.swaps}

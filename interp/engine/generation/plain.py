@@ -1,0 +1,186 @@
+"""Plain decoding: token by token, by the model's own attention and `transformers`' cache.
+
+What everything else must agree with. One row at a time it settles near ties; in batches, padded on
+the left, it serves the architectures whose attention cannot be replaced.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Edits, HeadMeans, HeadOutputs, edited
+from interp.engine.generation.stopping import Answer, Stopping
+from interp.engine.replay import record, replay, unembed
+from interp.models import Decoder, decoder
+
+
+class PlainRow:
+    """One prompt under one ablation, decoded as `transformers` would without a batch.
+
+    It remembers how far it is, so that a second near tie in the same answer costs only the tokens
+    since the first.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        prompt: Sequence[int],
+        edits: Edits,
+        means: HeadMeans | None,
+    ) -> None:
+        self.model, self.prompt, self.edits, self.means = model, tuple(prompt), edits, means
+        self.cache = transformers.DynamicCache(config=decoder(model).root.config)
+        self.fed = 0
+        self.logits: Tensor | None = None
+
+    def next_logits(self, written: Sequence[int]) -> Float[Tensor, " d_vocab"]:
+        """The logits behind the written tokens."""
+        with edited(self.model, self.edits, self.means) as parts:
+            if self.logits is None:
+                self.logits = self._feed(parts, self.prompt)
+            while self.fed < len(written):
+                self.logits = self._feed(parts, written[self.fed : self.fed + 1])
+                self.fed += 1
+        return self.logits
+
+    def _feed(self, parts: Decoder, tokens: Sequence[int]) -> Tensor:
+        before = len(self.prompt) + self.fed if self.logits is not None else 0
+        mask = torch.ones(1, before + len(tokens), dtype=torch.long, device=parts.device)
+        positions = torch.arange(before, before + len(tokens), device=parts.device)[None]
+        with torch.no_grad():
+            logits: Tensor = parts.root(
+                input_ids=torch.tensor([list(tokens)], device=parts.device),
+                past_key_values=self.cache,
+                use_cache=True,
+                **_arguments(parts, mask, positions),
+            ).logits
+        return logits[0, -1]
+
+
+def plain_batches(
+    model: TransformerBridge,
+    prompts: Sequence[Sequence[int]],
+    stops: Sequence[Stopping],
+    ablations: Sequence[Edits],
+    *,
+    means: HeadMeans | None = None,
+    resample: HeadOutputs | None = None,
+    choose: Callable[[Tensor, Sequence[int], int], Tensor] | None = None,
+) -> Iterator[list[Answer]]:
+    """The answers of each ablated model in turn, one left-padded batch.
+
+    The prompts run once, unablated; an ablated model keeps the baseline's keys and values below
+    its first edited layer and replays the blocks from there on.
+
+    Args:
+        model: a bridge.
+        prompts: tokens.
+        stops: the end of each answer.
+        ablations: what changes in each run.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        resample: another example's z (`edited`); the batch is then one prompt.
+        choose: from logits `[row, d_vocab]`, the numbers of the rows and the number of tokens
+            written, the next tokens; the largest logit where it is None.
+    """
+    parts = decoder(model)
+    ids, mask = _padded(parts, prompts)
+    cache = transformers.DynamicCache(config=parts.root.config)
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    baseline = record(
+        parts, ids, past_key_values=cache, use_cache=True, **_arguments(parts, mask, positions)
+    )
+    for edits in ablations:
+        first = min(edits, default=parts.n_layers)
+        with edited(model, edits, means, resample):
+            own = _own_cache(parts, cache, first)
+            resid = replay(parts, baseline, first, cache=own)[:, -1]
+            logits = torch.cat(list(unembed(parts, resid)))
+            yield _decode(parts, (own, mask, logits), stops, choose)
+
+
+def _padded(parts: Decoder, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids and mask `[batch, pos]`, padded on the left."""
+    longest = max(len(prompt) for prompt in prompts)
+    pad = getattr(parts.tokenizer, "pad_token_id", None) or 0
+    ids = [[pad] * (longest - len(p)) + list(p) for p in prompts]
+    mask = [[0] * (longest - len(p)) + [1] * len(p) for p in prompts]
+    return torch.tensor(ids, device=parts.device), torch.tensor(mask, device=parts.device)
+
+
+def _arguments(parts: Decoder, mask: Tensor, positions: Tensor) -> dict[str, Any]:
+    """Mask and positions, as far as the architecture takes them."""
+    arguments: dict[str, Any] = {}
+    if not bool(mask.all()):
+        arguments["attention_mask"] = mask
+    # BLOOM derives positions from the mask, and takes none
+    if "position_ids" in inspect.signature(parts.root.forward).parameters:
+        arguments["position_ids"] = positions
+    elif "attention_mask" not in arguments:
+        arguments["attention_mask"] = mask
+    return arguments
+
+
+def _own_cache(
+    parts: Decoder, shared: transformers.DynamicCache, first: int
+) -> transformers.DynamicCache:
+    """A cache that shares the baseline's keys and values below `first` and is empty above."""
+    own = transformers.DynamicCache(config=parts.root.config)
+    for layer in range(first):
+        # growing a layer makes new tensors, so the shared ones are never written to
+        own.layers[layer] = copy.copy(shared.layers[layer])
+    return own
+
+
+def _keep_rows(cache: transformers.DynamicCache, rows: Tensor) -> None:
+    """Leave some rows of a cache, whose layers may be on several devices."""
+    for layer in cache.layers:
+        if layer.keys is not None:
+            layer.batch_select_indices(rows.to(layer.keys.device))
+
+
+def _decode(
+    parts: Decoder,
+    state: tuple[transformers.DynamicCache, Tensor, Tensor],
+    stops: Sequence[Stopping],
+    choose: Callable[[Tensor, Sequence[int], int], Tensor] | None,
+) -> list[Answer]:
+    """Decode from the logits behind each row's prompt."""
+    cache, mask, logits = state
+    written: list[list[int]] = [[] for _ in stops]
+    rows = [i for i, stop in enumerate(stops) if stop.max_gen_toks > 0]
+    position, steps = mask.sum(dim=1), 0
+    kept = torch.tensor(rows, device=parts.device, dtype=torch.long)
+    while rows:
+        if len(kept) < len(position):
+            _keep_rows(cache, kept)
+            logits, mask, position = logits[kept], mask[kept], position[kept]
+        tokens = logits.argmax(dim=-1) if choose is None else choose(logits, rows, steps)
+        steps += 1
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            written[row].append(token)
+        going = [i for i, row in enumerate(rows) if not stops[row].done(written[row])]
+        if not going:
+            break
+        kept = torch.tensor(going, device=parts.device)
+        if len(going) < len(rows):
+            _keep_rows(cache, kept)
+            rows = [rows[i] for i in going]
+            tokens, mask, position = tokens[kept], mask[kept], position[kept]
+            kept = torch.arange(len(rows), device=parts.device)
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        with torch.no_grad():
+            logits = parts.root(
+                input_ids=tokens[:, None],
+                past_key_values=cache,
+                use_cache=True,
+                **_arguments(parts, mask, position[:, None]),
+            ).logits[:, -1]
+        position = position + 1
+    return [stop.answer(w) for stop, w in zip(stops, written, strict=True)]

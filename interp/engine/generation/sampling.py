@@ -1,0 +1,169 @@
+"""From logits to tokens: the largest logit, or a seeded draw; what rounding may decide is known."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+from interp.engine.generation.noise import gumbel
+from interp.tasks import GenerationRequest, Sampling
+
+# where a token stands: number of the request, and of the token in its answer
+Place = tuple[int, int]
+# numbers of random noise that are held at a time
+AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The token of the largest logit.
+
+    Attributes:
+        tolerance: two logits that are closer than this could be in either order when they are
+            computed in another order; 0 trusts the order that was found.
+    """
+
+    tolerance: float
+
+    def __call__(
+        self, logits: Float[Tensor, "rows d_vocab"], _places: Sequence[Place]
+    ) -> list[tuple[int, bool]]:
+        """For each row its token, and whether that is sure."""
+        if self.tolerance == 0 or logits.shape[-1] < 2:
+            return [(token, True) for token in logits.argmax(dim=-1).tolist()]
+        two, tokens = logits.topk(2, dim=-1)
+        # a comparison with NaN is false: then plain decoding decides
+        sure = (two[:, 0].float() - two[:, 1].float() >= self.tolerance).tolist()
+        return list(zip(tokens[:, 0].tolist(), sure, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Picking:
+    """Each row's token as its request asks: the likeliest, or one drawn.
+
+    A draw is the token whose logit over the temperature, plus Gumbel noise of its own, is the
+    largest: that token has the probabilities of `softmax(logits / temperature)` (Gumbel 1954;
+    Maddison et al., arXiv 1411.0030). The noise hangs on the seed, the example, the draw, the
+    position and the token alone, so that a draw is the same whatever else is in the batch, and
+    every ablation is given the same: it draws another token only where its logits ask for one.
+
+    Attributes:
+        requests: what the places number.
+        tolerance: as for `Greedy`, in logits.
+    """
+
+    requests: Sequence[GenerationRequest]
+    tolerance: float
+
+    def __call__(
+        self, logits: Float[Tensor, "rows d_vocab"], places: Sequence[Place]
+    ) -> list[tuple[int, bool]]:
+        """For each row its token, and whether that is sure."""
+        kinds: dict[Sampling | None, list[int]] = {}
+        for row, (number, _) in enumerate(places):
+            kinds.setdefault(self.requests[number].sampling, []).append(row)
+        picked: dict[int, tuple[int, bool]] = {}
+        for sampling, rows in kinds.items():
+            own = logits if len(kinds) == 1 else logits[torch.tensor(rows, device=logits.device)]
+            there = [places[row] for row in rows]
+            if sampling is None:
+                found = Greedy(self.tolerance)(own, there)
+            else:
+                found = self._drawn(own, there, sampling)
+            picked.update(zip(rows, found, strict=True))
+        return [picked[row] for row in range(len(places))]
+
+    def settled(self, logits: Float[Tensor, " d_vocab"], place: Place) -> int:
+        """The token of one place from logits whose order counts as it is."""
+        ((token, _),) = replace(self, tolerance=0.0)(logits[None], [place])
+        return token
+
+    def _drawn(
+        self, logits: Tensor, places: Sequence[Place], sampling: Sampling
+    ) -> list[tuple[int, bool]]:
+        found: list[tuple[int, bool]] = []
+        for part in logits.split(max(1, AT_ONCE // logits.shape[-1])):
+            here = places[len(found) : len(found) + len(part)]
+            asked = [(self.requests[number], position) for number, position in here]
+            noise = gumbel(
+                sampling.seed,
+                [(position, request.doc_id, request.draw) for request, position in asked],
+                part.shape[-1],
+                part.device,
+            )
+            found += draw(part, noise, sampling, self.tolerance)
+        return found
+
+
+def choosing(
+    requests: Sequence[GenerationRequest],
+) -> Callable[[Tensor, Sequence[int], int], Tensor]:
+    """How `plain_batches` picks tokens for a batch of these requests."""
+    pick = Picking(requests, 0.0)
+
+    def choose(logits: Tensor, rows: Sequence[int], step: int) -> Tensor:
+        picked = pick(logits, [(row, step) for row in rows])
+        return torch.tensor([token for token, _ in picked], device=logits.device)
+
+    return choose
+
+
+def draw(
+    logits: Float[Tensor, "rows d_vocab"],
+    noise: Float[Tensor, "rows d_vocab"],
+    sampling: Sampling,
+    tolerance: float,
+) -> list[tuple[int, bool]]:
+    """For each row the token that the noise draws, and whether rounding cannot change it."""
+    scores, margin = logits.double() / sampling.temperature, tolerance / sampling.temperature
+    kept, sure = allowed(scores, sampling, margin)
+    noisy = (scores + noise).masked_fill_(~kept, -math.inf)
+    if tolerance == 0 or logits.shape[-1] < 2:
+        return [(token, True) for token in noisy.argmax(dim=-1).tolist()]
+    two, tokens = noisy.topk(2, dim=-1)
+    sure &= two[:, 0] - two[:, 1] >= margin
+    return list(zip(tokens[:, 0].tolist(), sure.tolist(), strict=True))
+
+
+def allowed(
+    scores: Float[Tensor, "rows d_vocab"], sampling: Sampling, margin: float
+) -> tuple[Bool[Tensor, "rows d_vocab"], Bool[Tensor, " rows"]]:
+    """Which tokens may be drawn, as `transformers` says: top_k first, then top_p of these.
+
+    Args:
+        scores: logits over the temperature.
+        sampling: top_k and top_p.
+        margin: by how much the difference of two scores may move.
+
+    Returns:
+        The tokens, and for each row whether they stay the same when scores move so.
+    """
+    kept = torch.ones_like(scores, dtype=torch.bool)
+    sure = kept[:, 0].clone()
+    # the warpers take the tokens so far, and do not look at them
+    unused = torch.empty(0, dtype=torch.long)
+    if sampling.top_k:
+        kept = TopKLogitsWarper(sampling.top_k)(unused, scores) > -math.inf
+        sure &= _gap(scores, kept) >= margin
+    if sampling.top_p < 1:
+        among = scores.masked_fill(~kept, -math.inf)
+        kept = TopPLogitsWarper(sampling.top_p)(unused, among) > -math.inf
+        sure &= _gap(scores, kept) >= margin
+        shares, threshold = among.softmax(dim=-1), 1 - sampling.top_p
+        before = shares.masked_fill(kept, 0).sum(dim=-1)
+        behind = before + shares.masked_fill(~kept, 1).amin(dim=-1)
+        # a share F of the probability moves by at most F (1 - F) (e^margin - 1)
+        moved = math.expm1(margin) / 4
+        sure &= (before == 0) | (threshold - before >= moved)
+        sure &= behind - threshold >= moved
+    return kept, sure
+
+
+def _gap(scores: Tensor, kept: Tensor) -> Tensor:
+    """From the largest score that is left out to the smallest that is kept; row by row."""
+    smallest = scores.masked_fill(~kept, math.inf).amin(dim=-1)
+    return smallest - scores.masked_fill(kept, -math.inf).amax(dim=-1)

@@ -1,0 +1,205 @@
+"""Tokens that many examples start with, run once and kept as keys and values.
+
+The few-shot prompt that hundreds of examples share costs one pass of one row for each ablation;
+the examples attend to its keys and values as they would have to their own. Every ablation has its
+own cache from its first layer on and shares the baseline's below.
+"""
+
+import copy
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.engine.last_block import narrows, only_at
+from interp.engine.replay import Pass, call_arguments, record, replay, run_block
+from interp.models import Decoder
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """The baseline pass over shared tokens.
+
+    Attributes:
+        tokens: the shared tokens, BOS included.
+        baseline: the pass over one row, `[1, pos, d_model]` entering each block.
+        cache: its keys and values, every layer whole (windows are the masks' business).
+    """
+
+    tokens: tuple[int, ...]
+    baseline: Pass
+    cache: transformers.DynamicCache
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def record_prefix(parts: Decoder, tokens: Sequence[int]) -> Prefix:
+    """Run the baseline over shared tokens.
+
+    Args:
+        parts: the modules of the model.
+        tokens: at least one.
+    """
+    cache = transformers.DynamicCache()
+    ids = torch.tensor([list(tokens)], device=parts.device)
+    baseline = record(parts, ids, past_key_values=cache, use_cache=True)
+    return Prefix(tuple(tokens), baseline, cache)
+
+
+def prefix_cache(
+    parts: Decoder, prefix: Prefix, first: int, *, narrowed: bool = True
+) -> transformers.DynamicCache:
+    """The keys and values of the prefix under an ablation; call it inside `edited(...)`.
+
+    Args:
+        parts: the modules of the model.
+        prefix: the baseline pass over it.
+        first: the first layer that is edited; layers below share the baseline's tensors.
+        narrowed: leave out of the last block what nobody reads, where the model allows it.
+
+    Returns:
+        A cache of one row. Growing it makes new tensors, so the shared ones are never written to.
+    """
+    own = _below(prefix, first)
+    with _unread(parts, parts.n_layers - 1, narrowed):
+        replay(parts, prefix.baseline, first, cache=own)
+    return own
+
+
+def begin_cache(
+    parts: Decoder, prefix: Prefix, layer: int, *, narrowed: bool = True
+) -> tuple[transformers.DynamicCache, Float[Tensor, "1 pos d_model"]]:
+    """As `prefix_cache`, up to and with one layer; and the residual stream behind that."""
+    own = _below(prefix, layer)
+    with _unread(parts, layer, narrowed):
+        resid = prefix.baseline.residuals[layer]
+        return own, run_block(parts, layer, resid, prefix.baseline, cache=own)
+
+
+def finish_caches(
+    parts: Decoder,
+    prefix: Prefix,
+    begun: Sequence[transformers.DynamicCache],
+    resid: Float[Tensor, "cache pos d_model"],
+    *,
+    narrowed: bool = True,
+) -> None:
+    """Run the prefixes of several ablations through the layers that none of them edits, together.
+
+    Args:
+        parts: the modules of the model.
+        prefix: the baseline pass over it.
+        begun: one cache an ablation, each with the same layers; the missing ones are added.
+        resid: what enters the first missing layer, one row an ablation.
+        narrowed: leave out of the last block what nobody reads, where the model allows it.
+    """
+    first, calls = len(begun[0].layers), prefix.baseline
+    if first < parts.n_layers and len(begun) > 1:
+        ids = torch.tensor([prefix.tokens] * len(begun), device=parts.device)
+        calls = calls_from_the_start(parts, ids)
+    grown = _below(prefix, first)
+    for layer in range(first, parts.n_layers):
+        with _unread(parts, layer, narrowed):
+            resid = run_block(parts, layer, resid, calls, cache=grown)
+    for row, cache in enumerate(begun):
+        cache.layers += [_row(layer, row) for layer in grown.layers[first:]]
+
+
+def _below(prefix: Prefix, layer: int) -> transformers.DynamicCache:
+    """A cache that shares the baseline's keys and values below a layer and has none behind."""
+    own = transformers.DynamicCache()
+    own.layers = [copy.copy(one) for one in prefix.cache.layers[:layer]]
+    return own
+
+
+def _row(layer: Any, row: int) -> Any:
+    one = copy.copy(layer)
+    one.keys, one.values = layer.keys[row : row + 1], layer.values[row : row + 1]
+    return one
+
+
+def _unread(parts: Decoder, layer: int, narrowed: bool) -> AbstractContextManager[None]:
+    """Nothing is read behind the last block: its keys and values are all that is wanted."""
+    if layer < parts.n_layers - 1 or not narrowed or not narrows(parts):
+        return nullcontext()
+    nowhere = torch.zeros(1, dtype=torch.long, device=parts.device)
+    return only_at(parts, layer, nowhere, nowhere)
+
+
+def expand(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicCache:
+    """A cache of `rows` equal rows over the same storage; growing it leaves the given one alone."""
+    grown = transformers.DynamicCache()
+    grown.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in grown.layers:
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)
+    return grown
+
+
+def calls_behind(
+    parts: Decoder,
+    input_ids: Int[Tensor, "batch pos"],
+    prefix: Prefix | None,
+    **model_arguments: Any,
+) -> Pass:
+    """What the model would call its blocks with on rows behind a prefix (None: whole rows)."""
+    if prefix is None:
+        return call_arguments(parts, input_ids, use_cache=False, **model_arguments)
+    cache = expand(prefix.cache, len(input_ids))
+    return call_arguments(
+        parts, input_ids, past_key_values=cache, use_cache=True, **model_arguments
+    )
+
+
+def calls_from_the_start(parts: Decoder, input_ids: Int[Tensor, "batch pos"]) -> Pass:
+    """What the model would call its blocks with on rows whose keys and values it keeps."""
+    cache = transformers.DynamicCache()
+    return call_arguments(parts, input_ids, past_key_values=cache, use_cache=True)
+
+
+def borrow(caches: Sequence[transformers.DynamicCache]) -> transformers.DynamicCache:
+    """A cache that hands out keys and values and keeps nothing new.
+
+    Args:
+        caches: of one row each. The first share of a batch's rows stands behind the first of them,
+            and so on, all shares alike.
+    """
+    lent = transformers.DynamicCache()
+    layers = zip(*(cache.layers for cache in caches), strict=True)
+    lent.layers = [_Borrowed(some) for some in layers]
+    return lent
+
+
+class _Borrowed(transformers.cache_utils.DynamicLayer):
+    """Keys and values of prefixes, seen by every row; what rows add is not remembered."""
+
+    def __init__(self, lenders: Sequence[Any]) -> None:
+        super().__init__()
+        self.lenders = lenders
+        # what the length of the cache is read from
+        self.keys, self.values = lenders[0].keys, lenders[0].values
+        self.dtype, self.device = self.keys.dtype, self.keys.device
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values `[rows, head, prefix + pos, d_head]`."""
+        keys = _behind([lender.keys for lender in self.lenders], key_states)
+        return keys, _behind([lender.values for lender in self.lenders], value_states)
+
+
+def _behind(lent: Sequence[Tensor], own: Tensor) -> Tensor:
+    """Each share of the rows behind what it is lent, in one copy."""
+    rows, prefix = len(own) // len(lent), lent[0].shape[-2]
+    both = own.new_empty(*own.shape[:2], prefix + own.shape[-2], own.shape[-1])
+    for share, some in zip(both.split(rows), lent, strict=True):
+        share[:, :, :prefix] = some
+    both[:, :, prefix:] = own
+    return both

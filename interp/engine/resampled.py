@@ -1,0 +1,160 @@
+"""Requests under `head:7.3@resample`: every example is run with the z of its own donor.
+
+The donor's sequence is its prompt and its right answer. Examples run one at a time, because no two
+of a batch share a donor. The last position of a prompt takes the z of the donor's last prompt
+position, and answer position t that of the donor's answer position t.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Edits, HeadMeans, HeadOutputs, aligned, edited, head_outputs
+from interp.engine.generation.grouping import stops_of
+from interp.engine.generation.plain import plain_batches
+from interp.engine.generation.sampling import choosing
+from interp.engine.generation.stopping import Answer
+from interp.engine.replay import record, replay
+from interp.engine.scoring.packing import group_examples, padded_batches
+from interp.engine.scoring.targets import Score, Targets
+from interp.models import decoder
+from interp.tasks import (
+    GenerationRequest,
+    OptionRequest,
+    Task,
+    encode,
+    encode_pair,
+    prompt_text,
+    target_text,
+)
+
+Scores = dict[int, Score]
+BATCH_TOKENS = 4096
+
+
+def is_resampled(edits: Edits) -> bool:
+    """Whether any head takes its z from another example."""
+    return any(edit.resample_heads for edit in edits.values())
+
+
+def resampled_scores(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[OptionRequest],
+    edits: Sequence[Edits],
+    *,
+    donors: Mapping[int, int],
+    means: HeadMeans | None = None,
+) -> Iterator[tuple[int, int, Scores]]:
+    """Scores of options under each edit, one example at a time.
+
+    Args:
+        model: the model.
+        task: the requests' task.
+        requests: options of some examples.
+        edits: the ablations.
+        donors: example to donor (`draw_donors`).
+        means: where an edit also puts mean z.
+
+    Yields:
+        Number of the edit, example, and request number to (log-likelihood in nats, greedy).
+    """
+    parts, layers = decoder(model), _layers(edits)
+    numbers: dict[int, list[int]] = {}
+    for number, request in enumerate(requests):
+        numbers.setdefault(request.doc_id, []).append(number)
+    for doc_id, mine in numbers.items():
+        z, donor_end = _donor(model, task, donors[doc_id], layers)
+        found: list[Scores] = [{} for _ in edits]
+        # options of one example may stand behind contexts of different lengths
+        for end in sorted({len(requests[n].context) - 1 for n in mine}):
+            chosen = [n for n in mine if len(requests[n].context) - 1 == end]
+            (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
+            for batch in padded_batches(group.trees, BATCH_TOKENS):
+                ids = torch.from_numpy(batch.ids).to(parts.device)
+                baseline = record(parts, ids, use_cache=False)
+                targets = Targets.of(batch, ids.device)
+                there = _aligned(z, end, donor_end, ids.shape[1])
+                for number, one in enumerate(edits):
+                    with edited(model, one, means, there):
+                        scored = targets.scores(parts, replay(parts, baseline, min(one)))
+                    found[number].update({chosen[n]: value for n, value in scored.items()})
+        yield from ((number, doc_id, scores) for number, scores in enumerate(found))
+
+
+def resampled_answers(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[GenerationRequest],
+    edits: Sequence[Edits],
+    *,
+    donors: Mapping[int, int],
+    means: HeadMeans | None = None,
+) -> Iterator[tuple[int, int, Answer]]:
+    """Answers under each edit, one request at a time.
+
+    Args:
+        model: the model.
+        task: the requests' task.
+        requests: prompts of some examples, those of one example together.
+        edits: the ablations.
+        donors: example to donor (`draw_donors`).
+        means: where an edit also puts mean z.
+
+    Yields:
+        Number of the edit, number of the request, answer.
+    """
+    layers = _layers(edits)
+    for i, request in enumerate(requests):
+        if not i or request.doc_id != requests[i - 1].doc_id:
+            z, donor_end = _donor(model, task, donors[request.doc_id], layers)
+        length = len(request.prompt) + request.max_gen_toks
+        there = _aligned(z, len(request.prompt) - 1, donor_end, length)
+        stops = stops_of(decoder(model), [request])
+        answers = plain_batches(
+            model,
+            [request.prompt],
+            stops,
+            edits,
+            means=means,
+            resample=there,
+            choose=choosing([request]),
+        )
+        for number, (answer,) in enumerate(answers):
+            yield number, i, answer
+
+
+def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[list[int], int]:
+    """Tokens of an example with its right answer, and the last position of its prompt."""
+    parts, document = decoder(model), task.documents()[doc_id]
+    prompt, delimiter = prompt_text(task, document), task.harness.config.target_delimiter
+    if task.generates:
+        # a prompt that is generated from keeps its trailing spaces, unlike one that is scored
+        before = encode(prompt, parts)
+        whole = encode(prompt + delimiter + target_text(task, document), parts)
+        behind = whole[len(before) :] if whole[: len(before)] == before else []
+    else:
+        before, behind = encode_pair(prompt, delimiter + target_text(task, document), parts)
+    tokens = before + behind
+    cut = max(0, len(tokens) - parts.max_length)
+    return tokens[cut:], len(before) - 1 - cut
+
+
+def _donor(
+    model: TransformerBridge, task: Task, doc_id: int, layers: Sequence[int]
+) -> tuple[dict[int, Tensor], int]:
+    tokens, end = donor_tokens(model, task, doc_id)
+    return head_outputs(model, tokens, layers), end
+
+
+def _aligned(z: Mapping[int, Tensor], end: int, donor_end: int, length: int) -> HeadOutputs:
+    return {
+        layer: aligned(one, end=end, donor_end=donor_end, length=length).unsqueeze(0)
+        for layer, one in z.items()
+    }
+
+
+def _layers(edits: Sequence[Edits]) -> list[int]:
+    return sorted({layer for one in edits for layer, e in one.items() if e.resample_heads})

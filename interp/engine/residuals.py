@@ -1,0 +1,20 @@
+"""Vectors of the residual stream at chosen positions of padded rows."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from interp.models import Decoder
+
+
+def vectors_at(resid: Tensor, at: tuple[Tensor, ...]) -> Tensor:
+    """Vectors of a residual stream on any device, where the indices are."""
+    return resid[tuple(index.to(resid.device) for index in at)].to(at[0].device)
+
+
+def padded(parts: Decoder, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Token ids `[batch, pos]`, padded on the right."""
+    longest = max(len(row) for row in rows)
+    ids = [list(row) + [0] * (longest - len(row)) for row in rows]
+    return torch.tensor(ids, device=parts.device)

@@ -1,0 +1,1 @@
+"""Log-likelihoods of options under many ablations, with prefixes and packed options shared."""

@@ -1,0 +1,137 @@
+"""What stands in front of a layer: a batch, its residual stream, and attention used again."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.ablations import Edits, forward_replaced
+from interp.engine.last_block import only_at
+from interp.engine.prefix import Prefix, borrow, calls_behind
+from interp.engine.replay import Pass, run_block
+from interp.engine.scoring.packing import Batch
+from interp.engine.scoring.targets import Score, Targets
+from interp.engine.shortcuts import mask_arguments
+from interp.models import Decoder
+
+
+class KeptAttention:
+    """What one attention computed in the baseline: z, and how it hands out its result."""
+
+    def __init__(self) -> None:
+        self.z: Tensor | None = None
+        self.others: int | None = None
+
+    def kept(self, parts: Decoder, layer: int) -> ExitStack:
+        """Inside the context, the attention's z is kept."""
+
+        def keep_z(_module: Any, args: tuple[Any, ...]) -> None:
+            self.z = args[0]
+
+        def keep_form(_module: Any, _args: Any, out: Any) -> None:
+            self.others = len(out) - 1 if isinstance(out, tuple) else None
+
+        stack = ExitStack()
+        projection, attention = parts.output_projections[layer], parts.attentions[layer]
+        stack.callback(projection.register_forward_pre_hook(keep_z).remove)
+        stack.callback(attention.register_forward_hook(keep_form).remove)
+        return stack
+
+    def reused(self, parts: Decoder, layer: int) -> AbstractContextManager[None]:
+        """Inside the context, the attention projects the kept z (edits of it still apply)."""
+
+        def forward(*_args: Any, **_kwargs: Any) -> Any:
+            out = parts.output_projections[layer](self.z)
+            return out if self.others is None else (out, *[None] * self.others)
+
+        return forward_replaced(parts.attentions[layer], forward)
+
+
+@dataclass(frozen=True, eq=False)
+class Entering:
+    """A batch in front of a layer.
+
+    Attributes:
+        batch: its rows.
+        targets: where its logits are wanted.
+        resid: `[batch, pos, d_model]` entering the layer.
+        layer: which; the number of layers where it stands behind the last.
+        narrowed: whether the last block is computed only where logits are wanted.
+        attention: of that layer, in the baseline; None where it is not used again.
+    """
+
+    batch: Batch
+    targets: Targets
+    resid: Float[Tensor, "batch pos d_model"]
+    layer: int
+    narrowed: bool
+    attention: KeptAttention | None = None
+
+    def through(
+        self,
+        parts: Decoder,
+        end: int,
+        calls: Pass,
+        caches: Sequence[transformers.DynamicCache] = (),
+        *,
+        reused: bool = False,
+    ) -> "Entering":
+        """The batch in front of layer `end`.
+
+        Args:
+            parts: the modules of the model, as they are edited.
+            end: the first layer that is not run.
+            calls: what the model would call its blocks with.
+            caches: what the rows stand behind, as `borrow` takes it; none without a prefix.
+            reused: take the z of the first attention from the baseline.
+        """
+        resid, cache = self.resid, borrow(caches) if caches else None
+        for layer in range(self.layer, end):
+            with ExitStack() as stack:
+                if reused and layer == self.layer and self.attention is not None:
+                    stack.enter_context(self.attention.reused(parts, layer))
+                if self.narrowed and layer == parts.n_layers - 1:
+                    places = self.targets.rows, self.targets.columns
+                    stack.enter_context(only_at(parts, layer, *places))
+                resid = run_block(parts, layer, resid, calls, cache=cache)
+        return replace(self, resid=resid, layer=max(end, self.layer), attention=None)
+
+    def next(self, parts: Decoder, prefix: Prefix | None) -> "Entering":
+        """The batch in front of the next layer, in the baseline; keeps z to be used again."""
+        calls = batch_calls(parts, self.batch, prefix)
+        caches = [prefix.cache] if prefix else []
+        with self.attention.kept(parts, self.layer) if self.attention else nullcontext():
+            return self.through(parts, self.layer + 1, calls, caches)
+
+    def scores(self, parts: Decoder) -> dict[int, Score]:
+        """Request number to its score, behind the last layer."""
+        return self.targets.scores(parts, self.resid)
+
+
+def behind_attention(edits: Edits, layer: int) -> bool:
+    """Whether the attention of the first edited layer computes what it does in the baseline."""
+    if layer not in edits or edits[layer].skip:
+        return False
+    return all(part == "mlp" for part, _ in edits[layer].swaps)
+
+
+def batch_arguments(parts: Decoder, batch: Batch, prefix: int) -> dict[str, Any]:
+    """Arguments of the model, beside tokens, behind so many shared tokens."""
+    if batch.sees is None or batch.depths is None:
+        # causal attention never looks right, so padding there needs no mask
+        return {}
+    return mask_arguments(parts, batch.sees, batch.depths, prefix)
+
+
+def batch_calls(parts: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
+    """A batch's call arguments: made anew when wanted, for masks are large and quickly made.
+
+    The first residual of the pass is the embedding of its rows.
+    """
+    ids = torch.from_numpy(batch.ids).to(parts.device)
+    return calls_behind(parts, ids, prefix, **batch_arguments(parts, batch, len(prefix or ())))

@@ -1,0 +1,68 @@
+"""Requests under a user's own TransformerLens hooks: the bridge's blocks, from the first hooked.
+
+Hooks see what they would see in `model.run_with_hooks`: rows of whole prompts, `[batch, pos, ...]`,
+padded on the right. So nothing is packed and no prefix is shared; blocks below the first one that a
+hook touches run once for all.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Edits, HeadMeans, bridge_edited, layer_of_point
+from interp.engine.memory import token_budget
+from interp.engine.replay import record, replay
+from interp.engine.scoring.packing import group_examples, padded_batches
+from interp.engine.scoring.targets import Score, Targets
+from interp.engine.shortcuts import Shortcuts
+from interp.models import bridge_decoder, decoder
+from interp.tasks import OptionRequest
+
+
+def is_hooked(edits: Edits) -> bool:
+    """Whether a user's hooks are among the edits."""
+    return any(edit.hooks for edit in edits.values())
+
+
+def hooked_scores(
+    model: TransformerBridge,
+    requests: Sequence[OptionRequest],
+    edits: Sequence[Edits],
+    means: HeadMeans | None,
+    shortcuts: Shortcuts,
+) -> Iterator[tuple[int, dict[int, Score]]]:
+    """Scores under each of the edits, batch by batch.
+
+    Args:
+        model: a bridge.
+        requests: contexts and continuations.
+        edits: ablations with hooks, and whatever else they change.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        shortcuts: whether to replay, and the token budget.
+
+    Yields:
+        Number of the ablation, and request number to score.
+    """
+    parts = bridge_decoder(model)
+    budget = shortcuts.token_budget or token_budget(decoder(model), 0)
+    for group in group_examples(requests, prefixes=False, trees=False):
+        for batch in padded_batches(group.trees, budget):
+            ids = torch.from_numpy(batch.ids).to(parts.device)
+            targets = Targets.of(batch, parts.device)
+            replayed = shortcuts.replay and any(_inside_blocks(one) for one in edits)
+            baseline = record(parts, ids, use_cache=False) if replayed else None
+            for number, one in enumerate(edits):
+                with torch.no_grad(), bridge_edited(model, one, means):
+                    if baseline is not None and _inside_blocks(one):
+                        scores = targets.scores(parts, replay(parts, baseline, min(one)))
+                    else:
+                        logits = model(ids)[targets.rows, targets.columns]
+                        scores = targets.scores_of([logits])
+                yield number, scores
+
+
+def _inside_blocks(edits: Edits) -> bool:
+    """Whether every hook is in a block, so that what lies in front can be replayed."""
+    points = [point for edit in edits.values() for point, _ in edit.hooks]
+    return all(layer_of_point(point) is not None for point in points)

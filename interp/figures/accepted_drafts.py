@@ -1,0 +1,56 @@
+"""How much of the baseline's answers each ablated model would have written itself."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from interp.figures import style
+from interp.labels import model_label
+
+
+def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
+    """The share of draft tokens that were accepted, by ablated layer, one line a model.
+
+    The draft is the baseline's answer; its tokens up to the first that the ablated model would not
+    have written count as accepted. Where the share is high, ablating the layer leaves answers as
+    they were; where it is low, generation under the ablation costs most.
+
+    Args:
+        counts: Columns ``model``, ``layer``, ``baseline_tokens`` and ``baseline_accepted``, as in
+            `interp.decode.Counts`, one row a model and ablated layer.
+        width: Inches.
+    """
+    table = counts.copy()
+    table["share"] = 100 * table["baseline_accepted"] / table["baseline_tokens"]
+    models = list(dict.fromkeys(table["model"]))
+    colours = style.model_colours(models)
+    with matplotlib.rc_context(style.RC):
+        figure = style.new_figure(width, 2.5, table)
+        axes = figure.subplots()
+        for place, model in enumerate(models):
+            rows = table[table["model"] == model].sort_values("layer")
+            axes.plot(
+                rows["layer"],
+                rows["share"],
+                color=colours[model],
+                marker=style.MARKERS[place % len(style.MARKERS)],
+                label=model_label(model),
+            )
+        axes.set_xlabel("Ablated layer")
+        axes.set_ylabel("Draft tokens accepted (%)")
+        axes.set_ylim(-3, 103)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(loc="outside upper center", ncols=min(3, len(models)))
+        style.finish(figure, _notes(table, models))
+    return figure
+
+
+def _notes(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
+    tokens = table.groupby("model")["baseline_tokens"].max()
+    listed = ", ".join(f"{int(tokens[m]):,} tokens ({model_label(m)})" for m in models)
+    return [
+        f"Draft: the baseline's answers, {listed}.",
+        "Accepted: those in front of the first token that the ablated model would not write.",
+    ]

@@ -1,0 +1,5 @@
+from .lm_eval import AblatedModel as AblatedModel
+
+__all__ = [
+    "AblatedModel",
+]

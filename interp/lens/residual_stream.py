@@ -1,0 +1,86 @@
+"""The residual stream at every depth: behind the embedding, each attention and each layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Edits, HeadMeans, LayerEdit, edited
+from interp.engine import Pass, padded, record, run_block, vectors_at
+
+
+@dataclass(frozen=True)
+class Depth:
+    """A place in the residual stream.
+
+    Attributes:
+        number: layers passed: 0 behind the embedding, 3.5 behind the attention of layer 3, 4
+            behind layer 3.
+        layer: the layer that was passed last; -1 for the embedding.
+        after: `embedding`, `attention` or `layer`.
+    """
+
+    number: float
+    layer: int
+    after: str
+
+    @property
+    def label(self) -> str:
+        """As TransformerLens' `accumulated_resid` names it, except that the last has a number."""
+        if self.after == "attention":
+            return f"{self.layer}_mid"
+        return f"{self.layer + 1}_pre"
+
+
+def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
+    """The depths of a model in their order; with `sublayers`, also behind each attention."""
+    found = [Depth(0.0, -1, "embedding")]
+    for layer in range(n_layers):
+        if sublayers:
+            found.append(Depth(layer + 0.5, layer, "attention"))
+        found.append(Depth(layer + 1.0, layer, "layer"))
+    return found
+
+
+def residual_stack(
+    model: TransformerBridge,
+    rows: Sequence[Sequence[int]],
+    places: Sequence[tuple[int, int]],
+    *,
+    edits: Edits | None = None,
+    means: HeadMeans | None = None,
+    sublayers: bool = True,
+) -> Float[Tensor, "depth vectors d_model"]:
+    """The residual stream of chosen positions at every depth, under an ablation.
+
+    The stream behind an attention is what its block gives without its MLP, which holds for every
+    architecture (norms behind sublayers, parallel blocks); it costs each block a second time.
+
+    Args:
+        model: the model.
+        rows: token ids; padded on the right, which causal attention never sees.
+        places: (row, position) of each vector.
+        edits: the ablation; none is the baseline.
+        means: mean z, where an edit asks for it.
+        sublayers: also behind each attention.
+    """
+    with edited(model, edits or {}, means) as parts:
+        baseline = record(parts, padded(parts, rows), use_cache=False)
+        at = tuple(torch.tensor(x, device=parts.device) for x in zip(*places, strict=True))
+        found = [vectors_at(baseline.residuals[0], at)]
+        for layer in range(parts.n_layers):
+            if sublayers:
+                found.append(vectors_at(without_mlp(model, baseline, layer), at))
+            found.append(vectors_at(baseline.residuals[layer + 1], at))
+    return torch.stack(found)
+
+
+def without_mlp(
+    model: TransformerBridge, baseline: Pass, layer: int
+) -> Float[Tensor, "batch pos d_model"]:
+    """The residual stream behind a layer's attention (`resid_mid`), from a recorded pass."""
+    with edited(model, {layer: LayerEdit(skip_mlp=True)}) as parts:
+        return run_block(parts, layer, baseline.residuals[layer], baseline)

@@ -1,0 +1,5 @@
+"""A model by its name, folder or object, as a TransformerBridge with native blocks behind it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,37 @@
+from .devices import (
+    COMPUTES_NOTHING as COMPUTES_NOTHING,
+)
+from .files import (
+    INDEX as INDEX,
+    check_files as check_files,
+)
+from .loading import (
+    data_folder as data_folder,
+    load_model as load_model,
+    model_folder as model_folder,
+    organisms as organisms,
+)
+from .native_blocks import (
+    Decoder as Decoder,
+    bridge_decoder as bridge_decoder,
+    decoder as decoder,
+    model_name as model_name,
+    weights_hash as weights_hash,
+    wrap as wrap,
+)
+
+__all__ = [
+    "COMPUTES_NOTHING",
+    "Decoder",
+    "INDEX",
+    "bridge_decoder",
+    "check_files",
+    "data_folder",
+    "decoder",
+    "load_model",
+    "model_folder",
+    "model_name",
+    "organisms",
+    "weights_hash",
+    "wrap",
+]

@@ -1,0 +1,264 @@
+"""The native Hugging Face blocks behind a bridge, and what the architecture says of them.
+
+Behind each loaded bridge the same weights are kept as native blocks with fused attention: a second
+tree of modules over the same parameters, never a second copy. The architecture of a model (where
+its blocks, attentions, MLPs and output projections are) is read from TransformerLens' own component
+mapping; nothing else in the package knows architectures.
+"""
+
+import copy
+import hashlib
+import inspect
+import logging
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError, first_line
+from interp.models.devices import devices_of, join_blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """The modules of a decoder-only model, in the order in which they run.
+
+    Attributes:
+        root: called with `input_ids`; runs embedding, blocks, final norm and unembedding.
+        blocks: one module a layer.
+        attentions: the attention sublayer of each block.
+        output_projections: inside each attention, the matrix that takes z
+            `[batch, pos, head * d_head]` to the residual stream.
+        mlps: the last module of each block whose output is the MLP's contribution.
+        ln_final: the norm behind the last block.
+        tokenizer: as saved with the model, not altered by TransformerLens.
+        n_heads: query heads a layer.
+        n_kv_heads: key/value heads a layer.
+        d_head: width of a head, in numbers (not always d_model / n_heads).
+        d_model: width of the residual stream.
+        max_length: the longest context, in tokens.
+        block_returns_tuple: whether a block returns `(residual, ...)` or the residual alone.
+        attention_adds_residual: whether the attention returns the residual stream plus its
+            output (BLOOM) and not its output alone.
+        mlp_adds_residual: the same for the MLP.
+    """
+
+    root: Any
+    blocks: tuple[nn.Module, ...]
+    attentions: tuple[nn.Module, ...]
+    output_projections: tuple[nn.Module, ...]
+    mlps: tuple[nn.Module, ...]
+    ln_final: nn.Module
+    tokenizer: Any
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    max_length: int
+    block_returns_tuple: bool
+    attention_adds_residual: bool
+    mlp_adds_residual: bool
+
+    @property
+    def n_layers(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the input ids belong, and where logits come out."""
+        return next(self.root.parameters()).device
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """All devices that hold weights."""
+        return devices_of(self.root)
+
+    def device_of(self, layer: int) -> torch.device:
+        """Where a block is, and what it computes."""
+        return next(self.blocks[layer].parameters()).device
+
+    def __repr__(self) -> str:
+        return (
+            f"Decoder({type(self.root).__name__}: {self.n_layers} layers, {self.n_heads} heads "
+            f"over {self.n_kv_heads} KV heads of width {self.d_head})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Native:
+    """What `load_model` keeps behind a bridge."""
+
+    root: Any
+    tokenizer: Any
+    name: str
+
+
+_natives: "WeakKeyDictionary[TransformerBridge, _Native]" = WeakKeyDictionary()
+
+
+_decoders: "WeakKeyDictionary[TransformerBridge, Decoder]" = WeakKeyDictionary()
+
+
+def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
+    """A bridge over a Hugging Face model, with native blocks of the same parameters behind it.
+
+    Args:
+        root: a `...ForCausalLM` in evaluation mode. It becomes the bridge's: its submodules are
+            replaced in place.
+        tokenizer: its tokenizer (None for models that are fed token ids only).
+        name: shown in tables and figures.
+    """
+    # models made from a configuration, not from a checkpoint, do not name their own class
+    root.config.architectures = root.config.architectures or [type(root).__name__]
+    native = _second_tree(root)
+    kwargs: dict[str, Any] = {"tokenizer": copy.deepcopy(tokenizer)} if tokenizer else {}
+    level = logging.root.level
+    try:
+        if tokenizer is not None:
+            bridge = TransformerBridge.boot_transformers(
+                name, hf_model=root, dtype=next(root.parameters()).dtype, **kwargs
+            )
+        else:
+            from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+            bridge = build_bridge_from_module(
+                root, type(root).__name__, hf_config=copy.deepcopy(root.config), model_name=name
+            )
+    except ValueError as error:
+        raise UserError(f"model {name}: {first_line(error)}") from error
+    finally:
+        logging.root.setLevel(level)
+    bridge.eval()
+    _natives[bridge] = _Native(native, tokenizer, name)
+    if len(devices_of(native)) > 1:
+        home = next(native.parameters()).device
+        for blocks in (_native_blocks(bridge), tuple(bridge.blocks)):
+            join_blocks(blocks, home)
+    return bridge
+
+
+def model_name(model: TransformerBridge) -> str:
+    """The name of a model in records and figures: as it was asked for, or its folder's name."""
+    behind = _natives.get(model)
+    return behind.name if behind else str(getattr(model.cfg, "model_name", "model"))
+
+
+def decoder(model: TransformerBridge) -> Decoder:
+    """The native blocks behind a bridge, or the bridge's own where it was booted elsewhere.
+
+    Raises:
+        UserError: the model is not decoder-only, or its weights were rewritten by
+            `enable_compatibility_mode()`.
+    """
+    if getattr(model, "compatibility_mode", False):
+        raise UserError(
+            f"model {model_name(model)}: enable_compatibility_mode() has rewritten its weights; "
+            "load it again"
+        )
+    if model not in _decoders:
+        behind = _natives.get(model)
+        _decoders[model] = _native_decoder(model, behind) if behind else bridge_decoder(model)
+    return _decoders[model]
+
+
+def weights_hash(model: TransformerBridge) -> str:
+    """SHA-256 over the names, shapes, types and bytes of a model's parameters."""
+    digest = hashlib.sha256()
+    for name, parameter in decoder(model).root.named_parameters():
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _second_tree(root: Any) -> Any:
+    """A deep copy of the modules that shares every parameter and buffer with the original."""
+    memo = {id(tensor): tensor for tensor in (*root.parameters(), *root.buffers())}
+    native = copy.deepcopy(root, memo)
+    if getattr(native, "_supports_sdpa", False):
+        native.set_attn_implementation("sdpa")
+    return native
+
+
+def _native_blocks(model: TransformerBridge) -> tuple[nn.Module, ...]:
+    name = model.adapter.component_mapping["blocks"].name
+    return tuple(_natives[model].root.get_submodule(name))
+
+
+def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
+    mapping = model.adapter.component_mapping
+    block, blocks = mapping["blocks"], _native_blocks(model)
+    attention, mlp = block.submodules["attn"], block.submodules["mlp"]
+    # OPT keeps its two MLP matrices in the block itself: the second one's output is the MLP's.
+    mlp_name = mlp.name or mlp.submodules["out"].name
+    if len(devices_of(behind.root)) == 1:
+        behind.root.to(next(model.parameters()).device)
+    return _decoder(
+        model,
+        root=behind.root,
+        tokenizer=behind.tokenizer,
+        blocks=blocks,
+        attentions=tuple(b.get_submodule(attention.name) for b in blocks),
+        output_projections=tuple(
+            b.get_submodule(f"{attention.name}.{attention.submodules['o'].name}") for b in blocks
+        ),
+        mlps=tuple(b.get_submodule(mlp_name) for b in blocks),
+        ln_final=behind.root.get_submodule(mapping["ln_final"].name),
+    )
+
+
+def bridge_decoder(model: TransformerBridge) -> Decoder:
+    """The bridge's own blocks, in which TransformerLens' hooks act."""
+    blocks = tuple(model.blocks)
+    return _decoder(
+        model,
+        root=model.original_model,
+        tokenizer=model.tokenizer,
+        blocks=blocks,
+        attentions=tuple(b.attn for b in blocks),
+        output_projections=tuple(b.attn.o for b in blocks),
+        mlps=tuple(b.mlp if b.mlp.name else b.mlp.out for b in blocks),
+        ln_final=model.ln_final,
+    )
+
+
+def _decoder(model: TransformerBridge, **modules: Any) -> Decoder:
+    config = modules["root"].config.get_text_config()
+    if getattr(config, "is_encoder_decoder", False):
+        raise UserError(f"model {model_name(model)}: encoder-decoder models are not supported")
+    n_heads = int(model.cfg.n_heads)
+    lengths = (getattr(config, key, None) for key in ("max_position_embeddings", "n_positions"))
+    forward = modules["attentions"][0].forward
+    original = getattr(modules["attentions"][0], "original_component", None)
+    original_mlp = getattr(modules["mlps"][0], "original_component", None)
+    return Decoder(
+        **modules,
+        n_heads=n_heads,
+        n_kv_heads=int(getattr(model.cfg, "n_key_value_heads", None) or n_heads),
+        d_head=int(model.cfg.d_head),
+        d_model=int(model.cfg.d_model),
+        max_length=next((int(n) for n in lengths if n), 2048),
+        block_returns_tuple=_block_returns_tuple(modules["root"], modules["blocks"][0]),
+        attention_adds_residual=_takes_residual(original.forward if original else forward),
+        mlp_adds_residual=_takes_residual((original_mlp or modules["mlps"][0]).forward),
+    )
+
+
+def _takes_residual(forward: Any) -> bool:
+    return "residual" in inspect.signature(forward).parameters
+
+
+def _block_returns_tuple(root: nn.Module, block: nn.Module) -> bool:
+    seen: list[bool] = []
+    handle = block.register_forward_hook(lambda *call: seen.append(isinstance(call[2], tuple)))
+    try:
+        with torch.no_grad():
+            root(
+                input_ids=torch.zeros(1, 2, dtype=torch.long, device=next(root.parameters()).device)
+            )
+    finally:
+        handle.remove()
+    return seen[0]

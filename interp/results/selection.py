@@ -1,0 +1,36 @@
+"""Which metric of a table is read where none was named."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from interp.errors import UserError
+from interp.tasks import MEAN
+
+MetricChoice = str | Mapping[str, str] | None
+
+
+def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFrame:
+    """Keep one metric a task.
+
+    Args:
+        table: Scores or importance.
+        metric: A metric for all tasks, or one for each named task. By default ``acc`` where there
+            is one, else an exact match (flexible extraction first; over all draws of an example
+            rather than over the first), else the first by name.
+    """
+    kept = []
+    for task, rows in table.groupby("task", sort=False):
+        names = sorted(rows["metric"].unique(), key=_rank)
+        wanted = metric.get(str(task)) if isinstance(metric, Mapping) else metric
+        if wanted is not None and wanted not in names:
+            raise UserError(f"task {task}: no metric {wanted}; it has {', '.join(names)}")
+        kept.append(rows[rows["metric"] == (wanted or names[0])])
+    if not kept:
+        raise UserError("the table to draw is empty")
+    return pd.concat(kept)
+
+
+def _rank(metric: str) -> tuple[bool, bool, bool, bool, str]:
+    inexact, extracted = "exact_match" not in metric, "flexible" in metric
+    return (metric != "acc", inexact, not extracted, not metric.endswith(MEAN), metric)

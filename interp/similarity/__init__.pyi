@@ -1,0 +1,47 @@
+from .agreement import (
+    similarity_and_importance as similarity_and_importance,
+)
+from .layers import (
+    Similarity as Similarity,
+    cka_between as cka_between,
+    layer_similarity as layer_similarity,
+)
+from .measures import (
+    angular_distance as angular_distance,
+    cosine as cosine,
+    hsic as hsic,
+)
+from .skipping import (
+    Order as Order,
+    at_random as at_random,
+    by_angular_distance as by_angular_distance,
+    by_importance as by_importance,
+    by_influence as by_influence,
+    curve_table as curve_table,
+    deepest_first as deepest_first,
+    nested as nested,
+    pruning_curves as pruning_curves,
+)
+from .study import (
+    study_angular_distance as study_angular_distance,
+)
+
+__all__ = [
+    "Order",
+    "Similarity",
+    "angular_distance",
+    "at_random",
+    "by_angular_distance",
+    "by_importance",
+    "by_influence",
+    "cka_between",
+    "cosine",
+    "curve_table",
+    "deepest_first",
+    "hsic",
+    "layer_similarity",
+    "nested",
+    "pruning_curves",
+    "similarity_and_importance",
+    "study_angular_distance",
+]

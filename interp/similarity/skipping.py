@@ -1,0 +1,147 @@
+"""Pruning curves: layers skipped in several orders, and what is left of each task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import BASELINE, Ablation, SkipLayer, as_ablation, shape_of
+from interp.errors import UserError
+from interp.results import Sweep, open_run
+from interp.similarity.agreement import skipped_layer
+from interp.sweeps import sweep
+from interp.tasks import Task
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which layers are skipped when one, two, three ... go.
+
+    Attributes:
+        name: of the criterion, as in a legend.
+        steps: the layers of each step, in ascending order; a step need not hold the one before.
+        draw: which of several random orders.
+    """
+
+    name: str
+    steps: tuple[tuple[int, ...], ...]
+    draw: int = 0
+
+    def __repr__(self) -> str:
+        return f"Order({self.name}: {', '.join('+'.join(map(str, s)) for s in self.steps)})"
+
+
+def nested(name: str, layers: Sequence[int], most: int, *, draw: int = 0) -> Order:
+    """An order in which layers go one after the other."""
+    return Order(name, tuple(tuple(sorted(layers[:n])) for n in range(1, most + 1)), draw)
+
+
+def by_influence(influence: pd.DataFrame, most: int) -> Order:
+    """The layers of the smallest block influence first (ShortGPT, arXiv 2403.03853)."""
+    ranked = influence.sort_values("value", kind="stable")["layer"].tolist()
+    return nested("block influence", ranked, most)
+
+
+def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
+    """For each size the block of consecutive layers that turns the stream least (2403.17887)."""
+    steps = []
+    for block in range(1, most + 1):
+        rows = angular[angular["block"] == block]
+        first = int(rows["layer"].to_numpy()[rows["value"].to_numpy().argmin()])
+        steps.append(tuple(range(first, first + block)))
+    return Order("angular distance (block)", tuple(steps))
+
+
+def by_importance(importance: pd.DataFrame, most: int) -> Order:
+    """The layers of the smallest measured drop first, mean over the tasks of the table.
+
+    Measure it on other examples than the curve's (another seed), or the curve flatters it.
+
+    Args:
+        importance: from `Sweep.importance()` of a sweep of every layer, one metric a task.
+        most: how many layers go at most.
+    """
+    layer = importance["ablation"].map(skipped_layer)
+    rows = importance.assign(layer=layer).dropna(subset="layer")
+    if rows.empty:
+        raise UserError("importance: no ablation layer:N in it")
+    if rows.duplicated(["task", "layer"]).any():
+        raise UserError("importance: several metrics or models a task; keep one")
+    ranked = rows.groupby("layer")["drop"].mean().sort_values(kind="stable").index
+    return nested("measured importance", [int(x) for x in ranked], most)
+
+
+def deepest_first(n_layers: int, most: int) -> Order:
+    """From the last layer up."""
+    return nested("from the deepest", list(reversed(range(n_layers))), most)
+
+
+def at_random(n_layers: int, most: int, *, draws: int = 5, seed: int = 0) -> list[Order]:
+    """Several random orders."""
+    rng = np.random.default_rng(seed)
+    return [
+        nested("random", rng.permutation(n_layers).tolist(), most, draw=draw)
+        for draw in range(draws)
+    ]
+
+
+def pruning_curves(
+    model: TransformerBridge,
+    tasks: Sequence[str | Task],
+    orders: Sequence[Order],
+    *,
+    out: str | Path,
+    limit: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Skip layers in several orders and score the tasks; one sweep, each set of layers once.
+
+    Args:
+        model: the model.
+        tasks: as for `interp.sweep`.
+        orders: from the functions of this module.
+        out: folder of the sweep; the same call continues it.
+        limit: at most so many examples a task, drawn with the seed.
+        seed: of the draw.
+
+    Returns:
+        Columns `model task metric order draw n_removed layers value low high n unit interval`;
+        `n_removed` 0 is the whole model, once an order.
+
+    Raises:
+        UserError: before anything is written; also where a step leaves no layer.
+    """
+    n_layers = shape_of(model).n_layers
+    for order in orders:
+        for step in order.steps:
+            if len(step) >= n_layers:
+                raise UserError(f"order {order.name}: {len(step)} layers; the model has {n_layers}")
+    ablations = {step: skipping(step) for order in orders for step in order.steps}
+    run = sweep(model, tasks, list(ablations.values()), out=out, limit=limit, seed=seed)
+    return curve_table(run, orders)
+
+
+def skipping(layers: Sequence[int]) -> Ablation:
+    """The ablation that skips some layers, written in one way only."""
+    return as_ablation([SkipLayer(layer) for layer in sorted(layers)])
+
+
+def curve_table(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:
+    """The curves of a finished run (see `pruning_curves`); no model is needed."""
+    scores = (run if isinstance(run, Sweep) else open_run(run)).scores()
+    tables = []
+    for order in orders:
+        for n_removed, step in enumerate(((), *order.steps)):
+            text = skipping(step).text if step else BASELINE.text
+            rows = scores[scores["ablation"] == text].drop(columns="ablation")
+            named: dict[str, Any] = {
+                "order": order.name,
+                "draw": order.draw,
+                "n_removed": n_removed,
+            }
+            tables.append(rows.assign(**named, layers=" ".join(map(str, step))))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,101 @@
+from .equivalence_and_power import (
+    equivalence as equivalence,
+    examples_needed as examples_needed,
+    power as power,
+    power_table as power_table,
+)
+from .intervals import (
+    MIN_RARE as MIN_RARE,
+    bootstrap_means as bootstrap_means,
+    drop_intervals as drop_intervals,
+    mean_intervals as mean_intervals,
+    percentiles as percentiles,
+    tango as tango,
+    wilson as wilson,
+)
+from .profiles import (
+    compare_profiles as compare_profiles,
+    drops_by_document as drops_by_document,
+    resampled_profile as resampled_profile,
+    unit_name as unit_name,
+)
+from .pvalues import (
+    CORRECTIONS as CORRECTIONS,
+    adjust as adjust,
+    mcnemar as mcnemar,
+    sign_flip as sign_flip,
+)
+from .ranks import (
+    spearman as spearman,
+)
+from .ratios import (
+    NO_RATIO as NO_RATIO,
+    Means as Means,
+    Ratio as Ratio,
+    difference_of as difference_of,
+    fieller as fieller,
+    means_of as means_of,
+)
+from .samples import (
+    BASELINE as BASELINE,
+    SERIES as SERIES,
+    Sample as Sample,
+    check_options as check_options,
+    check_paired as check_paired,
+    sample_of as sample_of,
+    series as series,
+)
+from .streaming import (
+    Tally as Tally,
+    poisson_weights as poisson_weights,
+)
+from .tables import (
+    importance as importance,
+    scores as scores,
+)
+from .ties import (
+    WITHIN as WITHIN,
+    near_ties as near_ties,
+)
+
+__all__ = [
+    "BASELINE",
+    "CORRECTIONS",
+    "MIN_RARE",
+    "Means",
+    "NO_RATIO",
+    "Ratio",
+    "SERIES",
+    "Sample",
+    "Tally",
+    "WITHIN",
+    "adjust",
+    "bootstrap_means",
+    "check_options",
+    "check_paired",
+    "compare_profiles",
+    "difference_of",
+    "drop_intervals",
+    "drops_by_document",
+    "equivalence",
+    "examples_needed",
+    "fieller",
+    "importance",
+    "mcnemar",
+    "mean_intervals",
+    "means_of",
+    "near_ties",
+    "percentiles",
+    "poisson_weights",
+    "power",
+    "power_table",
+    "resampled_profile",
+    "sample_of",
+    "scores",
+    "series",
+    "sign_flip",
+    "spearman",
+    "tango",
+    "unit_name",
+    "wilson",
+]

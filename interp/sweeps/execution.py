@@ -1,0 +1,121 @@
+"""Run a plan's units on one model, in this process.
+
+A unit that does not fit in memory is run in halves. One that does not fit even then, or whose
+shard cannot be computed for another reason of the machine, is named at the end; the rest completes.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import HeadMeans, draw_donors
+from interp.engine import (
+    EVERY,
+    Shortcuts,
+    is_resampled,
+    out_of_memory,
+    reference_means,
+    release_memory,
+)
+from interp.errors import first_line
+from interp.records import Record
+from interp.sweeps.plan import Plan
+from interp.sweeps.units import Variants, WorkUnit, run_unit
+
+Done = Callable[[int], Any]
+Runner = Callable[[WorkUnit, Done], list[Record]]
+
+
+def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY) -> Runner:
+    """A function that computes a unit's records, ordered by ablation and then by example."""
+    means: dict[int, HeadMeans] = {}
+
+    def run(unit: WorkUnit, done: Done) -> list[Record]:
+        numbers = with_baseline(unit)
+        edits = tuple(plan.edits[n] for n in numbers)
+        asked = any(edit.mean_heads for one in edits for edit in one.values())
+        if asked and unit.task not in means:
+            task, doc_ids = plan.tasks[unit.task], plan.drawn[unit.task]
+            means[unit.task] = reference_means(model, task, doc_ids)
+        # drawn over all examples of the task, so that a donor does not depend on the unit
+        donors = (
+            draw_donors(plan.drawn[unit.task], seed=plan.manifest["seed"])
+            if any(map(is_resampled, edits))
+            else None
+        )
+        texts = tuple(plan.texts[n] for n in numbers)
+        variants = Variants(texts, edits, means.get(unit.task), donors)
+        found = run_unit(
+            model,
+            plan.tasks[unit.task],
+            unit,
+            variants,
+            seed=plan.manifest["seed"],
+            shortcuts=shortcuts,
+            done=done,
+        )
+        return in_order(plan, unit, found)
+
+    return run
+
+
+def with_baseline(unit: WorkUnit) -> tuple[int, ...]:
+    """Numbers of what a unit computes: its ablations, and the baseline in front."""
+    return unit.ablations if unit.ablations[0] == 0 else (0, *unit.ablations)
+
+
+def pairs(unit: WorkUnit) -> int:
+    """How many (example, ablation) pairs a unit computes."""
+    return len(unit.doc_ids) * len(with_baseline(unit))
+
+
+def in_order(plan: Plan, unit: WorkUnit, found: list[Record]) -> list[Record]:
+    """A unit's own records by ablation and example, however they were computed.
+
+    Raises:
+        RuntimeError: a record is missing or there twice.
+    """
+    by_key = {(record.ablation, record.doc_id): record for record in found}
+    wanted = [(plan.texts[n], doc_id) for n in unit.ablations for doc_id in unit.doc_ids]
+    computed = len(with_baseline(unit)) * len(unit.doc_ids)
+    surplus = len(found) not in (len(wanted), computed) or len(by_key) != len(found)
+    if surplus or any(key not in by_key for key in wanted):
+        raise RuntimeError(f"unit {unit.name}: {len(found)} records for {len(wanted)} places")
+    return [by_key[key] for key in wanted]
+
+
+def halves(unit: WorkUnit) -> list[WorkUnit]:
+    """The same unit in two parts; one of a single example stays as it is."""
+    middle = len(unit.doc_ids) // 2
+    if not middle:
+        return [unit]
+    return [replace(unit, doc_ids=ids) for ids in (unit.doc_ids[:middle], unit.doc_ids[middle:])]
+
+
+def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
+    """A unit's records, in halves and halves of halves where memory runs out (see `in_order`).
+
+    Raises:
+        MemoryError: a single example does not fit.
+    """
+    told = 0
+
+    def counting(number: int) -> None:
+        nonlocal told
+        told += number
+        done(number)
+
+    try:
+        return run(unit, counting)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        reason = first_line(error)
+    # outside the handler: its traceback holds the tensors that did not fit
+    release_memory()
+    done(-told)
+    if len(unit.doc_ids) == 1:
+        raise MemoryError(reason)
+    return [record for half in halves(unit) for record in run_fitting(run, half, done)]

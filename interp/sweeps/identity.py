@@ -1,0 +1,155 @@
+"""What decides the answers of a run: weights, configuration, tokenizer, tasks, library versions.
+
+Hashes of all of it are in a run's manifest, and the hash of the manifest is in every shard, so
+that answers of one model, task or ablation can never be taken for another's.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Ablation, donors
+from interp.errors import UserError
+from interp.models import decoder, model_name, weights_hash
+from interp.records import SOURCE
+from interp.tasks import Task
+
+PACKAGE = Path(__file__).parent.parent
+# the packages that an answer goes through; the others read or show answers
+COMPUTES = ("ablations", "engine", "models", "records", "sweeps", "tasks")
+LIBRARIES = ("interp", "torch", "transformer-lens", "transformers", "lm-eval", "tokenizers")
+# of a configuration: where it was and how it is run, not what it computes
+_NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+# of a task's YAML: where the rows were; the rows themselves are hashed
+_NOT_THE_TASK = ("dataset_path", "dataset_name", "dataset_kwargs")
+
+
+def describe_model(model: TransformerBridge) -> dict[str, Any]:
+    """Name, and hashes of weights, configuration and tokenizer (a changed RoPE base changes no
+    weight, and a changed tokenizer neither).
+    """
+    parts = decoder(model)
+    settings: Any = parts.root.config
+    config = settings.to_dict()
+    config = {k: v for k, v in config.items() if k not in _NOT_THE_MODEL and "attn_impl" not in k}
+    return {
+        "model": model_name(model),
+        "weights_sha256": weights_hash(model),
+        "config_sha256": _sha256(config),
+        "tokenizer_sha256": _tokenizer_hash(parts.tokenizer),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+    }
+
+
+def describe_donors(ablations: Sequence[Ablation]) -> dict[str, dict[str, str]]:
+    """For each ablation with a swap: its donors' names and weights' hashes."""
+    hashes: dict[int, str] = {}
+    found: dict[str, dict[str, str]] = {}
+    for ablation in ablations:
+        for donor in donors(ablation):
+            if id(donor) not in hashes:
+                hashes[id(donor)] = weights_hash(donor)
+            entry = found.setdefault(ablation.text, {})
+            if entry.setdefault(model_name(donor), hashes[id(donor)]) != hashes[id(donor)]:
+                raise UserError(f"{ablation.text}: two donors are named {model_name(donor)}")
+    return found
+
+
+def describe_task(
+    task: Task, doc_ids: Sequence[int], *, cluster: str | None = None
+) -> dict[str, Any]:
+    """Name, version, rows and hashes of all that makes a task's prompts and metrics.
+
+    Args:
+        task: the task.
+        doc_ids: its rows in the run.
+        cluster: the field of a row that names what examples share (a passage, a subject); by
+            default what the task's YAML says (`metadata: {cluster: FIELD}`).
+
+    Raises:
+        UserError: a row has no such field.
+    """
+    harness, documents = task.harness, task.documents()
+    config = {k: v for k, v in harness.dump_config().items() if k not in _NOT_THE_TASK}
+    fewshot = list(harness.fewshot_docs() or []) if task.num_fewshot else []
+    described = {
+        "name": task.name,
+        "version": task.version,
+        "num_fewshot": task.num_fewshot,
+        "doc_ids": list(doc_ids),
+        "rows_sha256": _sha256([documents[i] for i in doc_ids]),
+        "fewshot_sha256": _sha256(fewshot),
+        "config_sha256": _sha256(_without_paths(config)),
+    }
+    metadata = harness.config.metadata
+    field = cluster or (metadata.get("cluster") if isinstance(metadata, dict) else None)
+    if field is not None:
+        lacking = next((i for i in doc_ids if documents[i].get(field) is None), None)
+        if lacking is not None:
+            known = ", ".join(documents[lacking])
+            raise UserError(
+                f"task {task.name}, row {lacking}: no field {field} to cluster by; it has {known}"
+            )
+        described["cluster"] = field
+        described["clusters"] = [_cluster_name(documents[i][field]) for i in doc_ids]
+    return described
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that the answers depend on, and the hash of this package's code.
+
+    A checkout changes without its version; `interp-source` then tells one state from another.
+    """
+    return {name: version(name) for name in LIBRARIES} | {SOURCE: source_hash()}
+
+
+@lru_cache
+def source_hash(package: Path = PACKAGE) -> str:
+    """The first 16 digits of a SHA-256 over the code that answers go through.
+
+    All Python files of the packages `COMPUTES`, by their place in the package; where it is
+    installed and how its lines end make no difference. Read once per process.
+    """
+    digest = hashlib.sha256()
+    files = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
+    for place in sorted(files):
+        if place.split("/")[0] in COMPUTES:
+            content = files[place].read_bytes().replace(b"\r\n", b"\n")
+            digest.update(f"{place}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _cluster_name(value: Any) -> str:
+    """Short values as they are; a passage by its hash."""
+    text = str(value)
+    return text if len(text) <= 40 else hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """A metric or filter may be given as a function; its address in memory says nothing."""
+    text = json.dumps(config, sort_keys=True, default=_named)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _named(value: Any) -> str:
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def _tokenizer_hash(tokenizer: Any) -> str:
+    if tokenizer is None:
+        return ""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    body = fast.to_str() if fast is not None else sorted(tokenizer.get_vocab().items())
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    return _sha256([body, special])
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,258 @@
+"""The plan of a sweep: which examples, which ablations, cut into work units.
+
+A plan is a pure function of the request, so that every process that is given the same request
+makes the same units under the same names, and any of them can run any unit.
+"""
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import records
+from interp.ablations import (
+    BASELINE,
+    Ablation,
+    Edits,
+    as_ablation,
+    checked_edits,
+    draw_donors,
+    with_donor,
+)
+from interp.engine import REFERENCE_EXAMPLES, is_hooked, is_resampled
+from interp.errors import UserError, first_line
+from interp.models import decoder
+from interp.sweeps.identity import describe_donors, describe_model, describe_task, libraries
+from interp.sweeps.units import WorkUnit
+from interp.tasks import (
+    GenerationRequest,
+    Task,
+    build_requests,
+    draw,
+    given_answers,
+    load_task,
+    option_metrics,
+    prompt_text,
+    target_text,
+    text_metrics,
+)
+
+# an 8B model on one large GPU needs minutes for so many answers, and seconds to load
+UNIT_EXAMPLES = 128
+UNIT_ABLATIONS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a sweep will run.
+
+    Attributes:
+        tasks: the tasks.
+        drawn: rows of each task.
+        texts: text forms; the baseline is first.
+        edits: what each of them changes.
+        units: the work, in the order of the result.
+        manifest: all of it in words, with hashes.
+    """
+
+    tasks: tuple[Task, ...]
+    drawn: tuple[tuple[int, ...], ...]
+    texts: tuple[str, ...]
+    edits: tuple[Edits, ...]
+    units: tuple[WorkUnit, ...]
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the work is cut into units; a run keeps its own cut for life.
+
+    Attributes:
+        examples: at most so many a unit.
+        ablations: at most so many a unit; each unit runs the baseline again.
+        cluster: field of the rows that names what examples share; the task's own by default.
+    """
+
+    examples: int = UNIT_EXAMPLES
+    ablations: int = UNIT_ABLATIONS
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("examples", "ablations"):
+            if getattr(self, name) < 1:
+                raise UserError(f"unit_{name} {getattr(self, name)}: allowed are 1 and more")
+
+
+def make_plan(
+    model: TransformerBridge,
+    tasks: Sequence[str | Task] | str | Task,
+    ablations: Sequence[str | Ablation],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    donor: TransformerBridge | None = None,
+    cut: Cut | None = None,
+) -> Plan:
+    """Check a request and cut it into units; nothing is written.
+
+    Raises:
+        UserError: for any request that cannot be carried out.
+    """
+    cut = cut or Cut()
+    loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
+    asked = tuple(with_donor(as_ablation(a), donor) for a in ablations)
+    _refuse_doubles(loaded, asked)
+    edits = tuple(checked_edits(model, ablation) for ablation in asked)
+    for task in loaded:
+        _refuse_empty(task)
+    drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
+    sampled = []
+    for task, ids in zip(loaded, drawn, strict=True):
+        sampled.append(sampling_of(_try_first(model, task, ids[0])))
+        if any(map(is_resampled, edits)):
+            draw_donors(ids, seed=seed)
+        if task.generates and any(map(is_hooked, edits)):
+            raise UserError(
+                f"task {task.name}: it generates, and hooks run where options are scored; use "
+                "`with interp.ablate(model, hooked(...))` and model.generate"
+            )
+    units = tuple(cut_units(loaded, drawn, 1 + len(asked), cut))
+    texts = (BASELINE.text, *(a.text for a in asked))
+    manifest = {
+        "schema": records.SCHEMA_VERSION,
+        **describe_model(model),
+        "tasks": [
+            _describe(task, ids, cut.cluster) | how
+            for task, ids, how in zip(loaded, drawn, sampled, strict=True)
+        ],
+        "ablations": list(texts[1:]),
+        "donors": describe_donors(asked),
+        "mean_reference": f"the first {REFERENCE_EXAMPLES} prompts of each task",
+        "resample_donors": "one cycle through each task's examples, drawn with the seed",
+        "seed": seed,
+        "units": [
+            {"name": u.name, "task": u.task, "examples": len(u.doc_ids)}
+            | {"first": drawn[u.task].index(u.doc_ids[0])}
+            | {"ablations": [u.ablations[0], u.ablations[-1]]}
+            for u in units
+        ],
+        "libraries": libraries(),
+        "device": ", ".join(map(str, decoder(model).devices)),
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return Plan(loaded, drawn, texts, ({}, *edits), units, manifest)
+
+
+def cut_units(
+    tasks: Sequence[Task], drawn: Sequence[Sequence[int]], n_ablations: int, cut: Cut
+) -> list[WorkUnit]:
+    """Examples x ablations in units with names that depend on the request alone.
+
+    Args:
+        tasks: the tasks.
+        drawn: rows of each.
+        n_ablations: the baseline counts as one, number 0.
+        cut: sizes of a unit.
+    """
+    units = []
+    for number, (task, doc_ids) in enumerate(zip(tasks, drawn, strict=True)):
+        kept = (c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in task.name)
+        stem = "".join(kept)[:80]
+        for part, start in enumerate(range(0, len(doc_ids), cut.examples)):
+            chosen = tuple(doc_ids[start : start + cut.examples])
+            # the baseline's rows belong to the first unit of these examples
+            for group, first in enumerate(range(0, n_ablations, cut.ablations)):
+                numbers = tuple(range(first, min(first + cut.ablations, n_ablations)))
+                name = f"{number:02d}-{stem}-{part:04d}-{group:03d}"
+                units.append(WorkUnit(number, name, chosen, numbers))
+    return units
+
+
+def size(plan: Plan, unit: WorkUnit) -> float:
+    """How much work a unit is, in characters read or written; only comparisons mean anything."""
+    task = plan.tasks[unit.task]
+    documents = task.documents()
+    first = unit.doc_ids[0]
+    worked = len(prompt_text(task, documents[first])) - len(str(documents[first]))
+    rows = sum(max(1, worked + len(str(documents[i]))) for i in unit.doc_ids)
+    return float(rows * len(unit.ablations) * (2 if task.generates else 1))
+
+
+def _task(task: str | Task) -> Task:
+    return task if isinstance(task, Task) else load_task(task)
+
+
+def _refuse_empty(task: Task) -> None:
+    if not len(task.harness.eval_docs):
+        raise UserError(f"task {task.name}: it has no examples")
+
+
+def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> dict[str, Any]:
+    try:
+        return describe_task(task, doc_ids, cluster=cluster)
+    except UserError:
+        raise
+    except Exception as error:  # a YAML can hold anything anywhere
+        raise UserError(
+            f"task {task.name}: its YAML cannot be used ({first_line(error)})"
+        ) from error
+
+
+def sampling_of(requests: Sequence[Any]) -> dict[str, Any]:
+    """How a task's answers are drawn, from the requests of one example; empty where none is."""
+    first = requests[0]
+    if not isinstance(first, GenerationRequest) or first.sampling is None:
+        return {}
+    how = asdict(first.sampling)
+    # the seed is the run's, and stands there
+    del how["seed"]
+    return {"sampling": {"draws": len(requests), **how}}
+
+
+def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> Sequence[Any]:
+    """Ask and score one example: a task that cannot be run is refused before anything is kept."""
+    document = task.documents()[doc_id]
+    try:
+        requests = build_requests(task, [doc_id], decoder(model))
+        target_text(task, document)
+        if task.generates:
+            draws = [""] * len(requests) if sampling_of(requests) else None
+            text_metrics(task, document, given_answers(task, "", draws))
+        else:
+            count = len(requests)
+            option_metrics(task, document, [(-1.0, False)] * count, token_counts=[1] * count)
+    except UserError:
+        raise
+    except Exception as error:  # templates and functions of a task raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"task {task.name}, row {doc_id}: it cannot be asked and scored ({reason})"
+        ) from error
+    return requests
+
+
+def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:
+    if not tasks:
+        raise UserError("tasks: none given")
+    for what, names in (
+        ("task", [t.name for t in tasks]),
+        ("ablation", [a.text for a in ablations]),
+    ):
+        double = next((n for n in names if names.count(n) > 1), None)
+        if double:
+            raise UserError(f"{what} {double}: given twice")
+    unwritable = next((t.name for t in tasks if not _is_text(t.name)), None)
+    if unwritable is not None:
+        raise UserError(f"task {unwritable!r}: its name is no valid Unicode text")
+    if any(a == BASELINE for a in ablations):
+        raise UserError("ablation baseline: every sweep runs it without being asked")
+
+
+def _is_text(name: str) -> bool:
+    return name.encode("utf-8", "replace").decode() == name

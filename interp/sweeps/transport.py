@@ -1,0 +1,241 @@
+"""A request as plain data, so that a process on another machine can carry out part of it.
+
+A model travels as its modules without numbers, its numbers as flat arrays (which Ray keeps once a
+machine, in shared memory), and its tokenizer as files. Nothing is read from the hub or from the
+sender's disk, and weights that were changed in memory travel as they are.
+"""
+
+import io
+import pickle
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, SwapLayers, donors, parse
+from interp.errors import UserError
+from interp.models import decoder, model_name, wrap
+from interp.sweeps.plan import Cut, Plan, make_plan
+from interp.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class PackedModel:
+    """A model as plain data.
+
+    Attributes:
+        name: as it is shown.
+        modules: pickled modules, with numbers in place of their tensors.
+        arrays: the bytes of each tensor.
+        tensors: type, shape and whether it is a parameter, for each tensor.
+        tokenizer: its files, name to content.
+    """
+
+    name: str
+    modules: bytes = field(repr=False)
+    arrays: list[np.ndarray] = field(repr=False)
+    tensors: list[tuple[torch.dtype, tuple[int, ...], bool]] = field(repr=False)
+    tokenizer: dict[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a plan is made from, with models packed.
+
+    Attributes:
+        model: the model.
+        donors: the other models of swaps.
+        tasks: the tasks, with their rows.
+        ablations: text, and for each swap in it the number of its donor.
+        limit: examples a task.
+        seed: of the draw.
+        cut: sizes of the units.
+    """
+
+    model: PackedModel
+    donors: list[PackedModel]
+    tasks: tuple[Task, ...]
+    ablations: list[tuple[str, tuple[int, ...]]]
+    limit: int | None
+    seed: int
+    cut: Cut
+
+
+def pack_model(model: TransformerBridge) -> PackedModel:
+    """A model as plain data.
+
+    Raises:
+        UserError: it was booted by hand, so that there are no native blocks to send, or it is
+            placed over several devices.
+    """
+    parts = decoder(model)
+    if not isinstance(parts.root, transformers.PreTrainedModel) or any(
+        hasattr(block, "original_component") for block in parts.blocks
+    ):
+        raise UserError(f"model {model_name(model)}: Ray needs one from interp.load_model")
+    if len(parts.devices) > 1:
+        raise UserError(
+            f"model {model_name(model)}: it is placed over {', '.join(map(str, parts.devices))}, "
+            "and each of Ray's workers has one device; run it without Ray"
+        )
+    packer = _Packer()
+    with _without_hooks(parts.root):
+        packer.dump(parts.root)
+    return PackedModel(
+        name=model_name(model),
+        modules=packer.stream.getvalue(),
+        arrays=packer.arrays,
+        tensors=packer.tensors,
+        tokenizer=_tokenizer_files(parts.tokenizer),
+    )
+
+
+@contextmanager
+def _without_hooks(root: nn.Module) -> Iterator[None]:
+    """Inside the context, no module has forward hooks.
+
+    transformers leaves hooks that cannot be pickled on a model whose hidden states were asked for;
+    they do nothing while nobody asks.
+    """
+    kept = [(module, module._forward_hooks) for module in root.modules()]
+    try:
+        for module, hooks in kept:
+            module._forward_hooks = type(hooks)()
+        yield
+    finally:
+        for module, hooks in kept:
+            module._forward_hooks = hooks
+
+
+def unpack_model(packed: PackedModel, device: str | torch.device = "cpu") -> TransformerBridge:
+    """The model again, on a device."""
+    root = _Unpacker(packed).load()
+    folder = tempfile.TemporaryDirectory(prefix="interp-tokenizer-")
+    tokenizer = None
+    if packed.tokenizer:
+        for name, content in packed.tokenizer.items():
+            (Path(folder.name) / name).write_bytes(content)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder.name, local_files_only=True)
+    bridge = wrap(root.to(device).eval(), tokenizer, name=packed.name)
+    # TransformerLens may read the tokenizer's files again for as long as the bridge lives
+    weakref.finalize(bridge, folder.cleanup)
+    return bridge
+
+
+def pack_request(
+    model: TransformerBridge,
+    plan: Plan,
+    ablations: Sequence[Ablation],
+    *,
+    limit: int | None,
+    seed: int,
+    cut: Cut,
+) -> Request:
+    """All that another process needs to make the same plan.
+
+    Args:
+        model: the model.
+        plan: made from the same arguments.
+        ablations: values, with their donors.
+        limit: as for `make_plan`.
+        seed: as for `make_plan`.
+        cut: as for `make_plan`.
+    """
+    for ablation in ablations:
+        try:
+            parse(ablation.text)
+        except UserError:
+            raise UserError(
+                f"{ablation.text}: hooks of your own do not travel to Ray's workers; allowed are "
+                "ablations with a text form"
+            ) from None
+    given = {id(d): d for ablation in ablations for d in donors(ablation)}
+    number = {key: i for i, key in enumerate(given)}
+    return Request(
+        model=pack_model(model),
+        donors=[pack_model(d) for d in given.values()],
+        tasks=plan.tasks,
+        ablations=[(a.text, tuple(number[id(d)] for d in donors(a))) for a in ablations],
+        limit=limit,
+        seed=seed,
+        cut=cut,
+    )
+
+
+def unpack_request(
+    request: Request, device: str | torch.device = "cpu"
+) -> tuple[TransformerBridge, Plan]:
+    """The model and the plan, made anew from the request."""
+    model = unpack_model(request.model, device)
+    others = [unpack_model(packed, device) for packed in request.donors]
+    ablations = [
+        _with_donors(parse(text), [others[i] for i in numbers])
+        for text, numbers in request.ablations
+    ]
+    plan = make_plan(
+        model, request.tasks, ablations, limit=request.limit, seed=request.seed, cut=request.cut
+    )
+    return model, plan
+
+
+def _with_donors(ablation: Ablation, given: list[Any]) -> Ablation:
+    """Fill the swaps of an ablation, in their order; takes donors from the list."""
+    if isinstance(ablation, Combination) and ablation != BASELINE:
+        return Combination(tuple(_with_donors(part, given) for part in ablation.parts))
+    swaps = isinstance(ablation, SwapLayer | SwapLayers)
+    return replace(ablation, donor=given.pop(0)) if swaps else ablation
+
+
+def _tokenizer_files(tokenizer: Any) -> dict[str, bytes]:
+    if tokenizer is None:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="interp-tokenizer-") as folder:
+        tokenizer.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+
+
+class _Packer(pickle.Pickler):
+    """Pickles modules, and puts their tensors aside; a tensor that is shared stays shared."""
+
+    def __init__(self) -> None:
+        self.stream = io.BytesIO()
+        super().__init__(self.stream, protocol=5)
+        self.arrays: list[np.ndarray] = []
+        self.tensors: list[tuple[torch.dtype, tuple[int, ...], bool]] = []
+        self.numbers: dict[int, int] = {}
+
+    def persistent_id(self, value: Any) -> int | None:
+        if not isinstance(value, torch.Tensor):
+            return None
+        if id(value) not in self.numbers:
+            self.numbers[id(value)] = len(self.arrays)
+            flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            self.arrays.append(flat.numpy())
+            parameter = isinstance(value, torch.nn.Parameter)
+            self.tensors.append((value.dtype, tuple(value.shape), parameter))
+        return self.numbers[id(value)]
+
+
+class _Unpacker(pickle.Unpickler):
+    """The other way; tensors are copied, because Ray's memory is read-only."""
+
+    def __init__(self, packed: PackedModel) -> None:
+        super().__init__(io.BytesIO(packed.modules))
+        self.packed = packed
+        self.made: dict[int, torch.Tensor] = {}
+
+    def persistent_load(self, number: Any) -> torch.Tensor:
+        if number not in self.made:
+            dtype, shape, parameter = self.packed.tensors[number]
+            data = torch.from_numpy(self.packed.arrays[number].copy()).view(dtype).view(shape)
+            self.made[number] = torch.nn.Parameter(data) if parameter else data
+        return self.made[number]

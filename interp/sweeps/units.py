@@ -1,0 +1,182 @@
+"""One work unit of a sweep: some examples of one task, the baseline and every ablation."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Edits, HeadMeans
+from interp.engine import EVERY, Score, Shortcuts, is_resampled, resampled_scores, score_requests
+from interp.models import decoder, model_name
+from interp.records import Record
+from interp.sweeps.text_records import resampled_text_records, text_records
+from interp.tasks import (
+    GenerationRequest,
+    OptionRequest,
+    Task,
+    build_requests,
+    option_metrics,
+    target_text,
+)
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """Some examples of one task; its name is the same wherever it is run.
+
+    Attributes:
+        task: position of the task in the sweep.
+        name: of the shard.
+        doc_ids: rows of the task.
+        ablations: numbers of its ablations in the sweep; the baseline is 0.
+    """
+
+    task: int
+    name: str
+    doc_ids: tuple[int, ...]
+    ablations: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, eq=False)
+class Variants:
+    """The baseline and the ablations, each with its text and its edits; the baseline is first.
+
+    Attributes:
+        texts: text forms.
+        edits: what each changes.
+        means: mean z, where an edit asks for it.
+        donors: example to the example whose z `@resample` takes, where an edit asks for it.
+    """
+
+    texts: tuple[str, ...]
+    edits: tuple[Edits, ...]
+    means: HeadMeans | None = None
+    donors: Mapping[int, int] | None = None
+
+    def split(self) -> "tuple[Variants, Variants]":
+        """Those that many examples can share a batch under, and those with a donor an example."""
+        kept: tuple[list[int], list[int]] = ([], [])
+        for number, edits in enumerate(self.edits):
+            kept[is_resampled(edits)].append(number)
+        plain, resampled = (
+            replace(
+                self,
+                texts=tuple(self.texts[n] for n in numbers),
+                edits=tuple(self.edits[n] for n in numbers),
+            )
+            for numbers in kept
+        )
+        return plain, resampled
+
+
+def run_unit(
+    model: TransformerBridge,
+    task: Task,
+    unit: WorkUnit,
+    variants: Variants,
+    *,
+    seed: int = 0,
+    shortcuts: Shortcuts = EVERY,
+    done: Callable[[int], Any] = lambda examples: None,
+) -> list[Record]:
+    """The records of one unit: every example under the baseline and every ablation.
+
+    Args:
+        model: the model.
+        task: the unit's task.
+        unit: which examples.
+        variants: the baseline and the ablations.
+        seed: of the draws, where the task samples.
+        shortcuts: what the engine shares and leaves out; never changes a result.
+        done: told how many (example, ablation) pairs have been computed, as they are.
+    """
+    requests = build_requests(task, unit.doc_ids, decoder(model), seed=seed)
+    prompts = [r for r in requests if isinstance(r, OptionRequest) or r.draw == 0]
+    cut = sum(prompt.cut > 0 for prompt in prompts)
+    if cut:
+        tqdm.write(
+            f"task {task.name}: {cut} of {len(prompts)} prompts are longer than the model's "
+            "context and lost tokens on their left (column cut_tokens)"
+        )
+    if task.generates:
+        return list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
+    return list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]
+
+
+def _options(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[OptionRequest],
+    variants: Variants,
+    shortcuts: Shortcuts,
+    done: Callable[[int], Any],
+) -> Iterator[Record]:
+    plain, resampled = variants.split()
+    results = score_requests(
+        model, requests, plain.edits, means=plain.means, shortcuts=shortcuts, done=done
+    )
+    results += _resampled_options(model, task, requests, resampled, done)
+    documents = task.documents()
+    by_document: dict[int, list[int]] = {}
+    for number, request in enumerate(requests):
+        by_document.setdefault(request.doc_id, []).append(number)
+    for text, scored in zip((*plain.texts, *resampled.texts), results, strict=True):
+        for doc_id, numbers in by_document.items():
+            responses = [scored[n] for n in numbers]
+            counts = tuple(len(requests[n].continuation) for n in numbers)
+            yield Record(
+                model=model_name(model),
+                task=task.name,
+                doc_id=doc_id,
+                ablation=text,
+                target=target_text(task, documents[doc_id]),
+                loglikelihoods=tuple(value for value, _ in responses),
+                token_counts=counts,
+                greedy=tuple(greedy for _, greedy in responses),
+                cut_tokens=max(requests[n].cut for n in numbers),
+                metrics=option_metrics(task, documents[doc_id], responses, token_counts=counts),
+            )
+
+
+def _resampled_options(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[OptionRequest],
+    variants: Variants,
+    done: Callable[[int], Any],
+) -> list[list[Score]]:
+    results: list[dict[int, Score]] = [{} for _ in variants.texts]
+    if variants.texts:
+        assert variants.donors is not None
+        for number, _, scored in resampled_scores(
+            model, task, requests, variants.edits, donors=variants.donors, means=variants.means
+        ):
+            results[number].update(scored)
+            done(1)
+    return [[scores[n] for n in range(len(requests))] for scores in results]
+
+
+def _texts(
+    model: TransformerBridge,
+    task: Task,
+    requests: Sequence[GenerationRequest],
+    variants: Variants,
+    done: Callable[[int], Any],
+) -> Iterator[Record]:
+    plain, resampled = variants.split()
+    ablations = tuple(zip(plain.texts, plain.edits, strict=True))
+    yield from text_records(model, task, requests, ablations, means=plain.means, done=done)
+    if resampled.texts:
+        assert resampled.donors is not None
+        ablations = tuple(zip(resampled.texts, resampled.edits, strict=True))
+        yield from resampled_text_records(
+            model,
+            task,
+            requests,
+            ablations,
+            donors=resampled.donors,
+            means=resampled.means,
+            done=done,
+        )

@@ -1,0 +1,298 @@
+"""Tasks become tokenised requests, and requests become the rows that a model runs on.
+
+Contexts and continuations are split as lm-evaluation-harness splits them: trailing spaces of a
+context belong to the continuation, both are encoded together, and BOS is added once, by the
+tokenizer. Requests whose rows are equal are run once: the letters A to D of a question differ in
+one token that is never fed to the model.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from interp.errors import UserError
+from interp.models import Decoder
+from interp.tasks.task import Task
+
+DEFAULT_MAX_GEN_TOKS = 256
+# options of generation that change any text, and the values at which they do nothing
+BEYOND_GREEDY: dict[str, Any] = {
+    "num_beams": 1,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "sequence_bias": None,
+}
+# those of `transformers` that change only what is drawn, beside temperature, top_k and top_p
+BEYOND_SAMPLING: dict[str, Any] = {
+    "min_p": None,
+    "top_h": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class OptionRequest:
+    """The log-likelihood of one continuation behind one context.
+
+    Attributes:
+        doc_id: row of the task.
+        option: which of the row's options.
+        context: tokens in front.
+        continuation: tokens that are scored.
+        cut: tokens dropped on the left because the context length was exceeded.
+    """
+
+    doc_id: int
+    option: int
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the tokens of an answer are drawn from `softmax(logits / temperature)`.
+
+    Attributes:
+        temperature: above 0.
+        seed: of all draws.
+        top_k: only among so many of the likeliest tokens; 0 for all.
+        top_p: only among the likeliest tokens that together have this probability; 1 for all.
+    """
+
+    temperature: float
+    seed: int = 0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A prompt to be continued.
+
+    Attributes:
+        doc_id: row of the task.
+        prompt: tokens.
+        until: strings at which the answer ends; the strings are not part of it.
+        max_gen_toks: the answer's largest number of tokens.
+        cut: tokens dropped on the left because the context length was exceeded.
+        sampling: how its tokens are drawn; None for the likeliest ones.
+        draw: which of several answers to the same prompt.
+    """
+
+    doc_id: int
+    prompt: tuple[int, ...]
+    until: tuple[str, ...]
+    max_gen_toks: int
+    cut: int = 0
+    sampling: Sampling | None = None
+    draw: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence that the model runs on.
+
+    Attributes:
+        tokens: fed to the model.
+        scored: for each request that this row answers, its number, the position whose logits
+            predict its first scored token, and its scored tokens.
+    """
+
+    tokens: tuple[int, ...]
+    scored: tuple[tuple[int, int, tuple[int, ...]], ...]
+
+
+Request = OptionRequest | GenerationRequest
+
+
+def build_requests(
+    task: Task, doc_ids: Sequence[int], parts: Decoder, *, seed: int = 0
+) -> list[OptionRequest] | list[GenerationRequest]:
+    """The requests of some rows of a task, in their order; where it samples, one a draw.
+
+    Raises:
+        UserError: the task asks for something other than options, greedy text or draws.
+    """
+    documents = task.documents()
+    if task.generates:
+        return [r for i in doc_ids for r in _generations(task, i, documents[i], parts, seed)]
+    return [r for i in doc_ids for r in _options(task, i, documents[i], parts)]
+
+
+def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
+    """The distinct rows that answer the requests, longest first (numbers index `requests`)."""
+    scored: dict[tuple[int, ...], list[tuple[int, int, tuple[int, ...]]]] = {}
+    for number, request in enumerate(requests):
+        tokens = (*request.context, *request.continuation[:-1])
+        start = len(request.context) - 1
+        scored.setdefault(tokens, []).append((number, start, request.continuation))
+    rows = [Row(tokens, tuple(parts)) for tokens, parts in scored.items()]
+    return sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
+
+
+def prompt_text(task: Task, document: dict[str, Any]) -> str:
+    """The prompt of a row, worked examples included, as the harness writes it.
+
+    Where the options stand in the prompt (winogrande), the prompt with the first option.
+    """
+    context = _context(task, document)
+    return context if isinstance(context, str) else context[0]
+
+
+def encode(text: str, parts: Decoder) -> list[int]:
+    """Token ids as lm-evaluation-harness makes them: BOS by the tokenizer, and never twice."""
+    tokenizer = parts.tokenizer
+    bos = tokenizer.bos_token or tokenizer.eos_token
+    if bos and text.startswith(bos):
+        return list(tokenizer.encode(text, add_special_tokens=False))
+    return list(tokenizer.encode(text))
+
+
+def encode_pair(context: str, continuation: str, parts: Decoder) -> tuple[list[int], list[int]]:
+    """Token ids of a context and of the continuation behind it (`TemplateLM._encode_pair`)."""
+    if context == "":
+        tokenizer = parts.tokenizer
+        start = tokenizer.bos_token_id
+        start = tokenizer.eos_token_id if start is None else start
+        tokens = list(tokenizer.encode(continuation, add_special_tokens=False))
+        return (tokens[:1], tokens[1:]) if tokens[0] == start else ([start], tokens)
+    spaces = len(context) - len(context.rstrip())
+    if spaces:
+        context, continuation = context[:-spaces], context[-spaces:] + continuation
+    whole, before = encode(context + continuation, parts), encode(context, parts)
+    return before, whole[len(before) :]
+
+
+def option_request(
+    doc_id: int, option: int, context: Sequence[int], continuation: Sequence[int], parts: Decoder
+) -> OptionRequest:
+    """A request whose context is cut on the left where it is longer than the model's."""
+    cut = max(0, len(context) + len(continuation) - parts.max_length - 1)
+    return OptionRequest(doc_id, option, tuple(context[cut:]), tuple(continuation), cut)
+
+
+def generation_request(
+    doc_id: int,
+    text: str,
+    arguments: dict[str, Any],
+    parts: Decoder,
+    *,
+    task: str,
+    seed: int = 0,
+) -> GenerationRequest:
+    """A prompt and how it is to be continued, from the harness' generation arguments.
+
+    Raises:
+        UserError: they ask for something other than greedy text or draws, or leave no room for a
+            prompt.
+    """
+    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+    arguments = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_GEN_TOKS))
+    for name, neutral in BEYOND_GREEDY.items():
+        if arguments.get(name, neutral) not in (neutral, None):
+            raise UserError(
+                f"task {task}: {name} {arguments[name]}; allowed is plain generation, greedy or "
+                "sampled"
+            )
+    sampling = _sampling(arguments, task, seed) if arguments.get("do_sample") else None
+    eos = parts.tokenizer.decode([parts.tokenizer.eos_token_id])
+    until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
+    longest = arguments["max_gen_toks"]
+    room = parts.max_length - longest
+    if room <= 0:
+        raise UserError(
+            f"task {task}: max_gen_toks {longest}; the model's context holds "
+            f"{parts.max_length} tokens, prompt included"
+        )
+    tokens = encode(text, parts)
+    cut = max(0, len(tokens) - room)
+    return GenerationRequest(doc_id, tuple(tokens[cut:]), tuple(until), longest, cut, sampling)
+
+
+def _context(task: Task, document: dict[str, Any]) -> str | list[str]:
+    harness = task.harness
+    context: str | list[str] = harness.fewshot_context(
+        document, num_fewshot=task.num_fewshot, gen_prefix=harness.doc_to_prefix(document)
+    )
+    return context
+
+
+def _instances(task: Task, doc_id: int, document: dict[str, Any]) -> list[Any]:
+    harness = task.harness
+    context = _context(task, document)
+    made = harness.construct_requests(
+        doc=document, ctx=context, metadata=(task.name, doc_id, harness.config.repeats)
+    )
+    return made if isinstance(made, list) else [made]
+
+
+def _options(
+    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder
+) -> list[OptionRequest]:
+    requests = []
+    for option, instance in enumerate(_instances(task, doc_id, document)):
+        if instance.request_type != "loglikelihood":
+            raise UserError(
+                f"task {task.name}: requests of type {instance.request_type} are not supported; "
+                "allowed are loglikelihood, multiple_choice and generate_until"
+            )
+        before, behind = instance.args
+        context, continuation = encode_pair(before, behind, parts)
+        if not continuation:
+            raise UserError(
+                f"task {task.name}, row {doc_id}, option {option}: {instance.args[1]!r} adds no "
+                "token to its context"
+            )
+        if len(continuation) > parts.max_length:
+            raise UserError(
+                f"task {task.name}, row {doc_id}, option {option}: {len(continuation)} tokens; "
+                f"the model's context holds {parts.max_length}"
+            )
+        requests.append(option_request(doc_id, option, context, continuation, parts))
+    return requests
+
+
+def _generations(
+    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder, seed: int
+) -> list[GenerationRequest]:
+    (instance,) = _instances(task, doc_id, document)
+    text, arguments = instance.args
+    request = generation_request(doc_id, text, arguments, parts, task=task.name, seed=seed)
+    draws = 1 if request.sampling is None else int(instance.repeats or 1)
+    return [replace(request, draw=draw) for draw in range(draws)]
+
+
+def _sampling(arguments: dict[str, Any], task: str, seed: int) -> Sampling:
+    """How the harness' arguments draw; `transformers` refuses the same values."""
+    for name, neutral in BEYOND_SAMPLING.items():
+        if arguments.get(name, neutral) not in (neutral, None):
+            raise UserError(
+                f"task {task}: {name} {arguments[name]}; allowed are temperature, top_k and top_p"
+            )
+    given: list[Any] = [arguments.get(name) for name in ("temperature", "top_k", "top_p")]
+    temperature, top_k, top_p = given
+    if not _is_number(temperature) or temperature <= 0:
+        raise UserError(
+            f"task {task}: it samples at temperature {temperature}; allowed are numbers above 0"
+        )
+    if top_k is not None and (type(top_k) is not int or top_k < 0):
+        raise UserError(f"task {task}: top_k {top_k}; allowed are whole numbers, 0 for all tokens")
+    if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
+        raise UserError(f"task {task}: top_p {top_p}; allowed are numbers above 0 and up to 1")
+    return Sampling(float(temperature), seed, top_k or 0, 1.0 if top_p is None else float(top_p))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

@@ -1,0 +1,71 @@
+"""`interp lens` and `interp similarity`: what they write, and what they refuse."""
+
+import pandas as pd
+import pytest
+
+from interp.cli import main
+from tests.helpers.families import tiny_model, tiny_tokenizer
+from tests.helpers.task_files import write_task
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_model("llama").save_pretrained(path)
+    tiny_tokenizer().save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("texts") / "words.txt"
+    path.write_text("".join(f"w{n} w{n + 1} w{n + 2}\n" for n in range(4, 24)))
+    return str(path)
+
+
+def test_lens_writes_tables_and_figures(folder, tmp_path, capsys):
+    task, out = str(write_task(tmp_path, kind="letters")), tmp_path / "out"
+    assert main(["lens", folder, "--tasks", task, "--out", str(out), "--limit", "5",
+                 "--ablate", "layer:1", "--prompt", "w5 w6 w7", "--attribution"]) == 0  # fmt: skip
+    written = capsys.readouterr().out
+    for name in ("by-depth.pdf", "decision-depths.png", "tiny/grid.svg", "attribution-tiny.csv"):
+        assert (out / name).is_file()
+        assert name in written
+    table = pd.read_csv(out / "tiny" / "tiny-letters" / "table.csv")
+    assert set(table["ablation"]) == {"layer:1"}
+    assert set(table["n"]) == {5}
+    assert (out / "tiny" / "tiny-letters" / "examples.parquet").is_file()
+
+
+def test_similarity_writes_tables_and_figures(folder, texts, tmp_path, capsys):
+    task, run, out = str(write_task(tmp_path, kind="letters")), tmp_path / "run", tmp_path / "out"
+    assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "--out", str(run)]) == 0
+    assert main(["similarity", folder, "--texts", texts, "--out", str(out), "--run", str(run),
+                 "--as-study"]) == 0  # fmt: skip
+    assert "rho" in capsys.readouterr().out
+    for name in ("angular-distance.png", "block-influence.csv", "agreement.csv", "cka.csv",
+                 "agreement-angular-distance.pdf"):  # fmt: skip
+        assert (out / name).is_file()
+
+
+def test_bad_input_is_one_line_and_writes_nothing(folder, texts, tmp_path, capsys):
+    task, out = str(write_task(tmp_path)), tmp_path / "out"
+    lens, similarity = ["lens", folder], ["similarity", folder]
+    for arguments, message in [
+        (lens, "give --tasks or --prompt"),
+        ([*lens, "--tasks", task, "--follow", "x"], "follow 'x'"),
+        ([*lens, "--tasks", task, "--steps", "("], "no regular expression"),
+        ([*lens, "--tasks", task, "--ablate", "layer:9"], "layer 9: the model has layers 0-2"),
+        ([*lens, "--tasks", task, "--tuned", "nowhere"], "no tuned-lens.safetensors there"),
+        ([*lens, "--tasks", task, "--tune-on", "nowhere"], "--tune-on nowhere: no such file"),
+        (similarity, "give one of --task and --texts"),
+        ([*similarity, "--texts", "nowhere"], "--texts nowhere: no such file"),
+        ([*similarity, "--task", task, "--as-study"], "give --texts FILE"),
+        ([*similarity, "--task", task, "--run", str(tmp_path)], "no manifest.json there"),
+    ]:
+        assert main([*arguments, "--out", str(out)]) == 2
+        shown = capsys.readouterr().err.strip().splitlines()
+        assert message in shown[-1]
+        assert not out.exists()
+    assert main([*lens, "--tasks", task, "--out", str(tmp_path)]) == 2
+    assert "it is not empty" in capsys.readouterr().err

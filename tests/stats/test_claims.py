@@ -1,0 +1,205 @@
+"""Equivalence, power and profiles: against scipy, brute force and simulation."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as sps
+
+from interp import stats
+from interp.errors import UserError
+from tests.stats.test_stats import draw, long
+
+
+def frame(table: np.ndarray, **names: str) -> pd.DataFrame:
+    return long(table, **names)
+
+
+# --- equivalence --------------------------------------------------------------------------------
+
+
+def test_no_change_is_equivalent_only_with_examples_enough() -> None:
+    still = np.ones((400, 3))
+    found = stats.equivalence(frame(still), margin=2.0)
+    assert found["equivalent"].all()
+    assert not stats.equivalence(frame(still[:50]), margin=2.0)["equivalent"].any()
+    assert (found["interval"] == "90% Tango score").all()
+    assert (found["n"] == 400).all()
+
+
+def test_equivalence_is_the_interval_inside_the_margin() -> None:
+    values = frame(draw(600, baseline=0.8, harmed=0.04, helped=0.03, seed=0))
+    interval = stats.importance(values, confidence=0.9, correction="none").iloc[0]
+    reach = max(-interval["low"], interval["high"])
+    assert not stats.equivalence(values, margin=reach)["equivalent"].item()
+    assert stats.equivalence(values, margin=reach + 1e-6)["equivalent"].item()
+
+
+def test_a_drop_at_the_margin_is_called_equivalent_in_a_twentieth_of_samples() -> None:
+    called = [
+        stats.equivalence(
+            frame(draw(300, baseline=0.7, harmed=0.15, helped=0.05, seed=seed)),
+            margin=10.0,
+            resamples=300,
+        )["equivalent"].item()
+        for seed in range(400)
+    ]
+    # three standard errors of 400 draws above the level
+    assert np.mean(called) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.parametrize("margin", [0.0, -1.0, float("nan"), float("inf")])
+def test_bad_margins_are_refused(margin: float) -> None:
+    with pytest.raises(UserError, match="allowed are positive numbers"):
+        stats.equivalence(frame(np.ones((9, 2))), margin=margin)
+
+
+# --- power --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "harmed", "helped", "family"),
+    [(12, 0.3, 0.1, 1), (15, 0.4, 0.0, 1), (12, 0.6, 0.1, 4), (10, 0.1, 0.1, 1)],
+)
+def test_power_is_the_share_of_outcomes_that_the_test_rejects(n, harmed, helped, family) -> None:
+    counts = [(b, c) for b, c in itertools.product(range(n + 1), repeat=2) if b + c <= n]
+    b, c = (np.array(x, float) for x in zip(*counts, strict=True))
+    chances = sps.multinomial.pmf(
+        np.stack([b, c, n - b - c], axis=1), n, [harmed, helped, 1 - harmed - helped]
+    )
+    expected = chances[stats.mcnemar(b, c) <= 0.05 / family].sum()
+    found = stats.power(
+        n, 100 * (harmed - helped), discordant=100 * (harmed + helped), family=family
+    )
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_power_agrees_with_simulated_sweeps() -> None:
+    n, rounds = 200, 4000
+    pairs = draw(n * rounds, baseline=0.8, harmed=0.1, helped=0.05, seed=3)
+    change = (pairs[:, 0] - pairs[:, 1]).reshape(n, rounds)
+    p = stats.mcnemar(
+        (change > 0).sum(axis=0).astype(float), (change < 0).sum(axis=0).astype(float)
+    )
+    expected = stats.power(n, 5.0, discordant=15.0)
+    assert np.mean(p <= 0.05) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / rounds))
+
+
+def test_the_examples_that_are_needed_are_enough_and_few() -> None:
+    for drop, discordant, family in [(5.0, 10.0, 1), (10.0, None, 1), (5.0, 15.0, 32)]:
+        options: Any = {"discordant": discordant, "family": family}
+        n = stats.examples_needed(drop, **options)
+        assert all(stats.power(m, drop, **options) >= 0.8 for m in range(n, n + n // 10, 3))
+        assert stats.power(int(0.9 * n), drop, **options) < 0.8
+
+
+def test_the_power_table_names_its_test() -> None:
+    table = stats.power_table(ns=(50, 200), drops=(2.0, 20.0))
+    assert set(table.columns) >= {"n", "drop", "discordant", "family", "alpha", "power", "test"}
+    assert table["power"].between(0, 1).all()
+    assert table.sort_values("n").groupby("drop")["power"].is_monotonic_increasing.all()
+
+
+def test_bad_powers_are_refused() -> None:
+    for arguments in (
+        {"n": 0, "drop": 5.0},
+        {"n": 9, "drop": 101.0},
+        {"n": 9, "drop": 5.0, "family": 0},
+        {"n": 9, "drop": 5.0, "discordant": 4.0},
+        {"n": 9, "drop": 5.0, "alpha": 1.0},
+    ):
+        with pytest.raises(UserError, match="allowed are"):
+            stats.power(**arguments)
+    with pytest.raises(UserError, match="drops above 0"):
+        stats.examples_needed(0.0)
+
+
+# --- profiles -----------------------------------------------------------------------------------
+
+
+def profile_values(
+    drops: np.ndarray, n: int, seed: int, *, task: str = "t", model: str = "m"
+) -> pd.DataFrame:
+    """Outcomes of a baseline that is always right, and of ablations with the given drops."""
+    rng = np.random.default_rng(seed)
+    ablated = (rng.random((n, len(drops))) >= drops).astype(float)
+    return frame(np.hstack([np.ones((n, 1)), ablated]), task=task, model=model)
+
+
+def test_profiles_correlate_as_scipy_says() -> None:
+    drops = np.linspace(0.05, 0.9, 12)
+    values = pd.concat(
+        [profile_values(drops, 300, 0, model="a"), profile_values(drops[::-1], 300, 1, model="b")]
+    )
+    (row,) = stats.compare_profiles(values, resamples=200).to_dict("records")
+    table = stats.importance(values, resamples=100)
+    a, b = (table[table["model"] == m]["drop"].to_numpy() for m in "ab")
+    assert row["spearman"] == pytest.approx(sps.spearmanr(a, b).statistic)
+    assert -1 <= row["low"] <= row["high"] < -0.9
+    assert (row["n_ablations"], row["n_a"], row["interval"]) == (
+        12, 300, "95% bootstrap over examples",
+    )  # fmt: skip
+
+
+def test_the_interval_covers_where_the_profiles_stand_out() -> None:
+    rng = np.random.default_rng(0)
+    covered = []
+    one, other = (np.linspace(0.05, 0.9, 10)[rng.permutation(10)] for _ in range(2))
+    truth = stats.spearman(one, other)
+    for seed in range(150):
+        values = pd.concat(
+            [
+                profile_values(one, 400, 2 * seed, task="a"),
+                profile_values(other, 400, 2 * seed + 1, task="b"),
+            ]
+        )
+        (row,) = stats.compare_profiles(values, resamples=200, seed=seed).to_dict("records")
+        covered.append(row["low"] - 1e-9 <= truth <= row["high"] + 1e-9)
+    assert np.mean(covered) >= 0.9
+
+
+def test_the_same_profile_correlates_fully_with_itself_in_every_resample() -> None:
+    values = profile_values(np.linspace(0.05, 0.9, 8), 100, 0)
+    twice = pd.concat([values, values.assign(model="again")])
+    (row,) = stats.compare_profiles(twice, resamples=200).to_dict("records")
+    assert [row["spearman"], row["low"], row["high"]] == pytest.approx([1, 1, 1])
+
+
+def test_clusters_widen_the_interval_of_a_correlation() -> None:
+    drops, copies = np.linspace(0.3, 0.6, 8), pd.DataFrame({"copy": range(8)})
+    models = [profile_values(drops, 40, seed, model=f"m{seed}") for seed in (0, 1)]
+    values = pd.concat([one.merge(copies, "cross") for one in models])
+    values["cluster"] = values["doc_id"]
+    values["doc_id"] = 8 * values["doc_id"] + values["copy"]
+    widths = [
+        (table["high"] - table["low"]).item()
+        for table in (
+            stats.compare_profiles(values, resamples=300),
+            stats.compare_profiles(values.drop(columns="cluster"), resamples=300),
+        )
+    ]
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_profiles_that_cannot_be_compared_are_named() -> None:
+    values = profile_values(np.array([0.1, 0.5]), 20, 0)
+    twice = pd.concat([values, values.assign(model="again")])
+    with pytest.raises(UserError, match="2 ablations in common"):
+        stats.compare_profiles(twice)
+    with pytest.raises(UserError, match="0 match, of again, t, acc; m, t, acc"):
+        stats.compare_profiles(twice, [({"model": "x"}, {"model": "m"})])
+    assert np.isnan(stats.spearman(np.ones(4), np.arange(4.0)))
+
+
+def test_many_profiles_at_once_correlate_as_scipy_says() -> None:
+    rng = np.random.default_rng(0)
+    one, many = rng.integers(0, 4, 9) * 1.0, rng.integers(0, 3, (20, 9)) * 0.1
+    other = rng.integers(0, 3, (20, 9)) * 0.1
+    expected = [sps.spearmanr(one, row).statistic for row in many]
+    np.testing.assert_allclose(stats.spearman(one, many), expected)
+    expected = [sps.spearmanr(a, b).statistic for a, b in zip(many, other, strict=True)]
+    np.testing.assert_allclose(stats.spearman(many, other), expected)
+    flat = np.vstack([np.ones(9), many[0]])
+    np.testing.assert_array_equal(np.isnan(stats.spearman(flat, one)), [True, False])

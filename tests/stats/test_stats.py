@@ -1,0 +1,374 @@
+"""Intervals, tests and corrections: against scipy, against brute force, and by simulation."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats as sps
+
+from interp import stats
+from interp.stats import Sample, bootstrap_means, drop_intervals
+
+quick = settings(max_examples=25, deadline=None, derandomize=True)
+binary_tables = hnp.arrays(
+    np.float64, st.tuples(st.integers(1, 30), st.integers(2, 5)), elements=st.sampled_from([0, 1])
+)
+real_tables = hnp.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 30), st.integers(2, 5)),
+    elements=st.floats(-5, 5, allow_subnormal=False),
+)
+
+
+def long(
+    table: np.ndarray, *, task: str = "world-kv:default", metric: str = "acc", model: str = "base"
+) -> pd.DataFrame:
+    """[docs, 1 + layers] outcomes, the baseline first, as a long table."""
+    names = ["baseline", *(f"layer:{layer}" for layer in range(table.shape[1] - 1))]
+    frame = pd.DataFrame(table, columns=names).rename_axis("doc_id").reset_index()
+    frame = frame.melt("doc_id", var_name="ablation", value_name="value")
+    return frame.assign(model=model, task=task, metric=metric)
+
+
+def draw(n: int, *, baseline: float, harmed: float, helped: float, seed: int) -> np.ndarray:
+    """[n, 2] paired 0/1 outcomes with the given shares."""
+    shares = [baseline - harmed, harmed, helped, 1 - baseline - helped]
+    pairs = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], float)
+    return pairs[np.random.default_rng(seed).choice(4, size=n, p=shares)]
+
+
+# --- the tables ---------------------------------------------------------------------------------
+
+
+def test_scores_are_in_points_with_the_wilson_interval_of_scipy() -> None:
+    table = stats.scores(long(np.array([[1, 0], [1, 1], [1, 0], [0, 0.0]]))).set_index("ablation")
+    assert list(table.index) == ["baseline", "layer:0"]
+    assert table.loc["baseline", "value"] == 75
+    expected = sps.binomtest(3, 4).proportion_ci(method="wilson")
+    assert [table.loc["baseline", bound] for bound in ("low", "high")] == pytest.approx(
+        [100 * expected.low, 100 * expected.high]
+    )
+    assert (table["unit"] == "points").all()
+    assert (table["interval"] == "95% Wilson").all()
+    assert (table["n"] == 4).all()
+
+
+def test_continuous_scores_are_not_scaled() -> None:
+    values = np.random.default_rng(0).normal(-2, 1, (100, 2))
+    row = stats.scores(long(values), confidence=0.9).iloc[0]
+    assert row["value"] == pytest.approx(values[:, 0].mean())
+    assert (row["unit"], row["interval"]) == ("value", "90% bootstrap")
+    reference = sps.bootstrap(
+        (values[:, 0],), np.mean, confidence_level=0.9, method="percentile", rng=1
+    ).confidence_interval
+    assert [row["low"], row["high"]] == pytest.approx(list(reference), abs=0.02)
+
+
+def test_importance_is_the_paired_drop() -> None:
+    table = stats.importance(long(draw(400, baseline=0.9, harmed=0.3, helped=0.05, seed=0)))
+    assert table.columns[:6].to_list() == [
+        *("model", "ablation", "task", "metric", "baseline", "ablated"),
+    ]
+    assert table.columns[6:].to_list() == [
+        *("drop", "low", "high", "p", "p_adjusted", "n", "unit", "interval", "test", "correction"),
+    ]
+    (row,) = table.to_dict("records")
+    assert row["drop"] == pytest.approx(row["baseline"] - row["ablated"])
+    assert row["low"] < row["drop"] < row["high"]
+    assert row["p"] < 1e-6
+    assert (row["ablation"], row["n"]) == ("layer:0", 400)
+    assert (row["interval"], row["test"]) == ("95% paired bootstrap", "exact McNemar")
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    pairs = draw(300, baseline=0.8, harmed=0.2, helped=0.05, seed=1)
+    row = stats.importance(long(pairs)).iloc[0]
+    reference = sps.bootstrap(
+        (pairs[:, 0], pairs[:, 1]),
+        lambda a, b, axis: (a - b).mean(axis=axis),
+        paired=True,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    assert [row["low"], row["high"]] == pytest.approx([100 * x for x in reference], abs=1)
+
+
+def test_models_tasks_and_metrics_are_separate_families() -> None:
+    rng = np.random.default_rng(0)
+    tables = [
+        long((rng.random((50, 4)) < 0.8).astype(float), task=task, model=model, metric=metric)
+        for task, model, metric in itertools.product("ab", ["base", "distilled"], ["acc", "f1"])
+    ]
+    table = stats.importance(pd.concat(tables))
+    assert len(table) == 8 * 3
+    for _, family in table.groupby(["model", "task", "metric"]):
+        np.testing.assert_allclose(family["p_adjusted"], stats.adjust(family["p"].to_numpy()))
+
+
+def test_layers_are_in_the_order_of_their_numbers() -> None:
+    table = stats.importance(long(np.ones((20, 13))))
+    assert table["ablation"].tolist() == [f"layer:{layer}" for layer in range(12)]
+
+
+def test_every_ablation_shares_its_resamples() -> None:
+    pair = draw(200, baseline=0.7, harmed=0.3, helped=0.1, seed=2)
+    table = stats.importance(long(np.column_stack([pair, pair[:, 1]])))
+    assert table["low"].nunique() == table["high"].nunique() == 1
+
+
+@quick
+@given(binary_tables, st.randoms(use_true_random=False))
+def test_binary_tables_keep_the_rules(table: np.ndarray, random) -> None:
+    values = long(table)
+    result = stats.importance(values, resamples=100)
+    assert result["p"].between(0, 1).all()
+    assert (result["p_adjusted"] >= result["p"]).all()
+    assert (result["low"] <= result["drop"]).all()
+    assert (result["drop"] <= result["high"]).all()
+    assert (result["high"] - result["low"] > 1).all(), "no 0/1 drop is known exactly"
+    assert result[["low", "high"]].abs().le(100 + 1e-9).all(axis=None)
+    order = list(range(len(values)))
+    random.shuffle(order)
+    pd.testing.assert_frame_equal(stats.importance(values.iloc[order], resamples=100), result)
+    score = stats.scores(values)
+    assert (score["low"] <= score["value"]).all()
+    assert (score["value"] <= score["high"]).all()
+
+
+@quick
+@given(real_tables)
+def test_continuous_tables_keep_the_rules(table: np.ndarray) -> None:
+    result = stats.importance(long(table), resamples=200)
+    assert result["p"].between(0, 1).all()
+    known = result.dropna(subset="low")
+    assert ((known["low"] <= known["drop"]) & (known["drop"] <= known["high"])).all()
+    unknown = result[result["low"].isna()]
+    if unknown["unit"].eq("value").any():
+        assert unknown["interval"].eq("none (no spread in the sample)").all()
+
+
+# --- the edges ----------------------------------------------------------------------------------
+
+
+def test_no_change_is_not_certainty() -> None:
+    row = stats.importance(long(np.ones((200, 2)))).iloc[0]
+    z2 = sps.norm.isf(0.025) ** 2
+    assert row["drop"] == 0
+    assert row["high"] == pytest.approx(100 * z2 / (200 + z2))
+    assert row["low"] == pytest.approx(-row["high"])
+    assert (row["p"], row["interval"]) == (1, "95% Tango score")
+
+
+def test_total_damage_is_not_certainty() -> None:
+    row = stats.importance(long(np.tile([1.0, 0.0], (100, 1)))).iloc[0]
+    assert row["high"] == 100
+    assert 90 < row["low"] < 99
+    assert row["p"] == pytest.approx(2 * 0.5**100)
+
+
+def test_one_document() -> None:
+    row = stats.importance(long(np.array([[1.0, 0.0]]))).iloc[0]
+    assert row["p"] == 1
+    assert row["high"] - row["low"] > 50
+    values = long(np.array([[0.3, 0.5]]))
+    assert stats.importance(values)[["low", "high"]].isna().all(axis=None)
+    assert stats.scores(values)["interval"].eq("none (no spread in the sample)").all()
+
+
+def test_units_are_those_of_the_metric_in_every_model() -> None:
+    both = pd.concat([long(np.ones((5, 2))), long(np.full((5, 2), 0.5), model="distilled")])
+    assert stats.scores(both)["unit"].eq("value").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.drop(columns="task"), "lacks task"),
+        (lambda v: v.iloc[:0], "empty"),
+        (lambda v: v.iloc[:-3], "task world-kv:default.*layer:1: 3 documents differ"),
+        (lambda v: v.iloc[2:], "layer:0: 2 documents differ"),
+        (lambda v: pd.concat([v, v.tail(2)]), "ablation layer:1: 2 documents are doubled"),
+        (lambda v: v.assign(value=v["value"].where(v.index > 0)), "baseline: 1 values are not"),
+        (lambda v: v[v["ablation"] != "baseline"], "task world-kv:default.*no baseline"),
+        (lambda v: v[v["ablation"] == "baseline"], "no ablation besides"),
+        (lambda v: v.assign(cluster=range(len(v))), "one cluster"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(change, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        stats.importance(change(long(np.ones((10, 3)))))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"confidence": 1.0}, {"confidence": 95.0}, {"resamples": 1}, {"correction": "bonf"}]
+)
+def test_bad_options_are_refused(options: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        stats.importance(long(np.ones((10, 2))), **options)
+
+
+# --- clusters -----------------------------------------------------------------------------------
+
+
+def test_clusters_widen_the_interval_and_raise_p() -> None:
+    pairs = np.repeat(draw(60, baseline=0.8, harmed=0.25, helped=0.0, seed=3), 5, axis=0)
+    alone = stats.importance(long(pairs)).iloc[0]
+    values = long(pairs)
+    clustered = stats.importance(values.assign(cluster=values["doc_id"] // 5)).iloc[0]
+    assert clustered["drop"] == alone["drop"]
+    ratio = (clustered["high"] - clustered["low"]) / (alone["high"] - alone["low"])
+    assert ratio == pytest.approx(math.sqrt(5), rel=0.1)
+    assert clustered["p"] > alone["p"]
+    assert clustered["interval"] == "95% paired bootstrap by cluster"
+    assert clustered["test"] == "sign-flip permutation by cluster"
+
+
+def test_clusters_of_one_change_no_interval() -> None:
+    values = long(draw(100, baseline=0.8, harmed=0.3, helped=0.1, seed=4))
+    alone, clustered = stats.importance(values), stats.importance(values.assign(cluster="x"))
+    assert clustered["interval"].eq("95% Tango score by cluster").all(), "one cluster: one example"
+    ones = stats.importance(values.assign(cluster=values["doc_id"]))
+    assert ones[["low", "high"]].equals(alone[["low", "high"]])
+
+
+def test_clustered_scores() -> None:
+    values = long(np.repeat(draw(60, baseline=0.8, harmed=0.3, helped=0, seed=3), 5, axis=0))
+    score = stats.scores(values.assign(cluster=values["doc_id"] // 5)).iloc[0]
+    assert score["interval"] == "95% bootstrap by cluster"
+    edge = long(np.ones((300, 2)))
+    score = stats.scores(edge.assign(cluster=edge["doc_id"] // 30)).iloc[0]
+    assert score["interval"] == "95% Wilson by cluster"
+    assert score["low"] == pytest.approx(
+        100 * sps.binomtest(10, 10).proportion_ci(method="wilson").low
+    )
+
+
+# --- the parts ----------------------------------------------------------------------------------
+
+
+def test_wilson_is_that_of_scipy_for_every_count() -> None:
+    for n, confidence in [(1, 0.95), (7, 0.9), (40, 0.99)]:
+        low, high = stats.wilson(np.arange(n + 1.0), n, confidence=confidence)
+        for k in range(n + 1):
+            expected = sps.binomtest(k, n).proportion_ci(confidence, method="wilson")
+            assert (low[k], high[k]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_tango_bounds_are_where_the_score_test_rejects() -> None:
+    n, z = 30, sps.norm.isf(0.025)
+    for harmed, helped in itertools.product(range(0, 16, 3), repeat=2):
+        bounds = stats.tango(np.array([harmed + 0.0]), np.array([helped + 0.0]), n)
+        for (bound,), sign in zip(bounds, (1, -1), strict=True):
+            # Brute force: the nuisance share is found by search, not by the closed form.
+            share = np.linspace(max(0, -bound), (1 - bound) / 2, 200_001)[1:-1]
+            with np.errstate(divide="ignore"):
+                likelihood = (
+                    harmed * np.log(share + bound)
+                    + helped * np.log(share)
+                    + (n - harmed - helped) * np.log(1 - 2 * share - bound)
+                )
+            best = share[likelihood.argmax()]
+            spread = math.sqrt(n * (2 * best + bound * (1 - bound)))
+            assert (harmed - helped - n * bound) / spread == pytest.approx(sign * z, abs=2e-3)
+
+
+def test_tango_at_zero_is_mcnemar() -> None:
+    harmed, helped = np.meshgrid(np.arange(20.0), np.arange(20.0))
+    low, high = stats.tango(harmed.ravel(), helped.ravel(), 50)
+    with np.errstate(invalid="ignore"):
+        statistic = (harmed - helped).ravel() / np.sqrt((harmed + helped).ravel())
+    excluded = np.abs(np.nan_to_num(statistic)) > sps.norm.isf(0.025)
+    np.testing.assert_array_equal((low > 0) | (high < 0), excluded)
+
+
+def test_mcnemar_is_the_share_of_sign_patterns() -> None:
+    for harmed, helped in itertools.product(range(5), repeat=2):
+        changes = np.array(list(itertools.product([-1, 1], repeat=harmed + helped)))
+        extreme = np.abs(changes.sum(axis=1)) >= abs(harmed - helped)
+        (p,) = stats.mcnemar(np.array([harmed + 0.0]), np.array([helped + 0.0]))
+        assert p == pytest.approx(extreme.mean())
+        if harmed + helped:
+            assert p == pytest.approx(sps.binomtest(harmed, harmed + helped).pvalue)
+
+
+@pytest.mark.parametrize("n", [8, 60])
+def test_sign_flip_agrees_with_scipy(n: int) -> None:
+    table = np.random.default_rng(5).normal(0.2, 1, (n, 3))
+    p = stats.sign_flip(table, resamples=5000, seed=0)
+    for column, ours in zip(table.T, p, strict=True):
+        reference = sps.permutation_test(
+            (column,), np.sum, permutation_type="samples", n_resamples=5000, rng=0
+        ).pvalue
+        assert ours == pytest.approx(reference, abs=1e-12 if n == 8 else 0.03)
+
+
+def test_sign_flip_can_resolve_a_large_family() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(0, 1, (100, 500))
+    table[:, 0] += 2
+    p = stats.sign_flip(table, resamples=100, seed=0)
+    assert stats.adjust(p)[0] < 0.05
+
+
+@quick
+@given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1)))
+def test_corrections_keep_the_order_of_p(p: np.ndarray) -> None:
+    holm, discovery = stats.adjust(p), stats.adjust(p, correction="bh")
+    order = np.argsort(p)
+    for adjusted in (holm, discovery):
+        assert (adjusted >= p - 1e-15).all()
+        assert (adjusted <= 1).all()
+        assert (np.diff(adjusted[order]) >= 0).all()
+    assert (holm >= discovery - 1e-15).all()
+    assert (holm <= np.minimum(1, len(p) * p) + 1e-15).all()
+    np.testing.assert_array_equal(stats.adjust(p, correction="none"), p)
+
+
+def test_holm_by_hand() -> None:
+    p = np.array([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(stats.adjust(p), [0.03, 0.06, 0.06, 0.02])
+
+
+def test_bootstrap_in_blocks_is_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = Sample(np.random.default_rng(0).normal(size=(50, 2)), np.arange(50), clustered=False)
+    whole = bootstrap_means(sample, resamples=300, seed=7)
+    monkeypatch.setattr("interp.stats.samples.BLOCK", 500)
+    np.testing.assert_allclose(bootstrap_means(sample, resamples=300, seed=7), whole)
+
+
+# --- coverage -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [50, 200])
+@pytest.mark.parametrize(
+    ("baseline", "harmed", "helped"),
+    [(0.98, 0.02, 0.0), (0.6, 0.0, 0.0), (0.95, 0.2, 0.0), (0.5, 0.12, 0.1), (0.02, 0.0, 0.02)],
+)
+def test_intervals_cover_the_true_drop(
+    n: int, baseline: float, harmed: float, helped: float
+) -> None:
+    sweeps = 1000
+    pairs = draw(n * sweeps, baseline=baseline, harmed=harmed, helped=helped, seed=0)
+    changes = (pairs[:, 0] - pairs[:, 1]).reshape(n, sweeps)
+    sample = Sample(changes, np.arange(n), clustered=False)
+    low, high, _ = drop_intervals(sample, True, 0.95, 500, 0)
+    drop = harmed - helped
+    covered = np.mean((low <= drop + 1e-9) & (drop - 1e-9 <= high))
+    # Discrete data may cover more than asked, never much less (0.63 with the bootstrap alone).
+    assert covered >= 0.93
+
+
+def test_false_positives_of_a_sweep_are_rare() -> None:
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(200):
+        pairs = rng.random((2, 100, 32)) < 0.8
+        changes = pairs[0].astype(float) - pairs[1]
+        p = stats.mcnemar((changes > 0).sum(axis=0) * 1.0, (changes < 0).sum(axis=0) * 1.0)
+        found += bool((stats.adjust(p) < 0.05).any())
+    assert found / 200 <= 0.05

@@ -1,0 +1,65 @@
+"""Estimates: the calibrated ablations stand for all, and the cost is that of the sweep."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+import interp
+from interp.ablations import parse
+from interp.ablations.edits import Shape
+from interp.sweeps import cost as module, estimate
+from interp.sweeps.cost import calibrated, clock
+from interp.tasks import load_task
+from tests.helpers.families import tiny_bridge
+from tests.helpers.task_files import write_task
+
+
+@given(n_layers=st.integers(1, 80))
+def test_calibrated_layers_have_the_mean_cost(n_layers):
+    edits = [parse(f"layer:{n}").edits(Shape(n_layers, 4, 2)) for n in range(n_layers)]
+    # an ablation of layer l runs the blocks from l on
+    costs = [n_layers - min(one) for one in calibrated(edits)]
+    every = [n_layers - n for n in range(n_layers)]
+    assert abs(np.mean(costs) - np.mean(every)) <= 1
+    assert len(costs) <= module.LAYERS
+
+
+def test_few_heads_of_a_layer_are_calibrated_together():
+    edits = [
+        parse(f"head:{n}.{h}@mean").edits(Shape(12, 32, 8)) for n in range(12) for h in range(32)
+    ]
+    chosen = calibrated(edits)
+    assert len(chosen) == module.LAYERS * module.PER_LAYER
+    assert not any(edit.mean_heads for one in chosen for edit in one.values())
+
+
+@pytest.mark.parametrize("kind", ["texts", "generate"])
+def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
+    """With a clock that ticks once an example and variant, the estimate is exact."""
+    model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind=kind, rows=60))
+    ticks = 0.0
+
+    def run_unit(_model, _task, unit, variants, **_options):
+        nonlocal ticks
+        ticks += len(unit.doc_ids) * len(variants.texts) + 3 * len(variants.texts)
+
+    monkeypatch.setattr(module, "run_unit", run_unit)
+    ablations = [*interp.each_layer(model), *interp.each_head(model)]
+    found = estimate(model, [task], ablations, limit=50, unit_examples=20, timer=lambda: ticks)
+    # three units of 20, 20 and 10 examples, each with a fixed part of 3 a variant; decoded rows
+    # fill batches of one size, so that their cost is taken in proportion to the larger draw's
+    scored, generated = 50 + 3 * 3, 50 * (module.GENERATED + 3) / module.GENERATED
+    each = generated if kind == "generate" else scored
+    assert found.seconds == pytest.approx(each * (1 + len(ablations)))
+    assert found.examples == 50
+    parts = interp.models.decoder(model)
+    assert found.weights_bytes == 4 * found.parameters
+    assert found.parameters == sum(p.numel() for p in parts.root.parameters())
+    assert (found.answer_tokens > 0) == (kind == "generate")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.23, "0.2 s"), (41.0, "41 s"), (720.0, "12 min"), (12e3, "3 h 20 min")]
+)
+def test_times_in_words(seconds, text):
+    assert clock(seconds) == text

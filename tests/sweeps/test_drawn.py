@@ -1,0 +1,501 @@
+"""Sweeps of tasks that sample: the harness' metrics of the draws, the store, pairing, refusals."""
+
+import json
+import logging
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+import yaml
+from lm_eval.api.model import LM
+
+import interp
+from interp.cli import main
+from interp.errors import UserError
+from interp.integrations.lm_eval import AblatedModel
+from interp.lens import logit_lens
+from interp.models import decoder
+from interp.records import SCHEMA
+from interp.records.shards import read_units
+from interp.report import provenance
+from interp.report.asked import asked_tasks
+from interp.sweeps import Cut, estimate, make_plan, runner
+from interp.sweeps.execution import pairs
+from interp.tasks import as_chat, build_requests, load_task, with_budget, with_draws
+from interp.tasks.metrics import recomputed
+from tests.helpers.families import tiny_bridge, tiny_model, tiny_tokenizer
+from tests.helpers.task_files import write_task
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+WORD = {"function": "regex", "regex_pattern": "(w[0-9]+)"}
+FILTERS = [
+    {"name": "first", "filter": [WORD, {"function": "take_first"}]},
+    {"name": "vote", "filter": [WORD, {"function": "majority_vote"}, {"function": "take_first"}]},
+    {
+        "name": "vote-of-3",
+        "filter": [
+            {"function": "take_first_k", "k": 3},
+            WORD,
+            {"function": "majority_vote"},
+            {"function": "take_first"},
+        ],
+    },
+    {"name": "all", "filter": [WORD]},
+]
+ABLATIONS = ["layer:1", "head:0.2", "mlp:2"]
+
+
+def sampling_task(folder, *, rows=6, draws=5, filters=FILTERS, **asked):
+    """A task that samples by itself; right answers are words that are drawn often."""
+    path = write_task(folder, kind="generate", rows=rows)
+    config = yaml.safe_load(path.read_text())
+    config["generation_kwargs"] |= {"do_sample": True, "temperature": 0.3, **asked}
+    config["repeats"] = draws
+    if filters:
+        config["filter_list"] = filters
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def with_answers(path, model):
+    """The same task, each right answer being a word that the model draws for it first or second."""
+    task = load_task(path)
+    drawn = interp.generate(
+        model, [d["question"] for d in task.documents()], temperature=0.3, max_new_tokens=1, seed=9
+    )
+    rows = path.parent / "generate.jsonl"
+    made = [json.loads(line) for line in rows.read_text().splitlines()]
+    for row, answer in zip(made, drawn, strict=True):
+        row["answer"] = answer.strip() or "w5"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in made))
+    return load_task(path)
+
+
+class Told(LM):
+    """A model of lm-evaluation-harness that answers what it was told, draw after draw."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers = {doc_id: list(texts) for doc_id, texts in answers.items()}
+
+    def generate_until(self, requests, disable_tqdm=False):
+        return [self.answers[request.doc_id].pop(0) for request in requests]
+
+    def loglikelihood(self, requests, disable_tqdm=False):
+        raise NotImplementedError
+
+    loglikelihood_rolling = loglikelihood
+
+
+def by_harness(lm, task):
+    from lm_eval import evaluate
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    found = evaluate(lm, {task.name: task.harness}, bootstrap_iters=0, log_samples=True)
+    (results,), (samples,) = found["results"].values(), found["samples"].values()
+    return results, samples
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder, model = tmp_path_factory.mktemp("drawn"), tiny_bridge("llama")
+    task = with_answers(sampling_task(folder), model)
+    return task, interp.sweep(model, [task], ABLATIONS, out=folder / "run", seed=3)
+
+
+def test_metrics_are_those_that_the_harness_computes_from_the_draws(swept):
+    task, run = swept
+    rows = run.responses()
+    for ablation in ("baseline", *ABLATIONS):
+        own = rows[rows["ablation"] == ablation].set_index("doc_id")
+        results, samples = by_harness(Told(own["draws"]), task)
+        for sample in samples:
+            name = f"exact_match,{sample['filter']}"
+            assert own.loc[sample["doc_id"], name] == sample["exact_match"]
+        for name in ("first", "vote", "vote-of-3", "all"):
+            assert own[f"exact_match,{name}"].mean() == results[f"exact_match,{name}"]
+    base = rows[rows["ablation"] == "baseline"]
+    # and they differ from each other, and from nothing at all
+    names = [f"exact_match,{name}" for name in ("first", "vote", "all")]
+    assert base[names].mean().gt(0).all()
+    assert len({tuple(base[name]) for name in names}) == 3
+
+
+def test_the_mean_over_draws_is_one_value_an_example(swept):
+    _, run = swept
+    rows = run.responses()
+    mean = "exact_match,first,mean-of-draws"
+    # the harness itself has it where no filter takes one: the mean over the answers
+    assert rows[mean].tolist() == pytest.approx(rows["exact_match,all"].tolist())
+    assert set(rows[mean] * 5) <= {0, 1, 2, 3, 4, 5}
+    assert not {f"exact_match,{n},mean-of-draws" for n in ("vote", "vote-of-3", "all")} & set(rows)
+    drops = run.importance().query("metric == @mean")
+    assert (drops["n"] == 6).all()
+    base = rows[rows["ablation"] == "baseline"].set_index("doc_id")[mean]
+    for ablation, drop in zip(drops["ablation"], drops["drop"], strict=True):
+        own = rows[rows["ablation"] == ablation].set_index("doc_id")[mean]
+        assert drop == pytest.approx((base - own).mean())
+
+
+def test_by_default_the_first_draw_counts_and_the_mean_stands_beside_it(tmp_path):
+    model = tiny_bridge("llama")
+    task = with_answers(sampling_task(tmp_path, filters=None, draws=3), model)
+    rows = interp.sweep(model, [task], ["layer:1"], out=tmp_path / "run").responses()
+    for draws, target, first, mean in zip(
+        rows["draws"], rows["target"], rows["exact_match"], rows["exact_match,mean-of-draws"],
+        strict=True,
+    ):  # fmt: skip
+        right = [text == target for text in draws]
+        assert (first, mean) == (right[0], pytest.approx(np.mean(right)))
+
+
+def test_greedy_answers_count_as_often_as_the_harness_repeats_them(tmp_path):
+    path = sampling_task(tmp_path, do_sample=False, temperature=0.0, draws=3)
+    task = load_task(path)
+    run = interp.sweep(tiny_bridge("llama"), [task], ["layer:1"], out=tmp_path / "run")
+    rows = run.responses()
+    assert rows["draws"].isna().all()
+    assert "sampling" not in run.manifest["tasks"][0]
+    base = rows[rows["ablation"] == "baseline"].set_index("doc_id")
+    _, samples = by_harness(Told({i: 3 * [text] for i, text in base["text"].items()}), task)
+    for sample in samples:
+        assert (
+            base.loc[sample["doc_id"], f"exact_match,{sample['filter']}"] == sample["exact_match"]
+        )
+
+
+@pytest.mark.parametrize("ablation", ["baseline", "layer:1"])
+def test_the_engine_in_the_harness_draws_what_a_sweep_draws(swept, ablation):
+    task, run = swept
+    rows = run.responses(ablations=ablation).set_index("doc_id")
+    lm = AblatedModel(tiny_bridge("llama"), ablation=ablation, seed=3)
+    _, samples = by_harness(lm, task)
+    for sample in samples:
+        assert sample["resps"][0] == list(rows.loc[sample["doc_id"], "draws"])
+
+
+def test_every_draw_is_stored_and_scored_again_without_the_model(swept):
+    task, run = swept
+    rows = interp.open_run(run.folder).responses()
+    assert [len(draws) for draws in rows["draws"]] == [5] * 24
+    assert [draws[0] for draws in rows["draws"]] == rows["text"].tolist()
+    assert len({tuple(draws) for draws in rows["draws"]}) > 15
+    assert any(len(set(draws)) > 1 for draws in rows["draws"])
+    lengths = [[len(text.split()) for text in draws] for draws in rows["draws"]]
+    for counts, texts in zip(rows["token_counts"], lengths, strict=True):
+        assert len(counts) == 5
+        assert all(count >= words for count, words in zip(counts, texts, strict=True))
+    again = recomputed(rows, task)
+    assert len(again.columns) == 5
+    for name in again:
+        assert again[name].tolist() == rows[name].tolist()
+    assert run.manifest["tasks"][0]["sampling"] == {
+        "draws": 5, "temperature": 0.3, "top_k": 0, "top_p": 1.0
+    }  # fmt: skip
+    assert run.manifest["seed"] == 3
+
+
+def test_shards_from_before_there_were_draws_are_read(tmp_path):
+    task = load_task(write_task(tmp_path, kind="generate", rows=3))
+    run = interp.sweep(tiny_bridge("llama"), [task], ["layer:1"], out=tmp_path / "run")
+    expected, names = run.responses(), [u["name"] for u in run.manifest["units"]]
+    (path,) = (tmp_path / "run" / "units").glob("*.parquet")
+    table = read_units(tmp_path / "run", names).drop_columns(["draws"])
+    pyarrow.parquet.write_table(table, path)
+    found = read_units(tmp_path / "run", names)
+    assert found.schema == SCHEMA
+    assert found["draws"].to_pylist() == [None] * 6
+    assert found["text"].to_pylist() == expected["text"].tolist()
+    whole = recomputed(expected, task)
+    assert recomputed(expected.drop(columns="draws"), task).equals(whole)
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in (folder / "units").iterdir()}
+
+
+def test_resumed_and_shared_runs_are_the_same_byte_for_byte(swept, tmp_path):
+    task, _ = swept
+    how = {"seed": 3, "unit_examples": 2, "unit_ablations": 2}
+
+    def run(name, model, **more):
+        return interp.sweep(model, [task], ABLATIONS, out=tmp_path / name, **how, **more)
+
+    run("whole", tiny_bridge("llama"))
+    whole = contents(tmp_path / "whole")
+    assert len(whole) == 6
+    for part in (3, 1, 2):
+        run("shared", tiny_bridge("llama"), shard=f"{part}/3")
+    assert contents(tmp_path / "shared") == whole
+    shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    for name in list(whole)[::2]:
+        (tmp_path / "resumed" / "units" / name).unlink()
+    run("resumed", tiny_bridge("llama"))
+    assert contents(tmp_path / "resumed") == whole
+
+
+@pytest.mark.parametrize("cut", [Cut(1, 1), Cut(4, 3), Cut(128, 64)], ids=str)
+def test_how_a_run_is_cut_changes_no_draw(swept, cut):
+    task, run = swept
+    model = tiny_bridge("llama")
+    # another order of the ablations, and one more
+    plan = make_plan(model, [task], ["mlp:2", "attn:0", *ABLATIONS[:2]], seed=3, cut=cut)
+    work, told = runner(model, plan), []
+    found = [record for unit in plan.units for record in work(unit, told.append)]
+    kept = run.responses().set_index(["ablation", "doc_id"])
+    for record in found:
+        if record.ablation != "attn:0":
+            row = kept.loc[record.ablation, record.doc_id]
+            assert record.draws == tuple(row["draws"])
+            assert record.metrics == {name: row[name] for name in record.metrics}
+    # progress counts examples, and not draws
+    assert sum(told) == sum(map(pairs, plan.units))
+
+
+def test_the_seed_decides(swept, tmp_path):
+    task, run = swept
+    other = interp.sweep(tiny_bridge("llama"), [task], ABLATIONS, out=tmp_path / "run", seed=4)
+    both = zip(run.responses()["draws"], other.responses()["draws"], strict=True)
+    assert sum(tuple(a) == tuple(b) for a, b in both) < 5
+    with pytest.raises(UserError, match="it holds another run"):
+        interp.sweep(tiny_bridge("llama"), [task], ABLATIONS, out=tmp_path / "run", seed=5)
+
+
+def test_draws_without_a_yaml(tmp_path):
+    model, plain = tiny_bridge("llama"), load_task(write_task(tmp_path, kind="generate", rows=4))
+    task = interp.with_draws(plain, temperature=0.6, draws=4)
+    assert task.name == "4-draws-at-0.6-tiny-generate"
+    run = interp.sweep(model, [task, plain], ["layer:1"], out=tmp_path / "run", seed=2)
+    (drawn, greedy) = run.manifest["tasks"]
+    assert drawn["sampling"]["draws"] == 4
+    assert drawn["sampling"]["temperature"] == 0.6
+    assert "sampling" not in greedy
+    rows = run.responses(tasks=task.name).set_index(["ablation", "doc_id"])
+    for ablation, edit in (("baseline", []), ("layer:1", ["layer:1"])):
+        for doc_id in range(4):
+            # `interp.generate` numbers its prompts as the task its rows
+            prompts = [d["question"] for d in plain.documents()]
+            texts = interp.generate(
+                model, prompts, *edit, temperature=0.6, draws=4, seed=2, max_new_tokens=6,
+                until=["w61", "w62 w63"],
+            )  # fmt: skip
+            found = tuple(rows.loc[(ablation, doc_id), "draws"])
+            assert found == tuple(texts[4 * doc_id : 4 * doc_id + 4])
+    lines = dict(provenance.pairs(run))
+    assert lines["Answers"] == f"4 answers an example drawn at temperature 0.6, in {task.name}"
+
+
+def test_draws_budgets_and_chats_go_together_in_any_order(tmp_path, monkeypatch):
+    model, plain = tiny_bridge("llama"), load_task(write_task(tmp_path, kind="generate", rows=4))
+    template = "{% for m in messages %}{{ m['content'] }} w60 {% endfor %}"
+    monkeypatch.setattr(decoder(model).tokenizer, "chat_template", template)
+    steps = [
+        lambda task: with_draws(task, temperature=1e-5, draws=2),
+        lambda task: with_budget(task, 2),
+        lambda task: as_chat(task, model),
+    ]
+    made = []
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        task = plain
+        for number in order:
+            task = steps[number](task)
+        made.append(build_requests(task, [0, 2], decoder(model), seed=7))
+    assert made[0] == made[1] == made[2]
+    assert [(r.doc_id, r.draw, r.max_gen_toks) for r in made[0]] == [
+        (0, 0, 2), (0, 1, 2), (2, 0, 2), (2, 1, 2)
+    ]  # fmt: skip
+    assert asdict(made[0][0].sampling) == {
+        "temperature": 1e-5, "seed": 7, "top_k": 0, "top_p": 1.0
+    }  # fmt: skip
+
+
+def test_resampled_heads_draw_with_the_same_numbers(tmp_path):
+    plain = load_task(write_task(tmp_path, kind="generate", rows=5))
+    name, model = "head:1.2@resample", tiny_bridge("llama")
+    cold = with_draws(plain, temperature=1e-5, draws=2)
+    run = interp.sweep(model, [plain, cold], [name], out=tmp_path / "run")
+    rows = run.responses(ablations=name).set_index(["task", "doc_id"])
+    for doc_id in range(5):
+        greedy = rows.loc[(plain.name, doc_id), "text"]
+        assert list(rows.loc[(cold.name, doc_id), "draws"]) == [greedy, greedy]
+    warm = with_draws(plain, temperature=0.8, draws=3)
+    whole, parts = (
+        [
+            record
+            for unit in plan.units
+            for record in runner(model, plan)(unit, lambda _: None)
+            if record.ablation == name
+        ]
+        for plan in (make_plan(model, [warm], [name], cut=Cut(size)) for size in (5, 2))
+    )
+    assert whole == parts
+    assert any(len(set(record.draws)) > 1 for record in whole)
+
+
+REFUSED = [
+    ({"temperature": None}, "it samples at temperature None; allowed are numbers above 0"),
+    ({"temperature": 0.0}, "it samples at temperature 0"),
+    ({"temperature": -1.0}, "it samples at temperature -1"),
+    ({"temperature": float("inf")}, "it samples at temperature inf"),
+    ({"top_k": -1}, "top_k -1; allowed are whole numbers"),
+    ({"top_k": 2.5}, "top_k 2.5; allowed are whole numbers"),
+    ({"top_p": 0.0}, "top_p 0.0; allowed are numbers above 0 and up to 1"),
+    ({"top_p": 1.5}, "top_p 1.5"),
+    ({"min_p": 0.1}, "min_p 0.1; allowed are temperature, top_k and top_p"),
+    ({"typical_p": 0.9}, "typical_p 0.9; allowed are"),
+    ({"epsilon_cutoff": 0.01}, "epsilon_cutoff 0.01; allowed are"),
+    ({"eta_cutoff": 0.01}, "eta_cutoff 0.01; allowed are"),
+    ({"top_h": 0.4}, "top_h 0.4; allowed are"),
+    ({"num_beams": 2}, "num_beams 2; allowed is plain generation"),
+    ({"repetition_penalty": 1.2}, "repetition_penalty 1.2; allowed is plain generation"),
+]
+
+
+@pytest.mark.parametrize(("asked", "message"), REFUSED, ids=lambda x: str(x))
+def test_what_cannot_be_drawn_is_refused_before_anything_is_written(
+    tmp_path, llama, asked, message
+):
+    path = sampling_task(tmp_path, **asked)
+    if asked.get("temperature", 0) is None:
+        config = yaml.safe_load(path.read_text())
+        del config["generation_kwargs"]["temperature"]
+        path.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="task tiny-generate") as error:
+        interp.sweep(llama, [str(path)], ["layer:1"], out=tmp_path / "run")
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vote_of_more_answers_than_are_drawn_is_refused(tmp_path, llama):
+    task = with_draws(load_task(sampling_task(tmp_path)), temperature=0.3, draws=2)
+    with pytest.raises(UserError, match=r"cannot be asked and scored .Need at least 3 responses"):
+        interp.sweep(llama, [task], ["layer:1"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_top_k_and_top_p_of_a_task_hold(tmp_path):
+    model = tiny_bridge("llama")
+    one = load_task(sampling_task(tmp_path, top_k=1, temperature=5.0, filters=None))
+    run = interp.sweep(model, [one], ["layer:1"], out=tmp_path / "one")
+    greedy = with_greedy(tmp_path)
+    plain = interp.sweep(model, [greedy], ["layer:1"], out=tmp_path / "greedy").responses()
+    for draws, text in zip(run.responses()["draws"], plain["text"], strict=True):
+        assert set(draws) == {text}
+    assert run.manifest["tasks"][0]["sampling"]["top_k"] == 1
+    hot = load_task(sampling_task(tmp_path, temperature=5.0, filters=None))
+    rows = interp.sweep(model, [hot], ["layer:1"], out=tmp_path / "hot").responses()
+    assert all(len(set(draws)) > 1 for draws in rows["draws"])
+
+
+def with_greedy(folder):
+    return load_task(sampling_task(folder, do_sample=False, temperature=0.0, filters=None))
+
+
+def test_bad_requests_for_draws_are_refused(tmp_path, llama):
+    options = load_task(write_task(tmp_path, kind="letters"))
+    generates = load_task(write_task(tmp_path, kind="generate"))
+    with pytest.raises(UserError, match="tiny-letters: it scores options; draws are for generated"):
+        with_draws(options, temperature=0.5)
+    for temperature in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="allowed are numbers above 0"):
+            with_draws(generates, temperature=temperature)
+    with pytest.raises(UserError, match="draws 0: allowed are 1 and more"):
+        with_draws(generates, temperature=0.5, draws=0)
+    with pytest.raises(UserError, match="it samples; a lens reads options"):
+        logit_lens(llama, with_draws(generates, temperature=0.5))
+
+
+def test_an_estimate_says_what_is_drawn(tmp_path, llama):
+    plain = load_task(write_task(tmp_path, kind="generate", rows=8))
+    greedy = estimate(llama, [plain], ["layer:1", "layer:2"])
+    drawn = estimate(llama, [with_draws(plain, temperature=0.6, draws=4)], ["layer:1", "layer:2"])
+    assert drawn.draws[0].endswith("; 4 answers an example drawn at temperature 0.6")
+    assert "drawn" not in greedy.draws[0]
+    assert drawn.answer_tokens == 4 * greedy.answer_tokens
+    assert (drawn.examples, drawn.tokens) == (8, 4 * greedy.tokens)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny_model("llama").save_pretrained(tmp_path / "tiny")
+    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
+    return str(tmp_path / "tiny")
+
+
+def test_the_command_line(folder, tmp_path, capsys):
+    path, out = str(write_task(tmp_path, kind="generate", rows=4)), tmp_path / "run"
+    command = ["sweep", folder, "--tasks", path, "--ablate", "layers", "--out", str(out)]
+    drawn = [*command, "--temperature", "0.6", "--draws", "3", "--seed", "4"]
+    assert main([*drawn, "--dry-run"]) == 0
+    assert "3 answers an example drawn at temperature 0.6" in capsys.readouterr().out
+    assert not out.exists()
+    assert main(drawn) == 0
+    run = interp.open_run(out)
+    assert run.manifest["tasks"][0]["name"] == "3-draws-at-0.6-tiny-generate"
+    assert [len(draws) for draws in run.responses()["draws"]] == [3] * 16
+    capsys.readouterr()
+    assert main(["show", str(out)]) == 0
+    assert "3 answers an example drawn at temperature 0.6" in capsys.readouterr().out
+    # the rows are found again for the report, under the name without the draws
+    assert asked_tasks(run, given=[path])["3-draws-at-0.6-tiny-generate"].task is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("generate", ["--draws", "3"], "draws 3: greedy answers are all the same; give --temp"),
+        ("letters", ["--temperature", "0.6"], "tiny-letters: it scores options; draws are for"),
+        ("generate", ["--temperature", "0"], "temperature 0: allowed are numbers above 0"),
+        ("generate", ["--temperature", "0.6", "--draws", "0"], "draws 0: allowed are 1 and more"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line(tmp_path, capsys, kind, options, message):
+    path, out = str(write_task(tmp_path, kind=kind)), tmp_path / "run"
+    command = ["sweep", "nowhere/at-all", "--tasks", path, "--ablate", "layers", "--out", str(out)]
+    # before the model is looked for
+    assert main([*command, *options]) != 0
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_exports_hold_the_draws(swept, tmp_path):
+    from interp.results import export_harness, export_tables
+
+    _, run = swept
+    responses, *_ = export_tables(run, tmp_path / "csv")
+    cells = pd.read_csv(responses)["draws"]
+    assert [json.loads(cell) for cell in cells] == [list(d) for d in run.responses()["draws"]]
+    baseline, *_ = export_harness(run, tmp_path / "json")
+    (results,) = json.loads(baseline.read_text())["results"].values()
+    assert {"exact_match,vote", "exact_match,first,mean-of-draws"} <= set(results)
+
+
+def test_figures_and_the_report_show_the_mean_over_draws(swept, tmp_path):
+    from interp.labels import metric_label
+    from interp.report import Choice, write_report
+    from interp.results import choose_metric
+
+    task, run = swept
+    (metric,) = choose_metric(run.importance())["metric"].unique()
+    assert metric == "exact_match,first,mean-of-draws"
+    assert metric_label(metric) == "Exact match (first, mean of draws)"
+    page = tmp_path / "page.html"
+    write_report([run], page, choice=Choice(tasks=[task]))
+    written = page.read_text()
+    assert "the first of 5 draws" in written
+    assert "5 answers an example drawn at temperature 0.3" in written
+
+
+@pytest.mark.parametrize("sampling", [5, {}, {"draws": "many"}, {"draws": 3, "temperature": True}])
+def test_a_manifest_that_describes_no_draws_is_refused(swept, tmp_path, sampling):
+    _, run = swept
+    made = json.loads(json.dumps(run.manifest))
+    made["tasks"][0]["sampling"] = sampling
+    (tmp_path / "manifest.json").write_text(json.dumps(made))
+    with pytest.raises(UserError, match=r"sampling of task .* is no description of draws"):
+        interp.open_run(tmp_path)

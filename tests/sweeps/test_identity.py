@@ -1,0 +1,65 @@
+"""The hash of the package's own code: what answers go through, wherever it is installed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from interp.records import SOURCE
+from interp.sweeps import identity
+from interp.sweeps.identity import PACKAGE, libraries, source_hash
+
+
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "elsewhere"
+
+
+def test_it_is_among_the_versions_and_the_same_in_every_process():
+    assert libraries()[SOURCE] == source_hash()
+    code = "from interp.identity import libraries; print(libraries()['interp-source'])"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    assert shown.stdout.strip() == source_hash()
+
+
+def test_neither_the_place_nor_line_ends_nor_compiled_files_change_it(copied):
+    assert source_hash(copied) == source_hash()
+    source_hash.cache_clear()
+    for path in copied.rglob("*.py"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    (copied / "__pycache__").mkdir()
+    (copied / "__pycache__" / "scoring.pyc").write_bytes(b"compiled")
+    assert source_hash(copied) == source_hash()
+
+
+@pytest.mark.parametrize("place", ["scoring.py", "decode/pool.py", "tasks/world.py", "cli.py"])
+def test_code_that_answers_go_through_changes_it(copied, place):
+    with (copied / place).open("a") as file:
+        file.write("x = 1\n")
+    assert source_hash(copied) != source_hash()
+
+
+def test_a_file_that_moved_or_went_changes_it(copied):
+    (copied / "scoring.py").rename(copied / "scores.py")
+    moved = source_hash(copied)
+    source_hash.cache_clear()
+    (copied / "scores.py").unlink()
+    assert len({source_hash(), moved, source_hash(copied)}) == 3
+
+
+@pytest.mark.parametrize("place", ["figures/style.py", "report/page.py", "cli/sweep.py"])
+def test_code_that_only_shows_answers_does_not(copied, place):
+    (copied / place).write_text("x = 1\n")
+    assert source_hash(copied) == source_hash()
+
+
+def test_it_is_read_once_a_process(monkeypatch):
+    source_hash.cache_clear()
+    libraries()
+    monkeypatch.setattr(Path, "read_bytes", lambda _path: pytest.fail("read again"))
+    assert libraries()[SOURCE] == identity.source_hash()
