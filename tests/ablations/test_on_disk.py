@@ -12,7 +12,6 @@ from interp.ablations.edits import Shape
 from interp.ablations.on_disk import pruned_config
 from interp.cli import main
 from interp.errors import UserError
-from tests.conftest import SHARED
 from tests.helpers.families import (
     FAMILIES,
     N_LAYERS,
@@ -21,6 +20,7 @@ from tests.helpers.families import (
     tiny_model,
     tiny_tokenizer,
 )
+from tests.helpers.shared import SHARED
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))

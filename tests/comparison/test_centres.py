@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from interp.comparison import centres, shifts
-from tests.test_stats import long
+from tests.helpers.outcomes import long
 
 
 def outcomes(drops: list[float], n: int, noise: float, rng: np.random.Generator) -> np.ndarray:

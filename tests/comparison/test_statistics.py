@@ -13,7 +13,7 @@ from interp.comparison.profiles import kind_and_layer
 from interp.comparison.removal_robustness import mean_height, removal_curves, robustness_differences
 from interp.errors import UserError
 from interp.stats import scores
-from tests.stats.test_stats import draw, long
+from tests.helpers.outcomes import draw, long
 
 quick = settings(max_examples=8, deadline=None, derandomize=True)
 

@@ -8,8 +8,8 @@ from interp.engine import EVERY, record, run_block, score_requests
 from interp.engine.last_block import narrows, only_at
 from interp.engine.prefix import prefix_cache, record_prefix
 from interp.models import decoder
-from tests.engine.test_score import some_requests
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
+from tests.helpers.scoring import some_requests
 
 WHOLE = {"bloom", "opt"}  # no positions of their own in what their MLPs are given
 LAST = N_LAYERS - 1

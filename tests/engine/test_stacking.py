@@ -19,8 +19,8 @@ from interp.engine.scoring.stacking import MOST_ON_CPU, apart, even_lots, stacke
 from interp.engine.scoring.targets import Targets
 from interp.engine.shortcuts import NONE
 from interp.models import decoder
-from tests.engine.test_score import assert_same, edits_of, means_of, some_requests
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
+from tests.helpers.scoring import assert_same, edits_of, means_of, some_requests
 
 HEADS = [f"head:0.{i}" for i in range(4)]
 UNGROUPED = {"gpt2", "gpt_neox", "opt", "bloom"}  # every query head has a KV head of its own

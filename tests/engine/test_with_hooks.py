@@ -9,8 +9,8 @@ from interp.engine import score_requests
 from interp.engine.shortcuts import NONE
 from interp.errors import UserError
 from interp.tasks import load_task
-from tests.engine.test_score import assert_same, some_requests
 from tests.helpers.families import tiny_bridge
+from tests.helpers.scoring import assert_same, some_requests
 from tests.helpers.task_files import write_task
 
 FAMILIES = ["llama", "gpt2", "gpt_neox", "gemma3"]

@@ -3,7 +3,6 @@
 import argparse
 import inspect
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,8 +15,6 @@ from experiments.runs import Job
 from experiments.sections import Section
 from interp.errors import UserError
 from tests.helpers.families import tiny_model
-
-SHARED = Path(__file__).parents[3] / "shared"
 
 
 def options(*words: str) -> argparse.Namespace:

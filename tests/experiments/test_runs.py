@@ -13,8 +13,8 @@ from experiments.presets import ORGANISMS, STUDY
 from experiments.protocols import between_protocols
 from experiments.runs import Job
 from interp.stats import importance
+from tests.helpers.shared import SHARED
 
-SHARED = Path(__file__).parents[3] / "shared"
 TINY = replace(ORGANISMS, models={"base": "organism:base"}, caps={"layers": 6})
 
 

@@ -1,22 +1,12 @@
 """Facts about the figures of CKA, on made-up tables; no model."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from interp import figures
 from interp.errors import UserError
-
-
-def cka_table(n_depths=4, others=None, **names):
-    rows = [
-        {"model": "organism:base", "source": "texts"} | names
-        | {"depth": i, "other": j, "value": 1 - 0.2 * abs(i - j) - 0.01 * i, "n": 40}
-        for i, j in itertools.product(range(n_depths), range(others or n_depths))
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+from tests.helpers.figure_tables import cka_table
 
 
 def test_the_heatmap_holds_every_pair_of_depths() -> None:

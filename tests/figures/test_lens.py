@@ -6,32 +6,10 @@ import pytest
 
 from interp import figures
 from interp.errors import UserError
+from tests.helpers.figure_tables import lens_table
 
 MODELS, SKILLS = ("base", "distilled"), ("world-facts", "world-kv", "world-arithmetic")
 PROTOCOLS = ("default", "continuation", "generate")
-
-
-def lens_table(models=MODELS, tasks=("world-facts:default", "world-kv:generate"), n_layers=4):
-    rows = []
-    for model in models:
-        for task in tasks:
-            for depth in range(n_layers + 1):
-                for quantity, value in (
-                    ("right_logrank", 6 - 6 * depth / n_layers),
-                    ("right_probability", depth / n_layers),
-                    ("kl", 4 - depth),
-                ):
-                    rows.append(
-                        {
-                            "model": model, "task": task, "ablation": "baseline",
-                            "lens": "logit lens", "step": "answer", "depth": float(depth),
-                            "layer": depth - 1, "after": "layer" if depth else "embedding",
-                            "relative_depth": depth / n_layers, "quantity": quantity,
-                            "value": value, "low": value - 0.05, "high": value + 0.05, "n": 50,
-                            "interval": "95% Poisson bootstrap",
-                        }
-                    )  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def titles(figure):

@@ -12,9 +12,7 @@ from interp import figures
 from interp.figures import style
 from interp.labels import SKILLS, benchmark_label
 from tests.figures.conftest import make_sweep
-from tests.figures.test_cka import cka_table
-from tests.figures.test_lens import lens_table
-from tests.figures.test_similarity import angular_table
+from tests.helpers.figure_tables import angular_table, cka_table, lens_table
 
 RAW = re.compile(r"[A-Za-z]_[A-Za-z]|world-|organism:|continuation|exact_match")
 MODELS = ("organism:base", "organism:teacher", "organism:distilled")

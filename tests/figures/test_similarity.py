@@ -11,15 +11,7 @@ from interp import figures
 from interp.errors import UserError
 from interp.figures import style
 from interp.figures.labels import label_points
-
-
-def angular_table(source="texts", n_layers=4, scale=0.1):
-    rows = [
-        {"model": "base", "source": source, "layer": layer, "block": block,
-         "value": scale * block * (1 + (layer - 1) ** 2), "n": 20}
-        for block in range(1, n_layers + 1) for layer in range(n_layers - block + 1)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+from tests.helpers.figure_tables import angular_table
 
 
 def test_the_triangle_holds_raw_values() -> None:

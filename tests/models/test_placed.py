@@ -31,10 +31,10 @@ from interp.similarity import cka_between, study_angular_distance
 from interp.sweeps import estimate
 from interp.sweeps.transport import pack_model
 from interp.tasks import Sampling, build_requests, load_task
-from tests.attention.test_tracing import make_task
-from tests.engine.generation.test_exactness import requests
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_model, tiny_tokenizer
+from tests.helpers.key_value import make_task
 from tests.helpers.pretended import PretendedDevices, put_modules
+from tests.helpers.prompts import requests
 from tests.helpers.task_files import write_task
 
 # by architecture: rotary angles handed in, positions in the embedding, both masks, ALiBi,

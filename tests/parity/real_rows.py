@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import SHARED
+from tests.helpers.shared import SHARED
 
 DATA, STORIES = SHARED / "data", SHARED / "models" / "stories260K"
 # folder there; where it goes here; the split that is asked

@@ -8,27 +8,8 @@ import pytest
 import interp
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, N_LAYERS, deleted, tiny_bridge, tiny_tokenizer
+from tests.helpers.harness import harness_responses
 from tests.helpers.task_files import write_task
-
-
-def harness_responses(model, task, *, doc_ids, tokenizer=None) -> dict[int, list]:
-    """What lm-evaluation-harness' own HFLM answers to a task's requests, row by row."""
-    from lm_eval.models.huggingface import HFLM
-
-    tokenizer = tokenizer or tiny_tokenizer()
-    lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=3, device="cpu")
-    harness, documents = task.harness, task.documents()
-    instances = []
-    for doc_id in doc_ids:
-        document = documents[doc_id]
-        context = harness.fewshot_context(document, num_fewshot=task.num_fewshot)
-        made = harness.construct_requests(document, context, metadata=(task.name, doc_id, 1))
-        instances += made if isinstance(made, list) else [made]
-    ask = lm.generate_until if task.generates else lm.loglikelihood
-    found: dict[int, list] = {doc_id: [] for doc_id in doc_ids}
-    for instance, response in zip(instances, ask(instances, disable_tqdm=True), strict=True):
-        found[instance.doc_id].append(response)
-    return found
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,7 @@ from interp.ablations import checked_edits, edited
 from interp.models import organisms
 from interp.tasks import load_task
 from tests.helpers.families import assert_logits, delete_layers, random_tokens
-from tests.parity.test_harness_parity import harness_responses
+from tests.helpers.harness import harness_responses
 
 NAMES = ("organism:base", "organism:distilled")
 N_LAYERS = 8

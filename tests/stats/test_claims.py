@@ -10,7 +10,7 @@ from scipy import stats as sps
 
 from interp import stats
 from interp.errors import UserError
-from tests.stats.test_stats import draw, long
+from tests.helpers.outcomes import draw, long
 
 
 def frame(table: np.ndarray, **names: str) -> pd.DataFrame:

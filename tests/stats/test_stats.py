@@ -12,6 +12,7 @@ from scipy import stats as sps
 
 from interp import stats
 from interp.stats import Sample, bootstrap_means, drop_intervals
+from tests.helpers.outcomes import draw, long
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 binary_tables = hnp.arrays(
@@ -22,23 +23,6 @@ real_tables = hnp.arrays(
     st.tuples(st.integers(1, 30), st.integers(2, 5)),
     elements=st.floats(-5, 5, allow_subnormal=False),
 )
-
-
-def long(
-    table: np.ndarray, *, task: str = "world-kv:default", metric: str = "acc", model: str = "base"
-) -> pd.DataFrame:
-    """[docs, 1 + layers] outcomes, the baseline first, as a long table."""
-    names = ["baseline", *(f"layer:{layer}" for layer in range(table.shape[1] - 1))]
-    frame = pd.DataFrame(table, columns=names).rename_axis("doc_id").reset_index()
-    frame = frame.melt("doc_id", var_name="ablation", value_name="value")
-    return frame.assign(model=model, task=task, metric=metric)
-
-
-def draw(n: int, *, baseline: float, harmed: float, helped: float, seed: int) -> np.ndarray:
-    """[n, 2] paired 0/1 outcomes with the given shares."""
-    shares = [baseline - harmed, harmed, helped, 1 - baseline - helped]
-    pairs = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], float)
-    return pairs[np.random.default_rng(seed).choice(4, size=n, p=shares)]
 
 
 # --- the tables ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from interp.errors import UserError
 from interp.tasks import key_value_task, load_task, pair_spans
 from interp.tasks.key_value import JSON, key_value_rows
-from tests.conftest import SHARED
+from tests.helpers.shared import SHARED
 
 
 @settings(deadline=None, max_examples=30)

@@ -6,7 +6,7 @@ import pytest
 
 from interp.errors import UserError
 from interp.tasks import load_task
-from tests.conftest import SHARED
+from tests.helpers.shared import SHARED
 
 PUBLISHED = SHARED / "data" / "kv_retrieval" / "75_keys.jsonl"
 

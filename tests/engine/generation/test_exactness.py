@@ -24,6 +24,7 @@ from tests.helpers.families import (
     tiny_model,
     tiny_tokenizer,
 )
+from tests.helpers.prompts import requests
 
 KINDS = ["attn:1", "mlp:1", "mlp:0", "head:1.2", "head:0.1@mean", "kvgroup:1.1", "swap:1",
          "layers:0-1", "layers:1-2", "layer:0+head:2.1", "swap:0+layer:2",
@@ -38,20 +39,6 @@ SETTINGS = {
 
 # texts of a random model that rounding of the type may change
 HALF_DIFFER = {torch.bfloat16: 0.4, torch.float16: 0.1}
-
-
-def requests(count=4, *, shared=6, longest=10, until=("w61", "w62 w63"), seed=0):
-    """Prompts of different lengths that start with the same tokens."""
-    rng = random.Random(seed)
-
-    def words(number):
-        return [rng.randrange(4, D_VOCAB) for _ in range(number)]
-
-    start = [1, *words(shared - 1)]
-    return [
-        GenerationRequest(i, (*start, *words(rng.randint(1, 7))), until, longest)
-        for i in range(count)
-    ]
 
 
 def by_transformers(model, request):
