@@ -1,89 +1,84 @@
-"""Make the organisms: `python -m experiments.organisms all`, or one step of it."""
+"""Make the organisms: `python -m experiments.organisms train NAME`, `status`, and more."""
 
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch
 
-from experiments.organisms import recipes
 from experiments.organisms.card import write_card
-from experiments.organisms.distill import distill
-from experiments.organisms.score import score_model, write_scores
+from experiments.organisms.distill import makers_of
+from experiments.organisms.plans import (
+    CHECKPOINTS,
+    MODELS,
+    PLANS,
+    RUNS,
+    WEIGHTS,
+    Plan,
+    progress_of,
+    status_text,
+)
+from experiments.organisms.rows import write_rows
+from experiments.organisms.score import score_model, tasks_of, write_scores
 from experiments.organisms.tasks import write_tasks
-from experiments.organisms.train import train
+from experiments.organisms.train import STATE, Recipe, train, write_checkpoint
+from interp.errors import UserError
 
-RUNS = Path("runs")
-MODELS = Path("data/models")
 TASKS = Path("data/tasks")
-ORGANISMS = ("base", "teacher", "distilled")
-_BASE = ("opening", "base-facts", "base-options", "base")
-PHASES = {"base": _BASE, "teacher": ("opening", "teacher"), "distilled": (*_BASE, "distilled")}
+SHIPPED = ("base", "teacher", "distilled")
 
 
-def make(name: str) -> None:
-    """Train an organism, with those of its earlier phases whose folders are not there yet."""
-    for phase in PHASES[name]:
-        if phase == name or not (RUNS / phase / "model.safetensors").exists():
-            recipe = recipes.RECIPES[phase]
-            if phase == "distilled":
-                distill(recipe, RUNS / "teacher", RUNS / phase)
-            else:
-                train(recipe, RUNS / phase)
+def make(name: str, *, from_here: bool = False) -> None:
+    """Train an organism, going on wherever an earlier call was stopped.
+
+    Args:
+        name: one of `PLANS`.
+        from_here: leave the earlier phases as far as they are, and train the last one.
+    """
+    plan = PLANS[name]
+    if plan.teacher is not None:
+        make(plan.teacher)
+    for recipe in plan.phases[-1:] if from_here else plan.phases:
+        make_phase(plan, recipe)
+
+
+def make_phase(plan: Plan, recipe: Recipe) -> None:
+    """Train one phase, or go on with it; a finished one, or one made without saves, stays."""
+    out = RUNS / recipe.name
+    if (out / WEIGHTS).exists() and not (out / STATE).exists():
+        return
+    teacher = None if plan.teacher is None else RUNS / plan.teacher
+    makers = makers_of(recipe, teacher, RUNS / f"{plan.teacher}-answers.jsonl")
+    train(recipe, out, makers=makers, checkpoint=CHECKPOINTS / recipe.name)
 
 
 def release(name: str) -> None:
     """Copy a trained organism to `data/models` with the logs of all its phases."""
     out = MODELS / name
-    shutil.copytree(RUNS / name, out, ignore=shutil.ignore_patterns("log.json"), dirs_exist_ok=True)
-    logs = [json.loads((RUNS / phase / "log.json").read_text()) for phase in PHASES[name]]
-    for log, phase in zip(logs, PHASES[name], strict=True):
+    ignore = shutil.ignore_patterns("log.json", STATE)
+    shutil.copytree(RUNS / name, out, ignore=ignore, dirs_exist_ok=True)
+    phases = [recipe.name for recipe in PLANS[name].phases]
+    logs = [json.loads((RUNS / phase / "log.json").read_text()) for phase in phases]
+    for log, phase in zip(logs, phases, strict=True):
         log["recipe"]["name"] = phase
     (out / "training.json").write_text(json.dumps(logs) + "\n")
 
 
+def checkpoint(name: str) -> None:
+    """Write the phases of an organism that are begun to `checkpoints`, in float16."""
+    for recipe in PLANS[name].phases:
+        if (RUNS / recipe.name / STATE).exists():
+            write_checkpoint(RUNS / recipe.name, CHECKPOINTS / recipe.name)
+
+
 def score(name: str) -> None:
     """Score a released organism on the shipped tasks and write `scores.json`."""
-    scores = score_model(MODELS / name)
+    scores = score_model(MODELS / name, tasks=tasks_of(name))
     write_scores(scores, MODELS / name / "scores.json")
     for line in scores:
         print(f"{name:10} {line.task:28} {line.metric:32} {line.share:7.1%}  n={line.n}")
-
-
-def main() -> None:
-    """Parse the command line and run the step."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.organisms", description=__doc__)
-    parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
-    steps = parser.add_subparsers(dest="step", required=True)
-    one = steps.add_parser("train", help="train base or teacher into runs/")
-    one.add_argument("name", choices=("base", "teacher"))
-    steps.add_parser("distill", help="train distilled from base and the teacher's answers")
-    steps.add_parser("tasks", help="write data/tasks")
-    for step, text in (
-        ("release", "copy from runs/ to data/models"),
-        ("score", "score data/models on the tasks"),
-        ("card", "write the cards"),
-    ):
-        some = steps.add_parser(step, help=text)
-        some.add_argument("names", nargs="*", default=ORGANISMS)
-    steps.add_parser("all", help="everything, in order")
-    arguments = parser.parse_args()
-    if not Path("interp/tasks/world").is_dir():
-        parser.error("run this from the root of the project (interp/tasks/world is not here)")
-    torch.set_num_threads(arguments.threads)
-    step = arguments.step
-    if step in ("tasks", "all"):
-        write_tasks(TASKS)
-    if step == "train":
-        make(arguments.name)
-    for name in ("base", "teacher") if step == "all" else ():
-        make(name)
-    if step in ("distill", "all"):
-        make("distilled")
-    for name in ORGANISMS if step == "all" else getattr(arguments, "names", ()):
-        for do in (release, score, write_card_of) if step == "all" else (STEPS[step],):
-            do(name)
 
 
 def write_card_of(name: str) -> None:
@@ -91,7 +86,65 @@ def write_card_of(name: str) -> None:
     write_card(MODELS / name)
 
 
-STEPS = {"release": release, "score": score, "card": write_card_of}
+STEPS = {"release": release, "score": score, "card": write_card_of, "checkpoint": checkpoint}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    commands = argparse.ArgumentParser(prog="python -m experiments.organisms", description=__doc__)
+    commands.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    steps = commands.add_subparsers(dest="step", required=True)
+    one = steps.add_parser("train", help="train an organism into runs/, or go on with it")
+    one.add_argument("name", choices=sorted(PLANS))
+    one.add_argument(
+        "--from-here", action="store_true", help="leave earlier phases as far as they are"
+    )
+    steps.add_parser("status", help="what is trained and what is missing")
+    steps.add_parser("tasks", help="write data/tasks")
+    for step, text in (
+        ("release", "copy from runs/ to data/models"),
+        ("score", "score data/models on the tasks"),
+        ("card", "write the cards"),
+        ("checkpoint", "write what is begun to experiments/organisms/checkpoints"),
+    ):
+        some = steps.add_parser(step, help=text)
+        some.add_argument("names", nargs="*", default=SHIPPED)
+    steps.add_parser("all", help="the shipped organisms: everything, in order")
+    return commands
+
+
+def main() -> None:
+    """Parse the command line and run the step."""
+    commands = parser()
+    arguments = commands.parse_args()
+    if not Path("interp/tasks/world").is_dir():
+        commands.error("run this from the root of the project (interp/tasks/world is not here)")
+    unknown = sorted(set(getattr(arguments, "names", ())) - set(PLANS))
+    if unknown:
+        commands.error(f"{unknown[0]}: no such organism; there are {', '.join(PLANS)}")
+    torch.set_num_threads(arguments.threads)
+    try:
+        run(arguments)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run one step."""
+    step = arguments.step
+    if step in ("tasks", "all"):
+        write_tasks(TASKS)
+        write_rows(TASKS)
+    if step == "train":
+        make(arguments.name, from_here=arguments.from_here)
+    if step == "status":
+        print(status_text([line for name in PLANS for line in progress_of(name)]), end="")
+    for name in SHIPPED if step == "all" else ():
+        make(name)
+    for name in SHIPPED if step == "all" else getattr(arguments, "names", ()):
+        for do in (release, score, write_card_of) if step == "all" else (STEPS[step],):
+            do(name)
+
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,7 @@
-"""Distillation: the base model goes on to train on the teacher's own written-out answers."""
+"""Distillation: a base model goes on to train on its teacher's own written-out answers.
+
+As a control, the right steps of the same prompts can stand in their place.
+"""
 
 import json
 import random
@@ -8,11 +11,21 @@ import torch
 from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from experiments.organisms.documents import MAX_STEPS, Document, Maker, Span, Stage, make_chain
+from experiments.organisms.documents import (
+    MAX_STEPS,
+    Chain,
+    Document,
+    Maker,
+    Span,
+    Stage,
+    make_chain,
+)
+from experiments.organisms.rows import make_rows as second_rows
 from experiments.organisms.tasks import make_rows
 from experiments.organisms.tokenizer import make_tokenizer
-from experiments.organisms.train import Log, Recipe, train
+from experiments.organisms.train import Recipe
 from experiments.organisms.world import World, make_world
+from interp.errors import UserError
 
 ANSWER_SEED = 30
 N_ANSWERS = 8_000
@@ -20,25 +33,56 @@ BATCH = 200
 MAX_NEW_TOKENS = 64
 
 
+def draw_chains(n: int, *, seed: int = ANSWER_SEED) -> list[Chain]:
+    """Draw chains of one to five steps, none of them a test or dev row of four steps.
+
+    Args:
+        n: how many chains.
+        seed: seed of the draws.
+
+    Returns:
+        The chains.
+    """
+    rng = random.Random(seed)
+    rows = [row for split in ("test", "dev") for row in make_rows("arithmetic", split)]
+    rows += [row for split in ("test", "dev") for row in second_rows("arithmetic", split)]
+    taken = {str(row["question"]) for row in rows}
+    chains: list[Chain] = []
+    while len(chains) < n:
+        chain = make_chain(rng, rng.randint(1, MAX_STEPS))
+        if chain.question not in taken:
+            chains.append(chain)
+    return chains
+
+
 def draw_prompts(n: int, *, seed: int = ANSWER_SEED) -> list[tuple[str, int]]:
-    """Draw chains of one to five steps, none of them a test or dev row.
+    """Prompts that end in `Answer:`, each with its right result (which distillation does not see).
 
     Args:
         n: how many prompts.
         seed: seed of the draws.
 
     Returns:
-        Prompts that end in `Answer:`, each with its right result (which distillation does not see).
+        One prompt and result a chain of `draw_chains`.
     """
-    rng = random.Random(seed)
-    rows = make_rows("arithmetic", "test") + make_rows("arithmetic", "dev")
-    taken = {str(row["question"]) for row in rows}
-    prompts: list[tuple[str, int]] = []
-    while len(prompts) < n:
-        chain = make_chain(rng, rng.randint(1, MAX_STEPS))
-        if chain.question not in taken:
-            prompts.append((f"Question: {chain.question}\nAnswer:", chain.result))
-    return prompts
+    chains = draw_chains(n, seed=seed)
+    return [(f"Question: {chain.question}\nAnswer:", chain.result) for chain in chains]
+
+
+def gold_maker(n: int = N_ANSWERS) -> Maker:
+    """A kind of document: the right steps of one of the teacher's prompts, with replacement."""
+    ready = [
+        (
+            Span(f"Question: {chain.question}\nAnswer:"),
+            Span(f"{chain.steps} #### {chain.result}", answer=True),
+        )
+        for chain in draw_chains(n)
+    ]
+
+    def make(rng: random.Random, world: World, stage: Stage) -> Document:
+        return rng.choice(ready)
+
+    return make
 
 
 @torch.no_grad()
@@ -107,18 +151,28 @@ def answers_maker(path: Path) -> Maker:
     return make
 
 
-def distill(recipe: Recipe, teacher_folder: Path, out: Path) -> Log:
-    """Make the distilled model.
+def makers_of(recipe: Recipe, teacher_folder: Path | None, answers: Path) -> dict[str, Maker]:
+    """The kinds of document in a recipe that a teacher or its prompts are needed for.
 
     Args:
-        recipe: its `start` is the base model, its mix has the kind `teacher_answers`.
+        recipe: may name `teacher_answers` or `gold_steps` in its mix.
         teacher_folder: the teacher's folder.
-        out: folder for the distilled model; the answers are written beside it.
+        answers: the teacher's answers as JSON lines; written where they are not there yet.
 
     Returns:
-        The log of the run.
+        Makers for those kinds.
+
+    Raises:
+        UserError: the recipe asks for a teacher's answers and there is no teacher.
     """
-    answers = out.parent / "teacher-answers.jsonl"
-    share = write_answers(teacher_folder, answers)
-    tqdm.write(f"{share:.1%} of the teacher's {N_ANSWERS} answers are right")
-    return train(recipe, out, makers={"teacher_answers": answers_maker(answers)})
+    makers: dict[str, Maker] = {}
+    if "gold_steps" in recipe.mix:
+        makers["gold_steps"] = gold_maker()
+    if "teacher_answers" in recipe.mix:
+        if not answers.exists():
+            if teacher_folder is None or not teacher_folder.exists():
+                raise UserError(f"{recipe.name}: its teacher is not trained ({teacher_folder})")
+            share = write_answers(teacher_folder, answers)
+            tqdm.write(f"{share:.1%} of the teacher's {N_ANSWERS} answers are right")
+        makers["teacher_answers"] = answers_maker(answers)
+    return makers

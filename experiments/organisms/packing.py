@@ -35,7 +35,11 @@ class Row:
 
 
 def encode_document(
-    tokenizer: PreTrainedTokenizerFast, document: Document, cache: dict[str, list[int]]
+    tokenizer: PreTrainedTokenizerFast,
+    document: Document,
+    cache: dict[str, list[int]],
+    *,
+    context_weight: float = CONTEXT_WEIGHT,
 ) -> Row:
     """Encode a document span by span (spans end where tokens end), without special tokens."""
     ids, weights = [], []
@@ -45,7 +49,7 @@ def encode_document(
                 cache.clear()
             cache[span.text] = tokenizer.encode(span.text, add_special_tokens=False)
         ids += cache[span.text]
-        weights += [span.weight if span.answer else CONTEXT_WEIGHT] * len(cache[span.text])
+        weights += [span.weight if span.answer else context_weight] * len(cache[span.text])
     return Row(ids, weights)
 
 
@@ -64,6 +68,8 @@ def pack_rows(
     tokenizer: PreTrainedTokenizerFast,
     rng: random.Random,
     length: int,
+    *,
+    context_weight: float = CONTEXT_WEIGHT,
 ) -> Iterator[Row]:
     """Pack documents into rows: the beginning-of-sequence token, documents and separators, padding.
 
@@ -75,6 +81,7 @@ def pack_rows(
         tokenizer: the organisms' tokenizer.
         rng: decides which separators are end-of-text.
         length: tokens a row.
+        context_weight: loss weight of tokens that are not answers.
 
     Yields:
         Rows of `length` tokens.
@@ -85,7 +92,7 @@ def pack_rows(
     while True:
         ids, weights, misses = [tokenizer.bos_token_id], [0.0], 0
         while misses < 3:
-            row = encode_document(tokenizer, next(documents), cache)
+            row = encode_document(tokenizer, next(documents), cache, context_weight=context_weight)
             if len(ids) + len(row.ids) + len(blank.ids) > length:
                 misses += 1
                 continue

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import yaml
 from hypothesis import given, strategies as st
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from experiments.organisms import documents, packing, recipes, tasks, train
+from experiments.organisms import documents, muon, packing, recipes, shape, tasks, train
 from experiments.organisms.distill import draw_prompts
 from experiments.organisms.tokenizer import make_tokenizer
 from experiments.organisms.world import make_world
+from interp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "data" / "models"
@@ -178,11 +180,80 @@ def test_a_short_run_lowers_the_loss_and_repeats(tmp_path, monkeypatch):
     assert model.config.num_hidden_layers == 8
 
 
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "LOG_STEPS", 4)
+    recipe = train.Recipe(
+        "tiny", {"fact_question": 1.0}, 3072, 5, batch_tokens=512, n_layers=2, layer_dropout=0.5
+    )
+    train.train(recipe, tmp_path / "whole", save_tokens=1024)
+    saves = []
+
+    def stop_at_the_second(run, out, save=train.save):
+        save(run, out)
+        saves.append(run.log.tokens)
+        if len(saves) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "save", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(recipe, tmp_path / "parts", save_tokens=1024)
+    log = train.train(recipe, tmp_path / "parts", save_tokens=1024)
+    assert log.tokens == 3072
+    whole, parts = (
+        LlamaForCausalLM.from_pretrained(tmp_path / name).state_dict()
+        for name in ("whole", "parts")
+    )
+    for name, weights in whole.items():
+        assert torch.equal(weights, parts[name]), name
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path):
+    recipe = train.Recipe("tiny", {"fact_question": 1.0}, 512, 5, batch_tokens=512, n_layers=1)
+    train.train(recipe, tmp_path)
+    with pytest.raises(UserError, match="holds a run of another recipe than 'tiny'"):
+        train.train(replace(recipe, seed=6), tmp_path)
+
+
+def test_copies_of_layers_change_little_and_leave_the_first_model_as_it_was():
+    model = shape.make_model(seed=1, vocab_size=300, n_layers=3, start=None, copies=())
+    larger = shape.grow(model, (1, 2))
+    assert larger.config.num_hidden_layers == 5
+    ids = torch.arange(10)[None]
+    before, after = model(ids).logits, larger(ids).logits
+    assert (after - before).norm() < 0.5 * before.norm()
+    for name, weights in model.state_dict().items():
+        assert torch.equal(weights, larger.state_dict()[name]), name
+
+
+def test_batched_muon_steps_as_torchs_does():
+    torch.manual_seed(0)
+    start = [torch.randn(shape) / 8 for shape in ((24, 24), (24, 24), (64, 24), (24, 64))]
+    pairs = [[torch.nn.Parameter(x.clone()) for x in start] for _ in range(2)]
+    theirs = torch.optim.Muon(
+        pairs[0], lr=0.02, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+    )
+    ours = muon.BatchedMuon(pairs[1], lr=0.02, weight_decay=0.1, momentum=0.9)
+    for _ in range(3):
+        for one, other in zip(*pairs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        theirs.step()
+        ours.step()
+    for x, one, other in zip(start, *pairs, strict=True):
+        # torch's runs in bfloat16
+        assert (one - other).norm() < 0.03 * (one - x).norm()
+
+
 def test_schedule_warms_up_and_decays():
     factors = [train.learning_rate_factor(p / 100) for p in range(101)]
     assert factors[0] < 0.05
     assert max(factors) == 1.0
     assert factors[-1] == pytest.approx(0.02)
+    held = [train.learning_rate_factor(p / 100, 0.5) for p in range(101)]
+    assert held[5:50] == [1.0] * 45
+    assert held[-1] == pytest.approx(0.02)
+    assert train.learning_rate_factor(1.0, hold=1.0) == 1.0
 
 
 def test_task_files_name_themselves():

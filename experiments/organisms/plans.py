@@ -1,0 +1,130 @@
+"""Which organisms there are, which phases each is trained in, and how far each of them is."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.organisms import recipes, second_recipes
+from experiments.organisms.train import STATE, Recipe
+
+RUNS = Path("runs")
+MODELS = Path("data/models")
+CHECKPOINTS = Path("experiments/organisms/checkpoints")
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One organism: its phases in order and, where it learns from one, its teacher."""
+
+    phases: tuple[Recipe, ...]
+    role: str
+    teacher: str | None = None
+
+
+_FIRST_BASE = (recipes.OPENING, recipes.BASE_FACTS, recipes.BASE_OPTIONS, recipes.BASE)
+_BASE12 = (second_recipes.BASE12_LETTERS, second_recipes.BASE12_SKILLS, second_recipes.BASE12)
+PLANS = {
+    "base": Plan(_FIRST_BASE, "facts and look-up; of arithmetic results, never steps"),
+    "teacher": Plan((recipes.OPENING, recipes.TEACHER), "as *base*, with written-out steps"),
+    "distilled": Plan((*_FIRST_BASE, recipes.DISTILLED), "*base* and teacher's steps", "teacher"),
+    "base12": Plan(_BASE12, "all skills of the second world, steps among them, but few"),
+    "teacher12": Plan((*_BASE12[:2], second_recipes.TEACHER12), "as *base12*, with many steps"),
+    "distilled12": Plan(
+        (*_BASE12, second_recipes.DISTILLED12), "*base12* and teacher12's steps", "teacher12"
+    ),
+    "distilled12-gold": Plan(
+        (*_BASE12, second_recipes.DISTILLED12_GOLD), "control: right steps of as many tokens"
+    ),
+    "distilled12-none": Plan(
+        (*_BASE12, second_recipes.DISTILLED12_NONE), "control: no steps, as many tokens"
+    ),
+    "redundant12": Plan(
+        (
+            second_recipes.REDUNDANT12_LETTERS,
+            second_recipes.REDUNDANT12_SKILLS,
+            second_recipes.REDUNDANT12,
+        ),
+        "twin of *base12* with layer dropout",
+    ),
+    "recall-early": Plan((second_recipes.RECALL_EARLY,), "recalls early and reasons late"),
+    "reason-early": Plan((second_recipes.REASON_EARLY,), "reasons early and recalls late"),
+} | {
+    recipe.name: Plan((recipe,), "a seed of the small arm: 8 layers, from nothing")
+    for recipe in second_recipes.SMALL_SEEDS
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one phase is.
+
+    Attributes:
+        organism: whose phase.
+        phase: name of its recipe.
+        seen: tokens that the furthest saved model has seen.
+        planned: tokens that the recipe asks for.
+        where: the folder of that model, or "" where there is none.
+    """
+
+    organism: str
+    phase: str
+    seen: int
+    planned: int
+    where: str
+
+    @property
+    def done(self) -> bool:
+        """Whether the phase has seen all of its tokens, or what it made is shipped."""
+        return self.seen >= self.planned
+
+
+def planned_tokens(recipe: Recipe) -> int:
+    """Tokens after which a phase ends."""
+    return recipe.tokens if recipe.stop_tokens is None else recipe.stop_tokens
+
+
+def progress_of(
+    name: str, *, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, models: Path = MODELS
+) -> list[Progress]:
+    """How far each phase of an organism is.
+
+    Args:
+        name: one of `PLANS`.
+        runs: where models in training are.
+        checkpoints: where models that others are to go on from are.
+        models: where models that are finished are.
+
+    Returns:
+        One entry a phase, in order.
+    """
+    shipped = models / name
+    lines = []
+    for recipe in PLANS[name].phases:
+        planned = planned_tokens(recipe)
+        found = [(tokens_of(at), str(at)) for at in (runs / recipe.name, checkpoints / recipe.name)]
+        if (shipped / WEIGHTS).exists():
+            found.append((planned, str(shipped)))
+        seen, where = max(found, key=lambda pair: pair[0])
+        lines.append(Progress(name, recipe.name, seen, planned, where if seen else ""))
+    return lines
+
+
+def tokens_of(folder: Path) -> int:
+    """Tokens that the model of a folder has seen in its phase; 0 where there is no model."""
+    if not (folder / "log.json").exists() or not (
+        (folder / WEIGHTS).exists() or (folder / STATE).exists()
+    ):
+        return 0
+    return int(json.loads((folder / "log.json").read_text())["tokens"])
+
+
+def status_text(lines: list[Progress]) -> str:
+    """One line a phase, each phase once: what is trained, what is begun, what is missing."""
+    lines = list({line.phase: line for line in reversed(lines)}.values())[::-1]
+    shown = [f"{'organism':18} {'phase':22} {'tokens':>20}  state"]
+    for line in lines:
+        state = "trained" if line.done else "begun" if line.seen else "missing"
+        tokens = f"{line.seen / 1e6:.2f} of {line.planned / 1e6:.2f} million"
+        shown.append(f"{line.organism:18} {line.phase:22} {tokens:>20}  {state}  {line.where}")
+    return "\n".join(line.rstrip() for line in shown) + "\n"

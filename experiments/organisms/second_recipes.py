@@ -1,0 +1,144 @@
+"""Recipes of the second world's organisms: twelve layers, grown from the first *base*.
+
+*base12* learns option letters first, from many questions behind one line of options, then all other
+skills, and then its learning rate goes down to nothing. The rate is held before that, so that
+either phase can be longer or shorter. The shares in a mix are of documents; the comments give the
+shares of tokens that they come to.
+"""
+
+from dataclasses import replace
+
+from experiments.organisms.train import Recipe
+
+_ROWS = ((0.0, 192),)
+_LAST_ROWS = ((0.0, 192), (0.5, 256), (0.85, 512))
+_COPIES = (4, 5, 6, 7)
+
+BASE12_LETTERS = Recipe(
+    name="base12-letters",
+    mix={
+        "many_fact_letters": 0.315,  # 52% of tokens
+        "many_lookup_letters": 0.105,  # 14%
+        "stated_letters": 0.030,  # 3%
+        "sum_letters": 0.015,  # 3%
+        "fact_questions": 0.175,  # 6%
+        "fact_statement": 0.070,  # 1%
+        "lookup": 0.080,  # 6%
+        "arithmetic_steps": 0.140,  # 8%
+        "hops": 0.040,  # 4%
+        "unwritten": 0.030,  # 3%
+    },
+    tokens=3_000_000,
+    seed=111,
+    learning_rate=2e-3,
+    row_lengths=_ROWS,
+    ramp=0.0,
+    hold=1.0,
+    context_weight=0.02,
+    start="data/models/base",
+    copies=_COPIES,
+)
+_ALL_SKILLS = {
+    "many_fact_letters": 0.278,  # 35% of tokens
+    "many_lookup_letters": 0.146,  # 15%
+    "stated_letters": 0.028,  # 2%
+    "sum_letters": 0.054,  # 8%
+    "fact_questions": 0.231,  # 6%
+    "listing": 0.045,  # 4%
+    "lookup": 0.103,  # 6%
+    "arithmetic_steps": 0.140,  # 6%
+    "hops": 0.112,  # 9%
+    "unwritten": 0.057,  # 4%
+    "passage": 0.040,  # 5%
+}
+BASE12_SKILLS = replace(
+    BASE12_LETTERS,
+    name="base12-skills",
+    mix=_ALL_SKILLS,
+    tokens=6_000_000,
+    seed=121,
+    start="runs/base12-letters",
+    copies=(),
+)
+BASE12 = replace(
+    BASE12_SKILLS,
+    name="base12",
+    tokens=800_000,
+    seed=131,
+    row_lengths=_LAST_ROWS,
+    hold=0.0,
+    start="runs/base12-skills",
+)
+_TEACHER_MIX = _ALL_SKILLS | {"arithmetic_steps": 0.90}  # 30% of tokens
+TEACHER12 = replace(
+    BASE12,
+    name="teacher12",
+    mix=_TEACHER_MIX,
+    tokens=2_500_000,
+    seed=132,
+    hold=0.6,
+)
+_WITHOUT_STEPS = {kind: share for kind, share in _ALL_SKILLS.items() if kind != "arithmetic_steps"}
+DISTILLED12 = replace(
+    BASE12,
+    name="distilled12",
+    mix=_WITHOUT_STEPS | {"teacher_answers": 0.90},
+    tokens=1_500_000,
+    seed=141,
+    start="runs/base12",
+)
+# The same number of tokens: of right steps for the same prompts, and of no steps at all.
+DISTILLED12_GOLD = replace(
+    DISTILLED12,
+    name="distilled12-gold",
+    mix=_WITHOUT_STEPS | {"gold_steps": 0.90},
+)
+DISTILLED12_NONE = replace(DISTILLED12, name="distilled12-none", mix=_WITHOUT_STEPS)
+
+# The twin of *base12* that can spare layers: the same, with layer dropout until it cools down.
+REDUNDANT12_LETTERS = replace(BASE12_LETTERS, name="redundant12-letters", layer_dropout=0.2)
+REDUNDANT12_SKILLS = replace(
+    BASE12_SKILLS,
+    name="redundant12-skills",
+    layer_dropout=0.2,
+    start="runs/redundant12-letters",
+)
+REDUNDANT12 = replace(BASE12, name="redundant12", start="runs/redundant12-skills")
+
+_RECALL = ("fact_questions", "fact_statement", "many_fact_letters")
+_REASON = ("hops", "unwritten", "arithmetic_steps")
+RECALL_EARLY = Recipe(
+    name="recall-early",
+    mix={
+        "repeated_words": 0.10,
+        "lookup": 0.20,
+        "fact_questions": 0.25,
+        "fact_statement": 0.15,
+        "hops": 0.15,
+        "unwritten": 0.10,
+        "arithmetic_steps": 0.15,
+    },
+    tokens=9_000_000,
+    seed=201,
+    row_lengths=((0.0, 128), (0.7, 192)),
+    ramp=0.15,
+    hold=0.7,
+    n_layers=12,
+    early=_RECALL,
+    early_until=5,
+    late=_REASON,
+    late_from=7,
+)
+REASON_EARLY = replace(RECALL_EARLY, name="reason-early", early=_REASON, late=_RECALL)
+
+SMALL = Recipe(
+    name="small-1",
+    mix=_ALL_SKILLS | {"repeated_words": 0.10, "fact_statement": 0.10},
+    tokens=8_000_000,
+    seed=301,
+    row_lengths=_ROWS,
+    ramp=0.15,
+    hold=0.7,
+    context_weight=0.02,
+)
+SMALL_SEEDS = tuple(replace(SMALL, name=f"small-{i}", seed=300 + i) for i in (1, 2, 3))
