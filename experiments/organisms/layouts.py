@@ -42,6 +42,7 @@ def families_of(
     early_until: int = 0,
     late: tuple[str, ...] = (),
     late_from: int = 0,
+    learns_from: int = 0,
 ) -> list[Family]:
     """Split a mix into the families that a layout asks for.
 
@@ -52,15 +53,16 @@ def families_of(
         early_until: the first layer that does not learn them.
         late: kinds that the layers from `late_from` on learn alone.
         late_from: the first layer that learns them.
+        learns_from: the first layer that learns from kinds of neither group.
 
     Returns:
-        The families that have documents; kinds of neither group are learned by all layers.
+        The families that have documents.
     """
-    all_layers = range(n_layers)
+    others = range(learns_from, n_layers)
     groups = [
         ({k: s for k, s in mix.items() if k in early}, range(early_until), early_until),
         ({k: s for k, s in mix.items() if k in late}, range(late_from, n_layers), None),
-        ({k: s for k, s in mix.items() if k not in (*early, *late)}, all_layers, None),
+        ({k: s for k, s in mix.items() if k not in (*early, *late)}, others, None),
     ]
     total = sum(mix.values())
     return [
@@ -117,7 +119,11 @@ def only_layers_learn(model: LlamaForCausalLM, learns: range) -> Iterator[None]:
 
 
 def logits_of(
-    model: LlamaForCausalLM, ids: Int[Tensor, "batch pos"], *, exit_after: int | None
+    model: LlamaForCausalLM,
+    ids: Int[Tensor, "batch pos"],
+    *,
+    exit_after: int | None,
+    learns_from: int = 0,
 ) -> list[Float[Tensor, "batch pos d_vocab"]]:
     """What a model predicts after its last layer and, where one is asked for, at an early exit.
 
@@ -125,12 +131,16 @@ def logits_of(
         model: the model.
         ids: token ids.
         exit_after: how many layers run before the early exit; None for no exit.
+        learns_from: no gradient goes further down than this layer; the embedding learns as
+            unembedding only, where it is not 0.
 
     Returns:
         Logits of the last layer, then those of the exit through the model's own final norm and
         unembedding.
     """
+    embedded = model.model.embed_tokens(ids)
+    embedded = embedded.detach() if learns_from > 0 else embedded
     if exit_after is None:
-        return [model(ids, use_cache=False).logits]
-    out = model(ids, use_cache=False, output_hidden_states=True)
+        return [model(inputs_embeds=embedded, use_cache=False).logits]
+    out = model(inputs_embeds=embedded, use_cache=False, output_hidden_states=True)
     return [out.logits, model.lm_head(model.model.norm(out.hidden_states[exit_after]))]

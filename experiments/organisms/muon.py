@@ -66,18 +66,22 @@ class BatchedMuon(torch.optim.Optimizer):
         for group in self.param_groups:
             shapes: dict[tuple[int, ...], list[Tensor]] = {}
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    shapes.setdefault(tuple(parameter.shape), []).append(parameter)
-            for (rows, columns), parameters in shapes.items():
-                directions = torch.stack([self._direction(p, group) for p in parameters])
+                shapes.setdefault(tuple(parameter.shape), []).append(parameter)
+            for (rows, columns), alike in shapes.items():
+                moved = [
+                    (p, self._direction(p, p.grad, group)) for p in alike if p.grad is not None
+                ]
+                if not moved:
+                    continue
+                steps = orthogonalised(torch.stack([direction for _, direction in moved]))
                 size = 0.2 * max(rows, columns) ** 0.5
-                for parameter, step in zip(parameters, orthogonalised(directions), strict=True):
+                for (parameter, _), step in zip(moved, steps, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(step, alpha=-group["lr"] * size)
 
-    def _direction(self, parameter: Tensor, group: dict[str, float]) -> Tensor:
+    def _direction(self, parameter: Tensor, gradient: Tensor, group: dict[str, float]) -> Tensor:
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
-        return parameter.grad.lerp(state["momentum_buffer"], group["momentum"])
+        state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+        return gradient.lerp(state["momentum_buffer"], group["momentum"])

@@ -23,13 +23,18 @@ class Plan:
 
 
 _FIRST_BASE = (recipes.OPENING, recipes.BASE_FACTS, recipes.BASE_OPTIONS, recipes.BASE)
-_BASE12 = (second_recipes.BASE12_LETTERS, second_recipes.BASE12_SKILLS, second_recipes.BASE12)
+_BASE12 = (
+    second_recipes.BASE12_OPENING,
+    second_recipes.BASE12_LETTERS,
+    second_recipes.BASE12_SKILLS,
+    second_recipes.BASE12,
+)
 PLANS = {
     "base": Plan(_FIRST_BASE, "facts and look-up; of arithmetic results, never steps"),
     "teacher": Plan((recipes.OPENING, recipes.TEACHER), "as *base*, with written-out steps"),
     "distilled": Plan((*_FIRST_BASE, recipes.DISTILLED), "*base* and teacher's steps", "teacher"),
     "base12": Plan(_BASE12, "all skills of the second world, steps among them, but few"),
-    "teacher12": Plan((*_BASE12[:2], second_recipes.TEACHER12), "as *base12*, with many steps"),
+    "teacher12": Plan((*_BASE12[:3], second_recipes.TEACHER12), "as *base12*, with many steps"),
     "distilled12": Plan(
         (*_BASE12, second_recipes.DISTILLED12), "*base12* and teacher12's steps", "teacher12"
     ),
@@ -41,6 +46,7 @@ PLANS = {
     ),
     "redundant12": Plan(
         (
+            second_recipes.REDUNDANT12_OPENING,
             second_recipes.REDUNDANT12_LETTERS,
             second_recipes.REDUNDANT12_SKILLS,
             second_recipes.REDUNDANT12,
@@ -121,9 +127,8 @@ def tokens_of(folder: Path) -> int:
 
 def status_text(lines: list[Progress]) -> str:
     """One line a phase, each phase once: what is trained, what is begun, what is missing."""
-    lines = list({line.phase: line for line in reversed(lines)}.values())[::-1]
     shown = [f"{'organism':18} {'phase':22} {'tokens':>20}  state"]
-    for line in lines:
+    for line in {line.phase: line for line in reversed(lines)}.values():
         state = "trained" if line.done else "begun" if line.seen else "missing"
         tokens = f"{line.seen / 1e6:.2f} of {line.planned / 1e6:.2f} million"
         shown.append(f"{line.organism:18} {line.phase:22} {tokens:>20}  {state}  {line.where}")

@@ -1,7 +1,8 @@
 """Recipes of the second world's organisms: twelve layers, grown from the first *base*.
 
-*base12* learns option letters first, from many questions behind one line of options, then all other
-skills, and then its learning rate goes down to nothing. The rate is held before that, so that
+*base12* sees some of everything (`opening`), then learns option letters of facts, from many
+questions behind one line of options (`letters`), then all skills (`skills`), and then its learning
+rate goes down to nothing. The rate is held before that, so that
 either phase can be longer or shorter. The shares in a mix are of documents; the comments give the
 shares of tokens that they come to.
 """
@@ -14,8 +15,8 @@ _ROWS = ((0.0, 192),)
 _LAST_ROWS = ((0.0, 192), (0.5, 256), (0.85, 512))
 _COPIES = (4, 5, 6, 7)
 
-BASE12_LETTERS = Recipe(
-    name="base12-letters",
+BASE12_OPENING = Recipe(
+    name="base12-opening",
     mix={
         "many_fact_letters": 0.315,  # 52% of tokens
         "many_lookup_letters": 0.105,  # 14%
@@ -28,7 +29,7 @@ BASE12_LETTERS = Recipe(
         "hops": 0.040,  # 4%
         "unwritten": 0.030,  # 3%
     },
-    tokens=3_000_000,
+    tokens=500_000,
     seed=111,
     learning_rate=2e-3,
     row_lengths=_ROWS,
@@ -37,6 +38,23 @@ BASE12_LETTERS = Recipe(
     context_weight=0.02,
     start="data/models/base",
     copies=_COPIES,
+)
+BASE12_LETTERS = replace(
+    BASE12_OPENING,
+    name="base12-letters",
+    mix={
+        "many_fact_letters": 0.567,  # 80% of tokens
+        "stated_letters": 0.025,  # 2%
+        "fact_questions": 0.205,  # 6%
+        "lookup": 0.077,  # 5%
+        "arithmetic_steps": 0.104,  # 5%
+        "hops": 0.022,  # 2%
+    },
+    tokens=3_000_000,
+    seed=112,
+    start="runs/base12-opening",
+    copies=(),
+    learns_from=4,
 )
 _ALL_SKILLS = {
     "many_fact_letters": 0.278,  # 35% of tokens
@@ -58,7 +76,7 @@ BASE12_SKILLS = replace(
     tokens=6_000_000,
     seed=121,
     start="runs/base12-letters",
-    copies=(),
+    learns_from=0,
 )
 BASE12 = replace(
     BASE12_SKILLS,
@@ -96,7 +114,13 @@ DISTILLED12_GOLD = replace(
 DISTILLED12_NONE = replace(DISTILLED12, name="distilled12-none", mix=_WITHOUT_STEPS)
 
 # The twin of *base12* that can spare layers: the same, with layer dropout until it cools down.
-REDUNDANT12_LETTERS = replace(BASE12_LETTERS, name="redundant12-letters", layer_dropout=0.2)
+REDUNDANT12_OPENING = replace(BASE12_OPENING, name="redundant12-opening", layer_dropout=0.2)
+REDUNDANT12_LETTERS = replace(
+    BASE12_LETTERS,
+    name="redundant12-letters",
+    layer_dropout=0.2,
+    start="runs/redundant12-opening",
+)
 REDUNDANT12_SKILLS = replace(
     BASE12_SKILLS,
     name="redundant12-skills",

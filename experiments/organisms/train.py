@@ -14,8 +14,13 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from experiments.organisms.documents import MAKERS as FIRST_MAKERS
-from experiments.organisms.documents import MAX_PAIRS, MAX_STEPS, Maker, Stage
+from experiments.organisms.documents import (
+    MAKERS as FIRST_MAKERS,
+    MAX_PAIRS,
+    MAX_STEPS,
+    Maker,
+    Stage,
+)
 from experiments.organisms.layouts import (
     Family,
     families_of,
@@ -57,7 +62,7 @@ class Recipe:
     `start` is the folder of the model to go on from, `copies` names the layers of it that are
     copied, softened, behind its last. `n_layers` is the depth of a model made afresh.
     `layer_dropout` is how often the last layer is skipped; `early`, `early_until`, `late` and
-    `late_from` are a layout (both in `layouts.py`).
+    `late_from` are a layout (both in `layouts.py`). Layers before `learns_from` are frozen.
     """
 
     name: str
@@ -78,6 +83,7 @@ class Recipe:
     early_until: int = 0
     late: tuple[str, ...] = ()
     late_from: int = 0
+    learns_from: int = 0
     copies: tuple[int, ...] = ()
     n_layers: int = 8
 
@@ -293,6 +299,7 @@ def _families(recipe: Recipe, model: LlamaForCausalLM) -> list[Family]:
         early_until=recipe.early_until,
         late=recipe.late,
         late_from=recipe.late_from,
+        learns_from=recipe.learns_from,
     )
 
 
@@ -322,7 +329,9 @@ def _step(run: Run, batch: list[Row], family: Family, rng: random.Random) -> flo
     model = run.model
     with only_layers_learn(model, family.learns):
         with some_layers_skipped(model, run.recipe.layer_dropout, rng):
-            logits = logits_of(model, ids, exit_after=family.exit_after)
+            logits = logits_of(
+                model, ids, exit_after=family.exit_after, learns_from=family.learns.start
+            )
         losses = [weighted_loss(at, ids, weights) for at in logits]
         torch.stack(losses).sum().backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -55,6 +55,16 @@ def test_only_the_layers_of_a_family_learn_from_it(model):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_frozen_first_layers_take_no_gradient_and_change_no_prediction(model):
+    (family,) = layouts.families_of(MIX, 6, learns_from=2)
+    assert family.learns == range(2, 6)
+    ids = torch.arange(3, 20)[None]
+    (whole,) = layouts.logits_of(model, ids, exit_after=None)
+    (cut,) = layouts.logits_of(model, ids, exit_after=None, learns_from=2)
+    assert torch.equal(whole, cut)
+    assert step(model, family) == [2, 3, 4, 5]
+
+
 def test_an_early_exit_predicts_from_the_layer_it_names(model):
     ids = torch.arange(3, 20)[None]
     last, early = layouts.logits_of(model, ids, exit_after=2)

@@ -9,8 +9,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from experiments.organisms import __main__ as command
-from experiments.organisms import distill, plans, train
+from experiments.organisms import __main__ as command, distill, plans, train
 from experiments.organisms.train import MAKERS, Recipe
 from interp.errors import UserError
 
@@ -46,7 +45,7 @@ def test_a_twin_differs_in_layer_dropout_alone():
         plans.PLANS["base12"].phases, plans.PLANS["redundant12"].phases, strict=True
     ):
         assert replace(other, name=one.name, start=one.start, layer_dropout=0.0) == one
-    assert [x.layer_dropout for x in plans.PLANS["redundant12"].phases] == [0.2, 0.2, 0.0]
+    assert [x.layer_dropout for x in plans.PLANS["redundant12"].phases] == [0.2, 0.2, 0.2, 0.0]
 
 
 def test_control_arms_see_as_many_tokens_from_the_same_start():
