@@ -128,7 +128,10 @@ def tokens_of(folder: Path) -> int:
 def status_text(lines: list[Progress]) -> str:
     """One line a phase, each phase once: what is trained, what is begun, what is missing."""
     shown = [f"{'organism':18} {'phase':22} {'tokens':>20}  state"]
-    for line in {line.phase: line for line in reversed(lines)}.values():
+    first: dict[str, Progress] = {}
+    for line in lines:
+        first.setdefault(line.phase, line)
+    for line in first.values():
         state = "trained" if line.done else "begun" if line.seen else "missing"
         tokens = f"{line.seen / 1e6:.2f} of {line.planned / 1e6:.2f} million"
         shown.append(f"{line.organism:18} {line.phase:22} {tokens:>20}  {state}  {line.where}")
