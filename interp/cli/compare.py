@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp.cli.options import Commands, add_tasks, loads_a_model, required_out
 from interp.cli.sweep import FAMILIES, announced
-from interp.cli.trust import add_allow_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from interp.tasks import Task
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     compare = commands.add_parser(
         "compare",
+        parents=[loads_a_model()],
         help="run the same ablations of several models and set them side by side",
         description="One sweep a model on the same examples; differences of drops, correlation of "
         "profiles, centres of importance, and (with a cumulative family) robustness, as CSV and "
@@ -28,9 +29,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     compare.add_argument(
         "models", nargs="+", metavar="MODEL", help="two or more; NAME=MODEL gives it a name"
     )
-    compare.add_argument(
-        "--tasks", nargs="+", required=True, metavar="TASK", help="see `interp tasks`"
-    )
+    add_tasks(compare, required=True)
     alone = [name for name in FAMILIES if not name.startswith("swap")]
     compare.add_argument(
         "--ablate",
@@ -39,9 +38,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="WHAT",
         help=f"families ({', '.join(alone)}) or single ablations, as for `interp sweep` (layers)",
     )
-    compare.add_argument("--out", required=True, metavar="DIR", help="runs, tables and figures")
-    compare.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
-    compare.add_argument("--seed", type=int, default=0, help="of the draw of examples (0)")
     compare.add_argument(
         "--swaps",
         action="store_true",
@@ -52,14 +48,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--weights", action="store_true", help="also how far each weight moved between the two"
     )
     compare.add_argument(
-        "--data", metavar="DIR", help="rows from local JSONL, CSV or Parquet, not from the hub"
-    )
-    add_allow_code(compare)
-    compare.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
     )
-    compare.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    compare.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     compare.set_defaults(run=_run)
 
 
@@ -70,6 +60,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.models import load_model
     from interp.tasks import load_task
 
+    out = None if options.dry_run and options.out is None else required_out(options)
     names = _named(options.models)
     check_names(names)
     if any(text.startswith("swap") for text in options.ablate):
@@ -78,7 +69,9 @@ def _run(options: argparse.Namespace) -> None:
         load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
     ]
     models = {
-        name: load_model(given, dtype=options.dtype, device=options.device)
+        name: load_model(
+            given, dtype=options.dtype, device=options.device, revision=options.revision
+        )
         for name, given in names.items()
     }
     first, second, *_ = models.values()
@@ -87,9 +80,8 @@ def _run(options: argparse.Namespace) -> None:
         if options.swaps and model in (first, second):
             asked += swap_ablations(model, second if model is first else first)
         announced(model, tasks, [as_ablation(one) for one in asked], options)
-    if options.dry_run:
+    if options.dry_run or out is None:
         return
-    out = Path(options.out)
     found = compare(
         models, tasks, ablations=options.ablate, out=out, limit=options.limit, seed=options.seed
     )

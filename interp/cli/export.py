@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+from interp.cli.options import Commands
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     export = commands.add_parser(
         "export",

@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+from interp.cli.options import Commands
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     figures = commands.add_parser("figures", help="draw the figures of one or more runs")
     figures.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")

@@ -4,27 +4,25 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.cli.trust import add_allow_code
+from interp.cli.options import Commands, add_tasks, loads_a_model, required_out, text_lines
 
 if TYPE_CHECKING:
     from interp.lens import Lens, TunedLens
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     lens = commands.add_parser(
         "lens",
+        parents=[loads_a_model()],
         help="read the answer from the residual stream at every depth",
         description="Read the answer from the residual stream at every depth: rank, probability "
         "and the depth at which it takes the lead for good, over tasks; or the grid of one prompt. "
         "Several models are drawn on one axis of relative depth.",
     )
     lens.add_argument("models", nargs="+", metavar="MODEL", help="see `interp models`")
-    lens.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="see `interp tasks`")
-    add_allow_code(lens)
+    add_tasks(lens)
     lens.add_argument("--prompt", metavar="TEXT", help="draw the grid of this prompt")
-    lens.add_argument("--out", required=True, metavar="DIR", help="new folder: tables and figures")
-    lens.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
     lens.add_argument("--ablate", default="baseline", metavar="WHAT", help="such as layer:5")
     lens.add_argument(
         "--follow",
@@ -35,9 +33,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     lens.add_argument("--tuned", metavar="DIR", help="also read through this tuned lens")
     lens.add_argument("--tune-on", metavar="FILE", help="train a tuned lens on a text file's lines")
     lens.add_argument("--attribution", action="store_true", help="also direct logit attribution")
-    lens.add_argument("--seed", type=int, default=0, help="of the draw and the bootstrap (0)")
-    lens.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    lens.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     lens.set_defaults(run=_run)
 
 
@@ -49,17 +44,21 @@ def _run(options: argparse.Namespace) -> None:
 
     if not options.tasks and not options.prompt:
         raise UserError("interp lens: nothing to read; give --tasks or --prompt")
-    out = new_folder(options.out)
+    out = new_folder(required_out(options))
     if options.tuned and options.tune_on:
         raise UserError("--tuned and --tune-on: give one of them")
     check_reading(options.follow, options.steps)
-    texts = _lines(options.tune_on)
+    texts = text_lines("--tune-on", options.tune_on)
     given = load_tuned_lens(options.tuned) if options.tuned else None
-    tasks = [load_task(name, allow_code=options.allow_code) for name in options.tasks]
+    tasks = [
+        load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
+    ]
     lenses: list[Lens] = []
     attributions: list[Any] = []
     for name in options.models:
-        model = load_model(name, dtype=options.dtype, device=options.device)
+        model = load_model(
+            name, dtype=options.dtype, device=options.device, revision=options.revision
+        )
         tuned = _trained(model, options, texts, out) if texts else given
         if options.prompt:
             _grid(model, options, tuned, out)
@@ -70,16 +69,6 @@ def _run(options: argparse.Namespace) -> None:
                 attributions.append(_attribute(model, task, options, out))
     if lenses:
         _figures(lenses, attributions, out)
-
-
-def _lines(path: str | None) -> list[str]:
-    from interp.errors import UserError
-
-    if path is None:
-        return []
-    if not Path(path).is_file():
-        raise UserError(f"--tune-on {path}: no such file")
-    return [line for line in Path(path).read_text().splitlines() if line.strip()]
 
 
 def _plain(text: str) -> str:

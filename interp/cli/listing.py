@@ -2,8 +2,10 @@
 
 import argparse
 
+from interp.cli.options import Commands
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add both commands."""
     models = commands.add_parser("models", help="list the shipped models")
     models.set_defaults(run=_models)

@@ -2,8 +2,10 @@
 
 import argparse
 
+from interp.cli.options import Commands
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     prune = commands.add_parser(
         "prune",

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from interp.cli.trust import add_allow_code
+from interp.cli.options import Commands, add_allow_code, task_name
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     report = commands.add_parser(
         "report",
@@ -23,7 +23,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--examples", type=int, default=6, metavar="N", help="at most N an ablation and task (6)"
     )
     report.add_argument(
-        "--tasks", nargs="+", default=[], metavar="YAML", help="task YAMLs that were swept by path"
+        "--tasks",
+        "--task",
+        nargs="+",
+        default=[],
+        type=task_name,
+        metavar="YAML",
+        help="task YAMLs that were swept by path",
     )
     add_allow_code(report)
     report.add_argument("--data", metavar="DIR", help="folder with the rows that were swept")
@@ -37,9 +43,12 @@ def _run(options: argparse.Namespace) -> None:
     runs = [open_run(run) for run in options.runs]
     out = Path(options.out) if options.out else Path(options.runs[0]) / "report.html"
     choice = Choice(
-        metric=options.metric, examples=options.examples, tasks=options.tasks,
-        data=options.data, allow_code=options.allow_code,
-    )  # fmt: skip
+        metric=options.metric,
+        examples=options.examples,
+        tasks=options.tasks,
+        data=options.data,
+        allow_code=options.allow_code,
+    )
     path = write_report(
         runs, out, choice=choice, title=options.title, question=options.question or QUESTION
     )

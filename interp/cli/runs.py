@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from interp.cli.options import Commands
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add both commands."""
     runs = commands.add_parser("runs", help="list the runs in a folder")
     runs.add_argument("folder", nargs="?", default="runs", metavar="DIR", help="where (runs)")

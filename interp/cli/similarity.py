@@ -4,7 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interp.cli.trust import add_allow_code
+from interp.cli.options import (
+    Commands,
+    add_tasks,
+    loads_a_model,
+    required_out,
+    text_lines,
+    the_task,
+)
 
 if TYPE_CHECKING:
     from interp.figures import PrintFigure
@@ -12,27 +19,22 @@ if TYPE_CHECKING:
     from interp.similarity import Similarity
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     similarity = commands.add_parser(
         "similarity",
+        parents=[loads_a_model()],
         help="how much each layer changes the residual stream",
         description="Block influence, angular distance and CKA over a task's prompts or the lines "
         "of a text file; with --run, their correlation with the importance that a sweep measured.",
     )
     similarity.add_argument("model", metavar="MODEL", help="see `interp models`")
-    similarity.add_argument("--task", help="its prompts; see `interp tasks`")
-    add_allow_code(similarity)
+    add_tasks(similarity)
     similarity.add_argument("--texts", metavar="FILE", help="the lines of a text file")
-    similarity.add_argument("--out", required=True, metavar="DIR", help="tables and figures")
     similarity.add_argument("--run", metavar="RUN", dest="sweep", help="a sweep of every layer")
-    similarity.add_argument("--limit", type=int, metavar="N", help="at most N examples")
-    similarity.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     similarity.add_argument(
         "--as-study", action="store_true", help="also as the study's own script (needs --texts)"
     )
-    similarity.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    similarity.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
     similarity.set_defaults(run=_run)
 
 
@@ -46,19 +48,20 @@ def _run(options: argparse.Namespace) -> None:
     from interp.similarity import layer_similarity, study_angular_distance
     from interp.tasks import load_task
 
-    if (options.task is None) == (options.texts is None):
+    out = required_out(options)
+    if bool(options.tasks) == bool(options.texts):
         raise UserError("interp similarity: give one of --task and --texts")
     if options.as_study and options.texts is None:
         raise UserError("--as-study: the study's script reads texts; give --texts FILE")
-    if options.texts and not Path(options.texts).is_file():
-        raise UserError(f"--texts {options.texts}: no such file")
+    texts = text_lines("--texts", options.texts)
     run = open_run(options.sweep) if options.sweep else None
-    task = load_task(options.task, allow_code=options.allow_code) if options.task else None
-    model = load_model(options.model, dtype=options.dtype, device=options.device)
-    lines = Path(options.texts).read_text().splitlines() if options.texts else []
-    texts = [line for line in lines if line.strip()]
+    task = None
+    if options.tasks:
+        task = load_task(the_task(options), data=options.data, allow_code=options.allow_code)
+    model = load_model(
+        options.model, dtype=options.dtype, device=options.device, revision=options.revision
+    )
     found = layer_similarity(model, task or texts, limit=options.limit, seed=options.seed)
-    out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     found.cka.to_csv(out / "cka.csv", index=False)
     angular = found.angular

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from interp.cli.trust import add_allow_code
+from interp.cli.options import Commands, add_tasks, loads_a_model, required_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,18 +21,17 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     sweep = commands.add_parser(
         "sweep",
+        parents=[loads_a_model()],
         help="run the baseline and every ablation over the same examples",
         description="Run the baseline and every ablation over the same examples. The same "
         "command continues a run that was interrupted.",
     )
     sweep.add_argument("model", help="hub name, folder, or organism:NAME (see `interp models`)")
-    sweep.add_argument(
-        "--tasks", nargs="+", required=True, metavar="TASK", help="see `interp tasks`"
-    )
+    add_tasks(sweep, required=True)
     sweep.add_argument(
         "--ablate",
         nargs="+",
@@ -42,21 +41,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "mlp:7, head:7.3, head:7.3@mean, head:7.3@resample, head:7.3@group, kvgroup:7.1, "
         "layers:20-27, swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2)",
     )
-    sweep.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
-    sweep.add_argument(
-        "--limit", type=int, metavar="N", help="at most N examples a task, spread over its subjects"
-    )
-    sweep.add_argument(
-        "--data", metavar="DIR", help="rows from local JSONL, CSV or Parquet, not from the hub"
-    )
-    add_allow_code(sweep)
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
     )
-    sweep.add_argument(
-        "--seed", type=int, default=0, help="of the draw of examples, and of drawn answers (0)"
-    )
-    sweep.add_argument("--fewshot", type=int, metavar="N", help="worked examples in the prompt")
+    sweep.add_argument("--fewshot", type=int, metavar="N", help="few-shot examples in the prompt")
     sweep.add_argument(
         "--chat-template", action="store_true", help="prompts through the model's chat template"
     )
@@ -70,9 +58,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--draws", type=int, metavar="N", help="answers drawn an example (the task's own number)"
     )
     sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
-    sweep.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    sweep.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
-    sweep.add_argument("--revision", help="branch, tag or commit on the hub")
     _add_execution(sweep)
     sweep.set_defaults(run=_run)
 
@@ -105,6 +90,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.sweeps import Execution, sweep
     from interp.tasks import as_chat, load_task, with_budget, with_draws
 
+    out = None if options.dry_run and options.out is None else required_out(options)
     how = {name: getattr(options, name) for name in EXECUTION}
     Execution(**how)  # refused here, before a model is loaded and a large sweep is calibrated
     if options.draws is not None and options.temperature is None:
@@ -131,20 +117,20 @@ def _run(options: argparse.Namespace) -> None:
     # two families may share an ablation: swaps-up and swaps-down end with the same one
     asked = [a for text in options.ablate for a in family(text, model, donor)]
     ablations = list(dict.fromkeys(asked))
-    if announced(model, tasks, ablations, options):
+    if announced(model, tasks, ablations, options) or out is None:
         return
     result = sweep(
         model,
         tasks,
         ablations,
-        out=options.out,
+        out=out,
         limit=options.limit,
         seed=options.seed,
         donor=donor,
         **how,
     )
     print(result)
-    done = f"interp merge {options.out}" if options.shard else f"interp figures {options.out}"
+    done = f"interp merge {out}" if options.shard else f"interp figures {out}"
     print(f"next: {done}")
 
 

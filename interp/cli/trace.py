@@ -1,37 +1,32 @@
 """`interp trace`: which heads carry a value from its place in the context to the answer."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.cli.trust import add_allow_code
+from interp.cli.options import Commands, add_tasks, loads_a_model, required_out, the_task
 
 if TYPE_CHECKING:
     from interp.tasks import Task
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     trace = commands.add_parser(
         "trace",
+        parents=[loads_a_model()],
         help="retrieval score and attention of every head on a key-value task",
-        description="Trace a key-value task: the retrieval score of every head, where its "
+        description="Trace a key-value task (world-kv, or kv-75 for JSON objects of 75 pairs), 100 "
+        "examples unless --limit says otherwise: the retrieval score of every head, where its "
         "attention goes, and the trace of one example. With --draws also the cause: accuracy "
         "without the best heads, against random heads of the same layers.",
     )
     trace.add_argument("model", help="hub name, folder, or organism:NAME (see `interp models`)")
-    trace.add_argument(
-        "--task",
-        required=True,
-        help="a key-value task (world-kv), or kv:N for the JSON task with N pairs",
-    )
-    add_allow_code(trace)
-    trace.add_argument("--out", required=True, metavar="DIR", help="folder for tables and figures")
+    add_tasks(trace, required=True)
     trace.add_argument("--top", type=int, default=8, metavar="K", help="heads that are named (8)")
-    trace.add_argument("--limit", type=int, default=100, metavar="N", help="examples (100)")
-    trace.add_argument("--seed", type=int, default=0, help="of every draw (0)")
     trace.add_argument(
-        "--gold", type=int, metavar="P", help="place of the gold pair, for kv:N (spread evenly)"
+        "--gold", type=int, metavar="P", help="place of the gold pair, for kv-N (spread evenly)"
     )
     trace.add_argument(
         "--example", type=int, metavar="ROW", help="row to draw (the first answered rightly)"
@@ -46,10 +41,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     trace.add_argument(
         "--all-examples", action="store_true", help="also score examples answered wrongly"
     )
-    trace.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    trace.add_argument("--device", help="cpu, cuda, cuda:1 (by default the GPUs)")
-    trace.add_argument("--revision", help="branch, tag or commit on the hub")
-    trace.set_defaults(run=_run)
+    trace.set_defaults(run=_run, limit=100)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -57,9 +49,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.errors import UserError
     from interp.models import load_model
 
-    task, out = _task(options), Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"out {out}: it is a file; give a folder")
+    out, task = required_out(options), _task(options)
     if options.draws < 0:
         raise UserError(f"draws {options.draws}: allowed are 0 and more")
     model = load_model(
@@ -86,20 +76,18 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _task(options: argparse.Namespace) -> "Task":
-    """The task by its name; `world-kv` means its generate protocol, `kv:75` is made here."""
+    """The task by its name; `world-kv` means its generate protocol."""
     from interp.errors import UserError
-    from interp.tasks import key_value_task, load_task, shipped_tasks
+    from interp.tasks import load_task, shipped_tasks
 
-    name, _, number = options.task.partition(":")
-    if name == "kv" and number.isdigit():
-        return key_value_task(
-            int(number), rows=options.limit, seed=options.seed, gold_position=options.gold
-        )
+    name = the_task(options)
     if options.gold is not None:
-        raise UserError(f"gold {options.gold}: only the task kv:N can place its gold pair")
-    whole = f"{options.task}:generate"
-    name = whole if whole in shipped_tasks() else options.task
-    return load_task(name, allow_code=options.allow_code)
+        if not re.fullmatch(r"kv-\d+", name):
+            raise UserError(f"gold {options.gold}: only a task kv-N can place its gold pair")
+        name = f"{name}-at-{options.gold}"
+    if f"{name}:generate" in shipped_tasks():
+        name = f"{name}:generate"
+    return load_task(name, data=options.data, allow_code=options.allow_code)
 
 
 def _tables(heads: Any, out: Path) -> list[Path]:
@@ -116,7 +104,7 @@ def _figures(
     from interp import figures
     from interp.attention import trace_example
 
-    out, examples, row = Path(options.out), heads.trace.examples, options.example
+    out, examples, row = required_out(options), heads.trace.examples, options.example
     if row is None:
         right = examples[examples["copied"]]
         row = int((right if len(right) else examples)["doc_id"].iloc[0])

@@ -6,10 +6,8 @@ from .files import (
     check_files as check_files,
 )
 from .loading import (
-    data_folder as data_folder,
     load_model as load_model,
     model_folder as model_folder,
-    organisms as organisms,
 )
 from .native_blocks import (
     Decoder as Decoder,
@@ -18,6 +16,10 @@ from .native_blocks import (
     model_name as model_name,
     weights_hash as weights_hash,
     wrap as wrap,
+)
+from .shipped import (
+    data_folder as data_folder,
+    organisms as organisms,
 )
 
 __all__ = [

@@ -6,30 +6,17 @@ import torch
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError, first_line
+from interp.errors import UserError, did_you_mean, first_line
 from interp.models.devices import without_accelerate
 from interp.models.files import check_files
 from interp.models.native_blocks import wrap
 from interp.models.placement import asked_device, fitting, placed
+from interp.models.shipped import organisms
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-
-
-def data_folder() -> Path:
-    """The folder with the shipped organisms and their task rows."""
-    package = Path(__file__).resolve().parent.parent
-    inside, beside = package / "data", package.parent / "data"
-    return inside if inside.is_dir() else beside
-
-
-def organisms() -> dict[str, Path]:
-    """The shipped models: name (`organism:NAME`) to folder."""
-    folder = data_folder() / "models"
-    found = sorted(p.parent for p in folder.glob("*/config.json"))
-    return {f"organism:{p.name}": p for p in found}
 
 
 def load_model(
@@ -98,7 +85,10 @@ def model_folder(name: str, revision: str | None = None) -> Path:
     if name.startswith("organism:"):
         shipped = organisms()
         if name not in shipped:
-            raise UserError(f"model {name}: the shipped organisms are {', '.join(shipped)}")
+            raise UserError(
+                f"model {name}: the shipped organisms are {', '.join(shipped)}"
+                f"{did_you_mean(name, shipped)}"
+            )
         return shipped[name]
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -125,7 +115,7 @@ def _hub_folder(name: str, revision: str | None) -> Path:
     except HFValidationError:
         raise UserError(
             f"model {name}: no such folder, and not a hub name (OWNER/NAME); shipped are "
-            f"{', '.join(organisms()) or 'none'}"
+            f"{', '.join(organisms()) or 'none'}{_near(name)}"
         ) from None
     except huggingface_hub.errors.GatedRepoError:
         reason = "the hub asks for a token that has access (HF_TOKEN)"
@@ -146,4 +136,12 @@ def _hub_folder(name: str, revision: str | None) -> Path:
             f"model {name}: no folder of this name in {Path.cwd()}, not in the cache "
             f"{HF_HUB_CACHE}, and {reason}; give the path of a folder with config.json, "
             f"tokenizer and *.safetensors, or one of {', '.join(organisms()) or 'no organisms'}"
+            f"{_near(name)}"
         ) from None
+
+
+def _near(name: str) -> str:
+    """A shipped organism that is spelt nearly so, with its prefix or without."""
+    shipped = organisms()
+    exact = f"organism:{name}"
+    return f"; did you mean {exact}?" if exact in shipped else did_you_mean(name, shipped)

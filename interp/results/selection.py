@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from interp.errors import UserError
+from interp.errors import UserError, did_you_mean
 from interp.tasks import MEAN
 
 MetricChoice = str | Mapping[str, str] | None
@@ -24,7 +24,10 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
         names = sorted(rows["metric"].unique(), key=_rank)
         wanted = metric.get(str(task)) if isinstance(metric, Mapping) else metric
         if wanted is not None and wanted not in names:
-            raise UserError(f"task {task}: no metric {wanted}; it has {', '.join(names)}")
+            raise UserError(
+                f"task {task}: no metric {wanted}; it has {', '.join(names)}"
+                f"{did_you_mean(wanted, names)}"
+            )
         kept.append(rows[rows["metric"] == (wanted or names[0])])
     if not kept:
         raise UserError("the table to draw is empty")

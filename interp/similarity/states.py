@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.engine import by_budget, padded, record, vectors_at
 from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
-from interp.tasks import Task, draw as draw_rows, encode, load_task, prompt_text
+from interp.tasks import Task, check_draw, draw as draw_rows, encode, load_task, prompt_text
 
 CHUNK = 256
 TOKEN_BUDGET = 4096
@@ -84,8 +84,7 @@ def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples
     Raises:
         UserError: no text, a text without tokens, a bad limit, an unknown task.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
+    check_draw(limit, seed)
     task: Task | None = None
     texts: tuple[str, ...] = ()
     if isinstance(source, str | Task):

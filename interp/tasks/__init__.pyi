@@ -1,4 +1,5 @@
 from .examples import (
+    check_draw as check_draw,
     described as described,
     draw as draw,
     how_drawn as how_drawn,
@@ -10,9 +11,11 @@ from .key_value import (
     pair_spans as pair_spans,
     task_of_rows as task_of_rows,
 )
+from .listing import (
+    protocols as protocols,
+)
 from .loading import (
     load_task as load_task,
-    protocols as protocols,
 )
 from .metrics import (
     MEAN as MEAN,
@@ -75,6 +78,7 @@ __all__ = [
     "build_requests",
     "build_rows",
     "chat_text",
+    "check_draw",
     "close_templates",
     "described",
     "draw",

@@ -1,6 +1,7 @@
 """Which examples a limited run asks: a seeded draw, spread over subjects, equal for every model."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,9 @@ def draw(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
         seed: of the draw.
 
     Raises:
-        UserError: the limit is below 1.
+        UserError: the limit is below 1, the seed below 0, or either is no whole number.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: allowed are 1 and more (no limit: all examples)")
+    check_draw(limit, seed)
     count = len(task.documents())
     if limit is None or limit >= count:
         return list(range(count))
@@ -38,6 +38,22 @@ def draw(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
         for stratum, size in enumerate(_shares(sizes, limit, rng))
     ]
     return sorted(np.concatenate(chosen).tolist())
+
+
+def check_draw(limit: object, seed: object) -> None:
+    """Refuse a limit or a seed that no draw can have.
+
+    Raises:
+        UserError: the limit is below 1, the seed below 0, or either is no whole number.
+    """
+    if limit is not None and not _whole(limit, 1):
+        raise UserError(f"limit {limit!r}: allowed are 1 and more (no limit: all examples)")
+    if not _whole(seed, 0):
+        raise UserError(f"seed {seed!r}: allowed are whole numbers from 0 on")
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def half_width(n: int, *, confidence: float = 0.95) -> float:

@@ -13,8 +13,6 @@ from interp.tasks.building import NoRows, build, read_config
 from interp.tasks.groups import Group
 from interp.tasks.made import is_made, made_task
 from interp.tasks.names import (
-    BENCHMARKS,
-    PROTOCOLS,
     SHIPPED,
     Definition,
     definitions,
@@ -63,22 +61,6 @@ def load_task(
     if asked is not None and task.name not in shipped_tasks() and asked != task._natural:
         raise UserError(f"task {name}: it has only the protocol {task._natural}")
     return task
-
-
-def protocols() -> dict[str, tuple[tuple[str, ...], str]]:
-    """The benchmarks that are listed: name to protocols, and whose definitions they are."""
-    ours: dict[str, set[str]] = {}
-    for name in shipped_tasks():
-        benchmark, protocol = split_name(name)
-        ours.setdefault(benchmark, set()).add(str(protocol))
-    found: dict[str, tuple[tuple[str, ...], str]] = {}
-    found["kv-PAIRS"] = (PROTOCOLS, "interp; kv-75, kv-75-at-0, any size and gold position")
-    for benchmark in ours.keys() | BENCHMARKS.keys():
-        there = ours.get(benchmark, set())
-        theirs = set(BENCHMARKS.get(benchmark, ()))
-        whose = [w for w, some in (("lm-evaluation-harness", theirs), ("interp", there)) if some]
-        found[benchmark] = (tuple(p for p in PROTOCOLS if p in there | theirs), ", ".join(whose))
-    return found
 
 
 def _built(

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -26,11 +25,9 @@ def test_help_loads_nothing_heavy():
         "try: main(['--help'])\n"
         "except SystemExit: print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     )
-    began = time.perf_counter()
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "sweep" in shown.stdout
     assert shown.stdout.strip().endswith("[]")
-    assert time.perf_counter() - began < 30
 
 
 def test_models_and_tasks_are_listed(capsys):

@@ -151,7 +151,7 @@ def test_the_flag_is_ours_and_the_rest_goes_to_the_harness(tmp_path, monkeypatch
     monkeypatch.setattr("lm_eval.__main__.cli_evaluate", lambda: seen.append(sys.argv))
     words, flag = ["run", "--model", "interp", "--tasks", str(task)], ["--allow-code"]
     assert main(["harness", *(flag + words if place == "front" else words + flag)]) == 0
-    assert seen == [["interp harness", *words]]
+    assert seen == [["interp lm-eval", *words]]
 
 
 def test_templates_of_the_harness_do_not_reach_python(monkeypatch, capsys):

@@ -1,48 +1,67 @@
-"""`interp harness run ...`: lm-evaluation-harness' own command line with our model registered."""
+"""`interp lm-eval run ...`: lm-evaluation-harness' own command line with our model registered."""
 
 import argparse
 import glob
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
-from interp.cli.trust import ALLOW_CODE, add_allow_code
+from interp.cli.options import ALLOW_CODE, Commands
+
+NAMES = ("lm-eval", "harness")
+DESCRIPTION = f"""\
+Everything after `interp lm-eval` goes to lm-evaluation-harness, whose help follows. Two things are
+added: the model `interp`, and {ALLOW_CODE}, without which task YAMLs from elsewhere run no Python.
+
+  interp lm-eval run --model interp --model_args pretrained=FOLDER,ablation=layer:7 --tasks arc_easy
+"""
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    harness = commands.add_parser(
-        "harness",
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Add the command, under both of its names."""
+    command = commands.add_parser(
+        NAMES[0],
+        aliases=NAMES[1:],
         help="lm-evaluation-harness' command line, with `--model interp` registered",
-        description="Everything behind `harness` goes to lm-evaluation-harness, except "
-        f"{ALLOW_CODE}, without which task YAMLs from elsewhere run no Python. For example: "
-        "interp harness run --model interp --model_args pretrained=FOLDER,ablation=layer:7 "
-        "--tasks arc_easy",
         add_help=False,
     )
-    add_allow_code(harness)
-    harness.add_argument("arguments", nargs=argparse.REMAINDER)
-    harness.set_defaults(run=_run)
+    command.set_defaults(run=_run)
+
+
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line that are ours, and those that are lm-evaluation-harness'."""
+    for place, word in enumerate(words):
+        if not word.startswith("-"):
+            end = place + 1 if word in NAMES else len(words)
+            return words[:end], words[end:]
+    return words, []
 
 
 def _run(options: argparse.Namespace) -> None:
+    import lm_eval.models  # noqa: F401  (registers the harness' own models)
     from jinja2.exceptions import SecurityError
     from lm_eval.__main__ import cli_evaluate
 
-    from interp.errors import UserError
+    from interp.errors import UserError, first_line
     from interp.integrations import AblatedModel  # noqa: F401  (registers the model)
     from interp.tasks import close_templates
 
-    allowed = options.allow_code or ALLOW_CODE in options.arguments
+    given = [word for word in options.arguments if word != ALLOW_CODE]
+    if given in ([], ["--help"], ["-h"]):
+        print(DESCRIPTION)
     before = sys.argv
-    sys.argv = ["interp harness", *(a for a in options.arguments if a != ALLOW_CODE)]
+    sys.argv = ["interp lm-eval", *given]
     try:
-        if not allowed:
+        if ALLOW_CODE not in options.arguments:
             _refuse_code()
         close_templates()
         cli_evaluate()
     except SecurityError as error:
-        raise UserError(f"harness: a task's template reaches for Python ({error})") from error
+        raise UserError(f"lm-eval: a task's template reaches for Python ({error})") from error
+    except (ValueError, KeyError) as error:  # of which the harness makes its refusals
+        logging.getLogger(__name__).debug("lm-eval failed", exc_info=True)
+        raise UserError(f"lm-eval: {first_line(error)}") from error
     finally:
         sys.argv = before
 

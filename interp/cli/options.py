@@ -1,0 +1,126 @@
+"""Options that several commands have: each is written once, and means the same everywhere."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+ALLOW_CODE = "--allow-code"
+Commands = argparse._SubParsersAction  # argparse gives the type no public name
+
+
+def loads_a_model() -> argparse.ArgumentParser:
+    """The options of every command that loads a model, as a parent of its parser."""
+    parent = argparse.ArgumentParser(add_help=False)
+    examples = parent.add_argument_group("examples")
+    examples.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="at most N examples per task, spread over its subjects",
+    )
+    examples.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="seed of every random choice (0)"
+    )
+    examples.add_argument(
+        "--data", metavar="DIR", help="read rows from local JSONL, CSV or Parquet, not the hub"
+    )
+    add_allow_code(examples)
+    model = parent.add_argument_group("model")
+    model.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    model.add_argument("--device", help="cpu, cuda or cuda:1 (by default the GPUs, if any)")
+    model.add_argument("--revision", help="branch, tag or commit of a model on the hub")
+    parent.add_argument("--out", metavar="DIR", help="folder that the results are written to")
+    return parent
+
+
+def add_tasks(command: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Let a command take tasks; `--task` and `--tasks` are the same option."""
+    command.add_argument(
+        "--tasks",
+        "--task",
+        nargs="+",
+        default=[],
+        required=required,
+        type=task_name,
+        metavar="TASK",
+        help="a listed task (see `interp tasks`), any task of lm-evaluation-harness, or the path "
+        "of a task YAML",
+    )
+
+
+def add_allow_code(
+    command: "argparse.ArgumentParser | argparse._ArgumentGroup",
+) -> None:
+    """Let a command take the flag; without it a task YAML from elsewhere runs no Python."""
+    command.add_argument(
+        ALLOW_CODE,
+        action="store_true",
+        help="let task YAMLs from elsewhere run the Python that they name",
+    )
+
+
+def seed(text: str) -> int:
+    """A seed, as an option's value."""
+    if not re.fullmatch(r"\d{1,10}", text):
+        raise argparse.ArgumentTypeError(f"{text}: allowed are whole numbers from 0 on")
+    return int(text)
+
+
+def task_name(text: str) -> str:
+    """A task's name; `kv:75` is another way to write `kv-75`."""
+    return re.sub(r"^kv:(?=\d)", "kv-", text)
+
+
+def required_out(options: argparse.Namespace) -> Path:
+    """The folder given by `--out`.
+
+    Raises:
+        UserError: none was given, or it is a file.
+    """
+    from interp.errors import UserError
+
+    if options.out is None:
+        raise UserError("--out DIR is missing: the folder that the results are written to")
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out {out}: it is a file; give a folder")
+    return out
+
+
+def the_task(options: argparse.Namespace) -> str:
+    """The one task of a command that takes one.
+
+    Raises:
+        UserError: none or several were given.
+    """
+    from interp.errors import UserError
+
+    names: Sequence[str] = options.tasks
+    if len(names) != 1:
+        raise UserError(f"--tasks: {len(names)} given; this command takes one")
+    return names[0]
+
+
+def text_lines(option: str, path: str | None) -> list[str]:
+    """The lines of a text file that are not empty; none where no file was given.
+
+    Args:
+        option: that names the file, for messages.
+        path: of the file, in UTF-8.
+
+    Raises:
+        UserError: no such file, or not UTF-8.
+    """
+    from interp.errors import UserError
+
+    if path is None:
+        return []
+    if not Path(path).is_file():
+        raise UserError(f"{option} {path}: no such file")
+    try:
+        # utf-8-sig also reads the mark that some editors write at the start
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{option} {path}: it is not UTF-8 text ({error.reason})") from error
+    return [line for line in text.splitlines() if line.strip()]

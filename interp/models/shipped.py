@@ -1,0 +1,17 @@
+"""The models that come with the package; finding them loads nothing."""
+
+from pathlib import Path
+
+
+def data_folder() -> Path:
+    """The folder with the shipped organisms and their task rows."""
+    package = Path(__file__).resolve().parent.parent
+    inside, beside = package / "data", package.parent / "data"
+    return inside if inside.is_dir() else beside
+
+
+def organisms() -> dict[str, Path]:
+    """The shipped models: name (`organism:NAME`) to folder."""
+    folder = data_folder() / "models"
+    found = sorted(p.parent for p in folder.glob("*/config.json"))
+    return {f"organism:{p.name}": p for p in found}
