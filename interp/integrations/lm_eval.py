@@ -1,7 +1,7 @@
 """The engine as a model of lm-evaluation-harness: `simple_evaluate(model="interp", ...)`.
 
 Importing this module registers it; lm-evaluation-harness 0.4.13 discovers no plugins by itself, so
-that its own command line needs `interp harness run ...`. Model arguments: `pretrained` (as
+that its own command line needs `interp lm-eval run ...`. Model arguments: `pretrained` (as
 `interp.load_model` takes it), `ablation` (`layer:7`, `head:7.3+mlp:2`, ...), `donor`, `dtype`,
 `revision`, `seed` (of the draws of tasks that sample), `token_budget`.
 """

@@ -96,7 +96,7 @@ def test_a_key_value_task_is_written_in_two_ways(name, tmp_path, capsys):
     out = tmp_path / name.replace(":", "-or-")
     words = ["trace", "organism:base", "--task", name, "--gold", "9", "--out", str(out)]
     assert main(words) == 2
-    assert "kv-5-at-9" in capsys.readouterr().err
+    assert "gold position 9: 5 pairs have 0-4" in capsys.readouterr().err
 
 
 def test_lines_that_are_no_text_are_refused(tmp_path, capsys):
