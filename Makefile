@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test lint check notebooks figures clean
+.PHONY: venv demo test test-quick test-lowest lint check docs notebooks figures clean
 
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; {sys.executable} is {sys.version.split()[0]} (make PYTHON=... chooses another)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,notebooks]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,notebooks]'
 	@touch $(STAMP)
 
 # the main job: sweep every layer of two shipped models, write records, figures and a table
@@ -30,6 +30,20 @@ lint: venv
 
 check: lint test
 
+# the half of the tests that is quick
+test-quick: venv
+	$(BIN)/python -m pytest --numprocesses auto -m "not slow"
+
+# the lowest versions that pyproject.toml allows, in an environment of their own
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable '.' pytest pytest-xdist hypothesis beartype
+	.venv-lowest/bin/python -m pytest --numprocesses auto -m "not slow"
+
+# the documentation, as HTML in build/site; a broken link or an unknown name is an error
+docs: venv
+	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+
 # run each notebook from top to bottom; a failing cell fails the target, the files stay as they are
 notebooks: venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --nbmake --nbmake-timeout=900 -p no:warnings notebooks
@@ -39,4 +53,4 @@ figures: venv
 	$(BIN)/python -m experiments.demo --figures-only
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-lowest build dist *.egg-info
