@@ -30,7 +30,7 @@ from tqdm import tqdm
 from experiments.benchmarks.arithmetic import generation_operations
 from experiments.benchmarks.generation_workloads import NEW_TOKENS, Workload, workload
 from experiments.benchmarks.scoring import matmul_rate
-from interp.ablations import each_layer, shape_of
+from interp.ablations import Edits, each_layer, shape_of
 from interp.engine import generate
 from interp.models import decoder, load_model
 from interp.tasks import build_requests, prompt_text
@@ -59,7 +59,7 @@ def ours(load: Workload, examples: int) -> dict[str, Any]:
     """The baseline and every layer by this package; the model is loaded beforehand."""
     model = load_model(load.folder, device="cpu")
     shape = shape_of(model)
-    edits = [{}, *(ablation.edits(shape) for ablation in each_layer(model))]
+    edits = [Edits(), *(ablation.edits(shape) for ablation in each_layer(model))]
     clock = Clock()
     requests: Any = build_requests(load.task, range(examples), decoder(model))
     found = generate(model, requests, edits)

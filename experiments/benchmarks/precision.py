@@ -19,7 +19,7 @@ import pandas as pd
 
 import interp
 from experiments.benchmarks.reports import RESULTS, write
-from interp.ablations import shape_of
+from interp.ablations import Edits, shape_of
 from interp.engine import Settings, generate
 from interp.models import decoder
 from interp.tasks import Task, build_requests, draw
@@ -87,7 +87,7 @@ def unlike_plain(model: str, task: Task, dtype: str, limit: int) -> float:
     """The share of texts, in percent, that plain decoding writes otherwise in the same type."""
     loaded = interp.load_model(model, dtype=dtype)
     requests: Any = build_requests(task, draw(task, limit, seed=0), decoder(loaded))
-    edits = [{}, *(a.edits(shape_of(loaded)) for a in interp.each_layer(loaded))]
+    edits = [Edits(), *(a.edits(shape_of(loaded)) for a in interp.each_layer(loaded))]
     fast = generate(loaded, requests, edits)
     plain = generate(loaded, requests, edits, settings=Settings(plain=True))
     pairs = [p for a, b in zip(fast, plain, strict=True) for p in zip(a, b, strict=True)]

@@ -65,7 +65,7 @@ LINES = {
 def ours(line: Line) -> dict[str, Any]:
     """The sweep by this toolkit."""
     import interp
-    from interp.ablations import checked_edits
+    from interp.ablations import Edits, checked_edits
     from interp.engine import score_requests
     from interp.models import decoder, wrap
     from interp.tasks import build_requests
@@ -74,7 +74,7 @@ def ours(line: Line) -> dict[str, Any]:
     task = make_task(line.shape, line.examples)
     families = {"layers": interp.each_layer, "heads": interp.each_head}
     ablations = families[line.family](model)
-    edits = [{}, *(checked_edits(model, a) for a in ablations)]
+    edits = [Edits(), *(checked_edits(model, a) for a in ablations)]
     _warm_up(lambda: decoder(model).root(torch.ones(1, 64, dtype=torch.long)))
     began = time.perf_counter()
     requests: Any = build_requests(task, range(line.examples), decoder(model))

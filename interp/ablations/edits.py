@@ -1,8 +1,9 @@
 """What one ablation changes, layer by layer: the form that hooks, replay and decoding act on."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn
 
 Part = Literal["layer", "attention", "mlp"]
 """What of a block a swap takes from the donor."""
@@ -39,7 +40,8 @@ class LayerEdit:
     mean_heads: frozenset[int] = frozenset()
     resample_heads: frozenset[int] = frozenset()
     swaps: tuple[tuple[Part, Any], ...] = ()
-    hooks: tuple[Any, ...] = ()
+    # callable objects need not be hashable; equal edits still have equal hashes
+    hooks: tuple[Any, ...] = field(default=(), hash=False)
 
     def __or__(self, other: "LayerEdit") -> "LayerEdit":
         """Both edits of the same layer. Of one head's replacements zero wins, then the mean."""
@@ -57,13 +59,92 @@ class LayerEdit:
         )
 
 
-Edits = dict[int, LayerEdit]
+class Edits(Mapping[int, LayerEdit]):
+    """What one ablation changes: a frozen mapping from layer to `LayerEdit`, in order of layers.
+
+    Equal edits are equal values and have equal hashes, so edits serve as dictionary keys. Layers
+    in which nothing changes are left out; `Edits()` is the baseline.
+
+    Args:
+        by_layer: layer to what changes there.
+    """
+
+    __slots__ = ("_by_layer",)
+    _by_layer: Mapping[int, LayerEdit]
+
+    def __init__(self, by_layer: Mapping[int, LayerEdit] = MappingProxyType({})) -> None:
+        changed = {n: by_layer[n] for n in sorted(by_layer) if by_layer[n] != LayerEdit()}
+        object.__setattr__(self, "_by_layer", changed)
+
+    def __getitem__(self, layer: int) -> LayerEdit:
+        return self._by_layer[layer]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._by_layer)
+
+    def __len__(self) -> int:
+        return len(self._by_layer)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._by_layer.items()))
+
+    def __or__(self, other: "Edits") -> "Edits":
+        """Both together, layer by layer (see `LayerEdit`)."""
+        return Edits.merged([self, other])
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"Edits are frozen; {name} cannot be set")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Edits, (self._by_layer,)
+
+    def __repr__(self) -> str:
+        return f"Edits({self._by_layer})"
+
+    @staticmethod
+    def merged(several: Iterable[Mapping[int, LayerEdit]]) -> "Edits":
+        """All of them together, layer by layer."""
+        found: dict[int, LayerEdit] = {}
+        for edits in several:
+            for layer, edit in edits.items():
+                found[layer] = found[layer] | edit if layer in found else edit
+        return Edits(found)
+
+    def first_layer(self, n_layers: int) -> int:
+        """The first layer that changes; `n_layers` for the baseline, in which none does."""
+        return min(self, default=n_layers)
+
+    @property
+    def is_hooked(self) -> bool:
+        """Whether hooks of a user's own are among the edits."""
+        return any(edit.hooks for edit in self.values())
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether any head takes its z from another example."""
+        return any(edit.resample_heads for edit in self.values())
+
+    @property
+    def is_swapped(self) -> bool:
+        """Whether any weights are a donor's."""
+        return any(edit.swaps for edit in self.values())
+
+    @property
+    def uses_mean(self) -> bool:
+        """Whether any head's z is its mean over a reference set."""
+        return any(edit.mean_heads for edit in self.values())
 
 
-def merged_edits(several: Iterable[Edits]) -> Edits:
-    """All of them together, layer by layer."""
-    merged: Edits = {}
-    for edits in several:
-        for layer, edit in edits.items():
-            merged[layer] = merged[layer] | edit if layer in merged else edit
-    return merged
+@dataclass(frozen=True)
+class Variant:
+    """A model under one ablation: what a sweep computes, and the key of what it finds.
+
+    Attributes:
+        text: text form of the ablation; `"baseline"` without one.
+        edits: what changes in the model.
+    """
+
+    text: str
+    edits: Edits

@@ -1,14 +1,16 @@
 """Families of ablations: every layer, every head, sliding blocks, cumulative, swaps."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.edits import Part, Shape
-from interp.ablations.text import parse
+from interp.ablations.text import NUMBER, as_ablation, parse, parsed_or_none
 from interp.ablations.values import (
+    BASELINE,
     AblateHead,
     AblateKVGroup,
     Ablation,
@@ -22,7 +24,7 @@ from interp.ablations.values import (
     SwapLayers,
     with_donor,
 )
-from interp.errors import UserError
+from interp.errors import UserError, did_you_mean
 from interp.models import decoder
 
 
@@ -47,24 +49,53 @@ def each_mlp(model: TransformerBridge) -> list[Ablation]:
     return [SkipMLP(layer) for layer in range(shape_of(model).n_layers)]
 
 
-def each_head(model: TransformerBridge, *, by: Replacement = "zero") -> list[Ablation]:
-    """Ablate each query head in turn, layer by layer: `head:0.0`, `head:0.1`, ..."""
+def each_head(
+    model: TransformerBridge, *, by: Replacement = "zero", layers: Sequence[int] | None = None
+) -> list[Ablation]:
+    """Ablate each query head in turn, layer by layer: `head:0.0`, `head:0.1`, ...
+
+    Args:
+        model: the model whose heads are ablated.
+        by: what takes the place of a head's z (see `AblateHead`).
+        layers: whose heads; those of all layers by default.
+
+    Raises:
+        UserError: a layer is out of range.
+    """
     shape = shape_of(model)
     return [
         AblateHead(layer, head, by)
-        for layer in range(shape.n_layers)
+        for layer in _checked_layers(shape, layers)
         for head in range(shape.n_heads)
     ]
 
 
-def each_kv_group(model: TransformerBridge) -> list[Ablation]:
-    """Ablate each group of query heads that share a key/value head."""
+def each_kv_group(
+    model: TransformerBridge, *, layers: Sequence[int] | None = None
+) -> list[Ablation]:
+    """Ablate each group of query heads that share a key/value head.
+
+    Args:
+        model: the model whose heads are ablated.
+        layers: whose groups; those of all layers by default.
+
+    Raises:
+        UserError: a layer is out of range.
+    """
     shape = shape_of(model)
     return [
         AblateKVGroup(layer, group)
-        for layer in range(shape.n_layers)
+        for layer in _checked_layers(shape, layers)
         for group in range(shape.n_kv_heads)
     ]
+
+
+def _checked_layers(shape: Shape, layers: Sequence[int] | None) -> Sequence[int]:
+    if layers is None:
+        return range(shape.n_layers)
+    for layer in layers:
+        SkipLayer(layer).edits(shape)
+    return layers
 
 
 def sliding_blocks(model: TransformerBridge, size: int) -> list[Ablation]:
@@ -90,8 +121,7 @@ def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> 
     layers = list(order) if order is not None else list(reversed(range(shape.n_layers)))
     if len(set(layers)) < len(layers):
         raise UserError(f"order {layers}: a layer is named twice")
-    for layer in layers:
-        SkipLayer(layer).edits(shape)
+    _checked_layers(shape, layers)
     parts = [SkipLayer(layer) for layer in layers]
     return [parts[0], *(Combination(tuple(parts[:n])) for n in range(2, len(parts) + 1))]
 
@@ -165,6 +195,9 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "attentions": each_attention,
     "mlps": each_mlp,
     "heads": each_head,
+    "heads@mean": partial(each_head, by="mean"),
+    "heads@resample": partial(each_head, by="resample"),
+    "heads@group": partial(each_head, by="group"),
     "kvgroups": each_kv_group,
     "cumulative": cumulative,
 }
@@ -178,14 +211,54 @@ SWAP_FAMILIES: dict[str, Callable[[TransformerBridge, TransformerBridge], list[A
 }
 """Families that need a donor; `swaps-up` and `swaps-down` are the cumulative ones."""
 
+SIZED = ("blocks", "swap-blocks")
+ONE_LAYER = re.compile(rf"(head|kvgroup):{NUMBER}\.\*(?:@(zero|mean|resample|group))?")
+
+
+def as_ablations(
+    model: TransformerBridge,
+    given: str | Ablation | Iterable[str | Ablation | Sequence[str | Ablation]],
+    *,
+    donor: TransformerBridge | None = None,
+) -> tuple[Ablation, ...]:
+    """What is to be swept, in any form in which it may be given, each ablation once.
+
+    Args:
+        model: the model that is ablated.
+        given: the name of a family (`"layers"`, `"heads@mean"`, `"head:4.*"`, `"blocks:2"`), the
+            text of an ablation (`"layer:3"`, `"L4H5@mean"`), a value (`SkipLayer(3)`), or several
+            of these. A list within the list is one combination, as for `interp.ablate`.
+        donor: the other model, for swaps that do not name one.
+
+    Returns:
+        The ablations in the given order.
+
+    Raises:
+        UserError: neither a family nor an ablation, or a family of swaps without a donor.
+    """
+    if isinstance(given, str):
+        return tuple(dict.fromkeys(family(given, model, donor)))
+    if isinstance(given, Ablation):
+        return (with_donor(given, donor),)
+    if not isinstance(given, Iterable) or isinstance(given, Mapping | bytes):
+        raise UserError(
+            f"ablations {given!r}: allowed are a family such as 'layers', a text such as "
+            "'layer:7', a value such as interp.SkipLayer(7), and a list of them"
+        )
+    found: dict[Ablation, None] = {}
+    for one in given:
+        several = family(one, model, donor) if isinstance(one, str) else [as_ablation(one)]
+        found |= dict.fromkeys(with_donor(ablation, donor) for ablation in several)
+    return tuple(found)
+
 
 def family(
     text: str, model: TransformerBridge, donor: TransformerBridge | None = None
 ) -> list[Ablation]:
-    """A family by its name on the command line, or the one ablation that a text form stands for.
+    """A family by its name, or the one ablation that a text form stands for.
 
     Args:
-        text: `layers`, `heads`, `blocks:3`, `swaps`, `swap-blocks:3`, `layer:7`, ...
+        text: `layers`, `heads`, `head:4.*`, `blocks:3`, `swaps`, `swap-blocks:3`, `layer:7`, ...
         model: the model that is ablated.
         donor: the other model, for swaps.
 
@@ -194,15 +267,41 @@ def family(
     """
     if text in FAMILIES:
         return FAMILIES[text](model)
-    name, _, size = text.partition(":")
-    if name in ("blocks", "swap-blocks") and not size.isdigit():
-        raise UserError(f"--ablate {text}: allowed is {name}:N, N a number of layers")
+    if match := ONE_LAYER.fullmatch(text):
+        return _of_one_layer(model, text, *match.groups())
+    name, colon, size = text.partition(":")
+    if name in SIZED and not size.isdigit():
+        raise UserError(f"ablation {text}: allowed is {name}:N, N a number of layers")
     if name == "blocks":
         return sliding_blocks(model, int(size))
     if text not in SWAP_FAMILIES and name != "swap-blocks":
+        if not colon and "+" not in text and text != BASELINE.text:
+            _refuse_family(text)
         return [with_donor(parse(text), donor)]
     if donor is None:
-        raise UserError(f"--ablate {text}: a swap needs a donor; give --donor MODEL")
+        raise UserError(f"ablation {text}: a swap needs a donor; give donor=MODEL (--donor MODEL)")
     if name == "swap-blocks":
         return swapped_blocks(model, donor, int(size))
     return SWAP_FAMILIES[text](model, donor)
+
+
+def _of_one_layer(
+    model: TransformerBridge, text: str, kind: str, layer: str, by: Any
+) -> list[Ablation]:
+    """The heads or groups of one layer; `by` as matched by `ONE_LAYER`."""
+    if kind == "head":
+        return each_head(model, by=by or "zero", layers=[int(layer)])
+    if by is not None:
+        raise UserError(f"ablation {text}: a KV group is zeroed; leave @{by} out")
+    return each_kv_group(model, layers=[int(layer)])
+
+
+def _refuse_family(text: str) -> None:
+    """Raise UserError for a text without a colon that is neither a family nor an ablation."""
+    if parsed_or_none(text) is None:
+        allowed = [*FAMILIES, *SWAP_FAMILIES]
+        raise UserError(
+            f"ablation {text!r}: allowed are the families {', '.join(allowed)}, blocks:2, "
+            "swap-blocks:2 and head:4.*, and single ablations such as layer:7 or "
+            f"layer:3+head:7.2{did_you_mean(text, allowed)}"
+        )

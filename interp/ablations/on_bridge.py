@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.edits import Edits, LayerEdit, merged_edits
+from interp.ablations.edits import Edits, LayerEdit
 from interp.ablations.families import shape_of
 from interp.ablations.mean import HeadMeans, head_means
 from interp.ablations.resample import aligned, head_outputs
@@ -132,7 +132,7 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
         if means is not None and found is not None:
             raise UserError("@mean: only one of the nested contexts may hold a reference set")
         found = means if means is not None else found
-        if any(edit.hooks or edit.resample_heads for edit in edits.values()):
+        if edits.is_hooked or edits.is_resampled:
             raise UserError(
                 f"model {model_name(model)}: hooks of your own and @resample do not reach the "
                 "native blocks; use model.generate"
@@ -146,7 +146,7 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
             f"model {model_name(model)}: {active - ours} hooks of your own are active and the "
             "native blocks would not see them; use model.generate, or call model.reset_hooks()"
         )
-    return merged_edits(edits for edits, _, _ in contexts), found
+    return Edits.merged(edits for edits, _, _ in contexts), found
 
 
 def _without_point(hook: Hook) -> Hook:
@@ -207,8 +207,7 @@ def _means(
             raise UserError(
                 f"head:{layer}.{head}@mean: a mean needs a reference set; give reference=[TEXTS]"
             )
-    needed = any(edit.mean_heads for edit in edits.values())
-    return head_means(model, reference) if needed and reference is not None else None
+    return head_means(model, reference) if edits.uses_mean and reference is not None else None
 
 
 def _resampled(

@@ -1,7 +1,7 @@
 """The text form of ablations: `layer:7`, `head:7.3@mean`, `layer:3+head:7.2`."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from interp.ablations.edits import Part
 from interp.ablations.values import (
@@ -17,7 +17,7 @@ from interp.ablations.values import (
     SwapLayer,
     SwapLayers,
 )
-from interp.errors import UserError
+from interp.errors import UserError, did_you_mean
 
 NUMBER = r"(0|[1-9][0-9]{0,5})"
 PARTS: dict[str | None, Part] = {None: "layer", "-attn": "attention", "-mlp": "mlp"}
@@ -29,6 +29,11 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
     (
         "head:7.3, head:7.3@mean, head:7.3@resample, head:7.3@group",
         rf"head:{NUMBER}\.{NUMBER}(?:@(zero|mean|resample|group))?",
+        lambda n, h, by: AblateHead(int(n), int(h), by or "zero"),
+    ),
+    (
+        "L7H3, as TransformerLens prints head:7.3",
+        rf"L{NUMBER}H{NUMBER}(?:@(zero|mean|resample|group))?",
         lambda n, h, by: AblateHead(int(n), int(h), by or "zero"),
     ),
     ("kvgroup:7.1", rf"kvgroup:{NUMBER}\.{NUMBER}", lambda n, g: AblateKVGroup(int(n), int(g))),
@@ -43,6 +48,17 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         lambda part, a, b: SwapLayers(int(a), int(b), part=PARTS[part]),
     ),
 )
+
+# what else the field calls a kind of ablation
+OTHER_NAMES = {
+    "attention": "attn",
+    "block": "layer",
+    "skip": "layer",
+    "ffn": "mlp",
+    "kv": "kvgroup",
+}
+KINDS = ("layer", "layers", "attn", "mlp", "head", "kvgroup", "swap", "swap-attn", "swap-mlp",
+         "swaps", "swaps-attn", "swaps-mlp")  # fmt: skip
 
 
 def parse(text: str) -> Ablation:
@@ -66,20 +82,42 @@ def parsed_or_none(text: str) -> Ablation | None:
 
 
 def as_ablation(given: "str | Ablation | Iterable[str | Ablation]") -> Ablation:
-    """A text, an ablation, or several of them (then their combination), as one ablation."""
+    """A text, an ablation, or several of them (then their combination), as one ablation.
+
+    Raises:
+        UserError: neither, or a malformed text.
+    """
     if isinstance(given, str):
         return parse(given)
     if isinstance(given, Ablation):
         return given
+    if not isinstance(given, Iterable) or isinstance(given, Mapping | bytes):
+        raise UserError(
+            f"ablation {given!r}: allowed are a text such as 'layer:7', a value such as "
+            "interp.SkipLayer(7), and a list of them"
+        )
     parts = [as_ablation(one) for one in given]
     return parts[0] if len(parts) == 1 else Combination(tuple(parts))
 
 
 def _parse_one(part: str, whole: str) -> Ablation:
     for _, pattern, build in FORMS:
-        match = re.fullmatch(pattern, part)
-        if match:
+        if match := re.fullmatch(pattern, part):
             return build(*match.groups())
     shown = f"{part!r} in {whole!r}" if part != whole else f"{part!r}"
     allowed = ", ".join(form for form, _, _ in FORMS)
-    raise UserError(f"ablation {shown}: allowed are {allowed}, and several joined by +")
+    raise UserError(
+        f"ablation {shown}: allowed are {allowed}, and several joined by +{_suggestion(part)}"
+    )
+
+
+def _suggestion(part: str) -> str:
+    """What a mistyped ablation was perhaps meant to be, as the end of a message."""
+    name, colon, rest = part.strip().lower().partition(":")
+    names = [OTHER_NAMES[name]] if name in OTHER_NAMES else KINDS
+    meant = [f"{kind}:{rest}" for kind in names if _has_a_form(f"{kind}:{rest}")]
+    return did_you_mean(f"{OTHER_NAMES.get(name, name)}{colon}{rest}", meant)
+
+
+def _has_a_form(text: str) -> bool:
+    return any(re.fullmatch(pattern, text) for _, pattern, _ in FORMS)

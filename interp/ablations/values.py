@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from interp.ablations.edits import Edits, LayerEdit, Part, Shape, merged_edits
+from interp.ablations.edits import Edits, LayerEdit, Part, Shape
 from interp.errors import UserError
 
 Replacement = Literal["zero", "mean", "resample", "group"]
@@ -42,7 +42,7 @@ class SkipLayer(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One skipped layer."""
-        return {_layer(self.layer, shape): LayerEdit(skip=True)}
+        return Edits({_layer(self.layer, shape): LayerEdit(skip=True)})
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SkipLayers(_Ablation):
     def edits(self, shape: Shape) -> Edits:
         """Every layer of the block skipped."""
         _layer(self.last, shape)
-        return {layer: LayerEdit(skip=True) for layer in range(self.first, self.last + 1)}
+        return Edits({layer: LayerEdit(skip=True) for layer in range(self.first, self.last + 1)})
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class SkipAttention(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One attention skipped."""
-        return {_layer(self.layer, shape): LayerEdit(skip_attention=True)}
+        return Edits({_layer(self.layer, shape): LayerEdit(skip_attention=True)})
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class SkipMLP(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One MLP skipped."""
-        return {_layer(self.layer, shape): LayerEdit(skip_mlp=True)}
+        return Edits({_layer(self.layer, shape): LayerEdit(skip_mlp=True)})
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ class AblateHead(_Ablation):
         _layer(self.layer, shape)
         heads = frozenset([_index("head", self.head, shape.n_heads, self.layer)])
         if self.by == "mean":
-            return {self.layer: LayerEdit(mean_heads=heads)}
+            return Edits({self.layer: LayerEdit(mean_heads=heads)})
         if self.by == "resample":
-            return {self.layer: LayerEdit(resample_heads=heads)}
+            return Edits({self.layer: LayerEdit(resample_heads=heads)})
         if self.by == "group":
             heads = _group(self.head // (shape.n_heads // shape.n_kv_heads), shape)
-        return {self.layer: LayerEdit(zero_heads=heads)}
+        return Edits({self.layer: LayerEdit(zero_heads=heads)})
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class AblateKVGroup(_Ablation):
         """Every query head of the group zeroed."""
         _layer(self.layer, shape)
         group = _index("KV group", self.group, shape.n_kv_heads, self.layer)
-        return {self.layer: LayerEdit(zero_heads=_group(group, shape))}
+        return Edits({self.layer: LayerEdit(zero_heads=_group(group, shape))})
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class SwapLayer(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One block, or sublayer, with the donor's weights."""
-        return {_layer(self.layer, shape): _swap(self)}
+        return Edits({_layer(self.layer, shape): _swap(self)})
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class SwapLayers(_Ablation):
     def edits(self, shape: Shape) -> Edits:
         """Every block, or sublayer, with the donor's weights."""
         _layer(self.last, shape)
-        return {layer: _swap(self) for layer in range(self.first, self.last + 1)}
+        return Edits({layer: _swap(self) for layer in range(self.first, self.last + 1)})
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ class Hooked(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """The hooks by layer; those outside the blocks count as the first layer's."""
-        return merged_edits(
+        return Edits.merged(
             {layer_of_point(point) or 0: LayerEdit(hooks=((point, function),))}
             for point, function in self.fwd_hooks
         )
@@ -270,7 +270,7 @@ class Combination(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """The edits of all parts, merged layer by layer."""
-        return merged_edits(part.edits(shape) for part in self.parts)
+        return Edits.merged(part.edits(shape) for part in self.parts)
 
 
 Ablation = (

@@ -22,7 +22,6 @@ from .replay import (
     unembed as unembed,
 )
 from .resampled import (
-    is_resampled as is_resampled,
     resampled_answers as resampled_answers,
     resampled_scores as resampled_scores,
 )
@@ -41,9 +40,6 @@ from .scoring.score import (
 )
 from .scoring.targets import (
     Score as Score,
-)
-from .scoring.with_hooks import (
-    is_hooked as is_hooked,
 )
 from .shortcuts import (
     EVERY as EVERY,
@@ -64,8 +60,6 @@ __all__ = [
     "exact_shortcuts",
     "generate",
     "group_examples",
-    "is_hooked",
-    "is_resampled",
     "out_of_memory",
     "padded",
     "padded_batches",

@@ -34,11 +34,6 @@ Scores = dict[int, Score]
 BATCH_TOKENS = 4096
 
 
-def is_resampled(edits: Edits) -> bool:
-    """Whether any head takes its z from another example."""
-    return any(edit.resample_heads for edit in edits.values())
-
-
 def resampled_scores(
     model: TransformerBridge,
     task: Task,
@@ -78,8 +73,9 @@ def resampled_scores(
                 targets = Targets.of(batch, ids.device)
                 there = _aligned(z, end, donor_end, ids.shape[1])
                 for number, one in enumerate(edits):
+                    first = one.first_layer(parts.n_layers)
                     with edited(model, one, means, there):
-                        scored = targets.scores(parts, replay(parts, baseline, min(one)))
+                        scored = targets.scores(parts, replay(parts, baseline, first))
                     found[number].update({chosen[n]: value for n, value in scored.items()})
         yield from ((number, doc_id, scores) for number, scores in enumerate(found))
 

@@ -69,10 +69,8 @@ class AblatedModel(TemplateLM):
         )
         self.ablation = ablation
         other = load_model(donor, **options) if donor else None
-        self.edits = (
-            {} if ablation == BASELINE.text else checked_edits(self.model, ablation, donor=other)
-        )
-        if any(edit.mean_heads or edit.resample_heads for edit in self.edits.values()):
+        self.edits = checked_edits(self.model, ablation, donor=other)
+        if self.edits.uses_mean or self.edits.is_resampled:
             raise UserError(
                 f"{ablation}: it needs examples to take activations from; use `interp sweep`"
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations import Edits
 from interp.engine import generate
 from interp.errors import UserError
 from interp.models import Decoder, decoder
@@ -137,7 +138,7 @@ def _texts(
         documents = task.documents()
         delimiter = str(task.harness.config.target_delimiter)
         return {i: _delimited(delimiter, target_text(task, documents[i])) for i in doc_ids}
-    (written,) = generate(model, requests, [{}])
+    (written,) = generate(model, requests, [Edits()])
     return {r.doc_id: a.text for r, a in zip(requests, written, strict=True)}
 
 

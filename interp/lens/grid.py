@@ -45,7 +45,7 @@ def prompt_grid(
     """
     asked = as_ablation(ablation)
     edits = checked_edits(model, asked)
-    if any(edit.mean_heads for edit in edits.values()):
+    if edits.uses_mean:
         raise UserError(f"ablation {asked}: a prompt has no reference set for a mean")
     parts = decoder(model)
     tokens = encode(prompt, parts)

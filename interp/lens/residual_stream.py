@@ -67,7 +67,7 @@ def residual_stack(
         means: mean z, where an edit asks for it.
         sublayers: also behind each attention.
     """
-    with edited(model, edits or {}, means) as parts:
+    with edited(model, edits or Edits(), means) as parts:
         baseline = record(parts, padded(parts, rows), use_cache=False)
         at = tuple(torch.tensor(x, device=parts.device) for x in zip(*places, strict=True))
         found = [vectors_at(baseline.residuals[0], at)]
@@ -82,5 +82,5 @@ def without_mlp(
     model: TransformerBridge, baseline: Pass, layer: int
 ) -> Float[Tensor, "batch pos d_model"]:
     """The residual stream behind a layer's attention (`resid_mid`), from a recorded pass."""
-    with edited(model, {layer: LayerEdit(skip_mlp=True)}) as parts:
+    with edited(model, Edits({layer: LayerEdit(skip_mlp=True)})) as parts:
         return run_block(parts, layer, baseline.residuals[layer], baseline)

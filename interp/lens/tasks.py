@@ -95,7 +95,7 @@ def logit_lens(
     translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None
     folder = new_folder(out) if out is not None else None
     means = None
-    if any(edit.mean_heads for edit in edits.values()):
+    if edits.uses_mean:
         means = reference_means(model, task, drawn)
     places = depths(parts.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",

@@ -211,10 +211,10 @@ def _task_seconds(
         run_unit(model, task, unit, Variants(texts, tuple(variants)), shortcuts=UNSTACKED)
         return timer() - start
 
-    measured(small, [{}])  # the first pass also allocates
+    measured(small, [Edits()])  # the first pass also allocates
     sizes = [min(unit_examples, len(drawn) - at) for at in range(0, len(drawn), unit_examples)]
-    base = [measured(rows, [{}]) for rows in (small, large)]
-    both = [measured(rows, [{}, *chosen]) for rows in (small, large)] if chosen else base
+    base = [measured(rows, [Edits()]) for rows in (small, large)]
+    both = [measured(rows, [Edits(), *chosen]) for rows in (small, large)] if chosen else base
     each = [max(0.0, b - a) / max(1, len(chosen)) for a, b in zip(base, both, strict=True)]
     at = (len(small), len(large))
     runs = max(1, -(-len(edits) // UNIT_ABLATIONS))  # each unit runs the baseline for itself
@@ -246,15 +246,17 @@ def _line(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:
 def _without_means(edits: Edits) -> Edits:
     """The same work without other activations: zero in place of the mean and of other examples'."""
     none: frozenset[int] = frozenset()
-    return {
-        layer: replace(
-            edit,
-            zero_heads=edit.zero_heads | edit.mean_heads | edit.resample_heads,
-            mean_heads=none,
-            resample_heads=none,
-        )
-        for layer, edit in edits.items()
-    }
+    return Edits(
+        {
+            layer: replace(
+                edit,
+                zero_heads=edit.zero_heads | edit.mean_heads | edit.resample_heads,
+                mean_heads=none,
+                resample_heads=none,
+            )
+            for layer, edit in edits.items()
+        }
+    )
 
 
 def _peak(devices: Sequence[torch.device]) -> int:

@@ -14,7 +14,6 @@ from interp.ablations import HeadMeans, draw_donors
 from interp.engine import (
     EVERY,
     Shortcuts,
-    is_resampled,
     out_of_memory,
     reference_means,
     release_memory,
@@ -35,14 +34,14 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
     def run(unit: WorkUnit, done: Done) -> list[Record]:
         numbers = with_baseline(unit)
         edits = tuple(plan.edits[n] for n in numbers)
-        asked = any(edit.mean_heads for one in edits for edit in one.values())
+        asked = any(one.uses_mean for one in edits)
         if asked and unit.task not in means:
             task, doc_ids = plan.tasks[unit.task], plan.drawn[unit.task]
             means[unit.task] = reference_means(model, task, doc_ids)
         # drawn over all examples of the task, so that a donor does not depend on the unit
         donors = (
             draw_donors(plan.drawn[unit.task], seed=plan.manifest["seed"])
-            if any(map(is_resampled, edits))
+            if any(one.is_resampled for one in edits)
             else None
         )
         texts = tuple(plan.texts[n] for n in numbers)

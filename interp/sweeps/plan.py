@@ -23,7 +23,7 @@ from interp.ablations import (
     draw_donors,
     with_donor,
 )
-from interp.engine import REFERENCE_EXAMPLES, is_hooked, is_resampled
+from interp.engine import REFERENCE_EXAMPLES
 from interp.errors import UserError, first_line
 from interp.models import decoder
 from interp.sweeps.identity import describe_donors, describe_model, describe_task, libraries
@@ -113,9 +113,9 @@ def make_plan(
     sampled = []
     for task, ids in zip(loaded, drawn, strict=True):
         sampled.append(sampling_of(_try_first(model, task, ids[0])))
-        if any(map(is_resampled, edits)):
+        if any(one.is_resampled for one in edits):
             draw_donors(ids, seed=seed)
-        if task.generates and any(map(is_hooked, edits)):
+        if task.generates and any(one.is_hooked for one in edits):
             raise UserError(
                 f"task {task.name}: it generates, and hooks run where options are scored; use "
                 "`with interp.ablate(model, hooked(...))` and model.generate"
@@ -146,7 +146,7 @@ def make_plan(
         "command": sys.argv,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return Plan(loaded, drawn, texts, ({}, *edits), units, manifest)
+    return Plan(loaded, drawn, texts, (Edits(), *edits), units, manifest)
 
 
 def cut_units(

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans
-from interp.engine import EVERY, Score, Shortcuts, is_resampled, resampled_scores, score_requests
+from interp.engine import EVERY, Score, Shortcuts, resampled_scores, score_requests
 from interp.models import decoder, model_name
 from interp.records import Record
 from interp.sweeps.text_records import resampled_text_records, text_records
@@ -59,7 +59,7 @@ class Variants:
         """Those that many examples can share a batch under, and those with a donor an example."""
         kept: tuple[list[int], list[int]] = ([], [])
         for number, edits in enumerate(self.edits):
-            kept[is_resampled(edits)].append(number)
+            kept[edits.is_resampled].append(number)
         plain, resampled = (
             replace(
                 self,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from interp.ablations import checked_edits, edited
+from interp.ablations import Edits, checked_edits, edited
 from interp.engine import EVERY, record, run_block, score_requests
 from interp.engine.last_block import narrows, only_at
 from interp.engine.prefix import prefix_cache, record_prefix
@@ -41,17 +41,17 @@ def test_the_places_are_as_in_the_whole_block(family, kind):
 def test_the_last_mlp_runs_on_scored_positions_only():
     model = tiny_bridge("llama")
     parts, requests = decoder(model), some_requests(few_shot=0)
-    score_requests(model, requests, [{}])  # what is tried once, is tried here
+    score_requests(model, requests, [Edits()])  # what is tried once, is tried here
     seen: list[int] = []
     handle = parts.mlps[LAST].down_proj.register_forward_pre_hook(
         lambda _module, args: seen.append(args[0].shape[:-1].numel())
     )
     try:
-        score_requests(model, requests, [{}], shortcuts=EVERY)
+        score_requests(model, requests, [Edits()], shortcuts=EVERY)
         fewest = sum(seen)
         seen.clear()
         wide = type(EVERY)(places=False)
-        score_requests(model, requests, [{}], shortcuts=wide)
+        score_requests(model, requests, [Edits()], shortcuts=wide)
     finally:
         handle.remove()
     # per question: its last token, (11,), (11, 12) and (7,) of the options that go on

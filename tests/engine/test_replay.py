@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from interp.ablations import checked_edits, edited, head_means
+from interp.ablations import Edits, checked_edits, edited, head_means
 from interp.ablations.on_bridge import ablate
 from interp.engine import generate, record, unembed
 from interp.engine.replay import replay
@@ -43,7 +43,7 @@ def replayed_logits(model, tokens, text, *, donor=None):
     means = head_means(model, MEANS_OVER) if "mean" in text else None
     baseline = record(parts, tokens, use_cache=False)
     with edited(model, edits, means):
-        resid = replay(parts, baseline, min(edits, default=parts.n_layers))
+        resid = replay(parts, baseline, edits.first_layer(parts.n_layers))
         rows = torch.cat(list(unembed(parts, resid.flatten(end_dim=1))))
     return rows.view(*tokens.shape, -1)
 
@@ -93,7 +93,7 @@ def test_sublayers_equal_zeroed_output_weights(any_model, any_family, what, text
 def test_the_empty_ablation_is_bit_identical(any_model):
     parts, tokens = decoder(any_model), random_tokens(2, 14)
     baseline = record(parts, tokens, use_cache=False)
-    with edited(any_model, {}):
+    with edited(any_model, Edits()):
         for first in range(N_LAYERS + 1):
             assert torch.equal(replay(parts, baseline, first), baseline.residuals[-1])
 
@@ -169,17 +169,17 @@ def test_all_layers_but_one_can_be_skipped(llama):
 
 
 def test_answers_end_at_stop_strings_and_budgets(llama):
-    (free,) = generate(llama, prompts(), [{}])
+    (free,) = generate(llama, prompts(), [Edits()])
     words = free[0].text.split()
-    (cut,) = generate(llama, prompts(longest=3), [{}])
+    (cut,) = generate(llama, prompts(longest=3), [Edits()])
     assert cut[0].text.split() == words[:3]
     assert not cut[0].finished
     assert cut[0].n_tokens == 3
-    (stopped,) = generate(llama, prompts(until=(words[4],)), [{}])
+    (stopped,) = generate(llama, prompts(until=(words[4],)), [Edits()])
     before = free[0].text.split(words[4])[0]
     assert stopped[0].text == before
     assert stopped[0].finished
-    (across,) = generate(llama, prompts(until=(f"{words[2]} {words[3]}",)), [{}])
+    (across,) = generate(llama, prompts(until=(f"{words[2]} {words[3]}",)), [Edits()])
     assert across[0].text == free[0].text.split(f"{words[2]} {words[3]}")[0]
-    (empty,) = generate(llama, prompts(until=(words[0],)), [{}])
+    (empty,) = generate(llama, prompts(until=(words[0],)), [Edits()])
     assert empty[0].text == ""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from interp.ablations import checked_edits
+from interp.ablations import Edits, checked_edits
 from interp.ablations.user_hooks import hooked
 from interp.engine import Shortcuts, group_examples, score_requests
 from interp.engine.shortcuts import NONE, packs, projects, replays
@@ -48,7 +48,7 @@ def test_each_shortcut_alone_changes_nothing(family, shortcut):
 def test_plain_scores_equal_one_forward_pass_a_request():
     model = tiny_bridge("llama")
     requests = some_requests()
-    (found,) = score_requests(model, requests, [{}], shortcuts=NONE)
+    (found,) = score_requests(model, requests, [Edits()], shortcuts=NONE)
     for request, (value, greedy) in zip(requests, found, strict=True):
         whole = torch.tensor([[*request.context, *request.continuation]])
         with torch.no_grad():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import interp
-from interp.ablations import checked_edits
+from interp.ablations import Edits, checked_edits
 from interp.engine import score_requests
 from interp.engine.shortcuts import NONE
 from interp.errors import UserError
@@ -42,8 +42,8 @@ def test_swept_hooks_equal_run_with_hooks(family, kind):
     points = list(POINTS[kind])
     requests = some_requests(examples=3)
     edits = checked_edits(model, interp.hooked(kind, points))
-    found = score_requests(model, requests, [{}, edits])
-    assert_same(score_requests(model, requests, [{}, edits], shortcuts=NONE), found)
+    found = score_requests(model, requests, [Edits(), edits])
+    assert_same(score_requests(model, requests, [Edits(), edits], shortcuts=NONE), found)
     for request, (value, _), (plain, _) in zip(requests, found[1], found[0], strict=True):
         ids = torch.tensor([[*request.context, *request.continuation]])
         with torch.no_grad():

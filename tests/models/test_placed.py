@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import interp
-from interp.ablations import checked_edits, head_means
+from interp.ablations import Edits, checked_edits, head_means
 from interp.attention import attention_rows
 from interp.attention.tracing import trace
 from interp.comparison.weights import weight_distances
@@ -197,7 +197,9 @@ def test_generation_with_other_settings(family, monkeypatch):
         means = head_means(model, ["w5 w6 w7", "w8 w9"])
         found = [generate(model, requests(), edits, means=means, settings=s) for s in DECODING]
         # drafts of several pieces, of which some rows go on
-        found.append(generate(model, requests(longest=40, until=()), [{}, *edits], means=means))
+        found.append(
+            generate(model, requests(longest=40, until=()), [Edits(), *edits], means=means)
+        )
         asked = [replace(request, sampling=Sampling(1.0, seed=3)) for request in requests()]
         drawn = generate(model, asked, edits, means=means)
         return [f.answers for f in (*found, drawn)], [f.path for f in found]

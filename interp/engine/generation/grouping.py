@@ -44,7 +44,7 @@ def prefix_keys(
     if prefix is None:
         return ()
     with edited(model, edits, means) as parts:
-        own = prefix_cache(parts, prefix, min(edits, default=parts.n_layers))
+        own = prefix_cache(parts, prefix, edits.first_layer(parts.n_layers))
     kept = []
     for mine, baseline in zip(own.layers, prefix.cache.layers, strict=True):
         # a skipped layer has nothing of its own; rows that skip it ignore what they are given
@@ -81,4 +81,4 @@ def lots_of(numbers: Sequence[int], ablations: Sequence[Edits], mix: bool) -> li
 
 def donor_edits(edits: Edits) -> Edits:
     """The swaps of an ablation: they hold for a whole batch."""
-    return {layer: LayerEdit(swaps=edit.swaps) for layer, edit in edits.items() if edit.swaps}
+    return Edits({layer: LayerEdit(swaps=edit.swaps) for layer, edit in edits.items()})

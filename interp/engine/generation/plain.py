@@ -97,7 +97,7 @@ def plain_batches(
         parts, ids, past_key_values=cache, use_cache=True, **_arguments(parts, mask, positions)
     )
     for edits in ablations:
-        first = min(edits, default=parts.n_layers)
+        first = edits.first_layer(parts.n_layers)
         with edited(model, edits, means, resample):
             own = _own_cache(parts, cache, first)
             resid = replay(parts, baseline, first, cache=own)[:, -1]

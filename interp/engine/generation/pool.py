@@ -122,7 +122,7 @@ class Pool:
     pick: Picking
     means: HeadMeans | None
     knee: int
-    donors: Edits = field(default_factory=dict)
+    donors: Edits = field(default_factory=Edits)
     rows: list[Row] = field(default_factory=list)
     changed: bool = True
     right: float = 0.5

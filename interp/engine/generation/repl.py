@@ -13,7 +13,6 @@ from interp.ablations import (
     active_edits,
     checked_edits,
     head_means,
-    merged_edits,
 )
 from interp.engine.generation.answers import (
     generate as generate_requests,
@@ -117,8 +116,8 @@ def _edits(
     options: Options,
 ) -> tuple[Edits, HeadMeans | None]:
     edits, means = active_edits(model)
-    asked = checked_edits(model, ablation, donor=options.get("donor")) if ablation else {}
-    if any(edit.mean_heads for edit in asked.values()):
+    asked = checked_edits(model, ablation, donor=options.get("donor")) if ablation else Edits()
+    if asked.uses_mean:
         if "reference" not in options or means is not None:
             raise UserError("@mean: a mean needs one reference set; give reference=[TEXTS]")
         means = head_means(model, options["reference"])
@@ -133,7 +132,7 @@ def _edits(
                 f"head:{layer}.{min(edit.resample_heads)}@resample: the example that a head's z is "
                 "taken from is drawn by a sweep; in a REPL use interp.ablate and model.generate"
             )
-    return merged_edits((edits, asked)), means
+    return edits | asked, means
 
 
 def _is_messages(prompt: Any) -> bool:

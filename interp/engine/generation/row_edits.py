@@ -46,7 +46,7 @@ class LayerRows:
 
 def mixable(edits: Edits) -> bool:
     """Whether an ablation can share a batch with others: a donor's weights are not a row's."""
-    return not any(edit.swaps for edit in edits.values())
+    return not edits.is_swapped
 
 
 def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:

@@ -121,7 +121,7 @@ class Run:
         drafting = self.settings.drafts
         self.seen = {i: SeenText(prompts[i]) for i in asked} if drafting else {}
         drafting = drafting and any(ablations) and (number is not None or len(ablations) > 1)
-        baseline = self._group(-1 if number is None else number, {})
+        baseline = self._group(-1 if number is None else number, Edits())
         rest = [n for n in range(len(ablations)) if not (drafting and n == number)]
         written: dict[int, tuple[int, ...]] = {}
         if drafting:
@@ -162,7 +162,7 @@ class Run:
     ) -> Iterator[list[Row]]:
         """Verify and decode the rows of some ablations that may share a batch."""
         pool = self._pool(recorded, batch)
-        pool.donors = donors or {}
+        pool.donors = donors or Edits()
         for group in groups:
             verdicts = verify(
                 self.model, recorded, group, self.pick, means=self.means, numbers=batch

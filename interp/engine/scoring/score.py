@@ -33,7 +33,7 @@ from interp.engine.scoring.packing import (
 )
 from interp.engine.scoring.stacking import Stack, most_stacked
 from interp.engine.scoring.targets import Score, Targets
-from interp.engine.scoring.with_hooks import hooked_scores, is_hooked
+from interp.engine.scoring.with_hooks import hooked_scores
 from interp.engine.shortcuts import EVERY, Shortcuts, exact_shortcuts
 from interp.models import Decoder, decoder
 from interp.tasks import OptionRequest
@@ -53,7 +53,7 @@ def score_requests(
     Args:
         model: a bridge.
         requests: contexts and continuations.
-        edits: what each ablation changes; `{}` is the baseline.
+        edits: what each ablation changes; `Edits()` is the baseline.
         means: `[layer, head, d_head]`, where an edit puts mean z.
         shortcuts: what to share and leave out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
@@ -68,7 +68,7 @@ def score_requests(
     found: list[dict[int, Score]] = [{} for _ in edits]
     examples = len({request.doc_id for request in requests})
     progress = _Progress(done, examples / max(1, len(requests)))
-    by_hooks = [i for i, edit in enumerate(edits) if is_hooked(edit)]
+    by_hooks = [i for i, edit in enumerate(edits) if edit.is_hooked]
     if by_hooks:
         some = [edits[i] for i in by_hooks]
         for number, scores in hooked_scores(model, requests, some, means, shortcuts):
@@ -139,7 +139,7 @@ def _replayed(
     """All batches side by side, block by block; each ablation from its first layer on."""
     parts = decoder(model)
     prefix = record_prefix(parts, group.prefix) if group.prefix else None
-    first = [min(edit, default=parts.n_layers) for edit in edits]
+    first = [edit.first_layer(parts.n_layers) for edit in edits]
     batches = [
         Entering(
             batch,

@@ -20,11 +20,6 @@ from interp.models import bridge_decoder, decoder
 from interp.tasks import OptionRequest
 
 
-def is_hooked(edits: Edits) -> bool:
-    """Whether a user's hooks are among the edits."""
-    return any(edit.hooks for edit in edits.values())
-
-
 def hooked_scores(
     model: TransformerBridge,
     requests: Sequence[OptionRequest],
@@ -55,7 +50,9 @@ def hooked_scores(
             for number, one in enumerate(edits):
                 with torch.no_grad(), bridge_edited(model, one, means):
                     if baseline is not None and _inside_blocks(one):
-                        scores = targets.scores(parts, replay(parts, baseline, min(one)))
+                        scores = targets.scores(
+                            parts, replay(parts, baseline, one.first_layer(parts.n_layers))
+                        )
                     else:
                         logits = model(ids)[targets.rows, targets.columns]
                         scores = targets.scores_of([logits])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from interp.ablations import checked_edits, head_means
+from interp.ablations import Edits, checked_edits, head_means
 from interp.engine import Settings, generate
 from interp.engine.generation.answers import TIE
 from interp.engine.generation.plain import PlainRow
@@ -86,7 +86,7 @@ def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_fam
 
 def test_other_ablations_equal_plain_decoding(any_model, any_family):
     asked, donor = requests(), tiny_bridge(any_family, seed=1)
-    edits = [{}, *(checked_edits(any_model, text, donor=donor) for text in KINDS)]
+    edits = [Edits(), *(checked_edits(any_model, text, donor=donor) for text in KINDS)]
     means = head_means(any_model, ["w5 w6 w7", "w8 w9"])
     plain = generate(any_model, asked, edits, means=means, settings=Settings(plain=True))
     # the families differ in their blocks, not in how rows are scheduled
@@ -122,7 +122,7 @@ def test_any_prompts_stops_and_budgets(family, data):
         until = tuple(f"w{stop}" for stop in stops)
         asked.append(GenerationRequest(i, (*start, *rest), until, data.draw(st.integers(0, 20))))
     texts = ["layer:0", "layer:2", "head:1.1", "attn:0"]
-    edits = [{}, *(checked_edits(model, text) for text in texts)]
+    edits = [Edits(), *(checked_edits(model, text) for text in texts)]
     how = Settings(
         rows=data.draw(st.integers(1, 5)),
         knee=data.draw(st.sampled_from([1, 8, 64])),
@@ -155,7 +155,7 @@ def test_prompts_at_the_context_limit():
         GenerationRequest(i, tuple(rng.choices(range(4, D_VOCAB), k=room - new)), (), new)
         for i, new in enumerate((1, 2, 9))
     ]
-    edits = [{}, *(checked_edits(model, text) for text in LAYERS)]
+    edits = [Edits(), *(checked_edits(model, text) for text in LAYERS)]
     found = generate(model, asked, edits, settings=Settings(knee=256))
     for gone, answers in zip(([], [0], [1], [2]), found, strict=True):
         expected = [by_transformers(deleted("gpt2", gone), r) for r in asked]
@@ -164,9 +164,9 @@ def test_prompts_at_the_context_limit():
 
 def test_empty_answers_and_stops_in_the_first_token():
     model = _kept("llama")
-    (free,) = generate(model, requests(1, until=()), [{}])
+    (free,) = generate(model, requests(1, until=()), [Edits()])
     first = free[0].text.split()[0]
-    edits = [{}, checked_edits(model, "layer:1")]
+    edits = [Edits(), checked_edits(model, "layer:1")]
     stopped = generate(model, requests(1, until=(first,)), edits)
     assert (stopped.answers[0][0].text, stopped.answers[0][0].n_tokens) == ("", 1)
     assert stopped.answers[0][0].finished
@@ -193,9 +193,9 @@ def test_an_ablation_that_changes_nothing_is_verified_and_not_decoded(monkeypatc
 
     step = Pool.step
     monkeypatch.setattr(Pool, "step", lambda pool: passes.append(1) or step(pool))
-    generate(model, requests(), [{}])
+    generate(model, requests(), [Edits()])
     alone = len(passes)
-    edits = [{}, checked_edits(model, "layer:1"), checked_edits(model, "attn:1")]
+    edits = [Edits(), checked_edits(model, "layer:1"), checked_edits(model, "attn:1")]
     found = generate(model, requests(), edits)
     assert len(passes) == 2 * alone
     assert found.answers[1] == found.answers[0] == found.answers[2]
@@ -209,7 +209,7 @@ def test_near_ties_are_settled_as_plain_decoding_settles_them():
     # each word has a twin whose logit is the same but for rounding
     weights[4:52] = weights[52:100] * (1 + 1e-7)
     model = wrap(hf, tiny_tokenizer(), name="twins")
-    asked, edits = requests(until=()), [{}, *(checked_edits(model, t) for t in LAYERS)]
+    asked, edits = requests(until=()), [Edits(), *(checked_edits(model, t) for t in LAYERS)]
     found = generate(model, asked, edits, settings=Settings(rows=3))
     assert sum(counts.near_ties for counts in found.counts) > 20
     for number, one in enumerate(edits):
@@ -245,7 +245,7 @@ def test_rounding_moves_logits_by_less_than_a_near_tie(family, monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_decodes_and_mostly_as_plainly(dtype):
     model = wrap(tiny_model("llama").to(dtype), tiny_tokenizer(), name=f"tiny-{dtype}")
-    edits = [{}, *(checked_edits(model, text) for text in (*LAYERS, "head:1.2", "attn:0"))]
+    edits = [Edits(), *(checked_edits(model, text) for text in (*LAYERS, "head:1.2", "attn:0"))]
     found = generate(model, requests(12), edits)
     plain = generate(model, requests(12), edits, settings=Settings(plain=True))
     assert found.path == "ragged"

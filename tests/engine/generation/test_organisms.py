@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from interp.ablations import each_layer, shape_of
+from interp.ablations import Edits, each_layer, shape_of
 from interp.engine import generate
 from interp.models import decoder, load_model, organisms
 from interp.tasks import build_requests, load_task
@@ -22,7 +22,7 @@ def test_every_layer_equals_transformers_on_the_deleted_layer(name):
     model = load_model(name, device="cpu")
     task = load_task("world-arithmetic:generate", num_fewshot=2)
     asked = build_requests(task, EXAMPLES[name], decoder(model))
-    edits = [{}, *(ablation.edits(shape_of(model)) for ablation in each_layer(model))]
+    edits = [Edits(), *(ablation.edits(shape_of(model)) for ablation in each_layer(model))]
     found = generate(model, asked, edits)
     assert found.path == "ragged"
     assert len({answers[-1].tokens for answers in found}) > 3

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from interp.ablations import checked_edits
+from interp.ablations import Edits, checked_edits
 from interp.engine import Settings, generate
 from interp.engine.generation.noise import gumbel, split_mix
 from interp.engine.generation.plain import PlainRow
@@ -110,7 +110,7 @@ def test_draws_have_the_probabilities_of_transformers(sampling):
 def test_second_tokens_of_an_ablated_model_have_those_of_the_deleted_layer(sampling):
     count, model, gone = 1500, tiny_bridge("llama"), deleted("llama", [1])
     asked = [GenerationRequest(2, PROMPT, (), 2, 0, sampling, draw) for draw in range(count)]
-    _, answers = generate(model, asked, [{}, checked_edits(model, "layer:1")])
+    _, answers = generate(model, asked, [Edits(), checked_edits(model, "layer:1")])
     found = np.zeros(D_VOCAB)
     for answer in answers:
         if len(answer.tokens) == 2:
@@ -176,7 +176,7 @@ def test_most_draws_are_sure():
 )
 def test_a_draw_is_the_same_whatever_is_drawn_beside_it(family, sampling):
     model, asked = tiny_bridge(family), requests(sampling, longest=6)
-    edits = [{}, *(checked_edits(model, text) for text in ("layer:0", "layer:1", "head:1.2"))]
+    edits = [Edits(), *(checked_edits(model, text) for text in ("layer:0", "layer:1", "head:1.2"))]
     whole = generate(model, asked, edits)
     assert whole.path == "ragged"
     assert len({answer.tokens for answer in whole.answers[0]}) > 8
@@ -200,7 +200,7 @@ def test_a_draw_is_the_same_whatever_is_drawn_beside_it(family, sampling):
 
 def test_families_without_fast_attention_draw_too():
     model, asked = tiny_bridge("bloom"), requests()
-    edits = [{}, checked_edits(model, "layer:1")]
+    edits = [Edits(), checked_edits(model, "layer:1")]
     whole = generate(model, asked, edits)
     assert whole.path == "plain"
     assert whole.answers[0] != whole.answers[1]
@@ -215,7 +215,7 @@ def test_near_ties_are_drawn_as_one_row_alone_draws_them():
     # is as small as the difference of two that are not twins is large
     weights[4:52] = weights[52:100] * (1 + 1e-7)
     model = wrap(hf, tiny_tokenizer(), name="twins")
-    edits = [{}, checked_edits(model, "layer:1")]
+    edits = [Edits(), checked_edits(model, "layer:1")]
     found = generate(model, asked, edits, settings=Settings(rows=3))
     assert sum(counts.near_ties for counts in found.counts) > 20
     for one, answers in zip(edits, found, strict=True):
@@ -232,10 +232,10 @@ def test_near_ties_are_drawn_as_one_row_alone_draws_them():
 def test_ablations_are_drawn_with_the_same_numbers():
     model, asked = tiny_bridge("llama"), requests()
     # a model that is swapped with itself is another ablation of the same logits
-    edits = [{}, checked_edits(model, "swap:1", donor=tiny_bridge("llama"))]
+    edits = [Edits(), checked_edits(model, "swap:1", donor=tiny_bridge("llama"))]
     base, same = generate(model, asked, edits)
     assert base == same
-    other = generate(model, requests(replace(HOW, seed=6)), [{}]).answers[0]
+    other = generate(model, requests(replace(HOW, seed=6)), [Edits()]).answers[0]
     assert sum(a == b for a, b in zip(base, other, strict=True)) < 3
 
 
@@ -256,7 +256,7 @@ def test_equal_draws_of_an_ablation_are_more_than_chance_gives():
 
 def test_a_small_temperature_is_greedy():
     model, cold = tiny_bridge("llama"), requests(Sampling(1e-4))
-    edits = [{}, checked_edits(model, "layer:1")]
+    edits = [Edits(), checked_edits(model, "layer:1")]
     greedy = generate(model, [replace(r, sampling=None) for r in cold], edits)
     assert generate(model, cold, edits).answers == greedy.answers
 
@@ -265,7 +265,7 @@ def test_greedy_and_drawn_answers_share_a_call():
     model, drawn = tiny_bridge("llama"), requests()
     warm = [replace(r, sampling=replace(HOW, temperature=1.5)) for r in drawn]
     greedy = [replace(r, sampling=None) for r in drawn]
-    edits = [{}, checked_edits(model, "layer:1")]
+    edits = [Edits(), checked_edits(model, "layer:1")]
     mixed = [kind[i] for i in range(len(drawn)) for kind in (greedy, drawn, warm)]
     found = generate(model, mixed, edits)
     for start, kind in enumerate((greedy, drawn, warm)):
@@ -276,7 +276,7 @@ def test_greedy_and_drawn_answers_share_a_call():
 def test_what_a_generation_config_draws_from_is_said(capsys):
     model = tiny_bridge("llama")
     decoder(model).root.generation_config.top_p = 0.9
-    generate(model, requests(None), [{}])
+    generate(model, requests(None), [Edits()])
     assert capsys.readouterr().out == ""
-    generate(model, requests(), [{}])
+    generate(model, requests(), [Edits()])
     assert "its generation config asks for top_p 0.9, which is left out" in capsys.readouterr().out
