@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import interp
 from interp.ablations import (
+    Edits,
     checked_edits,
     cumulative_swaps,
     each_swap,
@@ -133,7 +134,7 @@ def test_generated_texts_are_those_of_the_assembled_checkpoint(kind):
     model, donor = tiny_bridge(kind), tiny_bridge(kind, seed=1)
     prompts = [tuple(random_tokens(1, 5 + i, seed=i)[0].tolist()) for i in range(3)]
     asked = [GenerationRequest(i, (1, *p), (), 8) for i, p in enumerate(prompts)]
-    edits = [{}, *(checked_edits(model, text, donor=donor) for text in TEXTS)]
+    edits = [Edits(), *(checked_edits(model, text, donor=donor) for text in TEXTS)]
     for settings in (Settings(), Settings(plain=True)):
         found = generate(model, asked, edits, settings=settings)
         for text, answers in zip(TEXTS, list(found)[1:], strict=True):
