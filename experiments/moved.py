@@ -47,9 +47,10 @@ def _profiles(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
         )
     for row in _rows(chosen.get("correlations", pd.DataFrame())):
         yield (
-            f"Profiles of {_name(row['a'])} and {_name(row['b'])}: Spearman "
-            f"{_interval(row, 'spearman', 2)} over {row['n_ablations']} layers ({row['interval']}, "
-            f"n = {row['n']})."
+            f"Profiles of {_name(row['a'])} and {_name(row['b'])}: Spearman {row['spearman']:.2f} "
+            f"over {row['n_ablations']} layers, noise ceiling {row['ceiling']:.2f}, disattenuated "
+            f"{_interval(row, 'disattenuated', 2)} ({row['interval']}, n = {row['n']}); shapes "
+            f"differ: p = {row['p_differ']:.2g}."
         )
     for row in _rows(chosen["centres"][chosen["centres"]["quantity"] == "centre"]):
         depth = (
@@ -111,8 +112,8 @@ def _beside(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> Iterat
     for row in _rows(beside):
         yield (
             f"Distance and effect of a swap in {_name(row['model'])}: Spearman "
-            f"{_interval(row, 'rho', 2)} ({row['interval']}, n = {row['n']}), p = {row['p']:.2g} "
-            f"({row['test']}, {row['n_layers']} of them; not corrected)."
+            f"{row['rho']:.2f}, p = {row['p']:.2g} ({row['test']}, {row['n_layers']} of them; not "
+            f"corrected; reliability of the drops {row['reliability']:.2f}, n = {row['n']})."
         )
 
 

@@ -72,7 +72,8 @@ def run(preset: Preset, out: Path) -> Section:
         figures=drawn,
         tables={"agreement": correlations, "pruned": curves},
         shown=_shown(correlations),
-        note=f"Spearman's correlation over layers with its {correlations['interval'].iloc[0]}; p: "
+        note="Spearman's correlation over layers; noise ceiling: the highest that any measure "
+        "could have with drops of n examples (root of their split-half reliability); p: "
         f"{correlations['test'].iloc[0]}, not corrected.",
     )
 
@@ -254,9 +255,8 @@ def _shown(correlations: pd.DataFrame) -> pd.DataFrame:
                 "Model": model_label(r["model"]),
                 "Task": task_label(r["task"]),
                 "Similarity": r["measure"],
-                "Spearman": summary.interval(r["rho"], r["low"], r["high"], 2)
-                if r["rho"] == r["rho"]
-                else "no spread",
+                "Spearman": f"{r['rho']:.2f}" if r["rho"] == r["rho"] else "no spread",
+                "Noise ceiling": f"{r['ceiling']:.2f}" if r["ceiling"] == r["ceiling"] else "none",
                 "p": f"{r['p']:.2g}",
                 "Layers": r["n_layers"],
                 "n": r["n"],

@@ -80,8 +80,10 @@ def interval(value: float, low: float, high: float, digits: int = 0) -> str:
 
 
 AGREEMENT = (
-    "Spearman's correlation of the drops over the ablations, with its 95% bootstrap interval over "
-    "n examples; no correction."
+    "Spearman's correlation of the drops over the ablations, and the highest that noise allows "
+    "(noise ceiling, split-half reliability). Disattenuated: what it would be without noise, with "
+    "its 95% bootstrap interval over n examples. Differ: p of two true profiles of one shape; "
+    "none where the drops of one do not add up to clearly more than 0. No correction."
 )
 
 
@@ -89,22 +91,33 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlations of profiles (`interp.stats.compare_profiles`), in words.
 
     Returns:
-        Columns of words: Profile, Other profile, Spearman, Ablations, n.
+        Columns of words: Profile, Other profile, Spearman, Noise ceiling, Disattenuated, Differ,
+        Ablations, n.
     """
+    rows = table.to_dict("records")
     return pd.DataFrame(
         {
             "Profile": [_profile(name) for name in table["a"]],
             "Other profile": [_profile(name) for name in table["b"]],
-            "Spearman": [
-                interval(r["spearman"], r["low"], r["high"], 2)
-                if r["spearman"] == r["spearman"]
-                else "none: a profile is flat"
-                for r in table.to_dict("records")
+            "Spearman": [_number(r["spearman"], "none: a profile is flat") for r in rows],
+            "Noise ceiling": [_number(r["ceiling"], "none: noise") for r in rows],
+            "Disattenuated": [
+                interval(r["disattenuated"], r["low"], r["high"], 2)
+                if r["low"] == r["low"]
+                else "none"
+                for r in rows
             ],
+            "Differ": [f"{r['p_differ']:.2g}" if r["p_differ"] == r["p_differ"] else "none"
+                       for r in rows],
             "Ablations": table["n_ablations"],
             "n": table["n_a"],
         }
-    )
+    )  # fmt: skip
+
+
+def _number(value: float, otherwise: str) -> str:
+    """Two digits, or words where there is no number."""
+    return f"{value:.2f}" if value == value else otherwise
 
 
 def profiles(values: pd.DataFrame) -> list[dict[str, str]]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from experiments.coverage.drawing import changes, coverage_row, size_row
-from interp.comparison import centres, shifts
+from interp.comparison import depth_correlations, depth_quantities
+from interp.stats import Means, Sample, difference_of, means_of
 
 FEW = [0.2] * 4 + [0.0] * 28
 STRONG = [0.98, 0.02, 0.36, 0.04, 0.98, 0.0, 0.0, 0.04]
@@ -63,18 +63,15 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng([seed, 1, number])
         depth = np.arange(len(drops)) / (len(drops) - 1)
         centre = float(np.average(depth, weights=drops))
-        truths = {
-            "centre": centre,
-            "spread": float(np.sqrt(np.average((depth - centre) ** 2, weights=drops))),
-        }
+        spread = float(np.sqrt(np.average((depth - centre) ** 2, weights=drops)))
+        groups = np.kron(np.eye(len(drops)), np.ones((heads, 1)))
         covered: dict[str, list[bool]] = {"centre": [], "spread": []}
         for _ in range(sweeps):
             table = changes(rng, n, list(np.repeat(drops, heads) / heads), noise)
-            found = centres(_values(table, heads, "a"), {"a": len(drops)})
-            for row in found.dropna(subset="low").to_dict("records"):
-                covered[row["quantity"]].append(
-                    row["low"] - 1e-12 <= truths[row["quantity"]] <= row["high"] + 1e-12
-                )
+            found = depth_quantities(_means(table).summed(groups), depth)
+            for hits, truth, one in zip(covered.values(), (centre, spread), found, strict=True):
+                if not np.isnan(one.low):
+                    hits.append(one.low - 1e-12 <= truth <= one.high + 1e-12)
         for quantity, hits in covered.items():
             yield coverage_row(f"{quantity} of importance", setting, hits, sweeps=sweeps)
     yield from _shifts(sweeps, seed)
@@ -82,36 +79,47 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
 
 def _shifts(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
     for number, (setting, (n, one, other, noise)) in enumerate(SHIFTS.items()):
-        rng = np.random.default_rng([seed, 2, number])
-        counts = {"a": len(one), "b": len(other)}
-        false: dict[str, list[bool]] = {"centre": [], "spread": []}
-        for _ in range(sweeps):
-            sides = [changes(rng, n, drops, noise) for drops in (one, other)]
-            tables = [_values(t, 1, name) for t, name in zip(sides, counts, strict=True)]
-            found = shifts(pd.concat(tables, ignore_index=True), counts)
-            for row in found.dropna(subset="low").to_dict("records"):
-                false[row["quantity"]].append(row["low"] > 0 or row["high"] < 0)
-        for quantity, hits in false.items():
-            yield size_row(f"shift of the {quantity}", f"{setting}, no shift", hits, sweeps=sweeps)
+        for paired in (False, True):
+            rng = np.random.default_rng([seed, 2, number, paired])
+            depth, width = np.arange(len(one)) / (len(one) - 1), len(one)
+            false: dict[str, list[bool]] = {"centre": [], "spread": []}
+            for _ in range(sweeps):
+                both = _means(_two(rng, n, one, other, noise, shared=0.7 if paired else 0.0))
+                sides = [
+                    depth_quantities(Means(both.means[part], both.covariance[part, part], n), depth)
+                    for part in (slice(width), slice(width, None))
+                ]
+                alike = depth_correlations(both, depth, depth)
+                for hits, mine, its, correlation in zip(false.values(), *sides, alike, strict=True):
+                    moved = difference_of(mine, its, correlation)
+                    if not np.isnan(moved.low):
+                        hits.append(moved.low > 0 or moved.high < 0)
+            kind = "70% of the luck shared" if paired else "other luck"
+            for quantity, hits in false.items():
+                yield size_row(
+                    f"shift of the {quantity}", f"{setting}, {kind}", hits, sweeps=sweeps
+                )
 
 
-def _values(table: np.ndarray, heads: int, model: str) -> pd.DataFrame:
-    """The long table of one model: paired changes against a baseline of 0."""
-    n, width = table.shape
-    names = (
-        [f"layer:{place}" for place in range(width)]
-        if heads == 1
-        else [f"head:{place // heads}.{place % heads}" for place in range(width)]
-    )
-    columns = ["baseline", *names]
-    wide = np.hstack([np.zeros((n, 1)), -table])
-    return pd.DataFrame(
-        {
-            "model": model,
-            "task": "simulated",
-            "metric": "acc",
-            "ablation": np.repeat(columns, n),
-            "doc_id": np.tile(np.arange(n), width + 1),
-            "value": wide.T.ravel(),
-        }
+def _means(table: np.ndarray) -> Means:
+    return means_of(Sample(table, np.arange(len(table)), False), points=True)
+
+
+def _two(
+    rng: np.random.Generator,
+    n: int,
+    one: list[float],
+    other: list[float],
+    noise: float,
+    *,
+    shared: float,
+) -> np.ndarray:
+    """Changes of two models side by side; of a `shared` part of the cells luck is the same."""
+    first, second = rng.random((2, n, len(one)))
+    second = np.where(rng.random(first.shape) < shared, first, second)
+    return np.hstack(
+        [
+            (luck < np.array(drops) + noise).astype(float) - (luck >= 1 - noise)
+            for luck, drops in ((first, one), (second, other))
+        ]
     )

@@ -1,5 +1,7 @@
 from .depth import (
     centres as centres,
+    depth_correlations as depth_correlations,
+    depth_quantities as depth_quantities,
     shifts as shifts,
 )
 from .model_differences import (
@@ -44,6 +46,8 @@ __all__ = [
     "compare",
     "comparison_of",
     "correlations",
+    "depth_correlations",
+    "depth_quantities",
     "differences",
     "distance_and_effect",
     "ends_line",

@@ -133,6 +133,61 @@ def centre_and_spread(
     return centre, np.sqrt(variance)
 
 
+def depth_quantities(
+    of: Means, depth: Float[np.ndarray, " layers"], confidence: float = 0.95
+) -> tuple[Ratio, Ratio]:
+    """Centre and spread of drops by layer, with the intervals of `centres`.
+
+    Args:
+        of: mean drops by layer and their covariance.
+        depth: relative depth of each layer.
+        confidence: of the intervals.
+
+    Returns:
+        NaN where the sum of the drops is not clearly above 0.
+    """
+    every = np.ones_like(depth)
+    centre = fieller(depth, every, of, of.critical(confidence))
+    if np.isnan(centre.value):
+        return NO_RATIO, NO_RATIO
+    critical = of.critical_of_two(confidence)
+    variance = fieller((depth - centre.value) ** 2, every, of, critical)
+    if np.isnan(variance.value):
+        return centre, NO_RATIO
+    # about its own centre a sample spreads less than about the true one
+    influence = _influence(of.means, depth, 1)
+    lost = float(influence @ of.covariance @ influence)
+    bounds = (variance.value + lost, variance.low + lost, variance.high + lost)
+    return centre, Ratio(*(float(np.sqrt(max(0.0, one))) for one in bounds))
+
+
+def depth_correlations(
+    both: Means, depth_a: Float[np.ndarray, " layers"], depth_b: Float[np.ndarray, " layers"]
+) -> tuple[float, float]:
+    """Correlation of two models' centres, and of their spreads, over samples of examples.
+
+    Args:
+        both: mean drops by layer of model a, then of model b.
+        depth_a: relative depth of each layer of a.
+        depth_b: of b.
+    """
+    width, found = len(depth_a), []
+    for power in (1, 2):
+        one = np.append(_influence(both.means[:width], depth_a, power), np.zeros(len(depth_b)))
+        other = np.append(np.zeros(width), _influence(both.means[width:], depth_b, power))
+        scale = (one @ both.covariance @ one) * (other @ both.covariance @ other)
+        found.append(float(one @ both.covariance @ other / np.sqrt(scale)) if scale > 0 else 0.0)
+    return found[0], found[1]
+
+
+def _influence(
+    drops: Float[np.ndarray, " layers"], depth: Float[np.ndarray, " layers"], power: int
+) -> Float[np.ndarray, " layers"]:
+    """How much the centre (power 1) or the variance (power 2) moves with each drop."""
+    about = (depth - depth @ drops / drops.sum()) ** power
+    return (about - about @ drops / drops.sum()) / drops.sum()
+
+
 @dataclass(frozen=True, eq=False)
 class _Profile:
     """Drops by layer of one model, task, metric and kind of ablation.
@@ -162,27 +217,7 @@ class _Profile:
 
     def quantities(self, confidence: float) -> tuple[Ratio, Ratio]:
         """Centre and spread."""
-        every = np.ones_like(self.depth)
-        centre = fieller(self.depth, every, self.of, self.of.critical(confidence))
-        if np.isnan(centre.value):
-            return NO_RATIO, NO_RATIO
-        return centre, self._spread(centre.value, confidence)
-
-    def _spread(self, centre: float, confidence: float) -> Ratio:
-        critical = self.of.critical_of_two(confidence)
-        variance = fieller((self.depth - centre) ** 2, np.ones_like(self.depth), self.of, critical)
-        if np.isnan(variance.value):
-            return NO_RATIO
-        # about its own centre a sample spreads less than about the true one
-        influence = self.influence(centre)
-        lost = float(influence @ self.of.covariance @ influence)
-        bounds = (variance.value + lost, variance.low + lost, variance.high + lost)
-        return Ratio(*(float(np.sqrt(max(0.0, one))) for one in bounds))
-
-    def influence(self, centre: float, power: int = 1) -> Float[np.ndarray, " layers"]:
-        """How much the centre (power 1) or the variance (power 2) moves with each drop."""
-        about = (self.depth - centre) ** power
-        return (about - about @ self.of.means / self.of.means.sum()) / self.of.means.sum()
+        return depth_quantities(self.of, self.depth, confidence)
 
     def clipped(self) -> tuple[float, float]:
         """Centre and spread of the positive drops."""
@@ -194,24 +229,16 @@ class _Profile:
 
 def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[float, float]:
     """Of the two centres, and of the two spreads: what the same examples have in common."""
-    joined = pd.concat([one.damage, other.damage], axis=1)
-    both = means_of(
-        sample_of(joined, one.outcomes.clusters), points=one.outcomes.points, confidence=confidence
+    joined = sample_of(pd.concat([one.damage, other.damage], axis=1), one.outcomes.clusters)
+    both = means_of(joined, points=one.outcomes.points, confidence=confidence)
+    first, second = one.groups, other.groups
+    groups = np.block(
+        [
+            [first, np.zeros((len(first), second.shape[1]))],
+            [np.zeros((len(second), first.shape[1])), second],
+        ]
     )
-    width = one.damage.shape[1]
-    found = []
-    for power in (1, 2):
-        sides = []
-        for profile in (one, other):
-            centre = float(profile.depth @ profile.of.means / profile.of.means.sum())
-            sides.append(profile.groups @ profile.influence(centre, power))
-        covariance = sides[0] @ both.covariance[:width, width:] @ sides[1]
-        scale = np.sqrt(
-            (sides[0] @ both.covariance[:width, :width] @ sides[0])
-            * (sides[1] @ both.covariance[width:, width:] @ sides[1])
-        )
-        found.append(float(covariance / scale) if scale > 0 else 0.0)
-    return found[0], found[1]
+    return depth_correlations(both.summed(groups), one.depth, other.depth)
 
 
 def _name(found: Ratio, one: _Profile, confidence: float, kind: str = "Fieller") -> str:

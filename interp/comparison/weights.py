@@ -89,12 +89,12 @@ def distance_and_effect(
         distances: from `layer_distances`.
         values: from `Sweep.values()` of a recipient under `swap:0`, `swap:1`, ...; the effect of
             a swap is its drop, so a gain counts as negative.
-        seed: of the bootstrap over examples and of the permutation of layers.
+        seed: of the permutation of layers and of the halves of the examples.
 
     Returns:
-        As `interp.similarity.similarity_and_importance`: the correlations with their interval
-        over examples and a permutation test over layers (with few layers it can show little), and
-        the points behind them.
+        As `interp.similarity.similarity_and_importance`: the correlations with a
+        permutation test over layers (with few layers it can show little) and the reliability of the
+        effects, and the points behind them.
 
     Raises:
         UserError: fewer than three single swaps.

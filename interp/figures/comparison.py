@@ -261,9 +261,8 @@ def _agreement(correlations: pd.DataFrame) -> list[str]:
     """Sentences with Spearman's correlations of distance and effect."""
     rows = correlations[correlations["measure"] == "Frobenius distance"]
     return [
-        f"Spearman, {model_label(str(row['model']))}: {row['rho']:.2f} "
-        f"[{row['low']:.2f}, {row['high']:.2f}] over examples, p = {row['p']:.2g} over "
-        f"{row['n_layers']} layers."
+        f"Spearman, {model_label(str(row['model']))}: {row['rho']:.2f}, p = {row['p']:.2g} over "
+        f"{row['n_layers']} layers (reliability of the drops {row['reliability']:.2f})."
         for row in rows.to_dict("records")
     ]
 

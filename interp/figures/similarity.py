@@ -156,7 +156,8 @@ def agreement(
             [
                 "Numbers: layers.",
                 tables.describe_n(correlations),
-                f"{RHO}: Spearman over layers with its {first['interval']}; p: {first['test']}.",
+                f"{RHO}: Spearman over layers, at most so much with drops of n examples (noise "
+                f"ceiling); p: {first['test']}.",
             ],
         )
         for one in labels:
@@ -215,10 +216,11 @@ def _mark_best(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _rho(row: Any) -> str:
-    rho, low, high, p = (float(row[name]) for name in ("rho", "low", "high", "p"))
+    rho, ceiling, p = (float(row[name]) for name in ("rho", "ceiling", "p"))
     if np.isnan(rho):
         return "no spread"
-    words = f"{RHO} = {rho:.2f} [{low:.2f}, {high:.2f}], p = {p:.2g}"
+    most = "no ceiling" if np.isnan(ceiling) else f"at most {ceiling:.2f}"
+    words = f"{RHO} = {rho:.2f} ({most}), p = {p:.2g}"
     return words.replace("-", "\N{MINUS SIGN}")
 
 

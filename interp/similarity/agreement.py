@@ -7,14 +7,7 @@ from scipy import stats as sps
 
 from interp.ablations import SkipLayer, parsed_or_none
 from interp.errors import UserError
-from interp.stats import (
-    BASELINE,
-    drops_by_document,
-    percentiles,
-    resampled_profile,
-    spearman,
-    unit_name,
-)
+from interp.stats import BASELINE, drops_by_document, drops_sample, reliability, spearman
 
 PERMUTATIONS = 9999
 
@@ -23,31 +16,29 @@ def similarity_and_importance(
     measures: pd.DataFrame,
     values: pd.DataFrame,
     *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
     seed: int = 0,
     form: str = "layer",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Spearman's correlation over layers between similarity and the drop when a layer is skipped.
 
-    The interval is a bootstrap over examples (over clusters of them, where the values name
-    clusters): how far the drops of *these* layers are known. The
-    p-value is a permutation test over layers: whether layers that change the stream more are
-    worth more at all, of so few layers. Similarity itself is taken as measured.
+    The p-value is a permutation test over layers: whether layers that change the stream more are
+    worth more at all, of so few layers. There is no interval: resampling the examples would say how
+    far the drops of *these* layers are known, which may be exactly, and not how far the correlation
+    holds of layers in general. How well the drops are known is their split-half reliability
+    (`interp.stats.reliability`); its root is the highest correlation that any measure of similarity
+    could have with drops of this many examples. Similarity itself is taken as measured.
 
     Args:
         measures: from `Similarity.measures()`: `model measure layer value`.
         values: from `Sweep.values()` of a sweep of every layer of the same model.
-        resamples: of the bootstrap.
-        confidence: of the interval.
-        seed: of both.
+        seed: of the permutations and of the halves.
         form: of the ablations: `layer` for `layer:7`, `swap` for `swap:7`.
 
     Returns:
-        The correlations (`model task metric measure rho low high p n_layers n disagree`; the last
-        names the two layers whose ranks differ most), and the points behind them (`model task
-        metric measure layer similarity drop similarity_rank drop_rank gap`; rank 1 is the
-        largest, a positive gap is a layer that matters more than its similarity says).
+        The correlations (`model task metric measure rho p reliability ceiling n_layers n test
+        disagree`; the last names the two layers whose ranks differ most), and the points behind
+        them (`model task metric measure layer similarity drop similarity_rank drop_rank gap`; rank
+        1 is the largest, a positive gap is a layer that matters more than its similarity says).
 
     Raises:
         UserError: the sweep has no `layer:N`, the models differ, or a layer was skipped on other
@@ -61,9 +52,7 @@ def similarity_and_importance(
                 continue
             similarity = rows.groupby("layer")["value"].mean().reindex(layers).to_numpy(float)
             named = key | {"measure": str(measure)}
-            correlations.append(
-                named | _correlation(similarity, drops, resamples, confidence, seed)
-            )
+            correlations.append(named | _correlation(similarity, drops, seed))
             points.append(_points(similarity, drops).assign(**named))
     if not correlations:
         raise UserError(
@@ -103,16 +92,13 @@ def skipped_layer(text: str) -> int | None:
 def _correlation(
     similarity: Float[np.ndarray, " layer"],
     drops: pd.DataFrame,
-    resamples: int,
-    confidence: float,
     seed: int,
 ) -> dict[str, object]:
     rng = np.random.default_rng(seed)
     # rounding must not break ties between drops of the same counts
     means = drops.to_numpy(float).mean(axis=0).round(12)
     rho = float(spearman(similarity, means))
-    replicates = spearman(similarity, resampled_profile(drops, resamples=resamples, seed=seed))
-    low, high = percentiles(replicates, confidence)
+    reliable = reliability(drops_sample(drops), seed=seed)
     shuffled = np.array([rng.permutation(similarity) for _ in range(PERMUTATIONS)])
     by_chance = spearman(means, shuffled)
     extreme = (np.abs(by_chance) >= abs(rho) - 1e-12).sum()
@@ -120,12 +106,11 @@ def _correlation(
     far = points.reindex(points["gap"].abs().sort_values(ascending=False, kind="stable").index)
     return {
         "rho": rho,
-        "low": float(low),
-        "high": float(high),
         "p": np.nan if np.isnan(rho) else (extreme + 1) / (PERMUTATIONS + 1),
+        "reliability": reliable,
+        "ceiling": float(np.sqrt(reliable)) if reliable > 0 else np.nan,
         "n_layers": len(similarity),
         "n": len(drops),
-        "interval": f"{100 * confidence:g}% bootstrap over {unit_name(drops)}",
         "test": "permutation of layers",
         "disagree": ", ".join(f"layer {layer}" for layer in far["layer"][:2]),
     }

@@ -1,3 +1,10 @@
+from .agreement import (
+    ceiling_of as ceiling_of,
+    crossed as crossed,
+    disattenuated as disattenuated,
+    reliability as reliability,
+    shapes_differ as shapes_differ,
+)
 from .equivalence_and_power import (
     equivalence as equivalence,
     examples_needed as examples_needed,
@@ -15,7 +22,9 @@ from .intervals import (
 )
 from .profiles import (
     compare_profiles as compare_profiles,
+    compared as compared,
     drops_by_document as drops_by_document,
+    drops_sample as drops_sample,
     resampled_profile as resampled_profile,
     unit_name as unit_name,
 )
@@ -73,10 +82,15 @@ __all__ = [
     "bootstrap_means",
     "check_options",
     "check_paired",
+    "ceiling_of",
     "compare_profiles",
+    "compared",
+    "crossed",
     "difference_of",
+    "disattenuated",
     "drop_intervals",
     "drops_by_document",
+    "drops_sample",
     "equivalence",
     "examples_needed",
     "fieller",
@@ -89,10 +103,12 @@ __all__ = [
     "poisson_weights",
     "power",
     "power_table",
+    "reliability",
     "resampled_profile",
     "sample_of",
     "scores",
     "series",
+    "shapes_differ",
     "sign_flip",
     "spearman",
     "tango",

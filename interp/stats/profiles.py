@@ -7,7 +7,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.errors import UserError
-from interp.stats.intervals import bootstrap_means, percentiles
+from interp.stats.agreement import ceiling_of, crossed, disattenuated, reliability, shapes_differ
+from interp.stats.intervals import bootstrap_means
 from interp.stats.ranks import spearman
 from interp.stats.samples import (
     BASELINE,
@@ -38,8 +39,9 @@ def compare_profiles(
     correlation (Spearman 1904). Profiles of the same task share their resampled examples. The
     ablations are the whole of the question and are not resampled.
 
-    The percentile interval is centred on the *noisy* correlation: with few examples and small
-    drops both lie below the correlation of the true profiles.
+    The observed correlation lies below that of the true profiles. So the table carries how high it
+    could be at all (``ceiling``), the ``disattenuated`` value with its interval, and a test of
+    whether the shapes of the two profiles differ beyond noise (`interp.stats.agreement`).
 
     Args:
         values: The long table that `interp.stats` describes.
@@ -50,14 +52,21 @@ def compare_profiles(
         seed: Seed of the resampling.
 
     Returns:
-        Columns ``a b spearman low high n_ablations n_a n_b interval correction``; ``a`` and ``b``
-        name the profiles (``model, task, metric``).
+        Columns ``a b spearman reliability_a reliability_b ceiling disattenuated low high p_differ
+        n_ablations n_a n_b interval test correction``; ``a`` and ``b`` name the profiles (``model,
+        task, metric``). ``low`` and ``high`` are those of the disattenuated correlation, NaN where
+        a profile is all noise; ``p_differ`` is NaN where the drops of one do not add up to clearly
+        more than 0.
 
     Raises:
         UserError: A profile is not there, or two have fewer than three ablations in common.
     """
     check_options(confidence, resamples)
     known = drops_by_document(values)
+    points = {
+        (str(key["model"]), str(key["task"]), str(key["metric"])): in_points
+        for key, in_points, *_ in series(values)
+    }
     chosen = _all_pairs(known) if pairs is None else [_named(known, *pair) for pair in pairs]
     rows = []
     for a, b in chosen:
@@ -69,18 +78,73 @@ def compare_profiles(
                 "3 have a rank correlation"
             )
         one, other = one[shared], other[shared]
-        first = resampled_profile(one, resamples=resamples, seed=[seed, 2])
         paired = a[1] == b[1] and one.index.equals(other.index)
-        second = resampled_profile(other, resamples=resamples, seed=[seed, 2 if paired else 3])
-        found = float(spearman(one.mean().to_numpy(), other.mean().to_numpy()))
-        low, high = map(float, percentiles(spearman(first, second), confidence))
+        agreement = compared(
+            one, other, paired=paired, points=points[a] and points[b],
+            confidence=confidence, resamples=resamples, seed=seed,
+        )  # fmt: skip
         rows.append(
-            {"a": _text(a), "b": _text(b), "spearman": found, "low": low, "high": high}
-            | {"n_ablations": len(shared), "n_a": len(one), "n_b": len(other)}
-            | {"interval": f"{100 * confidence:g}% bootstrap over {unit_name(one)}"}
-            | {"correction": "none"}
+            {"a": _text(a), "b": _text(b), **agreement, "n_ablations": len(shared)}
+            | {"n_a": len(one), "n_b": len(other)}
+            | {"interval": _interval_name(agreement, one, confidence)}
+            | {"test": "swapped labels, shapes of the profiles", "correction": "none"}
         )
     return pd.DataFrame(rows)
+
+
+def compared(
+    one: pd.DataFrame,
+    other: pd.DataFrame,
+    *,
+    paired: bool,
+    points: bool,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Two tables of `drops_by_document` of the same ablations: the numbers of `compare_profiles`.
+
+    Args:
+        one: documents x ablations.
+        other: documents x the same ablations.
+        paired: The same documents: they share their resamples.
+        points: Drops of 0/1 outcomes.
+        confidence: Coverage of the interval.
+        resamples: Bootstrap resamples, and sign patterns of the test.
+        seed: Of both.
+
+    Returns:
+        ``spearman reliability_a reliability_b ceiling disattenuated low high p_differ``.
+    """
+    samples = drops_sample(one), drops_sample(other)
+    first = resampled_profile(one, resamples=resamples, seed=[seed, 2])
+    second = resampled_profile(other, resamples=resamples, seed=[seed, 2 if paired else 3])
+    means = (sample.table.mean(axis=0).round(12) for sample in samples)
+    observed = float(spearman(*means))
+    reliable = [reliability(sample, seed=seed + number) for number, sample in enumerate(samples)]
+    ceiling = ceiling_of(*reliable)
+    value = crossed(*samples, seed=seed) if paired else observed / ceiling
+    freed = disattenuated(value, ceiling, spearman(first, second), confidence=confidence)
+    return {
+        "spearman": observed,
+        "reliability_a": reliable[0],
+        "reliability_b": reliable[1],
+        "ceiling": ceiling,
+        "disattenuated": freed.value,
+        "low": freed.low,
+        "high": freed.high,
+        "p_differ": shapes_differ(
+            *samples, paired=paired, points=points, flips=resamples, seed=seed
+        ),
+    }
+
+
+def _interval_name(agreement: dict[str, float], damage: pd.DataFrame, confidence: float) -> str:
+    if np.isnan(agreement["spearman"]):
+        return "none (a profile is flat)"
+    if np.isnan(agreement["low"]):
+        return "none (a profile is noise: its halves do not agree)"
+    return f"{100 * confidence:g}% bootstrap over {unit_name(damage)}, disattenuated"
 
 
 def drops_by_document(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -118,7 +182,7 @@ def resampled_profile(
         seed: Of the resampling.
     """
     # equal drops must tie in every resample, whatever rounding says
-    return bootstrap_means(_sample(damage), resamples=resamples, seed=seed).round(12)
+    return bootstrap_means(drops_sample(damage), resamples=resamples, seed=seed).round(12)
 
 
 def unit_name(damage: pd.DataFrame) -> str:
@@ -126,7 +190,8 @@ def unit_name(damage: pd.DataFrame) -> str:
     return "clusters of examples" if damage.index.nlevels > 1 else "examples"
 
 
-def _sample(damage: pd.DataFrame) -> Sample:
+def drops_sample(damage: pd.DataFrame) -> Sample:
+    """The numbers of a table of `drops_by_document`, with the unit of every document."""
     clusters = None
     if damage.index.nlevels > 1:
         clusters = pd.Series(damage.index.get_level_values("cluster"), index=damage.index)

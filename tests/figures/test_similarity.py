@@ -60,15 +60,14 @@ def test_agreement_names_every_layer() -> None:
         {"layer": range(5), "similarity": np.linspace(0.1, 0.5, 5), "drop": [0.9, 0.2, 0, 0.1, 0]}
     ).assign(**names, measure="block influence")  # fmt: skip
     correlations = pd.DataFrame(
-        [names | {"measure": "block influence", "rho": -0.5, "low": -0.8, "high": 0.1, "p": 0.2,
-                  "n": 100, "interval": "95% bootstrap over examples",
-                  "test": "permutation of layers"}]
+        [names | {"measure": "block influence", "rho": -0.5, "ceiling": 0.8, "p": 0.2,
+                  "n": 100, "test": "permutation of layers"}]
     )  # fmt: skip
     figure = figures.similarity.agreement(points, correlations)
     axes = figure.axes[0]
     assert sorted(text.get_text() for text in axes.texts) == ["0", "1", "2", "3", "4"]
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [90, 20, 0, 10, 0])
-    assert "= −0.50 [−0.80, 0.10], p = 0.2" in axes.get_title()  # noqa: RUF001
+    assert "= −0.50 (at most 0.80), p = 0.2" in axes.get_title()  # noqa: RUF001
     with pytest.raises(UserError, match="a measure that it has"):
         figures.similarity.agreement(points, correlations, measure="angular distance")
 

@@ -1,0 +1,197 @@
+"""How far two noisy profiles can agree, whether they do, and whether they differ beyond noise.
+
+Measured on examples, two profiles of drops correlate less than the true profiles do. The *noise
+ceiling* says how much less: the correlation that two samples of the same size would have if the
+true profiles agreed fully, `sqrt(reliability * reliability)` (Spearman 1904). A profile's
+reliability is the correlation of the profiles of two random halves of its examples, corrected for
+their length (Spearman 1910, Brown 1910). The observed correlation over the ceiling is
+*disattenuated*.
+"""
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats as sps
+
+from interp.stats.ranks import spearman
+from interp.stats.ratios import Ratio
+from interp.stats.samples import Sample, blocks
+
+HALVES = 50
+"""Random splits into halves."""
+
+
+def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float:
+    """Split-half reliability of the ranks of a profile of mean drops.
+
+    Args:
+        sample: drops by document, a column an ablation; clusters are not torn apart.
+        halves: random splits.
+        seed: of the splits.
+
+    Returns:
+        At most 1; 0 or less where halves do not agree at all; NaN where a half is flat, or there
+        are fewer than four examples or clusters.
+    """
+    half = _mean_correlation(*_halves(sample, halves, seed))
+    return 2 * half / (1 + half) if half > -1 else float("nan")
+
+
+def crossed(one: Sample, other: Sample, *, halves: int = HALVES, seed: int = 0) -> float:
+    """Disattenuated correlation of two profiles of the same documents.
+
+    An example that is hard for both profiles moves both: their noise is shared, and would count
+    as agreement. So each profile is measured on one half of the examples and the other profile on
+    the other half; that correlation is divided by those of each profile's own halves.
+
+    Args:
+        one: as for `reliability`.
+        other: the same documents in the same order.
+        halves: random splits.
+        seed: of the splits.
+
+    Returns:
+        NaN where a profile's halves do not agree.
+    """
+    (first, second), (third, fourth) = (_halves(side, halves, seed) for side in (one, other))
+    both = (_mean_correlation(first, fourth) + _mean_correlation(second, third)) / 2
+    own = ceiling_of(_mean_correlation(first, second), _mean_correlation(third, fourth))
+    return both / own
+
+
+def _halves(
+    sample: Sample, halves: int, seed: int
+) -> tuple[Float[np.ndarray, "halves ablations"], Float[np.ndarray, "halves ablations"]]:
+    """Profiles of both halves of the examples, split at random so many times."""
+    n_units = sample.n_units
+    if n_units < 4:
+        flat = np.full((1, sample.table.shape[1]), np.nan)
+        return flat, flat
+    rng = np.random.default_rng([seed, 7])
+    sums, sizes = sample.sums(), np.bincount(sample.units).astype(float)
+    order = rng.permuted(np.tile(np.arange(n_units), (halves, 1)), axis=1)
+    sides = []
+    for part in (order[:, : n_units // 2], order[:, n_units // 2 : 2 * (n_units // 2)]):
+        chosen = np.zeros((halves, n_units))
+        np.put_along_axis(chosen, part, 1.0, axis=1)
+        # equal drops must tie, whatever rounding says
+        sides.append(((chosen @ sums) / (chosen @ sizes)[:, None]).round(12))
+    return sides[0], sides[1]
+
+
+def _mean_correlation(
+    one: Float[np.ndarray, "halves ablations"], other: Float[np.ndarray, "halves ablations"]
+) -> float:
+    found = spearman(one, other)
+    return float("nan") if np.isnan(found).all() else float(np.nanmean(found))
+
+
+def disattenuated(
+    value: float,
+    ceiling: float,
+    replicates: Float[np.ndarray, " resamples"],
+    *,
+    confidence: float = 0.95,
+) -> Ratio:
+    """A correlation freed of the noise of its profiles, with its interval.
+
+    The replicates of a bootstrap over examples hold the noise twice: they lie below the observed
+    correlation, as that lies below the true one, and are closer together than repeated samples
+    are. So their distances from their own mean are what is used, over the squared ceiling, about
+    the disattenuated value; bounds and value are cut at -1 and 1. It covers 92% or more where the
+    true profile has many ties (26 of 32 layers without effect, ceiling 0.56), else 93% or more,
+    and is wide where the ceiling is low.
+
+    Args:
+        value: the disattenuated correlation: the observed one over the ceiling, or `crossed`.
+        ceiling: as above.
+        replicates: the correlation in each resample.
+        confidence: of the interval.
+
+    Returns:
+        NaN where there is no ceiling, or no replicate has a correlation.
+    """
+    known = replicates[~np.isnan(replicates)]
+    if not ceiling > 0 or np.isnan(value) or not len(known):
+        return Ratio(np.nan, np.nan, np.nan)
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    below, above = max(0.0, high - known.mean()), max(0.0, known.mean() - low)
+    bounds = (value, value - below / ceiling**2, value + above / ceiling**2)
+    return Ratio(*(float(np.clip(bound, -1, 1)) for bound in bounds))
+
+
+def ceiling_of(one: float, other: float) -> float:
+    """The noise ceiling of two reliabilities; NaN where one of them is not above 0."""
+    return float(np.sqrt(one * other)) if one > 0 and other > 0 else float("nan")
+
+
+def shapes_differ(
+    one: Sample,
+    other: Sample,
+    *,
+    paired: bool,
+    points: bool,
+    flips: int = 2000,
+    seed: int = 0,
+) -> float:
+    """P-value of "the two true profiles have the same shape", whatever their size.
+
+    Each profile is divided by the sum of its drops. The statistic is the sum over the ablations of
+    the squared differences, each over its variance; under the null hypothesis the contributions of
+    the examples (clusters) to the differences are as likely to have the other sign, which is what
+    swapping the two labels within an example does (randomisation of linearised contributions).
+    Without a true difference it rejects in 2 to 7% of sweeps at 5% in 18 simulated settings.
+
+    Args:
+        one: drops by document, a column an ablation.
+        other: the same ablations in the same order.
+        paired: the two are of the same documents in the same order.
+        points: differences of 0/1 outcomes; columns without a discordant pair then vary at least
+            as Tango's interval says.
+        flips: random sign patterns.
+        seed: of these.
+
+    Returns:
+        NaN where the sum of a profile's drops is not above 0 at 5%: it has no shape.
+    """
+    sides = [_shape(sample, points) for sample in (one, other)]
+    if any(side is None for side in sides):
+        return float("nan")
+    (shape, mine, least), (its_shape, its, its_least) = (side for side in sides if side is not None)
+    parts = [mine - its] if paired else [mine, -its]
+    variance = np.maximum(sum((part**2).sum(axis=0) for part in parts), least + its_least)
+    if not (variance > 0).any():
+        return float("nan")
+    scale = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 0)
+    statistic = float(((shape - its_shape) ** 2 * scale).sum())
+    rng = np.random.default_rng([seed, 8])
+    extreme = 0
+    for rows in blocks(flips, max(map(len, parts))):
+        count = rows.stop - rows.start
+        drawn = sum((2.0 * rng.integers(2, size=(count, len(part))) - 1) @ part for part in parts)
+        extreme += int(((drawn**2 * scale).sum(axis=1) >= statistic * (1 - 1e-12)).sum())
+    return (1 + extreme) / (1 + flips)
+
+
+def _shape(
+    sample: Sample, points: bool
+) -> (
+    tuple[
+        Float[np.ndarray, " ablations"],
+        Float[np.ndarray, "units ablations"],
+        Float[np.ndarray, " ablations"],
+    ]
+    | None
+):
+    """Drops over their sum, each unit's contribution to its error, and its least variance."""
+    means, n_units = sample.table.mean(axis=0), sample.n_units
+    total = float(means.sum())
+    about = Sample(sample.table - means, sample.units, sample.clustered).sums() / len(sample.table)
+    about *= np.sqrt(n_units / max(1, n_units - 1))
+    error = float(np.sqrt((about.sum(axis=1) ** 2).sum()))
+    if n_units < 4 or total <= sps.t.isf(0.025, n_units - 1) * error:
+        return None
+    shape = means / total
+    moved = (about - shape * about.sum(axis=1, keepdims=True)) / total
+    z2 = float(sps.norm.isf(0.025)) ** 2
+    least = z2 / (n_units + z2) ** 2 / total**2 if points else 0.0
+    return shape, moved, np.full(len(shape), least)
