@@ -81,7 +81,7 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
     n_layers = {}
     for job in layers:
         manifest = runs.finished(preset, out, job).manifest
-        n_layers[manifest["model"]] = len(manifest["ablations"])
+        n_layers[manifest.model] = len(manifest.ablations)
     values = choose_metric(runs.values(preset, out, layers))
     left = choose_metric(runs.values(preset, out, going))
     tables = {

@@ -186,11 +186,11 @@ def _text_kinds(bridge: Any, task: Path, folder: Path) -> Kinds:
 
 
 def _store_kinds(finished: Any, out: Path) -> Kinds:
-    from interp.records import MANIFEST, damage, read_manifest, shard_path
+    from interp.records import MANIFEST, problem, read_manifest, shard_path
 
     target = finished.folder / MANIFEST
     manifest_text = target.read_text()
-    (unit,) = (u["name"] for u in finished.manifest["units"])
+    (unit,) = finished.manifest.unit_names
     shard = shard_path(finished.folder, unit).read_bytes()
 
     def manifest(document: Any) -> bool:
@@ -204,7 +204,7 @@ def _store_kinds(finished: Any, out: Path) -> Kinds:
     def parquet(content: bytes) -> bool:
         target.write_text(manifest_text)
         shard_path(finished.folder, unit).write_bytes(content)
-        good = damage(finished.folder, unit, read_manifest(finished.folder)) is None
+        good = problem(finished.folder, unit, read_manifest(finished.folder)) is None
         assert good == (content == shard), "a damaged shard was taken for a whole one"
         code = _main(["export", str(finished.folder), "--out", str(out)])
         left = _removed(out)

@@ -28,8 +28,8 @@ from experiments.store.reports import OUT, write_result
 from experiments.store.small import ABLATIONS, write_model, write_task
 from interp.records import Record, open_store, write_unit
 from interp.sweeps import (
-    Cut,
     Plan,
+    UnitSizes,
     WorkUnit,
     make_plan,
     on_ray as distributed,
@@ -47,7 +47,7 @@ def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) 
     torch.set_num_threads(1)
     model = interp.load_model(write_model(folder / "model", d_model=d_model), device="cpu")
     task = str(write_task(folder, rows=examples, words=40))
-    plan = make_plan(model, task, ABLATIONS, cut=Cut(unit_examples, 3))
+    plan = make_plan(model, task, ABLATIONS, sizes=UnitSizes(unit_examples, 3))
     run, took, wrote = runner(model, plan), [], []
     manifest = open_store(folder / "timed", plan.manifest)
     for unit in plan.units:
@@ -143,10 +143,10 @@ def on_ray(folder: Path, repeats: int, patience: float, **sizes: int) -> dict[st
 def _request(folder: Path, *, examples: int, d_model: int, unit_examples: int) -> tuple[Any, Plan]:
     torch.set_num_threads(1)
     model = interp.load_model(write_model(folder / "model", d_model=d_model), device="cpu")
-    task, cut = str(write_task(folder, rows=examples, words=40)), Cut(unit_examples, 3)
-    plan = make_plan(model, task, ABLATIONS, cut=cut)
+    task, sizes = str(write_task(folder, rows=examples, words=40)), UnitSizes(unit_examples, 3)
+    plan = make_plan(model, task, ABLATIONS, sizes=sizes)
     asked = [interp.parse(text) for text in ABLATIONS]
-    return pack_request(model, plan, asked, limit=None, seed=0, cut=cut), plan
+    return pack_request(model, plan, asked, limit=None, seed=0, sizes=sizes), plan
 
 
 def _timed(crew: distributed.Crew, plan: Plan, folder: Path) -> tuple[float, int]:

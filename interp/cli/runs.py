@@ -2,7 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.records import Manifest
 
 from interp.cli.options import Commands
 
@@ -42,19 +45,19 @@ def _runs(options: argparse.Namespace) -> None:
         print(f"no runs in {folder}")
 
 
-def _line(run: Path, manifest: dict[str, Any]) -> str:
-    tasks = ", ".join(task["name"] for task in manifest["tasks"][:3])
-    more = f" and {len(manifest['tasks']) - 3} more" if len(manifest["tasks"]) > 3 else ""
+def _line(run: Path, manifest: "Manifest") -> str:
+    tasks = ", ".join(task.name for task in manifest.tasks[:3])
+    more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""
     return (
-        f"{manifest['model']}: {tasks}{more}; {len(manifest['ablations'])} ablations; "
-        f"{_progress(run, manifest)}; {manifest.get('created', '')}"
+        f"{manifest.model}: {tasks}{more}; {len(manifest.ablations)} ablations; "
+        f"{_progress(run, manifest)}; {manifest.origin.created}"
     )
 
 
-def _progress(run: Path, manifest: dict[str, Any]) -> str:
+def _progress(run: Path, manifest: "Manifest") -> str:
     from interp.records import shard_path
 
-    units = [unit["name"] for unit in manifest["units"]]
+    units = manifest.unit_names
     there = sum(shard_path(run, unit).is_file() for unit in units)
     return f"{there} of {len(units)} units"
 
@@ -69,14 +72,15 @@ def _show(options: argparse.Namespace) -> None:
     run = open_run(options.folder)
     print(_line(run.folder, run.manifest))
     print(
-        f"weights {run.manifest['weights_sha256'][:12]}, {run.manifest['dtype']}, seed "
-        f"{run.manifest['seed']}, torch {run.manifest['libraries']['torch']}"
+        f"weights {run.manifest.weights_sha256[:12]}, {run.manifest.dtype}, seed "
+        f"{run.manifest.seed}, torch {run.manifest.libraries.get('torch', 'unknown')}"
     )
-    for entry in run.manifest["tasks"]:
-        if entry.get("sampling"):
-            print(f"{entry['name']}: {how_drawn(entry)}; an example counts once")
-    for note in run.manifest.get("allowed", []):
-        print(f"allowed: {note['name']} {note['there']} and {note['asked']}")
+    for entry in run.manifest.tasks:
+        if entry.sampling:
+            how = how_drawn(entry.sampling.as_dict())
+            print(f"{entry.name}: {how}; an example counts once")
+    for note in run.manifest.allowed:
+        print(f"allowed: {note.name} {note.there} and {note.asked}")
     importance = choose_metric(run.importance(correction=options.correction), options.metric)
     scores = choose_metric(run.scores(), options.metric)
     ties = run.ties()

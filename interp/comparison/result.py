@@ -33,7 +33,7 @@ class Comparison:
     @property
     def seed(self) -> int:
         """Of the draw of examples, and of every bootstrap."""
-        return int(next(iter(self.sweeps.values())).manifest["seed"])
+        return int(next(iter(self.sweeps.values())).manifest.seed)
 
     def values(self) -> pd.DataFrame:
         """One row a model, example, ablation and metric (`Sweep.values`)."""
@@ -75,7 +75,7 @@ class Comparison:
         return pd.concat(found, ignore_index=True)
 
     def __repr__(self) -> str:
-        tasks = [task["name"] for task in next(iter(self.sweeps.values())).manifest["tasks"]]
+        tasks = [task.name for task in next(iter(self.sweeps.values())).manifest.tasks]
         models = ", ".join(f"{name} ({count} layers)" for name, count in self.n_layers.items())
         return f"Comparison({models}; {', '.join(tasks)})"
 
@@ -98,15 +98,15 @@ def comparison_of(
     if len(opened) < 2:
         raise UserError(f"models {', '.join(opened) or 'none'}: at least two are compared")
     (first, reference), *others = opened.items()
-    mine = {task["name"]: task for task in reference.manifest["tasks"]}
+    mine = {task.name: task for task in reference.manifest.tasks}
     for name, run in others:
-        its = {task["name"]: task for task in run.manifest["tasks"]}
+        its = {task.name: task for task in run.manifest.tasks}
         for task in dict.fromkeys([*mine, *its]):
             if task not in mine or task not in its:
                 lacks = first if task not in mine else name
                 raise UserError(f"task {task}: the run of {lacks} does not have it")
             for part in SAME:
-                if mine[task].get(part) != its[task].get(part):
+                if getattr(mine[task], part) != getattr(its[task], part):
                     raise UserError(
                         f"task {task}: {first} and {name} were asked different examples "
                         f"({part}); compare runs with the same rows, limit and seed"

@@ -101,8 +101,8 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
     Raises:
         UserError: the run holds no swap, or swaps from several donors.
     """
-    donors = {name for named in run.manifest["donors"].values() for name in named}
-    swaps = {text: swap_of(text) for text in run.manifest["ablations"]}
+    donors = {name for named in run.manifest.donors.values() for name in named}
+    swaps = {text: swap_of(text) for text in run.manifest.ablations}
     placed = {text: swap for text, swap in swaps.items() if swap is not None}
     if len(donors) != 1 or not placed:
         raise UserError(
@@ -112,7 +112,7 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
     last = max(end for _, _, end in placed.values())
     drops = run.importance()[[*KEYS, *OF_DROP]].rename(columns=OF_DROP)
     joined = run.scores().merge(drops, on=KEYS, how="left")
-    named = {"recipient": recipient or run.manifest["model"], "donor": donors.pop()}
+    named = {"recipient": recipient or run.manifest.model, "donor": donors.pop()}
     tables = []
     for part in dict.fromkeys(part for part, _, _ in placed.values()):
         for curve in CURVES:

@@ -1,22 +1,32 @@
+from .comparing import (
+    ALLOWABLE as ALLOWABLE,
+    Difference as Difference,
+    differences as differences,
+)
 from .files import (
+    as_text as as_text,
     write_whole as write_whole,
 )
 from .locks import (
-    Share as Share,
+    Shard as Shard,
     locked as locked,
 )
-from .manifests import (
-    INCIDENTAL as INCIDENTAL,
+from .manifest import (
     MANIFEST as MANIFEST,
     SOURCE as SOURCE,
     UNITS as UNITS,
-    differences as differences,
-    fingerprint as fingerprint,
-    open_store as open_store,
+    Manifest as Manifest,
+    OriginEntry as OriginEntry,
+    SamplingEntry as SamplingEntry,
+    TaskEntry as TaskEntry,
+    UnitEntry as UnitEntry,
     read_manifest as read_manifest,
 )
 from .merging import (
     merge as merge,
+)
+from .opening import (
+    open_store as open_store,
 )
 from .schema import (
     SCHEMA as SCHEMA,
@@ -24,36 +34,42 @@ from .schema import (
     Record as Record,
 )
 from .shards import (
-    damage as damage,
-    damages as damages,
     dataset as dataset,
+    problem as problem,
+    problems as problems,
+    quarantine as quarantine,
     read_units as read_units,
-    set_aside as set_aside,
     shard_path as shard_path,
     verified as verified,
     write_unit as write_unit,
 )
 
 __all__ = [
-    "INCIDENTAL",
+    "ALLOWABLE",
+    "Difference",
     "MANIFEST",
+    "Manifest",
+    "OriginEntry",
     "Record",
     "SCHEMA",
     "SCHEMA_VERSION",
     "SOURCE",
-    "Share",
+    "SamplingEntry",
+    "Shard",
+    "TaskEntry",
     "UNITS",
-    "damage",
-    "damages",
+    "UnitEntry",
+    "as_text",
     "dataset",
     "differences",
-    "fingerprint",
     "locked",
     "merge",
     "open_store",
+    "problem",
+    "problems",
+    "quarantine",
     "read_manifest",
     "read_units",
-    "set_aside",
     "shard_path",
     "verified",
     "write_unit",

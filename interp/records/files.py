@@ -1,9 +1,16 @@
 """Files that are whole or not there, whatever moment the machine stops at."""
 
+import errno
 import os
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
+
+
+def as_text(value: object) -> str:
+    """A value as text that any file can hold: half a surrogate pair becomes `?`."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
@@ -38,6 +45,17 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
             temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
     return True
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a plain file; never of a pipe or a device, which may have no end.
+
+    Raises:
+        OSError: it is not there, no plain file, or cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return path.read_bytes()
 
 
 def move_aside(path: Path) -> Path:

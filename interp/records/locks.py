@@ -1,4 +1,4 @@
-"""One process a folder, or one a share of it; a dead process holds nothing.
+"""One process a folder, or one for each shard of it; a dead process holds nothing.
 
 The locks are the operating system's (`flock`): they end with the process that holds them, however
 it ends, so a lock file that is left behind blocks nobody.
@@ -21,14 +21,14 @@ from interp.errors import UserError
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Part `number` of `count` of a run's units, counted from 1 (`3/16`)."""
 
     number: int
     count: int
 
     @classmethod
-    def parse(cls, text: str) -> "Share":
+    def parse(cls, text: str) -> "Shard":
         """Read `3/16`. Raises UserError for anything else."""
         match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
         if not match or not 1 <= int(match[1]) <= int(match[2]):
@@ -36,7 +36,7 @@ class Share:
         return cls(int(match[1]), int(match[2]))
 
     def holds(self, position: int) -> bool:
-        """Whether the unit at this position (from 0) of the plan is in the share."""
+        """Whether the unit at this position (from 0) of the plan is in the shard."""
         return position % self.count == self.number - 1
 
     def __str__(self) -> str:
@@ -44,10 +44,10 @@ class Share:
 
 
 @contextmanager
-def locked(folder: Path, share: Share | None = None) -> Iterator[None]:
-    """Hold a run's folder, or one share of it, until the block ends.
+def locked(folder: Path, shard: Shard | None = None) -> Iterator[None]:
+    """Hold a run's folder, or one shard of it, until the block ends.
 
-    A whole run excludes everybody; shares exclude their own number and whole runs.
+    A whole run excludes everybody; shards exclude their own number and whole runs.
 
     Raises:
         UserError: another process holds it; its number and machine are named.
@@ -55,9 +55,9 @@ def locked(folder: Path, share: Share | None = None) -> Iterator[None]:
     """
     with ExitStack() as stack:
         whole = stack.enter_context((folder / ".lock").open("a+"))
-        _lock(whole, folder, shared=share is not None)
-        if share is not None:
-            name = f".lock-{share.number}-of-{share.count}"
+        _lock(whole, folder, shared=shard is not None)
+        if shard is not None:
+            name = f".lock-{shard.number}-of-{shard.count}"
             own = stack.enter_context((folder / name).open("a+"))
             _lock(own, folder, shared=False)
         yield
@@ -90,4 +90,4 @@ def _holder(file: IO[str]) -> str:
         host, process, began = json.load(file)
         return f"process {process} on {host} (since {began})"
     except (ValueError, OSError):
-        return "another process, or several with a share each,"
+        return "another process, or several with a shard each,"

@@ -1,15 +1,15 @@
 """Join the parts of a run that several processes wrote: complete, and nothing twice."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from interp.errors import UserError
+from interp.records.comparing import differences
 from interp.records.files import write_whole
 from interp.records.locks import locked
-from interp.records.manifests import MANIFEST, differences, open_store, read_manifest
-from interp.records.shards import damages, shard_path
+from interp.records.manifest import MANIFEST, Manifest, read_manifest
+from interp.records.opening import open_store
+from interp.records.shards import problems, shard_path
 
 
 def merge(folder: Path, parts: Sequence[Path]) -> int:
@@ -33,8 +33,8 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
     manifest = read_manifest(holders[0])
     for part in holders[1:]:
         _same_run(holders[0], manifest, part)
-    units = [unit["name"] for unit in manifest["units"]]
-    wrong = {holder: damages(holder, units, manifest) for holder in holders}
+    units = manifest.unit_names
+    wrong = {holder: problems(holder, units, manifest) for holder in holders}
     chosen = {unit: _chosen(wrong, unit) for unit in units}
     found = {unit: path for unit, path in chosen.items() if isinstance(path, Path)}
     lacking = [f"{unit} ({why})" for unit, why in chosen.items() if isinstance(why, str)]
@@ -51,12 +51,12 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
     return len(units)
 
 
-def _same_run(first: Path, manifest: dict[str, Any], part: Path) -> None:
-    difference = next(differences(manifest, read_manifest(part)), None)
-    if difference:
-        name, there, here = (" ".join(json.dumps(x)[:60].split()) for x in difference)
+def _same_run(first: Path, manifest: Manifest, part: Path) -> None:
+    found = differences(manifest, read_manifest(part))
+    if found:
         raise UserError(
-            f"part {part}: it is of another run than {first} ({name}: {here}, not {there})"
+            f"part {part}: it is of another run than {first} ({found[0].words}; there is "
+            f"{first}, asked is {part})"
         )
 
 
@@ -64,7 +64,7 @@ def _chosen(wrong: dict[Path, dict[str, str]], unit: str) -> Path | str:
     """The one shard of a unit, or what is wrong with it.
 
     Args:
-        wrong: the damages of each holder.
+        wrong: the problems of each holder.
         unit: its name.
 
     Raises:

@@ -1,6 +1,6 @@
 """What a record is, and the columns of a shard.
 
-Version 2 of the store:
+Version 3 of the store:
 
 - `manifest.json`: what was run, in words and hashes; `libraries` holds versions and, under
   `interp-source`, the hash of this package's own code (earlier ones lack it, and are not compared
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = pa.schema(
     [

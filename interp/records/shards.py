@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from interp.records.files import move_aside, remove_parts, write_whole
-from interp.records.manifests import UNITS, fingerprint
+from interp.errors import first_line
+from interp.records.files import as_text, move_aside, read_regular, remove_parts, write_whole
+from interp.records.manifest import UNITS, Manifest, UnitEntry
 from interp.records.schema import SCHEMA, Record
 
 # stands in the file where its own hash will be
@@ -25,9 +26,7 @@ def shard_path(folder: Path, unit: str) -> Path:
     return folder / UNITS / f"{unit}.parquet"
 
 
-def write_unit(
-    folder: Path, unit: str, manifest: dict[str, Any], records: Sequence[Record]
-) -> None:
+def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Record]) -> None:
     """Write one work unit's shard, whole or not at all."""
     columns = {
         name: [_storable(getattr(record, name)) for record in records]
@@ -36,7 +35,7 @@ def write_unit(
     }
     columns["metrics"] = [list(record.metrics.items()) for record in records]
     table = pa.Table.from_pydict(columns, schema=SCHEMA)
-    meta = {"unit": unit, "run": fingerprint(manifest), "sha256": _PLACE.decode()}
+    meta = {"unit": unit, "run": manifest.fingerprint(), "sha256": _PLACE.decode()}
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False) as writer:
         writer.write_table(table)
@@ -48,26 +47,35 @@ def write_unit(
     write_whole(path, content[:at] + _digest(content).encode() + content[at + len(_PLACE) :])
 
 
-def damage(folder: Path, unit: str, manifest: dict[str, Any]) -> str | None:
+def problem(folder: Path, unit: str, manifest: Manifest) -> str | None:
     """What is wrong with a unit's shard, in words; None where it is what was written."""
-    return damages(folder, [unit], manifest).get(unit)
+    return problems(folder, [unit], manifest).get(unit)
 
 
-def damages(folder: Path, units: Iterable[str], manifest: dict[str, Any]) -> dict[str, str]:
+def problems(folder: Path, units: Iterable[str], manifest: Manifest) -> dict[str, str]:
     """What is wrong with the shards of the named units, in their order; whole ones are left out."""
     # once: the manifest of a large run takes as long to hash as a shard
-    run = fingerprint(manifest)
-    found = {unit: _damage(folder, unit, run) for unit in units}
+    run = manifest.fingerprint()
+    entries = {entry.name: entry for entry in manifest.units}
+    found = {unit: _problem(folder, entries[unit], manifest, run) for unit in units}
     return {unit: reason for unit, reason in found.items() if reason}
 
 
-def _damage(folder: Path, unit: str, run: str) -> str:
+def _problem(folder: Path, entry: UnitEntry, manifest: Manifest, run: str) -> str:
+    """What is wrong with one shard; empty where nothing is.
+
+    Args:
+        folder: of the run.
+        entry: the shard's unit.
+        manifest: of the run.
+        run: its fingerprint.
+    """
     try:
-        content = shard_path(folder, unit).read_bytes()
+        content = read_regular(shard_path(folder, entry.name))
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        return f"it cannot be read ({error.strerror})"
+        return f"it cannot be read ({error.strerror or error})"
     # the hash comes first: bytes that nobody vouches for are not parsed
     claims = list(_CLAIM.finditer(content))
     if not claims or content[-4:] != b"PAR1":
@@ -79,19 +87,51 @@ def _damage(folder: Path, unit: str, run: str) -> str:
         key.decode(): value.decode()
         for key, value in pq.read_metadata(pa.BufferReader(content)).metadata.items()
     }
-    if named.get("unit") != unit:
+    if named.get("unit") != entry.name:
         return f"it is the shard of unit {named.get('unit')}"
     if named.get("run") != run:
         return "it belongs to another run"
+    return _other_records(content, entry, manifest)
+
+
+def _other_records(content: bytes, entry: UnitEntry, manifest: Manifest) -> str:
+    """In what a shard's rows are not those of its unit; empty where they are.
+
+    A hash says that nobody changed the bytes since; not that they are the unit's records.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        if not file.schema_arrow.equals(SCHEMA):
+            return "its columns are not those of a shard"
+        found = file.read(columns=["model", "task", "ablation", "doc_id"])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return f"it cannot be read ({first_line(error)})"
+    task = manifest.tasks[entry.task]
+    doc_ids = task.doc_ids[entry.first : entry.first + entry.examples]
+    texts = manifest.texts[entry.ablations[0] : entry.ablations[1] + 1]
+    expected = len(texts) * len(doc_ids)
+    if len(found) != expected:
+        return f"it holds {len(found)} records, and its unit has {expected}"
+    # the model's name may be allowed to differ between two calls of a run
+    names = {manifest.model, *(d.asked for d in manifest.allowed if d.name == "model")}
+    models, tasks = (set(found[name].unique().to_pylist()) for name in ("model", "task"))
+    if tasks != {task.name} or not models <= names:
+        return "its records are of another task or model"
+    ablations = pa.array([as_text(text) for text in texts for _ in doc_ids], pa.string())
+    if not found["ablation"].combine_chunks().equals(ablations):
+        return "its records are of other ablations than its unit's"
+    examples = pa.array(list(doc_ids) * len(texts), pa.int64())
+    if not found["doc_id"].combine_chunks().equals(examples):
+        return "its records are of other examples than its unit's"
     return ""
 
 
-def verified(folder: Path, unit: str, manifest: dict[str, Any]) -> bool:
+def verified(folder: Path, unit: str, manifest: Manifest) -> bool:
     """Whether a unit's shard is there and is what was written; reads only."""
-    return damage(folder, unit, manifest) is None
+    return problem(folder, unit, manifest) is None
 
 
-def set_aside(folder: Path, unit: str) -> Path:
+def quarantine(folder: Path, unit: str) -> Path:
     """Move a damaged shard out of the way, as `NAME.parquet.damaged`; returns where it is."""
     return move_aside(shard_path(folder, unit))
 
@@ -109,9 +149,9 @@ def read_units(folder: Path, units: Iterable[str]) -> pa.Table:
 
 
 def _storable(value: Any) -> Any:
-    """Rows of a task can hold half a surrogate pair, which no file can; it becomes `?`."""
+    """Rows of a task can hold half a surrogate pair, which no file can."""
     if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode()
+        return as_text(value)
     return [_storable(one) for one in value] if isinstance(value, tuple) else value
 
 

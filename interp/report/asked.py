@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import UserError
+from interp.records import TaskEntry
 from interp.results import Sweep
 from interp.sweeps import describe_task
 from interp.tasks import Task, gold_options, load_task, prompt_text
@@ -81,25 +82,25 @@ def asked_tasks(
     }
     # a name in a run may be a path that nobody gave: code is allowed to those that were given
     return {
-        entry["name"]: _asked(entry, known, data, allow_code=allow_code)
-        for entry in run.manifest["tasks"]
+        entry.name: _asked(entry, known, data, allow_code=allow_code)
+        for entry in run.manifest.tasks
     }
 
 
 def _asked(
-    entry: Mapping[str, Any],
+    entry: TaskEntry,
     known: Mapping[str, str | Task],
     data: str | Path | None,
     *,
     allow_code: bool,
 ) -> Asked:
     # neither a token budget nor drawing answers changes the prompt or the rows
-    plain = re.sub(r"^(\d+-tokens-|\d+-draws-at-[\d.]+(e[+-]\d+)?-)+", "", entry["name"])
-    source = known.get(entry["name"], known.get(plain, plain))
-    allow_code = allow_code and (entry["name"] in known or plain in known)
+    plain = re.sub(r"^(\d+-tokens-|\d+-draws-at-[\d.]+(e[+-]\d+)?-)+", "", entry.name)
+    source = known.get(entry.name, known.get(plain, plain))
+    allow_code = allow_code and (entry.name in known or plain in known)
     differs = ""
     # a task that says nothing of worked examples is another definition than one that says "none"
-    for shots in (None, entry["num_fewshot"]):
+    for shots in (None, entry.num_fewshot):
         try:
             task = (
                 source
@@ -116,10 +117,12 @@ def _asked(
     return Asked(None, f"the task's {differs} are no longer those of the run")
 
 
-def _difference(task: Task, entry: Mapping[str, Any]) -> str:
+def _difference(task: Task, entry: TaskEntry) -> str:
     """What of a task is not as in the manifest, in words; empty where nothing is."""
     count = len(task.documents())
-    if any(not 0 <= doc_id < count for doc_id in entry["doc_ids"]):
+    if any(not 0 <= doc_id < count for doc_id in entry.doc_ids):
         return HASHES["rows_sha256"]
-    described = describe_task(task, entry["doc_ids"])
-    return " and ".join(word for name, word in HASHES.items() if described[name] != entry.get(name))
+    described = describe_task(task, entry.doc_ids)
+    return " and ".join(
+        word for name, word in HASHES.items() if getattr(described, name) != getattr(entry, name)
+    )

@@ -104,7 +104,7 @@ def shown_examples(
         for text, own in rows.groupby("ablation", sort=False):
             ablated = own.set_index("doc_id").sort_index()
             outcomes = _outcomes(base, ablated, metric)
-            seed = [run.manifest["seed"], zlib.crc32(f"{task} {text}".encode())]
+            seed = [run.manifest.seed, zlib.crc32(f"{task} {text}".encode())]
             chosen = choose(outcomes, most, seed=seed)
             yield (
                 str(text),

@@ -95,7 +95,7 @@ def render(
         section(run, choice, name=f"run-{number}", budget=MOST_EXAMPLES * run.pairs // pairs)
         for number, run in enumerate(loaded, start=1)
     ]
-    models = list(dict.fromkeys(model_label(run.manifest["model"]) for run in runs))
+    models = list(dict.fromkeys(model_label(run.manifest.model) for run in runs))
     scripts = [Script.of(_bundle("js")), Script.of(_source("sort.js"))]
     return _environment().get_template("page.html").render(
         title=title or f"Ablations of {_listed(models)}",

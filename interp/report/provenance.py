@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from interp.ablations import AblateHead, Combination, parsed_or_none
-from interp.records import fingerprint
+from interp.records import Manifest
 from interp.results import Sweep
 from interp.tasks import how_drawn
 
@@ -17,24 +17,24 @@ def pairs(run: Sweep) -> list[tuple[str, str]]:
     """What decides the answers of a run, and how it was made: name and value."""
     manifest = run.manifest
     found = [
-        ("Model", manifest["model"]),
-        ("Weights (SHA-256)", manifest["weights_sha256"]),
-        ("Configuration (SHA-256)", manifest.get("config_sha256", "")),
-        ("Tokenizer (SHA-256)", manifest.get("tokenizer_sha256", "")),
-        ("Precision", manifest["dtype"]),
-        ("Ablations", f"{len(manifest['ablations'])}: {named(manifest['ablations'])}"),
+        ("Model", manifest.model),
+        ("Weights (SHA-256)", manifest.weights_sha256),
+        ("Configuration (SHA-256)", manifest.config_sha256),
+        ("Tokenizer (SHA-256)", manifest.tokenizer_sha256),
+        ("Precision", manifest.dtype),
+        ("Ablations", f"{len(manifest.ablations)}: {named(manifest.ablations)}"),
         *_references(manifest),
         *_draws(manifest),
-        ("Seed", str(manifest["seed"])),
-        ("Libraries", ", ".join(f"{k} {v}" for k, v in manifest["libraries"].items())),
-        ("Device", manifest.get("device", "")),
-        ("Platform", manifest.get("platform", "")),
-        ("Command", shlex.join(map(str, manifest.get("command", ())))),
-        ("Begun", manifest["created"]),
-        ("Manifest (SHA-256)", fingerprint(manifest)),
+        ("Seed", str(manifest.seed)),
+        ("Libraries", ", ".join(f"{k} {v}" for k, v in manifest.libraries.items())),
+        ("Device", manifest.origin.device),
+        ("Platform", manifest.origin.platform),
+        ("Command", shlex.join(manifest.origin.command)),
+        ("Begun", manifest.origin.created),
+        ("Manifest (SHA-256)", manifest.fingerprint()),
     ]
-    for note in manifest.get("allowed", ()):
-        found.append(("Accepted difference", f"{note['name']}: {note['there']}, {note['asked']}"))
+    for note in manifest.allowed:
+        found.append(("Accepted difference", f"{note.name}: {note.there}, {note.asked}"))
     return [(name, str(value)) for name, value in found if value]
 
 
@@ -42,16 +42,16 @@ def tasks(run: Sweep) -> list[tuple[str, ...]]:
     """Each task: name, version, worked examples, examples, clusters, hashes of what it asks."""
     return [
         (
-            entry["name"],
-            str(entry.get("version", "")),
-            str(entry.get("num_fewshot", "")),
-            str(len(entry["doc_ids"])),
-            str(entry.get("cluster") or "none"),
-            entry.get("rows_sha256", ""),
-            entry.get("fewshot_sha256", ""),
-            entry.get("config_sha256", ""),
+            entry.name,
+            entry.version,
+            str(entry.num_fewshot),
+            str(len(entry.doc_ids)),
+            entry.cluster or "none",
+            entry.rows_sha256,
+            entry.fewshot_sha256,
+            entry.config_sha256,
         )
-        for entry in run.manifest["tasks"]
+        for entry in run.manifest.tasks
     ]
 
 
@@ -62,27 +62,27 @@ def named(texts: Sequence[str]) -> str:
     return f"{', '.join(texts[: MOST_NAMES - 1])}, ..., {texts[-1]}"
 
 
-def _references(manifest: dict[str, Any]) -> Iterable[tuple[str, str]]:
+def _references(manifest: Manifest) -> Iterable[tuple[str, str]]:
     """What replaces something, where anything is replaced."""
     swaps: dict[tuple[str, str], list[str]] = {}
-    for text, donors in manifest.get("donors", {}).items():
+    for text, donors in manifest.donors.items():
         for donor in donors.items():
             swaps.setdefault(donor, []).append(text)
     for (name, weights), texts in swaps.items():
         yield "Donor", f"{name} (weights {weights}) in {named(texts)}"
-    parts = [part for text in manifest["ablations"] for part in _parts(text)]
+    parts = [part for text in manifest.ablations for part in _parts(text)]
     by = {part.by for part in parts if isinstance(part, AblateHead)}
     if "mean" in by:
-        yield "Mean over", manifest.get("mean_reference", "")
+        yield "Mean over", manifest.mean_reference
     if "resample" in by:
-        yield "Resampled from", manifest.get("resample_donors", "")
+        yield "Resampled from", manifest.resample_donors
 
 
-def _draws(manifest: dict[str, Any]) -> Iterable[tuple[str, str]]:
+def _draws(manifest: Manifest) -> Iterable[tuple[str, str]]:
     """Which tasks' answers were drawn, and how."""
-    for task in manifest["tasks"]:
-        if task.get("sampling"):
-            yield "Answers", f"{how_drawn(task)}, in {task['name']}"
+    for task in manifest.tasks:
+        if task.sampling:
+            yield "Answers", f"{how_drawn(task.sampling.as_dict())}, in {task.name}"
 
 
 def _parts(text: str) -> Sequence[Any]:

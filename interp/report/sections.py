@@ -39,12 +39,12 @@ class Run:
     @property
     def pairs(self) -> int:
         """Tasks times ablations."""
-        return len(self.sweep.manifest["tasks"]) * len(self.sweep.manifest["ablations"])
+        return len(self.sweep.manifest.tasks) * len(self.sweep.manifest.ablations)
 
     @classmethod
     def of(cls, sweep: Sweep) -> "Run":
         """Compute the tables of a run, tasks in the order of the run."""
-        places = {task["name"]: place for place, task in enumerate(sweep.manifest["tasks"])}
+        places = {task.name: place for place, task in enumerate(sweep.manifest.tasks)}
         tables_of_run = (
             table.sort_values("task", key=lambda names: names.map(places), kind="stable")
             for table in (sweep.scores(), sweep.importance())
@@ -138,7 +138,7 @@ def section(run: Run, choice: Choice, *, name: str, budget: int) -> Section:
     opened = _opened(run, importance, chosen, asked, name=name, most=most)
     targets = {(one.task, one.ablation): one.name for one in opened}
     drawn, missing = _figures(run, choice, name)
-    texts = run.sweep.manifest["ablations"]
+    texts = run.sweep.manifest.ablations
     whole = len(run.importance) > len(importance)
     return Section(
         name=name,
@@ -162,7 +162,7 @@ def section(run: Run, choice: Choice, *, name: str, budget: int) -> Section:
 
 def together(runs: Sequence[Run], choice: Choice) -> list[vectors.Vector]:
     """Figures that show several models side by side; none where the runs are of one."""
-    if len({run.sweep.manifest["model"] for run in runs}) < 2:
+    if len({run.sweep.manifest.model for run in runs}) < 2:
         return []
     joined = _Joined(
         # two runs of one model share its baseline, which neither figure draws
@@ -183,9 +183,9 @@ def _models_of(figure: str, runs: Sequence[Run]) -> int:
     kind = figure.rpartition("-")[0] or "layer"
     return len(
         {
-            run.sweep.manifest["model"]
+            run.sweep.manifest.model
             for run in runs
-            if any(layer_of(text, kind) is not None for text in run.sweep.manifest["ablations"])
+            if any(layer_of(text, kind) is not None for text in run.sweep.manifest.ablations)
         }
     )
 
@@ -289,23 +289,22 @@ def _prompt(text: str, name: str) -> Prompt:
 def _title(sweep: Sweep) -> str:
     """The model and what was done to it: `base: 8 layers skipped`."""
     parts = [
-        f"{len(texts)} {name}" for name, texts in maps.families(sweep.manifest["ablations"]).items()
+        f"{len(texts)} {name}" for name, texts in maps.families(sweep.manifest.ablations).items()
     ]
-    return f"{model_label(sweep.manifest['model'])}: {', '.join(parts)}"
+    return f"{model_label(sweep.manifest.model)}: {', '.join(parts)}"
 
 
 def _question(sweep: Sweep) -> str:
     """What the run asks, for somebody who did not plan it."""
     asked = [
-        f"{task_label(task['name'])} ({len(task['doc_ids'])} examples)"
-        for task in sweep.manifest["tasks"]
+        f"{task_label(task.name)} ({len(task.doc_ids)} examples)" for task in sweep.manifest.tasks
     ]
     ablated = [
         f"{len(texts)} {name} ({provenance.named(texts)})"
-        for name, texts in maps.families(sweep.manifest["ablations"]).items()
+        for name, texts in maps.families(sweep.manifest.ablations).items()
     ]
     return (
-        f"How much worse does {sweep.manifest['model']} answer when one part of it is changed? "
+        f"How much worse does {sweep.manifest.model} answer when one part of it is changed? "
         f"What was changed, one at a time: {'; '.join(ablated)}. What was asked: "
         f"{'; '.join(asked)}. The same examples go to the whole model and to each ablated one, and "
         "are compared one by one."
@@ -319,6 +318,6 @@ def _rule(most: int, shown: int, pairs: int, run: Run) -> str:
     kept = "" if shown >= pairs else f" of the {shown} largest changes among {pairs}"
     return (
         f"At most {most} examples an ablation and task{kept}, drawn with seed "
-        f"{run.sweep.manifest['seed']}: those that the ablation changed come first, so they are "
+        f"{run.sweep.manifest.seed}: those that the ablation changed come first, so they are "
         "no sample of all answers; the counts above them are of all examples."
     )

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from interp.ablations import BASELINE
 from interp.records import SCHEMA
 from interp.results.sweep import Sweep
 
@@ -65,7 +64,7 @@ def export_harness(run: Sweep, folder: Path) -> list[Path]:
     run.dataset()
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for ablation in (BASELINE.text, *run.manifest["ablations"]):
+    for ablation in run.manifest.texts:
         path = folder / f"results_{_file_name(ablation)}.json"
         path.write_text(json.dumps(harness_results(run, ablation), indent=2) + "\n")
         paths.append(path)
@@ -84,24 +83,24 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
         error = spread / math.sqrt(n) if n > 1 else "N/A"
         entry[f"{name}_stderr,{named or 'none'}"] = error
     manifest = run.manifest
-    tasks = {task["name"]: task for task in manifest["tasks"]}
+    tasks = {task.name: task for task in manifest.tasks}
     return {
         "results": results,
         "group_subtasks": {name: [] for name in tasks},
-        "versions": {name: task["version"] for name, task in tasks.items()},
-        "n-shot": {name: task["num_fewshot"] for name, task in tasks.items()},
-        "n-samples": {name: {"effective": len(t["doc_ids"])} for name, t in tasks.items()},
+        "versions": {name: task.version for name, task in tasks.items()},
+        "n-shot": {name: task.num_fewshot for name, task in tasks.items()},
+        "n-samples": {name: {"effective": len(t.doc_ids)} for name, t in tasks.items()},
         "config": {
             "model": "interp",
-            "model_args": manifest["model"],
+            "model_args": manifest.model,
             "ablation": ablation,
-            "weights_sha256": manifest["weights_sha256"],
-            "model_dtype": manifest["dtype"],
-            "random_seed": manifest["seed"],
+            "weights_sha256": manifest.weights_sha256,
+            "model_dtype": manifest.dtype,
+            "random_seed": manifest.seed,
         },
-        "date": manifest["created"],
-        "lm_eval_version": manifest["libraries"]["lm-eval"],
-        "transformers_version": manifest["libraries"]["transformers"],
+        "date": manifest.origin.created,
+        "lm_eval_version": manifest.libraries.get("lm-eval", ""),
+        "transformers_version": manifest.libraries.get("transformers", ""),
     }
 
 

@@ -39,9 +39,9 @@ class Sweep:
         Raises:
             UserError: a unit is missing or damaged.
         """
-        units = [unit["name"] for unit in self.manifest["units"]]
+        units = self.manifest.unit_names
         if not self._verified:
-            wrong = records.damages(self.folder, units, self.manifest)
+            wrong = records.problems(self.folder, units, self.manifest)
             if wrong:
                 unit, reason = next(iter(wrong.items()))
                 raise UserError(
@@ -119,8 +119,8 @@ class Sweep:
         """How many choices rounding may decide (`interp.stats.near_ties`), one row an ablation."""
         columns = ["model", "task", "ablation", "loglikelihoods"]
         tables = [
-            stats.near_ties(self._read(task["name"], None, columns).to_pandas(), within=within)
-            for task in self.manifest["tasks"]
+            stats.near_ties(self._read(task.name, None, columns).to_pandas(), within=within)
+            for task in self.manifest.tasks
         ]
         # one task at a time in memory; generated answers have no choices
         some = [table for table in tables if len(table)]
@@ -128,7 +128,7 @@ class Sweep:
 
     def _by_task(self, function: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
         """A table of `interp.stats` with the sweep's seed, one task at a time in memory."""
-        names, seed = sorted(task["name"] for task in self.manifest["tasks"]), self.manifest["seed"]
+        names, seed = sorted(task.name for task in self.manifest.tasks), self.manifest.seed
         return pd.concat(
             [function(self.values(tasks=name), seed=seed, **options) for name in names],
             ignore_index=True,
@@ -142,8 +142,8 @@ class Sweep:
     ) -> pa.Table:
         wanted = None
         known = {
-            "task": [task["name"] for task in self.manifest["tasks"]],
-            "ablation": ["baseline", *self.manifest["ablations"]],
+            "task": [task.name for task in self.manifest.tasks],
+            "ablation": list(self.manifest.texts),
         }
         for column, asked in (("task", tasks), ("ablation", ablations)):
             if asked is None:
@@ -159,9 +159,9 @@ class Sweep:
 
     def _with_clusters(self, values: pd.DataFrame) -> pd.DataFrame:
         clusters: dict[Any, Any] = {
-            (task["name"], doc_id): name
-            for task in self.manifest["tasks"]
-            for doc_id, name in zip(task["doc_ids"], task.get("clusters", ()), strict=False)
+            (task.name, doc_id): name
+            for task in self.manifest.tasks
+            for doc_id, name in zip(task.doc_ids, task.clusters, strict=False)
         }
         if not clusters:
             return values
@@ -171,10 +171,10 @@ class Sweep:
 
     def __repr__(self) -> str:
         m = self.manifest
-        examples = sum(len(task["doc_ids"]) for task in m["tasks"])
+        examples = sum(len(task.doc_ids) for task in m.tasks)
         return (
-            f"Sweep({m['model']}: {len(m['tasks'])} tasks, {examples} examples, "
-            f"{len(m['ablations'])} ablations; {self.folder})"
+            f"Sweep({m.model}: {len(m.tasks)} tasks, {examples} examples, "
+            f"{len(m.ablations)} ablations; {self.folder})"
         )
 
 

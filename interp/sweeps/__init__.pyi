@@ -9,8 +9,8 @@ from .identity import (
     describe_task as describe_task,
 )
 from .plan import (
-    Cut as Cut,
     Plan as Plan,
+    UnitSizes as UnitSizes,
     make_plan as make_plan,
     size as size,
 )
@@ -26,9 +26,9 @@ from .units import (
 )
 
 __all__ = [
-    "Cut",
     "Execution",
     "Plan",
+    "UnitSizes",
     "WORTH_CALIBRATING",
     "WorkUnit",
     "describe_task",

@@ -132,12 +132,12 @@ def estimate(
         # a sweep reads and hashes all rows and prompts before its first unit, which costs as much
         seconds += timer() - planning
         how = sampling_of([r for r in requests if r.doc_id == drawn[0]])
-        times = how["sampling"]["draws"] if how else 1
+        times = how.draws if how else 1
         # answers are as long as they are, whatever the length of their prompts
         rows = drawn if task.generates else sorted(drawn, key=lengths.__getitem__)
         seconds += _task_seconds(model, task, (rows, times), edits, unit_examples, timer)
         examples += len(drawn)
-        draws.append(described(task, drawn) + (f"; {how_drawn(how)}" if how else ""))
+        draws.append(described(task, drawn) + (f"; {how_drawn(how.as_dict())}" if how else ""))
     parameters = {p.data_ptr(): p for p in parts.root.parameters()}.values()
     return Estimate(
         model=model_name(model),

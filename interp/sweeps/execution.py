@@ -40,7 +40,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
             means[unit.task] = reference_means(model, task, doc_ids)
         # drawn over all examples of the task, so that a donor does not depend on the unit
         donors = (
-            draw_donors(plan.drawn[unit.task], seed=plan.manifest["seed"])
+            draw_donors(plan.drawn[unit.task], seed=plan.manifest.seed)
             if any(one.is_resampled for one in edits)
             else None
         )
@@ -51,7 +51,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
             plan.tasks[unit.task],
             unit,
             variants,
-            seed=plan.manifest["seed"],
+            seed=plan.manifest.seed,
             shortcuts=shortcuts,
             done=done,
         )

@@ -17,7 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import Ablation, donors
 from interp.errors import UserError
 from interp.models import decoder, model_name, weights_hash
-from interp.records import SOURCE
+from interp.records import SOURCE, TaskEntry, as_text
 from interp.tasks import Task
 
 PACKAGE = Path(__file__).parent.parent
@@ -61,9 +61,7 @@ def describe_donors(ablations: Sequence[Ablation]) -> dict[str, dict[str, str]]:
     return found
 
 
-def describe_task(
-    task: Task, doc_ids: Sequence[int], *, cluster: str | None = None
-) -> dict[str, Any]:
+def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = None) -> TaskEntry:
     """Name, version, rows and hashes of all that makes a task's prompts and metrics.
 
     Args:
@@ -78,16 +76,8 @@ def describe_task(
     harness, documents = task.harness, task.documents()
     config = {k: v for k, v in harness.dump_config().items() if k not in _NOT_THE_TASK}
     fewshot = list(harness.fewshot_docs() or []) if task.num_fewshot else []
-    described = {
-        "name": task.name,
-        "version": task.version,
-        "num_fewshot": task.num_fewshot,
-        "doc_ids": list(doc_ids),
-        "rows_sha256": _sha256([documents[i] for i in doc_ids]),
-        "fewshot_sha256": _sha256(fewshot),
-        "config_sha256": _sha256(_without_paths(config)),
-    }
     metadata = harness.config.metadata
+    clusters: tuple[str, ...] = ()
     field = cluster or (metadata.get("cluster") if isinstance(metadata, dict) else None)
     if field is not None:
         lacking = next((i for i in doc_ids if documents[i].get(field) is None), None)
@@ -96,9 +86,18 @@ def describe_task(
             raise UserError(
                 f"task {task.name}, row {lacking}: no field {field} to cluster by; it has {known}"
             )
-        described["cluster"] = field
-        described["clusters"] = [_cluster_name(documents[i][field]) for i in doc_ids]
-    return described
+        clusters = tuple(_cluster_name(documents[i][field]) for i in doc_ids)
+    return TaskEntry(
+        name=task.name,
+        version=as_text(task.version),
+        num_fewshot=task.num_fewshot,
+        doc_ids=tuple(doc_ids),
+        rows_sha256=_sha256([documents[i] for i in doc_ids]),
+        fewshot_sha256=_sha256(fewshot),
+        config_sha256=_sha256(_without_paths(config)),
+        cluster=as_text(field or ""),
+        clusters=clusters,
+    )
 
 
 def libraries() -> dict[str, str]:
@@ -127,7 +126,7 @@ def source_hash(package: Path = PACKAGE) -> str:
 
 def _cluster_name(value: Any) -> str:
     """Short values as they are; a passage by its hash."""
-    text = str(value)
+    text = as_text(value)
     return text if len(text) <= 40 else hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from interp.engine import out_of_memory, release_memory
 from interp.errors import UserError, first_line
-from interp.records import Record, fingerprint
+from interp.records import Record
 from interp.sweeps.execution import halves, in_order, runner
 from interp.sweeps.plan import Plan, size
 from interp.sweeps.transport import Request, unpack_request
@@ -117,8 +117,8 @@ class Worker:
             torch.set_num_threads(1)
         model, self.plan = unpack_request(request, device)
         self.wrong = None
-        if fingerprint(self.plan.manifest) != expected:
-            self.wrong = f"versions there: {self.plan.manifest['libraries']}"
+        if self.plan.manifest.fingerprint() != expected:
+            self.wrong = f"versions there: {self.plan.manifest.libraries}"
         self.run = runner(model, self.plan)
 
     def ready(self) -> str | None:
@@ -163,7 +163,7 @@ class Crew:
         if workers is not None and not 1 <= workers <= most:
             raise UserError(f"workers {workers}: allowed are 1-{most}, one a {_device_name(gpus)}")
         self.count = workers or most
-        self.arguments = (ray.put(request), fingerprint(plan.manifest), self.device)
+        self.arguments = (ray.put(request), plan.manifest.fingerprint(), self.device)
         needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         self.factory = ray.remote(Worker).options(max_restarts=0, **needs)
         self.busy: dict[Any, tuple[Any, Piece | None]] = {}

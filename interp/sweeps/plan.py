@@ -4,16 +4,12 @@ A plan is a pure function of the request, so that every process that is given th
 makes the same units under the same names, and any of them can run any unit.
 """
 
-import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp import records
 from interp.ablations import (
     BASELINE,
     Ablation,
@@ -26,6 +22,7 @@ from interp.ablations import (
 from interp.engine import REFERENCE_EXAMPLES
 from interp.errors import UserError, first_line
 from interp.models import decoder
+from interp.records import Manifest, SamplingEntry, TaskEntry, UnitEntry
 from interp.sweeps.identity import describe_donors, describe_model, describe_task, libraries
 from interp.sweeps.units import WorkUnit
 from interp.tasks import (
@@ -64,12 +61,12 @@ class Plan:
     texts: tuple[str, ...]
     edits: tuple[Edits, ...]
     units: tuple[WorkUnit, ...]
-    manifest: dict[str, Any]
+    manifest: Manifest
 
 
 @dataclass(frozen=True)
-class Cut:
-    """How the work is cut into units; a run keeps its own cut for life.
+class UnitSizes:
+    """How large the work units are; a run keeps its own for life.
 
     Attributes:
         examples: at most so many a unit.
@@ -95,14 +92,23 @@ def make_plan(
     limit: int | None = None,
     seed: int = 0,
     donor: TransformerBridge | None = None,
-    cut: Cut | None = None,
+    sizes: UnitSizes | None = None,
 ) -> Plan:
     """Check a request and cut it into units; nothing is written.
+
+    Args:
+        model: the model.
+        tasks: names, paths of task YAMLs, or tasks.
+        ablations: texts or values.
+        limit: at most so many examples of each task; all by default.
+        seed: of the draw of examples.
+        donor: the other model, for swaps that do not name one.
+        sizes: of the units.
 
     Raises:
         UserError: for any request that cannot be carried out.
     """
-    cut = cut or Cut()
+    sizes = sizes or UnitSizes()
     loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
     asked = tuple(with_donor(as_ablation(a), donor) for a in ablations)
     _refuse_doubles(loaded, asked)
@@ -110,8 +116,47 @@ def make_plan(
     for task in loaded:
         _refuse_empty(task)
     drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
+    sampled = _tried_out(model, loaded, drawn, edits, seed)
+    texts = (BASELINE.text, *(a.text for a in asked))
+    units = tuple(cut_units(loaded, drawn, len(texts), sizes))
+    manifest = Manifest(
+        **describe_model(model),
+        tasks=tuple(
+            _describe(task, ids, sizes.cluster).model_copy(update={"sampling": how})
+            for task, ids, how in zip(loaded, drawn, sampled, strict=True)
+        ),
+        ablations=texts[1:],
+        donors=describe_donors(asked),
+        mean_reference=f"the first {REFERENCE_EXAMPLES} prompts of each task",
+        resample_donors="one cycle through each task's examples, drawn with the seed",
+        seed=seed,
+        limit=limit,
+        units=tuple(_entry(unit, drawn) for unit in units),
+        libraries=libraries(),
+    )
+    return Plan(loaded, drawn, texts, (Edits(), *edits), units, manifest)
+
+
+def _entry(unit: WorkUnit, drawn: Sequence[Sequence[int]]) -> UnitEntry:
+    return UnitEntry(
+        name=unit.name,
+        task=unit.task,
+        first=drawn[unit.task].index(unit.doc_ids[0]),
+        examples=len(unit.doc_ids),
+        ablations=(unit.ablations[0], unit.ablations[-1]),
+    )
+
+
+def _tried_out(
+    model: TransformerBridge,
+    tasks: Sequence[Task],
+    drawn: Sequence[Sequence[int]],
+    edits: Sequence[Edits],
+    seed: int,
+) -> list[SamplingEntry | None]:
+    """Try what each task asks; how its answers are drawn, None where they are not."""
     sampled = []
-    for task, ids in zip(loaded, drawn, strict=True):
+    for task, ids in zip(tasks, drawn, strict=True):
         sampled.append(sampling_of(_try_first(model, task, ids[0])))
         if any(one.is_resampled for one in edits):
             draw_donors(ids, seed=seed)
@@ -120,37 +165,11 @@ def make_plan(
                 f"task {task.name}: it generates, and hooks run where options are scored; use "
                 "`with interp.ablate(model, hooked(...))` and model.generate"
             )
-    units = tuple(cut_units(loaded, drawn, 1 + len(asked), cut))
-    texts = (BASELINE.text, *(a.text for a in asked))
-    manifest = {
-        "schema": records.SCHEMA_VERSION,
-        **describe_model(model),
-        "tasks": [
-            _describe(task, ids, cut.cluster) | how
-            for task, ids, how in zip(loaded, drawn, sampled, strict=True)
-        ],
-        "ablations": list(texts[1:]),
-        "donors": describe_donors(asked),
-        "mean_reference": f"the first {REFERENCE_EXAMPLES} prompts of each task",
-        "resample_donors": "one cycle through each task's examples, drawn with the seed",
-        "seed": seed,
-        "units": [
-            {"name": u.name, "task": u.task, "examples": len(u.doc_ids)}
-            | {"first": drawn[u.task].index(u.doc_ids[0])}
-            | {"ablations": [u.ablations[0], u.ablations[-1]]}
-            for u in units
-        ],
-        "libraries": libraries(),
-        "device": ", ".join(map(str, decoder(model).devices)),
-        "platform": platform.platform(),
-        "command": sys.argv,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    return Plan(loaded, drawn, texts, (Edits(), *edits), units, manifest)
+    return sampled
 
 
 def cut_units(
-    tasks: Sequence[Task], drawn: Sequence[Sequence[int]], n_ablations: int, cut: Cut
+    tasks: Sequence[Task], drawn: Sequence[Sequence[int]], n_ablations: int, sizes: UnitSizes
 ) -> list[WorkUnit]:
     """Examples x ablations in units with names that depend on the request alone.
 
@@ -158,17 +177,17 @@ def cut_units(
         tasks: the tasks.
         drawn: rows of each.
         n_ablations: the baseline counts as one, number 0.
-        cut: sizes of a unit.
+        sizes: of the units.
     """
     units = []
     for number, (task, doc_ids) in enumerate(zip(tasks, drawn, strict=True)):
         kept = (c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in task.name)
         stem = "".join(kept)[:80]
-        for part, start in enumerate(range(0, len(doc_ids), cut.examples)):
-            chosen = tuple(doc_ids[start : start + cut.examples])
+        for part, start in enumerate(range(0, len(doc_ids), sizes.examples)):
+            chosen = tuple(doc_ids[start : start + sizes.examples])
             # the baseline's rows belong to the first unit of these examples
-            for group, first in enumerate(range(0, n_ablations, cut.ablations)):
-                numbers = tuple(range(first, min(first + cut.ablations, n_ablations)))
+            for group, first in enumerate(range(0, n_ablations, sizes.ablations)):
+                numbers = tuple(range(first, min(first + sizes.ablations, n_ablations)))
                 name = f"{number:02d}-{stem}-{part:04d}-{group:03d}"
                 units.append(WorkUnit(number, name, chosen, numbers))
     return units
@@ -193,7 +212,7 @@ def _refuse_empty(task: Task) -> None:
         raise UserError(f"task {task.name}: it has no examples")
 
 
-def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> dict[str, Any]:
+def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> TaskEntry:
     try:
         return describe_task(task, doc_ids, cluster=cluster)
     except UserError:
@@ -204,15 +223,15 @@ def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> dict[s
         ) from error
 
 
-def sampling_of(requests: Sequence[Any]) -> dict[str, Any]:
-    """How a task's answers are drawn, from the requests of one example; empty where none is."""
+def sampling_of(requests: Sequence[Any]) -> SamplingEntry | None:
+    """How a task's answers are drawn, from the requests of one example; None where none is."""
     first = requests[0]
     if not isinstance(first, GenerationRequest) or first.sampling is None:
-        return {}
+        return None
     how = asdict(first.sampling)
     # the seed is the run's, and stands there
     del how["seed"]
-    return {"sampling": {"draws": len(requests), **how}}
+    return SamplingEntry(draws=len(requests), **how)
 
 
 def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> Sequence[Any]:
@@ -244,9 +263,11 @@ def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> Non
         ("task", [t.name for t in tasks]),
         ("ablation", [a.text for a in ablations]),
     ):
-        double = next((n for n in names if names.count(n) > 1), None)
-        if double:
-            raise UserError(f"{what} {double}: given twice")
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise UserError(f"{what} {name}: given twice")
+            seen.add(name)
     unwritable = next((t.name for t in tasks if not _is_text(t.name)), None)
     if unwritable is not None:
         raise UserError(f"task {unwritable!r}: its name is no valid Unicode text")

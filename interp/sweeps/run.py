@@ -1,8 +1,11 @@
 """One model x tasks x ablations, example by example: plan, store, units, result."""
 
+import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ from interp import records
 from interp.ablations import Ablation, as_ablation, refuse_hooks, with_donor
 from interp.engine import Shortcuts
 from interp.errors import UserError
+from interp.models import decoder
 from interp.results import Sweep, open_run
 from interp.sweeps.execution import in_order, pairs, run_fitting, runner
 from interp.sweeps.on_ray import Board, Crew, connected
-from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Cut, Plan, make_plan
+from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Plan, UnitSizes, make_plan
 from interp.sweeps.transport import pack_request
 from interp.sweeps.units import WorkUnit
 from interp.tasks import Task
@@ -55,7 +59,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         if self.shard is not None:
-            records.Share.parse(self.shard)
+            records.Shard.parse(self.shard)
         if self.workers is not None and self.workers < 1:
             raise UserError(f"workers {self.workers}: allowed are 1 and more")
         if self.token_budget is not None and self.token_budget < 1:
@@ -90,41 +94,52 @@ def sweep(
         **execution: how it is carried out, the fields of `interp.sweeps.Execution`.
 
     Returns:
-        The run: finished, or with `shard` as far as this share goes.
+        The run: finished, or with `shard` as far as this shard goes.
 
     Raises:
         UserError: before anything is written, for any request that cannot be carried out; at the
             end, where units failed.
     """
     how = _execution(execution)
-    share = records.Share.parse(how.shard) if how.shard else None
+    shard = records.Shard.parse(how.shard) if how.shard else None
     refuse_hooks(model, "a sweep")
-    cut = Cut(how.unit_examples, how.unit_ablations, how.cluster)
-    plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, cut=cut)
+    sizes = UnitSizes(how.unit_examples, how.unit_ablations, how.cluster)
+    plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, sizes=sizes)
+    plan = replace(plan, manifest=plan.manifest.model_copy(update={"origin": _origin(model)}))
     with ExitStack() as stack:
         compute = partial(_run_here, model, Shortcuts(token_budget=how.token_budget))
         if how.ray:
             asked = [with_donor(as_ablation(a), donor) for a in ablations]
-            request = pack_request(model, plan, asked, limit=limit, seed=seed, cut=cut)
+            request = pack_request(model, plan, asked, limit=limit, seed=seed, sizes=sizes)
             ray = stack.enter_context(connected(how.ray))
             compute = partial(_run_on_ray, Crew(ray, request, plan, how.workers))
-        _carry_out(compute, plan, Path(out), share, how.allow)
+        _carry_out(compute, plan, Path(out), shard, how.allow)
     return Sweep(out)
+
+
+def _origin(model: TransformerBridge) -> records.OriginEntry:
+    """Where and when a run is begun."""
+    return records.OriginEntry(
+        command=tuple(map(records.as_text, sys.argv)),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=", ".join(map(str, decoder(model).devices)),
+        platform=platform.platform(),
+    )
 
 
 def _carry_out(
     compute: Callable[[Plan, Sequence[WorkUnit], "_Store"], dict[str, str]],
     plan: Plan,
     folder: Path,
-    share: records.Share | None,
+    shard: records.Shard | None,
     allow: Sequence[str],
 ) -> None:
     """Open the store and compute what waits; the first moment at which anything is written."""
     try:
         manifest = records.open_store(folder, plan.manifest, allow=allow)
-        with records.locked(folder, share):
+        with records.locked(folder, shard):
             store = _Store(folder, manifest)
-            units = [u for i, u in enumerate(plan.units) if share is None or share.holds(i)]
+            units = [u for i, u in enumerate(plan.units) if shard is None or shard.holds(i)]
             failed = compute(plan, store.waiting(units), store)
     except OSError as error:
         raise UserError(
@@ -139,14 +154,14 @@ class _Store:
     """The folder of the run, and the manifest that is in it."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: records.Manifest
 
     def waiting(self, units: Sequence[WorkUnit]) -> list[WorkUnit]:
         """Those that are not finished; a damaged shard is named and moved aside."""
-        wrong = records.damages(self.folder, [unit.name for unit in units], self.manifest)
+        wrong = records.problems(self.folder, [unit.name for unit in units], self.manifest)
         for name, reason in wrong.items():
             if reason != "missing":
-                aside = records.set_aside(self.folder, name)
+                aside = records.quarantine(self.folder, name)
                 tqdm.write(f"unit {name}: {reason}; moved to {aside.name} and computed again")
         return [unit for unit in units if unit.name in wrong]
 
@@ -204,7 +219,7 @@ def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:
         total=total,
         initial=total - sum(map(pairs, waiting)),
         unit="example",
-        desc=plan.manifest["model"],
+        desc=plan.manifest.model,
         smoothing=0.1,
     )
 

@@ -24,7 +24,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, SwapLayers, donors, parse
 from interp.errors import UserError
 from interp.models import decoder, model_name, wrap
-from interp.sweeps.plan import Cut, Plan, make_plan
+from interp.sweeps.plan import Plan, UnitSizes, make_plan
 from interp.tasks import Task
 
 
@@ -58,7 +58,7 @@ class Request:
         ablations: text, and for each swap in it the number of its donor.
         limit: examples a task.
         seed: of the draw.
-        cut: sizes of the units.
+        sizes: of the units.
     """
 
     model: PackedModel
@@ -67,7 +67,7 @@ class Request:
     ablations: list[tuple[str, tuple[int, ...]]]
     limit: int | None
     seed: int
-    cut: Cut
+    sizes: UnitSizes
 
 
 def pack_model(model: TransformerBridge) -> PackedModel:
@@ -138,7 +138,7 @@ def pack_request(
     *,
     limit: int | None,
     seed: int,
-    cut: Cut,
+    sizes: UnitSizes,
 ) -> Request:
     """All that another process needs to make the same plan.
 
@@ -148,7 +148,7 @@ def pack_request(
         ablations: values, with their donors.
         limit: as for `make_plan`.
         seed: as for `make_plan`.
-        cut: as for `make_plan`.
+        sizes: as for `make_plan`.
     """
     for ablation in ablations:
         try:
@@ -167,7 +167,7 @@ def pack_request(
         ablations=[(a.text, tuple(number[id(d)] for d in donors(a))) for a in ablations],
         limit=limit,
         seed=seed,
-        cut=cut,
+        sizes=sizes,
     )
 
 
@@ -182,7 +182,7 @@ def unpack_request(
         for text, numbers in request.ablations
     ]
     plan = make_plan(
-        model, request.tasks, ablations, limit=request.limit, seed=request.seed, cut=request.cut
+        model, request.tasks, ablations, limit=request.limit, seed=request.seed, sizes=request.sizes
     )
     return model, plan
 

@@ -76,9 +76,8 @@ def described(task: Task, drawn: Sequence[int]) -> str:
     )
 
 
-def how_drawn(described: Mapping[str, Any]) -> str:
-    """How a task's answers are drawn, in words, from what a manifest says of the task."""
-    how = described["sampling"]
+def how_drawn(how: Mapping[str, Any]) -> str:
+    """How a task's answers are drawn, in words: draws, temperature, top_k, top_p."""
     among = f", top_k {how['top_k']}" if how["top_k"] else ""
     among += f", top_p {how['top_p']:g}" if how["top_p"] < 1 else ""
     answers = "1 answer" if how["draws"] == 1 else f"{how['draws']} answers"

@@ -43,7 +43,7 @@ def test_a_sweep_and_its_figures(folder, tmp_path, capsys):
     task, out = str(write_task(tmp_path)), str(tmp_path / "run")
     assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "head:0.1",
                  "blocks:2", "--out", out, "--limit", "6"]) == 0  # fmt: skip
-    assert open_run(out).manifest["ablations"] == [
+    assert list(open_run(out).manifest.ablations) == [
         "layer:0", "layer:1", "layer:2", "head:0.1", "layers:0-1", "layers:1-2",
     ]  # fmt: skip
     capsys.readouterr()

@@ -175,7 +175,8 @@ def test_sweeps_of_three_protocols(family, kind, tmp_path, monkeypatch):
         # the donor is placed otherwise
         placed, donor = put_on_gpus(family), put_on_gpus(family, gpus=2, seed=1)
         found = swept(placed, donor, "placed")
-        assert interp.open_run(tmp_path / "placed").manifest["device"] == "cuda:0, cuda:1, cuda:2"
+        origin = interp.open_run(tmp_path / "placed").manifest.origin
+        assert origin.device == "cuda:0, cuda:1, cuda:2"
     assert found["ablation"].nunique() == len(asked) + 1
     same(found, expected)
 

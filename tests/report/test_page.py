@@ -117,14 +117,15 @@ def test_the_maps_open_the_examples_of_their_cell(run, page):
 
 def test_the_provenance_is_that_of_the_manifest(run, page):
     (section,) = page.all("section")
-    for name in ("weights_sha256", "config_sha256", "tokenizer_sha256", "dtype", "created"):
-        assert run.manifest[name] in section["text"]
+    for name in ("weights_sha256", "config_sha256", "tokenizer_sha256", "dtype"):
+        assert getattr(run.manifest, name) in section["text"]
+    assert run.manifest.origin.created in section["text"]
     assert "seed 3" in section["text"]
-    assert run.manifest["libraries"]["torch"] in section["text"]
-    assert shlex.join(map(str, run.manifest["command"])) in section["text"]
-    for task in run.manifest["tasks"]:
-        assert task["name"] in section["text"]
-        assert page.all("td", title=task["rows_sha256"])
+    assert run.manifest.libraries["torch"] in section["text"]
+    assert shlex.join(run.manifest.origin.command) in section["text"]
+    for task in run.manifest.tasks:
+        assert task.name in section["text"]
+        assert page.all("td", title=task.rows_sha256)
 
 
 def test_the_same_run_gives_the_same_page(run, tasks, text):
@@ -145,7 +146,7 @@ def test_several_runs_have_a_section_each(run, mixed, tasks, quick):
         "Other ablations",
     ):
         assert any(c.startswith(said) for c in captions), said
-    assert len(page.all("dialog", id="run-2-examples")) == 2 * len(mixed.manifest["ablations"])
+    assert len(page.all("dialog", id="run-2-examples")) == 2 * len(mixed.manifest.ablations)
     names = [element["id"] for element in page.elements if element.get("id")]
     assert len(names) == len(set(names))
     assert "the first 32 prompts" in page.all("section")[1]["text"]

@@ -143,7 +143,7 @@ def test_curves_are_the_sweep_s_scores(llama, tmp_path):
     assert found["value"].tolist() == expected[["baseline", "layer:2", "layers:1-2"]].tolist()
     assert found["n_removed"].tolist() == [0, 1, 2]
     assert found["layers"].tolist() == ["", "2", "1 2"]
-    assert open_run(tmp_path / "run").manifest["ablations"] == [
+    assert list(open_run(tmp_path / "run").manifest.ablations) == [
         "layer:2", "layer:1+layer:2", "layer:0", "layer:0+layer:2",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(curve_table(tmp_path / "run", orders), table)

@@ -22,7 +22,7 @@ from interp.records import SCHEMA
 from interp.records.shards import read_units
 from interp.report import provenance
 from interp.report.asked import asked_tasks
-from interp.sweeps import Cut, estimate, make_plan, runner
+from interp.sweeps import UnitSizes, estimate, make_plan, runner
 from interp.sweeps.execution import pairs
 from interp.tasks import as_chat, build_requests, load_task, with_budget, with_draws
 from interp.tasks.metrics import recomputed
@@ -158,7 +158,7 @@ def test_greedy_answers_count_as_often_as_the_harness_repeats_them(tmp_path):
     run = interp.sweep(tiny_bridge("llama"), [task], ["layer:1"], out=tmp_path / "run")
     rows = run.responses()
     assert rows["draws"].isna().all()
-    assert "sampling" not in run.manifest["tasks"][0]
+    assert run.manifest.tasks[0].sampling is None
     base = rows[rows["ablation"] == "baseline"].set_index("doc_id")
     _, samples = by_harness(Told({i: 3 * [text] for i, text in base["text"].items()}), task)
     for sample in samples:
@@ -192,16 +192,16 @@ def test_every_draw_is_stored_and_scored_again_without_the_model(swept):
     assert len(again.columns) == 5
     for name in again:
         assert again[name].tolist() == rows[name].tolist()
-    assert run.manifest["tasks"][0]["sampling"] == {
+    assert run.manifest.tasks[0].sampling.as_dict() == {
         "draws": 5, "temperature": 0.3, "top_k": 0, "top_p": 1.0
     }  # fmt: skip
-    assert run.manifest["seed"] == 3
+    assert run.manifest.seed == 3
 
 
 def test_shards_from_before_there_were_draws_are_read(tmp_path):
     task = load_task(write_task(tmp_path, kind="generate", rows=3))
     run = interp.sweep(tiny_bridge("llama"), [task], ["layer:1"], out=tmp_path / "run")
-    expected, names = run.responses(), [u["name"] for u in run.manifest["units"]]
+    expected, names = run.responses(), run.manifest.unit_names
     (path,) = (tmp_path / "run" / "units").glob("*.parquet")
     table = read_units(tmp_path / "run", names).drop_columns(["draws"])
     pyarrow.parquet.write_table(table, path)
@@ -237,12 +237,12 @@ def test_resumed_and_shared_runs_are_the_same_byte_for_byte(swept, tmp_path):
     assert contents(tmp_path / "resumed") == whole
 
 
-@pytest.mark.parametrize("cut", [Cut(1, 1), Cut(4, 3), Cut(128, 64)], ids=str)
-def test_how_a_run_is_cut_changes_no_draw(swept, cut):
+@pytest.mark.parametrize("sizes", [UnitSizes(1, 1), UnitSizes(4, 3), UnitSizes(128, 64)], ids=str)
+def test_how_a_run_is_cut_changes_no_draw(swept, sizes):
     task, run = swept
     model = tiny_bridge("llama")
     # another order of the ablations, and one more
-    plan = make_plan(model, [task], ["mlp:2", "attn:0", *ABLATIONS[:2]], seed=3, cut=cut)
+    plan = make_plan(model, [task], ["mlp:2", "attn:0", *ABLATIONS[:2]], seed=3, sizes=sizes)
     work, told = runner(model, plan), []
     found = [record for unit in plan.units for record in work(unit, told.append)]
     kept = run.responses().set_index(["ablation", "doc_id"])
@@ -269,10 +269,10 @@ def test_draws_without_a_yaml(tmp_path):
     task = interp.with_draws(plain, temperature=0.6, draws=4)
     assert task.name == "4-draws-at-0.6-tiny-generate"
     run = interp.sweep(model, [task, plain], ["layer:1"], out=tmp_path / "run", seed=2)
-    (drawn, greedy) = run.manifest["tasks"]
-    assert drawn["sampling"]["draws"] == 4
-    assert drawn["sampling"]["temperature"] == 0.6
-    assert "sampling" not in greedy
+    (drawn, greedy) = run.manifest.tasks
+    assert drawn.sampling.draws == 4
+    assert drawn.sampling.temperature == 0.6
+    assert greedy.sampling is None
     rows = run.responses(tasks=task.name).set_index(["ablation", "doc_id"])
     for ablation, edit in (("baseline", []), ("layer:1", ["layer:1"])):
         for doc_id in range(4):
@@ -329,7 +329,7 @@ def test_resampled_heads_draw_with_the_same_numbers(tmp_path):
             for record in runner(model, plan)(unit, lambda _: None)
             if record.ablation == name
         ]
-        for plan in (make_plan(model, [warm], [name], cut=Cut(size)) for size in (5, 2))
+        for plan in (make_plan(model, [warm], [name], sizes=UnitSizes(size)) for size in (5, 2))
     )
     assert whole == parts
     assert any(len(set(record.draws)) > 1 for record in whole)
@@ -384,7 +384,7 @@ def test_top_k_and_top_p_of_a_task_hold(tmp_path):
     plain = interp.sweep(model, [greedy], ["layer:1"], out=tmp_path / "greedy").responses()
     for draws, text in zip(run.responses()["draws"], plain["text"], strict=True):
         assert set(draws) == {text}
-    assert run.manifest["tasks"][0]["sampling"]["top_k"] == 1
+    assert run.manifest.tasks[0].sampling.top_k == 1
     hot = load_task(sampling_task(tmp_path, temperature=5.0, filters=None))
     rows = interp.sweep(model, [hot], ["layer:1"], out=tmp_path / "hot").responses()
     assert all(len(set(draws)) > 1 for draws in rows["draws"])
@@ -434,7 +434,7 @@ def test_the_command_line(folder, tmp_path, capsys):
     assert not out.exists()
     assert main(drawn) == 0
     run = interp.open_run(out)
-    assert run.manifest["tasks"][0]["name"] == "3-draws-at-0.6-tiny-generate"
+    assert run.manifest.tasks[0].name == "3-draws-at-0.6-tiny-generate"
     assert [len(draws) for draws in run.responses()["draws"]] == [3] * 16
     capsys.readouterr()
     assert main(["show", str(out)]) == 0
@@ -494,8 +494,8 @@ def test_figures_and_the_report_show_the_mean_over_draws(swept, tmp_path):
 @pytest.mark.parametrize("sampling", [5, {}, {"draws": "many"}, {"draws": 3, "temperature": True}])
 def test_a_manifest_that_describes_no_draws_is_refused(swept, tmp_path, sampling):
     _, run = swept
-    made = json.loads(json.dumps(run.manifest))
+    made = run.manifest.as_dict()
     made["tasks"][0]["sampling"] = sampling
     (tmp_path / "manifest.json").write_text(json.dumps(made))
-    with pytest.raises(UserError, match=r"sampling of task .* is no description of draws"):
+    with pytest.raises(UserError, match=r"tasks\.0\.sampling"):
         interp.open_run(tmp_path)

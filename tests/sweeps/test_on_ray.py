@@ -13,7 +13,7 @@ import torch
 
 import interp
 from interp.errors import UserError
-from interp.sweeps import Cut, make_plan, pack_request, runner, sweep
+from interp.sweeps import UnitSizes, make_plan, pack_request, runner, sweep
 from interp.sweeps.execution import in_order
 from interp.sweeps.on_ray import Board, Crew
 from interp.sweeps.transport import pack_model, unpack_model, unpack_request
@@ -22,7 +22,7 @@ from tests.helpers.task_files import write_task
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray here")
 ABLATIONS = ["layer:0", "head:1.2@mean", "mlp:1"]
-CUT = Cut(examples=3, ablations=2)
+SIZES = UnitSizes(examples=3, ablations=2)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def task(tmp_path: Path) -> str:
 
 @pytest.fixture
 def plan(llama, task):
-    return make_plan(llama, [task], ABLATIONS, limit=8, cut=CUT)
+    return make_plan(llama, [task], ABLATIONS, limit=8, sizes=SIZES)
 
 
 def shards(folder: Path) -> dict[str, bytes]:
@@ -123,13 +123,13 @@ def test_lost_and_doubled_records_are_errors(llama, plan):
 def test_a_request_makes_the_same_plan_elsewhere(family, task):
     model, donor = tiny_bridge(family), tiny_bridge(family, seed=1)
     asked = [*interp.each_swap(model, donor)[:1], interp.parse("layer:0+attn:1")]
-    plan = make_plan(model, [task], asked, limit=4, cut=CUT)
-    request = pack_request(model, plan, asked, limit=4, seed=0, cut=CUT)
+    plan = make_plan(model, [task], asked, limit=4, sizes=SIZES)
+    request = pack_request(model, plan, asked, limit=4, seed=0, sizes=SIZES)
     # without the tasks, whose class beartype wraps here and only here
     sent = pickle.loads(pickle.dumps(replace(request, tasks=())))
     there, again = unpack_request(replace(sent, tasks=request.tasks))
     for name in ("weights_sha256", "config_sha256", "tokenizer_sha256", "tasks", "donors", "units"):
-        assert again.manifest[name] == plan.manifest[name], name
+        assert getattr(again.manifest, name) == getattr(plan.manifest, name), name
     unit = plan.units[0]
     mine, theirs = (runner(m, p)(unit, lambda _: None) for m, p in ((model, plan), (there, again)))
     assert mine == theirs
@@ -213,7 +213,7 @@ class PlayedRay:
 
 def play(llama, plan, trouble):
     asked = [interp.parse(text) for text in ABLATIONS]
-    request = pack_request(llama, plan, asked, limit=8, seed=0, cut=CUT)
+    request = pack_request(llama, plan, asked, limit=8, seed=0, sizes=SIZES)
     finished, told, ray = {}, [], PlayedRay(trouble)
 
     def finish(unit, records):
@@ -316,7 +316,7 @@ def test_shares_in_one_folder_or_in_several_merge_to_the_same_run(llama, task, t
 
     asked = {"limit": 8, "unit_examples": 2, "unit_ablations": 2}
     whole = sweep(llama, [task], ABLATIONS, out=tmp_path / "whole", **asked)
-    count = len(whole.manifest["units"])
+    count = len(whole.manifest.units)
     for share in ("1/3", "2/3"):
         sweep(llama, [task], ABLATIONS, out=tmp_path / "one", shard=share, **asked)
     with pytest.raises(UserError, match=r"units are missing or damaged: .*\(missing\)"):
@@ -345,7 +345,7 @@ def test_merge_refuses_other_runs_and_contradictions(llama, task, tmp_path):
     with pytest.raises(UserError, match=r"it is of another run than .* \(\"ablations"):
         merge(tmp_path / "c", [run.folder, other.folder])
     same = sweep(llama, [task], ["layer:0"], out=tmp_path / "d", limit=4)
-    (unit,) = [u["name"] for u in run.manifest["units"]]
+    (unit,) = run.manifest.unit_names
     wrong = [Record(model="m", task="t", doc_id=0, ablation="baseline", target="")]
     write_unit(same.folder, unit, read_manifest(same.folder), wrong)
     with pytest.raises(UserError, match="hold different records of it"):

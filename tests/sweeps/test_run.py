@@ -1,5 +1,6 @@
 """Sweeps: records, resume, paired drops, and bad input that writes nothing."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,8 @@ import torch
 
 import interp
 from interp.errors import UserError
-from interp.records import SOURCE
-from interp.sweeps import sweep
-from interp.sweeps.identity import libraries
+from interp.records import SOURCE, OriginEntry
+from interp.sweeps import make_plan, sweep
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
@@ -95,7 +95,7 @@ def test_the_draw_is_seeded_and_the_same_for_every_model(task, tmp_path):
         for seed in (0, 1):
             out = tmp_path / f"{family}-{seed}"
             run = sweep(tiny_bridge(family), [task], ["mlp:1"], out=out, limit=5, seed=seed)
-            drawn[family, seed] = run.manifest["tasks"][0]["doc_ids"]
+            drawn[family, seed] = run.manifest.tasks[0].doc_ids
     assert drawn["llama", 0] == drawn["gpt2", 0] != drawn["llama", 1]
 
 
@@ -103,7 +103,7 @@ def test_swaps_take_a_donor_and_record_its_weights(llama, task, tmp_path):
     donor = tiny_bridge("llama", seed=1)
     swaps = interp.each_swap(llama, donor)
     run = sweep(llama, [task], swaps, out=tmp_path / "run", limit=4)
-    hashes = {text: list(named) for text, named in run.manifest["donors"].items()}
+    hashes = {text: list(named) for text, named in run.manifest.donors.items()}
     assert hashes == {f"swap:{layer}": ["tiny-llama"] for layer in range(3)}
     by_text = sweep(llama, [task], ["swap:0"], out=tmp_path / "text", limit=4, donor=donor)
     mine, theirs = (
@@ -162,7 +162,7 @@ def test_units_are_cut_by_examples_and_ablations_with_the_same_result(llama, tas
     cut = sweep(
         llama, [task], asked, out=tmp_path / "cut", limit=7, unit_examples=3, unit_ablations=2
     )
-    assert len(cut.manifest["units"]) == 3 * 3
+    assert len(cut.manifest.units) == 3 * 3
     key = ["ablation", "doc_id"]
     mine, theirs = (r.responses().sort_values(key).reset_index(drop=True) for r in (cut, whole))
     exact = [*key, "target", "token_counts", "greedy", "acc", "acc_norm"]
@@ -251,9 +251,9 @@ def test_clusters_reach_the_statistics(llama, task, tmp_path):
     assert "cluster" not in plain.values()
     run = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8, cluster="gold")
     named = run.values()
-    documents = run.manifest["tasks"][0]
-    assert documents["cluster"] == "gold"
-    expected = dict(zip(documents["doc_ids"], documents["clusters"], strict=True))
+    documents = run.manifest.tasks[0]
+    assert documents.cluster == "gold"
+    expected = dict(zip(documents.doc_ids, documents.clusters, strict=True))
     assert dict(zip(named["doc_id"], named["cluster"], strict=True)) == expected
     assert run.importance()["test"].str.contains("by cluster").all()
     with pytest.raises(UserError, match="no field nonsense to cluster by; it has question"):
@@ -328,7 +328,7 @@ def test_another_version_is_named_and_can_be_allowed(llama, task, tmp_path, monk
 
     folder = tmp_path / "run"
     made = sweep(llama, [task], ["layer:0"], out=folder, limit=4)
-    before = made.manifest["libraries"][name]
+    before = made.manifest.libraries[name]
     (unit,) = (folder / "units").iterdir()
     unit.unlink()
     original = module.version
@@ -340,32 +340,43 @@ def test_another_version_is_named_and_can_be_allowed(llama, task, tmp_path, monk
     assert told.endswith(f"or --allow libraries.{name}")
     assert not unit.exists()
     again = sweep(llama, [task], ["layer:0"], out=folder, limit=4, allow=[f"libraries.{name}"])
-    assert again.manifest["libraries"][name] == before
-    assert again.manifest["allowed"] == [
+    assert again.manifest.libraries[name] == before
+    assert [note.as_dict() for note in again.manifest.allowed] == [
         {"name": f"libraries.{name}", "there": before, "asked": "0.0.9"}
     ]
     assert len(again.responses()) == 8
 
 
-def test_a_run_that_was_begun_without_the_hash_of_the_code_goes_on(
-    llama, task, tmp_path, monkeypatch
-):
-    def asked():
-        return sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=4, unit_examples=2)
+def test_a_plan_says_nothing_of_where_and_when_it_was_made(llama, task, monkeypatch):
+    import sys
 
-    with monkeypatch.context() as earlier:
-        versions = {k: v for k, v in libraries().items() if k != SOURCE}
-        earlier.setattr("interp.sweeps.plan.libraries", lambda: versions)
-        before = asked()
-    assert SOURCE not in before.manifest["libraries"]
-    table = before.responses()
-    first, second = sorted((before.folder / "units").iterdir())
-    kept, removed = first.read_bytes(), second.read_bytes()
-    second.unlink()
-    again = asked()
-    assert again.manifest == before.manifest
-    assert (first.read_bytes(), second.read_bytes()) == (kept, removed)
-    assert again.responses().equals(table)
+    def planned():
+        return make_plan(llama, [task], ["layer:0"], limit=4).manifest
+
+    before = planned()
+    monkeypatch.setattr(sys, "argv", ["another", "command"])
+    assert planned() == before
+    assert before.origin == OriginEntry()
+
+
+def test_a_run_says_where_and_when_it_was_begun(llama, task, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setattr(sys, "argv", ["interp", "half a \ud800 pair"])
+    origin = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=2).manifest.origin
+    assert origin.command == ("interp", "half a ? pair")
+    assert origin.created
+    assert origin.device == "cpu"
+
+
+def test_a_hundred_thousand_ablations_are_checked_in_seconds(llama, task):
+    ablations = [interp.SkipLayer(0)] + [
+        interp.hooked(f"h{i}", [("blocks.0.hook_mlp_out", print)]) for i in range(100_000)
+    ]
+    began = time.process_time()
+    plan = make_plan(llama, [task], ablations, limit=2)
+    assert len(plan.texts) == 100_002
+    assert time.process_time() - began < 20
 
 
 def test_a_changed_prompt_or_worked_example_changes_the_key(llama, tmp_path):

@@ -1,0 +1,218 @@
+"""In what two manifests differ, in words that say what to change."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+from interp.records.manifest import Manifest, TaskEntry, shortened
+
+# what may differ where the user says so: the answers are still of the same model and examples
+ALLOWABLE = ("libraries.*", "model", "tasks.*.version")
+
+_MODEL = {
+    "weights_sha256": "the model's weights are others",
+    "config_sha256": "the model's configuration or its end tokens are others",
+    "code_sha256": "the model's code is another",
+    "tokenizer_sha256": "the tokenizer is another, or behaves otherwise",
+}
+_TASK = {
+    "rows_sha256": "its rows have changed",
+    "fewshot_sha256": "its few-shot examples have changed",
+    "config_sha256": "its definition has changed",
+    "code_sha256": "the code of its functions has changed",
+}
+_REQUESTS = "its prompts, stop strings or limits have changed"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing in which a run differs from what is asked.
+
+    Attributes:
+        name: of the entry, such as `libraries.torch`.
+        there: its value in the folder.
+        asked: its value in the request.
+        words: the difference in words.
+    """
+
+    name: str
+    there: Any
+    asked: Any
+    words: str
+
+    @property
+    def allowable(self) -> bool:
+        """Whether the user may accept it."""
+        return any(fnmatch(self.name, pattern) for pattern in ALLOWABLE)
+
+
+def differences(kept: Manifest, asked: Manifest) -> list[Difference]:
+    """Every entry that decides answers and in which two manifests differ.
+
+    What follows from something else is left out: a smaller limit changes the rows, and the rows
+    their hash.
+    """
+    found = [
+        *_model_differences(kept, asked),
+        *_task_differences(kept, asked),
+        *_ablation_differences(kept, asked),
+    ]
+    if not found and kept.identity() != asked.identity():
+        found = [*_unit_differences(kept, asked)]
+    return found
+
+
+def _model_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
+    for name in ("model", "dtype"):
+        yield from _changed(name, getattr(kept, name), getattr(asked, name))
+    for name, words in _MODEL.items():
+        yield from _changed(name, getattr(kept, name), getattr(asked, name), f"{words} ({name})")
+    for name in sorted(kept.libraries.keys() | asked.libraries.keys()):
+        yield from _changed(
+            f"libraries.{name}", kept.libraries.get(name), asked.libraries.get(name)
+        )
+
+
+def _task_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
+    yield from _changed(
+        "seed", kept.seed, asked.seed, f"seed {kept.seed} there, {asked.seed} asked"
+    )
+    there, here = ([task.name for task in manifest.tasks] for manifest in (kept, asked))
+    yield from _listed("tasks", there, here)
+    # a place is a number of the run that is there: `tasks.0.version`
+    for number, task in enumerate(kept.tasks):
+        other = next((one for one in asked.tasks if one.name == task.name), None)
+        if other is not None and other != task:
+            limits = (kept.limit, asked.limit) if kept.seed == asked.seed else None
+            yield from _one_task(f"tasks.{number}", task, other, limits)
+
+
+def _one_task(
+    place: str, kept: TaskEntry, asked: TaskEntry, limits: tuple[int | None, int | None] | None
+) -> Iterator[Difference]:
+    """What differs in one task; the hashes of requests and of rows only where nothing explains it.
+
+    Args:
+        place: name of the entry.
+        kept: the task in the folder.
+        asked: the task in the request.
+        limits: examples that were asked for; None where the seed chose others.
+    """
+    name = f"task {kept.name}"
+    told = []
+    if kept.doc_ids != asked.doc_ids:
+        told += list(_other_rows(place, kept, asked, limits))
+    else:
+        told += _changed(f"{place}.rows_sha256", kept.rows_sha256, asked.rows_sha256,
+                         f"{name}: {_TASK['rows_sha256']} (rows_sha256)")  # fmt: skip
+        told += _changed(f"{place}.cluster", kept.cluster, asked.cluster,
+                         f"{name}: clusters {kept.cluster or 'none'} there, "
+                         f"{asked.cluster or 'none'} asked")  # fmt: skip
+    for entry in ("version", "num_fewshot", "variant", "sampling", "metrics"):
+        one, other = (getattr(task, entry) for task in (kept, asked))
+        said = f"{name}: {entry} {_plain(one)} there, {_plain(other)} asked"
+        told += _changed(f"{place}.{entry}", one, other, said)
+    shown = any(d.name.endswith(("num_fewshot", "variant", "sampling")) for d in told)
+    for entry in ("fewshot_sha256", "config_sha256", "code_sha256"):
+        if not shown:
+            said = f"{name}: {_TASK[entry]} ({entry})"
+            told += _changed(f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), said)
+    explained = kept.doc_ids != asked.doc_ids or any(not d.allowable for d in told)
+    if not explained:
+        told += _changed(
+            f"{place}.requests_sha256",
+            kept.requests_sha256,
+            asked.requests_sha256,
+            f"{name}: {_REQUESTS} (requests_sha256)",
+        )
+        told += _changed(f"{place}.clusters", kept.clusters, asked.clusters,
+                         f"{name}: its examples belong to other clusters")  # fmt: skip
+    yield from told
+
+
+def _other_rows(
+    place: str, kept: TaskEntry, asked: TaskEntry, limits: tuple[int | None, int | None] | None
+) -> Iterator[Difference]:
+    if limits is None:
+        return  # the seed has been named
+    there, here = limits
+    if there != here:
+        words = f"limit {there or 'none'} there, {here or 'none'} asked"
+        yield Difference("limit", there, here, words)
+    else:
+        yield Difference(
+            f"{place}.doc_ids",
+            len(kept.doc_ids),
+            len(asked.doc_ids),
+            f"task {kept.name}: {len(kept.doc_ids)} rows there, "
+            f"{'other ones' if len(kept.doc_ids) == len(asked.doc_ids) else len(asked.doc_ids)} "
+            "asked",
+        )
+
+
+def _ablation_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
+    yield from _listed("ablations", list(kept.ablations), list(asked.ablations))
+    for text in sorted(kept.hooks.keys() & asked.hooks.keys()):
+        said = f"{text}: the code of its hooks, or a value they use, has changed"
+        yield from _changed(f"hooks.{text}", kept.hooks[text], asked.hooks[text], said)
+    for text in sorted(kept.donors.keys() & asked.donors.keys()):
+        one, other = kept.donors[text], asked.donors[text]
+        names = one.keys() != other.keys()
+        said = f"{text}: donors {_plain(list(one))} there, {_plain(list(other))} asked"
+        changed = f"{text}: the weights of its donor {_plain(list(one))} are others (donors)"
+        yield from _changed(f"donors.{text}", one, other, said if names else changed)
+    for name in ("mean_reference", "resample_donors"):
+        yield from _changed(name, getattr(kept, name), getattr(asked, name))
+
+
+def _unit_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
+    """Units follow from the rest and from the sizes that were asked for."""
+    sizes = []
+    for manifest in (kept, asked):
+        examples = max(unit.examples for unit in manifest.units)
+        ablations = max(unit.ablations[1] - unit.ablations[0] + 1 for unit in manifest.units)
+        sizes.append((examples, ablations))
+    said = (
+        f"units of up to {sizes[0][0]} examples and {sizes[0][1]} ablations there, "
+        f"{sizes[1][0]} and {sizes[1][1]} asked"
+    )
+    yield Difference("units", sizes[0], sizes[1], said)
+
+
+def _listed(what: str, there: list[str], asked: list[str]) -> Iterator[Difference]:
+    """What one list has more than the other: by name where it is one, else how many."""
+    if there == asked:
+        return
+    more = [name for name in asked if name not in set(there)]
+    fewer = [name for name in there if name not in set(asked)]
+    parts = []
+    if more:
+        parts.append(f"{_named(more)} more than there")
+    if fewer:
+        parts.append(f"{_named(fewer)} there and not asked")
+    words = f"{what}: {', '.join(parts) or 'the same in another order'}"
+    yield Difference(what, there, asked, words)
+
+
+def _named(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)}"
+
+
+def _changed(name: str, there: Any, asked: Any, words: str = "") -> Iterator[Difference]:
+    if there != asked:
+        said = words or f"{name}: {shortened(there)} there, {shortened(asked)} asked"
+        yield Difference(name, there, asked, said)
+
+
+def _plain(value: Any) -> str:
+    """An entry in words: `none`, or its fields."""
+    if value in (None, {}, ()):
+        return "none"
+    if hasattr(value, "as_dict"):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} {one}" for key, one in value.items())
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return shortened(value)
