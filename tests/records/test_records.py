@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -34,7 +35,7 @@ from interp.records import (
 )
 
 N_UNITS = 12
-ENTRIES = {
+ENTRIES: dict[str, Any] = {
     "schema": SCHEMA_VERSION,
     "model": "tiny",
     "weights_sha256": "aa",
