@@ -41,7 +41,9 @@ def public_names(package: str) -> dict[str, str]:
 def package_page(package: str) -> None:
     """One page: the package's own words, then each of its names."""
     lines = [f"# interp.{package}", ""]
-    doc = ast.get_docstring(ast.parse((PACKAGE / package / "__init__.py").read_text())) or ""
+    source = (PACKAGE / package / "__init__.py").read_text()
+    # as it stands: cleaning would take the indentation of code that is all that follows
+    doc = ast.get_docstring(ast.parse(source), clean=False) or ""
     lines += [doc, ""]
     for name, path in sorted(public_names(package).items()):
         lines += [f"## {name}", "", f"::: {path}", ""]
