@@ -1,5 +1,7 @@
 """The scoring engine against itself with every shortcut off, family by family."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -13,7 +15,8 @@ from interp.tasks import OptionRequest
 from tests.helpers.families import FAMILIES, tiny_bridge
 from tests.helpers.scoring import KINDS, assert_same, edits_of, means_of, some_requests
 
-SINGLE = {"replay": False, "prefixes": False, "options": False, "sublayers": False, "places": False}
+# every switch of the engine but the token budget, so that a new one cannot be forgotten here
+SINGLE = {f.name: False for f in fields(Shortcuts) if isinstance(getattr(NONE, f.name), bool)}
 UNPACKED = {"bloom"}  # its positions come from the mask alone
 
 

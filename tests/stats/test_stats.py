@@ -130,9 +130,15 @@ def test_continuous_tables_keep_the_rules(table: np.ndarray) -> None:
     assert result["p"].between(0, 1).all()
     known = result.dropna(subset="low")
     assert ((known["low"] <= known["drop"]) & (known["drop"] <= known["high"])).all()
-    unknown = result[result["low"].isna()]
-    if unknown["unit"].eq("value").any():
-        assert unknown["interval"].eq("none (no spread in the sample)").all()
+    unknown = result[result["low"].isna() & result["unit"].eq("value")]
+    assert unknown["interval"].eq("none (no spread in the sample)").all()
+
+
+def test_a_drop_without_spread_has_no_interval_and_says_so() -> None:
+    values = np.arange(-20.0, 0)[:, None]
+    row = stats.importance(long(np.hstack([values, values - 0.5])), resamples=200).iloc[0]
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert row["interval"] == "none (no spread in the sample)"
 
 
 # --- the edges ----------------------------------------------------------------------------------
