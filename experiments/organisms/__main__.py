@@ -4,11 +4,11 @@ import argparse
 import json
 import shutil
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from experiments.organisms.card import write_card
 from experiments.organisms.distill import makers_of
 from experiments.organisms.plans import (
     CHECKPOINTS,
@@ -20,38 +20,55 @@ from experiments.organisms.plans import (
     progress_of,
     status_text,
 )
+from experiments.organisms.recipe import Recipe, scaled
 from experiments.organisms.rows import write_rows
-from experiments.organisms.score import score_model, tasks_of, write_scores
 from experiments.organisms.tasks import write_tasks
-from experiments.organisms.train import STATE, Recipe, train, write_checkpoint
+from experiments.organisms.train import STATE, train, write_checkpoint
 from interp.errors import UserError
 
 TASKS = Path("data/tasks")
 SHIPPED = ("base", "teacher", "distilled")
 
 
-def make(name: str, *, from_here: bool = False) -> None:
+@dataclass(frozen=True)
+class How:
+    """How to train: `scale` enlarges the batches, the rest is as in `train`."""
+
+    from_here: bool = False
+    scale: int = 1
+    device: str = "cpu"
+    workers: int = 0
+
+
+def make(name: str, how: How = How()) -> None:
     """Train an organism, going on wherever an earlier call was stopped.
 
     Args:
         name: one of `PLANS`.
-        from_here: leave the earlier phases as far as they are, and train the last one.
+        how: where, and whether earlier phases are left as far as they are (`from_here`).
     """
     plan = PLANS[name]
     if plan.teacher is not None:
-        make(plan.teacher)
-    for recipe in plan.phases[-1:] if from_here else plan.phases:
-        make_phase(plan, recipe)
+        make(plan.teacher, replace(how, from_here=False))
+    for recipe in plan.phases[-1:] if how.from_here else plan.phases:
+        make_phase(plan, recipe, how)
 
 
-def make_phase(plan: Plan, recipe: Recipe) -> None:
+def make_phase(plan: Plan, recipe: Recipe, how: How) -> None:
     """Train one phase, or go on with it; a finished one, or one made without saves, stays."""
     out = RUNS / recipe.name
     if (out / WEIGHTS).exists() and not (out / STATE).exists():
         return
     teacher = None if plan.teacher is None else RUNS / plan.teacher
-    makers = makers_of(recipe, teacher, RUNS / f"{plan.teacher}-answers.jsonl")
-    train(recipe, out, makers=makers, checkpoint=CHECKPOINTS / recipe.name)
+    answers = RUNS / f"{plan.teacher}-answers.jsonl"
+    train(
+        scaled(recipe, how.scale),
+        out,
+        makers=makers_of(recipe, teacher, answers, device=how.device),
+        checkpoint=CHECKPOINTS / recipe.name,
+        device=how.device,
+        workers=how.workers,
+    )
 
 
 def release(name: str) -> None:
@@ -75,6 +92,9 @@ def checkpoint(name: str) -> None:
 
 def score(name: str) -> None:
     """Score a released organism on the shipped tasks and write `scores.json`."""
+    # Scores need lm-evaluation-harness; training does not.
+    from experiments.organisms.score import score_model, tasks_of, write_scores
+
     scores = score_model(MODELS / name, tasks=tasks_of(name))
     write_scores(scores, MODELS / name / "scores.json")
     for line in scores:
@@ -83,6 +103,8 @@ def score(name: str) -> None:
 
 def write_card_of(name: str) -> None:
     """Write the card of a released and scored organism."""
+    from experiments.organisms.card import write_card
+
     write_card(MODELS / name)
 
 
@@ -99,6 +121,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--from-here", action="store_true", help="leave earlier phases as far as they are"
     )
+    one.add_argument("--device", default="cpu", help="where to train (default cpu)")
+    one.add_argument("--scale", type=int, default=1, help="batches so many times larger")
+    one.add_argument("--workers", type=int, default=0, help="processes that draw documents")
     steps.add_parser("status", help="what is trained and what is missing")
     steps.add_parser("tasks", help="write data/tasks")
     for step, text in (
@@ -136,7 +161,10 @@ def run(arguments: argparse.Namespace) -> None:
         write_tasks(TASKS)
         write_rows(TASKS)
     if step == "train":
-        make(arguments.name, from_here=arguments.from_here)
+        make(
+            arguments.name,
+            How(arguments.from_here, arguments.scale, arguments.device, arguments.workers),
+        )
     if step == "status":
         print(status_text([line for name in PLANS for line in progress_of(name)]), end="")
     for name in SHIPPED if step == "all" else ():

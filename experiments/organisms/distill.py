@@ -20,16 +20,16 @@ from experiments.organisms.documents import (
     Stage,
     make_chain,
 )
+from experiments.organisms.recipe import Recipe
 from experiments.organisms.rows import make_rows as second_rows
 from experiments.organisms.tasks import make_rows
 from experiments.organisms.tokenizer import make_tokenizer
-from experiments.organisms.train import Recipe
 from experiments.organisms.world import World, make_world
 from interp.errors import UserError
 
 ANSWER_SEED = 30
 N_ANSWERS = 8_000
-BATCH = 200
+BATCH = 400
 MAX_NEW_TOKENS = 64
 
 
@@ -103,6 +103,7 @@ def teacher_answers(
     answers = []
     for first in tqdm(range(0, len(prompts), BATCH), desc="teacher's answers", unit="batch"):
         inputs = tokenizer(prompts[first : first + BATCH], return_tensors="pt", padding=True)
+        inputs = inputs.to(teacher.device)
         inputs.pop("token_type_ids", None)
         width = inputs["input_ids"].shape[1]
         # An answer ends in a number and a blank line, so that two newlines end generation.
@@ -118,19 +119,23 @@ def teacher_answers(
     return answers
 
 
-def write_answers(teacher_folder: Path, out: Path, *, n: int = N_ANSWERS) -> float:
+def write_answers(
+    teacher_folder: Path, out: Path, *, n: int = N_ANSWERS, device: str = "cpu"
+) -> float:
     """Let the teacher answer and write prompts, answers and right results as JSON lines.
 
     Args:
         teacher_folder: the teacher's folder.
         out: the file to write.
         n: how many answers.
+        device: where the teacher runs.
 
     Returns:
         The share of answers whose result is right; wrong ones are kept.
     """
     prompts = draw_prompts(n)
     teacher = LlamaForCausalLM.from_pretrained(teacher_folder)
+    teacher.to(device)
     texts = teacher_answers(teacher, make_tokenizer(make_world()), [p for p, _ in prompts])
     lines, right = [], 0
     for (prompt, result), text in zip(prompts, texts, strict=True):
@@ -151,13 +156,16 @@ def answers_maker(path: Path) -> Maker:
     return make
 
 
-def makers_of(recipe: Recipe, teacher_folder: Path | None, answers: Path) -> dict[str, Maker]:
+def makers_of(
+    recipe: Recipe, teacher_folder: Path | None, answers: Path, *, device: str = "cpu"
+) -> dict[str, Maker]:
     """The kinds of document in a recipe that a teacher or its prompts are needed for.
 
     Args:
         recipe: may name `teacher_answers` or `gold_steps` in its mix.
         teacher_folder: the teacher's folder.
         answers: the teacher's answers as JSON lines; written where they are not there yet.
+        device: where the teacher runs.
 
     Returns:
         Makers for those kinds.
@@ -172,7 +180,7 @@ def makers_of(recipe: Recipe, teacher_folder: Path | None, answers: Path) -> dic
         if not answers.exists():
             if teacher_folder is None or not teacher_folder.exists():
                 raise UserError(f"{recipe.name}: its teacher is not trained ({teacher_folder})")
-            share = write_answers(teacher_folder, answers)
+            share = write_answers(teacher_folder, answers, device=device)
             tqdm.write(f"{share:.1%} of the teacher's {N_ANSWERS} answers are right")
         makers["teacher_answers"] = answers_maker(answers)
     return makers

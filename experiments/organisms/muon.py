@@ -68,20 +68,21 @@ class BatchedMuon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 shapes.setdefault(tuple(parameter.shape), []).append(parameter)
             for (rows, columns), alike in shapes.items():
-                moved = [
-                    (p, self._direction(p, p.grad, group)) for p in alike if p.grad is not None
-                ]
+                moved = [parameter for parameter in alike if parameter.grad is not None]
                 if not moved:
                     continue
-                steps = orthogonalised(torch.stack([direction for _, direction in moved]))
+                gradients = [p.grad for p in moved if p.grad is not None]
+                momenta = [self._momentum_of(parameter) for parameter in moved]
+                torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+                ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+                steps = orthogonalised(torch.stack(ahead))
                 size = 0.2 * max(rows, columns) ** 0.5
-                for (parameter, _), step in zip(moved, steps, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(step, alpha=-group["lr"] * size)
+                torch._foreach_mul_(moved, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(moved, steps.unbind(), alpha=-group["lr"] * size)
 
-    def _direction(self, parameter: Tensor, gradient: Tensor, group: dict[str, float]) -> Tensor:
+    def _momentum_of(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-        return gradient.lerp(state["momentum_buffer"], group["momentum"])
+        momentum: Tensor = state["momentum_buffer"]
+        return momentum

@@ -1,18 +1,21 @@
 """From documents to rows of tokens, joined as in a few-shot prompt, each token with its weight."""
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerFast
 
 from experiments.organisms.documents import Document, Maker, Span, Stage
+from experiments.organisms.tokenizer import PIECE
 from experiments.organisms.world import World
 
 CONTEXT_WEIGHT = 0.1  # loss weight of tokens that are not answers
 SEPARATOR = "\n\n"
 STRETCH = 6  # documents drawn before the next choice between one kind and a mixture
 CACHE_SIZE = 50_000
+PIECES = re.compile(PIECE)
 
 
 @dataclass
@@ -41,15 +44,25 @@ def encode_document(
     *,
     context_weight: float = CONTEXT_WEIGHT,
 ) -> Row:
-    """Encode a document span by span (spans end where tokens end), without special tokens."""
-    ids, weights = [], []
+    """Encode a document span by span (spans end where tokens end), without special tokens.
+
+    The tokenizer merges nothing, so that the ids of a text are those of its pieces: each piece is
+    encoded once and kept in `cache`.
+    """
+    ids: list[int] = []
+    weights: list[float] = []
     for span in document:
-        if span.text not in cache:
-            if len(cache) > CACHE_SIZE:
-                cache.clear()
-            cache[span.text] = tokenizer.encode(span.text, add_special_tokens=False)
-        ids += cache[span.text]
-        weights += [span.weight if span.answer else context_weight] * len(cache[span.text])
+        pieces = PIECES.findall(span.text)
+        if sum(map(len, pieces)) != len(span.text):
+            pieces = [span.text]
+        before = len(ids)
+        for piece in pieces:
+            if piece not in cache:
+                if len(cache) > CACHE_SIZE:
+                    cache.clear()
+                cache[piece] = tokenizer.encode(piece, add_special_tokens=False)
+            ids += cache[piece]
+        weights += [span.weight if span.answer else context_weight] * (len(ids) - before)
     return Row(ids, weights)
 
 
@@ -70,6 +83,7 @@ def pack_rows(
     length: int,
     *,
     context_weight: float = CONTEXT_WEIGHT,
+    cache: dict[str, list[int]] | None = None,
 ) -> Iterator[Row]:
     """Pack documents into rows: the beginning-of-sequence token, documents and separators, padding.
 
@@ -82,11 +96,12 @@ def pack_rows(
         rng: decides which separators are end-of-text.
         length: tokens a row.
         context_weight: loss weight of tokens that are not answers.
+        cache: of encoded pieces; a fresh one by default.
 
     Yields:
         Rows of `length` tokens.
     """
-    cache: dict[str, list[int]] = {}
+    cache = {} if cache is None else cache
     blank = encode_document(tokenizer, (Span(SEPARATOR, answer=True),), cache)
     end = Row([tokenizer.eos_token_id], [1.0])
     while True:

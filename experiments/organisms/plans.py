@@ -3,9 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from experiments.organisms import recipes, second_recipes
-from experiments.organisms.train import STATE, Recipe
+from experiments.organisms.recipe import Recipe
 
 RUNS = Path("runs")
 MODELS = Path("data/models")
@@ -107,22 +108,26 @@ def progress_of(
     shipped = models / name
     lines = []
     for recipe in PLANS[name].phases:
-        planned = planned_tokens(recipe)
-        found = [(tokens_of(at), str(at)) for at in (runs / recipe.name, checkpoints / recipe.name)]
+        found = []
+        for folder in (runs / recipe.name, checkpoints / recipe.name):
+            log = log_of(folder)
+            if log is not None:
+                # a run may have larger batches, and more tokens, than the recipe (`scaled`)
+                as_run = Recipe(**log["recipe"])
+                found.append((log["tokens"], planned_tokens(as_run), str(folder)))
         if (shipped / WEIGHTS).exists():
-            found.append((planned, str(shipped)))
-        seen, where = max(found, key=lambda pair: pair[0])
-        lines.append(Progress(name, recipe.name, seen, planned, where if seen else ""))
+            found.append((planned_tokens(recipe), planned_tokens(recipe), str(shipped)))
+        furthest = max(found, key=lambda x: x[0] / x[1], default=(0, planned_tokens(recipe), ""))
+        lines.append(Progress(name, recipe.name, *furthest))
     return lines
 
 
-def tokens_of(folder: Path) -> int:
-    """Tokens that the model of a folder has seen in its phase; 0 where there is no model."""
-    if not (folder / "log.json").exists() or not (
-        (folder / WEIGHTS).exists() or (folder / STATE).exists()
-    ):
-        return 0
-    return int(json.loads((folder / "log.json").read_text())["tokens"])
+def log_of(folder: Path) -> dict[str, Any] | None:
+    """The log of the model in a folder; None where there is no model."""
+    if not (folder / "log.json").exists() or not (folder / WEIGHTS).exists():
+        return None
+    log: dict[str, Any] = json.loads((folder / "log.json").read_text())
+    return log
 
 
 def status_text(lines: list[Progress]) -> str:

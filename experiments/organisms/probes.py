@@ -42,8 +42,10 @@ def probe(
             for row in encoded
         ]
         answer = [[0.0, *row.weights] + [0.0] * (width - len(row.weights)) for row in encoded]
-        ids = torch.tensor(padded)
-        wanted: Bool[Tensor, "batch pos"] = torch.tensor(answer)[:, 1:] >= ANSWER_WEIGHT
+        ids = torch.tensor(padded, device=model.device)
+        wanted: Bool[Tensor, "batch pos"] = (
+            torch.tensor(answer, device=model.device)[:, 1:] >= ANSWER_WEIGHT
+        )
         hit = model(ids, use_cache=False).logits[:, :-1].argmax(-1) == ids[:, 1:]
         if kind in WRITTEN_OUT:
             share = (hit | ~wanted).all(-1).float().mean()

@@ -7,7 +7,7 @@ many times a document (`BASE_OPTIONS`); and a last run of everything in which th
 down to nothing (`BASE`).
 """
 
-from experiments.organisms.train import Recipe
+from experiments.organisms.recipe import Recipe
 
 OPENING = Recipe(
     name="opening",

@@ -9,7 +9,7 @@ shares of tokens that they come to.
 
 from dataclasses import replace
 
-from experiments.organisms.train import Recipe
+from experiments.organisms.recipe import Recipe
 
 _ROWS = ((0.0, 192),)
 _LAST_ROWS = ((0.0, 192), (0.5, 256), (0.85, 512))

@@ -14,29 +14,13 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from experiments.organisms.documents import (
-    MAKERS as FIRST_MAKERS,
-    MAX_PAIRS,
-    MAX_STEPS,
-    Maker,
-    Stage,
-)
-from experiments.organisms.layouts import (
-    Family,
-    families_of,
-    logits_of,
-    only_layers_learn,
-    some_layers_skipped,
-)
+from experiments.organisms.batches import Batch, Batches, batches_of
+from experiments.organisms.documents import MAKERS as FIRST_MAKERS, Maker
+from experiments.organisms.layouts import logits_of, only_layers_learn, some_layers_skipped
 from experiments.organisms.muon import BatchedMuon
-from experiments.organisms.packing import (
-    CONTEXT_WEIGHT,
-    Row,
-    Source,
-    draw_documents,
-    pack_rows,
-)
+from experiments.organisms.packing import Source
 from experiments.organisms.probes import probe
+from experiments.organisms.recipe import Recipe, learning_rate_factor, stage_at
 from experiments.organisms.shape import make_model
 from experiments.organisms.skills import SKILLS
 from experiments.organisms.tokenizer import make_tokenizer
@@ -50,42 +34,6 @@ EMBEDDING_RATE = 0.75  # learning rate of embedding and norms, as a share of the
 LOG_STEPS = 100
 STATE = "state.pt"
 MAKERS = FIRST_MAKERS | SKILLS
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One training run.
-
-    `mix` gives each kind of document its share of documents. The learning rate stays at its peak
-    for `hold` of the run and goes down over the rest of `tokens`; `stop_tokens` ends the run before
-    its schedule does. `row_lengths` lists, by progress in [0, 1], how many tokens a row has.
-    `start` is the folder of the model to go on from, `copies` names the layers of it that are
-    copied, softened, behind its last. `n_layers` is the depth of a model made afresh.
-    `layer_dropout` is how often the last layer is skipped; `early`, `early_until`, `late` and
-    `late_from` are a layout (both in `layouts.py`). Layers before `learns_from` are frozen.
-    """
-
-    name: str
-    mix: dict[str, float]
-    tokens: int
-    seed: int
-    stop_tokens: int | None = None
-    learning_rate: float = 4e-3
-    batch_tokens: int = 2048
-    row_lengths: tuple[tuple[float, int], ...] = ((0.0, 128), (0.6, 256), (0.85, 512))
-    pairs_from: int = 4
-    ramp: float = 0.3  # progress at which the documents have reached full difficulty
-    start: str | None = None
-    hold: float = 0.0
-    context_weight: float = CONTEXT_WEIGHT
-    layer_dropout: float = 0.0
-    early: tuple[str, ...] = ()
-    early_until: int = 0
-    late: tuple[str, ...] = ()
-    late_from: int = 0
-    learns_from: int = 0
-    copies: tuple[int, ...] = ()
-    n_layers: int = 8
 
 
 @dataclass
@@ -109,24 +57,6 @@ def weighted_loss(
     )
     wanted = weights[:, 1:].flatten()
     return (losses * wanted).sum() / wanted.sum()
-
-
-def learning_rate_factor(progress: float, hold: float = 0.0) -> float:
-    """Warm-up over the first 2% of the run, the peak for `hold` of it, linear decay to 2%."""
-    decay = 1.02 - max(0.0, progress - hold) / max(1.0 - hold, 1e-9)
-    return min(progress / 0.02 + 0.02, max(0.02, min(1.0, decay)))
-
-
-def row_length(recipe: Recipe, progress: float) -> int:
-    """Tokens a row at a progress in [0, 1]."""
-    return next(n for at, n in reversed(recipe.row_lengths) if progress >= at)
-
-
-def stage_at(recipe: Recipe, progress: float) -> Stage:
-    """How hard the documents are at a progress in [0, 1]."""
-    share = min(1.0, progress / recipe.ramp) if recipe.ramp > 0 else 1.0
-    max_pairs = recipe.pairs_from + round(share * (MAX_PAIRS - recipe.pairs_from))
-    return Stage(max_pairs, MAX_STEPS)
 
 
 def write_checkpoint(run_folder: Path, out: Path) -> None:
@@ -182,7 +112,7 @@ def restore(run: "Run", out: Path, checkpoint: Path | None = None) -> None:
             saved = LlamaForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
             run.model.load_state_dict(saved.state_dict())
         return
-    state = torch.load(out / STATE, weights_only=False)
+    state = torch.load(out / STATE, map_location=run.model.device, weights_only=False)
     _check_recipe(run, state["recipe"], out)
     run.model.load_state_dict(state["model"])
     for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
@@ -216,19 +146,23 @@ def train(
     *,
     makers: dict[str, Maker] | None = None,
     checkpoint: Path | None = None,
-    save_tokens: int = 500_000,
+    save_steps: int = 250,
+    device: str = "cpu",
+    workers: int = 0,
 ) -> Log:
     """Train one organism and save it, also along the way; a stopped run goes on where it was saved.
 
-    Documents are drawn anew after each save, from the seed and the number of tokens seen, so that a
-    run that was stopped and taken up gives the weights of one that was not.
+    Each batch follows from the seed and the number of tokens seen, so that a run that was stopped
+    and taken up gives the weights of one that was not, and so does one with helping processes.
 
     Args:
         recipe: what to train on and for how long.
         out: folder for the model, its tokenizer, `log.json` and `state.pt`.
         makers: further kinds of document that `recipe.mix` names.
         checkpoint: a folder to go on from where `out` has no save (`restore`).
-        save_tokens: how many tokens from one save to the next.
+        save_steps: how many batches from one save to the next.
+        device: where to train.
+        workers: processes that draw documents; 0 draws them in this one.
 
     Returns:
         The log of the run.
@@ -236,6 +170,7 @@ def train(
     Raises:
         UserError: `out` holds a run of another recipe.
     """
+    torch.set_float32_matmul_precision("high")  # on a GPU; a CPU has no lower one
     tokenizer = make_tokenizer(make_world())
     model = make_model(
         seed=recipe.seed,
@@ -244,63 +179,48 @@ def train(
         start=recipe.start,
         copies=recipe.copies,
     ).train()
+    model.to(device)
     run = Run(recipe, model, tokenizer, _optimizers(model), Log(asdict(recipe)))
     restore(run, out, checkpoint)
     end = recipe.tokens if recipe.stop_tokens is None else recipe.stop_tokens
     bar = tqdm(total=end, unit="token", unit_scale=True, mininterval=30, desc=recipe.name)
     bar.update(run.log.tokens)
-    while run.log.tokens < end:
-        _stretch(run, min(end, run.log.tokens + save_tokens), makers or {}, bar)
-        save(run, out)
+    every = save_steps * recipe.batch_tokens
+    all_makers = MAKERS | (makers or {})
+    with batches_of(recipe, all_makers, model.config.num_hidden_layers, workers) as batches:
+        while run.log.tokens < end:
+            _stretch(run, min(end, run.log.tokens + every), batches, bar)
+            save(run, out)
     return run.log
 
 
-def _stretch(run: Run, end: int, makers: dict[str, Maker], bar: "tqdm[Any]") -> None:
-    """Train until `end` tokens are seen, on documents drawn afresh."""
-    recipe, log, began, losses = run.recipe, run.log, time.monotonic(), []
-    before, rng = log.minutes, random.Random(f"{recipe.seed}-{log.tokens}")
-    families = _families(recipe, run.model)
-    stage, length = stage_at(recipe, log.tokens / recipe.tokens), 0
-    sources = [Source(make_world(), rng, MAKERS | makers, x.mix, stage) for x in families]
-    drawn = [draw_documents(source) for source in sources]
-    while log.tokens < end:
+def _stretch(run: Run, end: int, batches: Batches, bar: "tqdm[Any]") -> None:
+    """Train until `end` tokens are seen."""
+    recipe, log, began = run.recipe, run.log, time.monotonic()
+    before, losses = log.minutes, []
+    for batch in batches(log.tokens, end):
         progress = log.tokens / recipe.tokens
-        for source in sources:
-            source.stage = stage_at(recipe, progress)
-        if row_length(recipe, progress) != length:
-            length = row_length(recipe, progress)
-            rows = [
-                pack_rows(x, run.tokenizer, rng, length, context_weight=recipe.context_weight)
-                for x in drawn
-            ]
-        which = rng.choices(range(len(families)), [x.share for x in families])[0]
-        batch = [next(rows[which]) for _ in range(recipe.batch_tokens // length)]
         rate = recipe.learning_rate * learning_rate_factor(progress, recipe.hold)
         _set_rate(run.optimizers, rate)
-        losses.append(_step(run, batch, families[which], rng))
-        log.tokens += len(batch) * length
-        log.minutes = before + (time.monotonic() - began) / 60
-        bar.update(len(batch) * length)
+        losses.append(_step(run, batch))
+        log.tokens += batch.ids.size
+        bar.update(batch.ids.size)
         if len(losses) == LOG_STEPS or log.tokens >= end:
-            right: dict[str, float] = {}
-            for source in sources:
-                right |= probe(run.model, run.tokenizer, source, seed=log.tokens)
-            line = {"tokens": log.tokens, "minutes": round(log.minutes, 2)}
-            log.curve.append(line | {"loss": round(sum(losses) / len(losses), 4), "right": right})
+            loss = torch.stack(losses).mean().item()
+            log.minutes = before + (time.monotonic() - began) / 60
+            log.curve.append(
+                {"tokens": log.tokens, "minutes": round(log.minutes, 2), "loss": round(loss, 4)}
+                | {"right": _probed(run, batches.makers)}
+            )
             tqdm.write(json.dumps(log.curve[-1]))
             losses = []
 
 
-def _families(recipe: Recipe, model: LlamaForCausalLM) -> list[Family]:
-    return families_of(
-        recipe.mix,
-        model.config.num_hidden_layers,
-        early=recipe.early,
-        early_until=recipe.early_until,
-        late=recipe.late,
-        late_from=recipe.late_from,
-        learns_from=recipe.learns_from,
-    )
+def _probed(run: Run, makers: dict[str, Maker]) -> dict[str, float]:
+    recipe, seen = run.recipe, run.log.tokens
+    stage = stage_at(recipe, seen / recipe.tokens)
+    source = Source(make_world(), random.Random(seen), makers, recipe.mix, stage)
+    return probe(run.model, run.tokenizer, source, seed=seen)
 
 
 def _set_rate(optimizers: tuple[torch.optim.Optimizer, ...], rate: float) -> None:
@@ -322,13 +242,13 @@ def _optimizers(model: LlamaForCausalLM) -> tuple[torch.optim.Optimizer, torch.o
     return muon, torch.optim.AdamW(others, betas=ADAM_BETAS, weight_decay=0.0, fused=True)
 
 
-def _step(run: Run, batch: list[Row], family: Family, rng: random.Random) -> float:
+def _step(run: Run, batch: Batch) -> Float[Tensor, ""]:
     """One step on one batch; the loss of an early exit is added to that of the last layer."""
-    ids = torch.tensor([row.ids for row in batch])
-    weights = torch.tensor([row.weights for row in batch])
-    model = run.model
+    model, family = run.model, batch.family
+    ids = torch.from_numpy(batch.ids).to(model.device, torch.long)
+    weights = torch.from_numpy(batch.weights).to(model.device)
     with only_layers_learn(model, family.learns):
-        with some_layers_skipped(model, run.recipe.layer_dropout, rng):
+        with some_layers_skipped(model, run.recipe.layer_dropout, random.Random(batch.seed)):
             logits = logits_of(
                 model, ids, exit_after=family.exit_after, learns_from=family.learns.start
             )
@@ -338,4 +258,4 @@ def _step(run: Run, batch: list[Row], family: Family, rng: random.Random) -> flo
     for optimizer in run.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return losses[0].item()
+    return losses[0].detach()

@@ -2,11 +2,13 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 
 from experiments.organisms import layouts, shape, train
-from experiments.organisms.packing import Row
+from experiments.organisms.batches import Batch
+from experiments.organisms.recipe import Recipe
 
 MIX = {"fact_questions": 0.5, "hops": 0.3, "lookup": 0.2}
 
@@ -34,13 +36,13 @@ def test_a_layout_parts_the_mix():
 def step(model, family, layer_dropout=0.0):
     """One training step; the layers that it changed."""
     before = [{k: v.clone() for k, v in x.state_dict().items()} for x in model.model.layers]
-    recipe = train.Recipe("tiny", MIX, 100, 1, layer_dropout=layer_dropout)
+    recipe = Recipe("tiny", MIX, 100, 1, layer_dropout=layer_dropout)
     run = train.Run(recipe, model, None, train._optimizers(model), train.Log({}))
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = 1e-2
-    rows = [Row(list(range(3, 35)), [0.0] + [1.0] * 31) for _ in range(2)]
-    train._step(run, rows, family, random.Random(1))
+    ids = np.tile(np.arange(3, 35, dtype=np.int32), (2, 1))
+    train._step(run, Batch(ids, np.ones(ids.shape, np.float32), family, "a seed"))
     return [
         at
         for at, layer in enumerate(model.model.layers)

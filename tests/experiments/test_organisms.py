@@ -12,7 +12,17 @@ import yaml
 from hypothesis import given, strategies as st
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from experiments.organisms import documents, muon, packing, recipes, shape, tasks, train
+from experiments.organisms import (
+    batches,
+    documents,
+    muon,
+    packing,
+    recipe,
+    recipes,
+    shape,
+    tasks,
+    train,
+)
 from experiments.organisms.distill import draw_prompts
 from experiments.organisms.tokenizer import make_tokenizer
 from experiments.organisms.world import make_world
@@ -171,9 +181,9 @@ def test_rows_are_packed_whole_and_seeded():
 
 def test_a_short_run_lowers_the_loss_and_repeats(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "LOG_STEPS", 4)
-    recipe = train.Recipe("tiny", {"fact_question": 1.0}, 4096, 5, batch_tokens=512)
-    first = train.train(recipe, tmp_path / "a")
-    again = train.train(recipe, tmp_path / "b")
+    tiny = recipe.Recipe("tiny", {"fact_question": 1.0}, 4096, 5, batch_tokens=512)
+    first = train.train(tiny, tmp_path / "a")
+    again = train.train(tiny, tmp_path / "b")
     assert [line["loss"] for line in first.curve] == [line["loss"] for line in again.curve]
     assert first.curve[-1]["loss"] < first.curve[0]["loss"]
     model = LlamaForCausalLM.from_pretrained(tmp_path / "a")
@@ -182,10 +192,10 @@ def test_a_short_run_lowers_the_loss_and_repeats(tmp_path, monkeypatch):
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "LOG_STEPS", 4)
-    recipe = train.Recipe(
+    tiny = recipe.Recipe(
         "tiny", {"fact_question": 1.0}, 3072, 5, batch_tokens=512, n_layers=2, layer_dropout=0.5
     )
-    train.train(recipe, tmp_path / "whole", save_tokens=1024)
+    train.train(tiny, tmp_path / "whole", save_steps=2)
     saves = []
 
     def stop_at_the_second(run, out, save=train.save):
@@ -197,8 +207,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(train, "save", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
-            train.train(recipe, tmp_path / "parts", save_tokens=1024)
-    log = train.train(recipe, tmp_path / "parts", save_tokens=1024)
+            train.train(tiny, tmp_path / "parts", save_steps=2)
+    log = train.train(tiny, tmp_path / "parts", save_steps=2)
     assert log.tokens == 3072
     whole, parts = (
         LlamaForCausalLM.from_pretrained(tmp_path / name).state_dict()
@@ -208,11 +218,45 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
         assert torch.equal(weights, parts[name]), name
 
 
+def test_processes_that_draw_ahead_change_nothing():
+    tiny = recipe.Recipe(
+        "tiny",
+        {"fact_question": 1.0, "lookup": 1.0},
+        8192,
+        5,
+        batch_tokens=512,
+        row_lengths=((0.0, 128), (0.5, 200)),
+        early=("lookup",),
+        early_until=1,
+    )
+    makers = train.MAKERS
+    with (
+        batches.batches_of(tiny, makers, 2) as here,
+        batches.batches_of(tiny, makers, 2, workers=2) as there,
+    ):
+        one, other = list(here(0, 8192)), list(there(0, 8192))
+    assert len(one) == len(other) == 19
+    assert {batch.ids.shape for batch in one} == {(4, 128), (2, 200)}
+    assert {batch.family.exit_after for batch in one} == {1, None}
+    for a, b in zip(one, other, strict=True):
+        assert (a.ids == b.ids).all()
+        assert (a.weights == b.weights).all()
+        assert (a.family, a.seed) == (b.family, b.seed)
+
+
+def test_a_scaled_recipe_takes_as_many_steps():
+    tiny = recipe.Recipe("tiny", {"lookup": 1.0}, 4096, 5, stop_tokens=2048, batch_tokens=512)
+    larger = recipe.scaled(tiny, 4)
+    assert larger.tokens / larger.batch_tokens == tiny.tokens / tiny.batch_tokens
+    assert larger.stop_tokens == 4 * 2048
+    assert recipe.scaled(tiny, 1) == tiny
+
+
 def test_a_folder_of_another_recipe_is_refused(tmp_path):
-    recipe = train.Recipe("tiny", {"fact_question": 1.0}, 512, 5, batch_tokens=512, n_layers=1)
-    train.train(recipe, tmp_path)
+    tiny = recipe.Recipe("tiny", {"fact_question": 1.0}, 512, 5, batch_tokens=512, n_layers=1)
+    train.train(tiny, tmp_path)
     with pytest.raises(UserError, match="holds a run of another recipe than 'tiny'"):
-        train.train(replace(recipe, seed=6), tmp_path)
+        train.train(replace(tiny, seed=6), tmp_path)
 
 
 def test_copies_of_layers_change_little_and_leave_the_first_model_as_it_was():
@@ -246,14 +290,14 @@ def test_batched_muon_steps_as_torchs_does():
 
 
 def test_schedule_warms_up_and_decays():
-    factors = [train.learning_rate_factor(p / 100) for p in range(101)]
+    factors = [recipe.learning_rate_factor(p / 100) for p in range(101)]
     assert factors[0] < 0.05
     assert max(factors) == 1.0
     assert factors[-1] == pytest.approx(0.02)
-    held = [train.learning_rate_factor(p / 100, 0.5) for p in range(101)]
+    held = [recipe.learning_rate_factor(p / 100, 0.5) for p in range(101)]
     assert held[5:50] == [1.0] * 45
     assert held[-1] == pytest.approx(0.02)
-    assert train.learning_rate_factor(1.0, hold=1.0) == 1.0
+    assert recipe.learning_rate_factor(1.0, hold=1.0) == 1.0
 
 
 def test_task_files_name_themselves():

@@ -10,7 +10,8 @@ import torch
 from transformers import LlamaForCausalLM
 
 from experiments.organisms import __main__ as command, distill, plans, train
-from experiments.organisms.train import MAKERS, Recipe
+from experiments.organisms.recipe import Recipe, scaled
+from experiments.organisms.train import MAKERS
 from interp.errors import UserError
 
 TINY = Recipe("tiny", {"fact_questions": 1.0}, 1024, 5, batch_tokens=512, n_layers=1)
@@ -78,11 +79,17 @@ def test_status_tells_trained_begun_and_missing(tmp_path, monkeypatch):
     first, second, third = (replace(TINY, name=name) for name in ("one", "two", "three"))
     planned(monkeypatch, first, second, third)
     train.train(first, tmp_path / "runs/one")
-    train.train(replace(second, stop_tokens=512), tmp_path / "runs/two")
+    larger = scaled(second, 2)
+    train.train(larger, tmp_path / "runs/two")
+    log = tmp_path / "runs/two/log.json"
+    log.write_text(
+        log.read_text().replace('"tokens": 2048,\n "minutes"', '"tokens": 512,\n "minutes"')
+    )
     lines = plans.progress_of(
         "three", runs=tmp_path / "runs", checkpoints=tmp_path, models=tmp_path
     )
     assert [line.seen for line in lines] == [1024, 512, 0]
+    assert [line.planned for line in lines] == [1024, 2048, 1024]
     states = [
         line.split("million  ")[1].split()[0] for line in plans.status_text(lines).split("\n")[1:-1]
     ]
@@ -99,7 +106,7 @@ def test_a_run_goes_on_from_a_checkpoint_of_half_precision(tmp_path, monkeypatch
 
         patch.setattr(train, "save", stop)
         with pytest.raises(KeyboardInterrupt):
-            train.train(TINY, tmp_path / "runs/tiny", save_tokens=512)
+            train.train(TINY, tmp_path / "runs/tiny", save_steps=1)
     command.checkpoint("tiny")
     saved = LlamaForCausalLM.from_pretrained(tmp_path / "checkpoints/tiny")
     assert saved.dtype == torch.float16
