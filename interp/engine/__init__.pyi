@@ -8,6 +8,7 @@ from .generation.run import (
     Settings as Settings,
 )
 from .generation.stopping import (
+    NOT_FINITE as NOT_FINITE,
     Answer as Answer,
 )
 from .memory import (
@@ -51,6 +52,7 @@ __all__ = [
     "Answer",
     "EVERY",
     "Group",
+    "NOT_FINITE",
     "Pass",
     "REFERENCE_EXAMPLES",
     "Score",

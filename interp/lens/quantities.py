@@ -26,6 +26,9 @@ QUANTITIES = {
 
 ANSWERS = ("right", "chosen")
 
+BY_LAST_DEPTH = ("chosen", "kl", "agreement")
+"""How the names of quantities begin that compare with the last depth's prediction."""
+
 
 def example_values(
     answer: Answer, tokens: tuple[int, ...], found: Readout, places: "Places"
@@ -49,7 +52,12 @@ def example_values(
         "kl": found.kl[:, vectors].mean(axis=1),
         "agreement": (top == final).mean(axis=1),
     }
-    return np.stack([columns[name].astype(float) for name in QUANTITIES], axis=1)
+    values = np.stack([columns[name].astype(float) for name in QUANTITIES], axis=1)
+    finite = np.asarray(found.finite[:, np.concatenate(places.vectors)].all(axis=1))
+    values[~finite] = np.nan
+    if not finite[-1]:
+        values[:, [name.startswith(BY_LAST_DEPTH) for name in QUANTITIES]] = np.nan
+    return values
 
 
 class Places:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.engine import unembed
@@ -39,6 +39,7 @@ class Readout:
         top_logprobs: theirs.
         final_logprob: of the token that the last depth predicts.
         final_rank: of that token.
+        finite: whether all logits of a vector are finite; what is read from others means nothing.
     """
 
     logprob: Float[np.ndarray, "depth reads"]
@@ -49,6 +50,7 @@ class Readout:
     top_logprobs: Float[np.ndarray, "depth vectors two"]
     final_logprob: Float[np.ndarray, "depth vectors"]
     final_rank: Int[np.ndarray, "depth vectors"]
+    finite: Bool[np.ndarray, "depth vectors"]
 
 
 def read(
@@ -111,6 +113,8 @@ def _read_chunk(
         "top_logprobs": _array(top.values),
         "final_logprob": _array(logprobs[:, everyone, final]),
         "final_rank": _array(_ranks(logits, everyone, final)),
+        # a NaN or an infinity anywhere in a row of logits makes all its log-probabilities NaN
+        "finite": top.values[..., 0].isfinite().cpu().numpy(),
     }
 
 

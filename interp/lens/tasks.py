@@ -1,6 +1,7 @@
 """The logit lens over a task: what is readable at each depth, streamed over the examples."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from interp.models import decoder, model_name
 from interp.stats import poisson_weights
 from interp.tasks import Task, build_rows, draw, load_task
 
+log = logging.getLogger("interp")
 CHUNK = 256
 TOKEN_BUDGET = 4096
 
@@ -100,7 +102,7 @@ def logit_lens(
     places = depths(parts.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
                 tuple(places), {})  # fmt: skip
-    writer = _Examples(folder, lens) if folder else None
+    writer, failed = _Examples(folder, lens) if folder else None, set[int]()
     with tqdm(total=len(drawn), unit="example", desc=f"{lens.model}, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
             chosen = drawn[start : start + CHUNK]
@@ -108,10 +110,17 @@ def logit_lens(
             for batch in _batches(answers):
                 values = _values(model, batch, edits=edits, means=means, translate=translate,
                                  sublayers=reading.sublayers)  # fmt: skip
+                failed |= {doc for (doc, _), value in values.items() if np.isnan(value).any()}
                 _add(lens, values, reading)
                 if writer:
                     writer.write(values)
                 bar.update(len(batch))
+    if failed:
+        log.warning(
+            "model %s, task %s: logits are not finite in %d of %d examples; the depths where they "
+            "are not have no mean",
+            lens.model, task.name, len(failed), len(drawn),
+        )  # fmt: skip
     if not lens.steps:
         raise UserError(f"task {task.name}: no example has an answer to read")
     if writer and folder:
@@ -182,8 +191,11 @@ def _add(lens: Lens, values: Values, reading: Reading) -> None:
         decided = np.zeros((len(doc_ids), len(ANSWERS), chosen.shape[1] + 1))
         for row, example in enumerate(chosen):
             for place, answer in enumerate(ANSWERS):
-                leads = example[:, names.index(f"{answer}_leads")] > 0
-                decided[row, place, decision(leads)] = 1
+                leads = example[:, names.index(f"{answer}_leads")]
+                if np.isnan(leads).any():
+                    decided[row, place] = np.nan
+                else:
+                    decided[row, place, decision(leads > 0)] = 1
         tally = lens.steps.setdefault(step, StepTally.empty(chosen.shape[1], reading.resamples))
         tally.values.add(of_step, chosen)
         tally.decisions.add(of_step, decided)

@@ -13,8 +13,11 @@ Version 3 of the store:
 - `units/NAME.parquet.damaged`: a shard that did not verify, moved aside.
 - `.lock`, `.lock-3-of-16`: locks of running processes; empty ones are left overs without meaning.
 
-Version 1 had neither the ablations of a unit nor the hash of the whole file. Shards of version 2
-that were written before answers could be drawn lack the column `draws`, which then reads as null.
+Numbers that are not finite are null, and `failure` says why (`logits are not finite`): such a
+record has null in every metric, and is neither right nor wrong.
+
+Version 1 had neither the ablations of a unit nor the hash of the whole file, version 2 no
+`failure`.
 """
 
 from dataclasses import dataclass, field
@@ -38,6 +41,7 @@ SCHEMA = pa.schema(
         ("finished", pa.bool_()),
         ("cut_tokens", pa.int64()),
         ("metrics", pa.map_(pa.string(), pa.float64())),
+        ("failure", pa.string()),
     ]
 )
 
@@ -60,7 +64,8 @@ class Record:
         draws: all answers that were drawn, also where it was one; None where none was.
         finished: False where the token limit cut the generated answer, or one of the draws.
         cut_tokens: tokens dropped from the left of the prompt to fit the context.
-        metrics: metric name to value.
+        metrics: metric name to value; NaN in every one of a failure.
+        failure: why there is no outcome, in words; empty where there is one.
     """
 
     model: str
@@ -76,3 +81,4 @@ class Record:
     finished: bool | None = None
     cut_tokens: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    failure: str = ""

@@ -1,6 +1,7 @@
 """Shards: one Parquet file a work unit, which carries the hash of every one of its bytes."""
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,7 +34,9 @@ def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Re
         for name in SCHEMA.names
         if name != "metrics"
     }
-    columns["metrics"] = [list(record.metrics.items()) for record in records]
+    columns["metrics"] = [
+        [(name, _storable(value)) for name, value in record.metrics.items()] for record in records
+    ]
     table = pa.Table.from_pydict(columns, schema=SCHEMA)
     meta = {"unit": unit, "run": manifest.fingerprint(), "sha256": _PLACE.decode()}
     sink = pa.BufferOutputStream()
@@ -149,7 +152,9 @@ def read_units(folder: Path, units: Iterable[str]) -> pa.Table:
 
 
 def _storable(value: Any) -> Any:
-    """Rows of a task can hold half a surrogate pair, which no file can."""
+    """Half a surrogate pair, which no file can hold, as `?`; NaN and infinities as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, str) and not value.isascii():
         return as_text(value)
     return [_storable(one) for one in value] if isinstance(value, tuple) else value

@@ -66,7 +66,9 @@ def export_harness(run: Sweep, folder: Path) -> list[Path]:
     paths = []
     for ablation in run.manifest.texts:
         path = folder / f"results_{_file_name(ablation)}.json"
-        path.write_text(json.dumps(harness_results(run, ablation), indent=2) + "\n")
+        path.write_text(
+            json.dumps(harness_results(run, ablation), indent=2, allow_nan=False) + "\n"
+        )
         paths.append(path)
     return paths
 
@@ -79,6 +81,10 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
         name, _, named = str(metric).partition(",")
         entry = results.setdefault(str(task), {"alias": str(task)})
         n, spread = len(rows), rows["value"].std()
+        if rows["value"].isna().any():
+            # failures: no number stands for them, and JSON has no NaN
+            entry[f"{name},{named or 'none'}"] = entry[f"{name}_stderr,{named or 'none'}"] = None
+            continue
         entry[f"{name},{named or 'none'}"] = rows["value"].mean()
         error = spread / math.sqrt(n) if n > 1 else "N/A"
         entry[f"{name}_stderr,{named or 'none'}"] = error
@@ -122,7 +128,7 @@ def _flat(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def _json(column: pa.Array, field: pa.Field) -> Iterator[str | None]:
     for value in column.to_pylist():
         whole = dict(value) if value is not None and pa.types.is_map(field.type) else value
-        yield None if whole is None else json.dumps(whole)
+        yield None if whole is None else json.dumps(whole, allow_nan=False)
 
 
 def _file_name(ablation: str) -> str:

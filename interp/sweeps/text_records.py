@@ -1,6 +1,7 @@
 """Generated answers become records: the text, whether it was cut, and the task's metrics."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import nan
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -82,6 +83,8 @@ def _records(
         draws = None if request.sampling is None else tuple(answer.text for answer in own)
         metrics = text_metrics(task, document, given_answers(task, first.text, draws))
         unfinished = sum(not answer.finished for answer in own)
+        metrics = {**metrics, CUT: unfinished / len(own)}
+        failure = next((answer.failure for answer in own if answer.failure), "")
         yield Record(
             model=model_name(model),
             task=task.name,
@@ -93,7 +96,8 @@ def _records(
             draws=draws,
             finished=not unfinished,
             cut_tokens=request.cut,
-            metrics={**metrics, CUT: unfinished / len(own)},
+            metrics=dict.fromkeys(metrics, nan) if failure else metrics,
+            failure=failure,
         )
 
 

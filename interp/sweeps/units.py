@@ -1,14 +1,24 @@
 """One work unit of a sweep: some examples of one task, the baseline and every ablation."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite, nan
 from typing import Any
 
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans
-from interp.engine import EVERY, Score, Shortcuts, resampled_scores, score_requests
+from interp.engine import (
+    EVERY,
+    NOT_FINITE,
+    Score,
+    Shortcuts,
+    resampled_scores,
+    score_requests,
+)
 from interp.models import decoder, model_name
 from interp.records import Record
 from interp.sweeps.text_records import resampled_text_records, text_records
@@ -20,6 +30,11 @@ from interp.tasks import (
     option_metrics,
     target_text,
 )
+
+log = logging.getLogger("interp")
+
+NO_OUTCOME: Score = (0.0, False)
+"""In the place of a score that is not finite, where metrics are asked for their names."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +116,24 @@ def run_unit(
             "context and lost tokens on their left (column cut_tokens)"
         )
     if task.generates:
-        return list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
-    return list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]
+        found = list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
+    else:
+        found = list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]
+    _warn_of_failures(found, len(unit.doc_ids))
+    return found
+
+
+def _warn_of_failures(found: Sequence[Record], examples: int) -> None:
+    """One warning for each ablation under which examples have no outcome."""
+    for (ablation, failure), count in Counter(
+        (record.ablation, record.failure) for record in found if record.failure
+    ).items():
+        one = next(record for record in found if record.ablation == ablation)
+        log.warning(
+            "model %s, task %s, ablation %s: %s in %d of %d examples; they are recorded as "
+            "failures, neither right nor wrong",
+            one.model, one.task, ablation, failure, count, examples,
+        )  # fmt: skip
 
 
 def _options(
@@ -126,6 +157,14 @@ def _options(
         for doc_id, numbers in by_document.items():
             responses = [scored[n] for n in numbers]
             counts = tuple(len(requests[n].continuation) for n in numbers)
+            failure = "" if all(isfinite(value) for value, _ in responses) else NOT_FINITE
+            # of a failure only the names of the metrics count
+            metrics = option_metrics(
+                task,
+                documents[doc_id],
+                [NO_OUTCOME] * len(responses) if failure else responses,
+                token_counts=counts,
+            )
             yield Record(
                 model=model_name(model),
                 task=task.name,
@@ -136,7 +175,8 @@ def _options(
                 token_counts=counts,
                 greedy=tuple(greedy for _, greedy in responses),
                 cut_tokens=max(requests[n].cut for n in numbers),
-                metrics=option_metrics(task, documents[doc_id], responses, token_counts=counts),
+                metrics=dict.fromkeys(metrics, nan) if failure else metrics,
+                failure=failure,
             )
 
 

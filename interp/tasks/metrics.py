@@ -120,11 +120,15 @@ def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
     ]
     if len(beyond):
         raise UserError(f"responses: row {beyond.iloc[0]}; {task.name} has {len(documents)} rows")
-    found = []
+    found: list[dict[str, float]] = []
     # runs from before answers could be drawn have no such column
     drawn = responses.get("draws", [None] * len(responses))
-    columns = zip(*(responses[c] for c in ("doc_id", *RESPONSES)), drawn, strict=True)
-    for doc_id, scores, counts, greedy, text, draws in columns:
+    failures = responses.get("failure", [""] * len(responses))
+    columns = zip(*(responses[c] for c in ("doc_id", *RESPONSES)), drawn, failures, strict=True)
+    for doc_id, scores, counts, greedy, text, draws, failure in columns:
+        if failure:
+            found.append({})
+            continue
         if task.generates:
             texts = given_answers(task, text, None if draws is None else list(draws))
             found.append(text_metrics(task, documents[doc_id], texts))

@@ -140,9 +140,19 @@ def _plainly(
             means=means,
             choose=choosing([requests[i] for i in batch]),
         )
-        for found, written in zip(answers, every, strict=True):
+        for edits, found, written in zip(ablations, answers, every, strict=True):
             for i, answer in zip(batch, written, strict=True):
                 found[i] = answer
+                if answer.failure and len(batch) > 1:
+                    # alone: zero times NaN is NaN, so that padding can spoil a row
+                    ((found[i],),) = plain_batches(
+                        model,
+                        [prompts[i]],
+                        [stops[i]],
+                        [edits],
+                        means=means,
+                        choose=choosing([requests[i]]),
+                    )
             done(len(batch))
     counts = [Counts(written=sum(a.n_tokens for a in one if a)) for one in answers]
     return Generated([[a for a in one if a] for one in answers], counts, "plain", 0.0)

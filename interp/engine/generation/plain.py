@@ -16,6 +16,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans, HeadOutputs, edited
+from interp.engine.generation.sampling import finite_or_failed
 from interp.engine.generation.stopping import Answer, Stopping
 from interp.engine.replay import record, replay, unembed
 from interp.models import Decoder, decoder
@@ -105,6 +106,11 @@ def plain_batches(
             yield _decode(parts, (own, mask, logits), stops, choose)
 
 
+def _likeliest(logits: Tensor, _rows: Sequence[int], _step: int) -> Tensor:
+    """The token of each row's largest logit; `FAILED` where logits are not finite."""
+    return finite_or_failed(logits, logits.argmax(dim=-1))
+
+
 def _padded(parts: Decoder, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Ids and mask `[batch, pos]`, padded on the left."""
     longest = max(len(prompt) for prompt in prompts)
@@ -161,7 +167,7 @@ def _decode(
         if len(kept) < len(position):
             _keep_rows(cache, kept)
             logits, mask, position = logits[kept], mask[kept], position[kept]
-        tokens = logits.argmax(dim=-1) if choose is None else choose(logits, rows, steps)
+        tokens = (choose or _likeliest)(logits, rows, steps)
         steps += 1
         for row, token in zip(rows, tokens.tolist(), strict=True):
             written[row].append(token)

@@ -17,7 +17,7 @@ from interp.engine.generation.plain import PlainRow
 from interp.engine.generation.ragged import Prefixes, RaggedCache, SharedKeys, attending
 from interp.engine.generation.row_edits import LayerRows, plan_rows, rows_edited
 from interp.engine.generation.sampling import Picking
-from interp.engine.generation.stopping import Stopping
+from interp.engine.generation.stopping import FAILED, Stopping
 from interp.models import Decoder, decoder
 
 MOST_DRAFTED = 16
@@ -176,11 +176,14 @@ class Pool:
         return self._leave(finished)
 
     def settle(self, row: Row, picked: tuple[int, bool]) -> int:
-        """A picked token, or what plain decoding writes where that is not sure."""
+        """A picked token, or what plain decoding writes where that is not sure.
+
+        Plain decoding also says whether logits are truly not finite (`FAILED`).
+        """
         token, sure = picked
         if sure:
             return token
-        row.group.counts.near_ties += 1
+        row.group.counts.near_ties += token != FAILED
         if row.plain is None:
             row.plain = PlainRow(self.model, row.prompt, row.group.edits, self.means)
         place = (row.example, len(row.written))
@@ -238,6 +241,11 @@ class Pool:
                         kept[i] = kept[last]
                 self.rows[i] = self.rows[last]
             self.rows.pop()
+            if any(row.written[-1] == FAILED for row in gone):
+                # a weight of zero times NaN would spoil the row that enters here
+                for kept in (*self.cache.keys, *self.cache.values):
+                    if kept is not None:
+                        kept[last] = 0
         self.changed = self.changed or bool(gone)
         return gone
 

@@ -92,6 +92,8 @@ def generate(
             raise UserError("stream: it shows one answer; give one prompt and one draw")
         return _stream(model, requests[0], edits, means)
     (answers,) = generate_requests(model, requests, [edits], means=means)
+    for answer in answers:
+        _refuse_failure(model, answer)
     texts = [answer.text for answer in answers]
     return texts[0] if one and draws == 1 else texts
 
@@ -108,6 +110,14 @@ def _check(model: TransformerBridge, options: Options) -> None:
             raise UserError(f"{name} {options.get(name)}: allowed are {least} and more")
     if options.get("draws", 1) > 1 and not options.get("temperature"):
         raise UserError("draws: greedy answers are all the same; give a temperature above 0")
+
+
+def _refuse_failure(model: TransformerBridge, answer: Answer) -> None:
+    if answer.failure:
+        raise UserError(
+            f"model {model_name(model)}: {answer.failure} after {answer.n_tokens} new tokens; "
+            "is its dtype wide enough, are its weights whole?"
+        )
 
 
 def _edits(
@@ -173,6 +183,7 @@ def _stream(
     if pick is None:
         # this architecture is decoded by the plain path, whole
         (answers,) = generate_requests(model, [request], [edits], means=means)
+        _refuse_failure(model, answers[0])
         yield answers[0].text
         return
     say_what_is_left_out(model, [request])
@@ -185,6 +196,7 @@ def _stream(
             if safe.startswith(shown) and len(safe) > len(shown):
                 yield safe[len(shown) :]
                 shown = safe
+    _refuse_failure(model, run.answers[0, 0])
     yield run.answers[0, 0].text[len(shown) :]
 
 

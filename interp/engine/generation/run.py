@@ -129,7 +129,9 @@ class Run:
                 recorded = self._record(batch, own, {}, baseline)
                 yield from self._lot(recorded, batch, [baseline])
             for i in asked:
-                written[i] = self.answers[baseline.number, i].tokens
+                answer = self.answers[baseline.number, i]
+                # a failure is no draft: an ablated model that does not fail goes on from there
+                written[i] = () if answer.failure else answer.tokens
         texts = {i: (*own[i], *written.get(i, ())) for i in asked}
         for batch in pass_batches(asked, texts):
             recorded = self._record(batch, own, written, baseline)
@@ -267,9 +269,10 @@ class Run:
         yield rows
 
     def _finish(self, number: int, example: int, written: list[int]) -> None:
+        answer = self.stops[example].answer(written)
         if example in self.seen:
-            self.seen[example].add(written)
-        self.answers[number, example] = self.stops[example].answer(written)
+            self.seen[example].add(answer.tokens)
+        self.answers[number, example] = answer
         if number >= 0:
-            self.counts[number].written += len(written)
+            self.counts[number].written += answer.n_tokens
             self.done(1)

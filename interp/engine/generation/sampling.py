@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from interp.engine.generation.noise import gumbel
+from interp.engine.generation.stopping import FAILED
 from interp.tasks import GenerationRequest, Sampling
 
 # where a token stands: number of the request, and of the token in its answer
@@ -32,13 +33,14 @@ class Greedy:
     def __call__(
         self, logits: Float[Tensor, "rows d_vocab"], _places: Sequence[Place]
     ) -> list[tuple[int, bool]]:
-        """For each row its token, and whether that is sure."""
+        """For each row its token, `FAILED` where there is none, and whether that is sure."""
         if self.tolerance == 0 or logits.shape[-1] < 2:
-            return [(token, True) for token in logits.argmax(dim=-1).tolist()]
+            best = logits.argmax(dim=-1)
+            return [(token, True) for token in finite_or_failed(logits, best).tolist()]
         two, tokens = logits.topk(2, dim=-1)
         # a comparison with NaN is false: then plain decoding decides
         sure = (two[:, 0].float() - two[:, 1].float() >= self.tolerance).tolist()
-        return list(zip(tokens[:, 0].tolist(), sure, strict=True))
+        return list(zip(finite_or_failed(logits, tokens[:, 0]).tolist(), sure, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,11 @@ class Picking:
     def __call__(
         self, logits: Float[Tensor, "rows d_vocab"], places: Sequence[Place]
     ) -> list[tuple[int, bool]]:
-        """For each row its token, and whether that is sure."""
+        """For each row its token, `FAILED` where there is none, and whether that is sure.
+
+        A failure is never sure: zero times NaN is NaN, so that a row can be spoilt by columns of
+        its batch that it does not attend to.
+        """
         kinds: dict[Sampling | None, list[int]] = {}
         for row, (number, _) in enumerate(places):
             kinds.setdefault(self.requests[number].sampling, []).append(row)
@@ -75,7 +81,8 @@ class Picking:
             else:
                 found = self._drawn(own, there, sampling)
             picked.update(zip(rows, found, strict=True))
-        return [picked[row] for row in range(len(places))]
+        ordered = (picked[row] for row in range(len(places)))
+        return [(token, sure and token != FAILED) for token, sure in ordered]
 
     def settled(self, logits: Float[Tensor, " d_vocab"], place: Place) -> int:
         """The token of one place from logits whose order counts as it is."""
@@ -96,7 +103,20 @@ class Picking:
                 part.device,
             )
             found += draw(part, noise, sampling, self.tolerance)
-        return found
+        best = finite_or_failed(logits, logits.argmax(dim=-1)).tolist()
+        return [
+            (FAILED, False) if largest == FAILED else one
+            for largest, one in zip(best, found, strict=True)
+        ]
+
+
+def finite_or_failed(logits: Tensor, largest: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
+    """The tokens of the largest logits; `FAILED` where those are NaN or infinite.
+
+    The largest of a row is NaN where any of its logits is, so that one number a row is looked at.
+    """
+    finite = logits.gather(-1, largest[:, None])[:, 0].isfinite()
+    return largest.where(finite, FAILED)
 
 
 def choosing(

@@ -8,11 +8,16 @@ followed here is a row on its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from interp.models import Decoder
+
+FAILED = -1
+"""In the place of a token: the logits are not finite, so that there is none."""
+
+NOT_FINITE = "logits are not finite"
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,15 @@ class Answer:
         n_tokens: tokens generated, those of the stop string and the end token included.
         finished: False where the token limit cut the answer. A cut answer is not a wrong one.
         tokens: all that was generated.
+        failure: why the model could not go on, in words; empty where it could. Such an answer is
+            neither right nor wrong.
     """
 
     text: str
     n_tokens: int
     finished: bool
     tokens: tuple[int, ...] = field(default=(), repr=False)
+    failure: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +75,12 @@ class Stopping:
         """Whether the answer ends with the last of the written tokens."""
         if len(written) >= self.max_gen_toks or written[-1] in self.end_tokens:
             return True
-        return self._stopped(written)
+        return written[-1] == FAILED or self._stopped(written)
 
     def answer(self, written: Sequence[int]) -> Answer:
-        """The text of a finished (or cut) answer."""
+        """The text of a finished (or cut) answer, or what was written before a failure."""
+        if written and written[-1] == FAILED:
+            return replace(self.answer(written[:-1]), finished=False, failure=NOT_FINITE)
         text = whole = self.tokenizer.decode(list(written), skip_special_tokens=True)
         for stop in self.until:
             text = text.split(stop)[0]

@@ -6,8 +6,9 @@ replayed from it, and then it moves on. So memory holds one residual stream, not
 the prefix's keys and values under the few ablations that are stacked (`stacking.py`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ from interp.engine.scoring.packing import (
 from interp.engine.scoring.stacking import Stack, most_stacked
 from interp.engine.scoring.targets import Score, Targets
 from interp.engine.scoring.with_hooks import hooked_scores
-from interp.engine.shortcuts import EVERY, Shortcuts, exact_shortcuts
+from interp.engine.shortcuts import EVERY, NONE, Shortcuts, exact_shortcuts
 from interp.models import Decoder, decoder
 from interp.tasks import OptionRequest
 
@@ -60,7 +61,7 @@ def score_requests(
 
     Returns:
         For each ablation, for each request: the sum of log-probabilities of its continuation in
-        nats, and whether greedy decoding would write it.
+        nats, and whether greedy decoding would write it; `FAILED` where logits are not finite.
     """
     parts = decoder(model)
     longest = max((len(r.context) + len(r.continuation) for r in requests), default=0)
@@ -92,7 +93,40 @@ def score_requests(
         for variant, scores in halving(work, budget):
             progress.add(native[variant], scores)
             found[native[variant]].update(scores)
+    for edit, scores in zip(edits, found, strict=True):
+        scores.update(_settled(model, requests, edit, means, scores))
     return [[scores[n] for n in range(len(requests))] for scores in found]
+
+
+def _settled(
+    model: TransformerBridge,
+    requests: Sequence[OptionRequest],
+    edit: Edits,
+    means: HeadMeans | None,
+    scores: Mapping[int, Score],
+) -> dict[int, Score]:
+    """The failures of one ablation again, in batches of rows of equal length.
+
+    Zero times NaN is NaN: a request whose attention gives no weight to a neighbour in its row, or
+    to padding, fails with it. In rows of their own without padding only those fail that do so
+    when they are run alone.
+    """
+    failed = [number for number, (value, _) in sorted(scores.items()) if not isfinite(value)]
+    by_length: dict[int, list[int]] = {}
+    for number in failed:
+        one = requests[number]
+        by_length.setdefault(len(one.context) + len(one.continuation), []).append(number)
+    found: dict[int, Score] = {}
+    for numbers in by_length.values():
+        own = [requests[number] for number in numbers]
+        if edit.is_hooked:
+            again = hooked_scores(model, own, [edit], means, NONE)
+        else:
+            (group,) = group_examples(own, prefixes=False, trees=False)
+            again = _plain(model, group, [edit], means, NONE, token_budget(decoder(model), 0))
+        for _, some in again:
+            found.update((numbers[at], score) for at, score in some.items())
+    return found
 
 
 class _Progress:

@@ -1,5 +1,6 @@
 """Where a batch's logits are wanted, and the log-likelihoods that they give."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from interp.engine.scoring.packing import Batch
 from interp.models import Decoder
 
 Score = tuple[float, bool]
+"""Log-likelihood in nats, and whether greedy decoding writes it; NaN where it is a failure."""
+
+FAILED: Score = (math.nan, False)
+"""Of logits that are not finite: no likelihood, and never the greedy text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +53,11 @@ class Targets:
         return self.scores_of(unembed(parts, resid[self.rows, self.columns]))
 
     def scores_of(self, chunks: Iterable[Float[Tensor, "place d_vocab"]]) -> dict[int, Score]:
-        """Request number to its score, from the logits at the places, in order."""
+        """Request number to its score, from the logits at the places, in order.
+
+        A NaN or an infinity anywhere in a row of logits makes its log-probabilities NaN, because
+        they are taken relative to the row's largest; so what is checked is the score alone.
+        """
         values, greedy, offset = [], [], 0
         for logits in chunks:
             here = (self.place >= offset) & (self.place < offset + len(logits))
@@ -65,4 +74,6 @@ class Targets:
         ):
             total_before, all_before = found.get(number, (0.0, True))
             found[number] = (total_before + value, all_before and best)
-        return found
+        return {
+            number: score if math.isfinite(score[0]) else FAILED for number, score in found.items()
+        }
