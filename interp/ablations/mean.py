@@ -1,6 +1,6 @@
 """The mean output z of every head over a reference set, for `head:7.3@mean`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -8,9 +8,10 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
-from interp.models import decoder
+from interp.models import capture_z, decoder
 
-HeadMeans = Float[Tensor, "layer head d_head"]
+HeadMeans = tuple[Float[Tensor, "head _"], ...]
+"""Mean z `[head, d_head]` of each layer; in some models d_head differs from layer to layer."""
 
 
 def head_means(
@@ -25,38 +26,33 @@ def head_means(
         reference: texts, or lists of token ids.
 
     Returns:
-        `[layer, head, d_head]` in the model's type, on its device.
+        `[head, d_head]` for each layer, in the model's type, on its device.
 
     Raises:
-        UserError: the reference set is empty.
+        UserError: the reference set is empty, or a text in it is.
     """
     if not reference:
         raise UserError("reference: a mean needs at least one text")
     parts = decoder(model)
-    width = parts.n_heads * parts.d_head
-    sums = torch.zeros(parts.n_layers, width, dtype=torch.float64, device=parts.device)
-    handles = [
-        projection.register_forward_pre_hook(_accumulate(sums, layer))
-        for layer, projection in enumerate(parts.output_projections)
-    ]
+    sums: list[Tensor | None] = [None] * parts.n_layers
+
+    def add(layer: int, z: Tensor) -> None:
+        total = z.double().sum(dim=(0, 1))
+        before = sums[layer]
+        sums[layer] = total if before is None else before + total
+
     positions = 0
-    try:
+    with capture_z(parts, range(parts.n_layers), add), torch.no_grad():
         for one in reference:
             tokens = parts.tokenizer.encode(one) if isinstance(one, str) else list(one)
             tokens = tokens[-parts.max_length :]
+            if not tokens:
+                raise UserError("reference: an empty text has no positions to average over")
             positions += len(tokens)
-            with torch.no_grad():
-                parts.root(input_ids=torch.tensor([tokens], device=parts.device))
-    finally:
-        for handle in handles:
-            handle.remove()
+            parts.root(input_ids=torch.tensor([tokens], device=parts.device), use_cache=False)
     dtype = next(parts.root.parameters()).dtype
-    return (sums / positions).to(dtype).view(parts.n_layers, parts.n_heads, parts.d_head)
-
-
-def _accumulate(sums: Tensor, layer: int) -> Callable[..., None]:
-    def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
-        total = args[0].flatten(end_dim=1).double().sum(dim=0).flatten()
-        sums[layer] += total.to(sums.device)
-
-    return hook
+    return tuple(
+        (total / positions).to(parts.device, dtype).view(parts.n_heads, -1)
+        for total in sums
+        if total is not None
+    )

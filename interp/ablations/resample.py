@@ -7,7 +7,7 @@ the donor's last prompt position had. Where the donor has no such position, its 
 taken.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
-from interp.models import decoder
+from interp.models import capture_z, decoder
 
 HeadOutputs = Mapping[int, Float[Tensor, "#batch pos width"]]
 """Layer to z `[batch, pos, head * d_head]`; pos counts from the start of the row."""
@@ -59,23 +59,12 @@ def head_outputs(
     parts = decoder(model)
     found: dict[int, Tensor] = {}
 
-    def keep(layer: int) -> Callable[..., None]:
-        def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
-            found[layer] = args[0].flatten(start_dim=2)[0]
+    def keep(layer: int, z: Tensor) -> None:
+        found[layer] = z[0]
 
-        return hook
-
-    handles = [
-        parts.output_projections[layer].register_forward_pre_hook(keep(layer))
-        for layer in sorted(set(layers))
-    ]
     kept = list(tokens)[-parts.max_length :]
-    try:
-        with torch.no_grad():
-            parts.root(input_ids=torch.tensor([kept], device=parts.device), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with capture_z(parts, layers, keep), torch.no_grad():
+        parts.root(input_ids=torch.tensor([kept], device=parts.device), use_cache=False)
     return found
 
 

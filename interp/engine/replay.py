@@ -16,7 +16,7 @@ import transformers
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.ablations import forward_replaced, hand_on
+from interp.ablations import forward_replaced, identity_block
 from interp.models import Decoder
 
 UNEMBED_ROWS = 256
@@ -90,7 +90,7 @@ def call_arguments(
     """
     with ExitStack() as stack:
         for block in parts.blocks:
-            stack.enter_context(forward_replaced(block, hand_on(parts)))
+            stack.enter_context(forward_replaced(block, identity_block(parts)))
         return record(parts, input_ids, **model_arguments)
 
 
@@ -156,5 +156,5 @@ def unembed(
         with ExitStack() as stack, torch.no_grad():
             stack.callback(parts.ln_final.register_forward_pre_hook(give).remove)
             for block in parts.blocks:
-                stack.enter_context(forward_replaced(block, hand_on(parts)))
+                stack.enter_context(forward_replaced(block, identity_block(parts)))
             yield parts.root(input_ids=ids, use_cache=False).logits[0]

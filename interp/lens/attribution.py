@@ -8,7 +8,7 @@ rewrites the weights; here the norm's weight is folded into the direction alone,
 are streamed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers
 from interp.lens.residual_stream import without_mlp
 from interp.lens.tasks import CHUNK
-from interp.models import Decoder, decoder, model_name
+from interp.models import Decoder, capture_z, decoder, model_name
 from interp.stats import Tally, poisson_weights
 from interp.tasks import Task, draw, load_task
 
@@ -201,22 +201,11 @@ def component_vectors(
     parts = decoder(model)
     z: dict[int, Tensor] = {}
 
-    def keep(layer: int) -> Callable[..., None]:
-        def hook(_module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
-            z[layer] = args[0][0, positions.to(args[0].device)]
+    def keep(layer: int, here: Tensor) -> None:
+        z[layer] = here[0, positions.to(here.device)]
 
-        return hook
-
-    handles = [
-        projection.register_forward_pre_hook(keep(layer))
-        for layer, projection in enumerate(parts.output_projections)
-        if heads
-    ]
-    try:
+    with capture_z(parts, range(parts.n_layers) if heads else (), keep):
         baseline = record(parts, padded(parts, [row]), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
     before = vectors_at(baseline.residuals[0][0], (positions,))
     found = {Component("embedding"): before}
     for layer in range(parts.n_layers):
@@ -238,7 +227,7 @@ def _head_outputs(
 ) -> tuple[Float[Tensor, "head positions d_model"], Float[Tensor, " d_model"]]:
     """Each head's part of the output projection, whatever its layout; and the bias."""
     masks = torch.eye(parts.n_heads, device=z.device, dtype=z.dtype)
-    masks = masks.repeat_interleave(parts.d_head, dim=1)[:, None]
+    masks = masks.repeat_interleave(z.shape[-1] // parts.n_heads, dim=1)[:, None]
     project: Any = parts.output_projections[layer]
     weight = project.weight
     # transformers' Conv1D keeps [in, out], a Linear [out, in]

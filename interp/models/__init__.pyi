@@ -1,3 +1,7 @@
+from .capture import (
+    capture_z as capture_z,
+    evaluation_mode as evaluation_mode,
+)
 from .devices import (
     COMPUTES_NOTHING as COMPUTES_NOTHING,
 )
@@ -27,9 +31,11 @@ __all__ = [
     "Decoder",
     "INDEX",
     "bridge_decoder",
+    "capture_z",
     "check_files",
     "data_folder",
     "decoder",
+    "evaluation_mode",
     "load_model",
     "model_folder",
     "model_name",

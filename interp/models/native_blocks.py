@@ -151,13 +151,18 @@ def decoder(model: TransformerBridge) -> Decoder:
     """The native blocks behind a bridge, or the bridge's own where it was booted elsewhere.
 
     Raises:
-        UserError: the model is not decoder-only, or its weights were rewritten by
-            `enable_compatibility_mode()`.
+        UserError: the model is not decoder-only, its weights were rewritten by
+            `enable_compatibility_mode()`, or it was booted elsewhere and is in training mode.
     """
     if getattr(model, "compatibility_mode", False):
         raise UserError(
             f"model {model_name(model)}: enable_compatibility_mode() has rewritten its weights; "
             "load it again"
+        )
+    if model not in _natives and model.training:
+        raise UserError(
+            f"model {model_name(model)}: it is in training mode, where dropout changes what it "
+            "answers; call model.eval()"
         )
     if model not in _decoders:
         behind = _natives.get(model)

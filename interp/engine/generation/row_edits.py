@@ -2,60 +2,53 @@
 
 A block runs for all rows, and the rows that skip it keep the residual stream that entered it; a
 block that every row skips is not run. What an ablation does to a row does not depend on the others.
+How each kind of edit is carried out in some rows stands in `interp.ablations.kinds`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from interp.ablations import (
+    SWAPS,
+    Activations,
+    EditKind,
     Edits,
     HeadMeans,
-    LayerEdit,
-    forward_replaced,
-    hand_on,
-    in_rows,
-    nothing_added,
-    replace_heads,
+    Rows,
+    function_or_refusal,
+    kinds_of,
 )
 from interp.models import Decoder
 
-Handle = torch.utils.hooks.RemovableHandle
-
-
-@dataclass(frozen=True, eq=False)
-class LayerRows:
-    """What one layer does to which rows; None where it does so to no row.
-
-    Attributes:
-        skip: `[row]`, True where the block is skipped.
-        skip_attention: `[row]`.
-        skip_mlp: `[row]`.
-        heads: rows and the edit of their heads.
-    """
-
-    skip: Tensor | None
-    skip_attention: Tensor | None
-    skip_mlp: Tensor | None
-    heads: tuple[tuple[Tensor, LayerEdit], ...]
+LayerRows = tuple[tuple[EditKind, Rows], ...]
+"""What happens in one layer: kinds of edits, and the rows in which each acts."""
 
 
 def mixable(edits: Edits) -> bool:
     """Whether an ablation can share a batch with others: a donor's weights are not a row's."""
-    return not edits.is_swapped
+    kinds = (kind for edit in edits.values() for kind in kinds_of(edit))
+    return not any(isinstance(kind.on_rows, str) for kind in kinds)
 
 
 def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:
-    """The edits of each row, sorted by layer; donors are left to `interp.ablations`."""
-    layers = sorted({layer for one in edits for layer in one})
-    return {
-        layer: _layer_rows([one.get(layer) for one in edits], parts.device_of(layer))
-        for layer in layers
-    }
+    """The edits of each row, sorted by layer and kind; a donor's weights are left to `edited`.
+
+    Raises:
+        UserError: a kind of edit that cannot be carried out in some rows alone.
+    """
+    found: dict[int, LayerRows] = {}
+    for layer in sorted({layer for one in edits for layer in one}):
+        here = [one.get(layer) for one in edits]
+        kinds = [[] if edit is None else kinds_of(edit) for edit in here]
+        found[layer] = tuple(
+            (kind, Rows.of([e if kind in k else None for e, k in zip(here, kinds, strict=True)],
+                           parts.device_of(layer)))
+            for kind in dict.fromkeys(kind for some in kinds for kind in some)
+            if kind is not SWAPS
+        )  # fmt: skip
+        for kind, _ in found[layer]:
+            function_or_refusal(kind.on_rows, layer)
+    return found
 
 
 @contextmanager
@@ -63,57 +56,10 @@ def rows_edited(
     parts: Decoder, plan: dict[int, LayerRows], means: HeadMeans | None
 ) -> Iterator[None]:
     """Inside the context each row of a batch computes as its own edits say."""
+    given = Activations(means)
     with ExitStack() as stack:
-        for layer, rows in plan.items():
-            if rows.skip is not None and bool(rows.skip.all()):
-                stack.enter_context(forward_replaced(parts.blocks[layer], hand_on(parts)))
-                continue
-            for handle in _register(parts, layer, rows, means):
-                stack.callback(handle.remove)
+        for layer, kinds in plan.items():
+            for kind, rows in kinds:
+                on_rows = function_or_refusal(kind.on_rows, layer)
+                stack.enter_context(on_rows(parts, layer, rows, given))
         yield
-
-
-def _layer_rows(edits: Sequence[LayerEdit | None], device: torch.device) -> LayerRows:
-    def rows(wanted: Callable[[LayerEdit], bool]) -> Tensor | None:
-        chosen = [edit is not None and wanted(edit) for edit in edits]
-        return torch.tensor(chosen, device=device) if any(chosen) else None
-
-    by_heads: dict[LayerEdit, list[int]] = {}
-    for row, edit in enumerate(edits):
-        if edit is not None and not edit.skip and (edit.zero_heads or edit.mean_heads):
-            by_heads.setdefault(edit, []).append(row)
-    return LayerRows(
-        skip=rows(lambda edit: edit.skip),
-        skip_attention=rows(lambda edit: edit.skip_attention),
-        skip_mlp=rows(lambda edit: edit.skip_mlp),
-        heads=tuple((torch.tensor(r, device=device), edit) for edit, r in by_heads.items()),
-    )
-
-
-def _register(parts: Decoder, layer: int, rows: LayerRows, means: HeadMeans | None) -> list[Handle]:
-    handles: list[Handle] = []
-    if rows.heads:
-        mean = means[layer].to(parts.device_of(layer)) if means is not None else None
-        hook = replace_heads(rows.heads, mean, parts.d_head)
-        handles.append(parts.output_projections[layer].register_forward_pre_hook(hook))
-    for mask, module, inside in (
-        (rows.skip_attention, parts.attentions[layer], parts.attention_adds_residual),
-        (rows.skip_mlp, parts.mlps[layer], parts.mlp_adds_residual),
-    ):
-        if mask is not None:
-            hook = nothing_added(inside, mask)
-            handles.append(module.register_forward_hook(hook, with_kwargs=True))
-    if rows.skip is not None:
-        hook = _block_skipped(rows.skip)
-        handles.append(parts.blocks[layer].register_forward_hook(hook, with_kwargs=True))
-    return handles
-
-
-def _block_skipped(mask: Tensor) -> Callable[..., Any]:
-    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
-        resid_pre = args[0] if args else kwargs["hidden_states"]
-        value = out[0] if isinstance(out, tuple) else out
-        kept = in_rows(mask, resid_pre, value)
-        return (kept, *out[1:]) if isinstance(out, tuple) else kept
-
-    return hook

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, bridge_edited, layer_of_point
+from interp.ablations import Activations, Edits, HeadMeans, bridge_edited, layer_of_point
 from interp.engine.memory import token_budget
 from interp.engine.replay import record, replay
 from interp.engine.scoring.packing import group_examples, padded_batches
 from interp.engine.scoring.targets import Score, Targets
 from interp.engine.shortcuts import Shortcuts
-from interp.models import bridge_decoder, decoder
+from interp.models import bridge_decoder, decoder, evaluation_mode
 from interp.tasks import OptionRequest
 
 
@@ -46,9 +46,10 @@ def hooked_scores(
             ids = torch.from_numpy(batch.ids).to(parts.device)
             targets = Targets.of(batch, parts.device)
             replayed = shortcuts.replay and any(_inside_blocks(one) for one in edits)
-            baseline = record(parts, ids, use_cache=False) if replayed else None
+            with evaluation_mode(model):
+                baseline = record(parts, ids, use_cache=False) if replayed else None
             for number, one in enumerate(edits):
-                with torch.no_grad(), bridge_edited(model, one, means):
+                with torch.no_grad(), bridge_edited(model, one, Activations(means)):
                     if baseline is not None and _inside_blocks(one):
                         scores = targets.scores(
                             parts, replay(parts, baseline, one.first_layer(parts.n_layers))

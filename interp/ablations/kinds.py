@@ -1,0 +1,305 @@
+"""How each kind of edit is carried out: on the bridge, on native blocks, on rows of a batch.
+
+`KINDS` is the one table. A new kind of edit is a field of `LayerEdit` and one entry here; where an
+entry holds a text instead of a function, that way cannot carry the kind out, and says so.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.edits import LayerEdit
+from interp.ablations.mean import HeadMeans
+from interp.ablations.native_hooks import (
+    block_skipped,
+    block_skipped_in,
+    forward_replaced,
+    heads_resampled,
+    identity_block,
+    replace_heads,
+    zero_output,
+)
+from interp.ablations.resample import HeadOutputs, aligned
+from interp.ablations.weights import swapped
+from interp.errors import UserError
+from interp.models import Decoder, decoder
+
+Hook = Callable[..., Tensor | None]
+HookPairs = Sequence[tuple[str, Hook]]
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What stands in the place of what edits replace.
+
+    Attributes:
+        means: mean z of each layer's heads, for `@mean`.
+        resample: layer to another example's z, for `@resample` on native blocks.
+        sources: layer to z `[pos, width]` of each reference text, for `@resample` on the bridge;
+            row i takes that of source i, and after the last the first again.
+    """
+
+    means: HeadMeans | None = None
+    resample: HeadOutputs | None = None
+    sources: Sequence[Mapping[int, Float[Tensor, "pos width"]]] = ()
+
+    def mean(self, parts: Decoder, layer: int) -> Tensor | None:
+        """Mean z `[head, d_head]` of a layer, where its block is."""
+        return None if self.means is None else self.means[layer].to(parts.device_of(layer))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a batch in which one kind of edit acts.
+
+    Attributes:
+        mask: `[row]`, True where it acts.
+        all: whether it acts in every row.
+        groups: row numbers `[row]`, and the edit that they share.
+    """
+
+    mask: Bool[Tensor, " row"]
+    all: bool
+    groups: tuple[tuple[Tensor, LayerEdit], ...]
+
+    @staticmethod
+    def of(edits: Sequence[LayerEdit | None], device: torch.device) -> "Rows":
+        """The rows whose edit is not None."""
+        numbers: dict[LayerEdit, list[int]] = {}
+        for row, edit in enumerate(edits):
+            if edit is not None:
+                numbers.setdefault(edit, []).append(row)
+        mask = torch.tensor([edit is not None for edit in edits], device=device)
+        groups = tuple((torch.tensor(r, device=device), edit) for edit, r in numbers.items())
+        return Rows(mask, None not in edits, groups)
+
+
+OnBridge = Callable[[TransformerBridge, int, LayerEdit, Activations], HookPairs]
+OnBlocks = Callable[[TransformerBridge, int, LayerEdit, Activations], AbstractContextManager[Any]]
+OnRows = Callable[[Decoder, int, Rows, Activations], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class EditKind:
+    """One kind of edit, and three ways to carry it out; a text says why there is none.
+
+    Attributes:
+        fields: the fields of `LayerEdit` that it carries out.
+        on_bridge: model, layer, edit and activations to hooks for `model.hooks`.
+        on_blocks: the same to a context inside which the native block is edited.
+        on_rows: decoder, layer, rows and activations to a context inside which the native block is
+            edited in these rows.
+        weights: on bridge and native blocks alike, a context inside which other weights stand.
+    """
+
+    fields: tuple[str, ...]
+    on_bridge: OnBridge | str
+    on_blocks: OnBlocks | str
+    on_rows: OnRows | str
+    weights: Callable[[TransformerBridge, int, LayerEdit], AbstractContextManager[Any]] | None = (
+        None
+    )
+
+    def acts_in(self, edit: LayerEdit) -> bool:
+        """Whether an edit has something of this kind."""
+        return any(getattr(edit, name) for name in self.fields)
+
+
+def kinds_of(edit: LayerEdit) -> list[EditKind]:
+    """The kinds of edit in one layer; where the block is skipped, only hooks act beside that."""
+    if edit.skip:
+        return [SKIP, *([HOOKS] if edit.hooks else [])]
+    return [kind for kind in KINDS if kind.acts_in(edit)]
+
+
+def function_or_refusal(way: Any, layer: int) -> Any:
+    """The function that carries a kind out.
+
+    Raises:
+        UserError: there is none, only a text that says why.
+    """
+    if isinstance(way, str):
+        raise UserError(f"layer {layer}: {way}")
+    return way
+
+
+def _skip_on_bridge(
+    _model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
+) -> HookPairs:
+    entered: list[Tensor] = []
+
+    def keep(resid_pre: Tensor, hook: Any) -> None:
+        entered[:] = [resid_pre]
+
+    def pass_unchanged(_resid_post: Tensor, hook: Any) -> Tensor:
+        return entered.pop()
+
+    block = f"blocks.{layer}"
+    return [(f"{block}.hook_in", keep), (f"{block}.hook_out", pass_unchanged)]
+
+
+def _skip_on_rows(
+    parts: Decoder, layer: int, rows: Rows, _given: Activations
+) -> AbstractContextManager[Any]:
+    if rows.all:
+        return forward_replaced(parts.blocks[layer], identity_block(parts))
+    return _hooked_after(parts.blocks[layer], block_skipped_in(rows.mask))
+
+
+def _zero(value: Tensor, hook: Any) -> Tensor:
+    return torch.zeros_like(value)
+
+
+def _attention_on_bridge(
+    model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
+) -> HookPairs:
+    # where the sublayer itself adds the residual, only its projection is its own
+    inside = "o." if decoder(model).attention_adds_residual else ""
+    return [(f"blocks.{layer}.attn.{inside}hook_out", _zero)]
+
+
+def _mlp_on_bridge(
+    model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
+) -> HookPairs:
+    inside = "out." if decoder(model).mlp_adds_residual else ""
+    return [(f"blocks.{layer}.mlp.{inside}hook_out", _zero)]
+
+
+def _attention_off(parts: Decoder, layer: int, mask: Tensor | None) -> AbstractContextManager[Any]:
+    return _hooked_after(parts.attentions[layer], zero_output(parts.attention_adds_residual, mask))
+
+
+def _mlp_off(parts: Decoder, layer: int, mask: Tensor | None) -> AbstractContextManager[Any]:
+    return _hooked_after(parts.mlps[layer], zero_output(parts.mlp_adds_residual, mask))
+
+
+def _heads_on_bridge(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> HookPairs:
+    parts = decoder(model)
+    mean = given.mean(parts, layer)
+
+    def replaced(z: Tensor, hook: Any) -> Tensor:
+        shape = z.shape
+        z = z.clone().view(*shape[:2], parts.n_heads, -1)
+        z[:, :, sorted(edit.zero_heads)] = 0
+        for head in edit.mean_heads if mean is not None else ():
+            z[:, :, head] = mean[head]
+        return z.view(shape)
+
+    return [(f"blocks.{layer}.attn.hook_z", replaced)]
+
+
+def _heads_on_blocks(
+    parts: Decoder, layer: int, groups: Sequence[Any], given: Activations
+) -> AbstractContextManager[Any]:
+    hook = replace_heads(groups, given.mean(parts, layer), parts.n_heads)
+    stack = ExitStack()
+    stack.callback(parts.output_projections[layer].register_forward_pre_hook(hook).remove)
+    return stack
+
+
+def _resample_on_bridge(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> HookPairs:
+    """The reference texts' z, aligned at the last position."""
+    if not given.sources:
+        raise UserError(
+            f"head:{layer}.{min(edit.resample_heads)}@resample: another example is needed; give "
+            "reference=[TEXTS]"
+        )
+    n_heads, heads = decoder(model).n_heads, sorted(edit.resample_heads)
+
+    def replaced(z: Tensor, hook: Any) -> Tensor:
+        shape = z.shape
+        z = z.clone().view(*shape[:2], n_heads, -1)
+        for row in range(shape[0]):
+            source = given.sources[row % len(given.sources)][layer]
+            there = aligned(source, end=shape[1] - 1, donor_end=len(source) - 1, length=shape[1])
+            z[row][:, heads] = there.view(shape[1], n_heads, -1)[:, heads]
+        return z.view(shape)
+
+    return [(f"blocks.{layer}.attn.hook_z", replaced)]
+
+
+def _resample_on_blocks(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> AbstractContextManager[Any]:
+    if given.resample is None:
+        head = min(edit.resample_heads)
+        raise UserError(f"head:{layer}.{head}@resample: no other example's z was given")
+    return heads_resampled(decoder(model), layer, edit, given.resample[layer])
+
+
+@contextmanager
+def _donor_weights(model: TransformerBridge, layer: int, edit: LayerEdit) -> Iterator[None]:
+    with ExitStack() as stack:
+        for part, donor in edit.swaps:
+            stack.enter_context(swapped(model, donor, layer, part))
+        yield
+
+
+def _hooked_after(module: Any, hook: Callable[..., Any]) -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+    return stack
+
+
+WEIGHTS_OF_A_BATCH = "a donor's weights hold for all rows of a batch"
+NATIVE_BLOCKS_SEE_NO_HOOKS = (
+    "hooks of your own do not reach the native blocks; use `with interp.ablate(...)` and "
+    "model.generate, or a task whose options are scored"
+)
+
+SKIP = EditKind(
+    ("skip",),
+    on_bridge=_skip_on_bridge,
+    on_blocks=lambda model, layer, edit, given: block_skipped(decoder(model), layer),
+    on_rows=_skip_on_rows,
+)
+SKIP_ATTENTION = EditKind(
+    ("skip_attention",),
+    on_bridge=_attention_on_bridge,
+    on_blocks=lambda model, layer, edit, given: _attention_off(decoder(model), layer, None),
+    on_rows=lambda parts, layer, rows, given: _attention_off(parts, layer, rows.mask),
+)
+SKIP_MLP = EditKind(
+    ("skip_mlp",),
+    on_bridge=_mlp_on_bridge,
+    on_blocks=lambda model, layer, edit, given: _mlp_off(decoder(model), layer, None),
+    on_rows=lambda parts, layer, rows, given: _mlp_off(parts, layer, rows.mask),
+)
+HEADS = EditKind(
+    ("zero_heads", "mean_heads"),
+    on_bridge=_heads_on_bridge,
+    on_blocks=lambda model, layer, edit, given: _heads_on_blocks(
+        decoder(model), layer, [(slice(None), edit)], given
+    ),
+    on_rows=lambda parts, layer, rows, given: _heads_on_blocks(parts, layer, rows.groups, given),
+)
+RESAMPLE = EditKind(
+    ("resample_heads",),
+    on_bridge=_resample_on_bridge,
+    on_blocks=_resample_on_blocks,
+    on_rows="@resample takes one other example for all rows of a batch",
+)
+SWAPS = EditKind(
+    ("swaps",),
+    on_bridge=lambda model, layer, edit, given: (),
+    on_blocks=lambda model, layer, edit, given: ExitStack(),
+    on_rows=WEIGHTS_OF_A_BATCH,
+    weights=_donor_weights,
+)
+HOOKS = EditKind(
+    ("hooks",),
+    on_bridge=lambda model, layer, edit, given: edit.hooks,
+    on_blocks=NATIVE_BLOCKS_SEE_NO_HOOKS,
+    on_rows=NATIVE_BLOCKS_SEE_NO_HOOKS,
+)
+KINDS = (SKIP, SWAPS, HEADS, RESAMPLE, SKIP_ATTENTION, SKIP_MLP, HOOKS)

@@ -1,0 +1,47 @@
+"""One thread at a time ablates a model: hooks and weights are the model's, not a thread's."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError
+from interp.models import model_name
+
+_lock = threading.Lock()
+# model to the thread that ablates it, and how many contexts deep
+_owners: "WeakKeyDictionary[TransformerBridge, tuple[int, int]]" = WeakKeyDictionary()
+
+
+@contextmanager
+def one_thread(model: TransformerBridge) -> Iterator[None]:
+    """Inside the context, only this thread may ablate the model. Contexts nest.
+
+    Raises:
+        UserError: another thread is ablating the model.
+    """
+    mine = threading.get_ident()
+    with _lock:
+        thread, depth = _owners.get(model, (mine, 0))
+        if thread != mine:
+            raise busy(model)
+        _owners[model] = mine, depth + 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _, depth = _owners[model]
+            if depth > 1:
+                _owners[model] = mine, depth - 1
+            else:
+                del _owners[model]
+
+
+def busy(model: TransformerBridge) -> UserError:
+    """What is said where a second thread uses a model that one ablates."""
+    return UserError(
+        f"model {model_name(model)}: another thread is ablating it; load the model once for each "
+        "thread, or ablate in one thread"
+    )
