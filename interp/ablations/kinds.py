@@ -189,8 +189,9 @@ def _heads_on_bridge(
         shape = z.shape
         z = z.clone().view(*shape[:2], parts.n_heads, -1)
         z[:, :, sorted(edit.zero_heads)] = 0
-        for head in edit.mean_heads if mean is not None else ():
-            z[:, :, head] = mean[head]
+        if mean is not None:
+            for head in edit.mean_heads:
+                z[:, :, head] = mean[head]
         return z.view(shape)
 
     return [(f"blocks.{layer}.attn.hook_z", replaced)]
