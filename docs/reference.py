@@ -82,9 +82,7 @@ def copied_notebook(book: dict[str, Any]) -> dict[str, Any]:
 
 
 PACKAGES = sorted(
-    path.parent.name
-    for path in PACKAGE.glob("*/__init__.pyi")
-    if path.parent.name not in INTERNAL
+    path.parent.name for path in PACKAGE.glob("*/__init__.pyi") if path.parent.name not in INTERNAL
 )
 for each in PACKAGES:
     package_page(each)

@@ -54,9 +54,9 @@ def run(preset: Preset, out: Path) -> Section:
 
     roles = preset.roles("base", "distilled")
     found = {role: retrieval(preset, out, role) for role in roles}
-    heads, curve, replaced = (
+    heads, curve, more, replaced = (
         pd.concat([one[name] for one in found.values()], ignore_index=True)
-        for name in ("heads", "removal", "replacements")
+        for name in ("heads", "removal", "contrasts", "replacements")
     )
     drops = choose_metric(runs.importance(preset, out, _skill_jobs(preset)))
     metric = dict(zip(drops["task"], drops["metric"], strict=True))
@@ -89,9 +89,14 @@ def run(preset: Preset, out: Path) -> Section:
     return Section(
         name="heads",
         question=QUESTION,
-        findings=[*_removal_sentences(curve), *_overlap_sentences(shared)],
+        findings=[*_removal_sentences(curve, more), *_overlap_sentences(shared)],
         figures=drawn,
-        tables={"replacements": replaced, "overlap": shared, "layers-explained": parts},
+        tables={
+            "replacements": replaced,
+            "contrasts": more,
+            "overlap": shared,
+            "layers-explained": parts,
+        },
         shown=_best(heads),
         note=f"The best {SHOWN} heads of each model. Score: share of the answer's tokens on which "
         "the head's strongest attention lies while they are copied; n rightly answered examples; "
@@ -104,7 +109,7 @@ def retrieval(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
     """The heads of a model with their scores, their removal, and the trace of one example.
 
     Returns:
-        Tables heads, removal, replacements, positions, documents, example.
+        Tables heads, removal, contrasts, replacements, positions, documents, example.
     """
     (task,) = preset.task_names("retrieval")
     asked = {
@@ -122,7 +127,14 @@ def retrieval(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
 
 def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, pd.DataFrame]:
     import interp
-    from interp.attention import detector_scores, removal_curve, removals, top_heads, trace_example
+    from interp.attention import (
+        detector_scores,
+        removal_contrasts,
+        removal_curve,
+        removals,
+        top_heads,
+        trace_example,
+    )
     from interp.results import choose_metric
 
     model, (task,) = preset.load(role), preset.load_tasks("retrieval")
@@ -148,6 +160,7 @@ def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, p
     return {
         "heads": table.assign(**kinds),
         "removal": removal_curve(swept.scores(), plan, metric=metric),
+        "contrasts": removal_contrasts(swept.values(), plan, metric=metric, seed=preset.seed),
         "replacements": _replacements(swept, heads, metric),
         "positions": _positions(swept, heads, metric),
         "documents": pd.DataFrame(positions),
@@ -203,7 +216,8 @@ def _best(heads: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _removal_sentences(curve: pd.DataFrame) -> list[str]:
+def _removal_sentences(curve: pd.DataFrame, more: pd.DataFrame) -> list[str]:
+    from interp.attention import ALL
     from interp.labels import model_label
 
     found = []
@@ -213,17 +227,27 @@ def _removal_sentences(curve: pd.DataFrame) -> list[str]:
         for k in sorted(set(rows["k"]) - {0}):
             top = rows[(rows["k"] == k) & (rows["kind"] == "top")].iloc[0]
             other = rows[(rows["k"] == k) & (rows["kind"] == "random")].iloc[0]
+            mean = more[(more["model"] == model) & (more["k"] == k) & (more["control"] == ALL)]
+            apart = mean.iloc[0]
             parts.append(
-                f"k = {k}: {_score(top)} against {_score(other)} for {int(other['draws'])} random "
-                f"sets, p = {top['p']:.3f}"
+                f"k = {k}: {_score(top)} against {_draws(other)}, "
+                f"{summary.interval(apart['difference'], apart['low'], apart['high'])} points more "
+                f"lost than with the mean of the {int(apart['n_controls'])} others"
             )
         found.append(
             f"{model_label(str(model))}, exact match (%) with the k best retrieval heads removed "
-            f"[95% Wilson] against random ones of the same layers (mean [middle 95% of draws]): "
-            f"whole model {_score(whole)}; {'; '.join(parts)} (n = {int(whole['n'])} examples; p: "
-            "chance that a random set hurts as much, (1 + draws that do) / (1 + draws))."
+            f"[95% Wilson] against others of the same layers (mean [lowest, highest draw]): "
+            f"whole model {_score(whole)}; {'; '.join(parts)} (n = {int(whole['n'])} examples; the "
+            "other sets are matched controls, all there are where fewer than asked)."
         )
     return found
+
+
+def _draws(row: "pd.Series") -> str:
+    """Mean and range of the draws; a single one has no range."""
+    if row["low"] != row["low"]:
+        return f"{row['value']:.0f}"
+    return _score(row)
 
 
 def _score(row: "pd.Series") -> str:
@@ -246,9 +270,11 @@ def _overlap_sentences(shared: pd.DataFrame) -> list[str]:
         for r in chosen.to_dict("records")
     ]
     return [
-        f"Of {len(tested)} pairs of tasks of the base, those that share more of their {TOP} most "
-        "important heads than random sets would (hypergeometric, Holm): "
-        f"{'; '.join(words) or 'none'}."
+        f"Of {len(tested)} pairs of tasks of the base that have important heads (p < 0.05, Holm "
+        f"over all heads; at most {TOP} a task), those that share more of them than tasks would "
+        "that need as many heads anywhere in the same layers (hypergeometric layer by layer, "
+        f"Holm): {'; '.join(words) or 'none'}. Not testable, for one of the two has no important "
+        f"head: {len(shared) - len(tested)} pairs."
     ]
 
 

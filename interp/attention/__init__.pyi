@@ -1,4 +1,6 @@
 from .contrast import (
+    ALL as ALL,
+    removal_contrasts as removal_contrasts,
     removal_curve as removal_curve,
     removals as removals,
 )
@@ -22,11 +24,13 @@ from .skills import (
 )
 
 __all__ = [
+    "ALL",
     "RetrievalHeads",
     "attention_rows",
     "detector_scores",
     "explained",
     "overlap",
+    "removal_contrasts",
     "removal_curve",
     "removals",
     "retrieval_heads",

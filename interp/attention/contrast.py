@@ -7,7 +7,7 @@ import pandas as pd
 
 from interp.ablations import Ablation, Replacement
 from interp.attention.heads import RetrievalHeads
-from interp.stats import BASELINE
+from interp.stats import BASELINE, check_options, drop_intervals, sample_of, series
 
 
 def removals(
@@ -51,10 +51,10 @@ def removal_curve(
         metric: which of the scores.
 
     Returns:
-        Columns model, task, metric, k, kind, value, low, high, n, unit, interval, draws, p. For
+        Columns model, task, metric, k, kind, value, low, high, n, unit, interval, draws. For
         `top` and at k = 0 the interval is that of the score. For `random` the value is the mean of
-        the draws, low and high the middle 95% of them. p is the chance that a random set hurts as
-        much as the top one, (1 + draws that do) / (1 + draws) (Phipson & Smyth 2010).
+        the draws, low and high the lowest and the highest of them (NaN of a single one). How far
+        the top set and the others differ is in `removal_contrasts`.
     """
     chosen = scores[scores["metric"] == metric]
     rows = []
@@ -70,18 +70,81 @@ def removal_curve(
             | {"interval": "none (nothing is drawn)"}
         )
         for k in sorted({k for _, k, _, _ in plan}):
-            top = next(a.text for a, number, kind, _ in plan if number == k and kind == "top")
-            drawn = [a.text for a, number, kind, _ in plan if number == k and kind == "random"]
+            top, drawn = _sets(plan, k)
             best = dict(table.loc[top, ["value", "low", "high", "n", "unit", "interval"]])
             values = table.loc[drawn, "value"].to_numpy(float)
-            as_low = int((values <= best["value"]).sum())
-            p = (1 + as_low) / (1 + len(values))
-            low, high = np.quantile(values, [0.025, 0.975])
-            rows.append(common | {"k": k, "kind": "top", **best, "draws": 1, "p": p})
+            several = len(values) > 1
+            rows.append(common | {"k": k, "kind": "top", **best, "draws": 1})
             rows.append(
                 common
-                | {"k": k, "kind": "random", "value": values.mean(), "low": low, "high": high}
-                | {"n": best["n"], "unit": best["unit"], "interval": "middle 95% of draws"}
-                | {"draws": len(values), "p": np.nan}
+                | {"k": k, "kind": "random", "value": values.mean()}
+                | {"low": values.min() if several else np.nan}
+                | {"high": values.max() if several else np.nan}
+                | {"n": best["n"], "unit": best["unit"]}
+                | {"interval": "lowest to highest draw" if several else "none (one draw)"}
+                | {"draws": len(values)}
             )
     return pd.DataFrame(rows)
+
+
+ALL = "all controls"
+"""The mean over a size's control sets, in `removal_contrasts`."""
+
+
+def removal_contrasts(
+    values: pd.DataFrame,
+    plan: Sequence[tuple[Ablation, int, str, int]],
+    *,
+    metric: str,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How much more the top heads cost than each of the other sets, example by example.
+
+    The other sets are matched controls: none of them holds a top head, so they are no permutations
+    of the top set, and the share of them that hurts as much is no p-value. What can be said is the
+    paired difference of the drops, with its interval over examples.
+
+    Args:
+        values: a sweep's `values()`.
+        plan: from `removals`.
+        metric: which of them.
+        confidence: of the intervals.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns model, task, metric, k, control, n_controls, difference, low, high, n, unit,
+        interval, correction; a row a control (the text of its ablation), and one for the mean of
+        all of a size (`ALL`). The difference is the drop of the top set minus that of the control.
+    """
+    check_options(confidence, resamples)
+    rows: list[dict[str, object]] = []
+    for key, points, wide, clusters in series(values[values["metric"] == metric]):
+        scale, unit = (100.0, "points") if points else (1.0, "value")
+        for k in sorted({k for _, k, _, _ in plan}):
+            top, drawn = _sets(plan, k)
+            if not drawn:
+                continue
+            # drop of the top set minus drop of the control: the baseline cancels
+            more = wide[drawn].sub(wide[top], axis=0)
+            sides = [(sample_of(more, clusters), drawn, points)]
+            sides.append((sample_of(more.mean(axis=1).to_frame(), clusters), [ALL], False))
+            for sample, names, tied in sides:
+                low, high, kind = drop_intervals(sample, tied, confidence, resamples, seed)
+                for place, name in enumerate(names):
+                    rows.append(
+                        key
+                        | {"k": k, "control": name, "n_controls": len(drawn)}
+                        | {"difference": scale * float(sample.table[:, place].mean())}
+                        | {"low": scale * low[place], "high": scale * high[place], "n": len(wide)}
+                        | {"unit": unit, "interval": kind[place], "correction": "none"}
+                    )
+    return pd.DataFrame(rows)
+
+
+def _sets(plan: Sequence[tuple[Ablation, int, str, int]], k: int) -> tuple[str, list[str]]:
+    """The text of the top k, and those of the other sets of k."""
+    top = next(a.text for a, number, kind, _ in plan if number == k and kind == "top")
+    return top, [a.text for a, number, kind, _ in plan if number == k and kind == "random"]

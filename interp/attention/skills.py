@@ -1,11 +1,12 @@
 """Which heads matter for which skill: maps, their overlap, and what heads explain of a layer."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import stats as sps
 
 from interp.ablations import AblateHead, SkipAttention, SkipLayer, parsed_or_none
@@ -13,12 +14,15 @@ from interp.errors import UserError
 from interp.stats import (
     BASELINE,
     check_options,
+    compared,
     drops_by_document,
-    percentiles,
-    resampled_profile,
+    importance as tested_drops,
     spearman,
     unit_name,
 )
+
+ALPHA = 0.05
+"""Level at which a head counts as important, after Holm's correction over all heads of a task."""
 
 
 def head_map(importance: pd.DataFrame, task: str, metric: str) -> Float[np.ndarray, "layer head"]:
@@ -50,60 +54,75 @@ def overlap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How far tasks share their important heads, and how sure that is.
+    """How far tasks share their important heads, beyond needing the same layers.
 
-    The intervals are a percentile bootstrap over examples (over clusters of them, where the values
-    name clusters); protocols of one benchmark share their resamples. Noise makes any two tasks
-    look less alike, and a resample holds it twice: where drops are small an interval lies lower
-    than its estimate, and may leave it out.
+    A task's important heads are the `k` of the largest drop among those whose drop is significant
+    (`ALPHA`, Holm over all heads). A task without any is not testable, and `reason` says so.
+
+    Both tests keep to the layers: two tasks that need the same *layers* share heads by chance more
+    often than heads drawn from the whole model would be shared. For the shared heads the null
+    hypothesis is that each task's important heads lie anywhere within their layers (exact: the sum
+    of hypergeometric distributions, layer by layer). For the correlation of all drops it is that
+    the heads of a layer are exchangeable (permutation within layers, two-sided about its mean).
 
     Args:
         values: from `Sweep.values()` of an all-head sweep of one model, one metric a task
             (`interp.results.choose_metric`).
-        k: heads that count as a task's important ones.
-        confidence: coverage of the intervals.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        k: heads that count as a task's important ones, at most.
+        confidence: coverage of the interval of the correlation.
+        resamples: of the bootstrap, and permutations.
+        seed: of both.
 
     Returns:
-        One row a pair of tasks: `jaccard` of their important heads (the k of the largest drop, as
-        far as the drop is positive: `n_task` and `n_other` of them) with its interval, the value
-        `expected` of random sets of these sizes and the chance `p` of so much overlap
-        (hypergeometric); `spearman` of the drops of all heads, with its interval and its p-value;
-        `n_examples` and `n_other_examples`. NaN where a task has no head whose ablation hurts.
+        One row a pair of tasks: `jaccard` of their important heads (`n_task`, `n_other`, `shared`
+        of them), the value `expected` if each task's heads lay anywhere in the same layers, and
+        the chance `p` of so many shared. No interval: which heads are important is itself chosen
+        on these examples. `spearman` of the drops of all heads with `spearman_p`, and `ceiling
+        disattenuated low high` as in `interp.stats.compare_profiles`; `n_examples`,
+        `n_other_examples`, `reason`. NaN where a task has no important head.
 
     Raises:
         UserError: several models, or several metrics a task; no head was ablated alone; the
             baseline is missing, or of other examples.
     """
     check_options(confidence, resamples)
+    chosen = _single_heads(values)
     profiles = {}
-    for (_, task, _), damage in drops_by_document(_single_heads(values)).items():
+    for (_, task, _), damage in drops_by_document(chosen).items():
         if task in profiles:
             raise UserError(f"overlap, task {task}: several models or metrics; keep one")
         profiles[task] = damage
+    tested = tested_drops(chosen, resamples=resamples, seed=seed)
+    significant = tested[(tested["p_adjusted"] < ALPHA) & (tested["drop"] > 0)]
+    points = dict(zip(tested["task"], tested["unit"] == "points", strict=True))
     rows = []
     for one, other in itertools.combinations(profiles, 2):
         pair = [profiles[one], profiles[other]]
         heads = [column for column in pair[0].columns if column in pair[1].columns]
         pair = [damage[heads] for damage in pair]
+        layers = np.array([_layer(head) for head in heads])
+        members = [
+            _important(damage, heads, significant[significant["task"] == task]["ablation"], k)
+            for task, damage in zip((one, other), pair, strict=True)
+        ]
+        row = {"task": one, "other": other, "k": k, **_shared(members[0], members[1], layers)}
         shared = one.partition(":")[0] == other.partition(":")[0]
-        streams = 2, 2 if shared and pair[0].index.equals(pair[1].index) else 3
-        drawn, drawn_other = (
-            resampled_profile(damage, resamples=resamples, seed=[seed, stream])
-            for damage, stream in zip(pair, streams, strict=True)
-        )
-        drops, drops_other = (damage.to_numpy().mean(axis=0).round(12) for damage in pair)
-        row = {"task": one, "other": other, "k": k, **_chances(drops, drops_other, k)}
-        shares = _jaccard(drops, drops_other, k), _jaccard(drawn, drawn_other, k)
-        row |= _with_interval("jaccard", *shares, confidence)
-        ranks = spearman(drops, drops_other), spearman(drawn, drawn_other)
-        row |= _with_interval("spearman", *ranks, confidence)
-        known = np.isfinite(row["spearman"])
-        row["spearman_p"] = float(sps.spearmanr(drops, drops_other).pvalue) if known else np.nan
+        found = compared(
+            *pair, paired=shared and pair[0].index.equals(pair[1].index),
+            points=points[one] and points[other],
+            confidence=confidence, resamples=resamples, seed=seed,
+        )  # fmt: skip
+        names = ("spearman", "ceiling", "disattenuated", "low", "high")
+        row |= {name: found[name] for name in names}
+        drops = [damage.to_numpy().mean(axis=0).round(12) for damage in pair]
+        row["spearman_p"] = _within_layers(drops[0], drops[1], layers, resamples, seed)
         row |= {"n_heads": len(heads), "n_examples": len(pair[0]), "n_other_examples": len(pair[1])}
-        row["interval"] = f"{100 * confidence:g}% bootstrap over {unit_name(pair[0])}"
-        rows.append(row | {"correction": "none"})
+        kind = "none (a profile is noise)"
+        if np.isfinite(row["low"]):
+            kind = f"{100 * confidence:g}% bootstrap over {unit_name(pair[0])}, disattenuated"
+        without = [t for t, m in zip((one, other), members, strict=True) if not m.any()]
+        reason = f"no important heads in {', '.join(without)}: not testable" if without else ""
+        rows.append(row | {"reason": reason, "interval": kind, "correction": "none"})
     return pd.DataFrame(rows)
 
 
@@ -115,48 +134,72 @@ def _single_heads(values: pd.DataFrame) -> pd.DataFrame:
     return values[values["ablation"].isin([BASELINE, *single])]
 
 
-def _important(drops: Float[np.ndarray, "*rows head"], k: int) -> Bool[np.ndarray, "*rows head"]:
-    """The k heads of the largest drop, as far as it is positive; equal drops in their order."""
-    if not 1 <= k <= drops.shape[-1]:
-        raise UserError(f"{k} heads: the model has 1-{drops.shape[-1]}")
-    order = np.argsort(-drops, axis=-1, kind="stable")[..., :k]
-    chosen = np.zeros(drops.shape, dtype=bool)
-    np.put_along_axis(chosen, order, True, axis=-1)
-    return chosen & (drops > 0)
+def _layer(head: str) -> int:
+    parsed = parsed_or_none(head)
+    if not isinstance(parsed, AblateHead):
+        raise UserError(f"overlap: {head} is no ablation of a single head")
+    return parsed.layer
 
 
-def _jaccard(
-    one: Float[np.ndarray, "*rows head"], other: Float[np.ndarray, "*rows head"], k: int
-) -> Float[np.ndarray, "*rows"]:
-    """Shared share of the important heads, row by row; NaN where one has none."""
-    first, second = _important(one, k), _important(other, k)
-    both = np.asarray((first & second).sum(axis=-1), dtype=float)
-    either = (first | second).sum(axis=-1)
-    known = first.any(axis=-1) & second.any(axis=-1)
-    return np.divide(both, either, out=np.full_like(both, np.nan), where=known)
+def _important(
+    damage: pd.DataFrame, heads: Sequence[str], significant: pd.Series, k: int
+) -> Bool[np.ndarray, " head"]:
+    """The k significant heads of the largest drop; equal drops in their order."""
+    if not 1 <= k <= len(heads):
+        raise UserError(f"{k} heads: the model has 1-{len(heads)}")
+    drops = damage.to_numpy().mean(axis=0).round(12)
+    known = np.isin(heads, significant.to_numpy(str))
+    order = np.argsort(-np.where(known, drops, -np.inf), kind="stable")[:k]
+    chosen = np.zeros(len(heads), dtype=bool)
+    chosen[order] = True
+    return chosen & known
 
 
-def _chances(
-    one: Float[np.ndarray, " head"], other: Float[np.ndarray, " head"], k: int
+def _shared(
+    one: Bool[np.ndarray, " head"],
+    other: Bool[np.ndarray, " head"],
+    layers: Int[np.ndarray, " head"],
 ) -> dict[str, Any]:
-    """How much random sets of these sizes would share, and the chance of so much."""
-    first, second = _important(one, k), _important(other, k)
-    sizes, shared = (int(first.sum()), int(second.sum())), int((first & second).sum())
-    counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": shared}
+    """Shared important heads, and how many the layers alone would make them share."""
+    sizes, both = (int(one.sum()), int(other.sum())), int((one & other).sum())
+    counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": both}
     if not all(sizes):
-        return counts | {"expected": np.nan, "p": np.nan}
-    chances = sps.hypergeom(one.size, *sizes)
-    every = np.arange(min(sizes) + 1)
-    expected = (chances.pmf(every) * every / (sum(sizes) - every)).sum()
-    return counts | {"expected": float(expected), "p": float(chances.sf(shared - 1))}
+        return counts | dict.fromkeys(("jaccard", "expected", "p"), np.nan)
+    chances = np.ones(1)
+    for layer in np.unique(layers):
+        here = layers == layer
+        mine, its = int(one[here].sum()), int(other[here].sum())
+        every = np.arange(min(mine, its) + 1)
+        of_layer = sps.hypergeom(int(here.sum()), mine, its).pmf(every)
+        chances = np.convolve(chances, of_layer)
+    every = np.arange(len(chances))
+    return counts | {
+        "jaccard": both / (sum(sizes) - both),
+        "expected": float((chances * every / (sum(sizes) - every)).sum()),
+        "p": float(min(1.0, chances[both:].sum())),
+    }
 
 
-def _with_interval(
-    name: str, value: np.ndarray, replicates: np.ndarray, confidence: float
-) -> dict[str, float]:
-    low, high = percentiles(replicates, confidence)
-    named = {name: value, f"{name}_low": low, f"{name}_high": high}
-    return {column: float(number) for column, number in named.items()}
+def _within_layers(
+    one: Float[np.ndarray, " head"],
+    other: Float[np.ndarray, " head"],
+    layers: Int[np.ndarray, " head"],
+    permutations: int,
+    seed: int,
+) -> float:
+    """P-value of Spearman's correlation if the heads of a layer were exchangeable."""
+    observed = float(spearman(one, other))
+    if np.isnan(observed):
+        return float("nan")
+    rng = np.random.default_rng([seed, 9])
+    shuffled = np.tile(other, (permutations, 1))
+    for layer in np.unique(layers):
+        here = np.flatnonzero(layers == layer)
+        shuffled[:, here] = rng.permuted(shuffled[:, here], axis=1)
+    drawn = spearman(one, shuffled)
+    centre = float(drawn.mean())
+    extreme = (np.abs(drawn - centre) >= abs(observed - centre) - 1e-12).sum()
+    return float((1 + extreme) / (1 + permutations))
 
 
 def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:

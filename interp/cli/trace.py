@@ -119,7 +119,7 @@ def _figures(
 
 def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) -> list[Path]:
     from interp import figures
-    from interp.attention import removal_curve, removals
+    from interp.attention import removal_contrasts, removal_curve, removals
     from interp.results import choose_metric
     from interp.sweeps import sweep
 
@@ -129,5 +129,8 @@ def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) ->
     ablations = [ablation for ablation, *_ in plan]
     run = sweep(model, task, ablations, out=out / "removal", limit=options.limit, seed=options.seed)
     scores = run.scores()
-    curve = removal_curve(scores, plan, metric=choose_metric(scores)["metric"].iloc[0])
+    metric = choose_metric(scores)["metric"].iloc[0]
+    curve = removal_curve(scores, plan, metric=metric)
+    contrasts = removal_contrasts(run.values(), plan, metric=metric, seed=options.seed)
+    contrasts.to_csv(out / "removal-contrasts.csv", index=False)
     return figures.save(figures.removal(curve), out / "removal-curve")

@@ -93,8 +93,8 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             [
                 tables.describe_n(curve),
                 "Band of the highest: 95% Wilson interval." if unit else "",
-                f"Line and band of the random ones: mean and middle 95% of up to {draws} draws, "
-                "as many heads a layer, none of the highest.",
+                f"Line and band of the random ones: mean, lowest and highest of up to {draws} "
+                "draws (no band: one draw), as many heads a layer, none of the highest.",
             ],
         )
     return figure
