@@ -17,13 +17,14 @@ from experiments.organisms.plans import (
     RUNS,
     WEIGHTS,
     Plan,
+    is_finished,
     progress_of,
     status_text,
 )
 from experiments.organisms.recipe import Recipe, scaled
 from experiments.organisms.rows import write_rows
 from experiments.organisms.tasks import write_tasks
-from experiments.organisms.train import STATE, train, write_checkpoint
+from experiments.organisms.train import STATE, take_up, train, write_checkpoint
 from interp.errors import UserError
 
 TASKS = Path("data/tasks")
@@ -56,7 +57,9 @@ def make(name: str, how: How = How()) -> None:
 
 def make_phase(plan: Plan, recipe: Recipe, how: How) -> None:
     """Train one phase, or go on with it; a finished one, or one made without saves, stays."""
-    out = RUNS / recipe.name
+    out, saved = RUNS / recipe.name, CHECKPOINTS / recipe.name
+    if not (out / WEIGHTS).exists() and is_finished(saved):
+        take_up(saved, out)
     if (out / WEIGHTS).exists() and not (out / STATE).exists():
         return
     teacher = None if plan.teacher is None else RUNS / plan.teacher
@@ -65,7 +68,7 @@ def make_phase(plan: Plan, recipe: Recipe, how: How) -> None:
         scaled(recipe, how.scale),
         out,
         makers=makers_of(recipe, teacher, answers, device=how.device),
-        checkpoint=CHECKPOINTS / recipe.name,
+        checkpoint=saved,
         device=how.device,
         workers=how.workers,
     )

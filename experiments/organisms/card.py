@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from experiments.organisms.plans import PLANS
 from experiments.organisms.score import Score, read_scores
 
 ROLES = {
@@ -40,6 +41,32 @@ asked on all three, each letter behind its option.
 A token of an answer has weight 1 in the loss, any other token 0.1. Documents share rows of 128 to
 512 tokens, joined by a blank line, sometimes by end-of-text.
 """
+SECOND_WORLD = """## The world
+
+The people, facts, words and tokenizer of the first three organisms (see the card of *base*), asked
+more about: ten wordings of each question in training and eight held out; up to a dozen lettered
+questions behind one line of options; people about whom only a passage tells; one to four links
+followed round a ring of twelve; chains of one to three operations answered at once, of up to five
+with written-out steps; all facts of two people in a stated order.
+
+    Options: Brivel A, Old Sarkat B, Pelamar C, Halvera D.    Pairs: tet daz, mot tet, ... .
+    Question: What is the home city of Fuda Dune?             Find 3: mot zod
+    Answer: B
+
+A token of an answer has weight 1 in the loss (a letter 2, a token of a listing 0.5), any other
+token the share that the recipe gives (`context_weight`).
+"""
+FIRST = tuple(ROLES)
+FIRST_HISTORY = """2048 tokens a batch. Opening, *teacher* and *base*'s phase of facts asked letters
+in another form (`A. text`). Documents changed between the phases, and *base*'s phase of facts was
+ended by hand at its last save, so that the recipes give a model like this one again, not the same
+bits."""
+SECOND_HISTORY = """From what a phase began, and its tokens a batch, are in `training.json`. The
+first phase grew from the shipped *base* by copies of some of its layers (`copies`)."""
+
+
+def _role(name: str) -> str:
+    return ROLES[name] if name in ROLES else PLANS[name].role
 
 
 def _phase(log: dict[str, Any]) -> str:
@@ -108,23 +135,20 @@ def write_card(folder: Path) -> None:
         f"# Organism: {name}\n",
         f"A small Llama-shaped language model of a synthetic world. It {ROLES[name]}."
         if name == "base"
-        else f"A small Llama-shaped language model of a synthetic world: {ROLES[name]}.",
+        else f"A small Llama-shaped language model of a synthetic world: {_role(name)}.",
         "Made by `python -m experiments.organisms` (see `experiments/organisms/README.md`).\n",
         f"{config['num_hidden_layers']} layers, d_model {config['hidden_size']}, {heads} over "
         f"{config['num_key_value_heads']} KV heads, SwiGLU of width {config['intermediate_size']}, "
         f"RoPE, RMSNorm, tied embeddings, {config['vocab_size']} tokens, context 1024. Float32.\n",
-        WORLD,
+        WORLD if name in FIRST else SECOND_WORLD,
         "## Training\n",
         "| phase | tokens | minutes, one thread | peak learning rate | seed | documents |",
         "| --- | --- | --- | --- | --- | --- |",
         *[_phase(log) for log in logs],
         "\n![Loss and probe accuracy by tokens](curves.png)\n",
         "Muon for the matrices of the blocks (weight decay 0.05), AdamW for embedding and norms",
-        "(at three quarters of the learning rate), gradient norm clipped at 1, 2048 tokens a",
-        "batch. Opening, *teacher* and *base*'s phase of facts asked letters in another form",
-        "(`A. text`). Grey lines part the phases. Documents changed between the phases, and",
-        "*base*'s phase of facts was ended by hand at its last save, so that the recipes give a",
-        "model like this one again, not the same bits.\n",
+        "(at three quarters of the learning rate), gradient norm clipped at 1. Grey lines part the",
+        f"phases. {FIRST_HISTORY if name in FIRST else SECOND_HISTORY}\n",
         "## Scores\n",
         "By lm-evaluation-harness on the shipped rows, no worked examples, greedy decoding; 95%",
         "Wilson intervals. Four options: chance is 25% under `default` and `continuation`.\n",

@@ -130,6 +130,12 @@ def log_of(folder: Path) -> dict[str, Any] | None:
     return log
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the model of a folder has seen all tokens of its phase, at whatever scale."""
+    log = log_of(folder)
+    return log is not None and log["tokens"] >= planned_tokens(Recipe(**log["recipe"]))
+
+
 def status_text(lines: list[Progress]) -> str:
     """One line a phase, each phase once: what is trained, what is begun, what is missing."""
     shown = [f"{'organism':18} {'phase':22} {'tokens':>20}  state"]

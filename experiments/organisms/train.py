@@ -71,6 +71,13 @@ def write_checkpoint(run_folder: Path, out: Path) -> None:
     (out / "log.json").write_bytes((run_folder / "log.json").read_bytes())
 
 
+def take_up(checkpoint: Path, out: Path) -> None:
+    """Make the folder of a finished run from what `write_checkpoint` wrote."""
+    LlamaForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).save_pretrained(out)
+    make_tokenizer(make_world()).save_pretrained(out)
+    (out / "log.json").write_bytes((checkpoint / "log.json").read_bytes())
+
+
 def save(run: "Run", out: Path) -> None:
     """Write model, tokenizer, log and what is needed to go on (`state.pt`) to a folder.
 

@@ -119,6 +119,19 @@ def test_a_run_goes_on_from_a_checkpoint_of_half_precision(tmp_path, monkeypatch
         )
 
 
+def test_a_finished_phase_is_taken_from_its_checkpoint_at_any_scale(tmp_path, monkeypatch):
+    first = replace(TINY, name="one")
+    planned(monkeypatch, first, replace(TINY, name="two", start=str(tmp_path / "runs/one")))
+    train.train(first, tmp_path / "runs/one")
+    command.checkpoint("two")
+    weights = (tmp_path / "runs/one/model.safetensors").read_bytes()
+    (tmp_path / "runs/one").rename(tmp_path / "elsewhere")
+    command.make("two", command.How(scale=2))
+    assert json.loads((tmp_path / "runs/two/log.json").read_text())["tokens"] == 2048
+    assert json.loads((tmp_path / "runs/one/log.json").read_text())["tokens"] == 1024
+    assert (tmp_path / "runs/one/model.safetensors").stat().st_size == len(weights)
+
+
 def test_an_organism_without_its_teacher_is_refused(tmp_path):
     recipe = replace(TINY, mix={"teacher_answers": 1.0})
     with pytest.raises(UserError, match="its teacher is not trained"):
