@@ -33,7 +33,7 @@ from experiments.benchmarks.scoring import matmul_rate
 from interp.ablations import Edits, each_layer, shape_of
 from interp.engine import generate
 from interp.models import decoder, load_model
-from interp.tasks import build_requests, prompt_text
+from interp.tasks import build_requests, harness_requests
 
 RESULTS = Path("experiments/benchmarks/results")
 BATCHES = (8, 16, 32, 64)
@@ -81,12 +81,8 @@ class Harness:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(load.folder)
         self.layers = list(self.model.model.layers)
         self.instances = []
-        for doc_id, document in enumerate(load.task.documents()[:examples]):
-            context = prompt_text(load.task, document)
-            made = load.task.harness.construct_requests(
-                doc=document, ctx=context, metadata=(load.task.name, doc_id, 1)
-            )
-            self.instances += made if isinstance(made, list) else [made]
+        for doc_id in range(min(examples, len(load.task.documents()))):
+            self.instances += harness_requests(load.task, doc_id)
 
     def texts(self, deleted: int | None, batch_size: int) -> list[str]:
         """Answers with one layer deleted (None: with all layers)."""

@@ -113,12 +113,12 @@ def harness(line: Line, batch_size: int) -> dict[str, Any]:
 def _by_harness(model: Any, task: Any, examples: int, batch_size: int) -> list[float]:
     from lm_eval.models.huggingface import HFLM
 
+    from interp.tasks import harness_requests
+
     lm = HFLM(pretrained=model, tokenizer=tokenizer(), batch_size=batch_size, device="cpu")
     instances = []
-    for doc_id, document in enumerate(task.documents()[:examples]):
-        context = task.harness.fewshot_context(document, num_fewshot=task.num_fewshot)
-        made = task.harness.construct_requests(document, context, metadata=(task.name, doc_id, 1))
-        instances += made
+    for doc_id in range(min(examples, len(task.documents()))):
+        instances += harness_requests(task, doc_id)
     return [value for value, _ in lm.loglikelihood(instances, disable_tqdm=True)]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from interp.errors import UserError
 from interp.models import Decoder
-from interp.tasks import Span, Task, encode, pair_spans, prompt_text, target_text
+from interp.tasks import Span, Task, encode, pair_spans, prompt_text
 
 MARK = "\ue000"
 """A character for private use, which no text holds: where it lands, a field of the row begins."""
@@ -98,8 +98,8 @@ def locate(task: Task, doc_id: int, parts: Decoder) -> KeyValuePrompt:
 
 def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
     """The prompt, worked examples included, and where the row's pairs begin in it."""
-    prompt, own = prompt_text(task, document), str(task.harness.doc_to_text(document))
-    marked = str(task.harness.doc_to_text({**document, "pairs_text": MARK}))
+    prompt, own = prompt_text(task, document), task.question(document)
+    marked = task.question({**document, "pairs_text": MARK})
     at = marked.find(MARK)
     whole = at >= 0 and own == marked.replace(MARK, document["pairs_text"])
     if not whole or not prompt.endswith(own):
@@ -112,8 +112,8 @@ def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
 
 def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:
     """What stands behind the prompt, and where the value begins in it."""
-    delimiter, target = task.harness.config.target_delimiter, target_text(task, document)
-    marked = target_text(task, {**document, "answer": MARK})
+    delimiter, target = task.target_delimiter, task.target_text(document)
+    marked = task.target_text({**document, "answer": MARK})
     at = marked.find(MARK) if MARK in marked else 0
     if target[at : at + len(document["answer"])] != document["answer"]:
         raise UserError(

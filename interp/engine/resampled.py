@@ -27,7 +27,6 @@ from interp.tasks import (
     encode,
     encode_pair,
     prompt_text,
-    target_text,
 )
 
 Scores = dict[int, Score]
@@ -125,14 +124,14 @@ def resampled_answers(
 def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[list[int], int]:
     """Tokens of an example with its right answer, and the last position of its prompt."""
     parts, document = decoder(model), task.documents()[doc_id]
-    prompt, delimiter = prompt_text(task, document), task.harness.config.target_delimiter
+    prompt, delimiter = prompt_text(task, document), task.target_delimiter
     if task.generates:
         # a prompt that is generated from keeps its trailing spaces, unlike one that is scored
         before = encode(prompt, parts)
-        whole = encode(prompt + delimiter + target_text(task, document), parts)
+        whole = encode(prompt + delimiter + task.target_text(document), parts)
         behind = whole[len(before) :] if whole[: len(before)] == before else []
     else:
-        before, behind = encode_pair(prompt, delimiter + target_text(task, document), parts)
+        before, behind = encode_pair(prompt, delimiter + task.target_text(document), parts)
     tokens = before + behind
     cut = max(0, len(tokens) - parts.max_length)
     return tokens[cut:], len(before) - 1 - cut

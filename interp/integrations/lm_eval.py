@@ -75,8 +75,8 @@ class AblatedModel(TemplateLM):
                 f"{ablation}: it needs examples to take activations from; use `interp sweep`"
             )
         self.seed = int(seed)
-        self.parts = decoder(self.model)
-        self.tokenizer = self.parts.tokenizer
+        self.decoder = decoder(self.model)
+        self.tokenizer = self.decoder.tokenizer
         self.shortcuts = Shortcuts(token_budget=int(token_budget) if token_budget else None)
 
     @property
@@ -93,7 +93,7 @@ class AblatedModel(TemplateLM):
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return self.parts.device
+        return self.decoder.device
 
     @property
     def tokenizer_name(self) -> str:
@@ -105,7 +105,7 @@ class AblatedModel(TemplateLM):
     ) -> list[int]:
         """Token ids; BOS by the tokenizer, and never twice."""
         if add_special_tokens is None:
-            return encode(string, self.parts)
+            return encode(string, self.decoder)
         return list(self.tokenizer.encode(string, add_special_tokens=add_special_tokens))
 
     def apply_chat_template(
@@ -121,9 +121,9 @@ class AblatedModel(TemplateLM):
         examples: dict[tuple[int, ...], int] = {}
         made = [
             option_request(
-                examples.setdefault(tuple(context), len(examples)), 0, context, behind, self.parts
+                examples.setdefault(tuple(context), len(examples)), 0, context, after, self.decoder
             )
-            for _, context, behind in requests
+            for _, context, after in requests
         ]
         with tqdm(total=len(examples), disable=kwargs.get("disable_tqdm", False)) as bar:
             (scores,) = score_requests(
@@ -141,7 +141,7 @@ class AblatedModel(TemplateLM):
             for pair in get_rolling_token_windows(
                 token_list=self.tok_encode(text),
                 prefix_token=self.prefix_token_id,
-                max_seq_len=self.parts.max_length,
+                max_seq_len=self.decoder.max_length,
                 context_len=1,
             ):
                 windows.append((None, *make_disjoint_window(pair)))
@@ -166,5 +166,5 @@ class AblatedModel(TemplateLM):
         text, arguments = request.args
         doc_id, name = request.doc_id, str(request.task_name)
         number = number if doc_id is None else doc_id
-        made = generation_request(number, text, arguments, self.parts, task=name, seed=self.seed)
+        made = generation_request(number, text, arguments, self.decoder, task=name, seed=self.seed)
         return replace(made, draw=draw)

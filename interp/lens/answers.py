@@ -18,10 +18,8 @@ from interp.tasks import (
     build_requests,
     encode,
     encode_pair,
-    gold_options,
     option_request,
     prompt_text,
-    target_text,
 )
 
 WHOLE = "answer"
@@ -120,7 +118,7 @@ def _right_option(task: Task, document: dict[str, Any], n_options: int) -> int:
     """The number of the right option; of several, the first."""
     if n_options == 1:
         return 0
-    gold = gold_options(task, document)
+    gold = task.gold_options(document)
     if not gold:
         raise UserError(f"task {task.name}: a row's right answer is none of its options")
     return gold[0]
@@ -136,8 +134,8 @@ def _texts(
     """The text that is followed, with the space that stands between it and its prompt."""
     if follow == "target":
         documents = task.documents()
-        delimiter = str(task.harness.config.target_delimiter)
-        return {i: _delimited(delimiter, target_text(task, documents[i])) for i in doc_ids}
+        delimiter = task.target_delimiter
+        return {i: _delimited(delimiter, task.target_text(documents[i])) for i in doc_ids}
     (written,) = generate(model, requests, [Edits()])
     return {r.doc_id: a.text for r, a in zip(requests, written, strict=True)}
 
@@ -153,7 +151,7 @@ def _followed(
     before = encode(prompt, parts)
     if encode(prompt + text, parts)[: len(before)] != before:
         # some tokenizers drop the space that a generated text began with
-        text = _delimited(str(task.harness.config.target_delimiter), text)
+        text = _delimited(task.target_delimiter, text)
     context, continuation = encode_pair(prompt, text, parts)
     if not continuation:
         raise UserError(f"task {task.name}, row {request.doc_id}: {text!r} adds no token")

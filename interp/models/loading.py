@@ -81,7 +81,13 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def model_folder(name: str, revision: str | None = None) -> Path:
-    """The local folder of a model, downloading it from the hub where needed."""
+    """The local folder of a model, downloading it from the hub where needed.
+
+    Raises:
+        UserError: there is no such model, or a revision of a folder is asked for.
+    """
+    if revision is not None and (name.startswith("organism:") or Path(name).expanduser().is_dir()):
+        raise UserError(f"revision {revision}: {name} is a local folder; only hub models have any")
     if name.startswith("organism:"):
         shipped = organisms()
         if name not in shipped:

@@ -1,6 +1,5 @@
 """The tasks of a run, found again without the model, and checked to be those that were asked."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from interp.errors import UserError
 from interp.records import TaskEntry
 from interp.results import Sweep
 from interp.sweeps import describe_task
-from interp.tasks import Task, gold_options, load_task, prompt_text
+from interp.tasks import FEWSHOT_SEED, Task, load_task, prompt_text
 
 HASHES = {
     "rows_sha256": "rows",
@@ -38,16 +37,14 @@ class Asked:
 
     def options(self, doc_id: int) -> list[str] | None:
         """The texts of a row's options; None without the task, or where answers are written."""
-        if self.task is None or self.task.harness.OUTPUT_TYPE != "multiple_choice":
-            return None
-        return [str(option) for option in self.task.harness.doc_to_choice(self._row(doc_id))]
+        return None if self.task is None else self.task.options(self._row(doc_id)) or None
 
     def gold(self, doc_id: int) -> list[int]:
         """The numbers of a row's right options; empty without the task."""
         options = self.options(doc_id)
         if self.task is None or options is None:
             return []
-        return gold_options(self.task, self._row(doc_id))
+        return self.task.gold_options(self._row(doc_id))
 
     def _row(self, doc_id: int) -> dict[str, Any]:
         assert self.task is not None
@@ -94,10 +91,13 @@ def _asked(
     *,
     allow_code: bool,
 ) -> Asked:
-    # neither a token budget nor drawing answers changes the prompt or the rows
-    plain = re.sub(r"^(\d+-tokens-|\d+-draws-at-[\d.]+(e[+-]\d+)?-)+", "", entry.name)
+    # neither a token budget nor sampling changes the prompt or the rows
+    plain = str(entry.variant.get("plain_name", entry.name))
+    chat = entry.variant.get("chat_template", "")
     source = known.get(entry.name, known.get(plain, plain))
-    allow_code = allow_code and (entry.name in known or plain in known)
+    # a name that nobody gave leads to no path, and to no code that is looked for in a folder
+    given = entry.name in known or plain in known
+    allow_code = allow_code and given
     differs = ""
     # a task that says nothing of worked examples is another definition than one that says "none"
     for shots in (None, entry.num_fewshot):
@@ -105,13 +105,20 @@ def _asked(
             task = (
                 source
                 if isinstance(source, Task)
-                else load_task(source, num_fewshot=shots, data=data, allow_code=allow_code)
+                else load_task(
+                    source,
+                    num_fewshot=shots,
+                    fewshot_seed=int(entry.variant.get("fewshot_seed") or FEWSHOT_SEED),
+                    data=data,
+                    allow_code=allow_code,
+                    trusted_only=not given,
+                )
             )
             differs = _difference(task, entry)
         except UserError as error:
-            if plain.startswith("chat-"):
-                return Asked(None, "they were written through the model's chat template")
             return Asked(None, str(error))
+        if chat and task.variant.chat_template != chat:
+            return Asked(None, "they were written through the model's chat template")
         if not differs:
             return Asked(task)
     return Asked(None, f"the task's {differs} are no longer those of the run")

@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from interp.records import SCHEMA
 from interp.results.sweep import Sweep
+from interp.tasks import LOG
 
 TABLES = ("scores", "importance")
 
@@ -54,9 +55,8 @@ def export_tables(run: Sweep, folder: Path, *, parquet: bool = False) -> list[Pa
 def export_harness(run: Sweep, folder: Path) -> list[Path]:
     """Write lm-evaluation-harness' results JSON, one file an ablation and one for the baseline.
 
-    Means and standard errors are over the examples of the run. Metrics that the harness does not
-    aggregate by the mean (perplexities, F1 over a whole data set) are not in the records and so
-    not in the files.
+    Means and standard errors are over the examples of the run; a perplexity is made of the mean
+    log-likelihood, and has no standard error there.
 
     Returns:
         The files, `results_ABLATION.json`.
@@ -78,8 +78,13 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
     results: dict[str, Any] = {}
     values = run.values(ablations=ablation)
     for (task, metric), rows in values.groupby(["task", "metric"]):
-        name, _, named = str(metric).partition(",")
         entry = results.setdefault(str(task), {"alias": str(task)})
+        if str(metric).endswith(LOG):
+            name, _, named = str(metric).removesuffix(LOG).partition(",")
+            entry[f"{name},{named or 'none'}"] = math.exp(-rows["value"].mean())
+            entry[f"{name}_stderr,{named or 'none'}"] = "N/A"
+            continue
+        name, _, named = str(metric).partition(",")
         n, spread = len(rows), rows["value"].std()
         if rows["value"].isna().any():
             # failures: no number stands for them, and JSON has no NaN
@@ -103,6 +108,10 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
             "weights_sha256": manifest.weights_sha256,
             "model_dtype": manifest.dtype,
             "random_seed": manifest.seed,
+        },
+        "higher_is_better": {
+            name: {metric: one["higher_is_better"] for metric, one in t.metrics.items()}
+            for name, t in tasks.items()
         },
         "date": manifest.origin.created,
         "lm_eval_version": manifest.libraries.get("lm-eval", ""),

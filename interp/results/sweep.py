@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset
 
 from interp import records, stats
 from interp.errors import UserError
+from interp.tasks import LOG
 
 VALUES = ["model", "task", "metric", "ablation", "doc_id", "value"]
 
@@ -94,18 +96,27 @@ class Sweep:
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Each metric under each ablation, with its interval (`interp.stats.scores`)."""
-        return self._by_task(stats.scores, confidence=confidence, resamples=resamples)
+        table = self._by_task(stats.scores, confidence=confidence, resamples=resamples)
+        names = _perplexities(table)
+        return _joined(table, stats.perplexity_scores(table, names)) if names else table
 
     def importance(
         self, *, confidence: float = 0.95, resamples: int = 2000, correction: str = "holm"
     ) -> pd.DataFrame:
         """The paired drop against the baseline of each ablation, with its interval and test.
 
-        Columns and statistics as in `interp.stats.importance`; the seed is the sweep's.
+        Columns and statistics as in `interp.stats.importance`; the seed is the sweep's. Positive
+        drops are damage, also of metrics of which less is better.
         """
-        return self._by_task(
-            stats.importance, confidence=confidence, resamples=resamples, correction=correction
-        )
+        options: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
+        table = self._by_task(stats.importance, correction=correction, **options)
+        table = self._positive_is_damage(table)
+        names = _perplexities(table)
+        if not names:
+            return table
+        values = pd.concat([self.values(tasks=task) for task in table["task"].unique()])
+        options["seed"] = self.manifest.seed
+        return _joined(table, stats.perplexity_drops(table, values, names, **options))
 
     def equivalence(
         self, *, margin: float, confidence: float = 0.95, resamples: int = 2000
@@ -133,6 +144,22 @@ class Sweep:
             [function(self.values(tasks=name), seed=seed, **options) for name in names],
             ignore_index=True,
         )
+
+    def _positive_is_damage(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Drops with the other sign where less of a metric is better."""
+        falling = {
+            (task.name, metric)
+            for task in self.manifest.tasks
+            for metric, declared in task.metrics.items()
+            if not declared["higher_is_better"]
+        }
+        plain = table["metric"].str.partition(",")[0]
+        perplexity = table["metric"].str.endswith(LOG)
+        named = [pair in falling for pair in zip(table["task"], plain, strict=True)]
+        turned = np.array(named, dtype=bool) & ~perplexity.to_numpy()
+        columns = ["drop", "low", "high"]
+        table.loc[turned, columns] = -table.loc[turned, ["drop", "high", "low"]].to_numpy()
+        return table
 
     def _read(
         self,
@@ -185,6 +212,18 @@ def open_run(folder: str | Path) -> Sweep:
         UserError: there is none, or another version of the package wrote it.
     """
     return Sweep(folder)
+
+
+def _perplexities(table: pd.DataFrame) -> dict[str, str]:
+    """The metrics of log-likelihoods that a perplexity comes from, and its name."""
+    logs = [name for name in table["metric"].unique() if name.endswith(LOG)]
+    return {name: name.removesuffix(LOG) for name in logs}
+
+
+def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Both tables, each task's rows together."""
+    both = pd.concat([table, more], ignore_index=True)
+    return both.sort_values("task", kind="stable", ignore_index=True)
 
 
 _PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))

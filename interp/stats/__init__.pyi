@@ -20,6 +20,10 @@ from .intervals import (
     tango as tango,
     wilson as wilson,
 )
+from .perplexity import (
+    perplexity_drops as perplexity_drops,
+    perplexity_scores as perplexity_scores,
+)
 from .profiles import (
     compare_profiles as compare_profiles,
     compared as compared,
@@ -101,6 +105,8 @@ __all__ = [
     "near_ties",
     "percentiles",
     "poisson_weights",
+    "perplexity_drops",
+    "perplexity_scores",
     "power",
     "power_table",
     "reliability",

@@ -21,7 +21,7 @@ from interp.engine import Shortcuts
 from interp.models import decoder, model_name
 from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, sampling_of
 from interp.sweeps.units import Variants, WorkUnit, run_unit
-from interp.tasks import GenerationRequest, Task, build_requests, described, draw, how_drawn
+from interp.tasks import GenerationRequest, Task, checked_requests, described, draw, how_drawn
 
 SMALL, LARGE, GENERATED = 6, 18, 24
 """Examples in the two calibration runs of a task; in the larger one where answers are generated,
@@ -120,7 +120,8 @@ def estimate(
     for task in tqdm(tasks, desc="calibration", unit="task", leave=False):
         planning = timer()
         drawn = draw(task, limit, seed=seed)
-        requests = build_requests(task, drawn, parts)
+        checked = checked_requests(task, drawn, parts, seed=seed)
+        requests = checked.of(drawn)
         lengths = dict.fromkeys(drawn, 0)
         for request in requests:
             if isinstance(request, GenerationRequest):
@@ -131,8 +132,8 @@ def estimate(
         tokens += sum(lengths.values())
         # a sweep reads and hashes all rows and prompts before its first unit, which costs as much
         seconds += timer() - planning
-        how = sampling_of([r for r in requests if r.doc_id == drawn[0]])
-        times = how.draws if how else 1
+        how = sampling_of(checked)
+        times = checked.n_samples
         # answers are as long as they are, whatever the length of their prompts
         rows = drawn if task.generates else sorted(drawn, key=lengths.__getitem__)
         seconds += _task_seconds(model, task, (rows, times), edits, unit_examples, timer)

@@ -51,6 +51,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
             plan.tasks[unit.task],
             unit,
             variants,
+            requests=plan.requests[unit.task],
             seed=plan.manifest.seed,
             shortcuts=shortcuts,
             done=done,

@@ -18,7 +18,7 @@ from interp.ablations import Ablation, donors
 from interp.errors import UserError
 from interp.models import decoder, model_name, weights_hash
 from interp.records import SOURCE, TaskEntry, as_text
-from interp.tasks import Task
+from interp.tasks import Task, described_metrics
 
 PACKAGE = Path(__file__).parent.parent
 # the packages that an answer goes through; the others read or show answers
@@ -73,12 +73,10 @@ def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = N
     Raises:
         UserError: a row has no such field.
     """
-    harness, documents = task.harness, task.documents()
-    config = {k: v for k, v in harness.dump_config().items() if k not in _NOT_THE_TASK}
-    fewshot = list(harness.fewshot_docs() or []) if task.num_fewshot else []
-    metadata = harness.config.metadata
+    documents = task.documents()
+    config = {k: v for k, v in task.configuration.items() if k not in _NOT_THE_TASK}
     clusters: tuple[str, ...] = ()
-    field = cluster or (metadata.get("cluster") if isinstance(metadata, dict) else None)
+    field = cluster or task.cluster_field
     if field is not None:
         lacking = next((i for i in doc_ids if documents[i].get(field) is None), None)
         if lacking is not None:
@@ -93,9 +91,11 @@ def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = N
         num_fewshot=task.num_fewshot,
         doc_ids=tuple(doc_ids),
         rows_sha256=_sha256([documents[i] for i in doc_ids]),
-        fewshot_sha256=_sha256(fewshot),
+        fewshot_sha256=_sha256(task.fewshot_documents()),
         config_sha256=_sha256(_without_paths(config)),
         cluster=as_text(field or ""),
+        variant=task.described_variant(),
+        metrics=described_metrics(task.metrics()),
         clusters=clusters,
     )
 

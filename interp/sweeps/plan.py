@@ -6,7 +6,6 @@ makes the same units under the same names, and any of them can run any unit.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -25,18 +24,7 @@ from interp.models import decoder
 from interp.records import Manifest, SamplingEntry, TaskEntry, UnitEntry
 from interp.sweeps.identity import describe_donors, describe_model, describe_task, libraries
 from interp.sweeps.units import WorkUnit
-from interp.tasks import (
-    GenerationRequest,
-    Task,
-    build_requests,
-    draw,
-    given_answers,
-    load_task,
-    option_metrics,
-    prompt_text,
-    target_text,
-    text_metrics,
-)
+from interp.tasks import CheckedRequests, Task, checked_requests, draw, load_task, prompt_text
 
 # an 8B model on one large GPU needs minutes for so many answers, and seconds to load
 UNIT_EXAMPLES = 128
@@ -54,6 +42,7 @@ class Plan:
         edits: what each of them changes.
         units: the work, in the order of the result.
         manifest: all of it in words, with hashes.
+        requests: what is asked of each task, checked; no unit needs to build any again.
     """
 
     tasks: tuple[Task, ...]
@@ -62,6 +51,7 @@ class Plan:
     edits: tuple[Edits, ...]
     units: tuple[WorkUnit, ...]
     manifest: Manifest
+    requests: tuple[CheckedRequests, ...]
 
 
 @dataclass(frozen=True)
@@ -110,23 +100,25 @@ def make_plan(
     """
     sizes = sizes or UnitSizes()
     loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
-    asked = tuple(with_donor(as_ablation(a), donor) for a in ablations)
-    _refuse_doubles(loaded, asked)
-    edits = tuple(checked_edits(model, ablation) for ablation in asked)
+    removed = tuple(with_donor(as_ablation(a), donor) for a in ablations)
+    _refuse_doubles(loaded, removed)
+    edits = tuple(checked_edits(model, ablation) for ablation in removed)
     for task in loaded:
         _refuse_empty(task)
     drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
-    sampled = _tried_out(model, loaded, drawn, edits, seed)
-    texts = (BASELINE.text, *(a.text for a in asked))
+    requests = _checked(model, loaded, drawn, edits, seed)
+    texts = (BASELINE.text, *(a.text for a in removed))
     units = tuple(cut_units(loaded, drawn, len(texts), sizes))
     manifest = Manifest(
         **describe_model(model),
         tasks=tuple(
-            _describe(task, ids, sizes.cluster).model_copy(update={"sampling": how})
-            for task, ids, how in zip(loaded, drawn, sampled, strict=True)
+            _describe(task, ids, sizes.cluster).model_copy(
+                update={"sampling": sampling_of(asked), "requests_sha256": asked.sha256}
+            )
+            for task, ids, asked in zip(loaded, drawn, requests, strict=True)
         ),
         ablations=texts[1:],
-        donors=describe_donors(asked),
+        donors=describe_donors(removed),
         mean_reference=f"the first {REFERENCE_EXAMPLES} prompts of each task",
         resample_donors="one cycle through each task's examples, drawn with the seed",
         seed=seed,
@@ -134,7 +126,7 @@ def make_plan(
         units=tuple(_entry(unit, drawn) for unit in units),
         libraries=libraries(),
     )
-    return Plan(loaded, drawn, texts, (Edits(), *edits), units, manifest)
+    return Plan(loaded, drawn, texts, (Edits(), *edits), units, manifest, requests)
 
 
 def _entry(unit: WorkUnit, drawn: Sequence[Sequence[int]]) -> UnitEntry:
@@ -147,17 +139,17 @@ def _entry(unit: WorkUnit, drawn: Sequence[Sequence[int]]) -> UnitEntry:
     )
 
 
-def _tried_out(
+def _checked(
     model: TransformerBridge,
     tasks: Sequence[Task],
     drawn: Sequence[Sequence[int]],
     edits: Sequence[Edits],
     seed: int,
-) -> list[SamplingEntry | None]:
-    """Try what each task asks; how its answers are drawn, None where they are not."""
-    sampled = []
+) -> tuple[CheckedRequests, ...]:
+    """What is asked of each task, every row of it built and tried before anything is computed."""
+    checked = []
     for task, ids in zip(tasks, drawn, strict=True):
-        sampled.append(sampling_of(_try_first(model, task, ids[0])))
+        checked.append(checked_requests(task, ids, decoder(model), seed=seed))
         if any(one.is_resampled for one in edits):
             draw_donors(ids, seed=seed)
         if task.generates and any(one.is_hooked for one in edits):
@@ -165,7 +157,7 @@ def _tried_out(
                 f"task {task.name}: it generates, and hooks run where options are scored; use "
                 "`with interp.ablate(model, hooked(...))` and model.generate"
             )
-    return sampled
+    return tuple(checked)
 
 
 def cut_units(
@@ -208,7 +200,7 @@ def _task(task: str | Task) -> Task:
 
 
 def _refuse_empty(task: Task) -> None:
-    if not len(task.harness.eval_docs):
+    if not len(task.documents()):
         raise UserError(f"task {task.name}: it has no examples")
 
 
@@ -223,37 +215,14 @@ def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> TaskEn
         ) from error
 
 
-def sampling_of(requests: Sequence[Any]) -> SamplingEntry | None:
-    """How a task's answers are drawn, from the requests of one example; None where none is."""
-    first = requests[0]
-    if not isinstance(first, GenerationRequest) or first.sampling is None:
+def sampling_of(requests: CheckedRequests) -> SamplingEntry | None:
+    """How a task's answers are drawn, as a manifest says it; None where none is."""
+    if requests.sampling is None:
         return None
-    how = asdict(first.sampling)
+    how = asdict(requests.sampling)
     # the seed is the run's, and stands there
     del how["seed"]
-    return SamplingEntry(draws=len(requests), **how)
-
-
-def _try_first(model: TransformerBridge, task: Task, doc_id: int) -> Sequence[Any]:
-    """Ask and score one example: a task that cannot be run is refused before anything is kept."""
-    document = task.documents()[doc_id]
-    try:
-        requests = build_requests(task, [doc_id], decoder(model))
-        target_text(task, document)
-        if task.generates:
-            draws = [""] * len(requests) if sampling_of(requests) else None
-            text_metrics(task, document, given_answers(task, "", draws))
-        else:
-            count = len(requests)
-            option_metrics(task, document, [(-1.0, False)] * count, token_counts=[1] * count)
-    except UserError:
-        raise
-    except Exception as error:  # templates and functions of a task raise anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(
-            f"task {task.name}, row {doc_id}: it cannot be asked and scored ({reason})"
-        ) from error
-    return requests
+    return SamplingEntry(draws=requests.n_samples, **how)
 
 
 def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:

@@ -10,7 +10,7 @@ from interp.ablations import Edits, HeadMeans
 from interp.engine import Answer, generate, resampled_answers
 from interp.models import model_name
 from interp.records import Record
-from interp.tasks import GenerationRequest, Task, given_answers, target_text, text_metrics
+from interp.tasks import GenerationRequest, Task
 
 CUT = "cut"
 """The metric that says which share of an example's answers the token limit cut."""
@@ -81,7 +81,7 @@ def _records(
         document, (request, first) = task.documents()[doc_id], pairs[0]
         own = [answer for _, answer in pairs]
         draws = None if request.sampling is None else tuple(answer.text for answer in own)
-        metrics = text_metrics(task, document, given_answers(task, first.text, draws))
+        metrics = task.score_texts(document, task.given_answers(first.text, draws))
         unfinished = sum(not answer.finished for answer in own)
         metrics = {**metrics, CUT: unfinished / len(own)}
         failure = next((answer.failure for answer in own if answer.failure), "")
@@ -90,12 +90,12 @@ def _records(
             task=task.name,
             doc_id=doc_id,
             ablation=text,
-            target=target_text(task, document),
+            target=task.target_text(document),
             token_counts=tuple(answer.n_tokens for answer in own),
             text=first.text,
             draws=draws,
             finished=not unfinished,
-            cut_tokens=request.cut,
+            cut_tokens=request.truncated_tokens,
             metrics=dict.fromkeys(metrics, nan) if failure else metrics,
             failure=failure,
         )

@@ -23,12 +23,11 @@ from interp.models import decoder, model_name
 from interp.records import Record
 from interp.sweeps.text_records import resampled_text_records, text_records
 from interp.tasks import (
+    CheckedRequests,
     GenerationRequest,
     OptionRequest,
     Task,
-    build_requests,
-    option_metrics,
-    target_text,
+    checked_requests,
 )
 
 log = logging.getLogger("interp")
@@ -92,6 +91,7 @@ def run_unit(
     unit: WorkUnit,
     variants: Variants,
     *,
+    requests: CheckedRequests | None = None,
     seed: int = 0,
     shortcuts: Shortcuts = EVERY,
     done: Callable[[int], Any] = lambda examples: None,
@@ -103,22 +103,25 @@ def run_unit(
         task: the unit's task.
         unit: which examples.
         variants: the baseline and the ablations.
+        requests: of the task, where they were built before (`Plan.requests`).
         seed: of the draws, where the task samples.
         shortcuts: what the engine shares and leaves out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
     """
-    requests = build_requests(task, unit.doc_ids, decoder(model), seed=seed)
-    prompts = [r for r in requests if isinstance(r, OptionRequest) or r.draw == 0]
-    cut = sum(prompt.cut > 0 for prompt in prompts)
+    if requests is None:
+        requests = checked_requests(task, unit.doc_ids, decoder(model), seed=seed)
+    asked = requests.of(unit.doc_ids)
+    prompts = [r for r in asked if isinstance(r, OptionRequest) or r.draw == 0]
+    cut = sum(prompt.truncated_tokens > 0 for prompt in prompts)
     if cut:
         tqdm.write(
             f"task {task.name}: {cut} of {len(prompts)} prompts are longer than the model's "
             "context and lost tokens on their left (column cut_tokens)"
         )
     if task.generates:
-        found = list(_texts(model, task, requests, variants, done))  # type: ignore[arg-type]
+        found = list(_texts(model, task, asked, variants, done))  # type: ignore[arg-type]
     else:
-        found = list(_options(model, task, requests, variants, shortcuts, done))  # type: ignore[arg-type]
+        found = list(_options(model, task, asked, variants, shortcuts, done))  # type: ignore[arg-type]
     _warn_of_failures(found, len(unit.doc_ids))
     return found
 
@@ -159,8 +162,7 @@ def _options(
             counts = tuple(len(requests[n].continuation) for n in numbers)
             failure = "" if all(isfinite(value) for value, _ in responses) else NOT_FINITE
             # of a failure only the names of the metrics count
-            metrics = option_metrics(
-                task,
+            metrics = task.score_options(
                 documents[doc_id],
                 [NO_OUTCOME] * len(responses) if failure else responses,
                 token_counts=counts,
@@ -170,11 +172,11 @@ def _options(
                 task=task.name,
                 doc_id=doc_id,
                 ablation=text,
-                target=target_text(task, documents[doc_id]),
+                target=task.target_text(documents[doc_id]),
                 loglikelihoods=tuple(value for value, _ in responses),
                 token_counts=counts,
                 greedy=tuple(greedy for _, greedy in responses),
-                cut_tokens=max(requests[n].cut for n in numbers),
+                cut_tokens=max(requests[n].truncated_tokens for n in numbers),
                 metrics=dict.fromkeys(metrics, nan) if failure else metrics,
                 failure=failure,
             )

@@ -1,8 +1,20 @@
+from .aggregation import (
+    LOG as LOG,
+    Metric as Metric,
+    described_metrics as described_metrics,
+)
+from .checking import (
+    CheckedRequests as CheckedRequests,
+    checked_requests as checked_requests,
+)
 from .examples import (
     check_draw as check_draw,
     described as described,
     draw as draw,
     how_drawn as how_drawn,
+)
+from .fixed import (
+    FEWSHOT_SEED as FEWSHOT_SEED,
 )
 from .key_value import (
     PLAIN as PLAIN,
@@ -19,16 +31,14 @@ from .loading import (
 )
 from .metrics import (
     MEAN as MEAN,
-    given_answers as given_answers,
-    gold_options as gold_options,
-    option_metrics as option_metrics,
-    target_text as target_text,
-    text_metrics as text_metrics,
 )
 from .names import (
     SHIPPED as SHIPPED,
     harness_folder as harness_folder,
     shipped_tasks as shipped_tasks,
+)
+from .recomputing import (
+    recomputed as recomputed,
 )
 from .requests import (
     BEYOND_GREEDY as BEYOND_GREEDY,
@@ -42,20 +52,25 @@ from .requests import (
     encode as encode,
     encode_pair as encode_pair,
     generation_request as generation_request,
+    harness_requests as harness_requests,
     option_request as option_request,
     prompt_text as prompt_text,
 )
 from .task import (
     Task as Task,
+    TaskVariant as TaskVariant,
+)
+from .templates import (
+    close_templates as close_templates,
 )
 from .trust import (
-    close_templates as close_templates,
     refuse_code as refuse_code,
     refuse_code_below as refuse_code_below,
 )
 from .variants import (
     Messages as Messages,
     as_chat as as_chat,
+    chat_template_hash as chat_template_hash,
     chat_text as chat_text,
     with_budget as with_budget,
     with_draws as with_draws,
@@ -64,9 +79,13 @@ from .variants import (
 __all__ = [
     "BEYOND_GREEDY",
     "BEYOND_SAMPLING",
+    "CheckedRequests",
+    "FEWSHOT_SEED",
     "GenerationRequest",
+    "LOG",
     "MEAN",
     "Messages",
+    "Metric",
     "OptionRequest",
     "PLAIN",
     "Row",
@@ -74,34 +93,35 @@ __all__ = [
     "Sampling",
     "Span",
     "Task",
+    "TaskVariant",
     "as_chat",
     "build_requests",
     "build_rows",
+    "chat_template_hash",
     "chat_text",
     "check_draw",
+    "checked_requests",
     "close_templates",
     "described",
+    "described_metrics",
     "draw",
     "encode",
     "encode_pair",
     "generation_request",
-    "given_answers",
-    "gold_options",
     "harness_folder",
+    "harness_requests",
     "how_drawn",
     "key_value_task",
     "load_task",
-    "option_metrics",
     "option_request",
     "pair_spans",
     "prompt_text",
     "protocols",
+    "recomputed",
     "refuse_code",
     "refuse_code_below",
     "shipped_tasks",
-    "target_text",
     "task_of_rows",
-    "text_metrics",
     "with_budget",
     "with_draws",
 ]

@@ -1,25 +1,20 @@
 """lm-evaluation-harness' own task objects, with rows from where the user has them.
 
-Prompts, filters and metrics are the harness'. Two things differ from building a task there: rows
-may come from local files, and the worked examples in front of a row depend on that row alone.
-The harness draws them from one random stream while it walks through the rows from the first to
-the last; here the whole walk is drawn once, so that a row gets the same examples as there
-whichever rows are asked for, in whatever order, by whichever process.
+Prompts, filters and metrics are the harness'. What differs is in `interp.tasks.fixed`.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from interp.errors import UserError, first_line
+from interp.tasks.fixed import FEWSHOT_SEED, evaluated_split, fixed_task
 from interp.tasks.names import Definition, split_name
-from interp.tasks.rows import Rows, local_rows, shipped_rows
-from interp.tasks.trust import close_templates
+from interp.tasks.rows import FileRows, local_rows, shipped_rows
+from interp.tasks.templates import close_templates
 
-# the seed of worked examples in lm_eval.simple_evaluate
-FEWSHOT_SEED = 1234
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
@@ -41,7 +36,7 @@ def read_config(definition: Definition, asked: str) -> dict[str, Any]:
         raise UserError(
             f"task {asked}: {definition.path} is no task YAML ({first_line(error)})"
         ) from error
-    if not isinstance(config.get("task"), str):
+    if not isinstance(config.get("task"), str) or not config["task"].strip():
         raise UserError(f"task {asked}: {definition.path} names no single task (`task: NAME`)")
     for key in ("dataset_kwargs", "metadata"):
         if not isinstance(config.get(key) or {}, dict):
@@ -53,33 +48,35 @@ def build(
     config: dict[str, Any],
     *,
     num_fewshot: int | None = None,
+    fewshot_seed: int = FEWSHOT_SEED,
     data: Path | None = None,
-    made: dict[str, Rows] | None = None,
+    made: dict[str, Sequence[dict[str, Any]]] | None = None,
 ) -> Any:
     """The harness' task object of one configuration.
 
     Args:
         config: from `read_config`.
-        num_fewshot: worked examples in the prompt; by default what the task says.
+        num_fewshot: few-shot examples in the prompt; by default what the task says.
+        fewshot_seed: of the choice of these examples.
         data: folder with rows; by default the hub's.
         made: rows by split, where they are neither the hub's nor in files.
 
     Raises:
         NoRows: the folder holds no rows of the task.
-        UserError: the data set cannot be loaded, or lacks the split with worked examples.
+        UserError: the data set cannot be loaded, or lacks the split with few-shot examples.
     """
     config = {k: v for k, v in config.items() if k not in ("tag", "group", "task_list")}
     base = config.pop("class", None)
     if num_fewshot is not None:
         config["num_fewshot"] = num_fewshot
-    rows = _given_rows(config, data) if made is None else made
+    rows: Any = _given_rows(config, data) if made is None else made
     if rows is not None:
         config = _without_absent_splits(config, rows)
     _refuse_examples_from_the_questions(config)
     close_templates()
     try:
         with _quiet():
-            harness = _task_class(base, rows)(config=config)
+            harness = fixed_task(base, config, rows, fewshot_seed)
     except UserError:
         raise
     except Exception as error:  # the hub, the datasets library and the task's code raise anything
@@ -91,92 +88,15 @@ def build(
             f"({first_line(error)}); without the hub, give --data DIR with "
             f"{_wanted(config, evaluated_split(config))}"
         ) from error
-    harness.set_fewshot_seed(FEWSHOT_SEED)
+    # rows that come with the task are not looked for in the folder
+    harness.used_data = made is None and data is not None and not _own_files(config)
     return harness
 
 
-def evaluated_split(config: Mapping[str, Any]) -> str:
-    """The split whose rows are asked: the test split where there is one."""
-    return str(config.get("test_split") or config.get("validation_split"))
-
-
-def _task_class(base: Any, rows: dict[str, Rows] | None) -> Any:
-    import datasets
-    from lm_eval.api.task import ConfigurableTask
-
-    parent = base or ConfigurableTask
-
-    class FixedTask(parent):  # type: ignore[misc, valid-type]
-        """The harness' task, its rows made once and its worked examples fixed for each row."""
-
-        def __init__(self, config: Any = None) -> None:
-            self._rows_made: list[dict[str, Any]] | None = None
-            super().__init__(config=config)
-            self._rows_made = [dict(row) for row in super().eval_docs]
-            self._places = {id(row): place for place, row in enumerate(self._rows_made)}
-            self._drawn: dict[int, list[list[Any]]] = {}
-
-        def __setstate__(self, state: dict[str, Any]) -> None:
-            # a copy in another process has rows of other identities
-            self.__dict__.update(state)
-            self._places = {id(row): place for place, row in enumerate(self._rows_made or ())}
-
-        def download(self, dataset_kwargs: Any = None, **kwargs: Any) -> None:
-            if rows is None:
-                super().download(dataset_kwargs, **kwargs)
-                return
-            self.dataset = {k: datasets.Dataset.from_list(v) for k, v in rows.items()}
-
-        def holds(self, doc: Any) -> bool:
-            """Whether a row is one of its own, and not only equal to one."""
-            return id(doc) in self._places
-
-        @property
-        def eval_docs(self) -> Any:
-            return super().eval_docs if self._rows_made is None else self._rows_made
-
-        def fewshot_context(self, doc: Any, num_fewshot: int, *args: Any, **kwargs: Any) -> Any:
-            if not num_fewshot or not hasattr(self, "sampler"):
-                return super().fewshot_context(doc, num_fewshot, *args, **kwargs)
-            if num_fewshot not in self._drawn:
-                self._drawn[num_fewshot] = self._draw(num_fewshot)
-            place = self._places.get(id(doc))
-            place = self._rows_made.index(doc) if place is None else place  # type: ignore[union-attr]
-            with _given(self.sampler, self._drawn[num_fewshot][place]):
-                return super().fewshot_context(doc, num_fewshot, *args, **kwargs)
-
-        def _draw(self, num_fewshot: int) -> list[list[Any]]:
-            inside = self.fewshot_cfg.split == self.config.test_split
-            self.sampler.set_rnd(FEWSHOT_SEED)
-            try:
-                return [
-                    list(self.sampler.sample(n=num_fewshot, eval_doc=row if inside else None))
-                    for row in self._rows_made or ()
-                ]
-            except (AssertionError, ValueError) as error:
-                raise UserError(
-                    f"task {self.config.task}: {num_fewshot} worked examples; split "
-                    f"{self.fewshot_cfg.split or 'for them'} has fewer ({first_line(error)})"
-                ) from error
-
-    return FixedTask
-
-
-@contextmanager
-def _given(sampler: Any, examples: list[Any]) -> Iterator[None]:
-    sampler.sample = lambda *_args, **_kwargs: examples
-    try:
-        yield
-    finally:
-        del sampler.sample
-
-
-def _given_rows(config: dict[str, Any], data: Path | None) -> dict[str, Rows] | None:
+def _given_rows(config: dict[str, Any], data: Path | None) -> dict[str, FileRows] | None:
     """Rows by split from local files; None where the hub is to be asked."""
-    files = (config.get("dataset_kwargs") or {}).get("data_files")
-    local = config.get("dataset_path") == "json"
-    if local and isinstance(files, dict) and not any("://" in str(file) for file in files.values()):
-        return {split: shipped_rows(str(file), config["task"]) for split, file in files.items()}
+    if files := _own_files(config):
+        return {split: shipped_rows(file, config["task"]) for split, file in files.items()}
     if data is None:
         return None
     wanted = {str(config[key]) for key in SPLITS if config.get(key)}
@@ -193,10 +113,19 @@ def _given_rows(config: dict[str, Any], data: Path | None) -> dict[str, Rows] | 
     return rows
 
 
-def _without_absent_splits(config: dict[str, Any], rows: dict[str, Rows]) -> dict[str, Any]:
-    """The configuration without splits that have no rows; refused where worked examples need them.
+def _own_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """The local JSON files that a task names for its splits; empty where it names none."""
+    files = (config.get("dataset_kwargs") or {}).get("data_files")
+    if config.get("dataset_path") != "json" or not isinstance(files, dict):
+        return {}
+    named = {str(split): str(file) for split, file in files.items()}
+    return {} if any("://" in file for file in named.values()) else named
 
-    Without this the harness would quietly take its worked examples from the next split there is.
+
+def _without_absent_splits(config: dict[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without splits that have no rows; refused where examples need them.
+
+    Without this the harness would quietly take its few-shot examples from the next split there is.
     """
     fewshot = dict(config.get("fewshot_config") or {})
     source = fewshot.get("split") or config.get("fewshot_split")
@@ -204,7 +133,7 @@ def _without_absent_splits(config: dict[str, Any], rows: dict[str, Rows]) -> dic
         source = config.get("training_split") or config.get("validation_split")
     if config.get("num_fewshot") and source and source not in rows:
         raise UserError(
-            f"task {config['task']}: {config['num_fewshot']} worked examples come from split "
+            f"task {config['task']}: {config['num_fewshot']} few-shot examples come from split "
             f"{source}, which has no rows; give {_wanted(config, str(source))}"
         )
     kept = {k: v for k, v in config.items() if k not in SPLITS or v in rows}
@@ -214,7 +143,7 @@ def _without_absent_splits(config: dict[str, Any], rows: dict[str, Rows]) -> dic
 
 
 def _refuse_examples_from_the_questions(config: Mapping[str, Any]) -> None:
-    """Refuse worked examples where only the asked rows could give them.
+    """Refuse few-shot examples where only the asked rows could give them.
 
     The harness then draws them from the asked rows, the asked one among them.
     """
@@ -223,8 +152,8 @@ def _refuse_examples_from_the_questions(config: Mapping[str, Any]) -> None:
     other = fewshot.get("split") or fewshot.get("samples") or any(named)
     if config.get("num_fewshot") and not other:
         raise UserError(
-            f"task {config['task']}: {config['num_fewshot']} worked examples; it has no split but "
-            f"{evaluated_split(config)}, whose rows are asked"
+            f"task {config['task']}: {config['num_fewshot']} few-shot examples; it has no split "
+            f"but {evaluated_split(config)}, whose rows are asked"
         )
 
 

@@ -15,7 +15,7 @@ def draw(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
     """The examples of a task that are asked, in the order of its rows.
 
     Strata (subjects, categories) are drawn from in proportion to their size, and every example is
-    as likely to be drawn as any other. The draw hangs on the task's rows and the seed alone,
+    as likely to be drawn as any other. The draw depends on the task's rows and the seed alone,
     never on a model.
 
     Args:

@@ -10,13 +10,13 @@ from typing import Any
 
 
 class Group:
-    """Harness tasks behind the part of the interface of one task that this package uses.
+    """Several harness tasks, with the part of one task's interface that this package uses.
 
     Every call goes to the task that its row belongs to.
 
     Attributes:
         members: the tasks.
-        eval_docs: the rows of all members, one member behind the other.
+        eval_docs: the rows of all members, one member after the other.
         strata: for each row, the name of its member.
     """
 
@@ -41,6 +41,16 @@ class Group:
         return self.members[0].config
 
     @property
+    def fewshot_seed(self) -> int:
+        """Of the first member; all members have the same."""
+        return int(self.members[0].fewshot_seed)
+
+    @property
+    def used_data(self) -> bool:
+        """Whether rows of any member come from the folder that the user gave."""
+        return any(member.used_data for member in self.members)
+
+    @property
     def multiple_input(self) -> Any:
         """Whether options stand in the contexts; equal for all members."""
         return self.members[0].multiple_input
@@ -55,42 +65,47 @@ class Group:
         return self.members[0]._filters
 
     def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **options: Any) -> Any:
-        """The prompt of a row, with worked examples of its own member."""
-        return self._of(doc).fewshot_context(doc, num_fewshot, **options)
+        """The prompt of a row, with few-shot examples of its own member."""
+        return self.of(doc).fewshot_context(doc, num_fewshot, **options)
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **options: Any) -> Any:
         """The requests of a row."""
-        return self._of(doc).construct_requests(doc, ctx, **options)
+        return self.of(doc).construct_requests(doc, ctx, **options)
 
     def process_results(self, doc: dict[str, Any], results: Any) -> Any:
         """The metrics of a row."""
-        return self._of(doc).process_results(doc, results)
+        return self.of(doc).process_results(doc, results)
 
     def doc_to_text(self, doc: dict[str, Any]) -> Any:
         """The question of a row."""
-        return self._of(doc).doc_to_text(doc)
+        return self.of(doc).doc_to_text(doc)
 
     def doc_to_target(self, doc: dict[str, Any]) -> Any:
         """The right answer of a row."""
-        return self._of(doc).doc_to_target(doc)
+        return self.of(doc).doc_to_target(doc)
 
     def doc_to_choice(self, doc: dict[str, Any]) -> Any:
         """The options of a row."""
-        return self._of(doc).doc_to_choice(doc)
+        return self.of(doc).doc_to_choice(doc)
 
     def doc_to_prefix(self, doc: dict[str, Any]) -> Any:
         """What the answer of a row begins with."""
-        return self._of(doc).doc_to_prefix(doc)
+        return self.of(doc).doc_to_prefix(doc)
+
+    def place_of(self, doc: dict[str, Any]) -> str:
+        """Where a row stands in a file; empty where that is not known."""
+        return str(self.of(doc).place_of(doc))
 
     def dump_config(self) -> dict[str, Any]:
         """The configurations of all members, by name."""
         return {str(m.config.task): m.dump_config() for m in self.members}
 
     def fewshot_docs(self) -> list[Any]:
-        """The rows that worked examples come from, of all members."""
+        """The rows that few-shot examples come from, of all members."""
         return [row for m in self.members for row in m.fewshot_docs() or ()]
 
-    def _of(self, doc: dict[str, Any]) -> Any:
+    def of(self, doc: dict[str, Any]) -> Any:
+        """The member that a row belongs to."""
         # the members know their own rows in a copy in another process, too
         owner = next((m for m in self.members if m.holds(doc)), None)
         if owner is not None:

@@ -8,12 +8,13 @@ import random
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from interp.errors import UserError
 from interp.tasks.building import build
 
 LETTERS = "ABCD"
+UUID_BITS = 128
 PROMPT = (
     "Extract the value corresponding to the specified key in the JSON object below.\n\n"
     'JSON data:\n{{pairs_text}}\n\nKey: "{{key}}"\nCorresponding value:'
@@ -34,7 +35,7 @@ JSON_TASK: dict[str, Any] = {
 }
 Pair = tuple[str, str]
 Span = tuple[int, int]
-"""First character and the one behind the last."""
+"""First character and the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,78 @@ def pair_spans(document: dict[str, Any], task: str) -> list[tuple[Span, Span]]:
     raise UserError(f"task {task}: pairs_text is not the row's pairs in any layout known here")
 
 
+class KeyValueRows(Sequence[dict[str, Any]]):
+    """Rows in the JSON form, each made when it is asked for; the same for the same seed.
+
+    Attributes:
+        features: the fields of a row.
+        made_when_asked: tells such rows from a list of rows.
+    """
+
+    made_when_asked = True
+
+    def __init__(
+        self, n_pairs: int, *, rows: int, seed: int = 0, gold_position: int | None = None
+    ) -> None:
+        self._n_pairs, self._gold_position = n_pairs, gold_position
+        self._rng = random.Random(f"{seed}-{n_pairs}")
+        # evenly spread also where there are fewer rows than positions
+        spread = [i * n_pairs // rows if rows < n_pairs else i % n_pairs for i in range(rows)]
+        self._rng.shuffle(spread)
+        self._spread = spread
+        self._states = [self._rng.getstate()]
+        self._rows: dict[int, dict[str, Any]] = {}
+        self.features = dict.fromkeys(self[0])
+
+    def __len__(self) -> int:
+        return len(self._spread)
+
+    @overload
+    def __getitem__(self, number: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, number: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(len(self))[number]]
+        number = range(len(self))[number]
+        if number not in self._rows:
+            self._rows[number] = self._make(number)
+        return self._rows[number]
+
+    def _make(self, number: int) -> dict[str, Any]:
+        rng, n_pairs = self._rng, self._n_pairs
+        while len(self._states) <= number:
+            # as much of the stream as a row takes, without making it
+            rng.setstate(self._states[-1])
+            rng.getrandbits(2 * UUID_BITS * n_pairs)
+            self._choices(rng)
+            self._states.append(rng.getstate())
+        rng.setstate(self._states[number])
+        # drawn alike whatever the gold position, so that positions are compared on the same pairs
+        pairs = [(_uuid(rng), _uuid(rng)) for _ in range(n_pairs)]
+        wrong, order = self._choices(rng)
+        spread = self._spread[number]
+        position = spread if self._gold_position is None else self._gold_position
+        wanted, others = pairs[spread], pairs[:spread] + pairs[spread + 1 :]
+        options = [wanted[1], *(others[i][1] for i in wrong)]
+        return _row(
+            number,
+            [*others[:position], wanted, *others[position:]],
+            position,
+            [options[i] for i in order],
+        )
+
+    def _choices(self, rng: random.Random) -> tuple[list[int], list[int]]:
+        """Which other values are the wrong options, and the order of the options."""
+        wrong = rng.sample(range(self._n_pairs - 1), len(LETTERS) - 1)
+        return wrong, rng.sample(range(len(LETTERS)), len(LETTERS))
+
+
 def key_value_rows(
     n_pairs: int, *, rows: int, seed: int = 0, gold_position: int | None = None
-) -> list[dict[str, Any]]:
+) -> KeyValueRows:
     """Rows in the JSON form, the same for the same seed.
 
     Args:
@@ -111,23 +181,7 @@ def key_value_rows(
         raise UserError(f"rows {rows}: allowed are 1 and more")
     if gold_position is not None and not 0 <= gold_position < n_pairs:
         raise UserError(f"gold position {gold_position}: {n_pairs} pairs have 0-{n_pairs - 1}")
-    rng = random.Random(f"{seed}-{n_pairs}")
-    # evenly spread also where there are fewer rows than positions
-    spread = [i * n_pairs // rows if rows < n_pairs else i % n_pairs for i in range(rows)]
-    rng.shuffle(spread)
-    made = []
-    for number in range(rows):
-        # drawn alike whatever the gold position, so that positions are compared on the same pairs
-        pairs = [(_uuid(rng), _uuid(rng)) for _ in range(n_pairs)]
-        wanted, wrong = pairs[spread[number]], rng.sample(range(n_pairs - 1), len(LETTERS) - 1)
-        order = rng.sample(range(len(LETTERS)), len(LETTERS))
-        position = spread[number] if gold_position is None else gold_position
-        others = [pair for pair in pairs if pair != wanted]
-        pairs = [*others[:position], wanted, *others[position:]]
-        options = [wanted[1], *(others[i][1] for i in wrong)]
-        options = [options[i] for i in order]
-        made.append(_row(number, pairs, position, options))
-    return made
+    return KeyValueRows(n_pairs, rows=rows, seed=seed, gold_position=gold_position)
 
 
 def key_value_task(
@@ -153,7 +207,7 @@ def key_value_task(
 
 def task_of_rows(
     name: str,
-    rows: list[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
     config: dict[str, Any],
     *,
     num_fewshot: int | None = None,
@@ -164,7 +218,7 @@ def task_of_rows(
         name: of the task; its suffix (`:generate`, `:continuation`, `:default`) is its protocol.
         rows: of its only split.
         config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
-        num_fewshot: worked examples in the prompt; by default what the configuration says.
+        num_fewshot: few-shot examples in the prompt; by default what the configuration says.
     """
     from interp.tasks.task import Task
 
@@ -190,4 +244,4 @@ def _row(number: int, pairs: list[Pair], position: int, options: list[str]) -> d
 
 
 def _uuid(rng: random.Random) -> str:
-    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    return str(uuid.UUID(int=rng.getrandbits(UUID_BITS), version=4))

@@ -5,11 +5,13 @@ group name, or by the path of a task YAML. Its rows come from the hub, or from l
 """
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp.errors import UserError
 from interp.tasks.building import NoRows, build, read_config
+from interp.tasks.fixed import FEWSHOT_SEED
 from interp.tasks.groups import Group
 from interp.tasks.made import is_made, made_task
 from interp.tasks.names import (
@@ -23,22 +25,38 @@ from interp.tasks.names import (
 from interp.tasks.task import Task
 from interp.tasks.trust import refuse_code
 
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+# folders of lm-evaluation-harness whose Python was read: it imports nothing that is looked for
+CODE_READ = ("hellaswag", "mathqa", "winogrande")
+
 
 def load_task(
     name: str | Path,
     *,
     num_fewshot: int | None = None,
+    fewshot_seed: int = FEWSHOT_SEED,
     data: str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    chat_template: "TransformerBridge | None" = None,
     allow_code: bool = False,
+    trusted_only: bool = False,
 ) -> Task:
     """A task by its name or the path of its YAML.
 
     Args:
         name: `mmlu:continuation`, a lm-evaluation-harness name, a path ending in `.yaml`, or
             `kv-75:generate` (`kv-75-at-0:generate`: the gold pair in front of all others).
-        num_fewshot: worked examples in the prompt; by default what the task says.
+        num_fewshot: few-shot examples in the prompt; by default what the task says.
+        fewshot_seed: of the choice of these examples; by default lm-evaluation-harness' own.
         data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
+        metrics: which of the metrics that the YAML lists; by default all of them.
+        chat_template: a model whose chat template writes the prompts; plain text by default.
         allow_code: let a YAML from elsewhere run the Python functions that it names.
+        trusted_only: the name comes from a file that somebody else wrote: no path is followed,
+            and of lm-evaluation-harness' tasks those are refused that run Python which has not
+            been read by us. (Some of them look for code in the current folder.)
 
     Raises:
         UserError: no such task; its rows are missing; its YAML runs Python and may not; it has
@@ -47,30 +65,79 @@ def load_task(
     name, folder = str(name), Path(data).expanduser() if data is not None else None
     if num_fewshot is not None and num_fewshot < 0:
         raise UserError(f"fewshot {num_fewshot}: allowed are 0 and more")
+    if type(fewshot_seed) is not int or fewshot_seed < 0:
+        raise UserError(f"fewshot_seed {fewshot_seed}: allowed are whole numbers from 0")
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--data {folder}: no such folder")
     if is_made(name):
-        made: Task = made_task(name, num_fewshot=num_fewshot)
-        return made
-    found = definitions(name)
-    for one in found:
-        if not allow_code:
-            refuse_code(one.path, (SHIPPED, harness_folder()))
-    members = _built(name, found, num_fewshot, folder)
-    harness = members[0] if len(found) == 1 else Group(members)
-    task = Task(found[0].name if name.endswith((".yaml", ".yml")) else name, harness)
+        task: Task = made_task(name, num_fewshot=num_fewshot)
+    else:
+        found = _definitions(name, allow_code=allow_code, trusted_only=trusted_only)
+        configs = [_with_metrics(read_config(one, name), metrics) for one in found]
+        how = {"num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": folder}
+        members = _built(name, found, configs, how)
+        harness = members[0] if len(found) == 1 else Group(members)
+        # the file of a task says its name, whatever the file is called
+        task = Task(name if found[0].name else str(harness.config.task), harness)
     asked = split_name(task.name)[1]
-    if asked is not None and task.name not in shipped_tasks() and asked != task._natural:
-        raise UserError(f"task {name}: it has only the protocol {task._natural}")
-    return task
+    if asked is not None and name not in shipped_tasks() and asked != task.natural_protocol:
+        raise UserError(f"task {name}: it has only the protocol {task.natural_protocol}")
+    if folder is not None and not task.uses_data:
+        warnings.warn(
+            f"task {name}: its rows come with it; those in {folder} are not used", stacklevel=2
+        )
+    if chat_template is None:
+        return task
+    from interp.tasks.variants import as_chat  # needs a model, and with it torch
+
+    return as_chat(task, chat_template)
+
+
+def _definitions(name: str, *, allow_code: bool, trusted_only: bool) -> tuple[Definition, ...]:
+    """The files that a name stands for, refused where they run Python and may not."""
+    if trusted_only and name.endswith((".yaml", ".yml")):
+        raise UserError(f"task {name}: a path in a file of somebody else is not followed; give it")
+    found = definitions(name)
+    read = tuple(harness_folder() / folder for folder in CODE_READ)
+    for one in found:
+        if trusted_only:
+            try:
+                refuse_code(one.path, (SHIPPED, *read))
+            except UserError as error:
+                raise UserError(
+                    f"task {name}: its definition runs Python code that is not known to be "
+                    "harmless wherever it is run; give the task itself to use it"
+                ) from error
+        elif not allow_code:
+            refuse_code(one.path, (SHIPPED, harness_folder()))
+    return found
+
+
+def _with_metrics(config: dict[str, Any], metrics: Sequence[str] | None) -> dict[str, Any]:
+    """A task's configuration with some of its metrics."""
+    if metrics is None:
+        return config
+    listed = {str(one.get("metric")): one for one in config.get("metric_list") or ()}
+    unknown = [name for name in metrics if name not in listed]
+    if unknown or not metrics:
+        raise UserError(
+            f"task {config['task']}: metrics {', '.join(unknown) or '(none)'}; it lists "
+            f"{', '.join(listed) or 'none'}"
+        )
+    return config | {"metric_list": [listed[name] for name in metrics]}
 
 
 def _built(
-    name: str, found: tuple[Definition, ...], num_fewshot: int | None, data: Path | None
+    name: str,
+    found: tuple[Definition, ...],
+    configs: Sequence[dict[str, Any]],
+    how: dict[str, Any],
 ) -> list[Any]:
     """The harness tasks; members of a group without local rows are left out, and named."""
     members, absent, reason = [], [], None
-    for one in found:
+    for one, config in zip(found, configs, strict=True):
         try:
-            members.append(build(read_config(one, name), num_fewshot=num_fewshot, data=data))
+            members.append(build(config, **how))
         except NoRows as error:
             if len(found) == 1:
                 raise
@@ -86,8 +153,8 @@ def _built(
     if absent:
         shown = ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else "")
         warnings.warn(
-            f"task {name}: {len(absent)} of its {len(found)} tasks have no rows in {data} and are "
-            f"left out ({shown})",
+            f"task {name}: {len(absent)} of its {len(found)} tasks have no rows in {how['data']} "
+            f"and are left out ({shown})",
             stacklevel=3,
         )
     if len({m.OUTPUT_TYPE for m in members}) > 1:

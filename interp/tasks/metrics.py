@@ -1,7 +1,7 @@
 """Responses become metrics: the task's own, and those that move before accuracy does.
 
 Everything here is a function of what is stored (log-likelihoods, token counts, texts) and of the
-task's rows, so that metrics are computed again without the model (`recomputed`).
+task's rows, so that metrics are computed again without the model (`interp.tasks.recomputed`).
 
 Beside the task's own metrics, scored options give
 
@@ -14,47 +14,40 @@ Beside the task's own metrics, scored options give
 - `gold_prob`: the right option's share of the probability of all options.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.special import logsumexp
 
-from interp.errors import UserError
-from interp.tasks.task import Task
+from interp.tasks.aggregation import Metric, example_metrics as numbers
 
-RESPONSES = ("loglikelihoods", "token_counts", "greedy", "text")
 MEAN = ",mean-of-draws"
-"""Behind the name of a metric that is a mean over an example's draws."""
+"""Follows the name of a metric that is a mean over an example's samples."""
 
 
 def option_metrics(
-    task: Task,
-    document: dict[str, Any],
+    harness: Any,
+    document: Mapping[str, Any],
     responses: Sequence[tuple[float, bool]],
-    *,
     token_counts: Sequence[int],
-) -> dict[str, float]:
-    """Metrics of one example whose options were scored.
+) -> dict[str, Any]:
+    """What a task returns for one example whose options were scored, and our own metrics.
 
     Args:
-        task: the task.
+        harness: lm-evaluation-harness' task.
         document: the row.
         responses: for each option its log-likelihood (nats) and whether it is the greedy text.
         token_counts: tokens of each option.
-
-    Returns:
-        Metric name to value; metrics that are only defined over a whole data set are left out.
     """
-    harness, results = task.harness, list(responses)
+    results = list(responses)
     if harness.OUTPUT_TYPE == "loglikelihood":
-        own = _numbers(harness.process_results(document, results[:1]))
+        own = dict(harness.process_results(document, results[:1]))
         return own | {"gold_logprob": float(results[0][0])}
-    own = _numbers(harness.process_results(document, results))
+    own = dict(harness.process_results(document, results))
     count = len(harness.doc_to_choice(document))
     scores = np.array([value for value, _ in results[:count]])
-    gold = [g for g in gold_options(task, document) if 0 <= g < count]
+    gold = [g for g in gold_options(harness, document) if 0 <= g < count]
     per_token = scores / np.maximum(np.array(token_counts[:count]), 1)
     own["acc_ce"] = float(int(np.argmax(per_token)) in gold)
     if gold:
@@ -64,84 +57,32 @@ def option_metrics(
     return own
 
 
-def given_answers(task: Task, text: str, draws: Sequence[str] | None) -> list[str]:
-    """What the harness would have been given: the draws, or greedy text as often as it repeats."""
-    return [text] * task.repeats if draws is None else list(draws)
-
-
-def text_metrics(task: Task, document: dict[str, Any], texts: Sequence[str]) -> dict[str, float]:
-    """Metrics of one example's generated answers, one a filter: `exact_match,strict-match`.
-
-    Where a filter takes the first of several draws, as the harness does unless a task says
-    otherwise, `exact_match,strict-match,mean-of-draws` is the mean over all of them. One value an
-    example: draws of one example are not independent examples.
-
-    Args:
-        task: the task, whose filters may combine the draws (a majority vote).
-        document: the row.
-        texts: the answers, one a draw.
-    """
-    metrics: dict[str, float] = {}
-    for ensemble in task.harness._filters:
+def text_metrics(
+    harness: Any,
+    document: Mapping[str, Any],
+    texts: Sequence[str],
+    declared: dict[str, Metric],
+    task: str,
+) -> dict[str, float]:
+    """Metrics of one example's generated answers, one a filter (`Task.score_texts`)."""
+    found: dict[str, float] = {}
+    for ensemble in harness._filters:
         named = "" if ensemble.name == "none" else f",{ensemble.name}"
-        found = _filtered_metrics(task, document, ensemble, texts)
-        metrics |= {metric + named: value for metric, value in found.items()}
+        scored = numbers(_filtered(harness, document, ensemble, texts), declared, task)
+        found |= {metric + named: value for metric, value in scored.items()}
         if len(texts) > 1 and _takes_first(ensemble):
-            each = [_filtered_metrics(task, document, ensemble, [text]) for text in texts]
-            for metric in found:
+            each = [
+                numbers(_filtered(harness, document, ensemble, [text]), declared, task)
+                for text in texts
+            ]
+            for metric in scored:
                 values = [one[metric] for one in each]
-                metrics[metric + named + MEAN] = float(np.mean(values))
-    return metrics
+                found[metric + named + MEAN] = float(np.mean(values))
+    return found
 
 
-def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """Metrics of stored responses, computed again; no model is needed.
-
-    Args:
-        responses: rows of one task (`Sweep.responses()`): doc_id, and what the model answered
-            (loglikelihoods, token_counts, greedy, or text and draws).
-        task: the task; its rows must be those that were asked.
-
-    Returns:
-        One row a response, in the same order and with the same index, one column a metric.
-
-    Raises:
-        UserError: responses of another task, or of rows that the task does not have.
-    """
-    missing = [c for c in ("task", "doc_id", *RESPONSES) if c not in responses]
-    if missing:
-        raise UserError(f"responses: no column {', '.join(missing)}")
-    others = set(responses["task"]) - {task.name}
-    if others:
-        raise UserError(f"responses: of task {min(others)}; asked for {task.name}")
-    documents = task.documents()
-    beyond = responses["doc_id"][
-        (responses["doc_id"] < 0) | (responses["doc_id"] >= len(documents))
-    ]
-    if len(beyond):
-        raise UserError(f"responses: row {beyond.iloc[0]}; {task.name} has {len(documents)} rows")
-    found: list[dict[str, float]] = []
-    # runs from before answers could be drawn have no such column
-    drawn = responses.get("draws", [None] * len(responses))
-    failures = responses.get("failure", [""] * len(responses))
-    columns = zip(*(responses[c] for c in ("doc_id", *RESPONSES)), drawn, failures, strict=True)
-    for doc_id, scores, counts, greedy, text, draws, failure in columns:
-        if failure:
-            found.append({})
-            continue
-        if task.generates:
-            texts = given_answers(task, text, None if draws is None else list(draws))
-            found.append(text_metrics(task, documents[doc_id], texts))
-        else:
-            pairs = [(float(s), bool(g)) for s, g in zip(scores, greedy, strict=True)]
-            counts = [int(n) for n in counts]
-            found.append(option_metrics(task, documents[doc_id], pairs, token_counts=counts))
-    return pd.DataFrame(found, index=responses.index)
-
-
-def gold_options(task: Task, document: dict[str, Any]) -> list[int]:
+def gold_options(harness: Any, document: Mapping[str, Any]) -> list[int]:
     """The numbers of a row's right options; empty where the row names one that is not there."""
-    harness = task.harness
     options = harness.doc_to_choice(document)
     # where the options stand in the contexts (winogrande), the harness keeps the number in the text
     gold = harness.doc_to_text(document) if harness.multiple_input else None
@@ -151,11 +92,10 @@ def gold_options(task: Task, document: dict[str, Any]) -> list[int]:
     return [int(g) for g in places if isinstance(g, int) and 0 <= g < len(options)]
 
 
-def target_text(task: Task, document: dict[str, Any]) -> str:
+def target_text(harness: Any, document: Mapping[str, Any]) -> str:
     """The right answer of a row, as text."""
-    harness = task.harness
     if harness.OUTPUT_TYPE == "multiple_choice":
-        gold = gold_options(task, document)
+        gold = gold_options(harness, document)
         return str(harness.doc_to_choice(document)[gold[0]]) if gold else ""
     target = harness.doc_to_target(document)
     if isinstance(target, int) and harness.config.doc_to_choice is not None:
@@ -164,9 +104,10 @@ def target_text(task: Task, document: dict[str, Any]) -> str:
     return str(target[0] if isinstance(target, list) and target else target).strip()
 
 
-def _filtered_metrics(
-    task: Task, document: dict[str, Any], ensemble: Any, texts: Sequence[str]
-) -> dict[str, float]:
+def _filtered(
+    harness: Any, document: Mapping[str, Any], ensemble: Any, texts: Sequence[str]
+) -> dict[str, Any]:
+    """What a task returns for answers that went through one of its filters."""
     from lm_eval.api.instance import Instance
 
     instance = Instance(
@@ -178,19 +119,13 @@ def _filtered_metrics(
     )
     ensemble.apply([instance])
     filtered = instance.filtered_resps[ensemble.name]
-    return _numbers(task.harness.process_results(document, [filtered]))
+    return dict(harness.process_results(document, [filtered]))
 
 
 def _takes_first(ensemble: Any) -> bool:
-    """Whether what a filter gives hangs on the first draw alone."""
+    """Whether what a filter gives depends on the first sample alone."""
     from lm_eval.filters import custom, selection
 
     kinds = {made.func for made in ensemble.filters}
     combining = {selection.MajorityVoteFilter, selection.TakeKFilter, custom.CustomFilter}
     return selection.TakeFirstFilter in kinds and not kinds & combining
-
-
-def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    return {
-        name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))
-    }

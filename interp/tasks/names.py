@@ -4,6 +4,7 @@ The harness keeps 14,000 task files, which take it many seconds to index. A name
 the folders whose own name it begins with (`mmlu_anatomy` in `mmlu`), and in all others only then.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +32,9 @@ BENCHMARKS = {
     "boolq": ("continuation",),
     "nq_open": ("generate",),
 }
-NAMED = re.compile(r"^[\"']?(?:task|group)[\"']?:[ \t]*[\"']?([^\s\"'#\[]+)[\"']?[ \t]*$", re.M)
+NAMED = re.compile(
+    r"^[\"']?(?:task|group)[\"']?:[ \t]*[\"']?([^\s\"'#\[]+)[\"']?[ \t]*(?:#.*)?$", re.M
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Definition:
     """One task of the harness, as a file.
 
     Attributes:
-        name: that the file gives the task.
+        name: that the task is known by; empty where only its file says it.
         path: of the YAML.
         overrides: what the group that it was found through changes in it.
     """
@@ -67,7 +70,7 @@ def definitions(name: str) -> tuple[Definition, ...]:
         path = Path(name).expanduser().resolve()
         if not path.is_file():
             raise UserError(f"task {name}: no such file")
-        return (Definition(_name_in(path) or "", path),)
+        return (Definition("", path),)
     benchmark, protocol = split_name(name)
     tried = [name] if protocol is None else [benchmark + end for end in ENDINGS[protocol]]
     for candidate in tried:
@@ -79,8 +82,8 @@ def definitions(name: str) -> tuple[Definition, ...]:
             f"task {name}: shipped are {', '.join(f'{benchmark}:{p}' for p in allowed)}"
         )
     raise UserError(
-        f"task {name}: no such task; shipped are {', '.join(shipped_tasks())}, and any "
-        "lm-evaluation-harness task or path of a task YAML is allowed"
+        f"task {name}: no such task{_did_you_mean(name)}; allowed are the tasks of `interp tasks`, "
+        "any lm-evaluation-harness task and the path of a task YAML"
     )
 
 
@@ -106,8 +109,18 @@ def harness_folder() -> Path:
 
 
 def _name_in(path: Path) -> str | None:
-    match = NAMED.search(path.read_text(errors="replace"))
+    match = NAMED.search(path.read_text(encoding="utf-8"))
     return match.group(1) if match else None
+
+
+def _did_you_mean(name: str) -> str:
+    """The known names that are spelt most like a mistyped one, as part of a message."""
+    benchmark, protocol = split_name(name)
+    known = [f"{one}:{protocol}" if protocol else one for one in BENCHMARKS]
+    known += [*shipped_tasks(), *(one for folder in _folders() for one in _names_in(folder))]
+    found = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
+    found += difflib.get_close_matches(benchmark, BENCHMARKS, n=3, cutoff=0.75)
+    return f"; did you mean {' or '.join(dict.fromkeys(found[:3]))}?" if found else ""
 
 
 @cache
@@ -115,7 +128,7 @@ def _names_in(folder: Path) -> dict[str, Path]:
     """Task and group names of the files in one folder, read as text: parsing takes far longer."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.yaml"), key=lambda p: p.as_posix()):
-        for name in NAMED.findall(path.read_text(errors="replace")):
+        for name in NAMED.findall(path.read_text(encoding="utf-8", errors="replace")):
             found.setdefault(name, path)
     return found
 
@@ -144,7 +157,10 @@ def _tagged(tag: str) -> tuple[str, ...]:
     names = set()
     for folder in _folders():
         # a file may have its tags from one that it includes
-        if any(tag in path.read_text(errors="replace") for path in folder.rglob("*.yaml")):
+        if any(
+            tag in path.read_text(encoding="utf-8", errors="replace")
+            for path in folder.rglob("*.yaml")
+        ):
             for name, path in _names_in(folder).items():
                 config = _parsed(path)
                 if tag in _tags(config) and "task" in config:

@@ -42,21 +42,21 @@ BEYOND_SAMPLING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class OptionRequest:
-    """The log-likelihood of one continuation behind one context.
+    """The log-likelihood of one continuation after one context.
 
     Attributes:
         doc_id: row of the task.
         option: which of the row's options.
         context: tokens in front.
         continuation: tokens that are scored.
-        cut: tokens dropped on the left because the context length was exceeded.
+        truncated_tokens: dropped on the left because the context length was exceeded.
     """
 
     doc_id: int
     option: int
     context: tuple[int, ...]
     continuation: tuple[int, ...]
-    cut: int = 0
+    truncated_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class GenerationRequest:
         prompt: tokens.
         until: strings at which the answer ends; the strings are not part of it.
         max_gen_toks: the answer's largest number of tokens.
-        cut: tokens dropped on the left because the context length was exceeded.
+        truncated_tokens: dropped on the left because the context length was exceeded.
         sampling: how its tokens are drawn; None for the likeliest ones.
         draw: which of several answers to the same prompt.
     """
@@ -94,7 +94,7 @@ class GenerationRequest:
     prompt: tuple[int, ...]
     until: tuple[str, ...]
     max_gen_toks: int
-    cut: int = 0
+    truncated_tokens: int = 0
     sampling: Sampling | None = None
     draw: int = 0
 
@@ -117,17 +117,16 @@ Request = OptionRequest | GenerationRequest
 
 
 def build_requests(
-    task: Task, doc_ids: Sequence[int], parts: Decoder, *, seed: int = 0
+    task: Task, doc_ids: Sequence[int], decoder: Decoder, *, seed: int = 0
 ) -> list[OptionRequest] | list[GenerationRequest]:
     """The requests of some rows of a task, in their order; where it samples, one a draw.
 
     Raises:
         UserError: the task asks for something other than options, greedy text or draws.
     """
-    documents = task.documents()
     if task.generates:
-        return [r for i in doc_ids for r in _generations(task, i, documents[i], parts, seed)]
-    return [r for i in doc_ids for r in _options(task, i, documents[i], parts)]
+        return [r for i in doc_ids for r in _generations(task, i, decoder, seed)]
+    return [r for i in doc_ids for r in _options(task, i, decoder)]
 
 
 def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
@@ -137,12 +136,12 @@ def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
         tokens = (*request.context, *request.continuation[:-1])
         start = len(request.context) - 1
         scored.setdefault(tokens, []).append((number, start, request.continuation))
-    rows = [Row(tokens, tuple(parts)) for tokens, parts in scored.items()]
+    rows = [Row(tokens, tuple(answers)) for tokens, answers in scored.items()]
     return sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
 
 
 def prompt_text(task: Task, document: dict[str, Any]) -> str:
-    """The prompt of a row, worked examples included, as the harness writes it.
+    """The prompt of a row, few-shot examples included, as the harness writes it.
 
     Where the options stand in the prompt (winogrande), the prompt with the first option.
     """
@@ -150,19 +149,19 @@ def prompt_text(task: Task, document: dict[str, Any]) -> str:
     return context if isinstance(context, str) else context[0]
 
 
-def encode(text: str, parts: Decoder) -> list[int]:
+def encode(text: str, decoder: Decoder) -> list[int]:
     """Token ids as lm-evaluation-harness makes them: BOS by the tokenizer, and never twice."""
-    tokenizer = parts.tokenizer
+    tokenizer = decoder.tokenizer
     bos = tokenizer.bos_token or tokenizer.eos_token
     if bos and text.startswith(bos):
         return list(tokenizer.encode(text, add_special_tokens=False))
     return list(tokenizer.encode(text))
 
 
-def encode_pair(context: str, continuation: str, parts: Decoder) -> tuple[list[int], list[int]]:
-    """Token ids of a context and of the continuation behind it (`TemplateLM._encode_pair`)."""
+def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list[int], list[int]]:
+    """Token ids of a context and of the continuation after it (`TemplateLM._encode_pair`)."""
     if context == "":
-        tokenizer = parts.tokenizer
+        tokenizer = decoder.tokenizer
         start = tokenizer.bos_token_id
         start = tokenizer.eos_token_id if start is None else start
         tokens = list(tokenizer.encode(continuation, add_special_tokens=False))
@@ -170,15 +169,15 @@ def encode_pair(context: str, continuation: str, parts: Decoder) -> tuple[list[i
     spaces = len(context) - len(context.rstrip())
     if spaces:
         context, continuation = context[:-spaces], context[-spaces:] + continuation
-    whole, before = encode(context + continuation, parts), encode(context, parts)
+    whole, before = encode(context + continuation, decoder), encode(context, decoder)
     return before, whole[len(before) :]
 
 
 def option_request(
-    doc_id: int, option: int, context: Sequence[int], continuation: Sequence[int], parts: Decoder
+    doc_id: int, option: int, context: Sequence[int], continuation: Sequence[int], decoder: Decoder
 ) -> OptionRequest:
     """A request whose context is cut on the left where it is longer than the model's."""
-    cut = max(0, len(context) + len(continuation) - parts.max_length - 1)
+    cut = max(0, len(context) + len(continuation) - decoder.max_length - 1)
     return OptionRequest(doc_id, option, tuple(context[cut:]), tuple(continuation), cut)
 
 
@@ -186,7 +185,7 @@ def generation_request(
     doc_id: int,
     text: str,
     arguments: dict[str, Any],
-    parts: Decoder,
+    decoder: Decoder,
     *,
     task: str,
     seed: int = 0,
@@ -207,30 +206,35 @@ def generation_request(
                 "sampled"
             )
     sampling = _sampling(arguments, task, seed) if arguments.get("do_sample") else None
-    eos = parts.tokenizer.decode([parts.tokenizer.eos_token_id])
+    eos = decoder.tokenizer.decode([decoder.tokenizer.eos_token_id])
     until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
     longest = arguments["max_gen_toks"]
-    room = parts.max_length - longest
+    room = decoder.max_length - longest
     if room <= 0:
         raise UserError(
             f"task {task}: max_gen_toks {longest}; the model's context holds "
-            f"{parts.max_length} tokens, prompt included"
+            f"{decoder.max_length} tokens, prompt included"
         )
-    tokens = encode(text, parts)
+    tokens = encode(text, decoder)
+    if not tokens:
+        raise UserError(
+            f"task {task}, row {doc_id}: its prompt is empty, and has no token to go on"
+        )
     cut = max(0, len(tokens) - room)
     return GenerationRequest(doc_id, tuple(tokens[cut:]), tuple(until), longest, cut, sampling)
 
 
 def _context(task: Task, document: dict[str, Any]) -> str | list[str]:
-    harness = task.harness
+    harness = task._harness
     context: str | list[str] = harness.fewshot_context(
         document, num_fewshot=task.num_fewshot, gen_prefix=harness.doc_to_prefix(document)
     )
     return context
 
 
-def _instances(task: Task, doc_id: int, document: dict[str, Any]) -> list[Any]:
-    harness = task.harness
+def harness_requests(task: Task, doc_id: int) -> list[Any]:
+    """The requests of a row as lm-evaluation-harness' own objects, for its own models."""
+    harness, document = task._harness, task.documents()[doc_id]
     context = _context(task, document)
     made = harness.construct_requests(
         doc=document, ctx=context, metadata=(task.name, doc_id, harness.config.repeats)
@@ -238,38 +242,34 @@ def _instances(task: Task, doc_id: int, document: dict[str, Any]) -> list[Any]:
     return made if isinstance(made, list) else [made]
 
 
-def _options(
-    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder
-) -> list[OptionRequest]:
+def _options(task: Task, doc_id: int, decoder: Decoder) -> list[OptionRequest]:
     requests = []
-    for option, instance in enumerate(_instances(task, doc_id, document)):
+    for option, instance in enumerate(harness_requests(task, doc_id)):
         if instance.request_type != "loglikelihood":
             raise UserError(
                 f"task {task.name}: requests of type {instance.request_type} are not supported; "
                 "allowed are loglikelihood, multiple_choice and generate_until"
             )
-        before, behind = instance.args
-        context, continuation = encode_pair(before, behind, parts)
+        before, after = instance.args
+        context, continuation = encode_pair(before, after, decoder)
         if not continuation:
             raise UserError(
                 f"task {task.name}, row {doc_id}, option {option}: {instance.args[1]!r} adds no "
                 "token to its context"
             )
-        if len(continuation) > parts.max_length:
+        if len(continuation) > decoder.max_length:
             raise UserError(
                 f"task {task.name}, row {doc_id}, option {option}: {len(continuation)} tokens; "
-                f"the model's context holds {parts.max_length}"
+                f"the model's context holds {decoder.max_length}"
             )
-        requests.append(option_request(doc_id, option, context, continuation, parts))
+        requests.append(option_request(doc_id, option, context, continuation, decoder))
     return requests
 
 
-def _generations(
-    task: Task, doc_id: int, document: dict[str, Any], parts: Decoder, seed: int
-) -> list[GenerationRequest]:
-    (instance,) = _instances(task, doc_id, document)
+def _generations(task: Task, doc_id: int, decoder: Decoder, seed: int) -> list[GenerationRequest]:
+    (instance,) = harness_requests(task, doc_id)
     text, arguments = instance.args
-    request = generation_request(doc_id, text, arguments, parts, task=task.name, seed=seed)
+    request = generation_request(doc_id, text, arguments, decoder, task=task.name, seed=seed)
     draws = 1 if request.sampling is None else int(instance.repeats or 1)
     return [replace(request, draw=draw) for draw in range(draws)]
 

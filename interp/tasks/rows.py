@@ -6,9 +6,10 @@ may go by (the benchmark's, the configuration's, the hub's):
 
     NAME/CONFIG/test.jsonl     NAME/CONFIG_test.csv     NAME/test.jsonl     CONFIG/test.jsonl
 
-Letter case, and `-` against `_`, make no difference; `test-00000-of-00002.parquet` is a part of
-`test`; files may be gzipped. Where one file holds several configurations, the rows whose `subject`
-is the configuration are taken.
+Texts are UTF-8, with or without a byte-order mark; a line ends as on any system. Letter case, and
+`-` against `_`, make no difference; `test-00000-of-00002.parquet` is a part of `test`; files may be
+gzipped. Where one file holds several configurations, the rows whose `subject` is the configuration
+are taken.
 """
 
 import csv
@@ -17,6 +18,8 @@ import io
 import json
 import re
 import tokenize
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,13 +28,43 @@ from interp.errors import UserError, first_line
 from interp.models import data_folder
 
 Rows = list[dict[str, Any]]
+
+
+class FileRows(list[dict[str, Any]]):
+    """Rows of files, each with every field that any of them has.
+
+    Attributes:
+        places: for each row, where it stands: `row 7 of FILE`, counted from 1.
+    """
+
+    def __init__(self, rows: Sequence[dict[str, Any]], places: Sequence[str]) -> None:
+        fields = dict.fromkeys(field for row in rows for field in row)
+        super().__init__({field: row.get(field) for field in fields} for row in rows)
+        self.places = tuple(places)
+
+    @classmethod
+    def read(cls, files: Sequence[Path]) -> "FileRows":
+        """All rows of some files.
+
+        Raises:
+            UserError: a file is missing, or is not what its name says.
+        """
+        read = [(row, f"row {n} of {f}") for f in files for n, row in enumerate(read_rows(f), 1)]
+        return cls([row for row, _ in read], [place for _, place in read])
+
+    def only(self, kept: Sequence[bool]) -> "FileRows":
+        """Some of the rows."""
+        chosen = [i for i, keep in enumerate(kept) if keep]
+        return FileRows([self[i] for i in chosen], [self.places[i] for i in chosen])
+
+
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".csv.gz", ".json.gz")
 SPLITS = {"validation": ("validation", "val", "valid"), "dev": ("dev",), "test": ("test",)}
 # what a file calls the configuration that a row belongs to
 CONFIGURATION_FIELD = "subject"
 
 
-def local_rows(folder: Path, names: list[str], config: str | None, split: str) -> Rows | None:
+def local_rows(folder: Path, names: list[str], config: str | None, split: str) -> FileRows | None:
     """The rows of one split, or None where the folder has no file for it.
 
     Args:
@@ -47,11 +80,11 @@ def local_rows(folder: Path, names: list[str], config: str | None, split: str) -
         files = _files(place, config if whole else None, split)
         if not files:
             continue
-        rows = [row for file in files for row in read_rows(file)]
+        rows = FileRows.read(files)
         if config is None or not whole or not rows or CONFIGURATION_FIELD not in rows[0]:
             return rows
         wanted = _plain(config)
-        chosen = [row for row in rows if _plain(str(row[CONFIGURATION_FIELD])) == wanted]
+        chosen = rows.only([_plain(str(row[CONFIGURATION_FIELD])) == wanted for row in rows])
         if chosen:
             return chosen
     return None
@@ -69,7 +102,7 @@ def read_rows(file: Path) -> Rows:
     return list(_read(file, status.st_mtime_ns, status.st_size))
 
 
-def shipped_rows(file: str, task: str) -> Rows:
+def shipped_rows(file: str, task: str) -> FileRows:
     """The rows of a file that a task names; `data/...` is the shipped data.
 
     Raises:
@@ -79,14 +112,12 @@ def shipped_rows(file: str, task: str) -> Rows:
     if not path.is_file() and path.parts[0] == "data":
         path = data_folder().joinpath(*path.parts[1:])
     if not path.is_file():
-        raise UserError(f"task {task}: its rows are missing ({file})")
-    return read_rows(path)
+        raise UserError(f"task {task}: its rows are missing ({file}; looked at {path.absolute()})")
+    return FileRows.read([path])
 
 
 def _places(folder: Path, names: list[str], config: str | None) -> list[tuple[Path, bool]]:
     """Folders to look in, and whether a file there may hold several configurations."""
-    if not folder.is_dir():
-        raise UserError(f"--data {folder}: no such folder")
     found: list[tuple[Path, bool]] = []
     for place in _named(folder, names):
         if config is not None:
@@ -127,15 +158,15 @@ def _read(file: Path, _modified: int, _size: int) -> tuple[dict[str, Any], ...]:
 
             return tuple(pq.ParquetFile(file).read().to_pylist())
         content = file.read_bytes()
-        text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
+        text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
         kind = file.name.removesuffix(".gz")
         if kind.endswith(".csv"):
             rows = _csv(text)
         elif kind.endswith(".json") and text.lstrip().startswith("["):
             rows = json.loads(text)
         else:
-            # only line feeds end a row: texts may hold the other line ends of Unicode
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+            # JSON holds no raw line feed or carriage return; texts may hold Unicode's line ends
+            rows = [json.loads(line) for line in re.split(r"[\r\n]+", text) if line.strip()]
     except (OSError, ValueError, KeyError, EOFError, csv.Error) as error:
         raise UserError(f"rows: {file} cannot be read ({first_line(error)})") from error
     if not all(isinstance(row, dict) for row in rows):
@@ -145,7 +176,8 @@ def _read(file: Path, _modified: int, _size: int) -> tuple[dict[str, Any], ...]:
 
 def _csv(text: str) -> Rows:
     """Rows of a CSV; a column is of numbers or of lists where every one of its cells is."""
-    table = list(csv.reader(io.StringIO(text), strict=True))
+    with _cells_of_any_length():
+        table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     if not table:
         return []
     header, cells = table[0], [row for row in table[1:] if row]
@@ -154,6 +186,15 @@ def _csv(text: str) -> Rows:
         raise ValueError(f"row {line} has {len(cells[line])} cells, the header {len(header)}")
     columns = [_typed([row[i] for row in cells]) for i in range(len(header))]
     return [dict(zip(header, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _typed(column: list[str]) -> list[Any]:

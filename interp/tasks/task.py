@@ -1,32 +1,77 @@
-"""A benchmark under one protocol: its rows, its kind, and what each row belongs to."""
+"""A benchmark under one protocol: its rows, its kind, its metrics, and how it is asked."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from interp.errors import UserError
+from interp.tasks import metrics
+from interp.tasks.aggregation import Metric, declared_metrics
+from interp.tasks.fixed import FEWSHOT_SEED
 from interp.tasks.groups import Group
-from interp.tasks.names import (
-    split_name,
-)
+from interp.tasks.names import split_name
 
 STRATUM_FIELDS = ("subject", "category", "relation")
-
-
 LETTERS = re.compile(r"[A-Z]")
+
+
+@dataclass(frozen=True)
+class TaskVariant:
+    """How a task is asked where that is not as it is published.
+
+    Attributes:
+        chat_template: hash of the model's chat template, where prompts are written through it;
+            empty where they are plain text.
+        max_tokens: most tokens of an answer; None for what the task says.
+        n_samples: answers that are sampled for each row; None where answers are not sampled, or
+            as the task says.
+        temperature: at which they are sampled; None for what the task says.
+    """
+
+    chat_template: str = ""
+    max_tokens: int | None = None
+    n_samples: int | None = None
+    temperature: float | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What is printed in front of the task's name; never read back."""
+        words = "chat-" if self.chat_template else ""
+        words += f"{self.max_tokens}-tokens-" if self.max_tokens is not None else ""
+        if self.temperature is not None:
+            words += f"{self.n_samples}-draws-at-{self.temperature:g}-"
+        return words
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """A benchmark under one protocol.
 
+    Nothing outside `interp.tasks` uses lm-evaluation-harness' own objects: what they offer is
+    offered here.
+
     Attributes:
-        name: as the user gave it; the key in the store.
-        harness: lm-evaluation-harness' own task object, or several of them as one.
+        plain_name: what `load_task` knows it by, or its YAML calls it.
+        variant: how it is asked where that is not as it is published.
     """
 
-    name: str
-    harness: Any
+    plain_name: str
+    _harness: Any
+    variant: TaskVariant = TaskVariant()
+
+    def __post_init__(self) -> None:
+        # records, tables and figures tell tasks apart by their names
+        if not isinstance(self.plain_name, str) or not self.plain_name.strip():
+            raise UserError(f"task {self.plain_name!r}: its name is empty")
+
+    @property
+    def name(self) -> str:
+        """The key in the store: the plain name, and in front of it how the task is asked."""
+        return self.variant.prefix + self.plain_name
 
     @property
     def benchmark(self) -> str:
@@ -37,55 +82,219 @@ class Task:
     def protocol(self) -> str:
         """`default` (option letters), `continuation` (option texts) or `generate`."""
         named = split_name(self.name)[1]
-        return named or self._natural
+        return named or self.natural_protocol
 
     @property
     def generates(self) -> bool:
         """Whether the model writes an answer (else its options are scored)."""
-        return bool(self.harness.OUTPUT_TYPE == "generate_until")
+        return self.output_type == "generate_until"
+
+    @property
+    def output_type(self) -> str:
+        """lm-evaluation-harness' kind: `multiple_choice`, `loglikelihood` or `generate_until`."""
+        return str(self._harness.OUTPUT_TYPE)
 
     @property
     def version(self) -> str:
         """The version that the task's YAML gives itself."""
-        return str(self.harness.VERSION)
+        return str(self._harness.VERSION)
 
     @property
     def num_fewshot(self) -> int:
-        """Worked examples in front of each question."""
-        return int(self.harness.config.num_fewshot or 0)
+        """Few-shot examples in front of each question."""
+        return int(self._harness.config.num_fewshot or 0)
+
+    @property
+    def fewshot_seed(self) -> int:
+        """Seed of the choice of few-shot examples."""
+        return int(self._harness.fewshot_seed)
 
     @property
     def repeats(self) -> int:
         """How often the harness asks the same question; more than once where it samples."""
-        return int(self.harness.config.repeats or 1)
+        return int(self._harness.config.repeats or 1)
 
-    def documents(self) -> list[dict[str, Any]]:
+    @property
+    def uses_data(self) -> bool:
+        """Whether its rows come from the folder that the user gave (`--data`)."""
+        return bool(self._harness.used_data)
+
+    @property
+    def target_delimiter(self) -> str:
+        """What stands between a prompt and its answer."""
+        return str(self._harness.config.target_delimiter)
+
+    @property
+    def cluster_field(self) -> str | None:
+        """The field that names what rows share, where the YAML says it (`metadata: cluster`)."""
+        metadata = self._harness.config.metadata
+        return metadata.get("cluster") if isinstance(metadata, dict) else None
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All that the task's YAML says; of a group, that of each member by name."""
+        found: dict[str, Any] = self._harness.dump_config()
+        return found
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The Python functions that the task's YAML names, by their place in it."""
+        members = getattr(self._harness, "members", (self._harness,))
+        found: dict[str, Callable[..., Any]] = {}
+        for member in members:
+            for place, value in _callables(vars(member.config), str(member.config.task)):
+                found[place] = value
+        return found
+
+    def described_variant(self) -> dict[str, Any]:
+        """How the task is asked, as a manifest holds it; empty where it is as published."""
+        described = asdict(self.variant)
+        if self.num_fewshot and self.fewshot_seed != FEWSHOT_SEED:
+            described["fewshot_seed"] = self.fewshot_seed
+        if described == asdict(TaskVariant()):
+            return {}
+        return {"plain_name": self.plain_name, **described}
+
+    def documents(self) -> Sequence[dict[str, Any]]:
         """All rows of the evaluated split, in their order; the same objects at every call."""
-        return self._documents
+        found: Sequence[dict[str, Any]] = self._harness.eval_docs
+        return found
+
+    def fewshot_documents(self) -> list[dict[str, Any]]:
+        """The rows that few-shot examples come from; empty where there are none."""
+        return list(self._harness.fewshot_docs() or []) if self.num_fewshot else []
+
+    def place_of(self, doc_id: int) -> str:
+        """Where a row stands (`row 7 of FILE`, counted from 1); empty where that is not known."""
+        return str(self._harness.place_of(self.documents()[doc_id]))
+
+    def question(self, document: Mapping[str, Any]) -> str:
+        """The question of a row, without few-shot examples."""
+        return str(self._harness.doc_to_text(document))
+
+    def options(self, document: Mapping[str, Any]) -> list[str]:
+        """The texts of a row's options; empty where the task has none."""
+        if self.output_type != "multiple_choice":
+            return []
+        return [str(option) for option in self._harness.doc_to_choice(document)]
+
+    def gold_options(self, document: Mapping[str, Any]) -> list[int]:
+        """The numbers of a row's right options; empty where the row names one that is not there."""
+        return metrics.gold_options(self._harness, document)
+
+    def target_text(self, document: Mapping[str, Any]) -> str:
+        """The right answer of a row, as text."""
+        return metrics.target_text(self._harness, document)
+
+    def given_answers(self, text: str, samples: Sequence[str] | None) -> list[str]:
+        """What the harness would be given: the samples, or greedy text as often as it repeats."""
+        return [text] * self.repeats if samples is None else list(samples)
+
+    def score_options(
+        self,
+        document: Mapping[str, Any],
+        responses: Sequence[tuple[float, bool]],
+        *,
+        token_counts: Sequence[int],
+    ) -> dict[str, float]:
+        """Metrics of one example whose options were scored.
+
+        Args:
+            document: the row.
+            responses: for each option its log-likelihood (nats) and whether it is the greedy text.
+            token_counts: tokens of each option.
+
+        Returns:
+            Metric name to value; a perplexity's log-likelihood as `perplexity,log-likelihood`.
+
+        Raises:
+            UserError: the task declares a metric that cannot be computed here.
+        """
+        scored = metrics.option_metrics(self._harness, document, responses, token_counts)
+        return metrics.numbers(scored, self.metrics(), self.name)
+
+    def score_texts(self, document: Mapping[str, Any], texts: Sequence[str]) -> dict[str, float]:
+        """Metrics of one example's generated answers, one a filter: `exact_match,strict-match`.
+
+        Where a filter takes the first of several samples, as the harness does unless a task says
+        otherwise, `exact_match,strict-match,mean-of-draws` is the mean over all of them. One value
+        an example: samples of one example are not independent examples.
+
+        Args:
+            document: the row.
+            texts: the answers, one a sample; the task's filters may combine them (a majority vote).
+
+        Raises:
+            UserError: the task declares a metric that cannot be computed here.
+        """
+        return metrics.text_metrics(self._harness, document, texts, self.metrics(), self.name)
+
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics that the task declares, by name, each with its aggregation and direction.
+
+        Raises:
+            UserError: one of them cannot be computed here.
+        """
+        return self._metrics
+
+    def higher_is_better(self, metric: str) -> bool:
+        """The direction of a metric, by its name in the records."""
+        return self.metrics().get(metric.partition(",")[0], Metric()).higher_is_better
+
+    def aggregate(self, metric: str, values: Sequence[float]) -> float:
+        """One number of the values that examples have in the records.
+
+        Args:
+            metric: its name in the records.
+            values: one an example.
+        """
+        mean = float(np.mean(np.asarray(values, dtype=float)))
+        declared = self.metrics().get(metric.partition(",")[0], Metric())
+        return float(np.exp(-mean)) if declared.aggregation == "perplexity" else mean
 
     @cached_property
-    def _documents(self) -> list[dict[str, Any]]:
-        docs = self.harness.eval_docs
-        return docs if isinstance(docs, list) else [dict(row) for row in docs]
+    def _metrics(self) -> dict[str, Metric]:
+        members = getattr(self._harness, "members", (self._harness,))
+        found = [declared_metrics(member, self.name) for member in members]
+        for name in sorted({name for some in found for name in some}):
+            if len({some.get(name) for some in found}) > 1:
+                raise UserError(
+                    f"task {self.name}: its members do not agree on metric {name}; give them singly"
+                )
+        return found[0]
 
     @cached_property
     def strata(self) -> list[str]:
         """What each row belongs to: its subject, its category; one name for all where none."""
-        if isinstance(self.harness, Group):
-            return self.harness.strata
-        docs = self.documents()
-        field = next((f for f in STRATUM_FIELDS if docs and f in docs[0]), None)
-        return [str(d.get(field)) if field else "" for d in docs]
+        if isinstance(self._harness, Group):
+            return self._harness.strata
+        documents = self.documents()
+        first = documents[0] if documents else {}
+        field = next((f for f in STRATUM_FIELDS if f in first), None)
+        return [str(d.get(field)) for d in documents] if field else [""] * len(documents)
 
     @cached_property
-    def _natural(self) -> str:
+    def natural_protocol(self) -> str:
+        """The protocol that the definition is of, whatever its name says."""
         if self.generates:
             return "generate"
-        if self.harness.OUTPUT_TYPE == "multiple_choice":
-            options = self.harness.doc_to_choice(self.documents()[0])
-            if all(LETTERS.fullmatch(str(option)) for option in options):
+        if self.output_type == "multiple_choice":
+            options = self.options(self.documents()[0])
+            if all(LETTERS.fullmatch(option) for option in options):
                 return "default"
         return "continuation"
 
     def __repr__(self) -> str:
         return f"Task({self.name}, {len(self.documents())} examples)"
+
+
+def _callables(value: Any, place: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """All functions in nested lists and mappings, each with its place."""
+    if callable(value):
+        yield place, value
+    elif isinstance(value, dict) or is_dataclass(value):
+        inside = value if isinstance(value, dict) else vars(value)
+        for key, inner in inside.items():
+            yield from _callables(inner, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _callables(inner, f"{place}.{number}")

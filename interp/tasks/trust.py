@@ -2,10 +2,14 @@
 
 lm-evaluation-harness runs Python for a YAML in three ways: functions and classes that it names
 (`!function`), metrics that it does not know (it asks the library `evaluate`, which runs the file of
-that name), and templates, whose expressions reach Python's own attributes. The first two are
-refused; the third is closed for every task, ours too.
+that name), and templates, whose expressions reach Python's own attributes (closed for every task:
+`interp.tasks.templates`). It also reads and writes files: rows from any file, and tables of the
+library `datasets` in any folder. A YAML from elsewhere is refused where it asks for any of these.
 """
 
+import importlib.util
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,16 @@ from interp.errors import UserError, first_line
 FUNCTION = "!function"
 # the parser that the harness reads with
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_NODES = 100_000
+"""Values in one YAML, each alias counted as what it stands for."""
+
+READERS = ("json", "csv", "parquet", "arrow")
+"""Formats of rows that the library `datasets` reads from local files, and reads nothing else as."""
+
+ROW_FILES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+# options of the library `datasets` that write, or that send what the machine knows
+FILE_OPTIONS = ("cache_dir", "download_config", "save_infos", "storage_options", "token")
 
 
 def refuse_code(path: Path, trusted: tuple[Path, ...]) -> None:
@@ -32,43 +46,19 @@ def refuse_code(path: Path, trusted: tuple[Path, ...]) -> None:
 
 
 def refuse_code_below(folder: Path, trusted: tuple[Path, ...]) -> None:
-    """Refuse a folder of which any task YAML runs Python.
+    """Refuse a folder of which any YAML runs Python, or cannot be read.
 
-    Files that are no YAML of the harness' are left out here, as the harness leaves them out.
+    What our reading of a file cannot make sense of, another reading might run.
 
     Args:
         folder: with everything below it.
         trusted: as for `refuse_code`.
 
     Raises:
-        UserError: a file does.
+        UserError: a file does, or cannot be read.
     """
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     for path in sorted(folder.rglob("*.yaml")):
-        try:
-            load_yaml(path, resolve_func=False)
-        except Exception:  # what cannot be read cannot be run either
-            continue
         refuse_code(path, trusted)
-
-
-def close_templates() -> None:
-    """Let templates of the harness read rows, and nothing of Python behind them.
-
-    Rendering gives the same text; a template that asks for a private attribute fails instead.
-    """
-    from jinja2.sandbox import SandboxedEnvironment
-    from lm_eval import utils
-
-    if not isinstance(utils.env, SandboxedEnvironment):
-        closed = SandboxedEnvironment(
-            loader=utils.env.loader,
-            undefined=utils.env.undefined,
-            keep_trailing_newline=utils.env.keep_trailing_newline,
-        )
-        closed.filters.update(utils.env.filters)
-        utils.env = closed
 
 
 def _refuse(path: Path, trusted: tuple[Path, ...], seen: set[Path]) -> None:
@@ -79,20 +69,54 @@ def _refuse(path: Path, trusted: tuple[Path, ...], seen: set[Path]) -> None:
 
     try:
         # tags are read as YAML reads them: it has more than one way to write each
-        runs = _names_function(yaml.compose(path.read_bytes(), Loader=LOADER))
+        node = yaml.compose(path.read_bytes(), Loader=LOADER)
+        if _names_function(node):
+            raise UserError(_refusal(path, "runs Python code (!function)"))
+        if _size(node, {}) > MOST_NODES:
+            raise UserError(f"task {path}: it holds more than {MOST_NODES:,} values")
         config = load_yaml(path, resolve_func=False, recursive=False)
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"task {path}: it is no task YAML ({first_line(error)})") from error
-    what = "!function" if runs else _other_code(config)
-    if what:
-        raise UserError(
-            f"task {path}: it runs Python code ({what}), which is allowed only for tasks of this "
-            "package and of lm-evaluation-harness, or with --allow-code (in Python "
-            "interp.load_task(PATH, allow_code=True))"
-        )
+    if what := _other_code(config):
+        raise UserError(_refusal(path, f"runs Python code ({what})"))
+    if what := _files(config):
+        raise UserError(_refusal(path, what))
     included = config.get("include") or []
     for name in included if isinstance(included, list) else [included]:
         _refuse((path.parent / str(name)).resolve(), trusted, seen)
+
+
+def _refusal(path: Path, what: str) -> str:
+    return (
+        f"task {path}: it {what}, which is allowed only for tasks of this package and of "
+        "lm-evaluation-harness, or with --allow-code (in Python interp.load_task(PATH, "
+        "allow_code=True))"
+    )
+
+
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Values below a node; an alias counts as what it stands for, one that leads back is refused.
+
+    Raises:
+        ValueError: an alias leads back to a node that it is in.
+    """
+    if node is None:
+        return 0
+    if id(node) in known:
+        if known[id(node)] < 0:
+            raise ValueError("an alias leads back to where it stands")
+        return known[id(node)]
+    known[id(node)] = -1
+    inner: Iterable[yaml.Node] = ()
+    if isinstance(node, yaml.MappingNode):
+        inner = (part for pair in node.value for part in pair)
+    elif isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    # one more than allowed is enough to know
+    known[id(node)] = min(1 + sum(_size(part, known) for part in inner), MOST_NODES + 1)
+    return known[id(node)]
 
 
 def _names_function(node: yaml.Node | None, seen: set[int] | None = None) -> bool:
@@ -131,3 +155,45 @@ def _other_code(config: dict[str, Any]) -> str | None:
     members = config.get("task")
     inner = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
     return next((found for found in map(_other_code, inner) if found), None)
+
+
+def _files(config: dict[str, Any]) -> str | None:
+    """What a configuration reads or writes besides files of rows, as part of a message.
+
+    Also in the tasks that a group describes in place.
+    """
+    reader, options = config.get("dataset_path"), config.get("dataset_kwargs")
+    options = options if isinstance(options, dict) else {}
+    if reader not in (None, *READERS) and _reads_files(str(reader)):
+        return f"reads files of any kind as rows (dataset_path: {reader})"
+    for name in FILE_OPTIONS:
+        if name in options:
+            return f"tells the library `datasets` where files are kept (dataset_kwargs: {name})"
+    for file in _strings(options.get("data_files")):
+        plain = file.lower()
+        for ending in PACKED:
+            plain = plain.removesuffix(ending)
+        if reader in READERS and "://" not in plain and not plain.endswith(ROW_FILES):
+            return f"reads rows from {file} (allowed are {', '.join(ROW_FILES)})"
+    members = config.get("task")
+    inner = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
+    return next((found for found in map(_files, inner) if found), None)
+
+
+@cache
+def _reads_files(reader: str) -> bool:
+    """Whether the library `datasets` takes a name for a format of files, or for a folder."""
+    spec = importlib.util.find_spec("datasets")
+    assert spec is not None
+    assert spec.origin is not None
+    formats = Path(spec.origin).parent / "packaged_modules"
+    return reader.startswith((".", "/", "~")) or (formats / reader / "__init__.py").is_file()
+
+
+def _strings(value: Any) -> list[str]:
+    """All texts in nested lists and mappings."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for one in value for text in _strings(one)]
+    return [] if value is None else [str(value)]

@@ -1,9 +1,17 @@
-"""Generating tasks as a chat, with another token budget, or sampled: asked for, and named so."""
+"""Generating tasks as a chat, with another token budget, or sampled: asked for, and named so.
+
+A chat template may write the date of the day, so that the same command would ask something else
+tomorrow. Here every template is told the same day (`FROZEN_DATE`, which is the one that Llama 3's
+templates fall back on), so that prompts depend on the model and the task alone.
+"""
 
 import copy
+import hashlib
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -11,9 +19,18 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
 from interp.models import decoder, model_name
-from interp.tasks.task import Task
+from interp.tasks.task import Task, TaskVariant
 
 Messages = Sequence[dict[str, str]]
+FROZEN_DATE = datetime(2024, 7, 26)
+"""What chat templates are told that the day is."""
+
+SAMPLE: Messages = (
+    {"role": "system", "content": "S"},
+    {"role": "user", "content": "Q"},
+    {"role": "assistant", "content": "A"},
+    {"role": "user", "content": "Q"},
+)
 
 
 def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) -> str:
@@ -23,7 +40,7 @@ def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) ->
         model: whose tokenizer has the template.
         messages: `{"role": ..., "content": ...}` each.
         **arguments: of `tokenizer.apply_chat_template`; by default the start of the model's answer
-            is added.
+            is added. The day is `FROZEN_DATE`.
 
     Raises:
         UserError: the model has no chat template, or it refuses the messages.
@@ -31,7 +48,7 @@ def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) ->
     tokenizer = decoder(model).tokenizer
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model {model_name(model)}: its tokenizer has no chat template")
-    arguments = {"add_generation_prompt": True, **arguments}
+    arguments = {"add_generation_prompt": True, "strftime_now": FROZEN_DATE.strftime, **arguments}
     # as the harness: a message that is begun for the model is continued
     arguments.setdefault("continue_final_message", not arguments["add_generation_prompt"])
     try:
@@ -43,25 +60,43 @@ def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) ->
     return text
 
 
-def as_chat(task: Task, model: TransformerBridge) -> Task:
-    """The same task through a model's chat template, worked examples as earlier turns.
+def chat_template_hash(model: TransformerBridge) -> str:
+    """The first 16 digits of a SHA-256 of a model's chat template and of what it makes of a chat.
 
-    Prompts are those of lm-evaluation-harness with `--apply_chat_template`. The task's name starts
-    with `chat-`, so that its records are never taken for those of the plain prompts.
+    Raises:
+        UserError: the model has no chat template.
+    """
+    template = getattr(decoder(model).tokenizer, "chat_template", None)
+    written = [chat_text(model, SAMPLE[-1:])]
+    for messages in (SAMPLE, SAMPLE[1:]):
+        try:
+            written.append(chat_text(model, messages))
+        except UserError:  # some templates have no system message, some no earlier turns
+            written.append("")
+    content = json.dumps([template, written], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def as_chat(task: Task, model: TransformerBridge) -> Task:
+    """The same task through a model's chat template, few-shot examples as earlier turns.
+
+    Prompts are those of lm-evaluation-harness with `--apply_chat_template`, on `FROZEN_DATE`. The
+    task's name starts with `chat-`, so that its records are never taken for those of the plain
+    prompts.
 
     Raises:
         UserError: the task scores options, or the model has no chat template.
     """
     _refuse_options(task, "chat templates")
-    chat_text(model, [{"role": "user", "content": "?"}])
-    harness = copy.copy(task.harness)
+    template = chat_template_hash(model)
+    harness = copy.copy(task._harness)
     harness.fewshot_context = partial(
-        task.harness.fewshot_context,
+        task._harness.fewshot_context,
         apply_chat_template=True,
         fewshot_as_multiturn=True,
         chat_template=partial(chat_text, model),
     )
-    return replace(task, name=f"chat-{task.name}", harness=harness)
+    return replace(task, _harness=harness, variant=replace(task.variant, chat_template=template))
 
 
 def with_budget(task: Task, max_gen_toks: int) -> Task:
@@ -73,7 +108,8 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
     _refuse_options(task, "token budgets")
     if max_gen_toks < 1:
         raise UserError(f"max_gen_toks {max_gen_toks}: allowed are 1 and more")
-    return _asked(task, f"{max_gen_toks}-tokens-{task.name}", partial(_limited, max_gen_toks))
+    variant = replace(task.variant, max_tokens=max_gen_toks)
+    return _asked(task, variant, partial(_limited, max_gen_toks))
 
 
 def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> Task:
@@ -98,26 +134,30 @@ def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> T
         )
     if draws < 1:
         raise UserError(f"draws {draws}: allowed are 1 and more")
-    name = f"{draws}-draws-at-{temperature:g}-{task.name}"
-    return _asked(task, name, partial(_drawn, temperature), repeats=draws)
+    variant = replace(task.variant, n_samples=draws, temperature=float(temperature))
+    return _asked(task, variant, partial(_drawn, temperature), repeats=draws)
 
 
 def _asked(
-    task: Task, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], *, repeats: int = 0
+    task: Task,
+    variant: TaskVariant,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    repeats: int = 0,
 ) -> Task:
-    """The task under another name, its requests with changed generation arguments.
+    """The task as another variant, its requests with changed generation arguments.
 
     Args:
         task: the task.
-        name: of the new one.
+        variant: the new one.
         change: from a request's generation arguments to its new ones.
         repeats: how often each is asked; 0 as it was.
     """
-    harness = copy.copy(task.harness)
+    harness = copy.copy(task._harness)
     harness.construct_requests = partial(
-        _requests, task.harness.construct_requests, change, repeats
+        _requests, task._harness.construct_requests, change, repeats
     )
-    return replace(task, name=name, harness=harness)
+    return replace(task, _harness=harness, variant=variant)
 
 
 def _requests(

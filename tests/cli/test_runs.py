@@ -93,7 +93,7 @@ def test_the_results_json_is_that_of_the_harness(tmp_path):
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     for ablation, layers in (("baseline", []), ("layer:1", [1])):
         lm = HFLM(pretrained=deleted("llama", layers), tokenizer=tiny_tokenizer(), device="cpu")
-        theirs = simple_evaluate(lm, tasks=[t.harness for t in tasks], bootstrap_iters=100)
+        theirs = simple_evaluate(lm, tasks=[t._harness for t in tasks], bootstrap_iters=100)
         mine = harness_results(run, ablation)
         assert mine["results"].keys() == theirs["results"].keys()
         for task, entry in theirs["results"].items():

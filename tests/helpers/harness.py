@@ -9,7 +9,7 @@ def harness_responses(model, task, *, doc_ids, tokenizer=None) -> dict[int, list
 
     tokenizer = tokenizer or tiny_tokenizer()
     lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=3, device="cpu")
-    harness, documents = task.harness, task.documents()
+    harness, documents = task._harness, task.documents()
     instances = []
     for doc_id in doc_ids:
         document = documents[doc_id]

@@ -39,10 +39,10 @@ def test_a_task_through_the_harness_equals_the_deleted_layer(folder, tmp_path, k
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     task = load_task(write_task(tmp_path, kind=kind, num_fewshot=2))
     ours = simple_evaluate(
-        "interp", model_args=f"pretrained={folder},ablation=layer:1", tasks=[task.harness],
+        "interp", model_args=f"pretrained={folder},ablation=layer:1", tasks=[task._harness],
         bootstrap_iters=0, log_samples=True,
     )  # fmt: skip
-    theirs = simple_evaluate(hflm(deleted("llama", [1])), tasks=[task.harness], bootstrap_iters=0)
+    theirs = simple_evaluate(hflm(deleted("llama", [1])), tasks=[task._harness], bootstrap_iters=0)
     (mine,), (wanted,) = ours["samples"].values(), theirs["samples"].values()
     for found, expected in zip(mine, wanted, strict=True):
         if kind == "generate":

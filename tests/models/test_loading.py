@@ -11,7 +11,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 import interp
 from interp.errors import UserError
-from interp.models import decoder, load_model, model_name, weights_hash
+from interp.models import decoder, load_model, model_folder, model_name, weights_hash
 from tests.helpers.families import random_tokens, tiny_bridge, tiny_model, tiny_tokenizer
 
 
@@ -145,3 +145,9 @@ def test_importing_the_package_loads_nothing_heavy():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
     assert len(interp.__all__) <= 25
+
+
+@pytest.mark.parametrize("name", ["organism:base", "."])
+def test_a_revision_of_a_folder_is_refused(name):
+    with pytest.raises(UserError, match=r"revision main: .* is a local folder; only hub models"):
+        model_folder(name, "main")

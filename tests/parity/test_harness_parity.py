@@ -29,7 +29,7 @@ def test_options_equal_the_harness_on_deleted_layers(tmp_path, family, kind, num
             likelihoods = [value for value, _ in options]
             assert list(row["loglikelihoods"]) == pytest.approx(likelihoods, abs=1e-4)
             assert list(row["greedy"]) == [greedy for _, greedy in options]
-            metrics = task.harness.process_results(task.documents()[doc_id], options)
+            metrics = task._harness.process_results(task.documents()[doc_id], options)
             assert {name: row[name] for name in metrics} == metrics
 
 
@@ -56,6 +56,6 @@ def test_the_scores_of_the_baseline_equal_the_harness(tmp_path):
     scores = run.scores().query("ablation == 'baseline'").set_index("metric")["value"]
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     lm = HFLM(pretrained=deleted("llama", []), tokenizer=tiny_tokenizer(), device="cpu")
-    (results,) = simple_evaluate(lm, tasks=[task.harness], bootstrap_iters=0)["results"].values()
+    (results,) = simple_evaluate(lm, tasks=[task._harness], bootstrap_iters=0)["results"].values()
     assert scores["acc"] == pytest.approx(100 * results["acc,none"])
     assert scores["acc_norm"] == pytest.approx(100 * results["acc_norm,none"])

@@ -117,8 +117,8 @@ def test_prompts_are_the_harness_byte_for_byte(folder, name, num_fewshot):
     # from the last row to the first: what a row is asked must not hang on what came before it
     for doc_id in reversed(range(len(theirs))):
         document = ours.documents()[doc_id]
-        context = ours.harness.fewshot_context(document, num_fewshot=num_fewshot)
-        made = ours.harness.construct_requests(document, context, metadata=(name, doc_id, 1))
+        context = ours._harness.fewshot_context(document, num_fewshot=num_fewshot)
+        made = ours._harness.construct_requests(document, context, metadata=(name, doc_id, 1))
         made = made if isinstance(made, list) else [made]
         assert [i.args for i in made] == [i.args for i in theirs[doc_id]]
 
@@ -148,7 +148,7 @@ def test_scores_and_metrics_are_the_harness(folder, stories, judges, tmp_path, n
 def test_generated_answers_and_metrics_are_the_harness(folder, stories, judges, tmp_path, name):
     theirs = harness_task(name, folder, num_fewshot=0)
     ours = load_task(name, data=folder, num_fewshot=0)
-    for task in (theirs, ours.harness):
+    for task in (theirs, ours._harness):
         task.config.generation_kwargs["max_gen_toks"] = 12
     asked = harness_requests(theirs)
     run = interp.sweep(stories, [ours], ["layer:0", "layer:2"], out=tmp_path / "run", limit=2)
@@ -177,7 +177,7 @@ def test_the_score_of_a_group_is_the_harness_aggregate(folder, stories, tmp_path
 
     task = load_task(name, data=folder, num_fewshot=0)
     if task.generates:
-        for member in task.harness.members:
+        for member in task._harness.members:
             member.config.generation_kwargs["max_gen_toks"] = 4
     limit = 25
     run = interp.sweep(stories, [task], [], out=tmp_path / "run", limit=limit)

@@ -24,8 +24,7 @@ from interp.report import provenance
 from interp.report.asked import asked_tasks
 from interp.sweeps import UnitSizes, estimate, make_plan, runner
 from interp.sweeps.execution import pairs
-from interp.tasks import as_chat, build_requests, load_task, with_budget, with_draws
-from interp.tasks.metrics import recomputed
+from interp.tasks import as_chat, build_requests, load_task, recomputed, with_budget, with_draws
 from tests.helpers.families import tiny_bridge, tiny_model, tiny_tokenizer
 from tests.helpers.task_files import write_task
 
@@ -94,7 +93,7 @@ def by_harness(lm, task):
     from lm_eval import evaluate
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    found = evaluate(lm, {task.name: task.harness}, bootstrap_iters=0, log_samples=True)
+    found = evaluate(lm, {task.name: task._harness}, bootstrap_iters=0, log_samples=True)
     (results,), (samples,) = found["results"].values(), found["samples"].values()
     return results, samples
 

@@ -446,7 +446,7 @@ def test_the_token_budget_changes_nothing(llama, task, tmp_path):
 
 def test_prompts_that_lose_tokens_are_said(llama, tmp_path, capsys):
     long = load_task(write_task(tmp_path, kind="texts", rows=3, num_fewshot=4))
-    long.harness.config.doc_to_text = "{{question}} " * 14
+    long._harness.config.doc_to_text = "{{question}} " * 14
     run = sweep(llama, [long], ["layer:1"], out=tmp_path / "run")
     assert "prompts are longer than the model's context" in capsys.readouterr().out
     assert (run.responses()["cut_tokens"] > 0).any()

@@ -59,8 +59,8 @@ def folder(tmp_path):
 def requests(task, num_fewshot):
     """Prompt and what is scored, or how it goes on, of the only row."""
     (row,) = task.documents()
-    prompt = task.harness.fewshot_context(row, num_fewshot=num_fewshot)
-    made = task.harness.construct_requests(row, prompt, metadata=(task.name, 0, 1))
+    prompt = task._harness.fewshot_context(row, num_fewshot=num_fewshot)
+    made = task._harness.construct_requests(row, prompt, metadata=(task.name, 0, 1))
     return [one.args for one in (made if isinstance(made, list) else [made])]
 
 
@@ -86,11 +86,11 @@ def test_openbookqa_is_rendered_as_written_by_hand(folder, protocol, with_fact, 
         ((text, arguments),) = made
         assert text == prompt
         assert arguments["until"] == ["</s>", "\n"]
-        assert task.harness.doc_to_target(task.documents()[0]) == "B"
+        assert task._harness.doc_to_target(task.documents()[0]) == "B"
         return
     options = list("ABCD") if protocol == "default" else ADDITIONAL["choices"]["text"]
     assert made == [(prompt, f" {option}") for option in options]
-    assert task.harness.doc_to_target(task.documents()[0]) == 1
+    assert task._harness.doc_to_target(task.documents()[0]) == 1
 
 
 def test_the_harness_own_form_reads_the_configuration_main(folder):
@@ -98,7 +98,7 @@ def test_the_harness_own_form_reads_the_configuration_main(folder):
     assert requests(task, 0) == [
         ("A lamp in a dark room", f" {option}") for option in MAIN["choices"]["text"]
     ]
-    assert task.harness.doc_to_target(task.documents()[0]) == 2
+    assert task._harness.doc_to_target(task.documents()[0]) == 2
 
 
 def test_letters_are_ours_and_the_key_finds_its_option_whatever_the_labels(folder):
@@ -108,7 +108,7 @@ def test_letters_are_ours_and_the_key_finds_its_option_whatever_the_labels(folde
     task = load_task("openbookqa-fact:default", data=folder)
     prompt = f"{FACT}{STEM}\nA. w\nB. x\nC. y\nD. z\nAnswer:"
     assert requests(task, 0) == [(prompt, f" {letter}") for letter in "ABCD"]
-    assert task.harness.doc_to_target(task.documents()[0]) == 3
+    assert task._harness.doc_to_target(task.documents()[0]) == 3
 
 
 def test_rows_without_the_fact_are_refused_in_one_line(folder):

@@ -33,7 +33,7 @@ def test_each_row_is_asked_by_its_own_member(folder):
     assert task.protocol == "continuation"
     for row, stratum in zip(task.documents(), task.strata, strict=True):
         subject = stratum.removeprefix("mmlu_").removesuffix("_continuation")
-        prompt = task.harness.fewshot_context(row, num_fewshot=1)
+        prompt = task._harness.fewshot_context(row, num_fewshot=1)
         assert prompt.startswith(f"The following are questions (with answers) about {subject}.")
         assert prompt.count("Question:") == 2
 
@@ -42,7 +42,7 @@ def test_each_row_is_asked_by_its_own_member(folder):
 def test_a_group_is_swept_like_a_task(folder, tmp_path, name):
     task = load_task(name, data=folder, num_fewshot=0)
     if task.generates:
-        for member in task.harness.members:
+        for member in task._harness.members:
             member.config.generation_kwargs["max_gen_toks"] = 4
     run = interp.sweep(tiny_bridge("llama"), [task], ["layer:1"], out=tmp_path / "run", limit=5)
     found = interp.open_run(tmp_path / "run").responses()
@@ -60,7 +60,7 @@ def test_a_copy_asks_each_row_by_its_own_member(tmp_path):
         (tmp_path / "mmlu" / subject / "test.jsonl").write_text(json.dumps(row))
     task = load_task("mmlu:continuation", data=tmp_path, num_fewshot=0)
     for one in (task, copy.deepcopy(task)):
-        prompts = [one.harness.fewshot_context(doc, num_fewshot=0) for doc in one.documents()]
+        prompts = [one._harness.fewshot_context(doc, num_fewshot=0) for doc in one.documents()]
         assert [prompt.split(".")[0].rpartition(" ")[2] for prompt in prompts] == [
             "anatomy",
             "virology",

@@ -1,18 +1,21 @@
 """Key-value tasks by name, in the form of the published files."""
 
 import json
+import random
+import uuid
 
 import pytest
 
 from interp.errors import UserError
 from interp.tasks import load_task
+from interp.tasks.key_value import key_value_rows
 from tests.helpers.shared import SHARED
 
 PUBLISHED = SHARED / "data" / "kv_retrieval" / "75_keys.jsonl"
 
 
 def prompt(task, number: int) -> str:
-    return task.harness.fewshot_context(task.documents()[number], num_fewshot=0)
+    return task._harness.fewshot_context(task.documents()[number], num_fewshot=0)
 
 
 @pytest.mark.parametrize("protocol", ["default", "continuation", "generate"])
@@ -24,7 +27,7 @@ def test_the_gold_pair_stands_where_the_name_says(protocol):
         assert row["pairs"][position] == [row["key"], row["answer"]]
         assert json.dumps(dict(row["pairs"])).replace('", "', '",\n "') in prompt(task, 7)
         if protocol != "generate":
-            assert task.harness.doc_to_choice(row)[row["gold"]].strip('"') in (
+            assert task._harness.doc_to_choice(row)[row["gold"]].strip('"') in (
                 "ABCD"[row["gold"]],
                 row["answer"],
             )
@@ -35,12 +38,39 @@ def test_positions_are_compared_on_the_same_questions():
     assert [r["key"] for r in front] == [r["key"] for r in back]
 
 
+def test_rows_are_made_when_they_are_asked_for():
+    """500 rows of 99,999 pairs are gigabytes; two of them are asked."""
+    task = load_task("kv-9999:generate")
+    rows = task.documents()
+    assert len(rows) == 500
+    assert task.strata == [""] * 500
+    assert rows[3]["key"] in prompt(task, 3)
+    # the type checker of the tests looks at a row of its own at each call
+    assert len(rows._rows) < 100
+    assert rows[1] == load_task("kv:9999").documents()[1]
+
+
+def test_a_row_is_the_same_in_whatever_order_rows_are_made():
+    forwards, backwards = key_value_rows(7, rows=9), key_value_rows(7, rows=9)
+    later = [backwards[i] for i in reversed(range(9))]
+    assert list(forwards) == later[::-1]
+    rng = random.Random("0-7")
+    rng.shuffle(list(range(9)))
+    first = [str(uuid.UUID(int=rng.getrandbits(128), version=4)) for _ in range(14)]
+    assert {part for pair in forwards[0]["pairs"] for part in pair} == set(first)
+
+
+@pytest.mark.parametrize("name", ["kv-10", "kv:10", "kv:10:generate", "kv-10:generate"])
+def test_a_made_task_has_one_name(name):
+    assert load_task(name).name == "kv-10:generate"
+
+
 def test_what_there_is_not_is_refused():
     with pytest.raises(UserError, match="gold position 10: 10 pairs have 0-9"):
         load_task("kv-10-at-10:generate")
     with pytest.raises(UserError, match="its protocols are generate"):
         load_task("kv-10:nonsense")
-    with pytest.raises(UserError, match="2 worked examples; it has no split but test"):
+    with pytest.raises(UserError, match="2 few-shot examples; it has no split but test"):
         load_task("kv-10:generate", num_fewshot=2)
 
 

@@ -66,8 +66,8 @@ def test_prompts_that_are_too_long_lose_their_left_end(llama, tmp_path):
     assert isinstance(long, OptionRequest)
     assert isinstance(short, OptionRequest)
     assert len(short.context) + len(short.continuation) == 13
-    assert short.cut == len(long.context) - len(short.context)
-    assert long.context[short.cut :] == short.context
+    assert short.truncated_tokens == len(long.context) - len(short.context)
+    assert long.context[short.truncated_tokens :] == short.context
 
 
 def test_generation_leaves_room_for_the_answer(llama, tmp_path):

@@ -3,6 +3,9 @@
 import csv
 import gzip
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from interp.errors import UserError
 from interp.tasks import load_task
 from interp.tasks.rows import local_rows, read_rows
+from tests.helpers.task_files import write_task
 
 TEXTS = st.text(
     st.characters(codec="utf-8", exclude_characters="\r\x00", exclude_categories=["Cs"]),
@@ -131,7 +135,7 @@ def test_worked_examples_are_never_taken_from_another_split(tmp_path):
     """The harness would quietly fall back on the next split that there is."""
     (tmp_path / "gsm8k").mkdir()
     write(tmp_path / "gsm8k" / "test.jsonl", [{"question": "1 + 1?", "answer": "#### 2"}])
-    with pytest.raises(UserError, match="5 worked examples come from split train, which has no"):
+    with pytest.raises(UserError, match="5 few-shot examples come from split train, which has no"):
         load_task("gsm8k", data=tmp_path)
     assert load_task("gsm8k", data=tmp_path, num_fewshot=0).num_fewshot == 0
 
@@ -160,3 +164,70 @@ def test_a_group_says_which_of_its_tasks_have_no_rows(tmp_path):
     with pytest.warns(UserWarning, match="55 of its 57 tasks have no rows"):
         task = load_task("mmlu:continuation", data=tmp_path)
     assert task.strata == ["mmlu_anatomy_continuation", "mmlu_virology_continuation"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "jsonl.gz"])
+def test_a_byte_order_mark_is_not_part_of_the_first_field(tmp_path, ending):
+    path = tmp_path / f"test.{ending}"
+    write(path, [{"question": "q é", "answer": 1}])
+    content = path.read_bytes()
+    if ending.endswith("gz"):
+        path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + gzip.decompress(content)))
+    else:
+        path.write_bytes(b"\xef\xbb\xbf" + content)
+    assert read_rows(path) == [{"question": "q é", "answer": 1}]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_ends_as_on_any_system(tmp_path, end):
+    rows = [{"question": "a\u2028b\x85c", "answer": 1}, {"question": "d", "answer": 2}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (tmp_path / "a.jsonl").write_bytes(end.join([*lines, ""]).encode())
+    lines = ["question,answer", *(f"{row['question']},{row['answer']}" for row in rows)]
+    (tmp_path / "a.csv").write_bytes(end.join([*lines, ""]).encode())
+    assert read_rows(tmp_path / "a.jsonl") == read_rows(tmp_path / "a.csv") == rows
+
+
+def test_line_ends_inside_a_cell_are_kept(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'question,answer\n"a\r\nb\rc",x\n')
+    assert read_rows(tmp_path / "a.csv") == [{"question": "a\r\nb\rc", "answer": "x"}]
+
+
+def test_long_cells_and_lines_are_read(tmp_path):
+    """The csv module stops at 131,072 characters unless told."""
+    row = {"question": "x" * 400_000, "answer": "y"}
+    limit = csv.field_size_limit()
+    for ending in ("csv", "jsonl"):
+        write(tmp_path / f"a.{ending}", [row])
+        assert read_rows(tmp_path / f"a.{ending}") == [row]
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_another_encoding_is_refused_by_file(tmp_path, encoding):
+    for ending in ("csv", "jsonl"):
+        path = tmp_path / f"a.{ending}"
+        path.write_bytes('{"question": "é"}\n'.encode(encoding))
+        with pytest.raises(UserError, match=rf"{path.name} cannot be read \('utf-8' codec"):
+            read_rows(path)
+
+
+def test_the_encoding_of_the_locale_makes_no_difference(tmp_path):
+    """Rows and YAML with letters beyond ASCII, in a process whose locale is ASCII."""
+    path = write_task(tmp_path)
+    text = path.read_text(encoding="utf-8").replace("task: tiny-texts", "task: 'größe'")
+    path.write_text(text, encoding="utf-8")
+    code = (
+        "import sys; from interp.tasks import load_task\n"
+        f"sys.stdout.buffer.write(load_task({str(path)!r}).name.encode())"
+    )
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, check=True)
+    assert done.stdout.decode() == "größe"
+
+
+def test_a_field_that_the_first_row_lacks_is_kept(tmp_path):
+    write(tmp_path / "test.jsonl", [{"question": "a"}, {"question": "b", "hint": "c"}])
+    rows = local_rows(tmp_path.parent, [tmp_path.name], None, "test")
+    assert rows == [{"question": "a", "hint": None}, {"question": "b", "hint": "c"}]
+    assert rows.places[1].startswith("row 2 of")

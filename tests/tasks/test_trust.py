@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ import torch
 import yaml
 
 import interp
+from interp.cli import main
 from interp.errors import UserError
-from interp.tasks import load_task
+from interp.tasks import harness_folder, load_task, refuse_code_below, templates
 from tests.helpers.families import tiny_model, tiny_tokenizer
 from tests.helpers.task_files import write_task
 
@@ -159,3 +162,96 @@ def test_names_in_a_store_do_not_lead_out_of_it(llama, tmp_path):
     assert shard.name == "00----------escape-0000-000.parquet"
     assert not list(tmp_path.parent.glob("*escape*"))
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "task: x\nprocess_docs: !function evil.f\ninclude: missing.yaml\n",
+        "- !function evil.f\n",
+        "task: x\n---\nprocess_docs: !function evil.f\n",
+        "? !function evil.f\n: 1\n",
+        "task: [unclosed\nprocess_docs: !function evil.f\n",
+        "include: missing.yaml\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.yaml", "deep/a.yaml"])
+def test_a_folder_of_tasks_runs_nothing_and_hides_nothing(tmp_path, content, name):
+    """What our reading cannot make sense of, the harness' own reading might run."""
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(x): return x\n")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "evil.py").write_text((tmp_path / "evil.py").read_text())
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=r"runs Python code|is no task YAML") as caught:
+        refuse_code_below(tmp_path, (harness_folder(),))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_command_line_of_the_harness_has_the_same_door(tmp_path, capsys):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(x): return x\n")
+    (tmp_path / "a.yaml").write_text(
+        "task: x\nprocess_docs: !function evil.f\ninclude: missing.yaml\n"
+    )
+    command = ["harness", "run", "--model", "interp", "--model_args", "pretrained=organism:base"]
+    assert main([*command, "--tasks", str(tmp_path)]) == 2
+    assert "runs Python code (!function)" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("dataset_path: text", "reads files of any kind as rows"),
+        ("dataset_path: pandas", "reads files of any kind as rows"),
+        ("dataset_path: /etc", "reads files of any kind as rows"),
+        ("dataset_kwargs: {cache_dir: DIR}", r"where files are kept \(dataset_kwargs: cache_dir"),
+        ("dataset_kwargs: {data_files: {test: /etc/passwd}}", "reads rows from /etc/passwd"),
+        ("dataset_kwargs: {data_files: [a.csv, b.pem.gz]}", "reads rows from b.pem.gz"),
+    ],
+)
+def test_a_yaml_from_elsewhere_reads_files_of_rows_only(tmp_path, line, reason):
+    path = write_task(tmp_path)
+    config = yaml.safe_load(path.read_text()) | yaml.safe_load(line)
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=f"{reason}.* or with --allow-code"):
+        load_task(path)
+
+
+def test_a_yaml_that_grows_when_it_is_read_is_refused(tmp_path):
+    path = write_task(tmp_path)
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    indented = "".join(f"  {line}\n" for line in lines)
+    path.write_text(path.read_text().replace("metadata:\n", f"metadata:\n{indented}"))
+    with pytest.raises(UserError, match="holds more than 100,000 values"):
+        load_task(path)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ 'x'|center(100000000) }}", "a template writes 100,000,000 characters"),
+        ("{{ 'x'|center(10000000000) }}", "more than 4 GiB of memory"),
+        ("{{ 'x'.ljust(10000000000) }}", "more than 4 GiB of memory"),
+        ("{{ '%10000000000d' % 1 }}", "more than 4 GiB of memory"),
+        ("{{ [1, 2]|random }}", "No filter named 'random'"),
+        ("{{ 2**1000000000 }}", "asks for the power"),
+        (
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+            "more than",
+        ),
+        ("{{ ('a'*40 ~ 'b')|regex_replace('(a+)+$', '') }}", "more than"),
+    ],
+)
+def test_templates_have_a_bound(tmp_path, monkeypatch, template, reason):
+    monkeypatch.setattr(templates, "SECONDS", 1.0)
+    path = write_task(tmp_path)
+    config = yaml.safe_load(path.read_text()) | {"doc_to_text": template}
+    path.write_text(yaml.safe_dump(config))
+    handler = signal.getsignal(signal.SIGVTALRM)
+    with pytest.raises(UserError, match=reason) as caught:
+        load_task(path)
+    assert "\n" not in str(caught.value)
+    assert signal.getsignal(signal.SIGVTALRM) is handler
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY

@@ -147,7 +147,7 @@ def test_a_task_that_asks_for_more_than_greedy_is_refused(tmp_path, llama):
 
     path = write_task(tmp_path, kind="generate")
     task = load_task(path)
-    task.harness.config.generation_kwargs["num_beams"] = 3
+    task._harness.config.generation_kwargs["num_beams"] = 3
     with pytest.raises(UserError, match="num_beams 3"):
         build_requests(task, [0], decoder(llama))
 
