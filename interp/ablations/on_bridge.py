@@ -51,6 +51,8 @@ def checked_edits(
     named = with_points(model, with_donor(as_ablation(ablation), donor))
     edits = named.edits(shape_of(model))
     for layer, edit in edits.items():
+        if edit.zero_heads or edit.mean_heads or edit.resample_heads:
+            decoder(model).check_heads(layer)
         for part, other in edit.swaps:
             check_donor(model, other, layer, part)
     return edits

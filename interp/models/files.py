@@ -60,6 +60,6 @@ def _check_index(name: str, places: Any) -> None:
 def _json(name: str, path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"model {name}: its {path.name} cannot be read ({reason})") from error

@@ -7,6 +7,7 @@ import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError, did_you_mean, first_line
+from interp.models.checks import check_loaded, check_n_layers
 from interp.models.devices import without_accelerate
 from interp.models.files import check_files
 from interp.models.native_blocks import wrap
@@ -44,16 +45,18 @@ def load_model(
         `enable_compatibility_mode()` on it: that rewrites the weights in place.
 
     Raises:
-        UserError: the model is not found, does not fit, is no decoder, or its weights are pickles.
+        UserError: the model is not found, does not fit, is no decoder, its weights are pickles, or
+            some of them are missing, spare or of another shape than its configuration says.
     """
     torch_dtype = _dtype(dtype)
     folder = model_folder(str(name), revision)
     check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    check_n_layers(str(name), folder)
     asked = asked_device(str(name), device)
     one = fitting(folder, torch_dtype, asked, str(name))
     places = None if one else placed(folder, torch_dtype, str(name), trust_remote_code)
     try:
-        root = transformers.AutoModelForCausalLM.from_pretrained(
+        root, info = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch_dtype,
             attn_implementation="eager",
@@ -61,11 +64,16 @@ def load_model(
             trust_remote_code=trust_remote_code,
             local_files_only=True,
             device_map=places,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
         )
+        check_loaded(str(name), info)
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
         root = root.eval().to(one) if one else without_accelerate(root.eval())
+    except UserError:
+        raise
     except Exception as error:  # broken files and missing devices raise anything
         raise UserError(f"model {name}: {first_line(error)}") from error
     shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)

@@ -10,6 +10,7 @@ import copy
 import hashlib
 import inspect
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,6 +20,7 @@ from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError, first_line
+from interp.models.checks import context_length, input_width, tell_of_tokens_outside
 from interp.models.devices import devices_of, join_blocks
 
 
@@ -37,9 +39,11 @@ class Decoder:
         tokenizer: as saved with the model, not altered by TransformerLens.
         n_heads: query heads a layer.
         n_kv_heads: key/value heads a layer.
-        d_head: width of a head, in numbers (not always d_model / n_heads).
+        d_head: width of z of a head in the first layer (not always d_model / n_heads); other layers
+            may have another.
         d_model: width of the residual stream.
         max_length: the longest context, in tokens.
+        d_vocab: rows of the embedding; token ids are below it.
         block_returns_tuple: whether a block returns `(residual, ...)` or the residual alone.
         attention_adds_residual: whether the attention returns the residual stream plus its
             output (BLOOM) and not its output alone.
@@ -58,6 +62,7 @@ class Decoder:
     d_head: int
     d_model: int
     max_length: int
+    d_vocab: int
     block_returns_tuple: bool
     attention_adds_residual: bool
     mlp_adds_residual: bool
@@ -76,6 +81,31 @@ class Decoder:
     def devices(self) -> tuple[torch.device, ...]:
         """All devices that hold weights."""
         return devices_of(self.root)
+
+    @property
+    def pad_id(self) -> int:
+        """A token id to pad with: the tokenizer's where the embedding has it, else 0."""
+        pad = getattr(self.tokenizer, "pad_token_id", None) or 0
+        return pad if pad < self.d_vocab else 0
+
+    def check_tokens(self, tokens: Sequence[int]) -> None:
+        """Raise UserError where a token id has no row in the embedding."""
+        outside = next((token for token in tokens if not 0 <= token < self.d_vocab), None)
+        if outside is not None:
+            text = self.tokenizer.convert_ids_to_tokens(outside) if self.tokenizer else "a token"
+            raise UserError(
+                f"token {outside} ({text}): the model's embedding has {self.d_vocab} rows; resize "
+                "it, or leave the token out"
+            )
+
+    def check_heads(self, layer: int) -> None:
+        """Raise UserError where a layer's z is not one of `n_heads` heads of equal width."""
+        width = input_width(self.output_projections[layer])
+        if width is not None and width % self.n_heads:
+            raise UserError(
+                f"layer {layer}: what its output projection takes in is {width} wide and cannot be "
+                f"told apart into {self.n_heads} heads"
+            )
 
     def device_of(self, layer: int) -> torch.device:
         """Where a block is, and what it computes."""
@@ -128,16 +158,27 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
             bridge = build_bridge_from_module(
                 root, type(root).__name__, hf_config=copy.deepcopy(root.config), model_name=name
             )
-    except ValueError as error:
-        raise UserError(f"model {name}: {first_line(error)}") from error
+    except Exception as error:  # what TransformerLens has no mapping for raises anything
+        raise UserError(
+            f"model {name}: TransformerLens cannot take apart its {type(root).__name__} "
+            f"({first_line(error)})"
+        ) from error
     finally:
         logging.root.setLevel(level)
     bridge.eval()
-    _natives[bridge] = _Native(native, tokenizer, name)
+    _natives[bridge] = behind = _Native(native, tokenizer, name)
     if len(devices_of(native)) > 1:
         home = next(native.parameters()).device
         for blocks in (_native_blocks(bridge), tuple(bridge.blocks)):
             join_blocks(blocks, home)
+    try:
+        parts = _native_decoder(bridge, behind)
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise UserError(
+            f"model {name}: {type(root).__name__} is not supported: not every layer of it is an "
+            f"attention and an MLP ({first_line(error)})"
+        ) from error
+    tell_of_tokens_outside(name, tokenizer, parts.d_vocab)
     return bridge
 
 
@@ -235,7 +276,7 @@ def _decoder(model: TransformerBridge, **modules: Any) -> Decoder:
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(f"model {model_name(model)}: encoder-decoder models are not supported")
     n_heads = int(model.cfg.n_heads)
-    lengths = (getattr(config, key, None) for key in ("max_position_embeddings", "n_positions"))
+    width = input_width(modules["output_projections"][0])
     forward = modules["attentions"][0].forward
     original = getattr(modules["attentions"][0], "original_component", None)
     original_mlp = getattr(modules["mlps"][0], "original_component", None)
@@ -243,13 +284,21 @@ def _decoder(model: TransformerBridge, **modules: Any) -> Decoder:
         **modules,
         n_heads=n_heads,
         n_kv_heads=int(getattr(model.cfg, "n_key_value_heads", None) or n_heads),
-        d_head=int(model.cfg.d_head),
+        # of the module that makes z: a configuration's head_dim may be that of keys (DeepSeek)
+        d_head=width // n_heads if width else int(model.cfg.d_head),
         d_model=int(model.cfg.d_model),
-        max_length=next((int(n) for n in lengths if n), 2048),
+        max_length=context_length(config, modules["tokenizer"]),
+        d_vocab=_rows_of_embedding(modules["root"]),
         block_returns_tuple=_block_returns_tuple(modules["root"], modules["blocks"][0]),
         attention_adds_residual=_takes_residual(original.forward if original else forward),
         mlp_adds_residual=_takes_residual((original_mlp or modules["mlps"][0]).forward),
     )
+
+
+def _rows_of_embedding(root: Any) -> int:
+    embedding = root.get_input_embeddings()
+    weight = getattr(embedding, "weight", None)
+    return int(weight.shape[0]) if weight is not None else int(root.config.vocab_size)
 
 
 def _takes_residual(forward: Any) -> bool:

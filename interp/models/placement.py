@@ -51,6 +51,8 @@ def asked_device(name: str, device: str | torch.device | None) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise UserError(f"model {name}: {first_line(error)}") from error
+    if found.type == "meta":
+        raise UserError(f"device {found}: nothing is computed there; allowed are cpu, cuda and mps")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {found}: this torch sees no GPU; allowed is cpu")
     return found

@@ -150,12 +150,19 @@ def prompt_text(task: Task, document: dict[str, Any]) -> str:
 
 
 def encode(text: str, decoder: Decoder) -> list[int]:
-    """Token ids as lm-evaluation-harness makes them: BOS by the tokenizer, and never twice."""
+    """Token ids as lm-evaluation-harness makes them: BOS by the tokenizer, and never twice.
+
+    Raises:
+        UserError: a token that the model's embedding does not have.
+    """
     tokenizer = decoder.tokenizer
     bos = tokenizer.bos_token or tokenizer.eos_token
-    if bos and text.startswith(bos):
-        return list(tokenizer.encode(text, add_special_tokens=False))
-    return list(tokenizer.encode(text))
+    begun = bool(bos) and text.startswith(bos)
+    tokens = list(
+        tokenizer.encode(text, add_special_tokens=False) if begun else tokenizer.encode(text)
+    )
+    decoder.check_tokens(tokens)
+    return tokens
 
 
 def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list[int], list[int]]:

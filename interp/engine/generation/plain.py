@@ -114,8 +114,7 @@ def _likeliest(logits: Tensor, _rows: Sequence[int], _step: int) -> Tensor:
 def _padded(parts: Decoder, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Ids and mask `[batch, pos]`, padded on the left."""
     longest = max(len(prompt) for prompt in prompts)
-    pad = getattr(parts.tokenizer, "pad_token_id", None) or 0
-    ids = [[pad] * (longest - len(p)) + list(p) for p in prompts]
+    ids = [[parts.pad_id] * (longest - len(p)) + list(p) for p in prompts]
     mask = [[0] * (longest - len(p)) + [1] * len(p) for p in prompts]
     return torch.tensor(ids, device=parts.device), torch.tensor(mask, device=parts.device)
 
