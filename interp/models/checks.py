@@ -162,7 +162,7 @@ def context_length(config: Any, tokenizer: Any) -> int:
 
 def input_width(projection: nn.Module) -> int | None:
     """How wide a vector an output projection takes; None where it does not say."""
-    inner = getattr(projection, "original_component", None) or projection
+    inner: Any = getattr(projection, "original_component", None) or projection
     if isinstance(getattr(inner, "in_features", None), int):
         return int(inner.in_features)
     weight = getattr(inner, "weight", None)

@@ -1,4 +1,4 @@
-"""Models that would give numbers that are off, or none, are refused by name when they are loaded."""
+"""Models that would give wrong numbers, or none, are refused by name when they are loaded."""
 
 import json
 import logging
