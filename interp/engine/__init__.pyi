@@ -10,6 +10,7 @@ from .generation.run import (
 from .generation.stopping import (
     NOT_FINITE as NOT_FINITE,
     Answer as Answer,
+    end_tokens as end_tokens,
 )
 from .memory import (
     out_of_memory as out_of_memory,
@@ -59,6 +60,7 @@ __all__ = [
     "Settings",
     "Shortcuts",
     "by_budget",
+    "end_tokens",
     "exact_shortcuts",
     "generate",
     "group_examples",

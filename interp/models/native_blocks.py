@@ -212,11 +212,22 @@ def decoder(model: TransformerBridge) -> Decoder:
 
 
 def weights_hash(model: TransformerBridge) -> str:
-    """SHA-256 over the names, shapes, types and bytes of a model's parameters."""
-    digest = hashlib.sha256()
-    for name, parameter in decoder(model).root.named_parameters():
-        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    """SHA-256 over the names, shapes, types and bytes of a model's parameters and buffers.
+
+    Buffers count where they are part of the model's state, such as the balance of its experts.
+    """
+    root, digest = decoder(model).root, hashlib.sha256()
+    # rotary tables and masks are made anew at every load
+    transient = {
+        f"{place}.{name}" if place else name
+        for place, module in root.named_modules()
+        for name in module._non_persistent_buffers_set
+    }
+    for name, tensor in (*root.named_parameters(), *root.named_buffers()):
+        if name not in transient:
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -1,3 +1,7 @@
+from .code import (
+    code_sha256 as code_sha256,
+    is_library as is_library,
+)
 from .comparing import (
     ALLOWABLE as ALLOWABLE,
     Difference as Difference,
@@ -60,7 +64,9 @@ __all__ = [
     "UNITS",
     "UnitEntry",
     "as_text",
+    "code_sha256",
     "dataset",
+    "is_library",
     "differences",
     "locked",
     "merge",

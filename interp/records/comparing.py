@@ -118,7 +118,8 @@ def _one_task(
         if not shown:
             said = f"{name}: {_TASK[entry]} ({entry})"
             told += _changed(f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), said)
-    explained = kept.doc_ids != asked.doc_ids or any(not d.allowable for d in told)
+    seeded = limits is None and kept.sampling is not None  # requests to draw carry the seed
+    explained = kept.doc_ids != asked.doc_ids or seeded or any(not d.allowable for d in told)
     if not explained:
         told += _changed(
             f"{place}.requests_sha256",

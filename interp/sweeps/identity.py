@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Ablation, donors
+from interp.ablations import Ablation, Combination, Hooked, donors
+from interp.engine import end_tokens
 from interp.errors import UserError
-from interp.models import decoder, model_name, weights_hash
-from interp.records import SOURCE, TaskEntry, as_text
-from interp.tasks import Task, described_metrics
+from interp.models import Decoder, decoder, model_name, weights_hash
+from interp.records import SOURCE, TaskEntry, as_text, code_sha256, is_library
+from interp.tasks import Task, described_metrics, functions_of
 
 PACKAGE = Path(__file__).parent.parent
 # the packages that an answer goes through; the others read or show answers
@@ -26,25 +28,52 @@ COMPUTES = ("ablations", "engine", "models", "records", "sweeps", "tasks")
 LIBRARIES = ("interp", "torch", "transformer-lens", "transformers", "lm-eval", "tokenizers")
 # of a configuration: where it was and how it is run, not what it computes
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+# of a module: how it is run, and what grows while it runs
+_NOT_THE_MODULE = (
+    "training", "gradient_checkpointing", "name_or_path", "max_seq_len_cached", "is_loaded_in_8bit",
+)  # fmt: skip
+# of a tokenizer: what is no part of its files and changes what it reads or writes
+_TOKENIZER_SETTINGS = (
+    "clean_up_tokenization_spaces", "split_special_tokens", "add_bos_token", "add_eos_token",
+    "add_prefix_space", "do_lower_case", "legacy",
+)  # fmt: skip
+_TRIED_TEXT = "We 're here , is n't it ? ( 12 ) , no !  Two\n\n\tlines : \u00e9\u4e2d."
 # of a task's YAML: where the rows were; the rows themselves are hashed
 _NOT_THE_TASK = ("dataset_path", "dataset_name", "dataset_kwargs")
 
 
 def describe_model(model: TransformerBridge) -> dict[str, Any]:
-    """Name, and hashes of weights, configuration and tokenizer (a changed RoPE base changes no
-    weight, and a changed tokenizer neither).
+    """Name and precision, and hashes of weights, configuration, code and tokenizer.
+
+    A changed RoPE base changes no weight, and neither do a changed end token, tokenizer or method
+    of a model's own class.
     """
-    parts = decoder(model)
-    settings: Any = parts.root.config
-    config = settings.to_dict()
-    config = {k: v for k, v in config.items() if k not in _NOT_THE_MODEL and "attn_impl" not in k}
+    found = decoder(model)
     return {
-        "model": model_name(model),
+        "model": as_text(model_name(model)),
         "weights_sha256": weights_hash(model),
-        "config_sha256": _sha256(config),
-        "tokenizer_sha256": _tokenizer_hash(parts.tokenizer),
+        "config_sha256": _configuration_hash(found),
+        "code_sha256": _model_code(found.root),
+        "tokenizer_sha256": _tokenizer_hash(found.tokenizer),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
+
+
+def describe_hooks(ablations: Sequence[Ablation]) -> dict[str, str]:
+    """For each hook of the user's own, its text and the hash of its code and what that uses.
+
+    Raises:
+        UserError: two different hooks have one name.
+    """
+    found: dict[str, str] = {}
+    for ablation in ablations:
+        parts = ablation.parts if isinstance(ablation, Combination) else (ablation,)
+        for part in parts:
+            if isinstance(part, Hooked):
+                code = code_sha256(part.fwd_hooks)
+                if found.setdefault(part.text, code) != code:
+                    raise UserError(f"{part.text}: two different hooks have this name")
+    return found
 
 
 def describe_donors(ablations: Sequence[Ablation]) -> dict[str, dict[str, str]]:
@@ -93,6 +122,7 @@ def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = N
         rows_sha256=_sha256([documents[i] for i in doc_ids]),
         fewshot_sha256=_sha256(task.fewshot_documents()),
         config_sha256=_sha256(_without_paths(config)),
+        code_sha256=_code_of_functions(task),
         cluster=as_text(field or ""),
         variant=task.described_variant(),
         metrics=described_metrics(task.metrics()),
@@ -141,13 +171,55 @@ def _named(value: Any) -> str:
     return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
+def _configuration_hash(found: Decoder) -> str:
+    """Hash of what the model reads from its configuration, and of where its answers end.
+
+    A module may keep a number that it read when it was made (a norm's epsilon): it counts, too.
+    """
+    config = cast(Any, found.root).config.to_dict()
+    config = {k: v for k, v in config.items() if k not in _NOT_THE_MODEL and "attn_impl" not in k}
+    kept = {
+        name: {
+            key: value
+            for key, value in sorted(vars(module).items())
+            if isinstance(value, bool | int | float | str)
+            and key[0] != "_"
+            and key not in _NOT_THE_MODULE
+        }
+        for name, module in found.root.named_modules()
+    }
+    return _sha256([config, sorted(end_tokens(found)), found.max_length, kept])
+
+
+def _model_code(root: nn.Module) -> str:
+    """Hash of the classes of a model that come with the checkpoint; empty where none does."""
+    kinds = {type(module) for module in root.modules()}
+    own = sorted(
+        (kind for kind in kinds if not is_library(kind.__module__)), key=lambda k: k.__qualname__
+    )
+    return code_sha256(*own) if own else ""
+
+
+def _code_of_functions(task: Task) -> str:
+    """Hash of the functions of a task and of what they call; empty where all are the harness'."""
+    own = [
+        function
+        for function in functions_of(task)
+        if not is_library(getattr(function, "__module__", None))
+    ]
+    return code_sha256(*own) if own else ""
+
+
 def _tokenizer_hash(tokenizer: Any) -> str:
+    """Hash of a tokenizer's parts and settings, and of what it makes of a text."""
     if tokenizer is None:
         return ""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     body = fast.to_str() if fast is not None else sorted(tokenizer.get_vocab().items())
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
-    return _sha256([body, special])
+    settings = {name: getattr(tokenizer, name, None) for name in _TOKENIZER_SETTINGS}
+    tokens = tokenizer.encode(_TRIED_TEXT)
+    return _sha256([body, special, settings, tokens, tokenizer.decode(tokens)])
 
 
 def _sha256(value: Any) -> str:

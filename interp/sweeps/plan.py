@@ -22,7 +22,13 @@ from interp.engine import REFERENCE_EXAMPLES
 from interp.errors import UserError, first_line
 from interp.models import decoder
 from interp.records import Manifest, SamplingEntry, TaskEntry, UnitEntry
-from interp.sweeps.identity import describe_donors, describe_model, describe_task, libraries
+from interp.sweeps.identity import (
+    describe_donors,
+    describe_hooks,
+    describe_model,
+    describe_task,
+    libraries,
+)
 from interp.sweeps.units import WorkUnit
 from interp.tasks import CheckedRequests, Task, checked_requests, draw, load_task, prompt_text
 
@@ -101,7 +107,7 @@ def make_plan(
     sizes = sizes or UnitSizes()
     loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
     removed = tuple(with_donor(as_ablation(a), donor) for a in ablations)
-    _refuse_doubles(loaded, removed)
+    refuse_doubles(loaded, removed)
     edits = tuple(checked_edits(model, ablation) for ablation in removed)
     for task in loaded:
         _refuse_empty(task)
@@ -118,6 +124,7 @@ def make_plan(
             for task, ids, asked in zip(loaded, drawn, requests, strict=True)
         ),
         ablations=texts[1:],
+        hooks=describe_hooks(removed),
         donors=describe_donors(removed),
         mean_reference=f"the first {REFERENCE_EXAMPLES} prompts of each task",
         resample_donors="one cycle through each task's examples, drawn with the seed",
@@ -225,7 +232,8 @@ def sampling_of(requests: CheckedRequests) -> SamplingEntry | None:
     return SamplingEntry(draws=requests.n_samples, **how)
 
 
-def _refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:
+def refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:
+    """Refuse no tasks, a name that is there twice, and the baseline among the ablations."""
     if not tasks:
         raise UserError("tasks: none given")
     for what, names in (

@@ -16,6 +16,9 @@ from .examples import (
 from .fixed import (
     FEWSHOT_SEED as FEWSHOT_SEED,
 )
+from .functions import (
+    functions_of as functions_of,
+)
 from .key_value import (
     PLAIN as PLAIN,
     Span as Span,
@@ -107,6 +110,7 @@ __all__ = [
     "draw",
     "encode",
     "encode_pair",
+    "functions_of",
     "generation_request",
     "harness_folder",
     "harness_requests",

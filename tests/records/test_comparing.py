@@ -108,6 +108,7 @@ def test_what_follows_from_a_limit_or_a_seed_is_not_said():
     fewer = {"doc_ids": [3, 1], "rows_sha256": "x", "requests_sha256": "y", "clusters": ["a", "b"]}
     assert words(task=fewer, limit=2) == ["limit 3 there, 2 asked"]
     assert words(task=fewer, limit=2, seed=1) == ["seed 0 there, 1 asked"]
+    assert words(task={"requests_sha256": "y"}, seed=1) == ["seed 0 there, 1 asked"]
     assert words(task=fewer, limit=3) == ["task world: 3 rows there, 2 asked"]
     others = fewer | {"doc_ids": [3, 1, 9], "clusters": ["a", "b", "c"]}
     assert words(task=others) == ["task world: 3 rows there, other ones asked"]

@@ -20,7 +20,7 @@ def copied(tmp_path):
 
 def test_it_is_among_the_versions_and_the_same_in_every_process():
     assert libraries()[SOURCE] == source_hash()
-    code = "from interp.identity import libraries; print(libraries()['interp-source'])"
+    code = "from interp.sweeps.identity import libraries; print(libraries()['interp-source'])"
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )
@@ -37,7 +37,9 @@ def test_neither_the_place_nor_line_ends_nor_compiled_files_change_it(copied):
     assert source_hash(copied) == source_hash()
 
 
-@pytest.mark.parametrize("place", ["scoring.py", "decode/pool.py", "tasks/world.py", "cli.py"])
+@pytest.mark.parametrize(
+    "place", ["engine/scoring/score.py", "tasks/task.py", "records/shards.py", "sweeps/plan.py"]
+)
 def test_code_that_answers_go_through_changes_it(copied, place):
     with (copied / place).open("a") as file:
         file.write("x = 1\n")
@@ -45,10 +47,10 @@ def test_code_that_answers_go_through_changes_it(copied, place):
 
 
 def test_a_file_that_moved_or_went_changes_it(copied):
-    (copied / "scoring.py").rename(copied / "scores.py")
+    (copied / "engine" / "memory.py").rename(copied / "engine" / "room.py")
     moved = source_hash(copied)
     source_hash.cache_clear()
-    (copied / "scores.py").unlink()
+    (copied / "engine" / "room.py").unlink()
     assert len({source_hash(), moved, source_hash(copied)}) == 3
 
 

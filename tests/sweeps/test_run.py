@@ -1,5 +1,6 @@
 """Sweeps: records, resume, paired drops, and bad input that writes nothing."""
 
+import json
 import time
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import torch
 
 import interp
 from interp.errors import UserError
-from interp.records import SOURCE, OriginEntry
+from interp.records import SOURCE, Manifest, OriginEntry, differences
 from interp.sweeps import make_plan, sweep
+from interp.sweeps.plan import refuse_doubles
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
@@ -370,13 +372,19 @@ def test_a_run_says_where_and_when_it_was_begun(llama, task, tmp_path, monkeypat
 
 
 def test_a_hundred_thousand_ablations_are_checked_in_seconds(llama, task):
-    ablations = [interp.SkipLayer(0)] + [
-        interp.hooked(f"h{i}", [("blocks.0.hook_mlp_out", print)]) for i in range(100_000)
-    ]
+    texts = [f"layer:{i}" for i in range(100_000)]
+    ablations = [interp.SkipLayer(i) for i in range(100_000)]
+    before = make_plan(llama, [task], ["layer:0"], limit=2)
     began = time.process_time()
-    plan = make_plan(llama, [task], ablations, limit=2)
-    assert len(plan.texts) == 100_002
-    assert time.process_time() - began < 20
+    refuse_doubles(before.tasks, ablations)
+    with pytest.raises(UserError, match="layer:99999: given twice"):
+        refuse_doubles(before.tasks, [*ablations, ablations[-1]])
+    entries = before.manifest.as_dict()
+    units = [{**entries["units"][0], "ablations": [0, 100_000]}]
+    many = Manifest.model_validate_json(json.dumps({**entries, "ablations": texts, "units": units}))
+    (found,) = differences(many, before.manifest)
+    assert found.words == "ablations: 99999 there and not asked"
+    assert time.process_time() - began < 20  # in pairs it would take minutes
 
 
 def test_a_changed_prompt_or_worked_example_changes_the_key(llama, tmp_path):

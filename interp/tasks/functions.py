@@ -1,0 +1,38 @@
+"""The Python functions that a task's definition names."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from interp.tasks.task import Task
+
+
+def functions_of(task: Task) -> list[Callable[..., Any]]:
+    """The functions that a task's definition names (`!function`), and its class.
+
+    Those of a group are its members', in their order.
+    """
+    harness = task._harness
+    members = getattr(harness, "members", (harness,))
+    found: list[Callable[..., Any]] = []
+    for member in members:
+        found.append(type(member))
+        config = member.config
+        names = (
+            [field.name for field in dataclasses.fields(config)]
+            if dataclasses.is_dataclass(config)
+            else list(vars(config))
+        )
+        found += [f for name in names for f in _callables(getattr(config, name, None))]
+    return found
+
+
+def _callables(value: Any) -> Iterator[Callable[..., Any]]:
+    if callable(value):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _callables(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _callables(one)
