@@ -87,6 +87,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.ablations import family
     from interp.errors import UserError
     from interp.models import load_model
+    from interp.results import result_line
     from interp.sweeps import Execution, sweep
     from interp.tasks import as_chat, load_task, with_budget, with_draws
 
@@ -130,8 +131,11 @@ def _run(options: argparse.Namespace) -> None:
         **how,
     )
     print(result)
-    done = f"interp merge {out}" if options.shard else f"interp figures {out}"
-    print(f"next: {done}")
+    if options.shard:
+        print(f"next: interp merge {out}")
+    else:
+        print(f"for tables: interp show {out}; for figures: interp figures {out}")
+        print(result_line(result))
 
 
 def announced(

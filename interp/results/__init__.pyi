@@ -6,6 +6,10 @@ from .selection import (
     MetricChoice as MetricChoice,
     choose_metric as choose_metric,
 )
+from .summary import (
+    result_line as result_line,
+    run_line as run_line,
+)
 from .sweep import (
     Sweep as Sweep,
     open_run as open_run,
@@ -18,4 +22,6 @@ __all__ = [
     "export_harness",
     "export_tables",
     "open_run",
+    "result_line",
+    "run_line",
 ]

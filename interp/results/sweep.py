@@ -1,6 +1,7 @@
 """A finished run: its records as DataFrames, read when they are asked for. Needs no model."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pyarrow.dataset
 
 from interp import records, stats
 from interp.errors import UserError
-from interp.tasks import LOG
+from interp.results import columns, summary
+from interp.results.row_fields import row_field
+from interp.results.selection import MetricChoice, choose_metric
+from interp.tasks import LOG, Task
 
 VALUES = ["model", "task", "metric", "ablation", "doc_id", "value"]
 
@@ -101,13 +105,98 @@ class Sweep:
         return _joined(table, stats.perplexity_scores(table, names)) if names else table
 
     def importance(
-        self, *, confidence: float = 0.95, resamples: int = 2000, correction: str = "holm"
+        self,
+        *,
+        metric: MetricChoice = None,
+        by: str | None = None,
+        short: bool = False,
+        confidence: float = 0.95,
+        resamples: int = 2000,
+        correction: str = "holm",
+        given: Sequence[str | Path | Task] = (),
+        data: str | Path | None = None,
+        allow_code: bool = False,
     ) -> pd.DataFrame:
         """The paired drop against the baseline of each ablation, with its interval and test.
 
-        Columns and statistics as in `interp.stats.importance`; the seed is the sweep's. Positive
-        drops are damage, also of metrics of which less is better.
+        Statistics as in `interp.stats.importance`; the seed is the sweep's. Positive drops
+        are damage, also of metrics of which less is better.
+
+        Args:
+            metric: only this one, of the tasks that have it, or one for each named task; all by
+                default.
+            by: a field of the rows (`"subject"`): one row for each of its values. The correction
+                is then over all values and ablations of a task and metric.
+            short: only the columns that are read first, of one metric per task (`metric`, or else
+                accuracy, or an exact match), rounded to four digits.
+            confidence: coverage of the intervals.
+            resamples: of the bootstrap.
+            correction: of p-values: `"holm"`, `"bh"` or `"none"`.
+            given: for `by`: tasks that their name alone does not find, as paths or loaded tasks.
+            data: for `by`: folder with the rows, as for the sweep.
+            allow_code: for `by`: let the YAMLs in `given` run the Python that they name.
+
+        Returns:
+            Columns `task ablation kind layer head metric drop low high p_adjusted n` and, unless
+            short, `model baseline ablated p unit interval test correction`. `kind` is what the
+            ablation is (`layer`, `head@mean`); `layer` and `head` are missing where it has none
+            or several.
+
+        Raises:
+            UserError: the run is unfinished, or has no such metric or field.
         """
+        if by is None:
+            table = self._drops(confidence, resamples, correction)
+        else:
+            fields = {
+                entry.name: row_field(entry, by, given=given, data=data, allow_code=allow_code)
+                for entry in self.manifest.tasks
+            }
+            within = partial(_importance_by, fields=fields, by=by, correction=correction)
+            table = self._by_task(within, confidence=confidence, resamples=resamples)
+            table = self._positive_is_damage(table)
+        if isinstance(metric, str) and (table["metric"] == metric).any():
+            # tasks without this metric are left out; one that none has is refused below
+            table = table[table["metric"] == metric].reset_index(drop=True)
+        elif metric is not None or short:
+            table = choose_metric(table, metric).reset_index(drop=True)
+        table = columns.with_places(table)
+        if by is not None:
+            table.insert(table.columns.get_loc("ablation"), by, table.pop(by))
+        if not short:
+            return table
+        narrow = columns.short(table)
+        if by is not None:
+            narrow.insert(1, by, table[by])
+        return narrow
+
+    def table(self, *, metric: MetricChoice = None, by: str | None = None) -> pd.DataFrame:
+        """The short form of `importance`: one metric per task, the columns that are read first."""
+        return self.importance(metric=metric, by=by, short=True)
+
+    def summary(
+        self,
+        *,
+        top: int = 5,
+        metric: MetricChoice = None,
+        correction: str = "holm",
+        margin: float | None = None,
+    ) -> str:
+        """What `interp show` prints: the largest drops of each task, and how they were measured.
+
+        Args:
+            top: at most so many ablations per task.
+            metric: one for all tasks, or one for each named task.
+            correction: of p-values, as for `importance`.
+            margin: also name the ablations that change the metric by less than this.
+
+        Raises:
+            UserError: an option out of range, an unknown metric, or an unfinished run.
+        """
+        return summary.summary(self, top=top, metric=metric, correction=correction, margin=margin)
+
+    def _drops(self, confidence: float, resamples: int, correction: str) -> pd.DataFrame:
+        """Drops of every metric, perplexities beside the log-likelihoods that they come from."""
         options: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
         table = self._by_task(stats.importance, correction=correction, **options)
         table = self._positive_is_damage(table)
@@ -196,12 +285,16 @@ class Sweep:
         named: list[Any] = [clusters.get(key) for key in keys]
         return values.assign(cluster=named)
 
+    def _repr_html_(self) -> str:
+        return summary.summary_html(self)
+
     def __repr__(self) -> str:
         m = self.manifest
         examples = sum(len(task.doc_ids) for task in m.tasks)
         return (
-            f"Sweep({m.model}: {len(m.tasks)} tasks, {examples} examples, "
-            f"{len(m.ablations)} ablations; {self.folder})"
+            f"Sweep({m.model}: {_count(len(m.tasks), 'task')}, "
+            f"{_count(examples, 'example')}, {_count(len(m.ablations), 'ablation')}; "
+            f"{self.folder})"
         )
 
 
@@ -224,6 +317,33 @@ def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Both tables, each task's rows together."""
     both = pd.concat([table, more], ignore_index=True)
     return both.sort_values("task", kind="stable", ignore_index=True)
+
+
+def _importance_by(
+    values: pd.DataFrame,
+    *,
+    fields: dict[str, dict[int, str]],
+    by: str,
+    correction: str,
+    **options: Any,
+) -> pd.DataFrame:
+    """`interp.stats.importance` within each value of a field, corrected over all of them."""
+    (task,) = values["task"].unique()
+    names = values["doc_id"].map(fields[task])
+    tables = [
+        stats.importance(rows, correction="none", **options).assign(**{by: str(name)})
+        for name, rows in values.groupby(names, sort=True)
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    adjusted = [
+        pd.Series(stats.adjust(rows["p"].to_numpy(float), correction=correction), rows.index)
+        for _, rows in table.groupby("metric")
+    ]
+    return table.assign(p_adjusted=pd.concat(adjusted), correction=correction)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 _PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))

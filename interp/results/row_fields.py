@@ -1,0 +1,74 @@
+"""Fields of the rows that a run asked: subject, category, length; found again with the task."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from interp.errors import UserError, did_you_mean
+from interp.records import TaskEntry
+from interp.tasks import Task
+
+
+def row_field(
+    entry: TaskEntry,
+    field: str,
+    *,
+    given: Sequence[str | Path | Task] = (),
+    data: str | Path | None = None,
+    allow_code: bool = False,
+) -> dict[int, str]:
+    """The value of a field in each row of a task of a run.
+
+    Args:
+        entry: of the task, in the run's manifest.
+        field: name of the field.
+        given: tasks that their name alone does not find: paths of YAMLs, or loaded tasks.
+        data: folder with the rows, as for the sweep.
+        allow_code: let the YAMLs in `given` run the Python that they name.
+
+    Returns:
+        Row number to value, as text.
+
+    Raises:
+        UserError: the task is not to be found, its rows are no longer those of the run, or a row
+            has no such field.
+    """
+    if entry.cluster and entry.cluster == field:
+        return dict(zip(entry.doc_ids, entry.clusters, strict=True))
+    documents = _task(entry.name, given, data, allow_code).documents()
+    doc_ids = entry.doc_ids
+    known = max(doc_ids) < len(documents)
+    if not known or _hash([documents[i] for i in doc_ids]) != entry.rows_sha256:
+        raise UserError(
+            f"by {field}: the rows of {entry.name} are no longer those of the run; name the "
+            "folder that they were read from (data)"
+        )
+    for doc_id in doc_ids:
+        if field not in documents[doc_id]:
+            fields = sorted(documents[doc_id])
+            raise UserError(
+                f"by {field}: row {doc_id} of {entry.name} has no such field; it has "
+                f"{', '.join(fields)}{did_you_mean(field, fields)}"
+            )
+    return {doc_id: str(documents[doc_id][field]) for doc_id in doc_ids}
+
+
+def _task(
+    name: str, given: Sequence[str | Path | Task], data: str | Path | None, allow_code: bool
+) -> Task:
+    from interp.tasks import load_task  # a run's other tables need no lm-evaluation-harness
+
+    for one in given:
+        task = one if isinstance(one, Task) else load_task(one, data=data, allow_code=allow_code)
+        if task.name == name:
+            return task
+    # the name stands in a file of the run: it may name a listed task, never a file or code
+    if name.endswith((".yaml", ".yml")):
+        raise UserError(f"task {name}: it is found by its path; give it (given=[...])")
+    return load_task(name, data=data)
+
+
+def _hash(rows: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,155 @@
+"""What a run says, in words: the lines of `interp show`, and the same as HTML."""
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from interp import records
+from interp.errors import UserError
+from interp.results.selection import MetricChoice, choose_metric
+from interp.tasks import how_drawn
+
+if TYPE_CHECKING:
+    from interp.results.sweep import Sweep
+
+SHOWN = ["ablation", "drop", "low", "high", "p", "p_adjusted", "n"]
+
+
+def run_line(folder: Path, manifest: records.Manifest) -> str:
+    """A run in one line: model, tasks, ablations, progress and date."""
+    tasks = ", ".join(task.name for task in manifest.tasks[:3])
+    more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""
+    units = manifest.unit_names
+    there = sum(records.shard_path(folder, unit).is_file() for unit in units)
+    return (
+        f"{manifest.model}: {tasks}{more}; {len(manifest.ablations)} ablations; "
+        f"{there} of {len(units)} units; {manifest.origin.created}"
+    )
+
+
+def summary(
+    run: "Sweep",
+    *,
+    top: int = 5,
+    metric: MetricChoice = None,
+    correction: str = "holm",
+    margin: float | None = None,
+) -> str:
+    """The largest drops of each task, with what they were measured on and how.
+
+    Args:
+        run: a finished run.
+        top: at most so many ablations per task.
+        metric: one for all tasks, or one per task; by default accuracy, else an exact match.
+        correction: of p-values, as for `Sweep.importance`.
+        margin: also name the ablations that change the metric by less than this.
+
+    Raises:
+        UserError: an option out of range, an unknown metric, or an unfinished run.
+    """
+    if top < 1:
+        raise UserError(f"top {top}: allowed are 1 and more")
+    lines = [run_line(run.folder, run.manifest), *_conditions(run.manifest)]
+    importance = choose_metric(run.importance(correction=correction), metric)
+    scores = choose_metric(run.scores(), metric)
+    ties = run.ties()
+    alike = None
+    if margin is not None:
+        alike = choose_metric(run.equivalence(margin=margin), metric)
+    for task, rows in importance.groupby("task", sort=False):
+        base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
+        lines += ["", f"{task}, {_baseline_line(base)}"]
+        largest = rows.sort_values("drop", ascending=False, kind="stable").head(top)
+        lines.append(_printed(largest[SHOWN]))
+        kinds = ", ".join(dict.fromkeys(largest["interval"]))
+        how = (
+            "not corrected" if correction == "none" else f"{correction} over {len(rows)} ablations"
+        )
+        lines.append(f"intervals: {kinds}; p: {rows['test'].iloc[0]}, {how}")
+        lines += _tie_lines(ties[ties["task"] == task])
+        if alike is not None and margin is not None:
+            lines.append(_equivalent_line(alike[alike["task"] == task], margin))
+    return "\n".join(lines)
+
+
+def result_line(run: "Sweep", *, top: int = 3) -> str:
+    """What a finished run found, in one line: the largest drops of each task."""
+    importance = choose_metric(run.importance())
+    found = []
+    for task, rows in importance.groupby("task", sort=False):
+        largest = rows.sort_values("drop", ascending=False, kind="stable").head(top)
+        drops = ", ".join(
+            f"{r.ablation} {r.drop:.3g} [{r.low:.3g}, {r.high:.3g}]" for r in largest.itertuples()
+        )
+        found.append(f"{task} (baseline {rows['baseline'].iloc[0]:.3g}): {drops}")
+    return "largest drops: " + "; ".join(found)
+
+
+def summary_html(run: "Sweep", *, top: int = 5) -> str:
+    """The summary as HTML, for notebooks; a run without tables yet is its one line."""
+    try:
+        importance, scores = choose_metric(run.importance()), choose_metric(run.scores())
+    except UserError as error:
+        return f"<p>{escape(repr(run))}</p><p>{escape(str(error))}</p>"
+    parts = [f"<p><b>{escape(run_line(run.folder, run.manifest))}</b></p>"]
+    for task, rows in importance.groupby("task", sort=False):
+        base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
+        largest = rows.sort_values("drop", ascending=False, kind="stable").head(top)
+        parts.append(f"<p>{escape(f'{task}, {_baseline_line(base)}')}</p>")
+        parts.append(largest[SHOWN].to_html(index=False, float_format=_number))
+    return "\n".join(parts)
+
+
+def _conditions(manifest: records.Manifest) -> list[str]:
+    """What a reader of the tables must know of how the run was made."""
+    lines = [
+        f"weights {manifest.weights_sha256[:12]}, {manifest.dtype}, seed "
+        f"{manifest.seed}, torch {manifest.libraries.get('torch', 'unknown')}"
+    ]
+    for entry in manifest.tasks:
+        if entry.sampling:
+            how = how_drawn(entry.sampling.as_dict())
+            lines.append(f"{entry.name}: {how}; an example counts once")
+    for note in manifest.allowed:
+        lines.append(f"allowed: {note.name} {note.there} and {note.asked}")
+    return lines
+
+
+def _baseline_line(base: Any) -> str:
+    unit = "points" if base["unit"] == "points" else "its own unit"
+    return (
+        f"{base['metric']} in {unit}: baseline {base['value']:.4g} "
+        f"[{base['low']:.4g}, {base['high']:.4g}], n = {base['n']}, {base['interval']}"
+    )
+
+
+def _tie_lines(rows: pd.DataFrame) -> list[str]:
+    """The choices that rounding may decide, and under which ablations."""
+    tied = rows[rows["ties"] > 0].sort_values("ties", ascending=False, kind="stable")
+    if tied.empty:
+        return []
+    some = ", ".join(f"{r.ablation} {r.ties}" for r in tied.head(5).itertuples())
+    return [
+        f"ties: {tied['ties'].sum()} of {rows['n'].sum()} choices, two options within "
+        f"{rows['within'].iloc[0]:g} nats: rounding decides ({some}"
+        f"{' ...' if len(tied) > 5 else ''})"
+    ]
+
+
+def _equivalent_line(rows: pd.DataFrame, margin: float) -> str:
+    """The ablations whose drop lies within the margin, and how that was shown."""
+    names = rows[rows["equivalent"]]["ablation"].tolist()
+    return (
+        f"within {margin:g} either way: {', '.join(names) or 'none'} ({rows['test'].iloc[0]}, one "
+        f"ablation at a time, n = {rows['n'].iloc[0]})"
+    )
+
+
+def _printed(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, float_format=_number)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
