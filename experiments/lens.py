@@ -93,16 +93,16 @@ def _tunes(preset: Preset) -> bool:
 
 
 def _read(preset: Preset) -> dict[str, pd.DataFrame]:
-    from interp.lens import Reading, logit_lens
+    from interp.lens import logit_lens
 
     tasks, names = preset.load_tasks("skills"), preset.task_names("skills")
-    reading = Reading(steps=STEPS, sublayers=False, seed=preset.seed)
+    reading: dict[str, Any] = {"steps": STEPS, "sublayers": False, "seed": preset.seed}
     lenses: list[Lens] = []
     found: dict[str, pd.DataFrame] = {}
     for place, role in enumerate(_roles(preset)):
         model = preset.load(role)
         lenses += [
-            logit_lens(model, task, limit=preset.limit(name, "lens"), reading=reading)
+            logit_lens(model, task, limit=preset.limit(name, "lens"), **reading)
             for task, name in zip(tasks, names, strict=True)
         ]
         if place == 0:
@@ -130,13 +130,13 @@ def _grids(preset: Preset, model: Any) -> dict[str, pd.DataFrame]:
 
 def _tuned(preset: Preset, model: Any, plain: "list[Lens]") -> dict[str, pd.DataFrame]:
     """A tuned lens of one model: its held-out divergence, and the tasks read through it."""
-    from interp.lens import Reading, held_out_table, logit_lens, train_tuned_lens
+    from interp.lens import held_out_table, logit_lens, train_tuned_lens
 
     texts, source = texts_of(preset)
     tuned = train_tuned_lens(model, texts, source=source)
-    reading = Reading(steps=STEPS, sublayers=False, seed=preset.seed)
+    reading: dict[str, Any] = {"steps": STEPS, "sublayers": False, "seed": preset.seed}
     lenses = [
-        logit_lens(model, task, limit=preset.limit(name, "lens"), tuned=tuned, reading=reading)
+        logit_lens(model, task, limit=preset.limit(name, "lens"), tuned=tuned, **reading)
         for task, name in zip(preset.load_tasks("skills"), preset.task_names("skills"), strict=True)
     ]
     return {

@@ -42,7 +42,7 @@ from .engine.generation.repl import generate as generate
 from .errors import UserError as UserError
 from .lens import logit_lens as logit_lens
 from .models import load_model as load_model
-from .results import open_run as open_run
+from .opening import open_run as open_run
 from .similarity import layer_similarity as layer_similarity
 from .sweeps import sweep as sweep
 from .tasks import load_task as load_task, with_draws as with_draws

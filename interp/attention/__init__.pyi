@@ -12,6 +12,7 @@ from .example import (
 )
 from .heads import (
     RetrievalHeads as RetrievalHeads,
+    open_heads as open_heads,
     retrieval_heads as retrieval_heads,
     top_heads as top_heads,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "attention_rows",
     "detector_scores",
     "explained",
+    "open_heads",
     "overlap",
     "removal_contrasts",
     "removal_curve",

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from math import comb, prod
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +16,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TARGETS, Trace, trace
 from interp.errors import UserError
+from interp.results import claim_folder, read_result, save_result
 from interp.stats import Sample, mean_intervals
-from interp.tasks import Task
+from interp.sweeps import describe_measure
+from interp.tasks import Task, draw, load_task
 
 Scores = Float[np.ndarray, "layer head"]
 Head = tuple[int, int]
+KIND = "retrieval heads"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,23 +62,25 @@ class RetrievalHeads:
         rows = {"model": self.trace.model, "task": self.trace.task, "layer": layer, "head": head}
         rows |= {"score": self.scores.ravel(), "low": low, "high": high}
         rows |= {t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TARGETS}
-        table = pd.DataFrame({**rows, "n": len(values), "interval": f"{confidence:.0%} bootstrap"})
+        # where every example has the same score the sample shows no spread
+        kind = np.where(np.isnan(low), "none: all examples alike", f"{confidence:.0%} bootstrap")
+        table = pd.DataFrame({**rows, "n": len(values), "interval": kind})
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def by(self, column: str) -> pd.DataFrame:
-        """Mean score and attention of every head by `gold_position`, `n_pairs` or `layer`."""
+        """Mean `score` and attention of every head by `gold_position`, `n_pairs` or `layer`."""
         allowed = ("gold_position", "n_pairs", "layer")
         if column not in allowed:
             raise UserError(f"by {column}: allowed are {', '.join(allowed)}")
-        table = self.trace.table()
+        table = self.trace.table().rename(columns={"retrieval": "score"})
         table = table[table["copied"]] if self.copied_only else table
         keys = ["layer"] if column == "layer" else [column, "layer", "head"]
-        means = table.groupby(keys)[["retrieval", *TARGETS]].mean()
+        means = table.groupby(keys)[["score", *TARGETS]].mean()
         return means.assign(n=table.groupby(keys)["doc_id"].nunique()).reset_index()
 
     def top(self, k: int, *, by: Replacement = "zero") -> Ablation:
-        """Ablate the k heads of the highest score."""
-        return _ablation(top_heads(self.scores, k), by)
+        """Ablate the k heads of the highest score; in the text the best one stands first."""
+        return as_ablation([AblateHead(*head, by) for head in top_heads(self.scores, k)])
 
     def random(
         self,
@@ -95,6 +103,23 @@ class RetrievalHeads:
         """Ablate every head from `first_layer` up (the upper half) but the best k of them."""
         return _ablation(all_but_top_heads(self.scores, k, first_layer=first_layer), by)
 
+    def summary(self, *, top: int = 8) -> str:
+        """In words and numbers: the heads of the highest score.
+
+        Args:
+            top: at most so many heads.
+        """
+        shown = self._best(top).to_string(index=False, float_format=_three)
+        return f"{self!r}\n{shown}"
+
+    def _best(self, top: int) -> pd.DataFrame:
+        shown = ["layer", "head", "score", "low", "high", "gold_value", "first_token", "n"]
+        return self.table().head(top)[shown]
+
+    def _repr_html_(self) -> str:
+        table = self._best(8).to_html(index=False, float_format=_three)
+        return f"<p><b>{escape(repr(self))}</b></p>{table}"
+
     def __repr__(self) -> str:
         best = ", ".join(
             f"L{layer}H{head} {self.scores[layer, head]:.2f}"
@@ -115,6 +140,7 @@ def retrieval_heads(
     limit: int | None = None,
     seed: int = 0,
     copied_only: bool = True,
+    out: str | Path | None = None,
 ) -> RetrievalHeads:
     """The retrieval score of every head on a key-value task (Wu et al., arXiv 2404.15574).
 
@@ -124,17 +150,69 @@ def retrieval_heads(
         limit: at most this many examples, drawn with the seed.
         seed: of the draw.
         copied_only: count only examples that the model answers rightly.
+        out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
+            again. The same call gives the result that is there. By default nothing is written.
 
     Raises:
-        UserError: as `trace`; no example is answered rightly, so nothing is copied.
+        UserError: as `trace`; no example is answered rightly, so nothing is copied; the folder
+            holds something else.
     """
+    task = task if isinstance(task, Task) else load_task(task)
+    folder, request = Path(out) if out is not None else None, dict[str, Any]()
+    if folder:
+        options = {"limit": limit, "seed": seed, "copied_only": copied_only}
+        request = describe_measure(model, task, draw(task, limit, seed=seed), options)
+        if claim_folder(folder, KIND, request):
+            return open_heads(folder)
     traced = trace(model, task, limit=limit, seed=seed)
     if copied_only and not traced.examples["copied"].any():
         raise UserError(
             f"task {traced.task}: model {traced.model} answers none of {len(traced.examples)} "
             "examples rightly, so no head copies; copied_only=False scores them all the same"
         )
-    return RetrievalHeads(traced, copied_only)
+    heads = RetrievalHeads(traced, copied_only)
+    if folder:
+        _save(folder, heads, request)
+    return heads
+
+
+def open_heads(folder: str | Path) -> RetrievalHeads:
+    """The heads that `retrieval_heads(..., out=folder)` wrote, without the model.
+
+    Raises:
+        UserError: none are there, they are unfinished, or a file is damaged.
+    """
+    saved = read_result(folder, KIND)
+    try:
+        attention = {target: saved.arrays[target] for target in TARGETS}
+        traced = Trace(
+            str(saved.facts["model"]),
+            str(saved.facts["task"]),
+            saved.tables["examples"],
+            saved.arrays["retrieval"],
+            attention,
+        )
+        return RetrievalHeads(traced, bool(saved.facts["copied_only"]))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder}: its heads cannot be read (no {error})") from error
+
+
+def _save(folder: Path, heads: RetrievalHeads, request: dict[str, Any]) -> None:
+    traced = heads.trace
+    facts = {"model": traced.model, "task": traced.task, "copied_only": heads.copied_only}
+    save_result(
+        folder,
+        KIND,
+        request,
+        facts=facts,
+        tables={"examples": traced.examples},
+        arrays={"retrieval": traced.retrieval, **traced.attention},
+        for_reading={"heads": heads.table(), "by-gold-position": heads.by("gold_position")},
+    )
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def top_heads(scores: Scores, k: int) -> list[Head]:

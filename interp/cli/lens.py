@@ -37,19 +37,24 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from interp.ablations import checked_edits, parse
     from interp.errors import UserError
-    from interp.lens import check_reading, load_tuned_lens, new_folder
-    from interp.models import load_model
+    from interp.lens import check_reading, load_tuned_lens
+    from interp.models import load_model, model_folder
+    from interp.results import claim_folder
     from interp.tasks import load_task
 
     if not options.tasks and not options.prompt:
         raise UserError("interp lens: nothing to read; give --tasks or --prompt")
-    out = new_folder(required_out(options))
+    out = required_out(options)
     if options.tuned and options.tune_on:
         raise UserError("--tuned and --tune-on: give one of them")
     check_reading(options.follow, options.steps)
     texts = text_lines("--tune-on", options.tune_on)
     given = load_tuned_lens(options.tuned) if options.tuned else None
+    for name in options.models:
+        model_folder(name, options.revision)
+    ablation = parse(options.ablate)
     tasks = [
         load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
     ]
@@ -59,6 +64,9 @@ def _run(options: argparse.Namespace) -> None:
         model = load_model(
             name, dtype=options.dtype, device=options.device, revision=options.revision
         )
+        checked_edits(model, ablation)
+        # what is in the folder is of the same words, or it is refused
+        claim_folder(out, "several lenses", _asked(options))
         tuned = _trained(model, options, texts, out) if texts else given
         if options.prompt:
             _grid(model, options, tuned, out)
@@ -71,17 +79,31 @@ def _run(options: argparse.Namespace) -> None:
         _figures(lenses, attributions, out)
 
 
+def _asked(options: argparse.Namespace) -> dict[str, object]:
+    """The words of the command that decide what is in its folder."""
+    names = ("models", "tasks", "prompt", "limit", "ablate", "follow", "steps", "tuned", "tune_on",
+             "seed", "data", "dtype", "revision")  # fmt: skip
+    return {name: getattr(options, name) for name in names}
+
+
 def _plain(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text.rsplit("/", 1)[-1])
 
 
 def _trained(model: Any, options: argparse.Namespace, texts: list[str], out: Path) -> "TunedLens":
     from interp import figures
-    from interp.lens import held_out_table, train_tuned_lens
+    from interp.errors import UserError
+    from interp.lens import held_out_table, load_tuned_lens, text_hash, train_tuned_lens
     from interp.models import model_name
 
+    folder = out / _plain(model_name(model)) / "tuned-lens"
+    if folder.is_dir():
+        tuned = load_tuned_lens(folder)
+        if tuned.card["text_sha256"] != text_hash(texts):
+            raise UserError(f"--tune-on {options.tune_on}: {folder} was trained on another text")
+        return tuned
     tuned = train_tuned_lens(model, texts, source=Path(options.tune_on).name)
-    folder = tuned.save(out / _plain(model_name(model)) / "tuned-lens")
+    tuned.save(folder)
     figures.save(figures.readout.divergence(held_out_table(tuned.card)), folder / "divergence")
     print(folder)
     return tuned
@@ -102,7 +124,7 @@ def _grid(model: Any, options: argparse.Namespace, tuned: "TunedLens | None", ou
 def _read(
     model: Any, task: Any, options: argparse.Namespace, tuned: "TunedLens | None", out: Path
 ) -> "Lens":
-    from interp.lens import Reading, logit_lens
+    from interp.lens import logit_lens
     from interp.models import model_name
 
     name = f"{_plain(task.name)}{'-tuned' if tuned else ''}"
@@ -113,19 +135,23 @@ def _read(
         ablation=options.ablate,
         tuned=tuned,
         out=out / _plain(model_name(model)) / name,
-        reading=Reading(follow=options.follow, steps=options.steps, seed=options.seed),
+        seed=options.seed,
+        follow=options.follow,
+        steps=options.steps,
     )
 
 
 def _attribute(model: Any, task: Any, options: argparse.Namespace, out: Path) -> Any:
     from interp.lens import direct_logit_attribution
     from interp.models import model_name
+    from interp.records import write_whole
+    from interp.results import csv_text
 
     table = direct_logit_attribution(
         model, task, limit=options.limit, follow=options.follow, seed=options.seed
     )
     folder = out / _plain(model_name(model))
-    table.to_csv(folder / f"attribution-{_plain(task.name)}.csv", index=False)
+    write_whole(folder / f"attribution-{_plain(task.name)}.csv", csv_text(table).encode())
     return table
 
 

@@ -43,13 +43,18 @@ def _runs(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from interp.results import open_run
+    from interp.opening import open_run
+    from interp.results import Sweep
 
-    print(
-        open_run(options.folder).summary(
-            top=options.top,
-            metric=options.metric,
-            correction=options.correction,
-            margin=options.margin,
+    found = open_run(options.folder)
+    if isinstance(found, Sweep):
+        print(
+            found.summary(
+                top=options.top,
+                metric=options.metric,
+                correction=options.correction,
+                margin=options.margin,
+            )
         )
-    )
+    else:
+        print(found.summary())

@@ -61,9 +61,8 @@ def _run(options: argparse.Namespace) -> None:
     model = load_model(
         options.model, dtype=options.dtype, device=options.device, revision=options.revision
     )
-    found = layer_similarity(model, task or texts, limit=options.limit, seed=options.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    found.cka.to_csv(out / "cka.csv", index=False)
+    found = layer_similarity(model, task or texts, limit=options.limit, seed=options.seed, out=out)
+    print(found.summary())
     angular = found.angular
     if options.as_study:
         angular = pd.concat([angular, study_angular_distance(model, texts)], ignore_index=True)
@@ -80,11 +79,12 @@ def _run(options: argparse.Namespace) -> None:
 def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, PrintFigure]":
     """The correlations as CSV, and a figure a measure."""
     from interp import figures
-    from interp.results import choose_metric
+    from interp.records import write_whole
+    from interp.results import choose_metric, csv_text
     from interp.similarity import similarity_and_importance
 
     table, points = similarity_and_importance(found.measures(), choose_metric(run.values()))
-    table.to_csv(out / "agreement.csv", index=False)
+    write_whole(out / "agreement.csv", csv_text(table).encode())
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     return {
         f"agreement-{measure.replace(' ', '-')}": figures.similarity.agreement(

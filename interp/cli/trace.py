@@ -60,17 +60,19 @@ def _run(options: argparse.Namespace) -> None:
             f"top {options.top}: the model has 1-{model.cfg.n_layers * model.cfg.n_heads} heads"
         )
     heads = retrieval_heads(
-        model, task, limit=options.limit, seed=options.seed, copied_only=not options.all_examples
+        model,
+        task,
+        limit=options.limit,
+        seed=options.seed,
+        copied_only=not options.all_examples,
+        out=out,
     )
     chosen = top_heads(heads.scores, options.top)
-    out.mkdir(parents=True, exist_ok=True)
-    written = _tables(heads, out)
+    written = [out / "heads.csv", out / "by-gold-position.csv", _trace_table(heads, out)]
     written += _figures(model, task, heads, chosen, options)
     if options.draws:
         written += _contrast(model, task, heads, options)
-    print(heads)
-    table = heads.table().head(options.top)
-    print(table[["layer", "head", "score", "gold_value", "first_token"]].to_string(index=False))
+    print(heads.summary(top=options.top))
     for path in written:
         print(path)
 
@@ -90,12 +92,16 @@ def _task(options: argparse.Namespace) -> "Task":
     return load_task(name, data=options.data, allow_code=options.allow_code)
 
 
-def _tables(heads: Any, out: Path) -> list[Path]:
-    written = [out / "heads.csv", out / "trace.parquet", out / "by-gold-position.csv"]
-    heads.table().to_csv(written[0], index=False)
-    heads.trace.table().to_parquet(written[1], index=False)
-    heads.by("gold_position").to_csv(written[2], index=False)
-    return written
+def _trace_table(heads: Any, out: Path) -> Path:
+    """One row for each example, layer and head, for other programs."""
+    import io
+
+    from interp.records import write_whole
+
+    buffer, path = io.BytesIO(), out / "trace.parquet"
+    heads.trace.table().to_parquet(buffer, index=False)
+    write_whole(path, buffer.getvalue())
+    return path
 
 
 def _figures(

@@ -1,8 +1,17 @@
+from .between import (
+    Swaps as Swaps,
+    Weights as Weights,
+    swaps_between as swaps_between,
+    weights_between as weights_between,
+)
 from .depth import (
     centres as centres,
     depth_correlations as depth_correlations,
     depth_quantities as depth_quantities,
     shifts as shifts,
+)
+from .drawing import (
+    comparison_figures as comparison_figures,
 )
 from .model_differences import (
     differences as differences,
@@ -40,10 +49,13 @@ from .weights import (
 
 __all__ = [
     "Comparison",
+    "Swaps",
+    "Weights",
     "ablations_of",
     "centres",
     "check_names",
     "compare",
+    "comparison_figures",
     "comparison_of",
     "correlations",
     "depth_correlations",
@@ -61,5 +73,7 @@ __all__ = [
     "swap_ablations",
     "swap_curves",
     "swap_sweep",
+    "swaps_between",
     "weight_distances",
+    "weights_between",
 ]

@@ -1,7 +1,9 @@
 """A comparison: one finished run a model, on the same examples. Needs no model."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ import pandas as pd
 from interp.comparison.depth import centres, shifts
 from interp.comparison.model_differences import differences
 from interp.comparison.profile_correlations import correlations
-from interp.comparison.removal_robustness import robustness
+from interp.comparison.removal_robustness import orders_of, robustness
 from interp.errors import UserError
-from interp.results import Sweep, open_run
+from interp.results import MetricChoice, Sweep, choose_metric, open_run
 
+log = logging.getLogger(__name__)
+SHOWN = ["a", "b", "ablation", "task", "drop_a", "drop_b", "difference", "low", "high",
+         "p_adjusted", "n"]  # fmt: skip
 # of a task in a manifest: what its examples and prompts are made of
 SAME = ("doc_ids", "rows_sha256", "num_fewshot", "fewshot_sha256", "config_sha256")
 
@@ -39,45 +44,132 @@ class Comparison:
         """One row a model, example, ablation and metric (`Sweep.values`)."""
         return self._joined("values")
 
-    def scores(self, **options: Any) -> pd.DataFrame:
+    def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Each metric of each model under each ablation (`interp.stats.scores`)."""
-        return self._joined("scores", **options)
+        return self._joined("scores", confidence=confidence, resamples=resamples)
 
-    def importance(self, **options: Any) -> pd.DataFrame:
-        """The paired drops of each model against its own baseline (`interp.stats.importance`)."""
-        return self._joined("importance", **options)
+    def importance(
+        self,
+        *,
+        metric: MetricChoice = None,
+        short: bool = False,
+        confidence: float = 0.95,
+        resamples: int = 2000,
+        correction: str = "holm",
+    ) -> pd.DataFrame:
+        """The paired drops of each model against its own baseline (`Sweep.importance`)."""
+        return self._joined(
+            "importance",
+            metric=metric,
+            short=short,
+            confidence=confidence,
+            resamples=resamples,
+            correction=correction,
+        )
 
-    def differences(self, **options: Any) -> pd.DataFrame:
+    def differences(
+        self, *, confidence: float = 0.95, resamples: int = 2000, correction: str = "holm"
+    ) -> pd.DataFrame:
         """Drop of one model minus drop of the other (`interp.comparison.differences`)."""
-        return differences(self.values(), seed=self.seed, **options)
+        return differences(
+            self.values(),
+            confidence=confidence,
+            resamples=resamples,
+            seed=self.seed,
+            correction=correction,
+        )
 
-    def correlations(self, **options: Any) -> pd.DataFrame:
+    def correlations(self, *, confidence: float = 0.95, resamples: int = 1000) -> pd.DataFrame:
         """Rank correlation of the profiles (`interp.comparison.correlations`)."""
-        return correlations(self.values(), seed=self.seed, **options)
+        return correlations(
+            self.values(), seed=self.seed, confidence=confidence, resamples=resamples
+        )
 
-    def centres(self, **options: Any) -> pd.DataFrame:
+    def centres(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """Where what matters lies, and how spread out (`interp.comparison.centres`)."""
-        return centres(self.values(), self.n_layers, **options)
+        return centres(self.values(), self.n_layers, confidence=confidence)
 
-    def shifts(self, **options: Any) -> pd.DataFrame:
+    def shifts(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """How far the centres of two models lie apart (`interp.comparison.shifts`)."""
-        return shifts(self.values(), self.n_layers, **options)
+        return shifts(self.values(), self.n_layers, confidence=confidence)
 
-    def robustness(self, **options: Any) -> pd.DataFrame:
+    def robustness(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Score left as layers go, over the whole model's (`interp.comparison.robustness`)."""
-        return robustness(self.values(), self.n_layers, seed=self.seed, **options)
+        return robustness(
+            self.values(),
+            self.n_layers,
+            confidence=confidence,
+            resamples=resamples,
+            seed=self.seed,
+        )
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table that the ablations allow, by the name of its method.
+
+        Correlations, centres and shifts need a family of one layer or head each; robustness needs
+        a cumulative family. Those that cannot be made are left out, and the log says why.
+        """
+        found = {name: getattr(self, name)() for name in ("scores", "importance", "differences")}
+        for name in ("correlations", "centres", "shifts"):
+            try:
+                found[name] = getattr(self, name)()
+            except UserError as error:
+                log.info("no table of %s: %s", name, error)
+        try:
+            orders_of(list(found["importance"]["ablation"].unique()))
+        except UserError:
+            return found
+        return found | {"robustness": self.robustness()}
+
+    def table(self, *, metric: MetricChoice = None) -> pd.DataFrame:
+        """Differences of drops, one metric per task: the columns that are read first.
+
+        Columns `a b ablation task drop_a drop_b difference low high p_adjusted n`.
+        """
+        return choose_metric(self.differences(), metric)[SHOWN].reset_index(drop=True)
+
+    def summary(self, *, top: int = 5, metric: MetricChoice = None) -> str:
+        """In words and numbers: the ablations on which the models differ most.
+
+        Args:
+            top: at most so many.
+            metric: one for all tasks, or one for each named task.
+        """
+        shown = self._largest(top, metric).to_string(index=False, float_format=_three)
+        return f"{self!r}\nlargest differences of drops:\n{shown}"
+
+    def _largest(self, top: int, metric: MetricChoice = None) -> pd.DataFrame:
+        table = self.table(metric=metric)
+        order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
+        return table.reindex(order).head(top)
+
+    def _repr_html_(self) -> str:
+        heading = f"<p><b>{escape(repr(self))}</b></p>"
+        try:
+            table = self._largest(5)
+        except UserError as error:
+            return f"{heading}<p>{escape(str(error))}</p>"
+        return f"{heading}{table.to_html(index=False, float_format=_three)}"
 
     def _joined(self, table: str, **options: Any) -> pd.DataFrame:
-        found = [
-            getattr(sweep, table)(**options).assign(model=name)
-            for name, sweep in self.sweeps.items()
-        ]
+        found = []
+        for name, sweep in self.sweeps.items():
+            rows = getattr(sweep, table)(**options)
+            if "model" in rows:
+                found.append(rows.assign(model=name))
+            else:
+                rows.insert(0, "model", name)
+                found.append(rows)
         return pd.concat(found, ignore_index=True)
 
     def __repr__(self) -> str:
         tasks = [task.name for task in next(iter(self.sweeps.values())).manifest.tasks]
         models = ", ".join(f"{name} ({count} layers)" for name, count in self.n_layers.items())
         return f"Comparison({models}; {', '.join(tasks)})"
+
+
+def _three(value: float) -> str:
+    return f"{value:.3g}"
 
 
 def comparison_of(

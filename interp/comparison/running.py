@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
 from interp.ablations import Ablation, family, shape_of
 from interp.comparison.result import Comparison, comparison_of
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 from interp.models import load_model, model_folder
 from interp.sweeps import sweep
 from interp.tasks import Task, load_task
@@ -27,7 +26,14 @@ def compare(
     out: str | Path,
     limit: int | None = None,
     seed: int = 0,
-    **execution: Any,
+    num_fewshot: int | None = None,
+    data: str | Path | None = None,
+    allow_code: bool = False,
+    cluster: str | None = None,
+    allow: Sequence[str] = (),
+    ray: str | None = None,
+    workers: int | None = None,
+    token_budget: int | None = None,
 ) -> Comparison:
     """Run the same ablations of several models over the same examples.
 
@@ -44,24 +50,50 @@ def compare(
         out: folder of the runs.
         limit: at most this many examples a task, the same for every model.
         seed: of the draw, and of every bootstrap.
-        **execution: as for `interp.sweep`.
+        num_fewshot: few-shot examples in the prompts of tasks that are given by name.
+        data: folder with the rows of tasks that are given by name.
+        allow_code: let task YAMLs from elsewhere run the Python that they name.
+        cluster: as for `interp.sweep`.
+        allow: as for `interp.sweep`.
+        ray: as for `interp.sweep`.
+        workers: as for `interp.sweep`.
+        token_budget: as for `interp.sweep`.
 
     Returns:
         The runs side by side; `interp.comparison.open_comparison(out)` gives them again later.
 
     Raises:
         UserError: before anything is written: fewer than two models, a name that is no folder's,
-            or a request that cannot be carried out for the first of them.
+            a folder with a comparison of other models, or a request that cannot be carried out
+            for the first of them.
     """
     check_names(models)
+    _refuse_others(Path(out), models)
     named = [tasks] if isinstance(tasks, str | Task) else list(tasks)
-    loaded = [load_task(task) if isinstance(task, str) else task for task in named]
+    loaded = [
+        load_task(task, num_fewshot=num_fewshot, data=data, allow_code=allow_code)
+        if isinstance(task, str)
+        else task
+        for task in named
+    ]
     sweeps, n_layers = {}, {}
     for name, given in models.items():
         model = load_model(given) if isinstance(given, str) else given
         asked = ablations_of(model, ablations)
         folder = Path(out) / name
-        sweeps[name] = sweep(model, loaded, asked, out=folder, limit=limit, seed=seed, **execution)
+        sweeps[name] = sweep(
+            model,
+            loaded,
+            asked,
+            out=folder,
+            limit=limit,
+            seed=seed,
+            cluster=cluster,
+            allow=allow,
+            ray=ray,
+            workers=workers,
+            token_budget=token_budget,
+        )
         n_layers[name] = shape_of(model).n_layers
     found = comparison_of(sweeps, n_layers)
     text = json.dumps({"n_layers": n_layers}, indent=1)
@@ -81,8 +113,32 @@ def open_comparison(folder: str | Path) -> Comparison:
             f"comparison {folder}: no {FILE} there; interp.compare writes it once every model's "
             "sweep is finished"
         )
-    n_layers = json.loads(file.read_text())["n_layers"]
+    n_layers = _n_layers(file)
     return comparison_of({name: Path(folder) / name for name in n_layers}, n_layers)
+
+
+def _n_layers(file: Path) -> dict[str, int]:
+    """Names and depths of the models in a comparison's file; the names are folders beside it."""
+    try:
+        found = json.loads(records.read_regular(file))["n_layers"]
+        n_layers = {str(name): int(count) for name, count in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise UserError(f"{file}: it cannot be read ({first_line(error)})") from error
+    for name in n_layers:
+        _check_folder_name(name)
+    return n_layers
+
+
+def _refuse_others(out: Path, models: Mapping[str, TransformerBridge | str]) -> None:
+    """Refuse a folder with a comparison that has a model which is not asked for."""
+    if not (out / FILE).is_file():
+        return
+    there = _n_layers(out / FILE)
+    if not there.keys() <= models.keys():
+        raise UserError(
+            f"out {out}: it holds a comparison of {', '.join(there)}; {', '.join(models)} were "
+            "asked; give another folder"
+        )
 
 
 def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablation]:
@@ -98,10 +154,13 @@ def check_names(models: Mapping[str, TransformerBridge | str]) -> None:
     if len(models) < 2:
         raise UserError(f"models {', '.join(models) or 'none'}: at least two are compared")
     for name, given in models.items():
-        if not name or name.startswith(".") or not all(c.isalnum() or c in "_-." for c in name):
-            raise UserError(
-                f"model name {name!r}: it names a folder; allowed are letters, digits, `_`, `-` "
-                "and `.`"
-            )
+        _check_folder_name(name)
         if isinstance(given, str):
             model_folder(given)
+
+
+def _check_folder_name(name: str) -> None:
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "_-." for c in name):
+        raise UserError(
+            f"model name {name!r}: it names a folder; allowed are letters, digits, `_`, `-` and `.`"
+        )

@@ -66,7 +66,10 @@ def swap_sweep(
     *,
     parts: Iterable[Part] = PARTS,
     out: str | Path,
-    **options: Any,
+    limit: int | None = None,
+    seed: int = 0,
+    allow: Sequence[str] = (),
+    token_budget: int | None = None,
 ) -> Sweep:
     """One sweep of a recipient under every single and cumulative swap.
 
@@ -76,12 +79,24 @@ def swap_sweep(
         tasks: as for `interp.sweep`.
         parts: what of the layers is swapped.
         out: folder of the run; the same call continues it.
-        **options: further options of `interp.sweep` (`limit`, `seed`, ...).
+        limit: at most this many examples per task, drawn with the seed; all by default.
+        seed: of the draw, and of the bootstrap.
+        allow: as for `interp.sweep`.
+        token_budget: as for `interp.sweep`.
 
     Raises:
         UserError: as `interp.sweep`; a donor of another shape.
     """
-    return sweep(model, tasks, swap_ablations(model, donor, parts), out=out, **options)
+    return sweep(
+        model,
+        tasks,
+        swap_ablations(model, donor, parts),
+        out=out,
+        limit=limit,
+        seed=seed,
+        allow=allow,
+        token_budget=token_budget,
+    )
 
 
 def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:

@@ -20,12 +20,15 @@ from .result import (
     Lens as Lens,
     decision_difference as decision_difference,
 )
+from .saved import (
+    open_lens as open_lens,
+)
 from .tasks import (
-    Reading as Reading,
     logit_lens as logit_lens,
 )
 from .training import (
     Training as Training,
+    text_hash as text_hash,
     train_tuned_lens as train_tuned_lens,
 )
 from .tuned import (
@@ -39,7 +42,6 @@ __all__ = [
     "Depth",
     "Lens",
     "QUANTITIES",
-    "Reading",
     "Training",
     "TunedLens",
     "WHOLE",
@@ -52,6 +54,8 @@ __all__ = [
     "load_tuned_lens",
     "logit_lens",
     "new_folder",
+    "open_lens",
     "prompt_grid",
+    "text_hash",
     "train_tuned_lens",
 ]

@@ -75,7 +75,7 @@ def direct_logit_attribution(
         task: as for `logit_lens`.
         limit: at most this many examples, drawn with the seed.
         heads: also every query head.
-        follow: as in `interp.lens.Reading`.
+        follow: as in `interp.lens.logit_lens`.
         seed: of the draw and of the bootstrap.
 
     Returns:

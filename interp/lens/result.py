@@ -1,6 +1,7 @@
 """What the lens found in a task: sums over examples, and the tables made of them."""
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -146,12 +147,36 @@ class Lens:
         ]
         return pd.DataFrame(rows)
 
+    def summary(self, *, confidence: float = 0.95) -> str:
+        """In words and numbers: at which depth the right answer takes the lead for good.
+
+        Args:
+            confidence: of the intervals.
+        """
+        return f"{self!r}\n{self._decisions(confidence).to_string(index=False, float_format=_two)}"
+
+    def _decisions(self, confidence: float) -> pd.DataFrame:
+        shown = ["step", "mean", "low", "high", "median", "share_decided", "n"]
+        table = self.decision_depth(confidence=confidence)
+        return table[table["answer"] == "right"][shown]
+
+    def _repr_html_(self) -> str:
+        table = self._decisions(0.95).to_html(index=False, float_format=_two)
+        return (
+            f"<p><b>{escape(repr(self))}</b></p><p>depth, in layers passed, at which the right "
+            f"answer takes the lead for good</p>{table}"
+        )
+
     def __repr__(self) -> str:
         n = next((t.values.n for t in self.steps.values()), 0)
         return (
             f"Lens({self.kind} of {self.model} on {self.task}, {self.ablation}: {n} examples, "
             f"{len(self.depths)} depths, {len(self.steps)} steps)"
         )
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def mean_decision(

@@ -1,6 +1,5 @@
 """The logit lens over a task: what is readable at each depth, streamed over the examples."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,9 +21,12 @@ from interp.lens.quantities import ANSWERS, QUANTITIES, Places, decision, exampl
 from interp.lens.readout import Translate, read
 from interp.lens.residual_stream import depths, residual_stack
 from interp.lens.result import Lens, StepTally
-from interp.lens.tuned import TunedLens, new_folder
+from interp.lens.saved import KIND, open_lens, save_lens
+from interp.lens.tuned import TunedLens
 from interp.models import decoder, model_name
+from interp.results import claim_folder
 from interp.stats import poisson_weights
+from interp.sweeps import describe_measure
 from interp.tasks import Task, build_rows, draw, load_task
 
 log = logging.getLogger("interp")
@@ -34,17 +36,7 @@ TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True)
 class Reading:
-    """How the lens reads a task.
-
-    Attributes:
-        follow: for tasks that generate, `target` follows the task's written-out answer,
-            `generated` what the unablated model writes.
-        steps: regular expression of the pieces of a written-out answer that are read apart, such
-            as `= ([0-9]+)`; of each match its first group, if it has one.
-        sublayers: also read behind each attention.
-        resamples: of the bootstrap.
-        seed: of the draw of examples and of the bootstrap.
-    """
+    """How the lens reads a task: the options of `logit_lens` of the same names."""
 
     follow: str = "target"
     steps: str | None = None
@@ -58,10 +50,14 @@ def logit_lens(
     task: str | Path | Task,
     *,
     limit: int | None = None,
+    seed: int = 0,
     ablation: str | Ablation = "baseline",
     tuned: TunedLens | None = None,
+    follow: str = "target",
+    steps: str | None = None,
+    sublayers: bool = True,
+    resamples: int = 1000,
     out: str | Path | None = None,
-    reading: Reading | None = None,
 ) -> Lens:
     """Read a task's answers from the residual stream at every depth.
 
@@ -75,18 +71,25 @@ def logit_lens(
         model: from `interp.load_model`, or a bridge booted by hand.
         task: a name, the path of a task YAML, or a task from `interp.load_task`.
         limit: at most this many examples, drawn with the seed; all by default.
+        seed: of the draw of examples and of the bootstrap.
         ablation: what is taken away while the lens reads; the last depth is then the ablated
             model's own prediction.
         tuned: an `interp.lens.TunedLens`, applied before the final norm; none is the plain lens.
-            Depths that it was not trained for (behind attentions) are left out.
-        out: folder for `examples.parquet` (a row an example, step and depth), the tables as CSV
-            and `lens.json`; by default nothing is written.
-        reading: how the task is read.
+            Depths that it was not trained for (after attentions) are left out.
+        follow: for tasks that generate, `target` follows the task's written-out answer,
+            `generated` what the unablated model writes.
+        steps: regular expression of the pieces of a written-out answer that are read apart, such
+            as `= ([0-9]+)`; of each match its first group, if it has one.
+        sublayers: also read after each attention.
+        resamples: of the bootstrap.
+        out: folder that the result is kept in, with `examples.parquet` (a row for each example,
+            step and depth) and the tables as CSV; `interp.open_run` opens it again. The same call
+            gives the result that is there. By default nothing is written.
 
     Raises:
         UserError: before any work, for a request that cannot be carried out.
     """
-    reading = reading or Reading()
+    reading = Reading(follow, steps, sublayers, resamples, seed)
     check_reading(reading.follow, reading.steps)
     task = task if isinstance(task, Task) else load_task(task)
     parts, drawn = decoder(model), draw(task, limit, seed=reading.seed)
@@ -95,7 +98,14 @@ def logit_lens(
     if tuned and reading.sublayers and not tuned.sublayers:
         reading = replace(reading, sublayers=False)
     translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None
-    folder = new_folder(out) if out is not None else None
+    folder = Path(out) if out is not None else None
+    request: dict[str, Any] = {}
+    if folder:
+        asked_of = asdict(reading) | {"limit": limit, "ablation": asked.text}
+        asked_of |= {"tuned": tuned.card if tuned else None}
+        request = describe_measure(model, task, drawn, asked_of)
+        if claim_folder(folder, KIND, request):
+            return open_lens(folder)
     means = None
     if edits.uses_mean:
         means = reference_means(model, task, drawn)
@@ -125,7 +135,7 @@ def logit_lens(
         raise UserError(f"task {task.name}: no example has an answer to read")
     if writer and folder:
         writer.close()
-        _write_tables(folder, lens, reading)
+        save_lens(folder, lens, request)
     return lens
 
 
@@ -202,10 +212,9 @@ def _add(lens: Lens, values: Values, reading: Reading) -> None:
 
 
 class _Examples:
-    """Writes the examples batch by batch: a row an example, step and depth."""
+    """Writes the examples batch by batch: a row for each example, step and depth."""
 
     def __init__(self, folder: Path, lens: Lens) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path, self.depths = folder / "examples.parquet", lens.depths
         types = {"doc_id": pa.int64(), "step": pa.string(), "depth": pa.float64()}
         types |= dict.fromkeys(QUANTITIES, pa.float64())
@@ -226,11 +235,3 @@ class _Examples:
     def close(self) -> None:
         self.writer.close()
         self.path.with_suffix(".part").replace(self.path)
-
-
-def _write_tables(folder: Path, lens: Lens, reading: Reading) -> None:
-    for name in ("table", "decided", "decision_depth"):
-        getattr(lens, name)().to_csv(folder / f"{name}.csv", index=False)
-    names = {"model": lens.model, "task": lens.task, "ablation": lens.ablation, "lens": lens.kind}
-    described = names | {"quantities": QUANTITIES, "reading": asdict(reading)}
-    (folder / "lens.json").write_text(json.dumps(described, indent=2))

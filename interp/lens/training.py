@@ -93,7 +93,7 @@ def train_tuned_lens(
         "n_layers": parts.n_layers,
         "sublayers": training.sublayers,
         "text": source,
-        "text_sha256": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+        "text_sha256": text_hash(texts),
         "train_tokens": sum(map(len, kept)),
         "held_out_tokens": sum(map(len, held_out)),
         "steps": training.steps,
@@ -103,6 +103,11 @@ def train_tuned_lens(
         "held_out_kl_tuned": tuned,
     }
     return TunedLens(matrices, biases, training.sublayers, card)
+
+
+def text_hash(texts: Sequence[str]) -> str:
+    """SHA-256 of calibration text, as in the card of a tuned lens."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def held_out_kl(

@@ -9,6 +9,7 @@ from .comparing import (
 )
 from .files import (
     as_text as as_text,
+    read_regular as read_regular,
     write_whole as write_whole,
 )
 from .locks import (
@@ -75,6 +76,7 @@ __all__ = [
     "problems",
     "quarantine",
     "read_manifest",
+    "read_regular",
     "read_units",
     "shard_path",
     "verified",

@@ -1,6 +1,16 @@
+from .cells import (
+    csv_text as csv_text,
+)
 from .export import (
     export_harness as export_harness,
     export_tables as export_tables,
+)
+from .saved import (
+    Saved as Saved,
+    claim_folder as claim_folder,
+    kind_of as kind_of,
+    read_result as read_result,
+    save_result as save_result,
 )
 from .selection import (
     MetricChoice as MetricChoice,
@@ -17,11 +27,17 @@ from .sweep import (
 
 __all__ = [
     "MetricChoice",
+    "Saved",
     "Sweep",
     "choose_metric",
+    "claim_folder",
+    "csv_text",
     "export_harness",
     "export_tables",
+    "kind_of",
     "open_run",
+    "read_result",
     "result_line",
     "run_line",
+    "save_result",
 ]

@@ -5,6 +5,7 @@ from .layers import (
     Similarity as Similarity,
     cka_between as cka_between,
     layer_similarity as layer_similarity,
+    open_similarity as open_similarity,
 )
 from .measures import (
     angular_distance as angular_distance,
@@ -41,6 +42,7 @@ __all__ = [
     "hsic",
     "layer_similarity",
     "nested",
+    "open_similarity",
     "pruning_curves",
     "similarity_and_importance",
     "study_angular_distance",

@@ -1,6 +1,11 @@
 """How much each layer changes the residual stream, without asking what it is for."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +16,22 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
 from interp.models import decoder, model_name
+from interp.results import claim_folder, read_result, save_result
 from interp.similarity.measures import angular_distance, cosine, hsic
-from interp.similarity.states import Source, States, chunks, draw, last_states, states
+from interp.similarity.states import (
+    Examples,
+    Source,
+    States,
+    chunks,
+    draw,
+    last_states,
+    states,
+)
 from interp.stats import Tally, poisson_weights
+from interp.sweeps import describe_measure
 
+KIND = "similarity"
+TABLES = ("influence", "angular", "cka")
 LEAST_CKA = 4
 INTERVAL = "Poisson bootstrap"
 
@@ -39,6 +56,31 @@ class Similarity:
     angular: pd.DataFrame
     cka: pd.DataFrame
 
+    def table(self) -> pd.DataFrame:
+        """One row for each layer: both scores with their intervals, and the number of examples.
+
+        Columns `layer block_influence influence_low influence_high angular_distance angular_low
+        angular_high n`; the angular distance is between the layer's input and its output.
+        """
+        one = self.angular[self.angular["block"] == 1]
+        tables = [
+            table.set_index("layer")[["value", "low", "high"]].set_axis(names, axis=1)
+            for table, names in (
+                (self.influence, ["block_influence", "influence_low", "influence_high"]),
+                (one, ["angular_distance", "angular_low", "angular_high"]),
+            )
+        ]
+        joined = tables[0].join(tables[1])
+        return joined.assign(n=self.influence["n"].to_numpy()).reset_index()
+
+    def summary(self) -> str:
+        """In words and numbers: how much each layer changes the residual stream."""
+        return f"{self!r}\n{self.table().to_string(index=False, float_format=_three)}"
+
+    def _repr_html_(self) -> str:
+        table = self.table().to_html(index=False, float_format=_three)
+        return f"<p><b>{escape(repr(self))}</b></p>{table}"
+
     def measures(self) -> pd.DataFrame:
         """Both scores of each layer (`block` 1): columns `model source measure layer value`."""
         one = self.angular[self.angular["block"] == 1]
@@ -49,7 +91,12 @@ class Similarity:
 
     def __repr__(self) -> str:
         n = int(self.influence["n"].max())
-        return f"Similarity({self.model} on {self.source}: {n} examples)"
+        least = self.influence.sort_values("value", kind="stable").head(3)
+        layers = ", ".join(f"{r.layer} ({r.value:.3f})" for r in least.itertuples())
+        return (
+            f"Similarity({self.model} on {self.source}: {n} examples; layers of the smallest block "
+            f"influence: {layers})"
+        )
 
 
 def layer_similarity(
@@ -60,6 +107,7 @@ def layer_similarity(
     seed: int = 0,
     resamples: int = 1000,
     confidence: float = 0.95,
+    out: str | Path | None = None,
 ) -> Similarity:
     """Block influence, angular distance and CKA of all layers, in one pass over the examples.
 
@@ -80,11 +128,48 @@ def layer_similarity(
         seed: of the draw and of the bootstrap over examples.
         resamples: of the bootstrap.
         confidence: of the intervals.
+        out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
+            again. The same call gives the result that is there. By default nothing is written.
 
     Raises:
-        UserError: before any work, for a source or a limit that cannot be used.
+        UserError: before any work, for a source or a limit that cannot be used, or a folder that
+            holds something else.
     """
     examples = draw(source, limit=limit, seed=seed)
+    folder = Path(out) if out is not None else None
+    if folder is None:
+        return _measured(model, examples, seed, resamples, confidence)
+    options: dict[str, Any] = {"limit": limit, "seed": seed, "resamples": resamples}
+    options |= {"confidence": confidence}
+    if examples.task is None:
+        options["texts_sha256"] = _sha256(examples.texts)
+    request = describe_measure(model, examples.task, examples.ids, options)
+    if claim_folder(folder, KIND, request):
+        return open_similarity(folder)
+    found = _measured(model, examples, seed, resamples, confidence)
+    tables = {name: getattr(found, name) for name in TABLES}
+    facts = {"model": found.model, "source": found.source}
+    save_result(folder, KIND, request, facts=facts, tables=tables, for_reading=tables)
+    return found
+
+
+def open_similarity(folder: str | Path) -> Similarity:
+    """The similarity that `layer_similarity(..., out=folder)` wrote, without the model.
+
+    Raises:
+        UserError: none is there, it is unfinished, or a file is damaged.
+    """
+    saved = read_result(folder, KIND)
+    try:
+        names = str(saved.facts["model"]), str(saved.facts["source"])
+        return Similarity(*names, *(saved.tables[name] for name in TABLES))
+    except KeyError as error:
+        raise UserError(f"{folder}: its similarity cannot be read (no {error})") from error
+
+
+def _measured(
+    model: TransformerBridge, examples: Examples, seed: int, resamples: int, confidence: float
+) -> Similarity:
     parts = decoder(model)
     pairs = [
         (layer, block)
@@ -191,6 +276,14 @@ class _Cka:
             for j in range(value.shape[1])
         ]
         return pd.DataFrame(rows)
+
+
+def _sha256(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _no_cka(n_depths: int, named: dict[str, str]) -> pd.DataFrame:

@@ -8,6 +8,9 @@ from .execution import (
 from .identity import (
     describe_task as describe_task,
 )
+from .measures import (
+    describe_measure as describe_measure,
+)
 from .plan import (
     Plan as Plan,
     UnitSizes as UnitSizes,
@@ -31,6 +34,7 @@ __all__ = [
     "UnitSizes",
     "WORTH_CALIBRATING",
     "WorkUnit",
+    "describe_measure",
     "describe_task",
     "estimate",
     "make_plan",

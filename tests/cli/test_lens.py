@@ -35,6 +35,17 @@ def test_lens_writes_tables_and_figures(folder, tmp_path, capsys):
     assert set(table["ablation"]) == {"layer:1"}
     assert set(table["n"]) == {5}
     assert (out / "tiny" / "tiny-letters" / "examples.parquet").is_file()
+    # the same command continues, another is refused in words and changes nothing
+    before = {path: path.stat().st_mtime_ns for path in (out / "tiny" / "tiny-letters").iterdir()}
+    words = ["lens", folder, "--tasks", task, "--out", str(out), "--ablate", "layer:1",
+             "--prompt", "w5 w6 w7", "--attribution"]  # fmt: skip
+    assert main([*words, "--limit", "5"]) == 0
+    assert main([*words, "--limit", "4"]) == 2
+    assert "limit 5 there, 4 asked" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in (out / "tiny" / "tiny-letters").iterdir()}
+    assert after == before
+    assert main(["show", str(out / "tiny" / "tiny-letters")]) == 0
+    assert "share_decided" in capsys.readouterr().out
 
 
 def test_similarity_writes_tables_and_figures(folder, texts, tmp_path, capsys):
@@ -46,6 +57,10 @@ def test_similarity_writes_tables_and_figures(folder, texts, tmp_path, capsys):
     for name in ("angular-distance.png", "block-influence.csv", "agreement.csv", "cka.csv",
                  "agreement-angular-distance.pdf"):  # fmt: skip
         assert (out / name).is_file()
+    assert main(["show", str(out)]) == 0
+    assert "block_influence" in capsys.readouterr().out
+    assert main(["similarity", folder, "--texts", texts, "--out", str(out), "--limit", "9"]) == 2
+    assert "limit none there, 9 asked" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_line_and_writes_nothing(folder, texts, tmp_path, capsys):

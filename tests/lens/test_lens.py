@@ -13,7 +13,7 @@ from transformer_lens.tools.analysis import logit_lens as their_lens
 from interp.ablations import checked_edits
 from interp.ablations.on_bridge import ablate
 from interp.errors import UserError
-from interp.lens import Reading, decision_difference, depths, logit_lens, prompt_grid
+from interp.lens import decision_difference, depths, logit_lens, prompt_grid
 from interp.lens.answers import build_answers
 from interp.lens.quantities import QUANTITIES, decision
 from interp.lens.readout import logits_of, read
@@ -132,9 +132,7 @@ def brute_force(model, task, doc_id, text="baseline"):
 @pytest.mark.parametrize("text", ["baseline", "layer:1"])
 def test_a_task_s_table_equals_brute_force(llama, tmp_path, kind, text):
     task = load_task(write_task(tmp_path, kind=kind, rows=6))
-    lens = logit_lens(
-        llama, task, ablation=text, reading=Reading(sublayers=False), out=tmp_path / "out"
-    )
+    lens = logit_lens(llama, task, ablation=text, sublayers=False, out=tmp_path / "out")
     written = pd.read_parquet(tmp_path / "out" / "examples.parquet")
     ahead = []
     for doc_id in range(6):
@@ -166,7 +164,7 @@ def test_the_last_depth_of_a_sweep_and_of_the_lens_agree(llama, tmp_path):
     run = sweep(llama, [str(path)], ["layer:1"], out=tmp_path / "run", limit=5, seed=3)
     acc = run.scores().query("metric == 'acc'").set_index("ablation")["value"] / 100
     for text in ("baseline", "layer:1"):
-        table = logit_lens(llama, path, limit=5, ablation=text, reading=Reading(seed=3)).table()
+        table = logit_lens(llama, path, limit=5, ablation=text, seed=3).table()
         end = table[(table["quantity"] == "right_leads") & (table["depth"] == 3)]
         assert end["value"].item() == pytest.approx(acc[text])
         assert end["n"].item() == 5
@@ -175,7 +173,7 @@ def test_the_last_depth_of_a_sweep_and_of_the_lens_agree(llama, tmp_path):
 def test_a_written_out_text_is_read_step_by_step(tmp_path):
     path = write_planted(tmp_path, kind="generate")
     model = planted_bridge(2)
-    lens = logit_lens(model, path, reading=Reading(follow="generated", steps=r"(w\d+)(?: |$)"))
+    lens = logit_lens(model, path, follow="generated", steps=r"(w\d+)(?: |$)")
     table = lens.table()
     end = table[table["depth"] == 5].pivot_table(index="step", columns="quantity", values="value")
     # what the model writes greedily leads at the last depth, token by token
@@ -261,8 +259,8 @@ def test_bad_requests_are_one_line(llama, tmp_path):
     for options, message in [
         ({"limit": 0}, "limit 0"),
         ({"ablation": "layer:9"}, "layer 9: the model has layers 0-2"),
-        ({"reading": Reading(follow="else")}, "follow 'else'"),
-        ({"reading": Reading(steps="(")}, "no regular expression"),
+        ({"follow": "else"}, "follow 'else'"),
+        ({"steps": "("}, "no regular expression"),
         ({"out": tmp_path}, "it is not empty"),
     ]:
         with pytest.raises(UserError, match=message.replace("(", r"\(")):
@@ -274,15 +272,15 @@ def test_bad_requests_are_one_line(llama, tmp_path):
 MEMORY = """
 import resource, sys
 import torch
-from interp.lens import Reading, logit_lens
+from interp.lens import logit_lens
 from tests.helpers.families import tiny_bridge
 torch.set_num_threads(1)
 model = tiny_bridge("llama")
 def used():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
-logit_lens(model, sys.argv[1], limit=60, reading=Reading(resamples=100))
+logit_lens(model, sys.argv[1], limit=60, resamples=100)
 before = used()
-logit_lens(model, sys.argv[1], reading=Reading(resamples=100))
+logit_lens(model, sys.argv[1], resamples=100)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
 """
 

@@ -7,7 +7,6 @@ import torch
 
 from interp.errors import UserError
 from interp.lens import (
-    Reading,
     TunedLens,
     held_out_table,
     load_tuned_lens,
@@ -87,7 +86,7 @@ def test_it_reads_tasks_and_prompts(llama, tuned, tmp_path):
     kl = [x.table().query("quantity == 'kl'")["value"].to_numpy() for x in (plain, found)]
     assert (kl[1][:-1] < kl[0][:-1]).all()
     # the maps of layers alone, where depths behind attentions are not read
-    layers = logit_lens(llama, path, tuned=tuned, reading=Reading(sublayers=False)).table()
+    layers = logit_lens(llama, path, tuned=tuned, sublayers=False).table()
     every = found.table()
     both = every[every["after"] != "attention"]["value"].to_numpy()
     torch.testing.assert_close(torch.tensor(layers["value"].to_numpy()), torch.tensor(both))

@@ -12,6 +12,7 @@ from interp.cli import main
 from interp.errors import UserError
 from interp.results import choose_metric, open_run, result_line
 from interp.results.columns import LEADING, place_of
+from interp.results.row_fields import row_field
 from interp.sweeps import sweep
 from tests.helpers.task_files import write_task
 
@@ -78,12 +79,16 @@ def test_the_short_form_fits_a_terminal(run):
     pd.testing.assert_series_equal(table["drop"], whole["drop"], rtol=1e-3)
 
 
-def test_importance_by_a_field_of_the_rows(run, tasks):
+@pytest.fixture(scope="module")
+def only(llama, tasks, tmp_path_factory):
+    return sweep(llama, tasks[0], ["layer:0", "layer:1"], out=tmp_path_factory.mktemp("one") / "a")
+
+
+def test_importance_by_a_field_of_the_rows(only, tasks):
     with pytest.raises(UserError, match=r"no such field; it has .*did you mean subject"):
-        run.importance(by="subjet", given=tasks)
-    texts = run.values(tasks="tiny-texts")
+        only.importance(by="subjet", given=tasks)
+    texts = only.values(tasks="tiny-texts")
     rows = lines(tasks[0].replace("tiny-texts.yaml", "texts.jsonl"))
-    only = sweep_of_texts(run)
     table = only.importance(by="subject", given=tasks[:1])
     assert list(table)[:3] == ["task", "subject", "ablation"]
     for subject in ("algebra", "logic"):
@@ -104,14 +109,7 @@ def lines(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def sweep_of_texts(run):
-    """The same run, of which only the first task is looked at."""
-    only = open_run(run.folder)
-    only.manifest = only.manifest.model_copy(update={"tasks": only.manifest.tasks[:1]})
-    return only
-
-
-def test_rows_that_changed_are_not_taken_for_the_run_s(run, tasks, tmp_path):
+def test_rows_that_changed_are_not_taken_for_the_run_s(only, tasks, tmp_path):
     config = yaml.safe_load(Path(tasks[0]).read_text())
     files = config["dataset_kwargs"]["data_files"]
     rows = lines(files["test"])
@@ -120,15 +118,13 @@ def test_rows_that_changed_are_not_taken_for_the_run_s(run, tasks, tmp_path):
     config["dataset_kwargs"]["data_files"] = files | {"test": str(changed)}
     (tmp_path / "tiny-texts.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match="no longer those of the run"):
-        sweep_of_texts(run).importance(by="subject", given=[tmp_path / "tiny-texts.yaml"])
+        only.importance(by="subject", given=[tmp_path / "tiny-texts.yaml"])
 
 
-def test_a_name_in_a_run_leads_to_no_file(run):
-    only = sweep_of_texts(run)
+def test_a_name_in_a_run_leads_to_no_file(only):
     entry = only.manifest.tasks[0].model_copy(update={"name": "here.yaml"})
-    only.manifest = only.manifest.model_copy(update={"tasks": (entry,)})
     with pytest.raises(UserError, match="it is found by its path"):
-        only.importance(by="subject")
+        row_field(entry, "subject")
 
 
 def test_the_summary_is_what_show_prints(run, capsys):

@@ -1,0 +1,108 @@
+"""What lies between two models: swaps of layers in both directions, and distances of weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.comparison.swaps import ends_line, swap_curves, swap_sweep
+from interp.comparison.weights import distance_and_effect, layer_distances, weight_distances
+from interp.errors import UserError
+from interp.results import Sweep, choose_metric
+from interp.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Swaps:
+    """The layers of two models put into each other.
+
+    Attributes:
+        runs: name of the recipient to its sweep.
+        curves: `interp.comparison.swap_curves` of both, in one table.
+        ends: name of the recipient to a sentence: what a swap of all its layers is.
+    """
+
+    runs: Mapping[str, Sweep]
+    curves: pd.DataFrame
+    ends: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """How far the weights of two models lie apart.
+
+    Attributes:
+        matrices: `interp.comparison.weight_distances`: a row for each matrix.
+        layers: `interp.comparison.layer_distances`: a row for each layer.
+        effects: rank correlation of a layer's distance with the effect of swapping it, for each
+            recipient and task; empty without swaps.
+    """
+
+    matrices: pd.DataFrame
+    layers: pd.DataFrame
+    effects: pd.DataFrame
+
+
+def swaps_between(
+    models: Mapping[str, TransformerBridge],
+    tasks: Sequence[str | Task] | str | Task,
+    *,
+    out: str | Path,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Swaps:
+    """Put the layers of two models into each other: one at a time and cumulatively, in parts too.
+
+    Args:
+        models: name to model, two of one shape.
+        tasks: as for `interp.sweep`.
+        out: folder of the runs, `out/A-from-B` and `out/B-from-A`; the same call continues them.
+        limit: at most this many examples per task, drawn with the seed.
+        seed: of the draw, and of the bootstrap.
+
+    Raises:
+        UserError: not two models, or as `interp.comparison.swap_sweep`.
+    """
+    (a, one), (b, other) = _pair(models)
+    runs, curves, ends = {}, [], {}
+    for name, model, donor, source in ((a, one, other, b), (b, other, one, a)):
+        folder = Path(out) / f"{name}-from-{source}"
+        runs[name] = swap_sweep(model, donor, tasks, out=folder, limit=limit, seed=seed)
+        curves.append(swap_curves(runs[name], recipient=name).assign(donor=source))
+        ends[name] = ends_line(model, donor)
+    return Swaps(runs, pd.concat(curves, ignore_index=True), ends)
+
+
+def weights_between(
+    models: Mapping[str, TransformerBridge], *, swaps: Swaps | None = None, seed: int = 0
+) -> Weights:
+    """Distances of the weights of two models, and whether they predict what a swap does.
+
+    Args:
+        models: name to model, two of one shape.
+        swaps: of the same two models.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: not two models, or of other shapes.
+    """
+    (_, one), (_, other) = _pair(models)
+    matrices = weight_distances(one, other)
+    layers = layer_distances(matrices)
+    effects = [
+        distance_and_effect(layers, choose_metric(run.values().assign(model=name)), seed=seed)[0]
+        for name, run in (swaps.runs.items() if swaps else ())
+    ]
+    joined = pd.concat(effects, ignore_index=True) if effects else pd.DataFrame()
+    return Weights(matrices, layers, joined)
+
+
+def _pair(
+    models: Mapping[str, TransformerBridge],
+) -> tuple[tuple[str, TransformerBridge], tuple[str, TransformerBridge]]:
+    if len(models) != 2:
+        raise UserError(f"models {', '.join(models) or 'none'}: two are wanted")
+    first, second = models.items()
+    return first, second

@@ -1,0 +1,66 @@
+"""A lens in a folder: its sums over examples, and the tables that follow from them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interp.errors import UserError
+from interp.lens.residual_stream import Depth
+from interp.lens.result import Lens, StepTally
+from interp.results import read_result, save_result
+from interp.stats import Tally
+
+KIND = "lens"
+TALLIES = ("values", "decisions")
+
+
+def save_lens(folder: Path, lens: Lens, request: Mapping[str, Any]) -> None:
+    """Write a lens into the folder that was claimed for the request."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, tally in enumerate(lens.steps.values()):
+        for name in TALLIES:
+            arrays[f"{number}.{name}.sums"] = getattr(tally, name).sums
+            arrays[f"{number}.{name}.totals"] = getattr(tally, name).totals
+    facts = {
+        "model": lens.model,
+        "task": lens.task,
+        "ablation": lens.ablation,
+        "lens": lens.kind,
+        "depths": [asdict(depth) for depth in lens.depths],
+        "steps": list(lens.steps),
+        "n": [tally.values.n for tally in lens.steps.values()],
+    }
+    tables = {name: getattr(lens, name)() for name in ("table", "decided", "decision_depth")}
+    save_result(folder, KIND, request, facts=facts, arrays=arrays, for_reading=tables)
+
+
+def open_lens(folder: str | Path) -> Lens:
+    """The lens that `logit_lens(..., out=folder)` wrote, without the model.
+
+    Raises:
+        UserError: none is there, it is unfinished, or a file is damaged.
+    """
+    saved = read_result(folder, KIND)
+    facts = saved.facts
+    try:
+        steps = {
+            str(step): StepTally(
+                *(_tally(saved.arrays, f"{number}.{name}", int(n)) for name in TALLIES)
+            )
+            for number, (step, n) in enumerate(zip(facts["steps"], facts["n"], strict=True))
+        }
+        depths = tuple(Depth(**depth) for depth in facts["depths"])
+        names = [str(facts[name]) for name in ("model", "task", "ablation", "lens")]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}: its lens cannot be read ({error})") from error
+    return Lens(*names, depths, steps)
+
+
+def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int) -> Tally:
+    sums = arrays[f"{name}.sums"]
+    tally = Tally(sums.shape[1:], resamples=len(sums) - 1)
+    tally.sums, tally.totals, tally.n = sums, arrays[f"{name}.totals"], n
+    return tally

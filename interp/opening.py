@@ -1,0 +1,56 @@
+"""`interp.open_run`: whatever a folder holds, opened without the model."""
+
+from pathlib import Path
+from typing import Any
+
+from interp.errors import UserError
+from interp.records import MANIFEST
+from interp.results import Sweep, kind_of
+
+COMPARISON = "comparison.json"
+
+
+def open_run(folder: str | Path) -> Any:
+    """What `out=` of a sweep, lens, trace, similarity or comparison wrote, without the model.
+
+    Of a sweep only the manifest is read until a table is asked for. Where the kind is known,
+    `interp.results.open_run`, `interp.lens.open_lens`, `interp.attention.open_heads`,
+    `interp.similarity.open_similarity` and `interp.comparison.open_comparison` name it to a type
+    checker.
+
+    Args:
+        folder: that was given as `out`.
+
+    Returns:
+        The object that the call returned: a `Sweep`, `Lens`, `RetrievalHeads`, `Similarity` or
+        `Comparison`.
+
+    Raises:
+        UserError: the folder holds none of them, or one that is unfinished or damaged.
+    """
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        return Sweep(folder)
+    if (folder / COMPARISON).exists():
+        from interp.comparison import open_comparison
+
+        return open_comparison(folder)
+    kind = kind_of(folder)
+    if kind == "lens":
+        from interp.lens import open_lens
+
+        return open_lens(folder)
+    if kind == "retrieval heads":
+        from interp.attention import open_heads
+
+        return open_heads(folder)
+    if kind == "similarity":
+        from interp.similarity import open_similarity
+
+        return open_similarity(folder)
+    if kind is not None:
+        raise UserError(f"{folder}: a result of {kind}; open one of the folders in it")
+    raise UserError(
+        f"run {folder}: no {MANIFEST} there, and no result of a lens, trace, similarity or "
+        "comparison"
+    )

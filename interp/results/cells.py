@@ -1,0 +1,39 @@
+"""Tables as CSV that a spreadsheet reads as data, never as formulas."""
+
+import pandas as pd
+
+FORMULA = ("=", "+", "@", "-", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula."""
+
+
+def plain_cell(text: str) -> str:
+    """A text behind an apostrophe where a spreadsheet would compute it; a number as it is."""
+    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+
+
+def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts, names of columns too, are computed by no spreadsheet."""
+    found = table.rename(columns=lambda name: plain_cell(str(name)))
+    for name in found.columns:
+        if not pd.api.types.is_numeric_dtype(found[name].dtype):
+            found[name] = [plain_cell(v) if isinstance(v, str) else v for v in found[name]]
+    return found
+
+
+def csv_text(table: pd.DataFrame, *, neutral: bool = True) -> str:
+    """A table as CSV.
+
+    Args:
+        table: any table.
+        neutral: put an apostrophe before texts that begin as a formula does.
+    """
+    text: str = (plain_cells(table) if neutral else table).to_csv(index=False)
+    return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
