@@ -53,10 +53,11 @@ def open_lens(folder: str | Path) -> Lens:
             for number, (step, n) in enumerate(zip(facts["steps"], facts["n"], strict=True))
         }
         depths = tuple(Depth(**depth) for depth in facts["depths"])
-        names = [str(facts[name]) for name in ("model", "task", "ablation", "lens")]
+        model, task = str(facts["model"]), str(facts["task"])
+        ablation, kind = str(facts["ablation"]), str(facts["lens"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its lens cannot be read ({error})") from error
-    return Lens(*names, depths, steps)
+    return Lens(model, task, ablation, kind, depths, steps)
 
 
 def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int) -> Tally:

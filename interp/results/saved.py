@@ -102,7 +102,7 @@ def save_result(
         contents[f"{name}.parquet"] = buffer.getvalue()
     if arrays:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
         contents[ARRAYS] = buffer.getvalue()
     for name, content in contents.items():
         write_whole(folder / name, content)

@@ -162,7 +162,7 @@ class Sweep:
             table = choose_metric(table, metric).reset_index(drop=True)
         table = columns.with_places(table)
         if by is not None:
-            table.insert(table.columns.get_loc("ablation"), by, table.pop(by))
+            table.insert(1, by, table.pop(by))
         if not short:
             return table
         narrow = columns.short(table)

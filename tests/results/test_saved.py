@@ -35,7 +35,7 @@ def test_a_lens_is_opened_as_it_was(llama, tmp_path, monkeypatch):
     lens = interp.logit_lens(llama, task, out=out, **asked)
     same(lens, interp.open_run(out), ("table", "decided", "decision_depth"))
     assert len(lens.summary().splitlines()) == 3
-    with pytest.raises(UserError, match="limit 5 there, 4 asked; give another folder"):
+    with pytest.raises(UserError, match="limit 5 there, 4 asked.; give another folder"):
         interp.logit_lens(llama, task, out=out, **{**asked, "limit": 4})
     # the result that is there is not computed again
     monkeypatch.setattr("interp.lens.tasks.build_answers", None)
@@ -83,7 +83,8 @@ def test_what_is_in_a_folder_is_neither_mixed_nor_overwritten(tmp_path):
     with pytest.raises(UserError, match=r"options\.a 2 there, 3 asked"):
         claim_folder(out, "lens", {"limit": 1, "options": {"a": 3}})
     save_result(out, "lens", {"limit": 1, "options": {"a": 2}}, facts={"n": 3},
-                tables={"t": table}, arrays={"a": np.arange(3)}, for_reading={"t": table})  # fmt: skip
+                tables={"t": table}, arrays={"a": np.arange(3)},
+                for_reading={"t": table})  # fmt: skip
     assert claim_folder(out, "lens", {"limit": 1, "options": {"a": 2}})
     saved = read_result(out, "lens")
     pd.testing.assert_frame_equal(saved.tables["t"], table)
