@@ -186,8 +186,11 @@ def _influence(
     drops: Float[np.ndarray, " layers"], depth: Float[np.ndarray, " layers"], power: int
 ) -> Float[np.ndarray, " layers"]:
     """How much the centre (power 1) or the variance (power 2) moves with each drop."""
-    about = (depth - depth @ drops / drops.sum()) ** power
-    return (about - about @ drops / drops.sum()) / drops.sum()
+    total = drops.sum()
+    if total == 0:  # there is no centre, and no interval that would need a correlation
+        return np.zeros_like(drops)
+    about = (depth - depth @ drops / total) ** power
+    return (about - about @ drops / total) / total
 
 
 @dataclass(frozen=True, eq=False)

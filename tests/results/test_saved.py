@@ -35,7 +35,7 @@ def test_a_lens_is_opened_as_it_was(llama, tmp_path, monkeypatch):
     lens = interp.logit_lens(llama, task, out=out, **asked)
     same(lens, interp.open_run(out), ("table", "decided", "decision_depth"))
     assert len(lens.summary().splitlines()) == 3
-    with pytest.raises(UserError, match="limit 5 there, 4 asked.; give another folder"):
+    with pytest.raises(UserError, match=r"limit 5 there, 4 asked.; give another folder"):
         interp.logit_lens(llama, task, out=out, **{**asked, "limit": 4})
     # the result that is there is not computed again
     monkeypatch.setattr("interp.lens.tasks.build_answers", None)
