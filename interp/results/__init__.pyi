@@ -5,6 +5,9 @@ from .export import (
     export_harness as export_harness,
     export_tables as export_tables,
 )
+from .listing import (
+    run_line as run_line,
+)
 from .saved import (
     Saved as Saved,
     claim_folder as claim_folder,
@@ -18,7 +21,6 @@ from .selection import (
 )
 from .summary import (
     result_line as result_line,
-    run_line as run_line,
 )
 from .sweep import (
     Sweep as Sweep,

@@ -1,13 +1,13 @@
 """What a run says, in words: the lines of `interp show`, and the same as HTML."""
 
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from interp import records
 from interp.errors import UserError
+from interp.results.listing import run_line
 from interp.results.selection import MetricChoice, choose_metric
 from interp.tasks import how_drawn
 
@@ -15,18 +15,6 @@ if TYPE_CHECKING:
     from interp.results.sweep import Sweep
 
 SHOWN = ["ablation", "drop", "low", "high", "p", "p_adjusted", "n"]
-
-
-def run_line(folder: Path, manifest: records.Manifest) -> str:
-    """A run in one line: model, tasks, ablations, progress and date."""
-    tasks = ", ".join(task.name for task in manifest.tasks[:3])
-    more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""
-    units = manifest.unit_names
-    there = sum(records.shard_path(folder, unit).is_file() for unit in units)
-    return (
-        f"{manifest.model}: {tasks}{more}; {len(manifest.ablations)} ablations; "
-        f"{there} of {len(units)} units; {manifest.origin.created}"
-    )
 
 
 def summary(

@@ -1,0 +1,17 @@
+"""A run in one line, from its manifest alone."""
+
+from pathlib import Path
+
+from interp import records
+
+
+def run_line(folder: Path, manifest: records.Manifest) -> str:
+    """A run in one line: model, tasks, ablations, progress and date."""
+    tasks = ", ".join(task.name for task in manifest.tasks[:3])
+    more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""
+    units = manifest.unit_names
+    there = sum(records.shard_path(folder, unit).is_file() for unit in units)
+    return (
+        f"{manifest.model}: {tasks}{more}; {len(manifest.ablations)} ablations; "
+        f"{there} of {len(units)} units; {manifest.origin.created}"
+    )
