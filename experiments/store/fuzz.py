@@ -2,8 +2,9 @@
 
     python -m experiments.store.fuzz --inputs 20000
 
-Command lines, ablation texts, task YAMLs, manifests and shards, made by hypothesis from a seed. An
-input that happens to be good is counted as accepted.
+Command lines, ablation texts, task YAMLs, manifests and shards, and what strangers give
+(`hostile.py`: model folders, rows, templates, option values, code), made by hypothesis from a seed.
+An input that happens to be good is counted as accepted.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import yaml
 from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from tqdm import tqdm
 
+from experiments.store import hostile
 from experiments.store.reports import OUT, write_result
 from experiments.store.small import write_model, write_task
 
@@ -93,7 +95,7 @@ def mutated(good: dict[str, Any]) -> st.SearchStrategy[Any]:
 def run(
     inputs: int, out: Path, *, seed_: int = 0, only: str | None = None, tell: bool = True
 ) -> dict[str, Any]:
-    """Try so many inputs, a fifth of each kind, or all of the one kind that is named.
+    """Try so many inputs, as many of each kind, or all of the one kind that is named.
 
     Returns:
         For each kind: `tried`, `refused`, `accepted`; and `defects`, at most one a kind (hypothesis
@@ -154,6 +156,7 @@ def _kinds(folder: Path) -> Kinds:
         **_text_kinds(bridge, task, folder),
         **_store_kinds(finished, out),
         "command lines": (lines, command),
+        **hostile.kinds(model, task, folder, _accepted, bridge),
     }
 
 
