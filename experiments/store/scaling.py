@@ -149,7 +149,7 @@ def _request(folder: Path, *, examples: int, d_model: int, unit_examples: int) -
     return pack_request(model, plan, asked, limit=None, seed=0, sizes=sizes), plan
 
 
-def _timed(crew: distributed.Crew, plan: Plan, folder: Path) -> tuple[float, int]:
+def _timed(pool: distributed.WorkerPool, plan: Plan, folder: Path) -> tuple[float, int]:
     """Seconds of a whole sweep into a new store, and units that failed."""
     manifest = open_store(folder, plan.manifest)
 
@@ -157,7 +157,7 @@ def _timed(crew: distributed.Crew, plan: Plan, folder: Path) -> tuple[float, int
         write_unit(folder, unit.name, manifest, found)
 
     began = time.perf_counter()
-    failed = crew.work(distributed.Board(plan, plan.units, finish), print)
+    failed = pool.work(distributed.TaskQueue(plan, plan.units, finish), print)
     return time.perf_counter() - began, len(failed)
 
 

@@ -84,16 +84,23 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from interp.ablations import family
+    from interp.ablations import as_ablations
     from interp.errors import UserError
     from interp.models import load_model
     from interp.results import result_line
-    from interp.sweeps import Execution, sweep
+    from interp.sweeps import refuse_options, sweep
     from interp.tasks import as_chat, load_task, with_budget, with_draws
 
     out = None if options.dry_run and options.out is None else required_out(options)
     how = {name: getattr(options, name) for name in EXECUTION}
-    Execution(**how)  # refused here, before a model is loaded and a large sweep is calibrated
+    # refused here, before a model is loaded and a large sweep is calibrated
+    refuse_options(
+        limit=options.limit,
+        seed=options.seed,
+        shard=options.shard,
+        workers=options.workers,
+        token_budget=options.token_budget,
+    )
     if options.draws is not None and options.temperature is None:
         raise UserError(
             f"draws {options.draws}: greedy answers are all the same; give --temperature above 0"
@@ -115,9 +122,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.chat_template:
         tasks = [as_chat(task, model) for task in tasks]
     donor = load_model(options.donor, dtype=dtype, device=device) if options.donor else None
-    # two families may share an ablation: swaps-up and swaps-down end with the same one
-    asked = [a for text in options.ablate for a in family(text, model, donor)]
-    ablations = list(dict.fromkeys(asked))
+    ablations = as_ablations(model, options.ablate, donor=donor)
     if announced(model, tasks, ablations, options) or out is None:
         return
     result = sweep(

@@ -18,7 +18,7 @@ from .plan import (
     size as size,
 )
 from .run import (
-    Execution as Execution,
+    refuse_options as refuse_options,
     sweep as sweep,
 )
 from .transport import (
@@ -29,7 +29,6 @@ from .units import (
 )
 
 __all__ = [
-    "Execution",
     "Plan",
     "UnitSizes",
     "WORTH_CALIBRATING",
@@ -39,6 +38,7 @@ __all__ = [
     "estimate",
     "make_plan",
     "pack_request",
+    "refuse_options",
     "runner",
     "size",
     "sweep",

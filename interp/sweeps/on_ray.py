@@ -24,7 +24,7 @@ Finish = Callable[[WorkUnit, list[Record]], Any]
 
 
 @dataclass(order=True)
-class Piece:
+class Chunk:
     """A unit, or a part of one, that waits for a worker; the largest sorts first.
 
     Attributes:
@@ -40,7 +40,7 @@ class Piece:
     tries: int = field(default=0, compare=False)
 
 
-class Board:
+class TaskQueue:
     """What waits, what has come back, what failed; knows nothing of Ray.
 
     Attributes:
@@ -50,59 +50,117 @@ class Board:
     def __init__(self, plan: Plan, units: Sequence[WorkUnit], finish: Finish) -> None:
         self.plan, self.finish = plan, finish
         self.units = {unit.name: unit for unit in units}
-        self.waiting = [Piece(-size(plan, unit), unit.name, unit) for unit in units]
+        self.waiting = [Chunk(-size(plan, unit), unit.name, unit) for unit in units]
         heapq.heapify(self.waiting)
         self.found: dict[str, dict[tuple[int, ...], list[Record]]] = {}
         self.failed: dict[str, str] = {}
 
-    def take(self) -> Piece | None:
-        """The largest piece whose unit has not failed."""
+    def take(self) -> Chunk | None:
+        """The largest chunk whose unit has not failed."""
         while self.waiting:
-            piece = heapq.heappop(self.waiting)
-            if piece.name not in self.failed:
-                return piece
+            chunk = heapq.heappop(self.waiting)
+            if chunk.name not in self.failed:
+                return chunk
         return None
 
-    def done(self, piece: Piece, records: list[Record]) -> None:
-        """Keep a piece's records; the last piece of a unit finishes it."""
-        unit = self.units.get(piece.name)
-        if unit is None or piece.name in self.failed:
+    def done(self, chunk: Chunk, records: list[Record]) -> None:
+        """Keep a chunk's records; the last chunk of a unit finishes it."""
+        unit = self.units.get(chunk.name)
+        if unit is None or chunk.name in self.failed:
             return
-        parts = self.found.setdefault(piece.name, {})
-        parts[piece.unit.doc_ids] = records
+        parts = self.found.setdefault(chunk.name, {})
+        parts[chunk.unit.doc_ids] = records
         if sum(map(len, parts)) == len(unit.doc_ids):
             joined = [record for part in parts.values() for record in part]
-            del self.found[piece.name], self.units[piece.name]
+            del self.found[chunk.name], self.units[chunk.name]
             self.finish(unit, in_order(self.plan, unit, joined))
 
-    def too_large(self, piece: Piece, reason: str) -> None:
-        """Put a piece back in halves; one example that does not fit fails its unit."""
-        parts = halves(piece.unit)
+    def too_large(self, chunk: Chunk, reason: str) -> None:
+        """Put a chunk back in halves; one example that does not fit fails its unit."""
+        parts = halves(chunk.unit)
         if len(parts) == 1:
-            self.fail(piece, f"out of memory: {reason}")
+            self.fail(chunk, f"out of memory: {reason}")
             return
         for unit in parts:
-            rank = piece.rank * len(unit.doc_ids) / len(piece.unit.doc_ids)
-            heapq.heappush(self.waiting, Piece(rank, piece.name, unit, piece.tries))
+            rank = chunk.rank * len(unit.doc_ids) / len(chunk.unit.doc_ids)
+            heapq.heappush(self.waiting, Chunk(rank, chunk.name, unit, chunk.tries))
 
-    def died(self, piece: Piece, reason: str) -> None:
-        """Put a piece back after its worker died: whole at first, then smaller, then never."""
-        piece.tries += 1
-        if piece.tries >= TRIES:
-            self.fail(piece, f"its worker died {piece.tries} times: {reason}")
-        elif piece.tries == 1 or len(piece.unit.doc_ids) == 1:
-            heapq.heappush(self.waiting, piece)
+    def died(self, chunk: Chunk, reason: str) -> None:
+        """Put a chunk back after its worker died: whole at first, then smaller, then never."""
+        chunk.tries += 1
+        if chunk.tries >= TRIES:
+            self.fail(chunk, f"its worker died {chunk.tries} times: {reason}")
+        elif chunk.tries == 1 or len(chunk.unit.doc_ids) == 1:
+            heapq.heappush(self.waiting, chunk)
         else:
-            self.too_large(piece, reason)
+            self.too_large(chunk, reason)
 
-    def fail(self, piece: Piece, reason: str) -> None:
-        """Give a unit up; its other pieces are not run any more."""
-        self.failed[piece.name] = reason
-        self.found.pop(piece.name, None)
+    def fail(self, chunk: Chunk, reason: str) -> None:
+        """Give a unit up; its other chunks are not run any more."""
+        self.failed[chunk.name] = reason
+        self.found.pop(chunk.name, None)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A chunk was computed.
+
+    Attributes:
+        records: of all its examples and ablations.
+    """
+
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class DoesNotFit:
+    """Memory ran out over a chunk.
+
+    Attributes:
+        reason: what the device said.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Died:
+    """The worker is gone.
+
+    Attributes:
+        reason: what Ray said.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The code of the chunk, or of the worker's start, raised an error.
+
+    Attributes:
+        reason: its first line.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker has loaded its model.
+
+    Attributes:
+        differs: in what its plan is not the driver's; empty where it is the same.
+    """
+
+    differs: str = ""
+
+
+Outcome = Finished | DoesNotFit | Died | Failed | Ready
 
 
 class Worker:
-    """Runs pieces on one device; becomes a Ray actor.
+    """Runs chunks on one device; becomes a Ray actor.
 
     Args:
         request: what the plan is made from.
@@ -116,37 +174,36 @@ class Worker:
         if device == "cpu":
             torch.set_num_threads(1)
         model, self.plan = unpack_request(request, device)
-        self.wrong = None
-        if self.plan.manifest.fingerprint() != expected:
-            self.wrong = f"versions there: {self.plan.manifest.libraries}"
+        same = self.plan.manifest.fingerprint() == expected
+        self.differs = "" if same else f"versions there: {self.plan.manifest.libraries}"
         self.run = runner(model, self.plan)
 
-    def ready(self) -> str | None:
-        """What differs from the driver's plan, in words; None where nothing does."""
-        return self.wrong
+    def ready(self) -> Ready:
+        """Whether its plan is the driver's."""
+        return Ready(self.differs)
 
-    def compute(self, unit: WorkUnit) -> list[Record] | str:
-        """A piece's records, or why they did not fit in memory."""
+    def compute(self, unit: WorkUnit) -> "Finished | DoesNotFit":
+        """A chunk's records, or why they did not fit in memory."""
         try:
-            return self.run(unit, lambda _: None)
+            return Finished(self.run(unit, lambda _: None))
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             reason = first_line(error)
         release_memory()
-        return reason
+        return DoesNotFit(reason)
 
 
-def start(ray: Any, request: Request, plan: Plan, workers: int | None = None) -> "Crew":
-    """Workers that have loaded their models and wait; `Crew.work` uses them."""
-    crew = Crew(ray, request, plan, workers)
-    for _ in range(crew.count):
-        crew.hire()
-    ray.wait(list(crew.busy), num_returns=len(crew.busy))
-    return crew
+def start(ray: Any, request: Request, plan: Plan, workers: int | None = None) -> "WorkerPool":
+    """Workers that have loaded their models and wait; `WorkerPool.work` uses them."""
+    pool = WorkerPool(ray, request, plan, workers)
+    for _ in range(pool.count):
+        pool.hire()
+    ray.wait(list(pool.busy), num_returns=len(pool.busy))
+    return pool
 
 
-class Crew:
+class WorkerPool:
     """The actors, and what each of them is at.
 
     Attributes:
@@ -161,87 +218,90 @@ class Crew:
         self.device = "cuda" if gpus else "cpu"
         most = gpus or int(resources.get("CPU", 1))
         if workers is not None and not 1 <= workers <= most:
-            raise UserError(f"workers {workers}: allowed are 1-{most}, one a {_device_name(gpus)}")
+            raise UserError(
+                f"workers {workers}: allowed are 1-{most}, one per {_device_name(gpus)}"
+            )
         self.count = workers or most
         self.arguments = (ray.put(request), plan.manifest.fingerprint(), self.device)
         needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         self.factory = ray.remote(Worker).options(max_restarts=0, **needs)
-        self.busy: dict[Any, tuple[Any, Piece | None]] = {}
-        self.barren = 0
+        self.busy: dict[Any, tuple[Any, Chunk | None]] = {}
+        self.failed_starts = 0
 
-    def work(self, board: Board, tell: Callable[[str], Any]) -> dict[str, str]:
-        """Hand out pieces until none waits and none is being run."""
+    def work(self, queue: TaskQueue, tell: Callable[[str], Any]) -> dict[str, str]:
+        """Hand out chunks until none waits and none is being run."""
         try:
-            for _ in range(min(self.count, len(board.waiting)) - len(self.busy)):
+            for _ in range(min(self.count, len(queue.waiting)) - len(self.busy)):
                 self.hire()
             while self.busy:
                 (future,), _ = self.ray.wait(list(self.busy), num_returns=1)
-                worker, piece = self.busy.pop(future)
-                worker = self._settle(board, future, worker, piece, tell)
-                self._next(board, worker)
+                worker, chunk = self.busy.pop(future)
+                outcome = self._outcome(future)
+                if chunk is None:
+                    self._begun(outcome)
+                else:
+                    _enter(queue, chunk, outcome, tell)
+                self._next(queue, None if isinstance(outcome, Died) else worker)
         finally:
             for worker, _ in self.busy.values():
                 self.ray.kill(worker)
-        return board.failed
+        return queue.failed
 
     def hire(self) -> None:
         """Start one more worker."""
         worker = self.factory.remote(*self.arguments)
         self.busy[worker.ready.remote()] = (worker, None)
 
-    def _next(self, board: Board, worker: Any | None) -> None:
-        piece = board.take()
-        if piece is None:
+    def _next(self, queue: TaskQueue, worker: Any | None) -> None:
+        chunk = queue.take()
+        if chunk is None:
             if worker is not None:
                 self.ray.kill(worker)
         elif worker is not None:
-            self.busy[worker.compute.remote(piece.unit)] = (worker, piece)
+            self.busy[worker.compute.remote(chunk.unit)] = (worker, chunk)
         else:
-            heapq.heappush(board.waiting, piece)
+            heapq.heappush(queue.waiting, chunk)
             self.hire()
 
-    def _settle(
-        self,
-        board: Board,
-        future: Any,
-        worker: Any,
-        piece: Piece | None,
-        tell: Callable[[str], Any],
-    ) -> Any | None:
-        """Enter what came of a piece; the worker if it lives."""
+    def _outcome(self, future: Any) -> Outcome:
+        """What came of a call of a worker."""
         errors = self.ray.exceptions
         try:
-            found = self.ray.get(future)
+            found: Outcome = self.ray.get(future)
         except (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
-            self._buried(board, piece, _line(error), tell)
-            return None
+            return Died(_line(error))
         except errors.RayTaskError as error:
-            if piece is None:
-                raise UserError(f"ray: a worker could not begin ({_line(error.cause)})") from error
-            board.fail(piece, _line(error.cause))
-            tell(f"unit {piece.name}: failed ({_line(error.cause)})")
-            return worker
-        self.barren = 0
-        if piece is None:
-            if found is not None:
-                raise UserError(f"ray: a worker would compute another run ({found})")
-        elif isinstance(found, str):
-            tell(f"unit {piece.name}: {len(piece.unit.doc_ids)} examples do not fit ({found})")
-            board.too_large(piece, found)
-        else:
-            board.done(piece, found)
-        return worker
+            return Failed(_line(error.cause))
+        return found
 
-    def _buried(
-        self, board: Board, piece: Piece | None, reason: str, tell: Callable[[str], Any]
-    ) -> None:
-        if piece is not None:
-            tell(f"unit {piece.name}: its worker died ({reason})")
-            board.died(piece, reason)
+    def _begun(self, outcome: Outcome) -> None:
+        """Count the starts that failed; a worker with another plan ends the run."""
+        if isinstance(outcome, Failed):
+            raise UserError(f"ray: a worker could not begin ({outcome.reason})")
+        if isinstance(outcome, Ready) and outcome.differs:
+            raise UserError(f"ray: a worker would compute another run ({outcome.differs})")
+        if not isinstance(outcome, Died):
+            self.failed_starts = 0
             return
-        self.barren += 1
-        if self.barren > TRIES * self.count:
-            raise UserError(f"ray: workers die before they begin ({reason})")
+        self.failed_starts += 1
+        if self.failed_starts > TRIES * self.count:
+            raise UserError(f"ray: workers die before they begin ({outcome.reason})")
+
+
+def _enter(queue: TaskQueue, chunk: Chunk, outcome: Outcome, tell: Callable[[str], Any]) -> None:
+    """Enter what came of a chunk."""
+    if isinstance(outcome, Finished):
+        queue.done(chunk, outcome.records)
+    elif isinstance(outcome, DoesNotFit):
+        count = len(chunk.unit.doc_ids)
+        tell(f"unit {chunk.name}: {count} examples do not fit ({outcome.reason})")
+        queue.too_large(chunk, outcome.reason)
+    elif isinstance(outcome, Died):
+        tell(f"unit {chunk.name}: its worker died ({outcome.reason})")
+        queue.died(chunk, outcome.reason)
+    elif isinstance(outcome, Failed):
+        tell(f"unit {chunk.name}: failed ({outcome.reason})")
+        queue.fail(chunk, outcome.reason)
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from interp.ablations import (
     BASELINE,
     Ablation,
     Edits,
-    as_ablation,
+    as_ablations,
     checked_edits,
     draw_donors,
-    with_donor,
 )
 from interp.engine import REFERENCE_EXAMPLES
 from interp.errors import UserError, first_line
@@ -35,6 +34,8 @@ from interp.tasks import CheckedRequests, Task, checked_requests, draw, load_tas
 # an 8B model on one large GPU needs minutes for so many answers, and seconds to load
 UNIT_EXAMPLES = 128
 UNIT_ABLATIONS = 64
+
+Ablations = str | Ablation | Sequence[str | Ablation | Sequence[str | Ablation]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,46 +68,49 @@ class UnitSizes:
     Attributes:
         examples: at most so many a unit.
         ablations: at most so many a unit; each unit runs the baseline again.
-        cluster: field of the rows that names what examples share; the task's own by default.
     """
 
     examples: int = UNIT_EXAMPLES
     ablations: int = UNIT_ABLATIONS
-    cluster: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("examples", "ablations"):
-            if getattr(self, name) < 1:
-                raise UserError(f"unit_{name} {getattr(self, name)}: allowed are 1 and more")
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UserError(f"unit_{name} {value!r}: allowed are 1 and more")
 
 
 def make_plan(
     model: TransformerBridge,
     tasks: Sequence[str | Task] | str | Task,
-    ablations: Sequence[str | Ablation],
+    ablations: Ablations,
     *,
     limit: int | None = None,
     seed: int = 0,
     donor: TransformerBridge | None = None,
     sizes: UnitSizes | None = None,
+    cluster: str | None = None,
 ) -> Plan:
     """Check a request and cut it into units; nothing is written.
 
     Args:
         model: the model.
         tasks: names, paths of task YAMLs, or tasks.
-        ablations: texts or values.
+        ablations: in any form that `interp.ablations.as_ablations` takes.
         limit: at most so many examples of each task; all by default.
         seed: of the draw of examples.
         donor: the other model, for swaps that do not name one.
         sizes: of the units.
+        cluster: field of the rows that names what examples share; the task's own by default.
 
     Raises:
         UserError: for any request that cannot be carried out.
     """
     sizes = sizes or UnitSizes()
     loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
-    removed = tuple(with_donor(as_ablation(a), donor) for a in ablations)
+    removed = as_ablations(model, ablations, donor=donor)
+    # of two hooks with one name the first would be kept
+    hooks = describe_hooks(_values(ablations))
     refuse_doubles(loaded, removed)
     edits = tuple(checked_edits(model, ablation) for ablation in removed)
     for task in loaded:
@@ -118,13 +122,13 @@ def make_plan(
     manifest = Manifest(
         **describe_model(model),
         tasks=tuple(
-            _describe(task, ids, sizes.cluster).model_copy(
+            _describe(task, ids, cluster).model_copy(
                 update={"sampling": sampling_of(asked), "requests_sha256": asked.sha256}
             )
             for task, ids, asked in zip(loaded, drawn, requests, strict=True)
         ),
         ablations=texts[1:],
-        hooks=describe_hooks(removed),
+        hooks=hooks,
         donors=describe_donors(removed),
         mean_reference=f"the first {REFERENCE_EXAMPLES} prompts of each task",
         resample_donors="one cycle through each task's examples, drawn with the seed",
@@ -134,6 +138,13 @@ def make_plan(
         libraries=libraries(),
     )
     return Plan(loaded, drawn, texts, (Edits(), *edits), units, manifest, requests)
+
+
+def _values(given: Ablations) -> list[Ablation]:
+    """The values among the ablations, whether they are alone, in a list or in a combination."""
+    if isinstance(given, Ablation):
+        return [given]
+    return [] if isinstance(given, str) else [value for one in given for value in _values(one)]
 
 
 def _entry(unit: WorkUnit, drawn: Sequence[Sequence[int]]) -> UnitEntry:

@@ -2,96 +2,93 @@
 
 import platform
 import sys
+import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
-from interp.ablations import Ablation, as_ablation, refuse_hooks, with_donor
+from interp.ablations import as_ablations, refuse_hooks
 from interp.engine import Shortcuts
 from interp.errors import UserError
-from interp.models import decoder
+from interp.models import decoder, load_model
+from interp.records import Shard
 from interp.results import Sweep, open_run
 from interp.sweeps.execution import in_order, pairs, run_fitting, runner
-from interp.sweeps.on_ray import Board, Crew, connected
-from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Plan, UnitSizes, make_plan
+from interp.sweeps.on_ray import TaskQueue, WorkerPool, connected
+from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Ablations, Plan, UnitSizes, make_plan
 from interp.sweeps.transport import pack_request
 from interp.sweeps.units import WorkUnit
-from interp.tasks import Task
+from interp.tasks import Task, load_task
 
-__all__ = ["Execution", "Sweep", "open_run", "sweep"]
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a sweep is carried out; none of it changes an answer.
-
-    Attributes:
-        shard: `"3/16"`: only every sixteenth unit, from the third on; other processes run the
-            others into the same folder, or into folders that `interp merge` joins.
-        allow: differences to the run in the folder that are accepted, by the names that the
-            refusal gave them (`libraries.torch`).
-        unit_examples: at most so many examples a work unit.
-        unit_ablations: at most so many ablations a work unit.
-        cluster: field of the rows that names what examples share (a passage, a subject), so that
-            they are resampled together; by default what the task says.
-        ray: `"auto"` or the address of a Ray cluster: the units run there, on one worker a device.
-        workers: how many, with `ray`; by default as many as the cluster has GPUs, or cores.
-        token_budget: most tokens of one batch of scored options, padding counted, in this process;
-            by default from free memory.
-    """
-
-    shard: str | None = None
-    allow: Sequence[str] = ()
-    unit_examples: int = UNIT_EXAMPLES
-    unit_ablations: int = UNIT_ABLATIONS
-    cluster: str | None = None
-    ray: str | None = None
-    workers: int | None = None
-    token_budget: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.shard is not None:
-            records.Shard.parse(self.shard)
-        if self.workers is not None and self.workers < 1:
-            raise UserError(f"workers {self.workers}: allowed are 1 and more")
-        if self.token_budget is not None and self.token_budget < 1:
-            raise UserError(
-                f"token_budget {self.token_budget}: allowed are 1 and more (none: from free memory)"
-            )
+__all__ = ["Sweep", "open_run", "refuse_options", "sweep"]
 
 
 def sweep(
-    model: TransformerBridge,
-    tasks: Sequence[str | Task] | str | Task,
-    ablations: Sequence[str | Ablation],
+    model: TransformerBridge | str | Path,
+    tasks: Sequence[str | Path | Task] | str | Path | Task,
+    ablations: Ablations,
     *,
-    out: str | Path,
     limit: int | None = None,
     seed: int = 0,
+    out: str | Path | None = None,
     donor: TransformerBridge | None = None,
-    **execution: Any,
+    num_fewshot: int | None = None,
+    fewshot_seed: int | None = None,
+    data: str | Path | None = None,
+    chat_template: bool = False,
+    allow_code: bool = False,
+    cluster: str | None = None,
+    shard: str | None = None,
+    allow: Sequence[str] = (),
+    unit_examples: int = UNIT_EXAMPLES,
+    unit_ablations: int = UNIT_ABLATIONS,
+    token_budget: int | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
 ) -> Sweep:
     """Run the baseline and every ablation over the same examples; write one record each.
 
     The same call continues an interrupted run: finished units are verified and kept.
 
     Args:
-        model: from `interp.load_model`, or a bridge booted by hand.
+        model: from `interp.load_model`, a bridge booted by hand, or a name or folder that is
+            loaded in float32.
         tasks: names, paths of task YAMLs, or tasks from `interp.load_task`.
-        ablations: texts or values; families such as `each_layer(model)`.
-        out: folder of the run; new, empty, or holding this very run.
-        limit: at most this many examples a task, drawn with the seed; all by default.
+        ablations: a family (`"layers"`, `"heads@mean"`), a text (`"layer:3"`), a value
+            (`interp.SkipLayer(3)`), or several of these. A list within the list is one
+            combination.
+        limit: at most this many examples of each task, drawn with the seed; all by default.
         seed: of the draw, and of the bootstrap.
+        out: folder of the run; new, empty, or holding this very run. Without one, a temporary
+            folder that goes with the result.
         donor: the other model, for swaps that do not name one.
-        **execution: how it is carried out, the fields of `interp.sweeps.Execution`.
+        num_fewshot: few-shot examples in each prompt; by default what each task says.
+        fewshot_seed: of the draw of few-shot examples; by default lm-evaluation-harness' own.
+        data: folder with rows as JSONL, CSV or Parquet files, in place of the hub's.
+        chat_template: generating tasks through the model's chat template.
+        allow_code: let task YAMLs run the Python that they name.
+        cluster: field of the rows that names what examples share (a passage, a subject), so that
+            they are resampled together; by default what the task says.
+        shard: `"3/16"`: only every sixteenth unit, from the third on; other processes run the
+            others into the same folder, or into folders that `interp merge` joins.
+        allow: differences to the run in the folder that are accepted, by the names that the
+            refusal gave them (`libraries.torch`).
+        unit_examples: at most so many examples in a work unit.
+        unit_ablations: at most so many ablations in a work unit.
+        token_budget: most tokens of one batch of scored options, padding counted, in this process;
+            by default from free memory.
+        ray: `"auto"` or the address of a Ray cluster: the units run there, one worker per device.
+        workers: how many, with `ray`; by default as many as the cluster has GPUs, or cores.
 
     Returns:
         The run: finished, or with `shard` as far as this shard goes.
@@ -100,21 +97,100 @@ def sweep(
         UserError: before anything is written, for any request that cannot be carried out; at the
             end, where units failed.
     """
-    how = _execution(execution)
-    shard = records.Shard.parse(how.shard) if how.shard else None
+    refuse_options(limit=limit, seed=seed, shard=shard, workers=workers, token_budget=token_budget)
+    sizes = UnitSizes(unit_examples, unit_ablations)
+    model = _model(model)
     refuse_hooks(model, "a sweep")
-    sizes = UnitSizes(how.unit_examples, how.unit_ablations, how.cluster)
-    plan = make_plan(model, tasks, ablations, limit=limit, seed=seed, donor=donor, sizes=sizes)
+    asked = as_ablations(model, ablations, donor=donor)
+    loaded = _loaded(
+        tasks,
+        num_fewshot=num_fewshot,
+        fewshot_seed=fewshot_seed,
+        data=data,
+        chat_template=model if chat_template else None,
+        allow_code=allow_code or None,
+    )
+    plan = make_plan(
+        model, loaded, ablations, limit=limit, seed=seed, donor=donor, sizes=sizes, cluster=cluster
+    )
     plan = replace(plan, manifest=plan.manifest.model_copy(update={"origin": _origin(model)}))
+    temporary = tempfile.TemporaryDirectory(prefix="interp-sweep-") if out is None else None
+    folder = Path(temporary.name if temporary else cast(str | Path, out))
     with ExitStack() as stack:
-        compute = partial(_run_here, model, Shortcuts(token_budget=how.token_budget))
-        if how.ray:
-            asked = [with_donor(as_ablation(a), donor) for a in ablations]
-            request = pack_request(model, plan, asked, limit=limit, seed=seed, sizes=sizes)
-            ray = stack.enter_context(connected(how.ray))
-            compute = partial(_run_on_ray, Crew(ray, request, plan, how.workers))
-        _carry_out(compute, plan, Path(out), shard, how.allow)
-    return Sweep(out)
+        compute = partial(_run_here, model, Shortcuts(token_budget=token_budget))
+        if ray:
+            request = pack_request(
+                model, plan, asked, limit=limit, seed=seed, sizes=sizes, cluster=cluster
+            )
+            connection = stack.enter_context(connected(ray))
+            compute = partial(_run_on_ray, WorkerPool(connection, request, plan, workers))
+        _carry_out(compute, plan, folder, Shard.parse(shard) if shard else None, allow)
+    found = Sweep(folder)
+    if temporary:
+        weakref.finalize(found, temporary.cleanup)
+    return found
+
+
+def refuse_options(
+    *,
+    limit: Any = None,
+    seed: Any = 0,
+    shard: Any = None,
+    workers: Any = None,
+    token_budget: Any = None,
+) -> None:
+    """Refuse values that no sweep can have, of whatever type, before a model is loaded.
+
+    Args:
+        limit: as for `sweep`.
+        seed: as for `sweep`.
+        shard: as for `sweep`.
+        workers: as for `sweep`.
+        token_budget: as for `sweep`.
+
+    Raises:
+        UserError: one of them is not allowed.
+    """
+    for name, value, least, none in (
+        ("limit", limit, 1, "all examples"),
+        ("seed", seed, 0, None),
+        ("workers", workers, 1, "as many as there are devices"),
+        ("token_budget", token_budget, 1, "from free memory"),
+    ):
+        if value is None and none:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            advice = f" (none: {none})" if none else ""
+            raise UserError(f"{name} {value!r}: allowed are {least} and more{advice}")
+    if shard is not None:
+        Shard.parse(str(shard))
+
+
+def _model(given: Any) -> TransformerBridge:
+    if isinstance(given, str | Path):
+        return load_model(given)
+    if not isinstance(given, TransformerBridge):
+        raise UserError(
+            f"model {type(given).__name__}: allowed are a name, a folder, and a model from "
+            "interp.load_model"
+        )
+    return given
+
+
+def _loaded(tasks: Any, **options: Any) -> list[Task]:
+    """The tasks, those given by name with the options that were given."""
+    if not isinstance(tasks, str | Path | Task | Sequence):
+        raise UserError(f"tasks {tasks!r}: allowed are names, paths and tasks")
+    given = {name: value for name, value in options.items() if value is not None}
+    found = []
+    for task in [tasks] if isinstance(tasks, str | Path | Task) else tasks:
+        if isinstance(task, Task) and given:
+            raise UserError(
+                f"{next(iter(given))}: task {task.name} is loaded already; give it to "
+                "interp.load_task"
+            )
+        found.append(task if isinstance(task, Task) else load_task(task, **given))
+    return found
 
 
 def _origin(model: TransformerBridge) -> records.OriginEntry:
@@ -131,7 +207,7 @@ def _carry_out(
     compute: Callable[[Plan, Sequence[WorkUnit], "_Store"], dict[str, str]],
     plan: Plan,
     folder: Path,
-    shard: records.Shard | None,
+    shard: Shard | None,
     allow: Sequence[str],
 ) -> None:
     """Open the store and compute what waits; the first moment at which anything is written."""
@@ -170,14 +246,6 @@ class _Store:
         records.write_unit(self.folder, unit.name, self.manifest, found)
 
 
-def _execution(options: dict[str, Any]) -> Execution:
-    allowed = [field.name for field in fields(Execution)]
-    for name in options:
-        if name not in allowed:
-            raise UserError(f"sweep: no option {name}; allowed are {', '.join(allowed)}")
-    return Execution(**options)
-
-
 def _run_here(
     model: TransformerBridge,
     shortcuts: Shortcuts,
@@ -201,7 +269,7 @@ def _run_here(
 
 
 def _run_on_ray(
-    crew: Crew, plan: Plan, waiting: Sequence[WorkUnit], store: _Store
+    pool: WorkerPool, plan: Plan, waiting: Sequence[WorkUnit], store: _Store
 ) -> dict[str, str]:
     """Hand units out to Ray workers; those that failed, with the reason."""
     with _progress(plan, waiting) as bar:
@@ -210,7 +278,7 @@ def _run_on_ray(
             store.write(unit, found)
             bar.update(pairs(unit))
 
-        return crew.work(Board(plan, waiting, finish), tqdm.write)
+        return pool.work(TaskQueue(plan, waiting, finish), tqdm.write)
 
 
 def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:

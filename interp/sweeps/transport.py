@@ -59,6 +59,7 @@ class Request:
         limit: examples a task.
         seed: of the draw.
         sizes: of the units.
+        cluster: field of the rows that names what examples share.
     """
 
     model: PackedModel
@@ -68,6 +69,7 @@ class Request:
     limit: int | None
     seed: int
     sizes: UnitSizes
+    cluster: str | None = None
 
 
 def pack_model(model: TransformerBridge) -> PackedModel:
@@ -139,6 +141,7 @@ def pack_request(
     limit: int | None,
     seed: int,
     sizes: UnitSizes,
+    cluster: str | None = None,
 ) -> Request:
     """All that another process needs to make the same plan.
 
@@ -149,6 +152,7 @@ def pack_request(
         limit: as for `make_plan`.
         seed: as for `make_plan`.
         sizes: as for `make_plan`.
+        cluster: as for `make_plan`.
     """
     for ablation in ablations:
         try:
@@ -168,6 +172,7 @@ def pack_request(
         limit=limit,
         seed=seed,
         sizes=sizes,
+        cluster=cluster,
     )
 
 
@@ -182,7 +187,13 @@ def unpack_request(
         for text, numbers in request.ablations
     ]
     plan = make_plan(
-        model, request.tasks, ablations, limit=request.limit, seed=request.seed, sizes=request.sizes
+        model,
+        request.tasks,
+        ablations,
+        limit=request.limit,
+        seed=request.seed,
+        sizes=request.sizes,
+        cluster=request.cluster,
     )
     return model, plan
 

@@ -15,7 +15,7 @@ import interp
 from interp.errors import UserError
 from interp.sweeps import UnitSizes, make_plan, pack_request, runner, sweep
 from interp.sweeps.execution import in_order
-from interp.sweeps.on_ray import Board, Crew
+from interp.sweeps.on_ray import TaskQueue, WorkerPool
 from interp.sweeps.transport import pack_model, unpack_model, unpack_request
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
@@ -42,36 +42,36 @@ def shards(folder: Path) -> dict[str, bytes]:
 # --- what waits, what came back -----------------------------------------------------------------
 
 
-def board_of(llama, plan):
+def queue_of(llama, plan):
     run, finished = runner(llama, plan), {}
 
     def finish(unit, records):
         assert unit.name not in finished, "counted twice"
         finished[unit.name] = records
 
-    return Board(plan, plan.units, finish), run, finished
+    return TaskQueue(plan, plan.units, finish), run, finished
 
 
 def test_the_largest_unit_goes_first_and_all_are_finished_once(llama, plan):
-    board, run, finished = board_of(llama, plan)
+    queue, run, finished = queue_of(llama, plan)
     ranks = []
-    while (piece := board.take()) is not None:
-        ranks.append(piece.rank)
-        board.done(piece, run(piece.unit, lambda _: None))
+    while (chunk := queue.take()) is not None:
+        ranks.append(chunk.rank)
+        queue.done(chunk, run(chunk.unit, lambda _: None))
     assert ranks == sorted(ranks)
     assert set(finished) == {unit.name for unit in plan.units}
-    assert not board.failed
+    assert not queue.failed
 
 
 def test_halves_give_the_whole_unit(llama, plan):
-    board, run, finished = board_of(llama, plan)
+    queue, run, finished = queue_of(llama, plan)
     tried = 0
-    while (piece := board.take()) is not None:
+    while (chunk := queue.take()) is not None:
         tried += 1
-        if len(piece.unit.doc_ids) > 1:
-            board.too_large(piece, "out of memory")
+        if len(chunk.unit.doc_ids) > 1:
+            queue.too_large(chunk, "out of memory")
         else:
-            board.done(piece, run(piece.unit, lambda _: None))
+            queue.done(chunk, run(chunk.unit, lambda _: None))
     assert tried > len(plan.units)
     for unit in plan.units:
         whole = run(unit, lambda _: None)
@@ -83,28 +83,28 @@ def test_halves_give_the_whole_unit(llama, plan):
 
 
 def test_a_piece_that_kills_its_workers_is_given_up_by_name_and_the_rest_completes(llama, plan):
-    board, run, finished = board_of(llama, plan)
+    queue, run, finished = queue_of(llama, plan)
     poison = plan.units[1]
     deaths = 0
-    while (piece := board.take()) is not None:
-        if piece.name == poison.name and poison.doc_ids[0] in piece.unit.doc_ids:
+    while (chunk := queue.take()) is not None:
+        if chunk.name == poison.name and poison.doc_ids[0] in chunk.unit.doc_ids:
             deaths += 1
-            board.died(piece, "signal 9")
+            queue.died(chunk, "signal 9")
         else:
-            board.done(piece, run(piece.unit, lambda _: None))
+            queue.done(chunk, run(chunk.unit, lambda _: None))
     assert deaths == 3
-    assert list(board.failed) == [poison.name]
-    assert "signal 9" in board.failed[poison.name]
+    assert list(queue.failed) == [poison.name]
+    assert "signal 9" in queue.failed[poison.name]
     assert set(finished) == {unit.name for unit in plan.units} - {poison.name}
 
 
 def test_an_answer_that_comes_twice_is_counted_once(llama, plan):
-    board, run, finished = board_of(llama, plan)
-    piece = board.take()
-    found = run(piece.unit, lambda _: None)
-    board.done(piece, found)
-    board.done(piece, found)
-    assert len(finished[piece.name]) == len(found)
+    queue, run, finished = queue_of(llama, plan)
+    chunk = queue.take()
+    found = run(chunk.unit, lambda _: None)
+    queue.done(chunk, found)
+    queue.done(chunk, found)
+    assert len(finished[chunk.name]) == len(found)
 
 
 def test_lost_and_doubled_records_are_errors(llama, plan):
@@ -220,12 +220,12 @@ def play(llama, plan, trouble):
         assert unit.name not in finished, "counted twice"
         finished[unit.name] = records
 
-    crew = Crew(ray, request, plan, 2)
-    failed = crew.work(Board(plan, plan.units, finish), told.append)
+    pool = WorkerPool(ray, request, plan, 2)
+    failed = pool.work(TaskQueue(plan, plan.units, finish), told.append)
     return finished, failed, told, ray
 
 
-def test_the_crew_finishes_everything_whoever_dies(llama, plan):
+def test_the_pool_finishes_everything_whoever_dies(llama, plan):
     calls = []
 
     def every_third_dies(name, *_arguments):

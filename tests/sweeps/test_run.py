@@ -1,5 +1,7 @@
 """Sweeps: records, resume, paired drops, and bad input that writes nothing."""
 
+import gc
+import inspect
 import json
 import time
 from pathlib import Path
@@ -127,7 +129,6 @@ def test_bad_input_is_refused_and_nothing_is_written(llama, task, tmp_path):
         (([task], ["layer:0"]), {"limit": 0}, "limit 0: allowed are 1 and more"),
         (([], ["layer:0"]), {}, "tasks: none given"),
         (([task, task], ["layer:0"]), {}, "given twice"),
-        (([task], ["layer:0", "layer:0"]), {}, "layer:0: given twice"),
         (([task], ["baseline"]), {}, "runs it without being asked"),
     ]:
         with pytest.raises(UserError, match=message) as caught:
@@ -287,12 +288,68 @@ def test_opening_a_run_reads_no_shard(run):
         again.scores()
 
 
-def test_unknown_options_are_refused(llama, task, tmp_path):
-    with pytest.raises(UserError, match="no option shards; allowed are shard, allow"):
-        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", shards="1/2")
-    with pytest.raises(UserError, match="unit_examples 0"):
-        sweep(llama, [task], ["layer:0"], out=tmp_path / "run", unit_examples=0)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unit_examples": 0}, "unit_examples 0: allowed are 1 and more"),
+        ({"limit": "5"}, "limit '5': allowed are 1 and more .none: all examples"),
+        ({"limit": 2.5}, "limit 2.5: allowed"),
+        ({"limit": True}, "limit True: allowed"),
+        ({"seed": -1}, "seed -1: allowed are 0 and more"),
+        ({"seed": None}, "seed None: allowed"),
+        ({"workers": 0}, "workers 0: allowed are 1 and more"),
+        ({"shard": "3"}, "shard '3': allowed is K/N"),
+        ({"num_fewshot": 2}, "num_fewshot: task tiny-texts is loaded already"),
+    ],
+)
+def test_options_that_are_not_allowed_are_one_line(llama, task, tmp_path, options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        # the types of arguments are checked under test; a user meets the function itself
+        inspect.unwrap(sweep)(llama, load_task(task), "layer:0", out=tmp_path / "run", **options)
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_options_have_names_types_and_defaults():
+    with pytest.raises(TypeError, match="shards"):
+        inspect.unwrap(sweep)(None, "t", "layers", shards="1/2")
+    kinds = {p.kind for p in inspect.signature(sweep).parameters.values()}
+    assert inspect.Parameter.VAR_KEYWORD not in kinds
+    assert interp.sweep is sweep
+
+
+def test_ablations_and_models_are_taken_in_every_form(llama, task, tmp_path):
+    forms = {
+        "layer:1": ["layer:1"],
+        "layers": ["layer:0", "layer:1", "layer:2"],
+        interp.SkipLayer(1): ["layer:1"],
+        ("layer:1", "layer:1", interp.SkipLayer(0)): ["layer:1", "layer:0"],
+    }
+    for number, (given, texts) in enumerate(forms.items()):
+        asked = list(given) if isinstance(given, tuple) else given
+        run = sweep(llama, task, asked, out=tmp_path / str(number), limit=2)
+        assert list(run.manifest.ablations) == texts
+    for model, message in [(None, "model NoneType: allowed are"), (tmp_path / "x", "x")]:
+        with pytest.raises(UserError, match=message) as caught:
+            inspect.unwrap(sweep)(model, task, "layer:0", limit=2)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_loaded_by_its_name_and_a_quick_look_leaves_nothing(task, tmp_path, monkeypatch):
+    from tests.helpers.families import tiny_model, tiny_tokenizer
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    tiny_model("llama").save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    run = sweep(tmp_path / "model", task, "layer:0", limit=2, num_fewshot=1)
+    assert run.manifest.tasks[0].num_fewshot == 1
+    assert len(run.responses()) == 4
+    assert run.folder.is_relative_to(tmp_path / "temporary")
+    folder = run.folder
+    del run
+    gc.collect()
+    assert not folder.exists()
 
 
 # --- nobody is given another's answers -----------------------------------------------------------
