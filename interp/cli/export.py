@@ -10,9 +10,9 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     export = commands.add_parser(
         "export",
-        help="write a run's tables as CSV or Parquet, or as the harness' results JSON",
+        help="write a run's tables as CSV, Parquet or LaTeX, or as the harness' results JSON",
         description="Write responses, scores and importance (n, interval, test and correction in "
-        "each row), or one results JSON of lm-evaluation-harness an ablation.",
+        "each row), or one results JSON of lm-evaluation-harness per ablation.",
     )
     export.add_argument("folder", metavar="RUN", help="folder of a finished run")
     kind = export.add_mutually_exclusive_group()
@@ -21,18 +21,33 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     kind.add_argument(
         "--harness", action="store_const", const="harness", dest="kind", help="results JSON"
     )
+    kind.add_argument(
+        "--latex",
+        action="store_const",
+        const="latex",
+        dest="kind",
+        help="scores and drops with intervals, as booktabs tables",
+    )
+    export.add_argument(
+        "--keep-formulas",
+        action="store_true",
+        help="in CSV, leave texts that a spreadsheet would compute (=, +, @, -) as they are",
+    )
     export.add_argument("--out", metavar="DIR", help="where to write (RUN/export)")
     export.set_defaults(run=_run, kind="csv")
 
 
 def _run(options: argparse.Namespace) -> None:
+    from interp.errors import UserError
     from interp.results import export_harness, export_tables, open_run
 
     run = open_run(options.folder)
     folder = Path(options.out) if options.out else run.folder / "export"
+    if not options.out and folder.is_symlink():
+        raise UserError(f"{folder}: it is a link, and the run may be a stranger's; give --out DIR")
     if options.kind == "harness":
         written = export_harness(run, folder)
     else:
-        written = export_tables(run, folder, parquet=options.kind == "parquet")
+        written = export_tables(run, folder, kind=options.kind, neutral=not options.keep_formulas)
     for path in written:
         print(path)

@@ -1,76 +1,156 @@
-"""A run's tables as files that other programs read: CSV, Parquet, the harness' results JSON."""
+"""A run's tables as files for others: CSV, Parquet, LaTeX, the harness' results JSON."""
 
+import hashlib
+import io
 import json
 import math
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from interp.records import SCHEMA
+from interp.errors import UserError, did_you_mean
+from interp.records import SCHEMA, write_whole
+from interp.results.cells import csv_text, plain_cell
+from interp.results.latex import importance_latex, scores_latex
+from interp.results.selection import choose_metric
 from interp.results.sweep import Sweep
 from interp.tasks import LOG
 
 TABLES = ("scores", "importance")
+KINDS = ("csv", "parquet", "latex")
+LONGEST = 100
 
 
-def export_tables(run: Sweep, folder: Path, *, parquet: bool = False) -> list[Path]:
+def export_tables(
+    run: Sweep, folder: str | Path, *, kind: str = "csv", neutral: bool = True
+) -> list[Path]:
     """Write `responses`, `scores` and `importance`, the first without holding it in memory.
+
+    Each file is written whole or not at all, and takes the place of one of the same name.
 
     Args:
         run: a finished run.
         folder: where; made if it is not there.
-        parquet: Parquet files in place of CSV.
+        kind: `csv`, `parquet`, or `latex` (scores and importance of one metric per task, as
+            tables for a paper).
+        neutral: in CSV, put an apostrophe before texts that a spreadsheet would compute (that
+            begin with `=`, `+`, `@` or `-`).
 
     Returns:
         The files.
+
+    Raises:
+        UserError: the run is unfinished, or another kind is asked for.
     """
-    responses = run.dataset()  # before any folder is made: it verifies the run
+    if kind not in KINDS:
+        raise UserError(f"kind {kind!r}: allowed are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
+    run.dataset()  # before any folder is made: it verifies the run
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = "parquet" if parquet else "csv"
-    paths = [folder / f"{name}.{suffix}" for name in ("responses", *TABLES)]
-    batches = (b for fragment in responses.get_fragments() for b in fragment.to_batches(SCHEMA))
-    if parquet:
-        with pyarrow.parquet.ParquetWriter(paths[0], SCHEMA, compression="zstd") as writer:
+    if kind == "latex":
+        tables = {
+            "scores": scores_latex(choose_metric(run.scores())),
+            "importance": importance_latex(choose_metric(run.importance())),
+        }
+        return [_written(folder / f"{name}.tex", text.encode()) for name, text in tables.items()]
+    paths = [folder / f"responses.{kind}"]
+    with whole_file(paths[0]) as file:
+        _write_responses(run, file, kind, neutral)
+    for name in TABLES:
+        table: pd.DataFrame = getattr(run, name)()
+        if kind == "parquet":
+            buffer = io.BytesIO()
+            table.to_parquet(buffer, index=False)
+            content = buffer.getvalue()
+        else:
+            content = csv_text(table, neutral=neutral).encode()
+        paths.append(_written(folder / f"{name}.{kind}", content))
+    return paths
+
+
+def _write_responses(run: Sweep, file: BinaryIO, kind: str, neutral: bool) -> None:
+    batches = (
+        batch for fragment in run.dataset().get_fragments() for batch in fragment.to_batches(SCHEMA)
+    )
+    if kind == "parquet":
+        with pyarrow.parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
             for batch in batches:
                 writer.write_batch(batch)
-    else:
-        flat = pa.schema([(f.name, pa.string() if _nested(f) else f.type) for f in SCHEMA])
-        with pyarrow.csv.CSVWriter(paths[0], flat) as writer:
-            for batch in batches:
-                writer.write_batch(_flat(batch, flat))
-    for name, path in zip(TABLES, paths[1:], strict=True):
-        table: pd.DataFrame = getattr(run, name)()
-        if parquet:
-            table.to_parquet(path, index=False)
-        else:
-            table.to_csv(path, index=False)
-    return paths
+        return
+    flat = pa.schema([(f.name, pa.string() if _nested(f) else f.type) for f in SCHEMA])
+    with pyarrow.csv.CSVWriter(file, flat) as writer:
+        for batch in batches:
+            writer.write_batch(_flat(batch, flat, neutral))
 
 
-def export_harness(run: Sweep, folder: Path) -> list[Path]:
-    """Write lm-evaluation-harness' results JSON, one file an ablation and one for the baseline.
+def _written(path: Path, content: bytes) -> Path:
+    write_whole(path, content)
+    return path
 
-    Means and standard errors are over the examples of the run; a perplexity is made of the mean
-    log-likelihood, and has no standard error there.
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that is at its place when the context is left without an error, and else not.
+
+    What is at its place already, a link too, is replaced, never written through.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
+    temporary.unlink(missing_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
+    """Write lm-evaluation-harness' results JSON, one file per ablation and one for the baseline.
+
+    Means and standard errors are over the examples of the run.
+
+    Args:
+        run: a finished run.
+        folder: where; made if it is not there.
 
     Returns:
-        The files, `results_ABLATION.json`.
+        The files, `results_ABLATION.json`, each name once.
+
+    Raises:
+        UserError: the run is unfinished.
     """
     run.dataset()
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    names = file_names(run.manifest.texts)
     paths = []
     for ablation in run.manifest.texts:
-        path = folder / f"results_{_file_name(ablation)}.json"
-        path.write_text(
-            json.dumps(harness_results(run, ablation), indent=2, allow_nan=False) + "\n"
-        )
-        paths.append(path)
+        text = json.dumps(harness_results(run, ablation), indent=2, allow_nan=False) + "\n"
+        paths.append(_written(folder / f"results_{names[ablation]}.json", text.encode()))
     return paths
+
+
+def file_names(ablations: Sequence[str]) -> dict[str, str]:
+    """Ablation to a name fit for a file, each name once, also where case makes no difference."""
+    names: dict[str, str] = {}
+    for ablation in ablations:
+        plain = "".join(c if c.isalnum() or c in "-+.@" else "-" for c in ablation)
+        taken = {name.lower() for name in names.values()}
+        if len(plain) > LONGEST or plain.lower() in taken:
+            digest = hashlib.sha256(ablation.encode()).hexdigest()[:12]
+            plain = f"{plain[:LONGEST]}-{digest}"
+        names[ablation] = plain
+    return names
 
 
 def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
@@ -123,13 +203,16 @@ def _nested(field: pa.Field) -> bool:
     return pa.types.is_nested(field.type)
 
 
-def _flat(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _flat(batch: pa.RecordBatch, schema: pa.Schema, neutral: bool) -> pa.RecordBatch:
     """Lists and metrics as JSON, which a cell of a CSV can hold."""
     columns = []
     for field in SCHEMA:
         column = batch.column(field.name)
         if _nested(field):
             column = pa.array(list(_json(column, field)), pa.string())
+        elif neutral and pa.types.is_string(field.type):
+            cells = [None if v is None else plain_cell(v) for v in column.to_pylist()]
+            column = pa.array(cells, pa.string())
         columns.append(column)
     return pa.record_batch(columns, schema=schema)
 
@@ -138,8 +221,3 @@ def _json(column: pa.Array, field: pa.Field) -> Iterator[str | None]:
     for value in column.to_pylist():
         whole = dict(value) if value is not None and pa.types.is_map(field.type) else value
         yield None if whole is None else json.dumps(whole, allow_nan=False)
-
-
-def _file_name(ablation: str) -> str:
-    """An ablation's text, with what file systems refuse in names replaced."""
-    return "".join(c if c.isalnum() or c in "-+.@" else "-" for c in ablation)[:120]
