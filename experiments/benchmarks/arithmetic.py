@@ -33,10 +33,10 @@ def remaining_operations(
         tokens, prefix = sum(len(t.tokens) for t in group.trees), len(group.prefix)
         places = _places(group)
         attention = tokens * inputs + 4 * query * _seen(group)
-        read = places if shortcuts.places else tokens
+        read = places if shortcuts.last_block_positions else tokens
         blocks = _Blocks(attention + tokens * behind, attention + read * behind)
         prefix_attention = prefix * inputs + 2 * query * prefix**2
-        kept = 0 if shortcuts.places else prefix
+        kept = 0 if shortcuts.last_block_positions else prefix
         of_prefix = _Blocks(prefix_attention + prefix * behind, prefix_attention + kept * behind)
         unembedding = 2 * width * config.vocab_size * places
         total += blocks.of(parts.n_layers) + parts.n_layers * of_prefix.whole + unembedding

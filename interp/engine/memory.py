@@ -1,14 +1,16 @@
 """How many tokens a batch may have: from free memory, and halved when that was too many."""
 
 import gc
+import logging
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import psutil
 import torch
-from tqdm import tqdm
 
 from interp.models import Decoder
+
+log = logging.getLogger("interp")
 
 T = TypeVar("T")
 SMALLEST, MOST_ON_CPU, MOST_ON_GPU = 64, 4096, 65536
@@ -82,7 +84,7 @@ def halving(work: Callable[[int], Iterator[T]], budget: int) -> Iterator[T]:
                 raise
         budget //= 2
         release_memory()
-        tqdm.write(f"out of memory; going on with batches of at most {budget} tokens")
+        log.warning("out of memory; going on with batches of at most %d tokens", budget)
 
 
 def out_of_memory(error: BaseException) -> bool:

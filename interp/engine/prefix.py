@@ -16,7 +16,7 @@ import transformers
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.engine.last_block import narrows, only_at
+from interp.engine.last_block import compute_at_positions
 from interp.engine.replay import Pass, call_arguments, record, replay, run_block
 from interp.models import Decoder
 
@@ -53,7 +53,7 @@ def record_prefix(parts: Decoder, tokens: Sequence[int]) -> Prefix:
 
 
 def prefix_cache(
-    parts: Decoder, prefix: Prefix, first: int, *, narrowed: bool = True
+    parts: Decoder, prefix: Prefix, first: int, *, last_block: bool = False
 ) -> transformers.DynamicCache:
     """The keys and values of the prefix under an ablation; call it inside `edited(...)`.
 
@@ -61,23 +61,23 @@ def prefix_cache(
         parts: the modules of the model.
         prefix: the baseline pass over it.
         first: the first layer that is edited; layers below share the baseline's tensors.
-        narrowed: leave out of the last block what nobody reads, where the model allows it.
+        last_block: leave out of the last block what nobody reads; the model must allow it.
 
     Returns:
         A cache of one row. Growing it makes new tensors, so the shared ones are never written to.
     """
     own = _below(prefix, first)
-    with _unread(parts, parts.n_layers - 1, narrowed):
+    with _unread(parts, parts.n_layers - 1, last_block):
         replay(parts, prefix.baseline, first, cache=own)
     return own
 
 
 def begin_cache(
-    parts: Decoder, prefix: Prefix, layer: int, *, narrowed: bool = True
+    parts: Decoder, prefix: Prefix, layer: int, *, last_block: bool = False
 ) -> tuple[transformers.DynamicCache, Float[Tensor, "1 pos d_model"]]:
     """As `prefix_cache`, up to and with one layer; and the residual stream behind that."""
     own = _below(prefix, layer)
-    with _unread(parts, layer, narrowed):
+    with _unread(parts, layer, last_block):
         resid = prefix.baseline.residuals[layer]
         return own, run_block(parts, layer, resid, prefix.baseline, cache=own)
 
@@ -88,7 +88,7 @@ def finish_caches(
     begun: Sequence[transformers.DynamicCache],
     resid: Float[Tensor, "cache pos d_model"],
     *,
-    narrowed: bool = True,
+    last_block: bool = False,
 ) -> None:
     """Run the prefixes of several ablations through the layers that none of them edits, together.
 
@@ -97,7 +97,7 @@ def finish_caches(
         prefix: the baseline pass over it.
         begun: one cache an ablation, each with the same layers; the missing ones are added.
         resid: what enters the first missing layer, one row an ablation.
-        narrowed: leave out of the last block what nobody reads, where the model allows it.
+        last_block: leave out of the last block what nobody reads; the model must allow it.
     """
     first, calls = len(begun[0].layers), prefix.baseline
     if first < parts.n_layers and len(begun) > 1:
@@ -105,7 +105,7 @@ def finish_caches(
         calls = calls_from_the_start(parts, ids)
     grown = _below(prefix, first)
     for layer in range(first, parts.n_layers):
-        with _unread(parts, layer, narrowed):
+        with _unread(parts, layer, last_block):
             resid = run_block(parts, layer, resid, calls, cache=grown)
     for row, cache in enumerate(begun):
         cache.layers += [_row(layer, row) for layer in grown.layers[first:]]
@@ -124,12 +124,12 @@ def _row(layer: Any, row: int) -> Any:
     return one
 
 
-def _unread(parts: Decoder, layer: int, narrowed: bool) -> AbstractContextManager[None]:
+def _unread(parts: Decoder, layer: int, last_block: bool) -> AbstractContextManager[None]:
     """Nothing is read behind the last block: its keys and values are all that is wanted."""
-    if layer < parts.n_layers - 1 or not narrowed or not narrows(parts):
+    if layer < parts.n_layers - 1 or not last_block:
         return nullcontext()
     nowhere = torch.zeros(1, dtype=torch.long, device=parts.device)
-    return only_at(parts, layer, nowhere, nowhere)
+    return compute_at_positions(parts, layer, nowhere, nowhere)
 
 
 def expand(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicCache:
@@ -142,7 +142,7 @@ def expand(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicC
     return grown
 
 
-def calls_behind(
+def calls_after(
     parts: Decoder,
     input_ids: Int[Tensor, "batch pos"],
     prefix: Prefix | None,
@@ -163,7 +163,7 @@ def calls_from_the_start(parts: Decoder, input_ids: Int[Tensor, "batch pos"]) ->
     return call_arguments(parts, input_ids, past_key_values=cache, use_cache=True)
 
 
-def borrow(caches: Sequence[transformers.DynamicCache]) -> transformers.DynamicCache:
+def read_only_cache(caches: Sequence[transformers.DynamicCache]) -> transformers.DynamicCache:
     """A cache that hands out keys and values and keeps nothing new.
 
     Args:
@@ -172,11 +172,11 @@ def borrow(caches: Sequence[transformers.DynamicCache]) -> transformers.DynamicC
     """
     lent = transformers.DynamicCache()
     layers = zip(*(cache.layers for cache in caches), strict=True)
-    lent.layers = [_Borrowed(some) for some in layers]
+    lent.layers = [_ReadOnly(some) for some in layers]
     return lent
 
 
-class _Borrowed(transformers.cache_utils.DynamicLayer):
+class _ReadOnly(transformers.cache_utils.DynamicLayer):
     """Keys and values of prefixes, seen by every row; what rows add is not remembered."""
 
     def __init__(self, lenders: Sequence[Any]) -> None:

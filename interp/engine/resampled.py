@@ -12,13 +12,17 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans, HeadOutputs, aligned, edited, head_outputs
+from interp.engine.capabilities import capabilities, refuse_impossible
+from interp.engine.generation.answers import path_of
 from interp.engine.generation.grouping import stops_of
-from interp.engine.generation.plain import plain_batches
+from interp.engine.generation.plain import plain_batches, single_row
+from interp.engine.generation.run import Settings
 from interp.engine.generation.sampling import choosing
 from interp.engine.generation.stopping import Answer
 from interp.engine.replay import record, replay
 from interp.engine.scoring.packing import group_examples, padded_batches
-from interp.engine.scoring.targets import Score, Targets
+from interp.engine.scoring.targets import Score, ScoredPositions
+from interp.engine.shortcuts import segments
 from interp.models import decoder
 from interp.tasks import (
     GenerationRequest,
@@ -41,7 +45,7 @@ def resampled_scores(
     *,
     donors: Mapping[int, int],
     means: HeadMeans | None = None,
-) -> Iterator[tuple[int, int, Scores]]:
+) -> Iterator[tuple[Edits, int, Scores]]:
     """Scores of options under each edit, one example at a time.
 
     Args:
@@ -53,30 +57,46 @@ def resampled_scores(
         means: where an edit also puts mean z.
 
     Yields:
-        Number of the edit, example, and request number to (log-likelihood in nats, greedy).
+        Ablation, example, and request number to (log-likelihood in nats, greedy).
     """
-    parts, layers = decoder(model), _layers(edits)
+    refuse_impossible(model, edits)
+    parts, layers, replays = decoder(model), _layers(edits), capabilities(model).replays
     numbers: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         numbers.setdefault(request.doc_id, []).append(number)
     for doc_id, mine in numbers.items():
         z, donor_end = _donor(model, task, donors[doc_id], layers)
-        found: list[Scores] = [{} for _ in edits]
-        # options of one example may stand behind contexts of different lengths
-        for end in sorted({len(requests[n].context) - 1 for n in mine}):
-            chosen = [n for n in mine if len(requests[n].context) - 1 == end]
+        found: dict[Edits, Scores] = {one: {} for one in edits}
+        for chosen in _alike(model, requests, mine):
+            end = len(requests[chosen[0]].context) - 1
             (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
             for batch in padded_batches(group.trees, BATCH_TOKENS):
                 ids = torch.from_numpy(batch.ids).to(parts.device)
-                baseline = record(parts, ids, use_cache=False)
-                targets = Targets.of(batch, ids.device)
+                baseline = record(parts, ids, use_cache=False) if replays else None
+                targets = ScoredPositions.of(batch, ids.device)
                 there = _aligned(z, end, donor_end, ids.shape[1])
-                for number, one in enumerate(edits):
-                    first = one.first_layer(parts.n_layers)
+                for one in edits:
                     with edited(model, one, means, there):
-                        scored = targets.scores(parts, replay(parts, baseline, first))
-                    found[number].update({chosen[n]: value for n, value in scored.items()})
-        yield from ((number, doc_id, scores) for number, scores in enumerate(found))
+                        if baseline is None:
+                            resid = record(parts, ids, use_cache=False).residuals[-1]
+                        else:
+                            resid = replay(parts, baseline, one.first_layer(parts.n_layers))
+                        scored = targets.scores(parts, resid)
+                    found[one].update({chosen[n]: value for n, value in scored.items()})
+        yield from ((one, doc_id, scores) for one, scores in found.items())
+
+
+def _alike(
+    model: TransformerBridge, requests: Sequence[OptionRequest], numbers: Sequence[int]
+) -> Iterator[list[int]]:
+    """Requests of one example whose prompts have the same length and which may share a batch."""
+    by_prompt: dict[int, list[int]] = {}
+    for number in numbers:
+        by_prompt.setdefault(len(requests[number].context), []).append(number)
+    for length, some in sorted(by_prompt.items()):
+        lengths = [length + len(requests[number].continuation) for number in some]
+        for part in segments(model, lengths):
+            yield [some[i] for i in part]
 
 
 def resampled_answers(
@@ -87,7 +107,7 @@ def resampled_answers(
     *,
     donors: Mapping[int, int],
     means: HeadMeans | None = None,
-) -> Iterator[tuple[int, int, Answer]]:
+) -> Iterator[tuple[Edits, int, Answer]]:
     """Answers under each edit, one request at a time.
 
     Args:
@@ -99,26 +119,44 @@ def resampled_answers(
         means: where an edit also puts mean z.
 
     Yields:
-        Number of the edit, number of the request, answer.
+        Ablation, number of the request, answer.
     """
+    refuse_impossible(model, edits)
     layers = _layers(edits)
     for i, request in enumerate(requests):
         if not i or request.doc_id != requests[i - 1].doc_id:
             z, donor_end = _donor(model, task, donors[request.doc_id], layers)
         length = len(request.prompt) + request.max_gen_toks
         there = _aligned(z, len(request.prompt) - 1, donor_end, length)
-        stops = stops_of(decoder(model), [request])
-        answers = plain_batches(
-            model,
-            [request.prompt],
-            stops,
-            edits,
-            means=means,
-            resample=there,
-            choose=choosing([request]),
-        )
-        for number, (answer,) in enumerate(answers):
-            yield number, i, answer
+        (stop,), choose = stops_of(decoder(model), [request]), choosing([request])
+        if path_of(model, request, Settings(plain=True)) == "batches":
+            answers = plain_batches(
+                model,
+                [request.prompt],
+                [stop],
+                edits,
+                means=means,
+                resample=there,
+                choose=choose,
+            )
+            yield from ((one, i, answer) for one, (answer,) in zip(edits, answers, strict=True))
+            continue
+        caching = capabilities(model).caching(length)
+        for one in edits:
+            yield (
+                one,
+                i,
+                single_row(
+                    model,
+                    request.prompt,
+                    stop,
+                    one,
+                    means=means,
+                    caching=caching,
+                    resample=there,
+                    choose=choose,
+                ),
+            )
 
 
 def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[list[int], int]:

@@ -16,11 +16,11 @@ import torch
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Ablation, Edits, as_ablation, checked_edits
+from interp.ablations import Ablation, Edits, Variant, as_ablation, checked_edits
 from interp.engine import Shortcuts
 from interp.models import decoder, model_name
 from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, sampling_of
-from interp.sweeps.units import Variants, WorkUnit, run_unit
+from interp.sweeps.units import AblationBatch, WorkUnit, run_unit
 from interp.tasks import GenerationRequest, Task, checked_requests, described, draw, how_drawn
 
 SMALL, LARGE, GENERATED = 6, 18, 24
@@ -205,11 +205,11 @@ def _task_seconds(
     small = _spread(large, -(-len(large) // max(1, LARGE // SMALL)), place)
 
     def measured(rows: Sequence[int], variants: Sequence[Edits]) -> float:
-        texts = tuple(str(i) for i in range(len(variants)))
+        numbered = tuple(Variant(str(i), one) for i, one in enumerate(variants))
         start = timer()
         unit = WorkUnit(0, "calibration", tuple(rows))
         # a few examples are small batches, and small batches are stacked: no line goes through that
-        run_unit(model, task, unit, Variants(texts, tuple(variants)), shortcuts=UNSTACKED)
+        run_unit(model, task, unit, AblationBatch(numbered), shortcuts=UNSTACKED)
         return timer() - start
 
     measured(small, [Edits()])  # the first pass also allocates

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import HeadMeans, draw_donors
+from interp.ablations import HeadMeans, Variant, draw_donors
 from interp.engine import (
     EVERY,
     Shortcuts,
@@ -21,7 +21,7 @@ from interp.engine import (
 from interp.errors import first_line
 from interp.records import Record
 from interp.sweeps.plan import Plan
-from interp.sweeps.units import Variants, WorkUnit, run_unit
+from interp.sweeps.units import AblationBatch, WorkUnit, run_unit
 
 Done = Callable[[int], Any]
 Runner = Callable[[WorkUnit, Done], list[Record]]
@@ -33,24 +33,22 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
 
     def run(unit: WorkUnit, done: Done) -> list[Record]:
         numbers = with_baseline(unit)
-        edits = tuple(plan.edits[n] for n in numbers)
-        asked = any(one.uses_mean for one in edits)
+        variants = tuple(Variant(plan.texts[n], plan.edits[n]) for n in numbers)
+        asked = any(one.edits.uses_mean for one in variants)
         if asked and unit.task not in means:
             task, doc_ids = plan.tasks[unit.task], plan.drawn[unit.task]
             means[unit.task] = reference_means(model, task, doc_ids)
         # drawn over all examples of the task, so that a donor does not depend on the unit
         donors = (
             draw_donors(plan.drawn[unit.task], seed=plan.manifest.seed)
-            if any(one.is_resampled for one in edits)
+            if any(one.edits.is_resampled for one in variants)
             else None
         )
-        texts = tuple(plan.texts[n] for n in numbers)
-        variants = Variants(texts, edits, means.get(unit.task), donors)
         found = run_unit(
             model,
             plan.tasks[unit.task],
             unit,
-            variants,
+            AblationBatch(variants, means.get(unit.task), donors),
             requests=plan.requests[unit.task],
             seed=plan.manifest.seed,
             shortcuts=shortcuts,

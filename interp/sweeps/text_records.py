@@ -1,15 +1,14 @@
 """Generated answers become records: the text, whether it was cut, and the task's metrics."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import nan
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans
+from interp.ablations import Edits, HeadMeans, Variant
 from interp.engine import Answer, generate, resampled_answers
-from interp.models import model_name
 from interp.records import Record
+from interp.sweeps.outcomes import record_of
 from interp.tasks import GenerationRequest, Task
 
 CUT = "cut"
@@ -20,7 +19,7 @@ def text_records(
     model: TransformerBridge,
     task: Task,
     requests: Sequence[GenerationRequest],
-    ablations: Sequence[tuple[str, Edits]],
+    variants: Sequence[Variant],
     *,
     means: HeadMeans | None = None,
     done: Callable[[int], Any] = lambda answers: None,
@@ -35,42 +34,45 @@ def text_records(
         model: the model.
         task: whose filters and metrics.
         requests: its prompts, as often as answers are drawn.
-        ablations: text form and edits of each; no edits are the baseline.
+        variants: the baseline and the ablations.
         means: `[layer, head, d_head]`, where an edit puts mean z.
         done: told how many answers are finished, as they are.
     """
-    every = [edits for _, edits in ablations]
-    found = generate(model, requests, every, means=means, done=_by_example(requests, done))
-    for (text, _), answers in zip(ablations, found, strict=True):
-        yield from _records(model, task, requests, text, answers)
+    edits = [one.edits for one in variants]
+    found = generate(model, requests, edits, means=means, done=_by_example(requests, done))
+    for variant, answers in zip(variants, found, strict=True):
+        yield from _records(model, task, requests, variant, answers)
 
 
 def resampled_text_records(
     model: TransformerBridge,
     task: Task,
     requests: Sequence[GenerationRequest],
-    ablations: Sequence[tuple[str, Edits]],
+    variants: Sequence[Variant],
     *,
     donors: Mapping[int, int],
     means: HeadMeans | None = None,
     done: Callable[[int], Any] = lambda answers: None,
 ) -> Iterator[Record]:
     """As `text_records`, where heads take their z from another example (`draw_donors`)."""
-    told, answers = _by_example(requests, done), [dict[int, Answer]() for _ in ablations]
-    for number, i, answer in resampled_answers(
-        model, task, requests, [edits for _, edits in ablations], donors=donors, means=means
+    told, edits = _by_example(requests, done), [one.edits for one in variants]
+    answers: dict[Edits, dict[int, Answer]] = {one: {} for one in edits}
+    for one, number, answer in resampled_answers(
+        model, task, requests, edits, donors=donors, means=means
     ):
         told(1)
-        answers[number][i] = answer
-    for (text, _), found in zip(ablations, answers, strict=True):
-        yield from _records(model, task, requests, text, [found[i] for i in range(len(requests))])
+        answers[one][number] = answer
+    for variant in variants:
+        found = answers[variant.edits]
+        ordered = [found[number] for number in range(len(requests))]
+        yield from _records(model, task, requests, variant, ordered)
 
 
 def _records(
     model: TransformerBridge,
     task: Task,
     requests: Sequence[GenerationRequest],
-    text: str,
+    variant: Variant,
     answers: Sequence[Answer],
 ) -> Iterator[Record]:
     """One record an example, from the one answer to it or from all that were drawn."""
@@ -83,21 +85,18 @@ def _records(
         draws = None if request.sampling is None else tuple(answer.text for answer in own)
         metrics = task.score_texts(document, task.given_answers(first.text, draws))
         unfinished = sum(not answer.finished for answer in own)
-        metrics = {**metrics, CUT: unfinished / len(own)}
-        failure = next((answer.failure for answer in own if answer.failure), "")
-        yield Record(
-            model=model_name(model),
-            task=task.name,
-            doc_id=doc_id,
-            ablation=text,
-            target=task.target_text(document),
+        yield record_of(
+            model,
+            task,
+            variant,
+            doc_id,
+            metrics={**metrics, CUT: unfinished / len(own)},
+            failure=next((answer.failure for answer in own if answer.failure), ""),
             token_counts=tuple(answer.n_tokens for answer in own),
             text=first.text,
             draws=draws,
             finished=not unfinished,
             cut_tokens=request.truncated_tokens,
-            metrics=dict.fromkeys(metrics, nan) if failure else metrics,
-            failure=failure,
         )
 
 

@@ -5,7 +5,8 @@ import torch
 
 from interp.ablations import Edits, checked_edits, edited
 from interp.engine import EVERY, record, run_block, score_requests
-from interp.engine.last_block import narrows, only_at
+from interp.engine.capabilities import capabilities
+from interp.engine.last_block import compute_at_positions
 from interp.engine.prefix import prefix_cache, record_prefix
 from interp.models import decoder
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
@@ -17,7 +18,8 @@ LAST = N_LAYERS - 1
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_which_families_are_narrowed(family):
-    assert narrows(decoder(tiny_bridge(family))) == (family not in WHOLE)
+    model = tiny_bridge(family)
+    assert capabilities(model).narrows_last_block == (family not in WHOLE)
 
 
 @pytest.mark.parametrize("kind", ["baseline", f"head:{LAST}.1", f"attn:{LAST}", f"mlp:{LAST}"])
@@ -29,7 +31,7 @@ def test_the_places_are_as_in_the_whole_block(family, kind):
     rows, columns = torch.tensor([0, 2, 2]), torch.tensor([6, 0, 5])
     with edited(model, checked_edits(model, kind)):
         expected = run_block(parts, LAST, whole.residuals[LAST], whole)
-        with only_at(parts, LAST, rows, columns):
+        with compute_at_positions(parts, LAST, rows, columns):
             found = run_block(parts, LAST, whole.residuals[LAST], whole)
     torch.testing.assert_close(found[rows, columns], expected[rows, columns], atol=1e-5, rtol=1e-5)
     if kind == "baseline":
@@ -50,7 +52,7 @@ def test_the_last_mlp_runs_on_scored_positions_only():
         score_requests(model, requests, [Edits()], shortcuts=EVERY)
         fewest = sum(seen)
         seen.clear()
-        wide = type(EVERY)(places=False)
+        wide = type(EVERY)(last_block_positions=False)
         score_requests(model, requests, [Edits()], shortcuts=wide)
     finally:
         handle.remove()

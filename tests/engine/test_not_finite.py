@@ -10,8 +10,8 @@ import torch
 
 from interp.ablations import Edits, checked_edits, hooked
 from interp.engine import Settings, Shortcuts, generate, score_requests
+from interp.engine.capabilities import capabilities
 from interp.engine.generation.plain import PlainRow
-from interp.engine.generation.probing import rounding
 from interp.engine.shortcuts import EVERY, NONE, exact_shortcuts
 from interp.errors import UserError
 from interp.models import decoder
@@ -30,7 +30,7 @@ def poisoned(family, value=math.nan):
     parts = decoder(model)
     # what is tried on a model is tried while it is sound: the fast paths are under test
     exact_shortcuts(model, EVERY, 60)
-    rounding(parts)
+    capabilities(model).rounding(24)
     embedding = parts.root.get_input_embeddings().weight
     head = parts.root.get_output_embeddings()
     if head is not None and head.weight is embedding:
@@ -96,7 +96,7 @@ def test_an_answer_fails_where_plain_decoding_fails(family, plain):
     prompts = [(1, 9, 10, *random_tokens(1, 2 + i, seed=i)[0].tolist()) for i in range(6)]
     asked = [GenerationRequest(i, p, (), 9) for i, p in enumerate(prompts)]
     edits = [checked_edits(model, text) for text in ("baseline", "layer:1", "mlp:0", "attn:2")]
-    rounding(decoder(model))
+    capabilities(model).rounding(24)
     # a token that some answers hold behind their first, so that they fail on their way
     sound = generate(model, asked, edits)
     later = [t for answers in sound for a in answers for t in a.tokens[1:-1]]

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from interp.ablations import Edits, checked_edits
 from interp.ablations.user_hooks import hooked
 from interp.engine import Shortcuts, group_examples, score_requests
-from interp.engine.shortcuts import NONE, packs, projects, replays
+from interp.engine.capabilities import capabilities
+from interp.engine.shortcuts import NONE
 from interp.models import decoder
 from interp.tasks import OptionRequest
 from tests.helpers.families import FAMILIES, tiny_bridge
@@ -64,11 +65,14 @@ def test_plain_scores_equal_one_forward_pass_a_request():
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_what_is_exact_is_found_by_trying(family):
-    parts = decoder(tiny_bridge(family))
-    assert replays(parts)
-    assert packs(parts, longest=6) == (family not in UNPACKED)
-    assert packs(parts, longest=30) == (family not in UNPACKED)
-    assert projects(parts) == (family != "bloom")
+    model = tiny_bridge(family)
+    can = capabilities(model)
+    assert can.replays
+    for longest in (6, 30):
+        assert can.pads(longest)
+        assert can.shares_prefixes(longest)
+        assert can.packs(longest) == (family not in UNPACKED)
+    assert can.reuses_attention == (family != "bloom")
 
 
 def test_shared_tokens_are_computed_once():
@@ -147,7 +151,7 @@ def assert_same_choices(requests, found, expected):
 MODELS: dict = {}
 
 
-def test_batches_halve_when_memory_runs_out(monkeypatch, capsys):
+def test_batches_halve_when_memory_runs_out(monkeypatch, caplog):
     import interp.engine.scoring.batch_state as entering
 
     model = tiny_bridge("llama")
@@ -168,7 +172,7 @@ def test_batches_halve_when_memory_runs_out(monkeypatch, capsys):
     )  # fmt: skip
     assert_same(found, expected)
     assert sum(told) == 5 * len(KINDS)
-    assert "out of memory; going on with batches" in capsys.readouterr().out
+    assert "out of memory; going on with batches" in caplog.text
 
 
 @pytest.mark.parametrize("family", ["llama", "bloom"])

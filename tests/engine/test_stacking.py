@@ -13,10 +13,10 @@ from interp.ablations import checked_edits
 from interp.ablations.user_hooks import hooked
 from interp.engine import EVERY, Group, Shortcuts, group_examples, score_requests
 from interp.engine.memory import most_caches
-from interp.engine.prefix import borrow, expand, record_prefix
+from interp.engine.prefix import expand, record_prefix
 from interp.engine.scoring.packing import packed_batches
 from interp.engine.scoring.stacking import MOST_ON_CPU, apart, even_lots, stacked_batch
-from interp.engine.scoring.targets import Targets
+from interp.engine.scoring.targets import ScoredPositions
 from interp.engine.shortcuts import NONE
 from interp.models import decoder
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
@@ -109,11 +109,13 @@ def test_heads_of_a_layer_go_through_the_rest_together(few_shot, monkeypatch):
     score_requests(model, requests, edits)  # what is tried once, is tried here
     prefixes = 1 if few_shot else 0
     with tokens_of_mlps(model) as seen:
-        score_requests(model, requests, edits, shortcuts=Shortcuts(places=False))
+        score_requests(model, requests, edits, shortcuts=Shortcuts(last_block_positions=False))
     stacked = {layer: len(calls) for layer, calls in seen.items()}
     rows = max(seen[1])
     with tokens_of_mlps(model) as seen:
-        score_requests(model, requests, edits, shortcuts=Shortcuts(places=False, stacked=False))
+        score_requests(
+            model, requests, edits, shortcuts=Shortcuts(last_block_positions=False, stacked=False)
+        )
     alone = {layer: len(calls) for layer, calls in seen.items()}
     # the baseline's own pass of the prefix, and of layer 0 (its z is used again)
     assert stacked == {0: 1 + 4 + 5 * prefixes, 1: 1 + 2 * prefixes, 2: 1 + 2 * prefixes}
@@ -143,7 +145,9 @@ def test_full_batches_are_not_stacked():
     calls = []
     for stacked in (True, False):
         # one token short of two ablations
-        some = Shortcuts(token_budget=2 * batch.ids.size - 1, stacked=stacked, places=False)
+        some = Shortcuts(
+            token_budget=2 * batch.ids.size - 1, stacked=stacked, last_block_positions=False
+        )
         with tokens_of_mlps(model) as seen:
             score_requests(model, requests, edits, shortcuts=some)
         calls.append(seen)
@@ -170,7 +174,7 @@ def test_ablations_of_several_layers_run_alone():
     assert len(seen[2]) == 4
 
 
-def test_a_stack_that_does_not_fit_is_given_up(monkeypatch, capsys):
+def test_a_stack_that_does_not_fit_is_given_up(monkeypatch, caplog):
     model, means = tiny_bridge("llama"), None
     requests = some_requests(few_shot=0)
     edits = [checked_edits(model, kind) for kind in [*HEADS, "layer:1"]]
@@ -190,7 +194,7 @@ def test_a_stack_that_does_not_fit_is_given_up(monkeypatch, capsys):
         model, requests, edits, means=means, shortcuts=Shortcuts(token_budget=4096)
     )
     assert_same(found, expected)
-    assert "out of memory" in capsys.readouterr().out
+    assert "out of memory" in caplog.text
     # once stacked, and then never again, though half the budget would hold them
     assert Counter(rows)[4] == 1
     assert set(rows) == {1, 4}
@@ -251,13 +255,13 @@ def test_rows_stand_behind_the_prefix_of_their_own_ablation():
     tokens = random_tokens(2, 5).tolist()
     caches = [record_prefix(parts, row).cache for row in tokens]
     new = torch.randn(4, 2, 3, 8)
-    keys, values = borrow(caches).update(new, 2 * new, 1)
+    keys, values = read_only_cache(caches).update(new, 2 * new, 1)
     for i, cache in enumerate(caches):
         mine = expand(cache, 2)
         wanted, wanted_values = mine.update(new[2 * i : 2 * i + 2], 2 * new[2 * i : 2 * i + 2], 1)
         assert torch.equal(keys[2 * i : 2 * i + 2], wanted)
         assert torch.equal(values[2 * i : 2 * i + 2], wanted_values)
-    assert borrow(caches).get_seq_length(1) == 5
+    assert read_only_cache(caches).get_seq_length(1) == 5
     assert [cache.get_seq_length(1) for cache in caches] == [5, 5]
 
 
@@ -275,7 +279,11 @@ def test_copies_of_a_batch_keep_their_requests_apart():
     group = group_examples(some_requests(few_shot=0))[0]
     batch = packed_batches(Group((), group.trees).trees, 4096)[0]
     whole, device = stacked_batch(batch, 3), torch.device("cpu")
-    rows, one, three = len(batch.ids), Targets.of(batch, device), Targets.of(whole, device)
+    rows, one, three = (
+        len(batch.ids),
+        ScoredPositions.of(batch, device),
+        ScoredPositions.of(whole, device),
+    )
     assert whole.ids.shape == (3 * rows, batch.ids.shape[1])
     assert three.rows.tolist() == [r + c * rows for c in range(3) for r in one.rows.tolist()]
     assert three.columns.tolist() == 3 * one.columns.tolist()

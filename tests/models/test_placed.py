@@ -19,8 +19,7 @@ from interp.attention import attention_rows
 from interp.attention.tracing import trace
 from interp.comparison.weights import weight_distances
 from interp.engine import EVERY, Settings, exact_shortcuts, generate, score_requests
-from interp.engine.generation.probing import rounding
-from interp.engine.last_block import narrows
+from interp.engine.capabilities import capabilities
 from interp.engine.shortcuts import NONE
 from interp.errors import UserError
 from interp.lens import direct_logit_attribution, prompt_grid, train_tuned_lens
@@ -131,6 +130,11 @@ def family(request):
     return request.param
 
 
+def _exact(model):
+    can = capabilities(model)
+    return [exact_shortcuts(model, EVERY, 64), can.narrows_last_block, can.rounding(24) is None]
+
+
 @pytest.mark.parametrize("gpus", [2, 3])
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
 def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypatch):
@@ -138,7 +142,7 @@ def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypa
     parts = decoder(plain)
     with torch.no_grad():
         expected = [parts.root(ids).logits, plain(ids)]
-    known = [exact_shortcuts(plain, EVERY, 64), narrows(parts), rounding(parts) is None]
+    known = _exact(plain)
     with pretending(monkeypatch) as mode, torch.no_grad():
         placed = put_on_gpus(any_family, gpus=gpus)
         parts, ids = decoder(placed), ids.to("cuda:0")
@@ -146,11 +150,7 @@ def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypa
         found = [parts.root(ids).logits, placed(ids)]
         assert mode.crossings >= 2 * gpus
         assert {logits.device for logits in found} == {parts.device}
-        assert [
-            exact_shortcuts(placed, EVERY, 64),
-            narrows(parts),
-            rounding(parts) is None,
-        ] == known
+        assert _exact(placed) == known
         assert weights_hash(placed) == weights_hash(plain)
     for mine, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)

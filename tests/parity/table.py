@@ -23,9 +23,7 @@ import interp
 from interp.ablations import checked_edits, prune
 from interp.attention import attention_rows
 from interp.engine import generate, score_requests
-from interp.engine.shortcuts import packs, projects, replays
 from interp.errors import UserError
-from interp.models import decoder
 from interp.tasks import GenerationRequest, OptionRequest
 from tests.helpers.families import (
     FAMILIES,
@@ -92,13 +90,13 @@ def check(family: str, folder: Path) -> Row:
         delete_layers(hf.AutoModelForCausalLM.from_pretrained(folder / family).eval(), [layer])
         for layer in range(N_LAYERS)
     ]
-    parts = decoder(model)
+    can = capabilities(model)
     slower = [
         name
         for name, exact in (
-            ("replay", replays(parts)),
-            ("options side by side", packs(parts, LENGTH)),
-            ("attention reused", projects(parts)),
+            ("replay", can.replays),
+            ("options side by side", can.packs(LENGTH)),
+            ("attention reused", can.reuses_attention),
         )
         if not exact
     ]

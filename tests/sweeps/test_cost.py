@@ -39,9 +39,9 @@ def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
     model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind=kind, rows=60))
     ticks = 0.0
 
-    def run_unit(_model, _task, unit, variants, **_options):
+    def run_unit(_model, _task, unit, batch, **_options):
         nonlocal ticks
-        ticks += len(unit.doc_ids) * len(variants.texts) + 3 * len(variants.texts)
+        ticks += (len(unit.doc_ids) + 3) * len(batch.variants)
 
     monkeypatch.setattr(module, "run_unit", run_unit)
     ablations = [*interp.each_layer(model), *interp.each_head(model)]

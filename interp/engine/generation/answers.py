@@ -5,24 +5,23 @@ ablated model verifies them in a few parallel passes, replayed from its first ed
 decodes from the first token that differs, in a batch with the rows of other ablations.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, Literal
 
 import torch
-from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans
+from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.grouping import pass_batches, stops_of
-from interp.engine.generation.plain import plain_batches
+from interp.engine.generation.plain import plain_batches, single_row
 from interp.engine.generation.pool import Counts
-from interp.engine.generation.probing import rounding
 from interp.engine.generation.run import Run, Settings
 from interp.engine.generation.sampling import Picking, choosing
 from interp.engine.generation.stopping import Answer
-from interp.models import Decoder, decoder, model_name
+from interp.models import decoder, model_name
 from interp.tasks import BEYOND_GREEDY, BEYOND_SAMPLING, GenerationRequest
 
 # Logits closer than this many times the model's own rounding are near ties: two logits may move by
@@ -34,7 +33,9 @@ TIE = 4
 # what a model's generation config may ask for where tokens are drawn; a task asks for itself
 DRAWS = BEYOND_SAMPLING | {"top_k": 0, "top_p": 1.0}
 
-_said: "WeakKeyDictionary[Decoder, set[bool]]" = WeakKeyDictionary()
+log = logging.getLogger("interp")
+
+Path = Literal["ragged", "batches", "alone"]
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ class Generated:
     Attributes:
         answers: for each ablation one answer a request.
         counts: for each ablation.
-        path: `ragged`, or `plain` where the architecture's attention cannot be replaced.
+        paths: how requests were decoded: `ragged`; `batches` where the architecture's attention
+            cannot be replaced; `alone` where only rows of their own are exact.
         tolerance: two logits closer than this are a near tie.
     """
 
     answers: list[list[Answer]]
     counts: list[Counts]
-    path: str
+    paths: tuple[Path, ...]
     tolerance: float
 
     def __iter__(self) -> Iterator[list[Answer]]:
@@ -81,15 +83,37 @@ def generate(
         settings: how to decode.
         done: told how many answers are finished, as they are.
     """
-    parts = decoder(model)
-    settings = settings or Settings.for_model(parts)
+    settings = settings or Settings.for_model(decoder(model))
     say_what_is_left_out(model, requests)
-    pick = None if settings.plain else sure_picking(parts, requests)
-    if pick is None:
-        return _plainly(model, requests, ablations, means, done)
-    run = Run(model, requests, means, settings, pick, done)
-    answers, counts = run.all(ablations)
-    return Generated(answers, counts, "ragged", pick.tolerance)
+    refuse_impossible(model, ablations)
+    by_path: dict[Path, list[int]] = {}
+    for number, request in enumerate(requests):
+        by_path.setdefault(path_of(model, request, settings), []).append(number)
+    answers: list[dict[int, Answer]] = [{} for _ in ablations]
+    counts, tolerance = [Counts() for _ in ablations], 0.0
+    for path, numbers in by_path.items():
+        some = [requests[number] for number in numbers]
+        if path == "ragged":
+            pick = sure_picking(model, some)
+            tolerance = pick.tolerance
+            written, counts = Run(model, some, means, settings, pick, done).all(ablations)
+        else:
+            write = _in_batches if path == "batches" else _one_by_one
+            written = write(model, some, ablations, means, done)
+        for found, one in zip(answers, written, strict=True):
+            found.update(zip(numbers, one, strict=True))
+    for count, found in zip(counts, answers, strict=True):
+        count.written = sum(answer.n_tokens for answer in found.values())
+    ordered = [[found[number] for number in range(len(requests))] for found in answers]
+    return Generated(ordered, counts, tuple(by_path), tolerance)
+
+
+def path_of(model: TransformerBridge, request: GenerationRequest, settings: Settings) -> Path:
+    """How a request is decoded: the fastest way that is exact for this model at its length."""
+    can, length = capabilities(model), len(request.prompt) + request.max_gen_toks
+    if can.replays and not settings.plain and can.rounding(length) is not None:
+        return "ragged"
+    return "batches" if can.replays and can.pads_left(length) else "alone"
 
 
 def say_what_is_left_out(model: TransformerBridge, requests: Sequence[GenerationRequest]) -> None:
@@ -102,33 +126,35 @@ def say_what_is_left_out(model: TransformerBridge, requests: Sequence[Generation
         for name, neutral in (BEYOND_GREEDY | (DRAWS if sampled else {})).items()
         if (value := getattr(config, name, neutral)) not in (neutral, None, [])
     ]
-    if asked and sampled not in _said.setdefault(parts, set()):
-        _said[parts].add(sampled)
-        tqdm.write(
-            f"model {model_name(model)}: its generation config asks for {', '.join(asked)}, which "
-            f"is left out ({'draws from' if sampled else 'greedy decoding of'} what the model says)"
-        )
+    how, said = "draws from" if sampled else "greedy decoding of", capabilities(model).said
+    if asked and how not in said:
+        said.add(how)
+        log.warning(
+            "model %s: its generation config asks for %s, which is left out (%s what the model "
+            "says)",
+            model_name(model), ", ".join(asked), how,
+        )  # fmt: skip
 
 
-def sure_picking(parts: Decoder, requests: Sequence[GenerationRequest]) -> Picking | None:
-    """Picking with the model's own tolerance; None where its attention stays its own."""
-    noise = rounding(parts)
-    if noise is None:
-        return None
-    exact = next(parts.root.parameters()).dtype == torch.float32
+def sure_picking(model: TransformerBridge, requests: Sequence[GenerationRequest]) -> Picking:
+    """Picking with the tolerance that the ragged attention's rounding asks for."""
+    exact = next(decoder(model).root.parameters()).dtype == torch.float32
+    longest = max(len(request.prompt) + request.max_gen_toks for request in requests)
+    noise = capabilities(model).rounding(longest)
+    assert noise is not None
     return Picking(requests, TIE * max(noise, 1e-7) if exact else 0.0)
 
 
-def _plainly(
+def _in_batches(
     model: TransformerBridge,
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
     means: HeadMeans | None,
     done: Callable[[int], Any],
-) -> Generated:
-    parts = decoder(model)
-    stops = stops_of(parts, requests)
-    answers: list[list[Answer | None]] = [[None] * len(requests) for _ in ablations]
+) -> list[list[Answer]]:
+    """Batches that are padded on the left, by the model's own attention."""
+    stops = stops_of(decoder(model), requests)
+    answers: list[dict[int, Answer]] = [{} for _ in ablations]
     prompts = {i: request.prompt for i, request in enumerate(requests)}
     order = sorted(prompts, key=lambda i: (-len(prompts[i]), i))
     for batch in pass_batches(order, prompts):
@@ -142,17 +168,36 @@ def _plainly(
         )
         for edits, found, written in zip(ablations, answers, every, strict=True):
             for i, answer in zip(batch, written, strict=True):
-                found[i] = answer
-                if answer.failure and len(batch) > 1:
-                    # alone: zero times NaN is NaN, so that padding can spoil a row
-                    ((found[i],),) = plain_batches(
-                        model,
-                        [prompts[i]],
-                        [stops[i]],
-                        [edits],
-                        means=means,
-                        choose=choosing([requests[i]]),
-                    )
+                # alone where it fails: zero times NaN is NaN, so that padding can spoil a row
+                spoilt = answer.failure and len(batch) > 1
+                found[i] = _alone(model, requests[i], edits, means) if spoilt else answer
             done(len(batch))
-    counts = [Counts(written=sum(a.n_tokens for a in one if a)) for one in answers]
-    return Generated([[a for a in one if a] for one in answers], counts, "plain", 0.0)
+    return [[found[i] for i in prompts] for found in answers]
+
+
+def _one_by_one(
+    model: TransformerBridge,
+    requests: Sequence[GenerationRequest],
+    ablations: Sequence[Edits],
+    means: HeadMeans | None,
+    done: Callable[[int], Any],
+) -> list[list[Answer]]:
+    """Each request under each ablation in a row of its own, from its first layer on."""
+    answers: list[list[Answer]] = []
+    for edits in ablations:
+        answers.append([])
+        for request in requests:
+            answers[-1].append(_alone(model, request, edits, means))
+            done(1)
+    return answers
+
+
+def _alone(
+    model: TransformerBridge, request: GenerationRequest, edits: Edits, means: HeadMeans | None
+) -> Answer:
+    (stop,) = stops_of(decoder(model), [request])
+    caching = capabilities(model).caching(len(request.prompt) + request.max_gen_toks)
+    return single_row(
+        model, request.prompt, stop, edits, means=means, caching=caching,
+        choose=choosing([request]),
+    )  # fmt: skip

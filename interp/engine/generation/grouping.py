@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans, LayerEdit, edited
+from interp.engine.capabilities import capabilities
 from interp.engine.generation.ragged import SharedKeys
 from interp.engine.generation.row_edits import mixable
 from interp.engine.generation.stopping import Stopping, end_tokens
@@ -44,7 +45,8 @@ def prefix_keys(
     if prefix is None:
         return ()
     with edited(model, edits, means) as parts:
-        own = prefix_cache(parts, prefix, edits.first_layer(parts.n_layers))
+        last_block = capabilities(model).narrows_last_block
+        own = prefix_cache(parts, prefix, edits.first_layer(parts.n_layers), last_block=last_block)
     kept = []
     for mine, baseline in zip(own.layers, prefix.cache.layers, strict=True):
         # a skipped layer has nothing of its own; rows that skip it ignore what they are given

@@ -7,11 +7,12 @@ the left, it serves the architectures whose attention cannot be replaced.
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -21,12 +22,37 @@ from interp.engine.generation.stopping import Answer, Stopping
 from interp.engine.replay import record, replay, unembed
 from interp.models import Decoder, decoder
 
+Choose = Callable[[Tensor, Sequence[int], int], Tensor]
+"""From logits `[row, d_vocab]`, numbers of rows, and tokens written so far to the next tokens."""
+
+
+@dataclass(frozen=True)
+class RowCaching:
+    """How one row is decoded so that every token is as if the whole text were run.
+
+    Attributes:
+        cached: keep keys and values from token to token; else the whole text is run each time.
+        rebuilt_beyond: lengths at which the model changes what it keeps (LongRoPE exchanges its
+            rotary table): there the cache is thrown away and the whole text is run once.
+    """
+
+    cached: bool = True
+    rebuilt_beyond: tuple[int, ...] = ()
+
 
 class PlainRow:
     """One prompt under one ablation, decoded as `transformers` would without a batch.
 
     It remembers how far it is, so that a second near tie in the same answer costs only the tokens
     since the first.
+
+    Args:
+        model: a bridge.
+        prompt: tokens.
+        edits: what changes.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        caching: what the row keeps from token to token.
+        resample: another example's z (`edited`).
     """
 
     def __init__(
@@ -35,24 +61,33 @@ class PlainRow:
         prompt: Sequence[int],
         edits: Edits,
         means: HeadMeans | None,
+        caching: RowCaching = RowCaching(),
+        *,
+        resample: HeadOutputs | None = None,
     ) -> None:
         self.model, self.prompt, self.edits, self.means = model, tuple(prompt), edits, means
-        self.cache = transformers.DynamicCache(config=decoder(model).root.config)
+        self.caching, self.resample = caching, resample
+        self.cache: transformers.DynamicCache | None = None
         self.fed = 0
         self.logits: Tensor | None = None
 
     def next_logits(self, written: Sequence[int]) -> Float[Tensor, " d_vocab"]:
-        """The logits behind the written tokens."""
-        with edited(self.model, self.edits, self.means) as parts:
-            if self.logits is None:
-                self.logits = self._feed(parts, self.prompt)
-            while self.fed < len(written):
-                self.logits = self._feed(parts, written[self.fed : self.fed + 1])
-                self.fed += 1
+        """The logits after the written tokens."""
+        text = (*self.prompt, *written)
+        with edited(self.model, self.edits, self.means, self.resample) as parts:
+            while self.logits is None or self.fed < len(text):
+                end = self.fed + 1 if self.fed else len(self.prompt)
+                self.logits = self._feed(parts, text[:end])
         return self.logits
 
-    def _feed(self, parts: Decoder, tokens: Sequence[int]) -> Tensor:
-        before = len(self.prompt) + self.fed if self.logits is not None else 0
+    def _feed(self, parts: Decoder, text: Sequence[int]) -> Tensor:
+        """Logits after a text, of which the cache holds all but what is new."""
+        crossed = any(self.fed <= at < len(text) for at in self.caching.rebuilt_beyond)
+        if self.cache is None or crossed or not self.caching.cached:
+            self.cache = transformers.DynamicCache(config=parts.root.config)
+            self.fed = 0
+        before, tokens = self.fed, text[self.fed :]
+        self.fed = len(text)
         mask = torch.ones(1, before + len(tokens), dtype=torch.long, device=parts.device)
         positions = torch.arange(before, before + len(tokens), device=parts.device)[None]
         with torch.no_grad():
@@ -65,6 +100,60 @@ class PlainRow:
         return logits[0, -1]
 
 
+def single_row(
+    model: TransformerBridge,
+    prompt: Sequence[int],
+    stop: Stopping,
+    edits: Edits,
+    *,
+    means: HeadMeans | None = None,
+    caching: RowCaching,
+    resample: HeadOutputs | None = None,
+    choose: Choose | None = None,
+) -> Answer:
+    """The answer to one prompt by a row of its own: what is exact for every architecture.
+
+    Args:
+        model: a bridge.
+        prompt: tokens.
+        stop: the end of the answer.
+        edits: what changes.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        caching: what the row keeps from token to token.
+        resample: another example's z (`edited`).
+        choose: as for `plain_batches`.
+    """
+    row = PlainRow(model, prompt, edits, means, caching, resample=resample)
+    written: list[int] = []
+    while stop.max_gen_toks > 0 and (not written or not stop.done(written)):
+        logits = row.next_logits(written)
+        written.append(int((choose or _likeliest)(logits[None], [0], len(written))[0]))
+    return stop.answer(written)
+
+
+def forced_logits(
+    model: TransformerBridge,
+    prompts: Sequence[Sequence[int]],
+    forced: Int[Tensor, "row token"],
+    *,
+    times: int,
+) -> list[Float[Tensor, "token row d_vocab"]]:
+    """Logits of a left-padded batch, decoded along given tokens by so many equal ablations."""
+    found: list[list[Tensor]] = []
+
+    def choose(logits: Tensor, _rows: Sequence[int], step: int) -> Tensor:
+        if not step:
+            found.append([])
+        found[-1].append(logits)
+        return forced[:, min(step, forced.shape[1] - 1)]
+
+    never = Stopping(None, frozenset(), (), forced.shape[1] + 1)
+    edits = [Edits()] * times
+    for _ in _decoded(model, prompts, [never] * len(prompts), edits, choose=choose):
+        pass
+    return [torch.stack(logits) for logits in found]
+
+
 def plain_batches(
     model: TransformerBridge,
     prompts: Sequence[Sequence[int]],
@@ -73,7 +162,7 @@ def plain_batches(
     *,
     means: HeadMeans | None = None,
     resample: HeadOutputs | None = None,
-    choose: Callable[[Tensor, Sequence[int], int], Tensor] | None = None,
+    choose: Choose | None = None,
 ) -> Iterator[list[Answer]]:
     """The answers of each ablated model in turn, one left-padded batch.
 
@@ -90,6 +179,23 @@ def plain_batches(
         choose: from logits `[row, d_vocab]`, the numbers of the rows and the number of tokens
             written, the next tokens; the largest logit where it is None.
     """
+    for written in _decoded(
+        model, prompts, stops, ablations, means=means, resample=resample, choose=choose
+    ):
+        yield [stop.answer(w) for stop, w in zip(stops, written, strict=True)]
+
+
+def _decoded(
+    model: TransformerBridge,
+    prompts: Sequence[Sequence[int]],
+    stops: Sequence[Stopping],
+    ablations: Sequence[Edits],
+    *,
+    means: HeadMeans | None = None,
+    resample: HeadOutputs | None = None,
+    choose: Choose | None,
+) -> Iterator[list[list[int]]]:
+    """The tokens that each ablated model writes."""
     parts = decoder(model)
     ids, mask = _padded(parts, prompts)
     cache = transformers.DynamicCache(config=parts.root.config)
@@ -138,8 +244,11 @@ def _own_cache(
     """A cache that shares the baseline's keys and values below `first` and is empty above."""
     own = transformers.DynamicCache(config=parts.root.config)
     for layer in range(first):
-        # growing a layer makes new tensors, so the shared ones are never written to
-        own.layers[layer] = copy.copy(shared.layers[layer])
+        kept = shared.layers[layer]
+        # growing keys and values makes new tensors, so the shared ones are never written to;
+        # states of a recurrence are written in place
+        grows = not hasattr(kept, "conv_states")
+        own.layers[layer] = copy.copy(kept) if grows else copy.deepcopy(kept)
     return own
 
 
@@ -154,8 +263,8 @@ def _decode(
     parts: Decoder,
     state: tuple[transformers.DynamicCache, Tensor, Tensor],
     stops: Sequence[Stopping],
-    choose: Callable[[Tensor, Sequence[int], int], Tensor] | None,
-) -> list[Answer]:
+    choose: Choose | None,
+) -> list[list[int]]:
     """Decode from the logits behind each row's prompt."""
     cache, mask, logits = state
     written: list[list[int]] = [[] for _ in stops]
@@ -188,4 +297,4 @@ def _decode(
                 **_arguments(parts, mask, position[:, None]),
             ).logits[:, -1]
         position = position + 1
-    return [stop.answer(w) for stop, w in zip(stops, written, strict=True)]
+    return written

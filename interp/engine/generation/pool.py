@@ -12,6 +12,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans, edited
+from interp.engine.capabilities import capabilities
 from interp.engine.generation.drafting import LONGEST, SeenText, draft_length
 from interp.engine.generation.plain import PlainRow
 from interp.engine.generation.ragged import Prefixes, RaggedCache, SharedKeys, attending
@@ -185,7 +186,9 @@ class Pool:
             return token
         row.group.counts.near_ties += token != FAILED
         if row.plain is None:
-            row.plain = PlainRow(self.model, row.prompt, row.group.edits, self.means)
+            length = len(row.prompt) + row.stop.max_gen_toks
+            caching = capabilities(self.model).caching(length)
+            row.plain = PlainRow(self.model, row.prompt, row.group.edits, self.means, caching)
         place = (row.example, len(row.written))
         return self.pick.settled(row.plain.next_logits(row.written), place)
 

@@ -1,39 +1,19 @@
-"""Whether a model's attention can be replaced by that of `ragged`, and by how much results move.
-
-Found out by trying it on the model itself, once: an architecture that does something else in its
-attention (ALiBi, attention sinks, a wrapper of its own) gives other logits, and is then decoded by
-the plain path.
-"""
+"""The residual stream under the ragged attention, run as in decoding: for trying it out."""
 
 import inspect
-from weakref import WeakKeyDictionary
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.engine.generation.ragged import RaggedCache, SharedKeys, attending
 from interp.engine.prefix import record_prefix
+from interp.engine.replay import record
 from interp.models import Decoder
 
-PREFIX, OWN = 11, 13
-# relative to the largest logit; rounding is three orders of magnitude below, another mask above
-LARGEST = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
-_noise: "WeakKeyDictionary[Decoder, float | None]" = WeakKeyDictionary()
-
-
-def rounding(parts: Decoder) -> float | None:
-    """The largest difference to the model's own logits; None where it is no mere rounding."""
-    if parts not in _noise:
-        try:
-            _noise[parts] = _measured(parts) if _replaceable(parts) else None
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
-            # an architecture that cannot even be called so; the plain path serves it
-            _noise[parts] = None
-    return _noise[parts]
-
-
-def _replaceable(parts: Decoder) -> bool:
+def replaceable(parts: Decoder) -> bool:
+    """Whether the model says that its attention function can be exchanged."""
     root = parts.root
     takes_positions = "position_ids" in inspect.signature(root.forward).parameters
     can_set = getattr(root, "_can_set_attn_implementation", lambda: False)
@@ -42,46 +22,48 @@ def _replaceable(parts: Decoder) -> bool:
     return takes_positions and numbered and implementation in ("sdpa", "eager") and bool(can_set())
 
 
-def _measured(parts: Decoder) -> float | None:
-    if parts.max_length < PREFIX + OWN + 1:
-        return None
-    size = int(parts.root.config.get_text_config().vocab_size)
-    ids = torch.arange(2 * (PREFIX + OWN), device=parts.device) * 7919 % size
-    ids = ids.view(2, -1)
-    ids[1, :PREFIX] = ids[0, :PREFIX]
-    with torch.no_grad():
-        expected = parts.root(input_ids=ids, use_cache=False).logits.float()
-        found = _by_pieces(parts, ids).float()
-    difference = (found - expected[:, PREFIX:]).abs().max().item()
-    largest = LARGEST.get(next(parts.root.parameters()).dtype, 1e-4)
-    return difference if difference <= largest * expected.abs().max().item() else None
+def ragged_residuals(
+    parts: Decoder, ids: Int[Tensor, "two pos"], n_prefix: int
+) -> Float[Tensor, "two own d_model"]:
+    """What leaves the last block after the prefix, of two rows under the ragged attention.
 
+    Some tokens run together, some at different columns of the two rows, some twice.
 
-def _by_pieces(parts: Decoder, ids: Tensor) -> Tensor:
-    """Logits behind the prefix: some tokens together, some not aligned, some run twice."""
-    cache = RaggedCache(parts.n_layers, 2, OWN, offset=PREFIX)
-    prefix = record_prefix(parts, ids[0, :PREFIX].tolist())
+    Args:
+        parts: the modules of the model.
+        ids: two rows that start with the same `n_prefix` tokens and have 13 of their own.
+        n_prefix: tokens of the shared prefix.
+
+    Raises:
+        ValueError: the model keeps no keys and values that could be shared.
+    """
+    n_own = ids.shape[1] - n_prefix
+    cache = RaggedCache(parts.n_layers, 2, n_own, offset=n_prefix)
+    prefix = record_prefix(parts, ids[0, :n_prefix].tolist())
     layers = prefix.cache.layers
-    if any(kept.keys is None or kept.keys.ndim != 4 for kept in layers):
-        return torch.full((2, OWN, 1), torch.inf)
+    if len(layers) != parts.n_layers or any(
+        kept.keys is None or kept.keys.ndim != 4 for kept in layers
+    ):
+        raise ValueError("a layer keeps no keys and values of its own")
     cache.share([SharedKeys(kept.keys[0], kept.values[0]) for kept in layers])
-    own = ids[:, PREFIX:]
-    columns = torch.arange(OWN, device=parts.device)
+    own = ids[:, n_prefix:]
+    columns = torch.arange(n_own, device=parts.device)
     pieces = [columns[None, :6], torch.stack([columns[4:8], columns[6:10]])]
     pieces += [torch.stack([columns[i : i + 1], columns[i + 2 : i + 3]]) for i in (8, 9, 10)]
     pieces += [torch.stack([columns[11:13], columns[11:13]])]
-    found: list[list[Tensor]] = [[torch.empty(0)] * OWN for _ in range(2)]
+    found: list[list[Tensor]] = [[torch.empty(0)] * n_own for _ in range(2)]
     for piece in pieces:
         cache.place(piece)
         index = piece.expand(2, -1)
         with attending(parts, cache):
-            logits = parts.root(
-                input_ids=own.gather(1, index),
-                position_ids=piece + PREFIX,
+            run = record(
+                parts,
+                own.gather(1, index),
+                position_ids=piece + n_prefix,
                 past_key_values=cache,
                 use_cache=True,
-            ).logits
+            )
         for row in range(2):
             for at, column in enumerate(index[row].tolist()):
-                found[row][column] = logits[row, at]
+                found[row][column] = run.residuals[-1][row, at]
     return torch.stack([torch.stack(row) for row in found])

@@ -16,6 +16,7 @@ from interp.ablations import (
 )
 from interp.engine.generation.answers import (
     generate as generate_requests,
+    path_of,
     say_what_is_left_out,
     sure_picking,
 )
@@ -179,15 +180,15 @@ def _stream(
     edits: Edits,
     means: HeadMeans | None,
 ) -> Iterator[str]:
-    pick = sure_picking(decoder(model), [request])
-    if pick is None:
+    settings = Settings.for_model(decoder(model))
+    if path_of(model, request, settings) != "ragged":
         # this architecture is decoded by the plain path, whole
         (answers,) = generate_requests(model, [request], [edits], means=means)
         _refuse_failure(model, answers[0])
         yield answers[0].text
         return
     say_what_is_left_out(model, [request])
-    settings = Settings.for_model(decoder(model))
+    pick = sure_picking(model, [request])
     run = Run(model, [request], means, settings, pick, lambda _: None)
     shown = ""
     for rows in run.steps([edits]):

@@ -11,16 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.ablations import Edits, forward_replaced
-from interp.engine.last_block import only_at
-from interp.engine.prefix import Prefix, borrow, calls_behind
+from interp.engine.last_block import compute_at_positions
+from interp.engine.prefix import Prefix, calls_after, read_only_cache
 from interp.engine.replay import Pass, run_block
+from interp.engine.scoring.masks import mask_arguments
 from interp.engine.scoring.packing import Batch
-from interp.engine.scoring.targets import Score, Targets
-from interp.engine.shortcuts import mask_arguments
+from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.models import Decoder
 
 
-class KeptAttention:
+class CachedZ:
     """What one attention computed in the baseline: z, and how it hands out its result."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class KeptAttention:
 
 
 @dataclass(frozen=True, eq=False)
-class Entering:
+class LayerInput:
     """A batch in front of a layer.
 
     Attributes:
@@ -61,16 +61,16 @@ class Entering:
         targets: where its logits are wanted.
         resid: `[batch, pos, d_model]` entering the layer.
         layer: which; the number of layers where it stands behind the last.
-        narrowed: whether the last block is computed only where logits are wanted.
+        last_block: whether the last block is computed only where logits are wanted.
         attention: of that layer, in the baseline; None where it is not used again.
     """
 
     batch: Batch
-    targets: Targets
+    targets: ScoredPositions
     resid: Float[Tensor, "batch pos d_model"]
     layer: int
-    narrowed: bool
-    attention: KeptAttention | None = None
+    last_block: bool
+    attention: CachedZ | None = None
 
     def through(
         self,
@@ -80,7 +80,7 @@ class Entering:
         caches: Sequence[transformers.DynamicCache] = (),
         *,
         reused: bool = False,
-    ) -> "Entering":
+    ) -> "LayerInput":
         """The batch in front of layer `end`.
 
         Args:
@@ -90,18 +90,18 @@ class Entering:
             caches: what the rows stand behind, as `borrow` takes it; none without a prefix.
             reused: take the z of the first attention from the baseline.
         """
-        resid, cache = self.resid, borrow(caches) if caches else None
+        resid, cache = self.resid, read_only_cache(caches) if caches else None
         for layer in range(self.layer, end):
             with ExitStack() as stack:
                 if reused and layer == self.layer and self.attention is not None:
                     stack.enter_context(self.attention.reused(parts, layer))
-                if self.narrowed and layer == parts.n_layers - 1:
+                if self.last_block and layer == parts.n_layers - 1:
                     places = self.targets.rows, self.targets.columns
-                    stack.enter_context(only_at(parts, layer, *places))
+                    stack.enter_context(compute_at_positions(parts, layer, *places))
                 resid = run_block(parts, layer, resid, calls, cache=cache)
         return replace(self, resid=resid, layer=max(end, self.layer), attention=None)
 
-    def next(self, parts: Decoder, prefix: Prefix | None) -> "Entering":
+    def next(self, parts: Decoder, prefix: Prefix | None) -> "LayerInput":
         """The batch in front of the next layer, in the baseline; keeps z to be used again."""
         calls = batch_calls(parts, self.batch, prefix)
         caches = [prefix.cache] if prefix else []
@@ -113,7 +113,7 @@ class Entering:
         return self.targets.scores(parts, self.resid)
 
 
-def behind_attention(edits: Edits, layer: int) -> bool:
+def attention_unchanged(edits: Edits, layer: int) -> bool:
     """Whether the attention of the first edited layer computes what it does in the baseline."""
     if layer not in edits or edits[layer].skip:
         return False
@@ -134,4 +134,4 @@ def batch_calls(parts: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
     The first residual of the pass is the embedding of its rows.
     """
     ids = torch.from_numpy(batch.ids).to(parts.device)
-    return calls_behind(parts, ids, prefix, **batch_arguments(parts, batch, len(prefix or ())))
+    return calls_after(parts, ids, prefix, **batch_arguments(parts, batch, len(prefix or ())))

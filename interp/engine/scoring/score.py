@@ -1,13 +1,15 @@
 """Log-likelihoods of every request under the baseline and every ablation.
 
-All batches of a group go through the model side by side, one block at a time: the residual stream
+All batches of a group go through the model side by side, one block at a time. The residual stream
 that enters layer l is there for every example when the ablations that first act at layer l are
-replayed from it, and then it moves on. So memory holds one residual stream, not one a layer, and
-the prefix's keys and values under the few ablations that are stacked (`stacking.py`).
+replayed from it; then it moves on. So memory holds one residual stream, not one for each layer,
+and the prefix's keys and values under the few ablations that are stacked (`stacking.py`).
+
+An ablation is known by its edits, which are values: what is found is a mapping from `Edits`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -15,15 +17,16 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, HeadMeans, edited
+from interp.engine.capabilities import refuse_impossible
 from interp.engine.memory import halving, token_budget
 from interp.engine.prefix import Prefix, prefix_cache, record_prefix
 from interp.engine.replay import record
 from interp.engine.scoring.batch_state import (
-    Entering,
-    KeptAttention,
+    CachedZ,
+    LayerInput,
+    attention_unchanged,
     batch_arguments,
     batch_calls,
-    behind_attention,
 )
 from interp.engine.scoring.packing import (
     Batch,
@@ -33,11 +36,14 @@ from interp.engine.scoring.packing import (
     padded_batches,
 )
 from interp.engine.scoring.stacking import Stack, most_stacked
-from interp.engine.scoring.targets import Score, Targets
+from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.engine.scoring.with_hooks import hooked_scores
-from interp.engine.shortcuts import EVERY, NONE, Shortcuts, exact_shortcuts
+from interp.engine.shortcuts import EVERY, NONE, Shortcuts, exact_shortcuts, segments
 from interp.models import Decoder, decoder
 from interp.tasks import OptionRequest
+
+Found = Iterator[tuple[Edits, dict[int, Score]]]
+"""Scores as they are computed: under which ablation, and request number to score."""
 
 
 def score_requests(
@@ -63,47 +69,26 @@ def score_requests(
         For each ablation, for each request: the sum of log-probabilities of its continuation in
         nats, and whether greedy decoding would write it; `FAILED` where logits are not finite.
     """
-    parts = decoder(model)
-    longest = max((len(r.context) + len(r.continuation) for r in requests), default=0)
-    shortcuts = exact_shortcuts(model, shortcuts, longest)
-    found: list[dict[int, Score]] = [{} for _ in edits]
+    refuse_impossible(model, edits)
+    found: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
     examples = len({request.doc_id for request in requests})
     progress = _Progress(done, examples / max(1, len(requests)))
-    by_hooks = [i for i, edit in enumerate(edits) if edit.is_hooked]
-    if by_hooks:
-        some = [edits[i] for i in by_hooks]
-        for number, scores in hooked_scores(model, requests, some, means, shortcuts):
-            progress.add(by_hooks[number], scores)
-            found[by_hooks[number]].update(scores)
-    native = [i for i in range(len(edits)) if i not in by_hooks]
-    ours = [edits[i] for i in native]
-    for group in group_examples(
-        requests, prefixes=shortcuts.prefixes and shortcuts.replay, trees=shortcuts.options
-    ):
-        budget = shortcuts.token_budget or token_budget(parts, len(group.prefix))
-
-        def work(
-            tokens: int, group: Group = group, budget: int = budget
-        ) -> Iterator[tuple[int, dict[int, Score]]]:
-            run = _replayed if shortcuts.replay else _plain
-            # once memory has run out, nothing is held for several ablations at a time
-            few = shortcuts if tokens == budget else replace(shortcuts, stacked=False)
-            return run(model, group, ours, means, few, tokens)
-
-        for variant, scores in halving(work, budget):
-            progress.add(native[variant], scores)
-            found[native[variant]].update(scores)
-    for edit, scores in zip(edits, found, strict=True):
-        scores.update(_settled(model, requests, edit, means, scores))
-    return [[scores[n] for n in range(len(requests))] for scores in found]
+    lengths = [len(request.context) + len(request.continuation) for request in requests]
+    for numbers in segments(model, lengths):
+        exact = exact_shortcuts(model, shortcuts, max(lengths[n] for n in numbers))
+        work = Scoring(model, means, exact)
+        for one, scores in work.all([requests[n] for n in numbers], list(found)):
+            named = {numbers[at]: score for at, score in scores.items()}
+            progress.add(one, named)
+            found[one].update(named)
+    alone = Scoring(model, means, NONE)
+    for one, scores in found.items():
+        scores.update(_settled(alone, requests, one, scores))
+    return [[found[one][n] for n in range(len(requests))] for one in edits]
 
 
 def _settled(
-    model: TransformerBridge,
-    requests: Sequence[OptionRequest],
-    edit: Edits,
-    means: HeadMeans | None,
-    scores: Mapping[int, Score],
+    alone: "Scoring", requests: Sequence[OptionRequest], edits: Edits, scores: Mapping[int, Score]
 ) -> dict[int, Score]:
     """The failures of one ablation again, in batches of rows of equal length.
 
@@ -118,14 +103,8 @@ def _settled(
         by_length.setdefault(len(one.context) + len(one.continuation), []).append(number)
     found: dict[int, Score] = {}
     for numbers in by_length.values():
-        own = [requests[number] for number in numbers]
-        if edit.is_hooked:
-            again = hooked_scores(model, own, [edit], means, NONE)
-        else:
-            (group,) = group_examples(own, prefixes=False, trees=False)
-            again = _plain(model, group, [edit], means, NONE, token_budget(decoder(model), 0))
-        for _, some in again:
-            found.update((numbers[at], score) for at, score in some.items())
+        for _, again in alone.all([requests[number] for number in numbers], [edits]):
+            found.update((numbers[at], score) for at, score in again.items())
     return found
 
 
@@ -134,93 +113,126 @@ class _Progress:
 
     def __init__(self, done: Callable[[int], Any], examples_each: float) -> None:
         self._done, self._examples_each = done, examples_each
-        self._scored: set[tuple[int, int]] = set()
+        self._scored: set[tuple[Edits, int]] = set()
 
-    def add(self, variant: int, scores: dict[int, Score]) -> None:
+    def add(self, edits: Edits, scores: dict[int, Score]) -> None:
         before = round(len(self._scored) * self._examples_each)
-        self._scored.update((variant, number) for number in scores)
+        self._scored.update((edits, number) for number in scores)
         self._done(round(len(self._scored) * self._examples_each) - before)
 
 
-def _plain(
-    model: TransformerBridge,
-    group: Group,
-    edits: Sequence[Edits],
-    means: HeadMeans | None,
-    shortcuts: Shortcuts,
-    tokens: int,
-) -> Iterator[tuple[int, dict[int, Score]]]:
-    """Every ablated model runs every block on every row."""
-    parts = decoder(model)
-    for batch in _batches(group, shortcuts, tokens):
-        targets = Targets.of(batch, parts.device)
-        arguments = batch_arguments(parts, batch, 0)
-        ids = torch.from_numpy(batch.ids).to(parts.device)
-        for variant, edit in enumerate(edits):
-            with edited(model, edit, means):
-                resid = record(parts, ids, use_cache=False, **arguments).residuals[-1]
-                yield variant, targets.scores(parts, resid)
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """How requests that may share a batch are scored.
 
+    Attributes:
+        model: a bridge.
+        means: `[layer, head, d_head]`, where an edit puts mean z.
+        shortcuts: those that are exact for the model at the length of the requests.
+    """
 
-def _replayed(
-    model: TransformerBridge,
-    group: Group,
-    edits: Sequence[Edits],
-    means: HeadMeans | None,
-    shortcuts: Shortcuts,
-    tokens: int,
-) -> Iterator[tuple[int, dict[int, Score]]]:
-    """All batches side by side, block by block; each ablation from its first layer on."""
-    parts = decoder(model)
-    prefix = record_prefix(parts, group.prefix) if group.prefix else None
-    first = [edit.first_layer(parts.n_layers) for edit in edits]
-    batches = [
-        Entering(
-            batch,
-            Targets.of(batch, parts.device),
-            batch_calls(parts, batch, prefix).residuals[0],
-            layer=0,
-            narrowed=shortcuts.places,
-        )
-        for batch in _batches(group, shortcuts, tokens)
-    ]
-    for layer in range(max(first, default=-1) + 1):
-        here = [i for i, at in enumerate(first) if at == layer]
-        if shortcuts.sublayers and any(behind_attention(edits[i], layer) for i in here):
-            batches = [replace(one, attention=KeptAttention()) for one in batches]
-        behind = batches
-        if batches[0].attention is not None or layer < max(first):
-            behind = [one.next(parts, prefix) for one in batches]
-        together = [i for i in here if shortcuts.stacked and set(edits[i]) == {layer}]
-        most = most_stacked(parts, batches, prefix, tokens)
-        if most == 1 or len(together) == 1:
-            together = []
-        for variant in (i for i in here if i not in together):
-            with edited(model, edits[variant], means):
-                for scores in _alone(parts, batches, prefix, edits[variant], shortcuts):
-                    yield variant, scores
-        if together:
-            stack = Stack(model, prefix, means, shortcuts.places, most)
-            yield from stack.scores(batches, {i: edits[i] for i in together})
-        batches = behind
+    model: TransformerBridge
+    means: HeadMeans | None
+    shortcuts: Shortcuts
 
+    def all(self, requests: Sequence[OptionRequest], edits: Sequence[Edits]) -> Found:
+        """Scores of all requests under all ablations; numbers are those of the given requests."""
+        hooked = [one for one in edits if one.is_hooked]
+        if hooked:
+            yield from hooked_scores(self.model, requests, hooked, self.means, self.shortcuts)
+        native = [one for one in edits if not one.is_hooked]
+        if not native:
+            return
+        share = self.shortcuts.prefixes and self.shortcuts.replay
+        for group in group_examples(requests, prefixes=share, trees=self.shortcuts.options):
+            yield from self._group(group, native)
 
-def _alone(
-    parts: Decoder,
-    batches: Sequence[Entering],
-    prefix: Prefix | None,
-    edits: Edits,
-    shortcuts: Shortcuts,
-) -> Iterator[dict[int, Score]]:
-    """Scores under one ablation, batch by batch; call it inside `edited(...)`."""
-    layer = batches[0].layer
-    caches = [prefix_cache(parts, prefix, layer, narrowed=shortcuts.places)] if prefix else []
-    reused = behind_attention(edits, layer)
-    for one in batches:
-        calls = batch_calls(parts, one.batch, prefix)
-        yield one.through(parts, parts.n_layers, calls, caches, reused=reused).scores(parts)
+    def _group(self, group: Group, edits: Sequence[Edits]) -> Found:
+        """Scores of one group, in ever smaller batches while memory runs out."""
+        budget = self.shortcuts.token_budget or token_budget(decoder(self.model), len(group.prefix))
 
+        def work(tokens: int) -> Found:
+            # once memory has run out, nothing is held for several ablations at a time
+            stacked = self.shortcuts.stacked and tokens == budget
+            how = replace(self, shortcuts=replace(self.shortcuts, stacked=stacked))
+            run = how.replayed if self.shortcuts.replay else how.plain
+            return run(group, edits, tokens)
 
-def _batches(group: Group, shortcuts: Shortcuts, tokens: int) -> list[Batch]:
-    make = packed_batches if shortcuts.options else padded_batches
-    return make(group.trees, tokens)
+        return halving(work, budget)
+
+    def plain(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
+        """Every ablated model runs every block on every row, at most so many tokens at a time."""
+        parts = decoder(self.model)
+        for batch in self._batches(group, tokens):
+            positions = ScoredPositions.of(batch, parts.device)
+            arguments = batch_arguments(parts, batch, 0)
+            ids = torch.from_numpy(batch.ids).to(parts.device)
+            for one in edits:
+                with edited(self.model, one, self.means):
+                    resid = record(parts, ids, use_cache=False, **arguments).residuals[-1]
+                    yield one, positions.scores(parts, resid)
+
+    def replayed(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
+        """All batches side by side, block by block; each ablation from its first layer on."""
+        parts = decoder(self.model)
+        prefix = record_prefix(parts, group.prefix) if group.prefix else None
+        starting_at: dict[int, list[Edits]] = {}
+        for one in edits:
+            starting_at.setdefault(one.first_layer(parts.n_layers), []).append(one)
+        batches = [
+            LayerInput(
+                batch,
+                ScoredPositions.of(batch, parts.device),
+                batch_calls(parts, batch, prefix).residuals[0],
+                layer=0,
+                last_block=self.shortcuts.last_block_positions,
+            )
+            for batch in self._batches(group, tokens)
+        ]
+        for layer in range(max(starting_at) + 1):
+            here = starting_at.get(layer, [])
+            if self.shortcuts.sublayers and any(attention_unchanged(one, layer) for one in here):
+                batches = [replace(one, attention=CachedZ()) for one in batches]
+            following = batches
+            if batches[0].attention is not None or layer < max(starting_at):
+                following = [one.next(parts, prefix) for one in batches]
+            stack, stacked = self._stack(batches, prefix, here, tokens)
+            for one in here:
+                if one not in stacked:
+                    with edited(self.model, one, self.means):
+                        for scores in self._alone(parts, batches, prefix, one):
+                            yield one, scores
+            if stacked:
+                yield from stack.scores(batches, stacked)
+            batches = following
+
+    def _stack(
+        self,
+        batches: Sequence[LayerInput],
+        prefix: Prefix | None,
+        here: Sequence[Edits],
+        tokens: int,
+    ) -> tuple[Stack, list[Edits]]:
+        """What ablations of this layer alone have in common, and which are run together."""
+        layer, most = batches[0].layer, 1
+        stacked = [one for one in here if self.shortcuts.stacked and set(one) == {layer}]
+        if len(stacked) > 1:
+            most = most_stacked(decoder(self.model), batches, prefix, tokens)
+        last_block = self.shortcuts.last_block_positions
+        stack = Stack(self.model, prefix, self.means, last_block, most)
+        return stack, stacked if most > 1 else []
+
+    def _alone(
+        self, parts: Decoder, batches: Sequence[LayerInput], prefix: Prefix | None, edits: Edits
+    ) -> Iterator[dict[int, Score]]:
+        """Scores under one ablation, batch by batch; call it inside `edited(...)`."""
+        layer, last_block = batches[0].layer, self.shortcuts.last_block_positions
+        caches = [prefix_cache(parts, prefix, layer, last_block=last_block)] if prefix else []
+        reused = attention_unchanged(edits, layer)
+        for one in batches:
+            calls = batch_calls(parts, one.batch, prefix)
+            yield one.through(parts, parts.n_layers, calls, caches, reused=reused).scores(parts)
+
+    def _batches(self, group: Group, tokens: int) -> list[Batch]:
+        make = packed_batches if self.shortcuts.options else padded_batches
+        return make(group.trees, tokens)

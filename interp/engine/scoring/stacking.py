@@ -20,9 +20,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import Edits, HeadMeans, edited
 from interp.engine.memory import most_caches
 from interp.engine.prefix import Prefix, begin_cache, finish_caches
-from interp.engine.scoring.batch_state import Entering, batch_calls, behind_attention
+from interp.engine.scoring.batch_state import LayerInput, attention_unchanged, batch_calls
 from interp.engine.scoring.packing import Batch
-from interp.engine.scoring.targets import Score, Targets
+from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.models import Decoder, decoder
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ MOST_ON_CPU = 512
 
 
 def most_stacked(
-    parts: Decoder, batches: Sequence[Entering], prefix: Prefix | None, tokens: int
+    parts: Decoder, batches: Sequence[LayerInput], prefix: Prefix | None, tokens: int
 ) -> int:
     """How many ablations of the layer in front of which batches stand are stacked; 1 is none.
 
@@ -58,34 +58,33 @@ class Stack:
         model: a bridge.
         prefix: what all batches stand behind, or None.
         means: `[layer, head, d_head]`, where an edit puts mean z.
-        narrowed: leave out of the last block what is not read.
+        last_block: leave out of the last block what is not read.
         most: ablations at a time.
     """
 
     model: TransformerBridge
     prefix: Prefix | None
     means: HeadMeans | None
-    narrowed: bool
+    last_block: bool
     most: int
 
     def scores(
-        self, batches: Sequence[Entering], ablations: Mapping[int, Edits]
-    ) -> Iterator[tuple[int, dict[int, Score]]]:
+        self, batches: Sequence[LayerInput], ablations: Sequence[Edits]
+    ) -> Iterator[tuple[Edits, dict[int, Score]]]:
         """Scores of all batches under ablations of the layer that they stand in front of.
 
         Args:
             batches: in front of the same layer.
-            ablations: number to edits, of that layer only.
+            ablations: of that layer only.
 
         Yields:
-            Number of the ablation, and request number to score.
+            Ablation, and request number to score.
         """
         parts = decoder(self.model)
-        for numbers in even_lots(list(ablations), self.most):
-            edits = [ablations[number] for number in numbers]
+        for edits in even_lots(ablations, self.most):
             caches = self._caches(parts, batches[0].layer, edits)
             for one in batches:
-                yield from zip(numbers, self._through(parts, one, edits, caches), strict=True)
+                yield from zip(edits, self._through(parts, one, edits, caches), strict=True)
 
     def _caches(
         self, parts: Decoder, layer: int, edits: Sequence[Edits]
@@ -99,17 +98,19 @@ class Stack:
             resids = []
             for edit in some:
                 with edited(self.model, edit, self.means):
-                    cache, resid = begin_cache(parts, self.prefix, layer, narrowed=self.narrowed)
+                    cache, resid = begin_cache(
+                        parts, self.prefix, layer, last_block=self.last_block
+                    )
                 found.append(cache)
                 resids.append(resid)
             begun, stacked = found[-len(some) :], torch.cat(resids)
-            finish_caches(parts, self.prefix, begun, stacked, narrowed=self.narrowed)
+            finish_caches(parts, self.prefix, begun, stacked, last_block=self.last_block)
         return found
 
     def _through(
         self,
         parts: Decoder,
-        one: Entering,
+        one: LayerInput,
         edits: Sequence[Edits],
         caches: Sequence[transformers.DynamicCache],
     ) -> list[dict[int, Score]]:
@@ -118,12 +119,12 @@ class Stack:
         resids = []
         for i, edit in enumerate(edits):
             with edited(self.model, edit, self.means):
-                own, reused = caches[i : i + 1], behind_attention(edit, layer)
+                own, reused = caches[i : i + 1], attention_unchanged(edit, layer)
                 behind = one.through(parts, layer + 1, calls, own, reused=reused)
             resids.append(behind.resid)
         batch = stacked_batch(one.batch, len(edits))
-        targets, resid = Targets.of(batch, parts.device), torch.cat(resids)
-        whole = Entering(batch, targets, resid, layer + 1, self.narrowed)
+        targets, resid = ScoredPositions.of(batch, parts.device), torch.cat(resids)
+        whole = LayerInput(batch, targets, resid, layer + 1, self.last_block)
         calls = batch_calls(parts, batch, self.prefix)
         scores = whole.through(parts, parts.n_layers, calls, caches).scores(parts)
         return apart(scores, one.batch, len(edits))

@@ -20,7 +20,7 @@ FAILED: Score = (math.nan, False)
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
+class ScoredPositions:
     """Where a batch's logits are wanted: places in the residual stream, and tokens there."""
 
     rows: Tensor  # [place]
@@ -30,7 +30,7 @@ class Targets:
     request: list[int]  # [token]
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> "Targets":
+    def of(cls, batch: Batch, device: torch.device) -> "ScoredPositions":
         """The places and tokens of a batch."""
         wanted = [
             (row, column, token, number)

@@ -14,7 +14,7 @@ from interp.ablations import Activations, Edits, HeadMeans, bridge_edited, layer
 from interp.engine.memory import token_budget
 from interp.engine.replay import record, replay
 from interp.engine.scoring.packing import group_examples, padded_batches
-from interp.engine.scoring.targets import Score, Targets
+from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.engine.shortcuts import Shortcuts
 from interp.models import bridge_decoder, decoder, evaluation_mode
 from interp.tasks import OptionRequest
@@ -26,7 +26,7 @@ def hooked_scores(
     edits: Sequence[Edits],
     means: HeadMeans | None,
     shortcuts: Shortcuts,
-) -> Iterator[tuple[int, dict[int, Score]]]:
+) -> Iterator[tuple[Edits, dict[int, Score]]]:
     """Scores under each of the edits, batch by batch.
 
     Args:
@@ -37,18 +37,18 @@ def hooked_scores(
         shortcuts: whether to replay, and the token budget.
 
     Yields:
-        Number of the ablation, and request number to score.
+        Ablation, and request number to score.
     """
     parts = bridge_decoder(model)
     budget = shortcuts.token_budget or token_budget(decoder(model), 0)
     for group in group_examples(requests, prefixes=False, trees=False):
         for batch in padded_batches(group.trees, budget):
             ids = torch.from_numpy(batch.ids).to(parts.device)
-            targets = Targets.of(batch, parts.device)
+            targets = ScoredPositions.of(batch, parts.device)
             replayed = shortcuts.replay and any(_inside_blocks(one) for one in edits)
             with evaluation_mode(model):
                 baseline = record(parts, ids, use_cache=False) if replayed else None
-            for number, one in enumerate(edits):
+            for one in edits:
                 with torch.no_grad(), bridge_edited(model, one, Activations(means)):
                     if baseline is not None and _inside_blocks(one):
                         scores = targets.scores(
@@ -57,7 +57,7 @@ def hooked_scores(
                     else:
                         logits = model(ids)[targets.rows, targets.columns]
                         scores = targets.scores_of([logits])
-                yield number, scores
+                yield one, scores
 
 
 def _inside_blocks(edits: Edits) -> bool:

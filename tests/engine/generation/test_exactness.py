@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from interp.ablations import Edits, checked_edits, head_means
 from interp.engine import Settings, generate
+from interp.engine.capabilities import capabilities
 from interp.engine.generation.answers import TIE
 from interp.engine.generation.plain import PlainRow
-from interp.engine.generation.probing import rounding
 from interp.engine.generation.sampling import Greedy
 from interp.models import decoder, wrap
 from interp.tasks import GenerationRequest
@@ -94,7 +94,7 @@ def test_other_ablations_equal_plain_decoding(any_model, any_family):
     for name in names:
         found = generate(any_model, asked, edits, means=means, settings=SETTINGS[name])
         assert found.answers == plain.answers, name
-        assert found.path == ("plain" if any_family == "bloom" else "ragged")
+        assert found.paths == ("batches" if any_family == "bloom" else "ragged",)
 
 
 def test_plain_decoding_equals_single_rows(any_model):
@@ -239,7 +239,7 @@ def test_rounding_moves_logits_by_less_than_a_near_tie(family, monkeypatch):
                 change = (kept[request.doc_id, count] - row.logits)[two]
                 moved.append(abs(change[0] - change[1]).item())
     assert len(moved) > 100
-    assert 0 < max(moved) < TIE * max(rounding(decoder(model)), 1e-7)
+    assert 0 < max(moved) < TIE * max(capabilities(model).rounding(24), 1e-7)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -248,14 +248,14 @@ def test_half_precision_decodes_and_mostly_as_plainly(dtype):
     edits = [Edits(), *(checked_edits(model, text) for text in (*LAYERS, "head:1.2", "attn:0"))]
     found = generate(model, requests(12), edits)
     plain = generate(model, requests(12), edits, settings=Settings(plain=True))
-    assert found.path == "ragged"
+    assert found.paths == ("ragged",)
     assert found.tolerance == 0
     pairs = [p for a, b in zip(found, plain, strict=True) for p in zip(a, b, strict=True)]
     assert sum(a.text != b.text for a, b in pairs) < HALF_DIFFER[dtype] * len(pairs)
 
 
 def test_rounding_is_small_where_the_attention_is_replaced(any_model, any_family):
-    noise = rounding(decoder(any_model))
+    noise = capabilities(any_model).rounding(24)
     assert noise is None if any_family == "bloom" else noise < 1e-5
 
 
@@ -269,5 +269,6 @@ def test_an_attention_that_is_not_the_models_is_found_out(monkeypatch):
         lambda cache, start, end, window, device: true(cache, start, end, None, device),
     )
     # a window of 8 that is left out
-    assert rounding(decoder(tiny_bridge("mistral"))) is None
-    assert rounding(decoder(tiny_bridge("llama"))) is not None
+    windowed, plain = tiny_bridge("mistral"), tiny_bridge("llama")
+    assert capabilities(windowed).rounding(24) is None
+    assert capabilities(plain).rounding(24) is not None

@@ -126,20 +126,21 @@ def test_hooks_as_an_ablation_are_not_passed_over_either(llama):
             interp.generate(llama, "w5 w6", asked)
 
 
-def test_what_a_generation_config_asks_for_is_said(capsys):
+def test_what_a_generation_config_asks_for_is_said(caplog):
     model = tiny_bridge("llama")
     decoder(model).root.generation_config.repetition_penalty = 1.3
     first = interp.generate(model, PROMPT, max_new_tokens=4)
-    assert "repetition_penalty 1.3" in capsys.readouterr().out
+    assert "repetition_penalty 1.3" in caplog.text
+    caplog.clear()
     assert interp.generate(model, PROMPT, max_new_tokens=4) == first == words(model, "baseline", 4)
-    assert capsys.readouterr().out == ""
+    assert caplog.text == ""
 
 
-def test_streaming_says_so_too(capsys):
+def test_streaming_says_so_too(caplog):
     model = tiny_bridge("llama")
     decoder(model).root.generation_config.no_repeat_ngram_size = 2
     assert list(interp.generate(model, PROMPT, max_new_tokens=4, stream=True))
-    assert "no_repeat_ngram_size 2" in capsys.readouterr().out
+    assert "no_repeat_ngram_size 2" in caplog.text
 
 
 def test_a_task_that_asks_for_more_than_greedy_is_refused(tmp_path, llama):

@@ -178,7 +178,7 @@ def test_a_draw_is_the_same_whatever_is_drawn_beside_it(family, sampling):
     model, asked = tiny_bridge(family), requests(sampling, longest=6)
     edits = [Edits(), *(checked_edits(model, text) for text in ("layer:0", "layer:1", "head:1.2"))]
     whole = generate(model, asked, edits)
-    assert whole.path == "ragged"
+    assert whole.paths == ("ragged",)
     assert len({answer.tokens for answer in whole.answers[0]}) > 8
     for how in (
         Settings(rows=3, knee=64),
@@ -202,7 +202,7 @@ def test_families_without_fast_attention_draw_too():
     model, asked = tiny_bridge("bloom"), requests()
     edits = [Edits(), checked_edits(model, "layer:1")]
     whole = generate(model, asked, edits)
-    assert whole.path == "plain"
+    assert whole.paths == ("batches",)
     assert whole.answers[0] != whole.answers[1]
     for i in (0, 4, 11):
         assert [a for (a,) in generate(model, [asked[i]], edits)] == [w[i] for w in whole]
@@ -273,10 +273,10 @@ def test_greedy_and_drawn_answers_share_a_call():
         assert [answers[start::3] for answers in found] == alone.answers
 
 
-def test_what_a_generation_config_draws_from_is_said(capsys):
+def test_what_a_generation_config_draws_from_is_said(caplog):
     model = tiny_bridge("llama")
     decoder(model).root.generation_config.top_p = 0.9
     generate(model, requests(None), [Edits()])
-    assert capsys.readouterr().out == ""
+    assert caplog.text == ""
     generate(model, requests(), [Edits()])
-    assert "its generation config asks for top_p 0.9, which is left out" in capsys.readouterr().out
+    assert "its generation config asks for top_p 0.9, which is left out" in caplog.text

@@ -1,0 +1,314 @@
+"""Trials of the shortcuts on a model: random tokens, against its own pass over each row alone."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Edits
+from interp.engine.generation.plain import PlainRow, RowCaching, forced_logits
+from interp.engine.generation.probing import ragged_residuals
+from interp.engine.last_block import compute_at_positions
+from interp.engine.prefix import calls_after, prefix_cache, read_only_cache, record_prefix
+from interp.engine.replay import Pass, call_arguments, record, replay, run_block, unembed
+from interp.engine.scoring.masks import mask_arguments
+from interp.models import Decoder, decoder
+
+# largest difference of a residual vector, relative to its length, that is rounding
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# of logits, relative to the largest: rounding is three orders of magnitude below, a wrong mask
+# above
+LARGEST = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+# what a model raises that cannot be called so
+CANNOT = (TypeError, ValueError, RuntimeError, LookupError, AttributeError)
+Caching = Literal["kept", "rebuilt", "none"]
+
+
+class Trials:
+    """What can be tried on a model; `at` is a length that rows exceed, 0 for short rows."""
+
+    def __init__(self, model: TransformerBridge) -> None:
+        self._model = weakref.ref(model)
+
+    @property
+    def model(self) -> TransformerBridge:
+        """The bridge, which must be alive."""
+        model = self._model()
+        if model is None:
+            raise ReferenceError("the model is gone")
+        return model
+
+    @property
+    def _decoder(self) -> Decoder:
+        return decoder(self.model)
+
+    def replays(self) -> bool:
+        """Whether blocks called one by one, from any of them on, give what the model gives."""
+        dec = self._decoder
+        ids = random_tokens(dec, 2, 5)
+
+        def same() -> bool:
+            whole = record(dec, ids, use_cache=False)
+            for first in sorted({0, dec.n_layers // 2, dec.n_layers - 1}):
+                # anew: blocks may hand on what they compute in their arguments (Gemma 4)
+                calls = call_arguments(dec, ids, use_cache=False)
+                found = replay(dec, Pass(whole.residuals, calls.calls), first)
+                if not torch.equal(found, whole.residuals[-1]):
+                    return False
+            return True
+
+        return _holds(same)
+
+    def reuses_attention(self) -> bool:
+        """Whether each attention's output is its output projection of z and nothing else.
+
+        Then an ablated head's attention follows from the baseline's z.
+        """
+        dec = self._decoder
+        ids = random_tokens(dec, 1, 5)
+        return _holds(lambda: all(_projects(dec, ids, layer) for layer in {0, dec.n_layers - 1}))
+
+    def narrows_last_block(self) -> bool:
+        """Whether the last block gives the same at a position when it is computed there only.
+
+        It is not so where the MLP takes the residual stream beside its input (BLOOM) or sees rows
+        and positions as one axis (OPT).
+        """
+        dec, last = self._decoder, self._decoder.n_layers - 1
+        ids = random_tokens(dec, 2, 5)
+        rows = torch.tensor([0, 1, 1], device=dec.device)
+        columns = torch.tensor([4, 0, 3], device=dec.device)
+
+        def same() -> bool:
+            whole = record(dec, ids, use_cache=False)
+            with compute_at_positions(dec, last, rows, columns):
+                found = run_block(dec, last, whole.residuals[last], whole)[rows, columns]
+            return close(found, whole.residuals[-1][rows, columns])
+
+        return _holds(same)
+
+    def _whole(self, row: Int[Tensor, " pos"]) -> Float[Tensor, "pos d_model"]:
+        """The residual stream that leaves the last block, of one row alone."""
+        return record(self._decoder, row[None], use_cache=False).residuals[-1][0]
+
+    def pads(self, at: int, *, beyond: bool = False) -> bool:
+        """Two rows of different lengths, padded on the right, against each alone."""
+        dec = self._decoder
+        short, long = _around(at, dec.max_length, 3, 5)
+        if beyond:
+            short, long = at + 1, min(at + 5, dec.max_length)
+        ids = random_tokens(dec, 2, long)
+
+        def same() -> bool:
+            both = record(dec, ids, use_cache=False).residuals[-1]
+            return close(both[0, :short], self._whole(ids[0, :short])) and close(
+                both[1], self._whole(ids[1])
+            )
+
+        return _holds(same)
+
+    def prefixes(self, at: int) -> bool:
+        """Two rows after a cached prefix, from the first block and from a later one on."""
+        dec = self._decoder
+        length, long = _around(at, dec.max_length, 4, 9)
+        ids = random_tokens(dec, 2, long)
+        ids[1, :length] = ids[0, :length]
+
+        def same() -> bool:
+            shared = record_prefix(dec, ids[0, :length].tolist())
+            calls = calls_after(dec, ids[:, length:], shared)
+            expected = torch.stack([self._whole(row) for row in ids])[:, length:]
+            for first in sorted({0, dec.n_layers // 2}):
+                resid = calls.residuals[0]
+                kept = read_only_cache([shared.cache] * len(ids))
+                for layer in range(first):
+                    resid = run_block(dec, layer, resid, calls, cache=kept)
+                own = read_only_cache([prefix_cache(dec, shared, first)] * len(ids))
+                for layer in range(first, dec.n_layers):
+                    resid = run_block(dec, layer, resid, calls, cache=own)
+                if not close(resid, expected):
+                    return False
+            return True
+
+        return _holds(same)
+
+    def packs(self, at: int, *, before: bool = False, prefixes: bool = True) -> bool:
+        """Two questions of two options each in one row, against four rows of their own.
+
+        Args:
+            at: the length that the rows exceed.
+            before: the rows end before it, and only the packed row exceeds it.
+            prefixes: try it after a cached prefix, too.
+        """
+        dec = self._decoder
+        n_prefix = max(1, at - 6 if before else at - 3) if at else 5
+        n_prefix = min(n_prefix, dec.max_length - 8)
+        if n_prefix < 1:
+            return False
+        drawn = random_tokens(dec, n_prefix + 12)
+        prefix, tokens = drawn[:n_prefix], drawn[n_prefix:]
+        parents, ends = [-1, 0, 1, 2, 1, 4, -1, 6, 7, 8, 7, 10], [3, 5, 9, 11]
+        sees = np.eye(12, dtype=bool)
+        depths = np.zeros(12, dtype=np.int64)
+        for node, parent in enumerate(parents):
+            if parent >= 0:
+                sees[node] |= sees[parent]
+                depths[node] = depths[parent] + 1
+        # with a prefix that is cached, and with one that is part of the packed row
+        whole_sees = np.tril(np.ones((n_prefix + 12, n_prefix + 12), dtype=bool))
+        whole_sees[n_prefix:, n_prefix:] = sees
+        whole_depths = np.concatenate([np.arange(n_prefix), n_prefix + depths])
+
+        def same() -> bool:
+            nodes = [torch.from_numpy(np.flatnonzero(sees[end])) for end in ends]
+            rows = [self._whole(torch.cat([prefix, tokens[path]])) for path in nodes]
+
+            def same_paths(packed: Tensor) -> bool:
+                return all(
+                    close(packed[path], row[n_prefix:])
+                    for path, row in zip(nodes, rows, strict=True)
+                )
+
+            if prefixes:
+                shared = record_prefix(dec, prefix.tolist())
+                arguments = mask_arguments(dec, sees[None], depths[None], n_prefix)
+                calls = calls_after(dec, tokens[None], shared, **arguments)
+                if not same_paths(replay(dec, calls, 0)[0]):
+                    return False
+            arguments = mask_arguments(dec, whole_sees[None], whole_depths[None], 0)
+            calls = calls_after(dec, drawn[None], None, **arguments)
+            return same_paths(replay(dec, calls, 0)[0, n_prefix:])
+
+        return _holds(same)
+
+    def ragged(self, at: int, first: int) -> float | None:
+        """Largest difference of logits under the ragged attention; None where it is no rounding."""
+        dec, own = self._decoder, 13
+        # below the first change, or across one
+        start = at - 6 if at else min(11, first - own)
+        n_prefix = max(1, min(start, dec.max_length - own - 1))
+        if dec.max_length < n_prefix + own + 1 or not self.replays():
+            return None
+        size = int(dec.root.config.get_text_config().vocab_size)
+        ids = torch.arange(2 * (n_prefix + own), device=dec.device) * 7919 % size
+        ids = ids.view(2, -1)
+        ids[1, :n_prefix] = ids[0, :n_prefix]
+        try:
+            whole = torch.stack([self._whole(row)[n_prefix:] for row in ids])
+            found = ragged_residuals(dec, ids, n_prefix)
+            expected, found = (
+                torch.cat(list(unembed(dec, x.flatten(0, 1)))).float() for x in (whole, found)
+            )
+        except CANNOT:
+            # an architecture that cannot even be called so
+            return None
+        difference = (found - expected).abs().max().item()
+        largest = LARGEST.get(next(dec.root.parameters()).dtype, 1e-4)
+        return difference if difference <= largest * expected.abs().max().item() else None
+
+    def caching(self, at: int) -> Caching:
+        """One row, token by token: which way of caching gives what the whole text gives."""
+        model = self.model
+        dec = self._decoder
+        prompt, end = _around(at, dec.max_length, 4, 8)
+        row = random_tokens(dec, end)
+        ways: tuple[Caching, ...] = ("kept", "rebuilt")
+        for caching in ways:
+
+            def same(caching: Caching = caching) -> bool:
+                beyond = (at,) if caching == "rebuilt" else ()
+                plain = PlainRow(
+                    model, row[:prompt].tolist(), Edits(), None, RowCaching(True, beyond)
+                )
+                written = row[prompt:].tolist()
+                found = [plain.next_logits(written[:n]) for n in range(len(written))]
+                lengths = range(prompt, end)
+                expected = [self._whole(row[:length])[-1] for length in lengths]
+                logits = torch.cat(list(unembed(dec, torch.stack(expected))))
+                return _same_logits(torch.stack(found), logits)
+
+            if _holds(same):
+                return caching
+        return "none"
+
+    def pads_left(self, at: int) -> bool:
+        """Two prompts padded on the left, decoded twice from one pass over them."""
+        model = self.model
+        dec = self._decoder
+        short, long = _around(at, dec.max_length, 3, 8)
+        ids = random_tokens(dec, 2, long)
+        prompts = [ids[0, : long - 4], ids[1, : short - 1 if short > 2 else 1]]
+        forced = ids[:, -2:]
+
+        def same() -> bool:
+            given = [prompt.tolist() for prompt in prompts]
+            # twice: what one ablation decodes must not reach the next
+            for logits in forced_logits(model, given, forced, times=2):
+                rows = [
+                    torch.cat([prompt, tokens[:n]])
+                    for n in range(3)
+                    for prompt, tokens in zip(prompts, forced, strict=True)
+                ]
+                last = torch.stack([self._whole(row)[-1] for row in rows])
+                if not _same_logits(logits.flatten(0, 1), torch.cat(list(unembed(dec, last)))):
+                    return False
+            return True
+
+        return _holds(same)
+
+
+def close(found: Tensor, expected: Tensor) -> bool:
+    """Whether residual vectors `[..., d_model]` differ by rounding only."""
+    tolerance = TOLERANCE.get(found.dtype, 1e-4)
+    difference = (found - expected).float().norm(dim=-1)
+    return bool((difference <= tolerance * expected.float().norm(dim=-1)).all())
+
+
+def _same_logits(found: Tensor, expected: Tensor) -> bool:
+    largest = LARGEST.get(expected.dtype, 1e-4)
+    difference = (found.float() - expected.float()).abs().max()
+    return bool(difference <= largest * expected.float().abs().max())
+
+
+def _holds(same: Callable[[], bool]) -> bool:
+    try:
+        with torch.no_grad():
+            return same()
+    except CANNOT:
+        return False
+
+
+def _around(at: int, most: int, short: int, long: int) -> tuple[int, int]:
+    """Lengths of two rows, one on each side of a change; two lengths of ours where it is 0."""
+    if not at:
+        return min(short, most - 1), min(long, most)
+    return max(1, at - 1), min(at + 4, most)
+
+
+def random_tokens(dec: Decoder, *shape: int) -> Tensor:
+    """The same random tokens each time."""
+    generator = torch.Generator().manual_seed(0)
+    most = dec.root.config.get_text_config().vocab_size
+    return torch.randint(most, shape, generator=generator).to(dec.device)
+
+
+def _projects(dec: Decoder, ids: Tensor, layer: int) -> bool:
+    seen: dict[str, Any] = {}
+    attention, projection = dec.attentions[layer], dec.output_projections[layer]
+    handles = [
+        projection.register_forward_hook(lambda _m, _a, out: seen.update(projected=out)),
+        attention.register_forward_hook(lambda _m, _a, out: seen.update(out=out)),
+    ]
+    try:
+        dec.root(input_ids=ids, use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    out = seen.get("out")
+    out = out[0] if isinstance(out, tuple) else out
+    return isinstance(out, Tensor) and torch.equal(out, seen["projected"].view(out.shape))

@@ -1,0 +1,198 @@
+"""Models that compute differently beyond a length: all equals plain transformers, row by row.
+
+The lengths are 16 to 24 tokens here; in the models that are published they are thousands.
+"""
+
+import pytest
+import torch
+import transformers as hf
+
+from interp.ablations import Edits, checked_edits
+from interp.engine import Settings, Shortcuts, generate, score_requests
+from interp.engine.capabilities import capabilities
+from interp.errors import UserError
+from interp.models import wrap
+from interp.tasks import GenerationRequest, OptionRequest
+from tests.helpers.families import D_VOCAB, delete_layers, random_tokens, tiny_tokenizer
+
+SIZE = {
+    "vocab_size": D_VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+}  # fmt: skip
+SWITCH = 20
+
+
+def llama4(**more):
+    return hf.Llama4TextConfig(
+        **SIZE, intermediate_size_mlp=48, head_dim=8, num_local_experts=4, num_experts_per_tok=1,
+        interleave_moe_layer_step=2, moe_layers=None, **more,
+    )  # fmt: skip
+
+
+REGIMES = {
+    "longrope": lambda: hf.Phi3Config(
+        **SIZE,
+        original_max_position_embeddings=SWITCH,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0, 1.0, 1.05, 1.1],
+            "long_factor": [1.5, 3.0, 6.0, 12.0],
+            "original_max_position_embeddings": SWITCH,
+        },
+    ),
+    "chunks": lambda: llama4(attention_chunk_size=SWITCH),
+    "query scales": lambda: llama4(
+        attention_chunk_size=8192, attn_temperature_tuning=True, floor_scale=SWITCH, attn_scale=0.5
+    ),
+    "window": lambda: hf.MistralConfig(**SIZE, sliding_window=SWITCH),
+    "recurrence": lambda: hf.FalconH1Config(
+        **SIZE,
+        mamba_d_ssm=32,
+        mamba_n_heads=4,
+        mamba_d_head=8,
+        mamba_d_state=8,
+        mamba_n_groups=1,
+        mamba_chunk_size=16,
+    ),
+    "shared keys": lambda: hf.Gemma4TextConfig(
+        **SIZE,
+        head_dim=8,
+        global_head_dim=8,
+        num_kv_shared_layers=2,
+        sliding_window=SWITCH,
+        hidden_size_per_layer_input=8,
+        vocab_size_per_layer_input=D_VOCAB,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+    ),
+}
+
+
+def model_of(regime):
+    torch.manual_seed(0)
+    model = hf.AutoModelForCausalLM.from_config(REGIMES[regime](), attn_implementation="eager")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.15)
+    return model.eval()
+
+
+@pytest.fixture(scope="module", params=sorted(REGIMES))
+def regime(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def bridge(regime):
+    return wrap(model_of(regime), tiny_tokenizer(), name=regime)
+
+
+def ablated(regime):
+    """Texts of ablations and, of each, the plain model."""
+    found = {"baseline": model_of(regime)}
+    if regime == "recurrence":
+        found["layer:1"] = without_block(regime, 1, lambda hidden_states: (hidden_states,))
+    elif regime == "shared keys":
+        # it stores nothing for the layers after it
+        found["layer:3"] = without_block(regime, 3, lambda hidden_states: hidden_states)
+    else:
+        found["layer:1"] = delete_layers(model_of(regime), [1])
+    return found
+
+
+def without_block(regime, layer, returned):
+    """The plain model with a block that hands on what it is given."""
+    model = model_of(regime)
+    block = model.get_submodule(f"model.layers.{layer}")
+    block.forward = lambda hidden_states, *_args, **_kwargs: returned(hidden_states)
+    return model
+
+
+def option_requests(*, shared):
+    start = random_tokens(1, shared, seed=7)[0].tolist() if shared else []
+    requests = []
+    for doc, length in enumerate((5, 9, SWITCH - 3, SWITCH - 2, SWITCH + 1, 30, 33)):
+        own = random_tokens(1, max(1, length - shared), seed=100 + doc)[0].tolist()
+        for option, end in enumerate([(7,), (11, 12, 13)]):
+            requests.append(OptionRequest(doc, option, (1, *start, *own), end))
+    return requests
+
+
+def by_row(model, request):
+    """Sum of log-probabilities by plain transformers, without a cache."""
+    ids = torch.tensor([[*request.context, *request.continuation]])
+    with torch.no_grad():
+        logprobs = model(input_ids=ids, use_cache=False).logits[0].log_softmax(dim=-1)
+    at = logprobs[len(request.context) - 1 : -1]
+    return float(at[range(len(request.continuation)), list(request.continuation)].sum())
+
+
+@pytest.mark.parametrize("shared", [0, 12])
+def test_scores_equal_plain_transformers_row_by_row(bridge, regime, shared, monkeypatch):
+    # a prefix is worth its pass however few examples share it
+    monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1)
+    requests, plain = option_requests(shared=shared), ablated(regime)
+    edits = [checked_edits(bridge, text) for text in plain]
+    for shortcuts in (Shortcuts(), Shortcuts(token_budget=64, stacked=False)):
+        found = score_requests(bridge, requests, edits, shortcuts=shortcuts)
+        for scores, model in zip(found, plain.values(), strict=True):
+            for request, (value, _) in zip(requests, scores, strict=True):
+                assert value == pytest.approx(by_row(model, request), abs=1e-4), request
+
+
+def by_whole_texts(model, request):
+    """Greedy tokens, each from the whole text again."""
+    text = list(request.prompt)
+    while len(text) < len(request.prompt) + request.max_gen_toks:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([text]), use_cache=False).logits[0, -1]
+        text.append(int(logits.argmax()))
+        if text[-1] == 2:
+            break
+    return tuple(text[len(request.prompt) :])
+
+
+def test_answers_equal_plain_transformers_row_by_row(bridge, regime):
+    start = random_tokens(1, 6, seed=7)[0].tolist()
+    requests = [
+        GenerationRequest(
+            i, (1, *start, *random_tokens(1, length - 7, seed=50 + i)[0].tolist()), (), 7
+        )
+        for i, length in enumerate((9, 11, SWITCH - 3, SWITCH, SWITCH + 4, 30))
+    ]
+    plain = ablated(regime)
+    edits = [checked_edits(bridge, text) for text in plain]
+    for settings in (None, Settings(plain=True)):
+        found = generate(bridge, requests, edits, settings=settings)
+        for answers, model in zip(found, plain.values(), strict=True):
+            for request, answer in zip(requests, answers, strict=True):
+                assert answer.tokens == by_whole_texts(model, request), (settings, request)
+
+
+def test_rows_below_a_change_keep_their_shortcuts():
+    bridge = wrap(model_of("longrope"), tiny_tokenizer(), name="longrope")
+    can = capabilities(bridge)
+    assert can.changes == (SWITCH,)
+    assert can.pads(SWITCH)
+    assert can.shares_prefixes(SWITCH)
+    assert can.rounding(SWITCH) is not None
+    assert not can.pads(SWITCH + 1)
+    assert can.pads_beyond(SWITCH)
+    assert can.rounding(SWITCH + 1) is None
+    assert can.caching(SWITCH + 1).rebuilt_beyond == (SWITCH,)
+    other = wrap(model_of("window"), tiny_tokenizer(), name="window")
+    window = capabilities(other)
+    assert window.crosses(SWITCH)
+    assert window.rounding(40) is not None
+
+
+def test_a_layer_whose_keys_others_use_is_refused_before_work():
+    bridge = wrap(model_of("shared keys"), tiny_tokenizer(), name="gemma4")
+    asked = option_requests(shared=0)[:2]
+    (skipped,) = [checked_edits(bridge, "layer:1")]
+    with pytest.raises(UserError, match="cannot run without layer 1, whose keys and values"):
+        score_requests(bridge, asked, [Edits(), skipped])
+    with pytest.raises(UserError, match="cannot run without layer 1"):
+        generate(bridge, [GenerationRequest(0, (1, 9), (), 2)], [skipped])
