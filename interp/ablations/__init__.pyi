@@ -61,6 +61,7 @@ from .text import (
     parsed_or_none as parsed_or_none,
 )
 from .user_hooks import hooked as hooked
+from .value_checks import layer_of_point as layer_of_point
 from .values import (
     BASELINE as BASELINE,
     AblateHead as AblateHead,
@@ -76,7 +77,6 @@ from .values import (
     SwapLayer as SwapLayer,
     SwapLayers as SwapLayers,
     donors as donors,
-    layer_of_point as layer_of_point,
     with_donor as with_donor,
 )
 from .weights import (

@@ -185,7 +185,7 @@ def cumulative_swaps(
 def _checked_size(model: TransformerBridge, size: int) -> int:
     """How many blocks of this size there are."""
     n_layers = shape_of(model).n_layers
-    if not 1 <= size <= n_layers:
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= n_layers:
         raise UserError(f"block size {size}: allowed are 1-{n_layers}")
     return n_layers - size + 1
 

@@ -18,7 +18,8 @@ from interp.ablations.one_thread import busy, one_thread
 from interp.ablations.resample import head_outputs
 from interp.ablations.text import as_ablation
 from interp.ablations.user_hooks import with_points
-from interp.ablations.values import Ablation, layer_of_point, with_donor
+from interp.ablations.value_checks import layer_of_point
+from interp.ablations.values import Ablation, with_donor
 from interp.ablations.weights import check_donor
 from interp.errors import UserError
 from interp.models import decoder, evaluation_mode, model_name
@@ -54,6 +55,7 @@ def checked_edits(
         if edit.zero_heads or edit.mean_heads or edit.resample_heads:
             decoder(model).check_heads(layer)
         for part, other in edit.swaps:
+            decoder(other)
             check_donor(model, other, layer, part)
     return edits
 

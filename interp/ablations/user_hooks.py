@@ -1,6 +1,6 @@
 """TransformerLens hooks of the user's own as an ablation: `interp.hooked("name", fwd_hooks)`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -26,9 +26,10 @@ def hooked(name: str, fwd_hooks: Sequence[tuple[Point, Callable[..., Any]]]) -> 
     Raises:
         UserError: no hooks, or a name with other signs than letters, digits, `_`, `-` and `.`.
     """
-    if not fwd_hooks or not all(callable(function) for _, function in fwd_hooks):
+    if not fwd_hooks:
         raise UserError(f"hook:{name}: at least one pair of a hook point and a function is needed")
-    return Hooked(name, tuple((point, function) for point, function in fwd_hooks))
+    given: Any = tuple(fwd_hooks) if isinstance(fwd_hooks, Iterable) else fwd_hooks
+    return Hooked(name, given)
 
 
 def with_points(model: TransformerBridge, ablation: Ablation) -> Ablation:

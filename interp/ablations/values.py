@@ -1,13 +1,24 @@
 """The ablations: frozen values, each with a text form that parses back to the same value."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from interp.ablations.code_hash import code_sha256
 from interp.ablations.edits import Edits, LayerEdit, Part, Shape
-from interp.errors import UserError
+from interp.ablations.value_checks import (
+    check_ascending,
+    check_numbers,
+    heads_of_group,
+    index_in,
+    is_hook_name,
+    is_hook_pair,
+    layer_in,
+    layer_of_point,
+    part_text,
+)
+from interp.errors import UserError, did_you_mean
 
 Replacement = Literal["zero", "mean", "resample", "group"]
-_PART_TEXTS = {"layer": "", "attention": "-attn", "mlp": "-mlp"}
 
 
 class _Ablation:
@@ -22,6 +33,24 @@ class _Ablation:
         """What is changed, layer by layer. Raises UserError for numbers out of range."""
         raise AssertionError(type(self))
 
+    @property
+    def kind(self) -> str:
+        """What is ablated, without where: `layer`, `attn`, `head@mean`, `swap-mlp`, `hook`, ..."""
+        form, replaced = self.text.partition(":")[0], self.text.partition("@")[2]
+        return f"{form}@{replaced}" if replaced else form
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that are named, ascending; hooks count where they name a hook point."""
+        if isinstance(self, SkipLayers | SwapLayers):
+            return tuple(range(self.first, self.last + 1))
+        return (self.layer,) if hasattr(self, "layer") else ()
+
+    @property
+    def heads(self) -> tuple[tuple[int, int], ...]:
+        """The query heads that are named, as pairs of a layer and a head, ascending."""
+        return ((self.layer, self.head),) if isinstance(self, AblateHead) else ()
+
     def __str__(self) -> str:
         return self.text
 
@@ -35,6 +64,9 @@ class SkipLayer(_Ablation):
 
     layer: int
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "layer")
+
     @property
     def text(self) -> str:
         """`layer:7`."""
@@ -42,7 +74,7 @@ class SkipLayer(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One skipped layer."""
-        return Edits({_layer(self.layer, shape): LayerEdit(skip=True)})
+        return Edits({layer_in(self.layer, shape): LayerEdit(skip=True)})
 
 
 @dataclass(frozen=True)
@@ -53,7 +85,7 @@ class SkipLayers(_Ablation):
     last: int
 
     def __post_init__(self) -> None:
-        _ascending(self)
+        check_ascending(self)
 
     @property
     def text(self) -> str:
@@ -62,7 +94,7 @@ class SkipLayers(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """Every layer of the block skipped."""
-        _layer(self.last, shape)
+        layer_in(self.last, shape)
         return Edits({layer: LayerEdit(skip=True) for layer in range(self.first, self.last + 1)})
 
 
@@ -72,6 +104,9 @@ class SkipAttention(_Ablation):
 
     layer: int
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "layer")
+
     @property
     def text(self) -> str:
         """`attn:7`."""
@@ -79,7 +114,7 @@ class SkipAttention(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One attention skipped."""
-        return Edits({_layer(self.layer, shape): LayerEdit(skip_attention=True)})
+        return Edits({layer_in(self.layer, shape): LayerEdit(skip_attention=True)})
 
 
 @dataclass(frozen=True)
@@ -88,6 +123,9 @@ class SkipMLP(_Ablation):
 
     layer: int
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "layer")
+
     @property
     def text(self) -> str:
         """`mlp:7`."""
@@ -95,7 +133,7 @@ class SkipMLP(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One MLP skipped."""
-        return Edits({_layer(self.layer, shape): LayerEdit(skip_mlp=True)})
+        return Edits({layer_in(self.layer, shape): LayerEdit(skip_mlp=True)})
 
 
 @dataclass(frozen=True)
@@ -120,6 +158,15 @@ class AblateHead(_Ablation):
     head: int
     by: Replacement = "zero"
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "layer", "head")
+        if self.by not in get_args(Replacement):
+            meant = did_you_mean(str(self.by).lower(), get_args(Replacement))
+            raise UserError(
+                f"head:{self.layer}.{self.head}: by={self.by!r}; allowed are "
+                f"{', '.join(map(repr, get_args(Replacement)))}{meant}"
+            )
+
     @property
     def text(self) -> str:
         """`head:7.3`, `head:7.3@mean`, `head:7.3@resample` or `head:7.3@group`."""
@@ -127,14 +174,14 @@ class AblateHead(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One head replaced."""
-        _layer(self.layer, shape)
-        heads = frozenset([_index("head", self.head, shape.n_heads, self.layer)])
+        layer_in(self.layer, shape)
+        heads = frozenset([index_in("head", self.head, shape.n_heads, self.layer)])
         if self.by == "mean":
             return Edits({self.layer: LayerEdit(mean_heads=heads)})
         if self.by == "resample":
             return Edits({self.layer: LayerEdit(resample_heads=heads)})
         if self.by == "group":
-            heads = _group(self.head // (shape.n_heads // shape.n_kv_heads), shape)
+            heads = heads_of_group(self.head // (shape.n_heads // shape.n_kv_heads), shape)
         return Edits({self.layer: LayerEdit(zero_heads=heads)})
 
 
@@ -149,6 +196,9 @@ class AblateKVGroup(_Ablation):
     layer: int
     group: int
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "layer", "group")
+
     @property
     def text(self) -> str:
         """`kvgroup:7.1`."""
@@ -156,9 +206,9 @@ class AblateKVGroup(_Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """Every query head of the group zeroed."""
-        _layer(self.layer, shape)
-        group = _index("KV group", self.group, shape.n_kv_heads, self.layer)
-        return Edits({self.layer: LayerEdit(zero_heads=_group(group, shape))})
+        layer_in(self.layer, shape)
+        group = index_in("KV group", self.group, shape.n_kv_heads, self.layer)
+        return Edits({self.layer: LayerEdit(zero_heads=heads_of_group(group, shape))})
 
 
 @dataclass(frozen=True)
@@ -179,14 +229,18 @@ class SwapLayer(_Ablation):
     donor: Any = field(default=None, compare=False, repr=False)
     part: Part = "layer"
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "layer")
+        part_text(self.part)
+
     @property
     def text(self) -> str:
         """`swap:7`, `swap-attn:7` or `swap-mlp:7`."""
-        return f"swap{_part_text(self.part)}:{self.layer}"
+        return f"swap{part_text(self.part)}:{self.layer}"
 
     def edits(self, shape: Shape) -> Edits:
         """One block, or sublayer, with the donor's weights."""
-        return Edits({_layer(self.layer, shape): _swap(self)})
+        return Edits({layer_in(self.layer, shape): _swap(self)})
 
 
 @dataclass(frozen=True)
@@ -199,16 +253,17 @@ class SwapLayers(_Ablation):
     part: Part = "layer"
 
     def __post_init__(self) -> None:
-        _ascending(self)
+        part_text(self.part)
+        check_ascending(self)
 
     @property
     def text(self) -> str:
         """`swaps:0-3`, `swaps-attn:0-3` or `swaps-mlp:0-3`."""
-        return f"swaps{_part_text(self.part)}:{self.first}-{self.last}"
+        return f"swaps{part_text(self.part)}:{self.first}-{self.last}"
 
     def edits(self, shape: Shape) -> Edits:
         """Every block, or sublayer, with the donor's weights."""
-        _layer(self.last, shape)
+        layer_in(self.last, shape)
         return Edits({layer: _swap(self) for layer in range(self.first, self.last + 1)})
 
 
@@ -227,9 +282,14 @@ class Hooked(_Ablation):
     fwd_hooks: tuple[tuple[Any, Any], ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "_-." for c in self.name):
+        if not is_hook_name(self.name):
             raise UserError(
                 f"hook:{self.name}: allowed in a name are letters, digits, `_`, `-` and `.`"
+            )
+        if not (isinstance(self.fwd_hooks, tuple) and all(map(is_hook_pair, self.fwd_hooks))):
+            raise UserError(
+                f"hook:{self.name}: its hooks are a list of pairs of a hook point and a function, "
+                'such as [("blocks.0.hook_mlp_out", f)]'
             )
 
     @property
@@ -244,11 +304,18 @@ class Hooked(_Ablation):
             for point, function in self.fwd_hooks
         )
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers of the hook points that are named; points given by a function are unknown."""
+        points = (point for point, _ in self.fwd_hooks if isinstance(point, str))
+        return tuple(sorted({n for n in map(layer_of_point, points) if n is not None}))
 
-def layer_of_point(point: str) -> int | None:
-    """The layer of a hook point (`blocks.7.attn.hook_z`); None outside the blocks."""
-    parts = point.split(".")
-    return int(parts[1]) if len(parts) > 2 and parts[0] == "blocks" else None
+    def code_sha256(self) -> str:
+        """A hash of the hook points, and of the code and closure of the functions.
+
+        The name alone does not say what the hooks do: runs keep this hash beside it.
+        """
+        return code_sha256(self.fwd_hooks)
 
 
 @dataclass(frozen=True)
@@ -258,6 +325,9 @@ class Combination(_Ablation):
     parts: tuple["Ablation", ...]
 
     def __post_init__(self) -> None:
+        for part in self.parts:
+            if not isinstance(part, _Ablation):
+                raise UserError(f"{part!r} is no part of a combination; allowed are ablations")
         flat = tuple(inner for part in self.parts for inner in _parts(part))
         if len(flat) == 1:
             raise UserError(f"{flat[0]}: a combination has two parts or more")
@@ -267,6 +337,21 @@ class Combination(_Ablation):
     def text(self) -> str:
         """`layer:3+head:7.2`; the empty combination is the `baseline`."""
         return "+".join(part.text for part in self.parts) or "baseline"
+
+    @property
+    def kind(self) -> str:
+        """`combination`, or `baseline` without parts."""
+        return "combination" if self.parts else "baseline"
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers of all parts, ascending."""
+        return tuple(sorted({layer for part in self.parts for layer in part.layers}))
+
+    @property
+    def heads(self) -> tuple[tuple[int, int], ...]:
+        """The heads of all parts, ascending."""
+        return tuple(sorted({head for part in self.parts for head in part.heads}))
 
     def edits(self, shape: Shape) -> Edits:
         """The edits of all parts, merged layer by layer."""
@@ -290,7 +375,7 @@ BASELINE = Combination(())
 
 
 def with_donor(ablation: Ablation, donor: Any) -> Ablation:
-    """The same ablation with `donor` in every swap that has none yet."""
+    """The same ablation with `donor` in every swap that has none."""
     if isinstance(ablation, Combination):
         return Combination(tuple(with_donor(part, donor) for part in ablation.parts))
     if isinstance(ablation, SwapLayer | SwapLayers) and ablation.donor is None:
@@ -313,35 +398,3 @@ def _swap(ablation: SwapLayer | SwapLayers) -> LayerEdit:
     if ablation.donor is None:
         raise UserError(f"{ablation.text}: a swap needs a donor; give donor=MODEL")
     return LayerEdit(swaps=((ablation.part, ablation.donor),))
-
-
-def _part_text(part: Part) -> str:
-    if part not in _PART_TEXTS:
-        raise UserError(f"swap of {part!r}: allowed are {', '.join(_PART_TEXTS)}")
-    return _PART_TEXTS[part]
-
-
-def _ascending(block: SkipLayers | SwapLayers) -> None:
-    if block.first > block.last:
-        form = block.text.partition(":")[0]
-        raise UserError(
-            f"{block.text}: the first layer comes after the last; write "
-            f"{form}:{block.last}-{block.first}"
-        )
-
-
-def _layer(layer: int, shape: Shape) -> int:
-    if not 0 <= layer < shape.n_layers:
-        raise UserError(f"layer {layer}: the model has layers 0-{shape.n_layers - 1}")
-    return layer
-
-
-def _group(group: int, shape: Shape) -> frozenset[int]:
-    size = shape.n_heads // shape.n_kv_heads
-    return frozenset(range(group * size, (group + 1) * size))
-
-
-def _index(what: str, index: int, count: int, layer: int) -> int:
-    if not 0 <= index < count:
-        raise UserError(f"{what} {index} of layer {layer}: the model has {what}s 0-{count - 1}")
-    return index

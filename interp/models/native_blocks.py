@@ -195,6 +195,11 @@ def decoder(model: TransformerBridge) -> Decoder:
         UserError: the model is not decoder-only, its weights were rewritten by
             `enable_compatibility_mode()`, or it was booted elsewhere and is in training mode.
     """
+    if not isinstance(model, TransformerBridge):
+        raise UserError(
+            f"model {str(model)[:80]!r}: it is no loaded model; give what interp.load_model(...) "
+            "returns"
+        )
     if getattr(model, "compatibility_mode", False):
         raise UserError(
             f"model {model_name(model)}: enable_compatibility_mode() has rewritten its weights; "

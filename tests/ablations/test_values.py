@@ -15,10 +15,12 @@ from interp.ablations import (
     SwapLayer,
     SwapLayers,
     as_ablation,
+    hooked,
     parse,
 )
 from interp.ablations.edits import Shape
 from interp.errors import UserError
+from tests.helpers.unchecked import outcomes
 
 swapped = st.sampled_from(["layer", "attention", "mlp"])
 number = st.integers(0, 99_999)
@@ -94,9 +96,79 @@ def test_numbers_out_of_range_name_the_range(text, message):
         parse(text).edits(SHAPE)
 
 
-def test_a_negative_layer_is_out_of_range():
-    with pytest.raises(UserError, match="layer -1: the model has layers 0-7"):
-        SkipLayer(-1).edits(SHAPE)
+WRONG = {
+    "SkipLayer('3')": "SkipLayer: layer '3'; allowed are whole numbers from 0",
+    "SkipLayer(-1)": "SkipLayer: layer -1",
+    "SkipLayer(True)": "SkipLayer: layer True",
+    "SkipMLP(1.0)": "SkipMLP: layer 1.0",
+    "SkipAttention(None)": "SkipAttention: layer None",
+    "SkipLayers('1', '2')": "SkipLayers: first '1'",
+    "SkipLayers(3, 1)": "write layers:1-3",
+    "AblateKVGroup(1, 'a')": "AblateKVGroup: group 'a'",
+    "AblateHead(4, '4')": "AblateHead: head '4'",
+    "AblateHead(4, 4, by='median')": "by='median'; allowed are 'zero', 'mean', 'resample', 'group'",
+    "AblateHead(4, 4, by='Mean')": "did you mean mean?",
+    "AblateHead(4, 4, by=None)": "by=None",
+    "interp.each_head(model, by='median')": "by='median'",
+    "SwapLayer(1, part='norm')": "swap of 'norm': allowed are layer, attention, mlp",
+    "SwapLayers(0, 1, part=['mlp'])": "swap of ['mlp']",
+    "Combination(('layer:1', SkipLayer(2)))": "'layer:1' is no part of a combination",
+    "SkipLayer(1) + 'mlp:2'": "'mlp:2' is no part of a combination",
+    "interp.hooked('x', ('blocks.0.hook_out', print))": "pairs of a hook point and a function",
+    "interp.hooked('x', [('blocks.0.hook_out', 3)])": "pairs of a hook point and a function",
+    "interp.hooked('x', [])": "at least one pair",
+    "interp.hooked('x', 5)": "pairs of a hook point and a function",
+    "interp.hooked(5, [('blocks.0.hook_out', print)])": "hook:5: allowed in a name",
+    "interp.sliding_blocks(model, '2')": "block size 2",
+    "interp.cumulative(model, ['1'])": "layer '1'",
+    "interp.ablate('organism:base', 'layer:1').__enter__()": "it is no loaded model",
+    "interp.ablate(model, 'swap:1', donor='organism:base').__enter__()": "it is no loaded model",
+    "interp.each_layer(None)": "it is no loaded model",
+}
+
+
+def test_every_public_value_checks_itself():
+    setup = """
+import interp
+from interp import *
+from interp.ablations import *
+from tests.helpers.families import tiny_bridge
+model = tiny_bridge("llama")
+"""
+    plain = "assert type(SkipLayer(__import__('numpy').int64(3)).layer) is int"
+    found = outcomes(setup, [*WRONG, plain])
+    assert found[plain] == "fine"
+    for statement, message in WRONG.items():
+        assert found[statement].startswith("UserError: "), (statement, found[statement])
+        assert message in found[statement], (statement, found[statement])
+        assert "\n" not in found[statement]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "layers", "heads"),
+    [
+        ("layer:7", "layer", (7,), ()),
+        ("layers:2-4", "layers", (2, 3, 4), ()),
+        ("attn:7", "attn", (7,), ()),
+        ("mlp:7", "mlp", (7,), ()),
+        ("head:7.3", "head", (7,), ((7, 3),)),
+        ("head:7.3@mean", "head@mean", (7,), ((7, 3),)),
+        ("kvgroup:7.1", "kvgroup", (7,), ()),
+        ("swap-mlp:7", "swap-mlp", (7,), ()),
+        ("swaps:0-2", "swaps", (0, 1, 2), ()),
+        ("mlp:3+head:1.2+head:0.4", "combination", (0, 1, 3), ((0, 4), (1, 2))),
+        ("baseline", "baseline", (), ()),
+    ],
+)
+def test_an_ablation_says_what_it_ablates_and_where(text, kind, layers, heads):
+    ablation = parse(text)
+    assert (ablation.kind, ablation.layers, ablation.heads) == (kind, layers, heads)
+
+
+def test_hooks_say_where_they_act():
+    points = ["blocks.4.hook_out", "hook_embed", "blocks.1.attn.hook_z"]
+    mine = hooked("mine", [(point, print) for point in points])
+    assert (mine.kind, mine.layers) == ("hook", (1, 4))
 
 
 def test_a_kv_group_is_its_query_heads():
