@@ -16,7 +16,7 @@ def part_text(part: Part) -> str:
 
 
 def check_ascending(block: Any) -> None:
-    """Raise UserError where the first layer of a block comes after the last, or one is no number."""
+    """Raise UserError where the first layer comes after the last, or one is no number."""
     check_numbers(block, "first", "last")
     if block.first > block.last:
         form = block.text.partition(":")[0]
