@@ -48,7 +48,7 @@ def _skill_jobs(preset: Preset) -> list[Job]:
 def run(preset: Preset, out: Path) -> Section:
     """Retrieval heads and their removal in two models; the heads of each skill in the base."""
     from interp import figures
-    from interp.attention import overlap
+    from interp.attention import by_gold_position, overlap
     from interp.labels import model_label
     from interp.results import choose_metric
 
@@ -79,7 +79,7 @@ def run(preset: Preset, out: Path) -> Section:
     for role, one in found.items():
         name = model_label(preset.models[role])
         drawn[f"position-{role}"] = (
-            figures.gold_position(one["positions"], one["documents"]),
+            figures.gold_position(by_gold_position(one["positions"], one["documents"])),
             f"Key-value retrieval of {name} by the place of the gold pair.",
         )
         drawn[f"example-{role}"] = (

@@ -1,7 +1,12 @@
-"""Words for the names of tasks, protocols, metrics and models, as tables and figures print them."""
+"""Words for the names of tasks, protocols, metrics, models and ablations, as figures print them."""
 
+import hashlib
 import re
-from collections.abc import Iterable
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count, product
 
 SKILLS = {"world-facts": "Knowledge", "world-kv": "Retrieval", "world-arithmetic": "Reasoning"}
 
@@ -72,6 +77,98 @@ ASKED = {
 """What `interp.tasks.variants` puts in front of a task's name, in words that follow it."""
 
 
+LAYER_AXES = {
+    "layer": "Skipped layer",
+    "attn": "Layer with its attention skipped",
+    "mlp": "Layer with its MLP skipped",
+    "swap": "Swapped layer",
+    "swap-attn": "Layer with its attention swapped",
+    "swap-mlp": "Layer with its MLP swapped",
+    "exchange": "Layer exchanged with the next",
+}
+
+
+"""Ablations of one layer, and the name of their axis."""
+
+
+KINDS = {
+    "layer": "layers skipped",
+    "attn": "attentions skipped",
+    "mlp": "MLPs skipped",
+    "swap": "layers swapped",
+    "swap-attn": "attentions swapped",
+    "swap-mlp": "MLPs swapped",
+    "exchange": "layers exchanged with the next",
+    "layers": "blocks of layers skipped",
+    "swaps": "blocks of layers swapped",
+    "swaps-attn": "blocks of attentions swapped",
+    "swaps-mlp": "blocks of MLPs swapped",
+    "repeat": "blocks of layers run twice",
+    "reverse": "blocks of layers run in reverse order",
+    "parallel": "blocks of layers run side by side",
+    "cumulative": "growing sets of layers skipped",
+    "head": "heads put to zero",
+    "head@mean": "heads put to their mean",
+    "head@resample": "heads given their value on another example",
+    "head@group": "heads put to zero with their groups",
+    "kvgroup": "key/value groups put to zero",
+    "others": "other ablations",
+}
+
+
+"""What ablations of a kind are called."""
+
+
+PLURALS = {"layer": "layers", "attn": "attentions", "mlp": "MLPs", "head": "heads"}
+PARTS = {"layer": "Layer", "attn": "Layer with its attention", "mlp": "Layer with its MLP"}
+REPLACED = {
+    "mean": "replaced by the mean",
+    "resample": "replaced by that of another example",
+    "linear": "replaced by its best affine map",
+}
+SCOPES = {
+    "prompt": "at the prompt only",
+    "answer": "at the answer only",
+    "last": "at the last prompt token only",
+}
+
+
+BLOCKS = {
+    "layers": "skipped",
+    "swaps": "swapped",
+    "swaps-attn": "with their attention swapped",
+    "swaps-mlp": "with their MLP swapped",
+    "repeat": "run twice",
+    "reverse": "run in reverse order",
+    "parallel": "run side by side",
+}
+
+
+"""Ablations of several layers, and what is done to these."""
+
+
+_GIVEN: ContextVar[Mapping[str, str] | None] = ContextVar("labels", default=None)
+
+
+@contextmanager
+def renamed(labels: Mapping[str, str] | None) -> Iterator[None]:
+    """Let the functions of this module print some names as the caller wants them.
+
+    Args:
+        labels: Name of a task, benchmark, protocol, metric or model to the words for it; None
+            changes nothing.
+    """
+    token = _GIVEN.set({**(_GIVEN.get() or {}), **(labels or {})})
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
+def _given(name: str) -> str | None:
+    return (_GIVEN.get() or {}).get(name)
+
+
 def split_task(task: str) -> tuple[str, str]:
     """A task's benchmark and protocol; a task without protocol has an empty one."""
     benchmark, _, protocol = task.partition(":")
@@ -80,6 +177,8 @@ def split_task(task: str) -> tuple[str, str]:
 
 def benchmark_label(benchmark: str) -> str:
     """Words for a benchmark: the skill of ours, the printed name of a known one."""
+    if (given := _given(benchmark)) is not None:
+        return given
     rest, asked = _how_asked(benchmark)
     if asked:
         return f"{benchmark_label(rest)}, {asked}"
@@ -100,7 +199,7 @@ def plain_benchmark(benchmark: str) -> str:
 
 
 def _how_asked(benchmark: str) -> tuple[str, str]:
-    """What stands behind the first of the prefixes of `ASKED`, and its words; else no words."""
+    """What follows the first of the prefixes of `ASKED`, and its words; else no words."""
     for pattern, words in ASKED.items():
         if found := pattern.fullmatch(benchmark):
             *numbers, rest = found.groups()
@@ -110,11 +209,15 @@ def _how_asked(benchmark: str) -> tuple[str, str]:
 
 def protocol_label(protocol: str) -> str:
     """Words for a protocol."""
+    if (given := _given(protocol)) is not None:
+        return given
     return PROTOCOLS.get(protocol, protocol.replace("_", " ").capitalize() or "As published")
 
 
 def task_label(task: str) -> str:
     """Words for a benchmark under a protocol."""
+    if (given := _given(task)) is not None:
+        return given
     benchmark, protocol = split_task(task)
     words = benchmark_label(benchmark)
     return f"{words}, {uncapitalised(protocol_label(protocol))}" if protocol else words
@@ -141,7 +244,9 @@ def source_label(source: str) -> str:
 
 
 def metric_label(metric: str, *, filtered: bool = True) -> str:
-    """Words for a metric; a filter of the harness (``exact_match,strict-match``) follows."""
+    """Words for a metric; a filter of the harness (`exact_match,strict-match`) follows."""
+    if (given := _given(metric)) is not None:
+        return given
     name, _, chosen = metric.partition(",")
     words = METRICS.get(name, name.replace("_", " ").capitalize())
     parts = chosen.split(",")
@@ -155,5 +260,92 @@ def uncapitalised(words: str) -> str:
 
 
 def model_label(model: str) -> str:
-    """The last part of a model's name: of a hub name, a folder, or ``organism:NAME``."""
+    """Words for a model: the last part of its name, unless the caller has others."""
+    given = _given(model)
+    return model_name(model) if given is None else given
+
+
+def model_name(model: str) -> str:
+    """The last part of a model's name: of a hub name, a folder, or `organism:NAME`."""
     return re.split(r"[/:]", model.rstrip("/"))[-1]
+
+
+def kind_label(kind: str) -> str:
+    """Words for ablations of a kind, in the plural (`layers skipped`).
+
+    Args:
+        kind: The name of a kind of `interp.figures.kinds`.
+    """
+    form, at, by = kind.partition("@")
+    if kind in KINDS:
+        return KINDS[kind]
+    if at and by in REPLACED and form in PLURALS:
+        return f"{PLURALS[form]} {REPLACED[by]}"
+    if form.removesuffix("-up").removesuffix("-down") in KINDS:
+        return KINDS[form.removesuffix("-up").removesuffix("-down")]
+    return f"ablations {kind}"
+
+
+def layer_axis(kind: str) -> str:
+    """Words for the axis of ablations of one layer.
+
+    Args:
+        kind: The text form without its number: `layer`, `attn@mean`, `mlp@@prompt`.
+    """
+    if kind in LAYER_AXES:
+        return LAYER_AXES[kind]
+    rest, scoped, scope = kind.partition("@@")
+    form, _, by = rest.partition("@")
+    words = LAYER_AXES.get(rest, f"Layer of {rest}")
+    if by in REPLACED and form in PARTS:
+        words = f"{PARTS[form]} {REPLACED[by]}"
+    return words + (f", {SCOPES.get(scope, scope)}" if scoped else "")
+
+
+def block_axis(kind: str, size: int | None) -> str:
+    """Words for the axis of ablations of several consecutive layers.
+
+    Args:
+        kind: The text form without its numbers: `layers`, `swaps`, `repeat`, ...
+        size: Layers in each block; None where blocks have several sizes.
+    """
+    number = "" if size is None else f"{size} "
+    return f"First of the {number}layers {BLOCKS.get(kind, f'of {kind}')}"
+
+
+def count_axis(kind: str, way: str) -> str:
+    """Words for the axis of ablations that take one layer more at a time.
+
+    Args:
+        kind: As for `block_axis`, or for `layer_axis` where the layers are named singly.
+        way: `up` from the first layer, `down` from the last; empty where the order is another.
+    """
+    done = BLOCKS.get({"layer": "layers", "swap": "swaps"}.get(kind, kind), f"of {kind}")
+    ways = {"up": ", from the first up", "down": ", from the last down"}
+    return f"Layers {done}{ways.get(way, '')}"
+
+
+def letters() -> Iterator[str]:
+    """The letters of panels: A to Z, then AA, AB, and so on."""
+    for length in count(1):
+        yield from map("".join, product(string.ascii_uppercase, repeat=length))
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """A file name, without suffix, for each of some names; no two of them are the same.
+
+    A name keeps its letters, digits, `.`, `_`, `=`, `+` and `-`. Names that would be equal on a
+    file system that ignores case, or that are too long for one, end in digits of their hash.
+
+    Args:
+        names: Of tasks, models or ablations.
+    """
+    distinct = list(dict.fromkeys(names))
+    plain = {name: re.sub(r"[^\w.=+-]+", "-", name).strip("-.")[:60] for name in distinct}
+    taken = [words.lower() for words in plain.values()]
+    found = {}
+    for name, words in plain.items():
+        alone = words and len(name) <= 60 and taken.count(words.lower()) == 1
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        found[name] = words if alone else f"{words or 'name'}-{digest}"
+    return found

@@ -10,6 +10,9 @@ from .detectors import (
 from .example import (
     trace_example as trace_example,
 )
+from .gold_position import (
+    by_gold_position as by_gold_position,
+)
 from .heads import (
     RetrievalHeads as RetrievalHeads,
     open_heads as open_heads,
@@ -28,6 +31,7 @@ __all__ = [
     "ALL",
     "RetrievalHeads",
     "attention_rows",
+    "by_gold_position",
     "detector_scores",
     "explained",
     "open_heads",

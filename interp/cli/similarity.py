@@ -88,7 +88,7 @@ def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, Print
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     return {
         f"agreement-{measure.replace(' ', '-')}": figures.similarity.agreement(
-            points, table, measure=measure
+            points, table, measure=measure, similarity_n=int(found.influence["n"].max())
         )
         for measure in points["measure"].unique()
     }

@@ -1,20 +1,23 @@
-"""Figures fit for print: each takes a sweep or its tables and returns a matplotlib ``Figure``.
+"""Figures fit for print: each takes a result or its table and returns a matplotlib `Figure`.
 
-    fig = interp.figures.layers(sweep)          # accuracy by ablated layer
-    fig = interp.figures.drops([base, other])   # drop by ablated layer, two sweeps
-    fig = interp.figures.heatmap(sweep)         # tasks x layers
-    fig = interp.figures.retrieval_map(heads.table())  # layers x heads; also depth, removal, ...
-    fig = interp.figures.compared.by_model(scores)  # a line a model; by_metric: a line a metric
-    interp.figures.save(fig, "figures/layers")  # PDF, SVG, PNG and the data as CSV
-    interp.figures.save_all(sweep, "figures")   # all of them
-    interp.figures.lens.grid(table)             # tokens x layers; by_depth, decision_depths
-    interp.figures.readout.divergence(table)    # tuned against plain lens; attribution
-    interp.figures.comparison.profiles(table, n_layers)  # differences, swap_curves, weights
-    interp.figures.similarity.angular(table)    # influence, agreement, pruning
-    interp.figures.cka.heatmap(table)           # same_depth: two models
+    fig = interp.figures.layers(sweep)             # score by ablated layer
+    fig = interp.figures.drops([base, other])      # drop by ablated layer, two sweeps
+    fig = interp.figures.heatmap(sweep)            # tasks x layers
+    fig = interp.figures.importance_map(sweep)     # heads by layer; also groups, blocks, pairs
+    fig = interp.figures.retrieval_map(heads)      # layers x heads; also depth, removal, ...
+    fig = interp.figures.compared.by_model(sweeps) # a line for each model; by_metric: each metric
+    interp.figures.save(fig, "figures/layers")     # PDF, SVG, PNG and the data as CSV
+    interp.figures.save_all(sweep, "figures")      # every figure that the sweep allows
+    interp.figures.lens.grid(table)                # tokens x layers; by_depth, decision_depths
+    interp.figures.readout.divergence(table)       # tuned against plain lens; attribution
+    interp.figures.comparison.profiles(comparison) # differences, swap_curves, weights
+    interp.figures.similarity.angular(similarity)  # influence, agreement, pruning
+    interp.figures.cka.heatmap(similarity)         # same_depth: two models
 
-A sweep is anything with ``scores()`` and ``importance()``; the tables themselves, of
-`interp.stats`, do as well. No model is loaded and no global setting of matplotlib is changed.
+A sweep is anything with `scores()` and `importance()`; the tables themselves, of `interp.stats`,
+do as well. Figures of sweeps take `tasks=`, `metric=`, `kind=`, `labels=` (words in place of
+names), `width=` (inches), `ylim=`, `caption=False` and `ax=`. No model is loaded and no global
+setting of matplotlib is changed.
 """
 
 import lazy_loader

@@ -12,6 +12,11 @@ from .accepted_drafts import (
 from .export import (
     save as save,
 )
+from .families import (
+    Kind as Kind,
+    kinds as kinds,
+    layer_of as layer_of,
+)
 from .head_maps import (
     importance_map as importance_map,
     retrieval_map as retrieval_map,
@@ -38,9 +43,11 @@ from .tables import (
     ALPHA as ALPHA,
     CORRECTIONS as CORRECTIONS,
     Results as Results,
+    colour_limit as colour_limit,
     describe_n as describe_n,
     describe_tests as describe_tests,
-    layer_of as layer_of,
+    describe_truncation as describe_truncation,
+    describe_untestable as describe_untestable,
 )
 from .tracing import (
     example as example,
@@ -50,16 +57,20 @@ __all__ = [
     "ALPHA",
     "COLUMN",
     "CORRECTIONS",
+    "Kind",
     "PAGE",
     "PrintFigure",
     "RC",
     "Results",
     "cka",
+    "colour_limit",
     "compared",
     "comparison",
     "depth",
     "describe_n",
     "describe_tests",
+    "describe_truncation",
+    "describe_untestable",
     "drafts",
     "drawings",
     "drops",
@@ -67,6 +78,7 @@ __all__ = [
     "gold_position",
     "heatmap",
     "importance_map",
+    "kinds",
     "layer_of",
     "layers",
     "lens",

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import matplotlib
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
-from interp.figures import style
+from interp.figures import palette, style
 from interp.labels import model_label
 
 
@@ -18,30 +17,30 @@ def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintF
     they were; where it is low, generation under the ablation costs most.
 
     Args:
-        counts: Columns ``model``, ``layer``, ``baseline_tokens`` and ``baseline_accepted``, as in
+        counts: Columns `model`, `layer`, `baseline_tokens` and `baseline_accepted`, as in
             `interp.decode.Counts`, one row a model and ablated layer.
         width: Inches.
     """
     table = counts.copy()
     table["share"] = 100 * table["baseline_accepted"] / table["baseline_tokens"]
     models = list(dict.fromkeys(table["model"]))
-    colours = style.model_colours(models)
+    looks = palette.model_looks(models)
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 2.5, table)
         axes = figure.subplots()
-        for place, model in enumerate(models):
+        for model in models:
             rows = table[table["model"] == model].sort_values("layer")
             axes.plot(
                 rows["layer"],
                 rows["share"],
-                color=colours[model],
-                marker=style.MARKERS[place % len(style.MARKERS)],
+                color=looks[model].colour,
+                marker=looks[model].marker,
                 label=model_label(model),
             )
         axes.set_xlabel("Ablated layer")
         axes.set_ylabel("Draft tokens accepted (%)")
-        axes.set_ylim(-3, 103)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(*style.PERCENT)
+        axes.xaxis.set_major_locator(style.WholeNumbers())
         figure.legend(loc="outside upper center", ncols=min(3, len(models)))
         style.finish(figure, _notes(table, models))
     return figure

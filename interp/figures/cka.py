@@ -1,12 +1,13 @@
 """Linear CKA: every depth against every depth of one model or of two, and depth by depth."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
-from interp.figures import style, tables
+from interp.figures import palette, style, tables
 from interp.labels import model_label, source_label
 
 DEPTH = "Layers passed"
@@ -14,14 +15,14 @@ SQUARE = 0.72
 """Height of a panel as a share of its width with everything beside it."""
 
 
-def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
+def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
     """CKA of every depth with every depth, a panel a series; grey where it is not defined.
 
     Args:
-        table: `Similarity.cka`, `cka_between`, or several of either together (models, sources).
+        source: `Similarity`, its `cka`, `cka_between`, or several of these (models, sources).
         width: inches; by default one column for one panel, else the page.
     """
-    table = _with_other(table)
+    table = _with_other(tables.table_from(source, "cka"))
     keys = ["model", "other_model", "source"]
     by_series = table.groupby(keys, sort=False)
     series = list(dict.fromkeys(table[keys].itertuples(index=False, name=None)))
@@ -45,7 +46,7 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             axes.spines[:].set_visible(False)
             axes.tick_params(length=0)
             for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(MaxNLocator(9, integer=True))
+                axis.set_major_locator(style.WholeNumbers())
             axes.set_xlabel(f"{DEPTH}, {model_label(model)}")
             axes.set_ylabel(f"{DEPTH}, {model_label(other)}")
             if len(series) > 1:
@@ -70,17 +71,17 @@ def heatmap(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     return figure
 
 
-def same_depth(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
+def same_depth(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure:
     """CKA of the same depth of two models, a line a pair of models or a source.
 
     Args:
-        table: from `cka_between`, or several of them together.
+        source: from `cka_between`, or several of them.
         width: inches.
 
     Raises:
         UserError: the table compares no two models, or several pairs over several sources.
     """
-    table = _with_other(table)
+    table = _with_other(tables.table_from(source, "cka"))
     rows = table[(table["model"] != table["other_model"]) & (table["depth"] == table["other"])]
     if rows.empty:
         raise UserError("CKA by depth: the table compares no two models; take `cka_between`")
@@ -92,23 +93,22 @@ def same_depth(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
     names = tables.in_order(pairs) if by_pair else tables.tasks_in_order(rows["series"])
     # a pair has the colour of its other model
     others = tables.in_order(rows["other_model"])
-    models = style.model_colours(others)
     distinct = by_pair and len(others) == len(names)
-    colours = [models[name] for name in others] if distinct else list(style.COLOURS)
+    looks = list((palette.model_looks(others) if distinct else palette.looks(names)).values())
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 2.1 + 0.16 * len(names), table)
         axes = figure.subplots()
         for place, name in enumerate(names):
             line = rows[rows["series"] == name].sort_values("depth")
             axes.plot(
-                line["depth"], line["value"], color=colours[place % len(colours)],
-                marker=style.MARKERS[place % len(style.MARKERS)],
+                line["depth"], line["value"], color=looks[place].colour,
+                marker=looks[place].marker,
                 label=name if by_pair else source_label(name),
             )  # fmt: skip
         axes.set_xlabel(DEPTH)
         axes.set_ylabel("Linear CKA of the same depth")
         axes.set_ylim(min(0.0, float(rows["value"].min())) - 0.02, 1.02)
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        axes.xaxis.set_major_locator(style.WholeNumbers())
         if len(names) > 1:
             figure.legend(loc="outside upper center", ncols=1 if width < 5 else 3)
         notes = [tables.describe_n(rows), "At the last token; no interval."]

@@ -1,137 +1,171 @@
 """Models side by side: profiles, differences of drops, swap curves, distance of weights."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
-from interp.figures import style, tables
-from interp.labels import metric_label, model_label, task_label, uncapitalised
+from interp.figures import palette, style, tables
+from interp.labels import metric_label, model_label, renamed, task_label, uncapitalised
 from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
 
 PARTS = {"layer": "Whole layer", "attention": "Attention only", "mlp": "MLP only"}
-PART_COLOURS = {"layer": style.BLACK, "attention": style.SKY, "mlp": style.ORANGE}
+PART_COLOURS = {"layer": palette.BLACK, "attention": palette.SKY, "mlp": palette.ORANGE}
 PART_MARKERS = {"layer": "o", "attention": "s", "mlp": "^"}
 CURVES = {
     "single": ("One layer at a time", "Swapped layer"),
     "up": ("From the first layer up", "Layers swapped"),
     "down": ("From the last layer down", "Layers swapped"),
 }
-GREY = "#606060"
 
 
 def profiles(
-    importance: pd.DataFrame,
-    n_layers: Mapping[str, int],
+    source: Any,
+    n_layers: Mapping[str, int] | None = None,
     *,
     metric: MetricChoice = None,
     kind: str = "layer",
-    width: float = style.PAGE,
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
 ) -> style.PrintFigure:
     """Drop over relative depth with intervals, a line a model, a panel a task.
 
     Args:
-        importance: Of two or three models (`Comparison.importance`).
-        n_layers: Layers of each model.
+        source: A `Comparison`, or its table of importance.
+        n_layers: Layers of each model; by default the comparison's own.
         metric: A metric for all tasks or a mapping task to metric.
-        kind: Which ablations of one layer to draw (`interp.figures.tables.KINDS`).
-        width: Inches.
+        kind: Which ablations of one layer; as for `interp.figures.layers`.
+        tasks: Only these.
+        labels: Words for tasks and models, by their names.
+        width: Inches; by default one column for one panel, else the page.
+        caption: Whether the small print is printed under the figure.
+
+    Raises:
+        UserError: A table is given without `n_layers`; there is no such ablation or task.
     """
-    table = tables.by_layer(choose_metric(importance, metric), kind)
+    depths: Mapping[str, int] | None = n_layers or getattr(source, "n_layers", None)
+    if depths is None:
+        raise UserError("profiles: give n_layers, the number of layers of each model")
+    importance = tables.only_tasks(tables.table_from(source, "importance"), tasks)
+    table, _ = tables.of_kind(choose_metric(importance, metric), kind)
+    table = table[table["place"].notna()]
     depth = [
-        float(layer) / max(1, n_layers[model] - 1)
-        for layer, model in zip(table["layer"], table["model"], strict=True)
+        float(layer) / max(1, depths[model] - 1)
+        for layer, model in zip(table["place"], table["model"], strict=True)
     ]
-    table = table.assign(depth=depth)
-    models, names = tables.in_order(table["model"]), tables.tasks_in_order(table["task"])
-    colours = style.model_colours(models)
-    shift = 0.014 * (8 / max(n_layers[model] for model in models))
-    with matplotlib.rc_context(style.RC):
-        figure, panels = style.new_panels(
-            len(names), table, height=(0.9, 1.75), width=width, sharey=len(set(table["unit"])) == 1
-        )
-        for letter, axes, name in zip("ABCDEFGHIJKL", panels.flat, names, strict=False):
-            _name_panel(axes, letter if len(names) > 1 else "", task_label(name))
-            axes.axhline(0, color=GREY, linewidth=0.8, zorder=0.9)
-            for place, model in enumerate(models):
-                rows = table[(table["task"] == name) & (table["model"] == model)]
-                rows = rows.sort_values("layer")
-                x = rows["depth"].to_numpy(float) + shift * (place - (len(models) - 1) / 2)
-                look = {"color": colours[model], "marker": style.MARKERS[place]}
-                _with_bars(axes, x, rows, ("drop", "low", "high"), look)
-                _fill(axes, x, rows, "drop", look)
-        style.name_panels(
-            panels, len(names), x="Relative depth (0 first layer, 1 last)", y=_drop_label(table)
-        )
-        lines = [
-            Line2D([], [], color=colours[m], marker=style.MARKERS[i], label=model_label(m))
-            for i, m in enumerate(models)
-        ]
-        figure.legend(
-            handles=[*lines, *_significance(table)],
-            loc="outside upper center",
-            ncols=5 if len(names) > 1 else 3,
-        )
-        style.finish(figure, _notes(table))
-    return figure
+    table = table.assign(x=depth)
+    looks = palette.model_looks(tables.in_order(table["model"]))
+    step = 0.014 * (8 / max(depths[model] for model in looks))
+    with renamed(labels):
+        words = {model: model_label(model) for model in looks}
+        panel = _Panel("model", "drop", step, line=True)
+        axes = ("Relative depth (0 first layer, 1 last)", _drop_label(table))
+        page = style.Page(width=width, caption=caption)
+        return _by_series(table, panel, looks, words, axes, _notes(table), page)
 
 
 def differences(
-    table: pd.DataFrame,
+    source: Any,
     *,
     metric: MetricChoice = None,
     kind: str = "layer",
-    width: float = style.PAGE,
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
 ) -> style.PrintFigure:
     """Drop of one model minus drop of the other by ablated layer, a panel a task, a line a pair.
 
     Args:
-        table: `Comparison.differences()`.
+        source: A `Comparison`, or its `differences()`.
         metric: As for `profiles`.
         kind: As for `profiles`.
-        width: Inches.
+        tasks: As for `profiles`.
+        labels: As for `profiles`.
+        width: As for `profiles`.
+        caption: As for `profiles`.
+
+    Raises:
+        UserError: There is no such ablation or task.
     """
-    table = tables.by_layer(choose_metric(table, metric), kind)
-    names = tables.tasks_in_order(table["task"])
-    pairs = list(dict.fromkeys(table[["a", "b"]].itertuples(index=False, name=None)))
-    colours = dict(zip(pairs, style.COLOURS, strict=False))
+    table = tables.only_tasks(tables.table_from(source, "differences"), tasks)
+    table, chosen = tables.of_kind(choose_metric(table, metric), kind)
+    table = table[table["place"].notna()]
+    table = table.assign(x=table["place"].astype(float), pair=table["a"] + "\n" + table["b"])
+    looks = palette.looks(table["pair"])
+    unit = " (points)" if set(table["unit"]) == {"points"} else ""
+    notes = ["Above 0: the first model is harmed more.", *_notes(table)]
+    with renamed(labels):
+        words = {
+            pair: " \N{MINUS SIGN} ".join(map(model_label, pair.split("\n"))) for pair in looks
+        }
+        panel = _Panel("pair", "difference", 0.16, line=False)
+        axes = (chosen.axes[0], f"Difference of drops{unit}")
+        page = style.Page(width=width, caption=caption)
+        return _by_series(table, panel, looks, words, axes, notes, page)
+
+
+class _Panel(NamedTuple):
+    """How the lines of a panel are told apart and drawn."""
+
+    series: str
+    value: str
+    step: float
+    """Sideways shift between two lines."""
+    line: bool
+    """Whether the values are joined."""
+
+
+def _by_series(
+    table: pd.DataFrame,
+    panel: _Panel,
+    looks: Mapping[Any, palette.Look],
+    words: Mapping[Any, str],
+    names: tuple[str, str],
+    notes: Sequence[str],
+    page: style.Page,
+) -> style.PrintFigure:
+    """A panel a task, in it a line a model or a pair of models."""
+    tasks = tables.tasks_in_order(table["task"])
     with matplotlib.rc_context(style.RC):
         figure, panels = style.new_panels(
-            len(names), table, height=(1.0, 1.75), width=width, sharey=len(set(table["unit"])) == 1
-        )
-        for letter, axes, name in zip("ABCDEFGHIJKL", panels.flat, names, strict=False):
-            _name_panel(axes, letter if len(names) > 1 else "", task_label(name))
-            axes.axhline(0, color=GREY, linewidth=0.8, zorder=0.9)
-            for place, (a, b) in enumerate(pairs):
-                rows = table[(table["task"] == name) & (table["a"] == a) & (table["b"] == b)]
-                rows = rows.sort_values("layer")
-                x = rows["layer"].to_numpy(float) + 0.16 * (place - (len(pairs) - 1) / 2)
-                look = {"color": colours[a, b], "marker": style.MARKERS[place]}
-                _with_bars(axes, x, rows, ("difference", "low", "high"), look, line=False)
-                _fill(axes, x, rows, "difference", look)
-            axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
-        unit = " (points)" if set(table["unit"]) == {"points"} else ""
-        style.name_panels(panels, len(names), x=tables.KINDS[kind], y=f"Difference of drops{unit}")
-        lines = [
-            Line2D(
-                [], [], color=colours[a, b], marker=style.MARKERS[i], linestyle="none",
-                label=f"{model_label(a)} \N{MINUS SIGN} {model_label(b)}",
-            )
-            for i, (a, b) in enumerate(pairs)
+            len(tasks), table, height=(1.0, 1.75), width=page.width,
+            sharey=len(set(table["unit"])) == 1,
+        )  # fmt: skip
+        for axes, task in zip(panels.flat, tasks, strict=False):
+            axes.set_title(task_label(task))
+            axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
+            here = table[table["task"] == task]
+            drawn = [name for name in looks if (here[panel.series] == name).any()]
+            for place, name in enumerate(drawn):
+                rows = here[here[panel.series] == name].sort_values("place")
+                x = rows["x"].to_numpy(float) + panel.step * (place - (len(drawn) - 1) / 2)
+                look = {"color": looks[name].colour, "marker": looks[name].marker}
+                columns = (panel.value, "low", "high")
+                _with_bars(axes, x, rows, columns, look, line=panel.line)
+                _fill(axes, x, rows, panel.value, look)
+            if panel.series == "pair":
+                axes.xaxis.set_major_locator(style.WholeNumbers())
+        style.name_panels(panels, len(tasks), x=names[0], y=names[1])
+        handles = [
+            Line2D([], [], color=look.colour, marker=look.marker, label=words[name],
+                   linestyle="-" if panel.line else "none")
+            for name, look in looks.items()
         ]  # fmt: skip
+        handles += _significance(table)
         figure.legend(
-            handles=[*lines, *_significance(table)],
-            loc="outside upper center",
-            ncols=3 if len(names) > 1 else 2,
-        )
-        style.finish(figure, ["Above 0: the first model is harmed more.", *_notes(table)])
+            handles=handles, loc="outside upper center",
+            ncols=style.legend_columns(handles, figure.get_figwidth()),
+        )  # fmt: skip
+        style.finish(figure, notes, caption=page.caption)
     return figure
 
 
@@ -158,30 +192,30 @@ def swap_curves(
         name: table[(table["recipient"] == name) & (table["n_swapped"] == 0)].iloc[0]
         for name in recipients
     }
-    colours = style.model_colours([*recipients, *table["donor"]])
+    colours = palette.model_colours([*recipients, *table["donor"]])
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 1.15 + 1.6 * len(recipients), table)
         grid = figure.subplots(
             len(recipients), len(curves), sharex="col", sharey=True, squeeze=False
         )
-        letters = iter("ABCDEFGHIJKL")
         for number, (recipient, row) in enumerate(zip(recipients, grid, strict=True)):
             rows = table[table["recipient"] == recipient]
             donor = str(rows["donor"].iloc[0])
             for curve, axes in zip(curves, row, strict=True):
-                title = CURVES[curve][0] if number == 0 else ""
-                _name_panel(axes, next(letters), title)
+                if number == 0:
+                    axes.set_title(CURVES[curve][0])
                 for name in (recipient, donor):
                     if name in own:
                         _level(axes, own[name], colours[name])
                 for place, part in enumerate(parts):
                     chosen = rows[(rows["curve"] == curve) & (rows["part"] == part)]
                     _swap_line(axes, chosen, curve, part, place - (len(parts) - 1) / 2)
-                axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
+                axes.xaxis.set_major_locator(style.WholeNumbers())
             words = _score_label(rows)
             row[0].set_ylabel(f"{model_label(recipient)}\n{words}")
+        style.letter_panels(grid.flat)
         if set(table["unit"]) == {"points"}:
-            grid[0][0].set_ylim(-5, 105)  # a point or two must not look like a fall
+            grid[0][0].set_ylim(*style.PERCENT)  # a point or two must not look like a fall
         for curve, axes in zip(curves, grid[-1], strict=True):
             axes.set_xlabel(CURVES[curve][1])
         figure.legend(
@@ -214,7 +248,7 @@ def weights(
     single = effects[(effects["curve"] == "single") & (effects["part"] == "layer")]
     single = single[single["n_swapped"] == 1]
     recipients = tables.in_order(single["recipient"])
-    colours = style.model_colours(recipients)
+    looks = palette.model_looks(recipients)
     data = distances.merge(
         single[["recipient", "first", "drop", "drop_low", "drop_high", "n"]],
         left_on="layer",
@@ -234,18 +268,18 @@ def weights(
             )
         above.set_ylabel("Weights moved by (%)")
         above.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=0.8)
-        below.axhline(0, color=GREY, linewidth=0.8, zorder=0.9)
+        below.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
         for place, name in enumerate(recipients):
             rows = single[single["recipient"] == name].sort_values("first")
             x = rows["first"].to_numpy(float) + 0.14 * (place - (len(recipients) - 1) / 2)
-            look = {"color": colours[name], "marker": style.MARKERS[place]}
+            look = {"color": looks[name].colour, "marker": looks[name].marker}
             _with_bars(below, x, rows, ("drop", "drop_low", "drop_high"), look)
             donor = model_label(str(rows["donor"].iloc[0]))
             label = f"{model_label(name)} with a layer of {donor}"
             below.plot([], [], label=label, **look)
         below.set_ylabel(_drop_label(single))
         below.set_xlabel("Swapped layer")
-        below.xaxis.set_major_locator(MaxNLocator(9, integer=True))
+        below.xaxis.set_major_locator(style.WholeNumbers())
         below.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
         notes = [
             "Above: relative Frobenius distance.",
@@ -265,12 +299,6 @@ def _agreement(correlations: pd.DataFrame) -> list[str]:
         f"{row['n_layers']} layers (reliability of the drops {row['reliability']:.2f})."
         for row in rows.to_dict("records")
     ]
-
-
-def _name_panel(axes: Axes, letter: str, title: str) -> None:
-    axes.set_title(title)
-    if letter:
-        axes.set_title(letter, loc="left", fontweight="bold")
 
 
 def _with_bars(
@@ -297,7 +325,7 @@ def _fill(
 
 
 def _significance(table: pd.DataFrame) -> list[Line2D]:
-    look: dict[str, Any] = {"color": GREY, "linestyle": "none", "marker": "o"}
+    look: dict[str, Any] = {"color": style.GREY, "linestyle": "none", "marker": "o"}
     p = tables.p_name(table)
     return [
         Line2D([], [], label=f"{p} < {tables.ALPHA:g}", **look),

@@ -1,28 +1,29 @@
-"""Curves over layers: accuracy with one layer ablated, and the drop that this makes."""
+"""Curves over layers: the score with one layer ablated, and the drop that this makes."""
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
-from interp.figures import style, tables
+from interp.figures import palette, style, tables
+from interp.figures.families import Kind
 from interp.labels import (
     PROTOCOLS,
     SKILLS,
     benchmark_label,
+    letters,
     metric_label,
     model_label,
     protocol_label,
     uncapitalised,
 )
-from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
 
 MANY = 16
@@ -35,7 +36,7 @@ Draw = Callable[[Axes, pd.DataFrame, "Line"], None]
 
 
 class Line(NamedTuple):
-    """How one skill is drawn."""
+    """How one skill is drawn in one panel."""
 
     colour: str
     marker: str
@@ -43,136 +44,178 @@ class Line(NamedTuple):
     """Sideways shift, in layers."""
     crowded: bool
     """Whether intervals are drawn as a band."""
+    size: float = 3.6
+    """Of a marker, points."""
 
 
-def layers(
-    scores: pd.DataFrame,
-    *,
-    metric: MetricChoice = None,
-    kind: str = "layer",
-    width: float | None = None,
-) -> style.PrintFigure:
-    """Accuracy by ablated layer, a panel for each protocol and model, the baseline dashed.
+class Content(NamedTuple):
+    """What differs between a figure of scores and one of drops."""
+
+    draw: Draw
+    handles: list[Line2D]
+    notes: list[str]
+
+
+def draw_layers(
+    table: pd.DataFrame, *, kind: str = "layer", page: style.Page = style.PLAIN
+) -> Figure:
+    """Scores by ablated layer; see `interp.figures.layers`.
 
     Args:
-        scores: The table of `interp.stats.scores`.
-        metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``, ``"swap-attn"`` or
-            ``"swap-mlp"``.
-        width: Inches; by default one column for one panel, else the page.
+        table: Scores of one metric a task.
+        kind: Which ablations.
+        page: Size and limits.
     """
-    table = tables.by_layer(choose_metric(scores, metric), kind)
-    crowded = int(table["layer"].max()) >= MANY
+    table, chosen = _curve(table, kind)
+    crowded = _crowded(table)
     notes = [
         tables.describe_n(table),
         tables.describe_metrics(table),
         tables.describe_intervals(table, "Shaded" if crowded else "Bars"),
         "Dashed with band: baseline, nothing ablated.",
+        *tables.describe_truncation(table),
+        *tables.describe_failures(table),
     ]
-    handles = [Line2D([], [], color="#606060", linestyle="--", label="Baseline")]
-    return _panels(table, draw_score, kind=kind, handles=handles, notes=notes, width=width)
+    handles = [Line2D([], [], color=style.GREY, linestyle="--", label="Baseline")]
+    return _panels(table, chosen, Content(draw_score, handles, notes), page)
 
 
-def drops(
-    importance: pd.DataFrame,
-    *,
-    metric: MetricChoice = None,
-    kind: str = "layer",
-    width: float | None = None,
-) -> style.PrintFigure:
-    """Drop by ablated layer, a panel for each protocol and model; filled markers are significant.
+def draw_drops(
+    table: pd.DataFrame, *, kind: str = "layer", page: style.Page = style.PLAIN
+) -> Figure:
+    """Drops by ablated layer; see `interp.figures.drops`.
 
     Args:
-        importance: The table of `interp.stats.importance`.
-        metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``, ``"swap-attn"`` or
-            ``"swap-mlp"``.
-        width: Inches; by default one column for one panel, else the page.
+        table: Drops of one metric a task.
+        kind: Which ablations.
+        page: Size and limits.
     """
-    table = tables.by_layer(choose_metric(importance, metric), kind)
-    crowded = int(table["layer"].max()) >= MANY
+    table, chosen = _curve(table, kind)
+    crowded = _crowded(table)
     notes = [
         tables.describe_n(table),
         tables.describe_metrics(table),
         tables.describe_intervals(table, "Shaded" if crowded else "Bars"),
         tables.describe_tests(table),
+        *tables.describe_untestable(table),
+        *tables.describe_truncation(table),
+        *tables.describe_failures(table),
     ]
-    grey: dict[str, Any] = {"color": "#606060", "linestyle": "none", "marker": "o"}
+    grey: dict[str, Any] = {"color": style.GREY, "linestyle": "none", "marker": "o"}
     p = tables.p_name(table)
     handles = [
         Line2D([], [], label=f"{p} < {tables.ALPHA:g}", **grey),
         Line2D([], [], label=f"{p} ≥ {tables.ALPHA:g}", markerfacecolor="white", **grey),
     ]
-    return _panels(table, _draw_drop, kind=kind, handles=handles, notes=notes, width=width)
+    return _panels(table, chosen, Content(_draw_drop, handles, notes), page)
 
 
-def _panels(
-    table: pd.DataFrame,
-    draw: Draw,
-    *,
-    kind: str,
-    handles: list[Line2D],
-    notes: list[str],
-    width: float | None,
-) -> style.PrintFigure:
+def _curve(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
+    table, chosen = tables.of_kind(table, kind)
+    if chosen.shape != "curve":
+        raise UserError(f"kind {kind}: it is drawn as a {chosen.shape}, not by layer")
+    return table, chosen
+
+
+def _crowded(table: pd.DataFrame) -> bool:
+    return int(table["place"].max()) >= MANY
+
+
+def _panels(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page) -> Figure:
     """The grid of panels, the legend and the footnote that both figures share."""
     models = tables.in_order(table["model"])
     protocols = tables.in_order(table["protocol"], PROTOCOLS)
-    lines = _lines(table)
-    crowded = int(table["layer"].max()) >= MANY
+    looks = _looks(table)
+    crowded = _crowded(table)
     # Many layers need width more than they need the protocols side by side.
     rows, columns = (protocols, models) if crowded else (models, protocols)
     one = len(columns) == 1 and not crowded
-    size = width or (style.COLUMN if one else style.PAGE)
+    size = page.width or (style.COLUMN if one else style.PAGE)
+    if not crowded and len(columns) > size // 1.4:
+        rows, columns = protocols, models
+    if page.ax is not None:
+        return _alone(table, kind, content, page)
     with matplotlib.rc_context(style.RC):
-        figure = style.new_figure(size, 0.9 + (1.7 if one else 1.5) * len(rows), table)
+        height = 1.7 if one or size < 5 else 1.5
+        figure = style.new_figure(size, 0.9 + height * len(rows), table)
         alike = len(set(table["unit"])) == 1
         grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=alike, squeeze=False)
-        letters = iter("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        names = letters()
+        points = 66 * (size - 0.7) / len(columns)
         for (row, column), axes in np.ndenumerate(grid):
             model, protocol = (
-                (columns[column], rows[row]) if crowded else (rows[row], columns[column])
+                (columns[column], rows[row]) if columns is models else (rows[row], columns[column])
             )
             panel = table[(table["model"] == model) & (table["protocol"] == protocol)]
             if panel.empty:
                 axes.set_axis_off()
                 continue
             if grid.size > 1:
-                axes.set_title(next(letters), loc="left", fontweight="bold")
-            for benchmark, line in lines.items():
-                if (panel["benchmark"] == benchmark).any():
-                    draw(axes, panel[panel["benchmark"] == benchmark], line)
-            axes.set_ylabel(value_label(panel))
-        _name_grid(
-            grid, [[_words(name, models, protocols) for name in side] for side in (rows, columns)]
-        )
-        _dress_axes(grid, table, kind)
-        skills = [
-            Line2D([], [], color=line.colour, marker=line.marker, label=benchmark_label(name))
-            for name, line in lines.items()
-        ]
-        entries = [*skills, *handles]
-        figure.legend(
-            handles=entries,
-            loc="outside upper center",
-            ncols=2 if size < 5 else min(6, len(entries)),
-        )
-        style.finish(figure, notes)
+                axes.set_title(next(names), loc="left", fontweight="bold")
+            _fill(axes, panel, looks, content.draw, points)
+        _name_grid(grid, [[_words(name, models) for name in side] for side in (rows, columns)])
+        for axes in grid.flat:
+            _dress(axes, table, page)
+        _name_axes(grid, kind)
+        style.add_legend(figure, _entries(looks), content.handles)
+        style.finish(figure, content.notes, caption=page.caption)
+        first = [next(axes for axes in row if axes.axison) for row in grid]
+        if first[0].get_position().height * figure.get_figheight() < 0.8:
+            # a long legend has taken the room
+            style.fit_height(figure, first, 1.1)
     return figure
 
 
-def _lines(table: pd.DataFrame) -> dict[str, Line]:
-    """How each benchmark is drawn, in the order of the legend."""
-    benchmarks = tables.in_order(table["benchmark"], SKILLS)
-    colours, markers = style.skill_colours(benchmarks), style.skill_markers(benchmarks)
-    crowded = int(table["layer"].max()) >= MANY
-    middle = (len(benchmarks) - 1) / 2
-    return {
-        name: Line(
-            colours[name], markers[name], 0.0 if crowded else DODGE * (place - middle), crowded
+def _alone(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page) -> Figure:
+    """One panel in axes of the caller's own."""
+    axes = page.ax
+    assert axes is not None
+    panels = table[["model", "protocol"]].drop_duplicates()
+    if len(panels) > 1:
+        raise UserError(
+            f"ax: the figure has {len(panels)} panels, one a model and protocol; choose one with "
+            "tasks=, or leave ax out"
         )
-        for place, name in enumerate(benchmarks)
-    }
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    looks = _looks(table)
+    with matplotlib.rc_context(style.RC):
+        _fill(axes, table, looks, content.draw, 72 * axes.get_window_extent().width / figure.dpi)
+        _dress(axes, table, page)
+        axes.set_xlabel(kind.axes[0])
+        axes.legend(handles=[*_entries(looks), *content.handles])
+    return figure
+
+
+def _looks(table: pd.DataFrame) -> dict[str, palette.Look]:
+    """The look of each benchmark, in the order of the legend."""
+    return palette.skill_looks(tables.in_order(table["benchmark"], SKILLS))
+
+
+def _entries(looks: dict[str, palette.Look]) -> list[Line2D]:
+    return [
+        Line2D([], [], color=look.colour, marker=look.marker, label=benchmark_label(name))
+        for name, look in looks.items()
+    ]
+
+
+def _fill(
+    axes: Axes, panel: pd.DataFrame, looks: dict[str, palette.Look], draw: Draw, points: float
+) -> None:
+    """Every line of a panel, side by side with the others of that panel alone."""
+    crowded = _crowded(panel)
+    here = [name for name in looks if (panel["benchmark"] == name).any()]
+    apart = points / (int(panel["place"].max()) + 1)
+    for place, name in enumerate(here):
+        shift = 0.0 if crowded else dodge(len(here)) * (place - (len(here) - 1) / 2)
+        line = Line(*looks[name], shift, crowded, float(np.clip(0.8 * apart, 1.6, 3.6)))
+        draw(axes, panel[panel["benchmark"] == name], line)
+    axes.set_ylabel(value_label(panel))
+
+
+def dodge(lines: int) -> float:
+    """Sideways shift between the lines of a panel, in layers; all of them keep to their layer."""
+    return min(DODGE, 0.8 / max(1, lines))
 
 
 def draw_score(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
@@ -180,23 +223,31 @@ def draw_score(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
     for baseline in rows[rows["ablation"] == BASELINE].to_dict("records"):
         axes.axhline(baseline["value"], color=line.colour, linestyle="--", linewidth=0.9)
         axes.axhspan(baseline["low"], baseline["high"], color=line.colour, alpha=0.12, linewidth=0)
-    rows = rows[rows["layer"].notna()].sort_values("layer")
-    x = rows["layer"].to_numpy(float) + line.shift
+    rows = rows[rows["place"].notna()].sort_values("place")
+    x = rows["place"].to_numpy(float) + line.shift
     _draw_intervals(axes, x, rows, line)
-    axes.plot(x, rows["value"], color=line.colour, marker=line.marker, label=_label(rows))
+    axes.plot(
+        x, rows["value"], color=line.colour, marker=line.marker, markersize=line.size,
+        label=_label(rows),
+    )  # fmt: skip
 
 
 def _draw_drop(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
     """One skill in one panel: its drops, filled where the adjusted p-value is small."""
-    rows = rows.sort_values("layer")
-    x = rows["layer"].to_numpy(float) + line.shift
-    axes.axhline(0, color="#606060", linewidth=0.8, zorder=0.9)
+    rows = rows[rows["place"].notna()].sort_values("place")
+    x = rows["place"].to_numpy(float) + line.shift
+    axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
     _draw_intervals(axes, x, rows, line)
     axes.plot(x, rows["drop"], color=line.colour, label=_label(rows))
-    marker: dict[str, Any] = {"color": line.colour, "marker": line.marker, "linestyle": "none"}
+    marker: dict[str, Any] = {
+        "color": line.colour, "marker": line.marker, "linestyle": "none", "markersize": line.size,
+    }  # fmt: skip
     filled = (rows["p_adjusted"] < tables.ALPHA).to_numpy()
     axes.plot(x[filled], rows["drop"][filled], **marker)
-    axes.plot(x[~filled], rows["drop"][~filled], markerfacecolor="white", **marker)
+    edge = min(1.0, 0.3 * line.size)
+    axes.plot(
+        x[~filled], rows["drop"][~filled], markerfacecolor="white", markeredgewidth=edge, **marker
+    )
 
 
 def _draw_intervals(axes: Axes, x: np.ndarray, rows: pd.DataFrame, line: Line) -> None:
@@ -216,7 +267,7 @@ def value_label(panel: pd.DataFrame) -> str:
     """Name and unit of a panel's vertical axis."""
     units = set(panel["unit"])
     if len(units) > 1:
-        raise UserError("one panel would mix points and values; choose with metric=")
+        raise UserError("one panel would mix points and values; choose with metric= or tasks=")
     if "drop" in panel:
         return "Drop (points)" if units == {"points"} else "Drop"
     names = sorted({metric_label(metric, filtered=False) for metric in panel["metric"]})
@@ -224,7 +275,7 @@ def value_label(panel: pd.DataFrame) -> str:
     return textwrap.fill(f"{words} (%)" if units == {"points"} else words, 24)
 
 
-def _words(name: str, models: list[str], protocols: list[str]) -> str:
+def _words(name: str, models: Sequence[str]) -> str:
     return model_label(name) if name in models else protocol_label(name)
 
 
@@ -247,16 +298,25 @@ def _name_grid(grid: np.ndarray, words: list[list[str]]) -> None:
             )
 
 
-def _dress_axes(grid: np.ndarray, table: pd.DataFrame, kind: str) -> None:
-    """Ticks, limits and axis names; a name is not repeated beside a neighbour that has it."""
-    top = int(table["layer"].max())
-    for axes in grid.flat:
-        axes.set_xlim(-0.5, top + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(16, integer=True, steps=[1, 2, 4, 5, 10]))
-        if "drop" not in table and table["unit"].eq("points").all():
-            axes.set_ylim(-2, 102)
-    for axes in grid[-1]:
-        axes.set_xlabel(tables.KINDS[kind])
+def _dress(axes: Axes, table: pd.DataFrame, page: style.Page) -> None:
+    """Ticks and limits of a panel."""
+    low, top = int(table["place"].min()), int(table["place"].max())
+    room = 0.5 + 0.012 * (top - low)
+    axes.set_xlim(min(0, low) - room, top + room)
+    axes.xaxis.set_major_locator(style.WholeNumbers())
+    if page.ylim is not None:
+        axes.set_ylim(*page.ylim)
+    elif "drop" not in table and table["unit"].eq("points").all():
+        axes.set_ylim(*style.PERCENT)
+
+
+def _name_axes(grid: np.ndarray, kind: Kind) -> None:
+    """Axis names; one is not repeated beside a neighbour that has it."""
+    for column in grid.T:
+        last = [axes for axes in column if axes.axison][-1:]
+        for axes in last:
+            axes.set_xlabel(kind.axes[0])
+            axes.tick_params(labelbottom=True)
     for row in grid:
         names = [axes.get_ylabel() for axes in row]
         for axes, name, left in zip(row[1:], names[1:], names, strict=False):

@@ -1,12 +1,16 @@
 """Figures on disk: PDF for the paper, SVG for the web, PNG for a look, CSV for the reader."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from interp.errors import UserError
 from interp.figures.style import RC, PrintFigure
+from interp.records import write_whole
 
 # No dates: the same figure gives the same file, so a figure in git changes only when it does.
 METADATA: dict[str, dict[str, str | None]] = {
@@ -16,32 +20,54 @@ METADATA: dict[str, dict[str, str | None]] = {
 }
 
 
-def save(fig: Figure, path: str | Path, data: pd.DataFrame | None = None) -> list[Path]:
+def save(
+    fig: Figure,
+    path: str | Path,
+    data: pd.DataFrame | None = None,
+    *,
+    formats: Sequence[str] = tuple(METADATA),
+) -> list[Path]:
     """Write a figure as PDF, SVG and 300-dpi PNG, and the rows behind it as CSV.
+
+    Each file is written whole or not at all, and takes the place of one that is there; a link is
+    replaced, never followed.
 
     Args:
         fig: The figure.
         path: Path without suffix; missing folders are made.
         data: The rows behind the figure; by default those that the figure of this package holds.
+        formats: Some of `pdf`, `svg` and `png`.
 
     Returns:
         The paths that were written.
+
+    Raises:
+        UserError: Another format.
     """
+    chosen = [formats] if isinstance(formats, str) else list(formats)
+    for name in chosen:
+        if name not in METADATA:
+            raise UserError(f"format {name!r}: allowed are {', '.join(METADATA)}")
     stem = Path(path)
     if stem.suffix in {".pdf", ".svg", ".png", ".csv"}:
         stem = stem.with_suffix("")
     stem.parent.mkdir(parents=True, exist_ok=True)
-    written = []
-    with matplotlib.rc_context(RC):
-        for suffix, metadata in METADATA.items():
-            # Not with_suffix: "layers-v1.2" keeps its ".2".
-            target = stem.with_name(f"{stem.name}.{suffix}")
-            fig.savefig(target, dpi=300, metadata=metadata)
-            written.append(target)
+    contents = {name: _rendered(fig, name) for name in chosen}
     if data is None and isinstance(fig, PrintFigure):
         data = fig.data
     if data is not None:
-        target = stem.with_name(f"{stem.name}.csv")
-        data.to_csv(target, index=False)
+        contents["csv"] = data.to_csv(index=False).encode("utf-8", "surrogatepass")
+    written = []
+    for suffix, content in contents.items():
+        # Not with_suffix: "layers-v1.2" keeps its ".2".
+        target = stem.with_name(f"{stem.name}.{suffix}")
+        write_whole(target, content)
         written.append(target)
     return written
+
+
+def _rendered(fig: Figure, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(RC):
+        fig.savefig(buffer, format=suffix, dpi=300, metadata=METADATA[suffix])
+    return buffer.getvalue()

@@ -1,151 +1,264 @@
-"""Maps of heads, layers x heads: retrieval scores, or the drop of each head's ablation by skill."""
+"""Maps of two numbers: heads by layer, blocks by their first layer and size, pairs of layers."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.figure import Figure
 
-from interp.ablations import AblateHead, parsed_or_none
 from interp.errors import UserError
 from interp.figures import style, tables
-from interp.labels import model_label, series_titles, split_task
+from interp.figures.families import kinds
+from interp.labels import model_label, renamed, series_titles
 from interp.results import MetricChoice, choose_metric
 
-CELL = 0.16
-"""Height of a head's cell, inches."""
+CELL, LEAST_CELL = 0.16, 0.045
+"""Height of a cell, inches, and the least that it is in a map with many rows."""
+
+HIGHEST = 8.0
+"""Inches that the panels of a figure take at most: a page with its caption."""
+
+RING = 5.0
+"""Points of a cell that can hold a ring; smaller ones get a dot."""
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 
 
-def retrieval_map(table: pd.DataFrame, *, mark: int = 0) -> style.PrintFigure:
+class Map(NamedTuple):
+    """One panel: its cells, its title, and the cells that are marked (columns `x` and `y`)."""
+
+    cells: pd.DataFrame
+    title: str
+    marked: pd.DataFrame
+
+
+class Scale(NamedTuple):
+    """The colour bar, and the names of the axes."""
+
+    label: str
+    low: float
+    high: float
+    x: str = "Head"
+    y: str = "Layer"
+
+
+def retrieval_map(
+    source: Any,
+    *,
+    mark: int = 0,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
+) -> style.PrintFigure:
     """Retrieval score of every head, a panel a model.
 
     Args:
-        table: `RetrievalHeads.table()`, or several of them concatenated.
-        mark: how many of the best heads of each model get a ring.
+        source: `RetrievalHeads`, its `table()`, or several of either.
+        mark: How many of the best heads of each model get a ring.
+        labels: Words for models, by their names.
+        width: Inches; by default one column for one panel, else the page.
+        caption: Whether the small print is printed under the figure.
     """
+    table = tables.table_from(source, "table")
+    table = table.assign(x=table["head"], y=table["layer"])
     models = tables.in_order(table["model"])
-    panels = {model: table[table["model"] == model] for model in models}
-    best = {name: rows.nlargest(mark, "score", keep="first") for name, rows in panels.items()}
-    lows = sorted({int(rows["n"].iloc[0]) for rows in panels.values()})
+    counts = sorted({int(table.loc[table["model"] == model, "n"].iloc[0]) for model in models})
     notes = [
-        f"n = {' and '.join(map(str, lows))} rightly answered examples.",
+        f"n = {' and '.join(map(str, counts))} rightly answered examples.",
         "Score: share of the answer's tokens on which the head's strongest attention lies while "
         "they are copied.",
     ]
     if mark:
-        notes.append(f"Rings: the {mark} best heads.")
-    titles = {model: model_label(model) for model in models}
-    values = {name: _grid(rows, "score") for name, rows in panels.items()}
-    return _maps(
-        table, values, titles=titles, label="Retrieval score", limits=(0.0, 1.0), rings=best,
-        notes=notes,
-    )  # fmt: skip
+        notes.append(f"{{mark}}: the {mark} best heads.")
+    with renamed(labels):
+        panels = []
+        for model in models:
+            rows = table[table["model"] == model]
+            best = rows.nlargest(mark, "score", keep="first")
+            panels.append(Map(_grid(rows, "score"), model_label(model), best))
+        page = style.Page(width=width, caption=caption)
+        return _printed(_maps(table, panels, Scale("Retrieval score", 0.0, 1.0), notes, page))
 
 
-def importance_map(importance: pd.DataFrame, *, metric: MetricChoice = None) -> style.PrintFigure:
-    """Drop of every head's ablation, a panel a task (and model); rings are significant.
+def importance_map(
+    source: tables.Source,
+    *,
+    metric: MetricChoice = None,
+    kind: str | None = None,
+    tasks: str | list[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
+    ax: Axes | None = None,
+) -> Figure:
+    """Drop of every head's ablation, a panel a task (and model); significant cells are marked.
 
     Args:
-        importance: the table of all-head sweeps.
+        source: A sweep of all heads (or of key/value groups, blocks or pairs of layers), its table
+            of importance, or several of either.
         metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
+        kind: Which ablations: `head`, `head@mean`, `head@resample`, `kvgroup`, ...; by default
+            heads put to their mean where there are any, else the first kind that is there.
+        tasks: Only these, in this order.
+        labels: Words for tasks and models, by their names.
+        width: Inches; by default one column for one panel, else the page.
+        caption: Whether the small print is printed under the figure.
+        ax: Axes of your own for the one panel.
+
+    Raises:
+        UserError: There is no such ablation, or `ax` is given and there are several panels.
     """
-    table = by_head(choose_metric(importance, metric))
+    table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
+    page = style.Page(width=width, caption=caption, ax=ax)
+    with renamed(labels):
+        return draw_map(table, kind=kind, page=page)
+
+
+def draw_map(
+    table: pd.DataFrame, *, kind: str | None = None, page: style.Page = style.PLAIN
+) -> Figure:
+    """Drops as cells of a map; see `importance_map`.
+
+    Args:
+        table: Drops of one metric a task.
+        kind: Which ablations.
+        page: Size and limits.
+    """
+    table, chosen = tables.of_kind(table, kind or _preferred(table))
+    if chosen.shape != "map":
+        raise UserError(f"kind {chosen.name}: it is drawn as a {chosen.shape}, not as a map")
+    if len(set(table["unit"])) > 1:
+        raise UserError("the map would mix points and values; choose with metric= or tasks=")
+    table = table[table["place"].notna()]
+    table = table.assign(x=table["place"].astype(int), y=table["row"].astype(int))
     panels = {
         (str(model), task): rows[rows["task"] == task]
         for model, rows in table.groupby("model", sort=False)
         for task in tables.tasks_in_order(rows["task"])
     }
-    limit = float(table["drop"].abs().max()) or 1.0
-    rings = {name: rows[rows["p_adjusted"] < tables.ALPHA] for name, rows in panels.items()}
-    points = table["unit"].eq("points").all()
+    limit = tables.colour_limit(table)
+    titles = series_titles(panels)
+    label = "Drop (points)" if table["unit"].eq("points").all() else "Drop"
+    replaced = chosen.name.partition("@")[2]
     notes = [
+        f"Heads replaced: {replaced}." if chosen.name.startswith("head@") else "",
         tables.describe_n(table),
         tables.describe_metrics(table),
-        f"Rings: {tables.p_name(table)} < {tables.ALPHA:g}.",
+        f"{{mark}}: {tables.p_name(table)} < {tables.ALPHA:g}.",
         tables.describe_tests(table),
+        *tables.describe_untestable(table),
+        *tables.describe_truncation(table),
+        *tables.describe_failures(table),
     ]
-    return _maps(
-        table,
-        {name: _grid(rows, "drop") for name, rows in panels.items()},
-        titles=series_titles(panels),
-        label="Drop (points)" if points else "Drop",
-        limits=(-limit, limit),
-        rings=rings,
-        notes=notes,
-    )
+    maps = [
+        Map(_grid(rows, "drop"), titles[name], rows[rows["p_adjusted"] < tables.ALPHA])
+        for name, rows in panels.items()
+    ]
+    return _maps(table, maps, Scale(label, -limit, limit, *chosen.axes), notes, page)
 
 
-def by_head(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that ablate one head, with its layer and number; zeroed ones where there are more.
-
-    Raises:
-        UserError: there are none.
-    """
-    places: list[tuple[int, int]] = []
-    chosen = []
-    for text in table["ablation"]:
-        one = parsed_or_none(text)
-        single = isinstance(one, AblateHead) and one.by == "zero"
-        chosen.append(single)
-        if isinstance(one, AblateHead) and single:
-            places.append((one.layer, one.head))
-    if not places:
+def _preferred(table: pd.DataFrame) -> str:
+    held = [kind.name for kind in kinds(table["ablation"]).values() if kind.shape == "map"]
+    if not held:
         raise UserError("no ablation head:N.M to draw; sweep all heads (--ablate heads)")
-    rows = table[np.array(chosen)]
-    return rows.assign(
-        layer=[n for n, _ in places],
-        head=[h for _, h in places],
-        protocol=[split_task(task)[1] for task in rows["task"]],
-    )
+    return "head@mean" if "head@mean" in held else held[0]
 
 
 def _grid(rows: pd.DataFrame, value: str) -> pd.DataFrame:
-    grid = rows.pivot(index="layer", columns="head", values=value)  # noqa: PD010
-    size = range(int(rows["layer"].max()) + 1), range(int(rows["head"].max()) + 1)
+    # pivot_table would average what pivot refuses
+    grid = rows.pivot(index="y", columns="x", values=value)  # noqa: PD010
+    size = range(int(rows["y"].max()) + 1), range(int(rows["x"].max()) + 1)
     return grid.reindex(index=size[0], columns=size[1]).astype(float)
 
 
 def _maps(
-    table: pd.DataFrame,
-    values: dict[Any, pd.DataFrame],
-    *,
-    titles: dict[Any, str],
-    label: str,
-    limits: tuple[float, float],
-    rings: dict[Any, pd.DataFrame],
-    notes: list[str],
-) -> style.PrintFigure:
-    n_layers = max(len(grid) for grid in values.values())
+    table: pd.DataFrame, maps: list[Map], scale: Scale, notes: list[str], page: style.Page
+) -> Figure:
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        height = 0.75, 0.55 + CELL * n_layers
-        figure, panels = style.new_panels(len(values), table, height=height, sharey=True)
+        height = _height(maps, page)
+        figure, panels = _panels(table, len(maps), height, page)
         image = None
-        for axes, name in zip(panels.flat, values, strict=False):
-            axes.set_title(titles[name])
+        for axes, one in zip(panels.flat, maps, strict=False):
+            if len(maps) > 1 or page.ax is None:
+                axes.set_title(one.title)
+            axes.set_facecolor("#d8d8d8")
             image = axes.imshow(
-                values[name], origin="lower", aspect="auto", vmin=limits[0], vmax=limits[1],
-                cmap=DIVERGING if limits[0] < 0 else SEQUENTIAL,
+                np.ma.masked_invalid(one.cells.to_numpy(float)), origin="lower", aspect="auto",
+                vmin=scale.low, vmax=scale.high, cmap=DIVERGING if scale.low < 0 else SEQUENTIAL,
             )  # fmt: skip
-            _dress(axes, rings[name], dark=limits[0] < 0)
-        style.name_panels(panels, len(values), x="Head", y="Layer")
+            if scale.y != "Layer":
+                # blocks have one layer at least: no empty row below them
+                first = int(one.cells.notna().any(axis=1).to_numpy().argmax())
+                axes.set_ylim(first - 0.5, len(one.cells) - 0.5)
+            axes.spines[:].set_visible(False)
+            axes.tick_params(length=0)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(style.WholeNumbers())
+        style.name_panels(panels, len(maps), x=scale.x, y=scale.y)
         assert image is not None
-        bar = figure.colorbar(image, ax=list(panels.flat), pad=0.015, aspect=14 * len(panels))
-        bar.outline.set_linewidth(0.6)
-        bar.set_label(label)
-        style.finish(figure, notes)
+        rows = max(len(one.cells) for one in maps)
+        inches = height * rows * len(panels)
+        style.add_colour_bar(figure, image, list(panels.flat), label=scale.label, inches=inches)
+        figure.draw_without_rendering()
+        drawn = list(panels.flat[: len(maps)])
+        small = min(min(style.cell_points(axes)[0] for axes in drawn), 72 * height) < RING
+        if isinstance(figure, style.PrintFigure):
+            words = [note.format(mark="Dots" if small else "Rings") for note in notes]
+            style.finish(figure, words, caption=page.caption)
+            style.fit_height(figure, panels[:, 0], height * rows)
+        for axes, one in zip(drawn, maps, strict=True):
+            _mark(axes, one.marked, small=small, dark=scale.low < 0, limit=scale.high)
     return figure
 
 
-def _dress(axes: Axes, marked: pd.DataFrame, *, dark: bool) -> None:
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(16, integer=True, steps=[1, 2, 4, 5, 10]))
-    axes.plot(
-        marked["head"], marked["layer"], linestyle="none", marker="o", markersize=5.5,
-        markerfacecolor="none", markeredgewidth=0.9, color="black" if dark else "#FF4F00",
-    )  # fmt: skip
+def _height(maps: list[Map], page: style.Page) -> float:
+    """Inches of a cell: less where the panels would not fit on a page."""
+    size = page.width or (style.COLUMN if len(maps) == 1 else style.PAGE)
+    lines = -(-len(maps) // style.columns_of(len(maps), size))
+    rows = max(len(one.cells) for one in maps)
+    return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, CELL))
+
+
+def _panels(
+    table: pd.DataFrame, count: int, cell: float, page: style.Page
+) -> tuple[Figure, np.ndarray]:
+    if page.ax is None:
+        rows = int(table["y"].max()) + 1
+        return style.new_panels(
+            count, table, height=(0.75, 0.4 + cell * rows), width=page.width, sharey=True
+        )
+    if count > 1:
+        raise UserError(
+            f"ax: the figure has {count} panels, one a task and model; choose one with tasks=, or "
+            "leave ax out"
+        )
+    figure = page.ax.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return figure, np.array([[page.ax]])
+
+
+def _mark(axes: Axes, marked: pd.DataFrame, *, small: bool, dark: bool, limit: float) -> None:
+    """Rings inside their cells, or dots where a cell is too small for a ring."""
+    cell = min(style.cell_points(axes))
+    if not small:
+        axes.plot(
+            marked["x"], marked["y"], linestyle="none", marker="o", markersize=min(5.5, 0.7 * cell),
+            markerfacecolor="none", markeredgewidth=min(0.9, 0.12 * cell),
+            color="black" if dark else "#E00000",
+        )  # fmt: skip
+        return
+    values = marked["drop"] if dark else marked["score"]
+    strong = (values.abs() > 0.6 * limit).to_numpy()
+    for chosen, colour in ((strong, "white"), (~strong, "black")):
+        axes.plot(
+            marked["x"][chosen], marked["y"][chosen], linestyle="none", marker="o",
+            markersize=0.5 * cell, markeredgewidth=0, color=colour if dark else "#E00000",
+        )  # fmt: skip
+
+
+def _printed(figure: Figure) -> style.PrintFigure:
+    assert isinstance(figure, style.PrintFigure)
+    return figure

@@ -1,76 +1,118 @@
 """Heatmaps: the drop of every task under every layer's ablation, a panel a model."""
 
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from interp.errors import UserError
 from interp.figures import style, tables
 from interp.labels import PROTOCOLS, SKILLS, model_label, split_task, task_label
-from interp.results import MetricChoice, choose_metric
 
 ROW = 0.2
-"""Height of a task's row, inches."""
+"""Height of a task's row, inches; half as much again where its name takes two lines."""
 
-CELL = 0.27
-"""Least width of a cell, inches, that holds a number."""
+NUMBER = (19.0, 9.0)
+"""Least width and height of a cell, in points, that holds a number."""
+
+NARROW = 5.0
+"""Inches below which the names of tasks are broken into two lines."""
 
 COLOURS = "RdBu_r"
 """Diverging and safe for colour-blind readers: red is damage, blue is gain, white is no change."""
 
 
-def heatmap(
-    importance: pd.DataFrame,
-    *,
-    metric: MetricChoice = None,
-    kind: str = "layer",
-    width: float = style.PAGE,
-) -> style.PrintFigure:
-    """Drop by task and ablated layer; significant cells are bold with a star, or have a dot.
+def draw_heatmap(
+    table: pd.DataFrame, *, kind: str = "layer", page: style.Page = style.PLAIN
+) -> Figure:
+    """Drop by task and ablated layer; see `interp.figures.heatmap`.
 
     Args:
-        importance: The table of `interp.stats.importance`.
-        metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``, ``"swap-attn"`` or
-            ``"swap-mlp"``.
-        width: Inches.
+        table: Drops of one metric a task.
+        kind: Which ablations.
+        page: Size and limits.
+
+    Raises:
+        UserError: The metrics have several units, or axes of the caller's own are given and there
+            are several models.
     """
-    table = tables.by_layer(choose_metric(importance, metric), kind)
+    table, chosen = tables.of_kind(table, kind)
+    if chosen.shape != "curve":
+        raise UserError(f"kind {kind}: it is drawn as a {chosen.shape}, not by layer")
     if len(set(table["unit"])) > 1:
-        raise UserError("the heatmap would mix points and values; choose with metric=")
+        raise UserError("the heatmap would mix points and values; choose with metric= or tasks=")
+    table = table[table["place"].notna()]
     models = tables.in_order(table["model"])
     tasks = _tasks(table)
-    n_layers = int(table["layer"].max()) + 1
-    names = 0.06 * max(len(task_label(task)) for task in tasks)  # inches, at 7 points
-    numbers = (width - names - 0.9) / n_layers >= CELL  # 0.9 inches are for the colour bar
+    limit = tables.colour_limit(table)
+    width = page.width or style.PAGE
+    if page.ax is not None and len(models) > 1:
+        raise UserError(f"ax: the figure has {len(models)} panels, one a model; give one model")
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        height = 1.0 + (ROW * len(tasks) + 0.25) * len(models)
-        figure = style.new_figure(width, height, table)
-        grid = figure.subplots(len(models), 1, sharex=True, squeeze=False)[:, 0]
-        limit = float(table["drop"].abs().max()) or 1.0
-        for place, (axes, model) in enumerate(zip(grid, models, strict=True)):
-            image = _draw_panel(axes, table[table["model"] == model], tasks, n_layers, limit)
-            _mark_cells(axes, table[table["model"] == model], tasks, limit, numbers=numbers)
+        figure, grid = _panels(table, (len(models), len(tasks)), page)
+        for axes, model in zip(grid, models, strict=True):
+            rows = table[table["model"] == model]
+            image = _draw_panel(axes, rows, tasks, (int(table["place"].max()) + 1, limit))
+            axes.set_yticks(range(len(tasks)), _names(tasks, width))
             if len(models) > 1:
-                axes.set_title(chr(65 + place), loc="left", fontweight="bold")
                 axes.set_title(model_label(model))
-        grid[-1].set_xlabel(tables.KINDS[kind])
-        bar = figure.colorbar(image, ax=list(grid), pad=0.015, aspect=14 * len(models))
-        bar.outline.set_linewidth(0.6)
-        bar.set_label("Drop (points)" if table["unit"].eq("points").all() else "Drop")
-        mark = "Bold with star" if numbers else "Dot"
-        style.finish(
-            figure,
-            [
-                tables.describe_n(table),
-                tables.describe_metrics(table),
-                f"{mark}: {tables.p_name(table)} < {tables.ALPHA:g}.",
-                tables.describe_tests(table),
-                "Red: the ablation harms; blue: it helps.",
-            ],
-        )
+        style.letter_panels(grid)
+        grid[-1].set_xlabel(chosen.axes[0])
+        label = "Drop (points)" if table["unit"].eq("points").all() else "Drop"
+        inches = _row(width) * len(tasks) * len(models)
+        style.add_colour_bar(figure, image, grid, label=label, inches=inches)
+        figure.draw_without_rendering()
+        width_of_cell, height_of_cell = style.cell_points(grid[0])
+        numbers = width_of_cell >= NUMBER[0] and (height_of_cell >= NUMBER[1] or page.ax is None)
+        if isinstance(figure, style.PrintFigure):
+            style.finish(figure, _notes(table, numbers=numbers), caption=page.caption)
+            style.fit_height(figure, grid, _row(width) * len(tasks))
+        for axes, model in zip(grid, models, strict=True):
+            _mark(axes, table[table["model"] == model], tasks, limit, numbers=numbers)
     return figure
+
+
+def _panels(
+    table: pd.DataFrame, counts: tuple[int, int], page: style.Page
+) -> tuple[Figure, list[Axes]]:
+    """The figure, and a panel for each model."""
+    if page.ax is not None:
+        figure = page.ax.get_figure(root=True)
+        assert isinstance(figure, Figure)
+        return figure, [page.ax]
+    n_models, n_tasks = counts
+    width = page.width or style.PAGE
+    drawn = style.new_figure(width, 1.0 + (_row(width) * n_tasks + 0.25) * n_models, table)
+    return drawn, list(drawn.subplots(n_models, 1, sharex=True, squeeze=False)[:, 0])
+
+
+def _row(width: float) -> float:
+    return ROW if width >= NARROW else 1.5 * ROW
+
+
+def _names(tasks: list[str], width: float) -> list[str]:
+    if width >= NARROW:
+        return [task_label(task) for task in tasks]
+    return [textwrap.fill(task_label(task), 20) for task in tasks]
+
+
+def _notes(table: pd.DataFrame, *, numbers: bool) -> list[str]:
+    mark = "Bold with star" if numbers else "Dot"
+    return [
+        tables.describe_n(table),
+        tables.describe_metrics(table),
+        f"{mark}: {tables.p_name(table)} < {tables.ALPHA:g}.",
+        tables.describe_tests(table),
+        "Red: the ablation harms; blue: it helps.",
+        *tables.describe_untestable(table),
+        *tables.describe_truncation(table),
+        *tables.describe_failures(table),
+    ]
 
 
 def _tasks(table: pd.DataFrame) -> list[str]:
@@ -86,21 +128,18 @@ def _tasks(table: pd.DataFrame) -> list[str]:
 
 
 def _draw_panel(
-    axes: Axes, rows: pd.DataFrame, tasks: list[str], n_layers: int, limit: float
+    axes: Axes, rows: pd.DataFrame, tasks: list[str], size: tuple[int, float]
 ) -> AxesImage:
     """One model's cells; what was not run stays grey."""
+    n_layers, limit = size
     # pivot_table would average rows of the same cell where pivot refuses them.
-    cells = rows.pivot(index="task", columns="layer", values="drop")  # noqa: PD010
+    cells = rows.pivot(index="task", columns="place", values="drop")  # noqa: PD010
     cells = cells.reindex(index=tasks, columns=range(n_layers)).astype(float)
     axes.set_facecolor("#bbbbbb")
     image = axes.imshow(cells, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto")
-    axes.set_yticks(range(len(tasks)), [task_label(task) for task in tasks])
-    step = 1 if n_layers <= 40 else 4
-    axes.set_xticks(range(0, n_layers, step))
+    axes.xaxis.set_major_locator(style.WholeNumbers())
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for column in range(1, n_layers):
-        axes.axvline(column - 0.5, color="white", linewidth=0.5)
     skills = [split_task(task)[0] for task in tasks]
     for row in range(1, len(tasks)):
         new = skills[row] != skills[row - 1]
@@ -108,26 +147,31 @@ def _draw_panel(
     return image
 
 
-def _mark_cells(
-    axes: Axes, rows: pd.DataFrame, tasks: list[str], limit: float, *, numbers: bool
-) -> None:
+def _mark(axes: Axes, rows: pd.DataFrame, tasks: list[str], limit: float, *, numbers: bool) -> None:
     """Write the drop into each cell, or only a dot where it is significant."""
-    for row in rows.to_dict("records"):
-        strong = abs(row["drop"]) > 0.6 * limit
+    width, height = style.cell_points(axes)
+    if width > 5:
+        for column in range(1, int(rows["place"].max()) + 1):
+            axes.axvline(column - 0.5, color="white", linewidth=0.5)
+    for row in rows[rows["drop"].notna()].to_dict("records"):
         significant = row["p_adjusted"] < tables.ALPHA
-        text = f"{row['drop']:.0f}" if row["unit"] == "points" else f"{row['drop']:.2g}"
-        text = text.replace("-0", "0") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
-        place = (float(row["layer"]), tasks.index(row["task"]))
-        colour = "white" if strong else "black" if significant else "#606060"
+        place = (float(row["place"]), float(tasks.index(row["task"])))
+        strong = abs(row["drop"]) > 0.6 * limit
+        colour = "white" if strong else "black" if significant else style.GREY
         if numbers:
             axes.text(
-                *place,
-                text + ("*" if significant else ""),
-                color=colour,
-                fontsize=style.SMALL,
-                fontweight="bold" if significant else "normal",
-                ha="center",
+                *place, _number(row) + ("*" if significant else ""), color=colour,
+                fontsize=style.SMALL, fontweight="bold" if significant else "normal", ha="center",
                 va="center_baseline",
-            )
+            )  # fmt: skip
         elif significant:
-            axes.plot(*place, marker="o", markersize=1.6, color=colour, linestyle="none")
+            size = min(2.4, 0.6 * width, 0.6 * height)
+            axes.plot(
+                *place, marker="o", markersize=size, color=colour, linestyle="none",
+                markeredgewidth=0,
+            )  # fmt: skip
+
+
+def _number(row: Mapping[Any, Any]) -> str:
+    text = f"{row['drop']:.0f}" if row["unit"] == "points" else f"{row['drop']:.2g}"
+    return text.replace("-0", "0") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")

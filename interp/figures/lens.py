@@ -1,6 +1,6 @@
 """What is readable at each depth: the grid of one prompt, curves by depth, decision depths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from interp.errors import UserError
-from interp.figures import style, tables
+from interp.figures import palette, style, tables
 from interp.labels import (
     PROTOCOLS,
     SKILLS,
     benchmark_label,
     model_label,
     protocol_label,
+    renamed,
     split_task,
     task_label,
     uncapitalised,
@@ -38,7 +39,7 @@ MOST_COLUMNS = 4
 LENSES: dict[str, Any] = {"logit lens": "-", "tuned lens": "--"}
 
 
-class Look(NamedTuple):
+class Line(NamedTuple):
     """How one line is drawn."""
 
     colour: str
@@ -78,15 +79,18 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
             strong = wide["probability"].to_numpy()[row, column] > 0.55
             axes.text(
                 column, row, shown_token(token, 7), color="white" if strong else "black",
-                fontsize=6, ha="center", va="center_baseline", parse_math=False,
+                fontsize=6, ha="center", va="center_baseline",
             )  # fmt: skip
         labels = [shown_token(tokens[p], 9) for p in positions]
-        axes.set_xticks(range(len(positions)), labels, rotation=90, parse_math=False)
+        axes.set_xticks(range(len(positions)), labels, rotation=90)
+        for text, label in zip(axes.get_xticklabels(), labels, strict=True):
+            # a colon or an arrow that lies on its side reads as something else
+            text.set_rotation(0 if len(label) <= 2 else 90)
         axes.set_yticks(range(len(depths)), _depth_names(table, depths))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_xlabel("Token read")
-        axes.set_ylabel("Behind layer")
+        axes.set_ylabel("After layer")
         bar = figure.colorbar(image, ax=axes, pad=0.015, aspect=24)
         bar.outline.set_linewidth(0.6)
         bar.set_label("Probability of the top token")
@@ -102,11 +106,14 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
 
 
 def by_depth(
-    table: pd.DataFrame,
+    source: Any,
     *,
     quantities: Sequence[str] = ("right_logrank", "right_probability"),
     step: str = "answer",
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
     width: float = style.PAGE,
+    caption: bool = True,
 ) -> style.PrintFigure:
     """Rank and probability of the right answer by depth with intervals, a column a protocol.
 
@@ -114,14 +121,21 @@ def by_depth(
     a task. Tuned lenses are dashed.
 
     Args:
-        table: from `Lens.table()`, or several of them together.
+        source: a `Lens`, its `table()`, or several of either.
         quantities: the rows; of `right_logrank`, `right_probability` and `kl`.
         step: which step of the answers.
+        tasks: only these.
+        labels: words for tasks, protocols and models, by their names.
         width: inches.
+        caption: whether the small print is printed under the figure.
+
+    Raises:
+        UserError: another quantity, step or task.
     """
     unknown = [name for name in quantities if name not in ROWS]
     if unknown:
         raise UserError(f"quantity {unknown[0]}: allowed are {', '.join(ROWS)}")
+    table = tables.only_tasks(tables.table_from(source, "table"), tasks)
     rows = table[
         (table["step"] == step)
         & table["quantity"].isin(quantities)
@@ -129,13 +143,18 @@ def by_depth(
     ]
     if rows.empty:
         raise UserError(f"step {step!r}: the table has {', '.join(table['step'].unique())}")
+    with renamed(labels):
+        return _by_depth(rows, quantities, style.Page(width=width, caption=caption))
+
+
+def _by_depth(rows: pd.DataFrame, quantities: Sequence[str], page: style.Page) -> style.PrintFigure:
     rows, names = _with_series(rows, quantities)
     looks = _looks(rows, names)
     lines = tables.in_order(rows["line"], [*quantities, *SKILLS])
     columns = tables.in_order(rows["panel"], PROTOCOLS)
     relative = len(set(rows.groupby("model")["depth"].max())) > 1
     with matplotlib.rc_context(style.RC):
-        figure = style.new_figure(width, 1.1 + 1.35 * len(lines), rows)
+        figure = style.new_figure(page.width or style.PAGE, 1.1 + 1.35 * len(lines), rows)
         panels = figure.subplots(len(lines), len(columns), sharex=True, sharey="row", squeeze=False)
         for (row, column), axes in np.ndenumerate(panels):
             here = rows[(rows["line"] == lines[row]) & (rows["panel"] == columns[column])]
@@ -152,27 +171,29 @@ def by_depth(
         ]
         if len(set(rows["lens"])) > 1:
             handles += [
-                Line2D([], [], color="#606060", linestyle=dash, label=kind.capitalize())
+                Line2D([], [], color=style.GREY, linestyle=dash, label=kind.capitalize())
                 for kind, dash in LENSES.items()
             ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)))
-        notes = [tables.describe_n(rows), f"Shaded: {rows['interval'].iloc[0]} interval."]
+        columns_ = style.legend_columns(handles, figure.get_figwidth())
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns_)
+        notes = [tables.describe_n(rows), tables.describe_intervals(rows, "Shaded")]
         if "right_logrank" in set(rows["quantity"]):
             notes.append("Ranks: geometric mean over examples and the answer's tokens.")
-        style.finish(figure, notes)
+        style.finish(figure, notes, caption=page.caption)
     return figure
 
 
 def decision_depths(
-    table: pd.DataFrame, *, answer: str = "right", width: float | None = None
+    source: Any, *, answer: str = "right", width: float | None = None
 ) -> style.PrintFigure:
     """The depth from which an answer leads and stays, by task and step, a colour a model.
 
     Args:
-        table: from `Lens.decision_depth()`, or several of them together.
+        source: a `Lens`, its `decision_depth()`, or several of either.
         answer: `right` or `chosen`.
         width: inches; by default one column.
     """
+    table = tables.table_from(source, "decision_depth")
     rows = table[(table["answer"] == answer)].copy()
     if rows.empty:
         raise UserError(f"answer {answer!r}: allowed are right and chosen")
@@ -184,7 +205,7 @@ def decision_depths(
     rows["place"] = [tables.task_place(task) for task in rows["task"]]
     names = tables.in_order(rows.sort_values("place", kind="stable")["name"])
     series = tables.in_order(rows["series"])
-    colours = _series_colours(rows, series)
+    looks = _series_looks(rows, series)
     with matplotlib.rc_context(style.RC):
         height = 0.95 + 0.07 * len(names) + 0.12 * len(names) * len(series)
         figure = style.new_figure(width or style.COLUMN, max(height, 1.8), rows)
@@ -193,14 +214,14 @@ def decision_depths(
             shift = 0.62 * (place - (len(series) - 1) / 2) / len(series)
             here = rows[rows["series"] == one]
             y = np.array([names.index(name) + shift for name in here["name"]])
-            axes.hlines(y, here["relative_low"], here["relative_high"], color=colours[one])
+            axes.hlines(y, here["relative_low"], here["relative_high"], color=looks[one].colour)
             # hollow: fewer than half of the examples end with this answer in the lead
             few = (here["share_decided"] < 0.5).to_numpy()
-            for mask, face in ((~few, colours[one]), (few, "white")):
+            for mask, face in ((~few, looks[one].colour), (few, "white")):
                 axes.plot(
-                    here["relative"][mask], y[mask], color=colours[one], linestyle="none",
-                    marker=style.MARKERS[place % len(style.MARKERS)], markerfacecolor=face,
-                    label=_series_words(one) if face == colours[one] else None,
+                    here["relative"][mask], y[mask], color=looks[one].colour, linestyle="none",
+                    marker=looks[one].marker, markerfacecolor=face,
+                    label=_series_words(one) if face != "white" else None,
                 )  # fmt: skip
         axes.set_yticks(range(len(names)), [words[name] for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -208,16 +229,16 @@ def decision_depths(
         axes.set_xlabel("Share of the layers passed")
         if len(series) > 1:
             handles = [
-                Line2D([], [], color=colours[one], linestyle="none", label=_series_words(one),
-                       marker=style.MARKERS[place % len(style.MARKERS)])
-                for place, one in enumerate(series)
+                Line2D([], [], color=looks[one].colour, linestyle="none", marker=looks[one].marker,
+                       label=_series_words(one))
+                for one in series
             ]  # fmt: skip
             figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(series)))
         notes = [
             tables.describe_n(rows),
             f"The depth from which the {answer} answer leads to the end, mean over the examples "
             "where it does; hollow where these are fewer than half.",
-            f"Bars: {rows['interval'].iloc[0]} interval.",
+            tables.describe_intervals(rows, "Bars"),
         ]
         style.finish(figure, notes)
     return figure
@@ -253,22 +274,20 @@ def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.Data
     return found, tables.in_order(found["series"])
 
 
-def _looks(rows: pd.DataFrame, names: list[str]) -> dict[str, Look]:
+def _looks(rows: pd.DataFrame, names: list[str]) -> dict[str, Line]:
     if set(names) <= set(rows["task"].map(lambda task: split_task(task)[0])):
-        colours, markers = style.skill_colours(names), style.skill_markers(names)
-        return {n: Look(colours[n], markers[n], benchmark_label(n)) for n in names}
-    colours = _series_colours(rows, names)
-    return {
-        n: Look(colours[n], style.MARKERS[place % len(style.MARKERS)], _series_words(n))
-        for place, n in enumerate(names)
-    }
+        return {
+            n: Line(*look, benchmark_label(n)) for n, look in palette.skill_looks(names).items()
+        }
+    looks = _series_looks(rows, names)
+    return {n: Line(*looks[n], _series_words(n)) for n in names}
 
 
-def _series_colours(rows: pd.DataFrame, names: list[str]) -> dict[str, str]:
+def _series_looks(rows: pd.DataFrame, names: list[str]) -> dict[str, palette.Look]:
     """A model's own colour where a series is a model, else one colour after the other."""
     if set(names) == set(rows["model"]):
-        return style.model_colours(names)
-    return {n: style.COLOURS[place % len(style.COLOURS)] for place, n in enumerate(names)}
+        return palette.model_looks(names)
+    return palette.looks(names)
 
 
 def _unless_constant(rows: pd.DataFrame, column: str) -> "pd.Series[str]":
@@ -297,7 +316,7 @@ def _step_words(task: str, step: str) -> str:
     return f"{benchmark_label(split_task(task)[0])}, {step}"
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, dash: str, relative: bool) -> None:
+def _draw_line(axes: Axes, line: pd.DataFrame, look: Line, dash: str, relative: bool) -> None:
     line = line.sort_values("depth")
     x = line["relative_depth" if relative else "depth"]
     ranks = (line["quantity"] == "right_logrank").all()

@@ -2,13 +2,13 @@
 
 import matplotlib
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from interp.errors import UserError
-from interp.figures import style, tables
+from interp.figures import palette, style, tables
 from interp.labels import model_label, task_label
 
-PARTS = {"attention": ("Attention", style.BLUE), "mlp": ("MLP", style.ORANGE)}
+PARTS = {"attention": ("Attention", palette.BLUE), "mlp": ("MLP", palette.ORANGE)}
 
 
 def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
@@ -23,7 +23,7 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
     # at the last depth both are zero by definition, which a logarithmic axis cannot show
     rows = rows[rows["depth"] < rows.groupby("model")["depth"].transform("max")]
     models = tables.in_order(rows["model"])
-    colours = style.model_colours(models)
+    colours = palette.model_colours(models)
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 2.3, rows)
         axes = figure.subplots()
@@ -39,7 +39,7 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("Layers passed")
         axes.set_ylabel("Divergence from the last\nlayer's prediction (nats)")
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        axes.xaxis.set_major_locator(style.WholeNumbers())
         figure.legend(loc="outside upper center", ncols=2)
         texts = " and ".join(tables.in_order(rows["text"]))
         n = int(rows["held_out_tokens"].min())
@@ -71,9 +71,9 @@ def attribution(
                 x = here["layer"] + 0.4 * (place - 0.5)
                 axes.bar(x, here["value"], width=0.38, color=colour)
                 axes.vlines(x, here["low"], here["high"], color="black", linewidth=0.8)
-            axes.axhline(0, color="#606060", linewidth=0.8)
+            axes.axhline(0, color=style.GREY, linewidth=0.8)
             axes.set_title(task_label(task))
-            axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+            axes.xaxis.set_major_locator(style.WholeNumbers())
         style.name_panels(panels, len(tasks), x="Layer", y="Direct effect\n(logits)")
         handles = [
             matplotlib.patches.Patch(color=colour, label=label) for label, colour in PARTS.values()
@@ -81,6 +81,6 @@ def attribution(
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
         what = "its margin over its best rival" if quantity == "margin" else "its logit"
         notes = [tables.describe_n(rows), f"Effect on the right answer: {what}.",
-                 f"Bars: {rows['interval'].iloc[0]} interval."]  # fmt: skip
+                 tables.describe_intervals(rows, "Bars")]  # fmt: skip
         style.finish(figure, notes)
     return figure

@@ -1,52 +1,63 @@
 """Curves of retrieval: score by depth, accuracy by heads removed, accuracy by gold position."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import matplotlib
-import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
-from interp.errors import UserError
-from interp.figures import style, tables
-from interp.labels import metric_label, model_label, task_label, uncapitalised
-from interp.stats import wilson
+from interp.figures import palette, style, tables
+from interp.labels import metric_label, model_label, renamed, task_label, uncapitalised
+from interp.stats import BASELINE
 
 
-def depth(table: pd.DataFrame) -> style.PrintFigure:
+def depth(
+    source: Any, *, labels: Mapping[str, str] | None = None, width: float = style.COLUMN
+) -> style.PrintFigure:
     """Retrieval score by layer: a dot a head with its interval, and the best of each layer joined.
 
     Args:
-        table: `RetrievalHeads.table()`, or several of them concatenated.
+        source: `RetrievalHeads`, its `table()`, or several of either.
+        labels: Words for models, by their names.
+        width: Inches.
     """
+    table = tables.table_from(source, "table")
+    with renamed(labels):
+        return _depth(table, width)
+
+
+def _depth(table: pd.DataFrame, width: float) -> style.PrintFigure:
     models = tables.in_order(table["model"])
-    colours = style.model_colours(models)
+    looks = palette.model_looks(models)
     with matplotlib.rc_context(style.RC):
-        figure = style.new_figure(style.COLUMN, 2.5, table)
+        figure = style.new_figure(width, 2.5, table)
         axes = figure.subplots()
         middle = (len(models) - 1) / 2
         for place, model in enumerate(models):
             rows = table[table["model"] == model]
             best = rows.groupby("layer")["score"].max()
             shift = 0.18 * (place - middle)
-            axes.plot(best.index + shift, best, color=colours[model])
-            axes.vlines(rows["layer"] + shift, rows["low"], rows["high"], color=colours[model],
+            axes.plot(best.index + shift, best, color=looks[model].colour)
+            axes.vlines(rows["layer"] + shift, rows["low"], rows["high"], color=looks[model].colour,
                         linewidth=0.6, alpha=0.5)  # fmt: skip
             axes.plot(
-                rows["layer"] + shift, rows["score"], color=colours[model], linestyle="none",
-                marker=style.MARKERS[place % len(style.MARKERS)], markersize=2.8,
+                rows["layer"] + shift, rows["score"], color=looks[model].colour,
+                linestyle="none", marker=looks[model].marker, markersize=2.8,
                 label=model_label(model),
             )  # fmt: skip
         axes.set_xlabel("Layer")
         axes.set_ylabel("Retrieval score")
         axes.set_ylim(-0.03, 1.03)
-        axes.xaxis.set_major_locator(MaxNLocator(16, integer=True, steps=[1, 2, 4, 5, 10]))
+        axes.xaxis.set_major_locator(style.WholeNumbers())
         if len(models) > 1:
-            figure.legend(loc="outside upper center", ncols=len(models))
+            figure.legend(loc="outside upper center", ncols=min(3, len(models)))
         counts = " and ".join(str(n) for n in sorted(set(table["n"])))
-        kind = table["interval"].iloc[0]
         notes = [
-            f"n = {counts} rightly answered examples. A mark: one head, bars: {kind} interval."
+            f"n = {counts} rightly answered examples. A mark: one head.",
+            tables.describe_intervals(table, "Bars"),
+            "Line: the best head of each layer.",
         ]
-        style.finish(figure, [*notes, "Line: the best head of each layer."])
+        style.finish(figure, notes)
     return figure
 
 
@@ -60,8 +71,8 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     """
     panels = list(curve.groupby(["model", "task"], sort=False))
     looks = {
-        "top": ("Highest retrieval score", style.VERMILION, "o"),
-        "random": ("Random, same layers", style.BLUE, "s"),
+        "top": ("Highest retrieval score", palette.VERMILION, "o"),
+        "random": ("Random, same layers", palette.BLUE, "s"),
     }
     several = len({task for (_, task), _ in panels}) > 1
     with matplotlib.rc_context(style.RC):
@@ -78,21 +89,22 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             title = model_label(str(model))
             title += f", {uncapitalised(task_label(str(task)))}" if several else ""
             if len(panels) > 1:
-                axes.set_title(chr(65 + place), loc="left", fontweight="bold")
                 axes.set_title(title)
             axes.set_xlabel("Heads removed")
             axes.set_xticks(sorted(set(rows["k"])))
+        style.letter_panels(grid)
         unit = " (%)" if curve["unit"].eq("points").all() else ""
         grid[0].set_ylabel(metric_label(curve["metric"].iloc[0], filtered=False) + unit)
         if unit:
-            grid[0].set_ylim(-3, 103)
+            grid[0].set_ylim(*style.PERCENT)
         figure.legend(loc="outside upper center", ncols=2)
         draws = int(curve["draws"].max())
+        top = curve[curve["kind"] == "top"]
         style.finish(
             figure,
             [
                 tables.describe_n(curve),
-                "Band of the highest: 95% Wilson interval." if unit else "",
+                tables.describe_intervals(top, "Band of the highest"),
                 f"Line and band of the random ones: mean, lowest and highest of up to {draws} "
                 "draws (no band: one draw), as many heads a layer, none of the highest.",
             ],
@@ -100,51 +112,53 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     return figure
 
 
-def gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> style.PrintFigure:
+def gold_position(
+    table: pd.DataFrame, *, labels: Mapping[str, str] | None = None, width: float = style.COLUMN
+) -> style.PrintFigure:
     """Accuracy by the place of the gold pair, a line an ablation.
 
     Args:
-        responses: one row an example and ablation, with `doc_id`, `ablation` and `correct` (0 or
-            1); the baseline among them. Columns `label` name the lines, if there.
-        documents: `doc_id` and `gold_position` of every example.
-
-    Raises:
-        UserError: examples without a gold position.
+        table: `interp.attention.by_gold_position`: columns `label`, `gold_position`, `value`,
+            `low`, `high` (percent), `n` and `interval`.
+        labels: Words for the lines, by their names.
+        width: Inches.
     """
-    table = responses.merge(documents, on="doc_id", how="left")
-    if table["gold_position"].isna().any():
-        raise UserError("gold position: some examples have none")
-    labels = table["label"] if "label" in table else table["ablation"]
-    table = table.assign(label=labels)
-    names = tables.in_order(table["label"], ["baseline"])
-    colours = [style.BLACK, *[c for c in style.COLOURS if c != style.BLACK]]
-    grouped = table.groupby(["label", "gold_position"])["correct"]
-    data = grouped.agg(["sum", "count"]).reset_index()
+    words = labels or {}
+    names = tables.in_order(table["label"], [BASELINE])
+    looks = _black_first(names)
     with matplotlib.rc_context(style.RC):
-        figure = style.new_figure(style.COLUMN, 2.7, data)
+        figure = style.new_figure(width, 2.7, table)
         axes = figure.subplots()
         for place, name in enumerate(names):
-            rows = data[data["label"] == name].sort_values("gold_position")
-            counts, hits = rows["count"].to_numpy(float), rows["sum"].to_numpy(float)
-            bounds = [wilson(np.array([h]), int(c)) for h, c in zip(hits, counts, strict=True)]
-            low, high = (np.array([100 * float(b[i][0]) for b in bounds]) for i in (0, 1))
-            colour = colours[place % len(colours)]
+            rows = table[table["label"] == name].sort_values("gold_position")
             # side by side, because bands of several lines would hide each other
             x = rows["gold_position"].to_numpy(float) + 0.15 * (place - (len(names) - 1) / 2)
-            axes.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.7)
-            axes.plot(
-                x,
-                100 * hits / counts,
-                color=colour,
-                marker=style.MARKERS[place % len(style.MARKERS)],
-                label="Baseline" if name == "baseline" else name,
+            axes.vlines(
+                x, rows["low"], rows["high"], color=looks[name].colour, linewidth=0.8, alpha=0.7
             )
+            axes.plot(
+                x, rows["value"], color=looks[name].colour, marker=looks[name].marker,
+                label=words.get(name, "Baseline" if name == BASELINE else name),
+            )  # fmt: skip
         axes.set_xlabel("Place of the gold pair in the context (0: first)")
         axes.set_ylabel("Accuracy (%)")
-        axes.set_ylim(-3, 103)
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.set_ylim(*style.PERCENT)
+        axes.xaxis.set_major_locator(style.WholeNumbers())
         figure.legend(loc="outside upper center", ncols=2)
-        low_n, high_n = int(data["count"].min()), int(data["count"].max())
-        shown = f"{low_n}" if low_n == high_n else f"{low_n} to {high_n}"
-        style.finish(figure, [f"n = {shown} examples a place. Bars: 95% Wilson interval."])
+        low, high = int(table["n"].min()), int(table["n"].max())
+        shown = f"{low}" if low == high else f"{low} to {high}"
+        style.finish(
+            figure,
+            [f"n = {shown} examples a place.", tables.describe_intervals(table, "Bars")],
+        )
     return figure
+
+
+def _black_first(names: list[str]) -> dict[str, palette.Look]:
+    """The baseline is black; the ablations have the other colours."""
+    order = palette.looks(names)
+    colours = [palette.BLACK, *(c for c in palette.COLOURS if c != palette.BLACK)]
+    return {
+        name: palette.Look(colours[place % len(colours)], order[name].marker)
+        for place, name in enumerate(names)
+    }

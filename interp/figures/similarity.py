@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from interp.errors import UserError
-from interp.figures import style, tables
+from interp.figures import palette, style, tables
 from interp.figures.labels import label_points
 from interp.labels import model_label, source_label, split_task, task_label
 
@@ -24,19 +23,24 @@ ORDERS = (
     "random",
 )
 ORDER_COLOURS = dict(
-    zip(ORDERS, (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, "#808080"), strict=True)
+    zip(
+        ORDERS,
+        (palette.BLUE, palette.VERMILION, palette.GREEN, palette.PURPLE, "#808080"),
+        strict=True,
+    )
 )
 ORDER_MARKERS = dict(zip(ORDERS, ("o", "s", "^", "D", None), strict=True))
 
 
-def angular(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
-    """Angular distance by layer and size of the block behind it, raw values, a panel a series.
+def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
+    """Angular distance of each block of layers by first layer and size, a panel a series.
 
     Args:
-        table: `Similarity.angular`, or several of them together (models or sources); also
+        source: `Similarity`, its `angular`, or several of either (models or sources); also
             `study_angular_distance`, whose rescaled values get a colour bar of their own.
         width: inches; by default one column for one panel, else the page.
     """
+    table = tables.table_from(source, "angular")
     keys = ["model", "source"]
     series = list(dict.fromkeys(table[keys].itertuples(index=False, name=None)))
     study = [source.endswith("script") for _, source in series]
@@ -58,7 +62,7 @@ def angular(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
             axes.spines[:].set_visible(False)
             axes.tick_params(length=0)
             for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(MaxNLocator(8, integer=True))
+                axis.set_major_locator(style.WholeNumbers())
             axes.set_xlabel("First layer of the block")
             if place == 0:
                 axes.set_ylabel("Layers in the block")
@@ -72,45 +76,45 @@ def angular(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
         if "n" in table:
             notes.insert(0, tables.describe_n(table[table["n"].notna()]))
         style.finish(figure, notes)
+        style.trim(figure, panels)
     return figure
 
 
-def influence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
+def influence(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure:
     """Block influence by layer with intervals, a line a model or a source.
 
     Args:
-        table: `Similarity.influence`, or several of them together.
+        source: `Similarity`, its `influence`, or several of either.
         width: inches.
     """
+    table = tables.table_from(source, "influence")
     by_model = len(set(table["model"])) > 1
     if by_model and len(set(table["source"])) > 1:
         raise UserError("influence: several models or several sources, not both in one figure")
     key = "model" if by_model else "source"
     names = tables.in_order(table[key]) if by_model else tables.tasks_in_order(table[key])
-    colours = style.model_colours(names) if by_model else _source_colours(names)
+    looks = palette.model_looks(names) if by_model else _source_looks(names)
     with matplotlib.rc_context(style.RC):
         figure = style.new_figure(width, 2.1 + 0.16 * len(names), table)
         axes = figure.subplots()
-        for place, name in enumerate(names):
+        for name in names:
             rows = table[table[key] == name].sort_values("layer")
             axes.fill_between(
-                rows["layer"], rows["low"], rows["high"], color=colours[name], alpha=0.18,
+                rows["layer"], rows["low"], rows["high"], color=looks[name].colour, alpha=0.18,
                 linewidth=0,
             )  # fmt: skip
             axes.plot(
-                rows["layer"], rows["value"], color=colours[name],
-                marker=style.MARKERS[place % len(style.MARKERS)],
+                rows["layer"], rows["value"], color=looks[name].colour,
+                marker=looks[name].marker,
                 label=model_label(name) if by_model else source_label(name),
             )  # fmt: skip
         axes.set_xlabel("Layer")
         axes.set_ylabel("Block influence (1 \N{MINUS SIGN} cosine)")
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        axes.xaxis.set_major_locator(style.WholeNumbers())
         if len(names) > 1:
             figure.legend(loc="outside upper center", ncols=1 if width < 5 else 3)
-        style.finish(
-            figure, [tables.describe_n(table), f"Shaded: {table['interval'].iloc[0]} interval."]
-        )
+        style.finish(figure, [tables.describe_n(table), tables.describe_intervals(table, "Shaded")])
     return figure
 
 
@@ -119,6 +123,7 @@ def agreement(
     correlations: pd.DataFrame,
     *,
     measure: str = "block influence",
+    similarity_n: int | None = None,
     width: float = style.PAGE,
 ) -> style.PrintFigure:
     """Each layer's similarity against its importance, with its number; a panel a task.
@@ -127,6 +132,7 @@ def agreement(
         points: the second table of `similarity_and_importance`, one model and one metric a task.
         correlations: the first.
         measure: which similarity.
+        similarity_n: examples or texts on which similarity was measured, for the small print.
         width: inches.
     """
     points = points[points["measure"] == measure]
@@ -138,10 +144,10 @@ def agreement(
         labels: list[tuple[Axes, list[float], list[float], list[str], str]] = []
         for axes, task in zip(panels.flat, tasks, strict=False):
             rows = points[points["task"] == task]
-            (colour,) = style.skill_colours([split_task(task)[0]]).values()
+            (colour,) = palette.skill_colours([split_task(task)[0]]).values()
             x, y = rows["similarity"].to_list(), (100 * rows["drop"]).to_list()
             labels.append((axes, x, y, [str(layer) for layer in rows["layer"]], colour))
-            axes.axhline(0, color="#606060", linewidth=0.8)
+            axes.axhline(0, color=style.GREY, linewidth=0.8)
             axes.plot(x, y, linestyle="none", marker="o", color=colour, alpha=0.35, markersize=3)
             axes.margins(0.08, 0.16)
             found = correlations[
@@ -155,7 +161,9 @@ def agreement(
             figure,
             [
                 "Numbers: layers.",
-                tables.describe_n(correlations),
+                tables.describe_n(correlations)
+                if similarity_n is None
+                else f"Drops: {tables.describe_n(correlations)} Similarity: n = {similarity_n}.",
                 f"{RHO}: Spearman over layers, at most so much with drops of n examples (noise "
                 f"ceiling); p: {first['test']}.",
             ],
@@ -184,9 +192,9 @@ def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
                 rows = table[(table["task"] == task) & (table["order"] == name)]
                 _draw_order(axes, rows, name)
             axes.set_title(task_label(task))
-            axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+            axes.xaxis.set_major_locator(style.WholeNumbers())
             if percent:
-                axes.set_ylim(-2, 102)
+                axes.set_ylim(*style.PERCENT)
         score = "Score (%)" if percent else "Score"
         style.name_panels(panels, len(tasks), x="Layers skipped", y=score)
         handles = [
@@ -211,7 +219,7 @@ def _mark_best(axes: Axes, rows: pd.DataFrame) -> None:
     best = rows.loc[rows.groupby("block")["value"].idxmin()]
     axes.plot(
         best["layer"], best["block"], linestyle="none", marker="o", markersize=4,
-        markerfacecolor="none", color=style.VERMILION, markeredgewidth=1.0,
+        markerfacecolor="none", color=palette.VERMILION, markeredgewidth=1.0,
     )  # fmt: skip
 
 
@@ -240,12 +248,12 @@ def _draw_order(axes: Axes, rows: pd.DataFrame, name: str) -> None:
 
 
 def _order_colour(name: str) -> str:
-    return ORDER_COLOURS.get(name, style.ORANGE)
+    return ORDER_COLOURS.get(name, palette.ORANGE)
 
 
-def _source_colours(names: list[str]) -> dict[str, str]:
+def _source_looks(names: list[str]) -> dict[str, palette.Look]:
     benchmarks = [split_task(name)[0] for name in names]
     if len(set(benchmarks)) == len(names):
-        by_benchmark = style.skill_colours(benchmarks)
+        by_benchmark = palette.skill_looks(benchmarks)
         return dict(zip(names, (by_benchmark[b] for b in benchmarks), strict=True))
-    return {n: style.COLOURS[place % len(style.COLOURS)] for place, n in enumerate(names)}
+    return palette.looks(names)

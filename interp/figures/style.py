@@ -1,26 +1,27 @@
-"""One look for every figure: sizes, type, colours and the words for names.
+"""One style for every figure: sizes, type, panels and the small print.
 
-Sizes are those of a two-column journal; colours are those of Okabe & Ito (2008), which remain
-distinct for colour-blind readers. Nothing here changes matplotlib's global settings: a figure is
-drawn inside ``with matplotlib.rc_context(RC)``.
+Sizes are those of a two-column journal. Nothing here changes matplotlib's global
+settings: a figure is drawn inside `with matplotlib.rc_context(RC)`.
 """
 
 import io
-import string
 import textwrap
-import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from interp.labels import PAIRS, SKILLS, model_label, plain_benchmark
+from interp.labels import letters
 
 COLUMN = 3.5
 
@@ -71,62 +72,40 @@ RC: dict[Any, Any] = {
     "svg.fonttype": "path",  # the reader's machine may lack the font
     "svg.hashsalt": "interp",  # the same figure gives the same file
     "savefig.dpi": 300,
+    # names of tasks and models are data: a "$" in one begins no formula
+    "text.parse_math": False,
 }
 
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+PERCENT = (-4.0, 104.0)
 
 
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+"""Limits of an axis from 0 to 100, wide enough for whole marks at both ends."""
 
 
-COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+GREY = "#606060"
 
 
-"""Yellow is left out: it is too pale for a line on white paper."""
+"""Lines and words that belong to no series."""
 
 
-MARKERS = ("o", "s", "^", "D", "v", "<", ">")
+class Page(NamedTuple):
+    """What a caller chose of a figure, whatever is in it.
+
+    Attributes:
+        width: Inches; None for what fits.
+        ylim: Limits of the vertical axis; None for what fits.
+        caption: Whether the small print is printed.
+        ax: Axes of the caller's own; None for a new figure.
+    """
+
+    width: float | None = None
+    ylim: tuple[float, float] | None = None
+    caption: bool = True
+    ax: Axes | None = None
 
 
-"""As many as `COLOURS`, so that a figure can be read without colour."""
-
-
-SKILL_COLOURS = {
-    **dict(zip(SKILLS, (BLUE, VERMILION, GREEN), strict=True)),
-    "mmlu": BLUE,
-    "kv": VERMILION,
-    "gsm8k": GREEN,
-    "mathqa": PURPLE,
-    "hellaswag": ORANGE,
-    "openbookqa": BLUE,
-    "qasc": BLUE,
-    "nq-open": BLUE,
-    **dict.fromkeys(
-        ("world-facts-passage", "openbookqa-fact", "qasc-facts", "nq-open-gold"), ORANGE
-    ),
-}
-
-
-"""A public benchmark has the colour of the skill that it stands for; a passage changes it."""
-
-
-MODEL_COLOURS = {
-    "base": BLUE,
-    "teacher": ORANGE,
-    "distilled": PURPLE,
-    "Llama-3.1-8B": BLUE,
-    "Qwen3-8B": GREEN,
-    "DeepSeek-R1-Distill-Llama-8B": PURPLE,
-}
-
-
-METRIC_COLOURS = {
-    "acc": BLACK,
-    "acc_ce": VERMILION,
-    "acc_norm": SKY,
-    "gold_prob": GREEN,
-}
+PLAIN = Page()
 
 
 class PrintFigure(Figure):
@@ -136,6 +115,11 @@ class PrintFigure(Figure):
     """The rows that are drawn."""
     footnote: str = ""
     """The line under the figure: n, interval, test and correction."""
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """Write the figure as matplotlib does, with fonts that journals accept (TrueType)."""
+        with matplotlib.rc_context(RC):
+            super().savefig(*args, **kwargs)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -148,7 +132,7 @@ class PrintFigure(Figure):
 
 
 def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:
-    """An empty figure of a printed size in inches; call inside ``rc_context(RC)``."""
+    """An empty figure of a printed size in inches; call inside `rc_context(RC)`."""
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
     figure = PrintFigure(figsize=(width, height), layout=layout)
     figure.data = data
@@ -160,24 +144,24 @@ def new_panels(
     data: pd.DataFrame,
     *,
     height: tuple[float, float],
-    width: float = PAGE,
+    width: float | None = None,
     sharey: bool = False,
 ) -> tuple[PrintFigure, np.ndarray]:
-    """A figure of ``count`` panels, three a row (four: two); the last row may not be full.
+    """A figure of `count` panels, lettered; the last row may not be full.
 
     Args:
-        count: Panels; a single one is one column wide.
+        count: Panels: three a row (four: two), fewer where the figure is narrow.
         data: The rows that are drawn.
         height: Inches of the figure without its panels, and of each row of panels.
-        width: Inches.
+        width: Inches; by default one column for one panel, else the page.
         sharey: Whether the panels share their vertical axis.
 
     Returns:
-        The figure and its panels, ``[row, column]``.
+        The figure and its panels, `[row, column]`.
     """
-    columns = 2 if count == 4 else min(3, count)
+    size = width or (COLUMN if count == 1 else PAGE)
+    columns = columns_of(count, size)
     rows = -(-count // columns)
-    size = width if columns > 1 else COLUMN
     figure = new_figure(size, height[0] + rows * height[1], data)
     panels = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
     for axes in panels.flat[count:]:
@@ -186,10 +170,15 @@ def new_panels(
     return figure, panels
 
 
+def columns_of(count: int, width: float) -> int:
+    """Panels side by side: at most three, and none narrower than two inches."""
+    return max(1, min(2 if count == 4 else 3, count, int(width // 2)))
+
+
 def letter_panels(panels: Iterable[Axes]) -> None:
     """A bold letter at the upper left of each panel, where there are several."""
     drawn = list(panels)
-    for letter, axes in zip(string.ascii_uppercase, drawn, strict=False):
+    for letter, axes in zip(letters(), drawn, strict=False):
         if len(drawn) > 1:
             axes.set_title(letter, loc="left", fontweight="bold")
 
@@ -198,59 +187,150 @@ def name_panels(panels: np.ndarray, count: int, *, x: str, y: str) -> None:
     """Name the axes of `new_panels`: at the left, and under the last panel of each column."""
     for axes in panels[:, 0]:
         axes.set_ylabel(y)
-    for axes in panels.flat[count - panels.shape[1] : count]:
+    for axes in panels.flat[max(0, count - panels.shape[1]) : count]:
         axes.set_xlabel(x)
         axes.tick_params(labelbottom=True)
 
 
-def finish(figure: PrintFigure, sentences: Iterable[str]) -> None:
-    """Write the small print under the figure, wrapped to its width, and lay everything out."""
-    figure.footnote = " ".join(sentences)
-    # DejaVu Sans at 7 points sets about 19 characters an inch.
-    wrapped = textwrap.fill(
-        figure.footnote, int(19 * figure.get_figwidth()), break_on_hyphens=False
-    )
-    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=SMALL, color="#404040", linespacing=1.25)
+class WholeNumbers(MaxNLocator):
+    """Ticks at whole numbers, as many as the axis has room for at the size of its labels."""
+
+    def __init__(self) -> None:
+        super().__init__(16, integer=True, steps=[1, 2, 4, 5, 10])
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Where the ticks stand between two limits."""
+        axis: Any = self.axis
+        box, dpi = axis.axes.get_window_extent(), axis.axes.get_figure(root=True).dpi
+        points = 72 / dpi * (box.width if axis.axis_name == "x" else box.height)
+        digits = len(str(int(max(abs(vmin), abs(vmax)))))
+        # digits of 8 points are 5.1 points wide
+        room = 5.1 * digits + 5 if axis.axis_name == "x" else 13
+        self.set_params(nbins=int(min(40, max(1, points // room))))
+        return super().tick_values(vmin, vmax)
+
+
+def finish(figure: PrintFigure, sentences: Iterable[str], *, caption: bool = True) -> None:
+    """Write the small print under the figure, wrapped to its width, and lay everything out.
+
+    Args:
+        figure: What was drawn.
+        sentences: The small print; it is kept in `footnote` in any case.
+        caption: Whether it is printed.
+    """
+    figure.footnote = " ".join(sentence for sentence in sentences if sentence)
+    if caption:
+        # DejaVu Sans at 7 points sets at least 18 characters an inch.
+        wrapped = textwrap.fill(
+            figure.footnote, int(18 * figure.get_figwidth()), break_on_hyphens=False
+        )
+        figure.supxlabel(
+            wrapped, x=0.01, ha="left", fontsize=SMALL, color="#404040", linespacing=1.25
+        )
     # Matplotlib makes tick labels when it first draws, with the settings of that moment.
     figure.draw_without_rendering()
+    if _break_titles(figure):
+        figure.draw_without_rendering()
 
 
-def skill_colours(benchmarks: Iterable[str]) -> dict[str, str]:
-    """Colour of each benchmark, the same in every figure."""
-    names = list(benchmarks)
-    plain = {name: PAIRS.sub("kv", plain_benchmark(name)) for name in names}
-    return _assign(names, {n: SKILL_COLOURS.get(plain[n], "") for n in names})
+def _break_titles(figure: PrintFigure) -> bool:
+    """Break the titles that reach into the letter of their panel; whether there were any."""
+    found = False
+    for axes in figure.axes:
+        letter, title = axes.get_title(loc="left"), axes.get_title()
+        if not letter or not title or "\n" in title:
+            continue
+        text, width = axes.title.get_window_extent(), axes.get_window_extent().width
+        if text.width > width - 2 * 8 * figure.dpi / 72 * len(letter):
+            axes.set_title(textwrap.fill(title, max(10, -(-len(title) // 2) + 3)))
+            found = True
+    return found
 
 
-def metric_colours(metrics: Iterable[str]) -> dict[str, str]:
-    """Colour of each metric, the same in every figure."""
-    return _assign(metrics, METRIC_COLOURS)
+def add_colour_bar(
+    figure: Figure, image: AxesImage, panels: Sequence[Axes], *, label: str, inches: float
+) -> None:
+    """A colour bar of one width at the right of some panels.
 
-
-def skill_markers(benchmarks: Iterable[str]) -> dict[str, str]:
-    """Marker of each benchmark; it goes with the colour."""
-    marker = dict(zip(COLOURS, MARKERS, strict=True))
-    return {name: marker[colour] for name, colour in skill_colours(benchmarks).items()}
-
-
-def model_colours(models: Iterable[str]) -> dict[str, str]:
-    """Colour of each model, the same in every figure."""
-    names = list(models)
-    return _assign(names, {name: MODEL_COLOURS.get(model_label(name), "") for name in names})
-
-
-def _assign(names: Iterable[str], fixed: Mapping[str, str]) -> dict[str, str]:
-    """Fixed colours for known names, one from the name's own hash for others.
-
-    Only where two names of one figure would share a colour does the later one take the next free.
+    Args:
+        figure: Where the panels are.
+        image: What the colours belong to.
+        panels: What the bar stands beside.
+        label: Name and unit.
+        inches: Height of the panels together.
     """
-    chosen: dict[str, str] = {}
-    distinct = list(dict.fromkeys(names))
-    reserved = {fixed[name] for name in distinct if fixed.get(name)}
-    for name in sorted(distinct, key=lambda name: not fixed.get(name)):
-        start = zlib.crc32(name.encode())
-        order = [COLOURS[(start + step) % len(COLOURS)] for step in range(len(COLOURS))]
-        wished = [fixed[name]] if fixed.get(name) else [c for c in order if c not in reserved]
-        free = [colour for colour in [*wished, *order] if colour not in chosen.values()]
-        chosen[name] = [*free, *order][0]
-    return chosen
+    bar = figure.colorbar(image, ax=panels, pad=0.015, aspect=max(6.0, inches / 0.11))
+    bar.outline.set_linewidth(0.6)
+    bar.set_label(label)
+
+
+def add_legend(figure: Figure, series: Sequence[Artist], signs: Sequence[Artist]) -> None:
+    """A legend above the figure: the series, and then what its signs mean.
+
+    In two columns the signs stand in the second one, beside the series.
+    """
+    entries = [*series, *signs]
+    columns = legend_columns(entries, figure.get_figwidth())
+    if columns == 2 and abs(len(series) - len(signs)) <= 2:
+        blank = Line2D([], [], linestyle="none", label=" ")
+        longest = max(len(series), len(signs))
+        entries = [
+            *series, *[blank] * (longest - len(series)), *signs, *[blank] * (longest - len(signs)),
+        ]  # fmt: skip
+    figure.legend(handles=entries, loc="outside upper center", ncols=columns)
+
+
+def legend_columns(entries: Sequence[Artist], width: float) -> int:
+    """Columns of a legend as wide as the figure; rows are as even as they can be.
+
+    Args:
+        entries: What the legend lists.
+        width: Inches of the figure.
+    """
+    # a letter of 8 points is 0.06 inches wide on average, a mark with its gaps 0.44
+    longest = max((len(str(entry.get_label())) for entry in entries), default=1)
+    most = max(1, min(6, int(width / (0.44 + 0.06 * longest)), len(entries)))
+    return -(-len(entries) // -(-len(entries) // most))
+
+
+def fit_height(figure: PrintFigure, axes: Iterable[Axes], inches: float) -> None:
+    """Make the figure as high as its panels need: names, legend and small print take what they do.
+
+    Args:
+        figure: One that is finished.
+        axes: The panels of one column of the figure, from top to bottom.
+        inches: The height that each should have.
+    """
+    for _ in range(2):
+        missing = sum(inches - one.get_position().height * figure.get_figheight() for one in axes)
+        figure.set_figheight(max(1.0, figure.get_figheight() + missing))
+        figure.draw_without_rendering()
+
+
+def trim(figure: PrintFigure, panels: Iterable[Axes]) -> None:
+    """Take away the height that panels of a fixed shape leave empty.
+
+    Args:
+        figure: One that is finished.
+        panels: All of its panels, in one row.
+    """
+    drawn = list(panels)
+    for _ in range(3):
+        blank = min(
+            one.get_position(original=True).height - one.get_position().height for one in drawn
+        )
+        if blank * figure.get_figheight() < 0.02:
+            return
+        figure.set_figheight(figure.get_figheight() * (1 - blank))
+        figure.draw_without_rendering()
+
+
+def cell_points(axes: Axes) -> tuple[float, float]:
+    """Width and height in points of a cell of an image, when the figure has its layout."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    box = axes.get_window_extent()
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    scale = 72 / figure.dpi
+    width, height = box.width / abs(right - left), box.height / abs(high - low)
+    return float(scale * width), float(scale * height)

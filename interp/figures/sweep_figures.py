@@ -1,20 +1,21 @@
-"""The figures of sweeps: accuracy and drops by layer, heatmaps, and all that a sweep allows."""
+"""The figures of sweeps: scores and drops by layer, heatmaps, and all that a sweep allows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from interp.ablations import AblateHead, parsed_or_none
-from interp.errors import UserError
-from interp.figures import curves, heatmaps
+from interp.figures import curves, heatmaps, listed
 from interp.figures.export import save
-from interp.figures.head_maps import importance_map
-from interp.figures.style import PAGE, PrintFigure
-from interp.figures.tables import Results, Source, kinds_of, table_of
-from interp.labels import model_label
-from interp.results import MetricChoice
+from interp.figures.families import Kind, kinds
+from interp.figures.head_maps import draw_map
+from interp.figures.style import Page, PrintFigure
+from interp.figures.tables import Results, Source, only_tasks, table_of
+from interp.labels import file_names, model_name, renamed
+from interp.results import MetricChoice, choose_metric
 
 
 def layers(
@@ -22,19 +23,39 @@ def layers(
     *,
     metric: MetricChoice = None,
     kind: str = "layer",
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
     width: float | None = None,
-) -> PrintFigure:
-    """Accuracy by ablated layer with intervals, the baseline dashed, one panel a protocol.
+    ylim: tuple[float, float] | None = None,
+    caption: bool = True,
+    ax: Axes | None = None,
+) -> Figure:
+    """Score by ablated layer with intervals, the baseline dashed, one panel a protocol.
 
     Args:
         source: A sweep, its table of scores, or several of either (a row of panels each model).
         metric: A metric for all tasks, or a mapping task to metric. By default accuracy where
             there is one, else exact match.
-        kind: Which ablations to draw: ``"layer"``, ``"attn"``, ``"mlp"``, ``"swap"``,
-            ``"swap-attn"`` or ``"swap-mlp"``.
+        kind: Which ablations to draw: the text form without its number, such as `layer`, `attn`,
+            `mlp`, `swap`, `layer@mean`, or `layers` for blocks and `cumulative`.
+        tasks: Only these, in this order.
+        labels: Words for tasks, benchmarks, protocols, metrics and models, by their names.
         width: Inches; by default 3.5 for one panel and 7.2 for more.
+        ylim: Limits of the vertical axis.
+        caption: Whether the small print (n, interval, test) is printed under the figure; it is
+            in the figure's `footnote` in any case.
+        ax: Axes of your own for the one panel; the small print is then left to you.
+
+    Returns:
+        The figure, a `PrintFigure` unless `ax` is given.
+
+    Raises:
+        UserError: There is no such ablation, task or metric, or `ax` is given and there are
+            several panels.
     """
-    return curves.layers(table_of(source, "scores"), metric=metric, kind=kind, width=width)
+    table = choose_metric(only_tasks(table_of(source, "scores"), tasks), metric)
+    with renamed(labels):
+        return curves.draw_layers(table, kind=kind, page=Page(width, ylim, caption, ax))
 
 
 def drops(
@@ -42,99 +63,204 @@ def drops(
     *,
     metric: MetricChoice = None,
     kind: str = "layer",
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
     width: float | None = None,
-) -> PrintFigure:
+    ylim: tuple[float, float] | None = None,
+    caption: bool = True,
+    ax: Axes | None = None,
+) -> Figure:
     """Drop by ablated layer with intervals; markers are filled where it is significant.
 
     Args:
         source: A sweep, its table of importance, or several of either.
         metric: As for `layers`.
         kind: As for `layers`.
+        tasks: As for `layers`.
+        labels: As for `layers`.
         width: As for `layers`.
+        ylim: As for `layers`.
+        caption: As for `layers`.
+        ax: As for `layers`.
+
+    Returns:
+        As for `layers`.
+
+    Raises:
+        UserError: As for `layers`.
     """
-    return curves.drops(table_of(source, "importance"), metric=metric, kind=kind, width=width)
+    table = choose_metric(only_tasks(table_of(source, "importance"), tasks), metric)
+    with renamed(labels):
+        return curves.draw_drops(table, kind=kind, page=Page(width, ylim, caption, ax))
 
 
 def heatmap(
-    source: Source, *, metric: MetricChoice = None, kind: str = "layer", width: float = PAGE
-) -> PrintFigure:
-    """Drop by task and ablated layer, one panel a model.
+    source: Source,
+    *,
+    metric: MetricChoice = None,
+    kind: str = "layer",
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
+    ax: Axes | None = None,
+) -> Figure:
+    """Drop by task and ablated layer, one panel a model; significant cells are marked.
 
     Args:
         source: A sweep, its table of importance, or several of either.
         metric: As for `layers`.
         kind: As for `layers`.
-        width: Inches.
+        tasks: Only these.
+        labels: As for `layers`.
+        width: Inches; by default 7.2.
+        caption: As for `layers`.
+        ax: As for `layers`.
+
+    Returns:
+        As for `layers`.
+
+    Raises:
+        UserError: As for `layers`; or the tasks' metrics have several units.
     """
-    return heatmaps.heatmap(table_of(source, "importance"), metric=metric, kind=kind, width=width)
+    table = choose_metric(only_tasks(table_of(source, "importance"), tasks), metric)
+    with renamed(labels):
+        return heatmaps.draw_heatmap(table, kind=kind, page=Page(width, None, caption, ax))
 
 
 def save_all(
-    source: Results | Sequence[Results], folder: str | Path, *, metric: MetricChoice = None
+    source: Results | Sequence[Results],
+    folder: str | Path,
+    *,
+    metric: MetricChoice = None,
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
+    formats: Sequence[str] = ("pdf", "svg", "png"),
 ) -> list[Path]:
     """Draw and save every figure that the sweeps allow.
 
     Args:
         source: A sweep or several.
-        folder: Where to write ``layers.pdf``, ``drops.pdf``, ``heatmap.pdf``, ... ; figures of
-            attention, MLPs and swaps have that name in front (``attn-drops.pdf``).
+        folder: Where to write `layers.pdf`, `drops.pdf`, `heatmap.pdf`, ... ; names as in
+            `drawings`.
         metric: As for `layers`.
+        tasks: As for `layers`.
+        labels: As for `layers`.
+        width: As for `layers`.
+        caption: As for `layers`.
+        formats: As for `save`.
 
     Returns:
         The paths that were written.
     """
+    found = drawings(
+        source, metric=metric, tasks=tasks, labels=labels, width=width, caption=caption
+    )
     written: list[Path] = []
-    for name, draw in drawings(source, metric=metric).items():
-        written += save(draw(), Path(folder) / name)
+    for name, draw in found.items():
+        written += save(draw(), Path(folder) / name, formats=formats)
     return written
 
 
 def drawings(
-    source: Results | Sequence[Results], *, metric: MetricChoice = None
+    source: Results | Sequence[Results],
+    *,
+    metric: MetricChoice = None,
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
 ) -> dict[str, Callable[[], PrintFigure]]:
     """Every figure that the sweeps allow, by name, drawn when it is called.
+
+    Every ablation and task of the sweeps is in one of them at least.
 
     Args:
         source: A sweep or several.
         metric: As for `layers`.
+        tasks: As for `layers`.
+        labels: As for `layers`.
+        width: As for `layers`.
+        caption: As for `layers`.
 
     Returns:
-        ``layers``, ``drops`` and ``heatmap`` of whole layers; the same of attention, MLPs and swaps
-        with that name in front (``attn-drops``); ``heads``, where single heads were put to zero,
-        with the model's name behind where there are several.
-
-    Raises:
-        UserError: nothing was ablated that a figure could draw.
+        `layers`, `drops` and `heatmap` of whole layers; the same of other kinds over one axis with
+        that kind in front (`attn-drops`, `cumulative-layers`); a map of drops for kinds of two
+        numbers (`heads`, `heads-mean`, `kvgroups`, `blocks-map` for blocks of several sizes),
+        with the model's name at the end where there are several; `others` for ablations that have
+        no place on an axis. Metrics that are no percentages have figures of their own, with the
+        metric's name at the end.
     """
-    scores, importance = (table_of(source, name) for name in ("scores", "importance"))
+    scores, drops_ = (
+        choose_metric(only_tasks(table_of(source, name), tasks), metric)
+        for name in ("scores", "importance")
+    )
+    page = Page(width=width, caption=caption)
     found: dict[str, Callable[[], PrintFigure]] = {}
-    by_head = _models_with_heads(importance)
-    try:
-        kinds = kinds_of(importance)
-    except UserError:
-        if not by_head:
-            raise
-        kinds = []
-    for kind in kinds:
-        prefix = "" if kind == "layer" else f"{kind}-"
-        for name, draw, table in (
-            ("layers", curves.layers, scores),
-            ("drops", curves.drops, importance),
-            ("heatmap", heatmaps.heatmap, importance),
-        ):
-            found[f"{prefix}{name}"] = partial(draw, table, metric=metric, kind=kind)
-    for model in by_head:
-        own = importance[importance["model"] == model]
-        name = f"heads-{model_label(model)}" if len(by_head) > 1 else "heads"
-        found[name] = partial(importance_map, own, metric=metric)
+    for suffix, chosen in _units(drops_):
+        same = scores["task"].isin(set(chosen["task"]))
+        for name, draw in _of_unit(scores[same], chosen, page):
+            found[f"{name}{suffix}"] = partial(_drawn, draw, labels)
     return found
 
 
-def _models_with_heads(importance: pd.DataFrame) -> list[str]:
-    """The models of which single heads were put to zero."""
-    chosen = []
-    for model, rows in importance.groupby("model", sort=False):
-        parsed = map(parsed_or_none, rows["ablation"].unique())
-        if any(isinstance(one, AblateHead) and one.by == "zero" for one in parsed):
-            chosen.append(str(model))
-    return chosen
+Draw = Callable[[], Figure]
+
+
+def _drawn(draw: Draw, labels: Mapping[str, str] | None) -> PrintFigure:
+    with renamed(labels):
+        figure = draw()
+    assert isinstance(figure, PrintFigure)
+    return figure
+
+
+def _units(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows that share an axis: percentages together, any other metric by itself."""
+    points = table["unit"].eq("points")
+    if points.any():
+        yield "", table[points]
+    others = list(table[~points].groupby("metric", sort=False))
+    names = file_names(str(metric) for metric, _ in others)
+    for metric, rows in others:
+        yield ("" if len(others) == 1 and not points.any() else f"-{names[str(metric)]}"), rows
+
+
+def _of_unit(scores: pd.DataFrame, drops_: pd.DataFrame, page: Page) -> Iterator[tuple[str, Draw]]:
+    held = kinds(drops_["ablation"])
+    names = file_names(held)
+    for kind in held.values():
+        if kind.shape == "curve":
+            prefix = {"layer": "", "layers": "blocks-"}.get(kind.name, f"{names[kind.name]}-")
+            for name, draw, table in (
+                ("layers", curves.draw_layers, scores),
+                ("drops", curves.draw_drops, drops_),
+                ("heatmap", heatmaps.draw_heatmap, drops_),
+            ):
+                yield f"{prefix}{name}", partial(draw, table, kind=kind.name, page=page)
+        elif kind.shape == "map":
+            yield from _of_models(kind, names[kind.name], drops_, page)
+        else:
+            yield kind.name, partial(listed.draw_listed, drops_, kind=kind.name, page=page)
+
+
+def _of_models(
+    kind: Kind, name: str, table: pd.DataFrame, page: Page
+) -> Iterator[tuple[str, Draw]]:
+    """A map for each model."""
+    form, _, suffix = name.replace("layers", "blocks", 1).partition("-")
+    plural = f"{form}s" if form in ("head", "kvgroup") else f"{form}-map"
+    plural += f"-{suffix}" if suffix else ""
+    rows = table[table["ablation"].isin(set(kind.places))]
+    models = [str(model) for model in dict.fromkeys(rows["model"])]
+    short = {model: model_name(model) for model in models}
+    unique = len(set(short.values())) == len(models)
+    names = file_names(short.values() if unique else models)
+    for model in models:
+        own = rows[rows["model"] == model]
+        ending = names[short[model] if unique else model]
+        yield (
+            plural if len(models) == 1 else f"{plural}-{ending}",
+            partial(draw_map, own, kind=kind.name, page=page),
+        )

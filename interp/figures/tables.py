@@ -1,12 +1,12 @@
-"""What the figures take: sweeps or their tables, cut down to the rows that are drawn."""
+"""What the figures take: results or their tables, cut down to the rows that are drawn."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
-from interp.ablations import SkipAttention, SkipLayer, SkipMLP, SwapLayer, parsed_or_none
 from interp.errors import UserError
+from interp.figures.families import Kind, kinds
 from interp.labels import (
     PROTOCOLS,
     SKILLS,
@@ -15,6 +15,7 @@ from interp.labels import (
     plain_benchmark,
     protocol_label,
     split_task,
+    task_label,
     uncapitalised,
 )
 from interp.stats import BASELINE
@@ -23,29 +24,6 @@ ALPHA = 0.05
 
 
 """Adjusted p-value below which a drop is marked as significant."""
-
-
-KINDS = {
-    "layer": "Skipped layer",
-    "attn": "Layer with its attention skipped",
-    "mlp": "Layer with its MLP skipped",
-    "swap": "Swapped layer",
-    "swap-attn": "Layer with its attention swapped",
-    "swap-mlp": "Layer with its MLP swapped",
-}
-
-
-"""Ablations of one layer, and the name of their axis."""
-
-
-CLASSES: dict[str, Any] = {
-    "layer": SkipLayer,
-    "attn": SkipAttention,
-    "mlp": SkipMLP,
-    "swap": SwapLayer,
-    "swap-attn": SwapLayer,
-    "swap-mlp": SwapLayer,
-}
 
 
 CORRECTIONS = {"holm": ("Holm", "Holm"), "bh": ("BH", "Benjamini-Hochberg")}
@@ -71,65 +49,141 @@ Source = Results | pd.DataFrame | Sequence[Results | pd.DataFrame]
 
 
 def table_of(source: Source, name: str) -> pd.DataFrame:
-    """One table from a sweep, a table, or several of either.
+    """One table of scores or drops from a sweep, a table, or several of either.
+
+    Sweeps of one model on the same examples share their baseline, which is then drawn once.
 
     Args:
         source: Sweeps or tables.
-        name: The sweep's method, ``"scores"`` or ``"importance"``.
+        name: The sweep's method, `"scores"` or `"importance"`.
+
+    Raises:
+        UserError: Two sweeps hold the same ablation, or their baselines differ.
     """
     if isinstance(source, pd.DataFrame):
         return source
     if isinstance(source, Results):
         table: pd.DataFrame = getattr(source, name)()
         return table
-    if not source:
+    parts = [table_of(one, name) for one in _several(source)]
+    if not parts:
         raise UserError("no sweep to draw")
-    joined = pd.concat([table_of(one, name) for one in source], ignore_index=True)
-    doubled = joined.duplicated(["model", "task", "metric", "ablation"])
-    if doubled.any():
-        model = joined.loc[doubled, "model"].iloc[0]
-        raise UserError(f"model {model}: two of the sweeps hold the same task and ablation")
-    return joined
+    return _without_doubles(pd.concat(parts, ignore_index=True))
 
 
-def by_layer(table: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Baseline rows, and rows that ablate one layer, with columns for what panels need.
+def table_from(source: Any, name: str) -> pd.DataFrame:
+    """One table from a result of another kind (a lens, retrieval heads, similarity), or several.
 
-    Adds ``layer`` (NA for the baseline), ``benchmark`` and ``protocol``.
+    Args:
+        source: A result, its table, or several of either.
+        name: The result's method or attribute that is the table.
+
+    Raises:
+        UserError: Something in it has no such table.
     """
-    if kind not in KINDS:
-        raise UserError(f"kind {kind!r}: allowed are {', '.join(KINDS)}")
-    layer = table["ablation"].map(lambda text: layer_of(text, kind)).astype("Int64")
+    if isinstance(source, pd.DataFrame):
+        return source
+    if isinstance(source, list | tuple):
+        parts = [table_from(one, name) for one in source]
+        if not parts:
+            raise UserError("no result to draw")
+        return pd.concat(parts, ignore_index=True)
+    found = getattr(source, name, None)
+    table = found() if callable(found) else found
+    if not isinstance(table, pd.DataFrame):
+        raise UserError(f"{type(source).__name__}: it has no table `{name}`; give it or its table")
+    return table
+
+
+def _several(source: Any) -> Sequence[Any]:
+    if isinstance(source, list | tuple):
+        return source
+    raise UserError(
+        f"{type(source).__name__}: allowed are a sweep, a comparison, their tables, or a list"
+    )
+
+
+def _without_doubles(joined: pd.DataFrame) -> pd.DataFrame:
+    """The rows of several sweeps; a baseline that several have is kept once."""
+    keys = ["model", "task", "metric", "ablation"]
+    shared = joined[(joined["ablation"] == BASELINE) & joined.duplicated(keys, keep=False)]
+    for key, rows in shared.groupby(keys[:3], sort=False):
+        if len(set(rows["n"])) > 1 or rows["value"].max() - rows["value"].min() > 1e-9:
+            said = " and ".join(f"{r.value:.4g} over {r.n}" for r in rows.itertuples())
+            raise UserError(
+                f"model {key[0]}, task {key[1]}: the sweeps' baselines differ ({said} examples); "
+                "draw sweeps of the same examples, or one at a time"
+            )
+    joined = joined[(joined["ablation"] != BASELINE) | ~joined.duplicated(keys)]
+    doubled = joined[joined.duplicated(keys)]
+    if len(doubled):
+        model, task, _, ablation = doubled[keys].iloc[0]
+        raise UserError(f"model {model}, task {task}: two of the sweeps hold {ablation}")
+    return joined.reset_index(drop=True)
+
+
+def only_tasks(table: pd.DataFrame, tasks: str | Sequence[str] | None) -> pd.DataFrame:
+    """The rows of some tasks, in the order of the tasks.
+
+    Raises:
+        UserError: The table has not one of them.
+    """
+    if tasks is None:
+        return table
+    wanted = [tasks] if isinstance(tasks, str) else list(tasks)
+    held = list(dict.fromkeys(table["task"]))
+    for task in wanted:
+        if task not in held:
+            raise UserError(f"task {task}: the table has {', '.join(held)}")
+    places = {task: place for place, task in enumerate(wanted)}
+    rows = table[table["task"].isin(wanted)]
+    return rows.sort_values("task", key=lambda names: names.map(places), kind="stable")
+
+
+def of_kind(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
+    """Baseline rows, and rows of one kind of ablation, with columns for what panels need.
+
+    Adds `place` (NA for the baseline), `benchmark` and `protocol`; `layer` where a place is one;
+    `row` where the kind is a map.
+
+    Raises:
+        UserError: There is no ablation of that kind; those that are there are named.
+    """
+    held = kinds(table["ablation"])
+    if kind not in held:
+        raise UserError(f"no ablation {kind}:N to draw; kinds that are there: {_listed(held)}")
+    chosen = held[kind]
+    cells = [chosen.places.get(text) for text in table["ablation"]]
+    place = pd.array([None if cell is None else cell[0] for cell in cells], dtype="Int64")
     split = [split_task(task) for task in table["task"]]
     found = table.assign(
-        layer=layer,
+        place=place,
         benchmark=[benchmark for benchmark, _ in split],
         protocol=[protocol for _, protocol in split],
     )
-    if layer.isna().all():
-        raise UserError(f"no ablation {kind}:N to draw by layer")
-    return found[layer.notna() | (table["ablation"] == BASELINE)]
+    if chosen.shape == "map":
+        found["row"] = pd.array([None if c is None else c[1] for c in cells], dtype="Int64")
+    elif "Layer" in chosen.axes[0] or "layer" in chosen.axes[0]:
+        found["layer"] = place
+    return found[found["place"].notna() | (table["ablation"] == BASELINE)], chosen
 
 
-def kinds_of(table: pd.DataFrame) -> list[str]:
-    """The kinds of one-layer ablations that a table holds; refused if there are none."""
-    texts = table["ablation"].unique()
-    kinds = [kind for kind in KINDS if any(layer_of(text, kind) is not None for text in texts)]
-    if not kinds:
-        raise UserError(f"no ablation of one layer to draw; drawn are {':N, '.join(KINDS)}:N")
-    return kinds
+def _listed(held: Iterable[str]) -> str:
+    return ", ".join(held) or "none"
 
 
-def layer_of(ablation: str, kind: str) -> int | None:
-    """Layer of an ablation of one whole layer (``layer:7`` gives 7), or None."""
-    parsed = parsed_or_none(ablation)
-    if not isinstance(parsed, CLASSES[kind]) or not ablation.startswith(f"{kind}:"):
-        return None
-    return parsed.layer
+def colour_limit(table: pd.DataFrame) -> float:
+    """The drop at which a diverging colour scale ends, the same on both sides of zero.
+
+    It is the largest drop, or half of the widest interval where that is more: so a table in which
+    nothing is found looks pale, however few its examples are.
+    """
+    sizes = [table["drop"].abs().max(), ((table["high"] - table["low"]) / 2).max()]
+    return float(max((size for size in sizes if size == size), default=0.0)) or 1.0
 
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
-    """Distinct names: those in ``first`` in its order, then the others as they come."""
+    """Distinct names: those in `first` in its order, then the others as they come."""
     found = list(dict.fromkeys(names))
     known = [name for name in first if name in found]
     return [*known, *(name for name in found if name not in known)]
@@ -160,9 +214,69 @@ def describe_n(table: pd.DataFrame) -> str:
     return f"n = {number} examples per task."
 
 
+def describe_untestable(table: pd.DataFrame) -> list[str]:
+    """What could have been found where nothing was, and what could not be tested at all."""
+    if "least_detectable_drop" not in table:
+        return []
+    rows = table[table["ablation"] != BASELINE]
+    found = []
+    silent = [
+        one for _, one in rows.groupby(["model", "task"], sort=False)
+        if not (one["p_adjusted"] < ALPHA).any()
+    ]  # fmt: skip
+    least = (
+        pd.concat(silent)["least_detectable_drop"].dropna()
+        if silent
+        else pd.Series([], dtype=float)
+    )
+    if len(least):
+        unit = " points" if rows["unit"].eq("points").all() else ""
+        low, high = (f"{value:.3g}" for value in (least.min(), least.max()))
+        size = low if low == high else f"{low} to {high}"
+        where = "" if len(silent) == rows.groupby(["model", "task"]).ngroups else ", where none is"
+        found.append(f"Least detectable drop{where}: {size}{unit}.")
+    if "testable" in rows and not rows["testable"].all():
+        count = rows.loc[~rows["testable"].astype(bool), "task"].nunique()
+        found.append(
+            "No task is testable." if count == rows["task"].nunique()
+            else f"Not testable: {' and '.join(task_label(t) for t in _untestable(rows))}."
+        )  # fmt: skip
+    return found
+
+
+def _untestable(rows: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(rows.loc[~rows["testable"].astype(bool), "task"]))
+
+
+def describe_failures(table: pd.DataFrame) -> list[str]:
+    """Which ablations have no number because the model's output was not finite, if any."""
+    if "failures" not in table or not (table["failures"] > 0).any():
+        return []
+    failed = table[table["failures"] > 0].groupby("ablation", sort=False)["failures"].max()
+    named = [f"{name} ({int(count)} examples)" for name, count in failed.items()]
+    more = f" and {len(named) - 4} more" if len(named) > 4 else ""
+    return [f"Outputs were not finite under {', '.join(named[:4])}{more}: not drawn."]
+
+
+def describe_truncation(table: pd.DataFrame) -> list[str]:
+    """Which tasks' prompts or answers were cut, where the table knows of any."""
+    said = []
+    for column, words in (
+        ("cut_prompts", "Prompts cut on their left to fit the context"),
+        ("cut_answers", "Answers of the whole model cut by the token limit"),
+    ):
+        if column in table:
+            cut = table[table[column] > 0].drop_duplicates(["model", "task"])
+            named = [f"{row[column]:.0f} of {row['n']} ({task_label(row['task'])})"
+                     for row in cut.to_dict("records")]  # fmt: skip
+            more = f" and more in {len(named) - 4} tasks" if len(named) > 4 else ""
+            said += [f"{words}: {', '.join(named[:4])}{more}."] if named else []
+    return said
+
+
 def describe_intervals(table: pd.DataFrame, mark: str) -> str:
     """Which intervals are drawn, commonest first."""
-    kinds = [kind for kind in table["interval"].value_counts().index if kind[0].isdigit()]
+    kinds = [kind for kind in table["interval"].value_counts().index if kind[:1].isdigit()]
     if not kinds:
         return "No intervals: the samples show no spread."
     level, _, first = kinds[0].partition(" ")

@@ -1,14 +1,14 @@
 """The trace of one example: its tokens, and lines from the answer to what the heads look at."""
 
 import math
+from typing import Any
 
 import matplotlib
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
-from interp.figures import style
+from interp.figures import palette, style, tables
 
 LEAST = 0.05
 """Attention below which no line is drawn."""
@@ -19,26 +19,31 @@ CHARACTER, LINE = 0.062, 0.27
 ROLES = {"gold value": "#FFD9A8", "gold key": "#CDE6F7", "answer": "#D5F0E2"}
 
 
-def example(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFigure:
+def example(source: Any, *, width: float = style.PAGE) -> style.PrintFigure:
     """Tokens of one example, with lines from each answer token to what the heads look at.
 
     Args:
-        table: `ExampleTrace.table()`.
+        source: `ExampleTrace`, or its `table()`.
         width: Inches.
     """
+    table = tables.table_from(source, "table")
     tokens = table.drop_duplicates("position").sort_values("position")
     texts = [_shown(text) for text in tokens["text"]]
     places, n_lines = _lay_out(texts, width - 0.2)
     heads = list(dict.fromkeys(zip(table["layer"], table["head"], strict=True)))
-    colours = [c for c in style.COLOURS if c != style.BLACK]
+    colours = [c for c in palette.COLOURS if c != palette.BLACK]
     middles = {
         position: (x + CHARACTER * len(text) / 2, y)
         for position, text, (x, y) in zip(tokens["position"], texts, places, strict=True)
     }
     drawn = table[table["attention"] >= LEAST]
-    ends = [middles[position][1] for position in (*drawn["answer_token"], *drawn["position"])]
-    # room above the text only for lines that rise there
-    room = 0.3 + 0.06 * len(heads) if 0 in ends else 0.12
+    # room above the text only for lines that rise there: from the first row to the first row
+    above = [
+        heads.index((row["layer"], row["head"]))
+        for row in drawn.to_dict("records")
+        if middles[row["answer_token"]][1] == middles[row["position"]][1] == 0
+    ]
+    room = 0.24 + 0.06 * max(above) if above else 0.14
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
         figure = style.new_figure(width, 0.7 + room + LINE * n_lines, table)
         axes = figure.subplots()

@@ -13,7 +13,7 @@ from interp.tasks import FEWSHOT_SEED, Task, load_task, prompt_text
 
 HASHES = {
     "rows_sha256": "rows",
-    "fewshot_sha256": "worked examples",
+    "fewshot_sha256": "few-shot examples",
     "config_sha256": "definition",
 }
 """What must be as in the manifest before a row's prompt is shown, and its name in words."""
@@ -32,7 +32,7 @@ class Asked:
     missing: str = ""
 
     def prompt(self, doc_id: int) -> str | None:
-        """The prompt of a row, worked examples included; None without the task."""
+        """The prompt of a row, few-shot examples included; None without the task."""
         return None if self.task is None else prompt_text(self.task, self._row(doc_id))
 
     def options(self, doc_id: int) -> list[str] | None:
@@ -77,7 +77,7 @@ def asked_tasks(
     known = {
         task.name: task if task is one else str(one) for task, one in zip(made, given, strict=True)
     }
-    # a name in a run may be a path that nobody gave: code is allowed to those that were given
+    # a name in a run may be one that a stranger chose: it is looked up without running anything
     return {
         entry.name: _asked(entry, known, data, allow_code=allow_code)
         for entry in run.manifest.tasks
@@ -99,7 +99,7 @@ def _asked(
     given = entry.name in known or plain in known
     allow_code = allow_code and given
     differs = ""
-    # a task that says nothing of worked examples is another definition than one that says "none"
+    # a task that says nothing of few-shot examples is another definition than one that says "none"
     for shots in (None, entry.num_fewshot):
         try:
             task = (
@@ -116,12 +116,21 @@ def _asked(
             )
             differs = _difference(task, entry)
         except UserError as error:
-            return Asked(None, str(error))
+            return Asked(None, _why_missing(plain, str(error), given=given))
         if chat and task.variant.chat_template != chat:
             return Asked(None, "they were written through the model's chat template")
         if not differs:
             return Asked(task)
     return Asked(None, f"the task's {differs} are no longer those of the run")
+
+
+def _why_missing(name: str, reason: str, *, given: bool) -> str:
+    """Why a task is not at hand, and what a reader can do about it."""
+    short = f"{name}: no task has that name" if "no such task" in reason else reason
+    if given:
+        return short
+    what = name if "Python" in reason else "PATH.yaml"
+    return f"{short}; `interp report RUN --tasks {what}` shows them"
 
 
 def _difference(task: Task, entry: TaskEntry) -> str:

@@ -12,7 +12,7 @@ from interp.report.asked import Asked
 from interp.results import Sweep
 from interp.stats import BASELINE
 
-OUTCOMES = ("harmed", "helped", "other", "same")
+OUTCOMES = ("harmed", "helped", "other", "same", "failed")
 """What an ablation did to an example, in the order in which examples are shown."""
 
 AT_ONCE = 32
@@ -83,7 +83,7 @@ def shown_examples(
     """For each ablation a bounded number of examples, drawn with the run's seed.
 
     Harmed and helped examples take turns, in random order; then come those with another answer and
-    the same outcome, then unchanged ones. The draw hangs on the seed, the task and the ablation
+    the same outcome, then unchanged ones. The draw depends on the seed, the task and the ablation
     alone.
 
     Args:
@@ -156,8 +156,18 @@ def first_difference(one: str, other: str) -> int:
 def _outcomes(base: pd.DataFrame, ablated: pd.DataFrame, metric: str) -> pd.Series:
     change = ablated[metric] - base[metric]
     moved = _answers(base).ne(_answers(ablated))
-    names = np.select([change < 0, change > 0, moved], OUTCOMES[:3], default=OUTCOMES[3])
+    failed = _failed(base) | _failed(ablated)
+    names = np.select(
+        [failed, change < 0, change > 0, moved], ["failed", *OUTCOMES[:3]], default="same"
+    )
     return pd.Series(names, index=base.index)
+
+
+def _failed(rows: pd.DataFrame) -> pd.Series:
+    """Which examples have no outcome."""
+    if "failure" not in rows:
+        return pd.Series(False, index=rows.index)
+    return rows["failure"].fillna("").ne("")
 
 
 def _answers(rows: pd.DataFrame) -> pd.Series:
@@ -165,7 +175,9 @@ def _answers(rows: pd.DataFrame) -> pd.Series:
     columns = (rows[name] for name in ("text", "draws", "loglikelihoods"))
     found: list[Any] = []
     for text, draws, scores in zip(*columns, strict=True):
-        if draws is not None:
+        if text is None and scores is None:
+            found.append(None)
+        elif draws is not None:
             found.append(tuple(draws))
         else:
             found.append(text if isinstance(text, str) else int(np.argmax(scores)))
@@ -191,24 +203,34 @@ def _example(
 
 def _answer(doc_id: int, row: Mapping[Any, Any], asked: Asked) -> tuple[str, str]:
     """The answer as text, and a note on it."""
+    if row.get("failure"):
+        return "", str(row["failure"])
+    notes = _cut_prompt(row)
     if isinstance(row["text"], str):
-        notes = [] if row["finished"] else ["cut by the token limit"]
+        notes += [] if row["finished"] else ["cut by the token limit"]
         if row["draws"] is not None and len(row["draws"]) > 1:
-            notes = [f"the first of {len(row['draws'])} draws"]
+            notes = [*_cut_prompt(row), f"the first of {len(row['draws'])} draws"]
             notes += [] if row["finished"] else ["some were cut by the token limit"]
         return row["text"], "; ".join(notes)
     scores = np.asarray(row["loglikelihoods"], dtype=float)
     if len(scores) == 1:
         likely = "is" if row["greedy"][0] else "is not"
-        return f"(the target {likely} what greedy decoding writes)", _nats("target", scores[0])
+        notes.append(_nats("target", scores[0]))
+        return f"(the target {likely} what greedy decoding writes)", "; ".join(notes)
     options, gold = asked.options(doc_id), asked.gold(doc_id)
     count = len(options) if options is not None else len(scores)
     best = int(np.argmax(scores[:count]))
     text = options[best] if options is not None else f"option {best + 1} of {count}"
-    notes = [_nats("this option", scores[best])]
+    notes.append(_nats("this option", scores[best]))
     if gold and best not in gold:
         notes.append(_nats("the right one", scores[gold].max()))
     return text, "; ".join(notes)
+
+
+def _cut_prompt(row: Mapping[Any, Any]) -> list[str]:
+    """That the model did not read the whole prompt, where it did not."""
+    cut = int(row.get("cut_tokens") or 0)
+    return [f"the first {cut} tokens of the prompt were cut to fit the context"] if cut else []
 
 
 def _nats(what: str, value: float) -> str:
@@ -233,6 +255,8 @@ def _cut(text: str, place: int, note: str) -> Answer:
 
 def _words(outcome: str, values: Sequence[float]) -> str:
     """The outcome for a reader."""
+    if outcome == "failed":
+        return "no outcome"
     if not set(values) <= {0.0, 1.0}:
         change = " \N{RIGHTWARDS ARROW} ".join(f"{value:.3g}" for value in values)
         return f"score {change}" if values[0] != values[1] else f"score {values[0]:.3g}"

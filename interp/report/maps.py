@@ -1,6 +1,7 @@
 """Maps to click: layers or heads in rows and columns, each cell a drop that opens its examples."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,45 +9,11 @@ import matplotlib
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from interp.ablations import (
-    AblateHead,
-    AblateKVGroup,
-    SkipAttention,
-    SkipLayer,
-    SkipLayers,
-    SkipMLP,
-    SwapLayer,
-    SwapLayers,
-    parsed_or_none,
-)
-from interp.figures import ALPHA
-from interp.labels import task_label
+from interp.figures import ALPHA, Kind, colour_limit, kinds
+from interp.labels import kind_label, task_label
 from interp.report.tables import measured, signed
 
 COLOURS = "RdBu_r"
-FAMILIES: tuple[tuple[str, Callable[[Any], bool]], ...] = (
-    ("layers skipped", lambda one: isinstance(one, SkipLayer)),
-    ("attentions skipped", lambda one: isinstance(one, SkipAttention)),
-    ("MLPs skipped", lambda one: isinstance(one, SkipMLP)),
-    ("layers swapped", lambda one: isinstance(one, SwapLayer) and one.part == "layer"),
-    ("attentions swapped", lambda one: isinstance(one, SwapLayer) and one.part == "attention"),
-    ("MLPs swapped", lambda one: isinstance(one, SwapLayer)),
-    ("blocks of layers skipped", lambda one: isinstance(one, SkipLayers)),
-    ("blocks of layers swapped", lambda one: isinstance(one, SwapLayers)),
-    ("heads put to zero", lambda one: isinstance(one, AblateHead) and one.by == "zero"),
-    ("heads put to their mean", lambda one: isinstance(one, AblateHead) and one.by == "mean"),
-    (
-        "heads given their value on another example",
-        lambda one: isinstance(one, AblateHead) and one.by == "resample",
-    ),
-    (
-        "heads put to zero with their groups",
-        lambda one: isinstance(one, AblateHead) and one.by == "group",
-    ),
-    ("key/value groups put to zero", lambda one: isinstance(one, AblateKVGroup)),
-    ("other ablations", lambda one: True),
-)
-"""What ablations of a kind are called, and how they are told; the first that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +46,15 @@ class Map:
 
 
 def families(ablations: Iterable[str]) -> dict[str, list[str]]:
-    """Ablations by what they are called, in the order of `FAMILIES`; kinds that are there."""
-    found: dict[str, list[str]] = {name: [] for name, _ in FAMILIES}
-    for text in ablations:
-        one = parsed_or_none(text)
-        found[next(name for name, fits in FAMILIES if fits(one))].append(text)
-    return {name: texts for name, texts in found.items() if texts}
+    """Ablations by what they are called; each is counted once."""
+    found: dict[str, list[str]] = {}
+    counted: set[str] = set()
+    for kind in kinds(ablations).values():
+        own = [text for text in kind.places if text not in counted]
+        counted |= set(own)
+        if own:
+            found.setdefault(kind_label(kind.name), []).extend(own)
+    return found
 
 
 def maps(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> list[Map]:
@@ -94,32 +64,35 @@ def maps(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> li
         importance: one metric a task.
         targets: (task, ablation) to the name of its examples on the page.
     """
-    limits = importance.groupby("unit")["drop"].agg(lambda drops: drops.abs().max() or 1.0)
+    limits = {
+        str(unit): colour_limit(rows) for unit, rows in importance.groupby("unit", sort=False)
+    }
     cells = {
-        (row["task"], row["ablation"]): _cell(row, float(limits[row["unit"]]), targets)
+        (row["task"], row["ablation"]): _cell(row, limits[row["unit"]], targets)
         for row in importance.to_dict("records")
     }
     tasks = list(dict.fromkeys(importance["task"]))
     found = []
-    for name, texts in families(dict.fromkeys(importance["ablation"])).items():
-        parsed = [parsed_or_none(text) for text in texts]
-        if all(isinstance(one, AblateHead | AblateKVGroup) for one in parsed):
-            found += [_by_head(name, task, texts, cells) for task in tasks]
-        elif all(hasattr(one, "layer") for one in parsed):
-            found.append(_by_layer(name, tasks, texts, cells))
+    for kind in kinds(importance["ablation"]).values():
+        if kind.shape == "map":
+            found += [_by_head(kind, task, cells) for task in tasks]
+        elif kind.shape == "curve":
+            found.append(_by_layer(kind, tasks, cells))
         else:
-            found.append(_listed(name, tasks, texts, cells))
+            found.append(_listed(kind, tasks, cells))
     return found
 
 
 Cells = Mapping[tuple[str, str], Cell]
 
 
-def _by_layer(name: str, tasks: Sequence[str], texts: Sequence[str], cells: Cells) -> Map:
-    layers = {_number(text, "layer"): text for text in texts}
+def _by_layer(kind: Kind, tasks: Sequence[str], cells: Cells) -> Map:
+    layers = {place: text for text, (place, _) in kind.places.items()}
+    chain = kind.axes[0].startswith(("Layers", "First"))
+    corner = kind.axes[0].lower() if chain else "layer"
     return Map(
-        _capitalised(name),
-        "Task \\ layer",
+        _capitalised(kind_label(kind.name)),
+        f"Task \\ {corner}",
         tuple(map(str, sorted(layers))),
         tuple(
             (task_label(task), tuple(cells.get((task, layers[i])) for i in sorted(layers)))
@@ -128,43 +101,42 @@ def _by_layer(name: str, tasks: Sequence[str], texts: Sequence[str], cells: Cell
     )
 
 
-def _by_head(name: str, task: str, texts: Sequence[str], cells: Cells) -> Map:
-    groups = hasattr(parsed_or_none(texts[0]), "group")
-    column = "group" if groups else "head"
-    places = {(_number(text, "layer"), _number(text, column)): text for text in texts}
-    heads = sorted({head for _, head in places})
+def _by_head(kind: Kind, task: str, cells: Cells) -> Map:
+    places = {(row, column): text for text, (column, row) in kind.places.items()}
+    columns = sorted({column for _, column in places})
     # layer 0 at the bottom, as in the figures
-    layers = sorted({layer for layer, _ in places}, reverse=True)
+    numbers = sorted({row for row, _ in places}, reverse=True)
     rows = [
-        (str(layer), tuple(cells.get((task, places.get((layer, head), ""))) for head in heads))
-        for layer in layers
+        (str(row), tuple(cells.get((task, places.get((row, column), ""))) for column in columns))
+        for row in numbers
     ]
+    x, y = kind.axes
     return Map(
-        f"{_capitalised(name)}: {task_label(task)}",
-        f"Layer \\ {column}",
-        tuple(map(str, heads)),
+        f"{_capitalised(kind_label(kind.name))}: {task_label(task)}",
+        f"{y} \\ {x.rpartition('/')[2].removeprefix('value ').lower()}",
+        tuple(map(str, columns)),
         tuple(rows),
     )
 
 
-def _listed(name: str, tasks: Sequence[str], texts: Sequence[str], cells: Cells) -> Map:
-    rows = tuple((text, tuple(cells.get((task, text)) for task in tasks)) for text in texts)
-    return Map(_capitalised(name), "Ablation \\ task", tuple(map(task_label, tasks)), rows)
+def _listed(kind: Kind, tasks: Sequence[str], cells: Cells) -> Map:
+    rows = tuple((text, tuple(cells.get((task, text)) for task in tasks)) for text in kind.places)
+    name = _capitalised(kind_label(kind.name))
+    return Map(name, "Ablation \\ task", tuple(map(task_label, tasks)), rows)
 
 
 def _capitalised(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _number(text: str, name: str) -> int:
-    return int(getattr(parsed_or_none(text), name))
-
-
 def _cell(row: Mapping[Any, Any], limit: float, targets: Mapping[tuple[str, str], str]) -> Cell:
     drop, significant = float(row["drop"]), bool(row["p_adjusted"] < ALPHA)
+    target = targets.get((row["task"], row["ablation"]))
+    if math.isnan(drop):
+        words = f"{row['ablation']}, {task_label(row['task'])}: no drop, the output was not finite"
+        return Cell("failed", words, "#d8d8d8", "#1a1a1a", False, target)
     shade = matplotlib.colormaps[COLOURS]((drop / limit + 1) / 2)
     points = row["unit"] == "points"
-    target = targets.get((row["task"], row["ablation"]))
     words = (
         f"{row['ablation']}, {task_label(row['task'])}: drop {measured(row)}, n = {row['n']}"
         f"{', significant' if significant else ''}{'; its examples' if target else ''}"

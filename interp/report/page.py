@@ -33,7 +33,7 @@ class Script:
     @classmethod
     def of(cls, text: str) -> "Script":
         """A script as it stands in the page."""
-        # an HTML parser reads on behind "<!--" in a script
+        # an HTML parser reads on after "<!--" in a script
         text = text.replace("\r\n", "\n").replace("<!--", r"<\!--")
         assert "</script" not in text.lower()
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -39,7 +39,7 @@ def pairs(run: Sweep) -> list[tuple[str, str]]:
 
 
 def tasks(run: Sweep) -> list[tuple[str, ...]]:
-    """Each task: name, version, worked examples, examples, clusters, hashes of what it asks."""
+    """Each task: name, version, few-shot examples, examples, clusters, hashes of what it asks."""
     return [
         (
             entry.name,

@@ -1,6 +1,6 @@
 """One section a run: what was asked, figures, maps, tables, examples, provenance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from interp import figures
 from interp.errors import UserError
-from interp.figures import layer_of
 from interp.labels import model_label, task_label
 from interp.report import maps, provenance, tables, vectors
 from interp.report.asked import Asked, asked_tasks
@@ -170,24 +169,13 @@ def together(runs: Sequence[Run], choice: Choice) -> list[vectors.Vector]:
         pd.concat([run.importance for run in runs], ignore_index=True),
     )
     try:
-        drawings = figures.drawings([joined], metric=choice.metric)
+        wide, column = _drawings(joined, choice)
     except UserError:
         return []  # nothing to draw, or one model's ablation twice
-    shared = {name: draw for name, draw in drawings.items() if name.endswith(("drops", "heatmap"))}
-    several = [name for name in shared if _models_of(name, runs) > 1]
-    return vectors.draw({name: shared[name] for name in several}, "together")
-
-
-def _models_of(figure: str, runs: Sequence[Run]) -> int:
-    """How many models a figure of layers would show."""
-    kind = figure.rpartition("-")[0] or "layer"
-    return len(
-        {
-            run.sweep.manifest.model
-            for run in runs
-            if any(layer_of(text, kind) is not None for text in run.sweep.manifest.ablations)
-        }
-    )
+    shared = {
+        name: draw for name, draw in wide.items() if {"drops", "heatmap"} & set(name.split("-"))
+    }
+    return vectors.draw(shared, "together", narrow=column, several=True)
 
 
 @dataclass(frozen=True)
@@ -207,10 +195,19 @@ class _Joined:
 def _figures(run: Run, choice: Choice, name: str) -> tuple[list[vectors.Vector], str]:
     joined = _Joined(run.scores, run.importance)
     try:
-        drawings = figures.drawings([joined], metric=choice.metric)
+        wide, column = _drawings(joined, choice)
     except UserError as error:
         return [], str(error)
-    return vectors.draw(drawings, name), ""
+    return vectors.draw(wide, name, narrow=column), ""
+
+
+Drawings = Mapping[str, Callable[[], figures.PrintFigure]]
+
+
+def _drawings(joined: _Joined, choice: Choice) -> tuple[Drawings, Drawings]:
+    """The figures as they are printed, and one column wide for a phone."""
+    wide = figures.drawings([joined], metric=choice.metric)
+    return wide, figures.drawings([joined], metric=choice.metric, width=figures.COLUMN)
 
 
 def _allotted(

@@ -8,7 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from interp.figures import ALPHA, CORRECTIONS, describe_n, describe_tests
+from interp.figures import (
+    ALPHA,
+    CORRECTIONS,
+    describe_n,
+    describe_tests,
+    describe_truncation,
+    describe_untestable,
+)
 from interp.labels import metric_label, task_label
 from interp.stats import BASELINE
 
@@ -49,14 +56,17 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
     rows = []
     for row in scores[scores["ablation"] == BASELINE].to_dict("records"):
         own = importance[importance["task"] == row["task"]]
-        strongest = own.loc[own["drop"].idxmax()].to_dict()
+        known = own[own["drop"].notna()]
+        strongest = known.loc[known["drop"].idxmax()].to_dict() if len(known) else None
         damaging = int(((own["p_adjusted"] < ALPHA) & (own["drop"] > 0)).sum())
         rows.append(
             (
                 _words(task_label(row["task"])),
-                Entry(interval_text(row, "value"), float(row["value"])),
+                Entry(interval_text(row, "value"), _sortable(row["value"])),
                 Entry(f"{damaging} of {len(own)}", damaging / len(own)),
-                Entry(
+                _words("none")
+                if strongest is None
+                else Entry(
                     f"{strongest['ablation']}: {interval_text(strongest, 'drop')}",
                     float(strongest["drop"]),
                 ),
@@ -77,8 +87,9 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
     caption = (
         f"Damaging: a drop above zero with {_corrected(importance)} < {ALPHA:g}. "
         f"{describe_n(importance)} {_interval_words(importance)} {describe_tests(importance)} "
-        "The largest of several drops is the luckiest draw too: read it with its interval."
-    )
+        "The largest of several drops is the luckiest draw too: read it with its interval. "
+        + " ".join([*describe_untestable(importance), *describe_truncation(importance)])
+    ).strip()
     return Table(caption, columns, tuple(rows))
 
 
@@ -90,6 +101,7 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
         targets: (task, ablation) to the name of its examples on the page.
     """
     kept = importance.head(MOST_ROWS)
+    failed = "failures" in importance and bool(importance["failures"].any())
     numbers = {text: place for place, text in enumerate(dict.fromkeys(importance["ablation"]))}
     rows = [
         (
@@ -102,6 +114,7 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
             Entry(interval_text(row, "drop"), _sortable(row["drop"])),
             Entry(p_text(row["p_adjusted"]), _sortable(row["p_adjusted"])),
             Entry(str(row["n"]), int(row["n"])),
+            *([Entry(str(row["failures"]), int(row["failures"]))] if failed else []),
             Entry(_plain(row, "baseline"), _sortable(row["baseline"])),
             Entry(_plain(row, "ablated"), _sortable(row["ablated"])),
             _words(metric(row)),
@@ -117,6 +130,7 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
         (f"Drop [{_level(importance)} interval]", True),
         (_corrected(importance), True),
         ("n", True),
+        *([("Failed", True)] if failed else []),
         ("Whole model", True),
         ("Ablated", True),
         ("Metric", False),
@@ -128,6 +142,8 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
         f"Drop: whole model minus ablated model on the same examples; positive is damage. "
         f"{describe_n(importance)} {_interval_words(importance)} {describe_tests(importance)}"
     )
+    if failed:
+        caption += " Failed: examples on which the ablated model's output was not finite."
     return Table(caption, columns, tuple(rows), len(importance) - len(kept))
 
 
@@ -146,6 +162,8 @@ def measured(row: Mapping[Any, Any]) -> str:
 def interval_text(row: Mapping[Any, Any], name: str) -> str:
     """A value and its interval: `36.7 [23.3, 50.0]`; without one where the sample shows none."""
     value = _plain(row, name)
+    if math.isnan(row[name]):
+        return "failed"
     if math.isnan(row["low"]) or math.isnan(row["high"]):
         return f"{value} (no interval)"
     return f"{value} [{_plain(row, 'low')}, {_plain(row, 'high')}]"
@@ -153,6 +171,8 @@ def interval_text(row: Mapping[Any, Any], name: str) -> str:
 
 def signed(value: float, *, places: int | None = None) -> str:
     """A number with a minus sign of full width; three digits where no places are asked for."""
+    if math.isnan(value):
+        return "failed"
     text = f"{value:.3g}" if places is None else f"{value:.{places}f}"
     return text.replace("-", MINUS) if float(text) else text.removeprefix("-")
 

@@ -9,44 +9,68 @@ import matplotlib
 from markupsafe import Markup
 
 from interp.errors import UserError
-from interp.figures import RC, PrintFigure
+from interp.figures import COLUMN, RC, PrintFigure
+from interp.labels import uncapitalised
 
 CAPTIONS = {
-    "layers": "Score by ablated layer; the dashed lines are the whole model.",
-    "drops": "Drop by ablated layer: the whole model's score minus the ablated model's.",
-    "heatmap": "Drop by task and ablated layer.",
-    "heads": "Drop by ablated head.",
+    "layers": "Score by {x}; the dashed lines are the whole model.",
+    "drops": "Drop by {x}: the whole model's score minus the ablated model's.",
+    "heatmap": "Drop by task and {x}.",
+    "others": "Drop by ablation.",
 }
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 @dataclass(frozen=True)
 class Vector:
-    """A figure of the page: its SVG, what it shows, or why it could not be drawn; its width."""
+    """A figure of the page.
+
+    Attributes:
+        svg: the drawing; None where the tables do not allow it.
+        caption: what it shows.
+        words: its small print, or why it is not there.
+        inches: its width as it is drawn.
+        narrow: the same for a phone, where the drawing is wider than a column.
+    """
 
     svg: Markup | None
     caption: str
     words: str
     inches: float = 0.0
+    narrow: Markup | None = None
 
 
-def draw(drawings: Mapping[str, Callable[[], PrintFigure]], prefix: str) -> list[Vector]:
+def draw(
+    drawings: Mapping[str, Callable[[], PrintFigure]],
+    prefix: str,
+    *,
+    narrow: Mapping[str, Callable[[], PrintFigure]] | None = None,
+    several: bool = False,
+) -> list[Vector]:
     """Draw figures; one that the tables do not allow leaves its reason.
 
     Args:
         drawings: from `interp.figures.drawings`.
         prefix: of all names inside the SVGs, distinct on a page.
+        narrow: the same figures, one column wide.
+        several: only those that show several models.
     """
     found = []
     for name, figure in drawings.items():
-        caption = _caption(name)
         try:
             drawn = figure()
         except UserError as error:
-            found.append(Vector(None, caption, f"not drawn: {error}"))
+            found.append(Vector(None, f"{name}:", f"not drawn: {error}"))
             continue
+        if several and len(set(drawn.data["model"])) < 2:
+            continue
+        caption = _caption(name, drawn)
         svg = inline_svg(drawn, f"{prefix}-{name}-")
-        found.append(Vector(svg, caption, drawn.footnote, drawn.get_figwidth()))
+        inches = drawn.get_figwidth()
+        column = None
+        if narrow is not None and inches > COLUMN:
+            column = inline_svg(narrow[name](), f"{prefix}-narrow-{name}-")
+        found.append(Vector(svg, caption, drawn.footnote, inches, column))
     return found
 
 
@@ -63,10 +87,11 @@ def inline_svg(figure: PrintFigure, prefix: str) -> Markup:
     return Markup(text.replace("<svg ", '<svg aria-hidden="true" ', 1).strip())
 
 
-def _caption(name: str) -> str:
-    kind, _, plain = name.rpartition("-")
-    words = {"attn": " (attention skipped)", "mlp": " (MLP skipped)", "swap": " (layer swapped)"}
+def _caption(name: str, figure: PrintFigure) -> str:
+    """What a figure shows, by its name and the name of its horizontal axis."""
+    axes = [uncapitalised(one.get_xlabel()) for one in figure.axes if one.get_xlabel()]
+    x = axes[-1] if axes else "ablation"
     for key, caption in CAPTIONS.items():
-        if plain == key or name.startswith(key):
-            return caption.removesuffix(".") + words.get(kind, "") + "."
-    return name
+        if key == name or f"-{key}-" in f"-{name}-":
+            return caption.format(x=x)
+    return f"Drop by {x}, a map."

@@ -40,6 +40,7 @@ def summary(
     if top < 1:
         raise UserError(f"top {top}: allowed are 1 and more")
     lines = [run_line(run.folder, run.manifest), *_conditions(run.manifest)]
+    lines += _truncation_lines(run.truncation())
     importance = choose_metric(run.importance(correction=correction), metric)
     scores = choose_metric(run.scores(), metric)
     ties = run.ties()
@@ -60,6 +61,20 @@ def summary(
         if alike is not None and margin is not None:
             lines.append(_equivalent_line(alike[alike["task"] == task], margin))
     return "\n".join(lines)
+
+
+def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
+    """What the whole model did not read, and what it did not write to the end."""
+    said = (
+        ("cut_prompts", "prompts lost tokens on their left to fit the model's context"),
+        ("cut_answers", "answers of the whole model were cut by the token limit"),
+    )
+    return [
+        f"{row['task']}: {row[name]} of {row['n']} {words}"
+        for row in truncation.to_dict("records")
+        for name, words in said
+        if row[name]
+    ]
 
 
 def result_line(run: "Sweep", *, top: int = 3) -> str:

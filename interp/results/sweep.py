@@ -99,10 +99,16 @@ class Sweep:
         return self._with_clusters(frame)
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
-        """Each metric under each ablation, with its interval (`interp.stats.scores`)."""
+        """Each metric under each ablation, with its interval (`interp.stats.scores`).
+
+        Where prompts or answers were cut, columns `cut_prompts` and `cut_answers` say of how many
+        examples (`truncation`).
+        """
         table = self._by_task(stats.scores, confidence=confidence, resamples=resamples)
         names = _perplexities(table)
-        return _joined(table, stats.perplexity_scores(table, names)) if names else table
+        if names:
+            table = _joined(table, stats.perplexity_scores(table, names))
+        return self._with_truncation(table)
 
     def importance(
         self,
@@ -201,11 +207,35 @@ class Sweep:
         table = self._by_task(stats.importance, correction=correction, **options)
         table = self._positive_is_damage(table)
         names = _perplexities(table)
-        if not names:
-            return table
-        values = pd.concat([self.values(tasks=task) for task in table["task"].unique()])
-        options["seed"] = self.manifest.seed
-        return _joined(table, stats.perplexity_drops(table, values, names, **options))
+        if names:
+            values = pd.concat([self.values(tasks=task) for task in table["task"].unique()])
+            options["seed"] = self.manifest.seed
+            table = _joined(table, stats.perplexity_drops(table, values, names, **options))
+        return self._with_truncation(table)
+
+    def truncation(self) -> pd.DataFrame:
+        """How many examples of each task the whole model did not read or answer in full.
+
+        Returns:
+            Columns `task`, `n`, `cut_prompts` (examples whose prompt lost tokens on its left to fit
+            the context) and `cut_answers` (those whose generated answer, or one of several, met
+            the token limit).
+        """
+        table = self._read(None, stats.BASELINE, ["task", "cut_tokens", "finished"]).to_pandas()
+        cut = table.assign(
+            cut_prompts=table["cut_tokens"] > 0,
+            cut_answers=[finished is False or finished == 0 for finished in table["finished"]],
+        )
+        by_task = cut.groupby("task", sort=False)
+        found = by_task[["cut_prompts", "cut_answers"]].sum().astype(int)
+        return found.assign(n=by_task.size()).reset_index()
+
+    def _with_truncation(self, table: pd.DataFrame) -> pd.DataFrame:
+        found = self.truncation().set_index("task")
+        for name in ("cut_prompts", "cut_answers"):
+            if found[name].any():
+                table = table.assign(**{name: table["task"].map(found[name])})
+        return table
 
     def equivalence(
         self, *, margin: float, confidence: float = 0.95, resamples: int = 2000

@@ -13,6 +13,7 @@ from experiments.validity.planted import build, circuit_plan, hand_written, toke
 from experiments.validity.questions import CONFIG, planted_task
 from interp import figures
 from interp.attention import (
+    by_gold_position,
     detector_scores,
     explained,
     overlap,
@@ -77,10 +78,12 @@ def test_the_removal_curve_separates_top_from_random(model, heads, tmp_path):
     assert "up to 5 draws" in drawn.footnote
     kept = run.responses()
     kept = kept.assign(correct=kept["acc"])
-    place = figures.gold_position(kept, heads.trace.examples[["doc_id", "gold_position"]])
-    assert place.data["count"].sum() == len(kept)
+    places = heads.trace.examples[["doc_id", "gold_position"]]
+    table = by_gold_position(kept, places)
+    assert table["n"].sum() == len(kept)
+    assert "Wilson" in figures.gold_position(table).footnote
     with pytest.raises(UserError, match="some examples have none"):
-        figures.gold_position(kept, heads.trace.examples[["doc_id", "gold_position"]].head(3))
+        by_gold_position(kept, places.head(3))
 
 
 def test_head_maps(importance):

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from interp import figures
-from interp.figures import style
+from interp.figures import palette, style
 
 
 def panels(figure: Figure) -> list:
@@ -57,7 +57,9 @@ def test_intervals_and_baseline_are_drawn(sweep) -> None:
     table = sweep.scores().query("task == 'world-kv:continuation'")
     axes = panels(figures.layers(sweep))[1]
     bars = [
-        bars for bars in axes.collections if to_hex(bars.get_color()[0]) == style.VERMILION.lower()
+        bars
+        for bars in axes.collections
+        if to_hex(bars.get_color()[0]) == palette.VERMILION.lower()
     ]
     spans = [segment[:, 1].tolist() for segment in bars[0].get_segments()]
     assert spans == table[["low", "high"]].iloc[1:].to_numpy().tolist()
@@ -69,8 +71,10 @@ def test_intervals_and_baseline_are_drawn(sweep) -> None:
 def test_filled_markers_are_the_significant_drops(sweep) -> None:
     table = sweep.importance().query("task == 'world-facts:default'")
     axes = panels(figures.drops(sweep))[0]
-    dots = [one for one in axes.lines if one.get_color() == style.BLUE and one.get_marker() == "o"]
-    filled = [one for one in dots if one.get_markerfacecolor() == style.BLUE]
+    dots = [
+        one for one in axes.lines if one.get_color() == palette.BLUE and one.get_marker() == "o"
+    ]
+    filled = [one for one in dots if one.get_markerfacecolor() == palette.BLUE]
     drawn = sorted(y for one in filled for y in one.get_ydata())
     expected = sorted(table.loc[table["p_adjusted"] < 0.05, "drop"])
     assert drawn == expected
@@ -168,9 +172,9 @@ def test_other_kinds_of_ablation(sweep) -> None:
     values = sweep.values.assign(ablation=sweep.values["ablation"].str.replace("layer", "attn"))
     figure = figures.drops(type(sweep)(values), kind="attn")
     assert panels(figure)[0].get_xlabel() == "Layer with its attention skipped"
-    with pytest.raises(ValueError, match="no ablation layer:N"):
+    with pytest.raises(ValueError, match="no ablation layer:N to draw; kinds that are there: attn"):
         figures.drops(type(sweep)(values))
-    with pytest.raises(ValueError, match="allowed are layer, attn, mlp, swap, swap-attn, swap-mlp"):
+    with pytest.raises(ValueError, match="no ablation head:N to draw; kinds that are there: layer"):
         figures.drops(sweep, kind="head")
 
 

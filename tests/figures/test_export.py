@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from interp import figures
-from interp.errors import UserError
 
 
 @pytest.fixture
@@ -67,5 +66,6 @@ def test_all_figures_of_a_run(sweep_of, tmp_path: Path) -> None:
     blocks = sweep.values.assign(
         ablation=sweep.values["ablation"].str.replace(r"layer:(\d)", r"layers:\1-9", regex=True)
     )
-    with pytest.raises(UserError, match="no ablation of one layer"):
-        figures.save_all(type(sweep)(blocks), tmp_path)
+    paths = figures.save_all(type(sweep)(blocks), tmp_path, formats=["png"])
+    names = ["layers-down-layers", "layers-down-drops", "layers-down-heatmap"]
+    assert [path.name for path in paths if path.suffix == ".png"] == [f"{n}.png" for n in names]

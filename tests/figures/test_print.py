@@ -9,10 +9,10 @@ import pytest
 from matplotlib.colors import to_hex
 
 from interp import figures
-from interp.figures import style
+from interp.attention import by_gold_position
+from interp.figures import palette
 from interp.labels import SKILLS, benchmark_label
-from tests.figures.conftest import make_sweep
-from tests.helpers.figure_tables import angular_table, cka_table, lens_table
+from tests.helpers.figure_tables import angular_table, cka_table, lens_table, make_sweep
 
 RAW = re.compile(r"[A-Za-z]_[A-Za-z]|world-|organism:|continuation|exact_match")
 MODELS = ("organism:base", "organism:teacher", "organism:distilled")
@@ -97,7 +97,7 @@ def drawn() -> dict[str, figures.PrintFigure]:
         "retrieval map": figures.retrieval_map(retrieval_table(), mark=2),
         "depth": figures.depth(retrieval_table()),
         "removal": figures.removal(removal_curve()),
-        "gold position": figures.gold_position(responses, places),
+        "gold position": figures.gold_position(by_gold_position(responses, places)),
         "by depth": figures.lens.by_depth(lens_table(MODELS)),
         "by depth, one model": figures.lens.by_depth(lens_table(MODELS[:1])),
         "short grid": figures.lens.grid(grid_table(3)),
@@ -156,8 +156,8 @@ def test_the_number_of_examples_is_said(drawn) -> None:
 
 
 def test_a_skill_and_a_model_have_one_colour_in_every_figure(drawn) -> None:
-    fixed = {SKILLS[name]: style.SKILL_COLOURS[name] for name in SKILLS}
-    fixed |= style.MODEL_COLOURS
+    fixed = {SKILLS[name]: palette.SKILL_COLOURS[name] for name in SKILLS}
+    fixed |= palette.MODEL_COLOURS
     seen: dict[str, set[str]] = {}
     for figure in drawn.values():
         for legend in figure.legends:
@@ -174,7 +174,7 @@ def test_the_colours_remain_apart_for_colour_blind_readers() -> None:
         "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
         "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
     }
-    colours = np.array([matplotlib.colors.to_rgb(colour) for colour in style.COLOURS])
+    colours = np.array([matplotlib.colors.to_rgb(colour) for colour in palette.COLOURS])
     for name, matrix in matrices.items():
         seen = np.clip(colours @ np.array(matrix).T, 0, 1)
         apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + np.eye(len(seen))
@@ -183,8 +183,8 @@ def test_the_colours_remain_apart_for_colour_blind_readers() -> None:
 
 def test_models_of_the_study_have_colours_of_their_own() -> None:
     study = ["meta-llama/Llama-3.1-8B", "Qwen/Qwen3-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"]
-    assert len(set(style.model_colours(study).values())) == 3
-    assert style.skill_colours(["kv-75"]) == {"kv-75": style.VERMILION}
+    assert len(set(palette.model_colours(study).values())) == 3
+    assert palette.skill_colours(["kv-75"]) == {"kv-75": palette.VERMILION}
     assert benchmark_label("kv-75") == "KV retrieval, 75 pairs"
 
 

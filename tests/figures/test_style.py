@@ -2,7 +2,15 @@
 
 import pytest
 
-from interp.figures import layer_of, style
+from interp.figures import layer_of, palette
+from interp.labels import (
+    file_names,
+    letters,
+    metric_label,
+    model_label,
+    renamed,
+    task_label,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +31,7 @@ from interp.figures import layer_of, style
     ],
 )
 def test_task_labels(task: str, words: str) -> None:
-    assert style.task_label(task) == words
+    assert task_label(task) == words
 
 
 @pytest.mark.parametrize(
@@ -36,7 +44,7 @@ def test_task_labels(task: str, words: str) -> None:
     ],
 )
 def test_metric_labels(metric: str, words: str) -> None:
-    assert style.metric_label(metric) == words
+    assert metric_label(metric) == words
 
 
 @pytest.mark.parametrize(
@@ -48,25 +56,25 @@ def test_metric_labels(metric: str, words: str) -> None:
     ],
 )
 def test_model_labels(model: str, words: str) -> None:
-    assert style.model_label(model) == words
+    assert model_label(model) == words
 
 
 def test_a_skill_keeps_its_colour_and_marker() -> None:
-    alone = style.skill_colours(["world-kv"])
-    among = style.skill_colours(["mmlu", "other", "world-arithmetic", "world-kv", "world-facts"])
-    assert alone["world-kv"] == among["world-kv"] == style.VERMILION
-    drawn = style.skill_colours(["chat-3-draws-at-0.7-world-kv"])
-    assert drawn["chat-3-draws-at-0.7-world-kv"] == style.VERMILION
-    assert style.skill_markers(["other", "world-kv"])["world-kv"] == "s"
-    assert style.model_colours(["organism:base"]) == {"organism:base": style.BLUE}
+    alone = palette.skill_colours(["world-kv"])
+    among = palette.skill_colours(["mmlu", "other", "world-arithmetic", "world-kv", "world-facts"])
+    assert alone["world-kv"] == among["world-kv"] == palette.VERMILION
+    drawn = palette.skill_colours(["chat-3-draws-at-0.7-world-kv"])
+    assert drawn["chat-3-draws-at-0.7-world-kv"] == palette.VERMILION
+    assert palette.skill_looks(["other", "world-kv"])["world-kv"].marker == "s"
+    assert palette.model_colours(["organism:base"]) == {"organism:base": palette.BLUE}
 
 
 def test_colours_of_one_figure_differ() -> None:
     names = ["world-facts", "world-kv", "world-arithmetic", "piqa", "boolq", "arc", "winogrande"]
-    assert len(set(style.skill_colours(names).values())) == len(names)
-    assert set(style.skill_colours(map(str, range(20))).values()) == set(style.COLOURS)
+    assert len(set(palette.skill_colours(names).values())) == len(names)
+    assert set(palette.skill_colours(map(str, range(20))).values()) == set(palette.COLOURS)
     models = ["organism:base", "organism:distilled", "organism:teacher", "gpt2"]
-    assert len(set(style.model_colours(models).values())) == 4
+    assert len(set(palette.model_colours(models).values())) == 4
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,53 @@ def test_colours_of_one_figure_differ() -> None:
         ("layer:3+head:7.2", None),
         ("baseline", None),
         ("my-hook", None),
+        ("hook:7", None),
+        ("layer:7@mean", None),
     ],
 )
 def test_layer_of_an_ablation(text: str, layer: int | None) -> None:
     assert layer_of(text, "layer") == layer
+
+
+@pytest.mark.parametrize("looks", [palette.skill_looks, palette.model_looks, palette.looks])
+def test_no_two_lines_of_a_figure_look_the_same(looks) -> None:
+    names = [f"name-{number}" for number in range(20)]
+    found = looks(names)
+    assert list(found) == names
+    assert len(set(found.values())) == 20
+
+
+def test_letters_do_not_end_at_z() -> None:
+    found = letters()
+    first = [next(found) for _ in range(28)]
+    assert first[0] == "A"
+    assert first[25:] == ["Z", "AA", "AB"]
+
+
+def test_names_of_the_caller_are_printed_and_forgotten() -> None:
+    with renamed({"mytask": "My own task", "organism:base": "Model 1"}):
+        assert task_label("mytask:default") == "My own task, option letters"
+        assert model_label("organism:base") == "Model 1"
+        assert palette.model_colours(["organism:base"]) == {"organism:base": palette.BLUE}
+    assert task_label("mytask") == "Mytask"
+
+
+def test_file_names_never_collide() -> None:
+    names = [
+        "x.v1",
+        "x.v2",
+        "a/b",
+        "a:b",
+        "A:B",
+        "..",
+        "é" * 300,
+        "é" * 301,
+        "$x$",
+        "kv-75:generate",
+    ]
+    found = file_names(names)
+    assert list(found) == names
+    assert len({name.lower() for name in found.values()}) == len(names)
+    assert all("/" not in name and len(name.encode()) < 200 for name in found.values())
+    assert found["x.v1"] == "x.v1"
+    assert found["kv-75:generate"] == "kv-75-generate"

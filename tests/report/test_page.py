@@ -7,12 +7,14 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interp import figures, report
 from interp.cli import main
 from interp.errors import UserError
-from interp.report import Choice, sections
+from interp.report import Choice, maps, sections, tables
+from interp.report.asked import asked_tasks
 from interp.results import choose_metric, open_run
 from tests.helpers.report_reading import Page
 from tests.report.conftest import EXAMPLES, HOSTILE
@@ -155,7 +157,7 @@ def test_several_runs_have_a_section_each(run, mixed, tasks, quick):
 def test_models_with_the_same_ablations_stand_side_by_side(run, other, mixed):
     runs = [sections.Run.of(one) for one in (run, other, mixed)]
     drawn = sections.together(runs, Choice())
-    assert [one.caption.partition(" by ")[2][:7] for one in drawn] == ["ablated", "task an"]
+    assert [one.caption.partition(" by ")[2][:7] for one in drawn] == ["skipped", "task an"]
     assert all(one.svg is not None for one in drawn)
     assert sections.together(runs[:1], Choice()) == []
     assert sections.together([runs[0], runs[2]], Choice()) == []  # no kind in common
@@ -164,7 +166,8 @@ def test_models_with_the_same_ablations_stand_side_by_side(run, other, mixed):
 def test_prompts_are_shown_only_where_they_are_those_of_the_run(run, tasks, quick):
     # not found by its name: rows have their number, and the reason is said
     bare = Page(report.render([run]))
-    assert "tiny-texts: no such task" in " ".join(p["text"] for p in bare.all("p"))
+    said = " ".join(p["text"] for p in bare.all("p"))
+    assert "tiny-texts: no task has that name; `interp report RUN --tasks PATH.yaml` shows" in said
     shown = [e["text"] for e in bare.all("div", **{"class": "text"})]
     assert not any(HOSTILE in one for one in shown)
     assert any(re.fullmatch(r"option \d of 4", one) for one in shown)
@@ -241,6 +244,39 @@ def test_what_cannot_be_reported_is_refused_in_one_line(run, tmp_path, capsys):
 def test_figures_by_name_hold_heads_where_heads_were_ablated(run, mixed):
     assert list(figures.drawings(run)) == ["layers", "drops", "heatmap"]
     names = list(figures.drawings(mixed))
-    assert names[-1] == "heads"
-    assert "attn-drops" in names
-    assert list(figures.drawings([run, mixed]))[-1] == "heads"
+    assert {"attn-drops", "heads", "heads-mean", "heads-group"} < set(names)
+    assert names[-2:] == ["kvgroups", "others"]
+    assert set(names) <= set(figures.drawings([run, mixed]))
+
+
+def test_a_name_in_a_manifest_runs_nothing(run, tmp_path, monkeypatch):
+    """A received run may name any file, and any task of lm-evaluation-harness."""
+    (tmp_path / "code_eval").mkdir()
+    for file in ("evil.py", "code_eval/code_eval.py"):
+        (tmp_path / file).write_text("open('ran', 'w').close()\n")
+    (tmp_path / "evil.yaml").write_text("task: x\nprocess_docs: !function evil.f\n")
+    monkeypatch.chdir(tmp_path)
+    received = open_run(run.folder)
+    for name in ("evil.yaml", "./evil.yaml", "humaneval"):
+        entry = received.manifest.tasks[0].model_copy(update={"name": name, "variant": {}})
+        received.manifest = received.manifest.model_copy(update={"tasks": (entry,)})
+        (found,) = asked_tasks(received, allow_code=True).values()
+        assert found.task is None
+        assert f"--tasks {'humaneval' if name == 'humaneval' else 'PATH.yaml'}" in found.missing
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_failed_and_what_was_cut_is_on_the_page(run):
+    importance = choose_metric(run.importance())
+    rows = importance.index[importance["ablation"] == "layer:1"]
+    failed = importance.assign(failures=0, cut_prompts=importance["n"])
+    failed.loc[rows, "failures"] = 3
+    failed.loc[rows, ["drop", "low", "high", "ablated", "p", "p_adjusted"]] = np.nan
+    table = tables.drops(failed, {})
+    assert ("Failed", True) in table.columns
+    texts = [[cell.text for cell in row] for row in table.rows if row[0].text == "layer:1"]
+    assert all(row[2] == "failed" and "3" in row for row in texts)
+    above = tables.baselines(choose_metric(run.scores()), failed)
+    assert "Prompts cut on their left to fit the context: 10 of 10" in above.caption
+    cells = [cell for one in maps.maps(failed, {}) for _, row in one.rows for cell in row]
+    assert sum(cell.text == "failed" for cell in cells) == len(rows)

@@ -515,3 +515,8 @@ def test_prompts_that_lose_tokens_are_said(llama, tmp_path, caplog):
     run = sweep(llama, [long], ["layer:1"], out=tmp_path / "run")
     assert "prompts are longer than the model's context" in caplog.text
     assert (run.responses()["cut_tokens"] > 0).any()
+    # and with every table of the run, for whoever reads it later
+    cut = run.truncation().set_index("task").loc[long.name]
+    assert 0 < cut["cut_prompts"] <= cut["n"] == 3
+    assert set(run.scores()["cut_prompts"]) == {cut["cut_prompts"]}
+    assert "cut_answers" not in run.importance()

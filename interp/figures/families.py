@@ -1,0 +1,194 @@
+"""What kinds of ablations a table holds, and where each ablation of a kind stands in a figure.
+
+An ablation is told by its text form alone (`layer:7`, `head:7.3@mean`, `layers:2-5`), so that a
+kind which is new to the package is drawn too: one number is a place on an axis, two numbers are a
+cell of a map, and whatever fits neither is listed by name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from interp.labels import block_axis, count_axis, layer_axis
+from interp.stats import BASELINE
+
+Shape = Literal["curve", "map", "list"]
+
+LISTED = "others"
+"""The kind of ablations that have no place on an axis: hooks, combinations, orders of layers."""
+
+_FORM = r"(?P<form>[a-z_-]+(?::[a-z_-]+)*):"
+_SUFFIX = r"(?P<suffix>@[^+]*)?"
+_ONE = re.compile(_FORM + r"(?P<first>\d+)" + _SUFFIX)
+_CELL = re.compile(_FORM + r"(?P<first>\d+)\.(?P<second>\d+)" + _SUFFIX)
+_BLOCK = re.compile(_FORM + r"(?P<first>\d+)-(?P<second>\d+)" + _SUFFIX)
+
+SINGULAR = {"layers": "layer", "swaps": "swap", "swaps-attn": "swap-attn", "swaps-mlp": "swap-mlp"}
+"""Forms of blocks, and the form of one layer that begins their chains."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Ablations of one kind.
+
+    Attributes:
+        name: What `kind=` of a figure takes: `layer`, `head@mean`, `cumulative`, ...
+        shape: Whether they are drawn over one axis, as cells of a map, or as a list.
+        axes: Words for the horizontal and the vertical axis; the second is empty for curves.
+        places: Text form to its place: a number on the horizontal axis, and the row of a map.
+    """
+
+    name: str
+    shape: Shape
+    axes: tuple[str, str]
+    places: Mapping[str, tuple[int, int]]
+
+
+def kinds(ablations: Iterable[str]) -> dict[str, Kind]:
+    """The kinds of some ablations, by name; every ablation but the baseline is in at least one.
+
+    Args:
+        ablations: Text forms.
+
+    Returns:
+        Kinds over one axis first, then maps, then what is listed; in the order of the ablations.
+    """
+    texts = [text for text in dict.fromkeys(ablations) if text != BASELINE]
+    found = [*_of_one_number(texts), *_of_cells(texts), *_of_blocks(texts), *_of_sums(texts)]
+    placed = {text for kind in found for text in kind.places}
+    rest = [text for text in texts if text not in placed]
+    if rest:
+        places = {text: (number, 0) for number, text in enumerate(rest)}
+        found.append(Kind(LISTED, "list", ("Drop", "Ablation"), places))
+    order = ("curve", "map", "list")
+    chains = {text for kind in found if kind.name == "cumulative" or "-up" in kind.name
+              or "-down" in kind.name for text in kind.places}  # fmt: skip
+    # the one layer that begins a chain is not a curve of its own
+    found = [k for k in found if not (len(k.places) == 1 and set(k.places) <= chains)]
+    return {kind.name: kind for kind in sorted(found, key=lambda kind: order.index(kind.shape))}
+
+
+def layer_of(ablation: str, kind: str) -> int | None:
+    """Layer of an ablation of one layer (`layer:7` gives 7 for the kind `layer`), or None."""
+    match = _match(_ONE, ablation)
+    return int(match["first"]) if match and _name(match) == kind else None
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    found = pattern.fullmatch(text)
+    # a user's hook may be called as its author likes, also `hook:7`
+    return None if found is None or found["form"] == "hook" else found
+
+
+def _name(match: re.Match[str]) -> str:
+    return match["form"] + (match["suffix"] or "")
+
+
+def _of_one_number(texts: Sequence[str]) -> list[Kind]:
+    places: dict[str, dict[str, tuple[int, int]]] = {}
+    for text in texts:
+        if match := _match(_ONE, text):
+            places.setdefault(_name(match), {})[text] = (int(match["first"]), 0)
+    return [Kind(name, "curve", (layer_axis(name), ""), own) for name, own in places.items()]
+
+
+def _of_cells(texts: Sequence[str]) -> list[Kind]:
+    places: dict[str, dict[str, tuple[int, int]]] = {}
+    for text in texts:
+        if match := _match(_CELL, text):
+            cell = (int(match["second"]), int(match["first"]))
+            places.setdefault(_name(match), {})[text] = cell
+    return [
+        Kind(name, "map", ("Key/value group" if "group" in name.partition("@")[0] else "Head",
+                           "Layer"), own)
+        for name, own in places.items()
+    ]  # fmt: skip
+
+
+def _of_blocks(texts: Sequence[str]) -> list[Kind]:
+    """Blocks of one size by their first layer, chains by their length, and else a triangle."""
+    blocks: dict[str, dict[str, tuple[int, int]]] = {}
+    for text in texts:
+        if match := _match(_BLOCK, text):
+            blocks.setdefault(_name(match), {})[text] = (int(match["first"]), int(match["second"]))
+    found = []
+    for name, own in blocks.items():
+        single = _single_of(name)
+        ones = {
+            text: (int(match["first"]),) * 2
+            for text in texts
+            if (match := _match(_ONE, text)) and _name(match) == single
+        }
+        found += _of_one_form(name, own, ones)
+    return found
+
+
+def _single_of(name: str) -> str:
+    form, at, suffix = name.partition("@")
+    return SINGULAR.get(form, form) + at + suffix
+
+
+def _of_one_form(
+    name: str, blocks: Mapping[str, tuple[int, int]], ones: Mapping[str, tuple[int, ...]]
+) -> list[Kind]:
+    sizes = {text: last - first + 1 for text, (first, last) in blocks.items()}
+    if len(blocks) == 1 and not ones:
+        return []
+    if len(set(sizes.values())) == 1:
+        size = next(iter(sizes.values()))
+        places = {text: (first, 0) for text, (first, _) in blocks.items()}
+        return [Kind(name, "curve", (block_axis(name, size), ""), places)]
+    lowest = min(first for first, _ in blocks.values())
+    deepest = max(last for _, last in blocks.values())
+    up = {text for text, (first, _) in blocks.items() if first == lowest}
+    down = {text for text, (_, last) in blocks.items() if last == deepest}
+    if up | down < set(blocks):
+        places = {text: (first, sizes[text]) for text, (first, _) in blocks.items()}
+        return [Kind(name, "map", (block_axis(name, None), "Layers in the block"), places)]
+    found = []
+    for way, chain, end in (("up", up, lowest), ("down", down, deepest)):
+        # the block of all layers ends both chains, and makes none by itself
+        if len(chain) < 2:
+            continue
+        places = {text: (sizes[text], 0) for text in blocks if text in chain}
+        places |= {text: (1, 0) for text, one in ones.items() if one[0] == end}
+        found.append(Kind(f"{name}-{way}", "curve", (count_axis(name, way), ""), places))
+    return found
+
+
+def _of_sums(texts: Sequence[str]) -> list[Kind]:
+    """Sums of ablations of one kind: one layer more at a time, or every pair."""
+    sums: dict[str, dict[str, frozenset[int]]] = {}
+    for text in texts:
+        parts = [_match(_ONE, part) for part in text.split("+")]
+        names = {_name(part) for part in parts if part}
+        if len(parts) > 1 and None not in parts and len(names) == 1:
+            layers = frozenset(int(part["first"]) for part in parts if part)
+            sums.setdefault(names.pop(), {})[text] = layers
+    found = []
+    for name, own in sums.items():
+        first = min(own.values(), key=len)
+        begun = {
+            text: frozenset([layer])
+            for text in texts
+            if (layer := layer_of(text, name)) in first and layer is not None
+        }
+        chain = sorted(own.items(), key=lambda pair: len(pair[1]))
+        if len(chain) > 1 and all(a < b for (_, a), (_, b) in pairwise(chain)):
+            places = {text: (len(layers), 0) for text, layers in chain}
+            # of the layers of the first sum only one can have been alone
+            places |= {t: (1, 0) for t in begun if len(begun) == 1 or t == _begins(chain[0][0])}
+            axis = count_axis(name, "")
+            kind = "cumulative" if name == "layer" else f"cumulative-{name}"
+            found.append(Kind(kind, "curve", (axis, ""), places))
+        elif len(own) > 2 and all(len(layers) == 2 for layers in own.values()):
+            pairs = {text: (max(layers), min(layers)) for text, layers in own.items()}
+            axes = (f"{layer_axis(name)} (the deeper)", "The other")
+            found.append(Kind(f"{name}+{name}", "map", axes, pairs))
+    return found
+
+
+def _begins(text: str) -> str:
+    return text.partition("+")[0]
