@@ -34,8 +34,9 @@ def test_axes_of_the_callers_own(draw, one, sweep) -> None:
 
 def test_words_tasks_limits_and_the_small_print(sweep) -> None:
     task = "world-facts:default"
+    words = {"world-facts": "Facts"}
     figure = figures.drops(
-        sweep, tasks=task, labels={"world-facts": "Facts"}, ylim=(-7.0, 77.0), caption=False, width=7.2
+        sweep, tasks=task, labels=words, ylim=(-7.0, 77.0), caption=False, width=7.2
     )
     assert set(figure.data["task"]) == {task}
     assert next(text.get_text() for text in figure.legends[0].get_texts()) == "Facts"
