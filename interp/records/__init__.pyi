@@ -10,6 +10,8 @@ from .comparing import (
 from .files import (
     as_text as as_text,
     read_regular as read_regular,
+    refuse_links_out as refuse_links_out,
+    whole_file as whole_file,
     write_whole as write_whole,
 )
 from .locks import (
@@ -80,6 +82,8 @@ __all__ = [
     "read_units",
     "shard_path",
     "verified",
+    "refuse_links_out",
+    "whole_file",
     "write_unit",
     "write_whole",
 ]

@@ -1,11 +1,16 @@
 """Files that are whole or not there, whatever moment the machine stops at."""
 
 import errno
+import io
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+from interp.errors import UserError
 
 
 def as_text(value: object) -> str:
@@ -15,6 +20,8 @@ def as_text(value: object) -> str:
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
     """Write a file by a temporary one in the same folder: written, synced, renamed, folder synced.
+
+    A link at the file's place is replaced, and what it leads to stays as it is.
 
     Args:
         path: the file.
@@ -27,24 +34,104 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
     Raises:
         OSError: the disk is full, the folder cannot be written ...; nothing is left behind.
     """
+    with whole_file(path, replace=replace) as file:
+        file.write(content)
+    return file.in_place
+
+
+class WholeFile(io.FileIO):
+    """A temporary file that takes a file's place when all of it is written.
+
+    Attributes:
+        in_place: whether it has.
+    """
+
+    in_place = False
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool = True) -> Iterator[WholeFile]:
+    """A file to write to, for content that is too large to hold: whole in the end, or not there.
+
+    Args:
+        path: the file.
+        replace: take the place of a file that is there; else leave that one.
+
+    Raises:
+        OSError: the disk is full, the folder cannot be written ...; nothing is left behind.
+    """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
+    # what a killed process of the same number left, or a link that another hand put there
+    temporary.unlink(missing_ok=True)
+    with _new(temporary) as file:
+        try:
+            yield file
             os.fsync(file.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            # unlike a rename, a link fails where another process was first
-            _link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-    return True
+            file.close()
+            if replace:
+                temporary.replace(path)
+            else:
+                # unlike a rename, a link fails where another process was first
+                _link(temporary, path)
+            file.in_place = True
+        except FileExistsError:
+            if replace:
+                raise
+        finally:
+            file.close()
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    if file.in_place:
+        _sync_folder(path.parent)
+
+
+def refuse_links_out(path: Path, run: Path) -> None:
+    """Refuse a place in a run's folder from which a link leads out of it.
+
+    A folder that was received may hold links to anywhere; what is written into it stays in it.
+
+    Args:
+        path: a file or folder that will be written, there or not.
+        run: the run's folder, which may itself be a link.
+
+    Raises:
+        UserError: the place is elsewhere.
+    """
+    inside = path.parent.resolve() / path.name
+    if path.is_dir():
+        inside = path.resolve()
+    if not inside.is_relative_to(run.resolve()):
+        place = path.relative_to(run) if path.is_relative_to(run) else path
+        raise UserError(
+            f"run {run}: {place} leads out of the folder by a link; nothing is written there"
+        )
+
+
+def open_plain(path: Path) -> IO[str]:
+    """Open a file to read and write, made if it is not there; never through a link.
+
+    Raises:
+        UserError: it is a link, a pipe or a device.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    # a system without the flag is asked beforehand
+    if path.is_symlink():
+        raise UserError(f"run {path.parent}: {path.name} is a link; remove it")
+    number = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise UserError(f"run {path.parent}: {path.name} is no plain file; remove it")
+    return os.fdopen(number, "r+")
+
+
+def _new(path: Path) -> WholeFile:
+    """A new file; an error where one of this name is there, be it a link."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    return WholeFile(str(path), "wb", opener=opener)
 
 
 def read_regular(path: Path) -> bytes:
@@ -87,6 +174,9 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Make a rename last, where folders can be synced (on Windows they cannot)."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,11 +1,10 @@
 """One process a folder, or one for each shard of it; a dead process holds nothing.
 
-The locks are the operating system's (`flock`): they end with the process that holds them, however
-it ends, so a lock file that is left behind blocks nobody.
+The locks are the operating system's (through `portalocker`): they end with the process that holds
+them, however it ends, so a lock file that is left behind blocks nobody.
 """
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -17,7 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+import portalocker
+
 from interp.errors import UserError
+from interp.records.files import open_plain
 
 
 @dataclass(frozen=True)
@@ -54,27 +56,31 @@ def locked(folder: Path, shard: Shard | None = None) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     with ExitStack() as stack:
-        whole = stack.enter_context((folder / ".lock").open("a+"))
+        whole = stack.enter_context(open_plain(folder / ".lock"))
         _lock(whole, folder, shared=shard is not None)
         if shard is not None:
             name = f".lock-{shard.number}-of-{shard.count}"
-            own = stack.enter_context((folder / name).open("a+"))
+            own = stack.enter_context(open_plain(folder / name))
             _lock(own, folder, shared=False)
         yield
 
 
 def _lock(file: IO[str], folder: Path, *, shared: bool) -> None:
+    kind = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise UserError(
-                f"out {folder}: {_holder(file)} is working on it; wait for it, or end it"
-            ) from None
-        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+        portalocker.lock(file, kind | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked:
+        raise UserError(
+            f"out {folder}: {_holder(file)} is working on it; wait for it, or end it"
+        ) from None
+    except portalocker.LockException as error:
+        reason = next((e for e in (error.__cause__, *error.args) if isinstance(e, OSError)), None)
+        if reason is None:
+            raise OSError(str(error)) from error
+        if reason.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
             # some cluster file systems have no locks; shards are whole and equal even so
             return
-        raise
+        raise reason from error
     with suppress(OSError):  # the name is for people only
         file.seek(0)
         file.truncate()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from interp.errors import UserError
 from interp.records.comparing import differences
-from interp.records.files import write_whole
+from interp.records.files import read_regular, write_whole
 from interp.records.locks import locked
 from interp.records.manifest import MANIFEST, Manifest, read_manifest
 from interp.records.opening import open_store
@@ -47,7 +47,7 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
     with locked(folder):
         for unit, path in found.items():
             if path != shard_path(folder, unit):
-                write_whole(shard_path(folder, unit), path.read_bytes())
+                write_whole(shard_path(folder, unit), read_regular(path))
     return len(units)
 
 
@@ -75,9 +75,9 @@ def _chosen(wrong: dict[Path, dict[str, str]], unit: str) -> Path | str:
     if not whole:
         telling = [f"{reason} in {h}" for h, reason in reasons if reason and reason != "missing"]
         return telling[0] if telling else "missing"
-    first = whole[0].read_bytes()
+    first = read_regular(whole[0])
     for other in whole[1:]:
-        if other.read_bytes() != first:
+        if read_regular(other) != first:
             raise UserError(
                 f"unit {unit}: {whole[0]} and {other} hold different records of it; remove one"
             )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from interp.errors import UserError
 from interp.records.comparing import ALLOWABLE, Difference, differences
-from interp.records.files import remove_parts, write_whole
+from interp.records.files import refuse_links_out, remove_parts, write_whole
 from interp.records.manifest import (
     MANIFEST,
     UNITS,
@@ -40,11 +40,13 @@ def open_store(folder: Path, manifest: Manifest, *, allow: Sequence[str] = ()) -
         )
         if folder.exists() and foreign:
             raise UserError(f"out {folder}: it is not empty and holds no run; give another folder")
+        refuse_links_out(folder / UNITS, folder)
         (folder / UNITS).mkdir(parents=True, exist_ok=True)
         remove_parts(folder, MANIFEST)
         # another process of the same run may have been first: then its manifest is compared
         if write_whole(path, manifest.to_json().encode(), replace=False):
             return manifest
+    refuse_links_out(folder / UNITS, folder)
     kept = read_manifest(folder)
     found = differences(kept, manifest)
     accepted = [d for d in found if d.name in allow]

@@ -12,7 +12,14 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from interp.errors import first_line
-from interp.records.files import as_text, move_aside, read_regular, remove_parts, write_whole
+from interp.records.files import (
+    as_text,
+    move_aside,
+    read_regular,
+    refuse_links_out,
+    remove_parts,
+    write_whole,
+)
 from interp.records.manifest import UNITS, Manifest, UnitEntry
 from interp.records.schema import SCHEMA, Record
 
@@ -45,6 +52,7 @@ def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Re
         writer.add_key_value_metadata(meta)
     content = sink.getvalue().to_pybytes()
     path = shard_path(folder, unit)
+    refuse_links_out(path.parent, folder)
     remove_parts(path.parent, path.name)
     at = content.rfind(_PLACE)
     write_whole(path, content[:at] + _digest(content).encode() + content[at + len(_PLACE) :])
@@ -136,6 +144,7 @@ def verified(folder: Path, unit: str, manifest: Manifest) -> bool:
 
 def quarantine(folder: Path, unit: str) -> Path:
     """Move a damaged shard out of the way, as `NAME.parquet.damaged`; returns where it is."""
+    refuse_links_out(folder / UNITS, folder)
     return move_aside(shard_path(folder, unit))
 
 

@@ -6,12 +6,13 @@ that is linear in the examples. So two small draws of each task, under a few abl
 the layers, fix the line that the whole sweep lies on.
 """
 
-import resource
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import psutil
 import torch
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
@@ -263,7 +264,18 @@ def _without_means(edits: Edits) -> Edits:
 def _peak(devices: Sequence[torch.device]) -> int:
     if devices[0].type == "cuda":
         return sum(int(torch.cuda.max_memory_allocated(device)) for device in devices)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _peak_of_process()
+
+
+def _peak_of_process() -> int:
+    """The most memory that this process has had, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # in bytes on macOS, in units of 1,024 bytes elsewhere
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _size(count: int) -> str:
