@@ -11,7 +11,6 @@ configuration cannot say is refused.
 import copy
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +21,12 @@ from typing import Any
 from tqdm import tqdm
 
 from interp.ablations.edits import Shape
+from interp.ablations.pruned_files import check_loads, copy_side_files, renumber_names, set_modes
 from interp.ablations.text import as_ablation
 from interp.ablations.values import Ablation, Combination, SkipLayer, SkipLayers
-from interp.errors import UserError
-from interp.models import INDEX, check_files, model_folder
+from interp.errors import UserError, first_line
+from interp.models import INDEX, check_files, check_n_layers, model_folder
 
-# written by hand here, or never taken along: code, other formats of the weights, other notes
-KEPT = ("*.json", "*.model", "*.txt", "*.jinja")
 # the outermost number in a tensor's name is the layer's: experts are numbered inside it
 LAYER = re.compile(r"(?P<stack>(?:.*?\.)?(?:layers|h|blocks|block))\.(?P<number>\d+)\.")
 NUMBERS = ("layer_idx", "layer_number", "layer_id", "layer_index", "block_idx")
@@ -83,12 +81,21 @@ def prune(
         raise UserError(f"out {out}: it exists and is not an empty folder")
     # that only safetensors are pruned is said with the weights
     check_files(str(name), source, allow_pickle=True)
-    config = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
-    n_layers = int(config.get_text_config().num_hidden_layers)
+    check_n_layers(str(name), source)
+    try:
+        config = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
+        n_layers = int(config.get_text_config().num_hidden_layers)
+    except Exception as error:  # a configuration of a stranger raises anything
+        raise UserError(
+            f"model {name}: its configuration cannot be used without code of its own "
+            f"({first_line(error)})"
+        ) from error
     removed = _removed(given, n_layers)
     kept = tuple(n for n in range(n_layers) if n not in removed)
     shards = _shards(source, str(name))
-    stack = _stack([key for keys in shards.values() for key in keys], n_layers, str(name))
+    further = int(getattr(config.get_text_config(), "num_nextn_predict_layers", None) or 0)
+    every = [key for keys in shards.values() for key in keys]
+    stack = _stack(every, n_layers, further, str(name))
     pruned = pruned_config(config, kept)
     _refuse_numbered(config, pruned, kept, str(name))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -96,9 +103,12 @@ def prune(
         folder = Path(work) / "model"
         folder.mkdir()
         written = _write_weights(source, folder, shards, stack, kept)
-        _copy_others(source, folder)
         pruned.save_pretrained(folder)
+        copy_side_files(source, folder)
+        renumber_names(folder, {old: new for new, old in enumerate(kept)}, str(name))
+        check_loads(source, folder, str(name))
         (folder / "README.md").write_text(_note(str(name), given, kept, n_layers, revision))
+        set_modes(folder)
         if out.exists():
             out.rmdir()
         folder.replace(out)
@@ -121,13 +131,33 @@ def pruned_config(config: Any, kept: Sequence[int]) -> Any:
             changes |= {name: sorted(places[n] for n in dense if n in places), **NUMBERED[name]}
         elif isinstance(value, list | tuple) and len(value) == n_layers and not OTHER.search(name):
             changes[name] = [value[n] for n in kept]
+        elif isinstance(value, dict) and name not in ("quantization_config", "id2label"):
+            changes[name] = _nested(value, kept, n_layers)
     # windows that begin at a layer's number are said by layer_types already
     if getattr(text, "max_window_layers", None) is not None:
         changes["max_window_layers"] = sum(n < text.max_window_layers for n in kept)
+    # they predict from what the removed layers gave
+    if getattr(text, "num_nextn_predict_layers", None):
+        changes["num_nextn_predict_layers"] = 0
     for name, value in changes.items():
         setattr(text, name, value)
     text.num_hidden_layers = len(kept)
     return pruned
+
+
+def _nested(values: dict[str, Any], kept: Sequence[int], n_layers: int) -> dict[str, Any]:
+    """A dict of a configuration with its lists of layers cut: only those that say so by name.
+
+    The factors that stretch rotary angles can be as many as layers.
+    """
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = _nested(value, kept, n_layers)
+        elif isinstance(value, list | tuple) and len(value) == n_layers and "layer" in str(name):
+            value = [value[n] for n in kept]
+        found[name] = value
+    return found
 
 
 def _between_experts(text: Any, n_layers: int) -> set[int]:
@@ -168,14 +198,19 @@ def _shards(source: Path, name: str) -> dict[str, list[str]]:
     return found
 
 
-def _stack(keys: Sequence[str], n_layers: int, name: str) -> str:
-    """What the names of the layers' tensors begin with: `model.layers`, `transformer.h`."""
+def _stack(keys: Sequence[str], n_layers: int, further: int, name: str) -> str:
+    """What the names of the layers' tensors begin with: `model.layers`, `transformer.h`.
+
+    Layers that predict further tokens may stand after the last; they are left out of what is
+    written.
+    """
     numbers: dict[str, set[int]] = {}
     for key in keys:
         match = LAYER.match(key)
         if match:
             numbers.setdefault(match["stack"], set()).add(int(match["number"]))
-    found = [s for s, seen in numbers.items() if seen == set(range(n_layers))]
+    allowed = (set(range(n_layers)), set(range(n_layers + further)))
+    found = [s for s, seen in numbers.items() if seen in allowed]
     if len(found) != 1:
         raise UserError(
             f"model {name}: {len(found)} stacks of {n_layers} layers in its weights "
@@ -273,14 +308,6 @@ def _renamed(key: str, stack: str, places: dict[int, int]) -> str | None:
         return key
     new = places.get(int(number))
     return None if new is None else f"{stack}.{new}{dot}{rest}"
-
-
-def _copy_others(source: Path, folder: Path) -> None:
-    """Tokenizer, generation settings and the like; never code, never other weights."""
-    for pattern in KEPT:
-        for file in sorted(source.glob(pattern)):
-            if file.name not in ("config.json", INDEX) and not file.name.endswith(".index.json"):
-                shutil.copyfile(file, folder / file.name)
 
 
 def _note(

@@ -2,6 +2,10 @@ from .capture import (
     capture_z as capture_z,
     evaluation_mode as evaluation_mode,
 )
+from .checks import (
+    check_loaded as check_loaded,
+    check_n_layers as check_n_layers,
+)
 from .devices import (
     COMPUTES_NOTHING as COMPUTES_NOTHING,
 )
@@ -33,6 +37,8 @@ __all__ = [
     "bridge_decoder",
     "capture_z",
     "check_files",
+    "check_loaded",
+    "check_n_layers",
     "data_folder",
     "decoder",
     "evaluation_mode",

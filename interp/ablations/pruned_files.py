@@ -1,0 +1,144 @@
+"""The files beside the weights of a pruned model: what is taken along, and what has to change."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from interp.errors import UserError, first_line
+from interp.models import check_loaded
+
+TAKEN = (
+    "tokenizer*.json",
+    "*.model",
+    "*.tiktoken",
+    "vocab*.json",
+    "vocab*.txt",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "normalizer.json",
+    "generation_config.json",
+    "chat_template*",
+    "*.jinja",
+    "additional_chat_templates/*.jinja",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+"""What belongs to the tokenizer and to generation; never code, weights or notes of the original."""
+
+NAMED = re.compile(r"(?P<stack>(?:^|.*?\.)(?:layers|h|blocks|block))\.(?P<number>\d+)(?=\.|$)")
+
+
+def copy_side_files(source: Path, folder: Path) -> None:
+    """Tokenizer, chat templates and generation settings, without names of code."""
+    for pattern in TAKEN:
+        for file in sorted(source.glob(pattern)):
+            if not file.is_file() or file.name.endswith(".index.json"):
+                continue
+            target = folder / file.relative_to(source)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+    without_code(folder / "tokenizer_config.json")
+    without_code(folder / "config.json")
+
+
+def without_code(file: Path) -> None:
+    """A JSON file without `auto_map`: what is pruned is built by transformers' own classes."""
+    if file.is_file():
+        content = json.loads(file.read_text())
+        if content.pop("auto_map", None) is not None:
+            file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def renumber_names(folder: Path, places: Mapping[int, int], name: str) -> None:
+    """Layers that the quantisation names (`model.layers.2.mlp`) get their new numbers.
+
+    Args:
+        folder: with `config.json`.
+        places: old number of a layer to its new one; layers that are not there are gone.
+        name: of the model, for messages.
+
+    Raises:
+        UserError: layers are named by a regular expression.
+    """
+    content = json.loads((folder / "config.json").read_text())
+    for owner in (content, content.get("text_config") or {}):
+        if isinstance(owner.get("quantization_config"), dict):
+            owner["quantization_config"] = _renumbered(owner["quantization_config"], places, name)
+    (folder / "config.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+GONE = object()
+
+
+def _renumbered(value: Any, places: Mapping[int, int], name: str) -> Any:
+    if isinstance(value, dict):
+        pairs = [(_renumbered(k, places, name), _renumbered(v, places, name))
+                 for k, v in value.items()]  # fmt: skip
+        return {k: v for k, v in pairs if k is not GONE and v is not GONE}
+    if isinstance(value, list):
+        found = [_renumbered(one, places, name) for one in value]
+        return [one for one in found if one is not GONE]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("re:") and re.search(r"(layers|h|blocks?)\\?\.\(?\[?\d", value):
+        raise UserError(
+            f"model {name}: its quantization_config names layers by an expression ({value[:60]}), "
+            "which cannot be renumbered"
+        )
+    match = NAMED.match(value)
+    if not match:
+        return value
+    new = places.get(int(match["number"]))
+    return GONE if new is None else f"{match['stack']}.{new}{value[match.end() :]}"
+
+
+def check_loads(source: Path, folder: Path, name: str) -> None:
+    """Raise UserError where what was written does not load as the original does.
+
+    Both are loaded by plain transformers without memory for their weights.
+
+    Args:
+        source: the original; what does not load there need not load here.
+        folder: the pruned model.
+        name: of the model, for messages.
+    """
+    for load in (_load_weights, _load_tokenizer):
+        try:
+            load(source)
+        except Exception:  # such as a quantisation whose package is not installed
+            continue
+        try:
+            load(folder)
+        except Exception as error:  # files of strangers raise anything
+            raise UserError(
+                f"model {name}: pruned, it does not load again ({first_line(error)}); nothing was "
+                "written"
+            ) from error
+
+
+def _load_weights(folder: Path) -> None:
+    import transformers
+
+    _, info = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, device_map="meta", local_files_only=True, output_loading_info=True
+    )
+    check_loaded(folder.name, info)
+
+
+def _load_tokenizer(folder: Path) -> None:
+    import transformers
+
+    transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def set_modes(folder: Path) -> None:
+    """Every file may be read as the user's umask says; safetensors writes for its owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
