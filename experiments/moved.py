@@ -81,12 +81,12 @@ def _swaps(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
             harmed = single[(single["p_adjusted"] < 0.05) & (single["drop"] > 0)]
             helped = single[(single["p_adjusted"] < 0.05) & (single["drop"] < 0)]
             largest = max(_rows(single), key=lambda row: abs(row["drop"]))
-            drop = interval(largest["drop"], largest["drop_low"], largest["drop_high"])
+            drop = interval(largest["drop"], largest["drop_low_all"], largest["drop_high_all"])
             yield (
                 f"{_name(recipient)} ({own['value']:.0f}%) with one {words} of {donor}: "
                 f"{len(harmed)} of {len(single)} swaps harm, {len(helped)} help (p < 0.05, Holm "
-                f"over all swaps of a task; n = {n}); the largest drop is {drop} points, of layer "
-                f"{int(largest['first'])} ({largest['interval_of_drop']})."
+                f"over the swaps of a form; n = {n}); the largest drop is {drop} points, of layer "
+                f"{int(largest['first'])} (interval for all of these swaps together)."
             )
         whole = rows[(rows["part"] == "layer") & (rows["curve"] == "up")]
         end = max(_rows(whole), key=lambda row: row["n_swapped"])

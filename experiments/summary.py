@@ -20,6 +20,7 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
     """
     from interp.labels import benchmark_label, model_label, protocol_label, split_task
     from interp.results import choose_metric
+    from interp.stats import nothing_found
 
     chosen = choose_metric(scores[scores["ablation"] == "baseline"])
     # of several families of one task, the first that is there
@@ -42,7 +43,7 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
                 "Removed": removed(str(group["ablation"].iloc[0])),
                 "Baseline (%)": interval(base["value"], base["low"], base["high"]),
                 "n": int(base["n"]),
-                "Matters: drop in points": "; ".join(cells) or "none",
+                "Matters: drop in points": "; ".join(cells) or nothing_found(group),
             }
         )
     return pd.DataFrame(rows)

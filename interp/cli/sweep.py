@@ -1,6 +1,7 @@
 """`interp sweep`: run the baseline and every ablation over the same examples."""
 
 import argparse
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from interp.cli.options import Commands, add_tasks, loads_a_model, required_out
@@ -150,6 +151,7 @@ def announced(
     options: argparse.Namespace,
 ) -> bool:
     """Say what the sweep will cost, where that takes less than the sweep; True: that was all."""
+    from interp.stats import before_running, family_of
     from interp.sweeps import WORTH_CALIBRATING, estimate
     from interp.tasks import draw
 
@@ -157,4 +159,8 @@ def announced(
     if options.dry_run or pairs >= WORTH_CALIBRATING:
         expected = estimate(model, tasks, ablations, limit=options.limit, seed=options.seed)
         print("\n".join(expected.lines))
+    if options.dry_run:
+        counts = Counter(family_of(ablation.text) for ablation in ablations)
+        for number in sorted({len(draw(t, options.limit, seed=options.seed)) for t in tasks}):
+            print("\n".join(before_running(number, counts)))
     return bool(options.dry_run)

@@ -12,8 +12,11 @@ from interp.stats import (
     adjust,
     bootstrap_means,
     check_options,
+    drop_intervals,
+    mean_test,
     sample_of,
     sign_flip,
+    step_interval,
     tango,
 )
 
@@ -36,19 +39,22 @@ def differences(
     Every example gives one number, (baseline - ablated) of a minus that of b; positive means that
     the ablation harms a more.
 
-    *Interval.* Percentile bootstrap over examples (clusters, where the values have some). Where
-    fewer than `MIN_RARE` examples differ from the commonest outcome a bootstrap is too narrow;
-    0/1 metrics then take the interval that is recovered from Tango's score intervals of the two
-    drops (MOVER, Zou & Donner 2008), which treats them as independent and is wider than needed
-    where the same examples are harmed in both models.
+    *Interval.* Of 0/1 metrics: percentile bootstrap over examples (clusters, where the values have
+    some). Where fewer than `MIN_RARE` examples differ from the commonest outcome a bootstrap is too
+    narrow. Then it is recovered from Tango's score intervals of the two drops (MOVER, Zou & Donner
+    2008), which treats them as independent and is wider than needed where the same examples are
+    harmed in both models; and where an example is harmed in one and helped in the other, so that
+    independence would make it too narrow (87%), it is the score interval of `interp.stats.steps`
+    (93% or more). Of continuous metrics: the wider of Student's and Hall's.
 
-    *Test.* Sign-flip permutation of the examples' (clusters') differences.
+    *Test.* Exact sign flips of the examples' (clusters') differences for 0/1 metrics, else
+    Student's t with Hall's correction for skewness. Neither is limited by a number of resamples.
 
     Args:
         values: the long table of `interp.stats` with two models or more.
         confidence: of the intervals.
-        resamples: of the bootstrap, and least number of sign flips.
-        seed: of both.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
         correction: across the ablations of a pair of models, a task and a metric.
 
     Returns:
@@ -83,6 +89,10 @@ def _pair(
     low, high, kind = _intervals(sample, drops, one.points, confidence, resamples, seed)
     scale = 100.0 if one.points else 1.0
     by = " by cluster" if sample.clustered else ""
+    if one.points:
+        p, test = sign_flip(sample.sums(), resamples=resamples, seed=seed), "exact sign flips"
+    else:
+        p, test = mean_test(sample), "t test, Hall's correction for skewness"
     return pd.DataFrame(
         {
             "a": one.model,
@@ -95,11 +105,11 @@ def _pair(
             "difference": scale * sample.table.mean(axis=0),
             "low": scale * low,
             "high": scale * high,
-            "p": sign_flip(sample.sums(), resamples=resamples, seed=seed),
+            "p": p,
             "n": len(sample.table),
             "unit": "points" if one.points else "value",
             "interval": kind,
-            "test": f"sign-flip permutation{by}",
+            "test": test + by,
         }
     )
 
@@ -113,6 +123,8 @@ def _intervals(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bounds and names of the intervals, in fractions or values."""
+    if not points:
+        return drop_intervals(sample, False, confidence, resamples, seed)
     means = bootstrap_means(sample, resamples=resamples, seed=[seed, 2])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     centre = sample.table.mean(axis=0)
@@ -120,19 +132,18 @@ def _intervals(
     by = " by cluster" if sample.clustered else ""
     name = f"{100 * confidence:g}% paired bootstrap{by}"
     kind = np.full(len(low), name, dtype=object)
-    if points:
-        rare = sample.rare_units() < MIN_RARE
-        if rare.any():
-            sides = [_tango(sample, d.to_numpy(float)[:, rare], confidence) for d in drops]
-            (mine, low_a, high_a), (its, low_b, high_b) = sides
-            # square and add the distances of each drop to the bound that moves the difference
-            low[rare] = mine - its - np.hypot(mine - low_a, high_b - its)
-            high[rare] = mine - its + np.hypot(high_a - mine, its - low_b)
-            kind[rare] = f"{100 * confidence:g}% MOVER of Tango scores{by}"
-        return low, high, kind
-    unknown = (np.ptp(sample.table, axis=0) == 0) | (sample.n_units == 1)
-    low[unknown] = high[unknown] = np.nan
-    kind[unknown] = "none (no spread in the sample)"
+    rare = sample.rare_units() < MIN_RARE
+    if rare.any():
+        sides = [_tango(sample, d.to_numpy(float)[:, rare], confidence) for d in drops]
+        (mine, low_a, high_a), (its, low_b, high_b) = sides
+        # square and add the distances of each drop to the bound that moves the difference
+        low[rare] = mine - its - np.hypot(mine - low_a, high_b - its)
+        high[rare] = mine - its + np.hypot(high_a - mine, its - low_b)
+        kind[rare] = f"{100 * confidence:g}% MOVER of Tango scores{by}"
+    crossed = rare & (np.abs(sample.table) > 1).any(axis=0)
+    if crossed.any() and not sample.clustered:
+        low[crossed], high[crossed] = step_interval(sample.table[:, crossed], confidence=confidence)
+        kind[crossed] = f"{100 * confidence:g}% score of whole steps"
     return low, high, kind
 
 

@@ -38,6 +38,8 @@ OF_DROP = {
     "drop": "drop",
     "low": "drop_low",
     "high": "drop_high",
+    "low_all": "drop_low_all",
+    "high_all": "drop_high_all",
     "p": "p",
     "p_adjusted": "p_adjusted",
     "interval": "interval_of_drop",
@@ -108,10 +110,11 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
 
     Returns:
         Columns ``recipient donor part curve n_swapped first last task metric value low high drop
-        drop_low drop_high p p_adjusted n unit interval interval_of_drop test correction``.
+        drop_low drop_high drop_low_all drop_high_all p p_adjusted n unit interval interval_of_drop
+        test correction``.
         ``n_swapped`` is 0 for the recipient itself, in every curve; the drop is the recipient's
-        score minus the swapped model's: negative is a gain. p is corrected over all swaps of the
-        run, task by task.
+        score minus the swapped model's: negative is a gain. p is corrected over the swaps of a
+        form (`swap`, `swap-attn`, `swaps`, ...), task by task.
 
     Raises:
         UserError: the run holds no swap, or swaps from several donors.

@@ -67,7 +67,7 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
                 _words("none")
                 if strongest is None
                 else Entry(
-                    f"{strongest['ablation']}: {interval_text(strongest, 'drop')}",
+                    f"{strongest['ablation']}: {interval_text(_for_all(strongest), 'drop')}",
                     float(strongest["drop"]),
                 ),
                 Entry(str(row["n"]), int(row["n"])),
@@ -87,7 +87,8 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
     caption = (
         f"Damaging: a drop above zero with {_corrected(importance)} < {ALPHA:g}. "
         f"{describe_n(importance)} {_interval_words(importance)} {describe_tests(importance)} "
-        "The largest of several drops is the luckiest draw too: read it with its interval. "
+        "The largest of several drops is the luckiest draw too: its interval here holds for all "
+        "ablations of its kind together. "
         + " ".join([*describe_untestable(importance), *describe_truncation(importance)])
     ).strip()
     return Table(caption, columns, tuple(rows))
@@ -167,6 +168,11 @@ def interval_text(row: Mapping[Any, Any], name: str) -> str:
     if math.isnan(row["low"]) or math.isnan(row["high"]):
         return f"{value} (no interval)"
     return f"{value} [{_plain(row, 'low')}, {_plain(row, 'high')}]"
+
+
+def _for_all(row: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A drop with the bounds that hold for all ablations of its family."""
+    return {**row, "low": row["low_all"], "high": row["high_all"]}
 
 
 def signed(value: float, *, places: int | None = None) -> str:

@@ -9,6 +9,7 @@ from interp import records
 from interp.errors import UserError
 from interp.results.listing import run_line
 from interp.results.selection import MetricChoice, choose_metric
+from interp.stats import findable
 from interp.tasks import how_drawn
 
 if TYPE_CHECKING:
@@ -53,10 +54,8 @@ def summary(
         largest = rows.sort_values("drop", ascending=False, kind="stable").head(top)
         lines.append(_printed(largest[SHOWN]))
         kinds = ", ".join(dict.fromkeys(largest["interval"]))
-        how = (
-            "not corrected" if correction == "none" else f"{correction} over {len(rows)} ablations"
-        )
-        lines.append(f"intervals: {kinds}; p: {rows['test'].iloc[0]}, {how}")
+        lines.append(f"intervals: {kinds}; p: {rows['test'].iloc[0]}, {_families(rows)}")
+        lines += findable(rows)
         lines += _tie_lines(ties[ties["task"] == task])
         if alike is not None and margin is not None:
             lines.append(_equivalent_line(alike[alike["task"] == task], margin))
@@ -118,6 +117,17 @@ def _conditions(manifest: records.Manifest) -> list[str]:
     for note in manifest.allowed:
         lines.append(f"allowed: {note.name} {note.there} and {note.asked}")
     return lines
+
+
+def _families(rows: pd.DataFrame) -> str:
+    """The correction, and how many ablations of which kind share it."""
+    if rows["correction"].iloc[0] == "none":
+        return "not corrected"
+    how = rows["correction"].iloc[0]
+    counts = rows.groupby("family", sort=False)["n_family"].first()
+    if len(counts) == 1:
+        return f"{how} over {counts.iloc[0]} ablations"
+    return f"{how} over " + ", ".join(f"{number} of {kind}" for kind, number in counts.items())
 
 
 def _baseline_line(base: Any) -> str:

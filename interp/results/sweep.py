@@ -144,8 +144,9 @@ class Sweep:
 
         Returns:
             Columns `task ablation kind layer head metric drop low high p_adjusted n` and, unless
-            short, `model baseline ablated p unit interval test correction`. `kind` is what the
-            ablation is (`layer`, `head@mean`); `layer` and `head` are missing where it has none
+            short, what `interp.stats.importance` adds: `baseline ablated low_all high_all p noise
+            detectable testable family n_family unit interval test correction`. The floor of a task
+            with options is guessing among as many as each row has. `kind` is what the ablation is (`layer`, `head@mean`); `layer` and `head` are missing where it has none
             or several.
 
         Raises:
@@ -204,7 +205,9 @@ class Sweep:
     def _drops(self, confidence: float, resamples: int, correction: str) -> pd.DataFrame:
         """Drops of every metric, perplexities beside the log-likelihoods that they come from."""
         options: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
-        table = self._by_task(stats.importance, correction=correction, **options)
+        table = self._by_task(
+            stats.importance, correction=correction, floors=self._floors(), **options
+        )
         table = self._positive_is_damage(table)
         names = _perplexities(table)
         if names:
@@ -276,9 +279,24 @@ class Sweep:
         perplexity = table["metric"].str.endswith(LOG)
         named = [pair in falling for pair in zip(table["task"], plain, strict=True)]
         turned = np.array(named, dtype=bool) & ~perplexity.to_numpy()
-        columns = ["drop", "low", "high"]
-        table.loc[turned, columns] = -table.loc[turned, ["drop", "high", "low"]].to_numpy()
+        signed = ["drop", "low", "high", "low_all", "high_all"]
+        other_way = ["drop", "high", "low", "high_all", "low_all"]
+        table.loc[turned, signed] = -table.loc[turned, other_way].to_numpy()
         return table
+
+    def _floors(self) -> dict[tuple[str, str], float]:
+        """(task, metric) to the share that guessing among a row's options gets right."""
+        found: dict[tuple[str, str], float] = {}
+        for task in self.manifest.tasks:
+            wanted = ["ablation", "loglikelihoods", "metrics"]
+            rows = self._read(task.name, "baseline", wanted).to_pylist()
+            options = [len(row["loglikelihoods"] or ()) for row in rows]
+            if not options or min(options) < 2:
+                continue
+            guessed = sum(1 / number for number in options) / len(options)
+            names = {str(name) for name, _ in rows[0]["metrics"]}
+            found |= {(task.name, name): guessed for name in names if name.startswith("acc")}
+        return found
 
     def _read(
         self,
@@ -369,7 +387,15 @@ def _importance_by(
         pd.Series(stats.adjust(rows["p"].to_numpy(float), correction=correction), rows.index)
         for _, rows in table.groupby("metric")
     ]
-    return table.assign(p_adjusted=pd.concat(adjusted), correction=correction)
+    # the least detectable drop is that of the examples of one value, tested among all of them
+    shared = table.groupby("metric")["p"].transform("size")
+    return table.assign(
+        p_adjusted=pd.concat(adjusted),
+        correction=correction,
+        family=f"all, by {by}",
+        n_family=shared,
+        detectable=np.nan,
+    )
 
 
 def _count(number: int, noun: str) -> str:

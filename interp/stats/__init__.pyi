@@ -5,11 +5,13 @@ from .agreement import (
     reliability as reliability,
     shapes_differ as shapes_differ,
 )
-from .equivalence_and_power import (
+from .equivalence import (
     equivalence as equivalence,
-    examples_needed as examples_needed,
-    power as power,
-    power_table as power_table,
+)
+from .findable import (
+    before_running as before_running,
+    findable as findable,
+    nothing_found as nothing_found,
 )
 from .intervals import (
     MIN_RARE as MIN_RARE,
@@ -24,6 +26,13 @@ from .perplexity import (
     perplexity_drops as perplexity_drops,
     perplexity_scores as perplexity_scores,
 )
+from .power import (
+    examples_needed as examples_needed,
+    least_detectable as least_detectable,
+    power as power,
+    power_table as power_table,
+    smallest_p as smallest_p,
+)
 from .profiles import (
     compare_profiles as compare_profiles,
     compared as compared,
@@ -36,6 +45,7 @@ from .pvalues import (
     CORRECTIONS as CORRECTIONS,
     adjust as adjust,
     mcnemar as mcnemar,
+    mean_test as mean_test,
     sign_flip as sign_flip,
 )
 from .ranks import (
@@ -58,11 +68,15 @@ from .samples import (
     sample_of as sample_of,
     series as series,
 )
+from .steps import (
+    step_interval as step_interval,
+)
 from .streaming import (
     Tally as Tally,
     poisson_weights as poisson_weights,
 )
 from .tables import (
+    family_of as family_of,
     importance as importance,
     scores as scores,
 )
@@ -83,10 +97,11 @@ __all__ = [
     "Tally",
     "WITHIN",
     "adjust",
+    "before_running",
     "bootstrap_means",
+    "ceiling_of",
     "check_options",
     "check_paired",
-    "ceiling_of",
     "compare_profiles",
     "compared",
     "crossed",
@@ -97,16 +112,21 @@ __all__ = [
     "drops_sample",
     "equivalence",
     "examples_needed",
+    "family_of",
     "fieller",
+    "findable",
     "importance",
+    "least_detectable",
     "mcnemar",
     "mean_intervals",
+    "mean_test",
     "means_of",
     "near_ties",
+    "nothing_found",
     "percentiles",
-    "poisson_weights",
     "perplexity_drops",
     "perplexity_scores",
+    "poisson_weights",
     "power",
     "power_table",
     "reliability",
@@ -116,7 +136,9 @@ __all__ = [
     "series",
     "shapes_differ",
     "sign_flip",
+    "smallest_p",
     "spearman",
+    "step_interval",
     "tango",
     "unit_name",
     "wilson",

@@ -6,6 +6,7 @@ from scipy import stats as sps
 from scipy.optimize import elementwise
 
 from interp.stats.samples import Sample, blocks
+from interp.stats.skewness import mean_bounds, unit_values
 
 MIN_RARE = 10
 """Outcomes other than the commonest one that a 0/1 sample needs before a bootstrap is trusted."""
@@ -15,31 +16,88 @@ def mean_intervals(
     sample: Sample, points: bool, confidence: float, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bounds (as fractions or values) and names of the intervals of column means."""
-    if points and not sample.clustered:
+    if not points:
+        return _mean_intervals(sample, confidence)
+    if not sample.clustered:
         low, high = wilson(sample.table.sum(axis=0), len(sample.table), confidence=confidence)
         return low, high, np.full(len(low), f"{100 * confidence:g}% Wilson", dtype=object)
     low, high, kind = _bootstrap_intervals(sample, "bootstrap", confidence, resamples, seed)
-    if points:
-        edge = sample.rare_units() < MIN_RARE
-        effective = sample.table.mean(axis=0) * sample.n_units
-        bounds = wilson(effective, sample.n_units, confidence=confidence)
-        low, high = np.where(edge, bounds, (low, high))
-        kind[edge] = f"{100 * confidence:g}% Wilson by cluster"
+    edge = sample.rare_units() < MIN_RARE
+    effective = sample.table.mean(axis=0) * sample.n_units
+    bounds = wilson(effective, sample.n_units, confidence=confidence)
+    low, high = np.where(edge, bounds, (low, high))
+    kind[edge] = f"{100 * confidence:g}% Wilson by cluster"
     return low, high, kind
 
 
 def drop_intervals(
-    sample: Sample, points: bool, confidence: float, resamples: int, seed: int
+    sample: Sample,
+    points: bool,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    *,
+    score: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bounds (as fractions or values) and names of the intervals of paired drops."""
+    """Bounds (as fractions or values) and names of the intervals of paired drops.
+
+    Args:
+        sample: differences, a column an ablation.
+        points: whether they are differences of 0/1 outcomes.
+        confidence: of the intervals.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        score: take Tango's score interval for 0/1 outcomes however many are rare.
+    """
+    if not points:
+        return _mean_intervals(sample, confidence)
+    score = score and not sample.clustered
+    edge = np.full(sample.table.shape[1], True) if score else sample.rare_units() < MIN_RARE
     low, high, kind = _bootstrap_intervals(sample, "paired bootstrap", confidence, resamples, seed)
-    if points and (edge := sample.rare_units() < MIN_RARE).any():
+    if edge.any():
         # A cluster counts as one example: wider than the truth unless its examples are all alike.
         harmed = (sample.table[:, edge] > 0).mean(axis=0) * sample.n_units
         helped = (sample.table[:, edge] < 0).mean(axis=0) * sample.n_units
         low[edge], high[edge] = tango(harmed, helped, sample.n_units, confidence=confidence)
         by = " by cluster" if sample.clustered else ""
         kind[edge] = f"{100 * confidence:g}% Tango score{by}"
+    return low, high, kind
+
+
+def simultaneous(
+    sample: Sample, points: bool, confidence: float, resamples: int, seed: int
+) -> tuple[Float[np.ndarray, " ablations"], Float[np.ndarray, " ablations"]]:
+    """Bounds that hold for all columns at once, as fractions or values.
+
+    The critical value is the quantile of the largest studentised difference of any column over
+    the shared resamples (max-t; Westfall & Young 1993), at least the pointwise one. Each column
+    then has its own kind of interval at the coverage that belongs to it.
+    """
+    means = bootstrap_means(sample, resamples=resamples, seed=seed)
+    error, centre = means.std(axis=0), sample.table.mean(axis=0)
+    known = error > 1e-12
+    least = float(sps.norm.isf((1 - confidence) / 2))
+    critical = least
+    if known.any():
+        largest = np.abs((means - centre)[:, known] / error[known]).max(axis=1)
+        critical = max(least, float(np.quantile(largest, confidence)))
+    together = float(1 - 2 * sps.norm.sf(critical))
+    if not points or not sample.clustered:
+        low, high, _ = drop_intervals(sample, points, together, 100, seed, score=True)
+        return low, high
+    low, high, _ = drop_intervals(sample, points, confidence, resamples, seed)
+    # few clusters: at least as wide as one by one
+    return np.minimum(low, centre - critical * error), np.maximum(high, centre + critical * error)
+
+
+def _mean_intervals(sample: Sample, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Intervals of continuous means; NaN where all units agree."""
+    low, high = mean_bounds(unit_values(sample), confidence)
+    by = " by cluster" if sample.clustered else ""
+    kind = np.full(len(low), f"{100 * confidence:g}% Student and Hall{by}", dtype=object)
+    unknown = (np.ptp(sample.table, axis=0) == 0) | (sample.n_units == 1)
+    low[unknown] = high[unknown] = np.nan
+    kind[unknown] = "none (no spread in the sample)"
     return low, high, kind
 
 

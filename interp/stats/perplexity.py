@@ -56,6 +56,7 @@ def perplexity_drops(
         perplexity; the same columns.
     """
     rows = importance[importance["metric"].isin(list(names))].copy()
+    rows[["low_all", "high_all"]] = np.nan  # those of the log-likelihoods are no perplexities
     for key, _, wide, clusters in series(values[values["metric"].isin(list(names))]):
         wide = wide.dropna()
         others = [name for name in wide.columns if name != BASELINE]

@@ -1,13 +1,17 @@
 """Paired tests and corrections for many of them: arrays to p-values."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats as sps
 
 from interp.errors import UserError
 from interp.stats.samples import Sample, blocks
+from interp.stats.skewness import studentised, unit_values
 
 CORRECTIONS = ("holm", "bh", "none")
+
+WHOLE = 100_000
+"""Largest sum of whole numbers whose sign flips are counted exactly."""
 
 
 def paired_test(
@@ -16,16 +20,48 @@ def paired_test(
     """P-value of "no drop" for each column, and the test's name."""
     if points and not sample.clustered:
         harmed, helped = (sample.table > 0).sum(axis=0), (sample.table < 0).sum(axis=0)
-        return mcnemar(harmed.astype(float), helped.astype(float)), "exact McNemar"
-    p = sign_flip(sample.sums(), resamples=resamples, seed=seed)
-    return p, "sign-flip permutation" + (" by cluster" if sample.clustered else "")
+        return mcnemar(harmed.astype(float), helped.astype(float)), "mid-p McNemar"
+    by = " by cluster" if sample.clustered else ""
+    if points:
+        return sign_flip(sample.sums(), resamples=resamples, seed=seed), f"exact sign flips{by}"
+    return mean_test(sample), f"t test, Hall's correction for skewness{by}"
 
 
 def mcnemar(
     harmed: Float[np.ndarray, " rows"], helped: Float[np.ndarray, " rows"]
 ) -> Float[np.ndarray, " rows"]:
-    """Exact two-sided p-value that harmed and helped pairs are equally likely (McNemar 1947)."""
-    return np.minimum(1.0, 2 * sps.binom.cdf(np.minimum(harmed, helped), harmed + helped, 0.5))
+    """Two-sided mid-p that harmed and helped pairs are equally likely (McNemar 1947).
+
+    The exact test never rejects more often than its level and mostly far less; of the outcome that
+    was seen only half of the chance is counted here (mid-p; Fagerland, Lydersen & Laake 2013), so
+    that the test agrees with Tango's interval. Without any discordant pair it is 1.
+    """
+    pairs, fewer = harmed + helped, np.minimum(harmed, helped)
+    exact = np.minimum(1.0, 2 * sps.binom.cdf(fewer, pairs, 0.5))
+    seen = sps.binom.pmf(fewer, pairs, 0.5)
+    found = np.where(harmed == helped, 1 - seen / 2, exact - seen)
+    return np.where(pairs == 0, 1.0, np.clip(found, 0.0, 1.0))
+
+
+def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
+    """Two-sided p-value of "the mean is 0" of continuous differences, skewed ones too.
+
+    The larger of two: Student's t test, and the same of Hall's (1992) transformation, which takes
+    skewness out. Flipping signs would test for symmetry about 0, not for a mean of 0, and reject
+    in 8% of samples of 50 exponential differences. Together the two reject a true null hypothesis
+    in 3 to 7% of samples at 5% and in 0.2 to 0.9% at 0.5% (normal, exponential, lognormal, t with
+    three degrees of freedom, n from 50; 3.9% at 0.5% where a tenth of 50 examples carries it all).
+
+    Where all units agree on a value other than 0 it is the chance that all have one sign.
+    """
+    units = unit_values(sample)
+    n = len(units)
+    if n == 1:
+        return np.ones(units.shape[1])
+    student, hall = studentised(units)
+    p = 2 * sps.t.sf(np.minimum(np.abs(student), np.abs(hall)), n - 1)
+    alike = np.ptp(units, axis=0) == 0
+    return np.where(alike, np.where(units[0] == 0, 1.0, 2.0 ** (1 - n)), p)
 
 
 def sign_flip(
@@ -33,10 +69,14 @@ def sign_flip(
 ) -> Float[np.ndarray, " ablations"]:
     """Two-sided p-value of a paired permutation test of each column's sum (Fisher 1935).
 
-    As ``scipy.stats.permutation_test((d,), permutation_type="samples")``, but the flips are shared
-    by all columns, so that a family costs one matrix product. All sign patterns if they are few;
-    otherwise at least 40 random ones a column, or no adjusted p-value could fall below 0.05.
+    Exact where all sums are whole numbers, as those of 0/1 outcomes are: the distribution is a
+    convolution. Else as `scipy.stats.permutation_test((d,), permutation_type="samples")`, but the
+    flips are shared by all columns, so that a family costs one matrix product. All sign patterns if
+    they are few; otherwise at least 40 random ones a column, and no p-value is then below one over
+    their number.
     """
+    if len(sums) and (sums == np.round(sums)).all() and np.abs(sums).sum(axis=0).max() <= WHOLE:
+        return np.array([_whole_flips(column) for column in sums.T.astype(int)])
     n_units, n_columns = sums.shape
     flips = max(resamples, 40 * n_columns)
     exact = n_units < 63 and 2**n_units <= flips
@@ -51,6 +91,18 @@ def sign_flip(
             bits = rng.integers(2, size=(rows.stop - rows.start, n_units))
         extreme += (np.abs((2.0 * bits - 1) @ sums) >= least).sum(axis=0)
     return extreme / flips if exact else (extreme + 1) / (flips + 1)
+
+
+def _whole_flips(sums: Int[np.ndarray, " units"]) -> float:
+    """The exact p-value of one column of whole numbers."""
+    sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
+    chances = np.ones(1)  # of the sum of those that keep their sign
+    for size, count in zip(sizes, counts, strict=True):
+        steps = np.zeros(size * count + 1)
+        steps[::size] = sps.binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = np.convolve(chances, steps)
+    reached = 2 * np.arange(len(chances)) - np.abs(sums).sum()
+    return float(min(1.0, chances[np.abs(reached) >= abs(sums.sum())].sum()))
 
 
 def adjust(

@@ -1,11 +1,22 @@
 """The tables of a result: scores and paired drops, each with its interval."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
-from interp.stats.intervals import drop_intervals, mean_intervals
+from interp.stats.intervals import drop_intervals, mean_intervals, simultaneous, wilson
+from interp.stats.power import ALPHA, least_detectable, smallest_p
 from interp.stats.pvalues import adjust, paired_test
-from interp.stats.samples import BASELINE, check_options, check_paired, sample_of, series
+from interp.stats.samples import (
+    BASELINE,
+    Sample,
+    check_options,
+    check_paired,
+    sample_of,
+    series,
+)
 
 
 def scores(
@@ -14,10 +25,10 @@ def scores(
     """Score of every model, task, metric and ablation, with its interval.
 
     0/1 values get the Wilson score interval, which is sound at 0% and 100% too. Continuous values
-    get a percentile bootstrap of the mean; where all values are equal (or there is only one) the
-    sample cannot show its spread and the interval is NaN. With a ``cluster`` column clusters are
-    resampled; a 0/1 score with fewer than ten clusters that hold its rarer outcome falls back on
-    Wilson with each cluster counted as one example.
+    get the wider of Student's and Hall's interval; where all values are equal (or there is only
+    one) the sample cannot show its spread and the interval is NaN. With a ``cluster`` column
+    clusters are resampled; a 0/1 score with fewer than ten clusters that hold its rarer outcome
+    falls back on Wilson with each cluster counted as one example.
 
     Args:
         values: The long table that `interp.stats` describes.
@@ -55,69 +66,154 @@ def importance(
     resamples: int = 2000,
     seed: int = 0,
     correction: str = "holm",
+    floors: Mapping[tuple[str, str], float] | None = None,
 ) -> pd.DataFrame:
     """Paired drop of every ablation against the baseline, with its interval and test.
 
     ``drop`` is baseline minus ablated on the same documents: positive is damage.
 
-    *Interval.* Percentile bootstrap over documents (Efron & Tibshirani 1993), the same resamples
-    for all ablations of a task. For 0/1 values it fails at the edge: when no document changes it
+    *Interval.* Of 0/1 values: percentile bootstrap over documents (Efron & Tibshirani 1993), the
+    same resamples for all ablations of a task. It fails at the edge: when no document changes it
     gives [0, 0], and with one expected change in 50 a nominal 95% interval covers the truth in
     63%. So a drop whose documents fall outside the commonest outcome (harmed, helped, unchanged)
     fewer than `MIN_RARE` times gets the score interval of Tango (1998) instead, which inverts
     McNemar's test; together they cover 93% or more at every n (50 to 1,000), drop and accuracy
-    simulated. Continuous differences that are all equal have no interval (NaN). Below
-    some 20 documents any bootstrap is too narrow.
+    simulated. Of continuous values: the wider of Student's and Hall's interval, which takes
+    skewness out (`interp.stats.skewness` has its coverage). Differences that are all equal have no
+    interval (NaN).
 
-    *Test.* Exact McNemar for 0/1 values, sign-flip permutation otherwise. With a ``cluster`` column
-    clusters are resampled and flipped whole, and Tango counts each cluster as one example.
+    *All at once.* ``low_all`` and ``high_all`` hold for all ablations of a family together
+    (maximum of the studentised drops over the shared resamples): read these where the largest of
+    several drops is named.
+
+    *Test.* Mid-p McNemar for 0/1 values; Student's t with Hall's correction otherwise. With a
+    ``cluster`` column clusters are resampled whole, their signs flipped whole (exact), and Tango
+    counts each as one example.
+
+    *What could have been found.* ``least_detectable_drop`` is the least drop of a 0/1 metric that the test
+    finds in four of five sweeps of this size, if chance helps as many examples as on average in
+    this family (``noise``); it stands beside every "none". ``untestable`` says why a family cannot
+    show anything: a total loss would not be significant, or the baseline is not above its floor.
 
     Args:
         values: The long table that `interp.stats` describes.
         confidence: Coverage of the intervals, between 0 and 1.
-        resamples: Bootstrap resamples, and least number of sign flips.
+        resamples: Bootstrap resamples.
         seed: Seed of the resampling.
-        correction: Across the ablations of one model, task and metric: ``"holm"`` (family-wise),
-            ``"bh"`` (false discovery rate) or ``"none"``.
+        correction: Across the ablations of one family: ``"holm"`` (family-wise), ``"bh"`` (false
+            discovery rate) or ``"none"``. A family is one model, task, metric and form of
+            ablation (``layer``, ``head@mean``, ...): what else the table holds does not matter.
+        floors: (task, metric) to the score of guessing, a share.
 
     Returns:
-        Columns ``model ablation task metric baseline ablated drop low high p p_adjusted n unit
-        interval test correction``; one row an ablation other than the baseline.
+        Columns ``model ablation task metric baseline ablated drop low high low_all high_all p
+        p_adjusted n noise detectable untestable family n_family unit interval test correction``;
+        one row an ablation other than the baseline.
 
     Raises:
         UserError: If the baseline is missing or the documents are not the same.
     """
+    return paired_drops(
+        values,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+        correction=correction,
+        floors=floors,
+    )
+
+
+def paired_drops(
+    values: pd.DataFrame,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    correction: str,
+    score: bool = False,
+    floors: Mapping[tuple[str, str], float] | None = None,
+) -> pd.DataFrame:
+    """As `importance`; with `score` 0/1 drops have Tango's interval throughout."""
     check_options(confidence, resamples)
     tables = []
     for key, points, wide, clusters in series(values):
         check_paired(wide, key)
-        ablations = [name for name in wide.columns if name != BASELINE]
-        if not ablations:
-            continue
-        damage = wide[ablations].rsub(wide[BASELINE], axis=0)
-        sample = sample_of(damage, clusters)
-        low, high, kind = drop_intervals(sample, points, confidence, resamples, seed)
-        p, test = paired_test(sample, points, resamples, seed)
-        scale = 100.0 if points else 1.0
-        columns = {
-            "model": key["model"],
-            "ablation": ablations,
-            "task": key["task"],
-            "metric": key["metric"],
-            "baseline": scale * wide[BASELINE].mean(),
-            "ablated": scale * wide[ablations].mean().to_numpy(),
-            "drop": scale * sample.table.mean(axis=0),
-            "low": scale * low,
-            "high": scale * high,
-            "p": p,
-            "p_adjusted": adjust(p, correction=correction),
-            "n": len(wide),
-            "unit": "points" if points else "value",
-            "interval": kind,
-            "test": test,
-            "correction": correction,
-        }
-        tables.append(pd.DataFrame(columns))
+        families: dict[str, list[str]] = {}
+        for name in wide.columns:
+            if name != BASELINE:
+                families.setdefault(family_of(str(name)), []).append(str(name))
+        floor = (floors or {}).get((str(key["task"]), str(key["metric"])))
+        found = []
+        for family, ablations in families.items():
+            damage = wide[ablations].rsub(wide[BASELINE], axis=0)
+            sample = sample_of(damage, clusters)
+            low, high, kind = drop_intervals(
+                sample, points, confidence, resamples, seed, score=score
+            )
+            low_all, high_all = simultaneous(sample, points, confidence, resamples, seed)
+            p, test = paired_test(sample, points, resamples, seed)
+            scale = 100.0 if points else 1.0
+            tests = 1 if correction == "none" else len(ablations)
+            columns = {
+                "model": key["model"],
+                "ablation": ablations,
+                "task": key["task"],
+                "metric": key["metric"],
+                "baseline": scale * wide[BASELINE].mean(),
+                "ablated": scale * wide[ablations].mean().to_numpy(),
+                "drop": scale * sample.table.mean(axis=0),
+                "low": scale * low,
+                "high": scale * high,
+                "low_all": scale * low_all,
+                "high_all": scale * high_all,
+                "p": p,
+                "p_adjusted": adjust(p, correction=correction),
+                "n": len(wide),
+                **_findable(sample, wide[BASELINE].to_numpy(float), points, tests, floor),
+                "family": family,
+                "n_family": len(ablations),
+                "unit": "points" if points else "value",
+                "interval": kind,
+                "test": test,
+                "correction": correction,
+            }
+            found.append(pd.DataFrame(columns))
+        if found:
+            joined = pd.concat(found, ignore_index=True).set_index("ablation", drop=False)
+            tables.append(joined.loc[[c for c in wide.columns if c != BASELINE]])
     if not tables:
         raise UserError("the table of values holds no ablation besides the baseline")
     return pd.concat(tables, ignore_index=True)
+
+
+def family_of(ablation: str) -> str:
+    """The form of an ablation: `layer` of `layer:7`, `head@mean` of `head:7.3@mean`.
+
+    Several at once are a `combination`.
+    """
+    if "+" in ablation:
+        return "combination"
+    form, _, rest = ablation.partition(":")
+    _, at, how = rest.partition("@")
+    return form + at + how
+
+
+def _findable(
+    sample: Sample, baseline: np.ndarray, points: bool, tests: int, floor: float | None
+) -> dict[str, object]:
+    """Chance changes, the least drop that would be found, and why none could be."""
+    if not points:
+        return {"noise": np.nan, "detectable": np.nan, "untestable": ""}
+    n, right = sample.n_units, int(baseline.sum())
+    noise = min(100 * float((sample.table < 0).mean()), 49.0)
+    least = smallest_p(right, tests)
+    reason = ""
+    if not sample.clustered and least > ALPHA:
+        reason = (
+            f"baseline right on {right} of {len(baseline)}: losing all of them would give an "
+            f"adjusted p of {least:.2g}"
+        )
+    elif floor is not None and wilson(np.array([float(right)]), len(baseline))[0][0] <= floor:
+        reason = f"baseline {100 * baseline.mean():.0f} is not above guessing, {100 * floor:.0f}"
+    detectable = least_detectable(n, noise=round(noise, 1), family=tests)
+    return {"noise": noise, "detectable": detectable, "untestable": reason}

@@ -93,7 +93,7 @@ def test_clusters_are_flipped_and_drawn_whole() -> None:
     together = differences(values.assign(cluster=values["doc_id"] // 10), resamples=300).iloc[0]
     assert together["p"] > apart["p"]
     assert together["high"] - together["low"] > 2 * (apart["high"] - apart["low"])
-    assert together["test"] == "sign-flip permutation by cluster"
+    assert together["test"] == "exact sign flips by cluster"
 
 
 def test_other_examples_and_single_models_are_refused() -> None:

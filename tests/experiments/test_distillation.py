@@ -27,6 +27,7 @@ def tables() -> dict[str, pd.DataFrame]:
         {"recipient": "organism:distilled", "donor": "organism:base", "part": "layer"}
         | {"curve": curve, "n_swapped": n, "first": first, "value": value, "low": 1.0, "high": 99.0}
         | {"drop": drop, "drop_low": 0.0, "drop_high": 90.0, "p_adjusted": p}
+        | {"drop_low_all": -1.0, "drop_high_all": 91.0}
         | {"interval_of_drop": "95% Tango score", **interval}
         for curve in ("single", "up")
         for n, first, value, drop, p in steps

@@ -90,7 +90,7 @@ def test_the_small_print_names_n_interval_test_and_correction(sweep) -> None:
     )
     footnote = figures.drops(sweep).footnote
     assert "paired bootstrap" in footnote
-    assert "exact McNemar test, Holm-corrected" in footnote
+    assert "mid-p McNemar test, Holm-corrected" in footnote
 
 
 def test_two_models_are_two_rows_in_the_order_given(sweep_of) -> None:

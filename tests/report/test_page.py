@@ -96,7 +96,7 @@ def test_the_tables_hold_the_numbers_of_the_run(run, page):
         assert [cells[9]["text"], cells[10]["text"]] == [row["interval"], row["test"]]
     assert len(every) == len(run.importance())
     notes = " ".join(e["text"] for e in page.all("p", **{"class": "note"}))
-    for said in (f"n = {EXAMPLES} examples", "Tango score", "exact McNemar", "Holm-corrected"):
+    for said in (f"n = {EXAMPLES} examples", "Tango score", "mid-p McNemar", "Holm-corrected"):
         assert said in notes
     scores = choose_metric(run.scores())
     wholes = scores[scores["ablation"] == "baseline"].set_index("task")["value"]

@@ -1,61 +1,17 @@
-"""Does a layer *not* matter? Equivalence within a margin that is stated beforehand."""
+"""What a sweep can show: power, the examples it takes, the least drop that would be found."""
+
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from scipy import stats as sps
 
 from interp.errors import UserError
-from interp.stats.tables import importance
 
+WANTED = 0.8
+"""Power at which a drop counts as one that would have been found."""
 
-def equivalence(
-    values: pd.DataFrame,
-    *,
-    margin: float,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Which ablations change a score by less than `margin`, either way.
-
-    Two one-sided tests (Schuirmann 1987) at level ``1 - confidence`` by the interval-inclusion
-    rule: the interval of ``2 * confidence - 1`` (90% for 95%) lies within ``(-margin, margin)``. A
-    drop that is merely not significant is not equivalent; that needs examples enough, too.
-
-    Holds for one ablation at a time. For a claim over a whole family ("none of these layers
-    matters") no correction is needed, because all of its parts have to be shown (Berger 1982).
-
-    Args:
-        values: The long table that `interp.stats` describes.
-        margin: In the metric's unit: points for 0/1 metrics.
-        confidence: One minus the level of each one-sided test; more than 0.5.
-        resamples: As for `interp.stats.importance`.
-        seed: As for `interp.stats.importance`.
-
-    Returns:
-        Columns ``model ablation task metric drop low high margin equivalent n unit interval test``.
-        ``equivalent`` is False where the sample shows no spread.
-
-    Raises:
-        UserError: The margin is not positive, or as `interp.stats.importance`.
-    """
-    if not (np.isfinite(margin) and margin > 0):
-        raise UserError(f"margin {margin}: allowed are positive numbers, in the metric's unit")
-    if not 0.5 < confidence < 1:
-        raise UserError(f"confidence {confidence}: allowed are values between 0.5 and 1")
-    table = importance(
-        values,
-        confidence=round(2 * confidence - 1, 12),
-        resamples=resamples,
-        seed=seed,
-        correction="none",
-    )
-    inside = (table["low"] > -margin) & (table["high"] < margin)
-    table = table.assign(
-        margin=margin, equivalent=inside, test=f"two one-sided tests at {1 - confidence:.3g}"
-    )
-    columns = ["model", "ablation", "task", "metric", "drop", "low", "high", "margin"]
-    return table[[*columns, "equivalent", "n", "unit", "interval", "test"]]
+ALPHA = 0.05
 
 
 def power(
@@ -66,7 +22,7 @@ def power(
     alpha: float = 0.05,
     family: int = 1,
 ) -> float:
-    """Probability that the exact McNemar test finds a drop, of 0/1 outcomes.
+    """Probability that the mid-p McNemar test finds a drop, of 0/1 outcomes.
 
     Exact, by summing over the binomial distributions of the test (Duffy 1984): the number of pairs
     that differ, and how many of these are harmed.
@@ -93,8 +49,12 @@ def power(
         )
     pairs = np.arange(n + 1)
     # McNemar rejects where harmed or helped is at most this critical value (-1: never)
-    critical = np.asarray(sps.binom.ppf(alpha / family / 2, pairs, 0.5)).astype(int)
-    critical -= sps.binom.cdf(critical, pairs, 0.5) > alpha / family / 2
+    level = alpha / family
+    critical = np.asarray(sps.binom.ppf(level / 2, pairs, 0.5)).astype(int)
+    critical -= sps.binom.cdf(critical, pairs, 0.5) > level / 2
+    # mid-p: one more, where its own chance counts by half only
+    more = critical + 1
+    critical += 2 * sps.binom.cdf(more, pairs, 0.5) - sps.binom.pmf(more, pairs, 0.5) <= level
     harmed = 0.5 if share == 0 else (share + drop / 100) / (2 * share)
     rejected = sps.binom.cdf(critical, pairs, harmed) + sps.binom.cdf(critical, pairs, 1 - harmed)
     return float(np.sum(sps.binom.pmf(pairs, n, share) * np.where(critical < 0, 0, rejected)))
@@ -175,11 +135,56 @@ def power_table(
                     int(row["n"]), row["drop"], discordant=row["discordant"],
                     alpha=alpha, family=family,
                 ),
-                "test": "exact McNemar",
+                "test": "mid-p McNemar",
             }
             for row in rows
         ]
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def least_detectable(
+    n: int,
+    *,
+    noise: float = 5.0,
+    family: int = 1,
+    alpha: float = ALPHA,
+    wanted: float = WANTED,
+) -> float:
+    """The least true drop that the test finds with probability `wanted`, in points.
+
+    Args:
+        n: Examples.
+        noise: Examples that an ablation helps by chance, in points; as many more are harmed.
+        family: Ablations that share the level.
+        alpha: Level of the family.
+        wanted: Probability of finding the drop.
+
+    Returns:
+        A multiple of half a point; NaN where not even a total loss would be found.
+
+    Raises:
+        UserError: A number that is out of range.
+    """
+    if not 0 <= noise < 50 or not 0 < wanted < 1:
+        raise UserError(f"noise {noise}, wanted {wanted}: allowed are 0 to 50 points, and 0 to 1")
+
+    def found(steps: int) -> bool:
+        drop = steps / 2
+        return power(n, drop, discordant=drop + 2 * noise, alpha=alpha, family=family) >= wanted
+
+    low, high = 0, int(2 * (100 - 2 * noise))
+    if not found(high):
+        return float("nan")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if found(middle) else (middle, high)
+    return high / 2
+
+
+def smallest_p(right: int, family: int) -> float:
+    """The smallest adjusted p-value that a total loss of `right` examples could give."""
+    return float(min(1.0, family * 0.5**right)) if right else 1.0
 
 
 def _shares(drop: float, discordant: float | None) -> float:

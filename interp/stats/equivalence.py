@@ -1,0 +1,62 @@
+"""Does a layer *not* matter? Equivalence within a margin that is stated beforehand."""
+
+import numpy as np
+import pandas as pd
+
+from interp.errors import UserError
+from interp.stats.tables import paired_drops
+
+
+def equivalence(
+    values: pd.DataFrame,
+    *,
+    margin: float,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Which ablations change a score by less than `margin`, either way.
+
+    Two one-sided tests (Schuirmann 1987) at level ``1 - confidence`` by the interval-inclusion
+    rule: the interval of ``2 * confidence - 1`` (90% for 95%) lies within ``(-margin, margin)``. A
+    drop that is merely not significant is not equivalent; that needs examples enough, too.
+
+    For 0/1 metrics the interval is Tango's (1998): at the margin it calls at most 5.8% of drops
+    equivalent (exact, n 100 to 400, margins of 2, 5 and 10 points), where a bootstrap goes up to
+    7.8%.
+
+    Holds for one ablation at a time. For a claim over a whole family ("none of these layers
+    matters") no correction is needed, because all of its parts have to be shown (Berger 1982).
+
+    Args:
+        values: The long table that `interp.stats` describes.
+        margin: In the metric's unit: points for 0/1 metrics.
+        confidence: One minus the level of each one-sided test; more than 0.5.
+        resamples: As for `interp.stats.importance`.
+        seed: As for `interp.stats.importance`.
+
+    Returns:
+        Columns ``model ablation task metric drop low high margin equivalent n unit interval test``.
+        ``equivalent`` is False where the sample shows no spread.
+
+    Raises:
+        UserError: The margin is not positive, or as `interp.stats.importance`.
+    """
+    if not (np.isfinite(margin) and margin > 0):
+        raise UserError(f"margin {margin}: allowed are positive numbers, in the metric's unit")
+    if not 0.5 < confidence < 1:
+        raise UserError(f"confidence {confidence}: allowed are values between 0.5 and 1")
+    table = paired_drops(
+        values,
+        confidence=round(2 * confidence - 1, 12),
+        resamples=resamples,
+        seed=seed,
+        correction="none",
+        score=True,
+    )
+    inside = (table["low"] > -margin) & (table["high"] < margin)
+    table = table.assign(
+        margin=margin, equivalent=inside, test=f"two one-sided tests at {1 - confidence:.3g}"
+    )
+    columns = ["model", "ablation", "task", "metric", "drop", "low", "high", "margin"]
+    return table[[*columns, "equivalent", "n", "unit", "interval", "test"]]

@@ -1,0 +1,64 @@
+"""What a table of drops could have shown, in words: beside every "none"."""
+
+import numpy as np
+import pandas as pd
+
+from interp.stats.power import least_detectable
+
+
+def nothing_found(rows: pd.DataFrame) -> str:
+    """What "none" means for one task and family: what would have been found, or why nothing could.
+
+    Args:
+        rows: of `interp.stats.importance`, one model, task, metric and family.
+
+    Returns:
+        Such as `none (12 points would have been found)` or `not testable: ...`.
+    """
+    first = rows.iloc[0]
+    if first["untestable"]:
+        return f"not testable: {first['untestable']}"
+    if np.isnan(first["least_detectable_drop"]):
+        return "none"
+    return f"none ({first['least_detectable_drop']:g} points would have been found)"
+
+
+def findable(rows: pd.DataFrame) -> list[str]:
+    """A line a task and family: the least drop that would have been found, or why none could be.
+
+    Args:
+        rows: of `interp.stats.importance`; those in the metric's own unit have no line.
+    """
+    lines = []
+    keys = ["model", "task", "metric", "family"]
+    for (_, task, _, family), group in rows.groupby(keys, sort=False):
+        first = group.iloc[0]
+        tests = f"{first['n_family']} of {family}, n = {first['n']}"
+        if first["untestable"]:
+            lines.append(f"{task}: not testable ({tests}): {first['untestable']}")
+        elif not np.isnan(first["least_detectable_drop"]):
+            lines.append(
+                f"{task}: a drop of {first['least_detectable_drop']:g} points would be found in 80% of such "
+                f"sweeps ({tests}; chance helps {first['noise']:.1f} points)"
+            )
+    return lines
+
+
+def before_running(n: int, families: dict[str, int], *, noise: float = 5.0) -> list[str]:
+    """What a sweep will be able to show, before it is run.
+
+    Args:
+        n: examples of a task.
+        families: form of the ablations to how many there are.
+        noise: examples that an ablation helps by chance, in points.
+    """
+    lines = []
+    for family, count in families.items():
+        least = least_detectable(n, noise=noise, family=count)
+        what = "no drop would be found" if np.isnan(least) else f"a drop of {least:g} points would"
+        found = "" if np.isnan(least) else " be found in 80% of such sweeps"
+        lines.append(
+            f"{what}{found} with {n} examples and {count} of {family}, if chance helps "
+            f"{noise:g} points (0/1 metrics)"
+        )
+    return lines
