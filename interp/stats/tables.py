@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
+from interp.stats.findable import YES
 from interp.stats.intervals import drop_intervals, mean_intervals, simultaneous, wilson
 from interp.stats.power import ALPHA, least_detectable, smallest_p
 from interp.stats.pvalues import adjust, paired_test
@@ -92,8 +93,9 @@ def importance(
 
     *What could have been found.* ``least_detectable_drop`` is the least drop of a 0/1 metric that the test
     finds in four of five sweeps of this size, if chance helps as many examples as on average in
-    this family (``noise``); it stands beside every "none". ``untestable`` says why a family cannot
-    show anything: a total loss would not be significant, or the baseline is not above its floor.
+    this family (``noise``); it stands beside every "none". ``testable`` is ``yes``, or says why a
+    family cannot show anything: a total loss would not be significant, or the baseline is not
+    above its floor.
 
     Args:
         values: The long table that `interp.stats` describes.
@@ -107,7 +109,7 @@ def importance(
 
     Returns:
         Columns ``model ablation task metric baseline ablated drop low high low_all high_all p
-        p_adjusted n noise detectable untestable family n_family unit interval test correction``;
+        p_adjusted n noise detectable testable family n_family unit interval test correction``;
         one row an ablation other than the baseline.
 
     Raises:
@@ -203,17 +205,19 @@ def _findable(
 ) -> dict[str, object]:
     """Chance changes, the least drop that would be found, and why none could be."""
     if not points:
-        return {"noise": np.nan, "detectable": np.nan, "untestable": ""}
+        return {"noise": np.nan, "detectable": np.nan, "testable": YES}
     n, right = sample.n_units, int(baseline.sum())
     noise = min(100 * float((sample.table < 0).mean()), 49.0)
     least = smallest_p(right, tests)
-    reason = ""
+    testable = YES
     if not sample.clustered and least > ALPHA:
-        reason = (
-            f"baseline right on {right} of {len(baseline)}: losing all of them would give an "
+        testable = (
+            f"no: baseline right on {right} of {len(baseline)}: losing all of them would give an "
             f"adjusted p of {least:.2g}"
         )
     elif floor is not None and wilson(np.array([float(right)]), len(baseline))[0][0] <= floor:
-        reason = f"baseline {100 * baseline.mean():.0f} is not above guessing, {100 * floor:.0f}"
+        testable = (
+            f"no: baseline {100 * baseline.mean():.0f} is not above guessing, {100 * floor:.0f}"
+        )
     detectable = least_detectable(n, noise=round(noise, 1), family=tests)
-    return {"noise": noise, "detectable": detectable, "untestable": reason}
+    return {"noise": noise, "detectable": detectable, "testable": testable}
