@@ -146,8 +146,8 @@ class Sweep:
             Columns `task ablation kind layer head metric drop low high p_adjusted n` and, unless
             short, what `interp.stats.importance` adds: `baseline ablated low_all high_all p noise
             detectable testable family n_family unit interval test correction`. The floor of a task
-            with options is guessing among as many as each row has. `kind` is what the ablation is (`layer`, `head@mean`); `layer` and `head` are missing where it has none
-            or several.
+            with options is guessing among as many as each row has. `kind` is what the ablation is
+            (`layer`, `head@mean`); `layer` and `head` are missing where it has none or several.
 
         Raises:
             UserError: the run is unfinished, or has no such metric or field.

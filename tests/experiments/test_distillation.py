@@ -47,7 +47,7 @@ def test_the_sentences_hold_the_numbers_and_their_limits() -> None:
     assert "base gets 10% right, so that no layer can cost it more" in text
     assert "distilled gets" not in text
     assert "1 of 2 swaps harm, 0 help" in text
-    assert "the largest drop is 82 [−1, 91] points, of layer 0 (interval for all" in text
+    assert "the largest drop is 82 [−1, 91] points, of layer 0 (interval for all" in text  # noqa: RUF001
     assert all(sentence.startswith("Reasoning, generated answers.") for sentence in found)
 
 
