@@ -145,9 +145,10 @@ class Sweep:
         Returns:
             Columns `task ablation kind layer head metric drop low high p_adjusted n` and, unless
             short, what `interp.stats.importance` adds: `baseline ablated low_all high_all p noise
-            detectable testable family n_family unit interval test correction`. The floor of a task
-            with options is guessing among as many as each row has. `kind` is what the ablation is
-            (`layer`, `head@mean`); `layer` and `head` are missing where it has none or several.
+            least_detectable_drop testable testability family n_family unit interval test
+            correction`. The floor of a task with options is guessing among as many as each row
+            has. `kind` is what the ablation is (`layer`, `head@mean`); `layer` and `head` are
+            missing where it has none or several.
 
         Raises:
             UserError: the run is unfinished, or has no such metric or field.
@@ -394,7 +395,7 @@ def _importance_by(
         correction=correction,
         family=f"all, by {by}",
         n_family=shared,
-        detectable=np.nan,
+        least_detectable_drop=np.nan,
     )
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 
 from interp.stats.power import least_detectable
 
-YES = "yes"
-"""In the column `testable`, where there is nothing to say; else `no: ` and why."""
+YES = "testable"
+"""In the column `testability`; else `not testable: ` and why."""
 
 
 def nothing_found(rows: pd.DataFrame) -> str:
@@ -19,15 +19,15 @@ def nothing_found(rows: pd.DataFrame) -> str:
         Such as `none (12 points would have been found)` or `not testable: ...`.
     """
     first = rows.iloc[0]
-    if first["testable"] != YES:
+    if not first["testable"]:
         return f"not testable: {_why(first)}"
-    if np.isnan(first["detectable"]):
+    if np.isnan(first["least_detectable_drop"]):
         return "none"
-    return f"none ({first['detectable']:g} points would have been found)"
+    return f"none ({first['least_detectable_drop']:g} points would have been found)"
 
 
 def _why(row: "pd.Series") -> str:
-    return str(row["testable"]).removeprefix("no: ")
+    return str(row["testability"]).removeprefix("not testable: ")
 
 
 def findable(rows: pd.DataFrame) -> list[str]:
@@ -41,38 +41,14 @@ def findable(rows: pd.DataFrame) -> list[str]:
     for (_, task, _, family), group in rows.groupby(keys, sort=False):
         first = group.iloc[0]
         tests = f"{first['n_family']} of {family}, n = {first['n']}"
-        if first["testable"] != YES:
+        if not first["testable"]:
             lines.append(f"{task}: not testable ({tests}): {_why(first)}")
-        elif not np.isnan(first["detectable"]):
+        elif not np.isnan(first["least_detectable_drop"]):
             lines.append(
-                f"{task}: a drop of {first['detectable']:g} points would be found in 80% of such "
-                f"sweeps ({tests}; chance helps {first['noise']:.1f} points)"
+                f"{task}: a drop of {first['least_detectable_drop']:g} points would be found in "
+                f"80% of such sweeps ({tests}; chance helps {first['noise']:.1f} points)"
             )
     return lines
-
-
-def found_range(table: pd.DataFrame) -> str:
-    """One sentence for a footnote: which drops would have been found, and what is not testable.
-
-    Args:
-        table: of `interp.stats.importance`, or any table without its columns.
-
-    Returns:
-        Nothing where the table has none of it.
-    """
-    if "detectable" not in table:
-        return ""
-    families = table.drop_duplicates(["model", "task", "metric", "family"])
-    known = families[families["detectable"].notna() & (families["testable"] == YES)]
-    without = int((families["testable"] != YES).sum())
-    parts = []
-    if len(known):
-        low, high = known["detectable"].min(), known["detectable"].max()
-        span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        parts.append(f"Drops from {span} points on would be found in 80% of such sweeps.")
-    if without:
-        parts.append(f"Not testable: {without} of {len(families)} profiles.")
-    return " ".join(parts)
 
 
 def before_running(n: int, families: dict[str, int], *, noise: float = 5.0) -> list[str]:

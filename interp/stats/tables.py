@@ -91,11 +91,11 @@ def importance(
     ``cluster`` column clusters are resampled whole, their signs flipped whole (exact), and Tango
     counts each as one example.
 
-    *What could have been found.* ``least_detectable_drop`` is the least drop of a 0/1 metric that the test
-    finds in four of five sweeps of this size, if chance helps as many examples as on average in
-    this family (``noise``); it stands beside every "none". ``testable`` is ``yes``, or says why a
-    family cannot show anything: a total loss would not be significant, or the baseline is not
-    above its floor.
+    *What could have been found.* ``least_detectable_drop`` is the least drop of a 0/1 metric that
+    the test finds in four of five sweeps of this size, if chance helps as many examples as on
+    average in this family (``noise``); it stands beside every "none". ``testable`` is false, and
+    ``testability`` says why, where a family cannot show anything: a total loss would not be
+    significant, or the baseline is not above its floor.
 
     Args:
         values: The long table that `interp.stats` describes.
@@ -109,8 +109,8 @@ def importance(
 
     Returns:
         Columns ``model ablation task metric baseline ablated drop low high low_all high_all p
-        p_adjusted n noise detectable testable family n_family unit interval test correction``;
-        one row an ablation other than the baseline.
+        p_adjusted n noise least_detectable_drop testable testability family n_family unit interval
+        test correction``; one row an ablation other than the baseline.
 
     Raises:
         UserError: If the baseline is missing or the documents are not the same.
@@ -205,19 +205,28 @@ def _findable(
 ) -> dict[str, object]:
     """Chance changes, the least drop that would be found, and why none could be."""
     if not points:
-        return {"noise": np.nan, "detectable": np.nan, "testable": YES}
+        return {
+            "noise": np.nan,
+            "least_detectable_drop": np.nan,
+            "testable": True,
+            "testability": YES,
+        }
     n, right = sample.n_units, int(baseline.sum())
     noise = min(100 * float((sample.table < 0).mean()), 49.0)
     least = smallest_p(right, tests)
-    testable = YES
+    why = YES
     if not sample.clustered and least > ALPHA:
-        testable = (
-            f"no: baseline right on {right} of {len(baseline)}: losing all of them would give an "
-            f"adjusted p of {least:.2g}"
+        why = (
+            f"not testable: baseline right on {right} of {len(baseline)}: losing all of them would "
+            f"give an adjusted p of {least:.2g}"
         )
     elif floor is not None and wilson(np.array([float(right)]), len(baseline))[0][0] <= floor:
-        testable = (
-            f"no: baseline {100 * baseline.mean():.0f} is not above guessing, {100 * floor:.0f}"
-        )
+        score, guessed = 100 * baseline.mean(), 100 * floor
+        why = f"not testable: baseline {score:.0f} is not above guessing, {guessed:.0f}"
     detectable = least_detectable(n, noise=round(noise, 1), family=tests)
-    return {"noise": noise, "detectable": detectable, "testable": testable}
+    return {
+        "noise": noise,
+        "least_detectable_drop": detectable,
+        "testable": why == YES,
+        "testability": why,
+    }

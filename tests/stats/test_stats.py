@@ -59,7 +59,7 @@ def test_importance_is_the_paired_drop() -> None:
     ]
     assert table.columns[6:].to_list() == [
         *("drop", "low", "high", "low_all", "high_all", "p", "p_adjusted", "n", "noise"),
-        *("detectable", "testable", "family", "n_family"),
+        *("least_detectable_drop", "testable", "testability", "family", "n_family"),
         *("unit", "interval", "test", "correction"),
     ]
     (row,) = table.to_dict("records")
@@ -165,8 +165,8 @@ def test_total_damage_is_not_certainty() -> None:
 def test_one_document() -> None:
     row = stats.importance(long(np.array([[1.0, 0.0]]))).iloc[0]
     assert row["p"] == pytest.approx(0.5)
-    assert row["testable"] == (
-        "no: baseline right on 1 of 1: losing all of them would give an adjusted p of 0.5"
+    assert row["testability"] == (
+        "not testable: baseline right on 1 of 1: losing all of them would give an adjusted p of 0.5"
     )
     assert row["high"] - row["low"] > 50
     values = long(np.array([[0.3, 0.5]]))
@@ -375,16 +375,16 @@ def test_what_could_not_be_found_is_said() -> None:
     table = np.zeros((100, 65))
     table[:9] = 1  # nine right, and no head changes anything
     found = stats.importance(long(table), resamples=100)
-    assert found["testable"].str.startswith("no: baseline right on 9 of 100").all()
-    assert found["testable"].str.endswith("adjusted p of 0.12").all()
+    assert found["testability"].str.startswith("not testable: baseline right on 9 of 100").all()
+    assert found["testability"].str.endswith("adjusted p of 0.12").all()
     table[:90] = 1
     found = stats.importance(long(table), resamples=100)
-    assert (found["testable"] == "yes").all()
-    (least,) = set(found["detectable"])
+    assert found["testable"].all()
+    (least,) = set(found["least_detectable_drop"])
     assert stats.power(100, least, family=64) >= 0.8 > stats.power(100, least - 0.5, family=64)
     floor = {("world-kv:default", "acc"): 0.9}
     found = stats.importance(long(table), resamples=100, floors=floor)
-    assert found["testable"].str.contains("is not above guessing, 90").all()
+    assert found["testability"].str.contains("is not above guessing, 90").all()
 
 
 @pytest.mark.parametrize("n", [8, 60])
