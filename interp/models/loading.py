@@ -1,6 +1,7 @@
 """A hub name, a local folder or a shipped organism, as a plain TransformerBridge."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -21,8 +22,9 @@ HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
 def load_model(
-    name: str | Path,
+    name: str | Path | transformers.PreTrainedModel,
     *,
+    tokenizer: Any = None,
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     revision: str | None = None,
@@ -32,7 +34,10 @@ def load_model(
     """Load a model as a plain TransformerBridge, with native blocks behind it.
 
     Args:
-        name: a hub name, a folder with `config.json` and safetensors, or `organism:NAME`.
+        name: a hub name, a folder with `config.json` and safetensors, `organism:NAME`, or a Hugging
+            Face model in memory. Such a model becomes the bridge's, which replaces its submodules
+            in place; it stays where it is and in its type, and the options below do not apply.
+        tokenizer: of a model in memory; without one it is fed token ids only.
         dtype: `float32`, `bfloat16` or `float16`.
         device: where to put it; by default (`cuda`, `auto`) a GPU that has room for it, or whole
             layers over all GPUs (your hooks then see their layer's), or the CPU without any.
@@ -48,6 +53,10 @@ def load_model(
         UserError: the model is not found, does not fit, is no decoder, its weights are pickles, or
             some of them are missing, spare or of another shape than its configuration says.
     """
+    if isinstance(name, transformers.PreTrainedModel):
+        return _in_memory(name, tokenizer)
+    if tokenizer is not None:
+        raise UserError(f"model {name}: its tokenizer is its own; tokenizer= is for an object")
     torch_dtype = _dtype(dtype)
     folder = model_folder(str(name), revision)
     check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
@@ -78,6 +87,16 @@ def load_model(
         raise UserError(f"model {name}: {first_line(error)}") from error
     shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
     return wrap(root, tokenizer, name=shown)
+
+
+def _in_memory(root: transformers.PreTrainedModel, tokenizer: Any) -> TransformerBridge:
+    """A bridge over a model that somebody has made or loaded."""
+    known = str(getattr(root, "name_or_path", "") or "")
+    name = Path(known).name if Path(known).is_dir() else known or type(root).__name__
+    if not root.can_generate():
+        raise UserError(f"model {name}: {type(root).__name__} is no model that predicts tokens")
+    root.set_attn_implementation("eager")
+    return wrap(root.eval(), tokenizer, name=name)
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:

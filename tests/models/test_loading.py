@@ -151,3 +151,25 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_a_revision_of_a_folder_is_refused(name):
     with pytest.raises(UserError, match=r"revision main: .* is a local folder; only hub models"):
         model_folder(name, "main")
+
+
+def test_a_model_in_memory_is_taken_as_it_is():
+    root = tiny_model("llama").to(torch.bfloat16).train()
+    tokens = random_tokens(1, 6)
+    expected = tiny_model("llama").to(torch.bfloat16)(tokens).logits
+    model = load_model(root, tokenizer=tiny_tokenizer())
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), expected, atol=0.1, rtol=0)
+    assert (model_name(model), next(model.parameters()).dtype) == (
+        "LlamaForCausalLM",
+        torch.bfloat16,
+    )
+    assert not model.training
+    assert isinstance(interp.generate(model, "w5 w6", max_new_tokens=2), str)
+
+
+def test_a_tokenizer_is_for_models_in_memory_and_headless_models_are_refused(folder):
+    with pytest.raises(UserError, match="tokenizer= is for an object"):
+        load_model(folder, tokenizer=tiny_tokenizer())
+    with pytest.raises(UserError, match="LlamaModel is no model that predicts tokens"):
+        load_model(tiny_model("llama").model)
