@@ -3,10 +3,19 @@
     >>> import interp
     >>> model = interp.load_model("organism:base")
     >>> with interp.ablate(model, "layer:3"):
-    ...     model.generate("Question: ...", do_sample=False)
-    >>> sweep = interp.sweep(model, ["world-facts:default"], interp.each_layer(model), out="runs/x")
-    >>> sweep.importance()
-    >>> interp.figures.layers(sweep)
+    ...     model.generate("Question:", max_new_tokens=3, do_sample=False, verbose=False)
+    'Question: What is the'
+    >>> tasks = ["world-facts:default"]
+    >>> sweep = interp.sweep(model, tasks, ["layer:3", "layer:4"], limit=10, out="runs/first")
+    >>> sweep
+    Sweep(organism:base: 1 task, 10 examples, 2 ablations; runs/first)
+    >>> sweep.table()[["ablation", "drop", "low", "high"]]
+      ablation  drop    low   high
+    0  layer:3   0.0 -27.75  27.75
+    1  layer:4 -50.0 -76.34  -8.37
+    >>> figure = interp.figures.layers(sweep)
+    >>> interp.open_run("runs/first")  # later, without the model
+    Sweep(organism:base: 1 task, 10 examples, 2 ablations; runs/first)
 
 Names and subpackages are loaded when they are first used: importing the package is quick and
 changes nothing. What is public is listed in `__init__.pyi` of each package.

@@ -19,6 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.attention.prompts import KeyValuePrompt, locate
 from interp.attention.rows import PIECE, scan_rows
 from interp.engine import unembed
+from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
 from interp.tasks import Task, draw, load_task
 
@@ -137,5 +138,12 @@ def _trace_one(
             masses[target][layer] += share * rows[..., list(positions)].sum(dim=(1, 2)).cpu()
 
     resid = scan_rows(model, prompt.tokens, prompt.queries, take, piece=piece)
-    predicted = torch.cat([logits.argmax(dim=-1) for logits in unembed(parts, resid)])
-    return hits, masses, predicted.tolist() == list(prompt.answer)
+    predicted = []
+    for logits in unembed(parts, resid):
+        if not logits.isfinite().all():
+            raise UserError(
+                f"example {prompt.doc_id}: logits of {model_name(model)} are not finite; a number "
+                "format of a wider range (bfloat16, float32) may hold them"
+            )
+        predicted.append(logits.argmax(dim=-1))
+    return hits, masses, torch.cat(predicted).tolist() == list(prompt.answer)

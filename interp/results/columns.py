@@ -47,11 +47,14 @@ def place_of(text: str) -> tuple[str, int | None, int | None]:
 def short(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that are read first, numbers to four significant digits.
 
-    Columns that say nothing here are left out: `head` without heads, `task` of one task is kept.
+    Columns that say nothing here are left out: `head` without heads; `kind`, `layer` and `head`
+    where all ablations are of one kind, whose text says as much.
     """
     kept = [name for name in [*LEADING, "failures"] if name in table]
     found = table[kept]
     empty = [name for name in ("layer", "head") if found[name].isna().all()]
+    if len(set(found["kind"])) == 1:
+        empty = ["kind", "layer", "head"]
     if "failures" in found and not found["failures"].any():
         empty.append("failures")
     found = found.drop(columns=empty)

@@ -123,16 +123,31 @@ def states(
     lengths = [len(rows[number]) for number in order]
     for batch in by_budget(order, lengths, TOKEN_BUDGET):
         # by no name here, or it would stay while the next one is computed
-        yield _of_batch(parts, {number: rows[number] for number in batch})
+        yield _of_batch(parts, {number: rows[number] for number in batch}, examples.name)
         if bar is not None:
             bar.update(len(batch))
 
 
-def _of_batch(parts: Decoder, rows: Mapping[int, Sequence[int]]) -> States:
+def _of_batch(parts: Decoder, rows: Mapping[int, Sequence[int]], source: str) -> States:
     # causal attention never looks right, so padding there needs no mask
     kept = record(parts, padded(parts, list(rows.values())), use_cache=False)
     own = torch.tensor([len(row) for row in rows.values()], device=parts.device)
-    return States(tuple(rows), kept.residuals, own)
+    found = States(tuple(rows), kept.residuals, own)
+    _refuse_not_finite(found, source)
+    return found
+
+
+def _refuse_not_finite(batch: States, source: str) -> None:
+    """Name the first example and depth whose residual stream is NaN or infinite."""
+    real = batch.real()
+    for depth, resid in enumerate(batch.residuals):
+        wrong = (~resid.isfinite().all(dim=-1).to(real.device) & real).any(dim=1)
+        if wrong.any():
+            example = batch.ids[int(wrong.nonzero()[0, 0])]
+            raise UserError(
+                f"{source}, example {example}: the residual stream is not finite at depth {depth}; "
+                "a number format of a wider range (bfloat16, float32) may hold it"
+            )
 
 
 def last_states(

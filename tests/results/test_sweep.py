@@ -101,6 +101,8 @@ def test_importance_by_a_field_of_the_rows(only, tasks):
     # the family is every value and ablation of a metric
     acc = table[table["metric"] == "acc"]
     assert acc["p_adjusted"].tolist() == stats.adjust(acc["p"].to_numpy(float)).tolist()
+    assert max(map(len, repr(only.table()).splitlines())) <= 80
+    assert "..." not in repr(only.table())
     narrow = only.importance(by="subject", given=tasks[:1], short=True)
     assert list(narrow)[:3] == ["task", "subject", "ablation"]
 
