@@ -2,22 +2,23 @@
 
 Version 3 of the store:
 
-- `manifest.json`: what was run, in words and hashes; `libraries` holds versions and, under
-  `interp-source`, the hash of this package's own code (earlier ones lack it, and are not compared
-  in it); `units` lists every work unit by name, with its task, its examples (`first` and
-  `examples`: a slice of the task's `doc_ids`) and its ablations (first and last number, both
-  included; the baseline is number 0).
-- `units/NAME.parquet`: one a work unit, the columns of `SCHEMA`, one row an example and ablation;
-  rows ordered by ablation, then by example. Its file metadata holds `unit` (NAME), `run` (hash of
-  the manifest) and `sha256` (of the whole file, with this very value written as zeros).
+- `manifest.json`: what was run, in words and hashes (`interp.records.Manifest`); `libraries` holds
+  versions and, under `interp-source`, the hash of this package's own code; `origin` says where and
+  when the run was begun and is not compared; `units` lists every work unit by name, with its task,
+  its examples (`first` and `examples`: a slice of the task's `doc_ids`) and its ablations (first
+  and last number, both included; the baseline is number 0).
+- `units/NAME.parquet`: one for each work unit, the columns of `SCHEMA`, one row for each example
+  and ablation; rows ordered by ablation, then by example. Its file metadata holds `unit` (NAME),
+  `run` (hash of the manifest) and `sha256` (of the whole file, with this very value written as
+  zeros). Read, it is compared with its unit: its ablations, examples, task and count.
 - `units/NAME.parquet.damaged`: a shard that did not verify, moved aside.
 - `.lock`, `.lock-3-of-16`: locks of running processes; empty ones are left overs without meaning.
 
 Numbers that are not finite are null, and `failure` says why (`logits are not finite`): such a
 record has null in every metric, and is neither right nor wrong.
 
-Version 1 had neither the ablations of a unit nor the hash of the whole file, version 2 no
-`failure`.
+Version 1 had neither the ablations of a unit nor the hash of the whole file, version 2 neither
+`failure` nor the hashes of code and requests. Earlier runs are refused by their version.
 """
 
 from dataclasses import dataclass, field

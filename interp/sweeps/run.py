@@ -1,5 +1,6 @@
 """One model x tasks x ablations, example by example: plan, store, units, result."""
 
+import logging
 import platform
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Ablations, Plan, U
 from interp.sweeps.transport import pack_request
 from interp.sweeps.units import WorkUnit
 from interp.tasks import Task, load_task
+
+log = logging.getLogger("interp")
 
 __all__ = ["Sweep", "open_run", "refuse_options", "sweep"]
 
@@ -238,7 +241,7 @@ class _Store:
         for name, reason in wrong.items():
             if reason != "missing":
                 aside = records.quarantine(self.folder, name)
-                tqdm.write(f"unit {name}: {reason}; moved to {aside.name} and computed again")
+                log.warning("unit %s: %s; moved to %s and computed again", name, reason, aside.name)
         return [unit for unit in units if unit.name in wrong]
 
     def write(self, unit: WorkUnit, found: Sequence[records.Record]) -> None:
@@ -262,7 +265,7 @@ def _run_here(
                 found = run_fitting(run, unit, bar.update)
             except MemoryError as error:
                 failed[unit.name] = f"out of memory: {error}"
-                tqdm.write(f"unit {unit.name}: failed ({failed[unit.name]})")
+                log.warning("unit %s: failed (%s)", unit.name, failed[unit.name])
                 continue
             store.write(unit, in_order(plan, unit, found))
     return failed
@@ -278,7 +281,7 @@ def _run_on_ray(
             store.write(unit, found)
             bar.update(pairs(unit))
 
-        return pool.work(TaskQueue(plan, waiting, finish), tqdm.write)
+        return pool.work(TaskQueue(plan, waiting, finish), log.warning)
 
 
 def _progress(plan: Plan, waiting: Sequence[WorkUnit]) -> tqdm:

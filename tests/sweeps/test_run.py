@@ -84,13 +84,13 @@ def test_an_interrupted_sweep_continues(llama, task, tmp_path, monkeypatch):
     assert resumed.responses().equals(whole)
 
 
-def test_a_damaged_unit_is_named_and_computed_again(llama, task, tmp_path, capsys):
+def test_a_damaged_unit_is_named_and_computed_again(llama, task, tmp_path, caplog):
     whole = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8).responses()
     (shard,) = (tmp_path / "run" / "units").iterdir()
     shard.write_bytes(shard.read_bytes()[:-50])
     again = sweep(llama, [task], ["layer:0"], out=tmp_path / "run", limit=8)
     assert again.responses().equals(whole)
-    assert "not a whole shard; moved to" in "".join(capsys.readouterr())
+    assert "not a whole shard; moved to" in caplog.text
 
 
 def test_the_draw_is_seeded_and_the_same_for_every_model(task, tmp_path):
