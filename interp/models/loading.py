@@ -92,7 +92,9 @@ def load_model(
 def _in_memory(root: transformers.PreTrainedModel, tokenizer: Any) -> TransformerBridge:
     """A bridge over a model that somebody has made or loaded."""
     known = str(getattr(root, "name_or_path", "") or "")
-    name = Path(known).name if Path(known).is_dir() else known or type(root).__name__
+    name = known or type(root).__name__
+    if known and Path(known).is_dir():
+        name = Path(known).resolve().name
     if not root.can_generate():
         raise UserError(f"model {name}: {type(root).__name__} is no model that predicts tokens")
     root.set_attn_implementation("eager")
