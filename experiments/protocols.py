@@ -17,8 +17,6 @@ from experiments.runs import Job
 from experiments.sections import Section, command
 
 QUESTION = "Does it depend on the protocol which layers matter?"
-CHANCE = 25.0
-"""Of four options, in percent."""
 
 
 def jobs(preset: Preset) -> list[Job]:
@@ -48,7 +46,7 @@ def run(preset: Preset, out: Path) -> Section:
     return Section(
         name="protocols",
         question=QUESTION,
-        findings=_floor_sentences(scores),
+        findings=_floor_sentences(importance),
         figures=drawn,
         tables={"scores": scores, "importance": importance, "agreement": agreement},
         shown=summary.what_matters(scores, importance),
@@ -82,23 +80,23 @@ def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return compare_profiles(chosen, pairs, seed=seed)
 
 
-def _floor_sentences(scores: pd.DataFrame) -> list[str]:
-    """Tasks under which the whole model is at chance: nothing can be lost there."""
+def _floor_sentences(importance: pd.DataFrame) -> list[str]:
+    """Tasks under which nothing can be lost: the whole model is not above guessing, or near 0."""
     from interp.results import choose_metric
 
-    whole = choose_metric(scores[scores["ablation"] == "baseline"])
-    letters = whole[whole["task"].str.endswith(":default")]
-    letters = letters[(letters["low"] <= CHANCE) & (letters["high"] >= CHANCE)]
-    if letters.empty:
+    rows = choose_metric(importance).drop_duplicates(["model", "task"])
+    without = rows[~rows["testable"].astype(bool)]
+    if without.empty:
         return []
     parts = [
-        f"{summary.series_words(row['model'], row['task'])} "
-        f"{summary.interval(row['value'], row['low'], row['high'])}"
-        for row in letters.to_dict("records")
+        f"{summary.series_words(row['model'], row['task'])} ("
+        f"{str(row['testability']).removeprefix('not testable: ')}, n = {row['n']})"
+        for row in without.to_dict("records")
     ]
     return [
-        f"At chance among four options ({CHANCE:.0f}%) before anything is removed, so that no drop "
-        f"there says anything (% right [95% Wilson], n = {letters['n'].min()}): {'; '.join(parts)}."
+        "Not testable, for so little is right before anything is removed that no drop there says "
+        f"anything: {'; '.join(parts)}. Guessing: one of as many options as a question has; a "
+        "score at or below it, by the lower end of its 95% Wilson interval, is not above it."
     ]
 
 

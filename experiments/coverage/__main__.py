@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.coverage import centres, profiles
+from experiments.coverage import centres, drops, profiles
 
-FAMILIES = {"centres": centres.rows, "profiles": profiles.rows}
+FAMILIES = {"centres": centres.rows, "drops": drops.rows, "profiles": profiles.rows}
 OUT = Path(__file__).parent / "table.csv"
 
 

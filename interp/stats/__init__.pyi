@@ -19,6 +19,7 @@ from .intervals import (
     drop_intervals as drop_intervals,
     mean_intervals as mean_intervals,
     percentiles as percentiles,
+    simultaneous as simultaneous,
     tango as tango,
     wilson as wilson,
 )
@@ -136,6 +137,7 @@ __all__ = [
     "series",
     "shapes_differ",
     "sign_flip",
+    "simultaneous",
     "smallest_p",
     "spearman",
     "step_interval",
