@@ -9,7 +9,7 @@ from interp.errors import UserError
 from interp.records import TaskEntry
 from interp.results import Sweep
 from interp.sweeps import describe_task
-from interp.tasks import FEWSHOT_SEED, Task, load_task, prompt_text
+from interp.tasks import Task, load_task, prompt_text
 
 HASHES = {
     "rows_sha256": "rows",
@@ -93,7 +93,7 @@ def _asked(
 ) -> Asked:
     # neither a token budget nor sampling changes the prompt or the rows
     plain = str(entry.variant.get("plain_name", entry.name))
-    chat = entry.variant.get("chat_template", "")
+    chat, seed = entry.variant.get("chat_template", ""), entry.variant.get("fewshot_seed")
     source = known.get(entry.name, known.get(plain, plain))
     # a name that nobody gave leads to no path, and to no code that is looked for in a folder
     given = entry.name in known or plain in known
@@ -108,7 +108,7 @@ def _asked(
                 else load_task(
                     source,
                     num_fewshot=shots,
-                    fewshot_seed=int(entry.variant.get("fewshot_seed") or FEWSHOT_SEED),
+                    fewshot_seed=None if seed is None else int(seed),
                     data=data,
                     allow_code=allow_code,
                     trusted_only=not given,

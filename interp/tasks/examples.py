@@ -61,13 +61,22 @@ def half_width(n: int, *, confidence: float = 0.95) -> float:
 
     Wilson's interval, as in every table of scores. The interval of a paired drop is narrower the
     more the ablated model answers like the baseline.
+
+    Args:
+        n: examples.
+        confidence: coverage of the interval.
     """
     low, high = wilson(np.array([n / 2]), n, confidence=confidence)
     return float(100 * (high - low)[0] / 2)
 
 
 def described(task: Task, drawn: Sequence[int]) -> str:
-    """What a draw is and how sure a score on it can be, in one line."""
+    """What a draw is and how sure a score on it can be, in one line.
+
+    Args:
+        task: the task.
+        drawn: rows of it, from `draw`.
+    """
     among = len({task.strata[i] for i in drawn})
     spread = f", spread over {among} strata" if among > 1 else ""
     return (

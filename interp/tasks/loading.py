@@ -36,7 +36,7 @@ def load_task(
     name: str | Path,
     *,
     num_fewshot: int | None = None,
-    fewshot_seed: int = FEWSHOT_SEED,
+    fewshot_seed: int | None = None,
     data: str | Path | None = None,
     metrics: Sequence[str] | None = None,
     chat_template: "TransformerBridge | None" = None,
@@ -65,6 +65,7 @@ def load_task(
     name, folder = str(name), Path(data).expanduser() if data is not None else None
     if num_fewshot is not None and num_fewshot < 0:
         raise UserError(f"fewshot {num_fewshot}: allowed are 0 and more")
+    fewshot_seed = FEWSHOT_SEED if fewshot_seed is None else fewshot_seed
     if type(fewshot_seed) is not int or fewshot_seed < 0:
         raise UserError(f"fewshot_seed {fewshot_seed}: allowed are whole numbers from 0")
     if folder is not None and not folder.is_dir():

@@ -119,10 +119,21 @@ Request = OptionRequest | GenerationRequest
 def build_requests(
     task: Task, doc_ids: Sequence[int], decoder: Decoder, *, seed: int = 0
 ) -> list[OptionRequest] | list[GenerationRequest]:
-    """The requests of some rows of a task, in their order; where it samples, one a draw.
+    """The requests of some rows of a task, in their order.
+
+    `checked_requests` is the door for whatever computes; this is what it is made of.
+
+    Args:
+        task: the task.
+        doc_ids: its rows.
+        decoder: of the model, whose tokenizer and context length count.
+        seed: of the samples, where answers are sampled.
+
+    Returns:
+        One request for each option of a row, or for each sample of its answer.
 
     Raises:
-        UserError: the task asks for something other than options, greedy text or draws.
+        UserError: the task asks for something other than options, greedy text or samples.
     """
     if task.generates:
         return [r for i in doc_ids for r in _generations(task, i, decoder, seed)]
@@ -130,7 +141,14 @@ def build_requests(
 
 
 def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
-    """The distinct rows that answer the requests, longest first (numbers index `requests`)."""
+    """The distinct rows that answer the requests.
+
+    Args:
+        requests: options of any examples.
+
+    Returns:
+        Rows, the longest first; the numbers in `Row.scored` are places in `requests`.
+    """
     scored: dict[tuple[int, ...], list[tuple[int, int, tuple[int, ...]]]] = {}
     for number, request in enumerate(requests):
         tokens = (*request.context, *request.continuation[:-1])
@@ -141,16 +159,27 @@ def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
 
 
 def prompt_text(task: Task, document: dict[str, Any]) -> str:
-    """The prompt of a row, few-shot examples included, as the harness writes it.
+    """The prompt of a row, few-shot examples included, as lm-evaluation-harness writes it.
 
-    Where the options stand in the prompt (winogrande), the prompt with the first option.
+    Args:
+        task: the task.
+        document: one of its rows.
+
+    Returns:
+        The text. Where the options are part of the prompt (winogrande), the prompt with the first.
     """
     context = _context(task, document)
     return context if isinstance(context, str) else context[0]
 
 
 def encode(text: str, decoder: Decoder) -> list[int]:
-    """Token ids as lm-evaluation-harness makes them: BOS by the tokenizer, and never twice.
+    """Token ids of a text, as lm-evaluation-harness makes them.
+
+    The tokenizer adds the beginning-of-sequence token, which is never added twice.
+
+    Args:
+        text: any text.
+        decoder: of the model, whose tokenizer counts.
 
     Raises:
         UserError: a token that the model's embedding does not have.
@@ -166,12 +195,22 @@ def encode(text: str, decoder: Decoder) -> list[int]:
 
 
 def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list[int], list[int]]:
-    """Token ids of a context and of the continuation after it (`TemplateLM._encode_pair`)."""
+    """Token ids of a context and of the continuation after it.
+
+    Split as `TemplateLM._encode_pair` of lm-evaluation-harness splits them: trailing spaces of the
+    context belong to the continuation, and both are encoded together.
+
+    Args:
+        context: the prompt; where it is empty, the beginning-of-sequence token stands for it.
+        continuation: what is scored after it.
+        decoder: of the model, whose tokenizer counts.
+    """
     if context == "":
         tokenizer = decoder.tokenizer
         start = tokenizer.bos_token_id
         start = tokenizer.eos_token_id if start is None else start
         tokens = list(tokenizer.encode(continuation, add_special_tokens=False))
+        decoder.check_tokens(tokens)
         return (tokens[:1], tokens[1:]) if tokens[0] == start else ([start], tokens)
     spaces = len(context) - len(context.rstrip())
     if spaces:
@@ -183,7 +222,15 @@ def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list
 def option_request(
     doc_id: int, option: int, context: Sequence[int], continuation: Sequence[int], decoder: Decoder
 ) -> OptionRequest:
-    """A request whose context is cut on the left where it is longer than the model's."""
+    """A request whose context is cut on the left where it is longer than the model's.
+
+    Args:
+        doc_id: row of the task.
+        option: which of the row's options.
+        context: tokens in front of the option.
+        continuation: tokens of the option.
+        decoder: of the model, whose context length counts.
+    """
     cut = max(0, len(context) + len(continuation) - decoder.max_length - 1)
     return OptionRequest(doc_id, option, tuple(context[cut:]), tuple(continuation), cut)
 
@@ -197,11 +244,19 @@ def generation_request(
     task: str,
     seed: int = 0,
 ) -> GenerationRequest:
-    """A prompt and how it is to be continued, from the harness' generation arguments.
+    """A prompt and how it is to be continued.
+
+    Args:
+        doc_id: row of the task.
+        text: the prompt.
+        arguments: lm-evaluation-harness' `generation_kwargs`.
+        decoder: of the model, whose tokenizer and context length count.
+        task: its name, for messages.
+        seed: of the samples, where answers are sampled.
 
     Raises:
-        UserError: they ask for something other than greedy text or draws, or leave no room for a
-            prompt.
+        UserError: the arguments ask for something other than greedy text or samples, or leave no
+            room for a prompt; the prompt has no token.
     """
     from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 

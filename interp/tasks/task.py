@@ -1,8 +1,8 @@
 """A benchmark under one protocol: its rows, its kind, its metrics, and how it is asked."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -134,15 +134,6 @@ class Task:
     def configuration(self) -> dict[str, Any]:
         """All that the task's YAML says; of a group, that of each member by name."""
         found: dict[str, Any] = self._harness.dump_config()
-        return found
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The Python functions that the task's YAML names, by their place in it."""
-        members = getattr(self._harness, "members", (self._harness,))
-        found: dict[str, Callable[..., Any]] = {}
-        for member in members:
-            for place, value in _callables(vars(member.config), str(member.config.task)):
-                found[place] = value
         return found
 
     def described_variant(self) -> dict[str, Any]:
@@ -285,16 +276,3 @@ class Task:
 
     def __repr__(self) -> str:
         return f"Task({self.name}, {len(self.documents())} examples)"
-
-
-def _callables(value: Any, place: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """All functions in nested lists and mappings, each with its place."""
-    if callable(value):
-        yield place, value
-    elif isinstance(value, dict) or is_dataclass(value):
-        inside = value if isinstance(value, dict) else vars(value)
-        for key, inner in inside.items():
-            yield from _callables(inner, f"{place}.{key}")
-    elif isinstance(value, list | tuple):
-        for number, inner in enumerate(value):
-            yield from _callables(inner, f"{place}.{number}")

@@ -31,6 +31,7 @@ SECONDS = 20.0
 """Computing time of one example's templates; bounded in the main thread only."""
 
 LARGEST_POWER = 64
+_limiting = threading.Lock()
 _inside: ContextVar[bool] = ContextVar("_inside", default=False)
 
 
@@ -127,20 +128,22 @@ def _not_null(_: Any, value: Any) -> Any:
 
 @contextmanager
 def _bounded_memory() -> Iterator[None]:
-    if not sys.platform.startswith("linux"):
+    # the limit is of the whole process: of two threads only the first may set it and take it back
+    if not sys.platform.startswith("linux") or not _limiting.acquire(blocking=False):
         yield
         return
     import resource
 
-    with open("/proc/self/statm") as file:
-        held = int(file.read().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = min(n for n in (held + MEMORY, soft, hard) if n != resource.RLIM_INFINITY)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     try:
+        with open("/proc/self/statm") as file:
+            held = int(file.read().split()[0]) * resource.getpagesize()
+        most = min(n for n in (held + MEMORY, soft, hard) if n != resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        _limiting.release()
 
 
 @contextmanager

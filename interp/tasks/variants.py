@@ -25,6 +25,15 @@ Messages = Sequence[dict[str, str]]
 FROZEN_DATE = datetime(2024, 7, 26)
 """What chat templates are told that the day is."""
 
+_FORMATS = {f"%{letter}": FROZEN_DATE.strftime(f"%{letter}") for letter in "AaBbdfHIjMmpSyY"}
+_FORMATS |= {"%-d": str(FROZEN_DATE.day), "%e": f"{FROZEN_DATE.day:2}"}
+_FROZEN_DAY = (
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f"|replace('{one}', '{text}')" for one, text in _FORMATS.items())
+    + " }}{% endmacro %}{{ '' }}"
+)
+"""In front of a chat template: a clock that stands still (transformers passes it no function)."""
+
 SAMPLE: Messages = (
     {"role": "system", "content": "S"},
     {"role": "user", "content": "Q"},
@@ -48,10 +57,13 @@ def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) ->
     tokenizer = decoder(model).tokenizer
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model {model_name(model)}: its tokenizer has no chat template")
-    arguments = {"add_generation_prompt": True, "strftime_now": FROZEN_DATE.strftime, **arguments}
+    arguments = {"add_generation_prompt": True, **arguments}
     # as the harness: a message that is begun for the model is continued
     arguments.setdefault("continue_final_message", not arguments["add_generation_prompt"])
     try:
+        template = tokenizer.get_chat_template(arguments.get("chat_template"))
+        if "strftime_now" in template:
+            arguments["chat_template"] = _FROZEN_DAY + template
         text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments)
     except Exception as error:  # templates are programs
         raise UserError(
@@ -84,6 +96,10 @@ def as_chat(task: Task, model: TransformerBridge) -> Task:
     task's name starts with `chat-`, so that its records are never taken for those of the plain
     prompts.
 
+    Args:
+        task: a task that generates.
+        model: whose tokenizer has the chat template.
+
     Raises:
         UserError: the task scores options, or the model has no chat template.
     """
@@ -100,7 +116,11 @@ def as_chat(task: Task, model: TransformerBridge) -> Task:
 
 
 def with_budget(task: Task, max_gen_toks: int) -> Task:
-    """The same task with at most `max_gen_toks` tokens an answer; the name starts with it.
+    """The same task with at most `max_gen_toks` tokens for each answer.
+
+    Args:
+        task: a task that generates.
+        max_gen_toks: most tokens of an answer; printed in front of the task's name.
 
     Raises:
         UserError: the task scores options, or the number is below 1.
@@ -113,15 +133,15 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
 
 
 def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> Task:
-    """The same task with answers drawn at a temperature; the name starts with both.
+    """The same task with answers sampled at a temperature; both are printed in front of its name.
 
-    The task's own filters say how several draws of an example become its metrics (`text_metrics`).
-    Its own `top_k` and `top_p` hold, where it has any.
+    The task's own filters say how several samples of an example become its metrics
+    (`Task.score_texts`). Its own `top_k` and `top_p` hold, where it has any.
 
     Args:
         task: the task.
         temperature: above 0.
-        draws: answers an example; by default as often as the task repeats a question.
+        draws: answers to each row; by default as often as the task repeats a question.
 
     Raises:
         UserError: the task scores options, or a number is not allowed.

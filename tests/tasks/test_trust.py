@@ -4,6 +4,7 @@ import json
 import pickle
 import resource
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,23 @@ def test_a_yaml_that_grows_when_it_is_read_is_refused(tmp_path):
     path.write_text(path.read_text().replace("metadata:\n", f"metadata:\n{indented}"))
     with pytest.raises(UserError, match="holds more than 100,000 values"):
         load_task(path)
+
+
+def test_threads_leave_the_limit_of_memory_as_it_was():
+    inside, leave = threading.Barrier(2), threading.Barrier(2)
+
+    def render():
+        with templates.bounded():
+            inside.wait(10)
+            leave.wait(10)
+
+    other = threading.Thread(target=render)
+    with templates.bounded():
+        other.start()
+        inside.wait(10)
+    leave.wait(10)
+    other.join(10)
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
 @pytest.mark.parametrize(
