@@ -38,7 +38,7 @@ from .ablations import (
 )
 from .attention import attention_rows as attention_rows, retrieval_heads as retrieval_heads
 from .comparison import compare as compare
-from .engine.generation.repl import generate as generate
+from .engine.generation.repl import generate as generate, stream as stream
 from .errors import UserError as UserError
 from .lens import logit_lens as logit_lens
 from .models import load_model as load_model

@@ -220,7 +220,7 @@ def test_the_repl_under_ablate(family, monkeypatch):
                 logits, cache = model.run_with_cache(random_tokens(2, 6).to(decoder(model).device))
                 written += [logits.cpu(), cache["blocks.2.hook_out"].cpu()]
         written.append(interp.generate(model, "w5 w6", "layer:1", max_new_tokens=5))
-        written.append("".join(interp.generate(model, "w5 w6", stream=True, max_new_tokens=5)))
+        written.append("".join(interp.stream(model, "w5 w6", max_new_tokens=5)))
         return written
 
     found, expected = both(family, monkeypatch, work)

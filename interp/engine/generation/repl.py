@@ -1,8 +1,8 @@
-"""`interp.generate`: what a model writes for prompts typed in a REPL, ablated or not, streamed."""
+"""`interp.generate` and `interp.stream`: what a model writes for prompts typed in a REPL."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -26,72 +26,64 @@ from interp.errors import UserError
 from interp.models import decoder, model_name
 from interp.tasks import GenerationRequest, Messages, Sampling, chat_text, encode
 
+Prompt = str | Messages
+"""A text, or messages, which use the model's chat template."""
 
-class Options(TypedDict, total=False):
-    """The options of `generate` that have a default.
-
-    Attributes:
-        max_new_tokens: the most tokens of an answer (256).
-        until: strings at which an answer ends; none of them is part of it.
-        chat: put each prompt through the model's chat template, as a user's message.
-        temperature: above 0: draw the tokens instead of taking the likeliest.
-        draws: answers a prompt; more than one needs a temperature.
-        seed: of the draws (0).
-        donor: the other model, for swaps.
-        reference: texts over which `@mean` averages.
-    """
-
-    max_new_tokens: int
-    until: Sequence[str]
-    chat: bool
-    temperature: float
-    draws: int
-    seed: int
-    donor: TransformerBridge
-    reference: Sequence[str]
+AnyAblation = str | Ablation | Iterable[str | Ablation]
 
 
 def generate(
     model: TransformerBridge,
-    prompt: str | Messages | Sequence[str],
-    ablation: str | Ablation | Iterable[str | Ablation] | None = None,
+    prompt: Prompt | Sequence[str],
+    ablation: AnyAblation | None = None,
     *,
-    stream: bool = False,
-    **options: Unpack[Options],
-) -> Any:
+    max_new_tokens: int | None = None,
+    until: Sequence[str] = (),
+    chat: bool = False,
+    temperature: float = 0.0,
+    draws: int = 1,
+    seed: int = 0,
+    donor: TransformerBridge | None = None,
+    reference: Sequence[str] | None = None,
+) -> str | list[str]:
     """What a model writes: greedily, exactly, with a KV cache, under an ablation or without.
 
     Inside `with interp.ablate(model, ...)` the context's ablation holds too. The bridge's own
     `model.generate` works there as TransformerLens documents it; this one runs the native blocks
-    and is the one that sweeps use.
+    and is the one that sweeps use. Hooks of your own and `@resample` work there only.
 
     Args:
         model: from `interp.load_model`.
         prompt: a text, messages (`[{"role": "user", "content": "..."}]`, which use the chat
             template), or several texts.
         ablation: a text such as `"layer:7"`, a value, or several.
-        stream: return an iterator over pieces of the one answer, as they are written.
-        **options: `max_new_tokens`, `until`, `chat`, `temperature`, `draws`, `seed`, `donor`,
-            `reference`: see `Options`.
+        max_new_tokens: the most tokens of an answer; by default 256, or what the context leaves.
+        until: strings at which an answer ends; none of them is part of it. It also ends at the
+            model's end tokens.
+        chat: put each prompt through the model's chat template, as a user's message.
+        temperature: above 0: draw the tokens instead of taking the likeliest.
+        draws: answers to each prompt; more than one needs a temperature.
+        seed: of the draws.
+        donor: the other model, for swaps.
+        reference: texts over which `@mean` averages.
 
     Returns:
         The answer to one prompt; a list of answers to several prompts, or of several draws.
 
     Raises:
-        UserError: an option that does not exist, a prompt that leaves no room in the context,
-            a chat template that the model does not have, or as `interp.ablate`.
+        UserError: a prompt that leaves no room in the context, a chat template that the model does
+            not have, logits that are not finite, or as `interp.ablate`.
     """
-    _check(model, options)
-    edits, means = _edits(model, ablation, options)
     one = isinstance(prompt, str) or _is_messages(prompt)
     prompts: Sequence[Any] = [prompt] if one else prompt
-    draws = options.get("draws", 1)
-    asked = [_request(model, given, options, i) for i, given in enumerate(prompts)]
+    _check(model, max_new_tokens, draws, temperature, seed)
+    edits, means = _edits(model, ablation, donor, reference)
+    sampling = Sampling(temperature, seed) if temperature else None
+    asked = [
+        _request(model, given, i, max_new_tokens, until, chat=chat, sampling=sampling)
+        for i, given in enumerate(prompts)
+    ]
     requests = [replace(request, draw=draw) for request in asked for draw in range(draws)]
-    if stream:
-        if len(requests) != 1:
-            raise UserError("stream: it shows one answer; give one prompt and one draw")
-        return _stream(model, requests[0], edits, means)
     (answers,) = generate_requests(model, requests, [edits], means=means)
     for answer in answers:
         _refuse_failure(model, answer)
@@ -99,17 +91,63 @@ def generate(
     return texts[0] if one and draws == 1 else texts
 
 
-def _check(model: TransformerBridge, options: Options) -> None:
-    unknown = sorted(set(options) - set(Options.__annotations__))
-    if unknown:
-        allowed = ", ".join(Options.__annotations__)
-        raise UserError(f"generate: no option {unknown[0]}; allowed are {allowed}")
+def stream(
+    model: TransformerBridge,
+    prompt: Prompt | Sequence[str],
+    ablation: AnyAblation | None = None,
+    *,
+    max_new_tokens: int | None = None,
+    until: Sequence[str] = (),
+    chat: bool = False,
+    temperature: float = 0.0,
+    seed: int = 0,
+    donor: TransformerBridge | None = None,
+    reference: Sequence[str] | None = None,
+) -> Iterator[str]:
+    """The pieces of one answer, as they are written; together they are what `generate` returns.
+
+    Args:
+        model: from `interp.load_model`.
+        prompt: one text, or messages.
+        ablation: as for `generate`.
+        max_new_tokens: as for `generate`.
+        until: as for `generate`.
+        chat: as for `generate`.
+        temperature: as for `generate`.
+        seed: of the draw.
+        donor: the other model, for swaps.
+        reference: texts over which `@mean` averages.
+
+    Returns:
+        An iterator over pieces of text.
+
+    Raises:
+        UserError: at once for what cannot be asked (see `generate`); while reading where logits
+            are not finite.
+    """
+    if not isinstance(prompt, str) and not _is_messages(prompt):
+        raise UserError("stream: it shows one answer; give one prompt")
+    _check(model, max_new_tokens, 1, temperature, seed)
+    edits, means = _edits(model, ablation, donor, reference)
+    sampling = Sampling(temperature, seed) if temperature else None
+    request = _request(model, prompt, 0, max_new_tokens, until, chat=chat, sampling=sampling)
+    return _stream(model, request, edits, means)
+
+
+def _check(
+    model: TransformerBridge, max_new_tokens: int | None, draws: int, temperature: float, seed: int
+) -> None:
     if decoder(model).tokenizer is None:
         raise UserError(f"model {model_name(model)}: it has no tokenizer")
-    for name, least in (("max_new_tokens", 0), ("draws", 1), ("temperature", 0), ("seed", 0)):
-        if options.get(name, least) < least:  # type: ignore[operator]
-            raise UserError(f"{name} {options.get(name)}: allowed are {least} and more")
-    if options.get("draws", 1) > 1 and not options.get("temperature"):
+    for name, value, least in (
+        ("max_new_tokens", max_new_tokens or 0, 0),
+        ("draws", draws, 1),
+        ("temperature", temperature, 0),
+        ("seed", seed, 0),
+    ):
+        if isinstance(value, str) or value < least:
+            raise UserError(f"{name} {value}: allowed are {least} and more")
+    if draws > 1 and not temperature:
         raise UserError("draws: greedy answers are all the same; give a temperature above 0")
 
 
@@ -123,15 +161,16 @@ def _refuse_failure(model: TransformerBridge, answer: Answer) -> None:
 
 def _edits(
     model: TransformerBridge,
-    ablation: str | Ablation | Iterable[str | Ablation] | None,
-    options: Options,
+    ablation: AnyAblation | None,
+    donor: TransformerBridge | None,
+    reference: Sequence[str] | None,
 ) -> tuple[Edits, HeadMeans | None]:
     edits, means = active_edits(model)
-    asked = checked_edits(model, ablation, donor=options.get("donor")) if ablation else Edits()
+    asked = checked_edits(model, ablation, donor=donor) if ablation else Edits()
     if asked.uses_mean:
-        if "reference" not in options or means is not None:
+        if reference is None or means is not None:
             raise UserError("@mean: a mean needs one reference set; give reference=[TEXTS]")
-        means = head_means(model, options["reference"])
+        means = head_means(model, reference)
     for layer, edit in asked.items():
         if edit.hooks:
             raise UserError(
@@ -151,27 +190,31 @@ def _is_messages(prompt: Any) -> bool:
 
 
 def _request(
-    model: TransformerBridge, prompt: Any, options: Options, number: int
+    model: TransformerBridge,
+    prompt: Any,
+    number: int,
+    max_new_tokens: int | None,
+    until: Sequence[str],
+    *,
+    chat: bool,
+    sampling: Sampling | None,
 ) -> GenerationRequest:
     parts = decoder(model)
     if _is_messages(prompt):
         prompt = chat_text(model, prompt)
-    elif options.get("chat"):
+    elif chat:
         prompt = chat_text(model, [{"role": "user", "content": prompt}])
     tokens = encode(prompt, parts)
     if not tokens:
         raise UserError(f"prompt {number}: it has no token, not even one for the start of a text")
     room = parts.max_length - len(tokens)
-    longest = options.get("max_new_tokens", min(256, room))
+    longest = min(256, room) if max_new_tokens is None else max_new_tokens
     if room < 1 or longest > room:
         raise UserError(
             f"prompt {number}: {len(tokens)} tokens and {max(longest, 1)} new ones; the model's "
             f"context holds {parts.max_length}"
         )
-    temperature = options.get("temperature", 0.0)
-    sampling = Sampling(temperature, options.get("seed", 0)) if temperature else None
-    until = tuple(options.get("until", ()))
-    return GenerationRequest(number, tuple(tokens), until, longest, sampling=sampling)
+    return GenerationRequest(number, tuple(tokens), tuple(until), longest, sampling=sampling)
 
 
 def _stream(

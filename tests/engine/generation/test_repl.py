@@ -47,9 +47,7 @@ def test_the_bridge_is_left_plain(llama):
 @pytest.mark.parametrize("until", [(), ("w61 w62",)])
 def test_streamed_pieces_make_up_the_answer(family, until):
     model = tiny_bridge(family)
-    pieces = list(
-        interp.generate(model, PROMPT, "layer:0", max_new_tokens=8, until=until, stream=True)
-    )
+    pieces = list(interp.stream(model, PROMPT, "layer:0", max_new_tokens=8, until=until))
     assert "".join(pieces) == interp.generate(
         model, PROMPT, "layer:0", max_new_tokens=8, until=until
     )
@@ -60,7 +58,7 @@ def test_a_swap_is_not_left_in_place_between_pieces(llama):
     donor = tiny_bridge("llama", seed=1)
     before = llama.blocks[0].mlp.state_dict()
     before = {name: value.clone() for name, value in before.items()}
-    stream = interp.generate(llama, PROMPT, "swap:0", donor=donor, max_new_tokens=8, stream=True)
+    stream = interp.stream(llama, PROMPT, "swap:0", donor=donor, max_new_tokens=8)
     next(stream)
     for name, value in llama.blocks[0].mlp.state_dict().items():
         assert torch.equal(value, before[name])
@@ -93,7 +91,6 @@ def test_chat_templates_are_used_when_asked_for(llama, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_tokens": 3}, "no option max_tokens"),
         ({"max_new_tokens": 99}, "context holds 64"),
         ({"draws": 2}, "give a temperature"),
         ({"draws": 0}, "draws 0"),
@@ -116,7 +113,7 @@ def test_hooks_of_ones_own_are_not_passed_over(llama):
     ):
         interp.generate(llama, PROMPT)
     with pytest.raises(UserError, match="one prompt"):
-        interp.generate(llama, [PROMPT, PROMPT], stream=True)
+        interp.stream(llama, [PROMPT, PROMPT])
 
 
 def test_hooks_as_an_ablation_are_not_passed_over_either(llama):
@@ -139,7 +136,7 @@ def test_what_a_generation_config_asks_for_is_said(caplog):
 def test_streaming_says_so_too(caplog):
     model = tiny_bridge("llama")
     decoder(model).root.generation_config.no_repeat_ngram_size = 2
-    assert list(interp.generate(model, PROMPT, max_new_tokens=4, stream=True))
+    assert list(interp.stream(model, PROMPT, max_new_tokens=4))
     assert "no_repeat_ngram_size 2" in caplog.text
 
 
