@@ -261,7 +261,8 @@ def add_colour_bar(
     """
     bar = figure.colorbar(image, ax=panels, pad=0.015, aspect=max(6.0, inches / 0.11))
     bar.outline.set_linewidth(0.6)
-    bar.set_label(label)
+    # a label that is longer than the bar would leave the figure
+    bar.set_label(label if inches > 0.075 * len(label) else label.replace(" (", "\n("))
 
 
 def add_legend(figure: Figure, series: Sequence[Artist], signs: Sequence[Artist]) -> None:
