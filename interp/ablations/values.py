@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from interp.ablations.code_hash import code_sha256
 from interp.ablations.edits import Edits, LayerEdit, Part, Shape
 from interp.ablations.value_checks import (
     check_ascending,
@@ -309,13 +308,6 @@ class Hooked(_Ablation):
         """The layers of the hook points that are named; points given by a function are unknown."""
         points = (point for point, _ in self.fwd_hooks if isinstance(point, str))
         return tuple(sorted({n for n in map(layer_of_point, points) if n is not None}))
-
-    def code_sha256(self) -> str:
-        """A hash of the hook points, and of the code and closure of the functions.
-
-        The name alone does not say what the hooks do: runs keep this hash beside it.
-        """
-        return code_sha256(self.fwd_hooks)
 
 
 @dataclass(frozen=True)
