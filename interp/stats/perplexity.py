@@ -58,23 +58,22 @@ def perplexity_drops(
     rows = importance[importance["metric"].isin(list(names))].copy()
     rows[["low_all", "high_all"]] = np.nan  # those of the log-likelihoods are no perplexities
     for key, _, wide, clusters in series(values[values["metric"].isin(list(names))]):
-        wide = wide.dropna()
-        others = [name for name in wide.columns if name != BASELINE]
-        sample = sample_of(wide[[BASELINE, *others]], clusters)
-        drawn = np.exp(-bootstrap_means(sample, resamples=resamples, seed=seed))
-        found = np.exp(-sample.table.mean(axis=0))
-        low, high = percentiles(drawn[:, 1:] - drawn[:, :1], confidence)
-        alike = (np.ptp(sample.table[:, 1:] - sample.table[:, :1], axis=0) == 0) | (
-            sample.n_units == 1
-        )
-        low, high = np.where(alike, np.nan, low), np.where(alike, np.nan, high)
-        by = " by cluster" if sample.clustered else ""
-        for place, ablation in enumerate(others):
+        for ablation in [name for name in wide.columns if name != BASELINE]:
             here = (rows["task"] == key["task"]) & (rows["model"] == key["model"])
             here &= (rows["metric"] == key["metric"]) & (rows["ablation"] == ablation)
-            rows.loc[here, ["baseline", "ablated"]] = found[0], found[place + 1]
-            rows.loc[here, "drop"] = found[place + 1] - found[0]
-            rows.loc[here, ["low", "high"]] = low[place], high[place]
+            # no simultaneous band is computed for a perplexity
+            rows.loc[here, rows.columns.intersection(["low_all", "high_all"])] = np.nan
+            pair = wide[[BASELINE, ablation]].dropna()
+            if pair.empty:
+                continue
+            sample = sample_of(pair, clusters)
+            drawn = np.exp(-bootstrap_means(sample, resamples=resamples, seed=seed))
+            before, after = np.exp(-sample.table.mean(axis=0))
+            low, high = percentiles(drawn[:, 1] - drawn[:, 0], confidence)
+            alike = sample.n_units == 1 or np.ptp(sample.table[:, 1] - sample.table[:, 0]) == 0
+            by = " by cluster" if sample.clustered else ""
             kind = f"{100 * confidence:g}% paired bootstrap{by}"
-            rows.loc[here, "interval"] = "none (no spread in the sample)" if alike[place] else kind
+            rows.loc[here, ["baseline", "ablated", "drop"]] = before, after, after - before
+            rows.loc[here, ["low", "high"]] = (np.nan, np.nan) if alike else (low, high)
+            rows.loc[here, "interval"] = "none (no spread in the sample)" if alike else kind
     return rows.assign(metric=rows["metric"].map(names))
