@@ -1,7 +1,7 @@
 """Pages that are made when the documentation is built: the reference, and what lies elsewhere.
 
-The reference has one page per package, one entry per name of its `__init__.pyi`. Notebooks and the
-READMEs beside the code are copied; their links that lead out of the documentation become plain text.
+The reference has one page per package, one entry per name of its `__init__.pyi`. Notebooks and
+the READMEs beside the code are copied; their links that lead elsewhere become plain text.
 """
 
 import ast
