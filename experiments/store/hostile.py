@@ -49,7 +49,7 @@ def model_changes(names: list[str]) -> st.SearchStrategy[list[tuple[str, str, An
         st.sampled_from(names),
         st.none(),
     )
-    setting = st.tuples(
+    setting: st.SearchStrategy[tuple[str, str, Any]] = st.tuples(
         st.just("config"),
         st.sampled_from(
             ["num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads",

@@ -5,13 +5,13 @@ from .agreement import (
     reliability as reliability,
     shapes_differ as shapes_differ,
 )
-from .equivalence import (
-    equivalence as equivalence,
-)
-from .findable import (
+from .detectability import (
     before_running as before_running,
     findable as findable,
     nothing_found as nothing_found,
+)
+from .equivalence import (
+    equivalence as equivalence,
 )
 from .intervals import (
     MIN_RARE as MIN_RARE,

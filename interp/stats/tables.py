@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
-from interp.stats.findable import YES
+from interp.stats.detectability import YES
 from interp.stats.intervals import drop_intervals, mean_intervals, simultaneous, wilson
 from interp.stats.power import ALPHA, least_detectable, smallest_p
 from interp.stats.pvalues import adjust, paired_test

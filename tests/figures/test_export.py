@@ -11,7 +11,7 @@ from interp import figures
 
 
 @pytest.fixture
-def figure(sweep) -> figures.PrintFigure:
+def figure(sweep):
     return figures.layers(sweep)
 
 

@@ -77,7 +77,7 @@ def grid_table(tokens: int) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[str, figures.PrintFigure]:
+def drawn():
     one, several = make_sweep(), make_sweep(models=MODELS, tasks=SKILL_TASKS)
     options = make_sweep(tasks=("world-facts:continuation", "world-arithmetic:continuation"))
     metrics = [options.scores().assign(metric=name) for name in ("acc_ce", "acc")]

@@ -23,6 +23,7 @@ import interp
 from interp.ablations import checked_edits, prune
 from interp.attention import attention_rows
 from interp.engine import generate, score_requests
+from interp.engine.capabilities import capabilities
 from interp.errors import UserError
 from interp.tasks import GenerationRequest, OptionRequest
 from tests.helpers.families import (

@@ -352,7 +352,7 @@ def test_the_largest_of_many_null_drops_is_covered_by_the_band_for_all() -> None
         found = stats.importance(table.assign(value=table["value"]), resamples=300)
         top = found.loc[found["drop"].idxmax()]
         alone += top["low"] <= 0
-        together += ((found["low_all"] <= 0) & (found["high_all"] >= 0)).all()
+        together += int(((found["low_all"] <= 0) & (found["high_all"] >= 0)).all())
     assert alone / 60 < 0.8
     assert together / 60 >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / 60)
 
