@@ -100,8 +100,8 @@ def run(preset: Preset, out: Path) -> Section:
         shown=_best(heads),
         note=f"The best {SHOWN} heads of each model. Score: share of the answer's tokens on which "
         "the head's strongest attention lies while they are copied; n rightly answered examples; "
-        "95% bootstrap over examples. Induction, previous token: TransformerLens' head detectors "
-        "on repeated random tokens.",
+        "95% interval over examples (Student, Hall). Induction, previous token: TransformerLens' "
+        "head detectors on repeated random tokens.",
     )
 
 

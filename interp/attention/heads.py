@@ -52,8 +52,9 @@ class RetrievalHeads:
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
         """One row a head, best first: score with its interval, and attention by target.
 
-        The interval is a percentile bootstrap over examples; where all examples agree the sample
-        shows no spread, and it is NaN.
+        The interval is the wider of Student's and Hall's over examples (Hall 1992),
+        within the range of their scores; where all examples agree the sample shows no spread, and
+        it is NaN.
         """
         values = self.trace.retrieval[self._counted]
         sample = Sample(values.reshape(len(values), -1), np.arange(len(values)), clustered=False)
@@ -63,7 +64,9 @@ class RetrievalHeads:
         rows |= {"score": self.scores.ravel(), "low": low, "high": high}
         rows |= {t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TARGETS}
         # where every example has the same score the sample shows no spread
-        kind = np.where(np.isnan(low), "none: all examples alike", f"{confidence:.0%} bootstrap")
+        kind = np.where(
+            np.isnan(low), "none: all examples alike", f"{confidence:.0%} Student and Hall"
+        )
         table = pd.DataFrame({**rows, "n": len(values), "interval": kind})
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 

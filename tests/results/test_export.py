@@ -51,7 +51,7 @@ def test_latex_has_every_number_with_its_interval(run, tmp_path, capsys):
     text = (tmp_path / "importance.tex").read_text()
     assert text.count(r"=1+1\_50\% & layer:") == 2
     assert r"\toprule" in text
-    assert "% test: exact McNemar" in text
+    assert "% test: mid-p McNemar" in text
     assert "% correction: holm" in text
     scores = (tmp_path / "scores.tex").read_text()
     assert scores.count(r"\\") == 4  # the heading, the baseline and two ablations
