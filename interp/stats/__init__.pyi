@@ -10,9 +10,6 @@ from .detectability import (
     findable as findable,
     nothing_found as nothing_found,
 )
-from .equivalence import (
-    equivalence as equivalence,
-)
 from .intervals import (
     MIN_RARE as MIN_RARE,
     bootstrap_means as bootstrap_means,
@@ -23,16 +20,12 @@ from .intervals import (
     tango as tango,
     wilson as wilson,
 )
+from .margins import (
+    equivalence as equivalence,
+)
 from .perplexity import (
     perplexity_drops as perplexity_drops,
     perplexity_scores as perplexity_scores,
-)
-from .power import (
-    examples_needed as examples_needed,
-    least_detectable as least_detectable,
-    power as power,
-    power_table as power_table,
-    smallest_p as smallest_p,
 )
 from .profiles import (
     compare_profiles as compare_profiles,
@@ -59,6 +52,13 @@ from .ratios import (
     difference_of as difference_of,
     fieller as fieller,
     means_of as means_of,
+)
+from .sample_size import (
+    examples_needed as examples_needed,
+    least_detectable as least_detectable,
+    power as power,
+    power_table as power_table,
+    smallest_p as smallest_p,
 )
 from .samples import (
     BASELINE as BASELINE,

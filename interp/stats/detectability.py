@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from interp.stats.power import least_detectable
+from interp.stats.sample_size import least_detectable
 
 YES = "testable"
 """In the column `testability`; else `not testable: ` and why."""

@@ -74,6 +74,8 @@ def perplexity_drops(
             by = " by cluster" if sample.clustered else ""
             kind = f"{100 * confidence:g}% paired bootstrap{by}"
             rows.loc[here, ["baseline", "ablated", "drop"]] = before, after, after - before
-            rows.loc[here, ["low", "high"]] = (np.nan, np.nan) if alike else (low, high)
+            rows.loc[here, "low"], rows.loc[here, "high"] = (
+                (np.nan, np.nan) if alike else (low, high)
+            )
             rows.loc[here, "interval"] = "none (no spread in the sample)" if alike else kind
     return rows.assign(metric=rows["metric"].map(names))

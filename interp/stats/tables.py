@@ -8,8 +8,8 @@ import pandas as pd
 from interp.errors import UserError
 from interp.stats.detectability import YES
 from interp.stats.intervals import drop_intervals, mean_intervals, simultaneous, wilson
-from interp.stats.power import ALPHA, least_detectable, smallest_p
 from interp.stats.pvalues import adjust, paired_test
+from interp.stats.sample_size import ALPHA, least_detectable, smallest_p
 from interp.stats.samples import (
     BASELINE,
     Sample,

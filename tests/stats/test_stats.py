@@ -350,7 +350,7 @@ def test_the_largest_of_many_null_drops_is_covered_by_the_band_for_all() -> None
         right = np.full((200, 1), 0.0)
         table = long(np.hstack([right, -change]))
         found = stats.importance(table.assign(value=table["value"]), resamples=300)
-        top = found.loc[found["drop"].idxmax()]
+        top = found.iloc[int(found["drop"].argmax())]
         alone += top["low"] <= 0
         together += int(((found["low_all"] <= 0) & (found["high_all"] >= 0)).all())
     assert alone / 60 < 0.8
