@@ -1,3 +1,6 @@
+from .capabilities import (
+    refuse_impossible as refuse_impossible,
+)
 from .generation.answers import (
     generate as generate,
 )
@@ -68,6 +71,7 @@ __all__ = [
     "padded",
     "padded_batches",
     "record",
+    "refuse_impossible",
     "reference_means",
     "release_memory",
     "resampled_answers",

@@ -17,7 +17,7 @@ from interp.ablations import (
     checked_edits,
     draw_donors,
 )
-from interp.engine import REFERENCE_EXAMPLES
+from interp.engine import REFERENCE_EXAMPLES, refuse_impossible
 from interp.errors import UserError, first_line
 from interp.models import decoder
 from interp.records import Manifest, SamplingEntry, TaskEntry, UnitEntry
@@ -113,6 +113,7 @@ def make_plan(
     hooks = describe_hooks(_values(ablations))
     refuse_doubles(loaded, removed)
     edits = tuple(checked_edits(model, ablation) for ablation in removed)
+    refuse_impossible(model, edits)
     for task in loaded:
         _refuse_empty(task)
     drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)

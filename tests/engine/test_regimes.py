@@ -12,8 +12,10 @@ from interp.engine import Settings, Shortcuts, generate, score_requests
 from interp.engine.capabilities import capabilities
 from interp.errors import UserError
 from interp.models import wrap
+from interp.sweeps import sweep
 from interp.tasks import GenerationRequest, OptionRequest
 from tests.helpers.families import D_VOCAB, delete_layers, random_tokens, tiny_tokenizer
+from tests.helpers.task_files import write_task
 
 SIZE = {
     "vocab_size": D_VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
@@ -188,7 +190,7 @@ def test_rows_below_a_change_keep_their_shortcuts():
     assert window.rounding(40) is not None
 
 
-def test_a_layer_whose_keys_others_use_is_refused_before_work():
+def test_a_layer_whose_keys_others_use_is_refused_before_work(tmp_path):
     bridge = wrap(model_of("shared keys"), tiny_tokenizer(), name="gemma4")
     asked = option_requests(shared=0)[:2]
     (skipped,) = [checked_edits(bridge, "layer:1")]
@@ -196,3 +198,6 @@ def test_a_layer_whose_keys_others_use_is_refused_before_work():
         score_requests(bridge, asked, [Edits(), skipped])
     with pytest.raises(UserError, match="cannot run without layer 1"):
         generate(bridge, [GenerationRequest(0, (1, 9), (), 2)], [skipped])
+    with pytest.raises(UserError, match="cannot run without layer 1"):
+        sweep(bridge, [str(write_task(tmp_path))], ["layer:1"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
