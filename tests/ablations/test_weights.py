@@ -192,7 +192,7 @@ def test_families(llama):
     assert texts(swapped_blocks(llama, donor, 2)) == ["swaps:0-1", "swaps:1-2"]
     for name in (*SWAP_FAMILIES, "swap-blocks:2"):
         assert all(a.edits(Shape(N_LAYERS, 4, 2)) for a in family(name, llama, donor))
-        with pytest.raises(UserError, match=r"give --donor MODEL"):
+        with pytest.raises(UserError, match=r"give donor=MODEL \(--donor MODEL\)"):
             family(name, llama)
     with pytest.raises(UserError, match=r"write swaps-mlp:3-5"):
         interp.parse("swaps-mlp:5-3")

@@ -226,7 +226,7 @@ def test_the_command_line_traces(tmp_path, capsys):
     arguments = ["trace", str(folder), "--task", str(task), "--out", str(out), "--device", "cpu"]
     for bad, message in (
         (["--top", "99"], "top 99: the model has 1-20 heads"),
-        (["--gold", "3"], "only the task kv:N can place its gold pair"),
+        (["--gold", "3"], "only a task kv-N can place its gold pair"),
         (["--limit", "0"], "limit 0"),
         (["--draws", "-1"], "draws -1"),
     ):

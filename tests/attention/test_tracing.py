@@ -97,7 +97,7 @@ def test_the_table_and_the_groupings_agree_with_the_arrays():
     assert (spread["low"] <= spread["score"]).all()
     assert (spread["high"] >= spread["score"]).all()
     by = heads.by("gold_position").set_index(["gold_position", "layer", "head"])
-    assert (by.loc[(slice(None), layer, head), "retrieval"] == 1).all()
+    assert (by.loc[(slice(None), layer, head), "score"] == 1).all()
     assert by["n"].groupby("gold_position").first().sum() == 12
     assert set(TARGETS) <= set(heads.trace.table().columns)
     assert f"L{layer}H{head} 1.00" in repr(heads)

@@ -98,7 +98,7 @@ def test_a_swap_that_is_named_gets_the_donor_also_in_a_dry_run(folder, tmp_path,
     ("arguments", "message"),
     [
         (["--ablate", "layer:9"], "layer 9: the model has layers 0-2"),
-        (["--ablate", "swaps"], "give --donor MODEL"),
+        (["--ablate", "swaps"], "a swap needs a donor; give donor=MODEL (--donor MODEL)"),
         (["--ablate", "blocks:x"], "allowed is blocks:N"),
         (["--ablate", "blocks:9"], "block size 9: allowed are 1-3"),
         (["--ablate", "layers", "--limit", "0"], "limit 0"),

@@ -13,7 +13,7 @@ from interp.ablations import checked_edits
 from interp.ablations.user_hooks import hooked
 from interp.engine import EVERY, Group, Shortcuts, group_examples, score_requests
 from interp.engine.memory import most_caches
-from interp.engine.prefix import expand, record_prefix
+from interp.engine.prefix import expand, read_only_cache, record_prefix
 from interp.engine.scoring.packing import packed_batches
 from interp.engine.scoring.stacking import MOST_ON_CPU, apart, even_lots, stacked_batch
 from interp.engine.scoring.targets import ScoredPositions
@@ -239,7 +239,7 @@ def test_a_prefix_is_narrowed_only_where_that_is_wanted(monkeypatch):
         for stacked in (True, False):
             for places in (True, False):
                 seen.clear()
-                some = Shortcuts(places=places, stacked=stacked)
+                some = Shortcuts(last_block_positions=places, stacked=stacked)
                 assert_same(score_requests(model, requests, edits, shortcuts=some), expected)
                 # BOS and nine tokens: of the baseline, of each ablation or of two in a stack
                 alone, pairs = (1, 1) if stacked else (3, 0)

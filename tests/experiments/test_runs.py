@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import reasoning, retrieval, runs, tasks
+from experiments import presets, reasoning, retrieval, runs, tasks
 from experiments.presets import ORGANISMS, STUDY
 from experiments.protocols import between_protocols
 from experiments.runs import Job

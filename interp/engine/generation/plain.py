@@ -137,7 +137,7 @@ def forced_logits(
     forced: Int[Tensor, "row token"],
     *,
     times: int,
-) -> list[Float[Tensor, "token row d_vocab"]]:
+) -> list[Float[Tensor, "step row d_vocab"]]:
     """Logits of a left-padded batch, decoded along given tokens by so many equal ablations."""
     found: list[list[Tensor]] = []
 
