@@ -47,7 +47,7 @@ class Activations:
 
     means: HeadMeans | None = None
     resample: HeadOutputs | None = None
-    sources: Sequence[Mapping[int, Float[Tensor, "pos width"]]] = ()
+    sources: Sequence[Mapping[int, Float[Tensor, "_ _"]]] = ()
 
     def mean(self, parts: Decoder, layer: int) -> Tensor | None:
         """Mean z `[head, d_head]` of a layer, where its block is."""

@@ -67,7 +67,7 @@ def test_whole_texts_roll_over_the_context_as_in_the_harness(family):
     texts = [" ".join(f"w{4 + (7 * i + n) % 60}" for i in range(n)) for n in (3, 40, 150)]
     ours = AblatedModel(tiny_bridge(family), ablation="layer:0", token_budget=64)
     theirs = hflm(deleted(family, [0]))
-    theirs._max_length = ours.parts.max_length
+    theirs._max_length = ours.decoder.max_length
     found = ours.loglikelihood_rolling(instances(*((t,) for t in texts)), disable_tqdm=True)
     expected = theirs.loglikelihood_rolling(instances(*((t,) for t in texts)), disable_tqdm=True)
     assert found == pytest.approx(expected, abs=1e-3)
@@ -141,7 +141,9 @@ def test_python_of_a_task_from_elsewhere_runs_with_the_flag_alone(tmp_path, caps
             "group: ours\ntask: [{task: mine, metric_list: [{metric: ./theirs.py}]}]\n"
         )
     assert main(["harness", *given[how]]) == 2
-    assert "or with --allow-code" in capsys.readouterr().err
+    # of a whole folder, the file that cannot be read is refused first
+    refused = "it is no task YAML" if how in ("folder", "include") else "or with --allow-code"
+    assert refused in capsys.readouterr().err
     assert not mark.exists()
 
 

@@ -333,7 +333,7 @@ def test_ray_is_refused_by_name(monkeypatch):
 
 
 def test_without_its_hooks_tensors_of_two_gpus_meet(monkeypatch):
-    monkeypatch.setattr("interp.models.join_blocks", lambda blocks, home: None)
+    monkeypatch.setattr("interp.models.native_blocks.join_blocks", lambda blocks, home: None)
     with pretending(monkeypatch), torch.no_grad():
         placed = put_on_gpus("llama")
         for run in (decoder, lambda model: model(random_tokens(1, 4).to("cuda:0"))):
