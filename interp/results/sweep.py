@@ -13,6 +13,7 @@ import pyarrow.dataset
 from interp import records, stats
 from interp.errors import UserError
 from interp.results import columns, summary
+from interp.results.by_field import importance_by
 from interp.results.row_fields import row_field
 from interp.results.selection import MetricChoice, choose_metric
 from interp.tasks import LOG, Task
@@ -160,7 +161,7 @@ class Sweep:
                 entry.name: row_field(entry, by, given=given, data=data, allow_code=allow_code)
                 for entry in self.manifest.tasks
             }
-            within = partial(_importance_by, fields=fields, by=by, correction=correction)
+            within = partial(importance_by, fields=fields, by=by, correction=correction)
             table = self._by_task(within, confidence=confidence, resamples=resamples)
             table = self._positive_is_damage(table)
         if isinstance(metric, str) and (table["metric"] == metric).any():
@@ -366,37 +367,6 @@ def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Both tables, each task's rows together."""
     both = pd.concat([table, more], ignore_index=True)
     return both.sort_values("task", kind="stable", ignore_index=True)
-
-
-def _importance_by(
-    values: pd.DataFrame,
-    *,
-    fields: dict[str, dict[int, str]],
-    by: str,
-    correction: str,
-    **options: Any,
-) -> pd.DataFrame:
-    """`interp.stats.importance` within each value of a field, corrected over all of them."""
-    (task,) = values["task"].unique()
-    names = values["doc_id"].map(fields[task])
-    tables = [
-        stats.importance(rows, correction="none", **options).assign(**{by: str(name)})
-        for name, rows in values.groupby(names, sort=True)
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    adjusted = [
-        pd.Series(stats.adjust(rows["p"].to_numpy(float), correction=correction), rows.index)
-        for _, rows in table.groupby("metric")
-    ]
-    # the least detectable drop is that of the examples of one value, tested among all of them
-    shared = table.groupby("metric")["p"].transform("size")
-    return table.assign(
-        p_adjusted=pd.concat(adjusted),
-        correction=correction,
-        family=f"all, by {by}",
-        n_family=shared,
-        least_detectable_drop=np.nan,
-    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,0 +1,47 @@
+"""Drops within each value of a field of the rows."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interp import stats
+
+
+def importance_by(
+    values: pd.DataFrame,
+    *,
+    fields: dict[str, dict[int, str]],
+    by: str,
+    correction: str,
+    **options: Any,
+) -> pd.DataFrame:
+    """`interp.stats.importance` within each value of a field, corrected over all of them.
+
+    Args:
+        values: the long table of one task.
+        fields: task to example to the field's value.
+        by: the field's name, a column of the result.
+        correction: over all values and ablations of a metric.
+        **options: as for `interp.stats.importance`.
+    """
+    (task,) = values["task"].unique()
+    names = values["doc_id"].map(fields[task])
+    tables = [
+        stats.importance(rows, correction="none", **options).assign(**{by: str(name)})
+        for name, rows in values.groupby(names, sort=True)
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    adjusted = [
+        pd.Series(stats.adjust(rows["p"].to_numpy(float), correction=correction), rows.index)
+        for _, rows in table.groupby("metric")
+    ]
+    # the least detectable drop is that of the examples of one value, tested among all of them
+    shared = table.groupby("metric")["p"].transform("size")
+    return table.assign(
+        p_adjusted=pd.concat(adjusted),
+        correction=correction,
+        family=f"all, by {by}",
+        n_family=shared,
+        least_detectable_drop=np.nan,
+    )
