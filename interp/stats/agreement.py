@@ -97,9 +97,9 @@ def disattenuated(
     The replicates of a bootstrap over examples hold the noise twice: they lie below the observed
     correlation, as that lies below the true one, and are closer together than repeated samples
     are. So their distances from their own mean are what is used, over the squared ceiling, about
-    the disattenuated value; bounds and value are cut at -1 and 1. It covers 92% or more where the
-    true profile has many ties (26 of 32 layers without effect, ceiling 0.56), else 93% or more,
-    and is wide where the ceiling is low.
+    the disattenuated value; bounds and value are cut at -1 and 1. In 200 simulated sweeps each of
+    ten settings it covered 94% or more, and 92% where the true profile has many ties (26 of 32
+    layers without effect, ceiling 0.56; standard error 2). It is wide where the ceiling is low.
 
     Args:
         value: the disattenuated correlation: the observed one over the ceiling, or `crossed`.
@@ -139,7 +139,8 @@ def shapes_differ(
     the squared differences, each over its variance; under the null hypothesis the contributions of
     the examples (clusters) to the differences are as likely to have the other sign, which is what
     swapping the two labels within an example does (randomisation of linearised contributions).
-    Without a true difference it rejects in 2 to 7% of sweeps at 5% in 18 simulated settings.
+    Without a true difference it rejects in 2 to 7% of sweeps at 5% (27 settings of 300 simulated
+    sweeps each, standard error 1.3).
 
     Args:
         one: drops by document, a column an ablation.
