@@ -1,6 +1,8 @@
 """`interp compare A B`: the same ablations of several models, side by side."""
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from interp.cli.options import Commands, add_tasks, loads_a_model, required_out
 from interp.cli.sweep import FAMILIES, announced
@@ -57,8 +59,6 @@ def _run(options: argparse.Namespace) -> None:
     )
     from interp.errors import UserError
     from interp.models import load_model
-    from interp.records import write_whole
-    from interp.results import csv_text
     from interp.tasks import load_task
 
     out = None if options.dry_run and options.out is None else required_out(options)
@@ -93,7 +93,17 @@ def _run(options: argparse.Namespace) -> None:
         print(*swaps.ends.values(), sep="\n")
     if options.weights:
         weights = weights_between(pair, swaps=swaps, seed=options.seed)
-    tables = found.tables()
+    _write_tables(found.tables(), swaps, weights, out)
+    for name, figure in comparison_figures(found, swaps=swaps, weights=weights).items():
+        print(*figures.save(figure, out / "figures" / name), sep="\n")
+    print(found.summary())
+
+
+def _write_tables(tables: dict[str, Any], swaps: Any, weights: Any, out: Path) -> None:
+    """The tables of a comparison as CSV files, and print their paths."""
+    from interp.records import write_whole
+    from interp.results import csv_text
+
     if swaps is not None:
         tables["swaps"] = swaps.curves
     if weights is not None:
@@ -104,9 +114,6 @@ def _run(options: argparse.Namespace) -> None:
         path = out / f"{name}.csv"
         write_whole(path, csv_text(table).encode())
         print(path)
-    for name, figure in comparison_figures(found, swaps=swaps, weights=weights).items():
-        print(*figures.save(figure, out / "figures" / name), sep="\n")
-    print(found.summary())
 
 
 def _named(given: list[str]) -> dict[str, str]:

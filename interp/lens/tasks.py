@@ -125,18 +125,22 @@ def logit_lens(
                 if writer:
                     writer.write(values)
                 bar.update(len(batch))
-    if failed:
-        log.warning(
-            "model %s, task %s: logits are not finite in %d of %d examples; the depths where they "
-            "are not have no mean",
-            lens.model, task.name, len(failed), len(drawn),
-        )  # fmt: skip
+    _say_failures(lens, failed, len(drawn))
     if not lens.steps:
         raise UserError(f"task {task.name}: no example has an answer to read")
     if writer and folder:
         writer.close()
         save_lens(folder, lens, request)
     return lens
+
+
+def _say_failures(lens: Lens, failed: set[int], n: int) -> None:
+    if failed:
+        log.warning(
+            "model %s, task %s: logits are not finite in %d of %d examples; the depths where they "
+            "are not have no mean",
+            lens.model, lens.task, len(failed), n,
+        )  # fmt: skip
 
 
 Values = dict[tuple[int, str], np.ndarray]
