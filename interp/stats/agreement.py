@@ -99,7 +99,8 @@ def disattenuated(
     are. So their distances from their own mean are what is used, over the squared ceiling, about
     the disattenuated value; bounds and value are cut at -1 and 1. In 200 simulated sweeps each of
     ten settings it covered 94% or more, and 92% where the true profile has many ties (26 of 32
-    layers without effect, ceiling 0.56; standard error 2). It is wide where the ceiling is low.
+    layers without effect, ceiling 0.56; standard error 2; 83% of 60 others). It is wide where the
+    ceiling is low.
 
     Args:
         value: the disattenuated correlation: the observed one over the ceiling, or `crossed`.

@@ -168,7 +168,7 @@ def test_figures_are_drawn_and_named(opened):
     assert drawings.count() == 3
     for drawing in drawings.all():
         assert "n = 10 examples" in drawing.get_attribute("aria-label")
-        box = drawing.locator("svg").bounding_box()
+        box = drawing.locator("svg").first.bounding_box()
         assert box["width"] > 300
         assert box["height"] > 60
 

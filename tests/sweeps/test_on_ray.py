@@ -342,11 +342,18 @@ def test_merge_refuses_other_runs_and_contradictions(llama, task, tmp_path):
 
     run = sweep(llama, [task], ["layer:0"], out=tmp_path / "a", limit=4)
     other = sweep(llama, [task], ["layer:1"], out=tmp_path / "b", limit=4)
-    with pytest.raises(UserError, match=r"it is of another run than .* \(\"ablations"):
+    words = r"it is of another run than .* \(ablations: layer:1 more than there"
+    with pytest.raises(UserError, match=words):
         merge(tmp_path / "c", [run.folder, other.folder])
     same = sweep(llama, [task], ["layer:0"], out=tmp_path / "d", limit=4)
     (unit,) = run.manifest.unit_names
-    wrong = [Record(model="m", task="t", doc_id=0, ablation="baseline", target="")]
+    rows = same.dataset().to_table().to_pylist()
+    fixed = {"target": "x"}
+    wrong = [
+        Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} | fixed
+               | {"metrics": dict(row["metrics"])})
+        for row in rows
+    ]  # fmt: skip
     write_unit(same.folder, unit, read_manifest(same.folder), wrong)
     with pytest.raises(UserError, match="hold different records of it"):
         merge(tmp_path / "c", [run.folder, same.folder])

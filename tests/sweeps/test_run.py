@@ -57,7 +57,7 @@ def test_importance_is_the_paired_drop(run):
 def test_a_finished_run_opens_without_the_model(run):
     again = interp.open_run(run.folder)
     assert again.responses().equals(run.responses())
-    assert repr(again).startswith("Sweep(tiny-llama: 1 tasks, 8 examples, 2 ablations")
+    assert repr(again).startswith("Sweep(tiny-llama: 1 task, 8 examples, 2 ablations")
 
 
 def test_an_interrupted_sweep_continues(llama, task, tmp_path, monkeypatch):
