@@ -63,8 +63,8 @@ def load_task(
             not the protocol that the name asks for.
     """
     name, folder = str(name), Path(data).expanduser() if data is not None else None
-    if num_fewshot is not None and num_fewshot < 0:
-        raise UserError(f"fewshot {num_fewshot}: allowed are 0 and more")
+    if num_fewshot is not None and (type(num_fewshot) is not int or num_fewshot < 0):
+        raise UserError(f"num_fewshot {num_fewshot!r}: allowed are whole numbers from 0")
     fewshot_seed = FEWSHOT_SEED if fewshot_seed is None else fewshot_seed
     if type(fewshot_seed) is not int or fewshot_seed < 0:
         raise UserError(f"fewshot_seed {fewshot_seed}: allowed are whole numbers from 0")

@@ -203,7 +203,7 @@ def test_generation_with_other_settings(family, monkeypatch):
         )
         asked = [replace(request, sampling=Sampling(1.0, seed=3)) for request in requests()]
         drawn = generate(model, asked, edits, means=means)
-        return [f.answers for f in (*found, drawn)], [f.path for f in found]
+        return [f.answers for f in (*found, drawn)], [f.paths for f in found]
 
     found, expected = both(family, monkeypatch, work)
     assert found == expected

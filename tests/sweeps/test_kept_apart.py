@@ -155,11 +155,11 @@ def test_a_function_that_a_function_of_a_task_calls_is_part_of_it(llama, tmp_pat
         sys.dont_write_bytecode = False
 
 
-def test_a_changed_chat_template_changes_what_is_asked(llama, tmp_path):
+def test_a_changed_chat_template_changes_what_is_asked(llama, tmp_path, monkeypatch):
     task = interp.load_task(write_task(tmp_path, kind="generate"))
     found = []
     for template in ("{{ messages[0].content }}", "w9 {{ messages[0].content }}"):
-        decoder(llama).tokenizer.chat_template = template
+        monkeypatch.setattr(decoder(llama).tokenizer, "chat_template", template)
         found.append(planned(llama, as_chat(task, llama)))
     assert "task requests_sha256" in changed(*found)
 
