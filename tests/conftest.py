@@ -11,6 +11,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.helpers import type_checks
+
+type_checks.install("interp")  # before anything of it is imported
+
 from tests.helpers.families import FAMILIES, tiny_bridge
 
 # the gate tries the same inputs on each run; `--hypothesis-profile=explore` draws new ones

@@ -1,0 +1,65 @@
+"""Every annotation of the package is checked whenever a test calls it: types and shapes.
+
+`jaxtyping`'s own import hook binds the arguments of every call anew to compare the shapes of
+tensors with each other, which doubles the time of the tests. Only functions that name shapes need
+that; the checks of all others are compiled once, by beartype.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any, get_args
+
+import jaxtyping
+from beartype import BeartypeConf, beartype
+
+_with_shapes = jaxtyping.jaxtyped
+_with_types = beartype(conf=BeartypeConf(violation_type=TypeError))
+
+
+def install(*packages: str) -> None:
+    """Check the calls of some packages, which must not be imported yet."""
+    jaxtyping.jaxtyped = _checked
+    jaxtyping.install_import_hook(list(packages), "beartype.beartype")
+
+
+def _checked(function: Any = None, *, typechecker: Any) -> Any:
+    if function is None:
+        return lambda given: _checked(given, typechecker=typechecker)
+    if inspect.isclass(function):
+        return _of_class(function, typechecker)
+    if isinstance(function, property):
+        return property(
+            *(
+                f and _of_function(f, typechecker)
+                for f in (function.fget, function.fset, function.fdel)
+            )
+        )
+    return _of_function(function, typechecker)
+
+
+def _of_class(checked: Any, typechecker: Any) -> Any:
+    """The fields of a dataclass are those of the `__init__` that it is given."""
+    if not dataclasses.is_dataclass(checked):
+        return checked
+    if any(map(_names_shapes, checked.__init__.__annotations__.values())):
+        return _with_shapes(checked, typechecker=typechecker)
+    if "__init__" in vars(checked):
+        checked.__init__ = _with_types(checked.__init__)
+    return checked
+
+
+def _of_function(function: Callable[..., Any], typechecker: Any) -> Any:
+    annotations = getattr(function, "__annotations__", {}).values()
+    if not any(map(_names_shapes, annotations)):
+        return _with_types(function)
+    if inspect.isgeneratorfunction(function):
+        # its body, and with it beartype's checks, runs among the shapes of whoever draws from it
+        return _with_shapes(function, typechecker=typechecker)
+    return _with_shapes(_with_types(function), typechecker=None)
+
+
+def _names_shapes(annotation: Any) -> bool:
+    if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
+        return True
+    return any(map(_names_shapes, get_args(annotation)))
