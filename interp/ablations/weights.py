@@ -17,6 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.edits import Part
 from interp.ablations.values import SwapLayer
 from interp.errors import UserError
+from interp.models import refuse_quantised
 
 COMPONENTS: dict[str, Part] = {
     "attn": "attention",
@@ -102,6 +103,8 @@ def _paired(
     model: TransformerBridge, donor: TransformerBridge, layer: int, part: Part
 ) -> list[tuple[nn.Parameter, nn.Parameter]]:
     text = SwapLayer(layer, part=part).text
+    refuse_quantised(model, text)
+    refuse_quantised(donor, text)
     if layer >= len(donor.blocks):
         raise UserError(f"{text}: the donor has layers 0-{len(donor.blocks) - 1}")
     mine, theirs = part_parameters(model, layer, part), part_parameters(donor, layer, part)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from interp.cli.options import Commands, add_tasks, loads_a_model, required_out
+from interp.cli.options import Commands, add_tasks, loaded, loads_a_model, required_out
 from interp.cli.sweep import FAMILIES, announced
 
 
@@ -58,7 +58,6 @@ def _run(options: argparse.Namespace) -> None:
         weights_between,
     )
     from interp.errors import UserError
-    from interp.models import load_model
     from interp.tasks import load_task
 
     out = None if options.dry_run and options.out is None else required_out(options)
@@ -69,12 +68,7 @@ def _run(options: argparse.Namespace) -> None:
     tasks = [
         load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
     ]
-    models = {
-        name: load_model(
-            given, dtype=options.dtype, device=options.device, revision=options.revision
-        )
-        for name, given in names.items()
-    }
+    models = {name: loaded(given, options) for name, given in names.items()}
     first, second, *_ = models.values()
     for model in models.values():
         asked = ablations_of(model, options.ablate)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.cli.options import Commands, add_tasks, loads_a_model, required_out, text_lines
+from interp.cli.options import Commands, add_tasks, loaded, loads_a_model, required_out, text_lines
 
 if TYPE_CHECKING:
     from interp.lens import Lens, TunedLens
@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.ablations import checked_edits, parse
     from interp.errors import UserError
     from interp.lens import check_reading, load_tuned_lens
-    from interp.models import load_model, model_folder
+    from interp.models import model_folder
     from interp.results import claim_folder
     from interp.tasks import load_task
 
@@ -61,9 +61,7 @@ def _run(options: argparse.Namespace) -> None:
     lenses: list[Lens] = []
     attributions: list[Any] = []
     for name in options.models:
-        model = load_model(
-            name, dtype=options.dtype, device=options.device, revision=options.revision
-        )
+        model = loaded(name, options)
         checked_edits(model, ablation)
         # what is in the folder is of the same words, or it is refused
         claim_folder(out, "several lenses", _asked(options))
@@ -82,7 +80,7 @@ def _run(options: argparse.Namespace) -> None:
 def _asked(options: argparse.Namespace) -> dict[str, object]:
     """The words of the command that decide what is in its folder."""
     names = ("models", "tasks", "prompt", "limit", "ablate", "follow", "steps", "tuned", "tune_on",
-             "seed", "data", "dtype", "revision")  # fmt: skip
+             "seed", "data", "dtype", "revision", "adapter", "quantize")  # fmt: skip
     return {name: getattr(options, name) for name in names}
 
 

@@ -4,6 +4,10 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 ALLOW_CODE = "--allow-code"
 Commands = argparse._SubParsersAction  # argparse gives the type no public name
@@ -27,11 +31,47 @@ def loads_a_model() -> argparse.ArgumentParser:
     )
     add_allow_code(examples)
     model = parent.add_argument_group("model")
-    model.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    model.add_argument(
+        "--dtype",
+        default="float32",
+        help="float32, bfloat16, float16, or auto: as the checkpoint (float32)",
+    )
+    model.add_argument(
+        "--adapter", metavar="DIR", help="a LoRA or its kin, merged into the weights"
+    )
+    model.add_argument(
+        "--quantize", choices=("4bit", "8bit"), help="quantise matrices (bitsandbytes)"
+    )
     model.add_argument("--device", help="cpu, cuda or cuda:1 (by default the GPUs, if any)")
     model.add_argument("--revision", help="branch, tag or commit of a model on the hub")
     parent.add_argument("--out", metavar="DIR", help="folder that the results are written to")
     return parent
+
+
+def loaded(name: str, options: argparse.Namespace) -> "TransformerBridge":
+    """The model of a name, as the options of `loads_a_model` say.
+
+    Raises:
+        UserError: as `interp.load_model`, or an adapter for several models.
+    """
+    from interp.errors import UserError
+    from interp.models import load_model
+
+    several = getattr(options, "models", None)
+    if options.adapter and several and len(several) > 1:
+        raise UserError(
+            f"adapter {options.adapter}: {len(several)} models are named, and it is for one; save "
+            "them with their adapters merged"
+        )
+    return load_model(
+        name,
+        dtype=options.dtype,
+        device=options.device,
+        revision=options.revision,
+        adapter=options.adapter,
+        merge_adapter=options.quantize is None,
+        quantize=options.quantize,
+    )
 
 
 def add_tasks(command: argparse.ArgumentParser, *, required: bool = False) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from interp.cli.options import (
     Commands,
     add_tasks,
+    loaded,
     loads_a_model,
     required_out,
     text_lines,
@@ -43,7 +44,6 @@ def _run(options: argparse.Namespace) -> None:
 
     from interp import figures
     from interp.errors import UserError
-    from interp.models import load_model
     from interp.results import open_run
     from interp.similarity import layer_similarity, study_angular_distance
     from interp.tasks import load_task
@@ -58,9 +58,7 @@ def _run(options: argparse.Namespace) -> None:
     task = None
     if options.tasks:
         task = load_task(the_task(options), data=options.data, allow_code=options.allow_code)
-    model = load_model(
-        options.model, dtype=options.dtype, device=options.device, revision=options.revision
-    )
+    model = loaded(options.model, options)
     found = layer_similarity(model, task or texts, limit=options.limit, seed=options.seed, out=out)
     print(found.summary())
     angular = found.angular

@@ -4,7 +4,7 @@ import argparse
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from interp.cli.options import Commands, add_tasks, loads_a_model, required_out
+from interp.cli.options import Commands, add_tasks, loaded, loads_a_model, required_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,13 +116,16 @@ def _run(options: argparse.Namespace) -> None:
         tasks = [
             with_draws(task, temperature=options.temperature, draws=options.draws) for task in tasks
         ]
-    device, dtype = options.device, options.dtype
-    model = load_model(options.model, dtype=dtype, device=device, revision=options.revision)
+    model = loaded(options.model, options)
     if options.max_gen_toks is not None:
         tasks = [with_budget(task, options.max_gen_toks) for task in tasks]
     if options.chat_template:
         tasks = [as_chat(task, model) for task in tasks]
-    donor = load_model(options.donor, dtype=dtype, device=device) if options.donor else None
+    donor = (
+        load_model(options.donor, dtype=options.dtype, device=options.device)
+        if options.donor
+        else None
+    )
     ablations = as_ablations(model, options.ablate, donor=donor)
     if announced(model, tasks, ablations, options) or out is None:
         return

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.cli.options import Commands, add_tasks, loads_a_model, required_out, the_task
+from interp.cli.options import Commands, add_tasks, loaded, loads_a_model, required_out, the_task
 
 if TYPE_CHECKING:
     from interp.tasks import Task
@@ -47,14 +47,11 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 def _run(options: argparse.Namespace) -> None:
     from interp.attention import retrieval_heads, top_heads
     from interp.errors import UserError
-    from interp.models import load_model
 
     out, task = required_out(options), _task(options)
     if options.draws < 0:
         raise UserError(f"draws {options.draws}: allowed are 0 and more")
-    model = load_model(
-        options.model, dtype=options.dtype, device=options.device, revision=options.revision
-    )
+    model = loaded(options.model, options)
     if not 1 <= options.top <= model.cfg.n_layers * model.cfg.n_heads:
         raise UserError(
             f"top {options.top}: the model has 1-{model.cfg.n_layers * model.cfg.n_heads} heads"

@@ -10,7 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import check_donor, part_parameters
 from interp.errors import UserError
-from interp.models import decoder, model_name
+from interp.models import decoder, model_name, refuse_quantised
 from interp.similarity import similarity_and_importance
 
 
@@ -35,6 +35,8 @@ def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.D
     Raises:
         UserError: the models are not of the same shape.
     """
+    refuse_quantised(model, "weights")
+    refuse_quantised(other, "weights")
     mine, its = decoder(model), decoder(other)
     if mine.n_layers != its.n_layers:
         raise UserError(

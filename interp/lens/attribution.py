@@ -229,13 +229,10 @@ def _head_outputs(
     masks = torch.eye(parts.n_heads, device=z.device, dtype=z.dtype)
     masks = masks.repeat_interleave(z.shape[-1] // parts.n_heads, dim=1)[:, None]
     project: Any = parts.output_projections[layer]
-    weight = project.weight
-    # transformers' Conv1D keeps [in, out], a Linear [out, in]
-    weight = weight if type(project).__name__ == "Conv1D" else weight.T
-    bias = getattr(project, "bias", None)
-    nothing = torch.zeros(parts.d_model, device=z.device, dtype=z.dtype)
     with torch.no_grad():
-        return (z[None] * masks) @ weight, nothing if bias is None else bias.detach()
+        bias = project(torch.zeros_like(z[:1]))[0]
+        # called, not read: its weight may be quantised, or have an adapter beside it
+        return project(z[None] * masks) - bias, bias
 
 
 def _check_heads(model: TransformerBridge, layer: int, total: Tensor, whole: Tensor) -> None:

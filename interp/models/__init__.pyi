@@ -25,6 +25,10 @@ from .native_blocks import (
     weights_hash as weights_hash,
     wrap as wrap,
 )
+from .quantised import (
+    quantization_of as quantization_of,
+    refuse_quantised as refuse_quantised,
+)
 from .shipped import (
     data_folder as data_folder,
     organisms as organisms,
@@ -46,6 +50,8 @@ __all__ = [
     "model_folder",
     "model_name",
     "organisms",
+    "quantization_of",
+    "refuse_quantised",
     "weights_hash",
     "wrap",
 ]

@@ -1,5 +1,7 @@
 """A hub name, a local folder or a shipped organism, as a plain TransformerBridge."""
 
+import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +10,17 @@ import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError, did_you_mean, first_line
+from interp.models.adapters import check_adapter, with_adapter
 from interp.models.checks import check_loaded, check_n_layers
 from interp.models.devices import without_accelerate
 from interp.models.files import check_files
 from interp.models.native_blocks import wrap
-from interp.models.placement import asked_device, fitting, placed
+from interp.models.placement import asked_device, fitting, placed, stored_quantised
+from interp.models.quantised import Quantization, quantization_config
 from interp.models.shipped import organisms
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
+LOG = logging.getLogger("interp")
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
@@ -28,6 +32,9 @@ def load_model(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     revision: str | None = None,
+    adapter: str | Path | None = None,
+    merge_adapter: bool = True,
+    quantize: Quantization | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> TransformerBridge:
@@ -38,10 +45,15 @@ def load_model(
             Face model in memory. Such a model becomes the bridge's, which replaces its submodules
             in place; it stays where it is and in its type, and the options below do not apply.
         tokenizer: of a model in memory; without one it is fed token ids only.
-        dtype: `float32`, `bfloat16` or `float16`.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto` for the type that the checkpoint is in.
         device: where to put it; by default (`cuda`, `auto`) a GPU that has room for it, or whole
             layers over all GPUs (your hooks then see their layer's), or the CPU without any.
         revision: branch, tag or commit on the hub.
+        adapter: a folder that `peft` has saved (LoRA and its kin). The model's name then ends in
+            `+` and the folder's name.
+        merge_adapter: add the adapter to the weights. Otherwise its matrices stay beside them;
+            quantised weights allow that only.
+        quantize: `4bit` or `8bit`: quantise matrices with bitsandbytes while loading.
         allow_pickle: also read pickled weights (`pytorch_model.bin`), which can run code.
         trust_remote_code: run Python that comes with the model.
 
@@ -51,19 +63,25 @@ def load_model(
 
     Raises:
         UserError: the model is not found, does not fit, is no decoder, its weights are pickles, or
-            some of them are missing, spare or of another shape than its configuration says.
+            some of them are missing, spare or of another shape than its configuration says; the
+            adapter is for another model; a library that an option needs is not installed.
     """
     if isinstance(name, transformers.PreTrainedModel):
         return _in_memory(name, tokenizer)
     if tokenizer is not None:
         raise UserError(f"model {name}: its tokenizer is its own; tokenizer= is for an object")
-    torch_dtype = _dtype(dtype)
     folder = model_folder(str(name), revision)
+    torch_dtype = _dtype(dtype, folder)
     check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     check_n_layers(str(name), folder)
+    bits = quantization_config(str(name), quantize, torch_dtype)
+    few_bits = bits is not None or stored_quantised(folder)
+    beside = _adapter_folder(str(name), adapter, few_bits and merge_adapter)
+    if bits is not None and stored_quantised(folder):
+        raise UserError(f"model {name}: quantize {quantize}: its weights are quantised already")
     asked = asked_device(str(name), device)
-    one = fitting(folder, torch_dtype, asked, str(name))
-    places = None if one else placed(folder, torch_dtype, str(name), trust_remote_code)
+    one = fitting(folder, torch_dtype, asked, str(name), quantize=quantize)
+    places = None if one else _places(folder, torch_dtype, str(name), trust_remote_code, few_bits)
     try:
         root, info = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
@@ -72,21 +90,49 @@ def load_model(
             use_safetensors=None if allow_pickle else True,
             trust_remote_code=trust_remote_code,
             local_files_only=True,
-            device_map=places,
+            device_map={"": one} if one and few_bits else places,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
+            **({} if bits is None else {"quantization_config": bits}),
         )
         check_loaded(str(name), info)
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
-        root = root.eval().to(one) if one else without_accelerate(root.eval())
+        if beside is not None:
+            root = with_adapter(root, beside, name=str(name), merge=merge_adapter)
+        # quantised weights are where they were put, and some of them cannot be moved
+        root = without_accelerate(root.eval()) if few_bits or not one else root.eval().to(one)
     except UserError:
         raise
     except Exception as error:  # broken files and missing devices raise anything
         raise UserError(f"model {name}: {first_line(error)}") from error
     shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
+    if beside is not None:
+        shown = f"{shown}+{beside.resolve().name}"
+        LOG.info("model %s: adapter %s", shown, "merged" if merge_adapter else "beside the weights")
     return wrap(root, tokenizer, name=shown)
+
+
+def _adapter_folder(name: str, adapter: str | Path | None, lossy: bool) -> Path | None:
+    if adapter is None:
+        return None
+    folder = Path(adapter).expanduser()
+    check_adapter(name, folder)
+    if lossy:
+        raise UserError(
+            f"model {name}: adapter {folder}: merged into quantised weights it would be rounded "
+            "with them; give merge_adapter=False"
+        )
+    return folder
+
+
+def _places(
+    folder: Path, dtype: torch.dtype, name: str, trust_remote_code: bool, few_bits: bool
+) -> dict[str, str]:
+    if few_bits:
+        raise UserError(f"model {name}: no GPU has room for it; quantised models run on one device")
+    return placed(folder, dtype, name, trust_remote_code)
 
 
 def _in_memory(root: transformers.PreTrainedModel, tokenizer: Any) -> TransformerBridge:
@@ -101,12 +147,29 @@ def _in_memory(root: transformers.PreTrainedModel, tokenizer: Any) -> Transforme
     return wrap(root.eval(), tokenizer, name=name)
 
 
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+def _dtype(dtype: str | torch.dtype, folder: Path) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
+    if dtype == "auto":
+        return _stored_dtype(folder)
     if dtype not in DTYPES:
-        raise UserError(f"dtype {dtype}: allowed are {', '.join(DTYPES)}")
+        raise UserError(f"dtype {dtype}: allowed are {', '.join(DTYPES)} and auto")
     return DTYPES[dtype]
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    """The type that a checkpoint's configuration names; float32 where it names none of ours."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return torch.float32  # what is wrong with the file is said when it is read
+    inner = config.get("text_config") if isinstance(config, dict) else None
+    for part in (config, inner):
+        if isinstance(part, dict):
+            for key in ("dtype", "torch_dtype"):
+                if part.get(key) in DTYPES:
+                    return DTYPES[part[key]]
+    return torch.float32
 
 
 def model_folder(name: str, revision: str | None = None) -> Path:

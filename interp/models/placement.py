@@ -6,6 +6,7 @@ GPU that is used, so that token ids go in and logits come out in one place. Noth
 the CPU or on disk beside GPUs: such a sweep would take weeks without saying why.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,17 +23,46 @@ from interp.errors import UserError, first_line
 ROOM = 1.1
 
 
-def weight_bytes(folder: Path, dtype: torch.dtype) -> int:
-    """Bytes of a model's weights in a type, from the headers of its safetensors files."""
-    count = 0
+# bits of the types that safetensors' headers name; all others have eight
+STORED_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16,
+               "BF16": 16, "I16": 16, "U16": 16, "F4": 4}  # fmt: skip
+QUANTISED_BITS = {"4bit": 4.5, "8bit": 8.1}
+"""Bits of a weight with its scales; embedding, unembedding, norms and biases stay as they are."""
+
+
+def weight_bytes(folder: Path, dtype: torch.dtype, *, quantize: str | None = None) -> int:
+    """Bytes of a model's weights in memory, from the headers of its safetensors files.
+
+    Args:
+        folder: the model's files; weights that are quantised there are counted as they are.
+        dtype: type of the weights.
+        quantize: `4bit` or `8bit`, if matrices are quantised when they are loaded.
+    """
+    stored, bits = stored_quantised(folder), 0.0
     for file in folder.glob("*.safetensors"):
         try:
             with safe_open(file, framework="pt") as tensors:
-                names = list(tensors.keys())
-                count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+                for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
+                    header = tensors.get_slice(name)
+                    shape, each = header.get_shape(), 8 * dtype.itemsize
+                    inner = len(shape) > 1 and not ("embed" in name or "lm_head" in name)
+                    if stored:
+                        each = STORED_BITS.get(header.get_dtype(), 8)
+                    bits += math.prod(shape) * (
+                        QUANTISED_BITS.get(quantize or "", each) if inner else each
+                    )
         except (SafetensorError, OSError):
             continue  # not safetensors: loading says so
-    return count * dtype.itemsize
+    return math.ceil(bits / 8)
+
+
+def stored_quantised(folder: Path) -> bool:
+    """Whether a folder's configuration says that its weights are quantised."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and bool(config.get("quantization_config"))
 
 
 def asked_device(name: str, device: str | torch.device | None) -> torch.device:
@@ -59,7 +89,12 @@ def asked_device(name: str, device: str | torch.device | None) -> torch.device:
 
 
 def fitting(
-    folder: Path, dtype: torch.dtype, device: torch.device, name: str
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    name: str,
+    *,
+    quantize: str | None = None,
 ) -> torch.device | None:
     """The one device that has room for a model's weights; None where only several GPUs may have.
 
@@ -68,11 +103,12 @@ def fitting(
         dtype: type of the weights.
         device: `asked_device`.
         name: of the model, for the message.
+        quantize: as for `weight_bytes`.
 
     Raises:
         UserError: the named device is too small; with the bytes needed and free.
     """
-    needed = int(ROOM * weight_bytes(folder, dtype))
+    needed = int(ROOM * weight_bytes(folder, dtype, quantize=quantize))
     if device.type == "cuda" and device.index is None:
         if needed <= torch.cuda.mem_get_info(device)[0]:
             return device

@@ -23,7 +23,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, SwapLayers, donors, parse
 from interp.errors import UserError
-from interp.models import decoder, model_name, wrap
+from interp.models import decoder, model_name, refuse_quantised, wrap
 from interp.sweeps.plan import Plan, UnitSizes, make_plan
 from interp.tasks import Task
 
@@ -89,6 +89,8 @@ def pack_model(model: TransformerBridge) -> PackedModel:
             f"model {model_name(model)}: it is placed over {', '.join(map(str, parts.devices))}, "
             "and each of Ray's workers has one device; run it without Ray"
         )
+    # scales lie beside the tensors, and would be left behind
+    refuse_quantised(model, "Ray")
     packer = _Packer()
     with _without_hooks(parts.root):
         packer.dump(parts.root)

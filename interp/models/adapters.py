@@ -1,0 +1,91 @@
+"""Adapters (LoRA and its kin, of `peft`) on a model's weights."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from interp.errors import UserError, first_line
+
+CONFIG = "adapter_config.json"
+
+
+def check_adapter(name: str, folder: Path) -> None:
+    """Refuse, before any weight is read, an adapter that cannot be put on a model.
+
+    Args:
+        name: of the model, for messages.
+        folder: of the adapter, as `peft` saves it.
+
+    Raises:
+        UserError: `peft` is not installed, the folder holds no adapter, or its weights are pickles.
+    """
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"model {name}: adapter {folder} has no {CONFIG}")
+    if not list(folder.glob("*.safetensors")):
+        raise UserError(f"model {name}: adapter {folder} has no weights; allowed are *.safetensors")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"model {name}: adapter {folder}/{CONFIG} is no JSON ({error})") from error
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+        raise UserError(f"model {name}: adapter {folder}/{CONFIG} names no peft_type")
+    if config.get("auto_mapping") and config.get("task_type") not in (None, "CAUSAL_LM"):
+        raise UserError(
+            f"model {name}: adapter {folder} is for {config['task_type']}; allowed is CAUSAL_LM"
+        )
+    if find_spec("peft") is None:
+        raise UserError(
+            f"model {name}: adapter {folder} needs peft; install it with pip install 'interp[peft]'"
+        )
+
+
+def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
+    """A Hugging Face model with an adapter in its weights, or beside them.
+
+    Args:
+        root: the model that the adapter was trained on.
+        folder: of the adapter.
+        name: of the model, for messages.
+        merge: add the adapter to the weights, which are then dense again. Otherwise its matrices
+            stay modules of their own, and each layer computes with both.
+
+    Returns:
+        The model; the one that was given, changed in place.
+
+    Raises:
+        UserError: the adapter does not fit: it is for other modules or shapes, lacks some of its
+            tensors, or has no form that can be merged.
+    """
+    import peft
+
+    try:
+        wrapped = peft.PeftModel.from_pretrained(root, str(folder), local_files_only=True)
+        before = set(peft.get_peft_model_state_dict(wrapped))
+        given = _tensor_names(folder)
+        if before != given:
+            odd = sorted(before ^ given)
+            raise UserError(
+                f"model {name}: adapter {folder} does not fit: {odd[0]} is "
+                f"{'missing' if odd[0] in before else 'spare'}"
+            )
+        if not hasattr(wrapped.base_model, "merge_and_unload"):
+            raise UserError(
+                f"model {name}: adapter {folder} is {wrapped.active_peft_config.peft_type.value}, "
+                "which prepends tokens and changes no layer; allowed are LoRA and its kin"
+            )
+        return wrapped.merge_and_unload(safe_merge=True) if merge else wrapped.base_model.model
+    except UserError:
+        raise
+    except Exception as error:  # what peft cannot read or place raises anything
+        raise UserError(f"model {name}: adapter {folder}: {first_line(error)}") from error
+
+
+def _tensor_names(folder: Path) -> set[str]:
+    from safetensors import safe_open
+
+    names: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            names |= set(tensors.keys())
+    return names

@@ -1,0 +1,82 @@
+"""Models whose weights are kept in fewer bits: how they are loaded, told apart and refused.
+
+A layer, attention, MLP or head of a quantised model is ablated as that of any other: skipping a
+sublayer needs no weight, and a head is ablated at the output projection's input. What reads or
+exchanges weights as numbers needs them whole.
+"""
+
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
+
+import torch
+import transformers
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError
+from interp.models.native_blocks import decoder, model_name
+
+Quantization = Literal["4bit", "8bit"]
+
+
+def quantization_config(
+    name: str, quantize: Quantization | None, dtype: torch.dtype
+) -> transformers.BitsAndBytesConfig | None:
+    """What transformers is asked for, or None where the weights are taken as they are.
+
+    Args:
+        name: of the model, for messages.
+        quantize: `4bit` is NF4 (QLoRA, 2305.14314), `8bit` is LLM.int8 (2208.07339).
+        dtype: in which products are computed.
+
+    Raises:
+        UserError: another word, or bitsandbytes is not installed.
+    """
+    if quantize is None:
+        return None
+    if quantize not in get_args(Quantization):
+        raise UserError(
+            f"model {name}: quantize {quantize}: allowed are {', '.join(get_args(Quantization))}"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"model {name}: quantize {quantize} needs bitsandbytes; install it with "
+            "pip install 'interp[quantized]'"
+        )
+    if quantize == "8bit":
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+
+
+def quantization_of(model: TransformerBridge) -> str:
+    """How a model's weights are quantised (`bitsandbytes`, `gptq`, `fp8`, ...); empty if not."""
+    config: Any = decoder(model).root.config
+    found = getattr(config, "quantization_config", None)
+    if found is None:
+        return ""
+    if not isinstance(found, dict):
+        found = found.to_dict()
+    method = found.get("quant_method")
+    method = str(getattr(method, "value", method))
+    if method != "bitsandbytes":
+        return method
+    return "bitsandbytes 8bit" if found.get("load_in_8bit") else "bitsandbytes 4bit"
+
+
+def refuse_quantised(model: TransformerBridge, what: str) -> None:
+    """Refuse what needs full weights on a model that has none.
+
+    Args:
+        model: the model.
+        what: is asked for, such as `swap:3`.
+
+    Raises:
+        UserError: the model is quantised.
+    """
+    how = quantization_of(model)
+    if how:
+        raise UserError(
+            f"{what}: model {model_name(model)} is quantised ({how}), and this needs full weights; "
+            "load it without quantisation"
+        )
