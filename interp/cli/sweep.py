@@ -121,11 +121,8 @@ def _run(options: argparse.Namespace) -> None:
         tasks = [with_budget(task, options.max_gen_toks) for task in tasks]
     if options.chat_template:
         tasks = [as_chat(task, model) for task in tasks]
-    donor = (
-        load_model(options.donor, dtype=options.dtype, device=options.device)
-        if options.donor
-        else None
-    )
+    here = {"dtype": options.dtype, "device": options.device}
+    donor = load_model(options.donor, **here) if options.donor else None
     ablations = as_ablations(model, options.ablate, donor=donor)
     if announced(model, tasks, ablations, options) or out is None:
         return

@@ -19,7 +19,7 @@ _with_types = beartype(conf=BeartypeConf(violation_type=TypeError))
 
 def install(*packages: str) -> None:
     """Check the calls of some packages, which must not be imported yet."""
-    jaxtyping.jaxtyped = _checked
+    jaxtyping.jaxtyped = _checked  # type: ignore[assignment]
     jaxtyping.install_import_hook(list(packages), "beartype.beartype")
 
 
@@ -42,15 +42,20 @@ def _of_class(checked: Any, typechecker: Any) -> Any:
     """The fields of a dataclass are those of the `__init__` that it is given."""
     if not dataclasses.is_dataclass(checked):
         return checked
-    if any(map(_names_shapes, checked.__init__.__annotations__.values())):
+    fills_fields = vars(checked).get("__init__")
+    if fills_fields is None:
+        return checked
+    if any(map(_names_shapes, fills_fields.__annotations__.values())):
         return _with_shapes(checked, typechecker=typechecker)
-    if "__init__" in vars(checked):
-        checked.__init__ = _with_types(checked.__init__)
+    type.__setattr__(checked, "__init__", _with_types(fills_fields))
     return checked
 
 
 def _of_function(function: Callable[..., Any], typechecker: Any) -> Any:
     annotations = getattr(function, "__annotations__", {}).values()
+    if any(isinstance(annotation, str) for annotation in annotations):
+        # what is quoted may exist for mypy alone, which jaxtyping passes over
+        return _with_shapes(function, typechecker=typechecker)
     if not any(map(_names_shapes, annotations)):
         return _with_types(function)
     if inspect.isgeneratorfunction(function):
