@@ -78,7 +78,7 @@ def test_stacked_scores_are_those_of_each_ablation_alone(family, few_shot, monke
     assert len(values) == len(edits)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.sampled_from(["llama", "mistral", "opt", "mixtral"]),
     st.integers(4, 300),
