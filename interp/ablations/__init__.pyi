@@ -1,7 +1,18 @@
+from .activations import (
+    Activations as Activations,
+    Rows as Rows,
+)
+from .base import (
+    BASELINE as BASELINE,
+    Ablation as Ablation,
+    Combination as Combination,
+)
 from .edits import (
+    PART_FORMS as PART_FORMS,
     Edits as Edits,
     LayerEdit as LayerEdit,
     Part as Part,
+    Place as Place,
     Shape as Shape,
     Variant as Variant,
 )
@@ -10,10 +21,14 @@ from .families import (
     cumulative as cumulative,
     cumulative_swaps as cumulative_swaps,
     each_attention as each_attention,
+    each_exchange as each_exchange,
     each_head as each_head,
     each_kv_group as each_kv_group,
     each_layer as each_layer,
     each_mlp as each_mlp,
+    each_parallel as each_parallel,
+    each_repeat as each_repeat,
+    each_replaced as each_replaced,
     each_swap as each_swap,
     family as family,
     shape_of as shape_of,
@@ -22,15 +37,13 @@ from .families import (
 from .kinds import (
     KINDS as KINDS,
     SWAPS as SWAPS,
-    Activations as Activations,
     EditKind as EditKind,
-    Rows as Rows,
     function_or_refusal as function_or_refusal,
     kinds_of as kinds_of,
 )
 from .mean import (
-    HeadMeans as HeadMeans,
-    head_means as head_means,
+    Means as Means,
+    mean_outputs as mean_outputs,
 )
 from .native_hooks import (
     forward_replaced as forward_replaced,
@@ -48,12 +61,20 @@ from .on_bridge import (
 )
 from .on_disk import (
     prune as prune,
+    rearrange as rearrange,
+)
+from .programs import (
+    Exchange as Exchange,
+    Order as Order,
+    Parallel as Parallel,
+    Repeat as Repeat,
+    Reverse as Reverse,
 )
 from .resample import (
-    HeadOutputs as HeadOutputs,
+    Outputs as Outputs,
     aligned as aligned,
     draw_donors as draw_donors,
-    head_outputs as head_outputs,
+    outputs_on as outputs_on,
 )
 from .text import (
     as_ablation as as_ablation,
@@ -63,12 +84,10 @@ from .text import (
 from .user_hooks import hooked as hooked
 from .value_checks import layer_of_point as layer_of_point
 from .values import (
-    BASELINE as BASELINE,
     AblateHead as AblateHead,
     AblateKVGroup as AblateKVGroup,
-    Ablation as Ablation,
-    Combination as Combination,
     Hooked as Hooked,
+    Replace as Replace,
     Replacement as Replacement,
     SkipAttention as SkipAttention,
     SkipLayer as SkipLayer,
@@ -93,13 +112,21 @@ __all__ = [
     "Combination",
     "EditKind",
     "Edits",
-    "HeadMeans",
-    "HeadOutputs",
+    "Exchange",
+    "Means",
+    "Outputs",
     "Hooked",
     "LayerEdit",
     "KINDS",
+    "Order",
+    "PART_FORMS",
+    "Parallel",
     "Part",
+    "Place",
+    "Repeat",
+    "Replace",
     "Replacement",
+    "Reverse",
     "Rows",
     "SWAPS",
     "Shape",
@@ -123,17 +150,21 @@ __all__ = [
     "donors",
     "draw_donors",
     "each_attention",
+    "each_exchange",
     "each_head",
     "each_kv_group",
     "each_layer",
     "each_mlp",
+    "each_parallel",
+    "each_repeat",
+    "each_replaced",
     "each_swap",
     "edited",
     "family",
     "forward_replaced",
     "function_or_refusal",
-    "head_means",
-    "head_outputs",
+    "mean_outputs",
+    "outputs_on",
     "hooked",
     "identity_block",
     "kinds_of",
@@ -142,6 +173,7 @@ __all__ = [
     "parsed_or_none",
     "part_parameters",
     "prune",
+    "rearrange",
     "refuse_hooks",
     "shape_of",
     "sliding_blocks",

@@ -5,8 +5,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
+from interp.errors import UserError
+
 Part = Literal["layer", "attention", "mlp"]
-"""What of a block a swap takes from the donor."""
+"""A block or one of its sublayers: what a swap takes from the donor, what a mean stands for."""
+
+PART_FORMS: Mapping[Part, str] = {"layer": "layer", "attention": "attn", "mlp": "mlp"}
+"""What stands for a part in an ablation's text."""
+
+Site = Literal["z", "layer", "attention", "mlp"]
+"""What a mean or another example's activation is of: the heads' z, or what a part adds."""
+
+Place = tuple[int, Site]
+"""A layer, and what of it."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +40,15 @@ class LayerEdit:
         zero_heads: heads whose z is zero.
         mean_heads: heads whose z is its mean.
         resample_heads: heads whose z is another example's.
+        mean_parts: parts that add the mean of what they add elsewhere; of a whole block nothing
+            else is computed.
+        resample_parts: parts that add what they add on another example.
         swaps: what runs with whose weights; of two that touch the same weights the later holds.
         hooks: a user's own.
+        parallel: consecutive layers that run side by side, this one the first: each is given what
+            enters the first, and the mean of what they return goes on.
+        order: numbers of the layers in the order in which they run instead, all of them; this layer
+            is the first place that differs. Nothing else is changed beside it.
     """
 
     skip: bool = False
@@ -39,23 +57,43 @@ class LayerEdit:
     zero_heads: frozenset[int] = frozenset()
     mean_heads: frozenset[int] = frozenset()
     resample_heads: frozenset[int] = frozenset()
+    mean_parts: frozenset[Part] = frozenset()
+    resample_parts: frozenset[Part] = frozenset()
     swaps: tuple[tuple[Part, Any], ...] = ()
     # callable objects need not be hashable; equal edits still have equal hashes
     hooks: tuple[Any, ...] = field(default=(), hash=False)
+    parallel: tuple[int, ...] = ()
+    order: tuple[int, ...] = ()
+
+    @property
+    def runs_block(self) -> bool:
+        """Whether the block is run, whatever of it is changed."""
+        return not (self.skip or "layer" in self.mean_parts | self.resample_parts)
 
     def __or__(self, other: "LayerEdit") -> "LayerEdit":
-        """Both edits of the same layer. Of one head's replacements zero wins, then the mean."""
+        """Both edits of the same layer. Of replacements zero (skipping) wins, then the mean."""
         zero = self.zero_heads | other.zero_heads
         mean = (self.mean_heads | other.mean_heads) - zero
+        skipped: tuple[tuple[Part, bool], ...] = (
+            ("layer", self.skip or other.skip),
+            ("attention", self.skip_attention or other.skip_attention),
+            ("mlp", self.skip_mlp or other.skip_mlp),
+        )
+        nothing = frozenset(part for part, skips in skipped if skips)
+        mean_parts = (self.mean_parts | other.mean_parts) - nothing
         return LayerEdit(
-            skip=self.skip or other.skip,
-            skip_attention=self.skip_attention or other.skip_attention,
-            skip_mlp=self.skip_mlp or other.skip_mlp,
+            skip="layer" in nothing,
+            skip_attention="attention" in nothing,
+            skip_mlp="mlp" in nothing,
             zero_heads=zero,
             mean_heads=mean,
             resample_heads=(self.resample_heads | other.resample_heads) - zero - mean,
+            mean_parts=mean_parts,
+            resample_parts=(self.resample_parts | other.resample_parts) - nothing - mean_parts,
             swaps=self.swaps + other.swaps,
             hooks=self.hooks + other.hooks,
+            parallel=self.parallel or other.parallel,
+            order=self.order or other.order,
         )
 
 
@@ -105,7 +143,14 @@ class Edits(Mapping[int, LayerEdit]):
 
     @staticmethod
     def merged(several: Iterable[Mapping[int, LayerEdit]]) -> "Edits":
-        """All of them together, layer by layer."""
+        """All of them together, layer by layer.
+
+        Raises:
+            UserError: one of several is a layer program.
+        """
+        several = [edits for edits in several if edits]
+        if len(several) > 1 and any(Edits(edits).is_program for edits in several):
+            raise UserError("a layer program stands alone: nothing else can be ablated with it")
         found: dict[int, LayerEdit] = {}
         for edits in several:
             for layer, edit in edits.items():
@@ -117,14 +162,43 @@ class Edits(Mapping[int, LayerEdit]):
         return min(self, default=n_layers)
 
     @property
+    def is_program(self) -> bool:
+        """Whether the layers run in another order, or side by side."""
+        return any(edit.parallel or edit.order for edit in self.values())
+
+    def only_in(self, layer: int) -> bool:
+        """Whether one layer is changed and no other, nor the order of layers."""
+        return set(self) == {layer} and not (self[layer].parallel or self[layer].order)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The layers in the order in which they run instead; empty where that is their own."""
+        return next((edit.order for edit in self.values() if edit.order), ())
+
+    @property
     def is_hooked(self) -> bool:
         """Whether hooks of a user's own are among the edits."""
         return any(edit.hooks for edit in self.values())
 
     @property
     def is_resampled(self) -> bool:
-        """Whether any head takes its z from another example."""
-        return any(edit.resample_heads for edit in self.values())
+        """Whether anything is taken from another example."""
+        return bool(self.resampled)
+
+    @property
+    def resampled(self) -> tuple[Place, ...]:
+        """The places that take their activations from another example."""
+        heads: list[Place] = [(n, "z") for n, edit in self.items() if edit.resample_heads]
+        return (*heads, *((n, p) for n, edit in self.items() for p in sorted(edit.resample_parts)))
+
+    def named(self, by: Literal["mean", "resample"]) -> str:
+        """The text of the first ablation that puts a mean or another example's activation."""
+        for layer, edit in self.items():
+            for part in sorted(getattr(edit, f"{by}_parts")):
+                return f"{PART_FORMS[part]}:{layer}@{by}"
+            for head in sorted(getattr(edit, f"{by}_heads")):
+                return f"head:{layer}.{head}@{by}"
+        raise ValueError(f"nothing is replaced by {by}")
 
     @property
     def is_swapped(self) -> bool:
@@ -133,8 +207,8 @@ class Edits(Mapping[int, LayerEdit]):
 
     @property
     def uses_mean(self) -> bool:
-        """Whether any head's z is its mean over a reference set."""
-        return any(edit.mean_heads for edit in self.values())
+        """Whether a mean over a reference set stands anywhere."""
+        return any(edit.mean_heads or edit.mean_parts for edit in self.values())
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.base import BASELINE, Ablation, Combination
 from interp.ablations.edits import Part, Shape
+from interp.ablations.programs import Exchange, Parallel, Repeat
 from interp.ablations.text import NUMBER, as_ablation, parse, parsed_or_none
 from interp.ablations.values import (
-    BASELINE,
     AblateHead,
     AblateKVGroup,
-    Ablation,
-    Combination,
+    Replace,
     Replacement,
     SkipAttention,
     SkipLayer,
@@ -47,6 +47,22 @@ def each_attention(model: TransformerBridge) -> list[Ablation]:
 def each_mlp(model: TransformerBridge) -> list[Ablation]:
     """Skip each MLP in turn: `mlp:0`, `mlp:1`, ..."""
     return [SkipMLP(layer) for layer in range(shape_of(model).n_layers)]
+
+
+def each_replaced(
+    model: TransformerBridge,
+    *,
+    part: Part = "layer",
+    by: Literal["mean", "resample"] = "mean",
+) -> list[Ablation]:
+    """Replace what each block, attention or MLP adds, in turn: `layer:0@mean`, ...
+
+    Args:
+        model: the model that is ablated.
+        part: `"layer"`, `"attention"` or `"mlp"`.
+        by: what takes its place (see `Replace`).
+    """
+    return [Replace(layer, part, by) for layer in range(shape_of(model).n_layers)]
 
 
 def each_head(
@@ -126,6 +142,23 @@ def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> 
     return [parts[0], *(Combination(tuple(parts[:n])) for n in range(2, len(parts) + 1))]
 
 
+def each_repeat(model: TransformerBridge) -> list[Ablation]:
+    """Run every block of consecutive layers twice: `repeat:0-0`, `repeat:0-1`, ..."""
+    n_layers = shape_of(model).n_layers
+    return [Repeat(i, j) for i in range(n_layers) for j in range(i, n_layers)]
+
+
+def each_exchange(model: TransformerBridge) -> list[Ablation]:
+    """Exchange each layer with the next: `exchange:0`, `exchange:1`, ..."""
+    return [Exchange(layer) for layer in range(shape_of(model).n_layers - 1)]
+
+
+def each_parallel(model: TransformerBridge) -> list[Ablation]:
+    """Run every window of two or more layers side by side: `parallel:0-1`, `parallel:0-2`, ..."""
+    n_layers = shape_of(model).n_layers
+    return [Parallel(i, j) for i in range(n_layers) for j in range(i + 1, n_layers)]
+
+
 def each_swap(
     model: TransformerBridge, donor: TransformerBridge, part: Part = "layer"
 ) -> list[Ablation]:
@@ -194,11 +227,20 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "layers": each_layer,
     "attentions": each_attention,
     "mlps": each_mlp,
+    "layers@mean": each_replaced,
+    "layers@resample": partial(each_replaced, by="resample"),
+    "attentions@mean": partial(each_replaced, part="attention"),
+    "attentions@resample": partial(each_replaced, part="attention", by="resample"),
+    "mlps@mean": partial(each_replaced, part="mlp"),
+    "mlps@resample": partial(each_replaced, part="mlp", by="resample"),
     "heads": each_head,
     "heads@mean": partial(each_head, by="mean"),
     "heads@resample": partial(each_head, by="resample"),
     "heads@group": partial(each_head, by="group"),
     "kvgroups": each_kv_group,
+    "repeats": each_repeat,
+    "exchanges": each_exchange,
+    "parallels": each_parallel,
     "cumulative": cumulative,
 }
 

@@ -4,80 +4,45 @@
 entry holds a text instead of a function, that way cannot carry the kind out, and says so.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.activations import Activations, Rows
 from interp.ablations.edits import LayerEdit
-from interp.ablations.mean import HeadMeans
 from interp.ablations.native_hooks import (
     block_skipped,
     block_skipped_in,
     forward_replaced,
     heads_resampled,
+    hooked_after,
     identity_block,
+    output_replaced,
     replace_heads,
-    zero_output,
 )
-from interp.ablations.resample import HeadOutputs, aligned
+from interp.ablations.replaced_parts import (
+    mean_on_blocks,
+    mean_on_bridge,
+    mean_on_rows,
+    resample_on_blocks,
+    resample_on_bridge,
+)
+from interp.ablations.side_by_side import (
+    side_by_side_on_blocks,
+    side_by_side_on_bridge,
+    side_by_side_on_rows,
+)
 from interp.ablations.weights import swapped
 from interp.errors import UserError
 from interp.models import Decoder, decoder
 
 Hook = Callable[..., Tensor | None]
 HookPairs = Sequence[tuple[str, Hook]]
-
-
-@dataclass(frozen=True, eq=False)
-class Activations:
-    """What stands in the place of what edits replace.
-
-    Attributes:
-        means: mean z of each layer's heads, for `@mean`.
-        resample: layer to another example's z, for `@resample` on native blocks.
-        sources: layer to z `[pos, width]` of each reference text, for `@resample` on the bridge;
-            row i takes that of source i, and after the last the first again.
-    """
-
-    means: HeadMeans | None = None
-    resample: HeadOutputs | None = None
-    sources: Sequence[Mapping[int, Float[Tensor, "_ _"]]] = ()
-
-    def mean(self, parts: Decoder, layer: int) -> Tensor | None:
-        """Mean z `[head, d_head]` of a layer, where its block is."""
-        return None if self.means is None else self.means[layer].to(parts.device_of(layer))
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The rows of a batch in which one kind of edit acts.
-
-    Attributes:
-        mask: `[row]`, True where it acts.
-        all: whether it acts in every row.
-        groups: row numbers `[row]`, and the edit that they share.
-    """
-
-    mask: Bool[Tensor, " row"]
-    all: bool
-    groups: tuple[tuple[Tensor, LayerEdit], ...]
-
-    @staticmethod
-    def of(edits: Sequence[LayerEdit | None], device: torch.device) -> "Rows":
-        """The rows whose edit is not None."""
-        numbers: dict[LayerEdit, list[int]] = {}
-        for row, edit in enumerate(edits):
-            if edit is not None:
-                numbers.setdefault(edit, []).append(row)
-        mask = torch.tensor([edit is not None for edit in edits], device=device)
-        groups = tuple((torch.tensor(r, device=device), edit) for edit, r in numbers.items())
-        return Rows(mask, None not in edits, groups)
 
 
 OnBridge = Callable[[TransformerBridge, int, LayerEdit, Activations], HookPairs]
@@ -112,9 +77,10 @@ class EditKind:
 
 
 def kinds_of(edit: LayerEdit) -> list[EditKind]:
-    """The kinds of edit in one layer; where the block is skipped, only hooks act beside that."""
-    if edit.skip:
-        return [SKIP, *([HOOKS] if edit.hooks else [])]
+    """The kinds of edit in one layer; where the block is not run, only hooks act beside that."""
+    if not edit.runs_block:
+        replaced = MEAN_PARTS if "layer" in edit.mean_parts else RESAMPLE_PARTS
+        return [SKIP if edit.skip else replaced, *([HOOKS] if edit.hooks else [])]
     return [kind for kind in KINDS if kind.acts_in(edit)]
 
 
@@ -149,7 +115,7 @@ def _skip_on_rows(
 ) -> AbstractContextManager[Any]:
     if rows.all:
         return forward_replaced(parts.blocks[layer], identity_block(parts))
-    return _hooked_after(parts.blocks[layer], block_skipped_in(rows.mask))
+    return hooked_after(parts.blocks[layer], block_skipped_in(rows.mask))
 
 
 def _zero(value: Tensor, hook: Any) -> Tensor:
@@ -172,11 +138,13 @@ def _mlp_on_bridge(
 
 
 def _attention_off(parts: Decoder, layer: int, mask: Tensor | None) -> AbstractContextManager[Any]:
-    return _hooked_after(parts.attentions[layer], zero_output(parts.attention_adds_residual, mask))
+    nothing = output_replaced(torch.zeros_like, parts.attention_adds_residual, mask)
+    return hooked_after(parts.attentions[layer], nothing)
 
 
 def _mlp_off(parts: Decoder, layer: int, mask: Tensor | None) -> AbstractContextManager[Any]:
-    return _hooked_after(parts.mlps[layer], zero_output(parts.mlp_adds_residual, mask))
+    nothing = output_replaced(torch.zeros_like, parts.mlp_adds_residual, mask)
+    return hooked_after(parts.mlps[layer], nothing)
 
 
 def _heads_on_bridge(
@@ -221,8 +189,7 @@ def _resample_on_bridge(
         shape = z.shape
         z = z.clone().view(*shape[:2], n_heads, -1)
         for row in range(shape[0]):
-            source = given.sources[row % len(given.sources)][layer]
-            there = aligned(source, end=shape[1] - 1, donor_end=len(source) - 1, length=shape[1])
+            there = given.at_ends((layer, "z"), row, shape[1])
             z[row][:, heads] = there.view(shape[1], n_heads, -1)[:, heads]
         return z.view(shape)
 
@@ -235,7 +202,7 @@ def _resample_on_blocks(
     if given.resample is None:
         head = min(edit.resample_heads)
         raise UserError(f"head:{layer}.{head}@resample: no other example's z was given")
-    return heads_resampled(decoder(model), layer, edit, given.resample[layer])
+    return heads_resampled(decoder(model), layer, edit, given.resample[layer, "z"])
 
 
 @contextmanager
@@ -246,12 +213,7 @@ def _donor_weights(model: TransformerBridge, layer: int, edit: LayerEdit) -> Ite
         yield
 
 
-def _hooked_after(module: Any, hook: Callable[..., Any]) -> AbstractContextManager[Any]:
-    stack = ExitStack()
-    stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
-    return stack
-
-
+ONE_OTHER_EXAMPLE = "@resample takes one other example for all rows of a batch"
 WEIGHTS_OF_A_BATCH = "a donor's weights hold for all rows of a batch"
 NATIVE_BLOCKS_SEE_NO_HOOKS = (
     "hooks of your own do not reach the native blocks; use `with interp.ablate(...)` and "
@@ -288,7 +250,21 @@ RESAMPLE = EditKind(
     ("resample_heads",),
     on_bridge=_resample_on_bridge,
     on_blocks=_resample_on_blocks,
-    on_rows="@resample takes one other example for all rows of a batch",
+    on_rows=ONE_OTHER_EXAMPLE,
+)
+MEAN_PARTS = EditKind(
+    ("mean_parts",),
+    on_bridge=mean_on_bridge,
+    on_blocks=lambda model, layer, edit, given: mean_on_blocks(decoder(model), layer, edit, given),
+    on_rows=mean_on_rows,
+)
+RESAMPLE_PARTS = EditKind(
+    ("resample_parts",),
+    on_bridge=resample_on_bridge,
+    on_blocks=lambda model, layer, edit, given: resample_on_blocks(
+        decoder(model), layer, edit, given
+    ),
+    on_rows=ONE_OTHER_EXAMPLE,
 )
 SWAPS = EditKind(
     ("swaps",),
@@ -303,4 +279,31 @@ HOOKS = EditKind(
     on_blocks=NATIVE_BLOCKS_SEE_NO_HOOKS,
     on_rows=NATIVE_BLOCKS_SEE_NO_HOOKS,
 )
-KINDS = (SKIP, SWAPS, HEADS, RESAMPLE, SKIP_ATTENTION, SKIP_MLP, HOOKS)
+PARALLEL = EditKind(
+    ("parallel",),
+    on_bridge=lambda model, layer, edit, given: side_by_side_on_bridge(edit.parallel),
+    on_blocks=lambda model, layer, edit, given: side_by_side_on_blocks(
+        decoder(model), edit.parallel
+    ),
+    on_rows=lambda parts, layer, rows, given: side_by_side_on_rows(parts, rows),
+)
+ORDER = EditKind(
+    ("order",),
+    # the blocks are listed anew around all else (`bridge_in_order`, `in_order`)
+    on_bridge=lambda model, layer, edit, given: (),
+    on_blocks=lambda model, layer, edit, given: ExitStack(),
+    on_rows="blocks in another order are so for all rows of a batch",
+)
+KINDS = (
+    SKIP,
+    SWAPS,
+    HEADS,
+    RESAMPLE,
+    SKIP_ATTENTION,
+    SKIP_MLP,
+    MEAN_PARTS,
+    RESAMPLE_PARTS,
+    PARALLEL,
+    ORDER,
+    HOOKS,
+)

@@ -1,32 +1,35 @@
-"""The mean output z of every head over a reference set, for `head:7.3@mean`."""
+"""Means over a reference set, for `@mean`: of heads' z, and of what blocks and sublayers add."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.edits import Place
 from interp.errors import UserError
-from interp.models import capture_z, decoder
+from interp.models import capture_contributions, capture_z, decoder
 
-HeadMeans = tuple[Float[Tensor, "head _"], ...]
-"""Mean z `[head, d_head]` of each layer; in some models d_head differs from layer to layer."""
+Means = Mapping[Place, Float[Tensor, "..."]]
+"""For each layer mean z `[head, d_head]`, and the mean `[d_model]` of what each part adds.
+
+In some models d_head differs from layer to layer.
+"""
 
 
-def head_means(
-    model: TransformerBridge, reference: Sequence[str] | Sequence[list[int]]
-) -> HeadMeans:
-    """Each head's mean z over all positions of the reference texts, accumulated in float64.
+def mean_outputs(model: TransformerBridge, reference: Sequence[str] | Sequence[list[int]]) -> Means:
+    """Means over all positions of the reference texts, accumulated in float64.
 
     Texts run one at a time, so that no padding token is ever averaged.
 
     Args:
-        model: the model whose heads are averaged.
+        model: the unablated model.
         reference: texts, or lists of token ids.
 
     Returns:
-        `[head, d_head]` for each layer, in the model's type, on its device.
+        Of each layer the mean z of its heads, and the mean of what its block, its attention and
+        its MLP add to the residual stream; in the model's type, on its device.
 
     Raises:
         UserError: the reference set is empty, or a text in it is.
@@ -34,15 +37,18 @@ def head_means(
     if not reference:
         raise UserError("reference: a mean needs at least one text")
     parts = decoder(model)
-    sums: list[Tensor | None] = [None] * parts.n_layers
+    layers, sums = range(parts.n_layers), dict[Place, Tensor]()
 
-    def add(layer: int, z: Tensor) -> None:
-        total = z.double().sum(dim=(0, 1))
-        before = sums[layer]
-        sums[layer] = total if before is None else before + total
+    def add(place: Place, rows: Tensor) -> None:
+        total = rows.double().sum(dim=0)
+        sums[place] = sums[place] + total if place in sums else total
 
     positions = 0
-    with capture_z(parts, range(parts.n_layers), add), torch.no_grad():
+    with (
+        torch.no_grad(),
+        capture_z(parts, layers, lambda layer, z: add((layer, "z"), z.flatten(end_dim=1))),
+        capture_contributions(parts, layers, lambda layer, part, rows: add((layer, part), rows)),
+    ):
         for one in reference:
             tokens = parts.tokenizer.encode(one) if isinstance(one, str) else list(one)
             tokens = tokens[-parts.max_length :]
@@ -51,8 +57,8 @@ def head_means(
             positions += len(tokens)
             parts.root(input_ids=torch.tensor([tokens], device=parts.device), use_cache=False)
     dtype = next(parts.root.parameters()).dtype
-    return tuple(
-        (total / positions).to(parts.device, dtype).view(parts.n_heads, -1)
-        for total in sums
-        if total is not None
-    )
+    means = {place: (sums[place] / positions).to(parts.device, dtype) for place in sorted(sums)}
+    return {
+        (layer, site): mean.view(parts.n_heads, -1) if site == "z" else mean
+        for (layer, site), mean in means.items()
+    }

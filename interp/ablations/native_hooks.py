@@ -1,7 +1,7 @@
 """What ablations put on the native blocks: hooks of sublayers and projections, other forwards."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from interp.ablations.edits import LayerEdit
-from interp.models import COMPUTES_NOTHING, Decoder
+from interp.models import COMPUTES_NOTHING, Decoder, residual_of
 
 
 def identity_block(parts: Decoder) -> Callable[..., Any]:
@@ -25,10 +25,17 @@ def identity_block(parts: Decoder) -> Callable[..., Any]:
 
 
 @contextmanager
-def block_skipped(parts: Decoder, layer: int) -> Iterator[None]:
+def block_skipped(
+    parts: Decoder, layer: int, add: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[None]:
     """Inside the context, a block returns its input and leaves zeros of width 1 in a KV cache.
 
     The length of a cache is read from whichever layer is asked, so each layer must have one.
+
+    Args:
+        parts: the modules of a model.
+        layer: which block.
+        add: from the residual stream `[batch, pos, d_model]` to what is added to it instead.
     """
     identity = identity_block(parts)
 
@@ -40,7 +47,10 @@ def block_skipped(parts: Decoder, layer: int) -> Iterator[None]:
                 # a layer that reads the keys and values of another keeps none (Gemma 4)
                 with suppress(NotImplementedError):
                     value.update(nothing, nothing, layer)
-        return identity(*args, **kwargs)
+        if add is None:
+            return identity(*args, **kwargs)
+        out = resid_pre + add(resid_pre)
+        return (out,) if parts.block_returns_tuple else out
 
     with forward_replaced(parts.blocks[layer], forward):
         yield
@@ -61,20 +71,24 @@ def forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator
             module.__dict__["forward"] = before
 
 
-def zero_output(
-    adds_residual: bool, rows: Bool[Tensor, " row"] | None = None
+def output_replaced(
+    put: Callable[[Tensor], Tensor],
+    adds_residual: bool,
+    rows: Bool[Tensor, " row"] | None = None,
 ) -> Callable[..., Any]:
-    """A sublayer's forward hook: it adds nothing to the residual stream.
+    """A sublayer's forward hook: it adds something else to the residual stream.
 
     Args:
+        put: from the sublayer's output to what it adds instead, of the same shape.
         adds_residual: whether the sublayer returns the residual stream plus its output.
         rows: `[row]`, True where that is so; everywhere by default.
     """
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         value = out[0] if isinstance(out, tuple) else out
-        residual: Any = kwargs.get("residual", args[1] if len(args) > 1 else None)
-        kept = residual if adds_residual else torch.zeros_like(value)
+        kept = put(value)
+        if adds_residual:
+            kept = residual_of(args, kwargs) + kept
         if rows is not None:
             kept = in_rows(rows, kept, value)
         return (kept, *out[1:]) if isinstance(out, tuple) else kept
@@ -82,13 +96,21 @@ def zero_output(
     return hook
 
 
-def block_skipped_in(rows: Bool[Tensor, " row"]) -> Callable[..., Any]:
-    """A block's forward hook: in the rows that are True, the residual stream passes unchanged."""
+def block_skipped_in(
+    rows: Bool[Tensor, " row"], add: Callable[[Tensor], Tensor] | None = None
+) -> Callable[..., Any]:
+    """A block's forward hook: in the rows that are True, the residual stream passes unchanged.
+
+    Args:
+        rows: `[row]`.
+        add: as for `block_skipped`.
+    """
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         resid_pre = args[0] if args else kwargs["hidden_states"]
         value = out[0] if isinstance(out, tuple) else out
-        kept = in_rows(rows, resid_pre, value)
+        passed = resid_pre if add is None else resid_pre + add(resid_pre)
+        kept = in_rows(rows, passed, value)
         return (kept, *out[1:]) if isinstance(out, tuple) else kept
 
     return hook
@@ -130,14 +152,18 @@ def replace_heads(
     return hook
 
 
+def hooked_after(module: nn.Module, hook: Callable[..., Any]) -> AbstractContextManager[Any]:
+    """Inside the context, a forward hook that is also given keyword arguments."""
+    stack = ExitStack()
+    stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+    return stack
+
+
 @contextmanager
 def heads_resampled(
     parts: Decoder, layer: int, edit: LayerEdit, source: Float[Tensor, "#batch pos width"]
 ) -> Iterator[None]:
     """Inside the context, some heads have another example's z at the position of a call.
-
-    A call with a KV cache (decoding, a draft being verified) begins where its cache ends, so the
-    position is read from the cache: by the time z exists, the cache holds the call's own keys too.
 
     Args:
         parts: the modules of the model.
@@ -145,25 +171,49 @@ def heads_resampled(
         edit: which heads.
         source: z of the other example, pos counted from the start of the row.
     """
-    caches: list[transformers.Cache] = []
     heads = torch.tensor(sorted(edit.resample_heads), device=source.device)
 
-    def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = (value for value in (*args, *kwargs.values()))
-        caches[:] = [value for value in given if isinstance(value, transformers.Cache)]
-
     def put(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        positions = args[0].shape[1]
-        start = caches[0].get_seq_length(layer) - positions if caches else 0
-        places = torch.arange(start, start + positions, device=source.device)
-        other = source[:, places.clamp(max=source.shape[1] - 1)].to(args[0].dtype)
+        other = there(source).to(args[0].dtype)
         z = args[0].clone().unflatten(-1, (parts.n_heads, -1))
         z[:, :, heads] = other.unflatten(-1, (parts.n_heads, -1))[:, :, heads]
         return (z.flatten(start_dim=2), *args[1:])
 
     with ExitStack() as stack:
-        attention, projection = parts.attentions[layer], parts.output_projections[layer]
-        handle = attention.register_forward_pre_hook(look, with_kwargs=True)
-        stack.callback(handle.remove)
+        there = stack.enter_context(at_positions_of_call(parts, layer))
+        projection = parts.output_projections[layer]
         stack.callback(projection.register_forward_pre_hook(put).remove)
         yield
+
+
+@contextmanager
+def at_positions_of_call(parts: Decoder, layer: int) -> Iterator[Callable[[Tensor], Tensor]]:
+    """A function that picks, from `[batch, pos, width]`, the positions at which a block is called.
+
+    A call with a KV cache (decoding, a draft being verified) begins where its cache ends, so the
+    position is read from the cache as the block is entered. What lies beyond the end takes the
+    last position.
+
+    Args:
+        parts: the modules of the model.
+        layer: whose block is called.
+    """
+    call = {"start": 0, "positions": 0}
+
+    def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        resid_pre = args[0] if args else kwargs["hidden_states"]
+        given = (*args, *kwargs.values())
+        caches = [value for value in given if isinstance(value, transformers.Cache)]
+        call["start"] = int(caches[0].get_seq_length(layer)) if caches else 0
+        call["positions"] = resid_pre.shape[1]
+
+    def pick(source: Tensor) -> Tensor:
+        end = call["start"] + call["positions"]
+        places = torch.arange(call["start"], end, device=source.device)
+        return source[:, places.clamp(max=source.shape[1] - 1)]
+
+    handle = parts.blocks[layer].register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        yield pick
+    finally:
+        handle.remove()

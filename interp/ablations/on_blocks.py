@@ -7,34 +7,35 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.edits import Edits
 from interp.ablations.kinds import Activations, function_or_refusal, kinds_of
-from interp.ablations.mean import HeadMeans
+from interp.ablations.mean import Means
 from interp.ablations.one_thread import one_thread
-from interp.ablations.resample import HeadOutputs
-from interp.models import Decoder, decoder
+from interp.ablations.resample import Outputs
+from interp.models import Decoder, decoder, in_order
 
 
 @contextmanager
 def edited(
     model: TransformerBridge,
     edits: Edits,
-    means: HeadMeans | None = None,
-    resample: HeadOutputs | None = None,
+    means: Means | None = None,
+    resample: Outputs | None = None,
 ) -> Iterator[Decoder]:
     """Inside the context, the native blocks of the model compute as the edits say.
 
     A skipped block is not computed at all: it returns its input, and leaves zeros of width 1 in
-    a KV cache, because the length of a cache is read from whichever layer is asked.
+    a KV cache, because the length of a cache is read from whichever layer is asked. Under a layer
+    program the blocks are others, which stand in another order over the same weights.
 
     Args:
         model: a bridge.
         edits: what changes, layer by layer (`checked_edits`).
-        means: mean z of each layer's heads, where an edit puts it.
-        resample: layer to z `[batch, pos, head * d_head]`, where an edit puts another example's z;
-            pos is the position in a row without padding, and its last entry serves all after it.
+        means: what `@mean` puts (`mean_outputs`).
+        resample: what `@resample` puts, of another example: place to `[batch, pos, width]`; pos is
+            the position in a row without padding, and its last entry serves all after it.
 
     Raises:
-        UserError: hooks of a user's own are among the edits, z of another example is missing, or
-            another thread is ablating the model.
+        UserError: hooks of a user's own are among the edits, the mean or the other example is
+            missing, or another thread is ablating the model.
     """
     given = Activations(means, resample)
     with ExitStack() as stack:
@@ -45,4 +46,4 @@ def edited(
                     stack.enter_context(kind.weights(model, layer, edit))
                 on_blocks = function_or_refusal(kind.on_blocks, layer)
                 stack.enter_context(on_blocks(model, layer, edit, given))
-        yield decoder(model)
+        yield in_order(model, edits.order) if edits.order else decoder(model)

@@ -10,19 +10,26 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.base import Ablation
 from interp.ablations.edits import Edits
 from interp.ablations.families import shape_of
 from interp.ablations.kinds import Activations, Hook, function_or_refusal, kinds_of
-from interp.ablations.mean import HeadMeans, head_means
+from interp.ablations.mean import Means, mean_outputs
 from interp.ablations.one_thread import busy, one_thread
-from interp.ablations.resample import head_outputs
+from interp.ablations.resample import outputs_on
 from interp.ablations.text import as_ablation
 from interp.ablations.user_hooks import with_points
 from interp.ablations.value_checks import layer_of_point
-from interp.ablations.values import Ablation, with_donor
+from interp.ablations.values import with_donor
 from interp.ablations.weights import check_donor
 from interp.errors import UserError
-from interp.models import decoder, evaluation_mode, model_name
+from interp.models import (
+    bridge_in_order,
+    check_order_can_change,
+    decoder,
+    evaluation_mode,
+    model_name,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +37,7 @@ class _Context:
     """What one `ablate` context does to a model."""
 
     edits: Edits
-    means: HeadMeans | None
+    means: Means | None
     n_hooks: int
 
 
@@ -51,6 +58,8 @@ def checked_edits(
     """
     named = with_points(model, with_donor(as_ablation(ablation), donor))
     edits = named.edits(shape_of(model))
+    if edits.order:
+        check_order_can_change(model)
     for layer, edit in edits.items():
         if edit.zero_heads or edit.mean_heads or edit.resample_heads:
             decoder(model).check_heads(layer)
@@ -77,9 +86,9 @@ def ablate(
         model: a TransformerBridge from `interp.load_model`, or booted by hand.
         ablation: a text such as `"layer:7"`, a value such as `SkipLayer(7)`, or several.
         donor: the other model, for swaps that do not name one.
-        reference: texts over which `@mean` averages, and whose z `@resample` takes: row i of a
-            batch takes that of text i (after the last text the first again), aligned at the last
-            position; a call with one position, as in decoding, takes the text's last.
+        reference: texts over which `@mean` averages, and whose activations `@resample` takes: row
+            i of a batch takes those of text i (after the last text the first again), aligned at the
+            last position; a call with one position, as in decoding, takes the text's last.
 
     Raises:
         UserError: as `checked_edits`; `@mean` or `@resample` without a reference set.
@@ -101,16 +110,19 @@ def bridge_edited(
     Args:
         model: a bridge.
         edits: what changes, layer by layer (`checked_edits`).
-        given: mean z and other examples' z, where an edit puts them.
+        given: means and other examples' activations, where an edit puts them.
 
     Raises:
         UserError: another thread is ablating the model, or runs it.
         RuntimeError: a block ran but the hook that should have changed it never fired.
     """
     given, watch = given or Activations(), _Watch(model)
+    Edits.merged([*(context.edits for context in _contexts.get(model, [])), edits])
     with ExitStack() as stack:
         stack.enter_context(one_thread(model))
         stack.enter_context(evaluation_mode(model))
+        if edits.order:
+            stack.enter_context(bridge_in_order(model, edits.order))
         hooks = []
         for layer, edit in edits.items():
             for kind in kinds_of(edit):
@@ -131,14 +143,14 @@ def bridge_edited(
     watch.check(model_name(model))
 
 
-def active_edits(model: TransformerBridge) -> tuple[Edits, HeadMeans | None]:
-    """What the `ablate` contexts around a model change together, and their mean z.
+def active_edits(model: TransformerBridge) -> tuple[Edits, Means | None]:
+    """What the `ablate` contexts around a model change together, and their means.
 
     Raises:
         UserError: other hooks are active, or two contexts hold different means.
     """
     contexts = _contexts.get(model, [])
-    found: HeadMeans | None = None
+    found: Means | None = None
     for one in contexts:
         if one.means is not None and found is not None:
             raise UserError("@mean: only one of the nested contexts may hold a reference set")
@@ -212,22 +224,18 @@ def _activations(
 ) -> Activations:
     """What `@mean` and `@resample` take from the reference texts."""
     texts = [reference] if isinstance(reference, str) else reference
-    for layer, edit in edits.items():
-        if edit.mean_heads and not texts:
-            raise UserError(
-                f"head:{layer}.{min(edit.mean_heads)}@mean: a mean needs a reference set; give "
-                "reference=[TEXTS]"
-            )
-        if edit.resample_heads and not texts:
-            raise UserError(
-                f"head:{layer}.{min(edit.resample_heads)}@resample: another example is needed; "
-                "give reference=[TEXTS]"
-            )
     if not texts:
+        if edits.uses_mean:
+            raise UserError(
+                f"{edits.named('mean')}: a mean needs a reference set; give reference=[TEXTS]"
+            )
+        if edits.is_resampled:
+            raise UserError(
+                f"{edits.named('resample')}: another example is needed; give reference=[TEXTS]"
+            )
         return Activations()
-    layers = [layer for layer, edit in edits.items() if edit.resample_heads]
-    encode = decoder(model).tokenizer.encode
+    places, encode = edits.resampled, decoder(model).tokenizer.encode
     return Activations(
-        means=head_means(model, texts) if edits.uses_mean else None,
-        sources=[head_outputs(model, encode(text), layers) for text in texts] if layers else (),
+        means=mean_outputs(model, texts) if edits.uses_mean else None,
+        sources=[outputs_on(model, encode(text), places) for text in texts] if places else (),
     )

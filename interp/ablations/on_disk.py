@@ -1,7 +1,7 @@
-"""A model without some of its layers, as a Hugging Face folder of its own.
+"""A model without some of its layers, or with them in another order, as a folder of its own.
 
 Works on the files: tensors are copied as they are, in their type, one shard at a time, so that a
-model of any size can be pruned on any machine. What has to match is matched: layers are numbered
+model of any size can be rewritten on any machine. What has to match is matched: layers are numbered
 anew, every list in the configuration that has one entry a layer is cut (`layer_types`), lists of
 layer numbers are renumbered (`mlp_only_layers`), and what the architecture would derive from a
 layer's number is written out. A model whose layers compute by their number in a way that a
@@ -12,28 +12,33 @@ import copy
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from interp.ablations.base import Ablation, Combination
 from interp.ablations.edits import Shape
+from interp.ablations.programs import Exchange, Order, Repeat, Reverse
 from interp.ablations.pruned_files import check_loads, copy_side_files, renumber_names, set_modes
 from interp.ablations.text import as_ablation
-from interp.ablations.values import Ablation, Combination, SkipLayer, SkipLayers
+from interp.ablations.values import SkipLayer, SkipLayers
 from interp.errors import UserError, first_line
-from interp.models import INDEX, check_files, check_n_layers, model_folder
+from interp.models import (
+    INDEX,
+    NUMBERS,
+    check_files,
+    check_n_layers,
+    model_folder,
+    relist,
+)
 
 # the outermost number in a tensor's name is the layer's: experts are numbered inside it
 LAYER = re.compile(r"(?P<stack>(?:.*?\.)?(?:layers|h|blocks|block))\.(?P<number>\d+)\.")
-NUMBERS = ("layer_idx", "layer_number", "layer_id", "layer_index", "block_idx")
-# lists that have other entries than layers, however many there are; lists of layer numbers, and
-# what else then has to say that they are the whole truth
-OTHER = re.compile(r"_ids?$|^architectures$|modules|label")
-NUMBERED = {"mlp_only_layers": {"decoder_sparse_step": 1}}
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,43 @@ def prune(
             whole layers, all layers, weights that are not safetensors, an architecture whose
             layers compute by their number, a folder that is not empty.
     """
+    given = as_ablation(ablation)
+    return _written(name, given, partial(_kept, given), out=Path(out), revision=revision)
+
+
+def rearrange(
+    name: str | Path, program: str | Ablation, *, out: str | Path, revision: str | None = None
+) -> Pruned:
+    """Save a model with its layers in the order of a layer program.
+
+    Args:
+        name: hub name, folder, or `organism:NAME`.
+        program: `repeat:20-26`, `exchange:7`, `reverse:3-5` or `order:...`. Layers that run twice
+            are written twice.
+        out: folder, new or empty.
+        revision: branch, tag or commit on the hub.
+
+    Returns:
+        The written folder. It loads in plain transformers and gives what the program gives.
+
+    Raises:
+        UserError: as `prune`; an ablation that is no order of layers.
+    """
+    given = as_ablation(program)
+    return _written(name, given, partial(_arranged, given), out=Path(out), revision=revision)
+
+
+def _written(
+    name: str | Path,
+    given: Ablation,
+    order_of: Callable[[int], tuple[int, ...]],
+    *,
+    out: Path,
+    revision: str | None,
+) -> Pruned:
+    """Write a model's layers in an order, which follows from their number."""
     import transformers
 
-    given, out = as_ablation(ablation), Path(out)
     source = model_folder(str(name), revision)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"out {out}: it exists and is not an empty folder")
@@ -90,8 +129,8 @@ def prune(
             f"model {name}: its configuration cannot be used without code of its own "
             f"({first_line(error)})"
         ) from error
-    removed = _removed(given, n_layers)
-    kept = tuple(n for n in range(n_layers) if n not in removed)
+    kept = order_of(n_layers)
+    _refuse_quantised_twice(config, kept, str(name))
     shards = _shards(source, str(name))
     further = int(getattr(config.get_text_config(), "num_nextn_predict_layers", None) or 0)
     every = [key for keys in shards.values() for key in keys]
@@ -115,57 +154,15 @@ def prune(
     return Pruned(out, kept, written)
 
 
-def pruned_config(config: Any, kept: Sequence[int]) -> Any:
-    """A copy of a configuration for the layers that are kept, old numbers in their order.
-
-    Lists with one entry a layer are cut, lists of layer numbers renumbered; counts follow.
-    """
+def pruned_config(config: Any, order: Sequence[int]) -> Any:
+    """A copy of a configuration for layers in an order of their old numbers (see `relist`)."""
     pruned = copy.deepcopy(config)
-    text = pruned.get_text_config()
-    n_layers = int(text.num_hidden_layers)
-    places = {old: new for new, old in enumerate(kept)}
-    changes: dict[str, Any] = {}
-    for name, value in vars(text).items():
-        if name in NUMBERED:
-            dense = set(value or ()) | _between_experts(text, n_layers)
-            changes |= {name: sorted(places[n] for n in dense if n in places), **NUMBERED[name]}
-        elif isinstance(value, list | tuple) and len(value) == n_layers and not OTHER.search(name):
-            changes[name] = [value[n] for n in kept]
-        elif isinstance(value, dict) and name not in ("quantization_config", "id2label"):
-            changes[name] = _nested(value, kept, n_layers)
-    # windows that begin at a layer's number are said by layer_types already
-    if getattr(text, "max_window_layers", None) is not None:
-        changes["max_window_layers"] = sum(n < text.max_window_layers for n in kept)
-    # they predict from what the removed layers gave
-    if getattr(text, "num_nextn_predict_layers", None):
-        changes["num_nextn_predict_layers"] = 0
-    for name, value in changes.items():
-        setattr(text, name, value)
-    text.num_hidden_layers = len(kept)
+    relist(pruned, order, int(pruned.get_text_config().num_hidden_layers))
     return pruned
 
 
-def _nested(values: dict[str, Any], kept: Sequence[int], n_layers: int) -> dict[str, Any]:
-    """A dict of a configuration with its lists of layers cut: only those that say so by name.
-
-    The factors that stretch rotary angles can be as many as layers.
-    """
-    found = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            value = _nested(value, kept, n_layers)
-        elif isinstance(value, list | tuple) and len(value) == n_layers and "layer" in str(name):
-            value = [value[n] for n in kept]
-        found[name] = value
-    return found
-
-
-def _between_experts(text: Any, n_layers: int) -> set[int]:
-    step = getattr(text, "decoder_sparse_step", None) or 1
-    return {n for n in range(n_layers) if (n + 1) % step}
-
-
-def _removed(ablation: Ablation, n_layers: int) -> set[int]:
+def _kept(ablation: Ablation, n_layers: int) -> tuple[int, ...]:
+    """The layers that are left when others are removed."""
     parts = ablation.parts if isinstance(ablation, Combination) else (ablation,)
     if not parts or not all(isinstance(part, SkipLayer | SkipLayers) for part in parts):
         raise UserError(
@@ -176,7 +173,23 @@ def _removed(ablation: Ablation, n_layers: int) -> set[int]:
     removed = {layer for part in parts for layer in part.edits(shape)}
     if len(removed) == n_layers:
         raise UserError(f"prune {ablation.text}: no layer would be left")
-    return removed
+    return tuple(n for n in range(n_layers) if n not in removed)
+
+
+def _arranged(ablation: Ablation, n_layers: int) -> tuple[int, ...]:
+    """The order that a layer program names."""
+    if not isinstance(ablation, Repeat | Exchange | Reverse | Order):
+        raise UserError(
+            f"rearrange {ablation.text}: no checkpoint says this; allowed are repeat:20-26, "
+            "exchange:7, reverse:3-5 and order:0-9,11,10,12-31"
+        )
+    return ablation.edits(Shape(n_layers, 1, 1)).order or tuple(range(n_layers))
+
+
+def _refuse_quantised_twice(config: Any, order: Sequence[int], name: str) -> None:
+    quantised = getattr(config, "quantization_config", None) is not None
+    if quantised and len(set(order)) < len(order):
+        raise UserError(f"model {name}: it is quantised, and none of its layers can be there twice")
 
 
 def _shards(source: Path, name: str) -> dict[str, list[str]]:
@@ -282,13 +295,20 @@ def _write_weights(
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    places = {old: new for new, old in enumerate(kept)}
+    places: dict[int, list[int]] = {}
+    for new, old in enumerate(kept):
+        places.setdefault(old, []).append(new)
     index: dict[str, str] = {}
     total = 0
     for file, keys in tqdm(shards.items(), unit="shard", desc="pruning"):
         with safe_open(source / file, framework="pt") as tensors:
             renamed = {key: _renamed(key, stack, places) for key in keys}
-            chosen = {new: tensors.get_tensor(old) for old, new in renamed.items() if new}
+            # one storage may not be written under two names
+            chosen = {
+                new: tensors.get_tensor(old).clone() if at else tensors.get_tensor(old)
+                for old, several in renamed.items()
+                for at, new in enumerate(several)
+            }
         if chosen:
             save_file(chosen, folder / file, metadata={"format": "pt"})
         total += sum(t.numel() * t.element_size() for t in chosen.values())
@@ -299,15 +319,14 @@ def _write_weights(
     return total
 
 
-def _renamed(key: str, stack: str, places: dict[int, int]) -> str | None:
-    """A tensor's name under the new numbers; None where its layer is gone."""
+def _renamed(key: str, stack: str, places: dict[int, list[int]]) -> list[str]:
+    """A tensor's names under the new numbers; none where its layer is gone."""
     if not key.startswith(f"{stack}."):
-        return key
+        return [key]
     number, dot, rest = key[len(stack) + 1 :].partition(".")
     if not number.isdigit():
-        return key
-    new = places.get(int(number))
-    return None if new is None else f"{stack}.{new}{dot}{rest}"
+        return [key]
+    return [f"{stack}.{new}{dot}{rest}" for new in places.get(int(number), [])]
 
 
 def _note(
@@ -315,11 +334,14 @@ def _note(
 ) -> str:
     from_hub = f" (revision {revision})" if revision else ""
     rows = "".join(f"| {new} | {old} |\n" for new, old in enumerate(kept))
+    how, done, command = "without", "removed from", "prune"
+    if set(kept) == set(range(n_layers)):
+        how, done, command = "under", "listed anew in", "rearrange"
     return (
-        f"# {Path(name).name} without {ablation.text}\n\n"
-        f"Layers were removed from `{name}`{from_hub}, which has {n_layers}; {len(kept)} are left. "
+        f"# {Path(name).name} {how} {ablation.text}\n\n"
+        f"Layers were {done} `{name}`{from_hub}, which has {n_layers}; this one has {len(kept)}. "
         "No weight was changed and nothing was trained afterwards: the model computes what the "
         f"original computes under the ablation `{ablation.text}`. Licence and terms are those of "
-        f"the original.\n\nMade by `interp prune`, interp {version('interp')}.\n\n"
+        f"the original.\n\nMade by `interp {command}`, interp {version('interp')}.\n\n"
         f"| layer here | layer of the original |\n| --- | --- |\n{rows}"
     )

@@ -1,6 +1,6 @@
-"""Resample ablation: a head's z on another example, for `head:7.3@resample`.
+"""Resample ablation: what a part computes on another example, for `head:7.3@resample`.
 
-The ablated run keeps its own tokens; only the head's output is that of another example, the
+The ablated run keeps its own tokens; only what the part gives is that of another example, the
 donor (Chan et al. 2022, "Causal scrubbing"; Heimersheim & Nanda, arXiv 2404.15255). Examples differ
 in length, so positions are counted from the prompts' ends: the last position of a prompt takes what
 the donor's last prompt position had. Where the donor has no such position, its first or its last is
@@ -15,11 +15,15 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.ablations.edits import Place
 from interp.errors import UserError
-from interp.models import capture_z, decoder
+from interp.models import capture_contributions, capture_z, decoder
 
-HeadOutputs = Mapping[int, Float[Tensor, "#batch pos width"]]
-"""Layer to z `[batch, pos, head * d_head]`; pos counts from the start of the row."""
+Outputs = Mapping[Place, Float[Tensor, "_ _ _"]]
+"""Place to z `[batch, pos, head * d_head]`, or to what a part adds `[batch, pos, d_model]`.
+
+Positions count from the start of the row.
+"""
 
 
 def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
@@ -43,27 +47,33 @@ def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
     return dict(zip(doc_ids, order, strict=True))
 
 
-def head_outputs(
-    model: TransformerBridge, tokens: Sequence[int], layers: Iterable[int]
-) -> dict[int, Float[Tensor, "pos width"]]:
-    """Every head's z on one sequence, at all positions.
+def outputs_on(
+    model: TransformerBridge, tokens: Sequence[int], places: Iterable[Place]
+) -> dict[Place, Float[Tensor, "pos _"]]:
+    """What heads, blocks and sublayers give on one sequence, at all positions.
 
     Args:
         model: the unablated model.
         tokens: one sequence; what exceeds the context length is cut on the left.
-        layers: which layers.
+        places: which layers, and what of them.
 
     Returns:
-        Layer to `[pos, head * d_head]`.
+        Place to z `[pos, head * d_head]` of the layer's heads, or to what the part adds to the
+        residual stream `[pos, d_model]`.
     """
     parts = decoder(model)
-    found: dict[int, Tensor] = {}
+    wanted, found = set(places), dict[Place, Tensor]()
 
-    def keep(layer: int, z: Tensor) -> None:
-        found[layer] = z[0]
+    def keep(place: Place, rows: Tensor) -> None:
+        if place in wanted:
+            found[place] = rows
 
-    kept = list(tokens)[-parts.max_length :]
-    with capture_z(parts, layers, keep), torch.no_grad():
+    kept, layers = list(tokens)[-parts.max_length :], {layer for layer, _ in wanted}
+    with (
+        torch.no_grad(),
+        capture_z(parts, layers, lambda layer, z: keep((layer, "z"), z[0])),
+        capture_contributions(parts, layers, lambda layer, part, rows: keep((layer, part), rows)),
+    ):
         parts.root(input_ids=torch.tensor([kept], device=parts.device), use_cache=False)
     return found
 

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from interp.ablations.edits import Part
+from interp.ablations.base import BASELINE, Ablation, Combination
+from interp.ablations.edits import PART_FORMS, Part
+from interp.ablations.programs import Exchange, Parallel, Repeat, Reverse, parsed_order
 from interp.ablations.values import (
-    BASELINE,
     AblateHead,
     AblateKVGroup,
-    Ablation,
-    Combination,
+    Replace,
     SkipAttention,
     SkipLayer,
     SkipLayers,
@@ -21,11 +21,17 @@ from interp.errors import UserError, did_you_mean
 
 NUMBER = r"(0|[1-9][0-9]{0,5})"
 PARTS: dict[str | None, Part] = {None: "layer", "-attn": "attention", "-mlp": "mlp"}
+PART_OF_FORM: dict[str, Part] = {form: part for part, form in PART_FORMS.items()}
 FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
     ("layer:7", rf"layer:{NUMBER}", lambda n: SkipLayer(int(n))),
     ("layers:20-27", rf"layers:{NUMBER}-{NUMBER}", lambda a, b: SkipLayers(int(a), int(b))),
     ("attn:7", rf"attn:{NUMBER}", lambda n: SkipAttention(int(n))),
     ("mlp:7", rf"mlp:{NUMBER}", lambda n: SkipMLP(int(n))),
+    (
+        "layer:7@mean, attn:7@mean, mlp:7@mean, layer:7@resample, attn:7@resample, mlp:7@resample",
+        rf"(layer|attn|mlp):{NUMBER}@(mean|resample)",
+        lambda form, n, by: Replace(int(n), PART_OF_FORM[form], by),
+    ),
     (
         "head:7.3, head:7.3@mean, head:7.3@resample, head:7.3@group",
         rf"head:{NUMBER}\.{NUMBER}(?:@(zero|mean|resample|group))?",
@@ -35,6 +41,15 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         "L7H3, as TransformerLens prints head:7.3",
         rf"L{NUMBER}H{NUMBER}(?:@(zero|mean|resample|group))?",
         lambda n, h, by: AblateHead(int(n), int(h), by or "zero"),
+    ),
+    ("repeat:20-26", rf"repeat:{NUMBER}-{NUMBER}", lambda a, b: Repeat(int(a), int(b))),
+    ("exchange:7", rf"exchange:{NUMBER}", lambda n: Exchange(int(n))),
+    ("reverse:20-26", rf"reverse:{NUMBER}-{NUMBER}", lambda a, b: Reverse(int(a), int(b))),
+    ("parallel:10-15", rf"parallel:{NUMBER}-{NUMBER}", lambda a, b: Parallel(int(a), int(b))),
+    (
+        "order:0-9,12,11,10,13-31",
+        rf"order:((?:{NUMBER}(?:-{NUMBER})?,)*{NUMBER}(?:-{NUMBER})?)",
+        lambda runs, *_: parsed_order(runs),
     ),
     ("kvgroup:7.1", rf"kvgroup:{NUMBER}\.{NUMBER}", lambda n, g: AblateKVGroup(int(n), int(g))),
     (
@@ -57,7 +72,8 @@ OTHER_NAMES = {
     "ffn": "mlp",
     "kv": "kvgroup",
 }
-KINDS = ("layer", "layers", "attn", "mlp", "head", "kvgroup", "swap", "swap-attn", "swap-mlp",
+KINDS = ("layer", "layers", "attn", "mlp", "head", "repeat", "exchange", "reverse", "parallel",
+         "order", "kvgroup", "swap", "swap-attn", "swap-mlp",
          "swaps", "swaps-attn", "swaps-mlp")  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.values import Ablation, Combination, Hooked
+from interp.ablations.base import Ablation, Combination
+from interp.ablations.values import Hooked
 from interp.errors import UserError
 
 Point = str | Callable[[str], bool]

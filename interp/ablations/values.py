@@ -1,9 +1,10 @@
-"""The ablations: frozen values, each with a text form that parses back to the same value."""
+"""The ablations of parts: frozen values, each with a text form that parses back to the same."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from interp.ablations.edits import Edits, LayerEdit, Part, Shape
+from interp.ablations.base import Ablation, Combination
+from interp.ablations.edits import PART_FORMS, Edits, LayerEdit, Part, Shape
 from interp.ablations.value_checks import (
     check_ascending,
     check_numbers,
@@ -20,45 +21,8 @@ from interp.errors import UserError, did_you_mean
 Replacement = Literal["zero", "mean", "resample", "group"]
 
 
-class _Ablation:
-    """What the values below share: a text form, a sum, and one line when printed."""
-
-    @property
-    def text(self) -> str:
-        """The text form: key in the store, label in a figure."""
-        raise AssertionError(type(self))
-
-    def edits(self, shape: Shape) -> Edits:
-        """What is changed, layer by layer. Raises UserError for numbers out of range."""
-        raise AssertionError(type(self))
-
-    @property
-    def kind(self) -> str:
-        """What is ablated, without where: `layer`, `attn`, `head@mean`, `swap-mlp`, `hook`, ..."""
-        form, replaced = self.text.partition(":")[0], self.text.partition("@")[2]
-        return f"{form}@{replaced}" if replaced else form
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The layers that are named, ascending; hooks count where they name a hook point."""
-        if isinstance(self, SkipLayers | SwapLayers):
-            return tuple(range(self.first, self.last + 1))
-        return (self.layer,) if hasattr(self, "layer") else ()
-
-    @property
-    def heads(self) -> tuple[tuple[int, int], ...]:
-        """The query heads that are named, as pairs of a layer and a head, ascending."""
-        return ((self.layer, self.head),) if isinstance(self, AblateHead) else ()
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __add__(self, other: "Ablation") -> "Combination":
-        return Combination((*_parts(self), *_parts(other)))
-
-
 @dataclass(frozen=True)
-class SkipLayer(_Ablation):
+class SkipLayer(Ablation):
     """Block `layer` is not run; identical to deleting it from the checkpoint."""
 
     layer: int
@@ -77,7 +41,7 @@ class SkipLayer(_Ablation):
 
 
 @dataclass(frozen=True)
-class SkipLayers(_Ablation):
+class SkipLayers(Ablation):
     """Consecutive blocks, both ends included, are not run."""
 
     first: int
@@ -98,7 +62,7 @@ class SkipLayers(_Ablation):
 
 
 @dataclass(frozen=True)
-class SkipAttention(_Ablation):
+class SkipAttention(Ablation):
     """The attention of `layer` adds nothing to the residual stream."""
 
     layer: int
@@ -117,7 +81,7 @@ class SkipAttention(_Ablation):
 
 
 @dataclass(frozen=True)
-class SkipMLP(_Ablation):
+class SkipMLP(Ablation):
     """The MLP of `layer` adds nothing to the residual stream."""
 
     layer: int
@@ -136,7 +100,47 @@ class SkipMLP(_Ablation):
 
 
 @dataclass(frozen=True)
-class AblateHead(_Ablation):
+class Replace(Ablation):
+    """What a block, an attention or an MLP adds to the residual stream is replaced.
+
+    Where a norm follows the sublayer (Gemma 2, OLMo 2), what it adds is what leaves the norm. A
+    block that is replaced is not run. It applies at every position.
+
+    Attributes:
+        layer: whose part.
+        part: `"layer"` (the whole block), `"attention"` or `"mlp"`.
+        by: `"mean"`: the mean of what the part adds, over all positions of a reference set;
+            `"resample"`: what it adds on another example, aligned at the prompts' ends.
+    """
+
+    layer: int
+    part: Part = "layer"
+    by: Literal["mean", "resample"] = "mean"
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "layer")
+        if not isinstance(self.part, str) or self.part not in PART_FORMS:
+            raise UserError(f"Replace: part={self.part!r}; allowed are {', '.join(PART_FORMS)}")
+        if self.by not in ("mean", "resample"):
+            raise UserError(
+                f"{PART_FORMS[self.part]}:{self.layer}: by={self.by!r}; allowed are 'mean' and "
+                "'resample'; to add nothing, skip it"
+            )
+
+    @property
+    def text(self) -> str:
+        """`layer:7@mean`, `attn:7@mean`, `mlp:7@resample`, ..."""
+        return f"{PART_FORMS[self.part]}:{self.layer}@{self.by}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """One part replaced."""
+        parts = frozenset([self.part])
+        edit = LayerEdit(mean_parts=parts) if self.by == "mean" else LayerEdit(resample_parts=parts)
+        return Edits({layer_in(self.layer, shape): edit})
+
+
+@dataclass(frozen=True)
+class AblateHead(Ablation):
     """The output z of one query head is replaced before the output projection.
 
     Zero output is not uniform attention: a head whose scores are masked before the softmax still
@@ -185,7 +189,7 @@ class AblateHead(_Ablation):
 
 
 @dataclass(frozen=True)
-class AblateKVGroup(_Ablation):
+class AblateKVGroup(Ablation):
     """All query heads that share one key/value head are zeroed.
 
     This is what zeroing the q, k, v and o weights of "one head" does in a grouped-query model;
@@ -211,7 +215,7 @@ class AblateKVGroup(_Ablation):
 
 
 @dataclass(frozen=True)
-class SwapLayer(_Ablation):
+class SwapLayer(Ablation):
     """Block `layer`, or a part of it, runs with the weights of another model, the donor.
 
     The donor has the same shape. It is not part of the text form; where it is None, it is given to
@@ -243,7 +247,7 @@ class SwapLayer(_Ablation):
 
 
 @dataclass(frozen=True)
-class SwapLayers(_Ablation):
+class SwapLayers(Ablation):
     """Consecutive blocks, or one part of each, run with the donor's weights; both ends included."""
 
     first: int
@@ -267,7 +271,7 @@ class SwapLayers(_Ablation):
 
 
 @dataclass(frozen=True)
-class Hooked(_Ablation):
+class Hooked(Ablation):
     """TransformerLens hooks of the user's own, under a name of the user's own.
 
     The hooks are not part of the text form, which therefore does not parse back.
@@ -310,62 +314,6 @@ class Hooked(_Ablation):
         return tuple(sorted({n for n in map(layer_of_point, points) if n is not None}))
 
 
-@dataclass(frozen=True)
-class Combination(_Ablation):
-    """Several ablations at once, in a given order; `Combination(())` changes nothing."""
-
-    parts: tuple["Ablation", ...]
-
-    def __post_init__(self) -> None:
-        for part in self.parts:
-            if not isinstance(part, _Ablation):
-                raise UserError(f"{part!r} is no part of a combination; allowed are ablations")
-        flat = tuple(inner for part in self.parts for inner in _parts(part))
-        if len(flat) == 1:
-            raise UserError(f"{flat[0]}: a combination has two parts or more")
-        object.__setattr__(self, "parts", flat)
-
-    @property
-    def text(self) -> str:
-        """`layer:3+head:7.2`; the empty combination is the `baseline`."""
-        return "+".join(part.text for part in self.parts) or "baseline"
-
-    @property
-    def kind(self) -> str:
-        """`combination`, or `baseline` without parts."""
-        return "combination" if self.parts else "baseline"
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The layers of all parts, ascending."""
-        return tuple(sorted({layer for part in self.parts for layer in part.layers}))
-
-    @property
-    def heads(self) -> tuple[tuple[int, int], ...]:
-        """The heads of all parts, ascending."""
-        return tuple(sorted({head for part in self.parts for head in part.heads}))
-
-    def edits(self, shape: Shape) -> Edits:
-        """The edits of all parts, merged layer by layer."""
-        return Edits.merged(part.edits(shape) for part in self.parts)
-
-
-Ablation = (
-    SkipLayer
-    | SkipLayers
-    | SkipAttention
-    | SkipMLP
-    | AblateHead
-    | AblateKVGroup
-    | SwapLayer
-    | SwapLayers
-    | Hooked
-    | Combination
-)
-
-BASELINE = Combination(())
-
-
 def with_donor(ablation: Ablation, donor: Any) -> Ablation:
     """The same ablation with `donor` in every swap that has none."""
     if isinstance(ablation, Combination):
@@ -380,10 +328,6 @@ def donors(ablation: Ablation) -> list[Any]:
     if isinstance(ablation, SwapLayer | SwapLayers):
         return [ablation.donor]
     return [d for part in getattr(ablation, "parts", ()) for d in donors(part)]
-
-
-def _parts(ablation: "_Ablation") -> tuple[Any, ...]:
-    return ablation.parts if isinstance(ablation, Combination) else (ablation,)
 
 
 def _swap(ablation: SwapLayer | SwapLayers) -> LayerEdit:

@@ -14,7 +14,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, edited
+from interp.ablations import Edits, LayerEdit, edited
 from interp.engine.generation.plain import RowCaching
 from interp.engine.generation.probing import replaceable
 from interp.engine.replay import record
@@ -166,10 +166,10 @@ def refuse_impossible(model: TransformerBridge, ablations: Sequence[Edits]) -> N
     if capabilities(model).replays:
         return
     ids = random_tokens(decoder(model), 1, 3)
-    skips = {edits: [n for n, edit in edits.items() if edit.skip] for edits in ablations}
-    for edits, layers in skips.items():
+    missing = (tuple(n for n, edit in one.items() if not edit.runs_block) for one in ablations)
+    for layers in dict.fromkeys(missing):
         try:
-            with edited(model, Edits({n: edits[n] for n in layers})) as dec:
+            with edited(model, Edits({n: LayerEdit(skip=True) for n in layers})) as dec:
                 record(dec, ids, use_cache=False)
         except CANNOT as error:
             shown = ", ".join(map(str, layers))

@@ -1,18 +1,18 @@
-"""The mean z of every head over a task's first prompts: what `@mean` puts in a head's place."""
+"""Means over a task's first prompts: what `@mean` puts in the place of heads and parts."""
 
 from collections.abc import Sequence
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import HeadMeans, head_means
+from interp.ablations import Means, mean_outputs
 from interp.models import decoder
 from interp.tasks import Task, encode, prompt_text
 
 REFERENCE_EXAMPLES = 32
 
 
-def reference_means(model: TransformerBridge, task: Task, doc_ids: Sequence[int]) -> HeadMeans:
-    """Mean z `[layer, head, d_head]` over the first prompts of a run.
+def reference_means(model: TransformerBridge, task: Task, doc_ids: Sequence[int]) -> Means:
+    """Mean activations over the first prompts of a run.
 
     Args:
         model: from `interp.load_model`.
@@ -21,4 +21,4 @@ def reference_means(model: TransformerBridge, task: Task, doc_ids: Sequence[int]
     """
     parts, documents = decoder(model), task.documents()
     prompts = [prompt_text(task, documents[i]) for i in doc_ids[:REFERENCE_EXAMPLES]]
-    return head_means(model, [encode(prompt, parts) for prompt in prompts])
+    return mean_outputs(model, [encode(prompt, parts) for prompt in prompts])

@@ -108,10 +108,10 @@ def run_block(
         parts: the modules of the model.
         layer: which block.
         resid: what enters it.
-        calls: a pass over a batch of the same shape.
+        calls: a pass over a batch of the same shape, of the model in its own order.
         cache: takes the place of the KV cache that the pass was given.
     """
-    args, kwargs = calls.calls[layer]
+    args, kwargs = calls.calls[parts.layer_at(layer)]
     if cache is not None:
         args = tuple(cache if isinstance(a, transformers.Cache) else a for a in args)
         kwargs = {k: cache if isinstance(v, transformers.Cache) else v for k, v in kwargs.items()}

@@ -1,8 +1,8 @@
-"""Requests under `head:7.3@resample`: every example is run with the z of its own donor.
+"""Requests under `@resample`: every example is run with activations of its own donor.
 
 The donor's sequence is its prompt and its right answer. Examples run one at a time, because no two
-of a batch share a donor. The last position of a prompt takes the z of the donor's last prompt
-position, and answer position t that of the donor's answer position t.
+of a batch share a donor. The last position of a prompt takes what the donor's last prompt position
+has, and answer position t that of the donor's answer position t.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, HeadOutputs, aligned, edited, head_outputs
+from interp.ablations import Edits, Means, Outputs, Place, aligned, edited, outputs_on
 from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.answers import path_of
 from interp.engine.generation.grouping import stops_of
@@ -44,7 +44,7 @@ def resampled_scores(
     edits: Sequence[Edits],
     *,
     donors: Mapping[int, int],
-    means: HeadMeans | None = None,
+    means: Means | None = None,
 ) -> Iterator[tuple[Edits, int, Scores]]:
     """Scores of options under each edit, one example at a time.
 
@@ -54,18 +54,18 @@ def resampled_scores(
         requests: options of some examples.
         edits: the ablations.
         donors: example to donor (`draw_donors`).
-        means: where an edit also puts mean z.
+        means: what `@mean` puts, where an edit also asks for it.
 
     Yields:
         Ablation, example, and request number to (log-likelihood in nats, greedy).
     """
     refuse_impossible(model, edits)
-    parts, layers, replays = decoder(model), _layers(edits), capabilities(model).replays
+    parts, wanted, replays = decoder(model), _places(edits), capabilities(model).replays
     numbers: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         numbers.setdefault(request.doc_id, []).append(number)
     for doc_id, mine in numbers.items():
-        z, donor_end = _donor(model, task, donors[doc_id], layers)
+        outputs, donor_end = _donor(model, task, donors[doc_id], wanted)
         found: dict[Edits, Scores] = {one: {} for one in edits}
         for chosen in _alike(model, requests, mine):
             end = len(requests[chosen[0]].context) - 1
@@ -74,7 +74,7 @@ def resampled_scores(
                 ids = torch.from_numpy(batch.ids).to(parts.device)
                 baseline = record(parts, ids, use_cache=False) if replays else None
                 targets = ScoredPositions.of(batch, ids.device)
-                there = _aligned(z, end, donor_end, ids.shape[1])
+                there = _aligned(outputs, end, donor_end, ids.shape[1])
                 for one in edits:
                     with edited(model, one, means, there):
                         if baseline is None:
@@ -106,7 +106,7 @@ def resampled_answers(
     edits: Sequence[Edits],
     *,
     donors: Mapping[int, int],
-    means: HeadMeans | None = None,
+    means: Means | None = None,
 ) -> Iterator[tuple[Edits, int, Answer]]:
     """Answers under each edit, one request at a time.
 
@@ -116,18 +116,18 @@ def resampled_answers(
         requests: prompts of some examples, those of one example together.
         edits: the ablations.
         donors: example to donor (`draw_donors`).
-        means: where an edit also puts mean z.
+        means: what `@mean` puts, where an edit also asks for it.
 
     Yields:
         Ablation, number of the request, answer.
     """
     refuse_impossible(model, edits)
-    layers = _layers(edits)
+    wanted = _places(edits)
     for i, request in enumerate(requests):
         if not i or request.doc_id != requests[i - 1].doc_id:
-            z, donor_end = _donor(model, task, donors[request.doc_id], layers)
+            outputs, donor_end = _donor(model, task, donors[request.doc_id], wanted)
         length = len(request.prompt) + request.max_gen_toks
-        there = _aligned(z, len(request.prompt) - 1, donor_end, length)
+        there = _aligned(outputs, len(request.prompt) - 1, donor_end, length)
         (stop,), choose = stops_of(decoder(model), [request]), choosing([request])
         if path_of(model, request, Settings(plain=True)) == "batches":
             answers = plain_batches(
@@ -176,18 +176,18 @@ def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[lis
 
 
 def _donor(
-    model: TransformerBridge, task: Task, doc_id: int, layers: Sequence[int]
-) -> tuple[dict[int, Tensor], int]:
+    model: TransformerBridge, task: Task, doc_id: int, wanted: Sequence[Place]
+) -> tuple[dict[Place, Tensor], int]:
     tokens, end = donor_tokens(model, task, doc_id)
-    return head_outputs(model, tokens, layers), end
+    return outputs_on(model, tokens, wanted), end
 
 
-def _aligned(z: Mapping[int, Tensor], end: int, donor_end: int, length: int) -> HeadOutputs:
+def _aligned(outputs: Mapping[Place, Tensor], end: int, donor_end: int, length: int) -> Outputs:
     return {
-        layer: aligned(one, end=end, donor_end=donor_end, length=length).unsqueeze(0)
-        for layer, one in z.items()
+        place: aligned(one, end=end, donor_end=donor_end, length=length).unsqueeze(0)
+        for place, one in outputs.items()
     }
 
 
-def _layers(edits: Sequence[Edits]) -> list[int]:
-    return sorted({layer for one in edits for layer, e in one.items() if e.resample_heads})
+def _places(edits: Sequence[Edits]) -> list[Place]:
+    return sorted({place for one in edits for place in one.resampled})

@@ -9,7 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.errors import UserError
 from interp.lens.readout import logits_of
-from interp.lens.residual_stream import depths, residual_stack
+from interp.lens.residual_stream import depths, refuse_programs, residual_stack
 from interp.lens.tuned import TunedLens
 from interp.models import decoder, model_name
 from interp.tasks import encode
@@ -45,6 +45,7 @@ def prompt_grid(
     """
     asked = as_ablation(ablation)
     edits = checked_edits(model, asked)
+    refuse_programs(asked, edits)
     if edits.uses_mean:
         raise UserError(f"ablation {asked}: a prompt has no reference set for a mean")
     parts = decoder(model)

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, LayerEdit, edited
+from interp.ablations import Ablation, Edits, LayerEdit, Means, edited
 from interp.engine import Pass, padded, record, run_block, vectors_at
+from interp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,22 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
     return found
 
 
+def refuse_programs(ablation: Ablation, edits: Edits) -> None:
+    """Raise UserError for layer programs: a lens has the depths of the model's own order."""
+    if edits.is_program:
+        raise UserError(
+            f"ablation {ablation}: a lens reads the depths of a model's own order; a layer program "
+            "has others"
+        )
+
+
 def residual_stack(
     model: TransformerBridge,
     rows: Sequence[Sequence[int]],
     places: Sequence[tuple[int, int]],
     *,
     edits: Edits | None = None,
-    means: HeadMeans | None = None,
+    means: Means | None = None,
     sublayers: bool = True,
 ) -> Float[Tensor, "depth vectors d_model"]:
     """The residual stream of chosen positions at every depth, under an ablation.
@@ -64,7 +74,7 @@ def residual_stack(
         rows: token ids; padded on the right, which causal attention never sees.
         places: (row, position) of each vector.
         edits: the ablation; none is the baseline.
-        means: mean z, where an edit asks for it.
+        means: what `@mean` puts, where an edit asks for it.
         sublayers: also behind each attention.
     """
     with edited(model, edits or Edits(), means) as parts:

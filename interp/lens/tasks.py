@@ -19,7 +19,7 @@ from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers, check_reading
 from interp.lens.quantities import ANSWERS, QUANTITIES, Places, decision, example_values
 from interp.lens.readout import Translate, read
-from interp.lens.residual_stream import depths, residual_stack
+from interp.lens.residual_stream import depths, refuse_programs, residual_stack
 from interp.lens.result import Lens, StepTally
 from interp.lens.saved import KIND, open_lens, save_lens
 from interp.lens.tuned import TunedLens
@@ -95,6 +95,7 @@ def logit_lens(
     parts, drawn = decoder(model), draw(task, limit, seed=reading.seed)
     asked = as_ablation(ablation)
     edits = checked_edits(model, asked)
+    refuse_programs(asked, edits)
     if tuned and reading.sublayers and not tuned.sublayers:
         reading = replace(reading, sublayers=False)
     translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None

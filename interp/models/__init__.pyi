@@ -1,6 +1,8 @@
 from .capture import (
+    capture_contributions as capture_contributions,
     capture_z as capture_z,
     evaluation_mode as evaluation_mode,
+    residual_of as residual_of,
 )
 from .checks import (
     check_loaded as check_loaded,
@@ -12,6 +14,15 @@ from .devices import (
 from .files import (
     INDEX as INDEX,
     check_files as check_files,
+)
+from .layer_config import (
+    NUMBERS as NUMBERS,
+    relist as relist,
+)
+from .layer_order import (
+    bridge_in_order as bridge_in_order,
+    check_order_can_change as check_order_can_change,
+    in_order as in_order,
 )
 from .loading import (
     load_model as load_model,
@@ -38,20 +49,27 @@ __all__ = [
     "COMPUTES_NOTHING",
     "Decoder",
     "INDEX",
+    "NUMBERS",
     "bridge_decoder",
+    "bridge_in_order",
+    "capture_contributions",
     "capture_z",
     "check_files",
     "check_loaded",
     "check_n_layers",
+    "check_order_can_change",
     "data_folder",
     "decoder",
     "evaluation_mode",
+    "in_order",
     "load_model",
     "model_folder",
     "model_name",
     "organisms",
     "quantization_of",
     "refuse_quantised",
+    "relist",
+    "residual_of",
     "weights_hash",
     "wrap",
 ]

@@ -1,13 +1,16 @@
-"""Read z, the output of the heads, where the output projection of an attention takes it in."""
+"""Read activations where they arise: the heads' z, and what blocks and sublayers add."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.models.native_blocks import Decoder
+
+ContributingPart = Literal["layer", "attention", "mlp"]
+"""What adds to the residual stream: a block, or one of its sublayers."""
 
 
 @contextmanager
@@ -35,6 +38,52 @@ def capture_z(
             projection = parts.output_projections[layer]
             stack.callback(projection.register_forward_pre_hook(hook_of(layer)).remove)
         yield
+
+
+@contextmanager
+def capture_contributions(
+    parts: Decoder,
+    layers: Iterable[int],
+    keep: Callable[[int, ContributingPart, Float[Tensor, "_ d_model"]], Any],
+) -> Iterator[None]:
+    """Inside the context, `keep` is called with what each part adds to the residual stream.
+
+    Args:
+        parts: the modules of a model.
+        layers: whose blocks, attentions and MLPs are read.
+        keep: called with the layer, the part, and what it adds `[batch * pos, d_model]`, behind the
+            norm that follows a sublayer where there is one.
+    """
+
+    def hook_of(layer: int, part: ContributingPart, *, adds_residual: bool) -> Callable[..., None]:
+        def hook(
+            _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+        ) -> None:
+            added = out[0] if isinstance(out, tuple) else out
+            if part == "layer":
+                added = added - (args[0] if args else kwargs["hidden_states"]).to(added.device)
+            elif adds_residual:
+                added = added - residual_of(args, kwargs)
+            keep(layer, part, added.reshape(-1, added.shape[-1]))
+
+        return hook
+
+    with ExitStack() as stack:
+        for layer in sorted(set(layers)):
+            read: tuple[tuple[nn.Module, ContributingPart, bool], ...] = (
+                (parts.blocks[layer], "layer", False),
+                (parts.attention_ends[layer], "attention", parts.attention_adds_residual),
+                (parts.mlp_ends[layer], "mlp", parts.mlp_adds_residual),
+            )
+            for module, part, adds in read:
+                hook = hook_of(layer, part, adds_residual=adds)
+                stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        yield
+
+
+def residual_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The residual stream that a sublayer is given beside its input (BLOOM)."""
+    return kwargs.get("residual", args[1] if len(args) > 1 else None)
 
 
 @contextmanager

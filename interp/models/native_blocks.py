@@ -35,6 +35,9 @@ class Decoder:
         output_projections: inside each attention, the matrix that takes z
             `[batch, pos, head * d_head]` to the residual stream.
         mlps: the last module of each block whose output is the MLP's contribution.
+        attention_ends: the module of each block whose output its attention adds to the residual
+            stream: the norm behind the attention where there is one (Gemma 2), else the attention.
+        mlp_ends: the same for the MLP.
         ln_final: the norm behind the last block.
         tokenizer: as saved with the model, not altered by TransformerLens.
         n_heads: query heads a layer.
@@ -48,6 +51,7 @@ class Decoder:
         attention_adds_residual: whether the attention returns the residual stream plus its
             output (BLOOM) and not its output alone.
         mlp_adds_residual: the same for the MLP.
+        order: under a layer program, which of the model's layers each block is; else empty.
     """
 
     root: Any
@@ -55,6 +59,8 @@ class Decoder:
     attentions: tuple[nn.Module, ...]
     output_projections: tuple[nn.Module, ...]
     mlps: tuple[nn.Module, ...]
+    attention_ends: tuple[nn.Module, ...]
+    mlp_ends: tuple[nn.Module, ...]
     ln_final: nn.Module
     tokenizer: Any
     n_heads: int
@@ -66,11 +72,16 @@ class Decoder:
     block_returns_tuple: bool
     attention_adds_residual: bool
     mlp_adds_residual: bool
+    order: tuple[int, ...] = ()
 
     @property
     def n_layers(self) -> int:
         """Number of transformer blocks."""
         return len(self.blocks)
+
+    def layer_at(self, place: int) -> int:
+        """Which of the model's layers the block at a place is."""
+        return self.order[place] if self.order else place
 
     @property
     def device(self) -> torch.device:
@@ -126,6 +137,9 @@ class _Native:
     tokenizer: Any
     name: str
 
+
+NORMS_BEHIND = ("ln1_post", "ln2_post")
+"""TransformerLens' names for the norms behind an attention and behind an MLP."""
 
 _natives: "WeakKeyDictionary[TransformerBridge, _Native]" = WeakKeyDictionary()
 
@@ -302,16 +316,21 @@ def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
     mlp_name = mlp.name or mlp.submodules["out"].name
     if len(devices_of(behind.root)) == 1:
         behind.root.to(next(model.parameters()).device)
+    mlps = tuple(b.get_submodule(mlp_name) for b in blocks)
+    attentions = tuple(b.get_submodule(attention.name) for b in blocks)
+    norms = {name: block.submodules[name].name for name in NORMS_BEHIND if name in block.submodules}
     return _decoder(
         model,
         root=behind.root,
         tokenizer=behind.tokenizer,
         blocks=blocks,
-        attentions=tuple(b.get_submodule(attention.name) for b in blocks),
+        attentions=attentions,
         output_projections=tuple(
             b.get_submodule(f"{attention.name}.{attention.submodules['o'].name}") for b in blocks
         ),
-        mlps=tuple(b.get_submodule(mlp_name) for b in blocks),
+        mlps=mlps,
+        attention_ends=_ends(blocks, attentions, norms.get("ln1_post")),
+        mlp_ends=_ends(blocks, mlps, norms.get("ln2_post")),
         ln_final=behind.root.get_submodule(mapping["ln_final"].name),
     )
 
@@ -319,16 +338,34 @@ def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
 def bridge_decoder(model: TransformerBridge) -> Decoder:
     """The bridge's own blocks, in which TransformerLens' hooks act."""
     blocks = tuple(model.blocks)
+    attentions = tuple(b.attn for b in blocks)
+    mlps = tuple(b.mlp if b.mlp.name else b.mlp.out for b in blocks)
     return _decoder(
         model,
         root=model.original_model,
         tokenizer=model.tokenizer,
         blocks=blocks,
-        attentions=tuple(b.attn for b in blocks),
+        attentions=attentions,
         output_projections=tuple(b.attn.o for b in blocks),
-        mlps=tuple(b.mlp if b.mlp.name else b.mlp.out for b in blocks),
+        mlps=mlps,
+        attention_ends=_ends(blocks, attentions, "ln1_post"),
+        mlp_ends=_ends(blocks, mlps, "ln2_post"),
         ln_final=model.ln_final,
     )
+
+
+def _ends(
+    blocks: Sequence[nn.Module], sublayers: Sequence[nn.Module], norm: str | None
+) -> tuple[nn.Module, ...]:
+    """The norm behind each sublayer, or the sublayer itself where its block has none."""
+
+    def end(block: nn.Module, sublayer: nn.Module) -> nn.Module:
+        found: Any = block
+        for name in (norm or "").split("."):
+            found = getattr(found, name, None)
+        return found if isinstance(found, nn.Module) else sublayer
+
+    return tuple(end(b, s) for b, s in zip(blocks, sublayers, strict=True))
 
 
 def _decoder(model: TransformerBridge, **modules: Any) -> Decoder:

@@ -247,16 +247,21 @@ def _line(at: tuple[int, int], seconds: Sequence[float], n: int) -> float:
 
 def _without_means(edits: Edits) -> Edits:
     """The same work without other activations: zero in place of the mean and of other examples'."""
-    none: frozenset[int] = frozenset()
     return Edits(
         {
             layer: replace(
                 edit,
+                skip=not edit.runs_block,
+                skip_attention=edit.skip_attention or "attention" in replaced,
+                skip_mlp=edit.skip_mlp or "mlp" in replaced,
                 zero_heads=edit.zero_heads | edit.mean_heads | edit.resample_heads,
-                mean_heads=none,
-                resample_heads=none,
+                mean_heads=frozenset(),
+                resample_heads=frozenset(),
+                mean_parts=frozenset(),
+                resample_parts=frozenset(),
             )
             for layer, edit in edits.items()
+            for replaced in [edit.mean_parts | edit.resample_parts]
         }
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import HeadMeans, Variant, draw_donors
+from interp.ablations import Means, Variant, draw_donors
 from interp.engine import (
     EVERY,
     Shortcuts,
@@ -29,7 +29,7 @@ Runner = Callable[[WorkUnit, Done], list[Record]]
 
 def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY) -> Runner:
     """A function that computes a unit's records, ordered by ablation and then by example."""
-    means: dict[int, HeadMeans] = {}
+    means: dict[int, Means] = {}
 
     def run(unit: WorkUnit, done: Done) -> list[Record]:
         numbers = with_baseline(unit)

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, Variant
+from interp.ablations import Edits, Means, Variant
 from interp.engine import Answer, generate, resampled_answers
 from interp.records import Record
 from interp.sweeps.outcomes import record_of
@@ -21,7 +21,7 @@ def text_records(
     requests: Sequence[GenerationRequest],
     variants: Sequence[Variant],
     *,
-    means: HeadMeans | None = None,
+    means: Means | None = None,
     done: Callable[[int], Any] = lambda answers: None,
 ) -> Iterator[Record]:
     """Generate under every ablation and score the answers.
@@ -35,7 +35,7 @@ def text_records(
         task: whose filters and metrics.
         requests: its prompts, as often as answers are drawn.
         variants: the baseline and the ablations.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         done: told how many answers are finished, as they are.
     """
     edits = [one.edits for one in variants]
@@ -51,7 +51,7 @@ def resampled_text_records(
     variants: Sequence[Variant],
     *,
     donors: Mapping[int, int],
-    means: HeadMeans | None = None,
+    means: Means | None = None,
     done: Callable[[int], Any] = lambda answers: None,
 ) -> Iterator[Record]:
     """As `text_records`, where heads take their z from another example (`draw_donors`)."""

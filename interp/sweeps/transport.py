@@ -204,8 +204,9 @@ def _with_donors(ablation: Ablation, given: list[Any]) -> Ablation:
     """Fill the swaps of an ablation, in their order; takes donors from the list."""
     if isinstance(ablation, Combination) and ablation != BASELINE:
         return Combination(tuple(_with_donors(part, given) for part in ablation.parts))
-    swaps = isinstance(ablation, SwapLayer | SwapLayers)
-    return replace(ablation, donor=given.pop(0)) if swaps else ablation
+    if isinstance(ablation, SwapLayer | SwapLayers):
+        return replace(ablation, donor=given.pop(0))
+    return ablation
 
 
 def _tokenizer_files(tokenizer: Any) -> dict[str, bytes]:

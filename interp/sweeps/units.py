@@ -8,7 +8,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import HeadMeans, Variant
+from interp.ablations import Means, Variant
 from interp.engine import EVERY, NOT_FINITE, Score, Shortcuts, resampled_scores, score_requests
 from interp.models import decoder
 from interp.records import Record
@@ -51,12 +51,12 @@ class AblationBatch:
 
     Attributes:
         variants: the baseline and the ablations.
-        means: mean z, where an edit asks for it.
+        means: what `@mean` puts, where an edit asks for it.
         donors: example to the example whose z `@resample` takes, where an edit asks for it.
     """
 
     variants: tuple[Variant, ...]
-    means: HeadMeans | None = None
+    means: Means | None = None
     donors: Mapping[int, int] | None = None
 
     def split(self) -> "tuple[AblationBatch, AblationBatch]":

@@ -5,7 +5,7 @@ import torch
 import transformers as hf
 
 import interp
-from interp.ablations import checked_edits, edited, head_means
+from interp.ablations import checked_edits, edited, mean_outputs
 from interp.models import decoder, wrap
 from tests.helpers.families import assert_logits, random_tokens
 
@@ -104,8 +104,8 @@ def test_a_mean_is_over_the_heads_own_columns(pair, layer):
             plain(input_ids=torch.tensor([tokens]))
     handle.remove()
     mean = torch.cat(seen).mean(dim=0)
-    means = head_means(model, reference)
-    assert_logits(means[layer][head], mean)
+    means = mean_outputs(model, reference)
+    assert_logits(means[layer, "z"][head], mean)
 
     def averaged(z):
         z[..., columns] = mean

@@ -15,9 +15,9 @@ from interp.ablations import (
     LayerEdit,
     bridge_edited,
     edited,
-    head_means,
-    head_outputs,
     kinds_of,
+    mean_outputs,
+    outputs_on,
 )
 from interp.engine.generation.row_edits import mixable, plan_rows, rows_edited
 from interp.errors import UserError
@@ -42,16 +42,18 @@ def examples(model):
         "zero_heads": LayerEdit(zero_heads=frozenset({0, 3})),
         "mean_heads": LayerEdit(mean_heads=frozenset({2})),
         "resample_heads": LayerEdit(resample_heads=frozenset({1})),
+        "mean_parts": LayerEdit(mean_parts=frozenset({"mlp"})),
+        "resample_parts": LayerEdit(resample_parts=frozenset({"attention"})),
         "swaps": LayerEdit(swaps=(("layer", tiny_bridge(model, seed=1)),)),
         "hooks": LayerEdit(hooks=((f"blocks.{LAYER}.hook_mlp_out", halved),)),
     }
 
 
 def activations(model):
-    z = head_outputs(model, SOURCE, [LAYER])
-    return Activations(
-        head_means(model, [SOURCE]), {LAYER: z[LAYER].unsqueeze(0)}, sources=[z]
-    )  # fmt: skip
+    places = [(LAYER, site) for site in ("z", "layer", "attention", "mlp")]
+    found = outputs_on(model, SOURCE, places)
+    rows = {place: one.unsqueeze(0) for place, one in found.items()}
+    return Activations(mean_outputs(model, [SOURCE]), rows, sources=[found])
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import interp
-from interp.ablations import forward_replaced, head_means
+from interp.ablations import forward_replaced, mean_outputs
 from interp.errors import UserError
 from interp.models import decoder
 from tests.helpers.families import (
@@ -166,7 +166,7 @@ def test_a_mean_head_equals_brute_force(model):
             z = cache["blocks.1.attn.hook_z"].reshape(ids.shape[1], 4, -1)[:, 3]
             total, count = total + z.sum(dim=0), count + len(z)
         mean = total / count
-        assert_logits(head_means(model, texts)[1][3], mean)
+        assert_logits(mean_outputs(model, texts)[1, "z"][3], mean)
 
         def put(z, hook):
             z = z.clone().view(*z.shape[:2], 4, -1)

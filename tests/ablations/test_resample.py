@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import interp
-from interp.ablations import checked_edits, draw_donors, edited, head_outputs
+from interp.ablations import checked_edits, draw_donors, edited, outputs_on
 from interp.engine.resampled import donor_tokens
 from interp.errors import UserError
 from interp.models import decoder
@@ -63,7 +63,7 @@ def test_donors_are_a_cycle_and_depend_on_the_seed():
 def test_head_outputs_are_those_of_the_cache(bridge):
     tokens = random_tokens(1, 9)[0].tolist()
     d_head = decoder(bridge).d_head
-    found = head_outputs(bridge, tokens, [LAYER])[LAYER]
+    found = outputs_on(bridge, tokens, [(LAYER, "z")])[LAYER, "z"]
     assert_logits(found[:, HEAD * d_head : (HEAD + 1) * d_head], z_of(bridge, tokens))
 
 
@@ -83,10 +83,11 @@ def test_the_native_blocks_know_the_position_from_the_cache(bridge):
     import transformers
 
     parts, tokens = decoder(bridge), random_tokens(1, 12)
-    other = head_outputs(bridge, random_tokens(1, 9, seed=5)[0].tolist(), [LAYER])
-    z = {LAYER: other[LAYER].unsqueeze(0)}
+    place = (LAYER, "z")
+    other = outputs_on(bridge, random_tokens(1, 9, seed=5)[0].tolist(), [place])
+    z = {place: other[place].unsqueeze(0)}
     d_head = parts.d_head
-    donor = other[LAYER][:, HEAD * d_head : (HEAD + 1) * d_head]
+    donor = other[place][:, HEAD * d_head : (HEAD + 1) * d_head]
     expected = forced(bridge, tokens[0].tolist(), lambda p: donor[min(p, 8)])
     edits = checked_edits(bridge, f"head:{LAYER}.{HEAD}@resample")
     with torch.no_grad(), edited(bridge, edits, resample=z):

@@ -8,6 +8,10 @@ from interp.ablations import (
     AblateHead,
     AblateKVGroup,
     Combination,
+    Exchange,
+    Order,
+    Repeat,
+    Replace,
     SkipAttention,
     SkipLayer,
     SkipLayers,
@@ -29,6 +33,11 @@ single = st.one_of(
     st.tuples(number, number).map(lambda ab: SkipLayers(min(ab), max(ab))),
     st.builds(SkipAttention, number),
     st.builds(SkipMLP, number),
+    st.builds(Replace, number, swapped, st.sampled_from(["mean", "resample"])),
+    st.builds(Exchange, number),
+    st.tuples(number, number).map(lambda ab: Repeat(min(ab), max(ab))),
+    # made beforehand: the type checks draw which number of a tuple they look at
+    st.sampled_from([Order((0, 1, 3, 2)), Order((2, 1, 0)), Order((3, 4, 0, 1, 2)), Order((0,))]),
     st.builds(AblateHead, number, number, st.sampled_from(["zero", "mean", "resample", "group"])),
     st.builds(AblateKVGroup, number, number),
     st.builds(SwapLayer, number, part=swapped),
@@ -56,7 +65,8 @@ def test_any_text_parses_and_prints_back_or_is_refused_in_one_line(text):
     else:
         refused = False
     assert "\n" not in shown
-    assert refused or shown == text or "@zero" in text
+    # neighbours in an order are printed as a range
+    assert refused or shown == text or "@zero" in text or "order:" in text
 
 
 @given(several, single)
@@ -97,6 +107,12 @@ def test_numbers_out_of_range_name_the_range(text, message):
 
 
 WRONG = {
+    "Order((0, 1.5))": "order: layer 1.5; allowed are whole numbers from 0",
+    "Order(())": "order: it names no layer",
+    "Repeat(3, 1)": "write repeat:1-3",
+    "Parallel('1', 2)": "Parallel: first '1'",
+    "Replace(7, part='head')": "part='head'; allowed are layer, attention, mlp",
+    "Replace(7, by='zero')": "to add nothing, skip it",
     "SkipLayer('3')": "SkipLayer: layer '3'; allowed are whole numbers from 0",
     "SkipLayer(-1)": "SkipLayer: layer -1",
     "SkipLayer(True)": "SkipLayer: layer True",

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from interp.ablations import Edits, checked_edits, edited, head_means
+from interp.ablations import Edits, checked_edits, edited, mean_outputs
 from interp.ablations.on_bridge import ablate
 from interp.engine import generate, record, unembed
 from interp.engine.replay import replay
@@ -40,7 +40,7 @@ def any_model(any_family):
 def replayed_logits(model, tokens, text, *, donor=None):
     """Logits `[batch, pos, d_vocab]` by recording the baseline and replaying the ablation."""
     parts, edits = decoder(model), checked_edits(model, text, donor=donor)
-    means = head_means(model, MEANS_OVER) if "mean" in text else None
+    means = mean_outputs(model, MEANS_OVER) if "mean" in text else None
     baseline = record(parts, tokens, use_cache=False)
     with edited(model, edits, means):
         resid = replay(parts, baseline, edits.first_layer(parts.n_layers))

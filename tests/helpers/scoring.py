@@ -2,7 +2,7 @@
 
 import pytest
 
-from interp.ablations import checked_edits, head_means
+from interp.ablations import checked_edits, mean_outputs
 from interp.tasks import OptionRequest
 from tests.helpers.families import N_LAYERS, random_tokens, tiny_bridge
 
@@ -31,7 +31,7 @@ def edits_of(model, family, kinds=KINDS):
 
 
 def means_of(model):
-    return head_means(model, ["w5 w6 w7", "w8 w9"])
+    return mean_outputs(model, ["w5 w6 w7", "w8 w9"])
 
 
 def assert_same(found, expected):

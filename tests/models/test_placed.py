@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import interp
-from interp.ablations import Edits, checked_edits, head_means
+from interp.ablations import Edits, checked_edits, mean_outputs
 from interp.attention import attention_rows
 from interp.attention.tracing import trace
 from interp.comparison.weights import weight_distances
@@ -195,7 +195,7 @@ DECODING = [Settings(rows=3, knee=64), Settings(plain=True)]  # sweeps decode by
 def test_generation_with_other_settings(family, monkeypatch):
     def work(model):
         edits = [checked_edits(model, text) for text in ["layer:1", "head:2.1@mean"]]
-        means = head_means(model, ["w5 w6 w7", "w8 w9"])
+        means = mean_outputs(model, ["w5 w6 w7", "w8 w9"])
         found = [generate(model, requests(), edits, means=means, settings=s) for s in DECODING]
         # drafts of several pieces, of which some rows go on
         found.append(

@@ -7,13 +7,13 @@ decodes from the first token that differs, in a batch with the rows of other abl
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans
+from interp.ablations import Edits, Means
 from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.grouping import pass_batches, stops_of
 from interp.engine.generation.plain import plain_batches, single_row
@@ -64,7 +64,7 @@ def generate(
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
     *,
-    means: HeadMeans | None = None,
+    means: Means | None = None,
     settings: Settings | None = None,
     done: Callable[[int], Any] = lambda answers: None,
 ) -> Generated:
@@ -79,11 +79,16 @@ def generate(
         model: a bridge.
         requests: prompts; what they have in common in front is run once an ablation.
         ablations: what changes in each run.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.
         done: told how many answers are finished, as they are.
     """
     settings = settings or Settings.for_model(decoder(model))
+    programs = [number for number, edits in enumerate(ablations) if edits.order]
+    if programs and len(programs) < len(ablations):
+        return _apart(model, requests, ablations, programs, means, settings, done)
+    # blocks in another order are other modules, which share no batch with the model's own
+    settings = replace(settings, plain=settings.plain or bool(programs))
     say_what_is_left_out(model, requests)
     refuse_impossible(model, ablations)
     by_path: dict[Path, list[int]] = {}
@@ -106,6 +111,29 @@ def generate(
         count.written = sum(answer.n_tokens for answer in found.values())
     ordered = [[found[number] for number in range(len(requests))] for found in answers]
     return Generated(ordered, counts, tuple(by_path), tolerance)
+
+
+def _apart(
+    model: TransformerBridge,
+    requests: Sequence[GenerationRequest],
+    ablations: Sequence[Edits],
+    programs: Sequence[int],
+    means: Means | None,
+    settings: Settings,
+    done: Callable[[int], Any],
+) -> Generated:
+    """Layer programs by themselves, and all else together."""
+    others = [number for number in range(len(ablations)) if number not in programs]
+    answers: list[list[Answer]] = [[] for _ in ablations]
+    counts, paths, tolerance = [Counts() for _ in ablations], dict[Path, None](), 0.0
+    for numbers in (others, programs):
+        some = [ablations[number] for number in numbers]
+        found = generate(model, requests, some, means=means, settings=settings, done=done)
+        for at, number in enumerate(numbers):
+            answers[number], counts[number] = found.answers[at], found.counts[at]
+        paths |= dict.fromkeys(found.paths)
+        tolerance = max(tolerance, found.tolerance)
+    return Generated(answers, counts, tuple(paths), tolerance)
 
 
 def path_of(model: TransformerBridge, request: GenerationRequest, settings: Settings) -> Path:
@@ -149,7 +177,7 @@ def _in_batches(
     model: TransformerBridge,
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
-    means: HeadMeans | None,
+    means: Means | None,
     done: Callable[[int], Any],
 ) -> list[list[Answer]]:
     """Batches that are padded on the left, by the model's own attention."""
@@ -179,7 +207,7 @@ def _one_by_one(
     model: TransformerBridge,
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
-    means: HeadMeans | None,
+    means: Means | None,
     done: Callable[[int], Any],
 ) -> list[list[Answer]]:
     """Each request under each ablation in a row of its own, from its first layer on."""
@@ -193,7 +221,7 @@ def _one_by_one(
 
 
 def _alone(
-    model: TransformerBridge, request: GenerationRequest, edits: Edits, means: HeadMeans | None
+    model: TransformerBridge, request: GenerationRequest, edits: Edits, means: Means | None
 ) -> Answer:
     (stop,) = stops_of(decoder(model), [request])
     caching = capabilities(model).caching(len(request.prompt) + request.max_gen_toks)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, LayerEdit, edited
+from interp.ablations import Edits, LayerEdit, Means, edited
 from interp.engine.capabilities import capabilities
 from interp.engine.generation.ragged import SharedKeys
 from interp.engine.generation.row_edits import mixable
@@ -39,7 +39,7 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
 
 
 def prefix_keys(
-    model: TransformerBridge, prefix: Prefix | None, edits: Edits, means: HeadMeans | None
+    model: TransformerBridge, prefix: Prefix | None, edits: Edits, means: Means | None
 ) -> tuple[SharedKeys, ...]:
     """The keys and values of a shared prefix under an ablation, layer by layer."""
     if prefix is None:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, HeadOutputs, edited
+from interp.ablations import Edits, Means, Outputs, edited
 from interp.engine.generation.sampling import finite_or_failed
 from interp.engine.generation.stopping import Answer, Stopping
 from interp.engine.replay import record, replay, unembed
@@ -50,7 +50,7 @@ class PlainRow:
         model: a bridge.
         prompt: tokens.
         edits: what changes.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         caching: what the row keeps from token to token.
         resample: another example's z (`edited`).
     """
@@ -60,10 +60,10 @@ class PlainRow:
         model: TransformerBridge,
         prompt: Sequence[int],
         edits: Edits,
-        means: HeadMeans | None,
+        means: Means | None,
         caching: RowCaching = RowCaching(),
         *,
-        resample: HeadOutputs | None = None,
+        resample: Outputs | None = None,
     ) -> None:
         self.model, self.prompt, self.edits, self.means = model, tuple(prompt), edits, means
         self.caching, self.resample = caching, resample
@@ -106,9 +106,9 @@ def single_row(
     stop: Stopping,
     edits: Edits,
     *,
-    means: HeadMeans | None = None,
+    means: Means | None = None,
     caching: RowCaching,
-    resample: HeadOutputs | None = None,
+    resample: Outputs | None = None,
     choose: Choose | None = None,
 ) -> Answer:
     """The answer to one prompt by a row of its own: what is exact for every architecture.
@@ -118,7 +118,7 @@ def single_row(
         prompt: tokens.
         stop: the end of the answer.
         edits: what changes.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         caching: what the row keeps from token to token.
         resample: another example's z (`edited`).
         choose: as for `plain_batches`.
@@ -160,8 +160,8 @@ def plain_batches(
     stops: Sequence[Stopping],
     ablations: Sequence[Edits],
     *,
-    means: HeadMeans | None = None,
-    resample: HeadOutputs | None = None,
+    means: Means | None = None,
+    resample: Outputs | None = None,
     choose: Choose | None = None,
 ) -> Iterator[list[Answer]]:
     """The answers of each ablated model in turn, one left-padded batch.
@@ -174,7 +174,7 @@ def plain_batches(
         prompts: tokens.
         stops: the end of each answer.
         ablations: what changes in each run.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         resample: another example's z (`edited`); the batch is then one prompt.
         choose: from logits `[row, d_vocab]`, the numbers of the rows and the number of tokens
             written, the next tokens; the largest logit where it is None.
@@ -191,8 +191,8 @@ def _decoded(
     stops: Sequence[Stopping],
     ablations: Sequence[Edits],
     *,
-    means: HeadMeans | None = None,
-    resample: HeadOutputs | None = None,
+    means: Means | None = None,
+    resample: Outputs | None = None,
     choose: Choose | None,
 ) -> Iterator[list[list[int]]]:
     """The tokens that each ablated model writes."""
@@ -205,11 +205,11 @@ def _decoded(
     )
     for edits in ablations:
         first = edits.first_layer(parts.n_layers)
-        with edited(model, edits, means, resample):
-            own = _own_cache(parts, cache, first)
-            resid = replay(parts, baseline, first, cache=own)[:, -1]
-            logits = torch.cat(list(unembed(parts, resid)))
-            yield _decode(parts, (own, mask, logits), stops, choose)
+        with edited(model, edits, means, resample) as ablated:
+            own = _own_cache(ablated, cache, first)
+            resid = replay(ablated, baseline, first, cache=own)[:, -1]
+            logits = torch.cat(list(unembed(ablated, resid)))
+            yield _decode(ablated, (own, mask, logits), stops, choose)
 
 
 def _likeliest(logits: Tensor, _rows: Sequence[int], _step: int) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, edited
+from interp.ablations import Edits, Means, edited
 from interp.engine.capabilities import capabilities
 from interp.engine.generation.drafting import LONGEST, SeenText, draft_length
 from interp.engine.generation.plain import PlainRow
@@ -111,7 +111,7 @@ class Pool:
         cache: of all rows; row i belongs to `rows[i]`.
         capacity: the most rows.
         pick: from logits to tokens.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         knee: tokens up to which a pass costs no more than one over fewer.
         donors: swaps that hold for all rows.
         rows: those being decoded.
@@ -121,7 +121,7 @@ class Pool:
     cache: RaggedCache
     capacity: int
     pick: Picking
-    means: HeadMeans | None
+    means: Means | None
     knee: int
     donors: Edits = field(default_factory=Edits)
     rows: list[Row] = field(default_factory=list)

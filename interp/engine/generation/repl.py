@@ -9,10 +9,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import (
     Ablation,
     Edits,
-    HeadMeans,
+    Means,
     active_edits,
     checked_edits,
-    head_means,
+    mean_outputs,
 )
 from interp.engine.generation.answers import (
     generate as generate_requests,
@@ -164,24 +164,22 @@ def _edits(
     ablation: AnyAblation | None,
     donor: TransformerBridge | None,
     reference: Sequence[str] | None,
-) -> tuple[Edits, HeadMeans | None]:
+) -> tuple[Edits, Means | None]:
     edits, means = active_edits(model)
     asked = checked_edits(model, ablation, donor=donor) if ablation else Edits()
     if asked.uses_mean:
         if reference is None or means is not None:
             raise UserError("@mean: a mean needs one reference set; give reference=[TEXTS]")
-        means = head_means(model, reference)
-    for layer, edit in asked.items():
-        if edit.hooks:
-            raise UserError(
-                "hooks of your own do not reach the native blocks; use interp.ablate and "
-                "model.generate"
-            )
-        if edit.resample_heads:
-            raise UserError(
-                f"head:{layer}.{min(edit.resample_heads)}@resample: the example that a head's z is "
-                "taken from is drawn by a sweep; in a REPL use interp.ablate and model.generate"
-            )
+        means = mean_outputs(model, reference)
+    if asked.is_hooked:
+        raise UserError(
+            "hooks of your own do not reach the native blocks; use interp.ablate and model.generate"
+        )
+    if asked.is_resampled:
+        raise UserError(
+            f"{asked.named('resample')}: the example that it is taken from is drawn by a sweep; "
+            "in a REPL use interp.ablate and model.generate"
+        )
     return edits | asked, means
 
 
@@ -221,10 +219,10 @@ def _stream(
     model: TransformerBridge,
     request: GenerationRequest,
     edits: Edits,
-    means: HeadMeans | None,
+    means: Means | None,
 ) -> Iterator[str]:
     settings = Settings.for_model(decoder(model))
-    if path_of(model, request, settings) != "ragged":
+    if edits.order or path_of(model, request, settings) != "ragged":
         # this architecture is decoded by the plain path, whole
         (answers,) = generate_requests(model, [request], [edits], means=means)
         _refuse_failure(model, answers[0])

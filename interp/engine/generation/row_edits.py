@@ -13,7 +13,7 @@ from interp.ablations import (
     Activations,
     EditKind,
     Edits,
-    HeadMeans,
+    Means,
     Rows,
     function_or_refusal,
     kinds_of,
@@ -52,9 +52,7 @@ def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:
 
 
 @contextmanager
-def rows_edited(
-    parts: Decoder, plan: dict[int, LayerRows], means: HeadMeans | None
-) -> Iterator[None]:
+def rows_edited(parts: Decoder, plan: dict[int, LayerRows], means: Means | None) -> Iterator[None]:
     """Inside the context each row of a batch computes as its own edits say."""
     given = Activations(means)
     with ExitStack() as stack:

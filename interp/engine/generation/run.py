@@ -6,7 +6,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans
+from interp.ablations import Edits, Means
 from interp.engine.generation.drafting import SeenText
 from interp.engine.generation.grouping import (
     donor_edits,
@@ -67,7 +67,7 @@ class Run:
     Attributes:
         model: the bridge.
         requests: prompts.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.
         pick: from logits to tokens.
         done: told how many answers are finished.
@@ -76,7 +76,7 @@ class Run:
 
     model: TransformerBridge
     requests: Sequence[GenerationRequest]
-    means: HeadMeans | None
+    means: Means | None
     settings: Settings
     pick: Picking
     done: Callable[[int], Any]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import HeadMeans, edited
+from interp.ablations import Means, edited
 from interp.engine.generation.pool import Group
 from interp.engine.generation.ragged import RaggedCache, attending
 from interp.engine.generation.sampling import Picking
@@ -137,7 +137,7 @@ def verify(
     group: Group,
     pick: Picking,
     *,
-    means: HeadMeans | None,
+    means: Means | None,
     numbers: Sequence[int],
 ) -> Generator[Verdict, list[int], None]:
     """Replay the pieces under an ablation; each verdict may drop rows from those that follow.
@@ -149,7 +149,7 @@ def verify(
         recorded: the baseline's pass.
         group: the ablation.
         pick: from logits to tokens.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         numbers: of the request of each row.
     """
     parts = decoder(model)

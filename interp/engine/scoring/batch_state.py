@@ -115,7 +115,7 @@ class LayerInput:
 
 def attention_unchanged(edits: Edits, layer: int) -> bool:
     """Whether the attention of the first edited layer computes what it does in the baseline."""
-    if layer not in edits or edits[layer].skip:
+    if layer not in edits or not edits[layer].runs_block or edits.order:
         return False
     return all(part == "mlp" for part, _ in edits[layer].swaps)
 

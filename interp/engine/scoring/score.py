@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, edited
+from interp.ablations import Edits, Means, edited
 from interp.engine.capabilities import refuse_impossible
 from interp.engine.memory import halving, token_budget
 from interp.engine.prefix import Prefix, prefix_cache, record_prefix
@@ -51,7 +51,7 @@ def score_requests(
     requests: Sequence[OptionRequest],
     edits: Sequence[Edits],
     *,
-    means: HeadMeans | None = None,
+    means: Means | None = None,
     shortcuts: Shortcuts = EVERY,
     done: Callable[[int], Any] = lambda pairs: None,
 ) -> list[list[Score]]:
@@ -61,7 +61,7 @@ def score_requests(
         model: a bridge.
         requests: contexts and continuations.
         edits: what each ablation changes; `Edits()` is the baseline.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         shortcuts: what to share and leave out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
 
@@ -127,12 +127,12 @@ class Scoring:
 
     Attributes:
         model: a bridge.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         shortcuts: those that are exact for the model at the length of the requests.
     """
 
     model: TransformerBridge
-    means: HeadMeans | None
+    means: Means | None
     shortcuts: Shortcuts
 
     def all(self, requests: Sequence[OptionRequest], edits: Sequence[Edits]) -> Found:
@@ -168,8 +168,8 @@ class Scoring:
             arguments = batch_arguments(parts, batch, 0)
             ids = torch.from_numpy(batch.ids).to(parts.device)
             for one in edits:
-                with edited(self.model, one, self.means):
-                    resid = record(parts, ids, use_cache=False, **arguments).residuals[-1]
+                with edited(self.model, one, self.means) as own:
+                    resid = record(own, ids, use_cache=False, **arguments).residuals[-1]
                     yield one, positions.scores(parts, resid)
 
     def replayed(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
@@ -179,13 +179,15 @@ class Scoring:
         starting_at: dict[int, list[Edits]] = {}
         for one in edits:
             starting_at.setdefault(one.first_layer(parts.n_layers), []).append(one)
+        # what runs on behind the last block needs all of what leaves it
+        behind = any(one.order for one in starting_at.get(parts.n_layers, []))
         batches = [
             LayerInput(
                 batch,
                 ScoredPositions.of(batch, parts.device),
                 batch_calls(parts, batch, prefix).residuals[0],
                 layer=0,
-                last_block=self.shortcuts.last_block_positions,
+                last_block=self.shortcuts.last_block_positions and not behind,
             )
             for batch in self._batches(group, tokens)
         ]
@@ -199,8 +201,8 @@ class Scoring:
             stack, stacked = self._stack(batches, prefix, here, tokens)
             for one in here:
                 if one not in stacked:
-                    with edited(self.model, one, self.means):
-                        for scores in self._alone(parts, batches, prefix, one):
+                    with edited(self.model, one, self.means) as own:
+                        for scores in self._alone(own, batches, prefix, one):
                             yield one, scores
             if stacked:
                 yield from stack.scores(batches, stacked)
@@ -215,7 +217,7 @@ class Scoring:
     ) -> tuple[Stack, list[Edits]]:
         """What ablations of this layer alone have in common, and which are run together."""
         layer, most = batches[0].layer, 1
-        stacked = [one for one in here if self.shortcuts.stacked and set(one) == {layer}]
+        stacked = [one for one in here if self.shortcuts.stacked and one.only_in(layer)]
         if len(stacked) > 1:
             most = most_stacked(decoder(self.model), batches, prefix, tokens)
         last_block = self.shortcuts.last_block_positions
@@ -225,12 +227,18 @@ class Scoring:
     def _alone(
         self, parts: Decoder, batches: Sequence[LayerInput], prefix: Prefix | None, edits: Edits
     ) -> Iterator[dict[int, Score]]:
-        """Scores under one ablation, batch by batch; call it inside `edited(...)`."""
-        layer, last_block = batches[0].layer, self.shortcuts.last_block_positions
+        """Scores under one ablation, batch by batch; call it inside `edited(...)`.
+
+        Calls of the blocks are made by the model in its own order, whatever that of `parts` is.
+        """
+        layer, last_block = batches[0].layer, batches[0].last_block
+        if parts.order and parts.order[-1] != decoder(self.model).n_layers - 1:
+            # that the last block can be narrowed was tried on the model's own last block
+            batches, last_block = [replace(one, last_block=False) for one in batches], False
         caches = [prefix_cache(parts, prefix, layer, last_block=last_block)] if prefix else []
         reused = attention_unchanged(edits, layer)
         for one in batches:
-            calls = batch_calls(parts, one.batch, prefix)
+            calls = batch_calls(decoder(self.model), one.batch, prefix)
             yield one.through(parts, parts.n_layers, calls, caches, reused=reused).scores(parts)
 
     def _batches(self, group: Group, tokens: int) -> list[Batch]:

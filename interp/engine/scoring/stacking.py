@@ -17,7 +17,7 @@ import torch
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, HeadMeans, edited
+from interp.ablations import Edits, Means, edited
 from interp.engine.memory import most_caches
 from interp.engine.prefix import Prefix, begin_cache, finish_caches
 from interp.engine.scoring.batch_state import LayerInput, attention_unchanged, batch_calls
@@ -57,14 +57,14 @@ class Stack:
     Attributes:
         model: a bridge.
         prefix: what all batches stand behind, or None.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         last_block: leave out of the last block what is not read.
         most: ablations at a time.
     """
 
     model: TransformerBridge
     prefix: Prefix | None
-    means: HeadMeans | None
+    means: Means | None
     last_block: bool
     most: int
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Activations, Edits, HeadMeans, bridge_edited, layer_of_point
+from interp.ablations import Activations, Edits, Means, bridge_edited, layer_of_point
 from interp.engine.memory import token_budget
 from interp.engine.replay import record, replay
 from interp.engine.scoring.packing import group_examples, padded_batches
@@ -24,7 +24,7 @@ def hooked_scores(
     model: TransformerBridge,
     requests: Sequence[OptionRequest],
     edits: Sequence[Edits],
-    means: HeadMeans | None,
+    means: Means | None,
     shortcuts: Shortcuts,
 ) -> Iterator[tuple[Edits, dict[int, Score]]]:
     """Scores under each of the edits, batch by batch.
@@ -33,7 +33,7 @@ def hooked_scores(
         model: a bridge.
         requests: contexts and continuations.
         edits: ablations with hooks, and whatever else they change.
-        means: `[layer, head, d_head]`, where an edit puts mean z.
+        means: what `@mean` puts (`mean_outputs`).
         shortcuts: whether to replay, and the token budget.
 
     Yields:

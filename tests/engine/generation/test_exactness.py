@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from interp.ablations import Edits, checked_edits, head_means
+from interp.ablations import Edits, checked_edits, mean_outputs
 from interp.engine import Settings, generate
 from interp.engine.capabilities import capabilities
 from interp.engine.generation.answers import TIE
@@ -87,7 +87,7 @@ def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_fam
 def test_other_ablations_equal_plain_decoding(any_model, any_family):
     asked, donor = requests(), tiny_bridge(any_family, seed=1)
     edits = [Edits(), *(checked_edits(any_model, text, donor=donor) for text in KINDS)]
-    means = head_means(any_model, ["w5 w6 w7", "w8 w9"])
+    means = mean_outputs(any_model, ["w5 w6 w7", "w8 w9"])
     plain = generate(any_model, asked, edits, means=means, settings=Settings(plain=True))
     # the families differ in their blocks, not in how rows are scheduled
     names = SETTINGS if any_family == "llama" else ["few rows, long drafts"]

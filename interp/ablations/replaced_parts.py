@@ -1,0 +1,206 @@
+"""A block, an attention or an MLP adds its mean, or what it adds on another example.
+
+For `layer:7@mean`, `attn:7@mean`, `mlp:7@resample` and their like, on the bridge, on native blocks
+and in rows of a batch. What a part adds is read, and put, behind the norm that follows a sublayer
+where there is one. A whole block that is replaced is not run, as one that is skipped.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.activations import Activations, Rows
+from interp.ablations.edits import PART_FORMS, LayerEdit, Part
+from interp.ablations.native_hooks import (
+    at_positions_of_call,
+    block_skipped,
+    block_skipped_in,
+    hooked_after,
+    output_replaced,
+)
+from interp.errors import UserError
+from interp.models import Decoder, decoder
+
+Pairs = Sequence[tuple[str, Callable[..., Tensor | None]]]
+
+
+def mean_on_bridge(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> Pairs:
+    """Hooks under which the parts of an edit add their means."""
+    found: list[Any] = []
+    for part in outermost(edit.mean_parts):
+        mean = _mean(decoder(model), layer, part, given)
+
+        def put(value: Tensor, _shape: tuple[int, int], mean: Tensor = mean) -> Tensor:
+            return _spread(mean, value)
+
+        found += _on_bridge(model, layer, part, put)
+    return found
+
+
+def resample_on_bridge(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> Pairs:
+    """Hooks under which they add what they add on the reference texts, aligned at the ends."""
+    found: list[Any] = []
+    for part in outermost(edit.resample_parts):
+        if not given.sources:
+            raise UserError(
+                f"{PART_FORMS[part]}:{layer}@resample: another example is needed; give "
+                "reference=[TEXTS]"
+            )
+
+        def put(value: Tensor, shape: tuple[int, int], part: Part = part) -> Tensor:
+            rows = [given.at_ends((layer, part), row, shape[1]) for row in range(shape[0])]
+            return torch.stack(rows).to(value).view_as(value)
+
+        found += _on_bridge(model, layer, part, put)
+    return found
+
+
+@contextmanager
+def mean_on_blocks(
+    parts: Decoder, layer: int, edit: LayerEdit, given: Activations
+) -> Iterator[None]:
+    """Inside the context, the parts of an edit add their means."""
+    with ExitStack() as stack:
+        for part in outermost(edit.mean_parts):
+            mean = _mean(parts, layer, part, given)
+
+            def put(value: Tensor, mean: Tensor = mean) -> Tensor:
+                return _spread(mean, value)
+
+            if part == "layer":
+                stack.enter_context(block_skipped(parts, layer, put))
+            else:
+                stack.enter_context(_sublayer(parts, layer, part, put))
+        yield
+
+
+@contextmanager
+def resample_on_blocks(
+    parts: Decoder, layer: int, edit: LayerEdit, given: Activations
+) -> Iterator[None]:
+    """Inside the context, they add what they add on another example, at a call's positions."""
+    with ExitStack() as stack:
+        there = stack.enter_context(at_positions_of_call(parts, layer))
+        for part in outermost(edit.resample_parts):
+            if given.resample is None:
+                raise UserError(f"{PART_FORMS[part]}:{layer}@resample: no other example was given")
+            source = given.resample[layer, part]
+
+            def put(value: Tensor, source: Tensor = source) -> Tensor:
+                other = there(source).to(value)
+                # rows that share a batch share the other example; some MLPs see rows in one axis
+                return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
+
+            if part == "layer":
+                stack.enter_context(block_skipped(parts, layer, put))
+            else:
+                stack.enter_context(_sublayer(parts, layer, part, put))
+        yield
+
+
+@contextmanager
+def mean_on_rows(parts: Decoder, layer: int, rows: Rows, given: Activations) -> Iterator[None]:
+    """Inside the context, the parts of each row's edit add their means in that row."""
+    named = dict.fromkeys(p for _, edit in rows.groups for p in outermost(edit.mean_parts))
+    with ExitStack() as stack:
+        for part in named:
+            mask = rows.where(partial(_adds_mean, part))
+            mean = _mean(parts, layer, part, given)
+
+            def put(value: Tensor, mean: Tensor = mean) -> Tensor:
+                return _spread(mean, value)
+
+            if part != "layer":
+                stack.enter_context(_sublayer(parts, layer, part, put, mask))
+            elif bool(mask.all()):
+                stack.enter_context(block_skipped(parts, layer, put))
+            else:
+                block = parts.blocks[layer]
+                stack.enter_context(hooked_after(block, block_skipped_in(mask, put)))
+        yield
+
+
+def _adds_mean(part: Part, edit: LayerEdit) -> bool:
+    return part in outermost(edit.mean_parts)
+
+
+def outermost(named: Collection[Part]) -> tuple[Part, ...]:
+    """The parts that have an effect: inside a block that is replaced as a whole nothing has."""
+    return ("layer",) if "layer" in named else tuple(sorted(named))
+
+
+def _mean(parts: Decoder, layer: int, part: Part, given: Activations) -> Tensor:
+    mean = given.mean(parts, layer, part)
+    if mean is None:
+        raise UserError(f"{PART_FORMS[part]}:{layer}@mean: a mean needs a reference set")
+    return mean
+
+
+def _spread(mean: Tensor, value: Tensor) -> Tensor:
+    return mean.to(value).expand_as(value)
+
+
+def _sublayer(
+    parts: Decoder,
+    layer: int,
+    part: Part,
+    put: Callable[[Tensor], Tensor],
+    rows: Tensor | None = None,
+) -> AbstractContextManager[Any]:
+    """Inside the context, a sublayer adds something else, in some rows or in all."""
+    if part == "attention":
+        module, adds = parts.attention_ends[layer], parts.attention_adds_residual
+    else:
+        module, adds = parts.mlp_ends[layer], parts.mlp_adds_residual
+    return hooked_after(module, output_replaced(put, adds, rows))
+
+
+def _on_bridge(
+    model: TransformerBridge,
+    layer: int,
+    part: Part,
+    put: Callable[[Tensor, tuple[int, int]], Tensor],
+) -> Pairs:
+    """Hooks under which a part adds something else.
+
+    Args:
+        model: the bridge.
+        layer: whose part.
+        part: which.
+        put: from what is replaced, and the batch's rows and positions, to what is added.
+    """
+    entered: list[Tensor] = []
+
+    def keep(resid_pre: Tensor, hook: Any) -> None:
+        entered[:] = [resid_pre]
+
+    def replaced(value: Tensor, hook: Any) -> Tensor:
+        resid_pre = entered[-1]
+        added = put(value, (resid_pre.shape[0], resid_pre.shape[1]))
+        return resid_pre + added if part == "layer" else added
+
+    return [(f"blocks.{layer}.hook_in", keep), (_point(model, layer, part), replaced)]
+
+
+def _point(model: TransformerBridge, layer: int, part: Part) -> str:
+    """The hook point where what a part adds passes; a block's output holds the stream too."""
+    block, parts = model.blocks[layer], decoder(model)
+    if part == "layer":
+        return f"blocks.{layer}.hook_out"
+    name, norm, last = (
+        ("attn", "ln1_post", "o") if part == "attention" else ("mlp", "ln2_post", "out")
+    )
+    adds = parts.attention_adds_residual if part == "attention" else parts.mlp_adds_residual
+    if hasattr(block, norm):
+        return f"blocks.{layer}.{norm}.hook_out"
+    # where the sublayer itself adds the residual, only its projection is its own
+    return f"blocks.{layer}.{name}.{last}.hook_out" if adds else f"blocks.{layer}.{name}.hook_out"

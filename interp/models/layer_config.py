@@ -1,0 +1,65 @@
+"""The configuration of a model whose layers are listed anew: fewer, more, or in another order."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+NUMBERS = ("layer_idx", "_layer_idx", "layer_number", "layer_id", "layer_index", "block_idx")
+"""Attributes under which modules of a block know the block's number."""
+
+# lists that have other entries than layers, however many there are; lists of layer numbers, and
+# what else then has to say that they are the whole truth
+OTHER = re.compile(r"_ids?$|^architectures$|modules|label")
+NUMBERED = {"mlp_only_layers": {"decoder_sparse_step": 1}}
+
+
+def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
+    """Change a configuration, so that it says a model whose layers are listed so.
+
+    Lists with one entry a layer are listed alike, lists of layer numbers renumbered; counts follow.
+
+    Args:
+        config: of a model; changed in place.
+        order: old numbers of layers in their new order; one may be missing, or there twice.
+        n_layers: how many layers the configuration has now.
+    """
+    text = config.get_text_config()
+    changes: dict[str, Any] = {}
+    for name, value in vars(text).items():
+        if name in NUMBERED:
+            dense = set(value or ()) | _between_experts(text, n_layers)
+            new = [place for place, old in enumerate(order) if old in dense]
+            changes |= {name: new, **NUMBERED[name]}
+        elif isinstance(value, list | tuple) and len(value) == n_layers and not OTHER.search(name):
+            changes[name] = [value[n] for n in order]
+        elif isinstance(value, dict) and name not in ("quantization_config", "id2label"):
+            changes[name] = _nested(value, order, n_layers)
+    # windows that begin at a layer's number are said by layer_types already
+    if getattr(text, "max_window_layers", None) is not None:
+        changes["max_window_layers"] = sum(n < text.max_window_layers for n in order)
+    # they predict from what the removed layers gave
+    if getattr(text, "num_nextn_predict_layers", None):
+        changes["num_nextn_predict_layers"] = 0
+    for name, value in changes.items():
+        setattr(text, name, value)
+    text.num_hidden_layers = len(order)
+
+
+def _nested(values: dict[str, Any], order: Sequence[int], n_layers: int) -> dict[str, Any]:
+    """A dict of a configuration with its lists of layers listed anew: only those that say so.
+
+    The factors that stretch rotary angles can be as many as layers.
+    """
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = _nested(value, order, n_layers)
+        elif isinstance(value, list | tuple) and len(value) == n_layers and "layer" in str(name):
+            value = [value[n] for n in order]
+        found[name] = value
+    return found
+
+
+def _between_experts(text: Any, n_layers: int) -> set[int]:
+    step = getattr(text, "decoder_sparse_step", None) or 1
+    return {n for n in range(n_layers) if (n + 1) % step}

@@ -1,0 +1,209 @@
+"""A model whose blocks stand in another order, over the same weights.
+
+Blocks are listed anew and numbered by their new places, so that each has keys and values of its
+own, also one that stands there twice. It is what a checkpoint would be whose layers are listed so.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.errors import UserError
+from interp.models.capture import evaluation_mode
+from interp.models.layer_config import NUMBERS, relist
+from interp.models.native_blocks import Decoder, decoder, model_name
+
+# orders whose modules are kept at a time: a block is a few thousand Python objects
+KEPT = 4
+# what a model raises that cannot be called so
+CANNOT = (TypeError, ValueError, RuntimeError, LookupError, AttributeError, NotImplementedError)
+# largest difference of logits, relative to the largest, that is rounding
+ROUNDING = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+def in_order(model: TransformerBridge, order: Sequence[int]) -> Decoder:
+    """The native blocks of a model in another order.
+
+    Args:
+        model: from `interp.load_model`.
+        order: numbers of the model's layers, as they are run; one may be there twice.
+
+    Returns:
+        A decoder with its own modules over the same weights; the last few are kept.
+    """
+    parts = decoder(model)
+    kept: dict[tuple[int, ...], Decoder] = parts.__dict__.setdefault("in_other_orders", {})
+    order = tuple(order)
+    if order not in kept:
+        while len(kept) >= KEPT:
+            kept.pop(next(iter(kept)))
+        kept[order] = _reordered(parts, order, range(len(order)))
+    return kept[order]
+
+
+def check_order_can_change(model: TransformerBridge) -> None:
+    """Raise UserError where blocks cannot be moved; tried on the model itself, once.
+
+    Blocks may compute by their number (GPT-2 with `scale_attn_by_inverse_layer_idx`), use the keys
+    and values of others (Gemma 3n), or keep more than keys and values from token to token.
+    """
+    parts = decoder(model)
+    if "order_can_change" not in parts.__dict__:
+        parts.__dict__["order_can_change"] = _reason_against(model, parts)
+    reason = parts.__dict__["order_can_change"]
+    if reason:
+        raise UserError(f"model {model_name(model)}: its blocks cannot be moved: {reason}")
+
+
+@contextmanager
+def bridge_in_order(model: TransformerBridge, order: Sequence[int]) -> Iterator[None]:
+    """Inside the context, the bridge runs its own blocks in another order.
+
+    A block that is there twice is one module with one set of hooks, which fire twice.
+    """
+    parts, root = decoder(model), model.original_model
+    name = model.adapter.component_mapping["blocks"].name
+    owner, _, last = name.rpartition(".")
+    stack = root.get_submodule(owner)
+    blocks, config = getattr(stack, last), root.config
+    before = dict(vars(config.get_text_config()))
+    stack._modules[last] = nn.ModuleList(
+        _Slot(blocks[number], place) for place, number in enumerate(order)
+    )
+    relist(config, order, parts.n_layers)
+    try:
+        yield
+    finally:
+        stack._modules[last] = blocks
+        vars(config.get_text_config()).clear()
+        vars(config.get_text_config()).update(before)
+
+
+class _Slot(nn.Module):
+    """A place in a list of blocks: runs a block under the number of the place."""
+
+    def __init__(self, block: nn.Module, place: int) -> None:
+        super().__init__()
+        self.block, self.place = block, place
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        numbered = list(_numbered(self.block))
+        for module, name, _ in numbered:
+            setattr(module, name, self.place)
+        try:
+            return self.block(*args, **kwargs)
+        finally:
+            for module, name, number in numbered:
+                setattr(module, name, number)
+
+    def __getattr__(self, name: str) -> Any:
+        # models read attributes of their blocks (`attention_type`)
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("block"), name)
+
+
+def _numbered(block: nn.Module) -> Iterator[tuple[nn.Module, str, int]]:
+    """Where a block's number is written: module, attribute, number."""
+    for module in block.modules():
+        for name in NUMBERS:
+            # a bridge's modules hand out attributes of what they wrap
+            number = vars(module).get(name)
+            if type(number) is int:
+                yield module, name, number
+
+
+def _reordered(parts: Decoder, order: Sequence[int], numbers: Sequence[int]) -> Decoder:
+    """The blocks in an order, each under a given number."""
+    same = {id(t): t for t in (*parts.root.parameters(), *parts.root.buffers())}
+    root = copy.deepcopy(parts.root, dict(same))
+    paths = {id(module): path for path, module in parts.root.named_modules()}
+    name = paths[id(parts.blocks[0])].rpartition(".")[0]
+    owner, _, last = name.rpartition(".")
+    copied = list(root.get_submodule(name))
+    same[id(root.config)] = root.config
+    same[id(root.config.get_text_config())] = root.config.get_text_config()
+    blocks, used = [], set[int]()
+    for place, number in enumerate(order):
+        again = number in used
+        block = copy.deepcopy(copied[number], dict(same)) if again else copied[number]
+        used.add(number)
+        blocks.append((block, numbers[place]))
+    for block, number in blocks:
+        for module, attribute, _ in list(_numbered(block)):
+            setattr(module, attribute, number)
+    root.get_submodule(owner)._modules[last] = nn.ModuleList(block for block, _ in blocks)
+    relist(root.config, order, parts.n_layers)
+
+    def those(given: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
+        found = []
+        for (block, _), number in zip(blocks, order, strict=True):
+            inside = paths[id(given[number])][len(f"{name}.{number}") :].removeprefix(".")
+            found.append(block.get_submodule(inside))
+        return tuple(found)
+
+    return replace(
+        parts,
+        root=root,
+        blocks=tuple(block for block, _ in blocks),
+        attentions=those(parts.attentions),
+        output_projections=those(parts.output_projections),
+        mlps=those(parts.mlps),
+        attention_ends=those(parts.attention_ends),
+        mlp_ends=those(parts.mlp_ends),
+        ln_final=root.get_submodule(paths[id(parts.ln_final)]),
+        order=tuple(order),
+    )
+
+
+def _reason_against(model: TransformerBridge, parts: Decoder) -> str:
+    """Why the blocks of a model cannot be moved, in words; empty where they can."""
+    if not hasattr(model, "original_model") or parts.root is model.original_model:
+        return "it was booted by hand; load it with interp.load_model"
+    if len(parts.devices) > 1:
+        return "they are placed over several devices"
+    if parts.n_layers == 1:
+        return "there is one"
+    ids = torch.arange(4, 10, device=parts.device)[None] % parts.d_vocab
+    backwards = tuple(reversed(range(parts.n_layers)))
+    try:
+        with torch.no_grad():
+            expected = parts.root(input_ids=ids, use_cache=False).logits
+            # the same blocks at the same places, each with the number of another
+            numbers = _reordered(parts, range(parts.n_layers), backwards)
+            if not _close(numbers.root(input_ids=ids, use_cache=False).logits, expected):
+                return "they compute by their number"
+            moved = _reordered(parts, backwards, range(parts.n_layers)).root
+            expected = moved(input_ids=ids, use_cache=False).logits
+            with evaluation_mode(model), bridge_in_order(model, backwards):
+                if not _close(model(ids), expected):
+                    return "the bridge computes by the number of a layer"
+            twice = _reordered(parts, (*backwards, 0), range(parts.n_layers + 1))
+            expected = twice.root(input_ids=ids, use_cache=False).logits
+            if not _close(_token_by_token(twice, ids), expected):
+                return "they keep more than keys and values from token to token"
+    except CANNOT as error:
+        return f"they depend on each other ({type(error).__name__})"
+    return ""
+
+
+def _token_by_token(parts: Decoder, ids: Tensor) -> Tensor:
+    cache = transformers.DynamicCache(config=parts.root.config)
+    pieces = [
+        parts.root(input_ids=piece, past_key_values=cache, use_cache=True).logits
+        for piece in (ids[:, :3], *ids[:, 3:].split(1, dim=1))
+    ]
+    return torch.cat(pieces, dim=1)
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    most = ROUNDING.get(expected.dtype, 1e-4) * expected.float().abs().max()
+    return bool((found.float() - expected.float()).abs().max() <= most)
