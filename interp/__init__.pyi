@@ -25,6 +25,7 @@ from .ablations import (
     Repeat as Repeat,
     Replace as Replace,
     Reverse as Reverse,
+    Scoped as Scoped,
     SkipAttention as SkipAttention,
     SkipLayer as SkipLayer,
     SkipLayers as SkipLayers,

@@ -13,6 +13,7 @@ from .edits import (
     LayerEdit as LayerEdit,
     Part as Part,
     Place as Place,
+    Scope as Scope,
     Shape as Shape,
     Variant as Variant,
 )
@@ -63,6 +64,12 @@ from .on_disk import (
     prune as prune,
     rearrange as rearrange,
 )
+from .places import (
+    BITS as BITS,
+    Places as Places,
+    padded_labels as padded_labels,
+    text_labels as text_labels,
+)
 from .programs import (
     Exchange as Exchange,
     Order as Order,
@@ -76,6 +83,7 @@ from .resample import (
     draw_donors as draw_donors,
     outputs_on as outputs_on,
 )
+from .scoped import Scoped as Scoped
 from .text import (
     as_ablation as as_ablation,
     parse as parse,
@@ -108,6 +116,7 @@ __all__ = [
     "AblateKVGroup",
     "Ablation",
     "BASELINE",
+    "BITS",
     "Activations",
     "Combination",
     "EditKind",
@@ -123,12 +132,15 @@ __all__ = [
     "Parallel",
     "Part",
     "Place",
+    "Places",
     "Repeat",
     "Replace",
     "Replacement",
     "Reverse",
     "Rows",
     "SWAPS",
+    "Scope",
+    "Scoped",
     "Shape",
     "SkipAttention",
     "SkipLayer",
@@ -169,6 +181,7 @@ __all__ = [
     "identity_block",
     "kinds_of",
     "layer_of_point",
+    "padded_labels",
     "parse",
     "parsed_or_none",
     "part_parameters",
@@ -176,6 +189,7 @@ __all__ = [
     "rearrange",
     "refuse_hooks",
     "shape_of",
+    "text_labels",
     "sliding_blocks",
     "with_donor",
 ]

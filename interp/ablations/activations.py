@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp.ablations.edits import LayerEdit, Place, Site
 from interp.ablations.mean import Means
+from interp.ablations.places import Places
 from interp.ablations.resample import Outputs, aligned
 from interp.models import Decoder
 
@@ -20,12 +21,14 @@ class Activations:
     Attributes:
         means: what `@mean` puts.
         resample: another example's, for `@resample` on native blocks.
+        places: what the positions of a call are, for scopes.
         sources: place to `[pos, width]` of each reference text, for `@resample` on the bridge; row
             i takes that of source i, and after the last the first again.
     """
 
     means: Means | None = None
     resample: Outputs | None = None
+    places: Places | None = None
     sources: Sequence[Mapping[Place, Float[Tensor, "_ _"]]] = ()
 
     def mean(self, parts: Decoder, layer: int, site: Site = "z") -> Tensor | None:

@@ -10,6 +10,9 @@ from interp.errors import UserError
 Part = Literal["layer", "attention", "mlp"]
 """A block or one of its sublayers: what a swap takes from the donor, what a mean stands for."""
 
+Scope = Literal["prompt", "answer", "last"]
+"""Positions at which an ablation acts: of the prompt, of the answer, the last one of the prompt."""
+
 PART_FORMS: Mapping[Part, str] = {"layer": "layer", "attention": "attn", "mlp": "mlp"}
 """What stands for a part in an ablation's text."""
 
@@ -47,6 +50,7 @@ class LayerEdit:
         hooks: a user's own.
         parallel: consecutive layers that run side by side, this one the first: each is given what
             enters the first, and the mean of what they return goes on.
+        scoped: edits of this layer that act at some positions only, each with its scope.
         order: numbers of the layers in the order in which they run instead, all of them; this layer
             is the first place that differs. Nothing else is changed beside it.
     """
@@ -64,6 +68,12 @@ class LayerEdit:
     hooks: tuple[Any, ...] = field(default=(), hash=False)
     parallel: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
+    scoped: "tuple[tuple[Scope, LayerEdit], ...]" = ()
+
+    @property
+    def everywhere_and_scoped(self) -> "tuple[LayerEdit, ...]":
+        """This edit, and those that act at some positions only."""
+        return (self, *(edit for _, edit in self.scoped))
 
     @property
     def runs_block(self) -> bool:
@@ -94,6 +104,7 @@ class LayerEdit:
             hooks=self.hooks + other.hooks,
             parallel=self.parallel or other.parallel,
             order=self.order or other.order,
+            scoped=self.scoped + other.scoped,
         )
 
 
@@ -162,13 +173,23 @@ class Edits(Mapping[int, LayerEdit]):
         return min(self, default=n_layers)
 
     @property
+    def scopes(self) -> frozenset[Scope]:
+        """The scopes in which something acts."""
+        return frozenset(scope for edit in self.values() for scope, _ in edit.scoped)
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether anything acts at some positions only."""
+        return any(edit.scoped for edit in self.values())
+
+    @property
     def is_program(self) -> bool:
         """Whether the layers run in another order, or side by side."""
         return any(edit.parallel or edit.order for edit in self.values())
 
     def only_in(self, layer: int) -> bool:
         """Whether one layer is changed and no other, nor the order of layers."""
-        return set(self) == {layer} and not (self[layer].parallel or self[layer].order)
+        return set(self) == {layer} and not (self.is_program or self.is_scoped)
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -193,7 +214,8 @@ class Edits(Mapping[int, LayerEdit]):
 
     def named(self, by: Literal["mean", "resample"]) -> str:
         """The text of the first ablation that puts a mean or another example's activation."""
-        for layer, edit in self.items():
+        every = ((n, one) for n, edit in self.items() for one in edit.everywhere_and_scoped)
+        for layer, edit in every:
             for part in sorted(getattr(edit, f"{by}_parts")):
                 return f"{PART_FORMS[part]}:{layer}@{by}"
             for head in sorted(getattr(edit, f"{by}_heads")):
@@ -208,7 +230,8 @@ class Edits(Mapping[int, LayerEdit]):
     @property
     def uses_mean(self) -> bool:
         """Whether a mean over a reference set stands anywhere."""
-        return any(edit.mean_heads or edit.mean_parts for edit in self.values())
+        every = (one for edit in self.values() for one in edit.everywhere_and_scoped)
+        return any(edit.mean_heads or edit.mean_parts for edit in every)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.base import BASELINE, Ablation, Combination
-from interp.ablations.edits import Part, Shape
+from interp.ablations.edits import Part, Scope, Shape
 from interp.ablations.programs import Exchange, Parallel, Repeat
+from interp.ablations.scoped import Scoped
 from interp.ablations.text import NUMBER, as_ablation, parse, parsed_or_none
 from interp.ablations.values import (
     AblateHead,
@@ -309,6 +310,9 @@ def family(
     """
     if text in FAMILIES:
         return FAMILIES[text](model)
+    whole, scoped, scope = text.rpartition("@@")
+    if scoped and scope in get_args(Scope) and "+" not in text:
+        return [Scoped(one, cast(Scope, scope)) for one in family(whole, model, donor)]
     if match := ONE_LAYER.fullmatch(text):
         return _of_one_layer(model, text, *match.groups())
     name, colon, size = text.partition(":")

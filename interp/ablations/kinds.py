@@ -7,6 +7,7 @@ entry holds a text instead of a function, that way cannot carry the kind out, an
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,16 +17,20 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.activations import Activations, Rows
 from interp.ablations.edits import LayerEdit
 from interp.ablations.native_hooks import (
+    Where,
     block_skipped,
     block_skipped_in,
     forward_replaced,
     heads_resampled,
     hooked_after,
     identity_block,
+    in_rows,
     output_replaced,
     replace_heads,
 )
+from interp.ablations.places import Places
 from interp.ablations.replaced_parts import (
+    mean_at_positions,
     mean_on_blocks,
     mean_on_bridge,
     mean_on_rows,
@@ -48,11 +53,12 @@ HookPairs = Sequence[tuple[str, Hook]]
 OnBridge = Callable[[TransformerBridge, int, LayerEdit, Activations], HookPairs]
 OnBlocks = Callable[[TransformerBridge, int, LayerEdit, Activations], AbstractContextManager[Any]]
 OnRows = Callable[[Decoder, int, Rows, Activations], AbstractContextManager[Any]]
+OnPositions = Callable[[Decoder, int, LayerEdit, Where, Activations], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
 class EditKind:
-    """One kind of edit, and three ways to carry it out; a text says why there is none.
+    """One kind of edit, and four ways to carry it out; a text says why there is none.
 
     Attributes:
         fields: the fields of `LayerEdit` that it carries out.
@@ -60,6 +66,8 @@ class EditKind:
         on_blocks: the same to a context inside which the native block is edited.
         on_rows: decoder, layer, rows and activations to a context inside which the native block is
             edited in these rows.
+        on_positions: decoder, layer, edit, positions and activations to a context inside which the
+            native block is edited at these positions.
         weights: on bridge and native blocks alike, a context inside which other weights stand.
     """
 
@@ -67,6 +75,7 @@ class EditKind:
     on_bridge: OnBridge | str
     on_blocks: OnBlocks | str
     on_rows: OnRows | str
+    on_positions: OnPositions | str
     weights: Callable[[TransformerBridge, int, LayerEdit], AbstractContextManager[Any]] | None = (
         None
     )
@@ -137,12 +146,12 @@ def _mlp_on_bridge(
     return [(f"blocks.{layer}.mlp.{inside}hook_out", _zero)]
 
 
-def _attention_off(parts: Decoder, layer: int, mask: Tensor | None) -> AbstractContextManager[Any]:
+def _attention_off(parts: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
     nothing = output_replaced(torch.zeros_like, parts.attention_adds_residual, mask)
     return hooked_after(parts.attentions[layer], nothing)
 
 
-def _mlp_off(parts: Decoder, layer: int, mask: Tensor | None) -> AbstractContextManager[Any]:
+def _mlp_off(parts: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
     nothing = output_replaced(torch.zeros_like, parts.mlp_adds_residual, mask)
     return hooked_after(parts.mlps[layer], nothing)
 
@@ -172,6 +181,61 @@ def _heads_on_blocks(
     stack = ExitStack()
     stack.callback(parts.output_projections[layer].register_forward_pre_hook(hook).remove)
     return stack
+
+
+def _heads_at_positions(
+    parts: Decoder, layer: int, edit: LayerEdit, where: Where, given: Activations
+) -> AbstractContextManager[Any]:
+    replaced = replace_heads([(slice(None), edit)], given.mean(parts, layer), parts.n_heads)
+
+    def hook(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        z = args[0].flatten(start_dim=2)
+        there, *_ = replaced(module, (z,))
+        return (in_rows(where, there, z).view_as(args[0]), *args[1:])
+
+    stack = ExitStack()
+    stack.callback(parts.output_projections[layer].register_forward_pre_hook(hook).remove)
+    return stack
+
+
+@contextmanager
+def _scoped_on_blocks(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> Iterator[None]:
+    parts, places = decoder(model), _places(edit, layer, given)
+    with ExitStack() as stack:
+        for scope, inner in edit.scoped:
+            where = partial(places.inside, scope)
+            for kind in kinds_of(inner):
+                at_positions = function_or_refusal(kind.on_positions, layer)
+                stack.enter_context(at_positions(parts, layer, inner, where, given))
+        yield
+
+
+def _scoped_on_bridge(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> HookPairs:
+    places, found = _places(edit, layer, given), list[tuple[str, Hook]]()
+    for scope, inner in edit.scoped:
+        where = partial(places.inside, scope)
+        for kind in kinds_of(inner):
+            pairs = function_or_refusal(kind.on_bridge, layer)(model, layer, inner, given)
+            found += [(point, partial(_hook_at, where, hook)) for point, hook in pairs]
+    return found
+
+
+def _hook_at(where: Where, replaced: Hook, value: Tensor, hook: Any) -> Tensor | None:
+    there = replaced(value, hook=hook)
+    return None if there is None else in_rows(where, there, value)
+
+
+def _places(edit: LayerEdit, layer: int, given: Activations) -> Places:
+    if given.places is None:
+        raise UserError(
+            f"layer {layer}: @@{edit.scoped[0][0]} needs to know where a prompt ends; use a sweep, "
+            "or interp.generate"
+        )
+    return given.places
 
 
 def _resample_on_bridge(
@@ -214,6 +278,8 @@ def _donor_weights(model: TransformerBridge, layer: int, edit: LayerEdit) -> Ite
 
 
 ONE_OTHER_EXAMPLE = "@resample takes one other example for all rows of a batch"
+ANOTHER_EVERYWHERE = "another example stands at every position; @resample has no scope"
+PROGRAM_EVERYWHERE = "a layer program holds at every position; it has no scope"
 WEIGHTS_OF_A_BATCH = "a donor's weights hold for all rows of a batch"
 NATIVE_BLOCKS_SEE_NO_HOOKS = (
     "hooks of your own do not reach the native blocks; use `with interp.ablate(...)` and "
@@ -225,18 +291,23 @@ SKIP = EditKind(
     on_bridge=_skip_on_bridge,
     on_blocks=lambda model, layer, edit, given: block_skipped(decoder(model), layer),
     on_rows=_skip_on_rows,
+    on_positions=lambda parts, layer, edit, where, given: hooked_after(
+        parts.blocks[layer], block_skipped_in(where)
+    ),
 )
 SKIP_ATTENTION = EditKind(
     ("skip_attention",),
     on_bridge=_attention_on_bridge,
     on_blocks=lambda model, layer, edit, given: _attention_off(decoder(model), layer, None),
     on_rows=lambda parts, layer, rows, given: _attention_off(parts, layer, rows.mask),
+    on_positions=lambda parts, layer, edit, where, given: _attention_off(parts, layer, where),
 )
 SKIP_MLP = EditKind(
     ("skip_mlp",),
     on_bridge=_mlp_on_bridge,
     on_blocks=lambda model, layer, edit, given: _mlp_off(decoder(model), layer, None),
     on_rows=lambda parts, layer, rows, given: _mlp_off(parts, layer, rows.mask),
+    on_positions=lambda parts, layer, edit, where, given: _mlp_off(parts, layer, where),
 )
 HEADS = EditKind(
     ("zero_heads", "mean_heads"),
@@ -245,18 +316,21 @@ HEADS = EditKind(
         decoder(model), layer, [(slice(None), edit)], given
     ),
     on_rows=lambda parts, layer, rows, given: _heads_on_blocks(parts, layer, rows.groups, given),
+    on_positions=_heads_at_positions,
 )
 RESAMPLE = EditKind(
     ("resample_heads",),
     on_bridge=_resample_on_bridge,
     on_blocks=_resample_on_blocks,
     on_rows=ONE_OTHER_EXAMPLE,
+    on_positions=ANOTHER_EVERYWHERE,
 )
 MEAN_PARTS = EditKind(
     ("mean_parts",),
     on_bridge=mean_on_bridge,
     on_blocks=lambda model, layer, edit, given: mean_on_blocks(decoder(model), layer, edit, given),
     on_rows=mean_on_rows,
+    on_positions=mean_at_positions,
 )
 RESAMPLE_PARTS = EditKind(
     ("resample_parts",),
@@ -265,12 +339,14 @@ RESAMPLE_PARTS = EditKind(
         decoder(model), layer, edit, given
     ),
     on_rows=ONE_OTHER_EXAMPLE,
+    on_positions=ANOTHER_EVERYWHERE,
 )
 SWAPS = EditKind(
     ("swaps",),
     on_bridge=lambda model, layer, edit, given: (),
     on_blocks=lambda model, layer, edit, given: ExitStack(),
     on_rows=WEIGHTS_OF_A_BATCH,
+    on_positions="a donor's weights hold at every position; a swap has no scope",
     weights=_donor_weights,
 )
 HOOKS = EditKind(
@@ -278,6 +354,7 @@ HOOKS = EditKind(
     on_bridge=lambda model, layer, edit, given: edit.hooks,
     on_blocks=NATIVE_BLOCKS_SEE_NO_HOOKS,
     on_rows=NATIVE_BLOCKS_SEE_NO_HOOKS,
+    on_positions="hooks of your own choose their positions; they have no scope",
 )
 PARALLEL = EditKind(
     ("parallel",),
@@ -286,6 +363,14 @@ PARALLEL = EditKind(
         decoder(model), edit.parallel
     ),
     on_rows=lambda parts, layer, rows, given: side_by_side_on_rows(parts, rows),
+    on_positions=PROGRAM_EVERYWHERE,
+)
+SCOPED = EditKind(
+    ("scoped",),
+    on_bridge=_scoped_on_bridge,
+    on_blocks=_scoped_on_blocks,
+    on_rows="the positions of a scope differ from row to row",
+    on_positions="an ablation has one scope",
 )
 ORDER = EditKind(
     ("order",),
@@ -293,6 +378,7 @@ ORDER = EditKind(
     on_bridge=lambda model, layer, edit, given: (),
     on_blocks=lambda model, layer, edit, given: ExitStack(),
     on_rows="blocks in another order are so for all rows of a batch",
+    on_positions=PROGRAM_EVERYWHERE,
 )
 KINDS = (
     SKIP,
@@ -305,5 +391,6 @@ KINDS = (
     RESAMPLE_PARTS,
     PARALLEL,
     ORDER,
+    SCOPED,
     HOOKS,
 )

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from interp.ablations.edits import LayerEdit
 from interp.models import COMPUTES_NOTHING, Decoder, residual_of
 
+Where = Bool[Tensor, " row"] | Callable[[], Bool[Tensor, "row pos"]]
+"""Rows `[row]` of a batch, or a function that gives the positions `[row, pos]` of a call."""
+
 
 def identity_block(parts: Decoder) -> Callable[..., Any]:
     """A block's forward that returns the residual stream that it is given."""
@@ -22,6 +25,14 @@ def identity_block(parts: Decoder) -> Callable[..., Any]:
 
     forward.__dict__[COMPUTES_NOTHING] = True
     return forward
+
+
+def hands_on(block: nn.Module) -> bool:
+    """Whether a block is called only to hand on what it is given (`identity_block`).
+
+    So it is where logits of chosen vectors are wanted, which have no positions.
+    """
+    return COMPUTES_NOTHING in getattr(block.forward, "__dict__", {})
 
 
 @contextmanager
@@ -72,16 +83,14 @@ def forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator
 
 
 def output_replaced(
-    put: Callable[[Tensor], Tensor],
-    adds_residual: bool,
-    rows: Bool[Tensor, " row"] | None = None,
+    put: Callable[[Tensor], Tensor], adds_residual: bool, rows: Where | None = None
 ) -> Callable[..., Any]:
     """A sublayer's forward hook: it adds something else to the residual stream.
 
     Args:
         put: from the sublayer's output to what it adds instead, of the same shape.
         adds_residual: whether the sublayer returns the residual stream plus its output.
-        rows: `[row]`, True where that is so; everywhere by default.
+        rows: where that is so; everywhere by default.
     """
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
@@ -97,16 +106,18 @@ def output_replaced(
 
 
 def block_skipped_in(
-    rows: Bool[Tensor, " row"], add: Callable[[Tensor], Tensor] | None = None
+    rows: Where, add: Callable[[Tensor], Tensor] | None = None
 ) -> Callable[..., Any]:
-    """A block's forward hook: in the rows that are True, the residual stream passes unchanged.
+    """A block's forward hook: in some rows, the residual stream passes unchanged.
 
     Args:
-        rows: `[row]`.
+        rows: in which rows, or at which positions.
         add: as for `block_skipped`.
     """
 
-    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        if hands_on(module):
+            return None
         resid_pre = args[0] if args else kwargs["hidden_states"]
         value = out[0] if isinstance(out, tuple) else out
         passed = resid_pre if add is None else resid_pre + add(resid_pre)
@@ -116,13 +127,25 @@ def block_skipped_in(
     return hook
 
 
-def in_rows(rows: Bool[Tensor, " row"], there: Tensor, otherwise: Tensor) -> Tensor:
+def in_rows(rows: Where, there: Tensor, otherwise: Tensor) -> Tensor:
     """`there` in the rows that are True; some MLPs see `[row * pos, width]`."""
+    if callable(rows):
+        return _at_positions(rows(), there, otherwise)
     if otherwise.shape[0] != len(rows):
         rows = rows.repeat_interleave(otherwise.shape[0] // len(rows))
     # what leaves the last block of a placed model is where the final norm is
     rows, there = rows.to(otherwise.device), there.to(otherwise.device)
     return torch.where(rows.view(-1, *[1] * (otherwise.ndim - 1)), there, otherwise)
+
+
+def _at_positions(mask: Bool[Tensor, "row pos"], there: Tensor, otherwise: Tensor) -> Tensor:
+    mask, there = mask.to(otherwise.device), there.to(otherwise.device)
+    if otherwise.ndim == 2:
+        # one row of a mask stands for all
+        mask = mask.expand(otherwise.shape[0] // mask.shape[1], -1).reshape(-1)
+    return torch.where(
+        mask.view(*mask.shape, *[1] * (otherwise.ndim - mask.ndim)), there, otherwise
+    )
 
 
 def replace_heads(

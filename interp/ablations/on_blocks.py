@@ -9,6 +9,7 @@ from interp.ablations.edits import Edits
 from interp.ablations.kinds import Activations, function_or_refusal, kinds_of
 from interp.ablations.mean import Means
 from interp.ablations.one_thread import one_thread
+from interp.ablations.places import Places
 from interp.ablations.resample import Outputs
 from interp.models import Decoder, decoder, in_order
 
@@ -19,6 +20,8 @@ def edited(
     edits: Edits,
     means: Means | None = None,
     resample: Outputs | None = None,
+    *,
+    places: Places | None = None,
 ) -> Iterator[Decoder]:
     """Inside the context, the native blocks of the model compute as the edits say.
 
@@ -32,12 +35,13 @@ def edited(
         means: what `@mean` puts (`mean_outputs`).
         resample: what `@resample` puts, of another example: place to `[batch, pos, width]`; pos is
             the position in a row without padding, and its last entry serves all after it.
+        places: what the positions of each call are, where an edit has a scope.
 
     Raises:
         UserError: hooks of a user's own are among the edits, the mean or the other example is
             missing, or another thread is ablating the model.
     """
-    given = Activations(means, resample)
+    given = Activations(means, resample, places)
     with ExitStack() as stack:
         stack.enter_context(one_thread(model))
         for layer, edit in edits.items():

@@ -60,13 +60,27 @@ def checked_edits(
     edits = named.edits(shape_of(model))
     if edits.order:
         check_order_can_change(model)
+    if edits.is_scoped:
+        _check_scopes(edits, named)
     for layer, edit in edits.items():
-        if edit.zero_heads or edit.mean_heads or edit.resample_heads:
+        every = edit.everywhere_and_scoped
+        if any(one.zero_heads or one.mean_heads or one.resample_heads for one in every):
             decoder(model).check_heads(layer)
         for part, other in edit.swaps:
             decoder(other)
             check_donor(model, other, layer, part)
     return edits
+
+
+def _check_scopes(edits: Edits, named: Ablation) -> None:
+    """Raise UserError for what cannot act at some positions only."""
+    if edits.is_resampled or edits.is_hooked:
+        raise UserError(f"{named}: a scope is not combined with @resample or hooks of your own")
+    for edit in edits.values():
+        for _, inner in edit.scoped:
+            for kind in kinds_of(inner):
+                if isinstance(kind.on_positions, str):
+                    raise UserError(f"{named}: {kind.on_positions}")
 
 
 @contextmanager

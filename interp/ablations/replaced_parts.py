@@ -17,6 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.activations import Activations, Rows
 from interp.ablations.edits import PART_FORMS, LayerEdit, Part
 from interp.ablations.native_hooks import (
+    Where,
     at_positions_of_call,
     block_skipped,
     block_skipped_in,
@@ -133,6 +134,26 @@ def _adds_mean(part: Part, edit: LayerEdit) -> bool:
     return part in outermost(edit.mean_parts)
 
 
+@contextmanager
+def mean_at_positions(
+    parts: Decoder, layer: int, edit: LayerEdit, where: Where, given: Activations
+) -> Iterator[None]:
+    """Inside the context, the parts of an edit add their means at some positions."""
+    with ExitStack() as stack:
+        for part in outermost(edit.mean_parts):
+            mean = _mean(parts, layer, part, given)
+
+            def put(value: Tensor, mean: Tensor = mean) -> Tensor:
+                return _spread(mean, value)
+
+            if part == "layer":
+                hook = block_skipped_in(where, put)
+                stack.enter_context(hooked_after(parts.blocks[layer], hook))
+            else:
+                stack.enter_context(_sublayer(parts, layer, part, put, where))
+        yield
+
+
 def outermost(named: Collection[Part]) -> tuple[Part, ...]:
     """The parts that have an effect: inside a block that is replaced as a whole nothing has."""
     return ("layer",) if "layer" in named else tuple(sorted(named))
@@ -154,7 +175,7 @@ def _sublayer(
     layer: int,
     part: Part,
     put: Callable[[Tensor], Tensor],
-    rows: Tensor | None = None,
+    rows: Where | None = None,
 ) -> AbstractContextManager[Any]:
     """Inside the context, a sublayer adds something else, in some rows or in all."""
     if part == "attention":

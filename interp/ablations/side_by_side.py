@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from interp.ablations.activations import Rows
 from interp.ablations.edits import LayerEdit
-from interp.ablations.native_hooks import hooked_after, in_rows
+from interp.ablations.native_hooks import hands_on, hooked_after, in_rows
 from interp.models import Decoder
 
 
@@ -84,7 +84,9 @@ def _hooked(parts: Decoder, layers: Sequence[int], mask: Tensor | None) -> Itera
     together = _Together(layers)
 
     def hook_of(layer: int) -> Callable[..., Any]:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: Any, out: Any) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Any, out: Any) -> Any:
+            if hands_on(module):
+                return None
             resid_pre = args[0] if args else kwargs["hidden_states"]
             value = out[0] if isinstance(out, tuple) else out
             handed = together.behind(layer, resid_pre, value)

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import cast, get_args
 
 from interp.ablations.base import BASELINE, Ablation, Combination
-from interp.ablations.edits import PART_FORMS, Part
+from interp.ablations.edits import PART_FORMS, Part, Scope
 from interp.ablations.programs import Exchange, Parallel, Repeat, Reverse, parsed_order
+from interp.ablations.scoped import Scoped
 from interp.ablations.values import (
     AblateHead,
     AblateKVGroup,
@@ -117,13 +119,17 @@ def as_ablation(given: "str | Ablation | Iterable[str | Ablation]") -> Ablation:
 
 
 def _parse_one(part: str, whole: str) -> Ablation:
+    rest, scoped, scope = part.rpartition("@@")
+    if scoped and scope in get_args(Scope):
+        return Scoped(_parse_one(rest, whole), cast(Scope, scope))
     for _, pattern, build in FORMS:
         if match := re.fullmatch(pattern, part):
             return build(*match.groups())
     shown = f"{part!r} in {whole!r}" if part != whole else f"{part!r}"
     allowed = ", ".join(form for form, _, _ in FORMS)
     raise UserError(
-        f"ablation {shown}: allowed are {allowed}, and several joined by +{_suggestion(part)}"
+        f"ablation {shown}: allowed are {allowed}, each with @@prompt, @@answer or @@last behind "
+        f"it, and several joined by +{_suggestion(part)}"
     )
 
 

@@ -44,7 +44,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "mlp:7, layer:7@mean, mlp:7@resample, head:7.3, head:7.3@mean, head:7.3@resample, "
         "head:7.3@group, kvgroup:7.1, "
         "layers:20-27, repeat:20-26, exchange:7, reverse:3-5, parallel:10-15, "
-        "order:0-9,11,10,12-31, swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2)",
+        "order:0-9,11,10,12-31, swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2), "
+        "with @@prompt, @@answer or @@last behind them for some positions only",
     )
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"

@@ -47,7 +47,12 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
 
 
 def refuse_programs(ablation: Ablation, edits: Edits) -> None:
-    """Raise UserError for layer programs: a lens has the depths of the model's own order."""
+    """Raise UserError for layer programs, which have other depths, and for scopes."""
+    if edits.is_scoped:
+        raise UserError(
+            f"ablation {ablation}: a lens reads one pass over a prompt and its answer; leave the "
+            "scope out"
+        )
     if edits.is_program:
         raise UserError(
             f"ablation {ablation}: a lens reads the depths of a model's own order; a layer program "

@@ -251,6 +251,7 @@ def _without_means(edits: Edits) -> Edits:
         {
             layer: replace(
                 edit,
+                scoped=tuple((s, _without_means(Edits({layer: e}))[layer]) for s, e in edit.scoped),
                 skip=not edit.runs_block,
                 skip_attention=edit.skip_attention or "attention" in replaced,
                 skip_mlp=edit.skip_mlp or "mlp" in replaced,

@@ -6,6 +6,7 @@ makes the same units under the same names, and any of them can run any unit.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -169,6 +170,8 @@ def _checked(
     checked = []
     for task, ids in zip(tasks, drawn, strict=True):
         checked.append(checked_requests(task, ids, decoder(model), seed=seed))
+        if any(scope == "answer" for one in edits for scope in one.scopes):
+            _refuse_no_answer(task, checked[-1].of(ids))
         if any(one.is_resampled for one in edits):
             draw_donors(ids, seed=seed)
         if task.generates and any(one.is_hooked for one in edits):
@@ -177,6 +180,16 @@ def _checked(
                 "`with interp.ablate(model, hooked(...))` and model.generate"
             )
     return tuple(checked)
+
+
+def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:
+    """Raise UserError where no token of an answer is ever read."""
+    read = (r.max_gen_toks if task.generates else len(r.continuation) for r in requests)
+    if max(read, default=0) < 2:
+        raise UserError(
+            f"task {task.name}: its answers have one token, from which nothing is predicted, so "
+            "that @@answer has no position; allowed are @@prompt and @@last"
+        )
 
 
 def cut_units(

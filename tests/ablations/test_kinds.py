@@ -13,11 +13,13 @@ from interp.ablations import (
     Activations,
     Edits,
     LayerEdit,
+    Places,
     bridge_edited,
     edited,
     kinds_of,
     mean_outputs,
     outputs_on,
+    text_labels,
 )
 from interp.engine.generation.row_edits import mixable, plan_rows, rows_edited
 from interp.errors import UserError
@@ -44,6 +46,9 @@ def examples(model):
         "resample_heads": LayerEdit(resample_heads=frozenset({1})),
         "mean_parts": LayerEdit(mean_parts=frozenset({"mlp"})),
         "resample_parts": LayerEdit(resample_parts=frozenset({"attention"})),
+        "parallel": LayerEdit(parallel=(1, 2)),
+        "order": LayerEdit(order=(0, 2, 1)),
+        "scoped": LayerEdit(scoped=(("prompt", LayerEdit(skip_mlp=True)),)),
         "swaps": LayerEdit(swaps=(("layer", tiny_bridge(model, seed=1)),)),
         "hooks": LayerEdit(hooks=((f"blocks.{LAYER}.hook_mlp_out", halved),)),
     }
@@ -53,7 +58,9 @@ def activations(model):
     places = [(LAYER, site) for site in ("z", "layer", "attention", "mlp")]
     found = outputs_on(model, SOURCE, places)
     rows = {place: one.unsqueeze(0) for place, one in found.items()}
-    return Activations(mean_outputs(model, [SOURCE]), rows, sources=[found])
+    places = Places()
+    places.at(text_labels(4, IDS.shape[1]))
+    return Activations(mean_outputs(model, [SOURCE]), rows, places, sources=[found])
 
 
 @contextmanager
@@ -71,7 +78,7 @@ def test_every_field_of_an_edit_belongs_to_one_kind():
 
 def test_each_way_of_each_kind_is_a_function_or_says_why_there_is_none():
     for kind in KINDS:
-        ways = kind.on_bridge, kind.on_blocks, kind.on_rows
+        ways = kind.on_bridge, kind.on_blocks, kind.on_rows, kind.on_positions
         assert callable(kind.on_bridge), kind
         assert all(callable(way) or (isinstance(way, str) and way) for way in ways), kind
 
@@ -89,8 +96,8 @@ def test_bridge_blocks_and_rows_compute_the_same_or_refuse(family, field):
             expected = model(IDS)
         assert (expected - baseline).abs().max() > 1e-2
         if callable(kind.on_blocks):
-            with edited(model, edits, given.means, given.resample):
-                assert_logits(root(input_ids=IDS).logits, expected)
+            with edited(model, edits, given.means, given.resample, places=given.places) as parts:
+                assert_logits(parts.root(input_ids=IDS).logits, expected)
         else:
             with pytest.raises(UserError, match=f"layer {LAYER}"), edited(model, edits):
                 pass

@@ -4,8 +4,6 @@ The other side is a plain Hugging Face model with forward hooks on modules named
 time, without cache, padding or prefix.
 """
 
-from contextlib import ExitStack, contextmanager
-
 import pytest
 import torch
 
@@ -25,6 +23,7 @@ from interp.errors import UserError
 from interp.models import decoder
 from interp.tasks import build_requests, encode, load_task, prompt_text
 from tests.helpers.families import assert_logits, random_tokens, tiny_bridge, tiny_model
+from tests.helpers.plain_hooks import ENDS, adding, contribution, logits_of
 from tests.helpers.prompts import requests
 from tests.helpers.scoring import some_requests
 from tests.helpers.task_files import write_task
@@ -32,22 +31,6 @@ from tests.helpers.task_files import write_task
 LAYER = 1
 REFERENCE = [[1, *random_tokens(1, n, seed=n)[0].tolist()] for n in (6, 11)]
 TEXTS = ("layer:1@mean", "attn:1@mean", "mlp:1@mean")
-# what each sublayer adds to the residual stream leaves these modules, in attention and MLP order
-ENDS = {
-    "llama": ("self_attn", "mlp"),
-    "gemma2": ("post_attention_layernorm", "post_feedforward_layernorm"),
-    "gpt_neox": ("attention", "mlp"),
-    "bloom": ("self_attention.dense", "mlp.dense_4h_to_h"),
-    "opt": ("self_attn", "fc2"),
-    "gpt2": ("attn", "mlp"),
-    "olmo2": ("post_attention_layernorm", "post_feedforward_layernorm"),
-    "gemma3": ("post_attention_layernorm", "post_feedforward_layernorm"),
-    "mistral": ("self_attn", "mlp"),
-    "mixtral": ("self_attn", "mlp"),
-    "qwen3": ("self_attn", "mlp"),
-    "qwen3_moe": ("self_attn", "mlp"),
-    "phi3": ("self_attn", "mlp"),
-}
 QUICK = ("llama", "gemma2", "bloom", "opt")
 
 
@@ -58,62 +41,6 @@ QUICK = ("llama", "gemma2", "bloom", "opt")
 def pair(request):
     """A plain model, and the same as a bridge."""
     return request.param, tiny_model(request.param), tiny_bridge(request.param)
-
-
-def block_of(plain):
-    blocks = next(m for m in plain.modules() if isinstance(m, torch.nn.ModuleList))
-    return blocks[LAYER]
-
-
-def module_of(family, plain, form):
-    block = block_of(plain)
-    if form == "layer":
-        return block
-    return block.get_submodule(ENDS[family][0 if form == "attn" else 1])
-
-
-def first(out):
-    return out[0] if isinstance(out, tuple) else out
-
-
-def entering(args, kwargs):
-    return args[0] if args else kwargs["hidden_states"]
-
-
-def contribution(family, plain, form, tokens):
-    """What a part adds on one row, `[pos, d_model]`."""
-    seen = []
-
-    def look(_module, args, kwargs, out):
-        before = entering(args, kwargs) if form == "layer" else 0
-        seen.append((first(out) - before).reshape(len(tokens), -1))
-
-    handle = module_of(family, plain, form).register_forward_hook(look, with_kwargs=True)
-    with torch.no_grad():
-        plain(torch.tensor([tokens]), use_cache=False)
-    handle.remove()
-    return seen[0]
-
-
-@contextmanager
-def adding(family, plain, form, there):
-    """Inside the context a part adds `there` (`[pos, d_model]` of the row, or one vector)."""
-
-    def put(_module, args, kwargs, out):
-        added = there.expand_as(first(out).reshape(-1, there.shape[-1])).view_as(first(out))
-        if form == "layer":
-            added = entering(args, kwargs) + added
-        return (added, *out[1:]) if isinstance(out, tuple) else added
-
-    with ExitStack() as stack:
-        hook = module_of(family, plain, form).register_forward_hook(put, with_kwargs=True)
-        stack.callback(hook.remove)
-        yield
-
-
-def logits_of(plain, tokens):
-    with torch.no_grad():
-        return plain(torch.tensor([tokens]), use_cache=False).logits[0]
 
 
 def by_hand(family, plain, text):

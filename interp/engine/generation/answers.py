@@ -84,11 +84,12 @@ def generate(
         done: told how many answers are finished, as they are.
     """
     settings = settings or Settings.for_model(decoder(model))
-    programs = [number for number, edits in enumerate(ablations) if edits.order]
-    if programs and len(programs) < len(ablations):
-        return _apart(model, requests, ablations, programs, means, settings, done)
-    # blocks in another order are other modules, which share no batch with the model's own
-    settings = replace(settings, plain=settings.plain or bool(programs))
+    alone = [n for n, edits in enumerate(ablations) if edits.order or edits.is_scoped]
+    if alone and len(alone) < len(ablations):
+        return _apart(model, requests, ablations, alone, means, settings, done)
+    # blocks in another order share no batch with the model's own, and positions of a scope differ
+    # from row to row
+    settings = replace(settings, plain=settings.plain or bool(alone))
     say_what_is_left_out(model, requests)
     refuse_impossible(model, ablations)
     by_path: dict[Path, list[int]] = {}
@@ -117,16 +118,16 @@ def _apart(
     model: TransformerBridge,
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
-    programs: Sequence[int],
+    alone: Sequence[int],
     means: Means | None,
     settings: Settings,
     done: Callable[[int], Any],
 ) -> Generated:
-    """Layer programs by themselves, and all else together."""
-    others = [number for number in range(len(ablations)) if number not in programs]
+    """Ablations that share no batch with others by themselves, and the others together."""
+    others = [number for number in range(len(ablations)) if number not in alone]
     answers: list[list[Answer]] = [[] for _ in ablations]
     counts, paths, tolerance = [Counts() for _ in ablations], dict[Path, None](), 0.0
-    for numbers in (others, programs):
+    for numbers in (others, alone):
         some = [ablations[number] for number in numbers]
         found = generate(model, requests, some, means=means, settings=settings, done=done)
         for at, number in enumerate(numbers):

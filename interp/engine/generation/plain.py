@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, Means, Outputs, edited
+from interp.ablations import BITS, Edits, Means, Outputs, Places, edited, padded_labels
 from interp.engine.generation.sampling import finite_or_failed
 from interp.engine.generation.stopping import Answer, Stopping
 from interp.engine.replay import record, replay, unembed
@@ -68,13 +68,15 @@ class PlainRow:
         self.model, self.prompt, self.edits, self.means = model, tuple(prompt), edits, means
         self.caching, self.resample = caching, resample
         self.cache: transformers.DynamicCache | None = None
+        self.places = Places()
         self.fed = 0
         self.logits: Tensor | None = None
 
     def next_logits(self, written: Sequence[int]) -> Float[Tensor, " d_vocab"]:
         """The logits after the written tokens."""
         text = (*self.prompt, *written)
-        with edited(self.model, self.edits, self.means, self.resample) as parts:
+        given = self.means, self.resample
+        with edited(self.model, self.edits, *given, places=self.places) as parts:
             while self.logits is None or self.fed < len(text):
                 end = self.fed + 1 if self.fed else len(self.prompt)
                 self.logits = self._feed(parts, text[:end])
@@ -88,6 +90,7 @@ class PlainRow:
             self.fed = 0
         before, tokens = self.fed, text[self.fed :]
         self.fed = len(text)
+        self.places.of_text(len(self.prompt), before, len(text))
         mask = torch.ones(1, before + len(tokens), dtype=torch.long, device=parts.device)
         positions = torch.arange(before, before + len(tokens), device=parts.device)[None]
         with torch.no_grad():
@@ -205,10 +208,13 @@ def _decoded(
     )
     for edits in ablations:
         first = edits.first_layer(parts.n_layers)
-        with edited(model, edits, means, resample) as ablated:
+        places = Places()
+        places.at(padded_labels([len(prompt) for prompt in prompts]))
+        with edited(model, edits, means, resample, places=places) as ablated:
             own = _own_cache(ablated, cache, first)
             resid = replay(ablated, baseline, first, cache=own)[:, -1]
             logits = torch.cat(list(unembed(ablated, resid)))
+            places.at(torch.full((1, 1), BITS["answer"]))
             yield _decode(ablated, (own, mask, logits), stops, choose)
 
 

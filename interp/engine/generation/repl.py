@@ -222,7 +222,7 @@ def _stream(
     means: Means | None,
 ) -> Iterator[str]:
     settings = Settings.for_model(decoder(model))
-    if edits.order or path_of(model, request, settings) != "ragged":
+    if edits.order or edits.is_scoped or path_of(model, request, settings) != "ragged":
         # this architecture is decoded by the plain path, whole
         (answers,) = generate_requests(model, [request], [edits], means=means)
         _refuse_failure(model, answers[0])

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, Means, edited
+from interp.ablations import Edits, Means, Places, edited
 from interp.engine.capabilities import refuse_impossible
 from interp.engine.memory import halving, token_budget
 from interp.engine.prefix import Prefix, prefix_cache, record_prefix
@@ -35,6 +35,7 @@ from interp.engine.scoring.packing import (
     packed_batches,
     padded_batches,
 )
+from interp.engine.scoring.scopes import batch_labels, told_apart
 from interp.engine.scoring.stacking import Stack, most_stacked
 from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.engine.scoring.with_hooks import hooked_scores
@@ -140,12 +141,23 @@ class Scoring:
         hooked = [one for one in edits if one.is_hooked]
         if hooked:
             yield from hooked_scores(self.model, requests, hooked, self.means, self.shortcuts)
-        native = [one for one in edits if not one.is_hooked]
-        if not native:
+        scoped = [one for one in edits if one.is_scoped]
+        native = [one for one in edits if not (one.is_hooked or one.is_scoped)]
+        alike = told_apart(requests) if scoped else []
+        if len(alike) == 1:
+            native, scoped = native + scoped, []
+        yield from self._native(requests, native)
+        for numbers in alike if scoped else []:
+            for one, scores in self._native([requests[n] for n in numbers], scoped):
+                yield one, {numbers[at]: score for at, score in scores.items()}
+
+    def _native(self, requests: Sequence[OptionRequest], edits: Sequence[Edits]) -> Found:
+        """Scores under ablations that native blocks carry out."""
+        if not edits:
             return
         share = self.shortcuts.prefixes and self.shortcuts.replay
         for group in group_examples(requests, prefixes=share, trees=self.shortcuts.options):
-            yield from self._group(group, native)
+            yield from self._group(group, edits)
 
     def _group(self, group: Group, edits: Sequence[Edits]) -> Found:
         """Scores of one group, in ever smaller batches while memory runs out."""
@@ -167,8 +179,10 @@ class Scoring:
             positions = ScoredPositions.of(batch, parts.device)
             arguments = batch_arguments(parts, batch, 0)
             ids = torch.from_numpy(batch.ids).to(parts.device)
+            places = Places()
+            places.at(batch_labels(batch))
             for one in edits:
-                with edited(self.model, one, self.means) as own:
+                with edited(self.model, one, self.means, places=places) as own:
                     resid = record(own, ids, use_cache=False, **arguments).residuals[-1]
                     yield one, positions.scores(parts, resid)
 
@@ -201,8 +215,9 @@ class Scoring:
             stack, stacked = self._stack(batches, prefix, here, tokens)
             for one in here:
                 if one not in stacked:
-                    with edited(self.model, one, self.means) as own:
-                        for scores in self._alone(own, batches, prefix, one):
+                    places = Places()
+                    with edited(self.model, one, self.means, places=places) as own:
+                        for scores in self._alone(own, batches, prefix, one, places):
                             yield one, scores
             if stacked:
                 yield from stack.scores(batches, stacked)
@@ -225,7 +240,12 @@ class Scoring:
         return stack, stacked if most > 1 else []
 
     def _alone(
-        self, parts: Decoder, batches: Sequence[LayerInput], prefix: Prefix | None, edits: Edits
+        self,
+        parts: Decoder,
+        batches: Sequence[LayerInput],
+        prefix: Prefix | None,
+        edits: Edits,
+        places: Places,
     ) -> Iterator[dict[int, Score]]:
         """Scores under one ablation, batch by batch; call it inside `edited(...)`.
 
@@ -235,9 +255,11 @@ class Scoring:
         if parts.order and parts.order[-1] != decoder(self.model).n_layers - 1:
             # that the last block can be narrowed was tried on the model's own last block
             batches, last_block = [replace(one, last_block=False) for one in batches], False
+        places.of_prompt(len(prefix or ()))
         caches = [prefix_cache(parts, prefix, layer, last_block=last_block)] if prefix else []
         reused = attention_unchanged(edits, layer)
         for one in batches:
+            places.at(batch_labels(one.batch))
             calls = batch_calls(decoder(self.model), one.batch, prefix)
             yield one.through(parts, parts.n_layers, calls, caches, reused=reused).scores(parts)
 
