@@ -170,6 +170,8 @@ def _reason_against(model: TransformerBridge, parts: Decoder) -> str:
         return "it was booted by hand; load it with interp.load_model"
     if len(parts.devices) > 1:
         return "they are placed over several devices"
+    if getattr(parts.root.config, "quantization_config", None) is not None:
+        return "its weights are quantised"
     if parts.n_layers == 1:
         return "there is one"
     ids = torch.arange(4, 10, device=parts.device)[None] % parts.d_vocab

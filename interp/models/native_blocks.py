@@ -22,6 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.errors import UserError, first_line
 from interp.models.checks import context_length, input_width, tell_of_tokens_outside
 from interp.models.devices import devices_of, join_blocks
+from interp.models.sublayers import NORMS_BEHIND, sublayer_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +138,6 @@ class _Native:
     tokenizer: Any
     name: str
 
-
-NORMS_BEHIND = ("ln1_post", "ln2_post")
-"""TransformerLens' names for the norms behind an attention and behind an MLP."""
 
 _natives: "WeakKeyDictionary[TransformerBridge, _Native]" = WeakKeyDictionary()
 
@@ -329,8 +327,8 @@ def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
             b.get_submodule(f"{attention.name}.{attention.submodules['o'].name}") for b in blocks
         ),
         mlps=mlps,
-        attention_ends=_ends(blocks, attentions, norms.get("ln1_post")),
-        mlp_ends=_ends(blocks, mlps, norms.get("ln2_post")),
+        attention_ends=sublayer_ends(blocks, attentions, norms.get("ln1_post")),
+        mlp_ends=sublayer_ends(blocks, mlps, norms.get("ln2_post")),
         ln_final=behind.root.get_submodule(mapping["ln_final"].name),
     )
 
@@ -348,24 +346,10 @@ def bridge_decoder(model: TransformerBridge) -> Decoder:
         attentions=attentions,
         output_projections=tuple(b.attn.o for b in blocks),
         mlps=mlps,
-        attention_ends=_ends(blocks, attentions, "ln1_post"),
-        mlp_ends=_ends(blocks, mlps, "ln2_post"),
+        attention_ends=sublayer_ends(blocks, attentions, "ln1_post"),
+        mlp_ends=sublayer_ends(blocks, mlps, "ln2_post"),
         ln_final=model.ln_final,
     )
-
-
-def _ends(
-    blocks: Sequence[nn.Module], sublayers: Sequence[nn.Module], norm: str | None
-) -> tuple[nn.Module, ...]:
-    """The norm behind each sublayer, or the sublayer itself where its block has none."""
-
-    def end(block: nn.Module, sublayer: nn.Module) -> nn.Module:
-        found: Any = block
-        for name in (norm or "").split("."):
-            found = getattr(found, name, None)
-        return found if isinstance(found, nn.Module) else sublayer
-
-    return tuple(end(b, s) for b, s in zip(blocks, sublayers, strict=True))
 
 
 def _decoder(model: TransformerBridge, **modules: Any) -> Decoder:

@@ -1,0 +1,23 @@
+"""Where what a sublayer adds to the residual stream leaves a block."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+NORMS_BEHIND = ("ln1_post", "ln2_post")
+"""TransformerLens' names for the norms behind an attention and behind an MLP."""
+
+
+def sublayer_ends(
+    blocks: Sequence[nn.Module], sublayers: Sequence[nn.Module], norm: str | None
+) -> tuple[nn.Module, ...]:
+    """The norm behind each sublayer, or the sublayer itself where its block has none."""
+
+    def end(block: nn.Module, sublayer: nn.Module) -> nn.Module:
+        found: Any = block
+        for name in (norm or "").split("."):
+            found = getattr(found, name, None)
+        return found if isinstance(found, nn.Module) else sublayer
+
+    return tuple(end(b, s) for b, s in zip(blocks, sublayers, strict=True))
