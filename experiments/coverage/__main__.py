@@ -7,9 +7,14 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.coverage import centres, drops, profiles
+from experiments.coverage import centres, drops, equivalences, profiles
 
-FAMILIES = {"centres": centres.rows, "drops": drops.rows, "profiles": profiles.rows}
+FAMILIES = {
+    "centres": centres.rows,
+    "drops": drops.rows,
+    "equivalences": equivalences.rows,
+    "profiles": profiles.rows,
+}
 OUT = Path(__file__).parent / "table.csv"
 
 

@@ -33,6 +33,8 @@ CORRELATIONS = {
     "8 layers, other order, noise 3%, n 200": (200, GRADED, SHUFFLED, 0.03),
     "32 layers, near, noise 3%, n 200": (200, MANY, NEAR, 0.03),
     "32 layers, 6 others matter, noise 3%, n 200": (200, SIX, SIX_ELSEWHERE, 0.03),
+    "32 layers, same, 6 matter a third as much, noise 5%, n 200": (200, SIX / 3, SIX / 3, 0.05),
+    "32 layers, same, 6 matter, noise 3%, n 1000": (1000, SIX, SIX, 0.03),
 }
 SHAPES = {
     "8 layers, same, noise 2%, n 200": (200, GRADED, GRADED, 0.02),
@@ -44,7 +46,7 @@ SHAPES = {
 }
 
 
-def rows(sweeps: int, seed: int, resamples: int = 500) -> Iterator[dict[str, Any]]:
+def rows(sweeps: int, seed: int, resamples: int = 200) -> Iterator[dict[str, Any]]:
     """Coverage of the disattenuated correlation; size of the test of shapes."""
     for number, (setting, (n, one, other, noise)) in enumerate(CORRELATIONS.items()):
         for paired in (False, True):
@@ -113,7 +115,7 @@ def _freed(
     seed = int(rng.integers(10**6))
     observed = float(spearman(*(side.table.mean(axis=0).round(12) for side in sides)))
     ceiling = ceiling_of(*(reliability(side, seed=seed + i) for i, side in enumerate(sides)))
-    value = crossed(*sides, seed=seed) if paired else observed / ceiling
+    value = crossed(*sides, paired=paired, seed=seed)
     n = len(sides[0].table)
     times = [rng.multinomial(n, np.full(n, 1 / n), size=resamples) for _ in range(2)]
     if paired:

@@ -105,7 +105,7 @@ def overlap(
             _important(damage, heads, significant[significant["task"] == task]["ablation"], k)
             for task, damage in zip((one, other), pair, strict=True)
         ]
-        row = {"task": one, "other": other, "k": k, **_shared(members[0], members[1], layers)}
+        row = {"task": one, "other": other, "k": k, **shared_heads(members[0], members[1], layers)}
         shared = one.partition(":")[0] == other.partition(":")[0]
         found = compared(
             *pair, paired=shared and pair[0].index.equals(pair[1].index),
@@ -115,7 +115,7 @@ def overlap(
         names = ("spearman", "ceiling", "disattenuated", "low", "high")
         row |= {name: found[name] for name in names}
         drops = [damage.to_numpy().mean(axis=0).round(12) for damage in pair]
-        row["spearman_p"] = _within_layers(drops[0], drops[1], layers, resamples, seed)
+        row["spearman_p"] = correlation_within_layers(drops[0], drops[1], layers, resamples, seed)
         row |= {"n_heads": len(heads), "n_examples": len(pair[0]), "n_other_examples": len(pair[1])}
         kind = "none (a profile is noise)"
         if np.isfinite(row["low"]):
@@ -155,7 +155,7 @@ def _important(
     return chosen & known
 
 
-def _shared(
+def shared_heads(
     one: Bool[np.ndarray, " head"],
     other: Bool[np.ndarray, " head"],
     layers: Int[np.ndarray, " head"],
@@ -180,7 +180,7 @@ def _shared(
     }
 
 
-def _within_layers(
+def correlation_within_layers(
     one: Float[np.ndarray, " head"],
     other: Float[np.ndarray, " head"],
     layers: Int[np.ndarray, " head"],

@@ -26,8 +26,15 @@ from .sweep import (
     Sweep as Sweep,
     open_run as open_run,
 )
+from .wrong_answers import (
+    KINDS as KINDS,
+    kind_of_answer as kind_of_answer,
+    kinds_of_error as kinds_of_error,
+    what_instead as what_instead,
+)
 
 __all__ = [
+    "KINDS",
     "MetricChoice",
     "Saved",
     "Sweep",
@@ -37,9 +44,12 @@ __all__ = [
     "export_harness",
     "export_tables",
     "kind_of",
+    "kind_of_answer",
+    "kinds_of_error",
     "open_run",
     "read_result",
     "result_line",
     "run_line",
     "save_result",
+    "what_instead",
 ]

@@ -37,14 +37,8 @@ def row_field(
     """
     if entry.cluster and entry.cluster == field:
         return dict(zip(entry.doc_ids, entry.clusters, strict=True))
-    documents = _task(entry.name, given, data, allow_code).documents()
+    documents = _documents(entry, field, given, data, allow_code)
     doc_ids = entry.doc_ids
-    known = max(doc_ids) < len(documents)
-    if not known or _hash([documents[i] for i in doc_ids]) != entry.rows_sha256:
-        raise UserError(
-            f"by {field}: the rows of {entry.name} are no longer those of the run; name the "
-            "folder that they were read from (data)"
-        )
     for doc_id in doc_ids:
         if field not in documents[doc_id]:
             fields = sorted(documents[doc_id])
@@ -53,6 +47,48 @@ def row_field(
                 f"{', '.join(fields)}{did_you_mean(field, fields)}"
             )
     return {doc_id: str(documents[doc_id][field]) for doc_id in doc_ids}
+
+
+def row_fields(
+    entry: TaskEntry,
+    *,
+    given: Sequence[str | Path | Task] = (),
+    data: str | Path | None = None,
+    allow_code: bool = False,
+) -> dict[str, dict[int, str]]:
+    """Every field that is a text or a whole number in all rows of a task of a run.
+
+    Arguments and errors as for `row_field`.
+
+    Returns:
+        Field to row number to value, as text.
+    """
+    documents = _documents(entry, "fields", given, data, allow_code)
+    rows = {doc_id: documents[doc_id] for doc_id in entry.doc_ids}
+    names = [
+        name
+        for name in next(iter(rows.values()))
+        if all(isinstance(row.get(name), str | int) for row in rows.values())
+    ]
+    return {name: {i: str(row[name]) for i, row in rows.items()} for name in names}
+
+
+def _documents(
+    entry: TaskEntry,
+    field: str,
+    given: Sequence[str | Path | Task],
+    data: str | Path | None,
+    allow_code: bool,
+) -> Sequence[dict[str, Any]]:
+    """The rows of a task of a run, if they are still the same."""
+    documents = _task(entry.name, given, data, allow_code).documents()
+    known = max(entry.doc_ids) < len(documents)
+    if not known or _hash([documents[i] for i in entry.doc_ids]) != entry.rows_sha256:
+        raise UserError(
+            f"by {field}: the rows of {entry.name} are no longer those of the run; name the "
+            "folder that they were read from (data)"
+        )
+    return documents
 
 
 def _task(

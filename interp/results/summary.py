@@ -9,7 +9,8 @@ from interp import records
 from interp.errors import UserError
 from interp.results.listing import run_line
 from interp.results.selection import MetricChoice, choose_metric
-from interp.stats import findable
+from interp.results.wrong_answers import what_instead
+from interp.stats import design_effect, drops_by_document, findable, sample_of
 from interp.tasks import how_drawn
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def summary(
     lines += _truncation_lines(run.truncation())
     importance = choose_metric(run.importance(correction=correction), metric)
     scores = choose_metric(run.scores(), metric)
-    ties = run.ties()
+    ties, errors = run.ties(), _kinds_of_error(run)
     alike = None
     if margin is not None:
         alike = choose_metric(run.equivalence(margin=margin), metric)
@@ -55,7 +56,9 @@ def summary(
         lines.append(_printed(largest[SHOWN]))
         kinds = ", ".join(dict.fromkeys(largest["interval"]))
         lines.append(f"intervals: {kinds}; p: {rows['test'].iloc[0]}, {_families(rows)}")
+        lines += _cluster_lines(run, str(task), largest["ablation"].iloc[0], rows)
         lines += findable(rows)
+        lines += _error_lines(errors, str(task), largest)
         lines += _tie_lines(ties[ties["task"] == task])
         if alike is not None and margin is not None:
             lines.append(_equivalent_line(alike[alike["task"] == task], margin))
@@ -74,6 +77,38 @@ def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
         for name, words in said
         if row[name]
     ]
+
+
+def _kinds_of_error(run: "Sweep") -> pd.DataFrame | None:
+    """What generated answers say; None where none was generated."""
+    try:
+        return run.kinds_of_error()
+    except UserError:
+        return None
+
+
+def _error_lines(errors: pd.DataFrame | None, task: str, largest: pd.DataFrame) -> list[str]:
+    """What the model answers instead, under the ablations that are listed."""
+    if errors is None:
+        return []
+    harmful = largest[largest["drop"] > 0]["ablation"]
+    rows = errors[(errors["task"] == task) & errors["ablation"].isin(harmful)]
+    said = what_instead(rows)
+    return [f"wrong answers, n = {rows['n'].iloc[0]}: {said}"] if said else []
+
+
+def _cluster_lines(run: "Sweep", task: str, ablation: str, rows: pd.DataFrame) -> list[str]:
+    """What examples share, and by how much that widens the interval of the largest drop."""
+    field = next(entry.cluster for entry in run.manifest.tasks if entry.name == task)
+    if not field:
+        return []
+    values = run.values(tasks=task, ablations=["baseline", ablation])
+    values = values[values["metric"] == rows["metric"].iloc[0]]
+    clusters = values.drop_duplicates("doc_id").set_index("doc_id")["cluster"]
+    (damage,) = drops_by_document(values).values()
+    effect = design_effect(sample_of(damage.droplevel("cluster"), clusters))[0]
+    known = "" if effect != effect else f"; design effect of {ablation} {effect:.1f}"
+    return [f"{clusters.nunique()} clusters of examples ({field}), resampled together{known}"]
 
 
 def result_line(run: "Sweep", *, top: int = 3) -> str:

@@ -7,21 +7,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset
 
-from interp import records, stats
+from interp import stats
 from interp.errors import UserError
 from interp.results import columns, summary
 from interp.results.by_field import importance_by
+from interp.results.design_effects import design_effects
+from interp.results.floors import guessing
 from interp.results.row_fields import row_field
 from interp.results.selection import MetricChoice, choose_metric
+from interp.results.stored import StoredRecords
+from interp.results.truncation import truncated, with_truncation
+from interp.results.wrong_answers import kinds_of_error
 from interp.tasks import LOG, Task
 
-VALUES = ["model", "task", "metric", "ablation", "doc_id", "value"]
+ANSWERS = ["model", "task", "ablation", "doc_id", "text", "finished", "target", "failure"]
 
 
-class Sweep:
+class Sweep(StoredRecords):
     """A finished run.
 
     Opening it reads the manifest only. The first table verifies every shard (its hash, at the
@@ -31,73 +34,6 @@ class Sweep:
         folder: where the records are.
         manifest: what was run, on what, with which versions.
     """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.manifest = records.read_manifest(self.folder)
-        self._verified = False
-
-    def dataset(self) -> pyarrow.dataset.Dataset:
-        """The records as an Arrow dataset, for queries over a store larger than memory.
-
-        Columns as in `interp.records.schema`. For instance
-        `run.dataset().scanner(filter=ds.field("ablation") == "layer:7").to_batches()`.
-
-        Raises:
-            UserError: a unit is missing or damaged.
-        """
-        units = self.manifest.unit_names
-        if not self._verified:
-            wrong = records.problems(self.folder, units, self.manifest)
-            if wrong:
-                unit, reason = next(iter(wrong.items()))
-                raise UserError(
-                    f"run {self.folder}: {len(wrong)} of {len(units)} units are missing or damaged "
-                    f"(first: {unit}, {reason}); the same sweep again completes it"
-                )
-            self._verified = True
-        return records.dataset(self.folder, units)
-
-    def responses(
-        self,
-        *,
-        tasks: Sequence[str] | str | None = None,
-        ablations: Sequence[str] | str | None = None,
-    ) -> pd.DataFrame:
-        """One row an example and ablation: the raw responses, and a column a metric.
-
-        Args:
-            tasks: only these; the rest is not read into memory.
-            ablations: only these (`"baseline"` is one).
-
-        Raises:
-            UserError: the run holds no such task or ablation.
-        """
-        table = self._read(tasks, ablations).to_pandas()
-        metrics = pd.DataFrame([dict(pairs) for pairs in table["metrics"]], index=table.index)
-        return pd.concat([table.drop(columns="metrics"), metrics], axis=1)
-
-    def values(
-        self,
-        *,
-        tasks: Sequence[str] | str | None = None,
-        ablations: Sequence[str] | str | None = None,
-    ) -> pd.DataFrame:
-        """One row an example, ablation and metric: model, task, metric, ablation, doc_id, value.
-
-        Where examples share a passage or a subject (`cluster` of the sweep or of the task), its
-        name is in a further column `cluster`. Arguments as for `responses`.
-        """
-        columns = ["model", "task", "ablation", "doc_id", "metrics"]
-        table = self._read(tasks, ablations, columns)
-        lists = table["metrics"].combine_chunks()
-        rows = pa.compute.list_parent_indices(lists.cast(_PAIRS))
-        pairs = pa.compute.list_flatten(lists.cast(_PAIRS))
-        long = table.drop_columns("metrics").take(rows)
-        long = long.append_column("metric", pa.compute.struct_field(pairs, "key"))
-        long = long.append_column("value", pa.compute.struct_field(pairs, "value"))
-        frame: pd.DataFrame = long.select(VALUES).to_pandas()
-        return self._with_clusters(frame)
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Each metric under each ablation, with its interval (`interp.stats.scores`).
@@ -109,7 +45,7 @@ class Sweep:
         names = _perplexities(table)
         if names:
             table = _joined(table, stats.perplexity_scores(table, names))
-        return self._with_truncation(table)
+        return with_truncation(table, self.truncation())
 
     def importance(
         self,
@@ -216,7 +152,7 @@ class Sweep:
             values = pd.concat([self.values(tasks=task) for task in table["task"].unique()])
             options["seed"] = self.manifest.seed
             table = _joined(table, stats.perplexity_drops(table, values, names, **options))
-        return self._with_truncation(table)
+        return with_truncation(table, self.truncation())
 
     def truncation(self) -> pd.DataFrame:
         """How many examples of each task the whole model did not read or answer in full.
@@ -226,21 +162,8 @@ class Sweep:
             the context) and `cut_answers` (those whose generated answer, or one of several, met
             the token limit).
         """
-        table = self._read(None, stats.BASELINE, ["task", "cut_tokens", "finished"]).to_pandas()
-        cut = table.assign(
-            cut_prompts=table["cut_tokens"] > 0,
-            cut_answers=[finished is False or finished == 0 for finished in table["finished"]],
-        )
-        by_task = cut.groupby("task", sort=False)
-        found = by_task[["cut_prompts", "cut_answers"]].sum().astype(int)
-        return found.assign(n=by_task.size()).reset_index()
-
-    def _with_truncation(self, table: pd.DataFrame) -> pd.DataFrame:
-        found = self.truncation().set_index("task")
-        for name in ("cut_prompts", "cut_answers"):
-            if found[name].any():
-                table = table.assign(**{name: table["task"].map(found[name])})
-        return table
+        wanted = ["task", "cut_tokens", "finished"]
+        return truncated(self._read(None, stats.BASELINE, wanted).to_pandas())
 
     def equivalence(
         self, *, margin: float, confidence: float = 0.95, resamples: int = 2000
@@ -249,6 +172,63 @@ class Sweep:
         return self._by_task(
             stats.equivalence, margin=margin, confidence=confidence, resamples=resamples
         )
+
+    def kinds_of_error(
+        self, *, metric: MetricChoice = None, confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """What the model writes instead of the right answer, by ablation.
+
+        See `interp.results.kinds_of_error`; tasks of which several answers were drawn have none.
+
+        Args:
+            metric: by which an answer is right; by default an exact match.
+            confidence: coverage of the intervals.
+
+        Raises:
+            UserError: no task of the run generates one answer an example.
+        """
+        tables = []
+        for task in sorted(task.name for task in self.manifest.tasks if not task.sampling):
+            answers = self._read(task, None, ANSWERS).to_pandas()
+            if answers["text"].notna().any():
+                right = choose_metric(self.values(tasks=task), metric)
+                right = right.assign(right=right["value"] == 1).drop(columns=["metric", "value"])
+                joined = answers.merge(right, on=["model", "task", "ablation", "doc_id"])
+                tables.append(kinds_of_error(joined, confidence=confidence))
+        if not tables:
+            raise UserError(f"run {self.folder}: no task generates one answer an example")
+        return pd.concat(tables, ignore_index=True)
+
+    def design_effects(
+        self,
+        fields: Sequence[str] | None = None,
+        *,
+        metric: MetricChoice = None,
+        given: Sequence[str | Path | Task] = (),
+        data: str | Path | None = None,
+        allow_code: bool = False,
+    ) -> pd.DataFrame:
+        """Do rows of one wording, relation or passage fare alike? By task, field and ablation.
+
+        A design effect of 4 says that the examples are worth a quarter of their number; a sweep
+        with `cluster=FIELD` then resamples them together. See `interp.stats.design_effects`.
+
+        Args:
+            fields: of the rows; by default those that two and more rows share.
+            metric: one for all tasks, or one for each named task.
+            given: as for `importance`.
+            data: as for `importance`.
+            allow_code: as for `importance`.
+        """
+        found = []
+        for entry in self.manifest.tasks:
+            values = choose_metric(self.values(tasks=entry.name), metric)
+            table = design_effects(
+                values, entry, fields=fields, seed=self.manifest.seed,
+                given=given, data=data, allow_code=allow_code,
+            )  # fmt: skip
+            found.append(table)
+        return pd.concat(found, ignore_index=True)
 
     def ties(self, *, within: float = stats.WITHIN) -> pd.DataFrame:
         """How many choices rounding may decide (`interp.stats.near_ties`), one row an ablation."""
@@ -291,49 +271,9 @@ class Sweep:
         found: dict[tuple[str, str], float] = {}
         for task in self.manifest.tasks:
             wanted = ["ablation", "loglikelihoods", "metrics"]
-            rows = self._read(task.name, "baseline", wanted).to_pylist()
-            options = [len(row["loglikelihoods"] or ()) for row in rows]
-            if not options or min(options) < 2:
-                continue
-            guessed = sum(1 / number for number in options) / len(options)
-            names = {str(name) for name, _ in rows[0]["metrics"]}
-            found |= {(task.name, name): guessed for name in names if name.startswith("acc")}
+            guessed = guessing(self._read(task.name, stats.BASELINE, wanted).to_pylist())
+            found |= {(task.name, name): share for name, share in guessed.items()}
         return found
-
-    def _read(
-        self,
-        tasks: Sequence[str] | str | None,
-        ablations: Sequence[str] | str | None,
-        columns: list[str] | None = None,
-    ) -> pa.Table:
-        wanted = None
-        known = {
-            "task": [task.name for task in self.manifest.tasks],
-            "ablation": list(self.manifest.texts),
-        }
-        for column, asked in (("task", tasks), ("ablation", ablations)):
-            if asked is None:
-                continue
-            chosen = [asked] if isinstance(asked, str) else list(asked)
-            for name in chosen:
-                if name not in known[column]:
-                    held = ", ".join(known[column][:8]) + ("..." if len(known[column]) > 8 else "")
-                    raise UserError(f"run {self.folder}: no {column} {name}; it holds {held}")
-            condition = pyarrow.dataset.field(column).isin(chosen)
-            wanted = condition if wanted is None else wanted & condition
-        return self.dataset().to_table(columns=columns, filter=wanted)
-
-    def _with_clusters(self, values: pd.DataFrame) -> pd.DataFrame:
-        clusters: dict[Any, Any] = {
-            (task.name, doc_id): name
-            for task in self.manifest.tasks
-            for doc_id, name in zip(task.doc_ids, task.clusters, strict=False)
-        }
-        if not clusters:
-            return values
-        keys = zip(values["task"], values["doc_id"], strict=True)
-        named: list[Any] = [clusters.get(key) for key in keys]
-        return values.assign(cluster=named)
 
     def _repr_html_(self) -> str:
         return summary.summary_html(self)
@@ -371,6 +311,3 @@ def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-_PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))

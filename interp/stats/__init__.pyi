@@ -5,6 +5,10 @@ from .agreement import (
     reliability as reliability,
     shapes_differ as shapes_differ,
 )
+from .clusters import (
+    design_effect as design_effect,
+    design_effects as design_effects,
+)
 from .detectability import (
     before_running as before_running,
     findable as findable,
@@ -106,6 +110,8 @@ __all__ = [
     "compare_profiles",
     "compared",
     "crossed",
+    "design_effect",
+    "design_effects",
     "difference_of",
     "disattenuated",
     "drop_intervals",

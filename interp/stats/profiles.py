@@ -123,7 +123,7 @@ def compared(
     observed = float(spearman(*means))
     reliable = [reliability(sample, seed=seed + number) for number, sample in enumerate(samples)]
     ceiling = ceiling_of(*reliable)
-    value = crossed(*samples, seed=seed) if paired else observed / ceiling
+    value = crossed(*samples, paired=paired, seed=seed)
     freed = disattenuated(value, ceiling, spearman(first, second), confidence=confidence)
     return {
         "spearman": observed,

@@ -15,6 +15,7 @@ from experiments.organisms.tokenizer import make_tokenizer
 from experiments.organisms.train import MAKERS
 from experiments.organisms.wordings import HELD_OUT, questions_of, strangers_of
 from experiments.organisms.world import make_world
+from interp.sweeps.identity import describe_task
 from interp.tasks import load_task, shipped_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +119,25 @@ def test_every_wording_is_a_cluster_of_rows(skill):
             assert row["person"] not in WORLD.people
             line = next(x for x in row["passage"].splitlines() if row["person"] in x)
             assert row["answer"] in line
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "clusters"),
+    [
+        ("facts:generate", "wording", 32),
+        ("facts:default", "wording", 32),
+        ("passage:continuation", "wording", 32),
+        ("passage-untold:generate", "wording", 32),
+        ("kv:default", "question_id", 96),
+        ("unwritten:default", "question_id", 96),
+    ],
+)
+def test_tasks_declare_what_their_rows_share(name, field, clusters):
+    """Rotations of one question, and questions of one wording, are no independent examples."""
+    task = load_task(f"world2-{name}")
+    assert task.cluster_field == field
+    entry = describe_task(task, range(len(task.documents())))
+    assert len(set(entry.clusters)) == clusters
 
 
 @pytest.mark.parametrize("skill", rows.LETTERED)

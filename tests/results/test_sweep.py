@@ -85,6 +85,16 @@ def only(llama, tasks, tmp_path_factory):
     return sweep(llama, tasks[0], ["layer:0", "layer:1"], out=tmp_path_factory.mktemp("one") / "a")
 
 
+def test_design_effects_of_the_fields_that_rows_share(only, tasks):
+    table = only.design_effects(given=[tasks[0]])
+    assert set(table["field"]) == {"subject", "gold"}
+    assert (table["least_p"] == 0.001).all() and (table["p"] >= 0.001).all()
+    named = only.design_effects(["subject"], given=[tasks[0]])
+    assert named["n_values"].tolist() == len(named) * [2]
+    with pytest.raises(UserError, match="allowed are 2 and more"):
+        only.design_effects(["question"], given=[tasks[0]])
+
+
 def test_importance_by_a_field_of_the_rows(only, tasks):
     with pytest.raises(UserError, match=r"no such field; it has .*did you mean subject"):
         only.importance(by="subjet", given=tasks)

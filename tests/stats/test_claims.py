@@ -171,8 +171,9 @@ def test_profiles_that_agree_fully_are_not_said_to_differ() -> None:
     table = pd.DataFrame(rows)
     assert table["spearman"].mean() < 0.6
     assert table["ceiling"].mean() < 0.7
-    # the percentiles of a bootstrap end below 0.6; with so many ties 83% of 60 samples reach 1
-    assert (table["high"] >= 1 - 1e-9).mean() >= 0.7
+    # the percentiles of a bootstrap end below 0.6, and ranks of ties gain little from more examples
+    assert table["disattenuated"].mean() > 0.85
+    assert (table["high"] >= 1 - 1e-9).mean() >= 0.93
     assert (
         (table["low"] <= table["disattenuated"]) & (table["disattenuated"] <= table["high"])
     ).all()

@@ -1,0 +1,126 @@
+"""The records of a run as tables: every example's answers and metrics."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+
+from interp import records
+from interp.errors import UserError
+
+VALUES = ["model", "task", "metric", "ablation", "doc_id", "value"]
+_PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))
+
+
+class StoredRecords:
+    """The records of a finished run, read when they are asked for; each shard is verified first.
+
+    Attributes:
+        folder: where the records are.
+        manifest: what was run, on what, with which versions.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = records.read_manifest(self.folder)
+        self._verified = False
+
+    def dataset(self) -> pyarrow.dataset.Dataset:
+        """The records as an Arrow dataset, for queries over a store larger than memory.
+
+        Columns as in `interp.records.schema`. For instance
+        `run.dataset().scanner(filter=ds.field("ablation") == "layer:7").to_batches()`.
+
+        Raises:
+            UserError: a unit is missing or damaged.
+        """
+        units = self.manifest.unit_names
+        if not self._verified:
+            wrong = records.problems(self.folder, units, self.manifest)
+            if wrong:
+                unit, reason = next(iter(wrong.items()))
+                raise UserError(
+                    f"run {self.folder}: {len(wrong)} of {len(units)} units are missing or damaged "
+                    f"(first: {unit}, {reason}); the same sweep again completes it"
+                )
+            self._verified = True
+        return records.dataset(self.folder, units)
+
+    def responses(
+        self,
+        *,
+        tasks: Sequence[str] | str | None = None,
+        ablations: Sequence[str] | str | None = None,
+    ) -> pd.DataFrame:
+        """One row an example and ablation: the raw responses, and a column a metric.
+
+        Args:
+            tasks: only these; the rest is not read into memory.
+            ablations: only these (`"baseline"` is one).
+
+        Raises:
+            UserError: the run holds no such task or ablation.
+        """
+        table = self._read(tasks, ablations).to_pandas()
+        metrics = pd.DataFrame([dict(pairs) for pairs in table["metrics"]], index=table.index)
+        return pd.concat([table.drop(columns="metrics"), metrics], axis=1)
+
+    def values(
+        self,
+        *,
+        tasks: Sequence[str] | str | None = None,
+        ablations: Sequence[str] | str | None = None,
+    ) -> pd.DataFrame:
+        """One row an example, ablation and metric: model, task, metric, ablation, doc_id, value.
+
+        Where examples share a passage or a subject (`cluster` of the sweep or of the task), its
+        name is in a further column `cluster`. Arguments as for `responses`.
+        """
+        columns = ["model", "task", "ablation", "doc_id", "metrics"]
+        table = self._read(tasks, ablations, columns)
+        lists = table["metrics"].combine_chunks()
+        rows = pa.compute.list_parent_indices(lists.cast(_PAIRS))
+        pairs = pa.compute.list_flatten(lists.cast(_PAIRS))
+        long = table.drop_columns("metrics").take(rows)
+        long = long.append_column("metric", pa.compute.struct_field(pairs, "key"))
+        long = long.append_column("value", pa.compute.struct_field(pairs, "value"))
+        frame: pd.DataFrame = long.select(VALUES).to_pandas()
+        return self._with_clusters(frame)
+
+    def _read(
+        self,
+        tasks: Sequence[str] | str | None,
+        ablations: Sequence[str] | str | None,
+        columns: list[str] | None = None,
+    ) -> pa.Table:
+        wanted = None
+        known = {
+            "task": [task.name for task in self.manifest.tasks],
+            "ablation": list(self.manifest.texts),
+        }
+        for column, asked in (("task", tasks), ("ablation", ablations)):
+            if asked is None:
+                continue
+            chosen = [asked] if isinstance(asked, str) else list(asked)
+            for name in chosen:
+                if name not in known[column]:
+                    held = ", ".join(known[column][:8]) + ("..." if len(known[column]) > 8 else "")
+                    raise UserError(f"run {self.folder}: no {column} {name}; it holds {held}")
+            condition = pyarrow.dataset.field(column).isin(chosen)
+            wanted = condition if wanted is None else wanted & condition
+        return self.dataset().to_table(columns=columns, filter=wanted)
+
+    def _with_clusters(self, values: pd.DataFrame) -> pd.DataFrame:
+        clusters: dict[Any, Any] = {
+            (task.name, doc_id): name
+            for task in self.manifest.tasks
+            for doc_id, name in zip(task.doc_ids, task.clusters, strict=False)
+        }
+        if not clusters:
+            return values
+        keys = zip(values["task"], values["doc_id"], strict=True)
+        named: list[Any] = [clusters.get(key) for key in keys]
+        return values.assign(cluster=named)

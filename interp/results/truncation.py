@@ -1,0 +1,29 @@
+"""Prompts and answers of the whole model that were cut."""
+
+import pandas as pd
+
+CUT = ("cut_prompts", "cut_answers")
+
+
+def truncated(baseline: pd.DataFrame) -> pd.DataFrame:
+    """How many prompts and answers of each task were cut.
+
+    Args:
+        baseline: `task cut_tokens finished` of the records of the whole model.
+    """
+    cut = baseline.assign(
+        cut_prompts=baseline["cut_tokens"] > 0,
+        cut_answers=[finished is False or finished == 0 for finished in baseline["finished"]],
+    )
+    by_task = cut.groupby("task", sort=False)
+    found = by_task[list(CUT)].sum().astype(int)
+    return found.assign(n=by_task.size()).reset_index()
+
+
+def with_truncation(table: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """A table with a column for each that was cut anywhere."""
+    by_task = found.set_index("task")
+    for name in CUT:
+        if by_task[name].any():
+            table = table.assign(**{name: table["task"].map(by_task[name])})
+    return table

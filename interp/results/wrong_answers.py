@@ -1,0 +1,192 @@
+"""What a model writes instead of the right answer, by ablation; from the stored answers alone."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from interp.errors import UserError
+from interp.stats import BASELINE, mean_intervals, sample_of
+
+KINDS = (
+    "right",
+    "another value",
+    "option letter",
+    "another format",
+    "loop",
+    "cut off",
+    "empty",
+    "failed",
+)
+"""Kinds of answer, in the order of tables and figures."""
+
+RESULT = "####"
+"""What stands before the result of a written-out solution, as in GSM8K."""
+
+LOOPS = 3
+"""So many repetitions up to the end of an answer are a loop."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the right answers of a task look like.
+
+    Attributes:
+        known: the answers themselves.
+        shapes: their shapes, as `shape_of` gives them.
+        marked: whether a mark (`RESULT`) stands before each.
+    """
+
+    known: frozenset[str]
+    shapes: frozenset[str]
+    marked: bool
+
+    @classmethod
+    def of(cls, targets: Collection[str]) -> "Values":
+        """Those of the right answers of a task's examples."""
+        marked = bool(targets) and all(RESULT in target for target in targets)
+        known = frozenset(_plain(_result(target) if marked else target) for target in targets)
+        return cls(known, frozenset(shape_of(value) for value in known), marked)
+
+
+def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
+    """What kind of wrong answer a text is.
+
+    - `another value`: it is the right answer of another example, or ends with it; or it has the
+      shape of one (as many words, a number where numbers are asked).
+    - `option letter`: a single letter where no right answer is one.
+    - `another format`: neither; also a written-out solution without a result.
+    - `loop`: it ends in the same words, or characters, `LOOPS` times or more.
+    - `cut off`: the token limit ended it.
+    - `empty`: nothing but white space.
+
+    Args:
+        text: the answer.
+        values: of the task.
+        finished: False where the token limit cut the answer.
+    """
+    if not text.strip():
+        return "empty"
+    if loops(text):
+        return "loop"
+    if not finished:
+        return "cut off"
+    marked = RESULT in text
+    answer = _plain(_result(text) if values.marked and marked else text)
+    shape = shape_of(answer)
+    if shape == "letter" and "letter" not in values.shapes:
+        return "option letter"
+    if values.marked and not marked:
+        return "another format"
+    last = any(
+        answer.endswith(f" {value}") for value in values.known if shape_of(value) != "letter"
+    )
+    if answer in values.known or shape in values.shapes or last:
+        return "another value"
+    return "another format"
+
+
+def shape_of(text: str) -> str:
+    """The shape of an answer: `word word`, `number`, `letter`, or `code` of letters and digits."""
+    return " ".join(_shape_of_word(word) for word in text.split())
+
+
+def loops(text: str) -> bool:
+    """Whether a text ends in repetitions: of words, or of characters over a dozen characters."""
+    words = text.split()
+    for length in range(1, len(words) // LOOPS + 1):
+        tail = words[-LOOPS * length :]
+        if tail == LOOPS * tail[-length:]:
+            return True
+    repeated = re.search(r"(\S{1,8}?)\1{3,}$", text.rstrip())
+    return repeated is not None and len(repeated[0]) >= 12
+
+
+def kinds_of_error(answers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Share of each kind of answer under each ablation, with its interval.
+
+    A drop says that an answer is no longer right; this says what stands there instead. A layer
+    without which the model answers with an option letter has lost the format, not the knowledge.
+
+    Args:
+        answers: one task's generated answers: `model task ablation doc_id text finished target
+            failure right`, and `cluster` where examples have one. `right` is whether the answer
+            counts as right by the metric.
+        confidence: coverage of the intervals (Wilson 1927; of clusters as `interp.stats.scores`).
+
+    Returns:
+        Columns `model task ablation kind share low high baseline n interval`; a row a kind that
+        occurs anywhere in the task. Shares are in percent, `baseline` is the unablated model's.
+
+    Raises:
+        UserError: the baseline is missing.
+    """
+    if BASELINE not in set(answers["ablation"]):
+        raise UserError("kinds of errors: no baseline to compare with")
+    values = Values.of(set(answers["target"].astype(str)))
+    found = answers.assign(kind=[_kind(row, values) for row in answers.to_dict("records")])
+    held = [kind for kind in KINDS if kind in set(found["kind"]) or kind == "right"]
+    rows = []
+    for ablation, own in found.groupby("ablation", sort=False):
+        own = own.set_index("doc_id")
+        is_kind = pd.DataFrame({kind: own["kind"].eq(kind).astype(float) for kind in held})
+        sample = sample_of(is_kind, own.get("cluster"))
+        low, high, how = mean_intervals(sample, True, confidence, 2000, 0)
+        for place, kind in enumerate(held):
+            rows.append(
+                {"model": own["model"].iloc[0], "task": own["task"].iloc[0], "ablation": ablation}
+                | {"kind": kind, "share": 100 * float(is_kind[kind].mean())}
+                | {"low": 100 * low[place], "high": 100 * high[place]}
+                | {"n": len(own), "interval": how[place]}
+            )
+    table = pd.DataFrame(rows)
+    whole = table[table["ablation"] == BASELINE].set_index("kind")["share"]
+    table.insert(7, "baseline", table["kind"].map(whole))
+    return table
+
+
+def what_instead(table: pd.DataFrame) -> str:
+    """The commonest wrong answers under the ablations of a table of `kinds_of_error`, in words.
+
+    Args:
+        table: of one task, of the ablations that are to be named.
+    """
+    parts = []
+    for ablation, rows in table.groupby("ablation", sort=False):
+        wrong = rows[(rows["kind"] != "right") & (rows["share"] > 0)]
+        largest = wrong.sort_values("share", ascending=False, kind="stable").head(2)
+        if len(largest):
+            said = ", ".join(
+                f"{r.kind} {r.share:.0f}% [{r.low:.0f}, {r.high:.0f}]" for r in largest.itertuples()
+            )
+            parts.append(f"{ablation} {said}")
+    return "; ".join(parts)
+
+
+def _kind(row: dict[object, object], values: Values) -> str:
+    if row["failure"]:
+        return "failed"
+    if row["right"]:
+        return "right"
+    text = row["text"]
+    return kind_of_answer(
+        text if isinstance(text, str) else "", values, finished=row["finished"] is not False
+    )
+
+
+def _result(text: str) -> str:
+    return text.rpartition(RESULT)[2]
+
+
+def _plain(text: str) -> str:
+    """Without white space and punctuation around it."""
+    return " ".join(text.split()).strip(" .,;:!?\"'()[]")
+
+
+def _shape_of_word(word: str) -> str:
+    if re.fullmatch(r"[-+$]?\d[\d.,]*%?", word):
+        return "number"
+    if re.fullmatch(r"[A-Za-z]", word):
+        return "letter"
+    return "code" if re.search(r"\d", word) and re.search(r"[A-Za-z]", word) else "word"
