@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.summary import interval
+from interp.labels import p_words
 
 FLOOR = 25.0
 """Baseline in points below which a profile has little room to fall."""
@@ -50,7 +51,7 @@ def _profiles(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
             f"Profiles of {_name(row['a'])} and {_name(row['b'])}: Spearman {row['spearman']:.2f} "
             f"over {row['n_ablations']} layers, noise ceiling {row['ceiling']:.2f}, disattenuated "
             f"{_interval(row, 'disattenuated', 2)} ({row['interval']}, n = {row['n']}); shapes "
-            f"differ: p = {row['p_differ']:.2g}."
+            f"differ: {p_words(row['p_differ'], row.get('least_p', 0.0))}."
         )
     for row in _rows(chosen["centres"][chosen["centres"]["quantity"] == "centre"]):
         depth = (
@@ -112,8 +113,9 @@ def _beside(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> Iterat
     for row in _rows(beside):
         yield (
             f"Distance and effect of a swap in {_name(row['model'])}: Spearman "
-            f"{row['rho']:.2f}, p = {row['p']:.2g} ({row['test']}, {row['n_layers']} of them; not "
-            f"corrected; reliability of the drops {row['reliability']:.2f}, n = {row['n']})."
+            f"{row['rho']:.2f}, {p_words(row['p'], row.get('least_p', 0.0))} "
+            f"({row['test']}, {row['n_layers']} of them; not corrected; reliability of the drops "
+            f"{row['reliability']:.2f}, n = {row['n']})."
         )
 
 

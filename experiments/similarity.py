@@ -247,7 +247,7 @@ def _sentences(curves: pd.DataFrame) -> list[str]:
 
 
 def _shown(correlations: pd.DataFrame) -> pd.DataFrame:
-    from interp.labels import model_label, task_label
+    from interp.labels import model_label, p_text, task_label
 
     return pd.DataFrame(
         [
@@ -257,7 +257,7 @@ def _shown(correlations: pd.DataFrame) -> pd.DataFrame:
                 "Similarity": r["measure"],
                 "Spearman": f"{r['rho']:.2f}" if r["rho"] == r["rho"] else "no spread",
                 "Noise ceiling": f"{r['ceiling']:.2f}" if r["ceiling"] == r["ceiling"] else "none",
-                "p": f"{r['p']:.2g}",
+                "p": p_text(r["p"], r.get("least_p", 0.0)),
                 "Layers": r["n_layers"],
                 "n": r["n"],
             }

@@ -68,8 +68,15 @@ def note(importance: pd.DataFrame, what: str) -> str:
     return (
         f"n: examples a task. Baseline: 95% Wilson interval. {what.capitalize()}: adjusted "
         f"p < 0.05 ({first['test']}, {first['correction'].title()} over the {what} of a task), "
-        f"largest drop first, with its interval ({intervals})."
+        f"largest drop first, with its interval ({intervals}).{_chosen(importance)}"
     )
+
+
+def _chosen(importance: pd.DataFrame) -> str:
+    """By how much the largest drop of a task is too large, because it was chosen."""
+    from interp.figures import describe_choice
+
+    return "".join(f" {sentence}" for sentence in describe_choice(importance))
 
 
 def interval(value: float, low: float, high: float, digits: int = 0) -> str:
@@ -95,6 +102,8 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
         Columns of words: Profile, Other profile, Spearman, Noise ceiling, Disattenuated, Differ,
         Ablations, n.
     """
+    from interp.labels import p_text
+
     rows = table.to_dict("records")
     return pd.DataFrame(
         {
@@ -108,8 +117,7 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
                 else "none"
                 for r in rows
             ],
-            "Differ": [f"{r['p_differ']:.2g}" if r["p_differ"] == r["p_differ"] else "none"
-                       for r in rows],
+            "Differ": [p_text(r["p_differ"], r.get("least_p", 0.0)) for r in rows],
             "Ablations": table["n_ablations"],
             "n": table["n_a"],
         }

@@ -349,3 +349,21 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         found[name] = words if alone else f"{words or 'name'}-{digest}"
     return found
+
+
+def p_text(p: float, least: float = 0.0) -> str:
+    """A p-value to two digits, `<= 0.001` where it is as small as the resampling can tell.
+
+    Args:
+        p: the value; `none` where it is not a number.
+        least: one over the number of resamples and one, 0 for an exact test.
+    """
+    if p != p:
+        return "none"
+    return f"<= {least:.2g}" if p <= least * (1 + 1e-9) else f"{p:.2g}"
+
+
+def p_words(p: float, least: float = 0.0) -> str:
+    """The same in a sentence: `p = 0.02`, `p <= 0.001`."""
+    text = p_text(p, least)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"

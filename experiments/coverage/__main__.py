@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.coverage import centres, drops, equivalences, profiles
+from experiments.coverage import centres, drops, equivalences, floors, profiles
 
 FAMILIES = {
     "centres": centres.rows,
     "drops": drops.rows,
     "equivalences": equivalences.rows,
+    "floors": floors.rows,
     "profiles": profiles.rows,
 }
 OUT = Path(__file__).parent / "table.csv"

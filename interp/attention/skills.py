@@ -77,9 +77,10 @@ def overlap(
         One row a pair of tasks: `jaccard` of their important heads (`n_task`, `n_other`, `shared`
         of them), the value `expected` if each task's heads lay anywhere in the same layers, and
         the chance `p` of so many shared. No interval: which heads are important is itself chosen
-        on these examples. `spearman` of the drops of all heads with `spearman_p`, and `ceiling
-        disattenuated low high` as in `interp.stats.compare_profiles`; `n_examples`,
-        `n_other_examples`, `reason`. NaN where a task has no important head.
+        on these examples. `spearman` of the drops of all heads with `spearman_p` (never below
+        `least_spearman_p`, one over the permutations and one), and `ceiling disattenuated low
+        high` as in `interp.stats.compare_profiles`; `n_examples`, `n_other_examples`, `reason`.
+        NaN where a task has no important head.
 
     Raises:
         UserError: several models, or several metrics a task; no head was ablated alone; the
@@ -116,6 +117,7 @@ def overlap(
         row |= {name: found[name] for name in names}
         drops = [damage.to_numpy().mean(axis=0).round(12) for damage in pair]
         row["spearman_p"] = correlation_within_layers(drops[0], drops[1], layers, resamples, seed)
+        row["least_spearman_p"] = 1 / (1 + resamples)
         row |= {"n_heads": len(heads), "n_examples": len(pair[0]), "n_other_examples": len(pair[1])}
         kind = "none (a profile is noise)"
         if np.isfinite(row["low"]):

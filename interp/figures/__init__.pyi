@@ -26,6 +26,9 @@ from .retrieval import (
     gold_position as gold_position,
     removal as removal,
 )
+from .stacked import (
+    answer_kinds as answer_kinds,
+)
 from .style import (
     COLUMN as COLUMN,
     PAGE as PAGE,
@@ -44,6 +47,7 @@ from .tables import (
     CORRECTIONS as CORRECTIONS,
     Results as Results,
     colour_limit as colour_limit,
+    describe_choice as describe_choice,
     describe_n as describe_n,
     describe_tests as describe_tests,
     describe_truncation as describe_truncation,
@@ -62,11 +66,13 @@ __all__ = [
     "PrintFigure",
     "RC",
     "Results",
+    "answer_kinds",
     "cka",
     "colour_limit",
     "compared",
     "comparison",
     "depth",
+    "describe_choice",
     "describe_n",
     "describe_tests",
     "describe_truncation",

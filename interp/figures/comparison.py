@@ -11,7 +11,14 @@ from matplotlib.lines import Line2D
 
 from interp.errors import UserError
 from interp.figures import palette, style, tables
-from interp.labels import metric_label, model_label, renamed, task_label, uncapitalised
+from interp.labels import (
+    metric_label,
+    model_label,
+    p_words,
+    renamed,
+    task_label,
+    uncapitalised,
+)
 from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
 
@@ -295,7 +302,8 @@ def _agreement(correlations: pd.DataFrame) -> list[str]:
     """Sentences with Spearman's correlations of distance and effect."""
     rows = correlations[correlations["measure"] == "Frobenius distance"]
     return [
-        f"Spearman, {model_label(str(row['model']))}: {row['rho']:.2f}, p = {row['p']:.2g} over "
+        f"Spearman, {model_label(str(row['model']))}: {row['rho']:.2f}, "
+        f"{p_words(row['p'], row.get('least_p', 0.0))} over "
         f"{row['n_layers']} layers (reliability of the drops {row['reliability']:.2f})."
         for row in rows.to_dict("records")
     ]

@@ -98,6 +98,7 @@ def draw_drops(
         tables.describe_intervals(table, "Shaded" if crowded else "Bars"),
         tables.describe_tests(table),
         *tables.describe_untestable(table),
+        *tables.describe_choice(table),
         *tables.describe_truncation(table),
         *tables.describe_failures(table),
     ]

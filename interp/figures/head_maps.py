@@ -150,6 +150,7 @@ def draw_map(
         f"{{mark}}: {tables.p_name(table)} < {tables.ALPHA:g}.",
         tables.describe_tests(table),
         *tables.describe_untestable(table),
+        *tables.describe_choice(table),
         *tables.describe_truncation(table),
         *tables.describe_failures(table),
     ]

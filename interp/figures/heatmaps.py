@@ -110,6 +110,7 @@ def _notes(table: pd.DataFrame, *, numbers: bool) -> list[str]:
         tables.describe_tests(table),
         "Red: the ablation harms; blue: it helps.",
         *tables.describe_untestable(table),
+        *tables.describe_choice(table),
         *tables.describe_truncation(table),
         *tables.describe_failures(table),
     ]

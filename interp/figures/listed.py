@@ -71,6 +71,7 @@ def draw_listed(
             tables.describe_intervals(shown, "Bars"),
             tables.describe_tests(table),
             *tables.describe_untestable(table),
+            *tables.describe_choice(table),
             *tables.describe_truncation(table),
             *tables.describe_failures(table),
         ]

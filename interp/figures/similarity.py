@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from interp.errors import UserError
 from interp.figures import palette, style, tables
 from interp.figures.labels import label_points
-from interp.labels import model_label, source_label, split_task, task_label
+from interp.labels import model_label, p_words, source_label, split_task, task_label
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
 
@@ -228,7 +228,7 @@ def _rho(row: Any) -> str:
     if np.isnan(rho):
         return "no spread"
     most = "no ceiling" if np.isnan(ceiling) else f"at most {ceiling:.2f}"
-    words = f"{RHO} = {rho:.2f} ({most}), p = {p:.2g}"
+    words = f"{RHO} = {rho:.2f} ({most}), {p_words(p, row.get('least_p', 0.0))}"
     return words.replace("-", "\N{MINUS SIGN}")
 
 

@@ -18,7 +18,7 @@ from interp.labels import (
     task_label,
     uncapitalised,
 )
-from interp.stats import BASELINE
+from interp.stats import BASELINE, NOTICEABLE
 
 ALPHA = 0.05
 
@@ -242,6 +242,18 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
             else f"Not testable: {' and '.join(task_label(t) for t in _untestable(rows))}."
         )  # fmt: skip
     return found
+
+
+def describe_choice(table: pd.DataFrame) -> list[str]:
+    """By how much the largest drop of a family is too large, because it was chosen."""
+    if "expected_excess" not in table or not table["unit"].eq("points").all():
+        return []
+    excess = table["expected_excess"].dropna()
+    if excess.empty or excess.max() < NOTICEABLE:
+        return []
+    low, high = (f"{value:.1f}" for value in (excess.min(), excess.max()))
+    size = low if low == high else f"{low} to {high}"
+    return [f"Chosen because largest, a drop is {size} points too large on average."]
 
 
 def _untestable(rows: pd.DataFrame) -> list[str]:

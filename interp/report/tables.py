@@ -11,6 +11,7 @@ import pandas as pd
 from interp.figures import (
     ALPHA,
     CORRECTIONS,
+    describe_choice,
     describe_n,
     describe_tests,
     describe_truncation,
@@ -89,7 +90,13 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
         f"{describe_n(importance)} {_interval_words(importance)} {describe_tests(importance)} "
         "The largest of several drops is the luckiest draw too: its interval here holds for all "
         "ablations of its kind together. "
-        + " ".join([*describe_untestable(importance), *describe_truncation(importance)])
+        + " ".join(
+            [
+                *describe_untestable(importance),
+                *describe_choice(importance),
+                *describe_truncation(importance),
+            ]
+        )
     ).strip()
     return Table(caption, columns, tuple(rows))
 

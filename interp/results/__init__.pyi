@@ -8,6 +8,10 @@ from .export import (
 from .listing import (
     run_line as run_line,
 )
+from .lost import (
+    lost_examples as lost_examples,
+    lost_together as lost_together,
+)
 from .saved import (
     Saved as Saved,
     claim_folder as claim_folder,
@@ -46,6 +50,8 @@ __all__ = [
     "kind_of",
     "kind_of_answer",
     "kinds_of_error",
+    "lost_examples",
+    "lost_together",
     "open_run",
     "read_result",
     "result_line",

@@ -3,6 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from interp.results.wrong_answers import Values, answer_of
+from interp.stats import measured_floor
+
 
 def guessing(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Metric to the share that guessing among a row's options gets right.
@@ -19,3 +24,27 @@ def guessing(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     guessed = sum(1 / number for number in options) / len(options)
     names = {str(name) for name, _ in rows[0]["metrics"]}
     return {name: guessed for name in names if name.startswith("acc")}
+
+
+def measured(rows: Sequence[Mapping[str, Any]]) -> pd.Series | None:
+    """Each example's part in the floor that the whole model's own answers show, by example.
+
+    Args:
+        rows: records of one task's baseline, with `doc_id loglikelihoods text target`.
+
+    Returns:
+        Of generated answers, and of letters; None of option texts, which are not in the records.
+    """
+    targets = [str(row["target"]).strip() for row in rows]
+    scored = [row["loglikelihoods"] for row in rows]
+    index = [row["doc_id"] for row in rows]
+    if all(isinstance(row["text"], str) for row in rows):
+        values = Values.of(set(targets))
+        given = [answer_of(str(row["text"]), values) for row in rows]
+        right = [answer_of(target, values) for target in targets]
+    elif all(scored) and all(len(t) == 1 and "A" <= t <= "Z" for t in targets):
+        given = [chr(ord("A") + max(range(len(one)), key=one.__getitem__)) for one in scored]
+        right = targets
+    else:
+        return None
+    return measured_floor(pd.Series(given, index), pd.Series(right, index))

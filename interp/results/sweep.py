@@ -13,7 +13,8 @@ from interp.errors import UserError
 from interp.results import columns, summary
 from interp.results.by_field import importance_by
 from interp.results.design_effects import design_effects
-from interp.results.floors import guessing
+from interp.results.floors import guessing, measured
+from interp.results.lost import lost_together
 from interp.results.row_fields import row_field
 from interp.results.selection import MetricChoice, choose_metric
 from interp.results.stored import StoredRecords
@@ -21,6 +22,9 @@ from interp.results.truncation import truncated, with_truncation
 from interp.results.wrong_answers import kinds_of_error
 from interp.tasks import LOG, Task
 
+BASELINE_ANSWERS = ["doc_id", "target", "text", "loglikelihoods", "metrics"]
+MEASURED = ("acc", "exact_match")
+"""Metrics whose floor the answers show."""
 ANSWERS = ["model", "task", "ablation", "doc_id", "text", "finished", "target", "failure"]
 
 
@@ -83,9 +87,12 @@ class Sweep(StoredRecords):
             Columns `task ablation kind layer head metric drop low high p_adjusted n` and, unless
             short, what `interp.stats.importance` adds: `baseline ablated low_all high_all p noise
             least_detectable_drop testable testability family n_family unit interval test
-            correction`. The floor of a task with options is guessing among as many as each row
-            has. `kind` is what the ablation is (`layer`, `head@mean`); `layer` and `head` are
-            missing where it has none or several.
+            correction expected_excess floor floor_aware floor_aware_low floor_aware_high relative
+            relative_low relative_high`. For `testable` the floor of a task with options is guessing
+            among as many as each row has. `floor` is measured where the records tell the chosen
+            letter or the answer that was written (`interp.stats.measured_floor`), else it is
+            guessing, or 0. `kind` is what the ablation is (`layer`, `head@mean`); `layer` and
+            `head` are missing where it has none or several.
 
         Raises:
             UserError: the run is unfinished, or has no such metric or field.
@@ -143,8 +150,9 @@ class Sweep(StoredRecords):
     def _drops(self, confidence: float, resamples: int, correction: str) -> pd.DataFrame:
         """Drops of every metric, perplexities beside the log-likelihoods that they come from."""
         options: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
+        floors, shown = self._floors()
         table = self._by_task(
-            stats.importance, correction=correction, floors=self._floors(), **options
+            stats.importance, correction=correction, floors=floors, measured=shown, **options
         )
         table = self._positive_is_damage(table)
         names = _perplexities(table)
@@ -198,6 +206,19 @@ class Sweep(StoredRecords):
         if not tables:
             raise UserError(f"run {self.folder}: no task generates one answer an example")
         return pd.concat(tables, ignore_index=True)
+
+    def lost_together(self, *, metric: MetricChoice = None) -> pd.DataFrame:
+        """Do two ablations lose the same examples? See `interp.results.lost_together`.
+
+        `interp.results.lost_examples` names the examples.
+
+        Args:
+            metric: of 0/1 outcomes, one for all tasks, or one for each named task.
+
+        Raises:
+            UserError: an outcome is neither 0 nor 1.
+        """
+        return lost_together(choose_metric(self.values(), metric))
 
     def design_effects(
         self,
@@ -264,16 +285,25 @@ class Sweep(StoredRecords):
         signed = ["drop", "low", "high", "low_all", "high_all"]
         other_way = ["drop", "high", "low", "high_all", "low_all"]
         table.loc[turned, signed] = -table.loc[turned, other_way].to_numpy()
+        # of a share that falls as the model gets better there is nothing to lose
+        shares = [name for name in table if str(name).startswith(("floor", "relative"))]
+        table.loc[turned, shares] = np.nan
         return table
 
-    def _floors(self) -> dict[tuple[str, str], float]:
-        """(task, metric) to the share that guessing among a row's options gets right."""
-        found: dict[tuple[str, str], float] = {}
+    def _floors(
+        self,
+    ) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], pd.Series]]:
+        """(task, metric) to the score of guessing, and to the floor that answers show."""
+        guessed: dict[tuple[str, str], float] = {}
+        shown: dict[tuple[str, str], pd.Series] = {}
         for task in self.manifest.tasks:
-            wanted = ["ablation", "loglikelihoods", "metrics"]
-            guessed = guessing(self._read(task.name, stats.BASELINE, wanted).to_pylist())
-            found |= {(task.name, name): share for name, share in guessed.items()}
-        return found
+            rows = self._read(task.name, stats.BASELINE, BASELINE_ANSWERS).to_pylist()
+            guessed |= {(task.name, name): share for name, share in guessing(rows).items()}
+            parts = None if task.sampling else measured(rows)
+            if parts is not None:
+                names = {str(name) for row in rows for name, _ in row["metrics"]}
+                shown |= {(task.name, n): parts for n in names if n.startswith(MEASURED)}
+        return guessed, shown
 
     def _repr_html_(self) -> str:
         return summary.summary_html(self)

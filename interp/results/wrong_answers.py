@@ -73,7 +73,7 @@ def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
     if not finished:
         return "cut off"
     marked = RESULT in text
-    answer = _plain(_result(text) if values.marked and marked else text)
+    answer = answer_of(text, values)
     shape = shape_of(answer)
     if shape == "letter" and "letter" not in values.shapes:
         return "option letter"
@@ -85,6 +85,11 @@ def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
     if answer in values.known or shape in values.shapes or last:
         return "another value"
     return "another format"
+
+
+def answer_of(text: str, values: Values) -> str:
+    """The answer in a text: behind the mark where the task has one, without what surrounds it."""
+    return _plain(_result(text) if values.marked and RESULT in text else text)
 
 
 def shape_of(text: str) -> str:

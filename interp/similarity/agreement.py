@@ -107,6 +107,7 @@ def _correlation(
     return {
         "rho": rho,
         "p": np.nan if np.isnan(rho) else (extreme + 1) / (PERMUTATIONS + 1),
+        "least_p": 1 / (PERMUTATIONS + 1),
         "reliability": reliable,
         "ceiling": float(np.sqrt(reliable)) if reliable > 0 else np.nan,
         "n_layers": len(similarity),

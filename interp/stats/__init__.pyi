@@ -10,9 +10,14 @@ from .clusters import (
     design_effects as design_effects,
 )
 from .detectability import (
+    NOTICEABLE as NOTICEABLE,
     before_running as before_running,
     findable as findable,
     nothing_found as nothing_found,
+)
+from .floors import (
+    measured_floor as measured_floor,
+    shares_lost as shares_lost,
 )
 from .intervals import (
     MIN_RARE as MIN_RARE,
@@ -73,6 +78,9 @@ from .samples import (
     sample_of as sample_of,
     series as series,
 )
+from .selection import (
+    expected_excess as expected_excess,
+)
 from .steps import (
     step_interval as step_interval,
 )
@@ -95,6 +103,7 @@ __all__ = [
     "CORRECTIONS",
     "MIN_RARE",
     "Means",
+    "NOTICEABLE",
     "NO_RATIO",
     "Ratio",
     "SERIES",
@@ -119,6 +128,7 @@ __all__ = [
     "drops_sample",
     "equivalence",
     "examples_needed",
+    "expected_excess",
     "family_of",
     "fieller",
     "findable",
@@ -128,6 +138,7 @@ __all__ = [
     "mean_intervals",
     "mean_test",
     "means_of",
+    "measured_floor",
     "near_ties",
     "nothing_found",
     "percentiles",
@@ -142,6 +153,7 @@ __all__ = [
     "scores",
     "series",
     "shapes_differ",
+    "shares_lost",
     "sign_flip",
     "simultaneous",
     "smallest_p",

@@ -9,6 +9,10 @@ YES = "testable"
 """In the column `testability`; else `not testable: ` and why."""
 
 
+NOTICEABLE = 0.05
+"""Points of expected excess that are said."""
+
+
 def nothing_found(rows: pd.DataFrame) -> str:
     """What "none" means for one task and family: what would have been found, or why nothing could.
 
@@ -31,7 +35,9 @@ def _why(row: "pd.Series") -> str:
 
 
 def findable(rows: pd.DataFrame) -> list[str]:
-    """A line a task and family: the least drop that would have been found, or why none could be.
+    """Lines by task and family: the least drop that would have been found, or why none could be.
+
+    Also by how much the largest drop is too large on average, because it was chosen.
 
     Args:
         rows: of `interp.stats.importance`; those in the metric's own unit have no line.
@@ -47,6 +53,11 @@ def findable(rows: pd.DataFrame) -> list[str]:
             lines.append(
                 f"{task}: a drop of {first['least_detectable_drop']:g} points would be found in "
                 f"80% of such sweeps ({tests}; chance helps {first['noise']:.1f} points)"
+            )
+        if first.get("expected_excess", 0.0) >= NOTICEABLE and first["unit"] == "points":
+            lines.append(
+                f"{task}: chosen because it is the largest, a drop is "
+                f"{first['expected_excess']:.1f} points too large on average ({tests})"
             )
     return lines
 

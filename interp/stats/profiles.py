@@ -53,10 +53,11 @@ def compare_profiles(
 
     Returns:
         Columns ``a b spearman reliability_a reliability_b ceiling disattenuated low high p_differ
-        n_ablations n_a n_b interval test correction``; ``a`` and ``b`` name the profiles (``model,
-        task, metric``). ``low`` and ``high`` are those of the disattenuated correlation, NaN where
-        a profile is all noise; ``p_differ`` is NaN where the drops of one do not add up to clearly
-        more than 0.
+        least_p n_ablations n_a n_b interval test correction``; ``a`` and ``b`` name the profiles
+        (``model, task, metric``). ``low`` and ``high`` are those of the disattenuated correlation,
+        NaN where a profile is all noise; ``p_differ`` is NaN where the drops of one do not add up
+        to clearly more than 0, and never below ``least_p``, one over the sign patterns drawn and
+        one.
 
     Raises:
         UserError: A profile is not there, or two have fewer than three ablations in common.
@@ -84,7 +85,8 @@ def compare_profiles(
             confidence=confidence, resamples=resamples, seed=seed,
         )  # fmt: skip
         rows.append(
-            {"a": _text(a), "b": _text(b), **agreement, "n_ablations": len(shared)}
+            {"a": _text(a), "b": _text(b), **agreement, "least_p": 1 / (1 + resamples)}
+            | {"n_ablations": len(shared)}
             | {"n_a": len(one), "n_b": len(other)}
             | {"interval": _interval_name(agreement, one, confidence)}
             | {"test": "swapped labels, shapes of the profiles", "correction": "none"}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from interp.errors import UserError
 from interp.stats.detectability import YES
+from interp.stats.floors import shares_lost
 from interp.stats.intervals import drop_intervals, mean_intervals, simultaneous, wilson
 from interp.stats.pvalues import adjust, paired_test
 from interp.stats.sample_size import ALPHA, least_detectable, smallest_p
@@ -18,6 +19,7 @@ from interp.stats.samples import (
     sample_of,
     series,
 )
+from interp.stats.selection import expected_excess
 
 
 def scores(
@@ -68,6 +70,7 @@ def importance(
     seed: int = 0,
     correction: str = "holm",
     floors: Mapping[tuple[str, str], float] | None = None,
+    measured: Mapping[tuple[str, str], pd.Series] | None = None,
 ) -> pd.DataFrame:
     """Paired drop of every ablation against the baseline, with its interval and test.
 
@@ -97,6 +100,14 @@ def importance(
     ``testability`` says why, where a family cannot show anything: a total loss would not be
     significant, or the baseline is not above its floor.
 
+    *As a share.* Of 0/1 metrics, in percent and with Fieller's (1954) intervals: ``relative`` is
+    the drop over the baseline; ``floor_aware`` is the drop over baseline minus ``floor``, so that
+    tasks with different chances of guessing can be compared. NaN where the baseline is not clearly
+    above its floor.
+
+    *Chosen because largest.* ``expected_excess`` is by how much the largest drop of a family is too
+    large on average, because it was chosen for its size (`interp.stats.expected_excess`).
+
     Args:
         values: The long table that `interp.stats` describes.
         confidence: Coverage of the intervals, between 0 and 1.
@@ -106,11 +117,15 @@ def importance(
             discovery rate) or ``"none"``. A family is one model, task, metric and form of
             ablation (``layer``, ``head@mean``, ...): what else the table holds does not matter.
         floors: (task, metric) to the score of guessing, a share.
+        measured: (task, metric) to each example's part in a floor that was measured, by `doc_id`
+            (`interp.stats.measured_floor`, or the outcomes of a prompt without the question); it
+            stands in place of guessing in ``floor``.
 
     Returns:
         Columns ``model ablation task metric baseline ablated drop low high low_all high_all p
         p_adjusted n noise least_detectable_drop testable testability family n_family unit interval
-        test correction``; one row an ablation other than the baseline.
+        test correction expected_excess floor floor_aware floor_aware_low floor_aware_high relative
+        relative_low relative_high``; one row an ablation other than the baseline.
 
     Raises:
         UserError: If the baseline is missing or the documents are not the same.
@@ -122,6 +137,7 @@ def importance(
         seed=seed,
         correction=correction,
         floors=floors,
+        measured=measured,
     )
 
 
@@ -134,6 +150,7 @@ def paired_drops(
     correction: str,
     score: bool = False,
     floors: Mapping[tuple[str, str], float] | None = None,
+    measured: Mapping[tuple[str, str], pd.Series] | None = None,
 ) -> pd.DataFrame:
     """As `importance`; with `score` 0/1 drops have Tango's interval throughout."""
     check_options(confidence, resamples)
@@ -144,7 +161,8 @@ def paired_drops(
         for name in wide.columns:
             if name != BASELINE:
                 families.setdefault(family_of(str(name)), []).append(str(name))
-        floor = (floors or {}).get((str(key["task"]), str(key["metric"])))
+        named = (str(key["task"]), str(key["metric"]))
+        floor, parts = (floors or {}).get(named), (measured or {}).get(named)
         found = []
         for family, ablations in families.items():
             damage = wide[ablations].rsub(wide[BASELINE], axis=0)
@@ -178,6 +196,8 @@ def paired_drops(
                 "interval": kind,
                 "test": test,
                 "correction": correction,
+                "expected_excess": scale * expected_excess(sample, seed=seed),
+                **_as_shares(sample, wide[BASELINE], points, confidence, floor, parts),
             }
             found.append(pd.DataFrame(columns))
         if found:
@@ -186,6 +206,31 @@ def paired_drops(
     if not tables:
         raise UserError("the table of values holds no ablation besides the baseline")
     return pd.concat(tables, ignore_index=True)
+
+
+def _as_shares(
+    sample: Sample,
+    baseline: pd.Series,
+    points: bool,
+    confidence: float,
+    floor: float | None,
+    parts: pd.Series | None,
+) -> dict[str, object]:
+    """Floor-aware and relative drops, in percent."""
+    names = ["floor_aware", "relative"]
+    columns = [f"{name}{bound}" for name in names for bound in ("", "_low", "_high")]
+    if not points:
+        return dict.fromkeys(["floor", *columns], np.nan)
+    right = baseline.to_numpy(float)
+    each = np.full(len(right), floor or 0.0)
+    if parts is not None:
+        each = parts.reindex(baseline.index).to_numpy(float)
+    found = [
+        100 * bound
+        for whole in (right - each, right)
+        for bound in shares_lost(sample, whole, confidence=confidence)
+    ]
+    return {"floor": 100 * each.mean(), **dict(zip(columns, found, strict=True))}
 
 
 def family_of(ablation: str) -> str:

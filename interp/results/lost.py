@@ -1,0 +1,114 @@
+"""Which examples each ablation loses, and whether ablations lose the same ones."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from interp.errors import UserError
+from interp.stats import adjust, drops_by_document, mcnemar, wilson
+
+ALPHA = 0.05
+"""Level at which an ablation counts as harmful, after Holm's correction over all of them."""
+
+
+def lost_examples(values: pd.DataFrame) -> pd.DataFrame:
+    """The examples that the baseline gets right and an ablation does not.
+
+    Args:
+        values: the long table of `interp.stats`, of 0/1 outcomes.
+
+    Returns:
+        Columns `model task metric ablation doc_id`, a row an example that is lost.
+
+    Raises:
+        UserError: an outcome is neither 0 nor 1.
+    """
+    _check(values)
+    tables = []
+    for (model, task, metric), damage in drops_by_document(values).items():
+        rows = _plain(damage).reset_index().melt("doc_id", var_name="ablation", value_name="drop")
+        tables.append(rows[rows["drop"] == 1].assign(model=model, task=task, metric=metric))
+    joined = pd.concat(tables, ignore_index=True)
+    return joined[["model", "task", "metric", "ablation", "doc_id"]]
+
+
+def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Do two ablations lose the same examples? Pairs of ablations that harm significantly.
+
+    Only examples that the baseline gets right can be lost. Of these, `phi` is the correlation of
+    "lost by one" and "lost by the other" (Pearson's phi): 0 where two ablations lose examples
+    independently, 1 where they lose the same ones, below 0 where each loses what the other keeps.
+    Two parts of one mechanism lose the same examples; two layers that hold different facts do not.
+
+    Args:
+        values: the long table of `interp.stats`, of 0/1 outcomes.
+        confidence: coverage of the interval of `shared`.
+
+    Returns:
+        Columns `model task metric a b lost_a lost_b both expected shared low high phi p p_adjusted
+        n interval test correction`; `both` is the number of examples that both lose, `expected`
+        that of two independent ones, `shared` the percentage of the smaller set that the other
+        loses as well, with Wilson's interval. `p` is Fisher's exact test (1935) of independence,
+        corrected over the pairs of a task (Holm). Ablations that lose all or no example have no
+        `phi`. Empty where fewer than two ablations harm.
+
+    Raises:
+        UserError: an outcome is neither 0 nor 1.
+    """
+    from scipy.stats import fisher_exact
+
+    _check(values)
+    tables = []
+    for (model, task, metric), damage in drops_by_document(values).items():
+        plain = _plain(damage)
+        right = values[(values["model"] == model) & (values["task"] == task)]
+        right = right[(right["metric"] == metric) & (right["ablation"] == "baseline")]
+        known = right.loc[right["value"] == 1, "doc_id"]
+        harmed = (plain == 1).sum().to_numpy(float)
+        helped = (plain == -1).sum().to_numpy(float)
+        sure = (adjust(mcnemar(harmed, helped)) < ALPHA) & (harmed > helped)
+        lost = plain.loc[known, sure] == 1
+        rows = []
+        for a, b in itertools.combinations(lost.columns, 2):
+            one, other = lost[a].to_numpy(), lost[b].to_numpy()
+            n, both, mine, its = (
+                len(one),
+                int((one & other).sum()),
+                int(one.sum()),
+                int(other.sum()),
+            )
+            smaller = min(mine, its)
+            low, high = wilson(np.array([float(both)]), smaller, confidence=confidence)
+            spread = np.sqrt(float(mine * its * (n - mine) * (n - its)))
+            grid = [[both, mine - both], [its - both, n - mine - its + both]]
+            rows.append(
+                {"model": model, "task": task, "metric": metric, "a": a, "b": b}
+                | {"lost_a": mine, "lost_b": its, "both": both, "expected": mine * its / n}
+                | {"shared": 100 * both / smaller, "low": 100 * low[0], "high": 100 * high[0]}
+                | {"phi": (n * both - mine * its) / spread if spread else np.nan}
+                | {"p": float(fisher_exact(grid).pvalue), "n": n}
+                | {"interval": f"{100 * confidence:g}% Wilson", "test": "Fisher's exact test"}
+            )
+        table = pd.DataFrame(rows)
+        if len(table):
+            adjusted = adjust(table["p"].to_numpy(float))
+            table.insert(table.columns.get_loc("p") + 1, "p_adjusted", adjusted)
+            tables.append(table.assign(correction="holm"))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+COLUMNS = ["model", "task", "metric", "a", "b", "lost_a", "lost_b", "both", "expected", "shared",
+           "low", "high", "phi", "p", "p_adjusted", "n", "interval", "test",
+           "correction"]  # fmt: skip
+
+
+def _plain(damage: pd.DataFrame) -> pd.DataFrame:
+    """Drops by example, without the level of clusters."""
+    return damage.droplevel("cluster") if damage.index.nlevels > 1 else damage
+
+
+def _check(values: pd.DataFrame) -> None:
+    if not values["value"].isin([0, 1]).all():
+        metric = values.loc[~values["value"].isin([0, 1]), "metric"].iloc[0]
+        raise UserError(f"metric {metric}: lost examples are those of 0/1 metrics; choose another")

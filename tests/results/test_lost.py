@@ -1,0 +1,45 @@
+"""Lost examples: planted sets, shared, disjoint and independent ones."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp.errors import UserError
+from interp.results import lost_examples, lost_together
+from tests.helpers.outcomes import long
+
+
+def planted(n: int = 200) -> pd.DataFrame:
+    """Layers 0 and 1 lose the same half, layer 2 the other half, layer 3 any half, layer 4 none."""
+    first = np.arange(n) % 2 == 0
+    luck = np.random.default_rng(0).random(n) < 0.5
+    lost = np.stack([np.zeros(n, bool), first, first, ~first, luck, np.zeros(n, bool)], axis=1)
+    return long(1.0 - lost)
+
+
+def test_what_layers_lose_together_is_what_was_planted() -> None:
+    table = lost_together(planted()).set_index(["a", "b"])
+    assert len(table) == 6  # layer 4 harms nothing
+    assert table.loc[("layer:0", "layer:1"), ["phi", "shared", "both"]].tolist() == [1, 100, 100]
+    assert table.loc[("layer:0", "layer:2"), ["phi", "shared", "both"]].tolist() == [-1, 0, 0]
+    assert abs(table.loc[("layer:0", "layer:3"), "phi"]) < 0.2
+    assert table.loc[("layer:0", "layer:3"), "expected"] == pytest.approx(
+        100 * table.loc[("layer:0", "layer:3"), "lost_b"] / 200
+    )
+    assert (table["p_adjusted"] < 0.05).tolist() == [True, True, False, True, False, False]
+
+
+def test_only_what_the_baseline_gets_right_can_be_lost() -> None:
+    values = planted(100)
+    values.loc[(values["ablation"] == "baseline") & (values["doc_id"] >= 60), "value"] = 0.0
+    lost = lost_examples(values)
+    assert lost[lost["ablation"] == "layer:0"]["doc_id"].tolist() == list(range(0, 60, 2))
+    assert set(lost_together(values)["n"]) == {60}
+
+
+def test_without_two_harmful_ablations_there_is_no_pair_and_other_metrics_are_refused() -> None:
+    still = planted()
+    still["value"] = 1.0
+    assert lost_together(still).empty
+    with pytest.raises(UserError, match="lost examples are those of 0/1 metrics"):
+        lost_examples(still.assign(value=0.5))
