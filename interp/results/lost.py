@@ -81,7 +81,7 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
             smaller = min(mine, its)
             low, high = wilson(np.array([float(both)]), smaller, confidence=confidence)
             spread = np.sqrt(float(mine * its * (n - mine) * (n - its)))
-            grid = [[both, mine - both], [its - both, n - mine - its + both]]
+            grid = np.array([[both, mine - both], [its - both, n - mine - its + both]])
             rows.append(
                 {"model": model, "task": task, "metric": metric, "a": a, "b": b}
                 | {"lost_a": mine, "lost_b": its, "both": both, "expected": mine * its / n}
@@ -93,8 +93,7 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
         table = pd.DataFrame(rows)
         if len(table):
             adjusted = adjust(table["p"].to_numpy(float))
-            table.insert(table.columns.get_loc("p") + 1, "p_adjusted", adjusted)
-            tables.append(table.assign(correction="holm"))
+            tables.append(table.assign(p_adjusted=adjusted, correction="holm")[COLUMNS])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 

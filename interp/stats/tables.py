@@ -157,14 +157,10 @@ def paired_drops(
     tables = []
     for key, points, wide, clusters in series(values):
         check_paired(wide, key)
-        families: dict[str, list[str]] = {}
-        for name in wide.columns:
-            if name != BASELINE:
-                families.setdefault(family_of(str(name)), []).append(str(name))
         named = (str(key["task"]), str(key["metric"]))
         floor, parts = (floors or {}).get(named), (measured or {}).get(named)
         found = []
-        for family, ablations in families.items():
+        for family, ablations in _families(wide).items():
             damage = wide[ablations].rsub(wide[BASELINE], axis=0)
             sample = sample_of(damage, clusters)
             low, high, kind = drop_intervals(
@@ -206,6 +202,15 @@ def paired_drops(
     if not tables:
         raise UserError("the table of values holds no ablation besides the baseline")
     return pd.concat(tables, ignore_index=True)
+
+
+def _families(wide: pd.DataFrame) -> dict[str, list[str]]:
+    """The ablations of a table by their form."""
+    families: dict[str, list[str]] = {}
+    for name in wide.columns:
+        if name != BASELINE:
+            families.setdefault(family_of(str(name)), []).append(str(name))
+    return families
 
 
 def _as_shares(

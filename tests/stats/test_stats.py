@@ -60,7 +60,9 @@ def test_importance_is_the_paired_drop() -> None:
     assert table.columns[6:].to_list() == [
         *("drop", "low", "high", "low_all", "high_all", "p", "p_adjusted", "n", "noise"),
         *("least_detectable_drop", "testable", "testability", "family", "n_family"),
-        *("unit", "interval", "test", "correction"),
+        *("unit", "interval", "test", "correction", "expected_excess", "floor"),
+        *("floor_aware", "floor_aware_low", "floor_aware_high"),
+        *("relative", "relative_low", "relative_high"),
     ]
     (row,) = table.to_dict("records")
     assert row["drop"] == pytest.approx(row["baseline"] - row["ablated"])
