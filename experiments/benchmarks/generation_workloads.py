@@ -42,13 +42,14 @@ def workload(name: str, examples: int) -> Workload:
         folder = Path(tempfile.mkdtemp())
         random_llama(d_model=256, d_vocab=D_VOCAB).save_pretrained(folder)
         tokenizer(D_VOCAB).save_pretrained(folder)
-        return Workload(name, folder, _gsm_shaped(examples))
+        return Workload(name, folder, gsm_shaped(examples))
     folder = Path(name) if Path(name).is_dir() else organisms()[name]
     task = load_task("world-arithmetic:generate", num_fewshot=NUM_FEWSHOT)
     return Workload(name, folder, with_budget(task, NEW_TOKENS))
 
 
-def _gsm_shaped(examples: int, *, seed: int = 0) -> Task:
+def gsm_shaped(examples: int, *, seed: int = 0) -> Task:
+    """Rows of the shape of grade-school questions with written-out answers, as a task."""
     folder, rng = Path(tempfile.mkdtemp()), random.Random(seed)
 
     def words(low: int, high: int) -> str:
