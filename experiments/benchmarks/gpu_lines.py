@@ -39,6 +39,7 @@ class Size:
         new_tokens: of a generated answer.
         context: of the traced prompt, in tokens.
         matrix: side of the matrices whose multiplication is timed.
+        half: type of the large model; a CPU multiplies bfloat16 very slowly.
     """
 
     device: str = "cuda"
@@ -49,15 +50,16 @@ class Size:
     new_tokens: int = 64
     context: int = 32_768
     matrix: int = 8192
+    half: torch.dtype = torch.bfloat16
 
 
-SELF_TEST = Size("cpu", "tiny", "tiny", 2, 1, 4, 256, 128)
+SELF_TEST = Size("cpu", "tiny", "tiny", 2, 1, 4, 256, 128, torch.float32)
 
 
 def rates(size: Size) -> dict[str, Any]:
     """The limits of the machine: matrix multiplication and copying."""
     found: dict[str, Any] = {}
-    for dtype in (torch.bfloat16, torch.float32):
+    for dtype in dict.fromkeys((size.half, torch.float32)):
         found[f"{_shown(dtype)}_tflops"] = matmul_rate(size, dtype) / 1e12
     count = 2**20 if size.device == "cpu" else 2**28
     source = torch.ones(count, device=size.device)
@@ -81,9 +83,9 @@ def parity_float32(size: Size) -> dict[str, Any]:
 
 def parity_bfloat16(size: Size) -> dict[str, Any]:
     """The same in bfloat16, beside what another batch size changes in `HFLM` itself."""
-    found = _compared(size, size.small, torch.bfloat16)
+    found = _compared(size, size.small, size.half)
     task = make_task("mmlu-letters", size.examples)
-    model = random_model(size.small, torch.bfloat16, size.device)
+    model = random_model(size.small, size.half, size.device)
     alone, together = (_harness_scores(model, task, size.examples, n) for n in (1, PEER_BATCH))
     moved = [abs(a - b) for a, b in zip(alone, together, strict=True)]
     return found | {"noise_floor_nats": max(moved)}
@@ -129,9 +131,9 @@ def endings(size: Size) -> dict[str, Any]:
 
 
 def _scored(size: Size, shape: str) -> dict[str, Any]:
-    rate = matmul_rate(size, torch.bfloat16)
+    rate = matmul_rate(size, size.half)
     task = make_task(shape, size.examples)
-    model = wrap(random_model(size.large, torch.bfloat16, size.device), tokenizer(), name="random")
+    model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
     requests: Any = build_requests(task, range(size.examples), decoder(model))
     score_requests(model, requests[:8], edits[:2])  # first use: shortcuts are tried, kernels load
@@ -155,10 +157,10 @@ def _scored(size: Size, shape: str) -> dict[str, Any]:
 
 def generation(size: Size) -> dict[str, Any]:
     """All layers, generated answers."""
-    rate = matmul_rate(size, torch.bfloat16)
+    rate = matmul_rate(size, size.half)
     count = max(size.examples // 4, 2)
     task = with_budget(gsm_shaped(count), size.new_tokens)
-    model = wrap(random_model(size.large, torch.bfloat16, size.device), tokenizer(), name="random")
+    model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
     requests = _requests(task, count, model)
     generate(model, requests[:1], edits[:2])
@@ -182,7 +184,7 @@ def generation(size: Size) -> dict[str, Any]:
 def heads(size: Size) -> dict[str, Any]:
     """All heads of two layers, against TransformerLens' `run_with_hooks` on two heads."""
     shape, task = SHAPES[size.large], make_task("mmlu-letters", size.examples)
-    model = wrap(random_model(size.large, torch.bfloat16, size.device), tokenizer(), name="random")
+    model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     layers = sorted({shape.n_layers // 4, 3 * shape.n_layers // 4})
     asked = [(layer, head) for layer in layers for head in range(shape.n_heads)]
     edits = [Edits(), *(checked_edits(model, f"head:{layer}.{head}") for layer, head in asked)]
@@ -218,7 +220,7 @@ def heads(size: Size) -> dict[str, Any]:
 
 def tracing(size: Size) -> dict[str, Any]:
     """Attention rows of one long prompt, in every head."""
-    model = wrap(random_model(size.large, torch.bfloat16, size.device), tokenizer(), name="random")
+    model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     tokens = torch.randint(4, 32_000, (size.context,), generator=torch.Generator().manual_seed(0))
     weights = peak_bytes(size.device)
     seconds, rows = _timed(size, lambda: attention_rows(model, tokens.tolist(), queries=[-1]))
@@ -259,7 +261,7 @@ def swaps(size: Size) -> dict[str, Any]:
 
 def launches(size: Size) -> dict[str, Any]:
     """Kernels a block: of a plain forward pass, of one decoded token, and of a scored sweep."""
-    model = wrap(random_model(size.large, torch.bfloat16, size.device), tokenizer(), name="random")
+    model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     parts, n_layers = decoder(model), SHAPES[size.large].n_layers
     prompt = torch.randint(4, 32_000, (1, 256), device=size.device)
     task = make_task("mmlu-letters", size.examples)
@@ -311,7 +313,7 @@ def _launched(size: Size, work: Callable[[], Any]) -> int:
 
 def _peer_seconds(size: Size, work: Callable[[Any], Any]) -> float:
     """Seconds of the peer on the whole model and some layers, scaled to all."""
-    plain = random_model(size.large, torch.bfloat16, size.device)
+    plain = random_model(size.large, size.half, size.device)
     whole = list(plain.model.layers)
     asked = random.Random(0).sample(range(len(whole)), size.peer_layers)
     baseline, _ = _timed(size, lambda: work(plain))
