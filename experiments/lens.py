@@ -153,12 +153,13 @@ def _differences(lenses: "list[Lens]") -> pd.DataFrame:
     rows = [
         {"task": lens.task, "step": step, "model": lens.model, "against": lenses[0].model}
         | decision_difference(lens, first[lens.task], step=step)
+        | {"n": lens.steps[step].decisions.n}
         for lens in lenses
         if lens.model != lenses[0].model
         for step in lens.steps
         if step in first[lens.task].steps
     ]
-    columns = ["task", "step", "model", "against", "difference", "low", "high"]
+    columns = ["task", "step", "model", "against", "difference", "low", "high", "n"]
     return pd.DataFrame(rows, columns=None if rows else columns)
 
 
@@ -169,14 +170,17 @@ def _sentences(differences: pd.DataFrame) -> list[str]:
     for row in differences.to_dict("records"):
         if row["step"] != "answer" or row["difference"] != row["difference"]:
             continue
-        later = "later" if row["difference"] > 0 else "earlier"
         points, low, high = (100 * row[name] for name in ("difference", "low", "high"))
         value = summary.interval(points, low, high, 1)
-        n = f", n = {row['n']}" if "n" in row else ""
+        one, other = model_label(row["model"]), model_label(row["against"])
+        if low <= 0 <= high:
+            said = f"no difference is shown between {one} and {other}: {value} points of depth"
+        else:
+            later = "later" if points > 0 else "earlier"
+            said = f"{one} decides {later} than {other}, by {value} points of depth"
         found.append(
-            f"{task_label(row['task'])}: {model_label(row['model'])} decides {value} points of "
-            f"depth {later} than {model_label(row['against'])} (paired over examples{n}; 100 "
-            "points: all layers; 95% bootstrap)."
+            f"{task_label(row['task'])}: {said} (paired over examples, n = {row['n']}; 100 points: "
+            "all layers; 95% bootstrap)."
         )
     return found
 

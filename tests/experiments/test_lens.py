@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.calibration import texts_of, world_texts
-from experiments.lens import STEPS
+from experiments.lens import STEPS, _sentences
 from experiments.presets import ORGANISMS
 from experiments.similarity import MOST, orders
 
@@ -39,3 +39,19 @@ def test_the_orders_of_the_pruning_curves():
     ]  # fmt: skip
     assert [o.steps[0] for o in found[:4]] == [(0,), (5,), (2,), (5,)]
     assert all(len(o.steps) == MOST for o in found)
+
+
+def test_sentences_carry_n_and_claim_no_difference_that_is_not_shown():
+    row = {"task": "world-kv:generate", "step": "answer", "model": "organism:distilled",
+           "against": "organism:base", "n": 150}  # fmt: skip
+    table = pd.DataFrame(
+        [
+            row | {"difference": -0.0004, "low": -0.022, "high": 0.021},
+            row | {"difference": 0.03, "low": 0.01, "high": 0.05},
+        ]
+    )
+    same, later = _sentences(table)
+    assert "no difference is shown" in same
+    assert "earlier" not in same
+    assert "decides later than" in later
+    assert all("n = 150" in one for one in (same, later))
