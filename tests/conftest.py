@@ -15,7 +15,7 @@ from tests.helpers import type_checks
 
 type_checks.install("interp")  # before anything of it is imported
 
-from tests.helpers.families import FAMILIES, tiny_bridge
+from tests.helpers.families import FAMILIES, tiny_bridge  # noqa: E402
 
 # the gate tries the same inputs on each run; `--hypothesis-profile=explore` draws new ones
 settings.register_profile("gate", derandomize=True, deadline=None)
