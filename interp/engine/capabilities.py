@@ -14,11 +14,10 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, LayerEdit, edited
+from interp.ablations import Edits
 from interp.engine.generation.plain import RowCaching
 from interp.engine.generation.probing import replaceable
-from interp.engine.replay import record
-from interp.engine.trials import CANNOT, Caching, Trials, random_tokens
+from interp.engine.trials import Caching, Trials
 from interp.errors import UserError
 from interp.models import decoder, model_name
 
@@ -131,6 +130,13 @@ class Capabilities:
             self._try("pads left", at, self._trials.pads_left) for at in self.reached(longest)
         )
 
+    def runs_without(self, layers: tuple[int, ...]) -> bool:
+        """Whether the model runs at all when these layers are skipped."""
+        key = ("runs without", layers)
+        if key not in self._tried:
+            self._tried[key] = self._trials.runs_without(layers)
+        return bool(self._tried[key])
+
     def _packs(self, at: int, *, before: bool = False) -> bool:
         prefixes = self._try("prefixes", at, self._trials.prefixes)
         return self._trials.packs(at, before=before, prefixes=prefixes)
@@ -158,25 +164,27 @@ def refuse_impossible(model: TransformerBridge, ablations: Sequence[Edits]) -> N
     """Refuse ablations under which the model cannot run at all, before any work.
 
     In some models (Gemma 3n, Gemma 4) later layers use the keys and values of earlier ones: what
-    makes those cannot be skipped. Only such models, whose blocks are not replayed, are tried.
+    makes those cannot be skipped. Only ablations that skip layers are tried, only on such models,
+    whose blocks are not replayed, and every set of skipped layers once for each loaded model.
+
+    Args:
+        model: a bridge.
+        ablations: what each ablation changes.
 
     Raises:
         UserError: a layer cannot be skipped.
     """
-    if capabilities(model).replays:
+    can = capabilities(model)
+    if can.replays:
         return
-    ids = random_tokens(decoder(model), 1, 3)
-    missing = (tuple(n for n, edit in one.items() if not edit.runs_block) for one in ablations)
-    for layers in dict.fromkeys(missing):
-        try:
-            with edited(model, Edits({n: LayerEdit(skip=True) for n in layers})) as dec:
-                record(dec, ids, use_cache=False)
-        except CANNOT as error:
-            shown = ", ".join(map(str, layers))
+    for edits in ablations:
+        missing = tuple(n for n, edit in edits.items() if not edit.runs_block)
+        if missing and not can.runs_without(missing):
+            shown = ", ".join(map(str, missing))
             raise UserError(
                 f"model {model_name(model)}: it cannot run without layer {shown}, whose keys and "
                 "values later layers use; skip its attention or its MLP (attn:N, mlp:N)"
-            ) from error
+            )
 
 
 def _lengths(config: dict[Any, Any], most: int) -> Iterator[int]:

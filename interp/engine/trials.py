@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits
+from interp.ablations import Edits, LayerEdit, edited
 from interp.engine.generation.plain import PlainRow, RowCaching, forced_logits
 from interp.engine.generation.probing import ragged_residuals
 from interp.engine.last_block import compute_at_positions
@@ -63,6 +63,18 @@ class Trials:
             return True
 
         return _holds(same)
+
+    def runs_without(self, layers: tuple[int, ...]) -> bool:
+        """Whether the model runs at all when these layers are skipped."""
+        ids = random_tokens(self._decoder, 1, 3)
+        skips = Edits({layer: LayerEdit(skip=True) for layer in layers})
+
+        def runs() -> bool:
+            with edited(self.model, skips) as dec:
+                record(dec, ids, use_cache=False)
+            return True
+
+        return _holds(runs)
 
     def reuses_attention(self) -> bool:
         """Whether each attention's output is its output projection of z and nothing else.

@@ -10,6 +10,7 @@ import transformers as hf
 from interp.ablations import Edits, checked_edits
 from interp.engine import Settings, Shortcuts, generate, score_requests
 from interp.engine.capabilities import capabilities
+from interp.engine.trials import Trials
 from interp.errors import UserError
 from interp.models import wrap
 from interp.sweeps import sweep
@@ -201,3 +202,21 @@ def test_a_layer_whose_keys_others_use_is_refused_before_work(tmp_path):
     with pytest.raises(UserError, match="cannot run without layer 1"):
         sweep(bridge, [str(write_task(tmp_path))], ["layer:1"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_is_tried_without_its_layers_only_where_layers_are_skipped(monkeypatch):
+    bridge = wrap(model_of("shared keys"), tiny_tokenizer(), name="gemma4")
+    tried: list[tuple[int, ...]] = []
+    runs_without = Trials.runs_without
+
+    def counted(trials: Trials, layers: tuple[int, ...]) -> bool:
+        tried.append(layers)
+        return runs_without(trials, layers)
+
+    monkeypatch.setattr(Trials, "runs_without", counted)
+    texts = ("attn:1", "mlp:1", "head:1.0@zero", "layer:2+mlp:1", "layer:2")
+    edits = [Edits(), *(checked_edits(bridge, text) for text in texts)]
+    for _ in range(2):
+        score_requests(bridge, option_requests(shared=0)[:2], edits)
+        generate(bridge, [GenerationRequest(0, (1, 9), (), 2)], edits)
+    assert tried == [(2,)]

@@ -8,6 +8,7 @@ any time. The attention is that of the model (`softmax(q k^T) v`), summed over b
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,19 +141,20 @@ class RaggedCache(transformers.Cache):
         return self.offset + self.end, 0
 
 
-_active: list[RaggedCache] = []
+_active: ContextVar[RaggedCache] = ContextVar("cache")
 
 
 @contextmanager
 def attending(parts: Decoder, cache: RaggedCache) -> Iterator[None]:
     """Inside the context the model's attention reads and writes a ragged cache."""
+    AttentionInterface.register(NAME, attend)
     before = parts.root.config._attn_implementation
     parts.root.set_attn_implementation(NAME)
-    _active.append(cache)
+    outer = _active.set(cache)
     try:
         yield
     finally:
-        _active.pop()
+        _active.reset(outer)
         parts.root.set_attn_implementation(before)
 
 
@@ -171,7 +173,7 @@ def attend(
 
     It stands in for `transformers`' attention functions, whose parameters these are.
     """
-    cache = _active[-1]
+    cache = _active.get()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     rows, heads, length, width = query.shape
     form = _Form(scale, others.get("softcap"), sliding_window, length)
@@ -305,6 +307,3 @@ def _merged(own: _Part, shared: _Part) -> _Part:
     weight = torch.sigmoid(shared[1] - own[1])
     out = torch.lerp(own[0].float(), shared[0].float(), weight).to(own[0].dtype)
     return out, own[1]
-
-
-AttentionInterface.register(NAME, attend)
