@@ -10,7 +10,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Means, Variant, draw_donors
+from interp.ablations import Means, draw_donors
 from interp.engine import (
     EVERY,
     Shortcuts,
@@ -32,24 +32,22 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
     means: dict[int, Means] = {}
 
     def run(unit: WorkUnit, done: Done) -> list[Record]:
-        numbers = with_baseline(unit)
-        variants = tuple(Variant(plan.texts[n], plan.edits[n]) for n in numbers)
-        asked = any(one.edits.uses_mean for one in variants)
-        if asked and unit.task not in means:
-            task, doc_ids = plan.tasks[unit.task], plan.drawn[unit.task]
-            means[unit.task] = reference_means(model, task, doc_ids)
+        planned = plan.tasks[unit.task]
+        variants = tuple(plan.variants[n] for n in with_baseline(unit))
+        if unit.task not in means and any(one.edits.uses_mean for one in variants):
+            means[unit.task] = reference_means(model, planned.task, planned.doc_ids)
         # drawn over all examples of the task, so that a donor does not depend on the unit
         donors = (
-            draw_donors(plan.drawn[unit.task], seed=plan.manifest.seed)
+            draw_donors(planned.doc_ids, seed=plan.manifest.seed)
             if any(one.edits.is_resampled for one in variants)
             else None
         )
         found = run_unit(
             model,
-            plan.tasks[unit.task],
+            planned.task,
             unit,
             AblationBatch(variants, means.get(unit.task), donors),
-            requests=plan.requests[unit.task],
+            requests=planned.requests,
             seed=plan.manifest.seed,
             shortcuts=shortcuts,
             done=done,
@@ -76,7 +74,7 @@ def in_order(plan: Plan, unit: WorkUnit, found: list[Record]) -> list[Record]:
         RuntimeError: a record is missing or there twice.
     """
     by_key = {(record.ablation, record.doc_id): record for record in found}
-    wanted = [(plan.texts[n], doc_id) for n in unit.ablations for doc_id in unit.doc_ids]
+    wanted = [(plan.variants[n].text, doc_id) for n in unit.ablations for doc_id in unit.doc_ids]
     computed = len(with_baseline(unit)) * len(unit.doc_ids)
     surplus = len(found) not in (len(wanted), computed) or len(by_key) != len(found)
     if surplus or any(key not in by_key for key in wanted):

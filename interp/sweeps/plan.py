@@ -14,6 +14,7 @@ from interp.ablations import (
     BASELINE,
     Ablation,
     Edits,
+    Variant,
     as_ablations,
     checked_edits,
     draw_donors,
@@ -40,26 +41,35 @@ Ablations = str | Ablation | Sequence[str | Ablation | Sequence[str | Ablation]]
 
 
 @dataclass(frozen=True, eq=False)
+class PlannedTask:
+    """One task of a sweep, and its examples.
+
+    Attributes:
+        task: the task.
+        doc_ids: numbers of the examples that are run, among the task's rows.
+        requests: what is asked about them, checked; no unit needs to build any again.
+    """
+
+    task: Task
+    doc_ids: tuple[int, ...]
+    requests: CheckedRequests
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """What a sweep will run.
 
     Attributes:
-        tasks: the tasks.
-        drawn: rows of each task.
-        texts: text forms; the baseline is first.
-        edits: what each of them changes.
+        tasks: the tasks with their examples; `WorkUnit.task` is a position in them.
+        variants: the baseline, then every ablation; `WorkUnit.ablations` are positions in them.
         units: the work, in the order of the result.
         manifest: all of it in words, with hashes.
-        requests: what is asked of each task, checked; no unit needs to build any again.
     """
 
-    tasks: tuple[Task, ...]
-    drawn: tuple[tuple[int, ...], ...]
-    texts: tuple[str, ...]
-    edits: tuple[Edits, ...]
+    tasks: tuple[PlannedTask, ...]
+    variants: tuple[Variant, ...]
     units: tuple[WorkUnit, ...]
     manifest: Manifest
-    requests: tuple[CheckedRequests, ...]
 
 
 @dataclass(frozen=True)
@@ -108,38 +118,34 @@ def make_plan(
         UserError: for any request that cannot be carried out.
     """
     sizes = sizes or UnitSizes()
-    loaded = tuple(_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks))
+    loaded = [_task(t) for t in ([tasks] if isinstance(tasks, str | Task) else tasks)]
     removed = as_ablations(model, ablations, donor=donor)
     # of two hooks with one name the first would be kept
     hooks = describe_hooks(_values(ablations))
     refuse_doubles(loaded, removed)
-    edits = tuple(checked_edits(model, ablation) for ablation in removed)
-    refuse_impossible(model, edits)
+    variants = (
+        Variant(BASELINE.text, Edits()),
+        *(Variant(one.text, checked_edits(model, one)) for one in removed),
+    )
+    refuse_impossible(model, [variant.edits for variant in variants])
     for task in loaded:
         _refuse_empty(task)
-    drawn = tuple(tuple(draw(task, limit, seed=seed)) for task in loaded)
-    requests = _checked(model, loaded, drawn, edits, seed)
-    texts = (BASELINE.text, *(a.text for a in removed))
-    units = tuple(cut_units(loaded, drawn, len(texts), sizes))
+    planned = tuple(_planned(model, task, variants, limit, seed) for task in loaded)
+    units = tuple(cut_units(planned, len(variants), sizes))
     manifest = Manifest(
         **describe_model(model),
-        tasks=tuple(
-            _describe(task, ids, cluster).model_copy(
-                update={"sampling": sampling_of(asked), "requests_sha256": asked.sha256}
-            )
-            for task, ids, asked in zip(loaded, drawn, requests, strict=True)
-        ),
-        ablations=texts[1:],
+        tasks=tuple(_describe(one, cluster) for one in planned),
+        ablations=tuple(variant.text for variant in variants[1:]),
         hooks=hooks,
         donors=describe_donors(removed),
         mean_reference=f"the first {REFERENCE_EXAMPLES} prompts of each task",
         resample_donors="one cycle through each task's examples, drawn with the seed",
         seed=seed,
         limit=limit,
-        units=tuple(_entry(unit, drawn) for unit in units),
+        units=tuple(_entry(unit, planned) for unit in units),
         libraries=libraries(),
     )
-    return Plan(loaded, drawn, texts, (Edits(), *edits), units, manifest, requests)
+    return Plan(planned, variants, units, manifest)
 
 
 def _values(given: Ablations) -> list[Ablation]:
@@ -149,37 +155,36 @@ def _values(given: Ablations) -> list[Ablation]:
     return [] if isinstance(given, str) else [value for one in given for value in _values(one)]
 
 
-def _entry(unit: WorkUnit, drawn: Sequence[Sequence[int]]) -> UnitEntry:
+def _entry(unit: WorkUnit, tasks: Sequence[PlannedTask]) -> UnitEntry:
     return UnitEntry(
         name=unit.name,
         task=unit.task,
-        first=drawn[unit.task].index(unit.doc_ids[0]),
+        first=tasks[unit.task].doc_ids.index(unit.doc_ids[0]),
         examples=len(unit.doc_ids),
         ablations=(unit.ablations[0], unit.ablations[-1]),
     )
 
 
-def _checked(
+def _planned(
     model: TransformerBridge,
-    tasks: Sequence[Task],
-    drawn: Sequence[Sequence[int]],
-    edits: Sequence[Edits],
+    task: Task,
+    variants: Sequence[Variant],
+    limit: int | None,
     seed: int,
-) -> tuple[CheckedRequests, ...]:
-    """What is asked of each task, every row of it built and tried before anything is computed."""
-    checked = []
-    for task, ids in zip(tasks, drawn, strict=True):
-        checked.append(checked_requests(task, ids, decoder(model), seed=seed))
-        if any(scope == "answer" for one in edits for scope in one.scopes):
-            _refuse_no_answer(task, checked[-1].of(ids))
-        if any(one.is_resampled for one in edits):
-            draw_donors(ids, seed=seed)
-        if task.generates and any(one.is_hooked for one in edits):
-            raise UserError(
-                f"task {task.name}: it generates, and hooks run where options are scored; use "
-                "`with interp.ablate(model, hooked(...))` and model.generate"
-            )
-    return tuple(checked)
+) -> PlannedTask:
+    """A task with its examples, every row of it built and tried before anything is computed."""
+    doc_ids = tuple(draw(task, limit, seed=seed))
+    requests = checked_requests(task, doc_ids, decoder(model), seed=seed)
+    if any(scope == "answer" for one in variants for scope in one.edits.scopes):
+        _refuse_no_answer(task, requests.of(doc_ids))
+    if any(one.edits.is_resampled for one in variants):
+        draw_donors(doc_ids, seed=seed)
+    if task.generates and any(one.edits.is_hooked for one in variants):
+        raise UserError(
+            f"task {task.name}: it generates, and hooks run where options are scored; use "
+            "`with interp.ablate(model, hooked(...))` and model.generate"
+        )
+    return PlannedTask(task, doc_ids, requests)
 
 
 def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:
@@ -192,26 +197,23 @@ def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:
         )
 
 
-def cut_units(
-    tasks: Sequence[Task], drawn: Sequence[Sequence[int]], n_ablations: int, sizes: UnitSizes
-) -> list[WorkUnit]:
+def cut_units(tasks: Sequence[PlannedTask], n_variants: int, sizes: UnitSizes) -> list[WorkUnit]:
     """Examples x ablations in units with names that depend on the request alone.
 
     Args:
-        tasks: the tasks.
-        drawn: rows of each.
-        n_ablations: the baseline counts as one, number 0.
+        tasks: the tasks with their examples.
+        n_variants: how many ablations, the baseline (number 0) counted.
         sizes: of the units.
     """
     units = []
-    for number, (task, doc_ids) in enumerate(zip(tasks, drawn, strict=True)):
-        kept = (c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in task.name)
+    for number, planned in enumerate(tasks):
+        kept = (c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in planned.task.name)
         stem = "".join(kept)[:80]
-        for part, start in enumerate(range(0, len(doc_ids), sizes.examples)):
-            chosen = tuple(doc_ids[start : start + sizes.examples])
+        for part, start in enumerate(range(0, len(planned.doc_ids), sizes.examples)):
+            chosen = planned.doc_ids[start : start + sizes.examples]
             # the baseline's rows belong to the first unit of these examples
-            for group, first in enumerate(range(0, n_ablations, sizes.ablations)):
-                numbers = tuple(range(first, min(first + sizes.ablations, n_ablations)))
+            for group, first in enumerate(range(0, n_variants, sizes.ablations)):
+                numbers = tuple(range(first, min(first + sizes.ablations, n_variants)))
                 name = f"{number:02d}-{stem}-{part:04d}-{group:03d}"
                 units.append(WorkUnit(number, name, chosen, numbers))
     return units
@@ -219,7 +221,7 @@ def cut_units(
 
 def size(plan: Plan, unit: WorkUnit) -> float:
     """How much work a unit is, in characters read or written; only comparisons mean anything."""
-    task = plan.tasks[unit.task]
+    task = plan.tasks[unit.task].task
     documents = task.documents()
     first = unit.doc_ids[0]
     worked = len(prompt_text(task, documents[first])) - len(str(documents[first]))
@@ -236,15 +238,19 @@ def _refuse_empty(task: Task) -> None:
         raise UserError(f"task {task.name}: it has no examples")
 
 
-def _describe(task: Task, doc_ids: Sequence[int], cluster: str | None) -> TaskEntry:
+def _describe(planned: PlannedTask, cluster: str | None) -> TaskEntry:
+    task, requests = planned.task, planned.requests
     try:
-        return describe_task(task, doc_ids, cluster=cluster)
+        entry = describe_task(task, planned.doc_ids, cluster=cluster)
     except UserError:
         raise
     except Exception as error:  # a YAML can hold anything anywhere
         raise UserError(
             f"task {task.name}: its YAML cannot be used ({first_line(error)})"
         ) from error
+    return entry.model_copy(
+        update={"sampling": sampling_of(requests), "requests_sha256": requests.sha256}
+    )
 
 
 def sampling_of(requests: CheckedRequests) -> SamplingEntry | None:

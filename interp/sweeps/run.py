@@ -260,7 +260,7 @@ def _run_here(
     run, failed = runner(model, plan, shortcuts=shortcuts), {}
     with _progress(plan, waiting) as bar:
         for unit in waiting:
-            bar.set_postfix_str(plan.tasks[unit.task].name)
+            bar.set_postfix_str(plan.tasks[unit.task].task.name)
             try:
                 found = run_fitting(run, unit, bar.update)
             except MemoryError as error:

@@ -169,7 +169,7 @@ def pack_request(
     return Request(
         model=pack_model(model),
         donors=[pack_model(d) for d in given.values()],
-        tasks=plan.tasks,
+        tasks=tuple(planned.task for planned in plan.tasks),
         ablations=[(a.text, tuple(number[id(d)] for d in donors(a))) for a in ablations],
         limit=limit,
         seed=seed,

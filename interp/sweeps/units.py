@@ -84,7 +84,7 @@ def run_unit(
         task: the unit's task.
         unit: which examples.
         batch: the baseline and the ablations.
-        requests: of the task, where they were built before (`Plan.requests`).
+        requests: of the task, where they were built before (`PlannedTask.requests`).
         seed: of the draws, where the task samples.
         shortcuts: what the engine shares and leaves out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.

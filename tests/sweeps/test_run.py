@@ -433,9 +433,10 @@ def test_a_hundred_thousand_ablations_are_checked_in_seconds(llama, task):
     ablations = [interp.SkipLayer(i) for i in range(100_000)]
     before = make_plan(llama, [task], ["layer:0"], limit=2)
     began = time.process_time()
-    refuse_doubles(before.tasks, ablations)
+    tasks = [planned.task for planned in before.tasks]
+    refuse_doubles(tasks, ablations)
     with pytest.raises(UserError, match="layer:99999: given twice"):
-        refuse_doubles(before.tasks, [*ablations, ablations[-1]])
+        refuse_doubles(tasks, [*ablations, ablations[-1]])
     entries = before.manifest.as_dict()
     units = [{**entries["units"][0], "ablations": [0, 100_000]}]
     many = Manifest.model_validate_json(json.dumps({**entries, "ablations": texts, "units": units}))
