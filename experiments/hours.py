@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.operations import Size, llama_size
 from experiments.presets import Preset
 from experiments.runs import Job
 
@@ -30,44 +31,6 @@ GPUS = {
     "A100": {"bfloat16": 312e12, "float16": 312e12, "float32": 19.5e12},
 }
 """Dense peak by dtype, operations a second, of the SXM cards as their maker states it."""
-
-UNIT_EXAMPLES = 128
-"""Examples that share one computation of the worked examples in front of them."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """The shape of a decoder.
-
-    Attributes:
-        parameters: numbers in the model.
-        block_parameters: those that multiply every token: the blocks', without embeddings.
-        n_layers: blocks.
-        n_heads: query heads a block.
-        d_head: width of a head.
-    """
-
-    parameters: int
-    block_parameters: int
-    n_layers: int
-    n_heads: int
-    d_head: int
-
-    def operations(self, tokens: float, context: float = 0.0) -> float:
-        """Operations to run `tokens` through all blocks behind `context` others."""
-        seen = context + tokens / 2  # a token sees those before it
-        attention = 4 * self.n_layers * self.n_heads * self.d_head * seen
-        return tokens * (2 * self.block_parameters + attention)
-
-
-def llama_size(
-    *, layers: int, heads: int, kv_heads: int, d_head: int, d_model: int, d_mlp: int, vocab: int
-) -> Size:
-    """The size of a Llama-shaped model, norms left out."""
-    attention = 2 * d_model * d_head * (heads + kv_heads)
-    blocks = layers * (attention + 3 * d_model * d_mlp)
-    return Size(blocks + 2 * vocab * d_model, blocks, layers, heads, d_head)
-
 
 _LLAMA = llama_size(
     layers=32, heads=32, kv_heads=8, d_head=128, d_model=4096, d_mlp=14336, vocab=128256
@@ -90,7 +53,7 @@ class Length:
         prompt: of its own, without what all examples share.
         options: of all scored options together.
         answer: generated.
-        shared: worked examples in front of every example.
+        shared: few-shot examples in front of every example.
     """
 
     prompt: int
@@ -172,6 +135,7 @@ def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> 
         of reading, `hours` NaN where the size of the model or the length of the task is not known.
     """
     from interp.errors import UserError
+    from interp.sweeps.plan import UNIT_EXAMPLES
 
     gpu = gpu or preset.gpu or "H100"
     if gpu not in GPUS:
@@ -197,8 +161,8 @@ def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> 
         own = size.operations(length.prompt + length.options, length.shared)
         shared = size.operations(length.shared) / min(n, UNIT_EXAMPLES)
         reading = n * (own + shared) * (1 + passes)
-        behind = length.shared + length.prompt
-        generating = n * size.operations(length.answer, behind) * (1 + ablations)
+        before = length.shared + length.prompt
+        generating = n * size.operations(length.answer, before) * (1 + ablations)
         seconds = reading / (peak * READING) + generating / (peak * GENERATING)
         rows.append(row | {"examples": n, "ablations": ablations, "operations": reading}
                     | {"hours": seconds / 3600})  # fmt: skip

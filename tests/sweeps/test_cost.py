@@ -7,8 +7,9 @@ from hypothesis import given, strategies as st
 import interp
 from interp.ablations import parse
 from interp.ablations.edits import Shape
-from interp.sweeps import cost as module, estimate
-from interp.sweeps.cost import calibrated, clock
+from interp.sweeps import calibration, estimate
+from interp.sweeps.calibration import calibrated
+from interp.sweeps.cost import clock
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
@@ -21,7 +22,7 @@ def test_calibrated_layers_have_the_mean_cost(n_layers):
     costs = [n_layers - min(one) for one in calibrated(edits)]
     every = [n_layers - n for n in range(n_layers)]
     assert abs(np.mean(costs) - np.mean(every)) <= 1
-    assert len(costs) <= module.LAYERS
+    assert len(costs) <= calibration.LAYERS
 
 
 def test_few_heads_of_a_layer_are_calibrated_together():
@@ -29,7 +30,7 @@ def test_few_heads_of_a_layer_are_calibrated_together():
         parse(f"head:{n}.{h}@mean").edits(Shape(12, 32, 8)) for n in range(12) for h in range(32)
     ]
     chosen = calibrated(edits)
-    assert len(chosen) == module.LAYERS * module.PER_LAYER
+    assert len(chosen) == calibration.LAYERS * calibration.PER_LAYER
     assert not any(edit.mean_heads for one in chosen for edit in one.values())
 
 
@@ -43,12 +44,12 @@ def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
         nonlocal ticks
         ticks += (len(unit.doc_ids) + 3) * len(batch.variants)
 
-    monkeypatch.setattr(module, "run_unit", run_unit)
+    monkeypatch.setattr(calibration, "run_unit", run_unit)
     ablations = [*interp.each_layer(model), *interp.each_head(model)]
     found = estimate(model, [task], ablations, limit=50, unit_examples=20, timer=lambda: ticks)
     # three units of 20, 20 and 10 examples, each with a fixed part of 3 a variant; decoded rows
     # fill batches of one size, so that their cost is taken in proportion to the larger draw's
-    scored, generated = 50 + 3 * 3, 50 * (module.GENERATED + 3) / module.GENERATED
+    scored, generated = 50 + 3 * 3, 50 * (calibration.GENERATED + 3) / calibration.GENERATED
     each = generated if kind == "generate" else scored
     assert found.seconds == pytest.approx(each * (1 + len(ablations)))
     assert found.examples == 50
