@@ -135,7 +135,7 @@ def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> 
         of reading, `hours` NaN where the size of the model or the length of the task is not known.
     """
     from interp.errors import UserError
-    from interp.sweeps.plan import UNIT_EXAMPLES
+    from interp.sweeps import UNIT_EXAMPLES
 
     gpu = gpu or preset.gpu or "H100"
     if gpu not in GPUS:

@@ -4,36 +4,44 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
 from interp.ablations import Ablation, family, shape_of
 from interp.comparison.result import Comparison, comparison_of
 from interp.errors import UserError, first_line
-from interp.models import load_model, model_folder
-from interp.sweeps import sweep
-from interp.tasks import Task, load_task
+from interp.models import given_model, model_folder
+from interp.results import Sweep
+from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, sweep
+from interp.tasks import Task
 
 FILE = "comparison.json"
+Model = TransformerBridge | transformers.PreTrainedModel | str | Path
 Chosen = str | Sequence[str] | Callable[[TransformerBridge], Sequence[str | Ablation]]
 
 
 def compare(
-    models: Mapping[str, TransformerBridge | str],
-    tasks: Sequence[str | Task] | str | Task,
+    models: Mapping[str, Model],
+    tasks: Sequence[str | Path | Task] | str | Path | Task,
     *,
     ablations: Chosen = "layers",
     out: str | Path,
     limit: int | None = None,
     seed: int = 0,
     num_fewshot: int | None = None,
+    fewshot_seed: int | None = None,
     data: str | Path | None = None,
+    chat_template: bool = False,
     allow_code: bool = False,
     cluster: str | None = None,
+    shard: str | None = None,
     allow: Sequence[str] = (),
+    unit_examples: int = UNIT_EXAMPLES,
+    unit_ablations: int = UNIT_ABLATIONS,
+    token_budget: int | None = None,
     ray: str | None = None,
     workers: int | None = None,
-    token_budget: int | None = None,
 ) -> Comparison:
     """Run the same ablations of several models over the same examples.
 
@@ -41,8 +49,8 @@ def compare(
     name are loaded one after the other, so that memory holds one at a time.
 
     Args:
-        models: name (for tables, figures and folders) to a model, or to what
-            `interp.load_model` takes.
+        models: name (for tables, figures and folders) to a model, in any form that `interp.sweep`
+            takes.
         tasks: as for `interp.sweep`.
         ablations: a family's name as on the command line (`layers`, `attentions`, `mlps`, `heads`,
             `kvgroups`, `cumulative`, `blocks:3`), single ablations, several of these, or a function
@@ -50,17 +58,24 @@ def compare(
         out: folder of the runs.
         limit: at most this many examples a task, the same for every model.
         seed: of the draw, and of every bootstrap.
-        num_fewshot: few-shot examples in the prompts of tasks that are given by name.
-        data: folder with the rows of tasks that are given by name.
-        allow_code: let task YAMLs from elsewhere run the Python that they name.
+        num_fewshot: as for `interp.sweep`.
+        fewshot_seed: as for `interp.sweep`.
+        data: as for `interp.sweep`.
+        chat_template: generating tasks through each model's own chat template.
+        allow_code: as for `interp.sweep`.
         cluster: as for `interp.sweep`.
+        shard: `"3/16"`: only this part of every model's units. When no unit is missing any more,
+            the same call without `shard` completes the comparison.
         allow: as for `interp.sweep`.
+        unit_examples: as for `interp.sweep`.
+        unit_ablations: as for `interp.sweep`.
+        token_budget: as for `interp.sweep`.
         ray: as for `interp.sweep`.
         workers: as for `interp.sweep`.
-        token_budget: as for `interp.sweep`.
 
     Returns:
         The runs side by side; `interp.comparison.open_comparison(out)` gives them again later.
+        With `shard` they are finished as far as this shard goes.
 
     Raises:
         UserError: before anything is written: fewer than two models, a name that is no folder's,
@@ -69,36 +84,40 @@ def compare(
     """
     check_names(models)
     _refuse_others(Path(out), models)
-    named = [tasks] if isinstance(tasks, str | Task) else list(tasks)
-    loaded = [
-        load_task(task, num_fewshot=num_fewshot, data=data, allow_code=allow_code)
-        if isinstance(task, str)
-        else task
-        for task in named
-    ]
     sweeps, n_layers = {}, {}
     for name, given in models.items():
-        model = load_model(given) if isinstance(given, str) else given
-        asked = ablations_of(model, ablations)
-        folder = Path(out) / name
+        model = given_model(given)
         sweeps[name] = sweep(
             model,
-            loaded,
-            asked,
-            out=folder,
+            tasks,
+            ablations_of(model, ablations),
+            out=Path(out) / name,
             limit=limit,
             seed=seed,
+            num_fewshot=num_fewshot,
+            fewshot_seed=fewshot_seed,
+            data=data,
+            chat_template=chat_template,
+            allow_code=allow_code,
             cluster=cluster,
+            shard=shard,
             allow=allow,
+            unit_examples=unit_examples,
+            unit_ablations=unit_ablations,
+            token_budget=token_budget,
             ray=ray,
             workers=workers,
-            token_budget=token_budget,
         )
         n_layers[name] = shape_of(model).n_layers
     found = comparison_of(sweeps, n_layers)
-    text = json.dumps({"n_layers": n_layers}, indent=1)
-    records.write_whole(Path(out) / FILE, text.encode())
+    if all(map(_is_finished, sweeps.values())):
+        text = json.dumps({"n_layers": n_layers}, indent=1)
+        records.write_whole(Path(out) / FILE, text.encode())
     return found
+
+
+def _is_finished(run: Sweep) -> bool:
+    return not records.problems(run.folder, run.manifest.unit_names, run.manifest)
 
 
 def open_comparison(folder: str | Path) -> Comparison:
@@ -129,7 +148,7 @@ def _n_layers(file: Path) -> dict[str, int]:
     return n_layers
 
 
-def _refuse_others(out: Path, models: Mapping[str, TransformerBridge | str]) -> None:
+def _refuse_others(out: Path, models: Mapping[str, Model]) -> None:
     """Refuse a folder with a comparison that has a model which is not asked for."""
     if not (out / FILE).is_file():
         return
@@ -149,14 +168,14 @@ def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablatio
     return list(dict.fromkeys(one for text in texts for one in family(text, model)))
 
 
-def check_names(models: Mapping[str, TransformerBridge | str]) -> None:
+def check_names(models: Mapping[str, Model]) -> None:
     """Raise UserError for fewer than two, for names that are no folder's, for unknown models."""
     if len(models) < 2:
         raise UserError(f"models {', '.join(models) or 'none'}: at least two are compared")
     for name, given in models.items():
         _check_folder_name(name)
-        if isinstance(given, str):
-            model_folder(given)
+        if isinstance(given, str | Path):
+            model_folder(str(given))
 
 
 def _check_folder_name(name: str) -> None:

@@ -15,6 +15,9 @@ from .files import (
     INDEX as INDEX,
     check_files as check_files,
 )
+from .given import (
+    given_model as given_model,
+)
 from .layer_config import (
     NUMBERS as NUMBERS,
     relist as relist,
@@ -61,6 +64,7 @@ __all__ = [
     "data_folder",
     "decoder",
     "evaluation_mode",
+    "given_model",
     "in_order",
     "load_model",
     "model_folder",

@@ -233,6 +233,11 @@ def _check_bridge(bridge: TransformerBridge, parts: Decoder, what: str) -> None:
         )
 
 
+def bridge_over(root: Any) -> TransformerBridge | None:
+    """The living bridge whose model a Hugging Face model has become; None where there is none."""
+    return next((bridge for bridge in _natives if bridge.original_model is root), None)
+
+
 def model_name(model: TransformerBridge) -> str:
     """The name of a model in records and figures: as it was asked for, or its folder's name."""
     behind = _natives.get(model)

@@ -12,7 +12,10 @@ from .measures import (
     describe_measure as describe_measure,
 )
 from .plan import (
+    UNIT_ABLATIONS as UNIT_ABLATIONS,
+    UNIT_EXAMPLES as UNIT_EXAMPLES,
     Plan as Plan,
+    PlannedTask as PlannedTask,
     UnitSizes as UnitSizes,
     make_plan as make_plan,
     size as size,
@@ -30,6 +33,9 @@ from .units import (
 
 __all__ = [
     "Plan",
+    "PlannedTask",
+    "UNIT_ABLATIONS",
+    "UNIT_EXAMPLES",
     "UnitSizes",
     "WORTH_CALIBRATING",
     "WorkUnit",

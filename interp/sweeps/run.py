@@ -14,6 +14,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, cast
 
+import transformers
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -21,7 +22,7 @@ from interp import records
 from interp.ablations import as_ablations, refuse_hooks
 from interp.engine import Shortcuts
 from interp.errors import UserError
-from interp.models import decoder, load_model
+from interp.models import decoder, given_model
 from interp.records import Shard
 from interp.results import Sweep, open_run
 from interp.sweeps.execution import in_order, pairs, run_fitting, runner
@@ -37,7 +38,7 @@ __all__ = ["Sweep", "open_run", "refuse_options", "sweep"]
 
 
 def sweep(
-    model: TransformerBridge | str | Path,
+    model: TransformerBridge | transformers.PreTrainedModel | str | Path,
     tasks: Sequence[str | Path | Task] | str | Path | Task,
     ablations: Ablations,
     *,
@@ -64,8 +65,9 @@ def sweep(
     The same call continues an interrupted run: finished units are verified and kept.
 
     Args:
-        model: from `interp.load_model`, a bridge booted by hand, or a name or folder that is
-            loaded in float32.
+        model: from `interp.load_model`, a bridge booted by hand, a name or folder that is loaded
+            in float32, or a Hugging Face model in memory with the tokenizer of the name or folder
+            that it came from (another tokenizer: `interp.load_model(hf_model, tokenizer=...)`).
         tasks: names, paths of task YAMLs, or tasks from `interp.load_task`.
         ablations: a family (`"layers"`, `"heads@mean"`), a text (`"layer:3"`), a value
             (`interp.SkipLayer(3)`), or several of these. A list within the list is one
@@ -102,7 +104,7 @@ def sweep(
     """
     refuse_options(limit=limit, seed=seed, shard=shard, workers=workers, token_budget=token_budget)
     sizes = UnitSizes(unit_examples, unit_ablations)
-    model = _model(model)
+    model = given_model(model)
     refuse_hooks(model, "a sweep")
     asked = as_ablations(model, ablations, donor=donor)
     loaded = _loaded(
@@ -167,17 +169,6 @@ def refuse_options(
             raise UserError(f"{name} {value!r}: allowed are {least} and more{advice}")
     if shard is not None:
         Shard.parse(str(shard))
-
-
-def _model(given: Any) -> TransformerBridge:
-    if isinstance(given, str | Path):
-        return load_model(given)
-    if not isinstance(given, TransformerBridge):
-        raise UserError(
-            f"model {type(given).__name__}: allowed are a name, a folder, and a model from "
-            "interp.load_model"
-        )
-    return given
 
 
 def _loaded(tasks: Any, **options: Any) -> list[Task]:

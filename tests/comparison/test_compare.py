@@ -1,9 +1,12 @@
 """Comparing models: one run each on the same examples, swaps between them, their weights."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 import transformers as hf
+from pandas.testing import assert_frame_equal
 
 import interp
 from interp.cli import main
@@ -57,6 +60,31 @@ def test_one_run_a_model_on_the_same_examples(found):
     assert (found.shifts()["n"] == 12).all()
     assert found.robustness()["n_removed"].unique().tolist() == [3]
     assert repr(found) == "Comparison(one (3 layers), other (3 layers); tiny-texts)"
+
+
+def test_it_is_computed_in_parts_and_cut_as_a_sweep_is(found, llama, other, task, tmp_path):
+    models, options = {"one": llama, "other": other}, {"limit": 12, "unit_examples": 5}
+    for part in ("2/2", "1/2"):
+        assert not (tmp_path / "comparison.json").exists()
+        interp.compare(models, task, ablations="layers", out=tmp_path, shard=part, **options)
+    whole = interp.compare(models, task, ablations="layers", out=tmp_path, **options)
+    assert [len(run.manifest.units) for run in whole.sweeps.values()] == [3, 3]
+    expected = found.values()
+    expected = expected[expected["ablation"].isin(whole.values()["ablation"])]
+    columns = list(expected)
+    assert_frame_equal(
+        whole.values().sort_values(columns).reset_index(drop=True),
+        expected.sort_values(columns).reset_index(drop=True),
+    )
+
+
+def test_every_option_of_a_sweep_is_one_of_a_comparison():
+    options = inspect.signature(interp.sweep).parameters.keys() - {"model", "donor"}
+    assert options <= inspect.signature(interp.compare).parameters.keys() | {"model"}
+    shared = ("unit_examples", "unit_ablations", "chat_template", "shard", "token_budget")
+    for name in shared:
+        asked = inspect.signature(interp.compare).parameters[name]
+        assert asked.default == inspect.signature(interp.sweep).parameters[name].default
 
 
 def test_it_opens_again_without_the_models(found):

@@ -11,6 +11,7 @@ import torch
 
 import interp
 from interp.errors import UserError
+from interp.models import given_model
 from interp.records import SOURCE, Manifest, OriginEntry, differences
 from interp.sweeps import make_plan, sweep
 from interp.sweeps.plan import refuse_doubles
@@ -329,10 +330,12 @@ def test_ablations_and_models_are_taken_in_every_form(llama, task, tmp_path):
         asked = list(given) if isinstance(given, tuple) else given
         run = sweep(llama, task, asked, out=tmp_path / str(number), limit=2)
         assert list(run.manifest.ablations) == texts
-    for model, message in [(None, "model NoneType: allowed are"), (tmp_path / "x", "x")]:
-        with pytest.raises(UserError, match=message) as caught:
-            inspect.unwrap(sweep)(model, task, "layer:0", limit=2)
-        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="no such folder") as caught:
+        sweep(tmp_path / "x", task, "layer:0", limit=2)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="model NoneType: allowed are a name, a folder") as caught:
+        inspect.unwrap(given_model)(None)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_is_loaded_by_its_name_and_a_quick_look_leaves_nothing(task, tmp_path, monkeypatch):
@@ -350,6 +353,29 @@ def test_a_model_is_loaded_by_its_name_and_a_quick_look_leaves_nothing(task, tmp
     del run
     gc.collect()
     assert not folder.exists()
+
+
+def test_a_hugging_face_model_is_taken_with_the_tokenizer_it_came_with(task, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    from tests.helpers.families import tiny_model, tiny_tokenizer
+
+    tiny_model("llama").save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    by_name = sweep(tmp_path / "model", task, "layer:0", limit=2, out=tmp_path / "by-name")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    for _ in range(2):  # the second call finds the first one's run finished
+        found = sweep(loaded, task, "layer:0", limit=2, out=tmp_path / "run")
+    assert found.responses().equals(by_name.responses())
+    (tmp_path / "bare").mkdir()
+    tiny_model("llama").save_pretrained(tmp_path / "bare")
+    for model in (
+        tiny_model("llama"),
+        AutoModelForCausalLM.from_pretrained(tmp_path / "bare"),
+    ):
+        with pytest.raises(UserError, match=r"load_model\(hf_model, tokenizer=") as caught:
+            sweep(model, task, "layer:0", limit=2)
+        assert "\n" not in str(caught.value)
 
 
 # --- nobody is given another's answers -----------------------------------------------------------
