@@ -26,7 +26,7 @@ from interp.records import (
     write_whole,
 )
 from interp.sweeps import cost
-from tests.records.test_records import MADE, rows_of
+from tests.helpers.stores import MADE, rows_of
 
 PACKAGE = Path(__file__).parents[2] / "interp"
 pytestmark = pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links of POSIX")

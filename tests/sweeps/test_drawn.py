@@ -1,108 +1,33 @@
-"""Sweeps of tasks that sample: the harness' metrics of the draws, the store, pairing, refusals."""
+"""Sweeps of tasks that sample: the harness' metrics of the draws, the store, pairing."""
 
-import json
-import logging
 import shutil
 from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet
 import pytest
-import yaml
-from lm_eval.api.model import LM
 
 import interp
-from interp.cli import main
 from interp.errors import UserError
 from interp.integrations.lm_eval import AblatedModel
-from interp.lens import logit_lens
 from interp.models import decoder
 from interp.records import SCHEMA
 from interp.records.shards import read_units
 from interp.report import provenance
-from interp.report.asked import asked_tasks
-from interp.sweeps import UnitSizes, estimate, make_plan, runner
+from interp.sweeps import UnitSizes, make_plan, runner
 from interp.sweeps.execution import pairs
 from interp.tasks import as_chat, build_requests, load_task, recomputed, with_budget, with_draws
-from tests.helpers.families import tiny_bridge, tiny_model, tiny_tokenizer
+from tests.helpers.families import tiny_bridge
+from tests.helpers.sampling_tasks import (
+    ABLATIONS,
+    ScriptedModel,
+    by_harness,
+    sampling_task,
+    with_answers,
+)
 from tests.helpers.task_files import write_task
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-WORD = {"function": "regex", "regex_pattern": "(w[0-9]+)"}
-FILTERS = [
-    {"name": "first", "filter": [WORD, {"function": "take_first"}]},
-    {"name": "vote", "filter": [WORD, {"function": "majority_vote"}, {"function": "take_first"}]},
-    {
-        "name": "vote-of-3",
-        "filter": [
-            {"function": "take_first_k", "k": 3},
-            WORD,
-            {"function": "majority_vote"},
-            {"function": "take_first"},
-        ],
-    },
-    {"name": "all", "filter": [WORD]},
-]
-ABLATIONS = ["layer:1", "head:0.2", "mlp:2"]
-
-
-def sampling_task(folder, *, rows=6, draws=5, filters=FILTERS, **asked):
-    """A task that samples by itself; right answers are words that are drawn often."""
-    path = write_task(folder, kind="generate", rows=rows)
-    config = yaml.safe_load(path.read_text())
-    config["generation_kwargs"] |= {"do_sample": True, "temperature": 0.3, **asked}
-    config["repeats"] = draws
-    if filters:
-        config["filter_list"] = filters
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def with_answers(path, model):
-    """The same task, each right answer being a word that the model draws for it first or second."""
-    task = load_task(path)
-    drawn = interp.generate(
-        model, [d["question"] for d in task.documents()], temperature=0.3, max_new_tokens=1, seed=9
-    )
-    rows = path.parent / "generate.jsonl"
-    made = [json.loads(line) for line in rows.read_text().splitlines()]
-    for row, answer in zip(made, drawn, strict=True):
-        row["answer"] = answer.strip() or "w5"
-    rows.write_text("".join(json.dumps(row) + "\n" for row in made))
-    return load_task(path)
-
-
-class Told(LM):
-    """A model of lm-evaluation-harness that answers what it was told, draw after draw."""
-
-    def __init__(self, answers):
-        super().__init__()
-        self.answers = {doc_id: list(texts) for doc_id, texts in answers.items()}
-
-    def generate_until(self, requests, disable_tqdm=False):
-        return [self.answers[request.doc_id].pop(0) for request in requests]
-
-    def loglikelihood(self, requests, disable_tqdm=False):
-        raise NotImplementedError
-
-    loglikelihood_rolling = loglikelihood
-
-
-def by_harness(lm, task):
-    from lm_eval import evaluate
-
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    found = evaluate(lm, {task.name: task._harness}, bootstrap_iters=0, log_samples=True)
-    (results,), (samples,) = found["results"].values(), found["samples"].values()
-    return results, samples
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    folder, model = tmp_path_factory.mktemp("drawn"), tiny_bridge("llama")
-    task = with_answers(sampling_task(folder), model)
-    return task, interp.sweep(model, [task], ABLATIONS, out=folder / "run", seed=3)
 
 
 def test_metrics_are_those_that_the_harness_computes_from_the_draws(swept):
@@ -110,7 +35,7 @@ def test_metrics_are_those_that_the_harness_computes_from_the_draws(swept):
     rows = run.responses()
     for ablation in ("baseline", *ABLATIONS):
         own = rows[rows["ablation"] == ablation].set_index("doc_id")
-        results, samples = by_harness(Told(own["draws"]), task)
+        results, samples = by_harness(ScriptedModel(own["draws"]), task)
         for sample in samples:
             name = f"exact_match,{sample['filter']}"
             assert own.loc[sample["doc_id"], name] == sample["exact_match"]
@@ -159,7 +84,9 @@ def test_greedy_answers_count_as_often_as_the_harness_repeats_them(tmp_path):
     assert rows["draws"].isna().all()
     assert run.manifest.tasks[0].sampling is None
     base = rows[rows["ablation"] == "baseline"].set_index("doc_id")
-    _, samples = by_harness(Told({i: 3 * [text] for i, text in base["text"].items()}), task)
+    _, samples = by_harness(
+        ScriptedModel({i: 3 * [text] for i, text in base["text"].items()}), task
+    )
     for sample in samples:
         assert (
             base.loc[sample["doc_id"], f"exact_match,{sample['filter']}"] == sample["exact_match"]
@@ -332,169 +259,3 @@ def test_resampled_heads_draw_with_the_same_numbers(tmp_path):
     )
     assert whole == parts
     assert any(len(set(record.draws)) > 1 for record in whole)
-
-
-REFUSED = [
-    ({"temperature": None}, "it samples at temperature None; allowed are numbers above 0"),
-    ({"temperature": 0.0}, "it samples at temperature 0"),
-    ({"temperature": -1.0}, "it samples at temperature -1"),
-    ({"temperature": float("inf")}, "it samples at temperature inf"),
-    ({"top_k": -1}, "top_k -1; allowed are whole numbers"),
-    ({"top_k": 2.5}, "top_k 2.5; allowed are whole numbers"),
-    ({"top_p": 0.0}, "top_p 0.0; allowed are numbers above 0 and up to 1"),
-    ({"top_p": 1.5}, "top_p 1.5"),
-    ({"min_p": 0.1}, "min_p 0.1; allowed are temperature, top_k and top_p"),
-    ({"typical_p": 0.9}, "typical_p 0.9; allowed are"),
-    ({"epsilon_cutoff": 0.01}, "epsilon_cutoff 0.01; allowed are"),
-    ({"eta_cutoff": 0.01}, "eta_cutoff 0.01; allowed are"),
-    ({"top_h": 0.4}, "top_h 0.4; allowed are"),
-    ({"num_beams": 2}, "num_beams 2; allowed is plain generation"),
-    ({"repetition_penalty": 1.2}, "repetition_penalty 1.2; allowed is plain generation"),
-]
-
-
-@pytest.mark.parametrize(("asked", "message"), REFUSED, ids=lambda x: str(x))
-def test_what_cannot_be_drawn_is_refused_before_anything_is_written(
-    tmp_path, llama, asked, message
-):
-    path = sampling_task(tmp_path, **asked)
-    if asked.get("temperature", 0) is None:
-        config = yaml.safe_load(path.read_text())
-        del config["generation_kwargs"]["temperature"]
-        path.write_text(yaml.safe_dump(config))
-    with pytest.raises(UserError, match="task tiny-generate") as error:
-        interp.sweep(llama, [str(path)], ["layer:1"], out=tmp_path / "run")
-    assert message in str(error.value)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_vote_of_more_answers_than_are_drawn_is_refused(tmp_path, llama):
-    task = with_draws(load_task(sampling_task(tmp_path)), temperature=0.3, draws=2)
-    with pytest.raises(UserError, match=r"cannot be asked and scored .Need at least 3 responses"):
-        interp.sweep(llama, [task], ["layer:1"], out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_top_k_and_top_p_of_a_task_hold(tmp_path):
-    model = tiny_bridge("llama")
-    one = load_task(sampling_task(tmp_path, top_k=1, temperature=5.0, filters=None))
-    run = interp.sweep(model, [one], ["layer:1"], out=tmp_path / "one")
-    greedy = with_greedy(tmp_path)
-    plain = interp.sweep(model, [greedy], ["layer:1"], out=tmp_path / "greedy").responses()
-    for draws, text in zip(run.responses()["draws"], plain["text"], strict=True):
-        assert set(draws) == {text}
-    assert run.manifest.tasks[0].sampling.top_k == 1
-    hot = load_task(sampling_task(tmp_path, temperature=5.0, filters=None))
-    rows = interp.sweep(model, [hot], ["layer:1"], out=tmp_path / "hot").responses()
-    assert all(len(set(draws)) > 1 for draws in rows["draws"])
-
-
-def with_greedy(folder):
-    return load_task(sampling_task(folder, do_sample=False, temperature=0.0, filters=None))
-
-
-def test_bad_requests_for_draws_are_refused(tmp_path, llama):
-    options = load_task(write_task(tmp_path, kind="letters"))
-    generates = load_task(write_task(tmp_path, kind="generate"))
-    with pytest.raises(UserError, match="tiny-letters: it scores options; draws are for generated"):
-        with_draws(options, temperature=0.5)
-    for temperature in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(UserError, match="allowed are numbers above 0"):
-            with_draws(generates, temperature=temperature)
-    with pytest.raises(UserError, match="draws 0: allowed are 1 and more"):
-        with_draws(generates, temperature=0.5, draws=0)
-    with pytest.raises(UserError, match="it samples; a lens reads options"):
-        logit_lens(llama, with_draws(generates, temperature=0.5))
-
-
-def test_an_estimate_says_what_is_drawn(tmp_path, llama):
-    plain = load_task(write_task(tmp_path, kind="generate", rows=8))
-    greedy = estimate(llama, [plain], ["layer:1", "layer:2"])
-    drawn = estimate(llama, [with_draws(plain, temperature=0.6, draws=4)], ["layer:1", "layer:2"])
-    assert drawn.draws[0].endswith("; 4 answers an example drawn at temperature 0.6")
-    assert "drawn" not in greedy.draws[0]
-    assert drawn.answer_tokens == 4 * greedy.answer_tokens
-    assert (drawn.examples, drawn.tokens) == (8, 4 * greedy.tokens)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    tiny_model("llama").save_pretrained(tmp_path / "tiny")
-    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
-    return str(tmp_path / "tiny")
-
-
-def test_the_command_line(folder, tmp_path, capsys):
-    path, out = str(write_task(tmp_path, kind="generate", rows=4)), tmp_path / "run"
-    command = ["sweep", folder, "--tasks", path, "--ablate", "layers", "--out", str(out)]
-    drawn = [*command, "--temperature", "0.6", "--draws", "3", "--seed", "4"]
-    assert main([*drawn, "--dry-run"]) == 0
-    assert "3 answers an example drawn at temperature 0.6" in capsys.readouterr().out
-    assert not out.exists()
-    assert main(drawn) == 0
-    run = interp.open_run(out)
-    assert run.manifest.tasks[0].name == "3-draws-at-0.6-tiny-generate"
-    assert [len(draws) for draws in run.responses()["draws"]] == [3] * 16
-    capsys.readouterr()
-    assert main(["show", str(out)]) == 0
-    assert "3 answers an example drawn at temperature 0.6" in capsys.readouterr().out
-    # the rows are found again for the report, under the name without the draws
-    assert asked_tasks(run, given=[path])["3-draws-at-0.6-tiny-generate"].task is not None
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "message"),
-    [
-        ("generate", ["--draws", "3"], "draws 3: greedy answers are all the same; give --temp"),
-        ("letters", ["--temperature", "0.6"], "tiny-letters: it scores options; draws are for"),
-        ("generate", ["--temperature", "0"], "temperature 0: allowed are numbers above 0"),
-        ("generate", ["--temperature", "0.6", "--draws", "0"], "draws 0: allowed are 1 and more"),
-    ],
-)
-def test_the_command_line_refuses_in_one_line(tmp_path, capsys, kind, options, message):
-    path, out = str(write_task(tmp_path, kind=kind)), tmp_path / "run"
-    command = ["sweep", "nowhere/at-all", "--tasks", path, "--ablate", "layers", "--out", str(out)]
-    # before the model is looked for
-    assert main([*command, *options]) != 0
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert not out.exists()
-
-
-def test_exports_hold_the_draws(swept, tmp_path):
-    from interp.results import export_harness, export_tables
-
-    _, run = swept
-    responses, *_ = export_tables(run, tmp_path / "csv")
-    cells = pd.read_csv(responses)["draws"]
-    assert [json.loads(cell) for cell in cells] == [list(d) for d in run.responses()["draws"]]
-    baseline, *_ = export_harness(run, tmp_path / "json")
-    (results,) = json.loads(baseline.read_text())["results"].values()
-    assert {"exact_match,vote", "exact_match,first,mean-of-draws"} <= set(results)
-
-
-def test_figures_and_the_report_show_the_mean_over_draws(swept, tmp_path):
-    from interp.labels import metric_label
-    from interp.report import Choice, write_report
-    from interp.results import choose_metric
-
-    task, run = swept
-    (metric,) = choose_metric(run.importance())["metric"].unique()
-    assert metric == "exact_match,first,mean-of-draws"
-    assert metric_label(metric) == "Exact match (first, mean of draws)"
-    page = tmp_path / "page.html"
-    write_report([run], page, choice=Choice(tasks=[task]))
-    written = page.read_text()
-    assert "the first of 5 draws" in written
-    assert "5 answers an example drawn at temperature 0.3" in written
-
-
-@pytest.mark.parametrize("sampling", [5, {}, {"draws": "many"}, {"draws": 3, "temperature": True}])
-def test_a_manifest_that_describes_no_draws_is_refused(swept, tmp_path, sampling):
-    _, run = swept
-    made = run.manifest.as_dict()
-    made["tasks"][0]["sampling"] = sampling
-    (tmp_path / "manifest.json").write_text(json.dumps(made))
-    with pytest.raises(UserError, match=r"tasks\.0\.sampling"):
-        interp.open_run(tmp_path)
