@@ -21,7 +21,7 @@ from interp.ablations import (
     outputs_on,
     text_labels,
 )
-from interp.engine.generation.row_edits import mixable, plan_rows, rows_edited
+from interp.engine.generation.row_edits import can_share_batch, plan_rows, rows_edited
 from interp.errors import UserError
 from interp.models import decoder, evaluation_mode
 from tests.helpers.families import assert_logits, random_tokens, tiny_bridge
@@ -102,7 +102,7 @@ def test_bridge_blocks_and_rows_compute_the_same_or_refuse(family, field):
             with pytest.raises(UserError, match=f"layer {LAYER}"), edited(model, edits):
                 pass
         if callable(kind.on_rows):
-            assert mixable(edits)
+            assert can_share_batch(edits)
             with in_the_second_row(model, edits, given):
                 both = root(input_ids=IDS.repeat(2, 1)).logits
             assert_logits(both[:1], baseline)
@@ -111,7 +111,7 @@ def test_bridge_blocks_and_rows_compute_the_same_or_refuse(family, field):
                 every = root(input_ids=IDS.repeat(2, 1)).logits
             assert_logits(every, expected.repeat(2, 1, 1))
         else:
-            assert not mixable(edits)
+            assert not can_share_batch(edits)
         assert torch.equal(root(input_ids=IDS).logits, baseline)
 
 

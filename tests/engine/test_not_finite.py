@@ -107,7 +107,7 @@ def test_an_answer_fails_where_plain_decoding_fails(family, plain):
         head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
     with torch.no_grad():
         embedding.weight[bad] = math.nan
-    found = generate(model, asked, edits, settings=Settings(plain=plain, rows=5, knee=64))
+    found = generate(model, asked, edits, settings=Settings(plain=plain, rows=5, latency_knee=64))
     failures = 0
     for edit, answers in zip(edits, found, strict=True):
         for request, answer in zip(asked, answers, strict=True):

@@ -15,7 +15,7 @@ from interp.engine import EVERY, Group, Shortcuts, group_examples, score_request
 from interp.engine.memory import most_caches
 from interp.engine.prefix import expand, read_only_cache, record_prefix
 from interp.engine.scoring.packing import packed_batches
-from interp.engine.scoring.stacking import MOST_ON_CPU, apart, even_lots, stacked_batch
+from interp.engine.scoring.stacking import MOST_ON_CPU, apart, even_chunks, stacked_batch
 from interp.engine.scoring.targets import ScoredPositions
 from interp.engine.shortcuts import NONE
 from interp.models import decoder
@@ -266,11 +266,11 @@ def test_rows_stand_behind_the_prefix_of_their_own_ablation():
 
 
 @given(st.integers(1, 60), st.integers(1, 70))
-def test_lots_are_even_and_few(n, most):
-    lots = even_lots(list(range(n)), most)
-    assert [item for lot in lots for item in lot] == list(range(n))
-    assert len(lots) == -(-n // most)
-    sizes = {len(lot) for lot in lots}
+def test_chunks_are_even_and_few(n, most):
+    chunks = even_chunks(list(range(n)), most)
+    assert [item for chunk in chunks for item in chunk] == list(range(n))
+    assert len(chunks) == -(-n // most)
+    sizes = {len(chunk) for chunk in chunks}
     assert max(sizes) <= most
     assert max(sizes) - min(sizes) <= 1
 

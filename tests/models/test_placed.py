@@ -188,7 +188,10 @@ def both(family, monkeypatch, work, **options):
         return work(put_on_gpus(family, **options)), expected
 
 
-DECODING = [Settings(rows=3, knee=64), Settings(plain=True)]  # sweeps decode by default settings
+DECODING = [
+    Settings(rows=3, latency_knee=64),
+    Settings(plain=True),
+]  # sweeps decode by default settings
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])

@@ -102,7 +102,8 @@ def generate(
         if path == "ragged":
             pick = sure_picking(model, some)
             tolerance = pick.tolerance
-            written, counts = Run(model, some, means, settings, pick, done).all(ablations)
+            run = Run(model, some, ablations, means=means, settings=settings, pick=pick, done=done)
+            written, counts = run.all()
         else:
             write = _in_batches if path == "batches" else _one_by_one
             written = write(model, some, ablations, means, done)

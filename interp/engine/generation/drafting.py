@@ -41,22 +41,22 @@ class SeenText:
         return []
 
 
-def draft_length(rows: int, accepted: float, knee: int) -> int:
+def draft_length(rows: int, accepted: float, latency_knee: int) -> int:
     """How many tokens to draft for each row, from how often drafts were right so far.
 
-    A pass over few tokens costs about as much as one over `knee` of them; beyond, it grows with
-    their number. The expected number of tokens that a draft of length k adds, over the cost of the
-    pass, is the largest at the returned k.
+    A pass over few tokens costs about as much as one over `latency_knee` of them; a pass over more
+    costs in proportion to their number. The expected number of tokens that a draft of length k
+    adds, divided by the cost of the pass, is the largest at the returned k.
 
     Args:
         rows: rows in the batch.
         accepted: the share of drafted tokens that were right, in [0, 1].
-        knee: tokens up to which a pass costs no more.
+        latency_knee: tokens up to which a pass costs no more.
     """
     best, best_value = 0, 0.0
     for length in (0, 1, 2, 3, 4, 6, 8, 12, 16):
         tokens = sum(accepted**i for i in range(length + 1))
-        cost = 1.0 + max(0.0, rows * (1 + length) - knee) / knee
+        cost = 1.0 + max(0.0, rows * (1 + length) - latency_knee) / latency_knee
         if tokens / cost > best_value * 1.02:
             best, best_value = length, tokens / cost
     return best

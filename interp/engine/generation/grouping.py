@@ -7,7 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import Edits, LayerEdit, Means, edited
 from interp.engine.capabilities import capabilities
 from interp.engine.generation.ragged import SharedKeys
-from interp.engine.generation.row_edits import mixable
+from interp.engine.generation.row_edits import can_share_batch
 from interp.engine.generation.stopping import Stopping, end_tokens
 from interp.engine.prefix import Prefix, prefix_cache
 from interp.models import Decoder
@@ -29,7 +29,11 @@ def stops_of(parts: Decoder, requests: Sequence[GenerationRequest]) -> list[Stop
 
 
 def shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    """Tokens that all prompts start with, leaving at least one to each."""
+    """Tokens that all prompts start with, leaving at least one to each.
+
+    Args:
+        prompts: token ids of each prompt.
+    """
     shortest, longest = min(map(tuple, prompts)), max(map(tuple, prompts))
     equal = next(
         (i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b),
@@ -69,16 +73,24 @@ def pass_batches(order: Sequence[int], texts: Mapping[int, tuple[int, ...]]) -> 
     return result
 
 
-def lots_of(numbers: Sequence[int], ablations: Sequence[Edits], mix: bool) -> list[list[int]]:
-    """Ablations that may share a batch, in their order."""
-    lots: list[list[int]] = []
+def shared_batches(
+    numbers: Sequence[int], ablations: Sequence[Edits], mix: bool
+) -> list[list[int]]:
+    """Numbers of the ablations whose rows are decoded together, in their order.
+
+    Args:
+        numbers: of the ablations that are asked for.
+        ablations: what changes in each.
+        mix: whether different ablations may share a batch at all.
+    """
+    batches: list[list[int]] = []
     for number in numbers:
-        mixed = mix and mixable(ablations[number])
-        if mixed and lots and mixable(ablations[lots[-1][0]]):
-            lots[-1].append(number)
+        mixed = mix and can_share_batch(ablations[number])
+        if mixed and batches and can_share_batch(ablations[batches[-1][0]]):
+            batches[-1].append(number)
         else:
-            lots.append([number])
-    return lots
+            batches.append([number])
+    return batches
 
 
 def donor_edits(edits: Edits) -> Edits:

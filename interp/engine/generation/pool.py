@@ -18,7 +18,7 @@ from interp.engine.generation.plain import PlainRow
 from interp.engine.generation.ragged import Prefixes, RaggedCache, SharedKeys, attending
 from interp.engine.generation.row_edits import LayerRows, plan_rows, rows_edited
 from interp.engine.generation.sampling import Picking
-from interp.engine.generation.stopping import FAILED, Stopping
+from interp.engine.generation.stopping import FAILED, Answer, Stopping
 from interp.models import Decoder, decoder
 
 MOST_DRAFTED = 16
@@ -51,16 +51,18 @@ class Group:
     """One ablation: its edits, and the keys and values of the shared prefix under it.
 
     Attributes:
-        number: of the ablation.
+        number: of the ablation; None for a baseline that is run for its drafts alone.
         edits: what changes.
         prefix: for each layer keys and values `[kv_head, pos, d_head]`; empty without a prefix.
         counts: filled as its rows are decoded.
+        answers: number of a request to its answer; filled as its rows are finished.
     """
 
-    number: int
+    number: int | None
     edits: Edits
     prefix: tuple[SharedKeys, ...]
     counts: Counts
+    answers: dict[int, Answer]
 
 
 @dataclass(eq=False)
@@ -112,7 +114,7 @@ class Pool:
         capacity: the most rows.
         pick: from logits to tokens.
         means: what `@mean` puts (`mean_outputs`).
-        knee: tokens up to which a pass costs no more than one over fewer.
+        latency_knee: tokens up to which a pass costs no more than one over fewer.
         donors: swaps that hold for all rows.
         rows: those being decoded.
     """
@@ -122,7 +124,7 @@ class Pool:
     capacity: int
     pick: Picking
     means: Means | None
-    knee: int
+    latency_knee: int
     donors: Edits = field(default_factory=Edits)
     rows: list[Row] = field(default_factory=list)
     changed: bool = True
@@ -161,7 +163,7 @@ class Pool:
             self._arrange()
         most = 0
         if any(row.seen for row in self.rows):
-            most = min(MOST_DRAFTED, draft_length(len(self.rows), self.right, self.knee))
+            most = min(MOST_DRAFTED, draft_length(len(self.rows), self.right, self.latency_knee))
         drafts = [row.draft(most) for row in self.rows]
         longest = max(len(draft) for draft in drafts)
         logits = self._forward(drafts, longest)

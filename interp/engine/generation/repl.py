@@ -230,16 +230,17 @@ def _stream(
         return
     say_what_is_left_out(model, [request])
     pick = sure_picking(model, [request])
-    run = Run(model, [request], means, settings, pick, lambda _: None)
+    run = Run(model, [request], [edits], means=means, settings=settings, pick=pick)
     shown = ""
-    for rows in run.steps([edits]):
+    for rows in run.steps():
         for row in rows:
             safe = _safe(row.stop.answer(row.written), request.until)
             if safe.startswith(shown) and len(safe) > len(shown):
                 yield safe[len(shown) :]
                 shown = safe
-    _refuse_failure(model, run.answers[0, 0])
-    yield run.answers[0, 0].text[len(shown) :]
+    answer = run.answers[0][0]
+    _refuse_failure(model, answer)
+    yield answer.text[len(shown) :]
 
 
 def _safe(answer: Answer, until: Sequence[str]) -> str:

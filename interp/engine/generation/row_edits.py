@@ -24,7 +24,7 @@ LayerRows = tuple[tuple[EditKind, Rows], ...]
 """What happens in one layer: kinds of edits, and the rows in which each acts."""
 
 
-def mixable(edits: Edits) -> bool:
+def can_share_batch(edits: Edits) -> bool:
     """Whether an ablation can share a batch with others: a donor's weights are not a row's."""
     kinds = (kind for edit in edits.values() for kind in kinds_of(edit))
     return not any(isinstance(kind.on_rows, str) for kind in kinds)

@@ -114,7 +114,11 @@ class Stopping:
 
 
 def end_tokens(parts: Decoder) -> frozenset[int]:
-    """The tokens at which `transformers` ends generation, or else the tokenizer's own."""
+    """The tokens at which `transformers` ends generation, or else the tokenizer's own.
+
+    Args:
+        parts: the decoder, with its generation config and tokenizer.
+    """
     config = getattr(parts.root, "generation_config", None)
     ends = getattr(config, "eos_token_id", None)
     ends = getattr(parts.tokenizer, "eos_token_id", None) if ends is None else ends

@@ -6,8 +6,10 @@ still agree at its end the next piece. Every token that it would have written it
 without having been decoded.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -54,13 +56,16 @@ class Recorded:
     cache: RaggedCache
     pieces: list[Piece] = field(default_factory=list)
 
-    def each_piece(self) -> Iterator[Piece]:
-        """The pieces in turn; one that has not been run yet is run now, and nothing is edited."""
-        bounds = _bounds(max(len(q) for q in self.questions), self.ids.shape[1])
-        for number, (start, end) in enumerate(bounds):
-            if number == len(self.pieces):
-                self.pieces.append(self._piece(start, end))
-            yield self.pieces[number]
+    @cached_property
+    def bounds(self) -> tuple[tuple[int, int], ...]:
+        """First and last column (excluded) of every piece."""
+        return tuple(_bounds(max(len(q) for q in self.questions), self.ids.shape[1]))
+
+    def piece(self, number: int) -> Piece:
+        """A piece; it is run when it is first asked for, and nothing may be edited then."""
+        while len(self.pieces) <= number:
+            self.pieces.append(self._piece(*self.bounds[len(self.pieces)]))
+        return self.pieces[number]
 
     def _piece(self, start: int, end: int) -> Piece:
         columns = torch.arange(start, end, device=self.parts.device)[None]
@@ -127,22 +132,12 @@ def record_drafts(
     cache = RaggedCache(parts.n_layers, len(texts), width, offset=offset)
     cache.share(baseline.prefix)
     recorded = Recorded(parts, tuple(map(tuple, questions)), tuple(map(tuple, drafts)), ids, cache)
-    next(recorded.each_piece())
+    recorded.piece(0)
     return recorded
 
 
-def verify(
-    model: TransformerBridge,
-    recorded: Recorded,
-    group: Group,
-    pick: Picking,
-    *,
-    means: Means | None,
-    numbers: Sequence[int],
-) -> Generator[Verdict, list[int], None]:
-    """Replay the pieces under an ablation; each verdict may drop rows from those that follow.
-
-    The caller sends back the numbers, in the verdict's cache, of the rows that go on.
+class Verification:
+    """One ablated model replays the pieces; each tells how far its rows agree with the drafts.
 
     Args:
         model: the bridge.
@@ -152,25 +147,81 @@ def verify(
         means: what `@mean` puts (`mean_outputs`).
         numbers: of the request of each row.
     """
-    parts = decoder(model)
-    first = min(group.edits, default=parts.n_layers)
-    rows = list(range(len(recorded.questions)))
-    cache = RaggedCache(
-        parts.n_layers, len(rows), recorded.cache.width, offset=recorded.cache.offset
-    )
-    cache.share(group.prefix)
-    for piece in recorded.each_piece():
-        cache.place(torch.arange(piece.start, piece.end, device=parts.device)[None])
-        run = _rows_of(piece.run, first, rows)
-        with edited(model, group.edits, means), attending(parts, cache):
-            resid = replay(parts, run, first, cache=cache)
-            picked = _picked(parts, recorded, piece, (rows, resid), pick, numbers)
-        going = yield Verdict(cache, rows, first, picked)
-        if not going:
-            return
-        if len(going) < len(rows):
-            cache = _selected(cache, going)
-            rows = [rows[i] for i in going]
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        recorded: Recorded,
+        group: Group,
+        pick: Picking,
+        *,
+        means: Means | None,
+        numbers: Sequence[int],
+    ) -> None:
+        self.model, self.recorded, self.group, self.pick = model, recorded, group, pick
+        self.means, self.numbers = means, numbers
+        self.decoder = decoder(model)
+        self.first = group.edits.first_layer(self.decoder.n_layers)
+        self.rows = list(range(len(recorded.questions)))
+        self.cache = RaggedCache(
+            self.decoder.n_layers,
+            len(self.rows),
+            recorded.cache.width,
+            offset=recorded.cache.offset,
+        )
+        self.cache.share(group.prefix)
+        self.next_piece = 0
+
+    def advance(self, keep: Sequence[int] | None = None) -> Verdict | None:
+        """The verdict on the next piece; None where no piece or no row is left.
+
+        Args:
+            keep: rows of the last verdict's cache that go on; all by default.
+        """
+        keep = range(len(self.rows)) if keep is None else keep
+        if not keep or self.next_piece == len(self.recorded.bounds):
+            return None
+        if len(keep) < len(self.rows):
+            self.rows = [self.rows[i] for i in keep]
+            # a new one: rows that leave are still copied from the last verdict's
+            self.cache = _selected(self.cache, keep)
+        piece = self.recorded.piece(self.next_piece)
+        self.next_piece += 1
+        columns = torch.arange(piece.start, piece.end, device=self.decoder.device)
+        self.cache.place(columns[None])
+        run = _rows_of(piece.run, self.first, self.rows)
+        with (
+            edited(self.model, self.group.edits, self.means),
+            attending(self.decoder, self.cache),
+        ):
+            resid = replay(self.decoder, run, self.first, cache=self.cache)
+            picked = self._picked(piece, resid)
+        return Verdict(self.cache, self.rows, self.first, picked)
+
+    def _picked(self, piece: Piece, resid: Tensor) -> list[list[tuple[int, bool]]]:
+        """For each row the tokens that the model picks after this piece's columns."""
+        spans = [self._predicting(piece, row) for row in self.rows]
+        at = [(i, c) for i, (start, end) in enumerate(spans) for c in range(start, end)]
+        if not at:
+            return [[] for _ in self.rows]
+        index, columns = (torch.tensor(x, device=resid.device) for x in zip(*at, strict=True))
+        questions = [len(self.recorded.questions[row]) for row in self.rows]
+        positions = [(self.numbers[self.rows[i]], c - questions[i] + 1) for i, c in at]
+        found: list[tuple[int, bool]] = []
+        for logits in unembed(self.decoder, resid[index, columns - piece.start]):
+            found += self.pick(logits, positions[len(found) : len(found) + len(logits)])
+        tokens = iter(found)
+        return [list(islice(tokens, max(0, end - start))) for start, end in spans]
+
+    def _predicting(self, piece: Piece, row: int) -> tuple[int, int]:
+        """Columns of a piece that predict a token of the row's answer: first, and last excluded.
+
+        The last token of the prompt predicts the first of the answer; the last token of a draft
+        predicts nothing that is asked for.
+        """
+        question = len(self.recorded.questions[row])
+        text = question + max(0, len(self.recorded.drafts[row]) - 1)
+        return max(piece.start, question - 1), max(piece.start, min(piece.end, text))
 
 
 def _bounds(questions: int, width: int) -> list[tuple[int, int]]:
@@ -203,40 +254,10 @@ def _rows_of(run: Pass, first: int, rows: list[int]) -> Pass:
     return Pass(residuals, calls)
 
 
-def _selected(cache: RaggedCache, rows: list[int]) -> RaggedCache:
+def _selected(cache: RaggedCache, rows: Sequence[int]) -> RaggedCache:
     kept = RaggedCache(len(cache.keys), len(rows), cache.width, offset=cache.offset)
     index = torch.tensor(rows)
     kept.keys = [None if k is None else k[index.to(k.device)] for k in cache.keys]
     kept.values = [None if v is None else v[index.to(v.device)] for v in cache.values]
     kept.shared = cache.shared
     return kept
-
-
-def _picked(
-    parts: Decoder,
-    recorded: Recorded,
-    piece: Piece,
-    state: tuple[list[int], Tensor],
-    pick: Picking,
-    numbers: Sequence[int],
-) -> list[list[tuple[int, bool]]]:
-    rows, resid = state
-    spans = []
-    for row in rows:
-        question = len(recorded.questions[row])
-        text = question + max(0, len(recorded.drafts[row]) - 1)
-        spans.append((max(piece.start, question - 1), max(piece.start, min(piece.end, text))))
-    at = [(i, c) for i, (start, end) in enumerate(spans) for c in range(start, end)]
-    if not at:
-        return [[] for _ in rows]
-    index, columns = (torch.tensor(x, device=resid.device) for x in zip(*at, strict=True))
-    places = [(numbers[rows[i]], column - len(recorded.questions[rows[i]]) + 1) for i, column in at]
-    found: list[tuple[int, bool]] = []
-    for logits in unembed(parts, resid[index, columns - piece.start]):
-        found += pick(logits, places[len(found) : len(found) + len(logits)])
-    picked, used = [], 0
-    for start, end in spans:
-        count = max(0, end - start)
-        picked.append(found[used : used + count])
-        used += count
-    return picked

@@ -81,7 +81,7 @@ class Stack:
             Ablation, and request number to score.
         """
         parts = decoder(self.model)
-        for edits in even_lots(ablations, self.most):
+        for edits in even_chunks(ablations, self.most):
             caches = self._caches(parts, batches[0].layer, edits)
             for one in batches:
                 yield from zip(edits, self._through(parts, one, edits, caches), strict=True)
@@ -94,7 +94,7 @@ class Stack:
             return []
         found: list[transformers.DynamicCache] = []
         fit = MOST_ON_CPU // len(self.prefix) if parts.device.type != "cuda" else self.most
-        for some in even_lots(edits, max(1, fit)):
+        for some in even_chunks(edits, max(1, fit)):
             resids = []
             for edit in some:
                 with edited(self.model, edit, self.means):
@@ -130,8 +130,8 @@ class Stack:
         return apart(scores, one.batch, len(edits))
 
 
-def even_lots(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Consecutive items in as few lots of at most `most` as there can be, of about equal size."""
+def even_chunks(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Consecutive items in as few chunks of at most `most` as possible, of about equal size."""
     count = -(-len(items) // most)
     ends = [round(len(items) * i / count) for i in range(count + 1)]
     return [items[start:end] for start, end in pairwise(ends)]

@@ -5,19 +5,19 @@ from hypothesis import given, strategies as st
 from interp.engine.generation.drafting import LONGEST, SHORTEST, SeenText, draft_length
 
 
-@given(rows=st.integers(1, 200), knee=st.integers(1, 64))
-def test_drafts_that_are_always_wrong_are_not_made(rows, knee):
-    assert draft_length(rows, 0.0, knee) == 0
+@given(rows=st.integers(1, 200), latency_knee=st.integers(1, 64))
+def test_drafts_that_are_always_wrong_are_not_made(rows, latency_knee):
+    assert draft_length(rows, 0.0, latency_knee) == 0
 
 
-@given(rows=st.integers(1, 200), knee=st.integers(1, 64), accepted=st.floats(0, 1))
-def test_no_other_length_adds_clearly_more_tokens_a_cost(rows, knee, accepted):
+@given(rows=st.integers(1, 200), latency_knee=st.integers(1, 64), accepted=st.floats(0, 1))
+def test_no_other_length_adds_clearly_more_tokens_a_cost(rows, latency_knee, accepted):
     def value(length):
         # token i counts where all before it were right, and a pass over few tokens costs one
         tokens = sum(accepted**i for i in range(length + 1))
-        return tokens / max(1.0, rows * (1 + length) / knee)
+        return tokens / max(1.0, rows * (1 + length) / latency_knee)
 
-    chosen = value(draft_length(rows, accepted, knee))
+    chosen = value(draft_length(rows, accepted, latency_knee))
     assert all(value(length) <= 1.03 * chosen for length in (0, 1, 2, 3, 4, 6, 8, 12, 16))
 
 

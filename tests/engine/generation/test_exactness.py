@@ -32,7 +32,7 @@ KINDS = ["attn:1", "mlp:1", "mlp:0", "head:1.2", "head:0.1@mean", "kvgroup:1.1",
 LAYERS = [f"layer:{layer}" for layer in range(N_LAYERS)]
 SETTINGS = {
     "default": Settings(),
-    "few rows, long drafts": Settings(rows=3, knee=64),
+    "few rows, long drafts": Settings(rows=3, latency_knee=64),
     "no drafts": Settings(drafts=False),
     "one ablation at a time": Settings(mix=False, rows=4),
 }
@@ -125,7 +125,7 @@ def test_any_prompts_stops_and_budgets(family, data):
     edits = [Edits(), *(checked_edits(model, text) for text in texts)]
     how = Settings(
         rows=data.draw(st.integers(1, 5)),
-        knee=data.draw(st.sampled_from([1, 8, 64])),
+        latency_knee=data.draw(st.sampled_from([1, 8, 64])),
         drafts=data.draw(st.booleans()),
         mix=data.draw(st.booleans()),
     )
@@ -156,7 +156,7 @@ def test_prompts_at_the_context_limit():
         for i, new in enumerate((1, 2, 9))
     ]
     edits = [Edits(), *(checked_edits(model, text) for text in LAYERS)]
-    found = generate(model, asked, edits, settings=Settings(knee=256))
+    found = generate(model, asked, edits, settings=Settings(latency_knee=256))
     for gone, answers in zip(([], [0], [1], [2]), found, strict=True):
         expected = [by_transformers(deleted("gpt2", gone), r) for r in asked]
         assert [a.tokens for a in answers] == expected

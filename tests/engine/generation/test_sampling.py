@@ -181,7 +181,7 @@ def test_a_draw_is_the_same_whatever_is_drawn_beside_it(family, sampling):
     assert whole.paths == ("ragged",)
     assert len({answer.tokens for answer in whole.answers[0]}) > 8
     for how in (
-        Settings(rows=3, knee=64),
+        Settings(rows=3, latency_knee=64),
         Settings(drafts=False),
         Settings(mix=False, rows=4),
         Settings(plain=True),
