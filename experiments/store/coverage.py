@@ -33,7 +33,7 @@ def coverage(sweeps: int, *, seed: int = 0, resamples: int = 2000) -> pd.DataFra
         resamples: of the bootstrap.
 
     Returns:
-        Columns ``n accuracy drop noise coverage low_misses high_misses intervals``; `noise` is the
+        Columns `n accuracy drop noise coverage low_misses high_misses intervals`; `noise` is the
         share of examples that the ablation helps by chance, as many more are harmed; misses are
         truths below the interval and above it.
     """
@@ -58,7 +58,7 @@ def coverage(sweeps: int, *, seed: int = 0, resamples: int = 2000) -> pd.DataFra
 def exact_accuracies() -> pd.DataFrame:
     """Coverage of intervals of an accuracy, summed exactly over the binomial.
 
-    Columns ``n accuracy`` and one an interval: `wilson`, which the tables carry, and for
+    Columns `n accuracy` and one an interval: `wilson`, which the tables carry, and for
     comparison `wilson_corrected` (with continuity correction), `clopper_pearson` and `jeffreys`.
     """
     rows = []

@@ -30,23 +30,39 @@ from interp.models import decoder
 
 
 def shape_of(model: TransformerBridge) -> Shape:
-    """The numbers of layers, query heads and key/value heads of a model."""
+    """The numbers of layers, query heads and key/value heads of a model.
+
+    Args:
+        model: a bridge.
+    """
     parts = decoder(model)
     return Shape(parts.n_layers, parts.n_heads, parts.n_kv_heads)
 
 
 def each_layer(model: TransformerBridge) -> list[Ablation]:
-    """Skip each layer in turn: `layer:0`, `layer:1`, ..."""
+    """Skip each layer in turn: `layer:0`, `layer:1`, ...
+
+    Args:
+        model: a bridge.
+    """
     return [SkipLayer(layer) for layer in range(shape_of(model).n_layers)]
 
 
 def each_attention(model: TransformerBridge) -> list[Ablation]:
-    """Skip each attention in turn: `attn:0`, `attn:1`, ..."""
+    """Skip each attention in turn: `attn:0`, `attn:1`, ...
+
+    Args:
+        model: a bridge.
+    """
     return [SkipAttention(layer) for layer in range(shape_of(model).n_layers)]
 
 
 def each_mlp(model: TransformerBridge) -> list[Ablation]:
-    """Skip each MLP in turn: `mlp:0`, `mlp:1`, ..."""
+    """Skip each MLP in turn: `mlp:0`, `mlp:1`, ...
+
+    Args:
+        model: a bridge.
+    """
     return [SkipMLP(layer) for layer in range(shape_of(model).n_layers)]
 
 
@@ -117,6 +133,10 @@ def _checked_layers(shape: Shape, layers: Sequence[int] | None) -> Sequence[int]
 
 def sliding_blocks(model: TransformerBridge, size: int) -> list[Ablation]:
     """Skip every block of `size` consecutive layers.
+
+    Args:
+        model: a bridge.
+        size: how many layers each block has.
 
     Raises:
         UserError: the size is below 1 or above the number of layers.

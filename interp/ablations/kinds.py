@@ -86,7 +86,11 @@ class EditKind:
 
 
 def kinds_of(edit: LayerEdit) -> list[EditKind]:
-    """The kinds of edit in one layer; where the block is not run, only hooks act beside that."""
+    """The kinds of edit in one layer; where the block is not run, only hooks act beside that.
+
+    Args:
+        edit: what changes in one layer.
+    """
     if not edit.runs_block:
         replaced = MEAN_PARTS if "layer" in edit.mean_parts else RESAMPLE_PARTS
         return [SKIP if edit.skip else replaced, *([HOOKS] if edit.hooks else [])]
@@ -95,6 +99,11 @@ def kinds_of(edit: LayerEdit) -> list[EditKind]:
 
 def function_or_refusal(way: Any, layer: int) -> Any:
     """The function that carries a kind out.
+
+    Args:
+        way: how one kind of edit is carried out: a function, or a text that says why it
+            cannot be.
+        layer: the layer that is edited, for the message.
 
     Raises:
         UserError: there is none, only a text that says why.

@@ -17,7 +17,11 @@ Where = Bool[Tensor, " row"] | Callable[[], Bool[Tensor, "row pos"]]
 
 
 def identity_block(parts: Decoder) -> Callable[..., Any]:
-    """A block's forward that returns the residual stream that it is given."""
+    """A block's forward that returns the residual stream that it is given.
+
+    Args:
+        parts: the decoder, which says whether its blocks return tuples.
+    """
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         resid_pre = args[0] if args else kwargs["hidden_states"]
@@ -69,7 +73,12 @@ def block_skipped(
 
 @contextmanager
 def forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Inside the context, calling the module calls `forward`; its hooks still run."""
+    """Inside the context, calling the module calls `forward`; its hooks still run.
+
+    Args:
+        module: whose forward is replaced.
+        forward: what runs in its place, with the same arguments.
+    """
     # accelerate also keeps a forward of its own on the instance: put back what was there
     before = module.__dict__.get("forward")
     module.__dict__["forward"] = forward

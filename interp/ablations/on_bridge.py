@@ -53,6 +53,11 @@ def checked_edits(
 ) -> Edits:
     """The edits of an ablation, checked against the model before any work is done.
 
+    Args:
+        model: a bridge.
+        ablation: a text, an ablation, or several of them (their combination).
+        donor: the other model, for swaps that do not name one.
+
     Raises:
         UserError: malformed text, a number out of range, a missing or unfitting donor.
     """
@@ -160,6 +165,9 @@ def bridge_edited(
 def active_edits(model: TransformerBridge) -> tuple[Edits, Means | None]:
     """What the `ablate` contexts around a model change together, and their means.
 
+    Args:
+        model: a bridge.
+
     Raises:
         UserError: other hooks are active, or two contexts hold different means.
     """
@@ -219,7 +227,12 @@ class _Watch:
 
 
 def refuse_hooks(model: TransformerBridge, work: str) -> None:
-    """Raise UserError where hooks are active that work on the native blocks would not see."""
+    """Raise UserError where hooks are active that work on the native blocks would not see.
+
+    Args:
+        model: a bridge.
+        work: what is about to run, for the message (`a sweep`).
+    """
     # permanent hooks are TransformerLens' own, part of how it runs an architecture (OPT)
     active = [
         name

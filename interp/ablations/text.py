@@ -82,6 +82,9 @@ KINDS = ("layer", "layers", "attn", "mlp", "head", "repeat", "exchange", "revers
 def parse(text: str) -> Ablation:
     """The ablation that a text form stands for; `parse(a.text) == a` for every ablation.
 
+    Args:
+        text: such as `layer:7` or `head:7.3@mean+mlp:2`.
+
     Raises:
         UserError: the text is none of the forms.
     """
@@ -92,7 +95,11 @@ def parse(text: str) -> Ablation:
 
 
 def parsed_or_none(text: str) -> Ablation | None:
-    """The ablation of a text in a store or table; None for hooks of a user's own."""
+    """The ablation of a text in a store or table; None for hooks of a user's own.
+
+    Args:
+        text: as a store or a table holds it.
+    """
     try:
         return parse(text)
     except UserError:
@@ -101,6 +108,9 @@ def parsed_or_none(text: str) -> Ablation | None:
 
 def as_ablation(given: "str | Ablation | Iterable[str | Ablation]") -> Ablation:
     """A text, an ablation, or several of them (then their combination), as one ablation.
+
+    Args:
+        given: a text, an ablation, or several of them.
 
     Raises:
         UserError: neither, or a malformed text.

@@ -71,6 +71,10 @@ def is_hook_pair(pair: Any) -> bool:
 
 
 def layer_of_point(point: str) -> int | None:
-    """The layer of a hook point (`blocks.7.attn.hook_z`); None outside the blocks."""
+    """The layer of a hook point (`blocks.7.attn.hook_z`); None outside the blocks.
+
+    Args:
+        point: name of a hook point.
+    """
     parts = point.split(".")
     return int(parts[1]) if len(parts) > 2 and parts[0] == "blocks" else None

@@ -315,7 +315,12 @@ class Hooked(Ablation):
 
 
 def with_donor(ablation: Ablation, donor: Any) -> Ablation:
-    """The same ablation with `donor` in every swap that has none."""
+    """The same ablation with `donor` in every swap that has none.
+
+    Args:
+        ablation: any, combinations included.
+        donor: a bridge.
+    """
     if isinstance(ablation, Combination):
         return Combination(tuple(with_donor(part, donor) for part in ablation.parts))
     if isinstance(ablation, SwapLayer | SwapLayers) and ablation.donor is None:
@@ -324,7 +329,11 @@ def with_donor(ablation: Ablation, donor: Any) -> Ablation:
 
 
 def donors(ablation: Ablation) -> list[Any]:
-    """The donors that an ablation's swaps name."""
+    """The donors that an ablation's swaps name.
+
+    Args:
+        ablation: any, combinations included.
+    """
     if isinstance(ablation, SwapLayer | SwapLayers):
         return [ablation.donor]
     return [d for part in getattr(ablation, "parts", ()) for d in donors(part)]

@@ -59,7 +59,14 @@ def swapped(
 def check_donor(
     model: TransformerBridge, donor: TransformerBridge, layer: int, part: Part = "layer"
 ) -> None:
-    """Raise UserError where the donor's block does not fit."""
+    """Raise UserError where the donor's block does not fit.
+
+    Args:
+        model: a bridge.
+        donor: the bridge whose weights are put in.
+        layer: whose weights.
+        part: `layer`, `attention` or `mlp`.
+    """
     _paired(model, donor, layer, part)
 
 
@@ -67,6 +74,11 @@ def part_parameters(
     model: TransformerBridge, layer: int, part: Part = "layer"
 ) -> dict[str, nn.Parameter]:
     """The parameters of a block that travel with a part of it, by the bridge's names.
+
+    Args:
+        model: a bridge.
+        layer: whose parameters.
+        part: `layer`, `attention` or `mlp`.
 
     Raises:
         UserError: attention and MLP share a norm (as in GPT-J, Falcon and Phi-2), or the block has

@@ -182,6 +182,9 @@ def retrieval_heads(
 def open_heads(folder: str | Path) -> RetrievalHeads:
     """The heads that `retrieval_heads(..., out=folder)` wrote, without the model.
 
+    Args:
+        folder: that was given as `out`.
+
     Raises:
         UserError: none are there, they are unfinished, or a file is damaged.
     """
@@ -219,7 +222,12 @@ def _three(value: float) -> str:
 
 
 def top_heads(scores: Scores, k: int) -> list[Head]:
-    """The k heads of the highest score, best first; equal scores in the order of layer and head."""
+    """The k heads of the highest score, best first; equal scores in the order of layer and head.
+
+    Args:
+        scores: `[layer, head]`.
+        k: how many heads.
+    """
     if not 1 <= k <= scores.size:
         raise UserError(f"{k} heads: the model has 1-{scores.size}")
     order = np.argsort(-scores, axis=None, kind="stable")[:k]

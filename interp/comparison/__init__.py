@@ -7,9 +7,9 @@
     found.centres()          # at which relative depth what matters lies, and how spread out
     interp.comparison.open_comparison("runs/compare")    # the same, later, without the models
 
-`swap_sweep` and `swap_curves` (``swaps.py``) put the layers of one model into the other;
-`weight_distances` (``weights.py``) says how far each matrix moved. The statistics
-(``differences.py``, ``depth.py``, ``robustness.py``) are functions of tables of values.
+`swap_sweep` and `swap_curves` (`swaps.py`) put the layers of one model into the other;
+`weight_distances` (`weights.py`) says how far each matrix moved. The statistics
+(`differences.py`, `depth.py`, `robustness.py`) are functions of tables of values.
 """
 
 import lazy_loader

@@ -55,10 +55,10 @@ def centres(
         confidence: of the intervals.
 
     Returns:
-        Columns ``model task metric kind quantity value low high clipped n n_layers weight
-        interval``; ``kind`` is the form of the ablations (``layer``, ``head``, ...). Value and
-        interval are NaN where the sum of the drops is not clearly above 0, and ``interval`` says
-        so. ``clipped`` is the same of the positive drops alone: it describes the sample, is biased
+        Columns `model task metric kind quantity value low high clipped n n_layers weight
+        interval`; `kind` is the form of the ablations (`layer`, `head`, ...). Value and
+        interval are NaN where the sum of the drops is not clearly above 0, and `interval` says
+        so. `clipped` is the same of the positive drops alone: it describes the sample, is biased
         towards the middle, and has no interval.
 
     Raises:
@@ -94,8 +94,8 @@ def shifts(
         confidence: as for `centres`.
 
     Returns:
-        Columns ``a b task metric kind quantity value_a value_b difference low high n interval
-        correction``; positive: b's importance lies deeper, or is spread wider. NaN where one of
+        Columns `a b task metric kind quantity value_a value_b difference low high n interval
+        correction`; positive: b's importance lies deeper, or is spread wider. NaN where one of
         the two has no centre. Not corrected.
 
     Raises:

@@ -58,8 +58,8 @@ def differences(
         correction: across the ablations of a pair of models, a task and a metric.
 
     Returns:
-        Columns ``a b ablation task metric drop_a drop_b difference low high p p_adjusted n unit
-        interval test correction``; ablations that only one of the two models has are left out.
+        Columns `a b ablation task metric drop_a drop_b difference low high p p_adjusted n unit
+        interval test correction`; ablations that only one of the two models has are left out.
 
     Raises:
         UserError: fewer than two models, other examples, or no ablation in common.

@@ -20,10 +20,10 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
         **options: further options of `interp.stats.compare_profiles`.
 
     Returns:
-        Columns ``a b task metric kind spearman ceiling disattenuated low high p_differ least_p
-        n_ablations n interval test correction``, as of `interp.stats.compare_profiles`. A profile
-        is made of at least three ablations of one layer or head each, of one kind (``layer``,
-        ``head``, ...). NaN where a profile is flat.
+        Columns `a b task metric kind spearman ceiling disattenuated low high p_differ least_p
+        n_ablations n interval test correction`, as of `interp.stats.compare_profiles`. A profile
+        is made of at least three ablations of one layer or head each, of one kind (`layer`,
+        `head`, ...). NaN where a profile is flat.
 
     Raises:
         UserError: no two models have such a profile in common.

@@ -25,6 +25,9 @@ def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
 
     A family is a combination of skipped layers all of whose beginnings are there too.
 
+    Args:
+        texts: text forms of ablations.
+
     Raises:
         UserError: there is none.
     """
@@ -69,9 +72,9 @@ def robustness(
         seed: of the bootstrap.
 
     Returns:
-        Columns ``model task metric order area low_area high_area robustness low high n_removed
-        n_layers n unit interval``; ``area`` is the mean score over the range, in points for 0/1
-        metrics, ``n_removed`` how many layers are gone at its end. NaN where the whole model
+        Columns `model task metric order area low_area high_area robustness low high n_removed
+        n_layers n unit interval`; `area` is the mean score over the range, in points for 0/1
+        metrics, `n_removed` how many layers are gone at its end. NaN where the whole model
         scores 0.
 
     Raises:
@@ -99,8 +102,14 @@ def robustness_differences(
 
     Only orders that both have are compared: models of different depth have none in common.
 
+    Args:
+        values: one row a model, task, ablation and example (`Comparison.values`).
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+
     Returns:
-        Columns ``a b task metric order value_a value_b difference low high n interval correction``.
+        Columns `a b task metric order value_a value_b difference low high n interval correction`.
 
     Raises:
         UserError: no cumulative family, or fewer than two models.
@@ -127,8 +136,11 @@ def robustness_differences(
 def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
     """The rows of `interp.stats.scores` along each cumulative family.
 
+    Args:
+        scores: as `interp.stats.scores` returns them.
+
     Returns:
-        The columns of the scores, with ``order`` and ``n_removed`` (0 is the whole model).
+        The columns of the scores, with `order` and `n_removed` (0 is the whole model).
     """
     tables = []
     for _, rows in scores.groupby(["model", "task", "metric"], sort=False):

@@ -123,6 +123,9 @@ def _is_finished(run: Sweep) -> bool:
 def open_comparison(folder: str | Path) -> Comparison:
     """The comparison in a folder, without the models.
 
+    Args:
+        folder: that was given as `out`.
+
     Raises:
         UserError: there is none, or it was not finished.
     """
@@ -161,7 +164,12 @@ def _refuse_others(out: Path, models: Mapping[str, Model]) -> None:
 
 
 def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablation]:
-    """The ablations of a model that names of families, texts or a function stand for."""
+    """The ablations of a model that names of families, texts or a function stand for.
+
+    Args:
+        model: a bridge.
+        chosen: as for `compare`.
+    """
     if callable(chosen):
         return list(chosen(model))
     texts = [chosen] if isinstance(chosen, str) else list(chosen)
@@ -169,7 +177,11 @@ def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablatio
 
 
 def check_names(models: Mapping[str, Model]) -> None:
-    """Raise UserError for fewer than two, for names that are no folder's, for unknown models."""
+    """Raise UserError for fewer than two, for names that are no folder's, for unknown models.
+
+    Args:
+        models: as for `compare`.
+    """
     if len(models) < 2:
         raise UserError(f"models {', '.join(models) or 'none'}: at least two are compared")
     for name, given in models.items():

@@ -52,7 +52,13 @@ OF_DROP = {
 def swap_ablations(
     model: TransformerBridge, donor: TransformerBridge, parts: Iterable[Part] = PARTS
 ) -> list[Ablation]:
-    """Every swap of `swap_curves`, each once."""
+    """Every swap of `swap_curves`, each once.
+
+    Args:
+        model: the model whose layers are replaced.
+        donor: the model that they are taken from.
+        parts: what of each block is swapped: `layer`, `attention`, `mlp`.
+    """
     found: list[Ablation] = []
     for part in parts:
         found += each_swap(model, donor, part)
@@ -109,10 +115,10 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
         recipient: its name in the table; by default the run's.
 
     Returns:
-        Columns ``recipient donor part curve n_swapped first last task metric value low high drop
+        Columns `recipient donor part curve n_swapped first last task metric value low high drop
         drop_low drop_high drop_low_all drop_high_all p p_adjusted n unit interval interval_of_drop
-        test correction``.
-        ``n_swapped`` is 0 for the recipient itself, in every curve; the drop is the recipient's
+        test correction`.
+        `n_swapped` is 0 for the recipient itself, in every curve; the drop is the recipient's
         score minus the swapped model's: negative is a gain. p is corrected over the swaps of a
         form (`swap`, `swap-attn`, `swaps`, ...), task by task.
 
@@ -156,7 +162,12 @@ def swap_of(text: str) -> tuple[Part, int, int] | None:
 
 
 def ends_line(model: TransformerBridge, donor: TransformerBridge) -> str:
-    """One line: what a swap of all layers is, and how far it is from the donor."""
+    """One line: what a swap of all layers is, and how far it is from the donor.
+
+    Args:
+        model: the model whose layers are replaced.
+        donor: the model that they are taken from.
+    """
     last = shape_of(model).n_layers - 1
     mine, its = _ends(model), _ends(donor)
     apart = ", ".join(f"{name} {_apart(mine[name], its[name])}" for name in mine)

@@ -28,8 +28,8 @@ def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.D
         other: W', of the same shape.
 
     Returns:
-        Columns ``model other layer part matrix shape frobenius spectral change norm``: ``change``
-        and ``norm`` are ||W' - W||_F and ||W||_F, from which layers are put together. ``part`` is
+        Columns `model other layer part matrix shape frobenius spectral change norm`: `change`
+        and `norm` are ||W' - W||_F and ||W||_F, from which layers are put together. `part` is
         `attention` or `mlp` (norms with their sublayer), or `layer` where a norm is shared.
 
     Raises:
@@ -65,7 +65,7 @@ def layer_distances(distances: pd.DataFrame) -> pd.DataFrame:
         distances: from `weight_distances`.
 
     Returns:
-        Columns ``model other layer part frobenius spectral``; ``part`` `layer` is all of it.
+        Columns `model other layer part frobenius spectral`; `part` `layer` is all of it.
         Frobenius: of all weights together; spectral: the largest of any matrix.
     """
     whole = distances.assign(part="layer")

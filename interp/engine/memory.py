@@ -88,7 +88,11 @@ def halving(work: Callable[[int], Iterator[T]], budget: int) -> Iterator[T]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on any device."""
+    """Whether an error says that memory ran out, on any device.
+
+    Args:
+        error: what was raised.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in OUT_OF_MEMORY)

@@ -146,6 +146,10 @@ def unembed(
 
     The model itself applies final norm, unembedding and whatever its architecture does to logits
     (Gemma 2 caps them): its blocks are replaced by one that hands over the given vectors.
+
+    Args:
+        parts: the decoder.
+        resid: `[rows, d_model]` residual vectors that leave the last block.
     """
     for chunk in resid.split(min(UNEMBED_ROWS, parts.max_length)):
 

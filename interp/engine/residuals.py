@@ -9,12 +9,22 @@ from interp.models import Decoder
 
 
 def vectors_at(resid: Tensor, at: tuple[Tensor, ...]) -> Tensor:
-    """Vectors of a residual stream on any device, where the indices are."""
+    """Vectors of a residual stream on any device, where the indices are.
+
+    Args:
+        resid: `[batch, pos, d_model]`.
+        at: index tensors for its first axes.
+    """
     return resid[tuple(index.to(resid.device) for index in at)].to(at[0].device)
 
 
 def padded(parts: Decoder, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Token ids `[batch, pos]`, padded on the right."""
+    """Token ids `[batch, pos]`, padded on the right.
+
+    Args:
+        parts: the decoder, which says on which device the ids belong.
+        rows: token ids of each row.
+    """
     longest = max(len(row) for row in rows)
     ids = [list(row) + [0] * (longest - len(row)) for row in rows]
     return torch.tensor(ids, device=parts.device)

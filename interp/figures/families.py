@@ -71,7 +71,12 @@ def kinds(ablations: Iterable[str]) -> dict[str, Kind]:
 
 
 def layer_of(ablation: str, kind: str) -> int | None:
-    """Layer of an ablation of one layer (`layer:7` gives 7 for the kind `layer`), or None."""
+    """Layer of an ablation of one layer (`layer:7` gives 7 for the kind `layer`), or None.
+
+    Args:
+        ablation: text form.
+        kind: family of ablations of one layer each (`layer`, `attn`, `mlp`).
+    """
     match = _match(_ONE, ablation)
     return int(match["first"]) if match and _name(match) == kind else None
 

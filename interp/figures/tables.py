@@ -177,6 +177,9 @@ def colour_limit(table: pd.DataFrame) -> float:
 
     It is the largest drop, or half of the widest interval where that is more: so a table in which
     nothing is found looks pale, however few its examples are.
+
+    Args:
+        table: of drops with `drop`, `low` and `high`.
     """
     sizes = [table["drop"].abs().max(), ((table["high"] - table["low"]) / 2).max()]
     return float(max((size for size in sizes if size == size), default=0.0)) or 1.0
@@ -206,7 +209,11 @@ def task_place(task: str) -> tuple[int, int]:
 
 
 def describe_n(table: pd.DataFrame) -> str:
-    """How many examples (or texts, where no task was read) the rows rest on."""
+    """How many examples (or texts, where no task was read) the rows rest on.
+
+    Args:
+        table: with a column `n`.
+    """
     low, high = int(table["n"].min()), int(table["n"].max())
     number = f"{low}" if low == high else f"{low} to {high}"
     if "source" in table and table["source"].str.startswith("texts").all():
@@ -215,7 +222,11 @@ def describe_n(table: pd.DataFrame) -> str:
 
 
 def describe_untestable(table: pd.DataFrame) -> list[str]:
-    """What could have been found where nothing was, and what could not be tested at all."""
+    """What could have been found where nothing was, and what could not be tested at all.
+
+    Args:
+        table: as `importance` returns it.
+    """
     if "least_detectable_drop" not in table:
         return []
     rows = table[table["ablation"] != BASELINE]
@@ -271,7 +282,11 @@ def describe_failures(table: pd.DataFrame) -> list[str]:
 
 
 def describe_truncation(table: pd.DataFrame) -> list[str]:
-    """Which tasks' prompts or answers were cut, where the table knows of any."""
+    """Which tasks' prompts or answers were cut, where the table knows of any.
+
+    Args:
+        table: as `importance` returns it.
+    """
     said = []
     for column, words in (
         ("cut_prompts", "Prompts cut on their left to fit the context"),
@@ -321,7 +336,11 @@ def _benchmark_words(rows: pd.DataFrame) -> str:
 
 
 def describe_tests(table: pd.DataFrame) -> str:
-    """Which tests and which correction give the adjusted p-values."""
+    """Which tests and which correction give the adjusted p-values.
+
+    Args:
+        table: as `importance` returns it.
+    """
     tests = " or ".join(table["test"].value_counts().index)
     names = [CORRECTIONS[name][1] for name in table["correction"].unique() if name in CORRECTIONS]
     how = f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""

@@ -88,7 +88,12 @@ def build_answers(
 
 
 def check_reading(follow: str, steps: str | None) -> None:
-    """Raise UserError for a `follow` or an expression that `build_answers` would refuse."""
+    """Raise UserError for a `follow` or an expression that `build_answers` would refuse.
+
+    Args:
+        follow: `target` or `generated`.
+        steps: a regular expression; None where no parts of the answer are read apart.
+    """
     if follow not in FOLLOW:
         raise UserError(f"follow {follow!r}: allowed are {', '.join(FOLLOW)}")
     if steps is not None:

@@ -37,7 +37,12 @@ class Depth:
 
 
 def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
-    """The depths of a model in their order; with `sublayers`, also behind each attention."""
+    """The depths of a model in their order; with `sublayers`, also behind each attention.
+
+    Args:
+        n_layers: number of layers.
+        sublayers: also read the stream after each attention (`resid_mid`).
+    """
     found = [Depth(0.0, -1, "embedding")]
     for layer in range(n_layers):
         if sublayers:

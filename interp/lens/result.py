@@ -198,6 +198,13 @@ def decision_difference(
     Both lenses must have read the same examples with the same seed: their replicates then share
     the examples' weights, and the interval is a paired one.
 
+    Args:
+        one: a lens.
+        other: the lens that it is compared with.
+        step: which part of the answer; the whole answer by default.
+        answer: which answer is followed.
+        confidence: coverage of the interval.
+
     Returns:
         `difference`, `low`, `high`.
 

@@ -40,6 +40,9 @@ def save_lens(folder: Path, lens: Lens, request: Mapping[str, Any]) -> None:
 def open_lens(folder: str | Path) -> Lens:
     """The lens that `logit_lens(..., out=folder)` wrote, without the model.
 
+    Args:
+        folder: that was given as `out`.
+
     Raises:
         UserError: none is there, it is unfinished, or a file is damaged.
     """

@@ -106,7 +106,11 @@ def train_tuned_lens(
 
 
 def text_hash(texts: Sequence[str]) -> str:
-    """SHA-256 of calibration text, as in the card of a tuned lens."""
+    """SHA-256 of calibration text, as in the card of a tuned lens.
+
+    Args:
+        texts: the texts in their order.
+    """
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 

@@ -86,7 +86,11 @@ class TunedLens:
 
 
 def new_folder(out: str | Path) -> Path:
-    """The folder as a path, not made yet; UserError where it holds something already."""
+    """The folder as a path, not made yet; UserError where it holds something already.
+
+    Args:
+        out: path of the folder.
+    """
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"out {folder}: it is not empty; give another folder")
@@ -95,6 +99,9 @@ def new_folder(out: str | Path) -> Path:
 
 def load_tuned_lens(folder: str | Path) -> TunedLens:
     """A tuned lens from disk.
+
+    Args:
+        folder: that `train_tuned_lens` wrote.
 
     Raises:
         UserError: no lens there, or a damaged one.
@@ -129,6 +136,9 @@ def held_out_table(card: dict[str, Any]) -> pd.DataFrame:
     """A card's held-out divergence from the final prediction, in nats, by depth.
 
     Columns `model text held_out_tokens depth layer after plain tuned`.
+
+    Args:
+        card: of a tuned lens (`TunedLens.card`).
     """
     named = {name: card[name] for name in ("model", "text", "held_out_tokens")}
     return pd.DataFrame([named | row for row in _held_out(card)])

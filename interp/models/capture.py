@@ -88,7 +88,11 @@ def residual_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Inside the context, a model is in evaluation mode; afterwards each module is as it was."""
+    """Inside the context, a model is in evaluation mode; afterwards each module is as it was.
+
+    Args:
+        model: whose modules are switched.
+    """
     training = [module for module in model.modules() if module.training] if model.training else []
     model.train(mode=False) if training else None
     try:

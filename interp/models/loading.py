@@ -175,6 +175,10 @@ def _stored_dtype(folder: Path) -> torch.dtype:
 def model_folder(name: str, revision: str | None = None) -> Path:
     """The local folder of a model, downloading it from the hub where needed.
 
+    Args:
+        name: a hub name, a folder, or `organism:NAME`.
+        revision: branch, tag or commit on the hub.
+
     Raises:
         UserError: there is no such model, or a revision of a folder is asked for.
     """

@@ -239,13 +239,20 @@ def bridge_over(root: Any) -> TransformerBridge | None:
 
 
 def model_name(model: TransformerBridge) -> str:
-    """The name of a model in records and figures: as it was asked for, or its folder's name."""
+    """The name of a model in records and figures: as it was asked for, or its folder's name.
+
+    Args:
+        model: a bridge.
+    """
     behind = _natives.get(model)
     return behind.name if behind else str(getattr(model.cfg, "model_name", "model"))
 
 
 def decoder(model: TransformerBridge) -> Decoder:
     """The native blocks behind a bridge, or the bridge's own where it was booted elsewhere.
+
+    Args:
+        model: a bridge.
 
     Raises:
         UserError: the model is not decoder-only, its weights were rewritten by
@@ -276,6 +283,9 @@ def weights_hash(model: TransformerBridge) -> str:
     """SHA-256 over the names, shapes, types and bytes of a model's parameters and buffers.
 
     Buffers count where they are part of the model's state, such as the balance of its experts.
+
+    Args:
+        model: a bridge.
     """
     root, digest = decoder(model).root, hashlib.sha256()
     # rotary tables and masks are made anew at every load
@@ -339,7 +349,11 @@ def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
 
 
 def bridge_decoder(model: TransformerBridge) -> Decoder:
-    """The bridge's own blocks, in which TransformerLens' hooks act."""
+    """The bridge's own blocks, in which TransformerLens' hooks act.
+
+    Args:
+        model: a bridge.
+    """
     blocks = tuple(model.blocks)
     attentions = tuple(b.attn for b in blocks)
     mlps = tuple(b.mlp if b.mlp.name else b.mlp.out for b in blocks)

@@ -38,7 +38,11 @@ def code_sha256(*values: Any) -> str:
 
 
 def is_library(module: str | None) -> bool:
-    """Whether a module is installed or part of Python, so that a version stands for its code."""
+    """Whether a module is installed or part of Python, so that a version stands for its code.
+
+    Args:
+        module: its dotted name; None where something has no module.
+    """
     if not module or module == "__main__":
         return False
     if module.partition(".")[0] in (_OURS, *sys.builtin_module_names):

@@ -52,6 +52,10 @@ def differences(kept: Manifest, asked: Manifest) -> list[Difference]:
 
     What follows from something else is left out: a smaller limit changes the rows, and the rows
     their hash.
+
+    Args:
+        kept: the manifest of a run.
+        asked: the manifest of a request.
     """
     found = [
         *_model_differences(kept, asked),

@@ -14,7 +14,11 @@ from interp.errors import UserError
 
 
 def as_text(value: object) -> str:
-    """A value as text that any file can hold: half a surrogate pair becomes `?`."""
+    """A value as text that any file can hold: half a surrogate pair becomes `?`.
+
+    Args:
+        value: anything that has a string.
+    """
     return str(value).encode("utf-8", "replace").decode()
 
 
@@ -136,6 +140,9 @@ def _new(path: Path) -> WholeFile:
 
 def read_regular(path: Path) -> bytes:
     """The content of a plain file; never of a pipe or a device, which may have no end.
+
+    Args:
+        path: of the file.
 
     Raises:
         OSError: it is not there, no plain file, or cannot be read.

@@ -51,6 +51,10 @@ def locked(folder: Path, shard: Shard | None = None) -> Iterator[None]:
 
     A whole run excludes everybody; shards exclude their own number and whole runs.
 
+    Args:
+        folder: of the run.
+        shard: the part of its units that is run; None for the whole run.
+
     Raises:
         UserError: another process holds it; its number and machine are named.
         OSError: the folder cannot be written.

@@ -257,6 +257,9 @@ INCIDENTAL = ("origin", "allowed", "limit")
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a run.
 
+    Args:
+        folder: of the run.
+
     Raises:
         UserError: no manifest, not readable, or of another schema version.
     """

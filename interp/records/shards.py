@@ -30,12 +30,24 @@ _CLAIM = re.compile(rb"sha256.{1,2}([0-9a-f]{64})", re.DOTALL)
 
 
 def shard_path(folder: Path, unit: str) -> Path:
-    """Where a unit's shard is."""
+    """Where a unit's shard is.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+    """
     return folder / UNITS / f"{unit}.parquet"
 
 
 def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Record]) -> None:
-    """Write one work unit's shard, whole or not at all."""
+    """Write one work unit's shard, whole or not at all.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+        manifest: of the run.
+        records: of the unit, by ablation and then by example.
+    """
     columns = {
         name: [_storable(getattr(record, name)) for record in records]
         for name in SCHEMA.names
@@ -59,12 +71,24 @@ def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Re
 
 
 def problem(folder: Path, unit: str, manifest: Manifest) -> str | None:
-    """What is wrong with a unit's shard, in words; None where it is what was written."""
+    """What is wrong with a unit's shard, in words; None where it is what was written.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+        manifest: of the run, which says what the shard must hold.
+    """
     return problems(folder, [unit], manifest).get(unit)
 
 
 def problems(folder: Path, units: Iterable[str], manifest: Manifest) -> dict[str, str]:
-    """What is wrong with the shards of the named units, in their order; whole ones are left out."""
+    """What is wrong with the shards of the named units, in their order; whole ones are left out.
+
+    Args:
+        folder: of the run.
+        units: names of its units.
+        manifest: of the run, which says what the shards must hold.
+    """
     # once: the manifest of a large run takes as long to hash as a shard
     run = manifest.fingerprint()
     entries = {entry.name: entry for entry in manifest.units}
@@ -138,24 +162,45 @@ def _other_records(content: bytes, entry: UnitEntry, manifest: Manifest) -> str:
 
 
 def verified(folder: Path, unit: str, manifest: Manifest) -> bool:
-    """Whether a unit's shard is there and is what was written; reads only."""
+    """Whether a unit's shard is there and is what was written; reads only.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+        manifest: of the run, which says what the shard must hold.
+    """
     return problem(folder, unit, manifest) is None
 
 
 def quarantine(folder: Path, unit: str) -> Path:
-    """Move a damaged shard out of the way, as `NAME.parquet.damaged`; returns where it is."""
+    """Move a damaged shard out of the way, as `NAME.parquet.damaged`; returns where it is.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+    """
     refuse_links_out(folder / UNITS, folder)
     return move_aside(shard_path(folder, unit))
 
 
 def dataset(folder: Path, units: Iterable[str]) -> pyarrow.dataset.Dataset:
-    """The shards of the named units as one Arrow dataset: nothing is read before it is asked."""
+    """The shards of the named units as one Arrow dataset: nothing is read before it is asked.
+
+    Args:
+        folder: of the run.
+        units: names of its units.
+    """
     paths = [str(shard_path(folder, unit)) for unit in units]
     return pyarrow.dataset.dataset(paths, schema=SCHEMA, format="parquet")
 
 
 def read_units(folder: Path, units: Iterable[str]) -> pa.Table:
-    """All records of the named units, in their order."""
+    """All records of the named units, in their order.
+
+    Args:
+        folder: of the run.
+        units: names of its units.
+    """
     names = list(units)
     return dataset(folder, names).to_table() if names else SCHEMA.empty_table()
 

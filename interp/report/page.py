@@ -81,7 +81,14 @@ def render(
     title: str | None = None,
     question: str = QUESTION,
 ) -> str:
-    """The page as a string; the same runs give the same page. Arguments as for `write_report`."""
+    """The page as a string; the same runs give the same page. Arguments as for `write_report`.
+
+    Args:
+        runs: as for `write_report`.
+        choice: as for `write_report`.
+        title: as for `write_report`.
+        question: as for `write_report`.
+    """
     if not runs:
         raise UserError("report: no run given")
     folders = [run.folder.resolve() for run in runs]

@@ -6,7 +6,12 @@ from interp import records
 
 
 def run_line(folder: Path, manifest: records.Manifest) -> str:
-    """A run in one line: model, tasks, ablations, progress and date."""
+    """A run in one line: model, tasks, ablations, progress and date.
+
+    Args:
+        folder: of the run.
+        manifest: of the run.
+    """
     tasks = ", ".join(task.name for task in manifest.tasks[:3])
     more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""
     units = manifest.unit_names

@@ -148,6 +148,9 @@ def read_result(folder: str | Path, kind: str) -> Saved:
 def kind_of(folder: str | Path) -> str | None:
     """Kind of the result in a folder, finished or not; None where there is none.
 
+    Args:
+        folder: that was given as `out`.
+
     Raises:
         UserError: its `result.json` cannot be read.
     """

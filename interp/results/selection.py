@@ -15,7 +15,7 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
 
     Args:
         table: Scores or importance.
-        metric: A metric for all tasks, or one for each named task. By default ``acc`` where there
+        metric: A metric for all tasks, or one for each named task. By default `acc` where there
             is one, else an exact match (flexible extraction first; over all draws of an example
             rather than over the first), else the first by name.
     """

@@ -112,7 +112,12 @@ def _cluster_lines(run: "Sweep", task: str, ablation: str, rows: pd.DataFrame) -
 
 
 def result_line(run: "Sweep", *, top: int = 3) -> str:
-    """What a finished run found, in one line: the largest drops of each task."""
+    """What a finished run found, in one line: the largest drops of each task.
+
+    Args:
+        run: a finished run.
+        top: how many ablations of each task are named.
+    """
     importance = choose_metric(run.importance())
     found = []
     for task, rows in importance.groupby("task", sort=False):

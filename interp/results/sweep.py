@@ -321,6 +321,9 @@ class Sweep(StoredRecords):
 def open_run(folder: str | Path) -> Sweep:
     """A run, without the model; nothing but its manifest is read until a table is asked for.
 
+    Args:
+        folder: of the run.
+
     Raises:
         UserError: there is none, or another version of the package wrote it.
     """

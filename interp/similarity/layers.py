@@ -156,6 +156,9 @@ def layer_similarity(
 def open_similarity(folder: str | Path) -> Similarity:
     """The similarity that `layer_similarity(..., out=folder)` wrote, without the model.
 
+    Args:
+        folder: that was given as `out`.
+
     Raises:
         UserError: none is there, it is unfinished, or a file is damaged.
     """

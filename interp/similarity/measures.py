@@ -9,6 +9,10 @@ def cosine(one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"
     """Cosine of the angle between vectors, in float32, in [-1, 1].
 
     Two zero vectors are alike (1); a zero vector is at a right angle to every other one (0).
+
+    Args:
+        one: vectors.
+        other: as many vectors; the leading axes are broadcast.
     """
     u, v, both_zero = _units(one, other)
     found = (u * v).sum(dim=-1).clamp(-1, 1)
@@ -23,6 +27,10 @@ def angular_distance(
     By Kahan's formula, `2 atan2(|u - v|, |u + v|)` of unit vectors: what `arccos` of the cosine
     gives, without its loss of digits near 0 and 1 (in float32 it gives 1e-4 for equal vectors)
     and without an argument that rounding may push outside [-1, 1].
+
+    Args:
+        one: vectors.
+        other: as many vectors; the leading axes are broadcast.
     """
     u, v, both_zero = _units(one, other)
     angle = 2 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))

@@ -36,18 +36,35 @@ class Order:
 
 
 def nested(name: str, layers: Sequence[int], most: int, *, draw: int = 0) -> Order:
-    """An order in which layers go one after the other."""
+    """An order in which layers go one after the other.
+
+    Args:
+        name: of the order, in tables and figures.
+        layers: in the order in which they go.
+        most: how many of them the order holds.
+        draw: which of several orders of this name it is.
+    """
     return Order(name, tuple(tuple(sorted(layers[:n])) for n in range(1, most + 1)), draw)
 
 
 def by_influence(influence: pd.DataFrame, most: int) -> Order:
-    """The layers of the smallest block influence first (ShortGPT, arXiv 2403.03853)."""
+    """The layers of the smallest block influence first (ShortGPT, arXiv 2403.03853).
+
+    Args:
+        influence: table of block influences (`Similarity.influence`).
+        most: how many layers the order holds.
+    """
     ranked = influence.sort_values("value", kind="stable")["layer"].tolist()
     return nested("block influence", ranked, most)
 
 
 def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
-    """For each size the block of consecutive layers that turns the stream least (2403.17887)."""
+    """For each size the block of consecutive layers that turns the stream least (2403.17887).
+
+    Args:
+        angular: table of angular distances (`Similarity.angular`).
+        most: size of the largest block.
+    """
     steps = []
     for block in range(1, most + 1):
         rows = angular[angular["block"] == block]
@@ -76,12 +93,24 @@ def by_importance(importance: pd.DataFrame, most: int) -> Order:
 
 
 def deepest_first(n_layers: int, most: int) -> Order:
-    """From the last layer up."""
+    """From the last layer up.
+
+    Args:
+        n_layers: number of layers.
+        most: how many layers the order holds.
+    """
     return nested("from the deepest", list(reversed(range(n_layers))), most)
 
 
 def at_random(n_layers: int, most: int, *, draws: int = 5, seed: int = 0) -> list[Order]:
-    """Several random orders."""
+    """Several random orders.
+
+    Args:
+        n_layers: number of layers.
+        most: how many layers each order holds.
+        draws: how many orders.
+        seed: of the draw.
+    """
     rng = np.random.default_rng(seed)
     return [
         nested("random", rng.permutation(n_layers).tolist(), most, draw=draw)
@@ -131,7 +160,12 @@ def skipping(layers: Sequence[int]) -> Ablation:
 
 
 def curve_table(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:
-    """The curves of a finished run (see `pruning_curves`); no model is needed."""
+    """The curves of a finished run (see `pruning_curves`); no model is needed.
+
+    Args:
+        run: the run, or its folder.
+        orders: that were swept.
+    """
     scores = (run if isinstance(run, Sweep) else open_run(run)).scores()
     tables = []
     for order in orders:

@@ -131,7 +131,12 @@ def disattenuated(
 
 
 def ceiling_of(one: float, other: float) -> float:
-    """The noise ceiling of two reliabilities; NaN where one of them is not above 0."""
+    """The noise ceiling of two reliabilities; NaN where one of them is not above 0.
+
+    Args:
+        one: reliability of one profile.
+        other: reliability of the other.
+    """
     return float(np.sqrt(one * other)) if one > 0 and other > 0 else float("nan")
 
 

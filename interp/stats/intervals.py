@@ -15,7 +15,15 @@ MIN_RARE = 10
 def mean_intervals(
     sample: Sample, points: bool, confidence: float, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bounds (as fractions or values) and names of the intervals of column means."""
+    """Bounds (as fractions or values) and names of the intervals of column means.
+
+    Args:
+        sample: `[units, ablations]` numbers.
+        points: whether the numbers are outcomes of 0 and 1, shown in percentage points.
+        confidence: coverage of each interval.
+        resamples: bootstrap resamples, where a bootstrap is needed.
+        seed: of the bootstrap.
+    """
     if not points:
         return _mean_intervals(sample, confidence)
     if not sample.clustered:
@@ -72,6 +80,13 @@ def simultaneous(
     The critical value is the quantile of the largest studentised difference of any column over
     the shared resamples (max-t; Westfall & Young 1993), at least the pointwise one. Each column
     then has its own kind of interval at the coverage that belongs to it.
+
+    Args:
+        sample: `[units, ablations]` numbers.
+        points: whether the numbers are outcomes of 0 and 1, shown in percentage points.
+        confidence: coverage of all intervals together.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
     """
     means = bootstrap_means(sample, resamples=resamples, seed=seed)
     error, centre = means.std(axis=0), sample.table.mean(axis=0)
@@ -106,8 +121,13 @@ def wilson(
 ) -> tuple[Float[np.ndarray, "*rows"], Float[np.ndarray, "*rows"]]:
     """Score interval of a proportion (Wilson 1927), as fractions.
 
-    The vectorised form of ``scipy.stats.binomtest(k, n).proportion_ci(method="wilson")``; counts
+    The vectorised form of `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")`; counts
     need not be whole, so that clustered examples can be counted at their effective number.
+
+    Args:
+        successes: counts; they need not be whole.
+        n: number of trials.
+        confidence: coverage of the interval.
     """
     z = float(sps.norm.isf((1 - confidence) / 2))
     share = successes / n
@@ -126,8 +146,8 @@ def tango(
 ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
     """Score interval of a paired difference of proportions (Tango 1998), as fractions.
 
-    All drops that a score test does not reject at level ``1 - confidence``; the test of a drop of 0
-    is McNemar's. Without any discordant pair it is ``+-z**2 / (n + z**2)``, never of width 0.
+    All drops that a score test does not reject at level `1 - confidence`; the test of a drop of 0
+    is McNemar's. Without any discordant pair it is `+-z**2 / (n + z**2)`, never of width 0.
 
     Args:
         harmed: Pairs that only the baseline gets right.
@@ -180,7 +200,12 @@ def _bootstrap_intervals(
 def percentiles(
     replicates: Float[np.ndarray, "resamples ..."], confidence: float = 0.95
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Bounds that hold the share `confidence` of the replicates, NaN left out; NaN if none is."""
+    """Bounds that hold the share `confidence` of the replicates, NaN left out; NaN if none is.
+
+    Args:
+        replicates: `[resamples, ...]` values of a statistic.
+        confidence: coverage of the interval.
+    """
     shares = [(1 - confidence) / 2, (1 + confidence) / 2]
     flat = replicates.reshape(len(replicates), -1)
     if not np.isnan(flat).any():
@@ -195,7 +220,13 @@ def percentiles(
 def bootstrap_means(
     sample: Sample, *, resamples: int, seed: int | list[int]
 ) -> Float[np.ndarray, "resamples ablations"]:
-    """Column means over units drawn with replacement, the same draws for every column."""
+    """Column means over units drawn with replacement, the same draws for every column.
+
+    Args:
+        sample: `[units, ablations]` numbers.
+        resamples: how many draws.
+        seed: of the draws.
+    """
     rng = np.random.default_rng(seed)
     sums, n_units = sample.sums(), sample.n_units
     sizes = np.bincount(sample.units).astype(float)

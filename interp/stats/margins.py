@@ -17,8 +17,8 @@ def equivalence(
 ) -> pd.DataFrame:
     """Which ablations change a score by less than `margin`, either way.
 
-    Two one-sided tests (Schuirmann 1987) at level ``1 - confidence`` by the interval-inclusion
-    rule: the interval of ``2 * confidence - 1`` (90% for 95%) lies within ``(-margin, margin)``. A
+    Two one-sided tests (Schuirmann 1987) at level `1 - confidence` by the interval-inclusion
+    rule: the interval of `2 * confidence - 1` (90% for 95%) lies within `(-margin, margin)`. A
     drop that is merely not significant is not equivalent; that needs examples enough, too.
 
     For 0/1 metrics the interval is Tango's (1998): at the margin it calls at most 5.8% of drops
@@ -36,8 +36,8 @@ def equivalence(
         seed: As for `interp.stats.importance`.
 
     Returns:
-        Columns ``model ablation task metric drop low high margin equivalent n unit interval test``.
-        ``equivalent`` is False where the sample shows no spread.
+        Columns `model ablation task metric drop low high margin equivalent n unit interval test`.
+        `equivalent` is False where the sample shows no spread.
 
     Raises:
         UserError: The margin is not positive, or as `interp.stats.importance`.

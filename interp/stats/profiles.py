@@ -40,23 +40,23 @@ def compare_profiles(
     ablations are the whole of the question and are not resampled.
 
     The observed correlation lies below that of the true profiles. So the table carries how high it
-    could be at all (``ceiling``), the ``disattenuated`` value with its interval, and a test of
+    could be at all (`ceiling`), the `disattenuated` value with its interval, and a test of
     whether the shapes of the two profiles differ beyond noise (`interp.stats.agreement`).
 
     Args:
         values: The long table that `interp.stats` describes.
-        pairs: Profiles to compare, each named by some of ``model``, ``task`` and ``metric``; by
+        pairs: Profiles to compare, each named by some of `model`, `task` and `metric`; by
             default every pair of profiles of the table that share a metric.
         confidence: Coverage of the interval.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
 
     Returns:
-        Columns ``a b spearman reliability_a reliability_b ceiling disattenuated low high p_differ
-        least_p n_ablations n_a n_b interval test correction``; ``a`` and ``b`` name the profiles
-        (``model, task, metric``). ``low`` and ``high`` are those of the disattenuated correlation,
-        NaN where a profile is all noise; ``p_differ`` is NaN where the drops of one do not add up
-        to clearly more than 0, and never below ``least_p``, one over the sign patterns drawn and
+        Columns `a b spearman reliability_a reliability_b ceiling disattenuated low high p_differ
+        least_p n_ablations n_a n_b interval test correction`; `a` and `b` name the profiles
+        (`model, task, metric`). `low` and `high` are those of the disattenuated correlation,
+        NaN where a profile is all noise; `p_differ` is NaN where the drops of one do not add up
+        to clearly more than 0, and never below `least_p`, one over the sign patterns drawn and
         one.
 
     Raises:
@@ -116,7 +116,7 @@ def compared(
         seed: Of both.
 
     Returns:
-        ``spearman reliability_a reliability_b ceiling disattenuated low high p_differ``.
+        `spearman reliability_a reliability_b ceiling disattenuated low high p_differ`.
     """
     samples = drops_sample(one), drops_sample(other)
     first = resampled_profile(one, resamples=resamples, seed=[seed, 2])
@@ -188,12 +188,20 @@ def resampled_profile(
 
 
 def unit_name(damage: pd.DataFrame) -> str:
-    """What `resampled_profile` draws: examples or clusters."""
+    """What `resampled_profile` draws: examples or clusters.
+
+    Args:
+        damage: table of `drops_by_document`, documents x ablations.
+    """
     return "clusters of examples" if damage.index.nlevels > 1 else "examples"
 
 
 def drops_sample(damage: pd.DataFrame) -> Sample:
-    """The numbers of a table of `drops_by_document`, with the unit of every document."""
+    """The numbers of a table of `drops_by_document`, with the unit of every document.
+
+    Args:
+        damage: table of `drops_by_document`, documents x ablations.
+    """
     clusters = None
     if damage.index.nlevels > 1:
         clusters = pd.Series(damage.index.get_level_values("cluster"), index=damage.index)

@@ -35,6 +35,10 @@ def mcnemar(
     The exact test never rejects more often than its level and mostly far less; of the outcome that
     was seen only half of the chance is counted here (mid-p; Fagerland, Lydersen & Laake 2013), so
     that the test agrees with Tango's interval. Without any discordant pair it is 1.
+
+    Args:
+        harmed: for each comparison, examples that were right before and are wrong now.
+        helped: for each comparison, examples that were wrong before and are right now.
     """
     pairs, fewer = harmed + helped, np.minimum(harmed, helped)
     exact = np.minimum(1.0, 2 * sps.binom.cdf(fewer, pairs, 0.5))
@@ -53,6 +57,9 @@ def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
     three degrees of freedom, n from 50; 3.9% at 0.5% where a tenth of 50 examples carries it all).
 
     Where all units agree on a value other than 0 it is the chance that all have one sign.
+
+    Args:
+        sample: `[units, ablations]` differences.
     """
     units = unit_values(sample)
     n = len(units)
@@ -74,6 +81,11 @@ def sign_flip(
     flips are shared by all columns, so that a family costs one matrix product. All sign patterns if
     they are few; otherwise at least 40 random ones a column, and no p-value is then below one over
     their number.
+
+    Args:
+        sums: sums of differences over each unit.
+        resamples: random sign patterns, where all of them are too many.
+        seed: of the random patterns.
     """
     if len(sums) and (sums == np.round(sums)).all() and np.abs(sums).sum(axis=0).max() <= WHOLE:
         return np.array([_whole_flips(column) for column in sums.T.astype(int)])
@@ -108,7 +120,12 @@ def _whole_flips(sums: Int[np.ndarray, " units"]) -> float:
 def adjust(
     p: Float[np.ndarray, " family"], *, correction: str = "holm"
 ) -> Float[np.ndarray, " family"]:
-    """P-values corrected for a family of tests: Holm (1979) or Benjamini & Hochberg (1995)."""
+    """P-values corrected for a family of tests: Holm (1979) or Benjamini & Hochberg (1995).
+
+    Args:
+        p: p-values of one family.
+        correction: `holm` (family-wise error), `bh` (false discovery rate) or `none`.
+    """
     if correction not in CORRECTIONS:
         raise UserError(f"correction {correction!r}: allowed are {', '.join(CORRECTIONS)}")
     if correction == "none":

@@ -10,7 +10,7 @@ def spearman(
 ) -> Float[np.ndarray, "*rows"]:
     """Spearman's rank correlation along the last axis (Spearman 1904).
 
-    Ties get their mean rank, as in ``scipy.stats.spearmanr``, which takes no rows. Values that
+    Ties get their mean rank, as in `scipy.stats.spearmanr`, which takes no rows. Values that
     should tie must be equal: round away what summing in another order leaves.
 
     Args:

@@ -29,7 +29,7 @@ def power(
 
     Args:
         n: Examples.
-        drop: True drop, in points; at most ``discordant``.
+        drop: True drop, in points; at most `discordant`.
         discordant: Examples that are right under one of the two models only, in points. More of
             them hide a drop. By default as few as possible: all of them harmed.
         alpha: Level of the test.
@@ -120,7 +120,7 @@ def power_table(
         family: As for `power`.
 
     Returns:
-        Columns ``n drop discordant family alpha power test``.
+        Columns `n drop discordant family alpha power test`.
     """
     rows = [
         {"n": n, "drop": drop, "discordant": drop + 2 * noise, "family": family, "alpha": alpha}
@@ -183,7 +183,12 @@ def least_detectable(
 
 
 def smallest_p(right: int, family: int) -> float:
-    """The smallest adjusted p-value that a total loss of `right` examples could give."""
+    """The smallest adjusted p-value that a total loss of `right` examples could give.
+
+    Args:
+        right: examples that the baseline has right.
+        family: number of tests in the family.
+    """
     return float(min(1.0, family * 0.5**right)) if right else 1.0
 
 

@@ -25,7 +25,7 @@ class Sample(NamedTuple):
     table: Float[np.ndarray, "docs ablations"]
     """Values, or differences of values; one column an ablation."""
     units: Int[np.ndarray, " docs"]
-    """The unit that is resampled, 0 to ``n_units - 1``: the example itself or its cluster."""
+    """The unit that is resampled, 0 to `n_units - 1`: the example itself or its cluster."""
     clustered: bool
 
     @property
@@ -48,7 +48,12 @@ class Sample(NamedTuple):
 
 
 def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
-    """The numbers of a documents-by-ablations table, with the unit of every document."""
+    """The numbers of a documents-by-ablations table, with the unit of every document.
+
+    Args:
+        table: documents x ablations.
+        clusters: the cluster of every document; None where documents are independent.
+    """
     if clusters is None:
         return Sample(table.to_numpy(float), np.arange(len(table)), clustered=False)
     units = pd.factorize(clusters.loc[table.index], sort=True)[0]
@@ -58,7 +63,11 @@ def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
 def series(
     values: pd.DataFrame,
 ) -> Iterator[tuple[dict[str, object], bool, pd.DataFrame, pd.Series | None]]:
-    """Every (model, task, metric): its key, whether in points, documents x ablations, clusters."""
+    """Every (model, task, metric): its key, whether in points, documents x ablations, clusters.
+
+    Args:
+        values: one row a model, task, metric, ablation and document.
+    """
     _check_values(values)
     values = values.reset_index(drop=True)
     # Per task and metric, not per model: two models' rows must share their unit.
@@ -83,7 +92,12 @@ def _clusters(rows: pd.DataFrame, key: dict[str, object]) -> pd.Series | None:
 
 
 def check_options(confidence: float, resamples: int) -> None:
-    """Refuse a coverage or a number of resamples that gives no interval."""
+    """Refuse a coverage or a number of resamples that gives no interval.
+
+    Args:
+        confidence: coverage of intervals.
+        resamples: bootstrap resamples.
+    """
     if not 0 < confidence < 1:
         raise UserError(f"confidence {confidence}: allowed are values between 0 and 1")
     if resamples < 100:
@@ -91,7 +105,12 @@ def check_options(confidence: float, resamples: int) -> None:
 
 
 def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
-    """Refuse ablations that were not run on exactly the baseline's documents."""
+    """Refuse ablations that were not run on exactly the baseline's documents.
+
+    Args:
+        wide: documents x ablations, NaN where an ablation was not run on a document.
+        key: model, task and metric, for the message.
+    """
     if BASELINE not in wide:
         raise UserError(f"{_named(key)}: no baseline to compare with")
     differ = wide.isna().ne(wide[BASELINE].isna(), axis=0).sum()
@@ -134,6 +153,6 @@ def _named(key: dict[str, object]) -> str:
 
 
 def blocks(rows: int, width: int) -> Iterator[slice]:
-    """Cut ``rows`` into slices that hold at most `BLOCK` numbers when each row holds ``width``."""
+    """Cut `rows` into slices that hold at most `BLOCK` numbers when each row holds `width`."""
     step = max(1, BLOCK // width)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

@@ -20,7 +20,13 @@ RESAMPLES = 1000
 def poisson_weights(
     doc_ids: Sequence[int], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Float[np.ndarray, "examples replicates"]:
-    """The weight of each example in the sample itself (column 0: one) and in each replicate."""
+    """The weight of each example in the sample itself (column 0: one) and in each replicate.
+
+    Args:
+        doc_ids: numbers of the examples; an example's weights depend on nothing else.
+        resamples: how many replicates.
+        seed: of the weights.
+    """
     weights = np.ones((len(doc_ids), resamples + 1))
     for row, doc_id in enumerate(doc_ids):
         weights[row, 1:] = np.random.default_rng([seed, doc_id]).poisson(1.0, resamples)

@@ -29,7 +29,7 @@ def scores(
 
     0/1 values get the Wilson score interval, which is sound at 0% and 100% too. Continuous values
     get the wider of Student's and Hall's interval; where all values are equal (or there is only
-    one) the sample cannot show its spread and the interval is NaN. With a ``cluster`` column
+    one) the sample cannot show its spread and the interval is NaN. With a `cluster` column
     clusters are resampled; a 0/1 score with fewer than ten clusters that hold its rarer outcome
     falls back on Wilson with each cluster counted as one example.
 
@@ -40,7 +40,7 @@ def scores(
         seed: Seed of the resampling.
 
     Returns:
-        Columns ``model task metric ablation value low high n unit interval``.
+        Columns `model task metric ablation value low high n unit interval`.
 
     Raises:
         UserError: If a column is missing, a value is not finite, or a document is doubled.
@@ -74,7 +74,7 @@ def importance(
 ) -> pd.DataFrame:
     """Paired drop of every ablation against the baseline, with its interval and test.
 
-    ``drop`` is baseline minus ablated on the same documents: positive is damage.
+    `drop` is baseline minus ablated on the same documents: positive is damage.
 
     *Interval.* Of 0/1 values: percentile bootstrap over documents (Efron & Tibshirani 1993), the
     same resamples for all ablations of a task. It fails at the edge: when no document changes it
@@ -86,26 +86,26 @@ def importance(
     skewness out (`interp.stats.skewness` has its coverage). Differences that are all equal have no
     interval (NaN).
 
-    *All at once.* ``low_all`` and ``high_all`` hold for all ablations of a family together
+    *All at once.* `low_all` and `high_all` hold for all ablations of a family together
     (maximum of the studentised drops over the shared resamples): read these where the largest of
     several drops is named.
 
     *Test.* Mid-p McNemar for 0/1 values; Student's t with Hall's correction otherwise. With a
-    ``cluster`` column clusters are resampled whole, their signs flipped whole (exact), and Tango
+    `cluster` column clusters are resampled whole, their signs flipped whole (exact), and Tango
     counts each as one example.
 
-    *What could have been found.* ``least_detectable_drop`` is the least drop of a 0/1 metric that
+    *What could have been found.* `least_detectable_drop` is the least drop of a 0/1 metric that
     the test finds in four of five sweeps of this size, if chance helps as many examples as on
-    average in this family (``noise``); it stands beside every "none". ``testable`` is false, and
-    ``testability`` says why, where a family cannot show anything: a total loss would not be
+    average in this family (`noise`); it stands beside every "none". `testable` is false, and
+    `testability` says why, where a family cannot show anything: a total loss would not be
     significant, or the baseline is not above its floor.
 
-    *As a share.* Of 0/1 metrics, in percent and with Fieller's (1954) intervals: ``relative`` is
-    the drop over the baseline; ``floor_aware`` is the drop over baseline minus ``floor``, so that
+    *As a share.* Of 0/1 metrics, in percent and with Fieller's (1954) intervals: `relative` is
+    the drop over the baseline; `floor_aware` is the drop over baseline minus `floor`, so that
     tasks with different chances of guessing can be compared. NaN where the baseline is not clearly
     above its floor.
 
-    *Chosen because largest.* ``expected_excess`` is by how much the largest drop of a family is too
+    *Chosen because largest.* `expected_excess` is by how much the largest drop of a family is too
     large on average, because it was chosen for its size (`interp.stats.expected_excess`).
 
     Args:
@@ -113,19 +113,19 @@ def importance(
         confidence: Coverage of the intervals, between 0 and 1.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
-        correction: Across the ablations of one family: ``"holm"`` (family-wise), ``"bh"`` (false
-            discovery rate) or ``"none"``. A family is one model, task, metric and form of
-            ablation (``layer``, ``head@mean``, ...): what else the table holds does not matter.
+        correction: Across the ablations of one family: `"holm"` (family-wise), `"bh"` (false
+            discovery rate) or `"none"`. A family is one model, task, metric and form of
+            ablation (`layer`, `head@mean`, ...): what else the table holds does not matter.
         floors: (task, metric) to the score of guessing, a share.
         measured: (task, metric) to each example's part in a floor that was measured, by `doc_id`
             (`interp.stats.measured_floor`, or the outcomes of a prompt without the question); it
-            stands in place of guessing in ``floor``.
+            stands in place of guessing in `floor`.
 
     Returns:
-        Columns ``model ablation task metric baseline ablated drop low high low_all high_all p
+        Columns `model ablation task metric baseline ablated drop low high low_all high_all p
         p_adjusted n noise least_detectable_drop testable testability family n_family unit interval
         test correction expected_excess floor floor_aware floor_aware_low floor_aware_high relative
-        relative_low relative_high``; one row an ablation other than the baseline.
+        relative_low relative_high`; one row an ablation other than the baseline.
 
     Raises:
         UserError: If the baseline is missing or the documents are not the same.
@@ -242,6 +242,9 @@ def family_of(ablation: str) -> str:
     """The form of an ablation: `layer` of `layer:7`, `head@mean` of `head:7.3@mean`.
 
     Several at once are a `combination`.
+
+    Args:
+        ablation: text form.
     """
     if "+" in ablation:
         return "combination"

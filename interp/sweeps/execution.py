@@ -28,7 +28,13 @@ Runner = Callable[[WorkUnit, Done], list[Record]]
 
 
 def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY) -> Runner:
-    """A function that computes a unit's records, ordered by ablation and then by example."""
+    """A function that computes a unit's records, ordered by ablation and then by example.
+
+    Args:
+        model: the model.
+        plan: of the sweep.
+        shortcuts: what the engine shares and leaves out; never changes a result.
+    """
     means: dict[int, Means] = {}
 
     def run(unit: WorkUnit, done: Done) -> list[Record]:

@@ -220,7 +220,12 @@ def cut_units(tasks: Sequence[PlannedTask], n_variants: int, sizes: UnitSizes) -
 
 
 def size(plan: Plan, unit: WorkUnit) -> float:
-    """How much work a unit is, in characters read or written; only comparisons mean anything."""
+    """How much work a unit is, in characters read or written; only comparisons mean anything.
+
+    Args:
+        plan: of the sweep.
+        unit: one of its units.
+    """
     task = plan.tasks[unit.task].task
     documents = task.documents()
     first = unit.doc_ids[0]

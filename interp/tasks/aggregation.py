@@ -139,7 +139,11 @@ def example_metrics(
 
 
 def described_metrics(declared: dict[str, Metric]) -> dict[str, Any]:
-    """The declared metrics as a manifest holds them."""
+    """The declared metrics as a manifest holds them.
+
+    Args:
+        declared: name to metric.
+    """
     return {name: asdict(metric) for name, metric in declared.items()}
 
 

@@ -43,6 +43,10 @@ def draw(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
 def check_draw(limit: object, seed: object) -> None:
     """Refuse a limit or a seed that no draw can have.
 
+    Args:
+        limit: as for `draw`.
+        seed: as for `draw`.
+
     Raises:
         UserError: the limit is below 1, the seed below 0, or either is no whole number.
     """
@@ -86,7 +90,11 @@ def described(task: Task, drawn: Sequence[int]) -> str:
 
 
 def how_drawn(how: Mapping[str, Any]) -> str:
-    """How a task's answers are drawn, in words: draws, temperature, top_k, top_p."""
+    """How a task's answers are drawn, in words: draws, temperature, top_k, top_p.
+
+    Args:
+        how: `temperature`, `top_k`, `top_p` and `draws`, as a manifest holds them.
+    """
     among = f", top_k {how['top_k']}" if how["top_k"] else ""
     among += f", top_p {how['top_p']:g}" if how["top_p"] < 1 else ""
     answers = "1 answer" if how["draws"] == 1 else f"{how['draws']} answers"

@@ -11,6 +11,9 @@ def functions_of(task: Task) -> list[Callable[..., Any]]:
     """The functions that a task's definition names (`!function`), and its class.
 
     Those of a group are its members', in their order.
+
+    Args:
+        task: a task, or a group of tasks.
     """
     harness = task._harness
     members = getattr(harness, "members", (harness,))

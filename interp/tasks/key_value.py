@@ -70,6 +70,10 @@ def pair_spans(document: dict[str, Any], task: str) -> list[tuple[Span, Span]]:
 
     The text is written again from the row's `pairs`, so no place is ever searched for.
 
+    Args:
+        document: a row of a key-value task.
+        task: name of the task, for the message.
+
     Raises:
         UserError: the row has no pairs, or its text is none of the layouts.
     """

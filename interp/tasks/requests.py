@@ -295,7 +295,12 @@ def _context(task: Task, document: dict[str, Any]) -> str | list[str]:
 
 
 def harness_requests(task: Task, doc_id: int) -> list[Any]:
-    """The requests of a row as lm-evaluation-harness' own objects, for its own models."""
+    """The requests of a row as lm-evaluation-harness' own objects, for its own models.
+
+    Args:
+        task: the task.
+        doc_id: number of the row.
+    """
     harness, document = task._harness, task.documents()[doc_id]
     context = _context(task, document)
     made = harness.construct_requests(

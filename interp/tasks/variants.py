@@ -75,6 +75,9 @@ def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) ->
 def chat_template_hash(model: TransformerBridge) -> str:
     """The first 16 digits of a SHA-256 of a model's chat template and of what it makes of a chat.
 
+    Args:
+        model: a bridge.
+
     Raises:
         UserError: the model has no chat template.
     """

@@ -138,7 +138,12 @@ def packed_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
 
 
 def padded_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
-    """Each tree (one row of tokens) a row, padded on the right; longest first."""
+    """Each tree (one row of tokens) a row, padded on the right; longest first.
+
+    Args:
+        trees: each with one path of tokens.
+        token_budget: most tokens of one batch, padding counted.
+    """
     rows = sorted(trees, key=lambda t: (-len(t.tokens), t.tokens))
     batches = []
     for some in by_budget(rows, [len(t.tokens) for t in rows], token_budget):
@@ -152,7 +157,13 @@ def padded_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
 
 
 def by_budget(items: Sequence[T], sizes: Sequence[int], token_budget: int) -> Iterator[list[T]]:
-    """Consecutive items (longest first) so that count x longest stays within the budget."""
+    """Consecutive items (longest first) so that count x longest stays within the budget.
+
+    Args:
+        items: in order, the longest first.
+        sizes: tokens of each item.
+        token_budget: most tokens of one group, padding counted.
+    """
     start = 0
     while start < len(items):
         count = max(1, token_budget // max(1, sizes[start]))
