@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments import moved, runs, summary
+from experiments import distillation_findings, runs, summary
 from experiments.presets import Preset
 from experiments.runs import Job
 from experiments.sections import Section, command
@@ -56,7 +56,7 @@ def run(preset: Preset, out: Path) -> Section:
     return Section(
         name="distillation",
         question=QUESTION,
-        findings=moved.findings(tables, preset.task_names("reasoning")),
+        findings=distillation_findings.findings(tables, preset.task_names("reasoning")),
         figures=drawn,
         tables=tables,
         shown=summary.what_matters(tables["scores"], tables["drops"]),

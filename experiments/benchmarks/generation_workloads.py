@@ -1,4 +1,4 @@
-"""The workloads of the generation benchmark: eight worked examples, 128 new tokens.
+"""The workloads of the generation benchmark: eight few-shot examples, 128 new tokens.
 
 *Random* is a 12-layer model with random weights over prompts in the shape of GSM8K's (questions of
 about 46 words, worked answers of about 50 and 100), where an ablated model hardly ever agrees with

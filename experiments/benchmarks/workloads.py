@@ -31,7 +31,7 @@ class Shape:
         question: words of a question, from and to.
         options: how many.
         option: words of an option, from and to; 0 where a letter stands for it.
-        num_fewshot: worked examples in the prompt.
+        num_fewshot: few-shot examples in the prompt.
         listed: whether the options are listed in the question.
     """
 

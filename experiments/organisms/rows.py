@@ -192,7 +192,7 @@ def make_rows(skill: str, split: str, *, seed: int = ROWS_SEED) -> list[Row]:
 
     Args:
         skill: one of `SKILL_ROWS`.
-        split: `test`; `dev` (`DEV_ROWS`, for worked examples); `letters` (`N_LETTERED` questions
+        split: `test`; `dev` (`DEV_ROWS`, for few-shot examples); `letters` (`N_LETTERED` questions
             under four rotations of their options).
         seed: of every draw.
 

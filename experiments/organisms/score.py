@@ -70,7 +70,7 @@ def score_model(
         folder: a Hugging Face model folder.
         tasks: names of shipped tasks.
         limit: how many rows of each (all by default).
-        n_shot: worked examples in front of each question.
+        n_shot: few-shot examples in front of each question.
 
     Returns:
         One score a task, metric and answer filter.

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from experiments.store import hostile
 from experiments.store.reports import OUT, write_result
-from experiments.store.small import write_model, write_task
+from experiments.store.tiny_model import write_model, write_task
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")

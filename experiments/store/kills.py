@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.store.reports import run_kills, write_result
-from experiments.store.small import ABLATIONS, compare, shards, write_model, write_task
+from experiments.store.tiny_model import ABLATIONS, compare, shards, write_model, write_task
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from experiments.store.reports import run_kills, write_result
-from experiments.store.small import ABLATIONS, compare, shards, write_model, write_task
+from experiments.store.tiny_model import ABLATIONS, compare, shards, write_model, write_task
 
 DRIVER = """
 import sys, torch, interp

@@ -25,7 +25,7 @@ import torch
 
 import interp
 from experiments.store.reports import OUT, write_result
-from experiments.store.small import ABLATIONS, write_model, write_task
+from experiments.store.tiny_model import ABLATIONS, write_model, write_task
 from interp.records import Record, open_store, write_unit
 from interp.sweeps import (
     Plan,

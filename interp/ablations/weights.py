@@ -2,7 +2,7 @@
 
 Which weights travel: `swap:7` takes every parameter of the block. `swap-attn:7` takes the
 attention's matrices and biases (query and key norms too), the norm in front of it and, where there
-is one, the norm behind it; `swap-mlp:7` does the same for the MLP (all experts and their router).
+is one, the norm after it; `swap-mlp:7` does the same for the MLP (all experts and their router).
 The two have no parameter in common and together are `swap:7`. Embedding, final norm and
 unembedding never travel: a swap of all layers is the donor's layers between the recipient's ends.
 """

@@ -19,7 +19,7 @@ def detector_scores(
     """The share of each head's attention that a head of the named kind would pay.
 
     Run on random tokens, repeated once (Olsson et al. 2022, "In-context learning and induction
-    heads"): whoever attends behind the earlier copy of the present token induces. Attention to the
+    heads"): whoever attends after the earlier copy of the present token induces. Attention to the
     first token and to the present one is left out.
 
     Args:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
-from interp.attention.tracing import TARGETS, Trace, trace
+from interp.attention.tracing import TOKEN_KINDS, Trace, trace
 from interp.errors import UserError
 from interp.results import claim_folder, read_result, save_result
 from interp.stats import Sample, mean_intervals
@@ -62,7 +62,9 @@ class RetrievalHeads:
         layer, head = (a.ravel() for a in np.indices(self.scores.shape))
         rows = {"model": self.trace.model, "task": self.trace.task, "layer": layer, "head": head}
         rows |= {"score": self.scores.ravel(), "low": low, "high": high}
-        rows |= {t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TARGETS}
+        rows |= {
+            t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TOKEN_KINDS
+        }
         # where every example has the same score the sample shows no spread
         kind = np.where(
             np.isnan(low), "none: all examples alike", f"{confidence:.0%} Student and Hall"
@@ -78,7 +80,7 @@ class RetrievalHeads:
         table = self.trace.table().rename(columns={"retrieval": "score"})
         table = table[table["copied"]] if self.copied_only else table
         keys = ["layer"] if column == "layer" else [column, "layer", "head"]
-        means = table.groupby(keys)[["score", *TARGETS]].mean()
+        means = table.groupby(keys)[["score", *TOKEN_KINDS]].mean()
         return means.assign(n=table.groupby(keys)["doc_id"].nunique()).reset_index()
 
     def top(self, k: int, *, by: Replacement = "zero") -> Ablation:
@@ -190,7 +192,7 @@ def open_heads(folder: str | Path) -> RetrievalHeads:
     """
     saved = read_result(folder, KIND)
     try:
-        attention = {target: saved.arrays[target] for target in TARGETS}
+        attention = {target: saved.arrays[target] for target in TOKEN_KINDS}
         traced = Trace(
             str(saved.facts["model"]),
             str(saved.facts["task"]),

@@ -14,7 +14,7 @@ MARK = "\ue000"
 
 @dataclass(frozen=True)
 class KeyValuePrompt:
-    """One example of a key-value task, with its right answer written behind the prompt.
+    """One example of a key-value task, with its right answer written after the prompt.
 
     Attributes:
         doc_id: row of the task.
@@ -97,7 +97,7 @@ def locate(task: Task, doc_id: int, parts: Decoder) -> KeyValuePrompt:
 
 
 def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
-    """The prompt, worked examples included, and where the row's pairs begin in it."""
+    """The prompt, few-shot examples included, and where the row's pairs begin in it."""
     prompt, own = prompt_text(task, document), task.question(document)
     marked = task.question({**document, "pairs_text": MARK})
     at = marked.find(MARK)
@@ -111,7 +111,7 @@ def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
 
 
 def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:
-    """What stands behind the prompt, and where the value begins in it."""
+    """What follows the prompt, and where the value begins in it."""
     delimiter, target = task.target_delimiter, task.target_text(document)
     marked = task.target_text({**document, "answer": MARK})
     at = marked.find(MARK) if MARK in marked else 0

@@ -38,7 +38,7 @@ class AttentionRows:
     """Where some positions of a prompt look, in every head.
 
     Attributes:
-        rows: `[layer, head, query, pos]`, each row sums to 1; zero behind the query.
+        rows: `[layer, head, query, pos]`, each row sums to 1; zero after the query.
         queries: position of each query.
         tokens: the prompt's token ids.
         texts: the prompt's tokens as text.

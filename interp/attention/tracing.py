@@ -23,7 +23,7 @@ from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
 from interp.tasks import Task, draw, load_task
 
-TARGETS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
+TOKEN_KINDS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
 """What attention is summed over; the rest of a row is on the prompt's other tokens."""
 
 
@@ -38,8 +38,8 @@ class Trace:
             (whether the model, given the answer so far, predicts each of its tokens).
         retrieval: `[example, layer, head]` share of the answer's tokens on which the head's
             strongest attention lies while they are predicted.
-        attention: target (`TARGETS`) to `[example, layer, head]`, the mean over answering positions
-            of the attention on all its tokens.
+        attention: kind of token (`TOKEN_KINDS`) to `[example, layer, head]`, the mean over
+            answering positions of the attention on all tokens of this kind.
     """
 
     model: str
@@ -75,7 +75,7 @@ def trace(
 ) -> Trace:
     """Trace a key-value task: every head, at the positions that predict the answer's tokens.
 
-    The right answer is written behind the prompt, so every example takes one pass; an example is
+    The right answer is written after the prompt, so every example takes one pass; an example is
     *copied* where the model would have written the same.
 
     Args:
@@ -93,7 +93,7 @@ def trace(
     doc_ids = draw(loaded, limit, seed=seed)
     prompts = [locate(loaded, doc_id, parts) for doc_id in doc_ids]
     shape = (len(prompts), parts.n_layers, parts.n_heads)
-    retrieval, attention = np.zeros(shape), {target: np.zeros(shape) for target in TARGETS}
+    retrieval, attention = np.zeros(shape), {target: np.zeros(shape) for target in TOKEN_KINDS}
     copied = []
     for number, prompt in enumerate(tqdm(prompts, unit="example", desc=f"{loaded.name} trace")):
         hits, masses, right = _trace_one(model, parts, prompt, piece)
@@ -119,7 +119,7 @@ def _trace_one(
 ) -> tuple[Tensor, dict[str, Tensor], bool]:
     """Retrieval score `[layer, head]`, attention by target, and whether the model copies."""
     hits = torch.zeros(parts.n_layers, parts.n_heads)
-    masses = {target: torch.zeros(parts.n_layers, parts.n_heads) for target in TARGETS}
+    masses = {target: torch.zeros(parts.n_layers, parts.n_heads) for target in TOKEN_KINDS}
     places = {
         "gold_value": prompt.gold_value,
         "gold_key": prompt.gold_key,

@@ -33,7 +33,7 @@ def token_budget(parts: Decoder, prefix: int) -> int:
     on_gpu = parts.device.type == "cuda"
     width = int(getattr(config, "intermediate_size", None) or 4 * parts.d_model)
     # residuals, normed inputs, q, k, v, z and the MLP's inner width are alive together; a token's
-    # row of the mask, and the keys and values copied behind the prefix, come to it
+    # row of the mask, and the keys and values copied after the prefix, come to it
     numbers = 10 * parts.d_model + 4 * width + 4 * parts.n_heads * parts.d_head
     numbers += 2 * (prefix + 256) + 8 * parts.n_kv_heads * parts.d_head
     bytes_each = next(parts.root.parameters()).element_size()

@@ -75,7 +75,7 @@ def prefix_cache(
 def begin_cache(
     parts: Decoder, prefix: Prefix, layer: int, *, last_block: bool = False
 ) -> tuple[transformers.DynamicCache, Float[Tensor, "1 pos d_model"]]:
-    """As `prefix_cache`, up to and with one layer; and the residual stream behind that."""
+    """As `prefix_cache`, up to and with one layer, and the residual stream that leaves it."""
     own = _below(prefix, layer)
     with _unread(parts, layer, last_block):
         resid = prefix.baseline.residuals[layer]
@@ -112,7 +112,7 @@ def finish_caches(
 
 
 def _below(prefix: Prefix, layer: int) -> transformers.DynamicCache:
-    """A cache that shares the baseline's keys and values below a layer and has none behind."""
+    """A cache that shares the baseline's keys and values below a layer and has none from it on."""
     own = transformers.DynamicCache()
     own.layers = [copy.copy(one) for one in prefix.cache.layers[:layer]]
     return own
@@ -125,7 +125,7 @@ def _row(layer: Any, row: int) -> Any:
 
 
 def _unread(parts: Decoder, layer: int, last_block: bool) -> AbstractContextManager[None]:
-    """Nothing is read behind the last block: its keys and values are all that is wanted."""
+    """Inside the context, the last block computes only its keys and values: nothing reads more."""
     if layer < parts.n_layers - 1 or not last_block:
         return nullcontext()
     nowhere = torch.zeros(1, dtype=torch.long, device=parts.device)
@@ -148,7 +148,7 @@ def calls_after(
     prefix: Prefix | None,
     **model_arguments: Any,
 ) -> Pass:
-    """What the model would call its blocks with on rows behind a prefix (None: whole rows)."""
+    """What the model would call its blocks with on rows after a prefix (None: whole rows)."""
     if prefix is None:
         return call_arguments(parts, input_ids, use_cache=False, **model_arguments)
     cache = expand(prefix.cache, len(input_ids))
@@ -167,23 +167,23 @@ def read_only_cache(caches: Sequence[transformers.DynamicCache]) -> transformers
     """A cache that hands out keys and values and keeps nothing new.
 
     Args:
-        caches: of one row each. The first share of a batch's rows stands behind the first of them,
-            and so on, all shares alike.
+        caches: of one row each. A batch's rows are cut into as many equal parts; the rows of the
+            first part follow the first cache, and so on.
     """
-    lent = transformers.DynamicCache()
+    joined = transformers.DynamicCache()
     layers = zip(*(cache.layers for cache in caches), strict=True)
-    lent.layers = [_ReadOnly(some) for some in layers]
-    return lent
+    joined.layers = [_ReadOnly(some) for some in layers]
+    return joined
 
 
 class _ReadOnly(transformers.cache_utils.DynamicLayer):
     """Keys and values of prefixes, seen by every row; what rows add is not remembered."""
 
-    def __init__(self, lenders: Sequence[Any]) -> None:
+    def __init__(self, prefixes: Sequence[Any]) -> None:
         super().__init__()
-        self.lenders = lenders
+        self.prefixes = prefixes
         # what the length of the cache is read from
-        self.keys, self.values = lenders[0].keys, lenders[0].values
+        self.keys, self.values = prefixes[0].keys, prefixes[0].values
         self.dtype, self.device = self.keys.dtype, self.keys.device
         self.is_initialized = True
 
@@ -191,15 +191,15 @@ class _ReadOnly(transformers.cache_utils.DynamicLayer):
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Keys and values `[rows, head, prefix + pos, d_head]`."""
-        keys = _behind([lender.keys for lender in self.lenders], key_states)
-        return keys, _behind([lender.values for lender in self.lenders], value_states)
+        keys = _after([prefix.keys for prefix in self.prefixes], key_states)
+        return keys, _after([prefix.values for prefix in self.prefixes], value_states)
 
 
-def _behind(lent: Sequence[Tensor], own: Tensor) -> Tensor:
-    """Each share of the rows behind what it is lent, in one copy."""
-    rows, prefix = len(own) // len(lent), lent[0].shape[-2]
-    both = own.new_empty(*own.shape[:2], prefix + own.shape[-2], own.shape[-1])
-    for share, some in zip(both.split(rows), lent, strict=True):
-        share[:, :, :prefix] = some
-    both[:, :, prefix:] = own
+def _after(prefixes: Sequence[Tensor], own: Tensor) -> Tensor:
+    """Rows after their prefixes, in one copy: each equal part of the rows after its own prefix."""
+    rows, length = len(own) // len(prefixes), prefixes[0].shape[-2]
+    both = own.new_empty(*own.shape[:2], length + own.shape[-2], own.shape[-1])
+    for part, prefix in zip(both.split(rows), prefixes, strict=True):
+        part[:, :, :length] = prefix
+    both[:, :, length:] = own
     return both

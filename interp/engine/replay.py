@@ -86,7 +86,7 @@ def call_arguments(
     (positions, rotary tables, masks) are computed.
 
     Returns:
-        A pass whose first residual is the embedding; those behind it are the same and mean nothing.
+        A pass whose first residual is the embedding; those after it are the same and mean nothing.
     """
     with ExitStack() as stack:
         for block in parts.blocks:
@@ -102,7 +102,7 @@ def run_block(
     *,
     cache: transformers.Cache | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
-    """The residual stream behind one block, called as the model calls it.
+    """The residual stream after one block, called as the model calls it.
 
     Args:
         parts: the modules of the model.
@@ -123,7 +123,7 @@ def run_block(
 def replay(
     parts: Decoder, baseline: Pass, first: int, *, cache: transformers.Cache | None = None
 ) -> Float[Tensor, "batch pos d_model"]:
-    """The residual stream behind the last block, running blocks `first` and later only.
+    """The residual stream after the last block, running blocks `first` and later only.
 
     Call it inside `edited(...)`: the blocks compute what they are edited to.
 

@@ -177,7 +177,7 @@ def _steps(
 ) -> list[tuple[str, tuple[int, ...]]]:
     """The pieces of a text that a pattern finds, as token positions."""
     decode = parts.tokenizer.decode
-    # behind a token of the context, because some tokenizers drop a text's first space
+    # after a token of the context, because some tokenizers drop a text's first space
     start = len(decode(list(context[-1:])))
     texts = [decode([*context[-1:], *continuation[:n]]) for n in range(len(continuation) + 1)]
     ends = [len(text) - start for text in texts]

@@ -27,7 +27,7 @@ from interp.lens.answers import Answer, build_answers
 from interp.lens.residual_stream import without_mlp
 from interp.lens.tasks import CHUNK
 from interp.models import Decoder, capture_z, decoder, model_name
-from interp.stats import Tally, poisson_weights
+from interp.stats import StreamingMean, poisson_weights
 from interp.tasks import Task, draw, load_task
 
 KINDS = ("embedding", "attention", "mlp", "layer", "head", "bias")
@@ -67,7 +67,7 @@ def direct_logit_attribution(
     """The direct effect of every layer, attention, MLP and head on a task's right answers.
 
     For each token of the right answer: its logit, and its margin over its rival. The rival is the
-    best wrong option where options are single tokens behind the same context, else the strongest
+    best wrong option where options are single tokens after the same context, else the strongest
     other entry of the vocabulary (at the last depth, both). Means over the answer's tokens.
 
     Args:
@@ -90,7 +90,7 @@ def direct_logit_attribution(
     task = task if isinstance(task, Task) else load_task(task)
     parts, drawn = decoder(model), draw(task, limit, seed=seed)
     components = _components(parts, heads)
-    tally = Tally((len(components), len(QUANTITIES)))
+    tally = StreamingMean((len(components), len(QUANTITIES)))
     with tqdm(total=len(drawn), unit="example", desc=f"attribution, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
             answers = build_answers(model, task, drawn[start : start + CHUNK], follow=follow)

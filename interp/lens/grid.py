@@ -25,7 +25,7 @@ def prompt_grid(
     tuned: TunedLens | None = None,
     sublayers: bool = False,
 ) -> pd.DataFrame:
-    """The top token and its probability behind every token of a prompt, at every depth.
+    """The top token and its probability after every token of a prompt, at every depth.
 
     Equal to `transformer_lens.tools.analysis.logit_lens(..., positions=None, top_k=1)`.
 
@@ -34,7 +34,7 @@ def prompt_grid(
         prompt: a text; BOS is added as for a task.
         ablation: what is taken away.
         tuned: a tuned lens; none is the plain lens.
-        sublayers: also behind each attention.
+        sublayers: also after each attention.
 
     Returns:
         Columns `model ablation lens position token depth layer after relative_depth top_token
@@ -54,8 +54,8 @@ def prompt_grid(
         raise UserError(f"prompt: {len(tokens)} tokens; allowed are 1-{parts.max_length}")
     sublayers = sublayers and (tuned is None or tuned.sublayers)
     translate = tuned.translator(model, sublayers=sublayers) if tuned else None
-    places = [(0, position) for position in range(len(tokens))]
-    stack = residual_stack(model, [tokens], places, edits=edits, sublayers=sublayers)
+    positions = [(0, position) for position in range(len(tokens))]
+    stack = residual_stack(model, [tokens], positions, edits=edits, sublayers=sublayers)
     rows = []
     for start in range(0, len(tokens), AT_ONCE):
         chunk = stack[:, start : start + AT_ONCE]

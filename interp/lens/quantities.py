@@ -31,7 +31,7 @@ BY_LAST_DEPTH = ("chosen", "kl", "agreement")
 
 
 def example_values(
-    answer: Answer, tokens: tuple[int, ...], found: Readout, places: "Places"
+    answer: Answer, tokens: tuple[int, ...], found: Readout, positions: "AnswerPositions"
 ) -> Float[np.ndarray, "depth quantities"]:
     """The quantities of one step of one example at every depth, in the order of `QUANTITIES`.
 
@@ -39,11 +39,11 @@ def example_values(
     other options. In a text, the rival of each token is the best other entry of the vocabulary;
     the margin of a step is the smallest of its tokens', and it leads where all its tokens do.
     """
-    vectors = places.vectors[answer.right][list(tokens)]
+    vectors = positions.vectors[answer.right][list(tokens)]
     columns = (
-        _option_columns(answer, found, places)
+        _option_columns(answer, found, positions)
         if answer.among_options
-        else _text_columns(places.reads[answer.right][list(tokens)], vectors, found)
+        else _text_columns(positions.reads[answer.right][list(tokens)], vectors, found)
     )
     top, final = found.top_ids[:, vectors, 0], found.top_ids[-1, vectors, 0]
     columns |= {
@@ -53,14 +53,14 @@ def example_values(
         "agreement": (top == final).mean(axis=1),
     }
     values = np.stack([columns[name].astype(float) for name in QUANTITIES], axis=1)
-    finite = np.asarray(found.finite[:, np.concatenate(places.vectors)].all(axis=1))
+    finite = np.asarray(found.finite[:, np.concatenate(positions.vectors)].all(axis=1))
     values[~finite] = np.nan
     if not finite[-1]:
         values[:, [name.startswith(BY_LAST_DEPTH) for name in QUANTITIES]] = np.nan
     return values
 
 
-class Places:
+class AnswerPositions:
     """Where an example's answers are in a readout: for each option, its reads and vectors.
 
     Attributes:
@@ -84,9 +84,11 @@ def decision(leads: Bool[np.ndarray, " depth"]) -> int:
     return int(behind[-1]) + 1 if len(behind) else 0
 
 
-def _option_columns(answer: Answer, found: Readout, places: Places) -> dict[str, np.ndarray]:
-    logprob = np.stack([found.logprob[:, reads].sum(axis=1) for reads in places.reads])
-    logrank = np.stack([np.log1p(found.rank[:, reads]).mean(axis=1) for reads in places.reads])
+def _option_columns(
+    answer: Answer, found: Readout, positions: AnswerPositions
+) -> dict[str, np.ndarray]:
+    logprob = np.stack([found.logprob[:, reads].sum(axis=1) for reads in positions.reads])
+    logrank = np.stack([np.log1p(found.rank[:, reads]).mean(axis=1) for reads in positions.reads])
     depth = np.arange(logprob.shape[1])
     columns: dict[str, np.ndarray] = {}
     for name, option in (("right", answer.right), ("chosen", int(logprob[:, -1].argmax()))):

@@ -1,4 +1,4 @@
-"""The residual stream at every depth: behind the embedding, each attention and each layer."""
+"""The residual stream at every depth: after the embedding, each attention and each layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Depth:
     """A place in the residual stream.
 
     Attributes:
-        number: layers passed: 0 behind the embedding, 3.5 behind the attention of layer 3, 4
-            behind layer 3.
+        number: layers passed: 0 after the embedding, 3.5 after the attention of layer 3, 4
+            after layer 3.
         layer: the layer that was passed last; -1 for the embedding.
         after: `embedding`, `attention` or `layer`.
     """
@@ -37,7 +37,7 @@ class Depth:
 
 
 def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
-    """The depths of a model in their order; with `sublayers`, also behind each attention.
+    """The depths of a model in their order; with `sublayers`, also after each attention.
 
     Args:
         n_layers: number of layers.
@@ -68,7 +68,7 @@ def refuse_programs(ablation: Ablation, edits: Edits) -> None:
 def residual_stack(
     model: TransformerBridge,
     rows: Sequence[Sequence[int]],
-    places: Sequence[tuple[int, int]],
+    positions: Sequence[tuple[int, int]],
     *,
     edits: Edits | None = None,
     means: Means | None = None,
@@ -76,20 +76,20 @@ def residual_stack(
 ) -> Float[Tensor, "depth vectors d_model"]:
     """The residual stream of chosen positions at every depth, under an ablation.
 
-    The stream behind an attention is what its block gives without its MLP, which holds for every
-    architecture (norms behind sublayers, parallel blocks); it costs each block a second time.
+    The stream after an attention is what its block gives without its MLP, which holds for every
+    architecture (norms after sublayers, parallel blocks); it costs each block a second time.
 
     Args:
         model: the model.
         rows: token ids; padded on the right, which causal attention never sees.
-        places: (row, position) of each vector.
+        positions: (row, position) of each vector.
         edits: the ablation; none is the baseline.
         means: what `@mean` puts, where an edit asks for it.
-        sublayers: also behind each attention.
+        sublayers: also after each attention.
     """
     with edited(model, edits or Edits(), means) as parts:
         baseline = record(parts, padded(parts, rows), use_cache=False)
-        at = tuple(torch.tensor(x, device=parts.device) for x in zip(*places, strict=True))
+        at = tuple(torch.tensor(x, device=parts.device) for x in zip(*positions, strict=True))
         found = [vectors_at(baseline.residuals[0], at)]
         for layer in range(parts.n_layers):
             if sublayers:
@@ -101,6 +101,6 @@ def residual_stack(
 def without_mlp(
     model: TransformerBridge, baseline: Pass, layer: int
 ) -> Float[Tensor, "batch pos d_model"]:
-    """The residual stream behind a layer's attention (`resid_mid`), from a recorded pass."""
+    """The residual stream after a layer's attention (`resid_mid`), from a recorded pass."""
     with edited(model, Edits({layer: LayerEdit(skip_mlp=True)})) as parts:
         return run_block(parts, layer, baseline.residuals[layer], baseline)

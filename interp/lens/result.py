@@ -12,13 +12,13 @@ from interp.errors import UserError
 from interp.lens.answers import WHOLE
 from interp.lens.quantities import ANSWERS, QUANTITIES
 from interp.lens.residual_stream import Depth
-from interp.stats import Tally, percentiles
+from interp.stats import StreamingMean, percentiles
 
 INTERVAL = "Poisson bootstrap"
 
 
 @dataclass(frozen=True, eq=False)
-class StepTally:
+class StepMeans:
     """The sums of one step over the examples.
 
     Attributes:
@@ -27,15 +27,15 @@ class StepTally:
             last column counts those that never do.
     """
 
-    values: Tally
-    decisions: Tally
+    values: StreamingMean
+    decisions: StreamingMean
 
     @classmethod
-    def empty(cls, n_depths: int, resamples: int) -> "StepTally":
+    def empty(cls, n_depths: int, resamples: int) -> "StepMeans":
         """Sums before the first example."""
         return cls(
-            Tally((n_depths, len(QUANTITIES)), resamples=resamples),
-            Tally((len(ANSWERS), n_depths + 1), resamples=resamples),
+            StreamingMean((n_depths, len(QUANTITIES)), resamples=resamples),
+            StreamingMean((len(ANSWERS), n_depths + 1), resamples=resamples),
         )
 
 
@@ -57,7 +57,7 @@ class Lens:
     ablation: str
     kind: str
     depths: tuple[Depth, ...]
-    steps: dict[str, StepTally]
+    steps: dict[str, StepMeans]
 
     def table(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """Each quantity at each depth with its interval.

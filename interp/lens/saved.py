@@ -9,9 +9,9 @@ import numpy as np
 
 from interp.errors import UserError
 from interp.lens.residual_stream import Depth
-from interp.lens.result import Lens, StepTally
+from interp.lens.result import Lens, StepMeans
 from interp.results import read_result, save_result
-from interp.stats import Tally
+from interp.stats import StreamingMean
 
 KIND = "lens"
 TALLIES = ("values", "decisions")
@@ -50,7 +50,7 @@ def open_lens(folder: str | Path) -> Lens:
     facts = saved.facts
     try:
         steps = {
-            str(step): StepTally(
+            str(step): StepMeans(
                 *(_tally(saved.arrays, f"{number}.{name}", int(n)) for name in TALLIES)
             )
             for number, (step, n) in enumerate(zip(facts["steps"], facts["n"], strict=True))
@@ -63,8 +63,8 @@ def open_lens(folder: str | Path) -> Lens:
     return Lens(model, task, ablation, kind, depths, steps)
 
 
-def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int) -> Tally:
+def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int) -> StreamingMean:
     sums = arrays[f"{name}.sums"]
-    tally = Tally(sums.shape[1:], resamples=len(sums) - 1)
+    tally = StreamingMean(sums.shape[1:], resamples=len(sums) - 1)
     tally.sums, tally.totals, tally.n = sums, arrays[f"{name}.totals"], n
     return tally

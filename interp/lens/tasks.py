@@ -17,10 +17,10 @@ from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.engine import reference_means
 from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers, check_reading
-from interp.lens.quantities import ANSWERS, QUANTITIES, Places, decision, example_values
+from interp.lens.quantities import ANSWERS, QUANTITIES, AnswerPositions, decision, example_values
 from interp.lens.readout import Translate, read
 from interp.lens.residual_stream import depths, refuse_programs, residual_stack
-from interp.lens.result import Lens, StepTally
+from interp.lens.result import Lens, StepMeans
 from interp.lens.saved import KIND, open_lens, save_lens
 from interp.lens.tuned import TunedLens
 from interp.models import decoder, model_name
@@ -35,7 +35,7 @@ TOKEN_BUDGET = 4096
 
 
 @dataclass(frozen=True)
-class Reading:
+class LensOptions:
     """How the lens reads a task: the options of `logit_lens` of the same names."""
 
     follow: str = "target"
@@ -89,7 +89,7 @@ def logit_lens(
     Raises:
         UserError: before any work, for a request that cannot be carried out.
     """
-    reading = Reading(follow, steps, sublayers, resamples, seed)
+    reading = LensOptions(follow, steps, sublayers, resamples, seed)
     check_reading(reading.follow, reading.steps)
     task = task if isinstance(task, Task) else load_task(task)
     parts, drawn = decoder(model), draw(task, limit, seed=reading.seed)
@@ -110,9 +110,9 @@ def logit_lens(
     means = None
     if edits.uses_mean:
         means = reference_means(model, task, drawn)
-    places = depths(parts.n_layers, sublayers=reading.sublayers)
+    read_depths = depths(parts.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
-                tuple(places), {})  # fmt: skip
+                tuple(read_depths), {})  # fmt: skip
     writer, failed = _Examples(folder, lens) if folder else None, set[int]()
     with tqdm(total=len(drawn), unit="example", desc=f"{lens.model}, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
@@ -185,16 +185,16 @@ def _values(model: TransformerBridge, answers: Sequence[Answer], *, translate: T
     )
     values, number = {}, 0
     for answer in answers:
-        places = Places()
+        positions = AnswerPositions()
         for _ in answer.options:
-            places.add(*where[number])
+            positions.add(*where[number])
             number += 1
         for name, tokens in answer.steps:
-            values[answer.doc_id, name] = example_values(answer, tokens, found, places)
+            values[answer.doc_id, name] = example_values(answer, tokens, found, positions)
     return values
 
 
-def _add(lens: Lens, values: Values, reading: Reading) -> None:
+def _add(lens: Lens, values: Values, reading: LensOptions) -> None:
     names = list(QUANTITIES)
     known = list(dict.fromkeys(doc_id for doc_id, _ in values))
     drawn = poisson_weights(known, resamples=reading.resamples, seed=reading.seed)
@@ -211,7 +211,7 @@ def _add(lens: Lens, values: Values, reading: Reading) -> None:
                     decided[row, place] = np.nan
                 else:
                     decided[row, place, decision(leads > 0)] = 1
-        tally = lens.steps.setdefault(step, StepTally.empty(chosen.shape[1], reading.resamples))
+        tally = lens.steps.setdefault(step, StepMeans.empty(chosen.shape[1], reading.resamples))
         tally.values.add(of_step, chosen)
         tally.decisions.add(of_step, decided)
 

@@ -31,7 +31,7 @@ class Training:
         rows: texts a step.
         vectors: positions a step, drawn among the rows' tokens.
         row_tokens: a longer text is cut into rows of so many tokens.
-        sublayers: also train maps for the depths behind attentions.
+        sublayers: also train maps for the depths after attentions.
         seed: of the draws.
     """
 
@@ -129,8 +129,8 @@ def held_out_kl(
     totals = [torch.zeros(1).double() for _ in lenses]
     nothing = torch.zeros(0, 2, dtype=torch.long, device=parts.device)
     for row in rows:
-        places = [(0, position) for position in range(len(row))]
-        stack = residual_stack(model, [row], places, sublayers=sublayers)
+        positions = [(0, position) for position in range(len(row))]
+        stack = residual_stack(model, [row], positions, sublayers=sublayers)
         for place, lens in enumerate(lenses):
             found = read(parts, stack, nothing, translate=lens)
             totals[place] = totals[place] + torch.from_numpy(found.kl.sum(axis=1))
@@ -151,10 +151,10 @@ def _stacks(
     for _ in range(training.steps):
         drawn = torch.randint(len(rows), (training.rows,), generator=generator).tolist()
         batch = [rows[i] for i in drawn]
-        places = [(r, p) for r, row in enumerate(batch) for p in range(len(row))]
-        chosen = torch.randperm(len(places), generator=generator)[: training.vectors].tolist()
+        positions = [(r, p) for r, row in enumerate(batch) for p in range(len(row))]
+        chosen = torch.randperm(len(positions), generator=generator)[: training.vectors].tolist()
         yield residual_stack(
-            model, batch, [places[i] for i in chosen], sublayers=training.sublayers
+            model, batch, [positions[i] for i in chosen], sublayers=training.sublayers
         )
 
 

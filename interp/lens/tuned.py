@@ -35,7 +35,7 @@ class TunedLens:
     Attributes:
         matrices: `A` of every depth but the last, in the order of `interp.lens.depths`.
         biases: `b` of these depths.
-        sublayers: whether there are maps for depths behind attentions.
+        sublayers: whether there are maps for depths after attentions.
         card: model, its weights' hash, calibration text, training, held-out divergence by depth.
     """
 
@@ -49,7 +49,7 @@ class TunedLens:
 
         Args:
             model: the model that is read.
-            sublayers: whether the stack has depths behind attentions.
+            sublayers: whether the stack has depths after attentions.
 
         Raises:
             UserError: the lens was trained for other weights, or not for these depths.
@@ -145,9 +145,9 @@ def held_out_table(card: dict[str, Any]) -> pd.DataFrame:
 
 
 def _held_out(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    places = depths(card["n_layers"], sublayers=card["sublayers"])
+    read_depths = depths(card["n_layers"], sublayers=card["sublayers"])
     for depth, plain, tuned in zip(
-        places, card["held_out_kl_plain"], card["held_out_kl_tuned"], strict=True
+        read_depths, card["held_out_kl_plain"], card["held_out_kl_tuned"], strict=True
     ):
         yield {
             "depth": depth.number,

@@ -42,7 +42,7 @@ def check_n_layers(name: str, folder: Path) -> None:
     said = text[key]
     if isinstance(said, bool) or not isinstance(said, int) or said < 1:
         raise UserError(f"model {name}: config.json says {key} {said!r}; allowed are 1 and more")
-    # layers behind the last that predict further tokens are stored with it, and not run
+    # layers after the last that predict further tokens are stored with it, and not run
     further = text.get("num_nextn_predict_layers") or 0
     found = stacks(tensor_names(folder))
     if found and not any(count in (said, said + further) for count in found.values()):

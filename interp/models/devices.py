@@ -31,7 +31,7 @@ def join_blocks(blocks: Sequence[nn.Module], home: torch.device) -> None:
     """
     for block in blocks:
         block.register_forward_pre_hook(_move_in, with_kwargs=True)
-    blocks[-1].register_forward_hook(lambda _module, _args, out: moved(out, home))
+    blocks[-1].register_forward_hook(lambda _module, _args, out: to_device(out, home))
 
 
 def without_accelerate(root: Any) -> Any:
@@ -47,15 +47,15 @@ def without_accelerate(root: Any) -> Any:
     return root
 
 
-def moved(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device) -> Any:
     """A value with every tensor in its tuples, lists and dicts on a device; caches as they are."""
     if isinstance(value, Tensor):
         return value.to(device)
     # not a subclass: those have constructors of their own
     if type(value) in (tuple, list):
-        return type(value)(moved(one, device) for one in value)
+        return type(value)(to_device(one, device) for one in value)
     if type(value) is dict:
-        return {key: moved(one, device) for key, one in value.items()}
+        return {key: to_device(one, device) for key, one in value.items()}
     return value
 
 
@@ -63,4 +63,4 @@ def _move_in(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any,
     if hasattr(module.forward, COMPUTES_NOTHING):
         return args, kwargs
     device = next(module.parameters()).device
-    return moved(args, device), moved(kwargs, device)
+    return to_device(args, device), to_device(kwargs, device)

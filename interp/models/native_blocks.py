@@ -37,9 +37,9 @@ class Decoder:
             `[batch, pos, head * d_head]` to the residual stream.
         mlps: the last module of each block whose output is the MLP's contribution.
         attention_ends: the module of each block whose output its attention adds to the residual
-            stream: the norm behind the attention where there is one (Gemma 2), else the attention.
+            stream: the norm after the attention where there is one (Gemma 2), else the attention.
         mlp_ends: the same for the MLP.
-        ln_final: the norm behind the last block.
+        ln_final: the norm after the last block.
         tokenizer: as saved with the model, not altered by TransformerLens.
         n_heads: query heads a layer.
         n_kv_heads: key/value heads a layer.

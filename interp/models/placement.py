@@ -174,7 +174,7 @@ def device_map(
 
     `accelerate.infer_auto_device_map` is not used: it keeps room for offloading, fills the first
     GPU to its brim, which then decides how small every batch must be, and puts the unembedding
-    behind the last block.
+    after the last block.
 
     Args:
         model: the model, without memory for its weights (device `meta`).

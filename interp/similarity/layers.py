@@ -27,7 +27,7 @@ from interp.similarity.states import (
     last_states,
     states,
 )
-from interp.stats import Tally, poisson_weights
+from interp.stats import StreamingMean, poisson_weights
 from interp.sweeps import describe_measure
 
 KIND = "similarity"
@@ -179,8 +179,8 @@ def _measured(
         for block in range(1, parts.n_layers + 1)
         for layer in range(parts.n_layers - block + 1)
     ]
-    influence = Tally((parts.n_layers,), resamples=resamples)
-    angular = Tally((len(pairs),), resamples=resamples)
+    influence = StreamingMean((parts.n_layers,), resamples=resamples)
+    angular = StreamingMean((len(pairs),), resamples=resamples)
     groups = _Cka()
     with tqdm(total=len(examples.ids), unit="example", desc=f"similarity, {examples.name}") as bar:
         for numbers in chunks(examples):
@@ -314,7 +314,7 @@ def _angles(last: Tensor, pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 def _table(
-    tally: Tally,
+    tally: StreamingMean,
     keys: dict[str, object],
     named: dict[str, str],
     confidence: float,

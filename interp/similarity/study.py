@@ -3,10 +3,10 @@
 The script that the study published ("Demystifying the Roles of LLM Layers in Retrieval, Knowledge,
 and Reasoning", arXiv 2510.02091) differs from `layer_similarity` in five ways: it reads three
 texts; each is padded on the right to 256 tokens with the end-of-text token and read at the last
-position, which is padding for every shorter text; it takes the state behind the final norm for
+position, which is padding for every shorter text; it takes the state after the final norm for
 the last depth; it rescales every block size by itself to [0, 1], after clipping at the 1st and
 99th percentile of a row whose unused cells count as zeros; and it leaves out the distances that
-end behind the last layer.
+end after the last layer.
 """
 
 from collections.abc import Sequence

@@ -85,7 +85,7 @@ from .steps import (
     step_interval as step_interval,
 )
 from .streaming import (
-    Tally as Tally,
+    StreamingMean as StreamingMean,
     poisson_weights as poisson_weights,
 )
 from .tables import (
@@ -108,7 +108,7 @@ __all__ = [
     "Ratio",
     "SERIES",
     "Sample",
-    "Tally",
+    "StreamingMean",
     "WITHIN",
     "adjust",
     "before_running",

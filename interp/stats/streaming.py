@@ -33,7 +33,7 @@ def poisson_weights(
     return weights
 
 
-class Tally:
+class StreamingMean:
     """Weighted sums of arrays of one shape, one array an example.
 
     Attributes:

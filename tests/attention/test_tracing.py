@@ -8,7 +8,7 @@ from experiments.validity.planted import build, circuit_plan
 from experiments.validity.questions import planted_task
 from interp.attention import retrieval_heads
 from interp.attention.prompts import locate
-from interp.attention.tracing import TARGETS, trace
+from interp.attention.tracing import TOKEN_KINDS, trace
 from interp.errors import UserError
 from interp.models import decoder
 from interp.tasks import load_task, task_of_rows
@@ -99,7 +99,7 @@ def test_the_table_and_the_groupings_agree_with_the_arrays():
     by = heads.by("gold_position").set_index(["gold_position", "layer", "head"])
     assert (by.loc[(slice(None), layer, head), "score"] == 1).all()
     assert by["n"].groupby("gold_position").first().sum() == 12
-    assert set(TARGETS) <= set(heads.trace.table().columns)
+    assert set(TOKEN_KINDS) <= set(heads.trace.table().columns)
     assert f"L{layer}H{head} 1.00" in repr(heads)
     with pytest.raises(UserError, match="allowed are gold_position, n_pairs, layer"):
         heads.by("doc_id")

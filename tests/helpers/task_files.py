@@ -19,7 +19,7 @@ def write_task(
         folder: where.
         kind: `texts` (options of one to three words), `letters` (one word each) or `generate`.
         rows: examples.
-        num_fewshot: worked examples in the prompt.
+        num_fewshot: few-shot examples in the prompt.
         seed: of the words.
     """
     rng = random.Random(seed)

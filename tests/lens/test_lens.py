@@ -19,7 +19,7 @@ from interp.lens.quantities import QUANTITIES, decision
 from interp.lens.readout import logits_of, read
 from interp.lens.residual_stream import residual_stack
 from interp.models import decoder
-from interp.stats import Tally, poisson_weights
+from interp.stats import StreamingMean, poisson_weights
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
 from tests.helpers.planted import planted_bridge, write_planted
@@ -242,7 +242,7 @@ def test_intervals_are_the_bootstrap_s_and_order_does_not_matter():
     rng = np.random.default_rng(0)
     values = rng.normal(3, 2, size=(300, 1))
     weights = poisson_weights(range(300), resamples=2000)
-    whole, parts = Tally((1,), resamples=2000), Tally((1,), resamples=2000)
+    whole, parts = StreamingMean((1,), resamples=2000), StreamingMean((1,), resamples=2000)
     whole.add(weights, values)
     for chosen in (slice(200, 300), slice(0, 200)):
         parts.add(weights[chosen], values[chosen])

@@ -107,7 +107,7 @@ def test_a_hundred_thousand_ablations_are_checked_in_seconds(llama, task):
     assert time.process_time() - began < 20  # in pairs it would take minutes
 
 
-def test_a_changed_prompt_or_worked_example_changes_the_key(llama, tmp_path):
+def test_a_changed_prompt_or_few_shot_example_changes_the_key(llama, tmp_path):
     path = write_task(tmp_path, num_fewshot=2)
     sweep(llama, [str(path)], ["layer:0"], out=tmp_path / "run", limit=4)
     text, worked = path.read_text(), tmp_path / "texts-dev.jsonl"

@@ -24,7 +24,7 @@ def test_every_task_of_the_world_loads_with_its_rows():
         assert len(task.documents()) >= 200
 
 
-def test_worked_examples_can_be_asked_for():
+def test_few_shot_examples_can_be_asked_for():
     assert load_task("world-facts:default", num_fewshot=3).num_fewshot == 3
 
 

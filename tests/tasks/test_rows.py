@@ -131,7 +131,7 @@ def test_a_missing_hub_gives_the_advice(monkeypatch):
         load_task("arc_easy")
 
 
-def test_worked_examples_are_never_taken_from_another_split(tmp_path):
+def test_few_shot_examples_are_never_taken_from_another_split(tmp_path):
     """The harness would quietly fall back on the next split that there is."""
     (tmp_path / "gsm8k").mkdir()
     write(tmp_path / "gsm8k" / "test.jsonl", [{"question": "1 + 1?", "answer": "#### 2"}])

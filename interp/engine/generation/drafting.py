@@ -1,7 +1,7 @@
 """Drafts from text already seen: what followed the same words before.
 
 A model that is ablated in one place often writes what another one wrote, or repeats its prompt.
-The longest run of last tokens that occurs in a known text proposes the tokens behind it there
+The longest run of last tokens that occurs in a known text proposes the tokens after it there
 (prompt look-up decoding, Saxena 2023; verified as in Leviathan et al., arXiv 2211.17192). A draft
 never changes an answer: a token counts only where the model itself would have written it.
 """

@@ -1,6 +1,6 @@
 """Random numbers that hang on where a token stands and on nothing else.
 
-Made by counting, not by a stream: Philox (Salmon et al. 2011) gives each place a state, and
+Made by counting, not by a stream: Philox (Salmon et al. 2011) gives each position a state, and
 SplitMix64 (Steele et al. 2014) from there a number for each token of the vocabulary. Whole numbers
 throughout, so that every device makes the same ones.
 """
@@ -23,19 +23,19 @@ FIRST, SECOND = _signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB)
 
 
 def gumbel(
-    seed: int, places: Sequence[tuple[int, int, int]], size: int, device: torch.device
-) -> Float[Tensor, "places size"]:
+    seed: int, positions: Sequence[tuple[int, int, int]], size: int, device: torch.device
+) -> Float[Tensor, "positions size"]:
     """Standard Gumbel noise, float64.
 
     Args:
         seed: 0 or more.
-        places: position in the answer, example, draw.
-        size: numbers a place.
+        positions: position in the answer, example, draw.
+        size: numbers a position.
         device: where they are needed.
     """
     states = [
-        _signed(int(np.random.Philox(key=seed, counter=[*place, 0]).random_raw()))
-        for place in places
+        _signed(int(np.random.Philox(key=seed, counter=[*position, 0]).random_raw()))
+        for position in positions
     ]
     bits = split_mix(torch.tensor(states, dtype=torch.int64, device=device), size)
     # the upper 53 bits: a number strictly between 0 and 1
@@ -43,7 +43,7 @@ def gumbel(
     return uniform.log_().neg_().log_().neg_()
 
 
-def split_mix(states: Int64[Tensor, " places"], size: int) -> Int64[Tensor, "places size"]:
+def split_mix(states: Int64[Tensor, " positions"], size: int) -> Int64[Tensor, "positions size"]:
     """The first `size` outputs of SplitMix64 from each state, as signed numbers."""
     counts = torch.arange(1, size + 1, dtype=torch.int64, device=states.device)
     bits = states[:, None] + STEP * counts

@@ -271,7 +271,7 @@ def _decode(
     stops: Sequence[Stopping],
     choose: Choose | None,
 ) -> list[list[int]]:
-    """Decode from the logits behind each row's prompt."""
+    """Decode from the logits after each row's prompt."""
     cache, mask, logits = state
     written: list[list[int]] = [[] for _ in stops]
     rows = [i for i, stop in enumerate(stops) if stop.max_gen_toks > 0]

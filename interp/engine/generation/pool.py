@@ -73,7 +73,7 @@ class Row:
         group: its ablation.
         example: number of the request.
         prompt: all its tokens.
-        own: tokens of the prompt behind the shared prefix.
+        own: tokens of the prompt after the shared prefix.
         stop: where the answer ends.
         written: the answer so far; its last token has not been fed to the model yet.
         seen: texts to draft from, None for no drafts.
@@ -167,10 +167,10 @@ class Pool:
         drafts = [row.draft(most) for row in self.rows]
         longest = max(len(draft) for draft in drafts)
         logits = self._forward(drafts, longest)
-        places = [
+        positions = [
             (row.example, len(row.written) + j) for row in self.rows for j in range(1 + longest)
         ]
-        picked = self.pick(logits.flatten(0, 1), places)
+        picked = self.pick(logits.flatten(0, 1), positions)
         finished = [
             i
             for i, (row, draft) in enumerate(zip(self.rows, drafts, strict=True))
@@ -191,8 +191,8 @@ class Pool:
             length = len(row.prompt) + row.stop.max_gen_toks
             caching = capabilities(self.model).caching(length)
             row.plain = PlainRow(self.model, row.prompt, row.group.edits, self.means, caching)
-        place = (row.example, len(row.written))
-        return self.pick.settled(row.plain.next_logits(row.written), place)
+        position = (row.example, len(row.written))
+        return self.pick.settled(row.plain.next_logits(row.written), position)
 
     def _forward(self, drafts: list[list[int]], longest: int) -> torch.Tensor:
         parts = self.parts
@@ -203,7 +203,7 @@ class Pool:
         starts = torch.tensor([row.length for row in self.rows], device=parts.device)
         columns = starts[:, None] + torch.arange(1 + longest, device=parts.device)
         self.cache.place(columns)
-        # places of drafts that are shorter than the longest are filled with anything
+        # positions of drafts that are shorter than the longest are filled with anything
         positions = (columns + self.cache.offset).clamp(max=parts.max_length - 1)
         with (
             torch.no_grad(),

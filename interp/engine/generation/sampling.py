@@ -14,7 +14,7 @@ from interp.engine.generation.stopping import FAILED
 from interp.tasks import GenerationRequest, Sampling
 
 # where a token stands: number of the request, and of the token in its answer
-Place = tuple[int, int]
+AnswerPosition = tuple[int, int]
 # numbers of random noise that are held at a time
 AT_ONCE = 1 << 24
 
@@ -31,7 +31,7 @@ class Greedy:
     tolerance: float
 
     def __call__(
-        self, logits: Float[Tensor, "rows d_vocab"], _places: Sequence[Place]
+        self, logits: Float[Tensor, "rows d_vocab"], _positions: Sequence[AnswerPosition]
     ) -> list[tuple[int, bool]]:
         """For each row its token, `FAILED` where there is none, and whether that is sure."""
         if self.tolerance == 0 or logits.shape[-1] < 2:
@@ -54,7 +54,7 @@ class Picking:
     every ablation is given the same: it draws another token only where its logits ask for one.
 
     Attributes:
-        requests: what the places number.
+        requests: what the positions number.
         tolerance: as for `Greedy`, in logits.
     """
 
@@ -62,7 +62,7 @@ class Picking:
     tolerance: float
 
     def __call__(
-        self, logits: Float[Tensor, "rows d_vocab"], places: Sequence[Place]
+        self, logits: Float[Tensor, "rows d_vocab"], positions: Sequence[AnswerPosition]
     ) -> list[tuple[int, bool]]:
         """For each row its token, `FAILED` where there is none, and whether that is sure.
 
@@ -70,31 +70,31 @@ class Picking:
         its batch that it does not attend to.
         """
         kinds: dict[Sampling | None, list[int]] = {}
-        for row, (number, _) in enumerate(places):
+        for row, (number, _) in enumerate(positions):
             kinds.setdefault(self.requests[number].sampling, []).append(row)
         picked: dict[int, tuple[int, bool]] = {}
         for sampling, rows in kinds.items():
             own = logits if len(kinds) == 1 else logits[torch.tensor(rows, device=logits.device)]
-            there = [places[row] for row in rows]
+            there = [positions[row] for row in rows]
             if sampling is None:
                 found = Greedy(self.tolerance)(own, there)
             else:
                 found = self._drawn(own, there, sampling)
             picked.update(zip(rows, found, strict=True))
-        ordered = (picked[row] for row in range(len(places)))
+        ordered = (picked[row] for row in range(len(positions)))
         return [(token, sure and token != FAILED) for token, sure in ordered]
 
-    def settled(self, logits: Float[Tensor, " d_vocab"], place: Place) -> int:
-        """The token of one place from logits whose order counts as it is."""
-        ((token, _),) = replace(self, tolerance=0.0)(logits[None], [place])
+    def settled(self, logits: Float[Tensor, " d_vocab"], position: AnswerPosition) -> int:
+        """The token of one position from logits whose order counts as it is."""
+        ((token, _),) = replace(self, tolerance=0.0)(logits[None], [position])
         return token
 
     def _drawn(
-        self, logits: Tensor, places: Sequence[Place], sampling: Sampling
+        self, logits: Tensor, positions: Sequence[AnswerPosition], sampling: Sampling
     ) -> list[tuple[int, bool]]:
         found: list[tuple[int, bool]] = []
         for part in logits.split(max(1, AT_ONCE // logits.shape[-1])):
-            here = places[len(found) : len(found) + len(part)]
+            here = positions[len(found) : len(found) + len(part)]
             asked = [(self.requests[number], position) for number, position in here]
             noise = gumbel(
                 sampling.seed,

@@ -42,7 +42,7 @@ class Recorded:
 
     Attributes:
         parts: the modules of the model.
-        questions: each prompt's tokens behind the shared prefix.
+        questions: each prompt's tokens after the shared prefix.
         drafts: the baseline's answers; empty where there is none yet.
         ids: `[row, column]` both together, padded.
         cache: the pass' keys and values.
@@ -120,7 +120,7 @@ def record_drafts(
 
     Args:
         parts: the modules of the model.
-        questions: each prompt's tokens behind the shared prefix, one or more.
+        questions: each prompt's tokens after the shared prefix, one or more.
         drafts: the baseline's answers.
         baseline: the group without edits, which holds the prefix.
         offset: tokens of the prefix.

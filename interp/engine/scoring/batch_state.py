@@ -60,7 +60,7 @@ class LayerInput:
         batch: its rows.
         targets: where its logits are wanted.
         resid: `[batch, pos, d_model]` entering the layer.
-        layer: which; the number of layers where it stands behind the last.
+        layer: which layer it enters; the number of layers where it has left the last.
         last_block: whether the last block is computed only where logits are wanted.
         attention: of that layer, in the baseline; None where it is not used again.
     """
@@ -87,7 +87,7 @@ class LayerInput:
             parts: the modules of the model, as they are edited.
             end: the first layer that is not run.
             calls: what the model would call its blocks with.
-            caches: what the rows stand behind, as `borrow` takes it; none without a prefix.
+            caches: of the prefixes that the rows follow (`read_only_cache`); none without a prefix.
             reused: take the z of the first attention from the baseline.
         """
         resid, cache = self.resid, read_only_cache(caches) if caches else None
@@ -109,7 +109,7 @@ class LayerInput:
             return self.through(parts, self.layer + 1, calls, caches)
 
     def scores(self, parts: Decoder) -> dict[int, Score]:
-        """Request number to its score, behind the last layer."""
+        """Request number to its score, after the last layer."""
         return self.targets.scores(parts, self.resid)
 
 
@@ -121,7 +121,7 @@ def attention_unchanged(edits: Edits, layer: int) -> bool:
 
 
 def batch_arguments(parts: Decoder, batch: Batch, prefix: int) -> dict[str, Any]:
-    """Arguments of the model, beside tokens, behind so many shared tokens."""
+    """Arguments of the model, beside tokens, after so many shared tokens."""
     if batch.sees is None or batch.depths is None:
         # causal attention never looks right, so padding there needs no mask
         return {}

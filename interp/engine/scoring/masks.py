@@ -22,12 +22,12 @@ def window(parts: Decoder) -> int | None:
 def mask_arguments(
     parts: Decoder, sees: np.ndarray, depths: np.ndarray, prefix: int
 ) -> dict[str, Any]:
-    """The arguments with which a model runs packed rows behind a prefix.
+    """The arguments with which a model runs packed rows after a prefix.
 
     Args:
         parts: the modules of the model.
         sees: `[batch, pos, pos]` which keys of its row a query sees.
-        depths: `[batch, pos]` positions behind the prefix.
+        depths: `[batch, pos]` positions after the prefix.
         prefix: tokens in front, which every query sees.
 
     Returns:

@@ -34,11 +34,11 @@ Scored = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Tree:
-    """The rows of one example behind their group's prefix, each shared token once.
+    """The rows of one example after their group's prefix, each shared token once.
 
     Attributes:
         tokens: one a node, parents before children.
-        parents: number of the node in front of each; -1 behind the prefix.
+        parents: number of the node in front of each; -1 after the prefix.
         depths: how many nodes are in front of each, so that its position is prefix + depth.
         scored: for each request its number, the nodes whose logits predict its continuation, and
             the continuation.
@@ -65,11 +65,11 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows that run together behind one prefix.
+    """Rows that run together after one prefix.
 
     Attributes:
         ids: `[batch, pos]` tokens, 0 where there is padding.
-        depths: `[batch, pos]` positions behind the prefix, or None: 0, 1, 2 ...
+        depths: `[batch, pos]` positions after the prefix, or None: 0, 1, 2 ...
         sees: `[batch, pos, pos]` whether a query (second axis) sees a key, or None: all before it.
         scored: for each request its number, its row, the columns whose logits predict its
             continuation, and the continuation.
@@ -194,7 +194,7 @@ def _packed(rows: Sequence[Sequence[Tree]]) -> Batch:
 
 
 def _tree(rows: Sequence[Row], prefix: int) -> Tree:
-    """The rows of one example behind `prefix` tokens, as a tree."""
+    """The rows of one example after `prefix` tokens, as a tree."""
     tokens: list[int] = []
     parents: list[int] = []
     depths: list[int] = []

@@ -1,8 +1,8 @@
-"""Ablations of one layer go through the layers behind it together.
+"""Ablations of one layer go through the layers after it together.
 
 A small batch does not fill the machine: calling a block costs about as much for ten tokens as for
 a hundred, and every weight is read for both. Ablations that edit the same layer and no other run
-the same unedited blocks behind it. So each computes its edited block alone, and their residual
+the same unedited blocks after it. So each computes its edited block alone, and their residual
 streams are stacked on the batch axis for the rest, as many as fit: larger batches are not stacked
 at all. Their prefixes are stacked likewise.
 """
@@ -38,8 +38,8 @@ def most_stacked(
 
     Args:
         parts: the modules of the model.
-        batches: at least one. The largest decides: a small one behind full ones is not worth it.
-        prefix: what they stand behind; each ablation's keys and values of it must fit in memory.
+        batches: at least one. The largest decides: a small one beside full ones is not worth it.
+        prefix: what they follow; each ablation's keys and values of it must fit in memory.
         tokens: most of a batch.
     """
     if parts.device.type != "cuda":
@@ -56,7 +56,7 @@ class Stack:
 
     Attributes:
         model: a bridge.
-        prefix: what all batches stand behind, or None.
+        prefix: what all batches follow, or None.
         means: what `@mean` puts (`mean_outputs`).
         last_block: leave out of the last block what is not read.
         most: ablations at a time.
