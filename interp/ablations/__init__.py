@@ -1,4 +1,4 @@
-"""What is taken away or changed: values, their text form, families, and three ways to carry it out.
+"""Ablations: values, their text form, families, and three ways to carry them out.
 
 - `values.py`, `edits.py`, `text.py`, `families.py`: what an ablation is, and how it is written.
 - `kinds.py`: the table of how each kind of edit is carried out.

@@ -29,7 +29,7 @@ Positions count from the start of the row.
 def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
     """Another example for each example: a seeded permutation in one cycle (Sattolo 1986).
 
-    In one cycle nobody is his own donor, and everybody is somebody's.
+    The donors form one cycle: no example is its own donor, and each is the donor of one other.
 
     Args:
         doc_ids: the examples of a task.

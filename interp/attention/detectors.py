@@ -18,9 +18,9 @@ def detector_scores(
 ) -> dict[str, Float[np.ndarray, "layer head"]]:
     """The share of each head's attention that a head of the named kind would pay.
 
-    Run on random tokens, repeated once (Olsson et al. 2022, "In-context learning and induction
-    heads"): whoever attends after the earlier copy of the present token induces. Attention to the
-    first token and to the present one is left out.
+    The model runs on random tokens, repeated once. An induction head attends to the token after
+    the earlier copy of the present token (Olsson et al. 2022, "In-context learning and induction
+    heads"). Attention to the first token and to the present one is left out.
 
     Args:
         model: a bridge. The detector caches whole patterns of `2 * length` tokens.

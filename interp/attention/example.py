@@ -35,7 +35,7 @@ class ExampleTrace:
     rows: Float[Tensor, "head query pos"]
 
     def table(self) -> pd.DataFrame:
-        """One row a head, answering position and token: the token's role and the attention."""
+        """One row per head, answering position and token: the token's role and the attention."""
         roles = dict.fromkeys(self.prompt.gold_value, "gold value")
         roles |= dict.fromkeys(self.prompt.gold_key, "gold key")
         roles |= dict.fromkeys(self.prompt.other_values, "other value")

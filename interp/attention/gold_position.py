@@ -10,7 +10,7 @@ def by_gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> pd.Dat
     """Accuracy at each place of the gold pair in the context, by ablation.
 
     Args:
-        responses: One row an example and ablation, with `doc_id`, `ablation` and `correct` (0 or
+        responses: One row per example and ablation, with `doc_id`, `ablation` and `correct` (0 or
             1); the baseline among them. A column `label` names the ablations, if there is one.
         documents: `doc_id` and `gold_position` of every example.
 

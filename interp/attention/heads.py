@@ -50,7 +50,7 @@ class RetrievalHeads:
         return found
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
-        """One row a head, best first: score with its interval, and attention by target.
+        """One row per head, best first: score with its interval, and attention by target.
 
         The interval is the wider of Student's and Hall's over examples (Hall 1992),
         within the range of their scores; where all examples agree the sample shows no spread, and
@@ -112,7 +112,7 @@ class RetrievalHeads:
         """In words and numbers: the heads of the highest score.
 
         Args:
-            top: at most so many heads.
+            top: the most heads that are named.
         """
         shown = self._best(top).to_string(index=False, float_format=_three)
         return f"{self!r}\n{shown}"
@@ -245,7 +245,7 @@ def random_heads(
     nearest: bool = False,
     fewer: bool = False,
 ) -> list[list[Head]]:
-    """Distinct random sets of k heads, none among the top k, as many a layer as the top k have.
+    """Distinct random sets of k heads, none among the top k, as many per layer as the top k have.
 
     Without the match by layer the contrast to the top heads would measure depth.
 

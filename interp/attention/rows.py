@@ -30,7 +30,7 @@ PIECE = 512
 IMPLEMENTATION = "interp_rows"
 
 Take = Callable[[int, list[int], Float[Tensor, "head query pos"]], None]
-"""Told the layer, which of the queries, and their rows; once a layer and piece."""
+"""Told the layer, which of the queries, and their rows; once per layer and piece."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,7 +66,7 @@ def overlap(
     the heads of a layer are exchangeable (permutation within layers, two-sided about its mean).
 
     Args:
-        values: from `Sweep.values()` of an all-head sweep of one model, one metric a task
+        values: from `Sweep.values()` of an all-head sweep of one model, one metric per task
             (`interp.results.choose_metric`).
         k: heads that count as a task's important ones, at most.
         confidence: coverage of the interval of the correlation.
@@ -74,7 +74,7 @@ def overlap(
         seed: of both.
 
     Returns:
-        One row a pair of tasks: `jaccard` of their important heads (`n_task`, `n_other`, `shared`
+        One row per pair of tasks: `jaccard` of their important heads (`n_task`, `n_other`, `shared`
         of them), the value `expected` if each task's heads lay anywhere in the same layers, and
         the chance `p` of so many shared. No interval: which heads are important is itself chosen
         on these examples. `spearman` of the drops of all heads with `spearman_p` (never below
@@ -83,7 +83,7 @@ def overlap(
         NaN where a task has no important head.
 
     Raises:
-        UserError: several models, or several metrics a task; no head was ablated alone; the
+        UserError: several models, or several metrics per task; no head was ablated alone; the
             baseline is missing, or of other examples.
     """
     check_options(confidence, resamples)
@@ -212,7 +212,7 @@ def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
         metric: which metric.
 
     Returns:
-        One row a task and layer: `layer_drop`, `attention_drop`, `largest_head_drop`,
+        One row per task and layer: `layer_drop`, `attention_drop`, `largest_head_drop`,
         `sum_of_heads` (single drops added up: below the attention's drop where heads stand in for
         each other, above it where they are needed together), and `share`, the largest head's
         part of the layer's drop (NaN where the layer's drop is not positive).

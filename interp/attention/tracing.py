@@ -34,7 +34,7 @@ class Trace:
     Attributes:
         model: name.
         task: name.
-        examples: one row an example: doc_id, gold_position, n_pairs, n_tokens, n_answer, copied
+        examples: one row per example: doc_id, gold_position, n_pairs, n_tokens, n_answer, copied
             (whether the model, given the answer so far, predicts each of its tokens).
         retrieval: `[example, layer, head]` share of the answer's tokens on which the head's
             strongest attention lies while they are predicted.
@@ -49,7 +49,7 @@ class Trace:
     attention: dict[str, Float[np.ndarray, "example layer head"]]
 
     def table(self) -> pd.DataFrame:
-        """One row an example, layer and head."""
+        """One row per example, layer and head."""
         n, layers, heads = self.retrieval.shape
         example, layer, head = (a.ravel() for a in np.indices((n, layers, heads)))
         columns = {"retrieval": self.retrieval.ravel()}

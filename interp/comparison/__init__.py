@@ -4,7 +4,7 @@
                            ["world-arithmetic:generate"], ablations="layers", out="runs/compare")
     found.differences()      # drop of one minus drop of the other, with interval and test
     found.correlations()     # do the profiles agree?
-    found.centres()          # at which relative depth what matters lies, and how spread out
+    found.centres()          # relative depth and spread of the layers' importance
     interp.comparison.open_comparison("runs/compare")    # the same, later, without the models
 
 `swap_sweep` and `swap_curves` (`swaps.py`) put the layers of one model into the other;

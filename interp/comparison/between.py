@@ -1,4 +1,4 @@
-"""What lies between two models: swaps of layers in both directions, and distances of weights."""
+"""Two models compared part by part: swaps of layers in both directions, distances of weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""At which relative depth lies what matters: centre of mass and spread of importance.
+"""Centre of mass and spread of importance over relative depth.
 
 A layer's relative depth is its number over the last layer's, 0 to 1, so that models of different
 depth share an axis. Its weight is its drop, or the sum of the drops of its heads, with its sign: a

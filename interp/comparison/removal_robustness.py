@@ -103,7 +103,7 @@ def robustness_differences(
     Only orders that both have are compared: models of different depth have none in common.
 
     Args:
-        values: one row a model, task, ablation and example (`Comparison.values`).
+        values: one row per model, task, ablation and example (`Comparison.values`).
         confidence: coverage of the intervals.
         resamples: bootstrap resamples.
         seed: of the bootstrap.

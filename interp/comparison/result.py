@@ -41,7 +41,7 @@ class Comparison:
         return int(next(iter(self.sweeps.values())).manifest.seed)
 
     def values(self) -> pd.DataFrame:
-        """One row a model, example, ablation and metric (`Sweep.values`)."""
+        """One row per model, example, ablation and metric (`Sweep.values`)."""
         return self._joined("values")
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
@@ -132,7 +132,7 @@ class Comparison:
         """In words and numbers: the ablations on which the models differ most.
 
         Args:
-            top: at most so many.
+            top: the most ablations that are named.
             metric: one for all tasks, or one for each named task.
         """
         shown = self._largest(top, metric).to_string(index=False, float_format=_three)

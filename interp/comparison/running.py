@@ -1,4 +1,4 @@
-"""`interp.compare`: one sweep a model over the same examples, and its re-opening."""
+"""`interp.compare`: one sweep per model over the same examples, and its re-opening."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ def compare(
 ) -> Comparison:
     """Run the same ablations of several models over the same examples.
 
-    One sweep a model, in `out/NAME`; the same call continues an interrupted one. Models given by
+    One sweep per model, in `out/NAME`; the same call continues an interrupted one. Models given by
     name are loaded one after the other, so that memory holds one at a time.
 
     Args:
@@ -56,7 +56,7 @@ def compare(
             `kvgroups`, `cumulative`, `blocks:3`), single ablations, several of these, or a function
             of a model, such as `interp.each_layer`.
         out: folder of the runs.
-        limit: at most this many examples a task, the same for every model.
+        limit: at most this many examples per task, the same for every model.
         seed: of the draw, and of every bootstrap.
         num_fewshot: as for `interp.sweep`.
         fewshot_seed: as for `interp.sweep`.

@@ -4,7 +4,7 @@ Nothing here is looked up in a list of architectures. A shortcut is run on rando
 compared with the model's own pass over each row alone. Some architectures compute differently
 beyond a length: a sliding window, a chunk of attention, a rotary table that is exchanged for
 another (LongRoPE), a scale of the queries by position (Llama 4). Each such length that the work
-reaches is a regime of its own, in which a shortcut is tried again, with rows on both sides of it.
+reaches is a separate regime: a shortcut is tried again there, with rows on both sides of it.
 """
 
 import re
@@ -43,7 +43,7 @@ class Capabilities:
         return tuple(sorted(set(_lengths(config, dec.max_length))))
 
     def reached(self, longest: int) -> tuple[int, ...]:
-        """The regimes of rows of at most so many tokens: 0, and every length that they exceed."""
+        """The regimes of rows of up to `longest` tokens: 0, and every length that they exceed."""
         return (0, *(at for at in self.changes if at < longest))
 
     @cached_property

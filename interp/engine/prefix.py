@@ -61,7 +61,7 @@ def prefix_cache(
         parts: the modules of the model.
         prefix: the baseline pass over it.
         first: the first layer that is edited; layers below share the baseline's tensors.
-        last_block: leave out of the last block what nobody reads; the model must allow it.
+        last_block: leave out what is never read of the last block; the model must allow it.
 
     Returns:
         A cache of one row. Growing it makes new tensors, so the shared ones are never written to.
@@ -95,9 +95,9 @@ def finish_caches(
     Args:
         parts: the modules of the model.
         prefix: the baseline pass over it.
-        begun: one cache an ablation, each with the same layers; the missing ones are added.
-        resid: what enters the first missing layer, one row an ablation.
-        last_block: leave out of the last block what nobody reads; the model must allow it.
+        begun: one cache per ablation, each with the same layers; the missing ones are added.
+        resid: what enters the first missing layer, one row per ablation.
+        last_block: leave out what is never read of the last block; the model must allow it.
     """
     first, calls = len(begun[0].layers), prefix.baseline
     if first < parts.n_layers and len(begun) > 1:

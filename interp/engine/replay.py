@@ -68,7 +68,7 @@ def record(
 
     with ExitStack() as stack, torch.no_grad():
         for block in parts.blocks:
-            # in front of a placed block's own hook: masks are kept once, not once a device
+            # in front of a placed block's own hook: masks are kept once, not once per device
             handle = block.register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
             stack.callback(handle.remove)
         stack.callback(parts.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)

@@ -10,7 +10,7 @@ from interp.labels import model_label
 
 
 def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
-    """The share of draft tokens that were accepted, by ablated layer, one line a model.
+    """The share of draft tokens that were accepted, by ablated layer, one line per model.
 
     The draft is the baseline's answer; its tokens up to the first that the ablated model would not
     have written count as accepted. Where the share is high, ablating the layer leaves answers as
@@ -18,7 +18,7 @@ def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintF
 
     Args:
         counts: Columns `model`, `layer`, `baseline_tokens` and `baseline_accepted`, as in
-            `interp.decode.Counts`, one row a model and ablated layer.
+            `interp.decode.Counts`, one row per model and ablated layer.
         width: Inches.
     """
     table = counts.copy()

@@ -72,7 +72,7 @@ def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
 
 
 def same_depth(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure:
-    """CKA of the same depth of two models, a line a pair of models or a source.
+    """CKA of the same depth of two models, a line per pair of models or a source.
 
     Args:
         source: from `cka_between`, or several of them.

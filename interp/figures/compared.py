@@ -27,7 +27,7 @@ def by_model(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Score by ablated layer, a line a model with its baseline dashed, a panel a task.
+    """Score by ablated layer, a line per model with its baseline dashed, a panel per task.
 
     Models of different depth are laid over each other by the share of their layers.
 
@@ -59,7 +59,7 @@ def by_metric(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Score by ablated layer, a line a metric with its baseline dashed, a panel a task and model.
+    """Score by ablated layer: a line per metric, its baseline dashed; a panel per task and model.
 
     Args:
         source: A sweep, its table of scores, or several of either.

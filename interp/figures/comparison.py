@@ -43,7 +43,7 @@ def profiles(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Drop over relative depth with intervals, a line a model, a panel a task.
+    """Drop over relative depth with intervals, a line per model, a panel per task.
 
     Args:
         source: A `Comparison`, or its table of importance.
@@ -89,7 +89,7 @@ def differences(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Drop of one model minus drop of the other by ablated layer, a panel a task, a line a pair.
+    """Drop of one model minus that of another by ablated layer: a panel per task, a line per pair.
 
     Args:
         source: A `Comparison`, or its `differences()`.
@@ -140,7 +140,7 @@ def _by_series(
     notes: Sequence[str],
     page: style.Page,
 ) -> style.PrintFigure:
-    """A panel a task, in it a line a model or a pair of models."""
+    """A panel per task, in it a line per model or a pair of models."""
     tasks = tables.tasks_in_order(table["task"])
     with matplotlib.rc_context(style.RC):
         figure, panels = style.new_panels(

@@ -62,7 +62,7 @@ def draw_layers(
     """Scores by ablated layer; see `interp.figures.layers`.
 
     Args:
-        table: Scores of one metric a task.
+        table: Scores of one metric per task.
         kind: Which ablations.
         page: Size and limits.
     """
@@ -86,7 +86,7 @@ def draw_drops(
     """Drops by ablated layer; see `interp.figures.drops`.
 
     Args:
-        table: Drops of one metric a task.
+        table: Drops of one metric per task.
         kind: Which ablations.
         page: Size and limits.
     """

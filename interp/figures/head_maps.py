@@ -53,7 +53,7 @@ def retrieval_map(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Retrieval score of every head, a panel a model.
+    """Retrieval score of every head, a panel per model.
 
     Args:
         source: `RetrievalHeads`, its `table()`, or several of either.
@@ -94,7 +94,7 @@ def importance_map(
     caption: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
-    """Drop of every head's ablation, a panel a task (and model); significant cells are marked.
+    """Drop of every head's ablation, a panel per task (and model); significant cells are marked.
 
     Args:
         source: A sweep of all heads (or of key/value groups, blocks or pairs of layers), its table
@@ -123,7 +123,7 @@ def draw_map(
     """Drops as cells of a map; see `importance_map`.
 
     Args:
-        table: Drops of one metric a task.
+        table: Drops of one metric per task.
         kind: Which ablations.
         page: Size and limits.
     """

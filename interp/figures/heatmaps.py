@@ -1,4 +1,4 @@
-"""Heatmaps: the drop of every task under every layer's ablation, a panel a model."""
+"""Heatmaps: the drop of every task under every layer's ablation, a panel per model."""
 
 import textwrap
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def draw_heatmap(
     """Drop by task and ablated layer; see `interp.figures.heatmap`.
 
     Args:
-        table: Drops of one metric a task.
+        table: Drops of one metric per task.
         kind: Which ablations.
         page: Size and limits.
 

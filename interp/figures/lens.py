@@ -115,7 +115,7 @@ def by_depth(
     width: float = style.PAGE,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Rank and probability of the right answer by depth with intervals, a column a protocol.
+    """Rank and probability of the right answer by depth with intervals, a column per protocol.
 
     A line is a skill; with several models (or ablations) a line is one of these and a column is
     a task. Tuned lenses are dashed.

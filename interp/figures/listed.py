@@ -26,10 +26,10 @@ LONGEST = 30
 def draw_listed(
     table: pd.DataFrame, *, kind: str = "others", page: style.Page = style.PLAIN
 ) -> Figure:
-    """Drop by ablation with intervals, a row an ablation, a panel a task (and model).
+    """Drop by ablation with intervals, a row per ablation, a panel per task (and model).
 
     Args:
-        table: Drops of one metric a task.
+        table: Drops of one metric per task.
         kind: Which ablations.
         page: Size; axes of the caller's own are refused.
     """

@@ -50,7 +50,7 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
 def attribution(
     table: pd.DataFrame, *, quantity: str = "margin", width: float = style.PAGE
 ) -> style.PrintFigure:
-    """Direct effect of each layer's attention and MLP on the answer, a panel a task.
+    """Direct effect of each layer's attention and MLP on the answer, a panel per task.
 
     Args:
         table: from `interp.lens.direct_logit_attribution`, one model, or several tasks together.

@@ -65,7 +65,7 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     """Accuracy against the number of heads removed: the best retrieval heads and random ones.
 
     Args:
-        curve: `interp.attention.contrast.removal_curve`, or several concatenated; a panel a model
+        curve: `interp.attention.contrast.removal_curve`, or several concatenated; a panel per model
             and task.
         width: Inches; by default one column for one panel, else the page.
     """
@@ -115,7 +115,7 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
 def gold_position(
     table: pd.DataFrame, *, labels: Mapping[str, str] | None = None, width: float = style.COLUMN
 ) -> style.PrintFigure:
-    """Accuracy by the place of the gold pair, a line an ablation.
+    """Accuracy by the place of the gold pair, a line per ablation.
 
     Args:
         table: `interp.attention.by_gold_position`: columns `label`, `gold_position`, `value`,

@@ -81,7 +81,7 @@ def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
 
 
 def influence(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure:
-    """Block influence by layer with intervals, a line a model or a source.
+    """Block influence by layer with intervals, a line per model or a source.
 
     Args:
         source: `Similarity`, its `influence`, or several of either.
@@ -126,10 +126,10 @@ def agreement(
     similarity_n: int | None = None,
     width: float = style.PAGE,
 ) -> style.PrintFigure:
-    """Each layer's similarity against its importance, with its number; a panel a task.
+    """Each layer's similarity against its importance, with its number; a panel per task.
 
     Args:
-        points: the second table of `similarity_and_importance`, one model and one metric a task.
+        points: the second table of `similarity_and_importance`, one model and one metric per task.
         correlations: the first.
         measure: which similarity.
         similarity_n: examples or texts on which similarity was measured, for the small print.
@@ -174,10 +174,10 @@ def agreement(
 
 
 def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFigure:
-    """Score against the number of layers skipped, a line an order, a panel a task.
+    """Score against the number of layers skipped, a line per order, a panel per task.
 
     Args:
-        table: from `pruning_curves`, one model and one metric a task.
+        table: from `pruning_curves`, one model and one metric per task.
         width: inches.
     """
     if table.groupby(["task", "order", "draw", "n_removed"]).size().gt(1).any():

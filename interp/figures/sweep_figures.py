@@ -30,7 +30,7 @@ def layers(
     caption: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
-    """Score by ablated layer with intervals, the baseline dashed, one panel a protocol.
+    """Score by ablated layer with intervals, the baseline dashed, one panel per protocol.
 
     Args:
         source: A sweep, its table of scores, or several of either (a row of panels each model).
@@ -105,7 +105,7 @@ def heatmap(
     caption: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
-    """Drop by task and ablated layer, one panel a model; significant cells are marked.
+    """Drop by task and ablated layer, one panel per model; significant cells are marked.
 
     Args:
         source: A sweep, its table of importance, or several of either.

@@ -33,7 +33,7 @@ class Answer:
 
     Attributes:
         doc_id: row of the task.
-        options: what is scored: one request an option, or the one text that is followed.
+        options: what is scored: one request per option, or the one text that is followed.
         right: which of the options is right.
         steps: names of the pieces of the right answer that are read apart, each with the
             positions of its tokens in the continuation. The whole is always the first.

@@ -106,7 +106,7 @@ class Lens:
     def decision_depth(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """The depth at which an answer first leads and stays, over the examples where it does.
 
-        One row a step and answer: `mean`, `low`, `high` in layers passed (0 is the embedding),
+        One row per step and answer: `mean`, `low`, `high` in layers passed (0 is the embedding),
         the same as `relative`, `relative_low`, `relative_high` in shares of the model, `median`
         in layers passed; `share_decided` of the `n` examples have the answer in the lead at the
         end, and only they count.

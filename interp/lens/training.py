@@ -28,9 +28,9 @@ class Training:
     Attributes:
         steps: of Adam; the learning rate falls to zero along a straight line.
         learning_rate: of the first step.
-        rows: texts a step.
+        rows: texts per step.
         vectors: positions a step, drawn among the rows' tokens.
-        row_tokens: a longer text is cut into rows of so many tokens.
+        row_tokens: a longer text is cut into rows of this many tokens.
         sublayers: also train maps for the depths after attentions.
         seed: of the draws.
     """

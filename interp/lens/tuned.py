@@ -1,4 +1,4 @@
-"""The tuned lens: one affine map a depth, trained to predict the model's own final prediction.
+"""The tuned lens: one affine map per depth, trained to predict the model's own final prediction.
 
 Belrose et al., "Eliciting latent predictions from transformers with the tuned lens" (arXiv
 2303.08112): the plain lens reads early layers through a basis that only the last layer writes in,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 COMPUTES_NOTHING = "computes_nothing"
-"""Attribute of a `forward` in place of a block's own that hands on what it is given."""
+"""Attribute of a `forward` that replaces a block's own and returns its input."""
 
 
 def devices_of(module: nn.Module) -> tuple[torch.device, ...]:

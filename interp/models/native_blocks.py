@@ -31,7 +31,7 @@ class Decoder:
 
     Attributes:
         root: called with `input_ids`; runs embedding, blocks, final norm and unembedding.
-        blocks: one module a layer.
+        blocks: one module per layer.
         attentions: the attention sublayer of each block.
         output_projections: inside each attention, the matrix that takes z
             `[batch, pos, head * d_head]` to the residual stream.
@@ -41,8 +41,8 @@ class Decoder:
         mlp_ends: the same for the MLP.
         ln_final: the norm after the last block.
         tokenizer: as saved with the model, not altered by TransformerLens.
-        n_heads: query heads a layer.
-        n_kv_heads: key/value heads a layer.
+        n_heads: query heads per layer.
+        n_kv_heads: key/value heads per layer.
         d_head: width of z of a head in the first layer (not always d_model / n_heads); other layers
             may have another.
         d_model: width of the residual stream.

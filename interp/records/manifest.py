@@ -49,7 +49,7 @@ class SamplingEntry(_Entry):
     Attributes:
         draws: answers of each example.
         temperature: above 0.
-        top_k: only among so many of the likeliest tokens; 0 for all.
+        top_k: only among this many likeliest tokens; 0 for all.
         top_p: only among the likeliest tokens that together have this probability.
     """
 

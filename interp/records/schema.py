@@ -57,7 +57,7 @@ class Record:
         doc_id: row of the task.
         ablation: text form; `baseline` for the unablated model.
         target: the right answer.
-        loglikelihoods: nats, one an option; None for generated answers.
+        loglikelihoods: nats, one per option; None for generated answers.
         token_counts: tokens of each option, or of each generated answer.
         greedy: whether each option is what greedy decoding would write.
         text: the generated answer, the first where several were drawn; None where options were

@@ -111,7 +111,7 @@ def _problem(folder: Path, entry: UnitEntry, manifest: Manifest, run: str) -> st
         return "missing"
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
-    # the hash comes first: bytes that nobody vouches for are not parsed
+    # the hash is checked first: bytes that no hash confirms are not parsed
     claims = list(_CLAIM.finditer(content))
     if not claims or content[-4:] != b"PAR1":
         return "not a whole shard"
@@ -132,7 +132,8 @@ def _problem(folder: Path, entry: UnitEntry, manifest: Manifest, run: str) -> st
 def _other_records(content: bytes, entry: UnitEntry, manifest: Manifest) -> str:
     """In what a shard's rows are not those of its unit; empty where they are.
 
-    A hash says that nobody changed the bytes since; not that they are the unit's records.
+    A hash says that the bytes have not changed since; it does not say that they are the unit's
+    records.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(content))

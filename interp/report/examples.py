@@ -92,7 +92,7 @@ def shown_examples(
         metric: by which an example is harmed or helped.
         ablations: text forms.
         asked: the task's rows.
-        most: examples an ablation.
+        most: examples per ablation.
 
     Yields:
         Text form, and what is shown of it.

@@ -61,7 +61,7 @@ def maps(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> li
     """The maps of one run: tasks by layers, layers by heads, or a list of anything else.
 
     Args:
-        importance: one metric a task.
+        importance: one metric per task.
         targets: (task, ablation) to the name of its examples on the page.
     """
     limits = {

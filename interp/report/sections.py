@@ -24,7 +24,7 @@ FEWEST = 2
 """Examples of an ablation, where it has any."""
 
 SHORT_PROMPT, LONGEST_PROMPT = 700, 8_000
-"""Characters of a prompt that stand beside its answers, and that are on the page at all."""
+"""Characters of a prompt that are shown beside its answers, and that the page holds at all."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Choice:
 
     Attributes:
         metric: for all tasks; by default accuracy where there is one, else an exact match.
-        examples: at most so many an ablation and task; 0 for none.
+        examples: the most that are shown per ablation and task; 0 for none.
         tasks: tasks that were swept and that their names alone do not find: paths of YAMLs, or the
             tasks themselves.
         data: folder with the rows that were swept.

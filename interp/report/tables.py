@@ -102,7 +102,7 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
 
 
 def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> Table:
-    """Every paired drop, one row a task, metric and ablation.
+    """Every paired drop, one row per task, metric and ablation.
 
     Args:
         importance: the table of `interp.stats.importance`.

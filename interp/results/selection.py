@@ -11,7 +11,7 @@ MetricChoice = str | Mapping[str, str] | None
 
 
 def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFrame:
-    """Keep one metric a task.
+    """Keep one metric per task.
 
     Args:
         table: Scores or importance.

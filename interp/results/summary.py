@@ -31,7 +31,7 @@ def summary(
 
     Args:
         run: a finished run.
-        top: at most so many ablations per task.
+        top: the most ablations that are named per task.
         metric: one for all tasks, or one per task; by default accuracy, else an exact match.
         correction: of p-values, as for `Sweep.importance`.
         margin: also name the ablations that change the metric by less than this.

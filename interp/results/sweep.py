@@ -137,7 +137,7 @@ class Sweep(StoredRecords):
         """What `interp show` prints: the largest drops of each task, and how they were measured.
 
         Args:
-            top: at most so many ablations per task.
+            top: the most ablations that are named per task.
             metric: one for all tasks, or one for each named task.
             correction: of p-values, as for `importance`.
             margin: also name the ablations that change the metric by less than this.
@@ -252,7 +252,7 @@ class Sweep(StoredRecords):
         return pd.concat(found, ignore_index=True)
 
     def ties(self, *, within: float = stats.WITHIN) -> pd.DataFrame:
-        """How many choices rounding may decide (`interp.stats.near_ties`), one row an ablation."""
+        """How many choices rounding may decide (`interp.stats.near_ties`), one row per ablation."""
         columns = ["model", "task", "ablation", "loglikelihoods"]
         tables = [
             stats.near_ties(self._read(task.name, None, columns).to_pandas(), within=within)

@@ -1,4 +1,4 @@
-"""How much each layer changes the residual stream, without asking what it is for."""
+"""How much each layer changes the residual stream, whatever its task."""
 
 import hashlib
 from collections.abc import Sequence
@@ -124,7 +124,7 @@ def layer_similarity(
     Args:
         model: the model.
         source: a task (its prompts), its name, or a list of texts.
-        limit: at most so many examples, drawn with the seed.
+        limit: the most examples, drawn with the seed; all by default.
         seed: of the draw and of the bootstrap over examples.
         resamples: of the bootstrap.
         confidence: of the intervals.
@@ -229,7 +229,7 @@ def cka_between(
         model: the one.
         other: the other.
         source: as for `layer_similarity`.
-        limit: at most so many examples, drawn with the seed.
+        limit: the most examples, drawn with the seed; all by default.
         seed: of the draw.
 
     Returns:

@@ -79,7 +79,7 @@ def by_importance(importance: pd.DataFrame, most: int) -> Order:
     Measure it on other examples than the curve's (another seed), or the curve flatters it.
 
     Args:
-        importance: from `Sweep.importance()` of a sweep of every layer, one metric a task.
+        importance: from `Sweep.importance()` of a sweep of every layer, one metric per task.
         most: how many layers go at most.
     """
     layer = importance["ablation"].map(skipped_layer)
@@ -134,12 +134,12 @@ def pruning_curves(
         tasks: as for `interp.sweep`.
         orders: from the functions of this module.
         out: folder of the sweep; the same call continues it.
-        limit: at most so many examples a task, drawn with the seed.
+        limit: the most examples per task, drawn with the seed; all by default.
         seed: of the draw.
 
     Returns:
         Columns `model task metric order draw n_removed layers value low high n unit interval`;
-        `n_removed` 0 is the whole model, once an order.
+        `n_removed` 0 is the whole model, once per order.
 
     Raises:
         UserError: before anything is written; also where a step leaves no layer.

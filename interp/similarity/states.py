@@ -78,7 +78,7 @@ def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples
 
     Args:
         source: a task, its name, the path of its YAML, or a list of texts.
-        limit: at most so many, drawn with the seed as a sweep draws them.
+        limit: the most examples, drawn with the seed as a sweep draws them.
         seed: of the draw.
 
     Raises:

@@ -1,6 +1,6 @@
 """How sure a result is: intervals, paired tests and corrections, DataFrame to DataFrame.
 
-The input ("values") is a long table with one row an example: columns `model`, `task`,
+The input ("values") is a long table with one row per example: columns `model`, `task`,
 `metric`, `ablation` (`"baseline"`, `"layer:7"`, ...), `doc_id` and `value`, and
 optionally `cluster` (examples that share a context or a subject and are not independent).
 

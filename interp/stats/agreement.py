@@ -24,7 +24,7 @@ def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float
     """Split-half reliability of the ranks of a profile of mean drops.
 
     Args:
-        sample: drops by document, a column an ablation; clusters are not torn apart.
+        sample: drops by document, a column per ablation; clusters are not torn apart.
         halves: random splits.
         seed: of the splits.
 
@@ -159,7 +159,7 @@ def shapes_differ(
     simulated sweeps each, standard error 0.7).
 
     Args:
-        one: drops by document, a column an ablation.
+        one: drops by document, a column per ablation.
         other: the same ablations in the same order.
         paired: the two are of the same documents in the same order.
         points: differences of 0/1 outcomes; columns without a discordant pair then vary at least

@@ -50,7 +50,7 @@ def drop_intervals(
     """Bounds (as fractions or values) and names of the intervals of paired drops.
 
     Args:
-        sample: differences, a column an ablation.
+        sample: differences, a column per ablation.
         points: whether they are differences of 0/1 outcomes.
         confidence: of the intervals.
         resamples: of the bootstrap.

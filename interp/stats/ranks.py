@@ -15,7 +15,7 @@ def spearman(
 
     Args:
         one: a profile, or a row each.
-        other: the same; one profile goes with all rows of the other.
+        other: the same; a single profile is compared with all rows of the other.
 
     Returns:
         A correlation a row; NaN where one of the two has no spread.

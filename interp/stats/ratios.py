@@ -58,7 +58,7 @@ def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means
     """Means of paired differences and their covariance over independent units.
 
     Args:
-        sample: differences, a column an ablation; its clusters are the units where it has some.
+        sample: differences, a column per ablation; its clusters are the units where it has some.
         points: whether they are differences of 0/1 outcomes. A column without any discordant pair
             is then not known exactly: it varies at least as Tango's interval for no discordant
             pair says, `z / (n + z**2)`.

@@ -23,7 +23,7 @@ class Sample(NamedTuple):
     """Paired outcomes of one model, task and metric."""
 
     table: Float[np.ndarray, "docs ablations"]
-    """Values, or differences of values; one column an ablation."""
+    """Values, or differences of values; one column per ablation."""
     units: Int[np.ndarray, " docs"]
     """The unit that is resampled, 0 to `n_units - 1`: the example itself or its cluster."""
     clustered: bool
@@ -66,7 +66,7 @@ def series(
     """Every (model, task, metric): its key, whether in points, documents x ablations, clusters.
 
     Args:
-        values: one row a model, task, metric, ablation and document.
+        values: one row per model, task, metric, ablation and document.
     """
     _check_values(values)
     values = values.reset_index(drop=True)

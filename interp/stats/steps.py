@@ -19,7 +19,7 @@ def step_interval(
     """Score interval of each column's mean.
 
     Args:
-        table: values from `STEPS`, one a unit.
+        table: values from `STEPS`, one per unit.
         confidence: coverage of the interval.
     """
     counts = np.stack([(table == step).sum(axis=0) for step in STEPS], axis=1).astype(float)

@@ -13,7 +13,7 @@ def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFram
     rounding is coarser, and `within` should be too.
 
     Args:
-        responses: model, task, ablation, loglikelihoods (nats, one an option; None for generated
+        responses: model, task, ablation, loglikelihoods (nats, one per option; None for generated
             answers, which are left out).
         within: largest difference that is a tie, in nats.
 

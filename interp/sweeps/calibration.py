@@ -21,7 +21,7 @@ from interp.tasks import Task
 
 SCORED, GENERATED, LEAST_GENERATED = 18, 24, 3
 """Examples in the larger of a task's two runs: of a task that is scored, and of one whose answers
-are generated (they differ in length), where several answers to one example count as so many."""
+are generated (they differ in length). Each of several answers to one example counts."""
 FEWER = 3
 """The smaller run has the larger one's examples divided by this."""
 LAYERS, PER_LAYER = 3, 4

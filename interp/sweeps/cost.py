@@ -38,7 +38,7 @@ class Estimate:
         parameters: numbers in the model.
         device: where it runs.
         ablations: without the baseline.
-        draws: one line a task: examples, strata, width of the interval.
+        draws: one line per task: examples, strata, width of the interval.
         examples: over all tasks.
         tokens: that the harness would feed in one pass over all tasks, prompts and options.
         answer_tokens: most tokens that generated answers can have in one pass.

@@ -77,8 +77,8 @@ class UnitSizes:
     """How large the work units are; a run keeps its own for life.
 
     Attributes:
-        examples: at most so many a unit.
-        ablations: at most so many a unit; each unit runs the baseline again.
+        examples: the most examples of one unit.
+        ablations: the most ablations of one unit; each unit runs the baseline again.
     """
 
     examples: int = UNIT_EXAMPLES
@@ -108,7 +108,7 @@ def make_plan(
         model: the model.
         tasks: names, paths of task YAMLs, or tasks.
         ablations: in any form that `interp.ablations.as_ablations` takes.
-        limit: at most so many examples of each task; all by default.
+        limit: the most examples of each task; all by default.
         seed: of the draw of examples.
         donor: the other model, for swaps that do not name one.
         sizes: of the units.

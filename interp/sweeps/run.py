@@ -75,7 +75,7 @@ def sweep(
         limit: at most this many examples of each task, drawn with the seed; all by default.
         seed: of the draw, and of the bootstrap.
         out: folder of the run; new, empty, or holding this very run. Without one, a temporary
-            folder that goes with the result.
+            folder that is deleted when the result is no longer used.
         donor: the other model, for swaps that do not name one.
         num_fewshot: few-shot examples in each prompt; by default what each task says.
         fewshot_seed: of the draw of few-shot examples; by default lm-evaluation-harness' own.
@@ -88,8 +88,8 @@ def sweep(
             others into the same folder, or into folders that `interp merge` joins.
         allow: differences to the run in the folder that are accepted, by the names that the
             refusal gave them (`libraries.torch`).
-        unit_examples: at most so many examples in a work unit.
-        unit_ablations: at most so many ablations in a work unit.
+        unit_examples: the most examples of one work unit.
+        unit_ablations: the most ablations of one work unit.
         token_budget: most tokens of one batch of scored options, padding counted, in this process;
             by default from free memory.
         ray: `"auto"` or the address of a Ray cluster: the units run there, one worker per device.

@@ -75,7 +75,7 @@ def _records(
     variant: Variant,
     answers: Sequence[Answer],
 ) -> Iterator[Record]:
-    """One record an example, from the one answer to it or from all that were drawn."""
+    """One record per example, from the one answer to it or from all that were drawn."""
     drawn: dict[int, list[tuple[GenerationRequest, Answer]]] = {}
     for request, answer in zip(requests, answers, strict=True):
         drawn.setdefault(request.doc_id, []).append((request, answer))

@@ -56,7 +56,7 @@ class Request:
         donors: the other models of swaps.
         tasks: the tasks, with their rows.
         ablations: text, and for each swap in it the number of its donor.
-        limit: examples a task.
+        limit: examples per task.
         seed: of the draw.
         sizes: of the units.
         cluster: field of the rows that names what examples share.
@@ -108,7 +108,7 @@ def _without_hooks(root: nn.Module) -> Iterator[None]:
     """Inside the context, no module has forward hooks.
 
     transformers leaves hooks that cannot be pickled on a model whose hidden states were asked for;
-    they do nothing while nobody asks.
+    they do nothing unless hidden states are asked for.
     """
     kept = [(module, module._forward_hooks) for module in root.modules()]
     try:

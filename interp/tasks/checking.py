@@ -32,7 +32,7 @@ class CheckedRequests:
     """The requests of some rows of a task, each of which can be asked and scored.
 
     Attributes:
-        by_row: the requests of each row: one an option, or one a sample of an answer.
+        by_row: the requests of each row: one per option, or one per sample of an answer.
     """
 
     by_row: Mapping[int, tuple[OptionRequest, ...] | tuple[GenerationRequest, ...]]

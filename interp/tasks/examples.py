@@ -20,7 +20,7 @@ def draw(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
 
     Args:
         task: its `strata` say what each row belongs to.
-        limit: at most so many; all where None.
+        limit: the most examples; None for all.
         seed: of the draw.
 
     Raises:

@@ -167,7 +167,7 @@ def key_value_rows(
     """Rows in the JSON form, the same for the same seed.
 
     Args:
-        n_pairs: pairs a row; 75, 140 and 300 in the paper.
+        n_pairs: pairs per row; 75, 140 and 300 in the paper.
         rows: how many.
         seed: of the UUIDs, the gold positions and the wrong options.
         gold_position: from 0; by default positions are spread evenly over the rows.
@@ -194,7 +194,7 @@ def key_value_task(
     """The JSON task under the `generate` protocol, its rows made here.
 
     Args:
-        n_pairs: pairs a row.
+        n_pairs: pairs per row.
         rows: how many; 500 in the paper.
         seed: as for `key_value_rows`.
         gold_position: as for `key_value_rows`.

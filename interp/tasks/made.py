@@ -1,6 +1,6 @@
 """Tasks whose rows are made here: key-value retrieval of any size, the gold pair anywhere.
 
-`kv-75:generate` (or `kv:75`) has 75 pairs a row and gold positions spread evenly;
+`kv-75:generate` (or `kv:75`) has 75 pairs per row and gold positions spread evenly;
 `kv-75-at-0:generate` has the gold pair in front. There are 500 rows from seed 0, as many as in the
 published files of Liu et al. (arXiv 2307.03172) with 75, 140 and 300 pairs, in their form.
 """

@@ -17,7 +17,7 @@ def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
         task: the task; its rows must be those that were asked.
 
     Returns:
-        One row a response, in the same order and with the same index, one column a metric.
+        One row per response, in the same order and with the same index, one column per metric.
 
     Raises:
         UserError: responses of another task, or of rows that the task does not have.

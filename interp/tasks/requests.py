@@ -66,7 +66,7 @@ class Sampling:
     Attributes:
         temperature: above 0.
         seed: of all draws.
-        top_k: only among so many of the likeliest tokens; 0 for all.
+        top_k: only among this many likeliest tokens; 0 for all.
         top_p: only among the likeliest tokens that together have this probability; 1 for all.
     """
 
@@ -121,7 +121,7 @@ def build_requests(
 ) -> list[OptionRequest] | list[GenerationRequest]:
     """The requests of some rows of a task, in their order.
 
-    `checked_requests` is the door for whatever computes; this is what it is made of.
+    Code that computes calls `checked_requests`, which is built on this function.
 
     Args:
         task: the task.

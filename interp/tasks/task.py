@@ -212,7 +212,7 @@ class Task:
 
         Args:
             document: the row.
-            texts: the answers, one a sample; the task's filters may combine them (a majority vote).
+            texts: the answers, one per sample; the task's filters may combine them.
 
         Raises:
             UserError: the task declares a metric that cannot be computed here.
@@ -236,7 +236,7 @@ class Task:
 
         Args:
             metric: its name in the records.
-            values: one an example.
+            values: one per example.
         """
         mean = float(np.mean(np.asarray(values, dtype=float)))
         declared = self.metrics().get(metric.partition(",")[0], Metric())

@@ -95,7 +95,7 @@ class _BoundedTemplate(Template):
 
 
 class _ClosedEnvironment(SandboxedEnvironment):
-    """The harness' environment without Python; a template is compiled once, not once a row."""
+    """The harness' environment without Python; a template is compiled once, not once per row."""
 
     intercepted_binops = frozenset({"**"})
     template_class = _BoundedTemplate

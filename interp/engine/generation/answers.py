@@ -43,7 +43,7 @@ class Generated:
     """The answers of each ablated model, and what they took.
 
     Attributes:
-        answers: for each ablation one answer a request.
+        answers: for each ablation one answer per request.
         counts: for each ablation.
         paths: how requests were decoded: `ragged`; `batches` where the architecture's attention
             cannot be replaced; `alone` where only rows of their own are exact.
@@ -77,7 +77,7 @@ def generate(
 
     Args:
         model: a bridge.
-        requests: prompts; what they have in common in front is run once an ablation.
+        requests: prompts; what they have in common in front is run once per ablation.
         ablations: what changes in each run.
         means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.

@@ -203,7 +203,7 @@ def _own_part(
     cache: RaggedCache, query: Tensor, keys: Tensor, values: Tensor, form: _Form
 ) -> _Part:
     rows, kv_heads, queries, _ = query.shape
-    # one token a row and all rows equally long: every column there is may be seen
+    # one token per row and all rows equally long: every column there is may be seen
     seen = form.length == 1 and cache.columns.shape[0] == 1 and form.window is None
     hidden = None
     if not seen:
@@ -218,7 +218,7 @@ def _own_part(
 
 
 def _shared_part(cache: RaggedCache, query: Tensor, shared: Prefixes, form: _Form) -> _Part:
-    """All rows of a prefix meet its keys in one product a head, instead of one a row."""
+    """All rows of a prefix meet its keys in one product per head, instead of one per row."""
     rows, kv_heads, queries, width = query.shape
     ordered = query if shared.order is None else query[shared.order]
     flat = ordered.transpose(0, 1).reshape(kv_heads, rows * queries, width)
@@ -270,7 +270,7 @@ def _fusable(query: Tensor, values: Tensor) -> bool:
 
 
 def _in_blocks(some: Callable[[slice], _Part], rows: int, scores: int, *, dim: int) -> _Part:
-    """Rows in blocks, so that the scores (so many a row) of a block stay small."""
+    """Rows in blocks, so that the scores (so many per row) of a block stay small."""
     step = max(1, SCORES // max(1, scores))
     if step >= rows:
         return some(slice(0, rows))

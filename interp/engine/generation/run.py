@@ -52,7 +52,7 @@ class Settings:
         """What suits the model on a CPU of few cores, or on a GPU.
 
         On a CPU a pass costs about a millisecond a layer, whatever is in it, and then two
-        operations a parameter and token at some twenty billion a second.
+        operations per parameter and token at some twenty billion a second.
         """
         if dec.device.type == "cuda":
             return cls(rows=256, latency_knee=128, cache_bytes=free_on_gpus(dec) // 3)
@@ -155,7 +155,7 @@ class Run:
         """Whether the baseline writes before the others; with one ablation nobody uses its drafts.
 
         Args:
-            number: of the baseline among the ablations; None where nobody asked for it.
+            number: of the baseline among the ablations; None where it was not asked for.
         """
         others = any(self.ablations) and (number is not None or len(self.ablations) > 1)
         return self.settings.drafts and others

@@ -49,7 +49,7 @@ class Picking:
 
     A draw is the token whose logit over the temperature, plus Gumbel noise of its own, is the
     largest: that token has the probabilities of `softmax(logits / temperature)` (Gumbel 1954;
-    Maddison et al., arXiv 1411.0030). The noise hangs on the seed, the example, the draw, the
+    Maddison et al., arXiv 1411.0030). The noise depends on the seed, the example, the draw, the
     position and the token alone, so that a draw is the same whatever else is in the batch, and
     every ablation is given the same: it draws another token only where its logits ask for one.
 

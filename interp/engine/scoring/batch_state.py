@@ -1,4 +1,4 @@
-"""What stands in front of a layer: a batch, its residual stream, and attention used again."""
+"""The input of a layer: a batch, its residual stream, and attention that is used again."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext

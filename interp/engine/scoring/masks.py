@@ -32,7 +32,7 @@ def mask_arguments(
 
     Returns:
         `attention_mask` (`[batch, 1, pos, prefix + pos]` in the model's type, added to the scores;
-        one a kind of layer where layers differ) and `position_ids` (`[batch, pos]`).
+        one per kind of layer where layers differ) and `position_ids` (`[batch, pos]`).
     """
     device, dtype = parts.device, next(parts.root.parameters()).dtype
     positions = torch.from_numpy(depths).to(device) + prefix

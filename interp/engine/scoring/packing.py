@@ -56,7 +56,7 @@ class Group:
 
     Attributes:
         prefix: the shared tokens; may be empty.
-        trees: one an example.
+        trees: one per example.
     """
 
     prefix: tuple[int, ...]

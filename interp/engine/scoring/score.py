@@ -173,7 +173,7 @@ class Scoring:
         return halving(work, budget)
 
     def plain(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
-        """Every ablated model runs every block on every row, at most so many tokens at a time."""
+        """Every ablated model runs every block on every row, in batches within the token budget."""
         parts = decoder(self.model)
         for batch in self._batches(group, tokens):
             positions = ScoredPositions.of(batch, parts.device)

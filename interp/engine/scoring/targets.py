@@ -65,7 +65,7 @@ class ScoredPositions:
             wanted, (largest, first) = logits[local, tokens], logits.max(dim=-1)
             greedy.append(first[local] == tokens)
             offset += len(logits)
-            # in place: the logits are as large as all else together, and nobody needs them again
+            # in place: the logits are as large as all else together, and are not needed again
             total = logits.sub_(largest[:, None]).exp_().sum(dim=-1).log_() + largest
             values.append((wanted - total[local]).double())
         found: dict[int, Score] = {}
