@@ -1,4 +1,4 @@
-"""Random numbers that hang on where a token stands and on nothing else.
+"""Random numbers that depend on the position of a token and on nothing else.
 
 Made by counting, not by a stream: Philox (Salmon et al. 2011) gives each position a state, and
 SplitMix64 (Steele et al. 2014) from there a number for each token of the vocabulary. Whole numbers
