@@ -9,7 +9,8 @@
 
 `swap_sweep` and `swap_curves` (`swaps.py`) put the layers of one model into the other;
 `weight_distances` (`weights.py`) says how far each matrix moved. The statistics
-(`differences.py`, `depth.py`, `robustness.py`) are functions of tables of values.
+(`model_differences.py`, `depth.py`, `profile_correlations.py`, `removal_robustness.py`) are
+functions of tables of values.
 """
 
 import lazy_loader

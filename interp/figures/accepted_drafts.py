@@ -17,8 +17,8 @@ def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintF
     they were; where it is low, generation under the ablation costs most.
 
     Args:
-        counts: Columns `model`, `layer`, `baseline_tokens` and `baseline_accepted`, as in
-            `interp.decode.Counts`, one row per model and ablated layer.
+        counts: Columns `model`, `layer`, `baseline_tokens` (tokens of the baseline's answers) and
+            `baseline_accepted` (those up to the first difference); one row per model and layer.
         width: Inches.
     """
     table = counts.copy()

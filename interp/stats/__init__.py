@@ -8,8 +8,9 @@ optionally `cluster` (examples that share a context or a subject and are not ind
   its interval and test (`tables.py`).
 - `compare_profiles`: rank correlation of two profiles of drops, with its interval
   (`profiles.py`).
-- `equivalence`: which ablations change a score by less than a stated margin; `power`,
-  `examples_needed`, `power_table`: which drops a number of examples can show (`equivalence.py`).
+- `equivalence`: which ablations change a score by less than a stated margin (`margins.py`).
+- `power`, `examples_needed`, `power_table`: which drops a number of examples can show
+  (`sample_size.py`).
 - `near_ties`: how many choices between options rounding may decide (`ties.py`).
 - `wilson`, `tango`, `mcnemar`, `sign_flip`, `adjust`, `spearman`: what they are made of, on arrays
   (`intervals.py`, `pvalues.py`, `ranks.py`).
