@@ -30,12 +30,12 @@ def texts_of(preset: Preset, count: int = DOCUMENTS) -> tuple[list[str], str]:
     names = preset.task_names("skills", "options")
     if all("world-" in name for name in names):
         return world_texts(count), f"{count} documents of the organisms' world (seed {SEED})"
-    from interp.tasks import draw, prompt_text
+    from interp.tasks import prompt_text, select_examples
 
     texts = []
     for task in preset.load_tasks("skills", "options"):
         rows = task.documents()
         # another seed than the sweeps'
-        for row in draw(task, -(-count // len(names)), seed=preset.seed + 1):
+        for row in select_examples(task, -(-count // len(names)), seed=preset.seed + 1):
             texts.append(f"{prompt_text(task, rows[row])} {task.target_text(rows[row])}")
     return texts, f"{len(texts)} prompts of the preset's tasks with their answers"

@@ -44,3 +44,14 @@ def test_a_parameter_that_is_not_described_is_found():
 
     assert undescribed(half) == ["layer"]
     assert public_functions("stats")
+
+
+def test_modules_that_a_text_names_are_beside_it():
+    paths = sorted((ROOT / "interp").rglob("*.py"))
+    named = {path: re.findall(r"`(\w+\.py)`", path.read_text()) for path in paths}
+    assert sum(map(len, named.values())) > 10
+    gone = {
+        str(path.relative_to(ROOT)): [name for name in names if not (path.parent / name).exists()]
+        for path, names in named.items()
+    }
+    assert {path: names for path, names in gone.items() if names} == {}

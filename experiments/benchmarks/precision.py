@@ -22,7 +22,7 @@ from experiments.benchmarks.reports import RESULTS, write
 from interp.ablations import Edits, shape_of
 from interp.engine import Settings, generate
 from interp.models import decoder
-from interp.tasks import Task, build_requests, draw
+from interp.tasks import Task, build_requests, select_examples
 
 TYPES = ("float32", "bfloat16", "float16")
 COLUMNS = {
@@ -86,7 +86,7 @@ def compared(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def unlike_plain(model: str, task: Task, dtype: str, limit: int) -> float:
     """The share of texts, in percent, that plain decoding writes otherwise in the same type."""
     loaded = interp.load_model(model, dtype=dtype)
-    requests: Any = build_requests(task, draw(task, limit, seed=0), decoder(loaded))
+    requests: Any = build_requests(task, select_examples(task, limit, seed=0), decoder(loaded))
     edits = [Edits(), *(a.edits(shape_of(loaded)) for a in interp.each_layer(loaded))]
     fast = generate(loaded, requests, edits)
     plain = generate(loaded, requests, edits, settings=Settings(plain=True))

@@ -19,7 +19,7 @@ from interp.errors import UserError
 from interp.results import claim_folder, read_result, save_result
 from interp.stats import Sample, mean_intervals
 from interp.sweeps import describe_measure
-from interp.tasks import Task, draw, load_task
+from interp.tasks import Task, load_task, select_examples
 
 Scores = Float[np.ndarray, "layer head"]
 Head = tuple[int, int]
@@ -166,7 +166,7 @@ def retrieval_heads(
     folder, request = Path(out) if out is not None else None, dict[str, Any]()
     if folder:
         options = {"limit": limit, "seed": seed, "copied_only": copied_only}
-        request = describe_measure(model, task, draw(task, limit, seed=seed), options)
+        request = describe_measure(model, task, select_examples(task, limit, seed=seed), options)
         if claim_folder(folder, KIND, request):
             return open_heads(folder)
     traced = trace(model, task, limit=limit, seed=seed)

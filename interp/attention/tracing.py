@@ -21,7 +21,7 @@ from interp.attention.rows import PIECE, scan_rows
 from interp.engine import unembed
 from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
-from interp.tasks import Task, draw, load_task
+from interp.tasks import Task, load_task, select_examples
 
 TOKEN_KINDS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
 """What attention is summed over; the rest of a row is on the prompt's other tokens."""
@@ -90,7 +90,7 @@ def trace(
         UserError: as `locate` and `scan_rows`; a limit below 1.
     """
     parts, loaded = decoder(model), task if isinstance(task, Task) else load_task(task)
-    doc_ids = draw(loaded, limit, seed=seed)
+    doc_ids = select_examples(loaded, limit, seed=seed)
     prompts = [locate(loaded, doc_id, parts) for doc_id in doc_ids]
     shape = (len(prompts), parts.n_layers, parts.n_heads)
     retrieval, attention = np.zeros(shape), {target: np.zeros(shape) for target in TOKEN_KINDS}

@@ -158,14 +158,15 @@ def announced(
     """Say what the sweep will cost, where that takes less than the sweep; True: that was all."""
     from interp.stats import before_running, family_of
     from interp.sweeps import WORTH_CALIBRATING, estimate
-    from interp.tasks import draw
+    from interp.tasks import select_examples
 
-    pairs = sum(len(draw(t, options.limit, seed=options.seed)) for t in tasks) * len(ablations)
+    counted = [len(select_examples(t, options.limit, seed=options.seed)) for t in tasks]
+    pairs = sum(counted) * len(ablations)
     if options.dry_run or pairs >= WORTH_CALIBRATING:
         expected = estimate(model, tasks, ablations, limit=options.limit, seed=options.seed)
         print("\n".join(expected.lines))
     if options.dry_run:
         counts = Counter(family_of(ablation.text) for ablation in ablations)
-        for number in sorted({len(draw(t, options.limit, seed=options.seed)) for t in tasks}):
+        for number in sorted(set(counted)):
             print("\n".join(before_running(number, counts)))
     return bool(options.dry_run)

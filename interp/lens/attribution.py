@@ -28,7 +28,7 @@ from interp.lens.residual_stream import without_mlp
 from interp.lens.tasks import CHUNK
 from interp.models import Decoder, capture_z, decoder, model_name
 from interp.stats import StreamingMean, poisson_weights
-from interp.tasks import Task, draw, load_task
+from interp.tasks import Task, load_task, select_examples
 
 KINDS = ("embedding", "attention", "mlp", "layer", "head", "bias")
 QUANTITIES = ("logit", "margin")
@@ -88,7 +88,7 @@ def direct_logit_attribution(
             are not the final norm times the unembedding.
     """
     task = task if isinstance(task, Task) else load_task(task)
-    parts, drawn = decoder(model), draw(task, limit, seed=seed)
+    parts, drawn = decoder(model), select_examples(task, limit, seed=seed)
     components = _components(parts, heads)
     tally = StreamingMean((len(components), len(QUANTITIES)))
     with tqdm(total=len(drawn), unit="example", desc=f"attribution, {task.name}") as bar:

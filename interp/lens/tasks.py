@@ -27,7 +27,7 @@ from interp.models import decoder, model_name
 from interp.results import claim_folder
 from interp.stats import poisson_weights
 from interp.sweeps import describe_measure
-from interp.tasks import Task, build_rows, draw, load_task
+from interp.tasks import Task, build_rows, load_task, select_examples
 
 log = logging.getLogger("interp")
 CHUNK = 256
@@ -92,7 +92,7 @@ def logit_lens(
     reading = LensOptions(follow, steps, sublayers, resamples, seed)
     check_reading(reading.follow, reading.steps)
     task = task if isinstance(task, Task) else load_task(task)
-    parts, drawn = decoder(model), draw(task, limit, seed=reading.seed)
+    parts, drawn = decoder(model), select_examples(task, limit, seed=reading.seed)
     asked = as_ablation(ablation)
     edits = checked_edits(model, asked)
     refuse_programs(asked, edits)

@@ -23,8 +23,8 @@ from interp.similarity.states import (
     Source,
     States,
     chunks,
-    draw,
     last_states,
+    selected_texts,
     states,
 )
 from interp.stats import StreamingMean, poisson_weights
@@ -135,7 +135,7 @@ def layer_similarity(
         UserError: before any work, for a source or a limit that cannot be used, or a folder that
             holds something else.
     """
-    examples = draw(source, limit=limit, seed=seed)
+    examples = selected_texts(source, limit=limit, seed=seed)
     folder = Path(out) if out is not None else None
     if folder is None:
         return _measured(model, examples, seed, resamples, confidence)
@@ -235,7 +235,7 @@ def cka_between(
     Returns:
         Columns `model other_model source depth other value n`.
     """
-    examples = draw(source, limit=limit, seed=seed)
+    examples = selected_texts(source, limit=limit, seed=seed)
     groups = _Cka()
     for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):
         mine = last_states(model, examples, numbers)

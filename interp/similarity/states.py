@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.engine import by_budget, padded, record, vectors_at
 from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
-from interp.tasks import Task, check_draw, draw as draw_rows, encode, load_task, prompt_text
+from interp.tasks import Task, check_draw, encode, load_task, prompt_text, select_examples
 
 CHUNK = 256
 TOKEN_BUDGET = 4096
@@ -73,7 +73,7 @@ class Examples:
         return encode(self.texts[number], parts)[: parts.max_length]
 
 
-def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples:
+def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples:
     """The examples of a source: a task's prompts, or texts.
 
     Args:
@@ -96,7 +96,7 @@ def draw(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples
     if not count or any(not text.strip() for text in texts):
         raise UserError(f"{name}: an empty text; each needs at least one token")
     if task is not None:
-        return Examples(name, tuple(draw_rows(task, limit, seed=seed)), task, texts)
+        return Examples(name, tuple(select_examples(task, limit, seed=seed)), task, texts)
     chosen = range(count)
     if limit is not None and limit < count:
         drawn = np.random.default_rng(seed).choice(count, size=limit, replace=False)

@@ -21,8 +21,8 @@ from interp.tasks import (
     Task,
     checked_requests,
     described,
-    draw,
     how_drawn,
+    select_examples,
 )
 
 WORTH_CALIBRATING = 5000
@@ -116,7 +116,7 @@ def estimate(
     draws: list[str] = []
     for task in tqdm(tasks, desc="calibration", unit="task", leave=False):
         planning = timer()
-        doc_ids = draw(task, limit, seed=seed)
+        doc_ids = select_examples(task, limit, seed=seed)
         checked = checked_requests(task, doc_ids, dec, seed=seed)
         lengths, most_written = _tokens(checked.of(doc_ids))
         # a sweep reads and hashes all rows and prompts before its first unit, which costs as much

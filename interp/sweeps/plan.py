@@ -31,7 +31,14 @@ from interp.sweeps.identity import (
     libraries,
 )
 from interp.sweeps.units import WorkUnit
-from interp.tasks import CheckedRequests, Task, checked_requests, draw, load_task, prompt_text
+from interp.tasks import (
+    CheckedRequests,
+    Task,
+    checked_requests,
+    load_task,
+    prompt_text,
+    select_examples,
+)
 
 # an 8B model on one large GPU needs minutes for so many answers, and seconds to load
 UNIT_EXAMPLES = 128
@@ -173,7 +180,7 @@ def _planned(
     seed: int,
 ) -> PlannedTask:
     """A task with its examples, every row of it built and tried before anything is computed."""
-    doc_ids = tuple(draw(task, limit, seed=seed))
+    doc_ids = tuple(select_examples(task, limit, seed=seed))
     requests = checked_requests(task, doc_ids, decoder(model), seed=seed)
     if any(scope == "answer" for one in variants for scope in one.edits.scopes):
         _refuse_no_answer(task, requests.of(doc_ids))

@@ -10,8 +10,8 @@ from .checking import (
 from .examples import (
     check_draw as check_draw,
     described as described,
-    draw as draw,
     how_drawn as how_drawn,
+    select_examples as select_examples,
 )
 from .fixed import (
     FEWSHOT_SEED as FEWSHOT_SEED,
@@ -107,7 +107,7 @@ __all__ = [
     "close_templates",
     "described",
     "described_metrics",
-    "draw",
+    "select_examples",
     "encode",
     "encode_pair",
     "functions_of",

@@ -11,7 +11,7 @@ from interp.stats import wilson
 from interp.tasks.task import Task
 
 
-def draw(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
+def select_examples(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
     """The examples of a task that are asked, in the order of its rows.
 
     Strata (subjects, categories) are drawn from in proportion to their size, and every example is
@@ -44,8 +44,8 @@ def check_draw(limit: object, seed: object) -> None:
     """Refuse a limit or a seed that no draw can have.
 
     Args:
-        limit: as for `draw`.
-        seed: as for `draw`.
+        limit: as for `select_examples`.
+        seed: as for `select_examples`.
 
     Raises:
         UserError: the limit is below 1, the seed below 0, or either is no whole number.
@@ -79,7 +79,7 @@ def described(task: Task, drawn: Sequence[int]) -> str:
 
     Args:
         task: the task.
-        drawn: rows of it, from `draw`.
+        drawn: rows of it, from `select_examples`.
     """
     among = len({task.strata[i] for i in drawn})
     spread = f", spread over {among} strata" if among > 1 else ""

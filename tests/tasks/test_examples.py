@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import binomtest
 
 from interp.errors import UserError
-from interp.tasks import Task, described, draw
+from interp.tasks import Task, described, select_examples
 from interp.tasks.examples import half_width
 
 
@@ -27,8 +27,8 @@ def test_every_stratum_gets_its_share(sizes, share, seed):
     strata = [f"s{i}" for i, size in enumerate(sizes) for _ in range(size)]
     np.random.default_rng(seed).shuffle(strata)
     limit = max(1, int(share * len(strata)))
-    drawn = draw(made(strata), limit, seed=seed)
-    assert drawn == sorted(set(drawn)) == draw(made(strata), limit, seed=seed)
+    drawn = select_examples(made(strata), limit, seed=seed)
+    assert drawn == sorted(set(drawn)) == select_examples(made(strata), limit, seed=seed)
     assert len(drawn) == limit
     for i, size in enumerate(sizes):
         got = sum(strata[d] == f"s{i}" for d in drawn)
@@ -38,7 +38,8 @@ def test_every_stratum_gets_its_share(sizes, share, seed):
 def test_every_example_is_as_likely_as_any_other():
     strata = ["a"] * 6 + ["b"] * 3 + ["c"]
     counts = np.bincount(
-        [d for seed in range(3000) for d in draw(made(strata), 4, seed=seed)], minlength=10
+        [d for seed in range(3000) for d in select_examples(made(strata), 4, seed=seed)],
+        minlength=10,
     )
     # 1200 expected each, standard deviation 27
     assert np.abs(counts - 1200).max() < 120
@@ -46,10 +47,11 @@ def test_every_example_is_as_likely_as_any_other():
 
 def test_another_seed_draws_others_and_no_limit_draws_all():
     task = made(["a"] * 100)
-    assert draw(task, 10, seed=0) != draw(task, 10, seed=1)
-    assert draw(task, None) == draw(task, 100) == draw(task, 500) == list(range(100))
+    assert select_examples(task, 10, seed=0) != select_examples(task, 10, seed=1)
+    for limit in (None, 100, 500):
+        assert select_examples(task, limit) == list(range(100))
     with pytest.raises(UserError, match="limit 0: allowed are 1 and more"):
-        draw(task, 0)
+        select_examples(task, 0)
 
 
 @pytest.mark.parametrize("n", [10, 200, 14042])
@@ -60,7 +62,7 @@ def test_the_width_is_that_of_scipys_wilson_interval(n):
 
 def test_a_draw_says_what_it_is():
     task = made(["a", "b"] * 500)
-    assert described(task, draw(task, 200)) == (
+    assert described(task, select_examples(task, 200)) == (
         "made: 200 of 1,000 examples, spread over 2 strata; "
         "95% interval of a score: up to ±6.9 points"
     )

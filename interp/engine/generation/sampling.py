@@ -102,7 +102,7 @@ class Picking:
                 part.shape[-1],
                 part.device,
             )
-            found += draw(part, noise, sampling, self.tolerance)
+            found += sampled_tokens(part, noise, sampling, self.tolerance)
         best = finite_or_failed(logits, logits.argmax(dim=-1)).tolist()
         return [
             (FAILED, False) if largest == FAILED else one
@@ -132,7 +132,7 @@ def choosing(
     return choose
 
 
-def draw(
+def sampled_tokens(
     logits: Float[Tensor, "rows d_vocab"],
     noise: Float[Tensor, "rows d_vocab"],
     sampling: Sampling,

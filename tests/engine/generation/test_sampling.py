@@ -14,7 +14,7 @@ from interp.ablations import Edits, checked_edits
 from interp.engine import Settings, generate
 from interp.engine.generation.noise import gumbel, split_mix
 from interp.engine.generation.plain import PlainRow
-from interp.engine.generation.sampling import Picking, allowed, draw
+from interp.engine.generation.sampling import Picking, allowed, sampled_tokens
 from interp.models import decoder, wrap
 from interp.tasks import GenerationRequest, Sampling
 from tests.helpers.families import D_VOCAB, deleted, tiny_bridge, tiny_model, tiny_tokenizer
@@ -140,11 +140,11 @@ def test_what_is_sure_does_not_move_with_the_logits(seed, sampling, tolerance):
     logits += torch.randn(8, 30, generator=rng, dtype=torch.float64) * tolerance
     noise = gumbel(seed, [(0, i, 0) for i in range(8)], 30, CPU)
     noise = (noise * 10).round() / 10 * sampling.temperature
-    drawn = draw(logits, noise, sampling, tolerance)
+    drawn = sampled_tokens(logits, noise, sampling, tolerance)
     for _ in range(4):
         # each logit by half, so that a difference moves by no more than the tolerance
         moved = logits + (torch.rand(8, 30, generator=rng).double() - 0.5) * tolerance
-        others = draw(moved, noise, sampling, 0.0)
+        others = sampled_tokens(moved, noise, sampling, 0.0)
         for (token, sure), (other, _) in zip(drawn, others, strict=True):
             assert token == other or not sure
 
@@ -166,7 +166,7 @@ def test_most_draws_are_sure():
     logits = torch.randn(2000, D_VOCAB, generator=torch.Generator().manual_seed(1)) * 3
     noise = gumbel(0, [(0, i, 0) for i in range(2000)], D_VOCAB, CPU)
     for sampling in SAMPLINGS:
-        assert sum(not sure for _, sure in draw(logits, noise, sampling, 1e-5)) < 4
+        assert sum(not sure for _, sure in sampled_tokens(logits, noise, sampling, 1e-5)) < 4
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_equal_draws_of_an_ablation_are_more_than_chance_gives():
     logits = torch.randn(3000, D_VOCAB, generator=rng).double() * 2
     moved = logits + torch.randn(3000, D_VOCAB, generator=rng).double() * 0.3
     noise = gumbel(0, [(0, i, 0) for i in range(3000)], D_VOCAB, CPU)
-    first, second = (draw(x, noise, Sampling(1.0), 0.0) for x in (logits, moved))
+    first, second = (sampled_tokens(x, noise, Sampling(1.0), 0.0) for x in (logits, moved))
     equal = np.mean([a == b for a, b in zip(first, second, strict=True)])
     p, q = logits.softmax(dim=-1), moved.softmax(dim=-1)
     distance = (p - q).abs().sum(dim=-1).mean().item() / 2
