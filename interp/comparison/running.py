@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
@@ -17,7 +18,7 @@ from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, sweep
 from interp.tasks import Task
 
 FILE = "comparison.json"
-Model = TransformerBridge | transformers.PreTrainedModel | str | Path
+Model: TypeAlias = TransformerBridge | transformers.PreTrainedModel | str | Path
 Chosen = str | Sequence[str] | Callable[[TransformerBridge], Sequence[str | Ablation]]
 
 
