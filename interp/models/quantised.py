@@ -50,7 +50,11 @@ def quantization_config(
 
 
 def quantization_of(model: TransformerBridge) -> str:
-    """How a model's weights are quantised (`bitsandbytes`, `gptq`, `fp8`, ...); empty if not."""
+    """How a model's weights are quantised (`bitsandbytes`, `gptq`, `fp8`, ...); empty if not.
+
+    Args:
+        model: a bridge.
+    """
     config: Any = decoder(model).root.config
     found = getattr(config, "quantization_config", None)
     if found is None:
