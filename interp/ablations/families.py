@@ -164,18 +164,30 @@ def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> 
 
 
 def each_repeat(model: TransformerBridge) -> list[Ablation]:
-    """Run every block of consecutive layers twice: `repeat:0-0`, `repeat:0-1`, ..."""
+    """Run every block of consecutive layers twice: `repeat:0-0`, `repeat:0-1`, ...
+
+    Args:
+        model: a bridge.
+    """
     n_layers = shape_of(model).n_layers
     return [Repeat(i, j) for i in range(n_layers) for j in range(i, n_layers)]
 
 
 def each_exchange(model: TransformerBridge) -> list[Ablation]:
-    """Exchange each layer with the next: `exchange:0`, `exchange:1`, ..."""
+    """Exchange each layer with the next: `exchange:0`, `exchange:1`, ...
+
+    Args:
+        model: a bridge.
+    """
     return [Exchange(layer) for layer in range(shape_of(model).n_layers - 1)]
 
 
 def each_parallel(model: TransformerBridge) -> list[Ablation]:
-    """Run every window of two or more layers side by side: `parallel:0-1`, `parallel:0-2`, ..."""
+    """Run every window of two or more layers side by side: `parallel:0-1`, `parallel:0-2`, ...
+
+    Args:
+        model: a bridge.
+    """
     n_layers = shape_of(model).n_layers
     return [Parallel(i, j) for i in range(n_layers) for j in range(i + 1, n_layers)]
 

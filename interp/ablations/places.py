@@ -56,7 +56,12 @@ class Places:
 
 
 def text_labels(prompt: int, length: int) -> Int[Tensor, "1 pos"]:
-    """Labels of a text: so many tokens of a prompt, and then an answer."""
+    """Labels of a text: so many tokens of a prompt, and then an answer.
+
+    Args:
+        prompt: tokens of the prompt.
+        length: tokens of the prompt and of what follows it.
+    """
     labels = torch.full((1, length), BITS["answer"])
     labels[:, :prompt] = BITS["prompt"]
     labels[:, prompt - 1] |= BITS["last"]
@@ -64,7 +69,11 @@ def text_labels(prompt: int, length: int) -> Int[Tensor, "1 pos"]:
 
 
 def padded_labels(lengths: Sequence[int]) -> Int[Tensor, "row pos"]:
-    """Labels of prompts of some lengths, padded on the left."""
+    """Labels of prompts of some lengths, padded on the left.
+
+    Args:
+        lengths: tokens of each prompt.
+    """
     longest = max(lengths)
     labels = torch.zeros(len(lengths), longest, dtype=torch.long)
     for row, length in enumerate(lengths):

@@ -82,7 +82,12 @@ def capture_contributions(
 
 
 def residual_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The residual stream that a sublayer is given beside its input (BLOOM)."""
+    """The residual stream that a sublayer is given beside its input (BLOOM).
+
+    Args:
+        args: that a sublayer is called with.
+        kwargs: that it is called with by name.
+    """
     return kwargs.get("residual", args[1] if len(args) > 1 else None)
 
 

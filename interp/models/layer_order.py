@@ -53,6 +53,9 @@ def check_order_can_change(model: TransformerBridge) -> None:
 
     Blocks may compute by their number (GPT-2 with `scale_attn_by_inverse_layer_idx`), use the keys
     and values of others (Gemma 3n), or keep more than keys and values from token to token.
+
+    Args:
+        model: a bridge.
     """
     parts = decoder(model)
     if "order_can_change" not in parts.__dict__:
@@ -67,6 +70,10 @@ def bridge_in_order(model: TransformerBridge, order: Sequence[int]) -> Iterator[
     """Inside the context, the bridge runs its own blocks in another order.
 
     A block that is there twice is one module with one set of hooks, which fire twice.
+
+    Args:
+        model: a bridge.
+        order: numbers of the blocks, in the order in which they run.
     """
     parts, root = decoder(model), model.original_model
     name = model.adapter.component_mapping["blocks"].name
