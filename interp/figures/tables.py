@@ -256,7 +256,11 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
 
 
 def describe_choice(table: pd.DataFrame) -> list[str]:
-    """By how much the largest drop of a family is too large, because it was chosen."""
+    """By how much the largest drop of a family is too large, because it was chosen.
+
+    Args:
+        table: as `importance` returns it.
+    """
     if "expected_excess" not in table or not table["unit"].eq("points").all():
         return []
     excess = table["expected_excess"].dropna()
