@@ -39,7 +39,6 @@ from .kinds import (
     KINDS as KINDS,
     SWAPS as SWAPS,
     EditKind as EditKind,
-    function_or_refusal as function_or_refusal,
     kinds_of as kinds_of,
 )
 from .mean import (
@@ -90,7 +89,10 @@ from .text import (
     parsed_or_none as parsed_or_none,
 )
 from .user_hooks import hooked as hooked
-from .value_checks import layer_of_point as layer_of_point
+from .value_checks import (
+    function_or_refusal as function_or_refusal,
+    layer_of_point as layer_of_point,
+)
 from .values import (
     AblateHead as AblateHead,
     AblateKVGroup as AblateKVGroup,

@@ -42,6 +42,7 @@ from interp.ablations.side_by_side import (
     side_by_side_on_bridge,
     side_by_side_on_rows,
 )
+from interp.ablations.value_checks import function_or_refusal
 from interp.ablations.weights import swapped
 from interp.errors import UserError
 from interp.models import Decoder, decoder
@@ -95,22 +96,6 @@ def kinds_of(edit: LayerEdit) -> list[EditKind]:
         replaced = MEAN_PARTS if "layer" in edit.mean_parts else RESAMPLE_PARTS
         return [SKIP if edit.skip else replaced, *([HOOKS] if edit.hooks else [])]
     return [kind for kind in KINDS if kind.acts_in(edit)]
-
-
-def function_or_refusal(way: Any, layer: int) -> Any:
-    """The function that carries a kind out.
-
-    Args:
-        way: how one kind of edit is carried out: a function, or a text that says why it
-            cannot be.
-        layer: the layer that is edited, for the message.
-
-    Raises:
-        UserError: there is none, only a text that says why.
-    """
-    if isinstance(way, str):
-        raise UserError(f"layer {layer}: {way}")
-    return way
 
 
 def _skip_on_bridge(

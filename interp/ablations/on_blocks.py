@@ -6,11 +6,12 @@ from contextlib import ExitStack, contextmanager
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.edits import Edits
-from interp.ablations.kinds import Activations, function_or_refusal, kinds_of
+from interp.ablations.kinds import Activations, kinds_of
 from interp.ablations.mean import Means
 from interp.ablations.one_thread import one_thread
 from interp.ablations.places import Places
 from interp.ablations.resample import Outputs
+from interp.ablations.value_checks import function_or_refusal
 from interp.models import Decoder, decoder, in_order
 
 

@@ -13,13 +13,13 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.base import Ablation
 from interp.ablations.edits import Edits
 from interp.ablations.families import shape_of
-from interp.ablations.kinds import Activations, Hook, function_or_refusal, kinds_of
+from interp.ablations.kinds import Activations, Hook, kinds_of
 from interp.ablations.mean import Means, mean_outputs
 from interp.ablations.one_thread import busy, one_thread
 from interp.ablations.resample import outputs_on
 from interp.ablations.text import as_ablation
 from interp.ablations.user_hooks import with_points
-from interp.ablations.value_checks import layer_of_point
+from interp.ablations.value_checks import function_or_refusal, layer_of_point
 from interp.ablations.values import with_donor
 from interp.ablations.weights import check_donor
 from interp.errors import UserError

@@ -78,3 +78,18 @@ def layer_of_point(point: str) -> int | None:
     """
     parts = point.split(".")
     return int(parts[1]) if len(parts) > 2 and parts[0] == "blocks" else None
+
+
+def function_or_refusal(way: Any, layer: int) -> Any:
+    """The function that carries a kind out.
+
+    Args:
+        way: what carries a kind out: a function, or a text that says why none does.
+        layer: the layer that is edited, for the message.
+
+    Raises:
+        UserError: there is none, only a text that says why.
+    """
+    if isinstance(way, str):
+        raise UserError(f"layer {layer}: {way}")
+    return way

@@ -22,6 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.errors import UserError, first_line
 from interp.models.checks import context_length, input_width, tell_of_tokens_outside
 from interp.models.devices import devices_of, join_blocks
+from interp.models.replaced_matrices import check_bridge, replaced_matrices, tried_logits
 from interp.models.sublayers import NORMS_BEHIND, sublayer_ends
 
 
@@ -156,11 +157,11 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     """
     # models made from a configuration, not from a checkpoint, do not name their own class
     root.config.architectures = root.config.architectures or [type(root).__name__]
-    replaced = _replaced_matrices(root)
+    replaced = replaced_matrices(root)
     if replaced:
         # some kinds of matrices put their scales elsewhere at their first call: both trees share
         # what lies there afterwards
-        _tried_logits(root, root)
+        tried_logits(root, root)
     native = _second_tree(root)
     kwargs: dict[str, Any] = {"tokenizer": copy.deepcopy(tokenizer)} if tokenizer else {}
     level = logging.root.level
@@ -196,41 +197,9 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
             f"attention and an MLP ({first_line(error)})"
         ) from error
     if replaced:
-        _check_bridge(bridge, parts, replaced)
+        check_bridge(bridge, parts.root, name, replaced)
     tell_of_tokens_outside(name, tokenizer, parts.d_vocab)
     return bridge
-
-
-def _replaced_matrices(root: Any) -> str:
-    """What kind of matrix stands in place of plain ones, in words; empty where none does."""
-    if getattr(root.config, "quantization_config", None) is not None:
-        return "quantised weights"
-    if any(name.endswith("lora_A") or ".lora_" in name for name, _ in root.named_modules()):
-        return "an adapter beside its weights"
-    return "an adapter beside its weights" if hasattr(root, "peft_config") else ""
-
-
-def _tried_logits(root: Any, run: Any) -> torch.Tensor:
-    tokens = torch.arange(4, device=next(root.parameters()).device)[None]
-    with torch.no_grad():
-        out = run(tokens)
-    return out if isinstance(out, torch.Tensor) else out.logits
-
-
-def _check_bridge(bridge: TransformerBridge, parts: Decoder, what: str) -> None:
-    """Refuse a model whose bridge computes without what was put in place of its matrices.
-
-    TransformerLens splits a joint matrix of queries, keys and values, and reads its numbers.
-    """
-    expected, found = _tried_logits(parts.root, parts.root), _tried_logits(parts.root, bridge)
-    apart = float((expected - found).abs().max())
-    # rounding of activations to few bits falls otherwise where a logit moved by a little
-    if not apart <= 0.05 * float(expected.abs().max()):
-        advice = "merge it" if "adapter" in what else "load it without quantisation"
-        raise UserError(
-            f"model {model_name(bridge)}: TransformerLens cannot run {type(parts.root).__name__} "
-            f"with {what} (its logits are {apart:.2g} off); {advice}"
-        )
 
 
 def bridge_over(root: Any) -> TransformerBridge | None:
