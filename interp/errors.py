@@ -1,7 +1,11 @@
 """The one exception that means: the user asked for something that cannot be done."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
 
 
 class UserError(ValueError):
@@ -21,7 +25,32 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+def path_given(what: str, given: Any) -> Path:
+    """The path that a user gives; UserError for what names none.
+
+    Args:
+        what: it is for, such as `out`.
+        given: text or a path, if it is right.
+    """
+    if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
+        raise UserError(f"{what} {given!r:.80}: allowed is the path of a folder")
+    return Path(given)
+
+
+def check_whole(name: str, given: Any, least: int, most: int = 10**9) -> None:
+    """Raise UserError unless an option is a whole number from `least` to `most`."""
+    if isinstance(given, bool) or not isinstance(given, Integral) or not least <= given <= most:
+        upwards = f"{least} and more" if most == 10**9 else f"whole numbers from {least} to {most}"
+        raise UserError(f"{name} {given!r:.80}: allowed are {upwards}")
+
+
+def check_share(name: str, given: Any) -> None:
+    """Raise UserError unless an option is a number between 0 and 1."""
+    if isinstance(given, bool) or not isinstance(given, Real) or not 0 < given < 1:
+        raise UserError(f"{name} {given!r:.80}: allowed are values between 0 and 1")
+
+
+def did_you_mean(given: object, allowed: Iterable[str]) -> str:
     """`"; did you mean layer:3?"` where something allowed is spelt nearly so, else nothing."""
-    near = difflib.get_close_matches(given, list(allowed), n=1)
+    near = difflib.get_close_matches(str(given), list(allowed), n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 from interp.records import MANIFEST
 from interp.results import Sweep, kind_of
 
@@ -28,7 +28,7 @@ def open_run(folder: str | Path) -> Any:
     Raises:
         UserError: the folder holds none of them, or one that is unfinished or damaged.
     """
-    folder = Path(folder)
+    folder = path_given("run", folder)
     if (folder / MANIFEST).exists():
         return Sweep(folder)
     if (folder / COMPARISON).exists():

@@ -1,6 +1,8 @@
 """Bad inputs of every kind: each must be a one-line error, with no traceback and nothing written.
 
     python -m experiments.store.fuzz --inputs 20000
+    python -m experiments.store.fuzz --only shards --inputs 5000 --seconds 300 --seed 7 \
+        --add experiments/store/fuzz.json
 
 Command lines, ablation texts, task YAMLs, manifests and shards, and what strangers give
 (`hostile.py`: model folders, rows, templates, option values, code), made by hypothesis from a seed.
@@ -11,10 +13,12 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import os
 import shutil
 import string
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,9 @@ from experiments.store.tiny_model import write_model, write_task
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
+
+CHUNK = 250
+"""Inputs from one seed."""
 
 Check = Callable[[Any], bool]
 """Refuses an input by UserError (False), accepts it (True), or raises: a defect."""
@@ -93,25 +100,70 @@ def mutated(good: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def run(
-    inputs: int, out: Path, *, seed_: int = 0, only: str | None = None, tell: bool = True
+    inputs: int,
+    out: Path,
+    *,
+    seed_: int = 0,
+    only: str | None = None,
+    tell: bool = True,
+    seconds: float = math.inf,
+    total: Path | None = None,
 ) -> dict[str, Any]:
     """Try so many inputs, as many of each kind, or all of the one kind that is named.
 
+    Args:
+        inputs: at most.
+        out: folder of the result.
+        seed_: of the first chunk; each further chunk has the next one.
+        only: one kind.
+        tell: show progress.
+        seconds: at most so long a kind; a chunk that is begun is finished.
+        total: file of counts to which those of each kind are added when it is done.
+
     Returns:
-        For each kind: `tried`, `refused`, `accepted`; and `defects`, at most one a kind (hypothesis
-        stops a kind at its first and makes it small).
+        For each kind: `tried`, `refused`, `accepted`, `seconds`; `defects`, at most one a kind
+        (hypothesis stops a kind at its first and makes it small); `files_outside`, what was written
+        beside the folder in which the inputs were tried.
     """
     result: dict[str, Any] = {"inputs": inputs, "seed": seed_, "kinds": {}, "defects": {}}
-    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
-        kinds = {k: v for k, v in _kinds(Path(scratch)).items() if only in (None, k)}
-        for name, (strategy, check) in tqdm(kinds.items(), disable=not tell):
-            counts = {"tried": 0, "refused": 0, "accepted": 0}
-            defect = _try(strategy, check, inputs // len(kinds), seed_, counts)
-            result["kinds"][name] = counts
-            if defect:
-                result["defects"][name] = defect
+    with tempfile.TemporaryDirectory() as home:
+        scratch = Path(home) / "scratch"
+        scratch.mkdir()
+        with contextlib.chdir(scratch):
+            kinds = {k: v for k, v in _kinds(scratch).items() if only in (None, k)}
+            for name, (strategy, check) in tqdm(kinds.items(), disable=not tell):
+                counts = {"tried": 0, "refused": 0, "accepted": 0}
+                start, wanted, chunk = time.monotonic(), inputs // len(kinds), 0
+                defect = None
+                while counts["tried"] < wanted and not defect:
+                    most = min(CHUNK, wanted - counts["tried"])
+                    defect = _try(strategy, check, most, seed_ + chunk, counts)
+                    chunk += 1
+                    if time.monotonic() - start > seconds:
+                        break
+                result["kinds"][name] = counts | {"seconds": round(time.monotonic() - start)}
+                if defect:
+                    result["defects"][name] = defect
+                outside = sorted(p.name for p in Path(home).iterdir() if p != scratch)
+                result["files_outside"] = outside
+                if total:
+                    add(name, result, total)
     write_result(result, out, "fuzz")
     return result
+
+
+def add(name: str, result: dict[str, Any], total: Path) -> None:
+    """Add what was tried of one kind to the counts that a file holds."""
+    found: dict[str, Any] = {"kinds": {}, "defects": {}, "files_outside": []}
+    if total.is_file():
+        found = json.loads(total.read_text())
+    counts, before = result["kinds"][name], found["kinds"].get(name, {})
+    found["kinds"][name] = {key: before.get(key, 0) + value for key, value in counts.items()}
+    found["kinds"][name]["first_seeds"] = [*before.get("first_seeds", []), result["seed"]]
+    found["defects"] |= result["defects"]
+    found["files_outside"] = sorted({*found["files_outside"], *result["files_outside"]})
+    found["tried"] = sum(kind["tried"] for kind in found["kinds"].values())
+    total.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
 
 
 def _try(
@@ -287,9 +339,18 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one kind, such as 'task YAMLs'")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="at most, of each kind")
+    parser.add_argument("--add", type=Path, help="file of counts to which these are added")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    result = run(options.inputs, options.out.resolve(), seed_=options.seed, only=options.only)
+    result = run(
+        options.inputs,
+        options.out.resolve(),
+        seed_=options.seed,
+        only=options.only,
+        seconds=options.seconds,
+        total=options.add and options.add.resolve(),
+    )
     print(json.dumps(result, indent=2))
     raise SystemExit(bool(result["defects"]))
 

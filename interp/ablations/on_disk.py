@@ -12,7 +12,8 @@ import copy
 import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from interp.ablations.programs import Exchange, Order, Repeat, Reverse
 from interp.ablations.pruned_files import check_loads, copy_side_files, renumber_names, set_modes
 from interp.ablations.text import as_ablation
 from interp.ablations.values import SkipLayer, SkipLayers
-from interp.errors import UserError, first_line
+from interp.errors import UserError, first_line, path_given
 from interp.models import (
     INDEX,
     NUMBERS,
@@ -79,7 +80,9 @@ def prune(
             layers compute by their number, a folder that is not empty.
     """
     given = as_ablation(ablation)
-    return _written(name, given, partial(_kept, given), out=Path(out), revision=revision)
+    return _written(
+        name, given, partial(_kept, given), out=path_given("out", out), revision=revision
+    )
 
 
 def rearrange(
@@ -101,7 +104,9 @@ def rearrange(
         UserError: as `prune`; an ablation that is no order of layers.
     """
     given = as_ablation(program)
-    return _written(name, given, partial(_arranged, given), out=Path(out), revision=revision)
+    return _written(
+        name, given, partial(_arranged, given), out=path_given("out", out), revision=revision
+    )
 
 
 def _written(
@@ -135,14 +140,16 @@ def _written(
     further = int(getattr(config.get_text_config(), "num_nextn_predict_layers", None) or 0)
     every = [key for keys in shards.values() for key in keys]
     stack = _stack(every, n_layers, further, str(name))
-    pruned = pruned_config(config, kept)
+    with _refusing(str(name), kept):
+        pruned = pruned_config(config, kept)
     _refuse_numbered(config, pruned, kept, str(name))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
         folder = Path(work) / "model"
         folder.mkdir()
         written = _write_weights(source, folder, shards, stack, kept)
-        pruned.save_pretrained(folder)
+        with _refusing(str(name), kept):
+            pruned.save_pretrained(folder)
         copy_side_files(source, folder)
         renumber_names(folder, {old: new for new, old in enumerate(kept)}, str(name))
         check_loads(source, folder, str(name))
@@ -152,6 +159,21 @@ def _written(
             out.rmdir()
         folder.replace(out)
     return Pruned(out, kept, written)
+
+
+@contextmanager
+def _refusing(name: str, layers: Sequence[int]) -> Iterator[None]:
+    """Say in one line that transformers takes no configuration of these layers."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a class of transformers raises anything
+        shown = ", ".join(map(str, layers))
+        raise UserError(
+            f"model {name}: transformers takes no configuration of its layers {shown} alone "
+            f"({first_line(error)}); it cannot be pruned so, but ablated in memory"
+        ) from error
 
 
 def pruned_config(config: Any, order: Sequence[int]) -> Any:
@@ -234,7 +256,10 @@ def _stack(keys: Sequence[str], n_layers: int, further: int, name: str) -> str:
 
 def _refuse_numbered(config: Any, pruned: Any, kept: Sequence[int], name: str) -> None:
     """Refuse a model whose kept layers would not be built the same under their new numbers."""
-    before, after = _built(config, name), _built(pruned, name)
+    with _refusing(name, range(int(config.get_text_config().num_hidden_layers))):
+        before = _built(config, name)
+    with _refusing(name, kept):
+        after = _built(pruned, name)
     if len(after) != len(kept):
         raise UserError(f"model {name}: its configuration still builds {len(after)} layers")
     for new, old in enumerate(kept):

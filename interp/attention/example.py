@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.attention.interactive import View, attention_view
 from interp.attention.prompts import KeyValuePrompt, locate
-from interp.attention.rows import attention_rows, check_heads
+from interp.attention.rows import attention_rows, check_heads, token_texts
 from interp.errors import UserError
 from interp.models import decoder, model_name
 from interp.tasks import Task, load_task
@@ -89,8 +90,10 @@ def trace_example(
         raise UserError(f"row {doc_id}: task {loaded.name} has rows 0-{count - 1}")
     check_heads(heads, parts.n_layers, parts.n_heads)
     prompt = locate(loaded, doc_id, parts)
-    found = attention_rows(model, prompt.tokens, queries=prompt.queries)
+    # as when it is scored: the answer's last token is predicted, not run
+    run = prompt.tokens[: max(prompt.queries) + 1]
+    found = attention_rows(model, run, queries=prompt.queries)
     layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
-    return ExampleTrace(
-        model_name(model), prompt, found.texts, tuple(heads), found.rows[layers, numbers]
-    )
+    rows = pad(found.rows[layers, numbers], (0, len(prompt.tokens) - len(run)))
+    texts = token_texts(parts, prompt.tokens)
+    return ExampleTrace(model_name(model), prompt, texts, tuple(heads), rows)

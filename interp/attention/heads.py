@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TOKEN_KINDS, Trace, trace
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 from interp.results import claim_folder, read_result, save_result
 from interp.stats import Sample, mean_intervals
 from interp.sweeps import describe_measure
@@ -163,7 +163,8 @@ def retrieval_heads(
             holds something else.
     """
     task = task if isinstance(task, Task) else load_task(task)
-    folder, request = Path(out) if out is not None else None, dict[str, Any]()
+    folder = path_given("out", out) if out is not None else None
+    request = dict[str, Any]()
     if folder:
         options = {"limit": limit, "seed": seed, "copied_only": copied_only}
         request = describe_measure(model, task, select_examples(task, limit, seed=seed), options)

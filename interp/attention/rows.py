@@ -23,7 +23,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interp.ablations import refuse_hooks
 from interp.attention.interactive import View, attention_view
-from interp.errors import UserError
+from interp.engine import runs_in_pieces, segments
+from interp.errors import UserError, check_whole
 from interp.models import Decoder, decoder, model_name
 
 PIECE = 512
@@ -91,6 +92,9 @@ def attention_rows(
     Raises:
         UserError: a query outside the prompt, an empty or too long prompt, active hooks.
     """
+    check_whole("piece", piece, 1)
+    if isinstance(queries, str) or not isinstance(queries, Sequence):
+        raise UserError(f"queries {queries!r:.80}: allowed is a list of positions")
     parts = decoder(model)
     tokens = parts.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     wanted = [q + len(tokens) if q < 0 else q for q in queries]
@@ -103,7 +107,7 @@ def attention_rows(
         rows[layer, :, numbers, : found.shape[-1]] = found.cpu()
 
     scan_rows(model, tokens, wanted, keep, piece=piece)
-    texts = _texts(parts, tokens)
+    texts = token_texts(parts, tokens)
     return AttentionRows(rows, tuple(wanted), tuple(tokens), texts)
 
 
@@ -135,7 +139,8 @@ def scan_rows(
         queries: positions, each 0 or more.
         take: given the rows `[head, query, pos]` of each layer and piece, in float32; pos counts
             from the prompt's start and ends with the piece.
-        piece: tokens that run at a time.
+        piece: tokens that run at a time; all do where the model cannot run in pieces (LongRoPE
+            beyond its switch).
 
     Returns:
         What leaves the last block at the queries.
@@ -151,6 +156,11 @@ def scan_rows(
             f"prompt of {len(tokens)} tokens: model {model_name(model)} takes 1-{parts.max_length}"
         )
     end = max(queries, default=-1) + 1
+    if len(segments(model, [end, len(tokens)])) > 1:
+        # what stands behind the last query decides how the model computes what is before it
+        end = len(tokens)
+    if end > piece and not runs_in_pieces(model, end):
+        piece = end
     resid: dict[int, Tensor] = {}
     cache = transformers.DynamicCache(config=parts.root.config)
     with _watched(parts) as watch, torch.no_grad():
@@ -296,7 +306,8 @@ def _rows(
     return scores.softmax(dim=-1)
 
 
-def _texts(parts: Decoder, tokens: Sequence[int]) -> tuple[str, ...]:
+def token_texts(parts: Decoder, tokens: Sequence[int]) -> tuple[str, ...]:
+    """Each token as text; its number where there is no tokenizer."""
     if parts.tokenizer is None:
         return tuple(map(str, tokens))
     return tuple(parts.tokenizer.decode([token]) for token in tokens)

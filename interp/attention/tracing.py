@@ -137,7 +137,9 @@ def _trace_one(
         for target, positions in places.items():
             masses[target][layer] += share * rows[..., list(positions)].sum(dim=(1, 2)).cpu()
 
-    resid = scan_rows(model, prompt.tokens, prompt.queries, take, piece=piece)
+    # as when it is scored: the answer's last token is predicted, not run
+    run = prompt.tokens[: max(prompt.queries) + 1]
+    resid = scan_rows(model, run, prompt.queries, take, piece=piece)
     predicted = []
     for logits in unembed(parts, resid):
         if not logits.isfinite().all():

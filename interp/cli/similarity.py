@@ -81,7 +81,7 @@ def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, Print
     from interp.results import choose_metric, csv_text
     from interp.similarity import similarity_and_importance
 
-    table, points = similarity_and_importance(found.measures(), choose_metric(run.values()))
+    table, points = similarity_and_importance(found.measures(), choose_metric(run.gains()))
     write_whole(out / "agreement.csv", csv_text(table).encode())
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     return {

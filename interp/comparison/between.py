@@ -9,7 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.comparison.swaps import ends_line, swap_curves, swap_sweep
 from interp.comparison.weights import distance_and_effect, layer_distances, weight_distances
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 from interp.results import Sweep, choose_metric
 from interp.tasks import Task
 
@@ -68,7 +68,7 @@ def swaps_between(
     (a, one), (b, other) = _pair(models)
     runs, curves, ends = {}, [], {}
     for name, model, donor, source in ((a, one, other, b), (b, other, one, a)):
-        folder = Path(out) / f"{name}-from-{source}"
+        folder = path_given("out", out) / f"{name}-from-{source}"
         runs[name] = swap_sweep(model, donor, tasks, out=folder, limit=limit, seed=seed)
         curves.append(swap_curves(runs[name], recipient=name).assign(donor=source))
         ends[name] = ends_line(model, donor)
@@ -92,7 +92,7 @@ def weights_between(
     matrices = weight_distances(one, other)
     layers = layer_distances(matrices)
     effects = [
-        distance_and_effect(layers, choose_metric(run.values().assign(model=name)), seed=seed)[0]
+        distance_and_effect(layers, choose_metric(run.gains().assign(model=name)), seed=seed)[0]
         for name, run in (swaps.runs.items() if swaps else ())
     ]
     joined = pd.concat(effects, ignore_index=True) if effects else pd.DataFrame()

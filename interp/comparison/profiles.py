@@ -10,7 +10,14 @@ from jaxtyping import Float
 
 from interp.ablations import parsed_or_none
 from interp.errors import UserError
-from interp.stats import bootstrap_means, check_paired, percentiles, sample_of, series
+from interp.stats import (
+    bootstrap_means,
+    check_paired,
+    percentiles,
+    sample_of,
+    say_left_out,
+    series,
+)
 
 INTERVAL = "bootstrap over examples"
 
@@ -41,6 +48,7 @@ def outcomes(values: pd.DataFrame) -> Iterator[Outcomes]:
     Raises:
         UserError: as `interp.stats.importance`.
     """
+    say_left_out(values)
     for key, points, wide, clusters in series(values):
         check_paired(wide, key)
         yield Outcomes(

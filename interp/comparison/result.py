@@ -44,6 +44,10 @@ class Comparison:
         """One row per model, example, ablation and metric (`Sweep.values`)."""
         return self._joined("values")
 
+    def gains(self) -> pd.DataFrame:
+        """The values, turned where less is better (`Sweep.gains`): what drops are taken of."""
+        return self._joined("gains")
+
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Each metric of each model under each ablation (`interp.stats.scores`)."""
         return self._joined("scores", confidence=confidence, resamples=resamples)
@@ -72,7 +76,7 @@ class Comparison:
     ) -> pd.DataFrame:
         """Drop of one model minus drop of the other (`interp.comparison.differences`)."""
         return differences(
-            self.values(),
+            self.gains(),
             confidence=confidence,
             resamples=resamples,
             seed=self.seed,
@@ -82,16 +86,16 @@ class Comparison:
     def correlations(self, *, confidence: float = 0.95, resamples: int = 1000) -> pd.DataFrame:
         """Rank correlation of the profiles (`interp.comparison.correlations`)."""
         return correlations(
-            self.values(), seed=self.seed, confidence=confidence, resamples=resamples
+            self.gains(), seed=self.seed, confidence=confidence, resamples=resamples
         )
 
     def centres(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """Where what matters lies, and how spread out (`interp.comparison.centres`)."""
-        return centres(self.values(), self.n_layers, confidence=confidence)
+        return centres(self.gains(), self.n_layers, confidence=confidence)
 
     def shifts(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """How far the centres of two models lie apart (`interp.comparison.shifts`)."""
-        return shifts(self.values(), self.n_layers, confidence=confidence)
+        return shifts(self.gains(), self.n_layers, confidence=confidence)
 
     def robustness(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Score left as layers go, over the whole model's (`interp.comparison.robustness`)."""

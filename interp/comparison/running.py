@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import records
 from interp.ablations import Ablation, family, shape_of
 from interp.comparison.result import Comparison, comparison_of
-from interp.errors import UserError, first_line
+from interp.errors import UserError, first_line, path_given
 from interp.models import given_model, model_folder
 from interp.results import Sweep
 from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, sweep
@@ -84,7 +84,7 @@ def compare(
             for the first of them.
     """
     check_names(models)
-    _refuse_others(Path(out), models)
+    _refuse_others(path_given("out", out), models)
     sweeps, n_layers = {}, {}
     for name, given in models.items():
         model = given_model(given)
@@ -130,7 +130,7 @@ def open_comparison(folder: str | Path) -> Comparison:
     Raises:
         UserError: there is none, or it was not finished.
     """
-    file = Path(folder) / FILE
+    file = path_given("comparison", folder) / FILE
     if not file.is_file():
         raise UserError(
             f"comparison {folder}: no {FILE} there; interp.compare writes it once every model's "

@@ -50,6 +50,8 @@ from .shortcuts import (
     EVERY as EVERY,
     Shortcuts as Shortcuts,
     exact_shortcuts as exact_shortcuts,
+    runs_in_pieces as runs_in_pieces,
+    segments as segments,
 )
 
 __all__ = [
@@ -77,7 +79,9 @@ __all__ = [
     "resampled_answers",
     "resampled_scores",
     "run_block",
+    "runs_in_pieces",
     "score_requests",
+    "segments",
     "shared_length",
     "unembed",
     "vectors_at",

@@ -93,9 +93,8 @@ def _alike(
     by_prompt: dict[int, list[int]] = {}
     for number in numbers:
         by_prompt.setdefault(len(requests[number].context), []).append(number)
-    for length, some in sorted(by_prompt.items()):
-        lengths = [length + len(requests[number].continuation) for number in some]
-        for part in segments(model, lengths):
+    for _, some in sorted(by_prompt.items()):
+        for part in segments(model, [requests[number].row_length for number in some]):
             yield [some[i] for i in part]
 
 

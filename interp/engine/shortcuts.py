@@ -98,7 +98,7 @@ def segments(model: TransformerBridge, lengths: Sequence[int]) -> list[list[int]
 
     Args:
         model: a bridge.
-        lengths: tokens of each row.
+        lengths: tokens that the model runs on, of each row.
     """
     can = capabilities(model)
     longest = max(lengths, default=0)
@@ -109,3 +109,12 @@ def segments(model: TransformerBridge, lengths: Sequence[int]) -> list[list[int]
         alone = length if above and not can.pads_beyond(ends[above - 1]) else 0
         parts.setdefault((above, alone), []).append(number)
     return [parts[key] for key in sorted(parts)]
+
+
+def runs_in_pieces(model: TransformerBridge, longest: int) -> bool:
+    """Whether rows of at most so many tokens can run piece by piece over a cache of their own.
+
+    Not where the first tokens are computed otherwise once the row has grown (LongRoPE).
+    """
+    caching = capabilities(model).caching(longest)
+    return caching.cached and not caching.rebuilt_beyond

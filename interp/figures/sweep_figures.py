@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.errors import path_given
 from interp.figures import curves, heatmaps, listed
 from interp.figures.export import save
 from interp.figures.families import Kind, kinds
@@ -160,7 +161,7 @@ def save_all(
     )
     written: list[Path] = []
     for name, draw in found.items():
-        written += save(draw(), Path(folder) / name, formats=formats)
+        written += save(draw(), path_given("folder", folder) / name, formats=formats)
     return written
 
 

@@ -9,6 +9,7 @@ that its own command line needs `interp lm-eval run ...`. Model arguments: `pret
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -129,7 +130,22 @@ class AblatedModel(TemplateLM):
             (scores,) = score_requests(
                 self.model, made, [self.edits], shortcuts=self.shortcuts, done=bar.update
             )
+        self._refuse_failures([not isfinite(value) for value, _ in scores], "requests")
         return scores
+
+    def _refuse_failures(self, failed: Sequence[bool], what: str) -> None:
+        """Stop where logits are not finite: the harness would count them as answers.
+
+        Raises:
+            UserError: one or more are.
+        """
+        if any(failed):
+            raise UserError(
+                f"model {model_name(self.model)}, ablation {self.ablation}: logits are not finite "
+                f"in {sum(failed)} of {len(failed)} {what}, and lm-evaluation-harness has no mark "
+                "for a failure; a number format of a wider range (bfloat16, float32) may hold "
+                "them, and `interp sweep` records failures"
+            )
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -160,6 +176,7 @@ class AblatedModel(TemplateLM):
             draws[id(request)] += 1
         with tqdm(total=len(made), disable=disable_tqdm) as bar:
             (answers,) = generate(self.model, made, [self.edits], done=bar.update)
+        self._refuse_failures([bool(answer.failure) for answer in answers], "answers")
         return [answer.text for answer in answers]
 
     def _generation(self, number: int, request: Instance, draw: int) -> GenerationRequest:

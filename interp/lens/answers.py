@@ -97,6 +97,8 @@ def check_reading(follow: str, steps: str | None) -> None:
     if follow not in FOLLOW:
         raise UserError(f"follow {follow!r}: allowed are {', '.join(FOLLOW)}")
     if steps is not None:
+        if not isinstance(steps, str):
+            raise UserError(f"steps {steps!r:.80}: allowed is a regular expression as text")
         try:
             re.compile(steps)
         except re.error as error:

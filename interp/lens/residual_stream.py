@@ -9,7 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Ablation, Edits, LayerEdit, Means, edited
-from interp.engine import Pass, padded, record, run_block, vectors_at
+from interp.engine import Pass, padded, record, run_block, segments, vectors_at
 from interp.errors import UserError
 
 
@@ -81,13 +81,41 @@ def residual_stack(
 
     Args:
         model: the model.
-        rows: token ids; padded on the right, which causal attention never sees.
+        rows: token ids; padded on the right, which causal attention never sees. Rows that the
+            model computes differently for their lengths run apart.
         positions: (row, position) of each vector.
         edits: the ablation; none is the baseline.
         means: what `@mean` puts, where an edit asks for it.
         sublayers: also after each attention.
     """
-    with edited(model, edits or Edits(), means) as parts:
+    stacks, order = list[Tensor](), list[int]()
+    for part in segments(model, [len(row) for row in rows]):
+        number = {row: at for at, row in enumerate(part)}
+        wanted = [n for n, (row, _) in enumerate(positions) if row in number]
+        if not wanted:
+            continue
+        own = [(number[row], position) for row, position in (positions[n] for n in wanted)]
+        stacks.append(
+            _padded_together(
+                model, [rows[n] for n in part], own, edits or Edits(), means, sublayers=sublayers
+            )
+        )
+        order += wanted
+    together = torch.cat(stacks, dim=1)
+    return together[:, torch.tensor(order, device=together.device).argsort()]
+
+
+def _padded_together(
+    model: TransformerBridge,
+    rows: Sequence[Sequence[int]],
+    positions: Sequence[tuple[int, int]],
+    edits: Edits,
+    means: Means | None,
+    *,
+    sublayers: bool,
+) -> Float[Tensor, "depth vectors d_model"]:
+    """As `residual_stack`, of rows that may share a batch."""
+    with edited(model, edits, means) as parts:
         baseline = record(parts, padded(parts, rows), use_cache=False)
         at = tuple(torch.tensor(x, device=parts.device) for x in zip(*positions, strict=True))
         found = [vectors_at(baseline.residuals[0], at)]

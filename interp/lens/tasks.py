@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.engine import reference_means
-from interp.errors import UserError
+from interp.errors import UserError, check_whole, path_given
 from interp.lens.answers import Answer, build_answers, check_reading
 from interp.lens.quantities import ANSWERS, QUANTITIES, AnswerPositions, decision, example_values
 from interp.lens.readout import Translate, read
@@ -25,7 +25,7 @@ from interp.lens.saved import KIND, open_lens, save_lens
 from interp.lens.tuned import TunedLens
 from interp.models import decoder, model_name
 from interp.results import claim_folder
-from interp.stats import poisson_weights
+from interp.stats import MOST_RESAMPLES, poisson_weights
 from interp.sweeps import describe_measure
 from interp.tasks import Task, build_rows, load_task, select_examples
 
@@ -91,6 +91,9 @@ def logit_lens(
     """
     reading = LensOptions(follow, steps, sublayers, resamples, seed)
     check_reading(reading.follow, reading.steps)
+    check_whole("resamples", resamples, 1, MOST_RESAMPLES)
+    if tuned is not None and not isinstance(tuned, TunedLens):
+        raise UserError(f"tuned {tuned!r:.80}: allowed is an interp.lens.TunedLens")
     task = task if isinstance(task, Task) else load_task(task)
     parts, drawn = decoder(model), select_examples(task, limit, seed=reading.seed)
     asked = as_ablation(ablation)
@@ -99,7 +102,7 @@ def logit_lens(
     if tuned and reading.sublayers and not tuned.sublayers:
         reading = replace(reading, sublayers=False)
     translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None
-    folder = Path(out) if out is not None else None
+    folder = path_given("out", out) if out is not None else None
     request: dict[str, Any] = {}
     if folder:
         asked_of = asdict(reading) | {"limit": limit, "ablation": asked.text}

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 from interp.lens.readout import Translate
 from interp.lens.residual_stream import depths
 from interp.models import decoder, model_name, weights_hash
@@ -91,7 +91,7 @@ def new_folder(out: str | Path) -> Path:
     Args:
         out: path of the folder.
     """
-    folder = Path(out)
+    folder = path_given("out", out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"out {folder}: it is not empty; give another folder")
     return folder
@@ -106,7 +106,7 @@ def load_tuned_lens(folder: str | Path) -> TunedLens:
     Raises:
         UserError: no lens there, or a damaged one.
     """
-    path = Path(folder) / FILE
+    path = path_given("tuned lens", folder) / FILE
     if not path.is_file():
         raise UserError(f"tuned lens {folder}: no {FILE} there")
     try:

@@ -192,9 +192,10 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     try:
         parts = _native_decoder(bridge, behind)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        layers = "is not supported: not every layer of it is an attention and an MLP"
+        why = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
         raise UserError(
-            f"model {name}: {type(root).__name__} is not supported: not every layer of it is an "
-            f"attention and an MLP ({first_line(error)})"
+            f"model {name}: {type(root).__name__} {why} ({first_line(error)})"
         ) from error
     if replaced:
         check_bridge(bridge, parts.root, name, replaced)

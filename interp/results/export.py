@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from interp.errors import UserError, did_you_mean
+from interp.errors import UserError, did_you_mean, path_given
 from interp.records import SCHEMA, write_whole
 from interp.results.cells import csv_text, plain_cell
 from interp.results.latex import importance_latex, scores_latex
@@ -53,7 +53,7 @@ def export_tables(
     if kind not in KINDS:
         raise UserError(f"kind {kind!r}: allowed are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     run.dataset()  # before any folder is made: it verifies the run
-    folder = Path(folder)
+    folder = path_given("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "latex":
         tables = {
@@ -130,7 +130,7 @@ def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
         UserError: the run is unfinished.
     """
     run.dataset()
-    folder = Path(folder)
+    folder = path_given("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     names = file_names(run.manifest.texts)
     paths = []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError, first_line
+from interp.errors import UserError, first_line, path_given
 from interp.records import read_regular, write_whole
 from interp.results.cells import csv_text
 
@@ -122,7 +122,7 @@ def read_result(folder: str | Path, kind: str) -> Saved:
     Raises:
         UserError: none is there, it is of another kind or unfinished, or a file is damaged.
     """
-    folder = Path(folder)
+    folder = path_given("folder", folder)
     head = _head(folder)
     if head["kind"] != kind:
         raise UserError(f"{folder}: it holds a result of {head['kind']}, not of {kind}")

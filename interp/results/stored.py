@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from interp import records
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 
 VALUES = ["model", "task", "metric", "ablation", "doc_id", "value"]
 _PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))
@@ -24,7 +24,7 @@ class StoredRecords:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = path_given("run", folder)
         self.manifest = records.read_manifest(self.folder)
         self._verified = False
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from interp import records
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.results.listing import run_line
 from interp.results.selection import MetricChoice, choose_metric
 from interp.results.wrong_answers import what_instead
@@ -39,8 +39,7 @@ def summary(
     Raises:
         UserError: an option out of range, an unknown metric, or an unfinished run.
     """
-    if top < 1:
-        raise UserError(f"top {top}: allowed are 1 and more")
+    check_whole("top", top, 1)
     lines = [run_line(run.folder, run.manifest), *_conditions(run.manifest)]
     lines += _truncation_lines(run.truncation())
     importance = choose_metric(run.importance(correction=correction), metric)
@@ -52,11 +51,14 @@ def summary(
     for task, rows in importance.groupby("task", sort=False):
         base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
         lines += ["", f"{task}, {_baseline_line(base)}"]
-        largest = rows.sort_values("drop", ascending=False, kind="stable").head(top)
-        lines.append(_printed(largest[SHOWN]))
-        kinds = ", ".join(dict.fromkeys(largest["interval"]))
-        lines.append(f"intervals: {kinds}; p: {rows['test'].iloc[0]}, {_families(rows)}")
-        lines += _cluster_lines(run, str(task), largest["ablation"].iloc[0], rows)
+        whole = rows[rows["drop"].notna()]
+        if len(whole):
+            largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
+            lines.append(_printed(largest[SHOWN]))
+            kinds = ", ".join(dict.fromkeys(largest["interval"]))
+            lines.append(f"intervals: {kinds}; p: {whole['test'].iloc[0]}, {_families(whole)}")
+            lines += _cluster_lines(run, str(task), largest["ablation"].iloc[0], whole)
+        lines += _failure_lines(rows)
         lines += findable(rows)
         lines += _error_lines(errors, str(task), largest)
         lines += _tie_lines(ties[ties["task"] == task])
@@ -121,11 +123,15 @@ def result_line(run: "Sweep", *, top: int = 3) -> str:
     importance = choose_metric(run.importance())
     found = []
     for task, rows in importance.groupby("task", sort=False):
-        largest = rows.sort_values("drop", ascending=False, kind="stable").head(top)
+        whole = rows[rows["drop"].notna()]
+        if whole.empty:
+            found.append(f"{task}: examples failed everywhere")
+            continue
+        largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
         drops = ", ".join(
             f"{r.ablation} {r.drop:.3g} [{r.low:.3g}, {r.high:.3g}]" for r in largest.itertuples()
         )
-        found.append(f"{task} (baseline {rows['baseline'].iloc[0]:.3g}): {drops}")
+        found.append(f"{task} (baseline {whole['baseline'].iloc[0]:.3g}): {drops}")
     return "largest drops: " + "; ".join(found)
 
 
@@ -138,9 +144,11 @@ def summary_html(run: "Sweep", *, top: int = 5) -> str:
     parts = [f"<p><b>{escape(run_line(run.folder, run.manifest))}</b></p>"]
     for task, rows in importance.groupby("task", sort=False):
         base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
-        largest = rows.sort_values("drop", ascending=False, kind="stable").head(top)
+        whole = rows[rows["drop"].notna()]
+        largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
         parts.append(f"<p>{escape(f'{task}, {_baseline_line(base)}')}</p>")
         parts.append(largest[SHOWN].to_html(index=False, float_format=_number))
+        parts += [f"<p>{escape(line)}</p>" for line in _failure_lines(rows)]
     return "\n".join(parts)
 
 
@@ -170,8 +178,23 @@ def _families(rows: pd.DataFrame) -> str:
     return f"{how} over " + ", ".join(f"{number} of {kind}" for kind, number in counts.items())
 
 
+def _failure_lines(rows: pd.DataFrame) -> list[str]:
+    """The ablations under which examples have no outcome, which have no drop."""
+    failed = rows[rows["drop"].isna()]
+    if failed.empty or "failures" not in failed:
+        return []
+    some = ", ".join(f"{r.ablation} {r.failures} of {r.n}" for r in failed.head(5).itertuples())
+    return [
+        f"failed, without a drop: {len(failed)} ablations ({some}"
+        f"{' ...' if len(failed) > 5 else ''} examples)"
+    ]
+
+
 def _baseline_line(base: Any) -> str:
     unit = "points" if base["unit"] == "points" else "its own unit"
+    failures = int(base.get("failures", 0))
+    if failures:
+        base = base.to_dict() | {"interval": f"{base['interval']}; {failures} examples failed"}
     return (
         f"{base['metric']} in {unit}: baseline {base['value']:.4g} "
         f"[{base['low']:.4g}, {base['high']:.4g}], n = {base['n']}, {base['interval']}"

@@ -13,6 +13,7 @@ from interp.errors import UserError
 from interp.results import columns, summary
 from interp.results.by_field import importance_by
 from interp.results.design_effects import design_effects
+from interp.results.direction import falling, more_is_better
 from interp.results.floors import guessing, measured
 from interp.results.lost import lost_together
 from interp.results.row_fields import row_field
@@ -38,6 +39,10 @@ class Sweep(StoredRecords):
         folder: where the records are.
         manifest: what was run, on what, with which versions.
     """
+
+    def gains(self) -> pd.DataFrame:
+        """The values, `1 - value` where less is better: a drop is damage, whatever the metric."""
+        return more_is_better(self.manifest.tasks, self.values())
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Each metric under each ablation, with its interval (`interp.stats.scores`).
@@ -272,16 +277,7 @@ class Sweep(StoredRecords):
 
     def _positive_is_damage(self, table: pd.DataFrame) -> pd.DataFrame:
         """Drops with the other sign where less of a metric is better."""
-        falling = {
-            (task.name, metric)
-            for task in self.manifest.tasks
-            for metric, declared in task.metrics.items()
-            if not declared["higher_is_better"]
-        }
-        plain = table["metric"].str.partition(",")[0]
-        perplexity = table["metric"].str.endswith(LOG)
-        named = [pair in falling for pair in zip(table["task"], plain, strict=True)]
-        turned = np.array(named, dtype=bool) & ~perplexity.to_numpy()
+        turned = falling(self.manifest.tasks, table)
         signed = ["drop", "low", "high", "low_all", "high_all"]
         other_way = ["drop", "high", "low", "high_all", "low_all"]
         table.loc[turned, signed] = -table.loc[turned, other_way].to_numpy()

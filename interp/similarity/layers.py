@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError
+from interp.errors import UserError, check_share, check_whole, path_given
 from interp.models import decoder, model_name
 from interp.results import claim_folder, read_result, save_result
 from interp.similarity.measures import angular_distance, cosine, hsic
@@ -27,7 +27,7 @@ from interp.similarity.states import (
     selected_texts,
     states,
 )
-from interp.stats import StreamingMean, poisson_weights
+from interp.stats import MOST_RESAMPLES, StreamingMean, poisson_weights
 from interp.sweeps import describe_measure
 
 KIND = "similarity"
@@ -135,8 +135,10 @@ def layer_similarity(
         UserError: before any work, for a source or a limit that cannot be used, or a folder that
             holds something else.
     """
+    check_whole("resamples", resamples, 1, MOST_RESAMPLES)
+    check_share("confidence", confidence)
     examples = selected_texts(source, limit=limit, seed=seed)
-    folder = Path(out) if out is not None else None
+    folder = path_given("out", out) if out is not None else None
     if folder is None:
         return _measured(model, examples, seed, resamples, confidence)
     options: dict[str, Any] = {"limit": limit, "seed": seed, "resamples": resamples}

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.engine import by_budget, padded, record, vectors_at
+from interp.engine import by_budget, padded, record, segments, vectors_at
 from interp.errors import UserError
 from interp.models import Decoder, decoder, model_name
 from interp.tasks import Task, check_draw, encode, load_task, prompt_text, select_examples
@@ -120,12 +120,13 @@ def states(
     if empty:
         raise UserError(f"{examples.name}, example {empty[0]}: no token for {model_name(model)}")
     order = sorted(rows, key=lambda number: (-len(rows[number]), number))
-    lengths = [len(rows[number]) for number in order]
-    for batch in by_budget(order, lengths, TOKEN_BUDGET):
-        # by no name here, or it would stay while the next one is computed
-        yield _of_batch(parts, {number: rows[number] for number in batch}, examples.name)
-        if bar is not None:
-            bar.update(len(batch))
+    for part in segments(model, [len(rows[number]) for number in order]):
+        own = [order[place] for place in part]
+        for batch in by_budget(own, [len(rows[number]) for number in own], TOKEN_BUDGET):
+            # by no name here, or it would stay while the next one is computed
+            yield _of_batch(parts, {number: rows[number] for number in batch}, examples.name)
+            if bar is not None:
+                bar.update(len(batch))
 
 
 def _of_batch(parts: Decoder, rows: Mapping[int, Sequence[int]], source: str) -> States:

@@ -15,6 +15,7 @@ from .detectability import (
     findable as findable,
     nothing_found as nothing_found,
 )
+from .failures import say_left_out as say_left_out
 from .floors import (
     measured_floor as measured_floor,
     shares_lost as shares_lost,
@@ -71,6 +72,7 @@ from .sample_size import (
 )
 from .samples import (
     BASELINE as BASELINE,
+    MOST_RESAMPLES as MOST_RESAMPLES,
     SERIES as SERIES,
     Sample as Sample,
     check_options as check_options,
@@ -102,6 +104,7 @@ __all__ = [
     "BASELINE",
     "CORRECTIONS",
     "MIN_RARE",
+    "MOST_RESAMPLES",
     "Means",
     "NOTICEABLE",
     "NO_RATIO",
@@ -150,6 +153,7 @@ __all__ = [
     "reliability",
     "resampled_profile",
     "sample_of",
+    "say_left_out",
     "scores",
     "series",
     "shapes_differ",

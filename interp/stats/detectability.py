@@ -8,6 +8,9 @@ from interp.stats.sample_size import least_detectable
 YES = "testable"
 """In the column `testability`; else `not testable: ` and why."""
 
+FAILED = "not testable: examples failed"
+"""In the column `testability` of an ablation under which examples have no outcome."""
+
 
 NOTICEABLE = 0.05
 """Points of expected excess that are said."""
@@ -22,12 +25,18 @@ def nothing_found(rows: pd.DataFrame) -> str:
     Returns:
         Such as `none (12 points would have been found)` or `not testable: ...`.
     """
-    first = rows.iloc[0]
+    first = _whole(rows).iloc[0]
     if not first["testable"]:
         return f"not testable: {_why(first)}"
     if np.isnan(first["least_detectable_drop"]):
         return "none"
     return f"none ({first['least_detectable_drop']:g} points would have been found)"
+
+
+def _whole(rows: pd.DataFrame) -> pd.DataFrame:
+    """The ablations that have numbers, if any has."""
+    whole = rows[rows["testability"] != FAILED]
+    return whole if len(whole) else rows
 
 
 def _why(row: "pd.Series") -> str:
@@ -45,7 +54,7 @@ def findable(rows: pd.DataFrame) -> list[str]:
     lines = []
     keys = ["model", "task", "metric", "family"]
     for (_, task, _, family), group in rows.groupby(keys, sort=False):
-        first = group.iloc[0]
+        first = _whole(group).iloc[0]
         tests = f"{first['n_family']} of {family}, n = {first['n']}"
         if not first["testable"]:
             lines.append(f"{task}: not testable ({tests}): {_why(first)}")

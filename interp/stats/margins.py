@@ -1,9 +1,11 @@
 """Does a layer *not* matter? Equivalence within a margin that is stated beforehand."""
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError
+from interp.errors import UserError, check_share
 from interp.stats.tables import paired_drops
 
 
@@ -42,9 +44,11 @@ def equivalence(
     Raises:
         UserError: The margin is not positive, or as `interp.stats.importance`.
     """
-    if not (np.isfinite(margin) and margin > 0):
+    real = isinstance(margin, Real) and not isinstance(margin, bool)
+    if not (real and np.isfinite(margin) and margin > 0):
         raise UserError(f"margin {margin}: allowed are positive numbers, in the metric's unit")
-    if not 0.5 < confidence < 1:
+    check_share("confidence", confidence)
+    if not confidence > 0.5:
         raise UserError(f"confidence {confidence}: allowed are values between 0.5 and 1")
     table = paired_drops(
         values,
@@ -59,4 +63,5 @@ def equivalence(
         margin=margin, equivalent=inside, test=f"two one-sided tests at {1 - confidence:.3g}"
     )
     columns = ["model", "ablation", "task", "metric", "drop", "low", "high", "margin"]
-    return table[[*columns, "equivalent", "n", "unit", "interval", "test"]]
+    failures = [name for name in ("failures",) if name in table]
+    return table[[*columns, "equivalent", "n", *failures, "unit", "interval", "test"]]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from interp.errors import UserError
 from interp.stats.agreement import ceiling_of, crossed, disattenuated, reliability, shapes_differ
+from interp.stats.failures import say_left_out
 from interp.stats.intervals import bootstrap_means
 from interp.stats.ranks import spearman
 from interp.stats.samples import (
@@ -162,6 +163,7 @@ def drops_by_document(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.Dat
     Raises:
         UserError: The baseline is missing or the documents are not the same.
     """
+    say_left_out(values)
     found = {}
     for key, _, wide, clusters in series(values):
         check_paired(wide, key)

@@ -2,18 +2,17 @@
 
 import re
 from collections.abc import Hashable, Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from interp.errors import UserError
+from interp.errors import UserError, check_share, check_whole
+from interp.stats.failures import BASELINE, SERIES, without_failures
 
-BASELINE = "baseline"
-
-SERIES = ["model", "task", "metric"]
-"""What one family of ablations has in common."""
+MOST_RESAMPLES = 1_000_000
 
 BLOCK = 4_000_000
 """Random numbers held at a time (32 MB), whatever the number of resamples."""
@@ -65,19 +64,26 @@ def series(
 ) -> Iterator[tuple[dict[str, object], bool, pd.DataFrame, pd.Series | None]]:
     """Every (model, task, metric): its key, whether in points, documents x ablations, clusters.
 
+    Values that are NaN are failures and set aside (`interp.stats.failures`); a series whose every
+    example fails without any ablation is left out.
+
     Args:
         values: one row per model, task, metric, ablation and document.
     """
     _check_values(values)
     values = values.reset_index(drop=True)
     # Per task and metric, not per model: two models' rows must share their unit.
-    binary = values["value"].isin([0, 1]).groupby([values["task"], values["metric"]])
+    zero_or_one = values["value"].isin([0, 1]) | values["value"].isna()
+    binary = zero_or_one.groupby([values["task"], values["metric"]])
     points = binary.transform("all")
     for (model, task, metric), rows in values.groupby(SERIES, observed=True):
         key: dict[str, object] = {"model": model, "task": task, "metric": metric}
         # pivot_table would average what pivot refuses: two rows of one document.
         wide = rows.pivot(index="doc_id", columns="ablation", values="value")  # noqa: PD010
         wide = wide.sort_index()[sorted(wide.columns, key=_natural)]
+        wide = without_failures(rows, wide)
+        if wide.empty:
+            continue
         yield key, bool(points[rows.index[0]]), wide.astype(float), _clusters(rows, key)
 
 
@@ -98,10 +104,10 @@ def check_options(confidence: float, resamples: int) -> None:
         confidence: coverage of intervals.
         resamples: bootstrap resamples.
     """
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence {confidence}: allowed are values between 0 and 1")
-    if resamples < 100:
+    check_share("confidence", confidence)
+    if isinstance(resamples, Integral) and resamples < 100:
         raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")
+    check_whole("resamples", resamples, 100, MOST_RESAMPLES)
 
 
 def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
@@ -134,7 +140,7 @@ def _check_values(values: pd.DataFrame) -> None:
     if unnamed:
         raise UserError(f"{unnamed} rows lack one of {', '.join([*keys, 'doc_id'])}")
     problems = {
-        "values are not finite": ~np.isfinite(values["value"].to_numpy(float)),
+        "values are infinite": np.isinf(values["value"].to_numpy(float)),
         "documents are doubled": values.duplicated([*keys, "doc_id"]).to_numpy(),
     }
     for problem, bad in problems.items():

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
-from interp.stats.detectability import YES
+from interp.stats.detectability import FAILED, YES
+from interp.stats.failures import NO_INTERVAL, with_failures
 from interp.stats.floors import shares_lost
 from interp.stats.intervals import drop_intervals, mean_intervals, simultaneous, wilson
 from interp.stats.pvalues import adjust, paired_test
@@ -20,6 +21,10 @@ from interp.stats.samples import (
     series,
 )
 from interp.stats.selection import expected_excess
+
+NUMBERS = ["baseline", "ablated", "drop", "low", "high", "low_all", "high_all", "p", "p_adjusted",
+           "noise", "least_detectable_drop"]  # fmt: skip
+"""Columns of drops that are NaN where examples failed."""
 
 
 def scores(
@@ -40,10 +45,11 @@ def scores(
         seed: Seed of the resampling.
 
     Returns:
-        Columns `model task metric ablation value low high n unit interval`.
+        Columns `model task metric ablation value low high n unit interval`; where values are NaN
+        (failures), `failures` says how many, and what has no score has a row without numbers.
 
     Raises:
-        UserError: If a column is missing, a value is not finite, or a document is doubled.
+        UserError: If a column is missing, a value is infinite, or a document is doubled.
     """
     check_options(confidence, resamples)
     rows: list[dict[str, object]] = []
@@ -59,7 +65,14 @@ def scores(
                 | {"low": scale * low[0], "high": scale * high[0], "n": len(column)}
                 | {"unit": "points" if points else "value", "interval": kind[0]}
             )
-    return pd.DataFrame(rows)
+    return with_failures(
+        pd.DataFrame(rows),
+        values,
+        baseline=True,
+        numbers=["value", "low", "high"],
+        unit="value",
+        interval=NO_INTERVAL,
+    )
 
 
 def importance(
@@ -125,7 +138,8 @@ def importance(
         Columns `model ablation task metric baseline ablated drop low high low_all high_all p
         p_adjusted n noise least_detectable_drop testable testability family n_family unit interval
         test correction expected_excess floor floor_aware floor_aware_low floor_aware_high relative
-        relative_low relative_high`; one row an ablation other than the baseline.
+        relative_low relative_high`; one row an ablation other than the baseline. Where values are
+        NaN (failures), `failures` says how many, and what has no drop has a row without numbers.
 
     Raises:
         UserError: If the baseline is missing or the documents are not the same.
@@ -199,9 +213,22 @@ def paired_drops(
         if found:
             joined = pd.concat(found, ignore_index=True).set_index("ablation", drop=False)
             tables.append(joined.loc[[c for c in wide.columns if c != BASELINE]])
-    if not tables:
+    if (values["ablation"] == BASELINE).all():
         raise UserError("the table of values holds no ablation besides the baseline")
-    return pd.concat(tables, ignore_index=True)
+    table = with_failures(
+        pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(),
+        values,
+        baseline=False,
+        numbers=NUMBERS,
+        testable=False,
+        testability=FAILED,
+        n_family=0,
+        unit="value",
+        interval=NO_INTERVAL,
+        test="none",
+        correction=correction,
+    )
+    return table.assign(family=table["ablation"].map(family_of))
 
 
 def _families(wide: pd.DataFrame) -> dict[str, list[str]]:

@@ -18,10 +18,13 @@ def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFram
         within: largest difference that is a tie, in nats.
 
     Returns:
-        model, task, ablation, ties, n (examples with two options or more), share, within; one row
-        a task and ablation in which options were scored.
+        model, task, ablation, ties, n (examples with two options or more and no failure), share,
+        within; one row a task and ablation in which options were scored.
     """
-    scored = responses[responses["loglikelihoods"].map(lambda s: s is not None and len(s) > 1)]
+    several = responses["loglikelihoods"].map(
+        lambda s: s is not None and len(s) > 1 and bool(np.isfinite(np.asarray(s, float)).all())
+    )
+    scored = responses[several]
     best = [np.sort(np.asarray(s, dtype=float))[-2:] for s in scored["loglikelihoods"]]
     tied = [bool(two[1] - two[0] <= within) for two in best]
     table = (

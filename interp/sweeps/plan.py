@@ -134,6 +134,12 @@ def make_plan(
         Variant(BASELINE.text, Edits()),
         *(Variant(one.text, checked_edits(model, one)) for one in removed),
     )
+    for one in variants:
+        if one.edits.is_hooked and one.edits.is_resampled:
+            raise UserError(
+                f"ablation {one.text}: hooks of your own and @resample cannot be combined; "
+                "use @zero or @mean, or hooks alone"
+            )
     refuse_impossible(model, [variant.edits for variant in variants])
     for task in loaded:
         _refuse_empty(task)

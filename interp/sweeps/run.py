@@ -21,7 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import records
 from interp.ablations import as_ablations, refuse_hooks
 from interp.engine import Shortcuts
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 from interp.models import decoder, given_model
 from interp.records import Shard
 from interp.results import Sweep, open_run
@@ -103,6 +103,8 @@ def sweep(
             end, where units failed.
     """
     refuse_options(limit=limit, seed=seed, shard=shard, workers=workers, token_budget=token_budget)
+    if out is not None:
+        path_given("out", out)
     sizes = UnitSizes(unit_examples, unit_ablations)
     model = given_model(model)
     refuse_hooks(model, "a sweep")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 from interp.tasks.building import NoRows, build, read_config
 from interp.tasks.fixed import FEWSHOT_SEED
 from interp.tasks.groups import Group
@@ -62,7 +62,8 @@ def load_task(
         UserError: no such task; its rows are missing; its YAML runs Python and may not; it has
             not the protocol that the name asks for.
     """
-    name, folder = str(name), Path(data).expanduser() if data is not None else None
+    name = str(name)
+    folder = path_given("data", data).expanduser() if data is not None else None
     if num_fewshot is not None and (type(num_fewshot) is not int or num_fewshot < 0):
         raise UserError(f"num_fewshot {num_fewshot!r}: allowed are whole numbers from 0")
     fewshot_seed = FEWSHOT_SEED if fewshot_seed is None else fewshot_seed
@@ -118,6 +119,8 @@ def _with_metrics(config: dict[str, Any], metrics: Sequence[str] | None) -> dict
     """A task's configuration with some of its metrics."""
     if metrics is None:
         return config
+    if not isinstance(metrics, list | tuple) or not all(isinstance(m, str) for m in metrics):
+        raise UserError(f"metrics {metrics!r:.80}: allowed is a list of names")
     listed = {str(one.get("metric")): one for one in config.get("metric_list") or ()}
     unknown = [name for name in metrics if name not in listed]
     if unknown or not metrics:

@@ -58,6 +58,11 @@ class OptionRequest:
     continuation: tuple[int, ...]
     truncated_tokens: int = 0
 
+    @property
+    def row_length(self) -> int:
+        """Tokens that the model runs on; the last of the continuation is predicted only."""
+        return len(self.context) + len(self.continuation) - 1
+
 
 @dataclass(frozen=True)
 class Sampling:

@@ -20,6 +20,7 @@ from tests.helpers.families import (
     tiny_model,
     tiny_tokenizer,
 )
+from tests.helpers.regimes import model_of
 from tests.helpers.shared import SHARED
 
 
@@ -65,6 +66,17 @@ def ablated_text(model, tokens, count):
         found.append(int(logits.argmax()))
         tokens = torch.cat([tokens, torch.tensor([[found[-1]]])], dim=1)
     return found
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ablation", ["layer:0", "layer:3", "layers:1-2"])
+def test_what_transformers_builds_no_model_of_is_refused_before_work(tmp_path, ablation):
+    """Gemma 4 counts from its last layer which ones use the keys and values of others."""
+    model_of("shared keys").save_pretrained(tmp_path / "m")
+    tiny_tokenizer().save_pretrained(tmp_path / "m")
+    with pytest.raises(UserError, match=r"no configuration of its layers .* alone .*cache"):
+        prune(tmp_path / "m", ablation, out=tmp_path / "p")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 @pytest.mark.filterwarnings("ignore")

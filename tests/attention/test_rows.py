@@ -8,8 +8,9 @@ import interp
 from interp.attention import attention_rows, rows as rows_module
 from interp.attention.rows import scan_rows
 from interp.errors import UserError
-from interp.models import decoder
-from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
+from interp.models import decoder, wrap
+from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge, tiny_tokenizer
+from tests.helpers.regimes import SWITCH, model_of
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
@@ -38,12 +39,21 @@ def test_rows_equal_hook_pattern(bridge, data):
     torch.testing.assert_close(found.rows, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("last", [SWITCH - 1, SWITCH, SWITCH + 11])
+def test_rows_beyond_a_switch_are_those_of_the_whole_prompt(last):
+    """Keys of the first pieces would keep the short rotary factors (LongRoPE)."""
+    plain, model = model_of("longrope"), wrap(model_of("longrope"), tiny_tokenizer(), name="long")
+    tokens = random_tokens(1, SWITCH + 12)[0].tolist()
+    found = attention_rows(model, tokens, queries=[3, last], piece=7)
+    with torch.no_grad():
+        whole = plain(torch.tensor([tokens]), output_attentions=True).attentions
+    expected = torch.stack([layer[0] for layer in whole])[:, :, [3, last]]
+    torch.testing.assert_close(found.rows, expected, atol=1e-5, rtol=0)
+
+
 def test_a_capped_score_equals_hook_pattern():
     """Gemma 2 caps its attention scores, which fused attention cannot."""
     import transformers as hf
-
-    from interp.models import wrap
-    from tests.helpers.families import tiny_tokenizer
 
     torch.manual_seed(0)
     config = hf.Gemma2Config(

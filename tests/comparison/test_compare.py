@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+import yaml
 from pandas.testing import assert_frame_equal
 
 import interp
@@ -93,6 +94,23 @@ def test_it_opens_again_without_the_models(found):
     assert again.n_layers == found.n_layers
     with pytest.raises(UserError, match=r"no comparison\.json there"):
         open_comparison(found.sweeps["one"].folder)
+
+
+def test_where_less_is_better_a_drop_is_damage_in_every_table(llama, other, tmp_path):
+    path = write_task(tmp_path, rows=40, seed=2)
+    config = yaml.safe_load(path.read_text())
+    path.write_text(
+        yaml.safe_dump(config | {"metric_list": [{"metric": "acc", "higher_is_better": False}]})
+    )
+    both = interp.compare({"one": llama, "other": other}, [str(path)], out=tmp_path / "out")
+    right = both.sweeps["one"].importance(metric="acc").set_index("ablation")
+    scores = both.sweeps["one"].scores().query("metric == 'acc'").set_index("ablation")["value"]
+    assert right["drop"].abs().max() > 0
+    for layer in right.index:
+        assert right.loc[layer, "drop"] == pytest.approx(scores[layer] - scores["baseline"])
+    found = both.differences().query("metric == 'acc'").set_index("ablation")
+    assert found["drop_a"].to_dict() == pytest.approx(right["drop"].to_dict())
+    assert both.gains().query("metric == 'acc'")["value"].isin([0, 1]).all()
 
 
 def test_runs_of_other_examples_are_refused(found, llama, task, tmp_path):

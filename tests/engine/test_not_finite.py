@@ -167,6 +167,13 @@ def test_a_sweep_records_failures_and_keeps_the_rest(generates, tmp_path, caplog
     assert all(v is None or np.isfinite(v) for v in values)
     for path in export_harness(run, tmp_path / "harness"):
         assert "NaN" not in path.read_text()
+    shown = run.importance(short=True).set_index("ablation")
+    name = next(text for text in shown.index if text != "layer:0")
+    assert shown.loc[name, "failures"] == 6
+    assert np.isnan(shown.loc[name, "drop"])
+    assert np.isfinite(shown.loc["layer:0", "drop"])
+    assert f"failed, without a drop: 1 ablations ({name} 6 of 6 examples)" in run.summary()
+    assert run.ties()["share"].notna().all()
 
 
 def test_generate_in_a_repl_says_it_in_one_line():

@@ -12,6 +12,7 @@ import interp
 from interp.cli import main
 from interp.errors import UserError
 from interp.integrations.lm_eval import AblatedModel
+from interp.models import decoder
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, deleted, tiny_bridge, tiny_model, tiny_tokenizer
 from tests.helpers.task_files import write_task, write_task_with_code
@@ -84,6 +85,22 @@ def test_empty_contexts_and_long_ones_are_scored_as_in_the_harness():
     for (value, greedy), (other, other_greedy) in zip(found, expected, strict=True):
         assert value == pytest.approx(other, abs=1e-4)
         assert greedy == other_greedy
+
+
+@pytest.mark.parametrize("kind", ["loglikelihood", "loglikelihood_rolling", "generate_until"])
+def test_logits_that_are_not_finite_end_it(kind):
+    """The harness would count NaN as an answer: its argmax is the first option."""
+    bridge = tiny_bridge("llama", seed=5)
+    with torch.no_grad():
+        next(decoder(bridge).mlps[1].parameters())[0, 0] = float("nan")
+    arguments = {
+        "loglikelihood": ("w5 w6", " w7"),
+        "loglikelihood_rolling": ("w5 w6",),
+        "generate_until": ("w5 w6", {"until": ["w7"], "max_gen_toks": 3}),
+    }[kind]
+    asked = [Instance(kind, {}, arguments, 0, ("t", 0, 1))]
+    with pytest.raises(UserError, match="ablation baseline: logits are not finite in 1 of 1"):
+        getattr(AblatedModel(bridge), kind)(asked)
 
 
 def test_bad_arguments_are_named():

@@ -18,11 +18,12 @@ from interp.lens.answers import build_answers
 from interp.lens.quantities import QUANTITIES, decision
 from interp.lens.readout import logits_of, read
 from interp.lens.residual_stream import residual_stack
-from interp.models import decoder
+from interp.models import decoder, wrap
 from interp.stats import StreamingMean, poisson_weights
 from interp.tasks import load_task
-from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
+from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge, tiny_tokenizer
 from tests.helpers.planted import planted_bridge, write_planted
+from tests.helpers.regimes import SWITCH, model_of
 from tests.helpers.task_files import write_task
 
 
@@ -42,6 +43,28 @@ def test_the_last_depth_is_the_model_itself(any_model):
     found = logits_of(decoder(any_model), stack)[-1].view(2, 12, -1)
     with torch.no_grad():
         expected = decoder(any_model).root(tokens).logits
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_rows_on_both_sides_of_a_switch_are_read_as_each_alone():
+    """Padded together, the short rows would take the long ones' rotary factors (LongRoPE)."""
+    plain = model_of("longrope")
+    model = wrap(plain, tiny_tokenizer(), name="longrope")
+    rows = [
+        random_tokens(1, length, seed=length)[0].tolist()
+        for length in (SWITCH + 9, 5, SWITCH, SWITCH + 1)
+    ]
+    places = [(r, p) for r in (1, 3, 0, 2) for p in range(len(rows[r]))]
+    stack = residual_stack(model, rows, places, sublayers=False)
+    with torch.no_grad():
+        states = [plain(torch.tensor([row]), output_hidden_states=True).hidden_states
+                  for row in rows]  # fmt: skip
+        logits = [plain(torch.tensor([row])).logits[0] for row in rows]
+    for n, (row, position) in enumerate(places):
+        for depth in range(plain.config.num_hidden_layers):
+            torch.testing.assert_close(stack[depth, n], states[row][depth][0, position])
+    found = logits_of(decoder(model), stack[-1:])[0]
+    expected = torch.stack([logits[row][position] for row, position in places])
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 

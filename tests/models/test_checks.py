@@ -130,6 +130,16 @@ def test_families_that_cannot_be_taken_apart_are_refused_when_they_are_loaded(na
     assert type(root).__name__ in str(caught.value)
 
 
+def test_a_failure_of_the_device_is_not_called_one_of_the_family(monkeypatch):
+    def fails(*_args):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("interp.models.native_blocks._native_decoder", fails)
+    with pytest.raises(UserError, match=r"cannot be taken apart \(CUDA error") as caught:
+        wrap(tiny_model("llama"), tiny_tokenizer(), name="x")
+    assert "an attention and an MLP" not in str(caught.value)
+
+
 def test_tokens_outside_the_embedding_are_named_at_load_and_refused_in_a_prompt(folder, caplog):
     tokenizer = hf.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from interp.errors import UserError
-from interp.models import decoder
+from interp.models import decoder, wrap
 from interp.similarity import cka_between, layer_similarity, states, study_angular_distance
 from interp.similarity.measures import angular_distance, cosine, hsic
 from interp.similarity.study import _rescaled
-from tests.helpers.families import random_tokens, tiny_bridge
+from tests.helpers.families import random_tokens, tiny_bridge, tiny_tokenizer
+from tests.helpers.regimes import SWITCH, model_of
 from tests.helpers.task_files import write_task
 
 LENGTHS = (3, 9, 1, 14, 6, 9, 2, 11, 5, 7)
@@ -51,6 +52,19 @@ def test_scores_equal_a_direct_computation(model):
     assert len(found.angular) == 3 + 2 + 1
     table = found.angular
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+
+
+def test_texts_on_both_sides_of_a_switch_are_run_as_each_alone():
+    """Padded together, the short texts would take the long ones' rotary factors (LongRoPE)."""
+    model = wrap(model_of("longrope"), tiny_tokenizer(), name="longrope")
+    texts = [
+        " ".join(f"w{t}" for t in random_tokens(1, length - 1, seed=length)[0].tolist())
+        for length in (SWITCH + 9, 5, SWITCH, SWITCH + 1)
+    ]
+    found = states.last_states(model, states.selected_texts(texts), range(len(texts)))
+    for n, text in enumerate(texts):
+        expected = hidden_states(model, text)[:, -1].float()
+        torch.testing.assert_close(found[:, n], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_text_s_neighbours_and_padding_change_nothing(llama, monkeypatch):

@@ -12,6 +12,7 @@ from interp.models import given_model
 from interp.sweeps import sweep
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge
+from tests.helpers.task_files import write_task
 
 
 def test_one_record_an_example_and_ablation(run):
@@ -360,3 +361,11 @@ def test_a_hugging_face_model_is_taken_with_the_tokenizer_it_came_with(task, tmp
         with pytest.raises(UserError, match=r"load_model\(hf_model, tokenizer=") as caught:
             sweep(model, task, "layer:0", limit=2)
         assert "\n" not in str(caught.value)
+
+
+def test_hooks_together_with_resample_are_refused_before_work(llama, tmp_path):
+    hook = interp.hooked("same", [("blocks.1.hook_out", lambda resid, hook: resid)])
+    both = hook + interp.parse("head:0.1@resample")
+    with pytest.raises(UserError, match="hooks of your own and @resample cannot be combined"):
+        interp.sweep(llama, [str(write_task(tmp_path))], [both], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -22,12 +23,15 @@ from interp.engine.generation.answers import (
 )
 from interp.engine.generation.run import Run, Settings
 from interp.engine.generation.stopping import Answer
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.models import decoder, model_name
 from interp.tasks import GenerationRequest, Messages, Sampling, chat_text, encode
 
 Prompt = str | Messages
 """A text, or messages, which use the model's chat template."""
+
+HOTTEST = 1e9
+"""The highest temperature: all tokens are as likely as each other long before."""
 
 AnyAblation = str | Ablation | Iterable[str | Ablation]
 
@@ -140,13 +144,15 @@ def _check(
     if decoder(model).tokenizer is None:
         raise UserError(f"model {model_name(model)}: it has no tokenizer")
     for name, value, least in (
-        ("max_new_tokens", max_new_tokens or 0, 0),
+        ("max_new_tokens", 0 if max_new_tokens is None else max_new_tokens, 0),
         ("draws", draws, 1),
         ("temperature", temperature, 0),
         ("seed", seed, 0),
     ):
-        if isinstance(value, str) or value < least:
-            raise UserError(f"{name} {value}: allowed are {least} and more")
+        if name != "temperature":
+            check_whole(name, value, least)
+        elif isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= HOTTEST:
+            raise UserError(f"{name} {value!r:.80}: allowed are 0 and more, up to {HOTTEST:g}")
     if draws > 1 and not temperature:
         raise UserError("draws: greedy answers are all the same; give a temperature above 0")
 
@@ -212,7 +218,10 @@ def _request(
             f"prompt {number}: {len(tokens)} tokens and {max(longest, 1)} new ones; the model's "
             f"context holds {parts.max_length}"
         )
-    return GenerationRequest(number, tuple(tokens), tuple(until), longest, sampling=sampling)
+    stops = (until,) if isinstance(until, str) else until
+    if not isinstance(stops, list | tuple) or not all(isinstance(s, str) and s for s in stops):
+        raise UserError(f"until {until!r:.80}: allowed is a list of texts, none of them empty")
+    return GenerationRequest(number, tuple(tokens), tuple(stops), longest, sampling=sampling)
 
 
 def _stream(

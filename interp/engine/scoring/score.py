@@ -74,7 +74,7 @@ def score_requests(
     found: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
     examples = len({request.doc_id for request in requests})
     progress = _Progress(done, examples / max(1, len(requests)))
-    lengths = [len(request.context) + len(request.continuation) for request in requests]
+    lengths = [request.row_length for request in requests]
     for numbers in segments(model, lengths):
         exact = exact_shortcuts(model, shortcuts, max(lengths[n] for n in numbers))
         work = Scoring(model, means, exact)
@@ -101,7 +101,7 @@ def _settled(
     by_length: dict[int, list[int]] = {}
     for number in failed:
         one = requests[number]
-        by_length.setdefault(len(one.context) + len(one.continuation), []).append(number)
+        by_length.setdefault(one.row_length, []).append(number)
     found: dict[int, Score] = {}
     for numbers in by_length.values():
         for _, again in alone.all([requests[number] for number in numbers], [edits]):

@@ -1,0 +1,83 @@
+"""Examples without an outcome: values that are NaN, set aside and counted, never averaged.
+
+An example that fails without any ablation has nothing to be compared with: it is left out for every
+ablation. An ablation that fails on one of the other examples has no number at all, because those on
+which it fails are no random ones. The rest of a table is what it would be without them.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+BASELINE = "baseline"
+SERIES = ["model", "task", "metric"]
+NO_INTERVAL = "none (examples failed)"
+
+log = logging.getLogger("interp")
+
+
+def without_failures(rows: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
+    """A series' documents x ablations, of those that have an outcome.
+
+    Args:
+        rows: of the long table, one model, task and metric.
+        wide: the same as documents x ablations.
+    """
+    failed = rows[rows["value"].isna()]
+    if failed.empty:
+        return wide
+    unread = failed.loc[failed["ablation"] == BASELINE, "doc_id"]
+    others = failed.loc[~failed["doc_id"].isin(unread), "ablation"].unique()
+    return wide.drop(index=unread.tolist()).drop(columns=others.tolist())
+
+
+def say_left_out(values: pd.DataFrame) -> None:
+    """One warning for each ablation of a long table that has failed examples."""
+    failed = values[values["value"].isna()]
+    keys = [*SERIES[:2], "ablation"]
+    for (model, task, ablation), rows in failed.groupby(keys, observed=True):
+        what = "these are left out" if ablation == BASELINE else "it is left out"
+        log.warning(
+            "model %s, task %s, ablation %s: %d examples failed; %s",
+            model, task, ablation, rows["doc_id"].nunique(), what,
+        )  # fmt: skip
+
+
+def with_failures(
+    table: pd.DataFrame,
+    values: pd.DataFrame,
+    *,
+    baseline: bool,
+    numbers: Sequence[str],
+    **words: str | int,
+) -> pd.DataFrame:
+    """A table with how many examples failed, and a row without numbers for what has none.
+
+    Args:
+        table: one row a model, task, metric and ablation.
+        values: the long table that it was made from.
+        baseline: whether the baseline has a row.
+        numbers: columns that are NaN in such a row.
+        **words: what stands in its other columns.
+
+    Returns:
+        The table as it is where nothing failed; else with a column `failures`, its new rows last.
+    """
+    if not values["value"].isna().any():
+        return table
+    keys = [*SERIES, "ablation"]
+    counted = values.assign(failures=values["value"].isna()).groupby(keys, observed=True)
+    asked = counted["failures"].agg(["sum", "size"]).reset_index()
+    asked = asked.rename(columns={"sum": "failures", "size": "n"}).astype({"failures": int})
+    if not baseline:
+        asked = asked[asked["ablation"] != BASELINE]
+    if table.empty:
+        table = asked[keys].iloc[:0]
+    known = pd.MultiIndex.from_frame(table[keys])
+    failures = asked.set_index(keys)["failures"]
+    missing = asked[~pd.MultiIndex.from_frame(asked[keys]).isin(known)]
+    missing = missing.assign(**dict.fromkeys(numbers, np.nan), **words)
+    table = table.assign(failures=failures.reindex(known).to_numpy(int))
+    return pd.concat([table, missing], ignore_index=True) if len(missing) else table

@@ -1,0 +1,58 @@
+"""Options of a wrong type or size end in one line, whichever public call they are given to."""
+
+from tests.helpers.task_files import write_task
+from tests.helpers.unchecked import outcomes
+
+SETUP = """
+import interp
+from interp import stats
+from interp.attention import attention_rows
+from interp.similarity import layer_similarity
+from interp.tasks import load_task
+from tests.helpers.families import tiny_bridge
+model, nan = tiny_bridge("llama"), float("nan")
+run = interp.sweep(model, [TASK], ["layer:0"], limit=4)
+texts = ["w5 w6", "w7 w8 w9"]
+"""
+WRONG = [
+    *(f"interp.generate(model, 'w5', {name}={value})"
+      for name, values in {
+          "max_new_tokens": ("[]", "nan", "1.5", "True"),
+          "until": ("[1]", "nan", "['']"),
+          "temperature": ("[]", "nan", "10**30", "'x'", "-1"),
+          "draws": ("[]", "nan"),
+          "seed": ("[]", "-1"),
+      }.items() for value in values),
+    *(f"interp.logit_lens(model, TASK, limit=2, {name}={value})"
+      for name, values in {
+          "tuned": ("[1]",),
+          "steps": ("[]", "3"),
+          "resamples": ("[]", "nan", "True", "-1", "0", "10**30"),
+      }.items() for value in values),
+    *(f"layer_similarity(model, texts, {name}={value})"
+      for name, values in {
+          "resamples": ("[]", "True", "-1", "0", "10**30"),
+          "confidence": ("[]", "nan", "'x'", "1", "0.0"),
+      }.items() for value in values),
+    "attention_rows(model, 'w5 w6', queries=nan)",
+    "attention_rows(model, 'w5 w6', queries='x')",
+    "attention_rows(model, 'w5 w6', piece=[])",
+    "attention_rows(model, 'w5 w6', piece=0)",
+    "load_task(TASK, metrics=[1])",
+    "load_task(TASK, metrics='acc')",
+    *(f"run.importance({option})"
+      for option in ("metric=nan", "confidence=[]", "confidence='x'", "resamples=[]",
+                     "resamples=10**30", "resamples=1.5", "correction=[]")),
+    "run.scores(confidence=nan)",
+    "run.summary(top=[])",
+    "run.summary(margin='x')",
+    "run.equivalence(margin=[])",
+    "run.equivalence(margin=5, confidence=[])",
+]  # fmt: skip
+
+
+def test_options_of_a_wrong_type_or_size_are_refused_in_one_line(tmp_path):
+    found = outcomes(f"TASK = {str(write_task(tmp_path))!r}\n" + SETUP, WRONG)
+    raw = {one: end for one, end in found.items() if not end.startswith("UserError: ")}
+    assert not raw
+    assert not [end for end in found.values() if "\n" in end]
