@@ -115,8 +115,7 @@ MUTATIONS = (
         "interp/models/native_blocks.py",
         "width // n_heads if width else int(model.cfg.d_head)",
         "int(model.cfg.d_head)",
-        "tests/ablations/test_head_widths.py::"
-        "test_a_head_is_its_own_columns_of_the_output_projection",
+        "tests/ablations/test_head_widths.py::test_the_width_is_that_of_the_first_layer",
         1,
     ),
     Mutation(

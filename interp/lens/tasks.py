@@ -90,10 +90,7 @@ def logit_lens(
         UserError: before any work, for a request that cannot be carried out.
     """
     reading = LensOptions(follow, steps, sublayers, resamples, seed)
-    check_reading(reading.follow, reading.steps)
-    check_whole("resamples", resamples, 1, MOST_RESAMPLES)
-    if tuned is not None and not isinstance(tuned, TunedLens):
-        raise UserError(f"tuned {tuned!r:.80}: allowed is an interp.lens.TunedLens")
+    _check(reading, tuned)
     task = task if isinstance(task, Task) else load_task(task)
     parts, drawn = decoder(model), select_examples(task, limit, seed=reading.seed)
     asked = as_ablation(ablation)
@@ -136,6 +133,13 @@ def logit_lens(
         writer.close()
         save_lens(folder, lens, request)
     return lens
+
+
+def _check(reading: LensOptions, tuned: Any) -> None:
+    check_reading(reading.follow, reading.steps)
+    check_whole("resamples", reading.resamples, 1, MOST_RESAMPLES)
+    if tuned is not None and not isinstance(tuned, TunedLens):
+        raise UserError(f"tuned {tuned!r:.80}: allowed is an interp.lens.TunedLens")
 
 
 def _say_failures(lens: Lens, failed: set[int], n: int) -> None:

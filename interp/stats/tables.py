@@ -213,6 +213,11 @@ def paired_drops(
         if found:
             joined = pd.concat(found, ignore_index=True).set_index("ablation", drop=False)
             tables.append(joined.loc[[c for c in wide.columns if c != BASELINE]])
+    return _with_failed(tables, values, correction)
+
+
+def _with_failed(tables: list[pd.DataFrame], values: pd.DataFrame, correction: str) -> pd.DataFrame:
+    """The tables of all series in one, with rows for the ablations under which examples failed."""
     if (values["ablation"] == BASELINE).all():
         raise UserError("the table of values holds no ablation besides the baseline")
     table = with_failures(

@@ -22,6 +22,10 @@ class NoRows(UserError):
     """The folder that the user gave holds no rows of the task."""
 
 
+LONGEST_PATH = 255
+"""Characters of the name of a data set; file systems take no longer names."""
+
+
 def read_config(definition: Definition, asked: str) -> dict[str, Any]:
     """The configuration of a task, its includes merged and its functions resolved.
 
@@ -38,6 +42,11 @@ def read_config(definition: Definition, asked: str) -> dict[str, Any]:
         ) from error
     if not isinstance(config.get("task"), str) or not config["task"].strip():
         raise UserError(f"task {asked}: {definition.path} names no single task (`task: NAME`)")
+    rows = config.get("dataset_path")
+    if rows is not None and (not isinstance(rows, str) or not 0 < len(rows) <= LONGEST_PATH):
+        raise UserError(
+            f"task {asked}: {definition.path}: dataset_path {rows!r:.60} is no name of a data set"
+        )
     for key in ("dataset_kwargs", "metadata"):
         if not isinstance(config.get(key) or {}, dict):
             raise UserError(f"task {asked}: {definition.path}: {key} is no mapping")

@@ -150,3 +150,12 @@ def test_names_whose_code_is_known_are_found(tmp_path):
     for name in ("hellaswag", "winogrande", "mathqa"):
         with pytest.raises(UserError, match="no rows in"):
             load_task(name, data=tmp_path, trusted_only=True)
+
+
+@pytest.mark.parametrize("path", [{"a": None}, ["json"], 3])
+def test_a_data_set_without_a_name_is_refused(tmp_path, path):
+    file = write_task(tmp_path)
+    config = yaml.safe_load(file.read_text()) | {"dataset_path": path}
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="dataset_path .* is no name of a data set"):
+        load_task(file)
