@@ -157,5 +157,5 @@ def test_a_data_set_without_a_name_is_refused(tmp_path, path):
     file = write_task(tmp_path)
     config = yaml.safe_load(file.read_text()) | {"dataset_path": path}
     file.write_text(yaml.safe_dump(config))
-    with pytest.raises(UserError, match="dataset_path .* is no name of a data set"):
+    with pytest.raises(UserError, match=r"dataset_path .* is no name of a data set"):
         load_task(file)
