@@ -102,8 +102,8 @@ def generate(
         if path == "ragged":
             pick = sure_picking(model, some)
             tolerance = pick.tolerance
-            run = Run(model, some, ablations, means=means, settings=settings, pick=pick, done=done)
-            written, counts = run.all()
+            run = Run(model, some, ablations, means=means, settings=settings, pick=pick)
+            written, counts = run.all(done)
         else:
             write = _in_batches if path == "batches" else _one_by_one
             written = write(model, some, ablations, means, done)

@@ -70,7 +70,6 @@ class Run:
         means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.
         pick: from logits to tokens.
-        done: told how many answers are finished, as they are.
 
     Attributes:
         answers: for each ablation, number of a request to its answer, once that is finished.
@@ -86,10 +85,10 @@ class Run:
         means: Means | None,
         settings: Settings,
         pick: Picking,
-        done: Callable[[int], Any] = lambda answers: None,
     ) -> None:
         self.model, self.requests, self.ablations = model, requests, ablations
-        self.means, self.settings, self.pick, self.done = means, settings, pick, done
+        self.means, self.settings, self.pick = means, settings, pick
+        self.done: Callable[[int], Any] = lambda answers: None
         self.answers: list[dict[int, Answer]] = [{} for _ in ablations]
         self.counts = [Counts() for _ in ablations]
         self._decoder = decoder(model)
@@ -110,8 +109,13 @@ class Run:
             first = next(iter(prompts.values()))
             self._prefix = record_prefix(self._decoder, first[: self._offset])
 
-    def all(self) -> tuple[list[list[Answer]], list[Counts]]:
-        """The answers under every ablation, in the order of the requests, and what they took."""
+    def all(self, done: Callable[[int], Any]) -> tuple[list[list[Answer]], list[Counts]]:
+        """The answers under every ablation, in the order of the requests, and what they took.
+
+        Args:
+            done: told how many answers are finished, as they are.
+        """
+        self.done = done
         for _ in self.steps():
             pass
         everything = range(len(self.requests))
