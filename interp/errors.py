@@ -39,14 +39,14 @@ def path_given(what: str, given: Any) -> Path:
 
 def check_whole(name: str, given: Any, least: int, most: int = 10**9) -> None:
     """Raise UserError unless an option is a whole number from `least` to `most`."""
-    if isinstance(given, bool) or not isinstance(given, Integral) or not least <= given <= most:
+    if isinstance(given, bool) or not isinstance(given, Integral) or not least <= int(given) <= most:
         upwards = f"{least} and more" if most == 10**9 else f"whole numbers from {least} to {most}"
         raise UserError(f"{name} {given!r:.80}: allowed are {upwards}")
 
 
 def check_share(name: str, given: Any) -> None:
     """Raise UserError unless an option is a number between 0 and 1."""
-    if isinstance(given, bool) or not isinstance(given, Real) or not 0 < given < 1:
+    if isinstance(given, bool) or not isinstance(given, Real) or not 0 < float(given) < 1:
         raise UserError(f"{name} {given!r:.80}: allowed are values between 0 and 1")
 
 

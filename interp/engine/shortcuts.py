@@ -115,6 +115,10 @@ def runs_in_pieces(model: TransformerBridge, longest: int) -> bool:
     """Whether rows of at most so many tokens can run piece by piece over a cache of their own.
 
     Not where the first tokens are computed otherwise once the row has grown (LongRoPE).
+
+    Args:
+        model: a bridge.
+        longest: tokens of the longest row.
     """
     caching = capabilities(model).caching(longest)
     return caching.cached and not caching.rebuilt_beyond

@@ -87,7 +87,7 @@ def test_texts_with_means_equal_plain_hooks(pair):
     edits = [checked_edits(model, text) for text in ("baseline", *TEXTS)]
     every = [
         generate(model, asked, edits, means=means, settings=settings)
-        for settings in (Settings(rows=5, knee=64), Settings(plain=True))
+        for settings in (Settings(rows=5, latency_knee=64), Settings(plain=True))
     ]
     for number, text in enumerate(TEXTS, start=1):
         form, mean = by_hand(family, plain, text)

@@ -152,7 +152,7 @@ def test_names_whose_code_is_known_are_found(tmp_path):
             load_task(name, data=tmp_path, trusted_only=True)
 
 
-@pytest.mark.parametrize("path", [{"a": None}, ["json"], 3])
+@pytest.mark.parametrize("path", [{"a": None}, ["json"], 3, "x" * 300, ""])
 def test_a_data_set_without_a_name_is_refused(tmp_path, path):
     file = write_task(tmp_path)
     config = yaml.safe_load(file.read_text()) | {"dataset_path": path}
