@@ -34,7 +34,12 @@ def without_failures(rows: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def say_left_out(values: pd.DataFrame) -> None:
-    """One warning for each ablation of a long table that has failed examples."""
+    """One warning for each ablation of a long table that has failed examples.
+
+    Args:
+        values: with `model`, `task`, `ablation`, `doc_id`, and a `value` that is NaN where an
+            example failed.
+    """
     failed = values[values["value"].isna()]
     keys = [*SERIES[:2], "ablation"]
     for (model, task, ablation), rows in failed.groupby(keys, observed=True):
