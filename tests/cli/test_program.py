@@ -1,5 +1,6 @@
 """The command line: quick help, one-line errors, the same runs as from Python."""
 
+import copy
 import signal
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_a_chat_template_and_a_budget_of_tokens(folder, tmp_path, capsys):
     assert main(asked) == 2
     assert "no chat template" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    tokenizer = tiny_tokenizer()
+    tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
     assert main(asked) == 0

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from experiments import distillation, moved
+from experiments import distillation, distillation_findings
 from experiments.hours import KNOWN, runs_again
 from experiments.presets import ORGANISMS, STUDY
 from experiments.runs import Job
@@ -41,7 +41,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def test_the_sentences_hold_the_numbers_and_their_limits() -> None:
-    found = moved.findings(tables(), [TASK])
+    found = distillation_findings.findings(tables(), [TASK])
     text = "\n".join(found)
     assert "base 10 [4, 21]%; distilled 92 [81, 97]% (95% Wilson, n = 50)" in text
     assert "base gets 10% right, so that no layer can cost it more" in text
