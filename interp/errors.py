@@ -39,7 +39,8 @@ def path_given(what: str, given: Any) -> Path:
 
 def check_whole(name: str, given: Any, least: int, most: int = 10**9) -> None:
     """Raise UserError unless an option is a whole number from `least` to `most`."""
-    if isinstance(given, bool) or not isinstance(given, Integral) or not least <= int(given) <= most:
+    whole = isinstance(given, Integral) and not isinstance(given, bool)
+    if not whole or not least <= int(given) <= most:
         upwards = f"{least} and more" if most == 10**9 else f"whole numbers from {least} to {most}"
         raise UserError(f"{name} {given!r:.80}: allowed are {upwards}")
 

@@ -1,5 +1,7 @@
 """Options of a wrong type or size end in one line, whichever public call they are given to."""
 
+import pytest
+
 from tests.helpers.task_files import write_task
 from tests.helpers.unchecked import outcomes
 
@@ -51,6 +53,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_options_of_a_wrong_type_or_size_are_refused_in_one_line(tmp_path):
     found = outcomes(f"TASK = {str(write_task(tmp_path))!r}\n" + SETUP, WRONG)
     raw = {one: end for one, end in found.items() if not end.startswith("UserError: ")}

@@ -1,5 +1,7 @@
 """What names no path is refused in one line by every door that takes a folder."""
 
+import pytest
+
 from tests.helpers.task_files import write_task
 from tests.helpers.unchecked import outcomes
 
@@ -28,6 +30,7 @@ DOORS = [
 ]
 
 
+@pytest.mark.slow
 def test_what_names_no_path_is_refused_in_one_line_by_every_door(tmp_path):
     setup = SETUP + f"TASK = {str(write_task(tmp_path))!r}\n"
     asked = [f"path_given('out', {given})" for given in GIVEN]

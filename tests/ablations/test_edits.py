@@ -127,6 +127,7 @@ def test_what_is_no_ablation_is_refused_in_one_line(llama, given, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_is_no_ablation_at_all_is_refused_in_one_line():
     setup = """
 import interp

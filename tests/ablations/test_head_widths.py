@@ -70,6 +70,7 @@ def logits_with(plain, layer, change):
         handle.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [0, 1, 3])
 def test_a_head_is_its_own_columns_of_the_output_projection(pair, layer):
     plain, model, widths = pair

@@ -116,6 +116,7 @@ def texts_of(plain, asked):
     return found
 
 
+@pytest.mark.slow
 def test_scores_equal_the_listed_model(pair):
     """Packed behind a prefix and replayed from the first place that differs; and padded."""
     family, model = pair
@@ -130,6 +131,7 @@ def test_scores_equal_the_listed_model(pair):
         assert_same([found[0], found[-1]], alone)
 
 
+@pytest.mark.slow
 def test_texts_equal_the_listed_model(pair):
     """Batches that are padded on the left, with keys and values of every place."""
     family, model = pair
@@ -144,6 +146,7 @@ def test_texts_equal_the_listed_model(pair):
     assert found.answers[:2] == others.answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["repeat:0-1", "exchange:1", "order:1,2,0"])
 def test_the_bridge_runs_the_listed_model(pair, text):
     family, model = pair
@@ -156,6 +159,7 @@ def test_the_bridge_runs_the_listed_model(pair, text):
         assert torch.equal(model(tokens), before)
 
 
+@pytest.mark.slow
 def test_side_by_side_is_the_mean_of_the_blocks(pair):
     family, model = pair
     asked, prompts = some_requests(examples=2), requests(2, until=(), longest=4)

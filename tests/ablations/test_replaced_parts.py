@@ -50,6 +50,7 @@ def by_hand(family, plain, text):
     return form, torch.cat(rows).double().mean(dim=0).float()
 
 
+@pytest.mark.slow
 def test_means_of_parts_are_those_that_plain_hooks_see(pair):
     family, plain, model = pair
     means = mean_outputs(model, REFERENCE)
@@ -61,6 +62,7 @@ def test_means_of_parts_are_those_that_plain_hooks_see(pair):
     assert_logits(together, means[LAYER, "layer"])
 
 
+@pytest.mark.slow
 def test_scores_with_means_equal_plain_hooks(pair):
     """Packed behind a prefix, and padded on the right with nothing shared."""
     family, plain, model = pair
@@ -100,6 +102,7 @@ def test_texts_with_means_equal_plain_hooks(pair):
                     assert found.answers[number][i].tokens == tuple(tokens[len(request.prompt) :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["layer:1@resample", "attn:1@resample", "mlp:1@resample"])
 def test_on_the_bridge_another_example_is_aligned_at_the_ends(pair, text):
     family, plain, model = pair
@@ -116,6 +119,7 @@ def test_on_the_bridge_another_example_is_aligned_at_the_ends(pair, text):
     assert not torch.allclose(found[0], logits_of(plain, tokens), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_on_the_bridge_a_mean_is_what_plain_hooks_put(pair):
     family, plain, model = pair
     tokens, texts = random_tokens(1, 9)[0].tolist(), ["w5 w6 w7", "w8 w9"]

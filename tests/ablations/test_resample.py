@@ -60,6 +60,7 @@ def test_donors_are_a_cycle_and_depend_on_the_seed():
         draw_donors([3], seed=0)
 
 
+@pytest.mark.slow
 def test_head_outputs_are_those_of_the_cache(bridge):
     tokens = random_tokens(1, 9)[0].tolist()
     d_head = decoder(bridge).d_head
@@ -108,6 +109,7 @@ def test_without_another_example_it_is_refused(llama):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["texts", "letters"])
 def test_a_sweep_of_options_equals_a_loop(llama, tmp_path, kind):
     task, name = load_task(write_task(tmp_path, kind=kind, rows=6)), f"head:{LAYER}.{HEAD}@resample"
@@ -131,6 +133,7 @@ def test_a_sweep_of_options_equals_a_loop(llama, tmp_path, kind):
     assert set(rows.index.get_level_values(0)) == {"baseline", "head:0.1", name}
 
 
+@pytest.mark.slow
 def test_a_sweep_of_texts_equals_a_loop(llama, tmp_path):
     task, name = load_task(write_task(tmp_path, kind="generate", rows=6)), "head:1.2@resample"
     sweep = interp.sweep(llama, task, [name], out=tmp_path / "run", seed=3)

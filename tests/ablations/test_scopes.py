@@ -86,6 +86,7 @@ def plain_score(family, plain, text, request):
     )
 
 
+@pytest.mark.slow
 def test_scores_equal_plain_hooks(pair):
     """Packed behind a prefix and replayed, and in rows padded on the right."""
     family, plain, model = pair
@@ -100,6 +101,7 @@ def test_scores_equal_plain_hooks(pair):
                 assert value == pytest.approx(expected, abs=1e-4), text
 
 
+@pytest.mark.slow
 def test_texts_equal_plain_hooks(pair):
     """Batches that are padded on the left, and rows of their own."""
     family, plain, model = pair
@@ -115,6 +117,7 @@ def test_texts_equal_plain_hooks(pair):
             assert answer.tokens == tuple(tokens[prompt:]), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["layer:1", "attn:0", "mlp:2", "head:1.2@mean", "mlp:1@mean"])
 def test_prompt_and_answer_together_are_everywhere(pair, what):
     _, _, model = pair

@@ -143,6 +143,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 def test_every_public_value_checks_itself():
     setup = """
 import interp

@@ -81,6 +81,7 @@ def assembled(kind: str, text: str) -> hf.PreTrainedModel:
 TEXTS = ["swap:1", "swap-attn:1", "swap-mlp:1", "swaps:0-1", "swaps-attn:1-2", "swaps-mlp:0-1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_every_swap_equals_an_assembled_checkpoint(kind, two, text):
     model, donor = two
@@ -111,6 +112,7 @@ def test_all_layers_are_the_donors_between_the_recipients_ends(kind, two):
         assert (expected - donor(tokens)).abs().max() > 1e-2  # not the donor itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2"])
 def test_a_swap_equals_two_folders_mixed_on_disk(kind, tmp_path):
     for name, seed in (("host", 0), ("donor", 1)):
@@ -129,6 +131,7 @@ def test_a_swap_equals_two_folders_mixed_on_disk(kind, tmp_path):
             assert_logits(model(tokens), reference.eval()(tokens).logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "olmo2", "gpt2"])
 def test_generated_texts_are_those_of_the_assembled_checkpoint(kind):
     model, donor = tiny_bridge(kind), tiny_bridge(kind, seed=1)

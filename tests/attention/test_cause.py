@@ -55,6 +55,7 @@ def importance(run):
     return run.importance(resamples=100)
 
 
+@pytest.mark.slow
 def test_the_removal_curve_separates_top_from_random(model, heads, tmp_path):
     plan = removals(heads, [1, 2], draws=5, seed=0, nearest=True)
     assert sum(kind == "random" and k == 1 for _, k, kind, _ in plan) == 3  # all there are
@@ -86,6 +87,7 @@ def test_the_removal_curve_separates_top_from_random(model, heads, tmp_path):
         by_gold_position(kept, places.head(3))
 
 
+@pytest.mark.slow
 def test_head_maps(importance):
     grid = head_map(importance, "planted-kv:continuation", "acc")
     assert {tuple(map(int, place)) for place in np.argwhere(grid > 0)} == {(0, 3), (3, 1)}
@@ -128,6 +130,7 @@ def made_up_heads(rates, n, *, task, seed):
     return long.assign(model="m", task=task, metric="acc")
 
 
+@pytest.mark.slow
 def test_tasks_that_need_the_same_layers_but_other_heads_do_not_share_heads():
     """Both tasks need two of four heads in two of eight layers, drawn independently."""
     rng, found = np.random.default_rng(0), []
@@ -198,6 +201,7 @@ def test_the_trace_of_one_example(model):
         trace_example(model, task, 0, [(5, 0)])
 
 
+@pytest.mark.slow
 def test_maps_and_depth_draw(heads, importance):
     both = pd.concat([heads.table(), heads.table().assign(model="other")])
     assert len(figures.retrieval_map(both, mark=2).axes) == 3
@@ -210,6 +214,7 @@ def test_maps_and_depth_draw(heads, importance):
         figures.importance_map(importance[importance["ablation"].str.startswith("layer")])
 
 
+@pytest.mark.slow
 def test_the_command_line_traces(tmp_path, capsys):
     documents = [dict(row) for row in planted_task(PLAN, "kv", rows=12).documents()]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))

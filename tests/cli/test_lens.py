@@ -23,6 +23,7 @@ def texts(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_lens_writes_tables_and_figures(folder, tmp_path, capsys):
     task, out = str(write_task(tmp_path, kind="letters")), tmp_path / "out"
     assert main(["lens", folder, "--tasks", task, "--out", str(out), "--limit", "5",
@@ -48,6 +49,7 @@ def test_lens_writes_tables_and_figures(folder, tmp_path, capsys):
     assert "share_decided" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_similarity_writes_tables_and_figures(folder, texts, tmp_path, capsys):
     task, run, out = str(write_task(tmp_path, kind="letters")), tmp_path / "run", tmp_path / "out"
     assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "--out", str(run)]) == 0

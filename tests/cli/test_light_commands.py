@@ -23,6 +23,7 @@ def run(llama, tmp_path_factory):
     return sweep(llama, tasks, ["layer:0", "layer:1"], out=folder / "runs" / "a", limit=4).folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "also"),
     [

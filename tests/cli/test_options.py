@@ -136,6 +136,7 @@ def test_messages_of_the_library_are_plain_lines_on_standard_error(capsys):
     assert not [h for h in logging.getLogger("interp").handlers if "Lines" in type(h).__name__]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_harness_help_and_its_own_models(capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -40,6 +40,7 @@ def test_models_and_tasks_are_listed(capsys):
     assert "any hub name, or a folder" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_sweep_and_its_figures(folder, tmp_path, capsys):
     task, out = str(write_task(tmp_path)), str(tmp_path / "run")
     assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "head:0.1",
@@ -127,6 +128,7 @@ def test_how_a_run_is_carried_out_is_checked_before_any_work(tmp_path, capsys, o
     assert option[0].strip("-").replace("-", "_") in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -163,6 +165,7 @@ def test_a_trace_runs_the_python_of_a_task_with_the_flag_alone(tmp_path, capsys)
     assert mark.exists()
 
 
+@pytest.mark.slow
 def test_a_report_runs_the_python_of_a_task_with_the_flag_alone(folder, tmp_path, capsys):
     (task, mark), out, page = (
         write_task_with_code(tmp_path),

@@ -34,6 +34,7 @@ def test_runs_are_listed_with_their_progress(run, tmp_path, capsys):
     assert main(["runs", str(tmp_path / "nowhere")]) == 2
 
 
+@pytest.mark.slow
 def test_show_says_n_interval_test_and_correction(run, capsys):
     for correction, said in (("holm", "holm over 2 ablations"), ("none", "not corrected")):
         assert main(["show", str(run.folder), "--top", "1", "--correction", correction]) == 0
@@ -54,6 +55,7 @@ def test_show_says_n_interval_test_and_correction(run, capsys):
     assert "no metric f1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tables_are_exported_whole(run, tmp_path, capsys):
     for kind, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
         out = tmp_path / kind
@@ -84,6 +86,7 @@ def test_an_unfinished_run_is_not_exported(run, tmp_path, capsys):
         assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_results_json_is_that_of_the_harness(tmp_path):
     from lm_eval import simple_evaluate

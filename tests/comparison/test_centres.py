@@ -25,6 +25,7 @@ def profile(
 FEW_OF_MANY = [0.2] * 4 + [0.0] * 28
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drops", "n", "noise"),
     [(FEW_OF_MANY, 200, 0.05), ([0.98, 0.02, 0.36, 0.04, 0.98, 0, 0, 0.04], 200, 0.005)],
@@ -44,6 +45,7 @@ def test_the_interval_of_a_centre_covers_it(drops: list[float], n: int, noise: f
     assert np.mean(estimates) == pytest.approx(truth, abs=0.03)
 
 
+@pytest.mark.slow
 def test_profiles_of_different_strength_are_not_shifted() -> None:
     rng, sweeps, false, known = np.random.default_rng(1), 100, 0, 0
     for _ in range(sweeps):

@@ -48,6 +48,7 @@ def swaps(llama, other, task, tmp_path_factory):
     return swap_sweep(llama, other, [task], out=tmp_path_factory.mktemp("swaps"), limit=12)
 
 
+@pytest.mark.slow
 def test_one_run_a_model_on_the_same_examples(found):
     values = found.values()
     docs = values.groupby("model")["doc_id"].unique()
@@ -140,6 +141,7 @@ def test_bad_requests_write_nothing(llama, task, tmp_path, models, ablations, me
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_swap_curves_hold_every_step_with_its_score(swaps, llama):
     table = swap_curves(swaps, recipient="one")
     assert set(table["part"]) == {"layer", "attention", "mlp"}
@@ -226,6 +228,7 @@ def test_the_line_on_the_ends_names_both_and_their_distance(llama, other):
     assert "unembedding" in line.partition("of these:")[2]
 
 
+@pytest.mark.slow
 def test_distance_beside_effect_and_all_figures(found, swaps, llama, other):
     layers = layer_distances(weight_distances(llama, other))
     values = choose_metric(swaps.values())
@@ -245,6 +248,7 @@ def test_distance_beside_effect_and_all_figures(found, swaps, llama, other):
         assert len(figure.data)
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_and_figures(tmp_path, task, capsys):
     folders = []
     for name, seed in (("host", 0), ("donor", 1)):

@@ -58,6 +58,7 @@ def test_the_test_is_the_exact_sign_flip_where_examples_are_few() -> None:
     assert differences(values, resamples=600)["p"].item() == pytest.approx(extreme)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [80])
 @pytest.mark.parametrize("harm", [(0.02, 0.0), (0.02, 0.02), (0.4, 0.05)])
 def test_intervals_cover_the_truth(n: int, harm: tuple[float, float]) -> None:
@@ -73,6 +74,7 @@ def test_intervals_cover_the_truth(n: int, harm: tuple[float, float]) -> None:
     assert np.mean(covered) >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / 100)
 
 
+@pytest.mark.slow
 def test_no_difference_is_found_where_there_is_none() -> None:
     found = [
         differences(

@@ -54,6 +54,7 @@ def option_requests(spoilt):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_only_the_examples_that_fail_alone_are_failures(family, value):
@@ -89,6 +90,7 @@ def by_one_row(model, request, edits):
     return tuple(written)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("plain", [False, True])
 def test_an_answer_fails_where_plain_decoding_fails(family, plain):

@@ -69,6 +69,7 @@ def by_row(model, request):
     return float(at[range(len(request.continuation)), list(request.continuation)].sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [0, 12])
 def test_scores_equal_plain_transformers_row_by_row(bridge, regime, shared, monkeypatch):
     # a prefix is worth its pass however few examples share it
@@ -94,6 +95,7 @@ def by_whole_texts(model, request):
     return tuple(text[len(request.prompt) :])
 
 
+@pytest.mark.slow
 def test_answers_equal_plain_transformers_row_by_row(bridge, regime):
     start = random_tokens(1, 6, seed=7)[0].tolist()
     requests = [

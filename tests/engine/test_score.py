@@ -21,6 +21,7 @@ SINGLE = {f.name: False for f in fields(Shortcuts) if isinstance(getattr(NONE, f
 UNPACKED = {"bloom"}  # its positions come from the mask alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("few_shot", [0, 9])
 def test_every_shortcut_together_changes_nothing(family, few_shot):
@@ -37,6 +38,7 @@ def test_every_shortcut_together_changes_nothing(family, few_shot):
         assert max(differ) > 1e-3, kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shortcut", sorted(SINGLE))
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma3", "bloom"])
 def test_each_shortcut_alone_changes_nothing(family, shortcut):
@@ -63,6 +65,7 @@ def test_plain_scores_equal_one_forward_pass_a_request():
         assert greedy == bool((at.argmax(dim=-1) == wanted).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_what_is_exact_is_found_by_trying(family):
     model = tiny_bridge(family)
@@ -151,6 +154,7 @@ def assert_same_choices(requests, found, expected):
 MODELS: dict = {}
 
 
+@pytest.mark.slow
 def test_batches_halve_when_memory_runs_out(monkeypatch, caplog):
     import interp.engine.scoring.batch_state as entering
 

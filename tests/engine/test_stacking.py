@@ -61,6 +61,7 @@ def tokens_of_mlps(model):
         yield seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("few_shot", [0, 9])
 def test_stacked_scores_are_those_of_each_ablation_alone(family, few_shot, monkeypatch):
@@ -78,6 +79,7 @@ def test_stacked_scores_are_those_of_each_ablation_alone(family, few_shot, monke
     assert len(values) == len(edits)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.sampled_from(["llama", "mistral", "opt", "mixtral"]),

@@ -35,6 +35,7 @@ POINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", sorted(POINTS))
 def test_swept_hooks_equal_run_with_hooks(family, kind):

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from experiments.benchmarks import gpu
 from experiments.benchmarks.gpu_lines import LINES
 
 
+@pytest.mark.slow
 def test_every_line_runs_and_what_is_done_is_kept(tmp_path, monkeypatch):
     out = tmp_path / "gpu.json"
     found = gpu.run(["rates", "parity-float32"], out, self_test=True, seconds=600)["lines"]

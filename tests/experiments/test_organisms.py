@@ -179,6 +179,7 @@ def test_rows_are_packed_whole_and_seeded():
         assert not any(padded)
 
 
+@pytest.mark.slow
 def test_a_short_run_lowers_the_loss_and_repeats(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "LOG_STEPS", 4)
     tiny = recipe.Recipe("tiny", {"fact_question": 1.0}, 4096, 5, batch_tokens=512)

@@ -9,6 +9,7 @@ import pytest
 from experiments.store import coverage, scaling
 
 
+@pytest.mark.slow
 def test_kills_lose_and_double_nothing(tmp_path):
     # in a process of its own: it forks, and the forks are killed
     command = [sys.executable, "-m", "experiments.store.kills", "--out", str(tmp_path)]
@@ -20,6 +21,7 @@ def test_kills_lose_and_double_nothing(tmp_path):
     assert max(result["units_at_kill"]) > 0
 
 
+@pytest.mark.slow
 def test_bad_inputs_are_refused_in_one_line_and_nothing_is_written(tmp_path):
     command = [sys.executable, "-m", "experiments.store.fuzz", "--out", str(tmp_path)]
     subprocess.run([*command, "--inputs", "120", "--seed", "1"], capture_output=True, check=False)

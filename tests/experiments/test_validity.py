@@ -15,6 +15,7 @@ def assert_all_found(rows):
     assert all(row["ranked_first"] for row in rows if "ranked_first" in row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1000, 1001])
 def test_a_circuit_is_found_by_effect_and_by_attention(seed):
     rows = checks.check_circuit(seed)
@@ -25,18 +26,21 @@ def test_a_circuit_is_found_by_effect_and_by_attention(seed):
     assert null["drop"] == 0
 
 
+@pytest.mark.slow
 def test_a_redundant_pair_is_found_by_pairs_only():
     rows = checks.check_redundant(1000)
     assert_all_found(rows)
     assert rows[0]["planted"] == rows[0]["found"] != []
 
 
+@pytest.mark.slow
 def test_nothing_planted_shows_nothing():
     rows = checks.check_null(1000)
     assert_all_found(rows)
     assert rows[0]["largest_change"] > 0
 
 
+@pytest.mark.slow
 def test_a_missing_circuit_would_be_noticed():
     """The checks can fail: the truth of one plan against the model of another."""
     plan, other = circuit_plan(1000), circuit_plan(1003)

@@ -82,6 +82,7 @@ def test_filled_markers_are_the_significant_drops(sweep) -> None:
     assert "p (Holm) < 0.05" in texts(figures.drops(sweep))
 
 
+@pytest.mark.slow
 def test_the_small_print_names_n_interval_test_and_correction(sweep) -> None:
     assert figures.layers(sweep).footnote == (
         "n = 40 examples per task. Metric: accuracy for option letters and option texts; exact "
@@ -93,6 +94,7 @@ def test_the_small_print_names_n_interval_test_and_correction(sweep) -> None:
     assert "mid-p McNemar test, Holm-corrected" in footnote
 
 
+@pytest.mark.slow
 def test_two_models_are_two_rows_in_the_order_given(sweep_of) -> None:
     both = [sweep_of(models=[name]) for name in ("organism:distilled", "organism:base")]
     figure = figures.drops(both)
@@ -129,6 +131,7 @@ def test_a_missing_task_leaves_its_panel_empty(sweep_of) -> None:
     assert [axes.get_title(loc="left") for axes in panels(figures.layers(both))] == list("ABCDE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [figures.layers, figures.drops, figures.heatmap])
 def test_no_raw_names_and_nothing_outside_the_paper(sweep_of, draw) -> None:
     models = ["organism:base", "meta-llama/Llama-3.1-8B"]

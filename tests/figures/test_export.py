@@ -15,6 +15,7 @@ def figure(sweep):
     return figures.layers(sweep)
 
 
+@pytest.mark.slow
 def test_four_files_are_written(figure, tmp_path: Path) -> None:
     paths = figures.save(figure, tmp_path / "new" / "layers-v1.2")
     assert [path.name for path in paths] == [
@@ -26,6 +27,7 @@ def test_four_files_are_written(figure, tmp_path: Path) -> None:
     assert {"value", "low", "high", "n", "interval"} <= set(data.columns)
 
 
+@pytest.mark.slow
 def test_fonts_are_truetype_and_the_png_has_300_dots_an_inch(figure, tmp_path: Path) -> None:
     pdf, _, png, _ = figures.save(figure, tmp_path / "layers")
     assert b"/Type3" not in pdf.read_bytes()
@@ -34,6 +36,7 @@ def test_fonts_are_truetype_and_the_png_has_300_dots_an_inch(figure, tmp_path: P
     assert width == round(300 * figures.PAGE)
 
 
+@pytest.mark.slow
 def test_the_same_figure_gives_the_same_files(sweep, tmp_path: Path) -> None:
     one = figures.save(figures.drops(sweep), tmp_path / "one")
     two = figures.save(figures.drops(sweep), tmp_path / "two")
@@ -50,6 +53,7 @@ def test_a_suffix_is_not_doubled_and_data_may_be_given(tmp_path: Path) -> None:
     assert paths[-1].read_text() == "a\n1\n"
 
 
+@pytest.mark.slow
 def test_all_figures_of_a_run(sweep_of, tmp_path: Path) -> None:
     sweep = sweep_of(tasks=["world-kv:default"])
     mlp = sweep.values[sweep.values["ablation"] != "baseline"]

@@ -76,6 +76,7 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
         figures.drops(sweep_of_texts(FAMILIES["kvgroup"]), kind="kvgroup")
 
 
+@pytest.mark.slow
 def test_thirteen_tasks_and_all_behind_them_are_drawn() -> None:
     tasks = [f"task{n:02d}" for n in range(30)]
     sweep = Sweep(

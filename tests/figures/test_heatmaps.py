@@ -37,6 +37,7 @@ def test_stars_are_the_significant_cells(sweep) -> None:
     assert "Bold with star: p (Holm) < 0.05." in figure.footnote
 
 
+@pytest.mark.slow
 def test_small_cells_have_dots(sweep_of) -> None:
     sweep = sweep_of(n_layers=32)
     figure = figures.heatmap(sweep)
@@ -47,6 +48,7 @@ def test_small_cells_have_dots(sweep_of) -> None:
     assert "Dot: p (Holm) < 0.05." in figure.footnote
 
 
+@pytest.mark.slow
 def test_a_panel_for_each_model(sweep_of) -> None:
     figure = figures.heatmap(sweep_of(models=["base", "distilled"]))
     assert [axes.get_title() for axes in figure.axes[:2]] == ["base", "distilled"]

@@ -64,6 +64,7 @@ def test_many_tasks_of_several_models_are_a_grid_of_ranks() -> None:
         figures.lens.by_depth(lens_table(), quantities=["entropy"])
 
 
+@pytest.mark.slow
 def test_decision_depths_by_task_and_step() -> None:
     rows = [
         {"model": m, "task": t, "ablation": "baseline", "lens": "logit lens", "step": s,

@@ -71,6 +71,7 @@ def test_only_some_formats(one, tmp_path) -> None:
         figures.save(figures.drops(one), tmp_path / "x", formats=["jpg"])
 
 
+@pytest.mark.slow
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path) -> None:
     name = r"cost in $x_{1$ and $\frac{$.yaml"
     texts = [*FAMILIES["layer"], *FAMILIES["kvgroup"], *FAMILIES["others"]]
@@ -91,6 +92,7 @@ def test_a_link_is_replaced_and_never_followed(one, tmp_path) -> None:
     assert not (tmp_path / "figures" / "drops.pdf").is_symlink()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_leaves_what_was_there(one, tmp_path, monkeypatch) -> None:
     figures.save(figures.drops(one), tmp_path / "drops")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -130,6 +132,7 @@ def test_marks_at_0_and_100_are_whole(sweep_of) -> None:
     assert min(-low, high - 100) * points >= min(half, 1.8) + 0.5
 
 
+@pytest.mark.slow
 def test_nothing_significant_looks_pale(one) -> None:
     table = one.importance()
     none = table.assign(drop=[17.0, -17.0, 0.0, 8.0], low=-40.0, high=60.0, p_adjusted=1.0)
@@ -138,6 +141,7 @@ def test_nothing_significant_looks_pale(one) -> None:
     assert np.nanmax(np.abs(np.asarray(image.get_array()))) == 17
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_layers", [8, 32, 80])
 @pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])
 def test_ticks_never_touch(n_layers, width) -> None:
@@ -155,6 +159,7 @@ def test_ticks_never_touch(n_layers, width) -> None:
                 assert left.x1 + 1 < right.x0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])
 def test_marks_of_a_map_stay_within_their_cells(width) -> None:
     table = sweep_of_texts(["head:0.0"], n=6).importance()

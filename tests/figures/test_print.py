@@ -118,6 +118,7 @@ def visible_texts(figure: figures.PrintFigure) -> list[matplotlib.text.Text]:
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
+@pytest.mark.slow
 def test_the_widths_are_those_of_a_journal(drawn) -> None:
     widths = {name: figure.get_figwidth() for name, figure in drawn.items()}
     assert {name: width for name, width in widths.items() if width not in (3.5, 7.2)} == {}

@@ -33,6 +33,7 @@ def hflm(model):
     return HFLM(pretrained=model, tokenizer=tiny_tokenizer(), batch_size=2, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["letters", "texts", "generate"])
 def test_a_task_through_the_harness_equals_the_deleted_layer(folder, tmp_path, kind):
     from lm_eval import simple_evaluate
@@ -112,6 +113,7 @@ def test_bad_arguments_are_named():
         AblatedModel(tiny_bridge("llama"), ablation="head:0.1@mean")
 
 
+@pytest.mark.slow
 def test_every_family_can_be_asked():
     for family in sorted(FAMILIES):
         model = AblatedModel(tiny_bridge(family), ablation="attn:1")
@@ -123,6 +125,7 @@ def test_every_family_can_be_asked():
         assert value == pytest.approx(float(logits[ids[0, -1]]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command_line_passes_through(folder, tmp_path):
     task, mark = write_task_with_code(tmp_path)
     command = [sys.executable, "-m", "interp.cli", "harness", "run", "--model", "interp"]

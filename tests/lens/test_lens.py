@@ -308,6 +308,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_examples(tmp_path):
     grown = []
     for rows in (300, 1500):

@@ -34,6 +34,7 @@ def tuned(llama):
     return lens
 
 
+@pytest.mark.slow
 def test_it_beats_the_plain_lens_at_every_depth_but_the_last(tuned):
     rows = held_out_table(tuned.card).to_dict("records")
     assert len(rows) == 7
@@ -42,6 +43,7 @@ def test_it_beats_the_plain_lens_at_every_depth_but_the_last(tuned):
     assert rows[-1]["tuned"] == pytest.approx(rows[-1]["plain"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_training_is_a_function_of_its_seed(llama, tuned):
     again = train_tuned_lens(llama, TEXTS, source="random words", training=TRAINING)
     torch.testing.assert_close(again.matrices, tuned.matrices, atol=1e-5, rtol=0)

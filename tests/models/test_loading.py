@@ -39,6 +39,7 @@ def test_native_blocks_share_every_parameter(model):
     assert native <= bridge
 
 
+@pytest.mark.slow
 def test_loading_costs_the_memory_of_one_copy(folder):
     def living() -> list[torch.Tensor]:
         gc.collect()

@@ -87,6 +87,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected, atol=1e-5, rtol=1e-5, check_exact=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
 def test_a_folder_is_loaded_over_two_gpus(any_family, tmp_path, monkeypatch):
     """The whole path: configuration, map, transformers' and accelerate's loading, our hooks."""
@@ -135,6 +136,7 @@ def _exact(model):
     return [exact_shortcuts(model, EVERY, 64), can.narrows_last_block, can.rounding(24) is None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gpus", [2, 3])
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
 def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypatch):
@@ -156,6 +158,7 @@ def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypa
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["texts", "letters", "generate"])
 def test_sweeps_of_three_protocols(family, kind, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, kind=kind, rows=8, num_fewshot=2))
@@ -194,6 +197,7 @@ DECODING = [
 ]  # sweeps decode by default settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_generation_with_other_settings(family, monkeypatch):
     def work(model):
@@ -212,6 +216,7 @@ def test_generation_with_other_settings(family, monkeypatch):
     assert found == expected
 
 
+@pytest.mark.slow
 def test_the_repl_under_ablate(family, monkeypatch):
     texts = ["w5 w6 w7", "w8 w9"]
 
@@ -234,6 +239,7 @@ def test_the_repl_under_ablate(family, monkeypatch):
             assert mine == theirs
 
 
+@pytest.mark.slow
 def test_lens_and_attribution(family, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, kind="letters", rows=6))
     heads = family != "gemma3"  # its heads enter the stream through a norm
@@ -254,6 +260,7 @@ def test_lens_and_attribution(family, tmp_path, monkeypatch):
         same(mine, theirs)
 
 
+@pytest.mark.slow
 def test_attention_and_similarity(family, monkeypatch):
     texts = ["w5 w6 w7", "w8 w9", "w10 w11 w12 w13", "w14", "w5 w15 w16"]
 
@@ -307,6 +314,7 @@ def test_a_donor_may_be_on_one_device(donor_place, monkeypatch):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_scoring_without_shortcuts(family, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, rows=5))
 

@@ -12,6 +12,7 @@ from tests.helpers.harness import harness_responses
 from tests.helpers.task_files import write_task
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize(
@@ -33,6 +34,7 @@ def test_options_equal_the_harness_on_deleted_layers(tmp_path, family, kind, num
             assert {name: row[name] for name in metrics} == metrics
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_texts_equal_the_harness_on_deleted_layers(tmp_path, family):
@@ -46,6 +48,7 @@ def test_texts_equal_the_harness_on_deleted_layers(tmp_path, family):
             assert found.loc[(f"layer:{layer}", doc_id), "text"] == text
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_scores_of_the_baseline_equal_the_harness(tmp_path):
     from lm_eval import simple_evaluate

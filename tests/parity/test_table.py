@@ -14,6 +14,7 @@ def test_the_page_has_every_family():
     assert set(HUB) == set(FAMILIES)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", ["gemma3", "qwen3_moe"])
 def test_a_family_is_exact(tmp_path, family):

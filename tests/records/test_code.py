@@ -68,11 +68,13 @@ def before(tmp_path_factory) -> dict[str, str]:
     return hashes(tmp_path_factory.mktemp("hooks"))
 
 
+@pytest.mark.slow
 def test_neither_the_process_nor_the_place_nor_words_change_it(before, tmp_path):
     assert len(set(before.values())) == len(TAKEN)
     assert hashes(tmp_path, docstring="another", comment="longer\n    #") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "alike"),
     [

@@ -90,6 +90,7 @@ def test_the_damages_of_a_run_are_those_of_its_units_in_their_order(store):
     assert problems(store, names, changed(seed=1)).keys() == set(names)
 
 
+@pytest.mark.slow
 def test_every_bit_of_a_shard_is_covered(store):
     shard = shard_path(store, "unit-0")
     content = shard.read_bytes()

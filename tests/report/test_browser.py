@@ -77,6 +77,7 @@ def opened(browser, file) -> Iterator:
     context.close()
 
 
+@pytest.mark.slow
 def test_a_click_opens_the_examples_and_escape_closes_them(opened, run):
     open_dialogs(opened, 0)
     buttons = opened.locator("table.map button")
@@ -119,6 +120,7 @@ def test_hostile_rows_are_text_and_run_nothing(opened):
     assert opened.evaluate("document.scripts.length") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "name"), [("Drop", "drop"), ("p (Holm)", "p_adjusted")])
 def test_a_header_sorts_its_table_by_number(opened, run, column, name):
     table = opened.locator("table.sortable").nth(1)
@@ -173,6 +175,7 @@ def test_figures_are_drawn_and_named(opened):
         assert box["height"] > 60
 
 
+@pytest.mark.slow
 def test_a_long_prompt_opens_whole_above_the_examples(
     browser, run, tasks, tmp_path, monkeypatch, quick
 ):

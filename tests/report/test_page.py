@@ -30,6 +30,7 @@ def page(text) -> Page:
     return Page(text)
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_the_network(text, page):
     for element in page.elements:
         assert element["tag"] not in {"link", "iframe", "object", "embed", "base", "form"}
@@ -77,6 +78,7 @@ def test_what_rows_and_names_hold_is_shown_as_text(run, text, page, quick):
     assert len(titled.all("script")) == 2
 
 
+@pytest.mark.slow
 def test_the_tables_hold_the_numbers_of_the_run(run, page):
     importance = choose_metric(run.importance())
     importance = importance.sort_values(
@@ -130,10 +132,12 @@ def test_the_provenance_is_that_of_the_manifest(run, page):
         assert page.all("td", title=task.rows_sha256)
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page(run, tasks, text):
     assert report.render([open_run(run.folder)], choice=Choice(tasks=tasks)) == text
 
 
+@pytest.mark.slow
 def test_several_runs_have_a_section_each(run, mixed, tasks, quick):
     page = Page(report.render([run, mixed], choice=Choice(tasks=tasks, examples=1)))
     assert [s["id"] for s in page.all("section")] == ["run-1", "run-2"]
@@ -154,6 +158,7 @@ def test_several_runs_have_a_section_each(run, mixed, tasks, quick):
     assert "the first 32 prompts" in page.all("section")[1]["text"]
 
 
+@pytest.mark.slow
 def test_models_with_the_same_ablations_stand_side_by_side(run, other, mixed):
     runs = [sections.Run.of(one) for one in (run, other, mixed)]
     drawn = sections.together(runs, Choice())
@@ -163,6 +168,7 @@ def test_models_with_the_same_ablations_stand_side_by_side(run, other, mixed):
     assert sections.together([runs[0], runs[2]], Choice()) == []  # no kind in common
 
 
+@pytest.mark.slow
 def test_prompts_are_shown_only_where_they_are_those_of_the_run(run, tasks, quick):
     # not found by its name: rows have their number, and the reason is said
     bare = Page(report.render([run]))
@@ -184,6 +190,7 @@ def test_prompts_are_shown_only_where_they_are_those_of_the_run(run, tasks, quic
     assert "rows are no longer those of the run" in " ".join(p["text"] for p in changed.all("p"))
 
 
+@pytest.mark.slow
 def test_few_examples_for_many_ablations(mixed, tasks, monkeypatch, quick):
     monkeypatch.setattr("interp.report.page.MOST_EXAMPLES", 20)
     page = Page(report.render([mixed], choice=Choice(tasks=tasks)))
@@ -206,6 +213,7 @@ def test_few_examples_for_many_ablations(mixed, tasks, monkeypatch, quick):
     assert not none.all("button")
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_model_and_writes_one_file(run, tasks, tmp_path, monkeypatch, capsys):
     def refuse(*arguments, **options):
         raise AssertionError("a model was loaded")
@@ -241,6 +249,7 @@ def test_what_cannot_be_reported_is_refused_in_one_line(run, tmp_path, capsys):
         report.render([])
 
 
+@pytest.mark.slow
 def test_figures_by_name_hold_heads_where_heads_were_ablated(run, mixed):
     assert list(figures.drawings(run)) == ["layers", "drops", "heatmap"]
     names = list(figures.drawings(mixed))

@@ -32,6 +32,7 @@ def test_a_text_that_would_be_computed_has_an_apostrophe(text, cell):
     assert plain_cell(text) == cell
 
 
+@pytest.mark.slow
 def test_csv_is_neutral_unless_told_otherwise(run, tmp_path):
     for neutral, name in ((True, "'=1+1_50%"), (False, "=1+1_50%")):
         paths = export_tables(run, tmp_path / str(neutral), neutral=neutral)

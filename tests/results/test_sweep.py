@@ -50,6 +50,7 @@ def test_an_ablation_s_text_says_its_place(text, place):
     assert place_of(text) == place
 
 
+@pytest.mark.slow
 def test_importance_has_what_is_read_first_ahead_and_loses_nothing(run):
     table = run.importance()
     assert list(table)[: len(LEADING)] == LEADING
@@ -143,11 +144,13 @@ def test_a_name_in_a_run_leads_to_no_file(only):
         row_field(entry, "subject")
 
 
+@pytest.mark.slow
 def test_the_summary_is_what_show_prints(run, capsys):
     assert main(["show", str(run.folder), "--top", "2", "--margin", "50"]) == 0
     assert capsys.readouterr().out == run.summary(top=2, margin=50.0) + "\n"
 
 
+@pytest.mark.slow
 def test_a_run_in_a_repl_and_in_a_notebook(run):
     assert repr(run).startswith("Sweep(tiny-llama: 2 tasks, 24 examples, 4 ablations; ")
     page = run._repr_html_()

@@ -92,6 +92,7 @@ def test_a_failure_is_no_answer_and_no_baseline_is_refused() -> None:
         kinds_of_error(table[table["ablation"] != "baseline"])
 
 
+@pytest.mark.slow
 def test_a_run_says_that_a_layer_keeps_the_format_and_not_the_fact(tmp_path) -> None:
     """Without layer 3 the shipped base model answers questions about facts with a letter."""
     model = load_model("organism:base")

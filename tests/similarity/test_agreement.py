@@ -39,6 +39,7 @@ def measures(values):
     return pd.DataFrame({**rows, "value": values})
 
 
+@pytest.mark.slow
 def test_the_correlation_is_scipy_s():
     similarity = np.array([0.9, 0.3, 0.2, 0.25, 0.1, 0.15, 0.05, 0.4])
     values = made_up([0.8, 0.5, 0.1, 0.3, 0.05, 0.6, 0.0, 0.2])
@@ -72,6 +73,7 @@ def test_perfect_and_absent_agreement():
     assert np.isnan(table["p"].item())
 
 
+@pytest.mark.slow
 def test_chance_is_rarely_significant():
     rng = np.random.default_rng(0)
     found = []

@@ -40,6 +40,7 @@ def test_equivalence_is_the_interval_inside_the_margin() -> None:
     assert stats.equivalence(values, margin=reach + 1e-6)["equivalent"].item()
 
 
+@pytest.mark.slow
 def test_a_drop_at_the_margin_is_called_equivalent_in_a_twentieth_of_samples() -> None:
     called = [
         stats.equivalence(
@@ -99,6 +100,7 @@ def test_a_head_sweep_finds_no_small_drop() -> None:
     assert np.isnan(stats.least_detectable(9, family=1024))
 
 
+@pytest.mark.slow
 def test_the_examples_that_are_needed_are_enough_and_few() -> None:
     for drop, discordant, family in [(5.0, 10.0, 1), (10.0, None, 1), (5.0, 15.0, 32)]:
         options: Any = {"discordant": discordant, "family": family}
@@ -156,6 +158,7 @@ def test_profiles_correlate_as_scipy_says() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_profiles_that_agree_fully_are_not_said_to_differ() -> None:
     """Of 32 layers 6 matter: sampled twice, the profiles correlate by some 0.4."""
     drops = np.concatenate([np.linspace(0.3, 0.02, 6), np.zeros(26)])
@@ -180,6 +183,7 @@ def test_profiles_that_agree_fully_are_not_said_to_differ() -> None:
     assert (table["p_differ"] < 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 20)
 
 
+@pytest.mark.slow
 def test_noise_that_two_profiles_share_is_not_agreement() -> None:
     """The same examples are lost by luck in both: they correlate, the true profiles do not."""
     one = np.concatenate([np.zeros(4), np.linspace(0.3, 0.05, 6), np.zeros(14)])
@@ -200,6 +204,7 @@ def test_noise_that_two_profiles_share_is_not_agreement() -> None:
     assert table["disattenuated"].mean() == pytest.approx(truth, abs=0.2)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_where_the_profiles_stand_out() -> None:
     rng = np.random.default_rng(0)
     covered = []

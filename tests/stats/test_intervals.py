@@ -115,6 +115,7 @@ def test_intervals_and_tests_of_skewed_means(skewed: str, n: int) -> None:
     assert kind[0] == "95% Student and Hall"
 
 
+@pytest.mark.slow
 def test_the_largest_of_many_null_drops_is_covered_by_the_band_for_all() -> None:
     rng, alone, together = np.random.default_rng(0), 0, 0
     for _ in range(60):

@@ -107,6 +107,7 @@ def test_every_ablation_shares_its_resamples() -> None:
     assert table["low"].nunique() == table["high"].nunique() == 1
 
 
+@pytest.mark.slow
 @quick
 @given(binary_tables, st.randoms(use_true_random=False))
 def test_binary_tables_keep_the_rules(table: np.ndarray, random) -> None:

@@ -110,6 +110,7 @@ def folder(tmp_path):
     return str(tmp_path / "tiny")
 
 
+@pytest.mark.slow
 def test_the_command_line(folder, tmp_path, capsys):
     path, out = str(write_task(tmp_path, kind="generate", rows=4)), tmp_path / "run"
     command = ["sweep", folder, "--tasks", path, "--ablate", "layers", "--out", str(out)]
@@ -160,6 +161,7 @@ def test_exports_hold_the_draws(swept, tmp_path):
     assert {"exact_match,vote", "exact_match,first,mean-of-draws"} <= set(results)
 
 
+@pytest.mark.slow
 def test_figures_and_the_report_show_the_mean_over_draws(swept, tmp_path):
     from interp.labels import metric_label
     from interp.report import Choice, write_report

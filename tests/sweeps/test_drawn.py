@@ -143,6 +143,7 @@ def contents(folder):
     return {p.name: p.read_bytes() for p in (folder / "units").iterdir()}
 
 
+@pytest.mark.slow
 def test_resumed_and_shared_runs_are_the_same_byte_for_byte(swept, tmp_path):
     task, _ = swept
     how = {"seed": 3, "unit_examples": 2, "unit_ablations": 2}
@@ -163,6 +164,7 @@ def test_resumed_and_shared_runs_are_the_same_byte_for_byte(swept, tmp_path):
     assert contents(tmp_path / "resumed") == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [UnitSizes(1, 1), UnitSizes(4, 3), UnitSizes(128, 64)], ids=str)
 def test_how_a_run_is_cut_changes_no_draw(swept, sizes):
     task, run = swept
@@ -190,6 +192,7 @@ def test_the_seed_decides(swept, tmp_path):
         interp.sweep(tiny_bridge("llama"), [task], ABLATIONS, out=tmp_path / "run", seed=5)
 
 
+@pytest.mark.slow
 def test_draws_without_a_yaml(tmp_path):
     model, plain = tiny_bridge("llama"), load_task(write_task(tmp_path, kind="generate", rows=4))
     task = interp.with_draws(plain, temperature=0.6, draws=4)
@@ -238,6 +241,7 @@ def test_draws_budgets_and_chats_go_together_in_any_order(tmp_path, monkeypatch)
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_resampled_heads_draw_with_the_same_numbers(tmp_path):
     plain = load_task(write_task(tmp_path, kind="generate", rows=5))
     name, model = "head:1.2@resample", tiny_bridge("llama")

@@ -18,6 +18,7 @@ def copied(tmp_path):
     return tmp_path / "elsewhere"
 
 
+@pytest.mark.slow
 def test_it_is_among_the_versions_and_the_same_in_every_process():
     assert libraries()[SOURCE] == source_hash()
     code = "from interp.sweeps.identity import libraries; print(libraries()['interp-source'])"

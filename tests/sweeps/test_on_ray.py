@@ -225,6 +225,7 @@ def play(llama, plan, trouble):
     return finished, failed, told, ray
 
 
+@pytest.mark.slow
 def test_the_pool_finishes_everything_whoever_dies(llama, plan):
     calls = []
 
@@ -257,6 +258,7 @@ def test_a_unit_with_a_defect_is_reported_and_the_rest_completes(llama, plan):
     assert any(poison in line for line in told)
 
 
+@pytest.mark.slow
 def test_workers_that_never_begin_end_the_run_in_one_line(llama, plan):
     with pytest.raises(UserError, match="workers die before they begin") as caught:
         play(llama, plan, lambda name, *_: "death" if name == "ready" else None)
@@ -270,6 +272,7 @@ def test_a_worker_with_another_plan_is_refused(llama, plan, monkeypatch):
         play(llama, plan, lambda *_: None)
 
 
+@pytest.mark.slow
 def test_units_that_do_not_fit_a_worker_are_halved(llama, plan, monkeypatch):
     import interp.sweeps.execution as module
 
@@ -311,6 +314,7 @@ def test_without_ray_the_error_says_how_to_get_it(llama, task, tmp_path, monkeyp
 # --- shares -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shares_in_one_folder_or_in_several_merge_to_the_same_run(llama, task, tmp_path):
     from interp.records import merge
 

@@ -160,6 +160,7 @@ def test_units_are_cut_by_examples_and_ablations_with_the_same_result(llama, tas
         assert list(a) == pytest.approx(list(b), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_unit_that_does_not_fit_is_halved(llama, task, tmp_path, monkeypatch):
     import interp.sweeps.execution as module
 
@@ -179,6 +180,7 @@ def test_a_unit_that_does_not_fit_is_halved(llama, task, tmp_path, monkeypatch):
     assert run.responses()[columns].equals(whole.responses()[columns])
 
 
+@pytest.mark.slow
 def test_a_unit_that_never_fits_is_named_and_the_others_are_kept(
     llama, task, tmp_path, monkeypatch
 ):

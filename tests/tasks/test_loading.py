@@ -34,6 +34,7 @@ def test_a_task_by_the_path_of_its_yaml(tmp_path):
     assert len(task.documents()) == 12
 
 
+@pytest.mark.slow
 def test_unknown_tasks_name_what_there_is(tmp_path):
     with pytest.raises(UserError, match="task nonsense-of-mine: no such task; allowed are"):
         load_task("nonsense-of-mine")

@@ -38,6 +38,7 @@ def test_positions_are_compared_on_the_same_questions():
     assert [r["key"] for r in front] == [r["key"] for r in back]
 
 
+@pytest.mark.slow
 def test_rows_are_made_when_they_are_asked_for():
     """500 rows of 99,999 pairs are gigabytes; two of them are asked."""
     task = load_task("kv-9999:generate")

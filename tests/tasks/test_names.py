@@ -69,12 +69,14 @@ def test_harness_tasks_are_found_by_name_and_protocol(name, stem):
     assert found.path.is_relative_to(harness_folder())
 
 
+@pytest.mark.slow
 def test_every_benchmark_of_the_study_has_its_protocols():
     for benchmark in ("hellaswag", "mathqa", "openbookqa", "arc_easy", "arc_challenge", "mmlu"):
         for protocol in PROTOCOLS:
             assert definitions(f"{benchmark}:{protocol}")
 
 
+@pytest.mark.slow
 def test_names_without_a_task_are_refused(tmp_path):
     (tmp_path / "gsm8k").mkdir()
     row = {"question": "1 + 1?", "answer": "#### 2"}

@@ -212,6 +212,7 @@ def test_another_encoding_is_refused_by_file(tmp_path, encoding):
             read_rows(path)
 
 
+@pytest.mark.slow
 def test_the_encoding_of_the_locale_makes_no_difference(tmp_path):
     """Rows and YAML with letters beyond ASCII, in a process whose locale is ASCII."""
     path = write_task(tmp_path)

@@ -72,6 +72,7 @@ def any_model(any_family):
     return tiny_bridge(any_family)
 
 
+@pytest.mark.slow
 def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_family):
     asked = requests(until=())
     edits = [checked_edits(any_model, text) for text in ["baseline", *LAYERS]]
@@ -84,6 +85,7 @@ def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_fam
         assert [[a.tokens for a in answers] for answers in found] == expected, name
 
 
+@pytest.mark.slow
 def test_other_ablations_equal_plain_decoding(any_model, any_family):
     asked, donor = requests(), tiny_bridge(any_family, seed=1)
     edits = [Edits(), *(checked_edits(any_model, text, donor=donor) for text in KINDS)]
@@ -97,6 +99,7 @@ def test_other_ablations_equal_plain_decoding(any_model, any_family):
         assert found.paths == ("batches" if any_family == "bloom" else "ragged",)
 
 
+@pytest.mark.slow
 def test_plain_decoding_equals_single_rows(any_model):
     edits = checked_edits(any_model, "layer:1")
     (answers,) = generate(any_model, requests(until=()), [edits], settings=Settings(plain=True))
@@ -104,6 +107,7 @@ def test_plain_decoding_equals_single_rows(any_model):
         assert by_single_row(any_model, request, edits, len(answer.tokens)) == answer.tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "mistral", "gpt2"])
 @settings(
     max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -203,6 +207,7 @@ def test_an_ablation_that_changes_nothing_is_verified_and_not_decoded(monkeypatc
         assert counts.baseline_accepted == counts.baseline_tokens == counts.written > 0
 
 
+@pytest.mark.slow
 def test_near_ties_are_settled_as_plain_decoding_settles_them():
     hf = tiny_model("llama")
     weights = hf.lm_head.weight.data
@@ -217,6 +222,7 @@ def test_near_ties_are_settled_as_plain_decoding_settles_them():
             assert by_single_row(model, request, one, len(answer.tokens)) == answer.tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2", "mixtral"])
 def test_rounding_moves_logits_by_less_than_a_near_tie(family, monkeypatch):
     model, asked, kept = _kept(family), requests(until=()), {}

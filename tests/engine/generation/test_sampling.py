@@ -106,6 +106,7 @@ def test_draws_have_the_probabilities_of_transformers(sampling):
     assert p_value(found, by_transformers(logits, other)[0].numpy()) < 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", SAMPLINGS[::3], ids=str)
 def test_second_tokens_of_an_ablated_model_have_those_of_the_deleted_layer(sampling):
     count, model, gone = 1500, tiny_bridge("llama"), deleted("llama", [1])
@@ -169,6 +170,7 @@ def test_most_draws_are_sure():
         assert sum(not sure for _, sure in sampled_tokens(logits, noise, sampling, 1e-5)) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "sampling"),
     [("llama", HOW), ("llama", Sampling(1.0, 2, top_k=30, top_p=0.9)), ("gemma3", HOW)],
@@ -208,6 +210,7 @@ def test_families_without_fast_attention_draw_too():
         assert [a for (a,) in generate(model, [asked[i]], edits)] == [w[i] for w in whole]
 
 
+@pytest.mark.slow
 def test_near_ties_are_drawn_as_one_row_alone_draws_them():
     hf = tiny_model("llama")
     weights, asked = hf.lm_head.weight.data, requests(replace(HOW, temperature=1e-5))
