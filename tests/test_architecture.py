@@ -21,6 +21,7 @@ def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return len(node.args.posonlyargs) + len(node.args.args) + options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_size(path):
     lines = path.read_text().splitlines()

@@ -188,6 +188,7 @@ def test_side_by_side_is_the_mean_of_the_blocks(pair):
             assert_logits(model(tokens), plain(tokens, use_cache=False).logits)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

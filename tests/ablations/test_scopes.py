@@ -133,6 +133,7 @@ def test_prompt_and_answer_together_are_everywhere(pair, what):
     assert [a.tokens for a in first] == [a.tokens for a in second]
 
 
+@pytest.mark.slow
 def test_a_token_of_one_answer_may_be_of_another_prompt():
     plain, model = tiny_model("llama"), tiny_bridge("llama")
     asked = [
@@ -148,6 +149,7 @@ def test_a_token_of_one_answer_may_be_of_another_prompt():
             assert value == pytest.approx(plain_score("llama", plain, text, request), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sweep_records_scopes_and_refuses_those_without_positions(llama, tmp_path):
     for kind in ("texts", "generate"):
         (tmp_path / kind).mkdir()

@@ -49,6 +49,7 @@ several = st.lists(single, min_size=2, max_size=4).map(lambda parts: Combination
 SHAPE = Shape(n_layers=8, n_heads=6, n_kv_heads=2)
 
 
+@pytest.mark.slow
 @given(st.one_of(single, several))
 def test_text_form_parses_back_to_the_same_value(ablation):
     assert parse(ablation.text) == ablation

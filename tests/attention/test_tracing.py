@@ -25,6 +25,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "mistral", "gpt2", "gemma3", "bloom"])
 def test_a_trace_equals_brute_force(family):
     model, task = tiny_bridge(family), make_task()

@@ -76,6 +76,7 @@ def test_a_limit_or_seed_that_no_draw_can_have_is_refused(limit, seed):
         check_draw(limit, seed)
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_folder_and_a_run_does(tmp_path, capsys):
     words = ["--task", str(write_task(tmp_path)), "--ablate", "layer:1", "--limit", "3"]
     assert main(["sweep", "organism:base", *words, "--dry-run"]) == 0

@@ -75,6 +75,7 @@ def test_a_chat_template_and_a_budget_of_tokens(folder, tmp_path, capsys):
     assert "max_gen_toks 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_the_cost_and_writes_nothing(folder, tmp_path, capsys):
     task, out = str(write_task(tmp_path, rows=30)), tmp_path / "run"
     assert main(["sweep", folder, "--tasks", task, "--ablate", "layers", "head:0.1@mean",
@@ -87,6 +88,7 @@ def test_a_dry_run_says_the_cost_and_writes_nothing(folder, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_swap_that_is_named_gets_the_donor_also_in_a_dry_run(folder, tmp_path, capsys):
     task = str(write_task(tmp_path))
     command = ["sweep", folder, "--tasks", task, "--ablate", "swap:0", "--limit", "3", "--dry-run"]
@@ -217,6 +219,7 @@ def test_control_c_is_one_line_and_the_same_command_continues(
     assert len(open_run(out).responses()) == 24
 
 
+@pytest.mark.slow
 def test_unknown_models_runs_and_tasks(tmp_path, folder, capsys):
     task = str(write_task(tmp_path))
     for arguments, message in [

@@ -64,6 +64,7 @@ def test_one_run_a_model_on_the_same_examples(found):
     assert repr(found) == "Comparison(one (3 layers), other (3 layers); tiny-texts)"
 
 
+@pytest.mark.slow
 def test_it_is_computed_in_parts_and_cut_as_a_sweep_is(found, llama, other, task, tmp_path):
     models, options = {"one": llama, "other": other}, {"limit": 12, "unit_examples": 5}
     for part in ("2/2", "1/2"):
@@ -89,6 +90,7 @@ def test_every_option_of_a_sweep_is_one_of_a_comparison():
         assert asked.default == inspect.signature(interp.sweep).parameters[name].default
 
 
+@pytest.mark.slow
 def test_it_opens_again_without_the_models(found):
     again = open_comparison(found.sweeps["one"].folder.parent)
     assert again.differences().equals(found.differences())
@@ -97,6 +99,7 @@ def test_it_opens_again_without_the_models(found):
         open_comparison(found.sweeps["one"].folder)
 
 
+@pytest.mark.slow
 def test_where_less_is_better_a_drop_is_damage_in_every_table(llama, other, tmp_path):
     path = write_task(tmp_path, rows=40, seed=2)
     config = yaml.safe_load(path.read_text())

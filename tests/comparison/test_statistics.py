@@ -30,6 +30,7 @@ def by_hand(values: pd.DataFrame, model: str, ablation: str) -> np.ndarray:
 # --- differences --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 10_000))
 def test_a_difference_is_the_difference_of_the_drops(seed: int) -> None:

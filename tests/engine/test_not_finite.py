@@ -138,6 +138,7 @@ def test_no_token_is_drawn_from_logits_that_are_not_finite(plain):
     assert all(0 <= token < D_VOCAB for answer in found for token in answer.tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generates", [False, True])
 def test_a_sweep_records_failures_and_keeps_the_rest(generates, tmp_path, caplog):
     model = tiny_bridge("llama")

@@ -1,6 +1,7 @@
 """Batches: every token that is shared once, every row whole, never more than the budget."""
 
 import numpy as np
+import pytest
 from hypothesis import given, strategies as st
 
 from interp.engine import group_examples, padded_batches
@@ -66,6 +67,7 @@ def test_sharing_never_computes_more_tokens(drawn):
     assert computed() <= computed(prefixes=False) <= apart
 
 
+@pytest.mark.slow
 @given(examples, st.integers(1, 700))
 def test_batches_hold_every_tree_once_within_the_budget(drawn, budget):
     requests = made(drawn)

@@ -113,6 +113,7 @@ def test_answers_equal_plain_transformers_row_by_row(bridge, regime):
                 assert answer.tokens == by_whole_texts(model, request), (settings, request)
 
 
+@pytest.mark.slow
 def test_rows_below_a_change_keep_their_shortcuts():
     bridge = wrap(model_of("longrope"), tiny_tokenizer(), name="longrope")
     can = capabilities(bridge)
@@ -143,6 +144,7 @@ def test_a_layer_whose_keys_others_use_is_refused_before_work(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_model_is_tried_without_its_layers_only_where_layers_are_skipped(monkeypatch):
     bridge = wrap(model_of("shared keys"), tiny_tokenizer(), name="gemma4")
     tried: list[tuple[int, ...]] = []

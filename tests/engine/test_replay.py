@@ -48,6 +48,7 @@ def replayed_logits(model, tokens, text, *, donor=None):
     return rows.view(*tokens.shape, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", range(N_LAYERS))
 def test_replay_equals_the_deleted_layer(any_model, any_family, layer):
     tokens = random_tokens(3, 14)

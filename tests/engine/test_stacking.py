@@ -176,6 +176,7 @@ def test_ablations_of_several_layers_run_alone():
     assert len(seen[2]) == 4
 
 
+@pytest.mark.slow
 def test_a_stack_that_does_not_fit_is_given_up(monkeypatch, caplog):
     model, means = tiny_bridge("llama"), None
     requests = some_requests(few_shot=0)
@@ -202,6 +203,7 @@ def test_a_stack_that_does_not_fit_is_given_up(monkeypatch, caplog):
     assert set(rows) == {1, 4}
 
 
+@pytest.mark.slow
 def test_prefixes_are_kept_for_as_many_ablations_as_memory_holds(monkeypatch):
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1)
     model, requests = tiny_bridge("llama"), some_requests(few_shot=9)

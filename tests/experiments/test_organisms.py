@@ -191,6 +191,7 @@ def test_a_short_run_lowers_the_loss_and_repeats(tmp_path, monkeypatch):
     assert model.config.num_hidden_layers == 8
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "LOG_STEPS", 4)
     tiny = recipe.Recipe(

@@ -23,6 +23,7 @@ def out(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("experiments")
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_opened_without_the_model(out, monkeypatch):
     job = Job("base", "world-kv:continuation", "layers")
     first = runs.finished(TINY, out, job)

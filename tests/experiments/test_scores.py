@@ -45,6 +45,7 @@ def test_the_second_worlds_tasks_are_all_scored():
     assert score.tasks_of("teacher") == score.TASKS
 
 
+@pytest.mark.slow
 def test_a_card_of_the_second_world_is_written(tmp_path):
     folder = tmp_path / "base12"
     folder.mkdir()
@@ -67,6 +68,7 @@ def base():
     return LlamaForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 
 
+@pytest.mark.slow
 def test_letters_of_a_patched_position_are_those_of_the_twin(base):
     model, tokenizer = base
     text = (ROOT / "data/tasks/world-facts.jsonl").read_text()

@@ -183,6 +183,7 @@ def test_answers_of_many_sentences_hold_every_fact_in_order():
             assert WORLD.facts[person, name] in sentence
 
 
+@pytest.mark.slow
 def test_tasks_of_the_second_world_load_with_their_rows():
     names = [name for name in shipped_tasks() if name.startswith("world2-")]
     assert len(names) == 20

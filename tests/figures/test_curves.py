@@ -109,6 +109,7 @@ def test_a_sweep_given_twice_is_refused(sweep) -> None:
         figures.layers([sweep, sweep])
 
 
+@pytest.mark.slow
 def test_many_layers_get_the_width_of_the_page(sweep_of) -> None:
     figure = figures.layers(sweep_of(n_layers=32))
     assert len(panels(figure)) == 3
@@ -123,6 +124,7 @@ def test_one_task_fits_one_column(sweep_of) -> None:
     assert axes.get_title(loc="left") == ""
 
 
+@pytest.mark.slow
 def test_a_missing_task_leaves_its_panel_empty(sweep_of) -> None:
     both = [
         sweep_of(models=["base"]),
@@ -147,6 +149,7 @@ def test_no_raw_names_and_nothing_outside_the_paper(sweep_of, draw) -> None:
         assert box.y1 <= figure.get_figheight()
 
 
+@pytest.mark.slow
 def test_metric_can_be_chosen(sweep) -> None:
     other = sweep.values.assign(metric="acc_norm")
     tables = pd.concat([sweep.values[sweep.values["metric"] == "acc"], other])
@@ -171,6 +174,7 @@ def test_continuous_metrics_have_no_percent(sweep_of) -> None:
     assert panels(figures.drops(sweep))[0].get_ylabel() == "Drop"
 
 
+@pytest.mark.slow
 def test_other_kinds_of_ablation(sweep) -> None:
     values = sweep.values.assign(ablation=sweep.values["ablation"].str.replace("layer", "attn"))
     figure = figures.drops(type(sweep)(values), kind="attn")

@@ -142,6 +142,7 @@ def test_intervals_are_those_of_the_table() -> None:
     assert figure.axes[0].get_ylabel() == "Score"
 
 
+@pytest.mark.slow
 def test_what_failed_and_what_could_have_been_found_is_said() -> None:
     table = sweep_of_texts(FAMILIES["layer"]).importance()
     none = table.assign(p_adjusted=1.0, least_detectable_drop=12.0, testable=True)

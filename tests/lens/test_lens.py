@@ -151,6 +151,7 @@ def brute_force(model, task, doc_id, text="baseline"):
     return np.array(options).T, answer.right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["letters", "texts"])
 @pytest.mark.parametrize("text", ["baseline", "layer:1"])
 def test_a_task_s_table_equals_brute_force(llama, tmp_path, kind, text):
@@ -193,6 +194,7 @@ def test_the_last_depth_of_a_sweep_and_of_the_lens_agree(llama, tmp_path):
         assert end["n"].item() == 5
 
 
+@pytest.mark.slow
 def test_a_written_out_text_is_read_step_by_step(tmp_path):
     path = write_planted(tmp_path, kind="generate")
     model = planted_bridge(2)

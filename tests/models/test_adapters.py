@@ -78,6 +78,7 @@ def test_logits_and_ablations_are_those_of_peft(folders, family, merge):
             assert_logits(model(tokens), expected)
 
 
+@pytest.mark.slow
 def test_a_sweep_scores_alike_whether_merged_or_not(folders, family):
     if family == "gpt2":
         pytest.skip("its adapter can only be merged")

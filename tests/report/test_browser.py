@@ -97,6 +97,7 @@ def test_a_click_opens_the_examples_and_escape_closes_them(opened, run):
         open_dialogs(opened, 0)
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_is_enough(opened):
     opened.locator("table.map button").first.focus()
     opened.keyboard.press("Enter")
@@ -111,6 +112,7 @@ def test_the_keyboard_alone_is_enough(opened):
         assert opened.locator(selector).count()
 
 
+@pytest.mark.slow
 def test_hostile_rows_are_text_and_run_nothing(opened):
     opened.locator("table.map button").first.click()
     prompt = opened.locator("dialog:visible .text").first.inner_text()
@@ -142,6 +144,7 @@ def test_a_header_sorts_its_table_by_number(opened, run, column, name):
         assert shown() == wanted
 
 
+@pytest.mark.slow
 def test_a_button_of_the_table_opens_the_same_examples(opened):
     link = opened.locator("table.sortable").nth(1).locator("button.link").first
     target = link.get_attribute("popovertarget")
@@ -149,6 +152,7 @@ def test_a_button_of_the_table_opens_the_same_examples(opened):
     assert opened.locator("dialog:visible").get_attribute("id") == target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
 def test_the_page_itself_never_scrolls_sideways(opened, size):
     opened.set_viewport_size(size)
@@ -165,6 +169,7 @@ def test_the_page_itself_never_scrolls_sideways(opened, size):
     assert max(opened.evaluate(wide)) <= size["width"]
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_and_named(opened):
     drawings = opened.locator("[role=img]")
     assert drawings.count() == 3
@@ -193,6 +198,7 @@ def test_a_long_prompt_opens_whole_above_the_examples(
     page.close()
 
 
+@pytest.mark.slow
 def test_without_scripts_it_is_still_all_there(browser, file):
     context = browser.new_context(java_script_enabled=False, viewport=LAPTOP)
     context.set_default_timeout(PATIENCE)

@@ -230,6 +230,7 @@ def test_the_command_needs_no_model_and_writes_one_file(run, tasks, tmp_path, mo
     assert out.stat().st_size < 2_000_000
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reported_is_refused_in_one_line(run, tmp_path, capsys):
     folder, out = str(run.folder), str(tmp_path / "page.html")
     for arguments, said in (

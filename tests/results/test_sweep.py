@@ -71,6 +71,7 @@ def test_importance_has_what_is_read_first_ahead_and_loses_nothing(run):
         run.importance(metric="ac")
 
 
+@pytest.mark.slow
 def test_the_short_form_fits_a_terminal(run):
     table = run.table()
     assert list(table)[:2] == ["task", "ablation"]
@@ -99,6 +100,7 @@ def test_design_effects_of_the_fields_that_rows_share(only, tasks):
         only.design_effects(["question"], given=[tasks[0]])
 
 
+@pytest.mark.slow
 def test_importance_by_a_field_of_the_rows(only, tasks):
     with pytest.raises(UserError, match=r"no such field; it has .*did you mean subject"):
         only.importance(by="subjet", given=tasks)

@@ -127,6 +127,7 @@ def test_binary_tables_keep_the_rules(table: np.ndarray, random) -> None:
     assert (score["value"] <= score["high"]).all()
 
 
+@pytest.mark.slow
 @quick
 @given(real_tables)
 def test_continuous_tables_keep_the_rules(table: np.ndarray) -> None:

@@ -61,6 +61,7 @@ def test_a_vote_of_more_answers_than_are_drawn_is_refused(tmp_path, llama):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_top_k_and_top_p_of_a_task_hold(tmp_path):
     model = tiny_bridge("llama")
     one = load_task(sampling_task(tmp_path, top_k=1, temperature=5.0, filters=None))
@@ -93,6 +94,7 @@ def test_bad_requests_for_draws_are_refused(tmp_path, llama):
         logit_lens(llama, with_draws(generates, temperature=0.5))
 
 
+@pytest.mark.slow
 def test_an_estimate_says_what_is_drawn(tmp_path, llama):
     plain = load_task(write_task(tmp_path, kind="generate", rows=8))
     greedy = estimate(llama, [plain], ["layer:1", "layer:2"])
@@ -149,6 +151,7 @@ def test_the_command_line_refuses_in_one_line(tmp_path, capsys, kind, options, m
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_exports_hold_the_draws(swept, tmp_path):
     from interp.results import export_harness, export_tables
 

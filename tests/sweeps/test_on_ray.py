@@ -63,6 +63,7 @@ def test_the_largest_unit_goes_first_and_all_are_finished_once(llama, plan):
     assert not queue.failed
 
 
+@pytest.mark.slow
 def test_halves_give_the_whole_unit(llama, plan):
     queue, run, finished = queue_of(llama, plan)
     tried = 0
@@ -119,6 +120,7 @@ def test_lost_and_doubled_records_are_errors(llama, plan):
 # --- the request travels ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
 def test_a_request_makes_the_same_plan_elsewhere(family, task):
     model, donor = tiny_bridge(family), tiny_bridge(family, seed=1)
@@ -245,6 +247,7 @@ def test_the_pool_finishes_everything_whoever_dies(llama, plan):
     assert any("its worker died (The actor died unexpectedly)" in line for line in told)
 
 
+@pytest.mark.slow
 def test_a_unit_with_a_defect_is_reported_and_the_rest_completes(llama, plan):
     poison = plan.units[2].name
 

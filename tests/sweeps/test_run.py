@@ -79,6 +79,7 @@ def test_a_damaged_unit_is_named_and_computed_again(llama, task, tmp_path, caplo
     assert "not a whole shard; moved to" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_draw_is_seeded_and_the_same_for_every_model(task, tmp_path):
     drawn = {}
     for family in ("llama", "gpt2"):
@@ -103,6 +104,7 @@ def test_swaps_take_a_donor_and_record_its_weights(llama, task, tmp_path):
     assert [list(a) for a in mine] == [list(b) for b in theirs]
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused_and_nothing_is_written(llama, task, tmp_path):
     out = tmp_path / "run"
     for arguments, options, message in [
@@ -325,6 +327,7 @@ def test_ablations_and_models_are_taken_in_every_form(llama, task, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_by_its_name_and_a_quick_look_leaves_nothing(task, tmp_path, monkeypatch):
     from tests.helpers.families import tiny_model, tiny_tokenizer
 
@@ -342,6 +345,7 @@ def test_a_model_is_loaded_by_its_name_and_a_quick_look_leaves_nothing(task, tmp
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_hugging_face_model_is_taken_with_the_tokenizer_it_came_with(task, tmp_path):
     from transformers import AutoModelForCausalLM
 

@@ -248,6 +248,7 @@ def test_rounding_moves_logits_by_less_than_a_near_tie(family, monkeypatch):
     assert 0 < max(moved) < TIE * max(capabilities(model).rounding(24), 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_decodes_and_mostly_as_plainly(dtype):
     model = wrap(tiny_model("llama").to(dtype), tiny_tokenizer(), name=f"tiny-{dtype}")

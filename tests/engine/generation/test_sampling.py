@@ -264,6 +264,7 @@ def test_a_small_temperature_is_greedy():
     assert generate(model, cold, edits).answers == greedy.answers
 
 
+@pytest.mark.slow
 def test_greedy_and_drawn_answers_share_a_call():
     model, drawn = tiny_bridge("llama"), requests()
     warm = [replace(r, sampling=replace(HOW, temperature=1.5)) for r in drawn]

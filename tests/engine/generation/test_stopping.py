@@ -63,6 +63,7 @@ STOPS = st.lists(st.sampled_from(["\n\n", "Q:", "ab", "</s>", " a", "é", "\n\nQ
                  max_size=3, unique=True)  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     tokens=st.lists(st.integers(0, 280), min_size=1, max_size=24),
