@@ -96,7 +96,7 @@ def _compared(size: Size, name: str, dtype: torch.dtype) -> dict[str, Any]:
     layers = sorted({0, n_layers // 2, n_layers - 1})
     model = wrap(random_model(name, dtype, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, f"layer:{layer}") for layer in layers)]
-    requests: Any = build_requests(task, range(size.examples), decoder(model))
+    requests = _requests(task, size.examples, model)
     found = score_requests(model, requests, edits)
     asked = with_budget(gsm_shaped(4), size.new_tokens)
     written = generate(model, _requests(asked, 4, model), edits)
@@ -135,7 +135,7 @@ def _scored(size: Size, shape: str) -> dict[str, Any]:
     task = make_task(shape, size.examples)
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
-    requests: Any = build_requests(task, range(size.examples), decoder(model))
+    requests = _requests(task, size.examples, model)
     score_requests(model, requests[:8], edits[:2])  # first use: shortcuts are tried, kernels load
     seconds, _ = _timed(size, lambda: score_requests(model, requests, edits))
     operations = remaining_operations(model, requests, edits)
@@ -145,11 +145,7 @@ def _scored(size: Size, shape: str) -> dict[str, Any]:
         size, lambda plain: _harness_scores(plain, task, size.examples, PEER_BATCH)
     )
     return {
-        "examples": size.examples,
-        "ablations": len(edits),
-        "seconds": seconds,
-        "peer_seconds": peer,
-        "ratio": peer / seconds,
+        **_beside(size.examples, edits, seconds, peer),
         "share_of_matmul_rate": operations / seconds / rate,
         "peak_gib": held / 2**30,
     }
@@ -170,11 +166,7 @@ def generation(size: Size) -> dict[str, Any]:
     del model
     peer = _peer_seconds(size, lambda plain: _harness_texts(plain, task, count))
     return {
-        "examples": count,
-        "ablations": len(edits),
-        "seconds": seconds,
-        "peer_seconds": peer,
-        "ratio": peer / seconds,
+        **_beside(count, edits, seconds, peer),
         "share_of_matmul_rate": operations / seconds / rate,
         "peak_gib": held / 2**30,
         "paths": list(found.paths),
@@ -188,7 +180,7 @@ def heads(size: Size) -> dict[str, Any]:
     layers = sorted({shape.n_layers // 4, 3 * shape.n_layers // 4})
     asked = [(layer, head) for layer in layers for head in range(shape.n_heads)]
     edits = [Edits(), *(checked_edits(model, f"head:{layer}.{head}") for layer, head in asked)]
-    requests: Any = build_requests(task, range(size.examples), decoder(model))
+    requests = _requests(task, size.examples, model)
     score_requests(model, requests[:8], edits[:2])
     seconds, _ = _timed(size, lambda: score_requests(model, requests, edits))
     prompts = [
@@ -209,11 +201,7 @@ def heads(size: Size) -> dict[str, Any]:
     peer, _ = _timed(size, hooked)
     peer *= len(edits) / 2
     return {
-        "examples": size.examples,
-        "ablations": len(edits),
-        "seconds": seconds,
-        "peer_seconds": peer,
-        "ratio": peer / seconds,
+        **_beside(size.examples, edits, seconds, peer),
         "peak_gib": peak_bytes(size.device) / 2**30,
     }
 
@@ -247,7 +235,7 @@ def swaps(size: Size) -> dict[str, Any]:
         Edits(),
         *(checked_edits(model, f"swap:{layer}", donor=donor) for layer in range(n_layers)),
     ]
-    requests: Any = build_requests(task, range(size.examples), decoder(model))
+    requests = _requests(task, size.examples, model)
     seconds, found = _timed(size, lambda: score_requests(model, requests, edits))
     moved = max(abs(a[0] - b[0]) for a, b in zip(found[0], found[1], strict=True))
     return {
@@ -265,7 +253,7 @@ def launches(size: Size) -> dict[str, Any]:
     parts, n_layers = decoder(model), SHAPES[size.large].n_layers
     prompt = torch.randint(4, 32_000, (1, 256), device=size.device)
     task = make_task("mmlu-letters", size.examples)
-    requests: Any = build_requests(task, range(size.examples), parts)
+    requests = _requests(task, size.examples, model)
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
     score_requests(model, requests[:8], edits[:2])
     # a sweep that begins at each layer runs, summed over layers, so many blocks
@@ -351,6 +339,17 @@ def _harness_texts(plain: Any, task: Task, count: int) -> list[str]:
     asked = [one for doc_id in range(count) for one in harness_requests(task, doc_id)]
     found: list[str] = _harness(plain, PEER_BATCH).generate_until(asked, disable_tqdm=True)
     return found
+
+
+def _beside(examples: int, edits: list[Edits], seconds: float, peer: float) -> dict[str, Any]:
+    """What a line that has a peer tells of both."""
+    return {
+        "examples": examples,
+        "ablations": len(edits),
+        "seconds": seconds,
+        "peer_seconds": peer,
+        "ratio": peer / seconds,
+    }
 
 
 def _requests(task: Task, count: int, model: Any) -> Any:

@@ -1,9 +1,10 @@
 """What an ablation is: a frozen value with a text form; and several of them at once."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from interp.ablations.edits import Edits, Shape
+from interp.ablations.value_checks import check_ascending
 from interp.errors import UserError
 
 
@@ -44,6 +45,29 @@ class Ablation:
 
     def __add__(self, other: "Ablation") -> "Combination":
         return Combination((*_parts(self), *_parts(other)))
+
+
+@dataclass(frozen=True)
+class Span(Ablation):
+    """What happens to consecutive blocks, both ends included.
+
+    Attributes:
+        form: what stands in front of the numbers in the text form.
+        first: the first block.
+        last: the last one.
+    """
+
+    form: ClassVar[str]
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        check_ascending(self)
+
+    @property
+    def text(self) -> str:
+        """The form and both ends, such as `layers:20-27`."""
+        return f"{self.form}:{self.first}-{self.last}"
 
 
 @dataclass(frozen=True)

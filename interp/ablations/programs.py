@@ -8,26 +8,17 @@ program stands alone: nothing else is ablated with it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interp.ablations.base import Ablation
+from interp.ablations.base import Ablation, Span
 from interp.ablations.edits import Edits, LayerEdit, Shape
-from interp.ablations.value_checks import check_ascending, check_numbers, layer_in
+from interp.ablations.value_checks import check_numbers, layer_in
 from interp.errors import UserError
 
 
 @dataclass(frozen=True)
-class Repeat(Ablation):
+class Repeat(Span):
     """Consecutive blocks, both ends included, run twice: behind the last the first comes again."""
 
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        check_ascending(self)
-
-    @property
-    def text(self) -> str:
-        """`repeat:20-26`."""
-        return f"repeat:{self.first}-{self.last}"
+    form = "repeat"
 
     def edits(self, shape: Shape) -> Edits:
         """The order with the blocks in it twice."""
@@ -65,19 +56,10 @@ class Exchange(Ablation):
 
 
 @dataclass(frozen=True)
-class Reverse(Ablation):
+class Reverse(Span):
     """Consecutive blocks, both ends included, run from the last to the first."""
 
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        check_ascending(self)
-
-    @property
-    def text(self) -> str:
-        """`reverse:20-26`."""
-        return f"reverse:{self.first}-{self.last}"
+    form = "reverse"
 
     def edits(self, shape: Shape) -> Edits:
         """The order with the blocks turned round."""
@@ -141,23 +123,14 @@ class Order(Ablation):
 
 
 @dataclass(frozen=True)
-class Parallel(Ablation):
+class Parallel(Span):
     """Consecutive blocks, both ends included, run side by side.
 
     Each is given the residual stream that enters the first; what goes on is the mean of what they
     return, as in "Transformer Layers as Painters".
     """
 
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        check_ascending(self)
-
-    @property
-    def text(self) -> str:
-        """`parallel:10-15`."""
-        return f"parallel:{self.first}-{self.last}"
+    form = "parallel"
 
     def edits(self, shape: Shape) -> Edits:
         """The blocks side by side; one alone is as ever."""

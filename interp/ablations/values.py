@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from interp.ablations.base import Ablation, Combination
+from interp.ablations.base import Ablation, Combination, Span
 from interp.ablations.edits import PART_FORMS, Edits, LayerEdit, Part, Shape
 from interp.ablations.value_checks import (
     check_ascending,
@@ -41,19 +41,10 @@ class SkipLayer(Ablation):
 
 
 @dataclass(frozen=True)
-class SkipLayers(Ablation):
+class SkipLayers(Span):
     """Consecutive blocks, both ends included, are not run."""
 
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        check_ascending(self)
-
-    @property
-    def text(self) -> str:
-        """`layers:20-27`."""
-        return f"layers:{self.first}-{self.last}"
+    form = "layers"
 
     def edits(self, shape: Shape) -> Edits:
         """Every layer of the block skipped."""

@@ -75,9 +75,9 @@ def load_model(
     check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     check_n_layers(str(name), folder)
     bits = quantization_config(str(name), quantize, torch_dtype)
-    few_bits = bits is not None or stored_quantised(folder)
+    few_bits = (stored := stored_quantised(folder)) or bits is not None
     beside = _adapter_folder(str(name), adapter, few_bits and merge_adapter)
-    if bits is not None and stored_quantised(folder):
+    if bits is not None and stored:
         raise UserError(f"model {name}: quantize {quantize}: its weights are quantised already")
     asked = asked_device(str(name), device)
     one = fitting(folder, torch_dtype, asked, str(name), quantize=quantize)

@@ -12,9 +12,8 @@ def replaced_matrices(root: Any) -> str:
     """What kind of matrix stands in place of plain ones, in words; empty where none does."""
     if getattr(root.config, "quantization_config", None) is not None:
         return "quantised weights"
-    if any(name.endswith("lora_A") or ".lora_" in name for name, _ in root.named_modules()):
-        return "an adapter beside its weights"
-    return "an adapter beside its weights" if hasattr(root, "peft_config") else ""
+    adapted = any("lora_" in name for name, _ in root.named_modules())
+    return "an adapter beside its weights" if adapted or hasattr(root, "peft_config") else ""
 
 
 def tried_logits(root: Any, run: Any) -> torch.Tensor:
