@@ -20,7 +20,6 @@ from .edits import (
 from .families import (
     as_ablations as as_ablations,
     cumulative as cumulative,
-    cumulative_swaps as cumulative_swaps,
     each_attention as each_attention,
     each_exchange as each_exchange,
     each_head as each_head,
@@ -30,9 +29,7 @@ from .families import (
     each_parallel as each_parallel,
     each_repeat as each_repeat,
     each_replaced as each_replaced,
-    each_swap as each_swap,
     family as family,
-    shape_of as shape_of,
     sliding_blocks as sliding_blocks,
 )
 from .kinds import (
@@ -83,6 +80,11 @@ from .resample import (
     outputs_on as outputs_on,
 )
 from .scoped import Scoped as Scoped
+from .shapes import shape_of as shape_of
+from .swap_families import (
+    cumulative_swaps as cumulative_swaps,
+    each_swap as each_swap,
+)
 from .text import (
     as_ablation as as_ablation,
     parse as parse,

@@ -1,4 +1,4 @@
-"""Families of ablations: every layer, every head, sliding blocks, cumulative, swaps."""
+"""Families of ablations: every layer, every head, sliding blocks, cumulative; by name or text."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +11,8 @@ from interp.ablations.base import BASELINE, Ablation, Combination
 from interp.ablations.edits import Part, Scope, Shape
 from interp.ablations.programs import Exchange, Parallel, Repeat
 from interp.ablations.scoped import Scoped
+from interp.ablations.shapes import blocks_of_size, shape_of
+from interp.ablations.swap_families import SWAP_FAMILIES, swapped_blocks
 from interp.ablations.text import NUMBER, as_ablation, parse, parsed_or_none
 from interp.ablations.values import (
     AblateHead,
@@ -21,22 +23,9 @@ from interp.ablations.values import (
     SkipLayer,
     SkipLayers,
     SkipMLP,
-    SwapLayer,
-    SwapLayers,
     with_donor,
 )
 from interp.errors import UserError, did_you_mean
-from interp.models import decoder
-
-
-def shape_of(model: TransformerBridge) -> Shape:
-    """The numbers of layers, query heads and key/value heads of a model.
-
-    Args:
-        model: a bridge.
-    """
-    parts = decoder(model)
-    return Shape(parts.n_layers, parts.n_heads, parts.n_kv_heads)
 
 
 def each_layer(model: TransformerBridge) -> list[Ablation]:
@@ -44,6 +33,9 @@ def each_layer(model: TransformerBridge) -> list[Ablation]:
 
     Args:
         model: a bridge.
+
+    Returns:
+        One ablation a layer, in the order of the layers.
     """
     return [SkipLayer(layer) for layer in range(shape_of(model).n_layers)]
 
@@ -53,6 +45,9 @@ def each_attention(model: TransformerBridge) -> list[Ablation]:
 
     Args:
         model: a bridge.
+
+    Returns:
+        One ablation a layer, in the order of the layers.
     """
     return [SkipAttention(layer) for layer in range(shape_of(model).n_layers)]
 
@@ -62,6 +57,9 @@ def each_mlp(model: TransformerBridge) -> list[Ablation]:
 
     Args:
         model: a bridge.
+
+    Returns:
+        One ablation a layer, in the order of the layers.
     """
     return [SkipMLP(layer) for layer in range(shape_of(model).n_layers)]
 
@@ -78,6 +76,9 @@ def each_replaced(
         model: the model that is ablated.
         part: `"layer"`, `"attention"` or `"mlp"`.
         by: what takes its place (see `Replace`).
+
+    Returns:
+        One ablation a layer, in the order of the layers.
     """
     return [Replace(layer, part, by) for layer in range(shape_of(model).n_layers)]
 
@@ -91,6 +92,9 @@ def each_head(
         model: the model whose heads are ablated.
         by: what takes the place of a head's z (see `AblateHead`).
         layers: whose heads; those of all layers by default.
+
+    Returns:
+        One ablation a query head: all heads of the first layer, then those of the next.
 
     Raises:
         UserError: a layer is out of range.
@@ -111,6 +115,10 @@ def each_kv_group(
     Args:
         model: the model whose heads are ablated.
         layers: whose groups; those of all layers by default.
+
+    Returns:
+        One ablation a group: all groups of the first layer, then those of the next. Without
+        grouped-query attention a group is one head.
 
     Raises:
         UserError: a layer is out of range.
@@ -138,10 +146,13 @@ def sliding_blocks(model: TransformerBridge, size: int) -> list[Ablation]:
         model: a bridge.
         size: how many layers each block has.
 
+    Returns:
+        `n_layers - size + 1` ablations, in the order of their first layer.
+
     Raises:
         UserError: the size is below 1 or above the number of layers.
     """
-    return [SkipLayers(first, first + size - 1) for first in range(_checked_size(model, size))]
+    return [SkipLayers(first, first + size - 1) for first in range(blocks_of_size(model, size))]
 
 
 def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> list[Ablation]:
@@ -150,6 +161,9 @@ def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> 
     Args:
         model: the model whose layers are skipped.
         order: the layers in the order in which they go; by default from the deepest up.
+
+    Returns:
+        One ablation for each length of `order`; the last one skips all of its layers.
 
     Raises:
         UserError: a layer is out of range or named twice.
@@ -168,6 +182,10 @@ def each_repeat(model: TransformerBridge) -> list[Ablation]:
 
     Args:
         model: a bridge.
+
+    Returns:
+        `n_layers * (n_layers + 1) / 2` ablations, in the order of the first layer and then of the
+        last.
     """
     n_layers = shape_of(model).n_layers
     return [Repeat(i, j) for i in range(n_layers) for j in range(i, n_layers)]
@@ -178,6 +196,9 @@ def each_exchange(model: TransformerBridge) -> list[Ablation]:
 
     Args:
         model: a bridge.
+
+    Returns:
+        `n_layers - 1` ablations, in the order of the layers.
     """
     return [Exchange(layer) for layer in range(shape_of(model).n_layers - 1)]
 
@@ -187,73 +208,13 @@ def each_parallel(model: TransformerBridge) -> list[Ablation]:
 
     Args:
         model: a bridge.
+
+    Returns:
+        `n_layers * (n_layers - 1) / 2` ablations, in the order of the first layer and then of the
+        last.
     """
     n_layers = shape_of(model).n_layers
     return [Parallel(i, j) for i in range(n_layers) for j in range(i + 1, n_layers)]
-
-
-def each_swap(
-    model: TransformerBridge, donor: TransformerBridge, part: Part = "layer"
-) -> list[Ablation]:
-    """Run each layer in turn with the weights of the donor: `swap:0`, `swap:1`, ...
-
-    Args:
-        model: the recipient.
-        donor: the other model, of the same shape.
-        part: `"layer"`, or only its `"attention"` (`swap-attn:0`, ...) or its `"mlp"`
-            (`swap-mlp:0`, ...), each with its norms.
-    """
-    return [SwapLayer(layer, donor, part) for layer in range(shape_of(model).n_layers)]
-
-
-def swapped_blocks(
-    model: TransformerBridge, donor: TransformerBridge, size: int, part: Part = "layer"
-) -> list[Ablation]:
-    """Swap every block of `size` consecutive layers: `swaps:0-2`, `swaps:1-3`, ...
-
-    Raises:
-        UserError: the size is below 1 or above the number of layers.
-    """
-    starts = range(_checked_size(model, size))
-    return [SwapLayers(first, first + size - 1, donor, part) for first in starts]
-
-
-def cumulative_swaps(
-    model: TransformerBridge,
-    donor: TransformerBridge,
-    start: Literal["first", "last"] = "first",
-    part: Part = "layer",
-) -> list[Ablation]:
-    """Swap one layer, then two, then three ... until all are the donor's.
-
-    Args:
-        model: the recipient.
-        donor: the other model, of the same shape.
-        start: `"first"`: from the first layer up (`swap:0`, `swaps:0-1`, ...); `"last"`: from the
-            last layer down (`swap:7`, `swaps:6-7`, ...). Both end with all layers: the donor's
-            layers between the recipient's embedding, final norm and unembedding.
-        part: as for `each_swap`.
-
-    Raises:
-        UserError: another start.
-    """
-    last = shape_of(model).n_layers - 1
-    if start not in ("first", "last"):
-        raise UserError(f"start {start!r}: allowed are 'first' and 'last'")
-    if start == "first":
-        blocks = [(0, n) for n in range(1, last + 1)]
-    else:
-        blocks = [(n, last) for n in range(last - 1, -1, -1)]
-    one = SwapLayer(0 if start == "first" else last, donor, part)
-    return [one, *(SwapLayers(first, end, donor, part) for first, end in blocks)]
-
-
-def _checked_size(model: TransformerBridge, size: int) -> int:
-    """How many blocks of this size there are."""
-    n_layers = shape_of(model).n_layers
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= n_layers:
-        raise UserError(f"block size {size}: allowed are 1-{n_layers}")
-    return n_layers - size + 1
 
 
 FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
@@ -277,14 +238,6 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "cumulative": cumulative,
 }
 
-SWAP_FAMILIES: dict[str, Callable[[TransformerBridge, TransformerBridge], list[Ablation]]] = {
-    "swaps": each_swap,
-    "swaps-attn": partial(each_swap, part="attention"),
-    "swaps-mlp": partial(each_swap, part="mlp"),
-    "swaps-up": cumulative_swaps,
-    "swaps-down": partial(cumulative_swaps, start="last"),
-}
-"""Families that need a donor; `swaps-up` and `swaps-down` are the cumulative ones."""
 
 SIZED = ("blocks", "swap-blocks")
 ONE_LAYER = re.compile(rf"(head|kvgroup):{NUMBER}\.\*(?:@(zero|mean|resample|group))?")
@@ -336,6 +289,9 @@ def family(
         text: `layers`, `heads`, `head:4.*`, `blocks:3`, `swaps`, `swap-blocks:3`, `layer:7`, ...
         model: the model that is ablated.
         donor: the other model, for swaps.
+
+    Returns:
+        The ablations that the text stands for; a list of one for the text form of one ablation.
 
     Raises:
         UserError: neither a family nor an ablation, or swaps without a donor.

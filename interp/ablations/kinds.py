@@ -91,6 +91,9 @@ def kinds_of(edit: LayerEdit) -> list[EditKind]:
 
     Args:
         edit: what changes in one layer.
+
+    Returns:
+        The kinds, in the order of `KINDS`.
     """
     if not edit.runs_block:
         replaced = MEAN_PARTS if "layer" in edit.mean_parts else RESAMPLE_PARTS

@@ -21,6 +21,10 @@ def identity_block(parts: Decoder) -> Callable[..., Any]:
 
     Args:
         parts: the decoder, which says whether its blocks return tuples.
+
+    Returns:
+        A function with the parameters of a block's `forward`. It returns a tuple where the model's
+        blocks do.
     """
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -35,6 +39,9 @@ def hands_on(block: nn.Module) -> bool:
     """Whether a block is called only to hand on what it is given (`identity_block`).
 
     So it is where logits of chosen vectors are wanted, which have no positions.
+
+    Returns:
+        True only for a block whose `forward` is an `identity_block`.
     """
     return COMPUTES_NOTHING in getattr(block.forward, "__dict__", {})
 
@@ -51,6 +58,9 @@ def block_skipped(
         parts: the modules of a model.
         layer: which block.
         add: from the residual stream `[batch, pos, d_model]` to what is added to it instead.
+
+    Yields:
+        None; the block computes again afterwards.
     """
     identity = identity_block(parts)
 
@@ -78,6 +88,9 @@ def forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator
     Args:
         module: whose forward is replaced.
         forward: what runs in its place, with the same arguments.
+
+    Yields:
+        None; the module has its own `forward` again afterwards.
     """
     # accelerate also keeps a forward of its own on the instance: put back what was there
     before = module.__dict__.get("forward")
@@ -100,6 +113,9 @@ def output_replaced(
         put: from the sublayer's output to what it adds instead, of the same shape.
         adds_residual: whether the sublayer returns the residual stream plus its output.
         rows: where that is so; everywhere by default.
+
+    Returns:
+        A function for `register_forward_hook(..., with_kwargs=True)`.
     """
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
@@ -122,6 +138,9 @@ def block_skipped_in(
     Args:
         rows: in which rows, or at which positions.
         add: as for `block_skipped`.
+
+    Returns:
+        A function for `register_forward_hook(..., with_kwargs=True)`.
     """
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
@@ -168,6 +187,9 @@ def replace_heads(
         groups: rows, and the edit of their heads.
         mean: `[head, d_head]`, where an edit puts mean z.
         n_heads: query heads; the width of a head is that of z divided by it.
+
+    Returns:
+        A function for `register_forward_pre_hook`.
     """
 
     def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -202,6 +224,9 @@ def heads_resampled(
         layer: whose heads.
         edit: which heads.
         source: z of the other example, pos counted from the start of the row.
+
+    Yields:
+        None; the heads keep their own z afterwards.
     """
     heads = torch.tensor(sorted(edit.resample_heads), device=source.device)
 
@@ -229,6 +254,9 @@ def at_positions_of_call(parts: Decoder, layer: int) -> Iterator[Callable[[Tenso
     Args:
         parts: the modules of the model.
         layer: whose block is called.
+
+    Yields:
+        The function. It is valid while the block of `layer` runs.
     """
     call = {"start": 0, "positions": 0}
 

@@ -38,6 +38,10 @@ def edited(
             the position in a row without padding, and its last entry serves all after it.
         places: what the positions of each call are, where an edit has a scope.
 
+    Yields:
+        The decoder to run. Its blocks stand in the order of the layer program, if the edits have
+        one; else it is the model's own.
+
     Raises:
         UserError: hooks of a user's own are among the edits, the mean or the other example is
             missing, or another thread is ablating the model.

@@ -12,11 +12,11 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.base import Ablation
 from interp.ablations.edits import Edits
-from interp.ablations.families import shape_of
 from interp.ablations.kinds import Activations, Hook, kinds_of
 from interp.ablations.mean import Means, mean_outputs
 from interp.ablations.one_thread import busy, one_thread
 from interp.ablations.resample import outputs_on
+from interp.ablations.shapes import shape_of
 from interp.ablations.text import as_ablation
 from interp.ablations.user_hooks import with_points
 from interp.ablations.value_checks import function_or_refusal, layer_of_point
@@ -57,6 +57,9 @@ def checked_edits(
         model: a bridge.
         ablation: a text, an ablation, or several of them (their combination).
         donor: the other model, for swaps that do not name one.
+
+    Returns:
+        What changes in each layer, without an entry for a layer that stays as it is.
 
     Raises:
         UserError: malformed text, a number out of range, a missing or unfitting donor.
@@ -109,6 +112,9 @@ def ablate(
             i of a batch takes those of text i (after the last text the first again), aligned at the
             last position; a call with one position, as in decoding, takes the text's last.
 
+    Yields:
+        The same model. It is ablated until the block ends.
+
     Raises:
         UserError: as `checked_edits`; `@mean` or `@resample` without a reference set.
         RuntimeError: a block ran but the hook that should have changed it never fired.
@@ -130,6 +136,9 @@ def bridge_edited(
         model: a bridge.
         edits: what changes, layer by layer (`checked_edits`).
         given: means and other examples' activations, where an edit puts them.
+
+    Yields:
+        None; the bridge is as it was afterwards.
 
     Raises:
         UserError: another thread is ablating the model, or runs it.
@@ -167,6 +176,10 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, Means | None]:
 
     Args:
         model: a bridge.
+
+    Returns:
+        The merged edits (empty outside of `ablate`), and the means that `@mean` puts, or None where
+        no context has any.
 
     Raises:
         UserError: other hooks are active, or two contexts hold different means.

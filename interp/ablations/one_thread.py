@@ -19,6 +19,9 @@ _owners: "WeakKeyDictionary[TransformerBridge, tuple[int, int]]" = WeakKeyDictio
 def one_thread(model: TransformerBridge) -> Iterator[None]:
     """Inside the context, only this thread may ablate the model. Contexts nest.
 
+    Yields:
+        None; other threads may ablate the model afterwards.
+
     Raises:
         UserError: another thread is ablating the model.
     """

@@ -61,6 +61,9 @@ def text_labels(prompt: int, length: int) -> Int[Tensor, "1 pos"]:
     Args:
         prompt: tokens of the prompt.
         length: tokens of the prompt and of what follows it.
+
+    Returns:
+        Sums of `BITS`, one a token; one row.
     """
     labels = torch.full((1, length), BITS["answer"])
     labels[:, :prompt] = BITS["prompt"]
@@ -73,6 +76,9 @@ def padded_labels(lengths: Sequence[int]) -> Int[Tensor, "row pos"]:
 
     Args:
         lengths: tokens of each prompt.
+
+    Returns:
+        Sums of `BITS`, one a token; 0 where there is padding. All prompts end in the last column.
     """
     longest = max(lengths)
     labels = torch.zeros(len(lengths), longest, dtype=torch.long)

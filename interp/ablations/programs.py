@@ -142,6 +142,9 @@ class Parallel(Span):
 def parsed_order(text: str) -> Order:
     """The order that a text such as `0-9,12,11,10,13-31` stands for.
 
+    Returns:
+        The layers in the order in which they run.
+
     Raises:
         UserError: a range runs downwards, or a layer is named twice.
     """

@@ -35,6 +35,9 @@ def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
         doc_ids: the examples of a task.
         seed: of the draw; the same examples and seed give the same donors.
 
+    Returns:
+        The donor's number for the number of each example.
+
     Raises:
         UserError: there is only one example.
     """
@@ -88,6 +91,10 @@ def aligned(
         end: last prompt position of the row.
         donor_end: last prompt position of the donor.
         length: positions of the row.
+
+    Returns:
+        `length` positions. In front of the donor its first position is repeated, behind it its
+        last.
     """
     places = torch.arange(length, device=z.device) + (donor_end - end)
     return z[places.clamp(0, len(z) - 1)]

@@ -85,6 +85,10 @@ def parse(text: str) -> Ablation:
     Args:
         text: such as `layer:7` or `head:7.3@mean+mlp:2`.
 
+    Returns:
+        A single ablation, or a `Combination` of what `+` joins. `baseline` gives the ablation that
+        changes nothing.
+
     Raises:
         UserError: the text is none of the forms.
     """
@@ -99,6 +103,9 @@ def parsed_or_none(text: str) -> Ablation | None:
 
     Args:
         text: as a store or a table holds it.
+
+    Returns:
+        The ablation, or None.
     """
     try:
         return parse(text)
@@ -111,6 +118,9 @@ def as_ablation(given: "str | Ablation | Iterable[str | Ablation]") -> Ablation:
 
     Args:
         given: a text, an ablation, or several of them.
+
+    Returns:
+        An ablation that was given, as it is; what a text stands for; the `Combination` of several.
 
     Raises:
         UserError: neither, or a malformed text.

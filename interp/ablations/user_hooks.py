@@ -24,6 +24,9 @@ def hooked(name: str, fwd_hooks: Sequence[tuple[Point, Callable[..., Any]]]) -> 
         fwd_hooks: as `model.hooks` takes them: a hook point's name, or a function of such names,
             and a function `f(value, hook)` that returns the new value or None.
 
+    Returns:
+        An ablation whose text form is `hook:NAME`. A sweep takes it like any other.
+
     Raises:
         UserError: no hooks, or a name with other signs than letters, digits, `_`, `-` and `.`.
     """
@@ -35,6 +38,9 @@ def hooked(name: str, fwd_hooks: Sequence[tuple[Point, Callable[..., Any]]]) -> 
 
 def with_points(model: TransformerBridge, ablation: Ablation) -> Ablation:
     """The same ablation with every hook point by its name, checked against the model.
+
+    Returns:
+        What was given where it has no hooks of a user's own.
 
     Raises:
         UserError: the model has no such hook point.

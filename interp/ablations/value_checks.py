@@ -75,6 +75,9 @@ def layer_of_point(point: str) -> int | None:
 
     Args:
         point: name of a hook point.
+
+    Returns:
+        The number of the layer, or None.
     """
     parts = point.split(".")
     return int(parts[1]) if len(parts) > 2 and parts[0] == "blocks" else None
@@ -86,6 +89,9 @@ def function_or_refusal(way: Any, layer: int) -> Any:
     Args:
         way: what carries a kind out: a function, or a text that says why none does.
         layer: the layer that is edited, for the message.
+
+    Returns:
+        `way`, where it is a function.
 
     Raises:
         UserError: there is none, only a text that says why.

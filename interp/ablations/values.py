@@ -311,6 +311,9 @@ def with_donor(ablation: Ablation, donor: Any) -> Ablation:
     Args:
         ablation: any, combinations included.
         donor: a bridge.
+
+    Returns:
+        The ablation itself where nothing in it is a swap without a donor.
     """
     if isinstance(ablation, Combination):
         return Combination(tuple(with_donor(part, donor) for part in ablation.parts))
@@ -324,6 +327,10 @@ def donors(ablation: Ablation) -> list[Any]:
 
     Args:
         ablation: any, combinations included.
+
+    Returns:
+        One entry a swap, so that the same bridge may be in it several times; empty where nothing is
+        swapped.
     """
     if isinstance(ablation, SwapLayer | SwapLayers):
         return [ablation.donor]

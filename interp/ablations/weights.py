@@ -39,6 +39,9 @@ def swapped(
     Only the storage behind each parameter is exchanged, so the bridge and its native blocks see
     the swap together and the model is as it was afterwards, also after an exception.
 
+    Yields:
+        None; the block holds its own weights again afterwards.
+
     Raises:
         UserError: the donor's block has other parameters, shapes or types, or the parts of the
             block cannot be told apart.
@@ -79,6 +82,9 @@ def part_parameters(
         model: a bridge.
         layer: whose parameters.
         part: `layer`, `attention` or `mlp`.
+
+    Returns:
+        Each parameter by its name in the bridge's block. Changing one changes the model.
 
     Raises:
         UserError: attention and MLP share a norm (as in GPT-J, Falcon and Phi-2), or the block has

@@ -30,6 +30,9 @@ def compute_at_positions(
         layer: which block.
         rows: row of each place in the batch.
         columns: position of each place in its row.
+
+    Yields:
+        None; the block computes at all positions afterwards.
     """
     with (
         _narrow(parts.output_projections[layer], rows, columns),

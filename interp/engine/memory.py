@@ -28,6 +28,9 @@ def token_budget(parts: Decoder, prefix: int) -> int:
     Args:
         parts: the modules of the model.
         prefix: shared tokens in front, whose keys and values every row reads.
+
+    Returns:
+        A number of tokens, at least `SMALLEST`.
     """
     config = parts.root.config.get_text_config()
     on_gpu = parts.device.type == "cuda"
@@ -49,6 +52,9 @@ def most_caches(parts: Decoder, prefix: int, layers: int) -> int:
         parts: the modules of the model.
         prefix: tokens that each of them is of.
         layers: in how many layers each is its own.
+
+    Returns:
+        A number of caches, at least 1.
     """
     numbers = 2 * prefix * layers * parts.n_kv_heads * parts.d_head
     bytes_each = next(parts.root.parameters()).element_size()
@@ -72,6 +78,9 @@ def halving(work: Callable[[int], Iterator[T]], budget: int) -> Iterator[T]:
 
     What was yielded before is yielded again, so that it must not matter to the caller how often.
 
+    Yields:
+        What the last try of `work` yields, after what earlier tries did.
+
     Raises:
         RuntimeError: memory runs out even at the smallest budget.
     """
@@ -92,6 +101,9 @@ def out_of_memory(error: BaseException) -> bool:
 
     Args:
         error: what was raised.
+
+    Returns:
+        True for PyTorch's own error and for those that name it only in their text.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True

@@ -45,6 +45,9 @@ def record_prefix(parts: Decoder, tokens: Sequence[int]) -> Prefix:
     Args:
         parts: the modules of the model.
         tokens: at least one.
+
+    Returns:
+        The residual streams, and the keys and values, at each of the tokens.
     """
     cache = transformers.DynamicCache()
     ids = torch.tensor([list(tokens)], device=parts.device)
@@ -169,6 +172,9 @@ def read_only_cache(caches: Sequence[transformers.DynamicCache]) -> transformers
     Args:
         caches: of one row each. A batch's rows are cut into as many equal parts; the rows of the
             first part follow the first cache, and so on.
+
+    Returns:
+        A cache for a batch. It shares the storage of the given ones.
     """
     joined = transformers.DynamicCache()
     layers = zip(*(cache.layers for cache in caches), strict=True)

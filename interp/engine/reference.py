@@ -18,6 +18,10 @@ def reference_means(model: TransformerBridge, task: Task, doc_ids: Sequence[int]
         model: from `interp.load_model`.
         task: the task.
         doc_ids: rows of the run, in their order; the first `REFERENCE_EXAMPLES` are used.
+
+    Returns:
+        For every part of every layer, the mean over all tokens of all prompts: one vector,
+        `[d_model]` or `[head, d_head]`.
     """
     parts, documents = decoder(model), task.documents()
     prompts = [prompt_text(task, documents[i]) for i in doc_ids[:REFERENCE_EXAMPLES]]

@@ -50,6 +50,10 @@ def record(
         parts: the modules of the model.
         input_ids: `[batch, pos]` tokens.
         **model_arguments: further arguments of the model (`attention_mask`, `past_key_values` ...).
+
+    Returns:
+        The residual stream in front of each block, and the arguments that each block was called
+        with.
     """
     kept = Pass()
 
@@ -110,6 +114,9 @@ def run_block(
         resid: what enters it.
         calls: a pass over a batch of the same shape, of the model in its own order.
         cache: takes the place of the KV cache that the pass was given.
+
+    Returns:
+        What leaves the block, of the shape of `resid`.
     """
     args, kwargs = calls.calls[parts.layer_at(layer)]
     if cache is not None:
@@ -132,6 +139,9 @@ def replay(
         baseline: a pass over the same batch.
         first: the first layer that is edited; `n_layers` returns the baseline's own.
         cache: takes the place of the KV cache that the baseline pass was given.
+
+    Returns:
+        The stream before the final norm.
     """
     resid = baseline.residuals[first]
     for layer in range(first, parts.n_layers):
@@ -150,6 +160,9 @@ def unembed(
     Args:
         parts: the decoder.
         resid: `[rows, d_model]` residual vectors that leave the last block.
+
+    Yields:
+        Logits of the next rows, in their order, until all rows are done.
     """
     for chunk in resid.split(min(UNEMBED_ROWS, parts.max_length)):
 

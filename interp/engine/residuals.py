@@ -14,6 +14,10 @@ def vectors_at(resid: Tensor, at: tuple[Tensor, ...]) -> Tensor:
     Args:
         resid: `[batch, pos, d_model]`.
         at: index tensors for its first axes.
+
+    Returns:
+        One vector for each entry of the index tensors: `[entries, d_model]`, or `[entries, pos,
+        d_model]` where only rows are chosen. It is on the device of the first index.
     """
     return resid[tuple(index.to(resid.device) for index in at)].to(at[0].device)
 
@@ -24,6 +28,9 @@ def padded(parts: Decoder, rows: Sequence[Sequence[int]]) -> Tensor:
     Args:
         parts: the decoder, which says on which device the ids belong.
         rows: token ids of each row.
+
+    Returns:
+        `[batch, pos]` on the device of the model; 0 where there is padding.
     """
     longest = max(len(row) for row in rows)
     ids = [list(row) + [0] * (longest - len(row)) for row in rows]

@@ -61,6 +61,10 @@ def exact_shortcuts(model: TransformerBridge, wanted: Shortcuts, longest: int) -
         model: a bridge.
         wanted: what the caller allows.
         longest: tokens of the longest row.
+
+    Returns:
+        Shortcuts that are on only where they are wanted and exact. The others are named in a
+        warning.
     """
     can, exact, why = capabilities(model), wanted, []
     if wanted.replay and not can.replays:
@@ -99,6 +103,9 @@ def segments(model: TransformerBridge, lengths: Sequence[int]) -> list[list[int]
     Args:
         model: a bridge.
         lengths: tokens that the model runs on, of each row.
+
+    Returns:
+        Numbers of rows, each of them in one list.
     """
     can = capabilities(model)
     longest = max(lengths, default=0)
@@ -119,6 +126,9 @@ def runs_in_pieces(model: TransformerBridge, longest: int) -> bool:
     Args:
         model: a bridge.
         longest: tokens of the longest row.
+
+    Returns:
+        True where a cache gives the same answers as a whole row.
     """
     caching = capabilities(model).caching(longest)
     return caching.cached and not caching.rebuilt_beyond

@@ -18,7 +18,7 @@ from interp.ablations import (
     part_parameters,
 )
 from interp.ablations.edits import Shape
-from interp.ablations.families import SWAP_FAMILIES, swapped_blocks
+from interp.ablations.swap_families import SWAP_FAMILIES, swapped_blocks
 from interp.engine import Settings, generate, record, unembed
 from interp.engine.replay import replay
 from interp.errors import UserError

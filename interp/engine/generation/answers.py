@@ -82,6 +82,10 @@ def generate(
         means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.
         done: told how many answers are finished, as they are.
+
+    Returns:
+        Answers by ablation and request, how many steps each way of decoding took, and the
+        difference of two logits below which a token was decoded plainly.
     """
     settings = settings or Settings.for_model(decoder(model))
     alone = [n for n, edits in enumerate(ablations) if edits.order or edits.is_scoped]

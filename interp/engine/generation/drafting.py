@@ -52,6 +52,9 @@ def draft_length(rows: int, accepted: float, latency_knee: int) -> int:
         rows: rows in the batch.
         accepted: the share of drafted tokens that were right, in [0, 1].
         latency_knee: tokens up to which a pass costs no more.
+
+    Returns:
+        A number of tokens, 1 or more.
     """
     best, best_value = 0, 0.0
     for length in (0, 1, 2, 3, 4, 6, 8, 12, 16):

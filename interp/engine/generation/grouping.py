@@ -33,6 +33,9 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
 
     Args:
         prompts: token ids of each prompt.
+
+    Returns:
+        A number of tokens, at least 0.
     """
     shortest, longest = min(map(tuple, prompts)), max(map(tuple, prompts))
     equal = next(
@@ -82,6 +85,9 @@ def shared_batches(
         numbers: of the ablations that are asked for.
         ablations: what changes in each.
         mix: whether different ablations may share a batch at all.
+
+    Returns:
+        Lists of ablation numbers; each number is in one of them.
     """
     batches: list[list[int]] = []
     for number in numbers:

@@ -32,6 +32,9 @@ def gumbel(
         positions: position in the answer, example, draw.
         size: numbers a position.
         device: where they are needed.
+
+    Returns:
+        `[positions, size]`; row i depends on the seed and on `positions[i]` alone.
     """
     states = [
         _signed(int(np.random.Philox(key=seed, counter=[*position, 0]).random_raw()))

@@ -125,6 +125,9 @@ def single_row(
         caching: what the row keeps from token to token.
         resample: another example's z (`edited`).
         choose: as for `plain_batches`.
+
+    Returns:
+        The tokens that were written, and why writing ended.
     """
     row = PlainRow(model, prompt, edits, means, caching, resample=resample)
     written: list[int] = []
@@ -181,6 +184,9 @@ def plain_batches(
         resample: another example's z (`edited`); the batch is then one prompt.
         choose: from logits `[row, d_vocab]`, the numbers of the rows and the number of tokens
             written, the next tokens; the largest logit where it is None.
+
+    Yields:
+        For each ablation in turn, one answer a prompt, in the order of the prompts.
     """
     for written in _decoded(
         model, prompts, stops, ablations, means=means, resample=resample, choose=choose

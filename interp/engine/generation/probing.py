@@ -34,6 +34,9 @@ def ragged_residuals(
         ids: two rows that start with the same `n_prefix` tokens and have 13 of their own.
         n_prefix: tokens of the shared prefix.
 
+    Returns:
+        The vectors at the 13 tokens of each row, `[2, 13, d_model]`.
+
     Raises:
         ValueError: the model keeps no keys and values that could be shared.
     """

@@ -172,6 +172,9 @@ def attend(
     """Attention of `query` `[row, head, pos, d_head]` to a row's own columns and its prefix.
 
     It stands in for `transformers`' attention functions, whose parameters these are.
+
+    Returns:
+        The output `[row, pos, head, d_head]`, and None in place of the attention pattern.
     """
     cache = _active.get()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

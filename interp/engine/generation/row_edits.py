@@ -33,6 +33,9 @@ def can_share_batch(edits: Edits) -> bool:
 def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:
     """The edits of each row, sorted by layer and kind; a donor's weights are left to `edited`.
 
+    Returns:
+        Layer to what changes there; only layers in which some row is edited.
+
     Raises:
         UserError: a kind of edit that cannot be carried out in some rows alone.
     """

@@ -114,6 +114,9 @@ def finite_or_failed(logits: Tensor, largest: Int[Tensor, " rows"]) -> Int[Tenso
     """The tokens of the largest logits; `FAILED` where those are NaN or infinite.
 
     The largest of a row is NaN where any of its logits is, so that one number a row is looked at.
+
+    Returns:
+        Token ids, or `FAILED`, one a row.
     """
     finite = logits.gather(-1, largest[:, None])[:, 0].isfinite()
     return largest.where(finite, FAILED)

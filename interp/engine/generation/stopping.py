@@ -118,6 +118,9 @@ def end_tokens(parts: Decoder) -> frozenset[int]:
 
     Args:
         parts: the decoder, with its generation config and tokenizer.
+
+    Returns:
+        Token ids; empty where neither the model nor its tokenizer names any.
     """
     config = getattr(parts.root, "generation_config", None)
     ends = getattr(config, "eos_token_id", None)

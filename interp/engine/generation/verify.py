@@ -124,6 +124,9 @@ def record_drafts(
         drafts: the baseline's answers.
         baseline: the group without edits, which holds the prefix.
         offset: tokens of the prefix.
+
+    Returns:
+        The pass so far. It is lengthened as more of the drafts are verified.
     """
     # the last token of a draft predicts nothing that is asked for
     texts = [[*q, *d[:-1]] for q, d in zip(questions, drafts, strict=True)]

@@ -132,6 +132,10 @@ def batch_calls(parts: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
     """A batch's call arguments: made anew when wanted, for masks are large and quickly made.
 
     The first residual of the pass is the embedding of its rows.
+
+    Returns:
+        The arguments that each block is called with, and one residual: the embedding `[batch, pos,
+        d_model]`.
     """
     ids = torch.from_numpy(batch.ids).to(parts.device)
     return calls_after(parts, ids, prefix, **batch_arguments(parts, batch, len(prefix or ())))

@@ -90,6 +90,9 @@ def group_examples(
         requests: of one task, or of several.
         prefixes: share tokens between examples.
         trees: share tokens between the rows of an example; else every row is a tree of its own.
+
+    Returns:
+        Groups that cover every request once.
     """
     rows = build_rows(requests)
     if trees:
@@ -143,6 +146,9 @@ def padded_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
     Args:
         trees: each with one path of tokens.
         token_budget: most tokens of one batch, padding counted.
+
+    Returns:
+        Batches that cover every tree once; each within the budget, unless a single tree is longer.
     """
     rows = sorted(trees, key=lambda t: (-len(t.tokens), t.tokens))
     batches = []
@@ -163,6 +169,9 @@ def by_budget(items: Sequence[T], sizes: Sequence[int], token_budget: int) -> It
         items: in order, the longest first.
         sizes: tokens of each item.
         token_budget: most tokens of one group, padding counted.
+
+    Yields:
+        Lists of items that follow each other. Each has one item or more.
     """
     start = 0
     while start < len(items):

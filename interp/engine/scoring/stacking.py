@@ -41,6 +41,9 @@ def most_stacked(
         batches: at least one. The largest decides: a small one beside full ones is not worth it.
         prefix: what they follow; each ablation's keys and values of it must fit in memory.
         tokens: most of a batch.
+
+    Returns:
+        A number of ablations, at least 1.
     """
     if parts.device.type != "cuda":
         tokens = min(tokens, MOST_ON_CPU)
