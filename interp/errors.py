@@ -31,6 +31,9 @@ def path_given(what: str, given: Any) -> Path:
     Args:
         what: it is for, such as `out`.
         given: text or a path, if it is right.
+
+    Returns:
+        The same path as a `Path`.
     """
     if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
         raise UserError(f"{what} {given!r:.80}: allowed is the path of a folder")

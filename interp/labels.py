@@ -157,6 +157,9 @@ def renamed(labels: Mapping[str, str] | None) -> Iterator[None]:
     Args:
         labels: Name of a task, benchmark, protocol, metric or model to the words for it; None
             changes nothing.
+
+    Yields:
+        None; the names are printed as usual afterwards.
     """
     token = _GIVEN.set({**(_GIVEN.get() or {}), **(labels or {})})
     try:
@@ -275,6 +278,9 @@ def kind_label(kind: str) -> str:
 
     Args:
         kind: The name of a kind of `interp.figures.kinds`.
+
+    Returns:
+        Words for a title or a line of small print.
     """
     form, at, by = kind.partition("@")
     if kind in KINDS:
@@ -291,6 +297,9 @@ def layer_axis(kind: str) -> str:
 
     Args:
         kind: The text form without its number: `layer`, `attn@mean`, `mlp@@prompt`.
+
+    Returns:
+        A label that begins with a capital letter.
     """
     if kind in LAYER_AXES:
         return LAYER_AXES[kind]
@@ -308,6 +317,9 @@ def block_axis(kind: str, size: int | None) -> str:
     Args:
         kind: The text form without its numbers: `layers`, `swaps`, `repeat`, ...
         size: Layers in each block; None where blocks have several sizes.
+
+    Returns:
+        A label that begins with a capital letter.
     """
     number = "" if size is None else f"{size} "
     return f"First of the {number}layers {BLOCKS.get(kind, f'of {kind}')}"
@@ -319,6 +331,9 @@ def count_axis(kind: str, way: str) -> str:
     Args:
         kind: As for `block_axis`, or for `layer_axis` where the layers are named singly.
         way: `up` from the first layer, `down` from the last; empty where the order is another.
+
+    Returns:
+        A label that begins with a capital letter.
     """
     done = BLOCKS.get({"layer": "layers", "swap": "swaps"}.get(kind, kind), f"of {kind}")
     ways = {"up": ", from the first up", "down": ", from the last down"}
@@ -339,6 +354,9 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
 
     Args:
         names: Of tasks, models or ablations.
+
+    Returns:
+        Name to file name.
     """
     distinct = list(dict.fromkeys(names))
     plain = {name: re.sub(r"[^\w.=+-]+", "-", name).strip("-.")[:60] for name in distinct}
@@ -357,6 +375,9 @@ def p_text(p: float, least: float = 0.0) -> str:
     Args:
         p: the value; `none` where it is not a number.
         least: one over the number of resamples and one, 0 for an exact test.
+
+    Returns:
+        The text without `p`.
     """
     if p != p:
         return "none"

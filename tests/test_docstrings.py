@@ -1,7 +1,9 @@
-"""Every public function says what it does, and what each of its parameters means."""
+"""Every public function says what it does, what each parameter means, and what it returns."""
 
+import ast
 import inspect
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -44,6 +46,72 @@ def test_a_parameter_that_is_not_described_is_found():
 
     assert undescribed(half) == ["layer"]
     assert public_functions("stats")
+
+
+def in_a_face() -> set[tuple[Path, str]]:
+    """Module and name of all that the packages offer."""
+    found = set()
+    for face in (ROOT / "interp").rglob("__init__.pyi"):
+        for line in ast.parse(face.read_text()).body:
+            if isinstance(line, ast.ImportFrom) and line.level == 1:
+                module = face.parent.joinpath(*(line.module or "").split(".")).with_suffix(".py")
+                found |= {(module, name.name) for name in line.names}
+    return found
+
+
+def own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """Nodes of a function's body, without those of functions inside it."""
+    waiting: list[ast.AST] = [*function.body]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, ast.FunctionDef | ast.Lambda):
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+
+def returns_unsaid(function: ast.FunctionDef, *, public: bool) -> bool:
+    """Whether a docstring owes the section `Returns` (of a generator or context: `Yields`).
+
+    Owed by every function that a package offers, and by every other whose docstring is longer than
+    a line; a docstring of one line names what is returned.
+    """
+    text = ast.get_docstring(function) or ""
+    returned = ast.unparse(function.returns) if function.returns else "None"
+    if returned in ("None", "NoReturn") or not (public or "\n" in text):
+        return False
+    yields = any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own_nodes(function))
+    wanted = "Yields" if yields else "Returns"
+    return re.search(rf"^{wanted}:\n    \S", text, flags=re.MULTILINE) is None
+
+
+def test_every_function_that_returns_something_says_what():
+    offered = in_a_face()
+    assert len(offered) > 400
+    unsaid = [
+        f"{path.relative_to(ROOT)}:{function.name}"
+        for path in sorted((ROOT / "interp").rglob("*.py"))
+        for function in ast.parse(path.read_text()).body
+        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_")
+        if returns_unsaid(function, public=(path, function.name) in offered)
+    ]
+    assert unsaid == []
+
+
+@pytest.mark.parametrize(
+    ("text", "public", "unsaid"),
+    [
+        ("The layers.", True, True),
+        ("The layers.", False, False),
+        ("The layers.\n\n    Args:\n        model: a bridge.\n    ", False, True),
+        ("The layers.\n\n    Yields:\n        Numbers.\n    ", True, True),
+        ("The layers.\n\n    Returns:\n\n    Raises:\n        Error: none.\n    ", True, True),
+        ("The layers.\n\n    Returns:\n        Numbers.\n    ", True, False),
+    ],
+)
+def test_a_function_that_does_not_say_what_it_returns_is_found(text, public, unsaid):
+    code = f'def layers(model) -> list[int]:\n    """{text}"""\n'
+    (function,) = ast.parse(code).body
+    assert returns_unsaid(function, public=public) == unsaid
 
 
 def test_modules_that_a_text_names_are_beside_it():

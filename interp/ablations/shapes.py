@@ -23,6 +23,9 @@ def shape_of(model: TransformerBridge) -> Shape:
 def blocks_of_size(model: TransformerBridge, size: int) -> int:
     """How many blocks of `size` consecutive layers a model has.
 
+    Returns:
+        `n_layers - size + 1`, for the blocks may overlap.
+
     Raises:
         UserError: the size is below 1 or above the number of layers.
     """

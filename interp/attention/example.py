@@ -81,6 +81,10 @@ def trace_example(
         doc_id: row of the task.
         heads: (layer, head) each, such as `top_heads(scores, 3)`.
 
+    Returns:
+        The prompt's tokens, and for each head the attention row of each answer token.
+        `interp.figures.example` draws it.
+
     Raises:
         UserError: no such row or head; as `locate`.
     """

@@ -158,6 +158,9 @@ def retrieval_heads(
         out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
             again. The same call gives the result that is there. By default nothing is written.
 
+    Returns:
+        The scores, in [0, 1], with an interval for each head.
+
     Raises:
         UserError: as `trace`; no example is answered rightly, so nothing is copied; the folder
             holds something else.
@@ -187,6 +190,9 @@ def open_heads(folder: str | Path) -> RetrievalHeads:
 
     Args:
         folder: that was given as `out`.
+
+    Returns:
+        The heads, with the same tables.
 
     Raises:
         UserError: none are there, they are unfinished, or a file is damaged.
@@ -230,6 +236,9 @@ def top_heads(scores: Scores, k: int) -> list[Head]:
     Args:
         scores: `[layer, head]`.
         k: how many heads.
+
+    Returns:
+        (layer, head) each.
     """
     if not 1 <= k <= scores.size:
         raise UserError(f"{k} heads: the model has 1-{scores.size}")
@@ -258,6 +267,10 @@ def random_heads(
         nearest: where a layer has too few other heads, take the rest from the nearest layers that
             have some left, which loosens the match; otherwise that is an error.
         fewer: where there are fewer distinct sets than draws, give those; otherwise an error.
+
+    Returns:
+        Sets of k (layer, head), each in the order of layer and head: `draws` of them, or fewer
+        where `fewer` allows it.
 
     Raises:
         UserError: a layer has too few other heads, or there are fewer distinct sets than draws.

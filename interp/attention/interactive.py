@@ -49,6 +49,9 @@ def attention_view(
         texts: the prompt's tokens.
         heads: (layer, head) of each pattern.
 
+    Returns:
+        A view that a notebook shows as HTML.
+
     Raises:
         UserError: circuitsvis is not installed; the prompt is longer than `MOST_TOKENS`.
     """

@@ -51,6 +51,10 @@ def locate(task: Task, doc_id: int, parts: Decoder) -> KeyValuePrompt:
         doc_id: row of the task.
         parts: the model's modules; its tokenizer must give offsets.
 
+    Returns:
+        The tokens, and the positions of the answer, of the gold key and value, and of the other
+        pairs.
+
     Raises:
         UserError: the rows hold no pairs, the answer is not the value, the tokenizer gives no
             offsets, or the example exceeds the context length.

@@ -89,6 +89,9 @@ def attention_rows(
         queries: positions whose rows are wanted; negative ones count from the end.
         piece: tokens that run at a time.
 
+    Returns:
+        Weights `[layer, head, query, pos]`, each row summing to 1, and the prompt's tokens.
+
     Raises:
         UserError: a query outside the prompt, an empty or too long prompt, active hooks.
     """

@@ -33,6 +33,9 @@ def head_map(importance: pd.DataFrame, task: str, metric: str) -> Float[np.ndarr
         task: which task.
         metric: which metric.
 
+    Returns:
+        Drops in the unit of the metric; `[layer, head]`.
+
     Raises:
         UserError: a head is missing or there twice.
     """

@@ -86,6 +86,9 @@ def trace(
         seed: of the draw.
         piece: tokens that run at a time; memory grows with it.
 
+    Returns:
+        Per example and head the retrieval score, and the attention on each kind of token.
+
     Raises:
         UserError: as `locate` and `scan_rows`; a limit below 1.
     """

@@ -24,6 +24,9 @@ def plain_messages(*, quiet: bool = False) -> Iterator[None]:
 
     Args:
         quiet: show neither.
+
+    Yields:
+        None; messages go their former way afterwards.
     """
     handler, level, propagate = _Lines(), LIBRARY.level, LIBRARY.propagate
     handler.setLevel(logging.ERROR if quiet else logging.INFO)

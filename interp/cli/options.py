@@ -51,6 +51,9 @@ def loads_a_model() -> argparse.ArgumentParser:
 def loaded(name: str, options: argparse.Namespace) -> "TransformerBridge":
     """The model of a name, as the options of `loads_a_model` say.
 
+    Returns:
+        The bridge.
+
     Raises:
         UserError: as `interp.load_model`, or an adapter for several models.
     """
@@ -115,6 +118,9 @@ def task_name(text: str) -> str:
 def required_out(options: argparse.Namespace) -> Path:
     """The folder given by `--out`.
 
+    Returns:
+        A folder that is there, or can be made.
+
     Raises:
         UserError: none was given, or it is a file.
     """
@@ -130,6 +136,9 @@ def required_out(options: argparse.Namespace) -> Path:
 
 def the_task(options: argparse.Namespace) -> str:
     """The one task of a command that takes one.
+
+    Returns:
+        The task's name.
 
     Raises:
         UserError: none or several were given.
@@ -148,6 +157,9 @@ def text_lines(option: str, path: str | None) -> list[str]:
     Args:
         option: that names the file, for messages.
         path: of the file, in UTF-8.
+
+    Returns:
+        Lines without their ends.
 
     Raises:
         UserError: no such file, or not UTF-8.

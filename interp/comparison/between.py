@@ -62,6 +62,9 @@ def swaps_between(
         limit: at most this many examples per task, drawn with the seed.
         seed: of the draw, and of the bootstrap.
 
+    Returns:
+        The two runs, one table of their curves, and a line on what remains of the recipient.
+
     Raises:
         UserError: not two models, or as `interp.comparison.swap_sweep`.
     """
@@ -84,6 +87,9 @@ def weights_between(
         models: name to model, two of one shape.
         swaps: of the same two models.
         seed: of the bootstrap.
+
+    Returns:
+        Distances by matrix and by layer, and their rank correlation with the drops.
 
     Raises:
         UserError: not two models, or of other shapes.

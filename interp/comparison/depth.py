@@ -171,6 +171,9 @@ def depth_correlations(
         both: mean drops by layer of model a, then of model b.
         depth_a: relative depth of each layer of a.
         depth_b: of b.
+
+    Returns:
+        Two Pearson correlations; that of the spreads is at most 0.
     """
     width, found = len(depth_a), []
     for power in (1, 2):

@@ -45,6 +45,9 @@ class Outcomes(NamedTuple):
 def outcomes(values: pd.DataFrame) -> Iterator[Outcomes]:
     """Every model, task and metric of a table of values, checked against its baseline.
 
+    Yields:
+        One model, task and metric, its values as documents x ablations.
+
     Raises:
         UserError: as `interp.stats.importance`.
     """
@@ -79,6 +82,9 @@ def kinds(columns: Iterable[str]) -> dict[str, dict[str, int]]:
 def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
     """Every pair of models, in the order in which the table names them.
 
+    Returns:
+        (first, second) each.
+
     Raises:
         UserError: fewer than two models.
     """
@@ -90,6 +96,9 @@ def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
 
 def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]:
     """(task, metric) to model to its outcomes; the models saw the same examples.
+
+    Returns:
+        Only tasks and metrics that the table holds.
 
     Raises:
         UserError: two models saw different examples of a task.

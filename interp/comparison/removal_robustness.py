@@ -28,6 +28,9 @@ def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
     Args:
         texts: text forms of ablations.
 
+    Returns:
+        The layers in their order, joined by spaces, to the text forms of the steps.
+
     Raises:
         UserError: there is none.
     """

@@ -185,6 +185,9 @@ def comparison_of(
         sweeps: name to run or its folder.
         n_layers: name to number of layers.
 
+    Returns:
+        The comparison. Its tables are computed when they are asked for.
+
     Raises:
         UserError: fewer than two, or the runs are not of the same examples of the same tasks.
     """

@@ -127,6 +127,9 @@ def open_comparison(folder: str | Path) -> Comparison:
     Args:
         folder: that was given as `out`.
 
+    Returns:
+        The comparison, as `compare` returned it.
+
     Raises:
         UserError: there is none, or it was not finished.
     """
@@ -170,6 +173,9 @@ def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablatio
     Args:
         model: a bridge.
         chosen: as for `compare`.
+
+    Returns:
+        Texts or values, each once, in the order in which they were named.
     """
     if callable(chosen):
         return list(chosen(model))

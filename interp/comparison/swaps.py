@@ -58,6 +58,9 @@ def swap_ablations(
         model: the model whose layers are replaced.
         donor: the model that they are taken from.
         parts: what of each block is swapped: `layer`, `attention`, `mlp`.
+
+    Returns:
+        Single swaps of every part, and those that grow from the first and from the last layer.
     """
     found: list[Ablation] = []
     for part in parts:
@@ -91,6 +94,9 @@ def swap_sweep(
         seed: of the draw, and of the bootstrap.
         allow: as for `interp.sweep`.
         token_budget: as for `interp.sweep`.
+
+    Returns:
+        The finished run.
 
     Raises:
         UserError: as `interp.sweep`; a donor of another shape.
@@ -167,6 +173,9 @@ def ends_line(model: TransformerBridge, donor: TransformerBridge) -> str:
     Args:
         model: the model whose layers are replaced.
         donor: the model that they are taken from.
+
+    Returns:
+        The line, without an end.
     """
     last = shape_of(model).n_layers - 1
     mine, its = _ends(model), _ends(donor)

@@ -20,6 +20,9 @@ def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintF
         counts: Columns `model`, `layer`, `baseline_tokens` (tokens of the baseline's answers) and
             `baseline_accepted` (those up to the first difference); one row per model and layer.
         width: Inches.
+
+    Returns:
+        A Matplotlib figure of one panel.
     """
     table = counts.copy()
     table["share"] = 100 * table["baseline_accepted"] / table["baseline_tokens"]

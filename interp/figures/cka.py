@@ -21,6 +21,9 @@ def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
     Args:
         source: `Similarity`, its `cka`, `cka_between`, or several of these (models, sources).
         width: inches; by default one column for one panel, else the page.
+
+    Returns:
+        A Matplotlib figure of one panel a series.
     """
     table = _with_other(tables.table_from(source, "cka"))
     keys = ["model", "other_model", "source"]
@@ -77,6 +80,9 @@ def same_depth(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure
     Args:
         source: from `cka_between`, or several of them.
         width: inches.
+
+    Returns:
+        A Matplotlib figure of one panel.
 
     Raises:
         UserError: the table compares no two models, or several pairs over several sources.

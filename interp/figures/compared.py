@@ -40,6 +40,9 @@ def by_model(
         width: Inches; by default one column for one panel, else the page.
         caption: Whether the small print is printed under the figure.
 
+    Returns:
+        A Matplotlib figure of one panel a task.
+
     Raises:
         UserError: There is no such ablation, task or metric.
     """
@@ -69,6 +72,9 @@ def by_metric(
         labels: As for `by_model`.
         width: As for `by_model`.
         caption: As for `by_model`.
+
+    Returns:
+        A Matplotlib figure of one panel a task and model.
 
     Raises:
         UserError: No task has one of the metrics, or they have several units.

@@ -11,14 +11,7 @@ from matplotlib.lines import Line2D
 
 from interp.errors import UserError
 from interp.figures import palette, style, tables
-from interp.labels import (
-    metric_label,
-    model_label,
-    p_words,
-    renamed,
-    task_label,
-    uncapitalised,
-)
+from interp.labels import metric_label, model_label, p_words, renamed, task_label, uncapitalised
 from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
 
@@ -54,6 +47,9 @@ def profiles(
         labels: Words for tasks and models, by their names.
         width: Inches; by default one column for one panel, else the page.
         caption: Whether the small print is printed under the figure.
+
+    Returns:
+        A Matplotlib figure of one panel a task.
 
     Raises:
         UserError: A table is given without `n_layers`; there is no such ablation or task.
@@ -99,6 +95,9 @@ def differences(
         labels: As for `profiles`.
         width: As for `profiles`.
         caption: As for `profiles`.
+
+    Returns:
+        A Matplotlib figure of one panel a task.
 
     Raises:
         UserError: There is no such ablation or task.
@@ -186,6 +185,9 @@ def swap_curves(
         metric: As for `profiles`.
         width: Inches.
 
+    Returns:
+        A Matplotlib figure, a row of panels a recipient.
+
     Raises:
         UserError: Several tasks.
     """
@@ -251,6 +253,9 @@ def weights(
         effects: `interp.comparison.swap_curves` of one task and metric.
         correlations: `interp.comparison.distance_and_effect` of the same, for the small print.
         width: Inches.
+
+    Returns:
+        A Matplotlib figure, the distances above and the drops below.
     """
     single = effects[(effects["curve"] == "single") & (effects["part"] == "layer")]
     single = single[single["n_swapped"] == 1]

@@ -65,6 +65,9 @@ def draw_layers(
         table: Scores of one metric per task.
         kind: Which ablations.
         page: Size and limits.
+
+    Returns:
+        A Matplotlib figure of one panel a task.
     """
     table, chosen = _curve(table, kind)
     crowded = _crowded(table)
@@ -89,6 +92,9 @@ def draw_drops(
         table: Drops of one metric per task.
         kind: Which ablations.
         page: Size and limits.
+
+    Returns:
+        A Matplotlib figure of one panel a task.
     """
     table, chosen = _curve(table, kind)
     crowded = _crowded(table)

@@ -76,6 +76,9 @@ def layer_of(ablation: str, kind: str) -> int | None:
     Args:
         ablation: text form.
         kind: family of ablations of one layer each (`layer`, `attn`, `mlp`).
+
+    Returns:
+        The number of the layer, or None.
     """
     match = _match(_ONE, ablation)
     return int(match["first"]) if match and _name(match) == kind else None

@@ -61,6 +61,9 @@ def retrieval_map(
         labels: Words for models, by their names.
         width: Inches; by default one column for one panel, else the page.
         caption: Whether the small print is printed under the figure.
+
+    Returns:
+        A Matplotlib figure of one panel a model, layers by heads.
     """
     table = tables.table_from(source, "table")
     table = table.assign(x=table["head"], y=table["layer"])
@@ -108,6 +111,9 @@ def importance_map(
         caption: Whether the small print is printed under the figure.
         ax: Axes of your own for the one panel.
 
+    Returns:
+        A Matplotlib figure; the one of `ax` where axes are given.
+
     Raises:
         UserError: There is no such ablation, or `ax` is given and there are several panels.
     """
@@ -126,6 +132,9 @@ def draw_map(
         table: Drops of one metric per task.
         kind: Which ablations.
         page: Size and limits.
+
+    Returns:
+        A Matplotlib figure of one panel a task and model.
     """
     table, chosen = tables.of_kind(table, kind or _preferred(table))
     if chosen.shape != "map":

@@ -37,6 +37,9 @@ def draw_heatmap(
         kind: Which ablations.
         page: Size and limits.
 
+    Returns:
+        A Matplotlib figure of one panel a model.
+
     Raises:
         UserError: The metrics have several units, or axes of the caller's own are given and there
             are several models.

@@ -54,6 +54,9 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
         table: from `interp.lens.prompt_grid`, one prompt under one ablation.
         width: inches; by default one column if the tokens fit, else the page, which holds the last
             tokens of a longer prompt.
+
+    Returns:
+        A Matplotlib figure of one panel.
     """
     if table.groupby(["position", "depth"]).size().gt(1).any():
         raise UserError("the grid draws one prompt of one model under one ablation")
@@ -129,6 +132,9 @@ def by_depth(
         width: inches.
         caption: whether the small print is printed under the figure.
 
+    Returns:
+        A Matplotlib figure, a row of panels a quantity.
+
     Raises:
         UserError: another quantity, step or task.
     """
@@ -192,6 +198,9 @@ def decision_depths(
         source: a `Lens`, its `decision_depth()`, or several of either.
         answer: `right` or `chosen`.
         width: inches; by default one column.
+
+    Returns:
+        A Matplotlib figure of one panel.
     """
     table = tables.table_from(source, "decision_depth")
     rows = table[(table["answer"] == answer)].copy()

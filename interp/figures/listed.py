@@ -32,6 +32,9 @@ def draw_listed(
         table: Drops of one metric per task.
         kind: Which ablations.
         page: Size; axes of the caller's own are refused.
+
+    Returns:
+        A Matplotlib figure of one panel a task and model.
     """
     if page.ax is not None:
         raise UserError("ax: a list of ablations takes a figure of its own")

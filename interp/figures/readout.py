@@ -18,6 +18,9 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
         table: rows `depth plain tuned` (`interp.lens.held_out_table`), with `model`, `text` and
             `held_out_tokens` for the small print.
         width: inches.
+
+    Returns:
+        A Matplotlib figure of one panel.
     """
     rows = table[table["after"] != "attention"].sort_values("depth")
     # at the last depth both are zero by definition, which a logarithmic axis cannot show
@@ -56,6 +59,9 @@ def attribution(
         table: from `interp.lens.direct_logit_attribution`, one model, or several tasks together.
         quantity: `margin` over the best rival, or `logit`.
         width: inches.
+
+    Returns:
+        A Matplotlib figure of one panel a task.
     """
     rows = table[(table["quantity"] == quantity) & table["kind"].isin(PARTS)]
     if rows.empty:

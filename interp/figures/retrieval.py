@@ -20,6 +20,9 @@ def depth(
         source: `RetrievalHeads`, its `table()`, or several of either.
         labels: Words for models, by their names.
         width: Inches.
+
+    Returns:
+        A Matplotlib figure of one panel a model.
     """
     table = tables.table_from(source, "table")
     with renamed(labels):
@@ -68,6 +71,9 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
         curve: `interp.attention.contrast.removal_curve`, or several concatenated; a panel per model
             and task.
         width: Inches; by default one column for one panel, else the page.
+
+    Returns:
+        A Matplotlib figure of one panel a model and task.
     """
     panels = list(curve.groupby(["model", "task"], sort=False))
     looks = {
@@ -122,6 +128,9 @@ def gold_position(
             `low`, `high` (percent), `n` and `interval`.
         labels: Words for the lines, by their names.
         width: Inches.
+
+    Returns:
+        A Matplotlib figure of one panel.
     """
     words = labels or {}
     names = tables.in_order(table["label"], [BASELINE])

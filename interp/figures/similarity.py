@@ -39,6 +39,9 @@ def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
         source: `Similarity`, its `angular`, or several of either (models or sources); also
             `study_angular_distance`, whose rescaled values get a colour bar of their own.
         width: inches; by default one column for one panel, else the page.
+
+    Returns:
+        A Matplotlib figure of one panel a series.
     """
     table = tables.table_from(source, "angular")
     keys = ["model", "source"]
@@ -86,6 +89,9 @@ def influence(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure:
     Args:
         source: `Similarity`, its `influence`, or several of either.
         width: inches.
+
+    Returns:
+        A Matplotlib figure of one panel.
     """
     table = tables.table_from(source, "influence")
     by_model = len(set(table["model"])) > 1
@@ -134,6 +140,9 @@ def agreement(
         measure: which similarity.
         similarity_n: examples or texts on which similarity was measured, for the small print.
         width: inches.
+
+    Returns:
+        A Matplotlib figure of one panel a task.
     """
     points = points[points["measure"] == measure]
     if points.empty or len(set(points["model"])) > 1:
@@ -179,6 +188,9 @@ def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
     Args:
         table: from `pruning_curves`, one model and one metric per task.
         width: inches.
+
+    Returns:
+        A Matplotlib figure of one panel a task.
     """
     if table.groupby(["task", "order", "draw", "n_removed"]).size().gt(1).any():
         raise UserError("pruning: one model and one metric a task; keep one")

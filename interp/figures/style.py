@@ -287,6 +287,9 @@ def legend_columns(entries: Sequence[Artist], width: float) -> int:
     Args:
         entries: What the legend lists.
         width: Inches of the figure.
+
+    Returns:
+        A number of columns, at least 1.
     """
     # a letter of 8 points is 0.06 inches wide on average, a mark with its gaps 0.44
     longest = max((len(str(entry.get_label())) for entry in entries), default=1)

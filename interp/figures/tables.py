@@ -57,6 +57,9 @@ def table_of(source: Source, name: str) -> pd.DataFrame:
         source: Sweeps or tables.
         name: The sweep's method, `"scores"` or `"importance"`.
 
+    Returns:
+        The rows of all sources, a shared baseline once.
+
     Raises:
         UserError: Two sweeps hold the same ablation, or their baselines differ.
     """
@@ -77,6 +80,9 @@ def table_from(source: Any, name: str) -> pd.DataFrame:
     Args:
         source: A result, its table, or several of either.
         name: The result's method or attribute that is the table.
+
+    Returns:
+        The rows of all sources.
 
     Raises:
         UserError: Something in it has no such table.
@@ -125,6 +131,9 @@ def _without_doubles(joined: pd.DataFrame) -> pd.DataFrame:
 def only_tasks(table: pd.DataFrame, tasks: str | Sequence[str] | None) -> pd.DataFrame:
     """The rows of some tasks, in the order of the tasks.
 
+    Returns:
+        The table itself where no tasks are named.
+
     Raises:
         UserError: The table has not one of them.
     """
@@ -145,6 +154,9 @@ def of_kind(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
 
     Adds `place` (NA for the baseline), `benchmark` and `protocol`; `layer` where a place is one;
     `row` where the kind is a map.
+
+    Returns:
+        The rows, and the kind that was chosen.
 
     Raises:
         UserError: There is no ablation of that kind; those that are there are named.
@@ -180,6 +192,9 @@ def colour_limit(table: pd.DataFrame) -> float:
 
     Args:
         table: of drops with `drop`, `low` and `high`.
+
+    Returns:
+        In the unit of the drops, above 0.
     """
     sizes = [table["drop"].abs().max(), ((table["high"] - table["low"]) / 2).max()]
     return float(max((size for size in sizes if size == size), default=0.0)) or 1.0
@@ -213,6 +228,9 @@ def describe_n(table: pd.DataFrame) -> str:
 
     Args:
         table: with a column `n`.
+
+    Returns:
+        One sentence for the small print.
     """
     low, high = int(table["n"].min()), int(table["n"].max())
     number = f"{low}" if low == high else f"{low} to {high}"
@@ -226,6 +244,9 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
 
     Args:
         table: as `importance` returns it.
+
+    Returns:
+        Sentences for the small print; empty where there is nothing to say.
     """
     if "least_detectable_drop" not in table:
         return []
@@ -260,6 +281,9 @@ def describe_choice(table: pd.DataFrame) -> list[str]:
 
     Args:
         table: as `importance` returns it.
+
+    Returns:
+        At most one sentence for the small print.
     """
     if "expected_excess" not in table or not table["unit"].eq("points").all():
         return []
@@ -290,6 +314,9 @@ def describe_truncation(table: pd.DataFrame) -> list[str]:
 
     Args:
         table: as `importance` returns it.
+
+    Returns:
+        Sentences for the small print; empty where nothing was cut.
     """
     said = []
     for column, words in (
@@ -344,6 +371,9 @@ def describe_tests(table: pd.DataFrame) -> str:
 
     Args:
         table: as `importance` returns it.
+
+    Returns:
+        One sentence for the small print.
     """
     tests = " or ".join(table["test"].value_counts().index)
     names = [CORRECTIONS[name][1] for name in table["correction"].unique() if name in CORRECTIONS]

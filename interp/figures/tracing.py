@@ -25,6 +25,9 @@ def example(source: Any, *, width: float = style.PAGE) -> style.PrintFigure:
     Args:
         source: `ExampleTrace`, or its `table()`.
         width: Inches.
+
+    Returns:
+        A Matplotlib figure of one panel.
     """
     table = tables.table_from(source, "table")
     tokens = table.drop_duplicates("position").sort_values("position")

@@ -67,6 +67,9 @@ def build_answers(
         steps: regular expression of the pieces of a written-out answer that are read apart; of
             each match its first group, if it has one.
 
+    Returns:
+        One answer a row. A row without anything to follow is left out.
+
     Raises:
         UserError: an unknown `follow`, a malformed expression, an answer without tokens.
     """

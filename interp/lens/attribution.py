@@ -195,6 +195,9 @@ def component_vectors(
 ) -> tuple[dict[Component, Float[Tensor, "positions d_model"]], Float[Tensor, "positions d_model"]]:
     """What each part adds to the residual stream at some positions, and the stream at the end.
 
+    Returns:
+        Component to `[positions, d_model]`, and the stream in front of the final norm.
+
     Raises:
         UserError: heads are asked for and their sum is not what the attention adds.
     """

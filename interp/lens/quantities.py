@@ -38,6 +38,9 @@ def example_values(
     With options, an option's log-probability is the sum over its tokens and its rivals are the
     other options. In a text, the rival of each token is the best other entry of the vocabulary;
     the margin of a step is the smallest of its tokens', and it leads where all its tokens do.
+
+    Returns:
+        `[depth, quantities]`; NaN where a quantity does not exist for the step.
     """
     vectors = positions.vectors[answer.right][list(tokens)]
     columns = (

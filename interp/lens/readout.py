@@ -67,6 +67,10 @@ def read(
         stack: the residual stream at every depth; the last depth is the model's own prediction.
         reads: for each requested token, the number of its vector and its id.
         translate: a tuned lens.
+
+    Returns:
+        Log-probabilities (nats) and ranks of the requested tokens, and entropy and divergence of
+        each vector, at every depth.
     """
     step = max(1, LOGIT_ROWS // len(stack))
     order = torch.argsort(reads[:, 0], stable=True)

@@ -42,6 +42,9 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
     Args:
         n_layers: number of layers.
         sublayers: also read the stream after each attention (`resid_mid`).
+
+    Returns:
+        The embedding first, then one depth a layer (or two, with `sublayers`).
     """
     found = [Depth(0.0, -1, "embedding")]
     for layer in range(n_layers):
@@ -87,6 +90,9 @@ def residual_stack(
         edits: the ablation; none is the baseline.
         means: what `@mean` puts, where an edit asks for it.
         sublayers: also after each attention.
+
+    Returns:
+        `[depth, vectors, d_model]`, vectors in the order of `positions`.
     """
     stacks, order = list[Tensor](), list[int]()
     for part in segments(model, [len(row) for row in rows]):

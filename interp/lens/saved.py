@@ -43,6 +43,9 @@ def open_lens(folder: str | Path) -> Lens:
     Args:
         folder: that was given as `out`.
 
+    Returns:
+        The lens, with the same tables.
+
     Raises:
         UserError: none is there, it is unfinished, or a file is damaged.
     """

@@ -86,6 +86,10 @@ def logit_lens(
             step and depth) and the tables as CSV; `interp.open_run` opens it again. The same call
             gives the result that is there. By default nothing is written.
 
+    Returns:
+        What the lens read at every depth, with bootstrap replicates; `Lens.table()` and
+        `Lens.decision_depth()` give means with intervals.
+
     Raises:
         UserError: before any work, for a request that cannot be carried out.
     """

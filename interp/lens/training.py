@@ -55,6 +55,9 @@ def train_tuned_lens(
         source: where the text comes from, for the card.
         training: how.
 
+    Returns:
+        The lens. `TunedLens.save` writes it with its card.
+
     Raises:
         UserError: too few texts.
     """
@@ -110,6 +113,9 @@ def text_hash(texts: Sequence[str]) -> str:
 
     Args:
         texts: the texts in their order.
+
+    Returns:
+        64 hexadecimal digits.
     """
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
@@ -124,6 +130,9 @@ def held_out_kl(
     """Of each lens, mean `KL(final || lens)` over all tokens of the rows, in nats, at every depth.
 
     A lens that is None is the plain one.
+
+    Returns:
+        Of each lens, one mean a depth.
     """
     parts, count = decoder(model), sum(map(len, rows))
     totals = [torch.zeros(1).double() for _ in lenses]

@@ -90,6 +90,9 @@ def new_folder(out: str | Path) -> Path:
 
     Args:
         out: path of the folder.
+
+    Returns:
+        The path.
     """
     folder = path_given("out", out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -102,6 +105,9 @@ def load_tuned_lens(folder: str | Path) -> TunedLens:
 
     Args:
         folder: that `train_tuned_lens` wrote.
+
+    Returns:
+        A lens for `logit_lens(..., tuned=...)`.
 
     Raises:
         UserError: no lens there, or a damaged one.
@@ -139,6 +145,9 @@ def held_out_table(card: dict[str, Any]) -> pd.DataFrame:
 
     Args:
         card: of a tuned lens (`TunedLens.card`).
+
+    Returns:
+        One row a depth; the columns are `model text held_out_tokens depth layer after plain tuned`.
     """
     named = {name: card[name] for name in ("model", "text", "held_out_tokens")}
     return pd.DataFrame([named | row for row in _held_out(card)])

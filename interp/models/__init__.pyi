@@ -18,6 +18,9 @@ from .files import (
 from .given import (
     given_model as given_model,
 )
+from .hashing import (
+    weights_hash as weights_hash,
+)
 from .layer_config import (
     NUMBERS as NUMBERS,
     relist as relist,
@@ -36,7 +39,6 @@ from .native_blocks import (
     bridge_decoder as bridge_decoder,
     decoder as decoder,
     model_name as model_name,
-    weights_hash as weights_hash,
     wrap as wrap,
 )
 from .quantised import (

@@ -25,6 +25,9 @@ def capture_z(
         parts: the modules of a model.
         layers: whose z is read.
         keep: called with the layer and z `[batch, pos, head * d_head]`, before it is projected.
+
+    Yields:
+        None; nothing is kept afterwards.
     """
 
     def hook_of(layer: int) -> Callable[..., None]:
@@ -53,6 +56,9 @@ def capture_contributions(
         layers: whose blocks, attentions and MLPs are read.
         keep: called with the layer, the part, and what it adds `[batch * pos, d_model]`, behind the
             norm that follows a sublayer where there is one.
+
+    Yields:
+        None; nothing is kept afterwards.
     """
 
     def hook_of(layer: int, part: ContributingPart, *, adds_residual: bool) -> Callable[..., None]:
@@ -87,6 +93,9 @@ def residual_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     Args:
         args: that a sublayer is called with.
         kwargs: that it is called with by name.
+
+    Returns:
+        `[batch, pos, d_model]`; None where a sublayer is called without it.
     """
     return kwargs.get("residual", args[1] if len(args) > 1 else None)
 
@@ -97,6 +106,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
     Args:
         model: whose modules are switched.
+
+    Yields:
+        None.
     """
     training = [module for module in model.modules() if module.training] if model.training else []
     model.train(mode=False) if training else None

@@ -151,6 +151,9 @@ def context_length(config: Any, tokenizer: Any) -> int:
     Args:
         config: of the text model.
         tokenizer: asked last, as lm-evaluation-harness does.
+
+    Returns:
+        A number of tokens.
     """
     for owner, names in ((config, CONTEXT_NAMES), (tokenizer, ("model_max_length",))):
         for name in names:

@@ -24,6 +24,9 @@ def given_model(
             float32; or a Hugging Face model, which becomes the bridge's (see `load_model`) and
             whose tokenizer is that of the name or folder that it was loaded from.
 
+    Returns:
+        A bridge that every public function takes.
+
     Raises:
         UserError: the model is none of these, or no tokenizer is found for it.
     """

@@ -74,6 +74,9 @@ def bridge_in_order(model: TransformerBridge, order: Sequence[int]) -> Iterator[
     Args:
         model: a bridge.
         order: numbers of the blocks, in the order in which they run.
+
+    Yields:
+        None; the blocks stand in their own order afterwards.
     """
     parts, root = decoder(model), model.original_model
     name = model.adapter.component_mapping["blocks"].name

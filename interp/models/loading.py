@@ -179,6 +179,9 @@ def model_folder(name: str, revision: str | None = None) -> Path:
         name: a hub name, a folder, or `organism:NAME`.
         revision: branch, tag or commit on the hub.
 
+    Returns:
+        A folder with configuration, weights and tokenizer.
+
     Raises:
         UserError: there is no such model, or a revision of a folder is asked for.
     """

@@ -7,7 +7,6 @@ mapping; nothing else in the package knows architectures.
 """
 
 import copy
-import hashlib
 import inspect
 import logging
 from collections.abc import Sequence
@@ -154,6 +153,10 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
             replaced in place.
         tokenizer: its tokenizer (None for models that are fed token ids only).
         name: shown in tables and figures.
+
+    Returns:
+        The bridge. It shares its parameters with the native blocks, so that a change of one is seen
+        in both.
     """
     # models made from a configuration, not from a checkpoint, do not name their own class
     root.config.architectures = root.config.architectures or [type(root).__name__]
@@ -213,6 +216,9 @@ def model_name(model: TransformerBridge) -> str:
 
     Args:
         model: a bridge.
+
+    Returns:
+        Text; `model` where a bridge booted elsewhere has no name.
     """
     behind = _natives.get(model)
     return behind.name if behind else str(getattr(model.cfg, "model_name", "model"))
@@ -223,6 +229,9 @@ def decoder(model: TransformerBridge) -> Decoder:
 
     Args:
         model: a bridge.
+
+    Returns:
+        The same object at every call for one bridge.
 
     Raises:
         UserError: the model is not decoder-only, its weights were rewritten by
@@ -247,34 +256,6 @@ def decoder(model: TransformerBridge) -> Decoder:
         behind = _natives.get(model)
         _decoders[model] = _native_decoder(model, behind) if behind else bridge_decoder(model)
     return _decoders[model]
-
-
-def weights_hash(model: TransformerBridge) -> str:
-    """SHA-256 over the names, shapes, types and bytes of a model's parameters and buffers.
-
-    Buffers count where they are part of the model's state, such as the balance of its experts.
-
-    Args:
-        model: a bridge.
-    """
-    root, digest = decoder(model).root, hashlib.sha256()
-    # rotary tables and masks are made anew at every load
-    transient = {
-        f"{place}.{name}" if place else name
-        for place, module in root.named_modules()
-        for name in module._non_persistent_buffers_set
-    }
-    named = dict((*root.named_parameters(), *root.named_buffers()))
-    # scales of quantised weights are part of the state and are neither
-    more = {k: v for k, v in root.state_dict().items() if k not in named and torch.is_tensor(v)}
-    seen = {tensor.data_ptr() for tensor in named.values()}
-    more = {k: v for k, v in more.items() if v.data_ptr() not in seen}  # a tied weight's name
-    for name, tensor in (*named.items(), *more.items()):
-        if name not in transient:
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _second_tree(root: Any) -> Any:
@@ -323,6 +304,9 @@ def bridge_decoder(model: TransformerBridge) -> Decoder:
 
     Args:
         model: a bridge.
+
+    Returns:
+        The decoder. `decoder` gives it, too, for a bridge that was booted elsewhere.
     """
     blocks = tuple(model.blocks)
     attentions = tuple(b.attn for b in blocks)

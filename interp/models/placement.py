@@ -37,6 +37,9 @@ def weight_bytes(folder: Path, dtype: torch.dtype, *, quantize: str | None = Non
         folder: the model's files; weights that are quantised there are counted as they are.
         dtype: type of the weights.
         quantize: `4bit` or `8bit`, if matrices are quantised when they are loaded.
+
+    Returns:
+        Bytes, without what activations and the KV cache take.
     """
     stored, bits = stored_quantised(folder), 0.0
     for file in folder.glob("*.safetensors"):
@@ -72,6 +75,9 @@ def asked_device(name: str, device: str | torch.device | None) -> torch.device:
         name: of the model, for the message.
         device: as given to `load_model`; None and `auto` are the GPUs if there are any.
 
+    Returns:
+        A device that is there.
+
     Raises:
         UserError: no such device.
     """
@@ -104,6 +110,9 @@ def fitting(
         device: `asked_device`.
         name: of the model, for the message.
         quantize: as for `weight_bytes`.
+
+    Returns:
+        The asked device, or the GPU with the most free memory.
 
     Raises:
         UserError: the named device is too small; with the bytes needed and free.
@@ -150,6 +159,9 @@ def placed(
         name: of the model, for the message.
         trust_remote_code: run Python that comes with the model.
 
+    Returns:
+        Module or parameter name to device.
+
     Raises:
         UserError: as `device_map`, or a configuration from which nothing can be built.
     """
@@ -182,6 +194,9 @@ def device_map(
         dtype: type of the weights.
         free: free bytes of each device, in the order in which blocks go to them.
         name: of the model, for the message.
+
+    Returns:
+        Module or parameter name to device. Embedding and unembedding are named, too.
 
     Raises:
         UserError: there is no room for it even over all devices; with the bytes needed and free.
@@ -222,6 +237,9 @@ def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
     Args:
         sizes: bytes of the items, in the order in which they run.
         room: bytes that each device can take.
+
+    Returns:
+        One device an item, in the order of the items, or None.
     """
 
     def filled(spare: int) -> list[str] | None:

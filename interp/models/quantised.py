@@ -28,6 +28,9 @@ def quantization_config(
         quantize: `4bit` is NF4 (QLoRA, 2305.14314), `8bit` is LLM.int8 (2208.07339).
         dtype: in which products are computed.
 
+    Returns:
+        An argument for `from_pretrained`, or None.
+
     Raises:
         UserError: another word, or bitsandbytes is not installed.
     """
@@ -54,6 +57,9 @@ def quantization_of(model: TransformerBridge) -> str:
 
     Args:
         model: a bridge.
+
+    Returns:
+        The method in one or two words, or an empty text.
     """
     config: Any = decoder(model).root.config
     found = getattr(config, "quantization_config", None)

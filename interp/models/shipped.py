@@ -4,14 +4,22 @@ from pathlib import Path
 
 
 def data_folder() -> Path:
-    """The folder with the shipped organisms and their task rows."""
+    """The folder with the shipped organisms and their task rows.
+
+    Returns:
+        `interp/data` of an installed package, or `data` beside `interp` in a checkout.
+    """
     package = Path(__file__).resolve().parent.parent
     inside, beside = package / "data", package.parent / "data"
     return inside if inside.is_dir() else beside
 
 
 def organisms() -> dict[str, Path]:
-    """The shipped models: name (`organism:NAME`) to folder."""
+    """The shipped models: name (`organism:NAME`) to folder.
+
+    Returns:
+        One entry an organism, sorted by name.
+    """
     folder = data_folder() / "models"
     found = sorted(p.parent for p in folder.glob("*/config.json"))
     return {f"organism:{p.name}": p for p in found}

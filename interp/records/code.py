@@ -30,6 +30,9 @@ def code_sha256(*values: Any) -> str:
 
     Args:
         *values: functions, classes, objects, or mappings and sequences of them.
+
+    Returns:
+        64 hexadecimal digits.
     """
     walk = _Walk()
     for value in values:
@@ -42,6 +45,9 @@ def is_library(module: str | None) -> bool:
 
     Args:
         module: its dotted name; None where something has no module.
+
+    Returns:
+        False for a script, a notebook and a module of the user's own.
     """
     if not module or module == "__main__":
         return False

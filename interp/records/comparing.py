@@ -56,6 +56,9 @@ def differences(kept: Manifest, asked: Manifest) -> list[Difference]:
     Args:
         kept: the manifest of a run.
         asked: the manifest of a request.
+
+    Returns:
+        The entries with both values; empty where the manifests are of one run.
     """
     found = [
         *_model_differences(kept, asked),

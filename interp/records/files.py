@@ -18,6 +18,9 @@ def as_text(value: object) -> str:
 
     Args:
         value: anything that has a string.
+
+    Returns:
+        Text that can be encoded in UTF-8.
     """
     return str(value).encode("utf-8", "replace").decode()
 
@@ -60,6 +63,9 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[WholeFile]:
     Args:
         path: the file.
         replace: take the place of a file that is there; else leave that one.
+
+    Yields:
+        The file, to be written in pieces. It is at `path` when the block ends without an error.
 
     Raises:
         OSError: the disk is full, the folder cannot be written ...; nothing is left behind.
@@ -114,6 +120,9 @@ def refuse_links_out(path: Path, run: Path) -> None:
 def open_plain(path: Path) -> IO[str]:
     """Open a file to read and write, made if it is not there; never through a link.
 
+    Returns:
+        The file, at its start. The caller closes it.
+
     Raises:
         UserError: it is a link, a pipe or a device.
         OSError: it cannot be opened.
@@ -143,6 +152,9 @@ def read_regular(path: Path) -> bytes:
 
     Args:
         path: of the file.
+
+    Returns:
+        All bytes of the file.
 
     Raises:
         OSError: it is not there, no plain file, or cannot be read.

@@ -55,6 +55,9 @@ def locked(folder: Path, shard: Shard | None = None) -> Iterator[None]:
         folder: of the run.
         shard: the part of its units that is run; None for the whole run.
 
+    Yields:
+        None; the lock is free afterwards.
+
     Raises:
         UserError: another process holds it; its number and machine are named.
         OSError: the folder cannot be written.

@@ -260,6 +260,9 @@ def read_manifest(folder: Path) -> Manifest:
     Args:
         folder: of the run.
 
+    Returns:
+        The manifest, every entry checked.
+
     Raises:
         UserError: no manifest, not readable, or of another schema version.
     """

@@ -35,6 +35,9 @@ def shard_path(folder: Path, unit: str) -> Path:
     Args:
         folder: of the run.
         unit: name of the unit.
+
+    Returns:
+        A path inside the folder, whether the shard is there or not.
     """
     return folder / UNITS / f"{unit}.parquet"
 
@@ -77,6 +80,9 @@ def problem(folder: Path, unit: str, manifest: Manifest) -> str | None:
         folder: of the run.
         unit: name of the unit.
         manifest: of the run, which says what the shard must hold.
+
+    Returns:
+        The reason, or None.
     """
     return problems(folder, [unit], manifest).get(unit)
 
@@ -88,6 +94,9 @@ def problems(folder: Path, units: Iterable[str], manifest: Manifest) -> dict[str
         folder: of the run.
         units: names of its units.
         manifest: of the run, which says what the shards must hold.
+
+    Returns:
+        Unit to the reason.
     """
     # once: the manifest of a large run takes as long to hash as a shard
     run = manifest.fingerprint()
@@ -169,6 +178,9 @@ def verified(folder: Path, unit: str, manifest: Manifest) -> bool:
         folder: of the run.
         unit: name of the unit.
         manifest: of the run, which says what the shard must hold.
+
+    Returns:
+        False for a missing, a damaged and a foreign shard.
     """
     return problem(folder, unit, manifest) is None
 
@@ -179,6 +191,9 @@ def quarantine(folder: Path, unit: str) -> Path:
     Args:
         folder: of the run.
         unit: name of the unit.
+
+    Returns:
+        The path of the moved file.
     """
     refuse_links_out(folder / UNITS, folder)
     return move_aside(shard_path(folder, unit))
@@ -190,6 +205,9 @@ def dataset(folder: Path, units: Iterable[str]) -> pyarrow.dataset.Dataset:
     Args:
         folder: of the run.
         units: names of its units.
+
+    Returns:
+        A dataset of the columns of `SCHEMA`, one row a record.
     """
     paths = [str(shard_path(folder, unit)) for unit in units]
     return pyarrow.dataset.dataset(paths, schema=SCHEMA, format="parquet")
@@ -201,6 +219,9 @@ def read_units(folder: Path, units: Iterable[str]) -> pa.Table:
     Args:
         folder: of the run.
         units: names of its units.
+
+    Returns:
+        A table of the columns of `SCHEMA`, one row a record.
     """
     names = list(units)
     return dataset(folder, names).to_table() if names else SCHEMA.empty_table()

@@ -67,6 +67,9 @@ def asked_tasks(
         data: folder with rows, as for the sweep.
         allow_code: let the YAMLs in `given` run the Python that they name.
 
+    Returns:
+        One entry a task, also for a task whose rows are not found here.
+
     Raises:
         UserError: a path in `given` is no task YAML, or runs Python and may not.
     """

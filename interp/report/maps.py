@@ -63,6 +63,9 @@ def maps(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> li
     Args:
         importance: one metric per task.
         targets: (task, ablation) to the name of its examples on the page.
+
+    Returns:
+        Maps in the order in which the page shows them.
     """
     limits = {
         str(unit): colour_limit(rows) for unit, rows in importance.groupby("unit", sort=False)

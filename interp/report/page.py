@@ -88,6 +88,9 @@ def render(
         choice: as for `write_report`.
         title: as for `write_report`.
         question: as for `write_report`.
+
+    Returns:
+        HTML that needs no other file.
     """
     if not runs:
         raise UserError("report: no run given")

@@ -128,6 +128,9 @@ def section(run: Run, choice: Choice, *, name: str, budget: int) -> Section:
         name: of the section on the page; begins every name inside.
         budget: examples that the page may hold of this run.
 
+    Returns:
+        Figures, maps, tables and examples, ready for the template.
+
     Raises:
         UserError: the metric is not there; a path in `choice` is no task.
     """

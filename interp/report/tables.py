@@ -107,6 +107,9 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
     Args:
         importance: the table of `interp.stats.importance`.
         targets: (task, ablation) to the name of its examples on the page.
+
+    Returns:
+        The rows that are shown, and how many are not.
     """
     kept = importance.head(MOST_ROWS)
     failed = "failures" in importance and bool(importance["failures"].any())

@@ -54,6 +54,9 @@ def draw(
         prefix: of all names inside the SVGs, distinct on a page.
         narrow: the same figures, one column wide.
         several: only those that show several models.
+
+    Returns:
+        One entry a figure, in the order of `drawings`.
     """
     found = []
     for name, figure in drawings.items():

@@ -24,6 +24,10 @@ def importance_by(
         by: the field's name, a column of the result.
         correction: over all values and ablations of a metric.
         **options: as for `interp.stats.importance`.
+
+    Returns:
+        One row a value of the field, ablation and metric; the columns of `interp.stats.importance`
+        and the field.
     """
     (task,) = values["task"].unique()
     names = values["doc_id"].map(fields[task])

@@ -26,6 +26,9 @@ def csv_text(table: pd.DataFrame, *, neutral: bool = True) -> str:
     Args:
         table: any table.
         neutral: put an apostrophe before texts that begin as a formula does.
+
+    Returns:
+        The text, a header in front and no index.
     """
     text: str = (plain_cells(table) if neutral else table).to_csv(index=False)
     return text

@@ -16,6 +16,9 @@ def with_places(importance: pd.DataFrame) -> pd.DataFrame:
 
     `kind` is the text form before its numbers (`layer`, `head@mean`, `layers`); `layer` and `head`
     are missing where an ablation has none or several.
+
+    Returns:
+        The same rows in the same order.
     """
     texts = list(dict.fromkeys(importance["ablation"]))
     places = {text: place_of(text) for text in texts}
@@ -32,6 +35,9 @@ def place_of(text: str) -> tuple[str, int | None, int | None]:
     """Kind, layer and head of an ablation's text.
 
     `head:7.3@mean` gives `("head@mean", 7, 3)`, `layers:2-5` `("layers", None, None)`.
+
+    Returns:
+        The kind, the layer and the head; None for what the text has not, or has several of.
     """
     parsed = parsed_or_none(text)
     form, _, rest = text.partition(":")
@@ -49,6 +55,9 @@ def short(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns that say nothing here are left out: `head` without heads; `kind`, `layer` and `head`
     where all ablations are of one kind, whose text says as much.
+
+    Returns:
+        The same rows, fewer columns.
     """
     kept = [name for name in [*LEADING, "failures"] if name in table]
     found = table[kept]

@@ -32,6 +32,9 @@ def design_effects(
         given: as for `row_field`.
         data: as for `row_field`.
         allow_code: as for `row_field`.
+
+    Returns:
+        One row a field and ablation; empty where no field is shared by several rows.
     """
     wide = values.pivot(index="doc_id", columns="ablation", values="value")  # noqa: PD010
     damage = wide.drop(columns=BASELINE).rsub(wide[BASELINE], axis=0).dropna()

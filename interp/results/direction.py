@@ -14,6 +14,9 @@ def falling(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> Bool[np.ndarray,
     """Of which rows of a table (`task`, `metric`) less is better, as the tasks declare it.
 
     The log-likelihoods behind a perplexity are no such metric, though the perplexity is.
+
+    Returns:
+        True where less is better, one entry a row.
     """
     known = {
         (task.name, metric)
@@ -34,6 +37,9 @@ def more_is_better(tasks: Sequence[TaskEntry], values: pd.DataFrame) -> pd.DataF
     Args:
         tasks: of the run's manifest.
         values: the long table of the run.
+
+    Returns:
+        The same rows; a copy.
     """
     turned = falling(tasks, values)
     return values.assign(value=values["value"].where(~turned, 1 - values["value"]))

@@ -101,6 +101,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that is at its place when the context is left without an error, and else not.
 
     What is at its place already, a link too, is replaced, never written through.
+
+    Yields:
+        The file, to be written as bytes.
     """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
     temporary.unlink(missing_ok=True)

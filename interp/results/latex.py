@@ -44,6 +44,9 @@ def scores_latex(scores: pd.DataFrame) -> str:
 
     Args:
         scores: from `Sweep.scores`, one metric per task.
+
+    Returns:
+        LaTeX that needs `\usepackage{booktabs}`.
     """
     rows = [
         [

@@ -11,6 +11,9 @@ def run_line(folder: Path, manifest: records.Manifest) -> str:
     Args:
         folder: of the run.
         manifest: of the run.
+
+    Returns:
+        The line, without an end.
     """
     tasks = ", ".join(task.name for task in manifest.tasks[:3])
     more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""

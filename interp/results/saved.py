@@ -119,6 +119,9 @@ def read_result(folder: str | Path, kind: str) -> Saved:
         folder: of the result.
         kind: that is wanted.
 
+    Returns:
+        Request, facts, tables and arrays of the result.
+
     Raises:
         UserError: none is there, it is of another kind or unfinished, or a file is damaged.
     """
@@ -150,6 +153,9 @@ def kind_of(folder: str | Path) -> str | None:
 
     Args:
         folder: that was given as `out`.
+
+    Returns:
+        A word such as `lens`, or None.
 
     Raises:
         UserError: its `result.json` cannot be read.

@@ -18,6 +18,9 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
         metric: A metric for all tasks, or one for each named task. By default `acc` where there
             is one, else an exact match (flexible extraction first; over all draws of an example
             rather than over the first), else the first by name.
+
+    Returns:
+        The rows of the kept metrics, task by task.
     """
     kept = []
     for task, rows in table.groupby("task", sort=False):

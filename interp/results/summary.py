@@ -36,6 +36,9 @@ def summary(
         correction: of p-values, as for `Sweep.importance`.
         margin: also name the ablations that change the metric by less than this.
 
+    Returns:
+        Several lines of plain text.
+
     Raises:
         UserError: an option out of range, an unknown metric, or an unfinished run.
     """
@@ -119,6 +122,9 @@ def result_line(run: "Sweep", *, top: int = 3) -> str:
     Args:
         run: a finished run.
         top: how many ablations of each task are named.
+
+    Returns:
+        The line, without an end.
     """
     importance = choose_metric(run.importance())
     found = []

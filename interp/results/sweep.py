@@ -320,6 +320,9 @@ def open_run(folder: str | Path) -> Sweep:
     Args:
         folder: of the run.
 
+    Returns:
+        The run. It may be unfinished; then its tables are refused.
+
     Raises:
         UserError: there is none, or another version of the package wrote it.
     """

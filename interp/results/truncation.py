@@ -10,6 +10,9 @@ def truncated(baseline: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         baseline: `task cut_tokens finished` of the records of the whole model.
+
+    Returns:
+        One row a task: how many prompts and answers were cut, and the number of examples `n`.
     """
     cut = baseline.assign(
         cut_prompts=baseline["cut_tokens"] > 0,

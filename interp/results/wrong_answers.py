@@ -65,6 +65,9 @@ def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
         text: the answer.
         values: of the task.
         finished: False where the token limit cut the answer.
+
+    Returns:
+        One of the kinds above.
     """
     if not text.strip():
         return "empty"
@@ -156,6 +159,9 @@ def what_instead(table: pd.DataFrame) -> str:
 
     Args:
         table: of one task, of the ablations that are to be named.
+
+    Returns:
+        The two commonest kinds of each ablation, with their shares; empty where no answer is wrong.
     """
     parts = []
     for ablation, rows in table.groupby("ablation", sort=False):

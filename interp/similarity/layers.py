@@ -131,6 +131,9 @@ def layer_similarity(
         out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
             again. The same call gives the result that is there. By default nothing is written.
 
+    Returns:
+        Three tables with intervals: `influence`, `angular` and `cka`.
+
     Raises:
         UserError: before any work, for a source or a limit that cannot be used, or a folder that
             holds something else.
@@ -160,6 +163,9 @@ def open_similarity(folder: str | Path) -> Similarity:
 
     Args:
         folder: that was given as `out`.
+
+    Returns:
+        The same tables.
 
     Raises:
         UserError: none is there, it is unfinished, or a file is damaged.

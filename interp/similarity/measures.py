@@ -13,6 +13,9 @@ def cosine(one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"
     Args:
         one: vectors.
         other: as many vectors; the leading axes are broadcast.
+
+    Returns:
+        One cosine a vector: the broadcast shape without its last axis.
     """
     u, v, both_zero = _units(one, other)
     found = (u * v).sum(dim=-1).clamp(-1, 1)
@@ -31,6 +34,9 @@ def angular_distance(
     Args:
         one: vectors.
         other: as many vectors; the leading axes are broadcast.
+
+    Returns:
+        One angle a vector: the broadcast shape without its last axis.
     """
     u, v, both_zero = _units(one, other)
     angle = 2 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
@@ -61,6 +67,9 @@ def hsic(
     Args:
         one: states of the same examples at several depths, at least four examples.
         other: states at several depths, of the same or of another model.
+
+    Returns:
+        `[a, b]`, one estimate a pair of depths. It may be negative.
     """
     k, m = _kernels(one), _kernels(other)
     n = k.shape[-1]

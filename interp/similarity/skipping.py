@@ -43,6 +43,9 @@ def nested(name: str, layers: Sequence[int], most: int, *, draw: int = 0) -> Ord
         layers: in the order in which they go.
         most: how many of them the order holds.
         draw: which of several orders of this name it is.
+
+    Returns:
+        Sets of one layer, two, ... up to `most`, each with those before it.
     """
     return Order(name, tuple(tuple(sorted(layers[:n])) for n in range(1, most + 1)), draw)
 
@@ -53,6 +56,9 @@ def by_influence(influence: pd.DataFrame, most: int) -> Order:
     Args:
         influence: table of block influences (`Similarity.influence`).
         most: how many layers the order holds.
+
+    Returns:
+        The order, of 1 to `most` layers.
     """
     ranked = influence.sort_values("value", kind="stable")["layer"].tolist()
     return nested("block influence", ranked, most)
@@ -64,6 +70,9 @@ def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
     Args:
         angular: table of angular distances (`Similarity.angular`).
         most: size of the largest block.
+
+    Returns:
+        A block for each size from 1 to `most`. A larger block need not contain a smaller one.
     """
     steps = []
     for block in range(1, most + 1):
@@ -81,6 +90,9 @@ def by_importance(importance: pd.DataFrame, most: int) -> Order:
     Args:
         importance: from `Sweep.importance()` of a sweep of every layer, one metric per task.
         most: how many layers go at most.
+
+    Returns:
+        The order, of 1 to `most` layers.
     """
     layer = importance["ablation"].map(skipped_layer)
     rows = importance.assign(layer=layer).dropna(subset="layer")
@@ -98,6 +110,9 @@ def deepest_first(n_layers: int, most: int) -> Order:
     Args:
         n_layers: number of layers.
         most: how many layers the order holds.
+
+    Returns:
+        The order, of 1 to `most` layers.
     """
     return nested("from the deepest", list(reversed(range(n_layers))), most)
 
@@ -110,6 +125,9 @@ def at_random(n_layers: int, most: int, *, draws: int = 5, seed: int = 0) -> lis
         most: how many layers each order holds.
         draws: how many orders.
         seed: of the draw.
+
+    Returns:
+        `draws` orders of one name, told apart by `Order.draw`.
     """
     rng = np.random.default_rng(seed)
     return [
@@ -165,6 +183,10 @@ def curve_table(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFram
     Args:
         run: the run, or its folder.
         orders: that were swept.
+
+    Returns:
+        One row an order, task, metric and number of layers skipped, with the score and its
+        interval.
     """
     scores = (run if isinstance(run, Sweep) else open_run(run)).scores()
     tables = []

@@ -81,6 +81,9 @@ def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -
         limit: the most examples, drawn with the seed as a sweep draws them.
         seed: of the draw.
 
+    Returns:
+        The name of the source, the numbers of the chosen examples, and their texts.
+
     Raises:
         UserError: no text, a text without tokens, a bad limit, an unknown task.
     """

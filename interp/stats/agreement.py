@@ -136,6 +136,9 @@ def ceiling_of(one: float, other: float) -> float:
     Args:
         one: reliability of one profile.
         other: reliability of the other.
+
+    Returns:
+        The largest correlation that two profiles of these reliabilities can show on average.
     """
     return float(np.sqrt(one * other)) if one > 0 and other > 0 else float("nan")
 

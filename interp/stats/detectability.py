@@ -50,6 +50,9 @@ def findable(rows: pd.DataFrame) -> list[str]:
 
     Args:
         rows: of `interp.stats.importance`; those in the metric's own unit have no line.
+
+    Returns:
+        One line a task and family, in percentage points.
     """
     lines = []
     keys = ["model", "task", "metric", "family"]
@@ -78,6 +81,9 @@ def before_running(n: int, families: dict[str, int], *, noise: float = 5.0) -> l
         n: examples of a task.
         families: form of the ablations to how many there are.
         noise: examples that an ablation helps by chance, in points.
+
+    Returns:
+        One line a family.
     """
     lines = []
     for family, count in families.items():

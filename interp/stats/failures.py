@@ -24,6 +24,10 @@ def without_failures(rows: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
     Args:
         rows: of the long table, one model, task and metric.
         wide: the same as documents x ablations.
+
+    Returns:
+        The table without ablations that failed on every example, and without examples that failed
+        under any other. It is `wide` itself where nothing failed.
     """
     failed = rows[rows["value"].isna()]
     if failed.empty:

@@ -23,6 +23,9 @@ def mean_intervals(
         confidence: coverage of each interval.
         resamples: bootstrap resamples, where a bootstrap is needed.
         seed: of the bootstrap.
+
+    Returns:
+        Lower bounds, upper bounds and names of the intervals (`95% Wilson`), one a column.
     """
     if not points:
         return _mean_intervals(sample, confidence)
@@ -56,6 +59,9 @@ def drop_intervals(
         resamples: of the bootstrap.
         seed: of the bootstrap.
         score: take Tango's score interval for 0/1 outcomes however many are rare.
+
+    Returns:
+        Lower bounds, upper bounds and names of the intervals, one a column.
     """
     if not points:
         return _mean_intervals(sample, confidence)
@@ -87,6 +93,9 @@ def simultaneous(
         confidence: coverage of all intervals together.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
+
+    Returns:
+        Lower and upper bounds, one a column; never narrower than the pointwise ones.
     """
     means = bootstrap_means(sample, resamples=resamples, seed=seed)
     error, centre = means.std(axis=0), sample.table.mean(axis=0)
@@ -128,6 +137,9 @@ def wilson(
         successes: counts; they need not be whole.
         n: number of trials.
         confidence: coverage of the interval.
+
+    Returns:
+        Lower and upper bounds, in [0, 1], of the shape of `successes`.
     """
     z = float(sps.norm.isf((1 - confidence) / 2))
     share = successes / n
@@ -154,6 +166,9 @@ def tango(
         helped: Pairs that only the ablated model gets right.
         n: All pairs.
         confidence: Coverage of the interval.
+
+    Returns:
+        Lower and upper bounds, in [-1, 1], one a pair of counts.
     """
     z = float(sps.norm.isf((1 - confidence) / 2))
     return _tango_low(harmed, helped, n, z), -_tango_low(helped, harmed, n, z)
@@ -205,6 +220,9 @@ def percentiles(
     Args:
         replicates: `[resamples, ...]` values of a statistic.
         confidence: coverage of the interval.
+
+    Returns:
+        Lower and upper bounds, of the shape of one replicate.
     """
     shares = [(1 - confidence) / 2, (1 + confidence) / 2]
     flat = replicates.reshape(len(replicates), -1)
@@ -226,6 +244,9 @@ def bootstrap_means(
         sample: `[units, ablations]` numbers.
         resamples: how many draws.
         seed: of the draws.
+
+    Returns:
+        `[resamples, ablations]`, in the unit of the sample.
     """
     rng = np.random.default_rng(seed)
     sums, n_units = sample.sums(), sample.n_units

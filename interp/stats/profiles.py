@@ -184,6 +184,9 @@ def resampled_profile(
             their resamples.
         resamples: How many.
         seed: Of the resampling.
+
+    Returns:
+        `[resamples, ablations]` mean drops, rounded to 12 decimals so that equal drops tie.
     """
     # equal drops must tie in every resample, whatever rounding says
     return bootstrap_means(drops_sample(damage), resamples=resamples, seed=seed).round(12)
@@ -194,6 +197,9 @@ def unit_name(damage: pd.DataFrame) -> str:
 
     Args:
         damage: table of `drops_by_document`, documents x ablations.
+
+    Returns:
+        Words for a caption.
     """
     return "clusters of examples" if damage.index.nlevels > 1 else "examples"
 
@@ -203,6 +209,9 @@ def drops_sample(damage: pd.DataFrame) -> Sample:
 
     Args:
         damage: table of `drops_by_document`, documents x ablations.
+
+    Returns:
+        The sample. It is clustered where the table's index has clusters.
     """
     clusters = None
     if damage.index.nlevels > 1:

@@ -39,6 +39,9 @@ def mcnemar(
     Args:
         harmed: for each comparison, examples that were right before and are wrong now.
         helped: for each comparison, examples that were wrong before and are right now.
+
+    Returns:
+        One p-value a comparison.
     """
     pairs, fewer = harmed + helped, np.minimum(harmed, helped)
     exact = np.minimum(1.0, 2 * sps.binom.cdf(fewer, pairs, 0.5))
@@ -60,6 +63,9 @@ def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
 
     Args:
         sample: `[units, ablations]` differences.
+
+    Returns:
+        One p-value a column; 1 for a column of zeros.
     """
     units = unit_values(sample)
     n = len(units)
@@ -86,6 +92,9 @@ def sign_flip(
         sums: sums of differences over each unit.
         resamples: random sign patterns, where all of them are too many.
         seed: of the random patterns.
+
+    Returns:
+        One p-value a column.
     """
     if len(sums) and (sums == np.round(sums)).all() and np.abs(sums).sum(axis=0).max() <= WHOLE:
         return np.array([_whole_flips(column) for column in sums.T.astype(int)])
@@ -125,6 +134,9 @@ def adjust(
     Args:
         p: p-values of one family.
         correction: `holm` (family-wise error), `bh` (false discovery rate) or `none`.
+
+    Returns:
+        Adjusted p-values, in the order of `p`, at most 1.
     """
     if correction not in CORRECTIONS:
         raise UserError(f"correction {correction!r}: allowed are {', '.join(CORRECTIONS)}")

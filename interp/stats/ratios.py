@@ -63,6 +63,9 @@ def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means
             is then not known exactly: it varies at least as Tango's interval for no discordant
             pair says, `z / (n + z**2)`.
         confidence: of the interval that is to be made of it.
+
+    Returns:
+        Means `[ablations]`, their covariance `[ablations, ablations]`, and the number of units.
     """
     n_units, means = sample.n_units, sample.table.mean(axis=0)
     about = Sample(sample.table - means, sample.units, sample.clustered).sums() / len(sample.table)
@@ -117,6 +120,9 @@ def difference_of(one: Ratio, other: Ratio, correlation: float) -> Ratio:
         one: subtracted.
         other: from which it is subtracted.
         correlation: of the two estimates, 0 where their samples are independent.
+
+    Returns:
+        The difference with its lower and its upper bound.
     """
     value = other.value - one.value
     down, up = other.value - other.low, other.high - other.value

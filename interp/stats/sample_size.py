@@ -80,6 +80,9 @@ def examples_needed(
         family: As for `power`.
         wanted: Probability of finding the drop: 0.8 is four times in five.
 
+    Returns:
+        A number of examples.
+
     Raises:
         UserError: A number that is out of range, or more than a million examples are needed.
     """
@@ -188,6 +191,9 @@ def smallest_p(right: int, family: int) -> float:
     Args:
         right: examples that the baseline has right.
         family: number of tests in the family.
+
+    Returns:
+        A p-value, in [0, 1]; 1 where the baseline has nothing right.
     """
     return float(min(1.0, family * 0.5**right)) if right else 1.0
 

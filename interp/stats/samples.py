@@ -52,6 +52,9 @@ def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
     Args:
         table: documents x ablations.
         clusters: the cluster of every document; None where documents are independent.
+
+    Returns:
+        Numbers `[documents, ablations]` and the number of each document's unit.
     """
     if clusters is None:
         return Sample(table.to_numpy(float), np.arange(len(table)), clustered=False)
@@ -69,6 +72,10 @@ def series(
 
     Args:
         values: one row per model, task, metric, ablation and document.
+
+    Yields:
+        The key (`model`, `task`, `metric`), whether values are 0 or 1 and shown in points, the
+        values as documents x ablations, and the cluster of each document or None.
     """
     _check_values(values)
     values = values.reset_index(drop=True)

@@ -21,6 +21,9 @@ def step_interval(
     Args:
         table: values from `STEPS`, one per unit.
         confidence: coverage of the interval.
+
+    Returns:
+        Lower and upper bounds, one a column.
     """
     counts = np.stack([(table == step).sum(axis=0) for step in STEPS], axis=1).astype(float)
     z = float(sps.norm.isf((1 - confidence) / 2))

@@ -26,6 +26,9 @@ def poisson_weights(
         doc_ids: numbers of the examples; an example's weights depend on nothing else.
         resamples: how many replicates.
         seed: of the weights.
+
+    Returns:
+        `[examples, 1 + resamples]` whole numbers, 1 on average.
     """
     weights = np.ones((len(doc_ids), resamples + 1))
     for row, doc_id in enumerate(doc_ids):

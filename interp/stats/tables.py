@@ -277,6 +277,9 @@ def family_of(ablation: str) -> str:
 
     Args:
         ablation: text form.
+
+    Returns:
+        The text form without its numbers.
     """
     if "+" in ablation:
         return "combination"

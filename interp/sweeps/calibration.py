@@ -87,6 +87,9 @@ def task_seconds(model: TransformerBridge, work: TaskWork, timer: Callable[[], f
         model: the model, on the device on which the sweep will run.
         work: the task, its examples and the ablations.
         timer: a clock, in seconds.
+
+    Returns:
+        Seconds, estimated from runs over a few examples and a few ablations.
     """
     few, many = calibration_examples(work)
     chosen = calibrated(work.edits)
@@ -147,6 +150,9 @@ def calibrated(edits: Sequence[Edits]) -> list[Edits]:
     """A few of the ablations whose cost stands for that of all: evenly spread over the layers.
 
     Ablations of one layer are taken together, because the engine runs them together.
+
+    Returns:
+        At most `PER_LAYER` ablations a layer, in the order of the layers.
     """
     by_layer: dict[int, list[Edits]] = defaultdict(list)
     for one in edits:

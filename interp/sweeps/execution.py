@@ -34,6 +34,9 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
         model: the model.
         plan: of the sweep.
         shortcuts: what the engine shares and leaves out; never changes a result.
+
+    Returns:
+        A function of a unit. It keeps means of `@mean` from unit to unit.
     """
     means: dict[int, Means] = {}
 
@@ -76,6 +79,9 @@ def pairs(unit: WorkUnit) -> int:
 def in_order(plan: Plan, unit: WorkUnit, found: list[Record]) -> list[Record]:
     """A unit's own records by ablation and example, however they were computed.
 
+    Returns:
+        The records, one an ablation and example of the unit.
+
     Raises:
         RuntimeError: a record is missing or there twice.
     """
@@ -98,6 +104,9 @@ def halves(unit: WorkUnit) -> list[WorkUnit]:
 
 def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
     """A unit's records, in halves and halves of halves where memory runs out (see `in_order`).
+
+    Returns:
+        The records of the whole unit, those of its first half in front.
 
     Raises:
         MemoryError: a single example does not fit.

@@ -47,6 +47,9 @@ def describe_model(model: TransformerBridge) -> dict[str, Any]:
 
     A changed RoPE base changes no weight, and neither do a changed end token, tokenizer or method
     of a model's own class.
+
+    Returns:
+        Plain data, as entries of a manifest.
     """
     found = decoder(model)
     return {
@@ -61,6 +64,9 @@ def describe_model(model: TransformerBridge) -> dict[str, Any]:
 
 def describe_hooks(ablations: Sequence[Ablation]) -> dict[str, str]:
     """For each hook of the user's own, its text and the hash of its code and what that uses.
+
+    Returns:
+        Text form to hash; empty without hooks of the user's own.
 
     Raises:
         UserError: two different hooks have one name.
@@ -99,6 +105,9 @@ def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = N
         cluster: the field of a row that names what examples share (a passage, a subject); by
             default what the task's YAML says (`metadata: {cluster: FIELD}`).
 
+    Returns:
+        An entry of a manifest.
+
     Raises:
         UserError: a row has no such field.
     """
@@ -134,6 +143,9 @@ def libraries() -> dict[str, str]:
     """Versions of the libraries that the answers depend on, and the hash of this package's code.
 
     A checkout changes without its version; `interp-source` then tells one state from another.
+
+    Returns:
+        Library to version.
     """
     return {name: version(name) for name in LIBRARIES} | {SOURCE: source_hash()}
 
@@ -144,6 +156,9 @@ def source_hash(package: Path = PACKAGE) -> str:
 
     All Python files of the packages `COMPUTES`, by their place in the package; where it is
     installed and how its lines end make no difference. Read once per process.
+
+    Returns:
+        16 hexadecimal digits.
     """
     digest = hashlib.sha256()
     files = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}

@@ -22,6 +22,9 @@ def describe_measure(
         task: whose prompts are used; None for texts, which are then among the options.
         doc_ids: rows of the task.
         options: all else that decides the result: limit, seed, ablation ...
+
+    Returns:
+        Nested dictionaries, ready for JSON. Two equal ones have equal results.
     """
     described = describe_model(model) | dict(options)
     if task is not None:

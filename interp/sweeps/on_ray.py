@@ -312,6 +312,9 @@ def connected(address: str) -> Iterator[Any]:
         address: `auto` (a cluster that runs here, or else a new one on this machine), `local`, or
             the address of a cluster.
 
+    Yields:
+        The module `ray`.
+
     Raises:
         UserError: Ray is not installed or not reachable.
     """

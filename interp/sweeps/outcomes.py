@@ -36,6 +36,9 @@ def record_of(
         metrics: metric name to value; of a failure only the names are kept.
         failure: why there is no outcome, in words; empty where there is one.
         **response: what the model answered, as the fields of `Record`.
+
+    Returns:
+        The record, with the text of the right answer.
     """
     return Record(
         model=model_name(model),

@@ -121,6 +121,10 @@ def make_plan(
         sizes: of the units.
         cluster: field of the rows that names what examples share; the task's own by default.
 
+    Returns:
+        Tasks with their examples, ablations, units, and the manifest that `interp.sweep` would
+        write.
+
     Raises:
         UserError: for any request that cannot be carried out.
     """
@@ -217,6 +221,9 @@ def cut_units(tasks: Sequence[PlannedTask], n_variants: int, sizes: UnitSizes) -
         tasks: the tasks with their examples.
         n_variants: how many ablations, the baseline (number 0) counted.
         sizes: of the units.
+
+    Returns:
+        Units that cover each (example, ablation) pair once.
     """
     units = []
     for number, planned in enumerate(tasks):
@@ -238,6 +245,9 @@ def size(plan: Plan, unit: WorkUnit) -> float:
     Args:
         plan: of the sweep.
         unit: one of its units.
+
+    Returns:
+        A number of no unit.
     """
     task = plan.tasks[unit.task].task
     documents = task.documents()

@@ -37,6 +37,9 @@ def text_records(
         variants: the baseline and the ablations.
         means: what `@mean` puts (`mean_outputs`).
         done: told how many answers are finished, as they are.
+
+    Yields:
+        One record an ablation and example.
     """
     edits = [one.edits for one in variants]
     found = generate(model, requests, edits, means=means, done=_by_example(requests, done))

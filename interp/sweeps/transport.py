@@ -75,6 +75,9 @@ class Request:
 def pack_model(model: TransformerBridge) -> PackedModel:
     """A model as plain data.
 
+    Returns:
+        Bytes and arrays that can be sent to another process, weights included.
+
     Raises:
         UserError: it was booted by hand, so that there are no native blocks to send, or it is
             placed over several devices.
@@ -155,6 +158,9 @@ def pack_request(
         seed: as for `make_plan`.
         sizes: as for `make_plan`.
         cluster: as for `make_plan`.
+
+    Returns:
+        Plain data that can be sent to another process, weights included.
     """
     for ablation in ablations:
         try:

@@ -88,6 +88,9 @@ def run_unit(
         seed: of the draws, where the task samples.
         shortcuts: what the engine shares and leaves out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
+
+    Returns:
+        One record an ablation and example, in no particular order.
     """
     if requests is None:
         requests = checked_requests(task, unit.doc_ids, decoder(model), seed=seed)

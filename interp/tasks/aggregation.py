@@ -65,6 +65,9 @@ def declared_metrics(harness: Any, task: str) -> dict[str, Metric]:
         harness: lm-evaluation-harness' task.
         task: its name, for messages.
 
+    Returns:
+        Metric name to how it is aggregated and in which direction it improves.
+
     Raises:
         UserError: one of them cannot be computed here: its name and why.
     """
@@ -115,6 +118,9 @@ def example_metrics(
             lm-evaluation-harness.
         task: its name, for messages.
 
+    Returns:
+        Metric name to the number of this example.
+
     Raises:
         UserError: a value is no number.
     """
@@ -143,6 +149,9 @@ def described_metrics(declared: dict[str, Metric]) -> dict[str, Any]:
 
     Args:
         declared: name to metric.
+
+    Returns:
+        Plain data, ready for JSON.
     """
     return {name: asdict(metric) for name, metric in declared.items()}
 

@@ -29,6 +29,9 @@ LONGEST_PATH = 255
 def read_config(definition: Definition, asked: str) -> dict[str, Any]:
     """The configuration of a task, its includes merged and its functions resolved.
 
+    Returns:
+        lm-evaluation-harness keys to their values.
+
     Raises:
         UserError: the file is no task YAML, or names no single task.
     """
@@ -69,6 +72,9 @@ def build(
         fewshot_seed: of the choice of these examples.
         data: folder with rows; by default the hub's.
         made: rows by split, where they are neither the hub's nor in files.
+
+    Returns:
+        A task object of lm-evaluation-harness, or of the class that the configuration names.
 
     Raises:
         NoRows: the folder holds no rows of the task.

@@ -78,6 +78,9 @@ def checked_requests(
         decoder: of the model, whose tokenizer and context length count.
         seed: of the samples, where answers are sampled.
 
+    Returns:
+        Row number to the requests of the row: one an option, or one a drawn answer.
+
     Raises:
         UserError: a row cannot be asked or scored, or its right answer is none of its options;
             the message names the task, the row, its place in its file, and the field.

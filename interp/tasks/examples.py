@@ -23,6 +23,9 @@ def select_examples(task: Task, limit: int | None, *, seed: int = 0) -> list[int
         limit: the most examples; None for all.
         seed: of the draw.
 
+    Returns:
+        Row numbers, ascending, each once.
+
     Raises:
         UserError: the limit is below 1, the seed below 0, or either is no whole number.
     """
@@ -69,6 +72,9 @@ def half_width(n: int, *, confidence: float = 0.95) -> float:
     Args:
         n: examples.
         confidence: coverage of the interval.
+
+    Returns:
+        Percentage points.
     """
     low, high = wilson(np.array([n / 2]), n, confidence=confidence)
     return float(100 * (high - low)[0] / 2)
@@ -80,6 +86,9 @@ def described(task: Task, drawn: Sequence[int]) -> str:
     Args:
         task: the task.
         drawn: rows of it, from `select_examples`.
+
+    Returns:
+        The line, for messages.
     """
     among = len({task.strata[i] for i in drawn})
     spread = f", spread over {among} strata" if among > 1 else ""
@@ -94,6 +103,9 @@ def how_drawn(how: Mapping[str, Any]) -> str:
 
     Args:
         how: `temperature`, `top_k`, `top_p` and `draws`, as a manifest holds them.
+
+    Returns:
+        Words that follow the name of a task.
     """
     among = f", top_k {how['top_k']}" if how["top_k"] else ""
     among += f", top_p {how['top_p']:g}" if how["top_p"] < 1 else ""

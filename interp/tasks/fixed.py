@@ -28,6 +28,9 @@ def fixed_task(base: Any, config: dict[str, Any], rows: GivenRows | None, seed: 
         config: of the task.
         rows: by split; None where the harness is to load them.
         seed: of the few-shot examples.
+
+    Returns:
+        The task object. Its rows and few-shot examples do not change from process to process.
     """
     from lm_eval.api.task import ConfigurableTask
 

@@ -14,6 +14,9 @@ def functions_of(task: Task) -> list[Callable[..., Any]]:
 
     Args:
         task: a task, or a group of tasks.
+
+    Returns:
+        Functions and classes; empty where the definition names none.
     """
     harness = task._harness
     members = getattr(harness, "members", (harness,))

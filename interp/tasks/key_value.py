@@ -74,6 +74,9 @@ def pair_spans(document: dict[str, Any], task: str) -> list[tuple[Span, Span]]:
         document: a row of a key-value task.
         task: name of the task, for the message.
 
+    Returns:
+        For each pair its key's and its value's first character and end, counted in `pairs_text`.
+
     Raises:
         UserError: the row has no pairs, or its text is none of the layouts.
     """
@@ -223,6 +226,9 @@ def task_of_rows(
         rows: of its only split.
         config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
         num_fewshot: few-shot examples in the prompt; by default what the configuration says.
+
+    Returns:
+        A `Task` that can be swept like any other.
     """
     from interp.tasks.task import Task
 

@@ -4,7 +4,11 @@ from interp.tasks.names import BENCHMARKS, PROTOCOLS, shipped_tasks, split_name
 
 
 def protocols() -> dict[str, tuple[tuple[str, ...], str]]:
-    """The benchmarks that are listed: name to protocols, and whose definitions they are."""
+    """The benchmarks that are listed: name to protocols, and whose definitions they are.
+
+    Returns:
+        Benchmark to the protocols that there are for it, and to who defined them.
+    """
     ours: dict[str, set[str]] = {}
     for name in shipped_tasks():
         benchmark, protocol = split_name(name)

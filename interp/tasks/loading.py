@@ -58,6 +58,9 @@ def load_task(
             and of lm-evaluation-harness' tasks those are refused that run Python which has not
             been read by us. (Some of them look for code in the current folder.)
 
+    Returns:
+        The task. Its rows are read, but none is rendered yet.
+
     Raises:
         UserError: no such task; its rows are missing; its YAML runs Python and may not; it has
             not the protocol that the name asks for.

@@ -47,6 +47,9 @@ def is_made(name: str) -> bool:
 def made_task(name: str, *, num_fewshot: int | None = None) -> Any:
     """The task over rows that are made here.
 
+    Returns:
+        The task object of lm-evaluation-harness.
+
     Raises:
         UserError: no such protocol, a gold position that is not there, few-shot examples.
     """

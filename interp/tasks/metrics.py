@@ -39,6 +39,9 @@ def option_metrics(
         document: the row.
         responses: for each option its log-likelihood (nats) and whether it is the greedy text.
         token_counts: tokens of each option.
+
+    Returns:
+        Metric name to value. Some values are pairs that only an aggregation of the task can read.
     """
     results = list(responses)
     if harness.OUTPUT_TYPE == "loglikelihood":

@@ -61,6 +61,9 @@ def split_name(name: str) -> tuple[str, str | None]:
 def definitions(name: str) -> tuple[Definition, ...]:
     """The harness tasks that a name stands for: one, or the members of a group, in its order.
 
+    Returns:
+        One entry a task: its name, or an empty name with the path of a YAML.
+
     Raises:
         UserError: no such task or file; a group whose members have no common score.
     """
@@ -89,7 +92,11 @@ def definitions(name: str) -> tuple[Definition, ...]:
 
 @cache
 def shipped_tasks() -> dict[str, Path]:
-    """The tasks that come with the package: name to YAML."""
+    """The tasks that come with the package: name to YAML.
+
+    Returns:
+        Sorted by name.
+    """
     found = {}
     for path in sorted(SHIPPED.rglob("*.yaml")):
         name = _name_in(path)
@@ -99,7 +106,11 @@ def shipped_tasks() -> dict[str, Path]:
 
 
 def harness_folder() -> Path:
-    """Where lm-evaluation-harness keeps its task files."""
+    """Where lm-evaluation-harness keeps its task files.
+
+    Returns:
+        A folder of the installed package `lm_eval`.
+    """
     import importlib.util
 
     spec = importlib.util.find_spec("lm_eval")

@@ -186,6 +186,9 @@ def encode(text: str, decoder: Decoder) -> list[int]:
         text: any text.
         decoder: of the model, whose tokenizer counts.
 
+    Returns:
+        Token ids, the beginning-of-sequence token in front where the tokenizer adds one.
+
     Raises:
         UserError: a token that the model's embedding does not have.
     """
@@ -209,6 +212,9 @@ def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list
         context: the prompt; where it is empty, the beginning-of-sequence token stands for it.
         continuation: what is scored after it.
         decoder: of the model, whose tokenizer counts.
+
+    Returns:
+        Token ids of both. Joined, they are what the model reads.
     """
     if context == "":
         tokenizer = decoder.tokenizer
@@ -235,6 +241,9 @@ def option_request(
         context: tokens in front of the option.
         continuation: tokens of the option.
         decoder: of the model, whose context length counts.
+
+    Returns:
+        The request. It says how many tokens were cut.
     """
     cut = max(0, len(context) + len(continuation) - decoder.max_length - 1)
     return OptionRequest(doc_id, option, tuple(context[cut:]), tuple(continuation), cut)
@@ -258,6 +267,9 @@ def generation_request(
         decoder: of the model, whose tokenizer and context length count.
         task: its name, for messages.
         seed: of the samples, where answers are sampled.
+
+    Returns:
+        The request. It says where the answer ends, and how many tokens of the prompt were cut.
 
     Raises:
         UserError: the arguments ask for something other than greedy text or samples, or leave no
@@ -305,6 +317,9 @@ def harness_requests(task: Task, doc_id: int) -> list[Any]:
     Args:
         task: the task.
         doc_id: number of the row.
+
+    Returns:
+        One `Instance` an option, or one for the prompt of a generated answer.
     """
     harness, document = task._harness, task.documents()[doc_id]
     context = _context(task, document)

@@ -73,6 +73,9 @@ def local_rows(folder: Path, names: list[str], config: str | None, split: str) -
         config: the hub's configuration (`anatomy` of MMLU).
         split: the hub's split.
 
+    Returns:
+        The rows and the file that they are from, or None.
+
     Raises:
         UserError: the folder is missing, or a file in it cannot be read.
     """
@@ -93,6 +96,9 @@ def local_rows(folder: Path, names: list[str], config: str | None, split: str) -
 def read_rows(file: Path) -> Rows:
     """All rows of one file.
 
+    Returns:
+        One mapping a row. The list is the caller's own.
+
     Raises:
         UserError: the file is missing, or is not what its name says.
     """
@@ -104,6 +110,9 @@ def read_rows(file: Path) -> Rows:
 
 def shipped_rows(file: str, task: str) -> FileRows:
     """The rows of a file that a task names; `data/...` is the shipped data.
+
+    Returns:
+        The rows and the file that they are from.
 
     Raises:
         UserError: the file is missing or cannot be read.

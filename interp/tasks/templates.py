@@ -43,6 +43,9 @@ class TemplateError(ValueError):
 def bounded() -> Iterator[None]:
     """Bound the memory and the computing time of what is rendered inside.
 
+    Yields:
+        None; the process has its former bounds afterwards.
+
     Raises:
         TemplateError: a bound was reached.
     """

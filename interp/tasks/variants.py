@@ -51,6 +51,9 @@ def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) ->
         **arguments: of `tokenizer.apply_chat_template`; by default the start of the model's answer
             is added. The day is `FROZEN_DATE`.
 
+    Returns:
+        The prompt, special tokens written out.
+
     Raises:
         UserError: the model has no chat template, or it refuses the messages.
     """
@@ -78,6 +81,9 @@ def chat_template_hash(model: TransformerBridge) -> str:
     Args:
         model: a bridge.
 
+    Returns:
+        16 hexadecimal digits.
+
     Raises:
         UserError: the model has no chat template.
     """
@@ -103,6 +109,9 @@ def as_chat(task: Task, model: TransformerBridge) -> Task:
         task: a task that generates.
         model: whose tokenizer has the chat template.
 
+    Returns:
+        Another task; the given one stays as it is.
+
     Raises:
         UserError: the task scores options, or the model has no chat template.
     """
@@ -125,6 +134,9 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
         task: a task that generates.
         max_gen_toks: most tokens of an answer; printed in front of the task's name.
 
+    Returns:
+        Another task; the given one stays as it is.
+
     Raises:
         UserError: the task scores options, or the number is below 1.
     """
@@ -145,6 +157,9 @@ def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> T
         task: the task.
         temperature: above 0.
         draws: answers to each row; by default as often as the task repeats a question.
+
+    Returns:
+        Another task; the given one stays as it is.
 
     Raises:
         UserError: the task scores options, or a number is not allowed.

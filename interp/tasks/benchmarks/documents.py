@@ -90,6 +90,9 @@ def answer_metrics(row: Row, results: Sequence[str]) -> dict[str, float]:
 
     Both sides lose case, punctuation and articles (SQuAD; Rajpurkar et al., arXiv 1606.05250).
     `contains_answer` is the measure of Lost in the Middle (`best_subspan_em`).
+
+    Returns:
+        `exact_match` and `contains_answer`, 0 or 1 each.
     """
     found = plain(results[0])
     right = [plain(answer) for answer in row["answers"]]
