@@ -16,8 +16,8 @@ Scope = Literal["prompt", "answer", "last"]
 PART_FORMS: Mapping[Part, str] = {"layer": "layer", "attention": "attn", "mlp": "mlp"}
 """What stands for a part in an ablation's text."""
 
-Site = Literal["z", "layer", "attention", "mlp"]
-"""What a mean or another example's activation is of: the heads' z, or what a part adds."""
+Site = Literal["z", "layer", "attention", "mlp", "linear"]
+"""What stands in a place: the heads' z, what a part adds, or a block's best affine map."""
 
 Place = tuple[int, Site]
 """A layer, and what of it."""
@@ -46,6 +46,7 @@ class LayerEdit:
         mean_parts: parts that add the mean of what they add elsewhere; of a whole block nothing
             else is computed.
         resample_parts: parts that add what they add on another example.
+        linear: the block is its best affine map, and nothing else of it is computed.
         swaps: what runs with whose weights; of two that touch the same weights the later holds.
         hooks: a user's own.
         parallel: consecutive layers that run side by side, this one the first: each is given what
@@ -63,6 +64,7 @@ class LayerEdit:
     resample_heads: frozenset[int] = frozenset()
     mean_parts: frozenset[Part] = frozenset()
     resample_parts: frozenset[Part] = frozenset()
+    linear: bool = False
     swaps: tuple[tuple[Part, Any], ...] = ()
     # callable objects need not be hashable; equal edits still have equal hashes
     hooks: tuple[Any, ...] = field(default=(), hash=False)
@@ -78,10 +80,11 @@ class LayerEdit:
     @property
     def runs_block(self) -> bool:
         """Whether the block is run, whatever of it is changed."""
-        return not (self.skip or "layer" in self.mean_parts | self.resample_parts)
+        replaced = self.mean_parts | self.resample_parts
+        return not (self.skip or self.linear or "layer" in replaced)
 
     def __or__(self, other: "LayerEdit") -> "LayerEdit":
-        """Both edits of the same layer. Of replacements zero (skipping) wins, then the mean."""
+        """Both edits of the same layer. Zero (skipping) wins, then mean, then linear."""
         zero = self.zero_heads | other.zero_heads
         mean = (self.mean_heads | other.mean_heads) - zero
         skipped: tuple[tuple[Part, bool], ...] = (
@@ -91,6 +94,8 @@ class LayerEdit:
         )
         nothing = frozenset(part for part, skips in skipped if skips)
         mean_parts = (self.mean_parts | other.mean_parts) - nothing
+        linear = (self.linear or other.linear) and "layer" not in nothing | mean_parts
+        fitted = mean_parts | (frozenset(["layer"]) if linear else frozenset())
         return LayerEdit(
             skip="layer" in nothing,
             skip_attention="attention" in nothing,
@@ -99,7 +104,8 @@ class LayerEdit:
             mean_heads=mean,
             resample_heads=(self.resample_heads | other.resample_heads) - zero - mean,
             mean_parts=mean_parts,
-            resample_parts=(self.resample_parts | other.resample_parts) - nothing - mean_parts,
+            resample_parts=(self.resample_parts | other.resample_parts) - nothing - fitted,
+            linear=linear,
             swaps=self.swaps + other.swaps,
             hooks=self.hooks + other.hooks,
             parallel=self.parallel or other.parallel,
@@ -213,11 +219,13 @@ class Edits(Mapping[int, LayerEdit]):
         return (*heads, *((n, p) for n, edit in self.items() for p in sorted(edit.resample_parts)))
 
     def named(self, by: Literal["mean", "resample"]) -> str:
-        """The text of the first ablation that puts a mean or another example's activation."""
+        """The text of the first ablation that puts what was fitted, or another example's."""
         every = ((n, one) for n, edit in self.items() for one in edit.everywhere_and_scoped)
         for layer, edit in every:
             for part in sorted(getattr(edit, f"{by}_parts")):
                 return f"{PART_FORMS[part]}:{layer}@{by}"
+            if by == "mean" and edit.linear:
+                return f"layer:{layer}@linear"
             for head in sorted(getattr(edit, f"{by}_heads")):
                 return f"head:{layer}.{head}@{by}"
         raise ValueError(f"nothing is replaced by {by}")
@@ -229,9 +237,16 @@ class Edits(Mapping[int, LayerEdit]):
 
     @property
     def uses_mean(self) -> bool:
-        """Whether a mean over a reference set stands anywhere."""
+        """Whether a mean over a reference set, or a map fitted on it, stands anywhere."""
         every = (one for edit in self.values() for one in edit.everywhere_and_scoped)
-        return any(edit.mean_heads or edit.mean_parts for edit in every)
+        return any(edit.mean_heads or edit.mean_parts or edit.linear for edit in every)
+
+    @property
+    def linear_layers(self) -> tuple[int, ...]:
+        """The layers in whose place their best affine map stands, ascending."""
+        return tuple(
+            n for n, edit in self.items() if any(one.linear for one in edit.everywhere_and_scoped)
+        )
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def each_replaced(
     model: TransformerBridge,
     *,
     part: Part = "layer",
-    by: Literal["mean", "resample"] = "mean",
+    by: Literal["mean", "resample", "linear"] = "mean",
 ) -> list[Ablation]:
     """Replace what each block, attention or MLP adds, in turn: `layer:0@mean`, ...
 
@@ -223,6 +223,7 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "mlps": each_mlp,
     "layers@mean": each_replaced,
     "layers@resample": partial(each_replaced, by="resample"),
+    "layers@linear": partial(each_replaced, by="linear"),
     "attentions@mean": partial(each_replaced, part="attention"),
     "attentions@resample": partial(each_replaced, part="attention", by="resample"),
     "mlps@mean": partial(each_replaced, part="mlp"),

@@ -30,10 +30,10 @@ from interp.ablations.native_hooks import (
 )
 from interp.ablations.places import Places
 from interp.ablations.replaced_parts import (
-    mean_at_positions,
-    mean_on_blocks,
-    mean_on_bridge,
-    mean_on_rows,
+    fitted_at_positions,
+    fitted_on_blocks,
+    fitted_on_bridge,
+    fitted_on_rows,
     resample_on_blocks,
     resample_on_bridge,
 )
@@ -96,7 +96,8 @@ def kinds_of(edit: LayerEdit) -> list[EditKind]:
         The kinds, in the order of `KINDS`.
     """
     if not edit.runs_block:
-        replaced = MEAN_PARTS if "layer" in edit.mean_parts else RESAMPLE_PARTS
+        fitted = edit.linear or "layer" in edit.mean_parts
+        replaced = FITTED_PARTS if fitted else RESAMPLE_PARTS
         return [SKIP if edit.skip else replaced, *([HOOKS] if edit.hooks else [])]
     return [kind for kind in KINDS if kind.acts_in(edit)]
 
@@ -322,12 +323,14 @@ RESAMPLE = EditKind(
     on_rows=ONE_OTHER_EXAMPLE,
     on_positions=ANOTHER_EVERYWHERE,
 )
-MEAN_PARTS = EditKind(
-    ("mean_parts",),
-    on_bridge=mean_on_bridge,
-    on_blocks=lambda model, layer, edit, given: mean_on_blocks(decoder(model), layer, edit, given),
-    on_rows=mean_on_rows,
-    on_positions=mean_at_positions,
+FITTED_PARTS = EditKind(
+    ("mean_parts", "linear"),
+    on_bridge=fitted_on_bridge,
+    on_blocks=lambda model, layer, edit, given: fitted_on_blocks(
+        decoder(model), layer, edit, given
+    ),
+    on_rows=fitted_on_rows,
+    on_positions=fitted_at_positions,
 )
 RESAMPLE_PARTS = EditKind(
     ("resample_parts",),
@@ -384,7 +387,7 @@ KINDS = (
     RESAMPLE,
     SKIP_ATTENTION,
     SKIP_MLP,
-    MEAN_PARTS,
+    FITTED_PARTS,
     RESAMPLE_PARTS,
     PARALLEL,
     ORDER,

@@ -267,7 +267,7 @@ def _activations(
     if not texts:
         if edits.uses_mean:
             raise UserError(
-                f"{edits.named('mean')}: a mean needs a reference set; give reference=[TEXTS]"
+                f"{edits.named('mean')}: it needs a reference set; give reference=[TEXTS]"
             )
         if edits.is_resampled:
             raise UserError(
@@ -276,6 +276,6 @@ def _activations(
         return Activations()
     places, encode = edits.resampled, decoder(model).tokenizer.encode
     return Activations(
-        means=mean_outputs(model, texts) if edits.uses_mean else None,
+        means=mean_outputs(model, texts, linear=edits.linear_layers) if edits.uses_mean else None,
         sources=[outputs_on(model, encode(text), places) for text in texts] if places else (),
     )

@@ -1,14 +1,14 @@
-"""A block, an attention or an MLP adds its mean, or what it adds on another example.
+"""A block, an attention or an MLP adds its mean, an affine map, or that of another example.
 
-For `layer:7@mean`, `attn:7@mean`, `mlp:7@resample` and their like, on the bridge, on native blocks
-and in rows of a batch. What a part adds is read, and put, behind the norm that follows a sublayer
-where there is one. A whole block that is replaced is not run, as one that is skipped.
+For `layer:7@mean`, `layer:7@linear`, `mlp:7@resample` and their like, on the bridge, on native
+blocks and in rows of a batch. What a part adds is read, and put, behind the norm that follows a
+sublayer where there is one. A whole block that is replaced is not run, as one that is skipped.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.activations import Activations, Rows
 from interp.ablations.edits import PART_FORMS, LayerEdit, Part
+from interp.ablations.linear import affine
 from interp.ablations.native_hooks import (
     Where,
     at_positions_of_call,
@@ -28,20 +29,17 @@ from interp.errors import UserError
 from interp.models import Decoder, decoder
 
 Pairs = Sequence[tuple[str, Callable[..., Tensor | None]]]
+Put = Callable[[Tensor], Tensor]
+Fitted = Literal["layer", "attention", "mlp", "linear"]
 
 
-def mean_on_bridge(
+def fitted_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Pairs:
-    """Hooks under which the parts of an edit add their means."""
+    """Hooks under which the parts of an edit add their means, or the block is an affine map."""
     found: list[Any] = []
-    for part in outermost(edit.mean_parts):
-        mean = _mean(decoder(model), layer, part, given)
-
-        def put(value: Tensor, _shape: tuple[int, int], mean: Tensor = mean) -> Tensor:
-            return _spread(mean, value)
-
-        found += _on_bridge(model, layer, part, put)
+    for part, put in _fitted(decoder(model), layer, edit, given):
+        found += _on_bridge(model, layer, part, lambda value, _shape, put=put: put(value))
     return found
 
 
@@ -66,17 +64,12 @@ def resample_on_bridge(
 
 
 @contextmanager
-def mean_on_blocks(
+def fitted_on_blocks(
     parts: Decoder, layer: int, edit: LayerEdit, given: Activations
 ) -> Iterator[None]:
-    """Inside the context, the parts of an edit add their means."""
+    """Inside the context, the parts of an edit add their means, or the block is an affine map."""
     with ExitStack() as stack:
-        for part in outermost(edit.mean_parts):
-            mean = _mean(parts, layer, part, given)
-
-            def put(value: Tensor, mean: Tensor = mean) -> Tensor:
-                return _spread(mean, value)
-
+        for part, put in _fitted(parts, layer, edit, given):
             if part == "layer":
                 stack.enter_context(block_skipped(parts, layer, put))
             else:
@@ -109,17 +102,13 @@ def resample_on_blocks(
 
 
 @contextmanager
-def mean_on_rows(parts: Decoder, layer: int, rows: Rows, given: Activations) -> Iterator[None]:
-    """Inside the context, the parts of each row's edit add their means in that row."""
-    named = dict.fromkeys(p for _, edit in rows.groups for p in outermost(edit.mean_parts))
+def fitted_on_rows(parts: Decoder, layer: int, rows: Rows, given: Activations) -> Iterator[None]:
+    """Inside the context, what was fitted for each row's edit stands in that row."""
+    named = dict.fromkeys(where for _, edit in rows.groups for where in _fitted_places(edit))
     with ExitStack() as stack:
-        for part in named:
-            mask = rows.where(partial(_adds_mean, part))
-            mean = _mean(parts, layer, part, given)
-
-            def put(value: Tensor, mean: Tensor = mean) -> Tensor:
-                return _spread(mean, value)
-
+        for place in named:
+            mask = rows.where(partial(_puts, place))
+            part, put = _fitted_at(parts, layer, place, given)
             if part != "layer":
                 stack.enter_context(_sublayer(parts, layer, part, put, mask))
             elif bool(mask.all()):
@@ -130,22 +119,42 @@ def mean_on_rows(parts: Decoder, layer: int, rows: Rows, given: Activations) -> 
         yield
 
 
-def _adds_mean(part: Part, edit: LayerEdit) -> bool:
-    return part in outermost(edit.mean_parts)
+def _puts(place: Fitted, edit: LayerEdit) -> bool:
+    return place in _fitted_places(edit)
+
+
+def _fitted_places(edit: LayerEdit) -> tuple[Fitted, ...]:
+    """What of an edit was fitted; inside a block that is replaced as a whole nothing counts."""
+    if edit.linear and "layer" not in edit.mean_parts:
+        return ("linear",)
+    return outermost(edit.mean_parts)
+
+
+def _fitted(
+    parts: Decoder, layer: int, edit: LayerEdit, given: Activations
+) -> list[tuple[Part, Put]]:
+    return [_fitted_at(parts, layer, place, given) for place in _fitted_places(edit)]
+
+
+def _fitted_at(parts: Decoder, layer: int, place: Fitted, given: Activations) -> tuple[Part, Put]:
+    """Which part adds something else, and what; of a block, from what enters it."""
+    there = given.mean(parts, layer, place)
+    if there is None and place == "linear":
+        raise UserError(f"layer:{layer}@linear: a linear map needs a reference set")
+    if place == "linear":
+        return "layer", partial(affine, there)
+    if there is None:
+        raise UserError(f"{PART_FORMS[place]}:{layer}@mean: a mean needs a reference set")
+    return place, partial(_spread, there)
 
 
 @contextmanager
-def mean_at_positions(
+def fitted_at_positions(
     parts: Decoder, layer: int, edit: LayerEdit, where: Where, given: Activations
 ) -> Iterator[None]:
-    """Inside the context, the parts of an edit add their means at some positions."""
+    """Inside the context, what was fitted for an edit stands at some positions."""
     with ExitStack() as stack:
-        for part in outermost(edit.mean_parts):
-            mean = _mean(parts, layer, part, given)
-
-            def put(value: Tensor, mean: Tensor = mean) -> Tensor:
-                return _spread(mean, value)
-
+        for part, put in _fitted(parts, layer, edit, given):
             if part == "layer":
                 hook = block_skipped_in(where, put)
                 stack.enter_context(hooked_after(parts.blocks[layer], hook))
@@ -157,13 +166,6 @@ def mean_at_positions(
 def outermost(named: Collection[Part]) -> tuple[Part, ...]:
     """The parts that have an effect: inside a block that is replaced as a whole nothing has."""
     return ("layer",) if "layer" in named else tuple(sorted(named))
-
-
-def _mean(parts: Decoder, layer: int, part: Part, given: Activations) -> Tensor:
-    mean = given.mean(parts, layer, part)
-    if mean is None:
-        raise UserError(f"{PART_FORMS[part]}:{layer}@mean: a mean needs a reference set")
-    return mean
 
 
 def _spread(mean: Tensor, value: Tensor) -> Tensor:
@@ -197,7 +199,8 @@ def _on_bridge(
         model: the bridge.
         layer: whose part.
         part: which.
-        put: from what is replaced, and the batch's rows and positions, to what is added.
+        put: from what is replaced (of a block, what enters it), and the batch's rows and positions,
+            to what is added.
     """
     entered: list[Tensor] = []
 
@@ -206,8 +209,8 @@ def _on_bridge(
 
     def replaced(value: Tensor, hook: Any) -> Tensor:
         resid_pre = entered[-1]
-        added = put(value, (resid_pre.shape[0], resid_pre.shape[1]))
-        return resid_pre + added if part == "layer" else added
+        shape = (resid_pre.shape[0], resid_pre.shape[1])
+        return resid_pre + put(resid_pre, shape) if part == "layer" else put(value, shape)
 
     return [(f"blocks.{layer}.hook_in", keep), (_point(model, layer, part), replaced)]
 

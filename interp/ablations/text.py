@@ -34,6 +34,7 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         rf"(layer|attn|mlp):{NUMBER}@(mean|resample)",
         lambda form, n, by: Replace(int(n), PART_OF_FORM[form], by),
     ),
+    ("layer:7@linear", rf"layer:{NUMBER}@linear", lambda n: Replace(int(n), "layer", "linear")),
     (
         "head:7.3, head:7.3@mean, head:7.3@resample, head:7.3@group",
         rf"head:{NUMBER}\.{NUMBER}(?:@(zero|mean|resample|group))?",

@@ -101,33 +101,40 @@ class Replace(Ablation):
         layer: whose part.
         part: `"layer"` (the whole block), `"attention"` or `"mlp"`.
         by: `"mean"`: the mean of what the part adds, over all positions of a reference set;
-            `"resample"`: what it adds on another example, aligned at the prompts' ends.
+            `"resample"`: what it adds on another example, aligned at the prompts' ends;
+            `"linear"`: of a whole block, the affine map that predicts best, on the reference set,
+            what the block adds from what enters it (ReplaceMe, arXiv 2505.02819).
     """
 
     layer: int
     part: Part = "layer"
-    by: Literal["mean", "resample"] = "mean"
+    by: Literal["mean", "resample", "linear"] = "mean"
 
     def __post_init__(self) -> None:
         check_numbers(self, "layer")
         if not isinstance(self.part, str) or self.part not in PART_FORMS:
             raise UserError(f"Replace: part={self.part!r}; allowed are {', '.join(PART_FORMS)}")
-        if self.by not in ("mean", "resample"):
+        allowed = ("mean", "resample", *(["linear"] if self.part == "layer" else []))
+        if self.by not in allowed:
             raise UserError(
-                f"{PART_FORMS[self.part]}:{self.layer}: by={self.by!r}; allowed are 'mean' and "
-                "'resample'; to add nothing, skip it"
+                f"{PART_FORMS[self.part]}:{self.layer}: by={self.by!r}; allowed are "
+                f"{', '.join(map(repr, allowed))}; to add nothing, skip it"
             )
 
     @property
     def text(self) -> str:
-        """`layer:7@mean`, `attn:7@mean`, `mlp:7@resample`, ..."""
+        """`layer:7@mean`, `attn:7@mean`, `mlp:7@resample`, `layer:7@linear`, ..."""
         return f"{PART_FORMS[self.part]}:{self.layer}@{self.by}"
 
     def edits(self, shape: Shape) -> Edits:
         """One part replaced."""
         parts = frozenset([self.part])
-        edit = LayerEdit(mean_parts=parts) if self.by == "mean" else LayerEdit(resample_parts=parts)
-        return Edits({layer_in(self.layer, shape): edit})
+        by: dict[str, LayerEdit] = {
+            "mean": LayerEdit(mean_parts=parts),
+            "resample": LayerEdit(resample_parts=parts),
+            "linear": LayerEdit(linear=True),
+        }
+        return Edits({layer_in(self.layer, shape): by[self.by]})
 
 
 @dataclass(frozen=True)

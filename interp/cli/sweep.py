@@ -19,8 +19,8 @@ EXECUTION = ("shard", "ray", "workers", "token_budget", "allow", "cluster")
 FAMILIES = (
     "layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "blocks:N",
     "repeats", "exchanges", "parallels",
-    "layers@mean", "attentions@resample", "mlps@mean", "heads@mean", "swaps", "swaps-attn",
-    "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
+    "layers@mean", "layers@linear", "attentions@resample", "mlps@mean", "heads@mean",
+    "swaps", "swaps-attn", "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         required=True,
         metavar="WHAT",
         help=f"families ({', '.join(FAMILIES)}) or single ablations (layer:7, attn:7, "
-        "mlp:7, layer:7@mean, mlp:7@resample, head:7.3, head:7.3@mean, head:7.3@resample, "
+        "mlp:7, layer:7@mean, layer:7@linear, mlp:7@resample, head:7.3, head:7.3@mean, "
+        "head:7.3@resample, "
         "head:7.3@group, kvgroup:7.1, "
         "layers:20-27, repeat:20-26, exchange:7, reverse:3-5, parallel:10-15, "
         "order:0-9,11,10,12-31, swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2), "

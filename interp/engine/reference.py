@@ -11,13 +11,20 @@ from interp.tasks import Task, encode, prompt_text
 REFERENCE_EXAMPLES = 32
 
 
-def reference_means(model: TransformerBridge, task: Task, doc_ids: Sequence[int]) -> Means:
+def reference_means(
+    model: TransformerBridge,
+    task: Task,
+    doc_ids: Sequence[int],
+    *,
+    linear: Sequence[int] = (),
+) -> Means:
     """Mean activations over the first prompts of a run.
 
     Args:
         model: from `interp.load_model`.
         task: the task.
         doc_ids: rows of the run, in their order; the first `REFERENCE_EXAMPLES` are used.
+        linear: layers whose best affine map is fitted, too.
 
     Returns:
         For every part of every layer, the mean over all tokens of all prompts: one vector,
@@ -25,4 +32,4 @@ def reference_means(model: TransformerBridge, task: Task, doc_ids: Sequence[int]
     """
     parts, documents = decoder(model), task.documents()
     prompts = [prompt_text(task, documents[i]) for i in doc_ids[:REFERENCE_EXAMPLES]]
-    return mean_outputs(model, [encode(prompt, parts) for prompt in prompts])
+    return mean_outputs(model, [encode(prompt, parts) for prompt in prompts], linear=linear)

@@ -179,6 +179,7 @@ def _without_means(edits: Edits) -> Edits:
                 resample_heads=frozenset(),
                 mean_parts=frozenset(),
                 resample_parts=frozenset(),
+                linear=False,
             )
             for layer, edit in edits.items()
             for replaced in [edit.mean_parts | edit.resample_parts]

@@ -44,7 +44,10 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
         planned = plan.tasks[unit.task]
         variants = tuple(plan.variants[n] for n in with_baseline(unit))
         if unit.task not in means and any(one.edits.uses_mean for one in variants):
-            means[unit.task] = reference_means(model, planned.task, planned.doc_ids)
+            linear = {n for one in plan.variants for n in one.edits.linear_layers}
+            means[unit.task] = reference_means(
+                model, planned.task, planned.doc_ids, linear=sorted(linear)
+            )
         # drawn over all examples of the task, so that a donor does not depend on the unit
         donors = (
             draw_donors(planned.doc_ids, seed=plan.manifest.seed)

@@ -46,6 +46,7 @@ def examples(model):
         "resample_heads": LayerEdit(resample_heads=frozenset({1})),
         "mean_parts": LayerEdit(mean_parts=frozenset({"mlp"})),
         "resample_parts": LayerEdit(resample_parts=frozenset({"attention"})),
+        "linear": LayerEdit(linear=True),
         "parallel": LayerEdit(parallel=(1, 2)),
         "order": LayerEdit(order=(0, 2, 1)),
         "scoped": LayerEdit(scoped=(("prompt", LayerEdit(skip_mlp=True)),)),
@@ -60,7 +61,7 @@ def activations(model):
     rows = {place: one.unsqueeze(0) for place, one in found.items()}
     places = Places()
     places.at(text_labels(4, IDS.shape[1]))
-    return Activations(mean_outputs(model, [SOURCE]), rows, places, sources=[found])
+    return Activations(mean_outputs(model, [SOURCE], linear=[LAYER]), rows, places, sources=[found])
 
 
 @contextmanager

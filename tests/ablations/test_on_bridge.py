@@ -181,7 +181,7 @@ def test_a_mean_head_equals_brute_force(model):
 
 def test_a_mean_needs_a_reference_set(llama):
     with (
-        pytest.raises(UserError, match=r"head:1\.3@mean: a mean needs a reference set"),
+        pytest.raises(UserError, match=r"head:1\.3@mean: it needs a reference set"),
         interp.ablate(llama, "head:1.3@mean"),
     ):
         pass

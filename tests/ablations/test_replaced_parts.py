@@ -214,7 +214,7 @@ def test_what_is_not_there_is_refused_in_one_line(bad, match):
 
 
 def test_a_mean_without_a_reference_set_is_refused(llama):
-    with pytest.raises(UserError, match="mlp:1@mean: a mean needs a reference set"):
+    with pytest.raises(UserError, match="mlp:1@mean: it needs a reference set"):
         interp.ablate(llama, "mlp:1@mean").__enter__()
     with pytest.raises(UserError, match="layer:1@resample: another example is needed"):
         interp.ablate(llama, "layer:1@resample").__enter__()

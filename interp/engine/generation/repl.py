@@ -175,8 +175,10 @@ def _edits(
     asked = checked_edits(model, ablation, donor=donor) if ablation else Edits()
     if asked.uses_mean:
         if reference is None or means is not None:
-            raise UserError("@mean: a mean needs one reference set; give reference=[TEXTS]")
-        means = mean_outputs(model, reference)
+            raise UserError(
+                f"{asked.named('mean')}: it needs one reference set; give reference=[TEXTS]"
+            )
+        means = mean_outputs(model, reference, linear=asked.linear_layers)
     if asked.is_hooked:
         raise UserError(
             "hooks of your own do not reach the native blocks; use interp.ablate and model.generate"
