@@ -39,7 +39,11 @@ def fitted_on_bridge(
     """Hooks under which the parts of an edit add their means, or the block is an affine map."""
     found: list[Any] = []
     for part, put in _fitted(decoder(model), layer, edit, given):
-        found += _on_bridge(model, layer, part, lambda value, _shape, put=put: put(value))
+
+        def added(value: Tensor, _shape: tuple[int, int], put: Put = put) -> Tensor:
+            return put(value)
+
+        found += _on_bridge(model, layer, part, added)
     return found
 
 
@@ -139,12 +143,11 @@ def _fitted(
 def _fitted_at(parts: Decoder, layer: int, place: Fitted, given: Activations) -> tuple[Part, Put]:
     """Which part adds something else, and what; of a block, from what enters it."""
     there = given.mean(parts, layer, place)
-    if there is None and place == "linear":
-        raise UserError(f"layer:{layer}@linear: a linear map needs a reference set")
+    if there is None:
+        text = f"layer:{layer}@linear" if place == "linear" else f"{PART_FORMS[place]}:{layer}@mean"
+        raise UserError(f"{text}: it needs a reference set")
     if place == "linear":
         return "layer", partial(affine, there)
-    if there is None:
-        raise UserError(f"{PART_FORMS[place]}:{layer}@mean: a mean needs a reference set")
     return place, partial(_spread, there)
 
 

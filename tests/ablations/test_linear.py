@@ -161,12 +161,19 @@ def test_on_the_bridge_the_map_is_fitted_on_the_given_texts(llama):
         assert_logits(llama(torch.tensor([tokens]))[0], expected)
 
 
-def test_a_family_is_swept_and_one_text_is_enough(llama, tmp_path):
+@pytest.mark.slow
+def test_a_family_is_swept(llama, tmp_path):
     task = interp.load_task(write_task(tmp_path, kind="texts", rows=4))
     run = interp.sweep(llama, task, ["layers", "layers@linear"], out=tmp_path / "run")
     assert set(run.importance()["kind"]) == {"layer", "layer@linear"}
+
+
+def test_a_family_and_its_texts(llama):
     assert [a.text for a in as_ablations(llama, "layers@linear")][:1] == ["layer:0@linear"]
     assert parse("layer:0@linear") == Replace(0, by="linear")
+
+
+def test_one_text_is_enough(llama):
     assert torch.isfinite(mean_outputs(llama, REFERENCE[:1], linear=[0])[0, "linear"]).all()
 
 
