@@ -116,11 +116,8 @@ def measured(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
 
 def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
     from interp.results import choose_metric
-    from interp.similarity import (
-        layer_similarity,
-        similarity_and_importance,
-        study_angular_distance,
-    )
+    from interp.similarity import layer_similarity, study_angular_distance
+    from interp.stats import layer_correlations
 
     model, names = preset.load(role), preset.task_names("skills")
     tasks = dict(zip(names, preset.load_tasks("skills"), strict=True))
@@ -136,7 +133,7 @@ def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
     values = choose_metric(runs.values(preset, out, layers))
     drops = choose_metric(runs.importance(preset, out, layers))
     pairs = [
-        similarity_and_importance(one.measures(), values[values["task"] == tasks[name].name])
+        layer_correlations(one.measures(), values[values["task"] == tasks[name].name])
         for name, one in similar.items()
     ]
     correlations, points = (pd.concat(x, ignore_index=True) for x in zip(*pairs, strict=True))

@@ -79,9 +79,9 @@ def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, Print
     from interp import figures
     from interp.records import write_whole
     from interp.results import choose_metric, csv_text
-    from interp.similarity import similarity_and_importance
+    from interp.stats import layer_correlations
 
-    table, points = similarity_and_importance(found.measures(), choose_metric(run.gains()))
+    table, points = layer_correlations(found.measures(), choose_metric(run.gains()))
     write_whole(out / "agreement.csv", csv_text(table).encode())
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     return {

@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import check_donor, part_parameters
 from interp.errors import UserError
 from interp.models import decoder, model_name, refuse_quantised
-from interp.similarity import similarity_and_importance
+from interp.stats import layer_correlations
 
 
 def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.DataFrame:
@@ -94,9 +94,8 @@ def distance_and_effect(
         seed: of the permutation of layers and of the halves of the examples.
 
     Returns:
-        As `interp.similarity.similarity_and_importance`: the correlations with a
-        permutation test over layers (with few layers it can show little) and the reliability of the
-        effects, and the points behind them.
+        As `interp.stats.layer_correlations`: the correlations with the reliability of the effects,
+        and the points behind them. With few layers the permutation test can show little.
 
     Raises:
         UserError: fewer than three single swaps.
@@ -112,7 +111,7 @@ def distance_and_effect(
             )
         ]
     )
-    return similarity_and_importance(measures, values, seed=seed, form="swap")
+    return layer_correlations(measures, values, seed=seed, form="swap")
 
 
 def _distance(mine: Tensor, its: Tensor) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def agreement(
     """Each layer's similarity against its importance, with its number; a panel per task.
 
     Args:
-        points: the second table of `similarity_and_importance`, one model and one metric per task.
+        points: the second table of `interp.stats.layer_correlations`, one model and one metric
+            per task.
         correlations: the first.
         measure: which similarity.
         similarity_n: examples or texts on which similarity was measured, for the small print.

@@ -1,7 +1,9 @@
 """What a run says, in words: the lines of `interp show`, and the same as HTML."""
 
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -13,14 +15,42 @@ from interp.results.wrong_answers import what_instead
 from interp.stats import design_effect, drops_by_document, findable, sample_of
 from interp.tasks import how_drawn
 
-if TYPE_CHECKING:
-    from interp.results.sweep import Sweep
-
 SHOWN = ["ablation", "drop", "low", "high", "p", "p_adjusted", "n"]
 
 
+@runtime_checkable
+class Run(Protocol):
+    """What a summary reads of a run; `interp.results.Sweep` has all of it."""
+
+    folder: Path
+    manifest: records.Manifest
+
+    def importance(self, *, correction: str = "holm") -> pd.DataFrame:
+        """Paired drops."""
+
+    def scores(self) -> pd.DataFrame:
+        """Each metric under each ablation."""
+
+    def equivalence(self, *, margin: float) -> pd.DataFrame:
+        """Which drops are smaller than the margin."""
+
+    def truncation(self) -> pd.DataFrame:
+        """How many prompts and answers were cut."""
+
+    def ties(self) -> pd.DataFrame:
+        """How many choices rounding may decide."""
+
+    def kinds_of_error(self) -> pd.DataFrame:
+        """What the wrong answers are."""
+
+    def values(
+        self, *, tasks: Sequence[str] | str | None, ablations: Sequence[str] | str | None
+    ) -> pd.DataFrame:
+        """One row an example, ablation and metric."""
+
+
 def summary(
-    run: "Sweep",
+    run: Run,
     *,
     top: int = 5,
     metric: MetricChoice = None,
@@ -84,7 +114,7 @@ def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
     ]
 
 
-def _kinds_of_error(run: "Sweep") -> pd.DataFrame | None:
+def _kinds_of_error(run: Run) -> pd.DataFrame | None:
     """What generated answers say; None where none was generated."""
     try:
         return run.kinds_of_error()
@@ -102,7 +132,7 @@ def _error_lines(errors: pd.DataFrame | None, task: str, largest: pd.DataFrame) 
     return [f"wrong answers, n = {rows['n'].iloc[0]}: {said}"] if said else []
 
 
-def _cluster_lines(run: "Sweep", task: str, ablation: str, rows: pd.DataFrame) -> list[str]:
+def _cluster_lines(run: Run, task: str, ablation: str, rows: pd.DataFrame) -> list[str]:
     """What examples share, and by how much that widens the interval of the largest drop."""
     field = next(entry.cluster for entry in run.manifest.tasks if entry.name == task)
     if not field:
@@ -116,7 +146,7 @@ def _cluster_lines(run: "Sweep", task: str, ablation: str, rows: pd.DataFrame) -
     return [f"{clusters.nunique()} clusters of examples ({field}), resampled together{known}"]
 
 
-def result_line(run: "Sweep", *, top: int = 3) -> str:
+def result_line(run: Run, *, top: int = 3) -> str:
     """What a finished run found, in one line: the largest drops of each task.
 
     Args:
@@ -141,7 +171,7 @@ def result_line(run: "Sweep", *, top: int = 3) -> str:
     return "largest drops: " + "; ".join(found)
 
 
-def summary_html(run: "Sweep", *, top: int = 5) -> str:
+def summary_html(run: Run, *, top: int = 5) -> str:
     """The summary as HTML, for notebooks; a run without tables yet is its one line."""
     try:
         importance, scores = choose_metric(run.importance()), choose_metric(run.scores())

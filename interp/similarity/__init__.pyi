@@ -1,6 +1,3 @@
-from .agreement import (
-    similarity_and_importance as similarity_and_importance,
-)
 from .layers import (
     Similarity as Similarity,
     cka_between as cka_between,
@@ -44,6 +41,5 @@ __all__ = [
     "nested",
     "open_similarity",
     "pruning_curves",
-    "similarity_and_importance",
     "study_angular_distance",
 ]

@@ -9,10 +9,16 @@ import numpy as np
 import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import BASELINE, Ablation, SkipLayer, as_ablation, shape_of
+from interp.ablations import (
+    BASELINE,
+    Ablation,
+    SkipLayer,
+    as_ablation,
+    parsed_or_none,
+    shape_of,
+)
 from interp.errors import UserError
 from interp.results import Sweep, open_run
-from interp.similarity.agreement import skipped_layer
 from interp.sweeps import sweep
 from interp.tasks import Task
 
@@ -94,7 +100,7 @@ def by_importance(importance: pd.DataFrame, most: int) -> Order:
     Returns:
         The order, of 1 to `most` layers.
     """
-    layer = importance["ablation"].map(skipped_layer)
+    layer = importance["ablation"].map(_skipped_layer)
     rows = importance.assign(layer=layer).dropna(subset="layer")
     if rows.empty:
         raise UserError("importance: no ablation layer:N in it")
@@ -201,3 +207,9 @@ def curve_table(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFram
             }
             tables.append(rows.assign(**named, layers=" ".join(map(str, step))))
     return pd.concat(tables, ignore_index=True)
+
+
+def _skipped_layer(text: str) -> int | None:
+    """Layer of `layer:7`, or None."""
+    parsed = parsed_or_none(text)
+    return parsed.layer if isinstance(parsed, SkipLayer) else None

@@ -30,6 +30,9 @@ from .intervals import (
     tango as tango,
     wilson as wilson,
 )
+from .layer_ranks import (
+    layer_correlations as layer_correlations,
+)
 from .margins import (
     equivalence as equivalence,
 )
@@ -136,6 +139,7 @@ __all__ = [
     "fieller",
     "findable",
     "importance",
+    "layer_correlations",
     "least_detectable",
     "mcnemar",
     "mean_intervals",

@@ -1,35 +1,39 @@
-"""Does cheap similarity predict what an ablation costs? Rank correlation, task by task."""
+"""Does a measure of each layer predict what its ablation costs? Rank correlation, task by task."""
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy import stats as sps
 
-from interp.ablations import SkipLayer, parsed_or_none
 from interp.errors import UserError
-from interp.stats import BASELINE, drops_by_document, drops_sample, reliability, spearman
+from interp.stats.agreement import reliability
+from interp.stats.profiles import drops_by_document, drops_sample
+from interp.stats.ranks import spearman
+from interp.stats.samples import BASELINE
 
 PERMUTATIONS = 9999
 
 
-def similarity_and_importance(
+def layer_correlations(
     measures: pd.DataFrame,
     values: pd.DataFrame,
     *,
     seed: int = 0,
     form: str = "layer",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Spearman's correlation over layers between similarity and the drop when a layer is skipped.
+    """Spearman's correlation over layers between a measure of a layer and its ablation's drop.
 
-    The p-value is a permutation test over layers: whether layers that change the stream more are
-    worth more at all, of so few layers. There is no interval: resampling the examples would say how
-    far the drops of *these* layers are known, which may be exactly, and not how far the correlation
-    holds of layers in general. How well the drops are known is their split-half reliability
-    (`interp.stats.reliability`); its root is the highest correlation that any measure of similarity
-    could have with drops of this many examples. Similarity itself is taken as measured.
+    The measure is a similarity (`Similarity.measures()`) or the distance of two models' weights
+    (`interp.comparison.distance_and_effect`). The p-value is of a permutation test over layers:
+    whether layers with a larger measure have larger drops at all, of so few layers. There is no
+    interval: resampling the examples would say how far the drops of *these* layers are known, which
+    may be exactly, and not how far the correlation holds of layers in general. How well the drops
+    are known is their split-half reliability (`interp.stats.reliability`). Its root is the highest
+    correlation that any measure could have with drops of this many examples. The measure itself is
+    taken as exact.
 
     Args:
-        measures: from `Similarity.measures()`: `model measure layer value`.
+        measures: columns `model measure layer value`, as from `Similarity.measures()`.
         values: from `Sweep.values()` of a sweep of every layer of the same model.
         seed: of the permutations and of the halves.
         form: of the ablations: `layer` for `layer:7`, `swap` for `swap:7`.
@@ -38,7 +42,7 @@ def similarity_and_importance(
         The correlations (`model task metric measure rho p reliability ceiling n_layers n test
         disagree`; the last names the two layers whose ranks differ most), and the points behind
         them (`model task metric measure layer similarity drop similarity_rank drop_rank gap`; rank
-        1 is the largest, a positive gap is a layer that matters more than its similarity says).
+        1 is the largest, a positive gap is a layer that matters more than its measure says).
 
     Raises:
         UserError: the sweep has no `layer:N`, the models differ, or a layer was skipped on other
@@ -81,12 +85,6 @@ def _layer_of(text: str, form: str) -> int | None:
     """Layer of `FORM:7`, or None."""
     number = text.removeprefix(f"{form}:")
     return int(number) if number != text and number.isdigit() else None
-
-
-def skipped_layer(text: str) -> int | None:
-    """Layer of `layer:7`, or None."""
-    parsed = parsed_or_none(text)
-    return parsed.layer if isinstance(parsed, SkipLayer) else None
 
 
 def _correlation(

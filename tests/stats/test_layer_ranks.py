@@ -1,4 +1,4 @@
-"""Similarity against importance, and pruning curves."""
+"""Rank correlation between a measure of each layer and what its ablation costs."""
 
 import numpy as np
 import pandas as pd
@@ -6,18 +6,7 @@ import pytest
 from scipy import stats as sps
 
 from interp.errors import UserError
-from interp.similarity import (
-    Order,
-    at_random,
-    by_angular_distance,
-    by_importance,
-    by_influence,
-    deepest_first,
-    pruning_curves,
-    similarity_and_importance,
-)
-from interp.similarity.skipping import curve_table
-from tests.helpers.task_files import write_task
+from interp.stats import layer_correlations
 
 N_LAYERS = 8
 
@@ -45,7 +34,7 @@ def test_the_correlation_is_scipy_s():
     values = made_up([0.8, 0.5, 0.1, 0.3, 0.05, 0.6, 0.0, 0.2])
     (row,), points = (
         x if isinstance(x, pd.DataFrame) and "gap" in x else x.to_dict("records")
-        for x in similarity_and_importance(measures(similarity), values)
+        for x in layer_correlations(measures(similarity), values)
     )
     wide = values.pivot_table(index="doc_id", columns="ablation", values="value")
     drops = [(wide["baseline"] - wide[f"layer:{n}"]).mean() for n in range(N_LAYERS)]
@@ -65,10 +54,10 @@ def test_the_correlation_is_scipy_s():
 
 def test_perfect_and_absent_agreement():
     rates = np.linspace(0, 0.9, N_LAYERS)
-    table, _ = similarity_and_importance(measures(rates), made_up(rates, n=2000))
+    table, _ = layer_correlations(measures(rates), made_up(rates, n=2000))
     assert table["rho"].item() == pytest.approx(1)
     assert table["p"].item() < 0.01
-    table, _ = similarity_and_importance(measures(rates), made_up(np.zeros(N_LAYERS)))
+    table, _ = layer_correlations(measures(rates), made_up(np.zeros(N_LAYERS)))
     assert np.isnan(table["rho"].item())
     assert np.isnan(table["p"].item())
 
@@ -79,7 +68,7 @@ def test_chance_is_rarely_significant():
     found = []
     for seed in range(60):
         similarity, rates = rng.random(N_LAYERS), rng.random(N_LAYERS) * 0.5
-        table, _ = similarity_and_importance(measures(similarity), made_up(rates, seed=seed))
+        table, _ = layer_correlations(measures(similarity), made_up(rates, seed=seed))
         found.append(table["p"].item())
     assert np.mean(np.array(found) < 0.05) < 0.14
 
@@ -90,7 +79,7 @@ def test_clusters_of_examples_are_halved_whole():
     values["cluster"] = values["doc_id"]
     values["doc_id"] = 8 * values["doc_id"] + values["copy"]
     (whole,), (alone,) = (
-        similarity_and_importance(measures(similarity), table)[0].to_dict("records")
+        layer_correlations(measures(similarity), table)[0].to_dict("records")
         for table in (values, values.drop(columns="cluster"))
     )
     assert whole["rho"] == pytest.approx(alone["rho"])
@@ -100,55 +89,6 @@ def test_clusters_of_examples_are_halved_whole():
 
 def test_models_and_sweeps_must_fit():
     with pytest.raises(UserError, match="the sweep is of m"):
-        similarity_and_importance(
+        layer_correlations(
             measures([1.0, 2.0, 3.0]).assign(model="other"), made_up([0.1, 0.2, 0.3])
         )
-
-
-def test_orders():
-    influence = pd.DataFrame({"layer": range(4), "value": [0.5, 0.1, 0.4, 0.2]})
-    assert by_influence(influence, 3).steps == ((1,), (1, 3), (1, 2, 3))
-    angular = pd.DataFrame(
-        [(0, 1, 0.5), (1, 1, 0.1), (2, 1, 0.2), (0, 2, 0.9), (1, 2, 0.6), (2, 2, 0.3)],
-        columns=["layer", "block", "value"],
-    )
-    # the best block of two does not hold the best block of one
-    assert by_angular_distance(angular, 2).steps == ((1,), (2, 3))
-    importance = pd.DataFrame(
-        {
-            "ablation": [f"layer:{n}" for n in range(4)] * 2,
-            "task": ["a"] * 4 + ["b"] * 4,
-            "drop": [9.0, 1, 5, 2, 9, 3, -4, 0],
-        }
-    )
-    assert by_importance(importance, 3).steps == ((2,), (2, 3), (1, 2, 3))
-    with pytest.raises(UserError, match="several metrics"):
-        by_importance(pd.concat([importance, importance]), 2)
-    assert deepest_first(4, 2).steps == ((3,), (2, 3))
-    one, other = at_random(6, 5, draws=2, seed=1)
-    assert one.steps != other.steps
-    assert [len(s) for s in one.steps] == [1, 2, 3, 4, 5]
-    assert all(set(a) < set(b) for a, b in zip(one.steps, one.steps[1:], strict=False))
-    assert at_random(6, 5, draws=2, seed=1)[0].steps == one.steps
-
-
-def test_curves_are_the_sweep_s_scores(llama, tmp_path):
-    path = str(write_task(tmp_path, kind="letters", rows=10))
-    orders = [deepest_first(3, 2), Order("mine", ((0,), (0, 2)))]
-    table = pruning_curves(llama, [path], orders, out=tmp_path / "run")
-    from interp.results import open_run
-    from interp.sweeps import sweep
-
-    expected = sweep(llama, [path], ["layers:1-2", "layer:2"], out=tmp_path / "other").scores()
-    expected = expected.query("metric == 'acc'").set_index("ablation")["value"]
-    found = table.query("order == 'from the deepest' and metric == 'acc'")
-    assert found["value"].tolist() == expected[["baseline", "layer:2", "layers:1-2"]].tolist()
-    assert found["n_removed"].tolist() == [0, 1, 2]
-    assert found["layers"].tolist() == ["", "2", "1 2"]
-    assert list(open_run(tmp_path / "run").manifest.ablations) == [
-        "layer:2", "layer:1+layer:2", "layer:0", "layer:0+layer:2",
-    ]  # fmt: skip
-    pd.testing.assert_frame_equal(curve_table(tmp_path / "run", orders), table)
-    with pytest.raises(UserError, match="3 layers; the model has 3"):
-        pruning_curves(llama, [path], [deepest_first(3, 3)], out=tmp_path / "third")
-    assert not (tmp_path / "third").exists()

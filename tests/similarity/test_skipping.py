@@ -1,0 +1,68 @@
+"""Orders in which layers go, and pruning curves."""
+
+import pandas as pd
+import pytest
+
+from interp.errors import UserError
+from interp.similarity import (
+    Order,
+    at_random,
+    by_angular_distance,
+    by_importance,
+    by_influence,
+    deepest_first,
+    pruning_curves,
+)
+from interp.similarity.skipping import curve_table
+from tests.helpers.task_files import write_task
+
+N_LAYERS = 8
+
+
+def test_orders():
+    influence = pd.DataFrame({"layer": range(4), "value": [0.5, 0.1, 0.4, 0.2]})
+    assert by_influence(influence, 3).steps == ((1,), (1, 3), (1, 2, 3))
+    angular = pd.DataFrame(
+        [(0, 1, 0.5), (1, 1, 0.1), (2, 1, 0.2), (0, 2, 0.9), (1, 2, 0.6), (2, 2, 0.3)],
+        columns=["layer", "block", "value"],
+    )
+    # the best block of two does not hold the best block of one
+    assert by_angular_distance(angular, 2).steps == ((1,), (2, 3))
+    importance = pd.DataFrame(
+        {
+            "ablation": [f"layer:{n}" for n in range(4)] * 2,
+            "task": ["a"] * 4 + ["b"] * 4,
+            "drop": [9.0, 1, 5, 2, 9, 3, -4, 0],
+        }
+    )
+    assert by_importance(importance, 3).steps == ((2,), (2, 3), (1, 2, 3))
+    with pytest.raises(UserError, match="several metrics"):
+        by_importance(pd.concat([importance, importance]), 2)
+    assert deepest_first(4, 2).steps == ((3,), (2, 3))
+    one, other = at_random(6, 5, draws=2, seed=1)
+    assert one.steps != other.steps
+    assert [len(s) for s in one.steps] == [1, 2, 3, 4, 5]
+    assert all(set(a) < set(b) for a, b in zip(one.steps, one.steps[1:], strict=False))
+    assert at_random(6, 5, draws=2, seed=1)[0].steps == one.steps
+
+
+def test_curves_are_the_sweep_s_scores(llama, tmp_path):
+    path = str(write_task(tmp_path, kind="letters", rows=10))
+    orders = [deepest_first(3, 2), Order("mine", ((0,), (0, 2)))]
+    table = pruning_curves(llama, [path], orders, out=tmp_path / "run")
+    from interp.results import open_run
+    from interp.sweeps import sweep
+
+    expected = sweep(llama, [path], ["layers:1-2", "layer:2"], out=tmp_path / "other").scores()
+    expected = expected.query("metric == 'acc'").set_index("ablation")["value"]
+    found = table.query("order == 'from the deepest' and metric == 'acc'")
+    assert found["value"].tolist() == expected[["baseline", "layer:2", "layers:1-2"]].tolist()
+    assert found["n_removed"].tolist() == [0, 1, 2]
+    assert found["layers"].tolist() == ["", "2", "1 2"]
+    assert list(open_run(tmp_path / "run").manifest.ablations) == [
+        "layer:2", "layer:1+layer:2", "layer:0", "layer:0+layer:2",
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(curve_table(tmp_path / "run", orders), table)
+    with pytest.raises(UserError, match="3 layers; the model has 3"):
+        pruning_curves(llama, [path], [deepest_first(3, 3)], out=tmp_path / "third")
+    assert not (tmp_path / "third").exists()
