@@ -17,10 +17,11 @@ from experiments.benchmarks.arithmetic import generation_operations, remaining_o
 from experiments.benchmarks.generation_workloads import gsm_shaped
 from experiments.benchmarks.gpu_models import SHAPES, peak_bytes, random_model, synchronised
 from experiments.benchmarks.workloads import make_task, tokenizer
+from interp import models
 from interp.ablations import Edits, checked_edits, each_layer
 from interp.attention import attention_rows
 from interp.engine import generate, score_requests
-from interp.models import decoder, wrap
+from interp.models import wrap
 from interp.tasks import Task, build_requests, harness_requests, with_budget
 
 PEER_BATCH = 16
@@ -250,7 +251,7 @@ def swaps(size: Size) -> dict[str, Any]:
 def launches(size: Size) -> dict[str, Any]:
     """Kernels a block: of a plain forward pass, of one decoded token, and of a scored sweep."""
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
-    parts, n_layers = decoder(model), SHAPES[size.large].n_layers
+    decoder, n_layers = models.decoder(model), SHAPES[size.large].n_layers
     prompt = torch.randint(4, 32_000, (1, 256), device=size.device)
     task = make_task("mmlu-letters", size.examples)
     requests = _requests(task, size.examples, model)
@@ -259,8 +260,8 @@ def launches(size: Size) -> dict[str, Any]:
     # a sweep that begins at each layer runs, summed over layers, so many blocks
     blocks = n_layers + sum(n_layers - layer - 1 for layer in range(n_layers))
     with torch.no_grad():
-        whole = _launched(size, lambda: parts.root(prompt))
-        one = _launched(size, lambda: parts.root(prompt[:, :1]))
+        whole = _launched(size, lambda: decoder.root(prompt))
+        one = _launched(size, lambda: decoder.root(prompt[:, :1]))
     swept = _launched(size, lambda: score_requests(model, requests, edits))
     return {
         "forward_a_block": whole / n_layers,
@@ -353,7 +354,7 @@ def _beside(examples: int, edits: list[Edits], seconds: float, peer: float) -> d
 
 
 def _requests(task: Task, count: int, model: Any) -> Any:
-    return build_requests(task, range(count), decoder(model))
+    return build_requests(task, range(count), models.decoder(model))
 
 
 def _timed(size: Size, work: Callable[[], Any]) -> tuple[float, Any]:

@@ -31,9 +31,9 @@ class Activations:
     places: Places | None = None
     sources: Sequence[Mapping[Place, Float[Tensor, "_ _"]]] = ()
 
-    def mean(self, parts: Decoder, layer: int, site: Site = "z") -> Tensor | None:
+    def mean(self, decoder: Decoder, layer: int, site: Site = "z") -> Tensor | None:
         """Mean z `[head, d_head]` of a layer, or of what a part adds, where its block is."""
-        return None if self.means is None else self.means[layer, site].to(parts.device_of(layer))
+        return None if self.means is None else self.means[layer, site].to(decoder.device_of(layer))
 
     def at_ends(self, place: Place, row: int, length: int) -> Float[Tensor, "pos _"]:
         """What a reference text gives, laid over a row of so many positions, end over end."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations.activations import Activations, Rows
 from interp.ablations.edits import LayerEdit
 from interp.ablations.native_hooks import (
@@ -45,7 +46,7 @@ from interp.ablations.side_by_side import (
 from interp.ablations.value_checks import function_or_refusal
 from interp.ablations.weights import swapped
 from interp.errors import UserError
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 
 Hook = Callable[..., Tensor | None]
 HookPairs = Sequence[tuple[str, Hook]]
@@ -118,11 +119,11 @@ def _skip_on_bridge(
 
 
 def _skip_on_rows(
-    parts: Decoder, layer: int, rows: Rows, _given: Activations
+    decoder: Decoder, layer: int, rows: Rows, _given: Activations
 ) -> AbstractContextManager[Any]:
     if rows.all:
-        return forward_replaced(parts.blocks[layer], identity_block(parts))
-    return hooked_after(parts.blocks[layer], block_skipped_in(rows.mask))
+        return forward_replaced(decoder.blocks[layer], identity_block(decoder))
+    return hooked_after(decoder.blocks[layer], block_skipped_in(rows.mask))
 
 
 def _zero(value: Tensor, hook: Any) -> Tensor:
@@ -133,36 +134,36 @@ def _attention_on_bridge(
     model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
 ) -> HookPairs:
     # where the sublayer itself adds the residual, only its projection is its own
-    inside = "o." if decoder(model).attention_adds_residual else ""
+    inside = "o." if models.decoder(model).attention_adds_residual else ""
     return [(f"blocks.{layer}.attn.{inside}hook_out", _zero)]
 
 
 def _mlp_on_bridge(
     model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
 ) -> HookPairs:
-    inside = "out." if decoder(model).mlp_adds_residual else ""
+    inside = "out." if models.decoder(model).mlp_adds_residual else ""
     return [(f"blocks.{layer}.mlp.{inside}hook_out", _zero)]
 
 
-def _attention_off(parts: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
-    nothing = output_replaced(torch.zeros_like, parts.attention_adds_residual, mask)
-    return hooked_after(parts.attentions[layer], nothing)
+def _attention_off(decoder: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
+    nothing = output_replaced(torch.zeros_like, decoder.attention_adds_residual, mask)
+    return hooked_after(decoder.attentions[layer], nothing)
 
 
-def _mlp_off(parts: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
-    nothing = output_replaced(torch.zeros_like, parts.mlp_adds_residual, mask)
-    return hooked_after(parts.mlps[layer], nothing)
+def _mlp_off(decoder: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
+    nothing = output_replaced(torch.zeros_like, decoder.mlp_adds_residual, mask)
+    return hooked_after(decoder.mlps[layer], nothing)
 
 
 def _heads_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> HookPairs:
-    parts = decoder(model)
-    mean = given.mean(parts, layer)
+    decoder = models.decoder(model)
+    mean = given.mean(decoder, layer)
 
     def replaced(z: Tensor, hook: Any) -> Tensor:
         shape = z.shape
-        z = z.clone().view(*shape[:2], parts.n_heads, -1)
+        z = z.clone().view(*shape[:2], decoder.n_heads, -1)
         z[:, :, sorted(edit.zero_heads)] = 0
         if mean is not None:
             for head in edit.mean_heads:
@@ -173,18 +174,18 @@ def _heads_on_bridge(
 
 
 def _heads_on_blocks(
-    parts: Decoder, layer: int, groups: Sequence[Any], given: Activations
+    decoder: Decoder, layer: int, groups: Sequence[Any], given: Activations
 ) -> AbstractContextManager[Any]:
-    hook = replace_heads(groups, given.mean(parts, layer), parts.n_heads)
+    hook = replace_heads(groups, given.mean(decoder, layer), decoder.n_heads)
     stack = ExitStack()
-    stack.callback(parts.output_projections[layer].register_forward_pre_hook(hook).remove)
+    stack.callback(decoder.output_projections[layer].register_forward_pre_hook(hook).remove)
     return stack
 
 
 def _heads_at_positions(
-    parts: Decoder, layer: int, edit: LayerEdit, where: Where, given: Activations
+    decoder: Decoder, layer: int, edit: LayerEdit, where: Where, given: Activations
 ) -> AbstractContextManager[Any]:
-    replaced = replace_heads([(slice(None), edit)], given.mean(parts, layer), parts.n_heads)
+    replaced = replace_heads([(slice(None), edit)], given.mean(decoder, layer), decoder.n_heads)
 
     def hook(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         z = args[0].flatten(start_dim=2)
@@ -192,7 +193,7 @@ def _heads_at_positions(
         return (in_rows(where, there, z).view_as(args[0]), *args[1:])
 
     stack = ExitStack()
-    stack.callback(parts.output_projections[layer].register_forward_pre_hook(hook).remove)
+    stack.callback(decoder.output_projections[layer].register_forward_pre_hook(hook).remove)
     return stack
 
 
@@ -200,13 +201,13 @@ def _heads_at_positions(
 def _scoped_on_blocks(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Iterator[None]:
-    parts, places = decoder(model), _places(edit, layer, given)
+    decoder, places = models.decoder(model), _places(edit, layer, given)
     with ExitStack() as stack:
         for scope, inner in edit.scoped:
             where = partial(places.inside, scope)
             for kind in kinds_of(inner):
                 at_positions = function_or_refusal(kind.on_positions, layer)
-                stack.enter_context(at_positions(parts, layer, inner, where, given))
+                stack.enter_context(at_positions(decoder, layer, inner, where, given))
         yield
 
 
@@ -245,7 +246,7 @@ def _resample_on_bridge(
             f"head:{layer}.{min(edit.resample_heads)}@resample: another example is needed; give "
             "reference=[TEXTS]"
         )
-    n_heads, heads = decoder(model).n_heads, sorted(edit.resample_heads)
+    n_heads, heads = models.decoder(model).n_heads, sorted(edit.resample_heads)
 
     def replaced(z: Tensor, hook: Any) -> Tensor:
         shape = z.shape
@@ -264,7 +265,7 @@ def _resample_on_blocks(
     if given.resample is None:
         head = min(edit.resample_heads)
         raise UserError(f"head:{layer}.{head}@resample: no other example's z was given")
-    return heads_resampled(decoder(model), layer, edit, given.resample[layer, "z"])
+    return heads_resampled(models.decoder(model), layer, edit, given.resample[layer, "z"])
 
 
 @contextmanager
@@ -287,33 +288,35 @@ NATIVE_BLOCKS_SEE_NO_HOOKS = (
 SKIP = EditKind(
     ("skip",),
     on_bridge=_skip_on_bridge,
-    on_blocks=lambda model, layer, edit, given: block_skipped(decoder(model), layer),
+    on_blocks=lambda model, layer, edit, given: block_skipped(models.decoder(model), layer),
     on_rows=_skip_on_rows,
-    on_positions=lambda parts, layer, edit, where, given: hooked_after(
-        parts.blocks[layer], block_skipped_in(where)
+    on_positions=lambda decoder, layer, edit, where, given: hooked_after(
+        decoder.blocks[layer], block_skipped_in(where)
     ),
 )
 SKIP_ATTENTION = EditKind(
     ("skip_attention",),
     on_bridge=_attention_on_bridge,
-    on_blocks=lambda model, layer, edit, given: _attention_off(decoder(model), layer, None),
-    on_rows=lambda parts, layer, rows, given: _attention_off(parts, layer, rows.mask),
-    on_positions=lambda parts, layer, edit, where, given: _attention_off(parts, layer, where),
+    on_blocks=lambda model, layer, edit, given: _attention_off(models.decoder(model), layer, None),
+    on_rows=lambda decoder, layer, rows, given: _attention_off(decoder, layer, rows.mask),
+    on_positions=lambda decoder, layer, edit, where, given: _attention_off(decoder, layer, where),
 )
 SKIP_MLP = EditKind(
     ("skip_mlp",),
     on_bridge=_mlp_on_bridge,
-    on_blocks=lambda model, layer, edit, given: _mlp_off(decoder(model), layer, None),
-    on_rows=lambda parts, layer, rows, given: _mlp_off(parts, layer, rows.mask),
-    on_positions=lambda parts, layer, edit, where, given: _mlp_off(parts, layer, where),
+    on_blocks=lambda model, layer, edit, given: _mlp_off(models.decoder(model), layer, None),
+    on_rows=lambda decoder, layer, rows, given: _mlp_off(decoder, layer, rows.mask),
+    on_positions=lambda decoder, layer, edit, where, given: _mlp_off(decoder, layer, where),
 )
 HEADS = EditKind(
     ("zero_heads", "mean_heads"),
     on_bridge=_heads_on_bridge,
     on_blocks=lambda model, layer, edit, given: _heads_on_blocks(
-        decoder(model), layer, [(slice(None), edit)], given
+        models.decoder(model), layer, [(slice(None), edit)], given
     ),
-    on_rows=lambda parts, layer, rows, given: _heads_on_blocks(parts, layer, rows.groups, given),
+    on_rows=lambda decoder, layer, rows, given: _heads_on_blocks(
+        decoder, layer, rows.groups, given
+    ),
     on_positions=_heads_at_positions,
 )
 RESAMPLE = EditKind(
@@ -327,7 +330,7 @@ FITTED_PARTS = EditKind(
     ("mean_parts", "linear"),
     on_bridge=fitted_on_bridge,
     on_blocks=lambda model, layer, edit, given: fitted_on_blocks(
-        decoder(model), layer, edit, given
+        models.decoder(model), layer, edit, given
     ),
     on_rows=fitted_on_rows,
     on_positions=fitted_at_positions,
@@ -336,7 +339,7 @@ RESAMPLE_PARTS = EditKind(
     ("resample_parts",),
     on_bridge=resample_on_bridge,
     on_blocks=lambda model, layer, edit, given: resample_on_blocks(
-        decoder(model), layer, edit, given
+        models.decoder(model), layer, edit, given
     ),
     on_rows=ONE_OTHER_EXAMPLE,
     on_positions=ANOTHER_EVERYWHERE,
@@ -360,9 +363,9 @@ PARALLEL = EditKind(
     ("parallel",),
     on_bridge=lambda model, layer, edit, given: side_by_side_on_bridge(edit.parallel),
     on_blocks=lambda model, layer, edit, given: side_by_side_on_blocks(
-        decoder(model), edit.parallel
+        models.decoder(model), edit.parallel
     ),
-    on_rows=lambda parts, layer, rows, given: side_by_side_on_rows(parts, rows),
+    on_rows=lambda decoder, layer, rows, given: side_by_side_on_rows(decoder, rows),
     on_positions=PROGRAM_EVERYWHERE,
 )
 SCOPED = EditKind(

@@ -73,12 +73,12 @@ class _Moments:
 
 
 def linear_maps(
-    parts: Decoder, texts: Sequence[Sequence[int]], layers: Sequence[int]
+    decoder: Decoder, texts: Sequence[Sequence[int]], layers: Sequence[int]
 ) -> dict[Place, Float[Tensor, "d_model width"]]:
     """The best affine map of some blocks, each from what enters it to what it adds.
 
     Args:
-        parts: the modules of the unablated model.
+        decoder: the modules of the unablated model.
         texts: tokens of each reference text; at least one, none of them empty.
         layers: which blocks.
 
@@ -86,18 +86,18 @@ def linear_maps(
         For each layer the matrix and, in its last column, the constant `[d_model, d_model + 1]`; in
         the model's type, on its device.
     """
-    most = max(1, AT_ONCE // (4 * 8 * (parts.d_model + 1) ** 2))
+    most = max(1, AT_ONCE // (4 * 8 * (decoder.d_model + 1) ** 2))
     found: dict[Place, Tensor] = {}
-    dtype = next(parts.root.parameters()).dtype
+    dtype = next(decoder.root.parameters()).dtype
     for start in range(0, len(layers), most):
         some = layers[start : start + most]
-        for layer, (first, second) in _moments(parts, texts, some).items():
+        for layer, (first, second) in _moments(decoder, texts, some).items():
             held_out = {
                 ridge: second.error(first.solved(ridge)) + first.error(second.solved(ridge))
                 for ridge in RIDGES
             }
             both = (first + second).solved(min(held_out, key=lambda ridge: held_out[ridge]))
-            found[layer, "linear"] = both.T.to(parts.device, dtype).contiguous()
+            found[layer, "linear"] = both.T.to(decoder.device, dtype).contiguous()
     return found
 
 
@@ -107,13 +107,16 @@ def affine(linear: Float[Tensor, "d_model width"], value: Tensor) -> Tensor:
     Args:
         linear: the matrix, and the constant in its last column.
         value: what enters the block.
+
+    Returns:
+        `[..., d_model]`, of the type of `value`.
     """
     there = linear.to(value)
     return nn.functional.linear(value, there[:, :-1], there[:, -1])
 
 
 def _moments(
-    parts: Decoder, texts: Sequence[Sequence[int]], layers: Sequence[int]
+    decoder: Decoder, texts: Sequence[Sequence[int]], layers: Sequence[int]
 ) -> dict[int, tuple[_Moments, _Moments]]:
     """Layer to the moments of every other text, and of the rest; halves of one text alone."""
     found: dict[tuple[int, int], _Moments] = {}
@@ -138,14 +141,14 @@ def _moments(
         return hook
 
     handles = [
-        parts.blocks[layer].register_forward_hook(hook_of(layer), with_kwargs=True)
+        decoder.blocks[layer].register_forward_hook(hook_of(layer), with_kwargs=True)
         for layer in layers
     ]
     try:
         with torch.no_grad():
             for number, tokens in enumerate(texts):  # noqa: B007
-                ids = torch.tensor([list(tokens)], device=parts.device)
-                parts.root(input_ids=ids, use_cache=False)
+                ids = torch.tensor([list(tokens)], device=decoder.device)
+                decoder.root(input_ids=ids, use_cache=False)
     finally:
         for handle in handles:
             handle.remove()

@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations.edits import Place
 from interp.ablations.linear import linear_maps
 from interp.errors import UserError
-from interp.models import capture_contributions, capture_z, decoder
+from interp.models import capture_contributions, capture_z
 
 Means = Mapping[Place, Float[Tensor, "..."]]
 """For each layer mean z `[head, d_head]`, and the mean `[d_model]` of what each part adds.
@@ -45,15 +46,17 @@ def mean_outputs(
     """
     if not reference:
         raise UserError("reference: a mean needs at least one text")
-    parts = decoder(model)
-    layers, sums = range(parts.n_layers), dict[Place, Tensor]()
+    decoder = models.decoder(model)
+    layers, sums = range(decoder.n_layers), dict[Place, Tensor]()
 
     def add(place: Place, rows: Tensor) -> None:
         total = rows.double().sum(dim=0)
         sums[place] = sums[place] + total if place in sums else total
 
     texts = [
-        (parts.tokenizer.encode(one) if isinstance(one, str) else list(one))[-parts.max_length :]
+        (decoder.tokenizer.encode(one) if isinstance(one, str) else list(one))[
+            -decoder.max_length :
+        ]
         for one in reference
     ]
     if not all(texts):
@@ -61,17 +64,17 @@ def mean_outputs(
     positions = sum(map(len, texts))
     with (
         torch.no_grad(),
-        capture_z(parts, layers, lambda layer, z: add((layer, "z"), z.flatten(end_dim=1))),
-        capture_contributions(parts, layers, lambda layer, part, rows: add((layer, part), rows)),
+        capture_z(decoder, layers, lambda layer, z: add((layer, "z"), z.flatten(end_dim=1))),
+        capture_contributions(decoder, layers, lambda layer, part, rows: add((layer, part), rows)),
     ):
         for tokens in texts:
-            parts.root(input_ids=torch.tensor([tokens], device=parts.device), use_cache=False)
-    dtype = next(parts.root.parameters()).dtype
-    means = {place: (sums[place] / positions).to(parts.device, dtype) for place in sorted(sums)}
+            decoder.root(input_ids=torch.tensor([tokens], device=decoder.device), use_cache=False)
+    dtype = next(decoder.root.parameters()).dtype
+    means = {place: (sums[place] / positions).to(decoder.device, dtype) for place in sorted(sums)}
     return {
         **{
-            (layer, site): mean.view(parts.n_heads, -1) if site == "z" else mean
+            (layer, site): mean.view(decoder.n_heads, -1) if site == "z" else mean
             for (layer, site), mean in means.items()
         },
-        **(linear_maps(parts, texts, sorted(linear)) if linear else {}),
+        **(linear_maps(decoder, texts, sorted(linear)) if linear else {}),
     }

@@ -16,11 +16,11 @@ Where = Bool[Tensor, " row"] | Callable[[], Bool[Tensor, "row pos"]]
 """Rows `[row]` of a batch, or a function that gives the positions `[row, pos]` of a call."""
 
 
-def identity_block(parts: Decoder) -> Callable[..., Any]:
+def identity_block(decoder: Decoder) -> Callable[..., Any]:
     """A block's forward that returns the residual stream that it is given.
 
     Args:
-        parts: the decoder, which says whether its blocks return tuples.
+        decoder: the decoder, which says whether its blocks return tuples.
 
     Returns:
         A function with the parameters of a block's `forward`. It returns a tuple where the model's
@@ -29,7 +29,7 @@ def identity_block(parts: Decoder) -> Callable[..., Any]:
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         resid_pre = args[0] if args else kwargs["hidden_states"]
-        return (resid_pre,) if parts.block_returns_tuple else resid_pre
+        return (resid_pre,) if decoder.block_returns_tuple else resid_pre
 
     forward.__dict__[COMPUTES_NOTHING] = True
     return forward
@@ -48,21 +48,21 @@ def hands_on(block: nn.Module) -> bool:
 
 @contextmanager
 def block_skipped(
-    parts: Decoder, layer: int, add: Callable[[Tensor], Tensor] | None = None
+    decoder: Decoder, layer: int, add: Callable[[Tensor], Tensor] | None = None
 ) -> Iterator[None]:
     """Inside the context, a block returns its input and leaves zeros of width 1 in a KV cache.
 
     The length of a cache is read from whichever layer is asked, so each layer must have one.
 
     Args:
-        parts: the modules of a model.
+        decoder: the modules of a model.
         layer: which block.
         add: from the residual stream `[batch, pos, d_model]` to what is added to it instead.
 
     Yields:
         None; the block computes again afterwards.
     """
-    identity = identity_block(parts)
+    identity = identity_block(decoder)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         resid_pre = args[0] if args else kwargs["hidden_states"]
@@ -75,9 +75,9 @@ def block_skipped(
         if add is None:
             return identity(*args, **kwargs)
         out = resid_pre + add(resid_pre)
-        return (out,) if parts.block_returns_tuple else out
+        return (out,) if decoder.block_returns_tuple else out
 
-    with forward_replaced(parts.blocks[layer], forward):
+    with forward_replaced(decoder.blocks[layer], forward):
         yield
 
 
@@ -215,12 +215,12 @@ def hooked_after(module: nn.Module, hook: Callable[..., Any]) -> AbstractContext
 
 @contextmanager
 def heads_resampled(
-    parts: Decoder, layer: int, edit: LayerEdit, source: Float[Tensor, "#batch pos width"]
+    decoder: Decoder, layer: int, edit: LayerEdit, source: Float[Tensor, "#batch pos width"]
 ) -> Iterator[None]:
     """Inside the context, some heads have another example's z at the position of a call.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         layer: whose heads.
         edit: which heads.
         source: z of the other example, pos counted from the start of the row.
@@ -232,19 +232,19 @@ def heads_resampled(
 
     def put(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         other = there(source).to(args[0].dtype)
-        z = args[0].clone().unflatten(-1, (parts.n_heads, -1))
-        z[:, :, heads] = other.unflatten(-1, (parts.n_heads, -1))[:, :, heads]
+        z = args[0].clone().unflatten(-1, (decoder.n_heads, -1))
+        z[:, :, heads] = other.unflatten(-1, (decoder.n_heads, -1))[:, :, heads]
         return (z.flatten(start_dim=2), *args[1:])
 
     with ExitStack() as stack:
-        there = stack.enter_context(at_positions_of_call(parts, layer))
-        projection = parts.output_projections[layer]
+        there = stack.enter_context(at_positions_of_call(decoder, layer))
+        projection = decoder.output_projections[layer]
         stack.callback(projection.register_forward_pre_hook(put).remove)
         yield
 
 
 @contextmanager
-def at_positions_of_call(parts: Decoder, layer: int) -> Iterator[Callable[[Tensor], Tensor]]:
+def at_positions_of_call(decoder: Decoder, layer: int) -> Iterator[Callable[[Tensor], Tensor]]:
     """A function that picks, from `[batch, pos, width]`, the positions at which a block is called.
 
     A call with a KV cache (decoding, a draft being verified) begins where its cache ends, so the
@@ -252,7 +252,7 @@ def at_positions_of_call(parts: Decoder, layer: int) -> Iterator[Callable[[Tenso
     last position.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         layer: whose block is called.
 
     Yields:
@@ -272,7 +272,7 @@ def at_positions_of_call(parts: Decoder, layer: int) -> Iterator[Callable[[Tenso
         places = torch.arange(call["start"], end, device=source.device)
         return source[:, places.clamp(max=source.shape[1] - 1)]
 
-    handle = parts.blocks[layer].register_forward_pre_hook(look, with_kwargs=True)
+    handle = decoder.blocks[layer].register_forward_pre_hook(look, with_kwargs=True)
     try:
         yield pick
     finally:

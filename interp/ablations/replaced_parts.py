@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations.activations import Activations, Rows
 from interp.ablations.edits import PART_FORMS, LayerEdit, Part
 from interp.ablations.linear import affine
@@ -26,7 +27,7 @@ from interp.ablations.native_hooks import (
     output_replaced,
 )
 from interp.errors import UserError
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 
 Pairs = Sequence[tuple[str, Callable[..., Tensor | None]]]
 Put = Callable[[Tensor], Tensor]
@@ -38,7 +39,7 @@ def fitted_on_bridge(
 ) -> Pairs:
     """Hooks under which the parts of an edit add their means, or the block is an affine map."""
     found: list[Any] = []
-    for part, put in _fitted(decoder(model), layer, edit, given):
+    for part, put in _fitted(models.decoder(model), layer, edit, given):
 
         def added(value: Tensor, _shape: tuple[int, int], put: Put = put) -> Tensor:
             return put(value)
@@ -69,25 +70,25 @@ def resample_on_bridge(
 
 @contextmanager
 def fitted_on_blocks(
-    parts: Decoder, layer: int, edit: LayerEdit, given: Activations
+    decoder: Decoder, layer: int, edit: LayerEdit, given: Activations
 ) -> Iterator[None]:
     """Inside the context, the parts of an edit add their means, or the block is an affine map."""
     with ExitStack() as stack:
-        for part, put in _fitted(parts, layer, edit, given):
+        for part, put in _fitted(decoder, layer, edit, given):
             if part == "layer":
-                stack.enter_context(block_skipped(parts, layer, put))
+                stack.enter_context(block_skipped(decoder, layer, put))
             else:
-                stack.enter_context(_sublayer(parts, layer, part, put))
+                stack.enter_context(_sublayer(decoder, layer, part, put))
         yield
 
 
 @contextmanager
 def resample_on_blocks(
-    parts: Decoder, layer: int, edit: LayerEdit, given: Activations
+    decoder: Decoder, layer: int, edit: LayerEdit, given: Activations
 ) -> Iterator[None]:
     """Inside the context, they add what they add on another example, at a call's positions."""
     with ExitStack() as stack:
-        there = stack.enter_context(at_positions_of_call(parts, layer))
+        there = stack.enter_context(at_positions_of_call(decoder, layer))
         for part in outermost(edit.resample_parts):
             if given.resample is None:
                 raise UserError(f"{PART_FORMS[part]}:{layer}@resample: no other example was given")
@@ -99,26 +100,26 @@ def resample_on_blocks(
                 return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
 
             if part == "layer":
-                stack.enter_context(block_skipped(parts, layer, put))
+                stack.enter_context(block_skipped(decoder, layer, put))
             else:
-                stack.enter_context(_sublayer(parts, layer, part, put))
+                stack.enter_context(_sublayer(decoder, layer, part, put))
         yield
 
 
 @contextmanager
-def fitted_on_rows(parts: Decoder, layer: int, rows: Rows, given: Activations) -> Iterator[None]:
+def fitted_on_rows(decoder: Decoder, layer: int, rows: Rows, given: Activations) -> Iterator[None]:
     """Inside the context, what was fitted for each row's edit stands in that row."""
     named = dict.fromkeys(where for _, edit in rows.groups for where in _fitted_places(edit))
     with ExitStack() as stack:
         for place in named:
             mask = rows.where(partial(_puts, place))
-            part, put = _fitted_at(parts, layer, place, given)
+            part, put = _fitted_at(decoder, layer, place, given)
             if part != "layer":
-                stack.enter_context(_sublayer(parts, layer, part, put, mask))
+                stack.enter_context(_sublayer(decoder, layer, part, put, mask))
             elif bool(mask.all()):
-                stack.enter_context(block_skipped(parts, layer, put))
+                stack.enter_context(block_skipped(decoder, layer, put))
             else:
-                block = parts.blocks[layer]
+                block = decoder.blocks[layer]
                 stack.enter_context(hooked_after(block, block_skipped_in(mask, put)))
         yield
 
@@ -135,14 +136,14 @@ def _fitted_places(edit: LayerEdit) -> tuple[Fitted, ...]:
 
 
 def _fitted(
-    parts: Decoder, layer: int, edit: LayerEdit, given: Activations
+    decoder: Decoder, layer: int, edit: LayerEdit, given: Activations
 ) -> list[tuple[Part, Put]]:
-    return [_fitted_at(parts, layer, place, given) for place in _fitted_places(edit)]
+    return [_fitted_at(decoder, layer, place, given) for place in _fitted_places(edit)]
 
 
-def _fitted_at(parts: Decoder, layer: int, place: Fitted, given: Activations) -> tuple[Part, Put]:
+def _fitted_at(decoder: Decoder, layer: int, place: Fitted, given: Activations) -> tuple[Part, Put]:
     """Which part adds something else, and what; of a block, from what enters it."""
-    there = given.mean(parts, layer, place)
+    there = given.mean(decoder, layer, place)
     if there is None:
         text = f"layer:{layer}@linear" if place == "linear" else f"{PART_FORMS[place]}:{layer}@mean"
         raise UserError(f"{text}: it needs a reference set")
@@ -153,16 +154,16 @@ def _fitted_at(parts: Decoder, layer: int, place: Fitted, given: Activations) ->
 
 @contextmanager
 def fitted_at_positions(
-    parts: Decoder, layer: int, edit: LayerEdit, where: Where, given: Activations
+    decoder: Decoder, layer: int, edit: LayerEdit, where: Where, given: Activations
 ) -> Iterator[None]:
     """Inside the context, what was fitted for an edit stands at some positions."""
     with ExitStack() as stack:
-        for part, put in _fitted(parts, layer, edit, given):
+        for part, put in _fitted(decoder, layer, edit, given):
             if part == "layer":
                 hook = block_skipped_in(where, put)
-                stack.enter_context(hooked_after(parts.blocks[layer], hook))
+                stack.enter_context(hooked_after(decoder.blocks[layer], hook))
             else:
-                stack.enter_context(_sublayer(parts, layer, part, put, where))
+                stack.enter_context(_sublayer(decoder, layer, part, put, where))
         yield
 
 
@@ -176,7 +177,7 @@ def _spread(mean: Tensor, value: Tensor) -> Tensor:
 
 
 def _sublayer(
-    parts: Decoder,
+    decoder: Decoder,
     layer: int,
     part: Part,
     put: Callable[[Tensor], Tensor],
@@ -184,9 +185,9 @@ def _sublayer(
 ) -> AbstractContextManager[Any]:
     """Inside the context, a sublayer adds something else, in some rows or in all."""
     if part == "attention":
-        module, adds = parts.attention_ends[layer], parts.attention_adds_residual
+        module, adds = decoder.attention_ends[layer], decoder.attention_adds_residual
     else:
-        module, adds = parts.mlp_ends[layer], parts.mlp_adds_residual
+        module, adds = decoder.mlp_ends[layer], decoder.mlp_adds_residual
     return hooked_after(module, output_replaced(put, adds, rows))
 
 
@@ -220,13 +221,13 @@ def _on_bridge(
 
 def _point(model: TransformerBridge, layer: int, part: Part) -> str:
     """The hook point where what a part adds passes; a block's output holds the stream too."""
-    block, parts = model.blocks[layer], decoder(model)
+    block, decoder = model.blocks[layer], models.decoder(model)
     if part == "layer":
         return f"blocks.{layer}.hook_out"
     name, norm, last = (
         ("attn", "ln1_post", "o") if part == "attention" else ("mlp", "ln2_post", "out")
     )
-    adds = parts.attention_adds_residual if part == "attention" else parts.mlp_adds_residual
+    adds = decoder.attention_adds_residual if part == "attention" else decoder.mlp_adds_residual
     if hasattr(block, norm):
         return f"blocks.{layer}.{norm}.hook_out"
     # where the sublayer itself adds the residual, only its projection is its own

@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations.edits import Place
 from interp.errors import UserError
-from interp.models import capture_contributions, capture_z, decoder
+from interp.models import capture_contributions, capture_z
 
 Outputs = Mapping[Place, Float[Tensor, "_ _ _"]]
 """Place to z `[batch, pos, head * d_head]`, or to what a part adds `[batch, pos, d_model]`.
@@ -64,20 +65,20 @@ def outputs_on(
         Place to z `[pos, head * d_head]` of the layer's heads, or to what the part adds to the
         residual stream `[pos, d_model]`.
     """
-    parts = decoder(model)
+    decoder = models.decoder(model)
     wanted, found = set(places), dict[Place, Tensor]()
 
     def keep(place: Place, rows: Tensor) -> None:
         if place in wanted:
             found[place] = rows
 
-    kept, layers = list(tokens)[-parts.max_length :], {layer for layer, _ in wanted}
+    kept, layers = list(tokens)[-decoder.max_length :], {layer for layer, _ in wanted}
     with (
         torch.no_grad(),
-        capture_z(parts, layers, lambda layer, z: keep((layer, "z"), z[0])),
-        capture_contributions(parts, layers, lambda layer, part, rows: keep((layer, part), rows)),
+        capture_z(decoder, layers, lambda layer, z: keep((layer, "z"), z[0])),
+        capture_contributions(decoder, layers, lambda layer, part, rows: keep((layer, part), rows)),
     ):
-        parts.root(input_ids=torch.tensor([kept], device=parts.device), use_cache=False)
+        decoder.root(input_ids=torch.tensor([kept], device=decoder.device), use_cache=False)
     return found
 
 

@@ -2,9 +2,9 @@
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations.edits import Shape
 from interp.errors import UserError
-from interp.models import decoder
 
 
 def shape_of(model: TransformerBridge) -> Shape:
@@ -16,8 +16,8 @@ def shape_of(model: TransformerBridge) -> Shape:
     Returns:
         The three counts, as one value.
     """
-    parts = decoder(model)
-    return Shape(parts.n_layers, parts.n_heads, parts.n_kv_heads)
+    decoder = models.decoder(model)
+    return Shape(decoder.n_layers, decoder.n_heads, decoder.n_kv_heads)
 
 
 def blocks_of_size(model: TransformerBridge, size: int) -> int:

@@ -58,20 +58,20 @@ def side_by_side_on_bridge(layers: Sequence[int]) -> list[tuple[str, Callable[..
 
 
 @contextmanager
-def side_by_side_on_blocks(parts: Decoder, layers: Sequence[int]) -> Iterator[None]:
+def side_by_side_on_blocks(decoder: Decoder, layers: Sequence[int]) -> Iterator[None]:
     """Inside the context, native blocks run side by side."""
-    with _hooked(parts, layers, None):
+    with _hooked(decoder, layers, None):
         yield
 
 
 @contextmanager
-def side_by_side_on_rows(parts: Decoder, rows: Rows) -> Iterator[None]:
+def side_by_side_on_rows(decoder: Decoder, rows: Rows) -> Iterator[None]:
     """Inside the context, each row's window of blocks runs side by side in that row."""
     windows = dict.fromkeys(edit.parallel for _, edit in rows.groups)
     with ExitStack() as stack:
         for layers in windows:
             mask = rows.where(partial(_runs_together, layers))
-            stack.enter_context(_hooked(parts, layers, mask))
+            stack.enter_context(_hooked(decoder, layers, mask))
         yield
 
 
@@ -80,7 +80,7 @@ def _runs_together(layers: Sequence[int], edit: LayerEdit) -> bool:
 
 
 @contextmanager
-def _hooked(parts: Decoder, layers: Sequence[int], mask: Tensor | None) -> Iterator[None]:
+def _hooked(decoder: Decoder, layers: Sequence[int], mask: Tensor | None) -> Iterator[None]:
     together = _Together(layers)
 
     def hook_of(layer: int) -> Callable[..., Any]:
@@ -97,5 +97,5 @@ def _hooked(parts: Decoder, layers: Sequence[int], mask: Tensor | None) -> Itera
 
     with ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(hooked_after(parts.blocks[layer], hook_of(layer)))
+            stack.enter_context(hooked_after(decoder.blocks[layer], hook_of(layer)))
         yield

@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.attention.interactive import View, attention_view
 from interp.attention.prompts import KeyValuePrompt, locate
 from interp.attention.rows import attention_rows, check_heads, token_texts
 from interp.errors import UserError
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.tasks import Task, load_task
 
 
@@ -88,16 +89,16 @@ def trace_example(
     Raises:
         UserError: no such row or head; as `locate`.
     """
-    parts, loaded = decoder(model), task if isinstance(task, Task) else load_task(task)
+    decoder, loaded = models.decoder(model), task if isinstance(task, Task) else load_task(task)
     count = len(loaded.documents())
     if not 0 <= doc_id < count:
         raise UserError(f"row {doc_id}: task {loaded.name} has rows 0-{count - 1}")
-    check_heads(heads, parts.n_layers, parts.n_heads)
-    prompt = locate(loaded, doc_id, parts)
+    check_heads(heads, decoder.n_layers, decoder.n_heads)
+    prompt = locate(loaded, doc_id, decoder)
     # as when it is scored: the answer's last token is predicted, not run
     run = prompt.tokens[: max(prompt.queries) + 1]
     found = attention_rows(model, run, queries=prompt.queries)
     layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
     rows = pad(found.rows[layers, numbers], (0, len(prompt.tokens) - len(run)))
-    texts = token_texts(parts, prompt.tokens)
+    texts = token_texts(decoder, prompt.tokens)
     return ExampleTrace(model_name(model), prompt, texts, tuple(heads), rows)

@@ -43,13 +43,13 @@ class KeyValuePrompt:
     gold_position: int
 
 
-def locate(task: Task, doc_id: int, parts: Decoder) -> KeyValuePrompt:
+def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
     """Find the tokens of one example by the tokenizer's offsets.
 
     Args:
         task: a key-value task whose answer is the value itself (not an option's letter).
         doc_id: row of the task.
-        parts: the model's modules; its tokenizer must give offsets.
+        decoder: the model's modules; its tokenizer must give offsets.
 
     Returns:
         The tokens, and the positions of the answer, of the gold key and value, and of the other
@@ -64,11 +64,11 @@ def locate(task: Task, doc_id: int, parts: Decoder) -> KeyValuePrompt:
     prompt, at = _prompt_and_pairs(task, document)
     behind, value_at = _answer(task, document)
     text = prompt + behind
-    tokens, offsets = _encode(text, parts)
-    if len(tokens) > parts.max_length:
+    tokens, offsets = _encode(text, decoder)
+    if len(tokens) > decoder.max_length:
         raise UserError(
             f"task {task.name}, row {doc_id}: {len(tokens)} tokens with its answer; the model's "
-            f"context holds {parts.max_length}"
+            f"context holds {decoder.max_length}"
         )
 
     def positions(wanted: Iterable[Span]) -> tuple[int, ...]:
@@ -127,9 +127,9 @@ def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:
     return delimiter + target, len(delimiter) + at
 
 
-def _encode(text: str, parts: Decoder) -> tuple[list[int], list[Span]]:
+def _encode(text: str, decoder: Decoder) -> tuple[list[int], list[Span]]:
     """Tokens as every request has them, and the characters that each one covers."""
-    tokenizer = parts.tokenizer
+    tokenizer = decoder.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"tokenizer {type(tokenizer).__name__}: it gives no offsets, and positions are read "
@@ -139,7 +139,7 @@ def _encode(text: str, parts: Decoder) -> tuple[list[int], list[Span]]:
     special = not (bos and text.startswith(bos))
     made = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
     tokens = list(made["input_ids"])
-    assert tokens == encode(text, parts)
+    assert tokens == encode(text, decoder)
     return tokens, [(int(a), int(b)) for a, b in made["offset_mapping"]]
 
 

@@ -21,11 +21,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from interp import models
 from interp.ablations import refuse_hooks
 from interp.attention.interactive import View, attention_view
 from interp.engine import runs_in_pieces, segments
 from interp.errors import UserError, check_whole
-from interp.models import Decoder, decoder, model_name
+from interp.models import Decoder, model_name
 
 PIECE = 512
 IMPLEMENTATION = "interp_rows"
@@ -98,19 +99,19 @@ def attention_rows(
     check_whole("piece", piece, 1)
     if isinstance(queries, str) or not isinstance(queries, Sequence):
         raise UserError(f"queries {queries!r:.80}: allowed is a list of positions")
-    parts = decoder(model)
-    tokens = parts.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    decoder = models.decoder(model)
+    tokens = decoder.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     wanted = [q + len(tokens) if q < 0 else q for q in queries]
     for given, query in zip(queries, wanted, strict=True):
         if not 0 <= query < len(tokens):
             raise UserError(f"query {given}: the prompt has positions 0-{len(tokens) - 1}")
-    rows = torch.zeros(parts.n_layers, parts.n_heads, len(wanted), len(tokens))
+    rows = torch.zeros(decoder.n_layers, decoder.n_heads, len(wanted), len(tokens))
 
     def keep(layer: int, numbers: list[int], found: Tensor) -> None:
         rows[layer, :, numbers, : found.shape[-1]] = found.cpu()
 
     scan_rows(model, tokens, wanted, keep, piece=piece)
-    texts = token_texts(parts, tokens)
+    texts = token_texts(decoder, tokens)
     return AttentionRows(rows, tuple(wanted), tuple(tokens), texts)
 
 
@@ -153,10 +154,11 @@ def scan_rows(
             is not in its scores (learned sinks, position bias).
     """
     refuse_hooks(model, "the tracer")
-    parts = decoder(model)
-    if not 0 < len(tokens) <= parts.max_length:
+    decoder = models.decoder(model)
+    if not 0 < len(tokens) <= decoder.max_length:
         raise UserError(
-            f"prompt of {len(tokens)} tokens: model {model_name(model)} takes 1-{parts.max_length}"
+            f"prompt of {len(tokens)} tokens: model {model_name(model)} takes "
+            f"1-{decoder.max_length}"
         )
     end = max(queries, default=-1) + 1
     if len(segments(model, [end, len(tokens)])) > 1:
@@ -165,20 +167,20 @@ def scan_rows(
     if end > piece and not runs_in_pieces(model, end):
         piece = end
     resid: dict[int, Tensor] = {}
-    cache = transformers.DynamicCache(config=parts.root.config)
-    with _watched(parts) as watch, torch.no_grad():
+    cache = transformers.DynamicCache(config=decoder.root.config)
+    with _watched(decoder) as watch, torch.no_grad():
         for start in range(0, end, piece):
             stop = min(start + piece, end)
             numbers = [n for n, q in enumerate(queries) if start <= q < stop]
             columns = [queries[n] - start for n in numbers]
             watch.begin(columns, stop, _numbered(take, numbers))
-            ids = torch.tensor([tokens[start:stop]], device=parts.device)
+            ids = torch.tensor([tokens[start:stop]], device=decoder.device)
             with suppress(_Stop):
-                parts.root(input_ids=ids, past_key_values=cache, use_cache=True)
+                decoder.root(input_ids=ids, past_key_values=cache, use_cache=True)
             resid.update({n: watch.resid[0, c] for n, c in zip(numbers, columns, strict=True)})
-            watch.check(parts, model_name(model))
+            watch.check(decoder, model_name(model))
     if not resid:
-        return torch.zeros(0, parts.d_model)
+        return torch.zeros(0, decoder.d_model)
     return torch.stack([resid[n] for n in range(len(queries))])
 
 
@@ -213,8 +215,8 @@ class _Watch:
         missing = self.end - rows.shape[-1]
         self.take(layer, nn.functional.pad(rows, (missing, 0)) if missing > 0 else rows)
 
-    def check(self, parts: Decoder, name: str) -> None:
-        missing = set(range(parts.n_layers)) - self.seen
+    def check(self, decoder: Decoder, name: str) -> None:
+        missing = set(range(decoder.n_layers)) - self.seen
         if self.columns and missing:
             raise UserError(
                 f"model {name}: its attention in layer {min(missing)} gives no rows; the tracer "
@@ -226,12 +228,12 @@ _active: ContextVar[_Watch] = ContextVar("watch")
 
 
 @contextmanager
-def _watched(parts: Decoder) -> Iterator[_Watch]:
+def _watched(decoder: Decoder) -> Iterator[_Watch]:
     """Inside the context the native attention hands its rows to the watch."""
     ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, sdpa_mask)
-    watch = _Watch({id(module): layer for layer, module in enumerate(parts.attentions)})
-    modules: Iterable[Any] = parts.root.modules()
+    watch = _Watch({id(module): layer for layer, module in enumerate(decoder.attentions)})
+    modules: Iterable[Any] = decoder.root.modules()
     configs = {id(m.config): m.config for m in modules if hasattr(m, "config")}
     fused = [c for c in configs.values() if getattr(c, "_attn_implementation", "") == "sdpa"]
 
@@ -249,9 +251,9 @@ def _watched(parts: Decoder) -> Iterator[_Watch]:
         for config in fused:
             config._attn_implementation_internal = IMPLEMENTATION
             stack.callback(setattr, config, "_attn_implementation_internal", "sdpa")
-        for attention in parts.attentions:
+        for attention in decoder.attentions:
             stack.callback(attention.register_forward_hook(cut_out).remove)
-        stack.callback(parts.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        stack.callback(decoder.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
         yield watch
 
 
@@ -309,8 +311,8 @@ def _rows(
     return scores.softmax(dim=-1)
 
 
-def token_texts(parts: Decoder, tokens: Sequence[int]) -> tuple[str, ...]:
+def token_texts(decoder: Decoder, tokens: Sequence[int]) -> tuple[str, ...]:
     """Each token as text; its number where there is no tokenizer."""
-    if parts.tokenizer is None:
+    if decoder.tokenizer is None:
         return tuple(map(str, tokens))
-    return tuple(parts.tokenizer.decode([token]) for token in tokens)
+    return tuple(decoder.tokenizer.decode([token]) for token in tokens)

@@ -16,11 +16,12 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.attention.prompts import KeyValuePrompt, locate
 from interp.attention.rows import PIECE, scan_rows
 from interp.engine import unembed
 from interp.errors import UserError
-from interp.models import Decoder, decoder, model_name
+from interp.models import Decoder, model_name
 from interp.tasks import Task, load_task, select_examples
 
 TOKEN_KINDS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
@@ -92,14 +93,14 @@ def trace(
     Raises:
         UserError: as `locate` and `scan_rows`; a limit below 1.
     """
-    parts, loaded = decoder(model), task if isinstance(task, Task) else load_task(task)
+    decoder, loaded = models.decoder(model), task if isinstance(task, Task) else load_task(task)
     doc_ids = select_examples(loaded, limit, seed=seed)
-    prompts = [locate(loaded, doc_id, parts) for doc_id in doc_ids]
-    shape = (len(prompts), parts.n_layers, parts.n_heads)
+    prompts = [locate(loaded, doc_id, decoder) for doc_id in doc_ids]
+    shape = (len(prompts), decoder.n_layers, decoder.n_heads)
     retrieval, attention = np.zeros(shape), {target: np.zeros(shape) for target in TOKEN_KINDS}
     copied = []
     for number, prompt in enumerate(tqdm(prompts, unit="example", desc=f"{loaded.name} trace")):
-        hits, masses, right = _trace_one(model, parts, prompt, piece)
+        hits, masses, right = _trace_one(model, decoder, prompt, piece)
         retrieval[number] = hits.numpy()
         for target, mass in masses.items():
             attention[target][number] = mass.numpy()
@@ -118,11 +119,11 @@ def trace(
 
 
 def _trace_one(
-    model: TransformerBridge, parts: Decoder, prompt: KeyValuePrompt, piece: int
+    model: TransformerBridge, decoder: Decoder, prompt: KeyValuePrompt, piece: int
 ) -> tuple[Tensor, dict[str, Tensor], bool]:
     """Retrieval score `[layer, head]`, attention by target, and whether the model copies."""
-    hits = torch.zeros(parts.n_layers, parts.n_heads)
-    masses = {target: torch.zeros(parts.n_layers, parts.n_heads) for target in TOKEN_KINDS}
+    hits = torch.zeros(decoder.n_layers, decoder.n_heads)
+    masses = {target: torch.zeros(decoder.n_layers, decoder.n_heads) for target in TOKEN_KINDS}
     places = {
         "gold_value": prompt.gold_value,
         "gold_key": prompt.gold_key,
@@ -144,7 +145,7 @@ def _trace_one(
     run = prompt.tokens[: max(prompt.queries) + 1]
     resid = scan_rows(model, run, prompt.queries, take, piece=piece)
     predicted = []
-    for logits in unembed(parts, resid):
+    for logits in unembed(decoder, resid):
         if not logits.isfinite().all():
             raise UserError(
                 f"example {prompt.doc_id}: logits of {model_name(model)} are not finite; a number "

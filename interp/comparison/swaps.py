@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import (
     Ablation,
     Part,
@@ -25,7 +26,7 @@ from interp.ablations import (
     shape_of,
 )
 from interp.errors import UserError
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.results import Sweep
 from interp.stats import BASELINE
 from interp.sweeps import sweep
@@ -205,12 +206,12 @@ def _along(
 
 
 def _ends(model: TransformerBridge) -> dict[str, torch.Tensor]:
-    parts = decoder(model)
-    ends = {"embedding": parts.root.get_input_embeddings().weight}
-    norm = getattr(parts.ln_final, "weight", None)
+    decoder = models.decoder(model)
+    ends = {"embedding": decoder.root.get_input_embeddings().weight}
+    norm = getattr(decoder.ln_final, "weight", None)
     if norm is not None:
         ends["final norm"] = norm
-    output = parts.root.get_output_embeddings()
+    output = decoder.root.get_output_embeddings()
     if output is not None and output.weight is not ends["embedding"]:
         ends["unembedding"] = output.weight
     return ends

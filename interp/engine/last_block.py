@@ -18,7 +18,7 @@ from interp.models import Decoder
 
 @contextmanager
 def compute_at_positions(
-    parts: Decoder, layer: int, rows: Int[Tensor, " place"], columns: Int[Tensor, " place"]
+    decoder: Decoder, layer: int, rows: Int[Tensor, " place"], columns: Int[Tensor, " place"]
 ) -> Iterator[None]:
     """Inside the context, a block's output projection and MLP are computed at some places only.
 
@@ -26,7 +26,7 @@ def compute_at_positions(
     what they always see, zeros where nothing was computed.
 
     Args:
-        parts: the modules of a model whose last block can be run so (`Capabilities`).
+        decoder: the modules of a model whose last block can be run so (`Capabilities`).
         layer: which block.
         rows: row of each place in the batch.
         columns: position of each place in its row.
@@ -35,8 +35,8 @@ def compute_at_positions(
         None; the block computes at all positions afterwards.
     """
     with (
-        _narrow(parts.output_projections[layer], rows, columns),
-        _narrow(parts.mlps[layer], rows, columns),
+        _narrow(decoder.output_projections[layer], rows, columns),
+        _narrow(decoder.mlps[layer], rows, columns),
     ):
         yield
 

@@ -22,55 +22,55 @@ SHARE = 0.25  # of the free memory that one batch may take
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
-def token_budget(parts: Decoder, prefix: int) -> int:
+def token_budget(decoder: Decoder, prefix: int) -> int:
     """Most tokens of one batch, padding counted, from the memory that is free now.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         prefix: shared tokens in front, whose keys and values every row reads.
 
     Returns:
         A number of tokens, at least `SMALLEST`.
     """
-    config = parts.root.config.get_text_config()
-    on_gpu = parts.device.type == "cuda"
-    width = int(getattr(config, "intermediate_size", None) or 4 * parts.d_model)
+    config = decoder.root.config.get_text_config()
+    on_gpu = decoder.device.type == "cuda"
+    width = int(getattr(config, "intermediate_size", None) or 4 * decoder.d_model)
     # residuals, normed inputs, q, k, v, z and the MLP's inner width are alive together; a token's
     # row of the mask, and the keys and values copied after the prefix, come to it
-    numbers = 10 * parts.d_model + 4 * width + 4 * parts.n_heads * parts.d_head
-    numbers += 2 * (prefix + 256) + 8 * parts.n_kv_heads * parts.d_head
-    bytes_each = next(parts.root.parameters()).element_size()
+    numbers = 10 * decoder.d_model + 4 * width + 4 * decoder.n_heads * decoder.d_head
+    numbers += 2 * (prefix + 256) + 8 * decoder.n_kv_heads * decoder.d_head
+    bytes_each = next(decoder.root.parameters()).element_size()
     cached = max(WIDE_ENOUGH, CACHE // (numbers * bytes_each))
     most = MOST_ON_GPU if on_gpu else min(MOST_ON_CPU, cached)
-    return max(SMALLEST, min(most, int(SHARE * _free(parts) / (numbers * bytes_each))))
+    return max(SMALLEST, min(most, int(SHARE * _free(decoder) / (numbers * bytes_each))))
 
 
-def most_caches(parts: Decoder, prefix: int, layers: int) -> int:
+def most_caches(decoder: Decoder, prefix: int, layers: int) -> int:
     """How many keys and values of a prefix may be kept at once, from the memory that is free now.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         prefix: tokens that each of them is of.
         layers: in how many layers each is its own.
 
     Returns:
         A number of caches, at least 1.
     """
-    numbers = 2 * prefix * layers * parts.n_kv_heads * parts.d_head
-    bytes_each = next(parts.root.parameters()).element_size()
-    return max(1, int(SHARE * _free(parts) / max(1, numbers * bytes_each)))
+    numbers = 2 * prefix * layers * decoder.n_kv_heads * decoder.d_head
+    bytes_each = next(decoder.root.parameters()).element_size()
+    return max(1, int(SHARE * _free(decoder) / max(1, numbers * bytes_each)))
 
 
-def _free(parts: Decoder) -> int:
+def _free(decoder: Decoder) -> int:
     """Bytes that nobody uses where the model is."""
-    if parts.device.type == "cuda":
-        return free_on_gpus(parts)
+    if decoder.device.type == "cuda":
+        return free_on_gpus(decoder)
     return int(psutil.virtual_memory().available)
 
 
-def free_on_gpus(parts: Decoder) -> int:
+def free_on_gpus(decoder: Decoder) -> int:
     """Free bytes on the fullest of the GPUs that hold a model."""
-    return min(torch.cuda.mem_get_info(device)[0] for device in parts.devices)
+    return min(torch.cuda.mem_get_info(device)[0] for device in decoder.devices)
 
 
 def halving(work: Callable[[int], Iterator[T]], budget: int) -> Iterator[T]:

@@ -39,29 +39,29 @@ class Prefix:
         return len(self.tokens)
 
 
-def record_prefix(parts: Decoder, tokens: Sequence[int]) -> Prefix:
+def record_prefix(decoder: Decoder, tokens: Sequence[int]) -> Prefix:
     """Run the baseline over shared tokens.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         tokens: at least one.
 
     Returns:
         The residual streams, and the keys and values, at each of the tokens.
     """
     cache = transformers.DynamicCache()
-    ids = torch.tensor([list(tokens)], device=parts.device)
-    baseline = record(parts, ids, past_key_values=cache, use_cache=True)
+    ids = torch.tensor([list(tokens)], device=decoder.device)
+    baseline = record(decoder, ids, past_key_values=cache, use_cache=True)
     return Prefix(tuple(tokens), baseline, cache)
 
 
 def prefix_cache(
-    parts: Decoder, prefix: Prefix, first: int, *, last_block: bool = False
+    decoder: Decoder, prefix: Prefix, first: int, *, last_block: bool = False
 ) -> transformers.DynamicCache:
     """The keys and values of the prefix under an ablation; call it inside `edited(...)`.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         prefix: the baseline pass over it.
         first: the first layer that is edited; layers below share the baseline's tensors.
         last_block: leave out what is never read of the last block; the model must allow it.
@@ -70,23 +70,23 @@ def prefix_cache(
         A cache of one row. Growing it makes new tensors, so the shared ones are never written to.
     """
     own = _below(prefix, first)
-    with _unread(parts, parts.n_layers - 1, last_block):
-        replay(parts, prefix.baseline, first, cache=own)
+    with _unread(decoder, decoder.n_layers - 1, last_block):
+        replay(decoder, prefix.baseline, first, cache=own)
     return own
 
 
 def begin_cache(
-    parts: Decoder, prefix: Prefix, layer: int, *, last_block: bool = False
+    decoder: Decoder, prefix: Prefix, layer: int, *, last_block: bool = False
 ) -> tuple[transformers.DynamicCache, Float[Tensor, "1 pos d_model"]]:
     """As `prefix_cache`, up to and with one layer, and the residual stream that leaves it."""
     own = _below(prefix, layer)
-    with _unread(parts, layer, last_block):
+    with _unread(decoder, layer, last_block):
         resid = prefix.baseline.residuals[layer]
-        return own, run_block(parts, layer, resid, prefix.baseline, cache=own)
+        return own, run_block(decoder, layer, resid, prefix.baseline, cache=own)
 
 
 def finish_caches(
-    parts: Decoder,
+    decoder: Decoder,
     prefix: Prefix,
     begun: Sequence[transformers.DynamicCache],
     resid: Float[Tensor, "cache pos d_model"],
@@ -96,20 +96,20 @@ def finish_caches(
     """Run the prefixes of several ablations through the layers that none of them edits, together.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         prefix: the baseline pass over it.
         begun: one cache per ablation, each with the same layers; the missing ones are added.
         resid: what enters the first missing layer, one row per ablation.
         last_block: leave out what is never read of the last block; the model must allow it.
     """
     first, calls = len(begun[0].layers), prefix.baseline
-    if first < parts.n_layers and len(begun) > 1:
-        ids = torch.tensor([prefix.tokens] * len(begun), device=parts.device)
-        calls = calls_from_the_start(parts, ids)
+    if first < decoder.n_layers and len(begun) > 1:
+        ids = torch.tensor([prefix.tokens] * len(begun), device=decoder.device)
+        calls = calls_from_the_start(decoder, ids)
     grown = _below(prefix, first)
-    for layer in range(first, parts.n_layers):
-        with _unread(parts, layer, last_block):
-            resid = run_block(parts, layer, resid, calls, cache=grown)
+    for layer in range(first, decoder.n_layers):
+        with _unread(decoder, layer, last_block):
+            resid = run_block(decoder, layer, resid, calls, cache=grown)
     for row, cache in enumerate(begun):
         cache.layers += [_row(layer, row) for layer in grown.layers[first:]]
 
@@ -127,12 +127,12 @@ def _row(layer: Any, row: int) -> Any:
     return one
 
 
-def _unread(parts: Decoder, layer: int, last_block: bool) -> AbstractContextManager[None]:
+def _unread(decoder: Decoder, layer: int, last_block: bool) -> AbstractContextManager[None]:
     """Inside the context, the last block computes only its keys and values: nothing reads more."""
-    if layer < parts.n_layers - 1 or not last_block:
+    if layer < decoder.n_layers - 1 or not last_block:
         return nullcontext()
-    nowhere = torch.zeros(1, dtype=torch.long, device=parts.device)
-    return compute_at_positions(parts, layer, nowhere, nowhere)
+    nowhere = torch.zeros(1, dtype=torch.long, device=decoder.device)
+    return compute_at_positions(decoder, layer, nowhere, nowhere)
 
 
 def expand(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicCache:
@@ -146,24 +146,24 @@ def expand(cache: transformers.DynamicCache, rows: int) -> transformers.DynamicC
 
 
 def calls_after(
-    parts: Decoder,
+    decoder: Decoder,
     input_ids: Int[Tensor, "batch pos"],
     prefix: Prefix | None,
     **model_arguments: Any,
 ) -> Pass:
     """What the model would call its blocks with on rows after a prefix (None: whole rows)."""
     if prefix is None:
-        return call_arguments(parts, input_ids, use_cache=False, **model_arguments)
+        return call_arguments(decoder, input_ids, use_cache=False, **model_arguments)
     cache = expand(prefix.cache, len(input_ids))
     return call_arguments(
-        parts, input_ids, past_key_values=cache, use_cache=True, **model_arguments
+        decoder, input_ids, past_key_values=cache, use_cache=True, **model_arguments
     )
 
 
-def calls_from_the_start(parts: Decoder, input_ids: Int[Tensor, "batch pos"]) -> Pass:
+def calls_from_the_start(decoder: Decoder, input_ids: Int[Tensor, "batch pos"]) -> Pass:
     """What the model would call its blocks with on rows whose keys and values it keeps."""
     cache = transformers.DynamicCache()
-    return call_arguments(parts, input_ids, past_key_values=cache, use_cache=True)
+    return call_arguments(decoder, input_ids, past_key_values=cache, use_cache=True)
 
 
 def read_only_cache(caches: Sequence[transformers.DynamicCache]) -> transformers.DynamicCache:

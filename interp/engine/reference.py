@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Means, mean_outputs
-from interp.models import decoder
 from interp.tasks import Task, encode, prompt_text
 
 REFERENCE_EXAMPLES = 32
@@ -30,6 +30,6 @@ def reference_means(
         For every part of every layer, the mean over all tokens of all prompts: one vector,
         `[d_model]` or `[head, d_head]`.
     """
-    parts, documents = decoder(model), task.documents()
+    decoder, documents = models.decoder(model), task.documents()
     prompts = [prompt_text(task, documents[i]) for i in doc_ids[:REFERENCE_EXAMPLES]]
-    return mean_outputs(model, [encode(prompt, parts) for prompt in prompts], linear=linear)
+    return mean_outputs(model, [encode(prompt, decoder) for prompt in prompts], linear=linear)

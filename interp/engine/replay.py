@@ -40,14 +40,14 @@ class _Stop(Exception):
 
 
 def record(
-    parts: Decoder,
+    decoder: Decoder,
     input_ids: Int[Tensor, "batch pos"],
     **model_arguments: Any,
 ) -> Pass:
     """Run the model up to its final norm and keep what replay needs.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         input_ids: `[batch, pos]` tokens.
         **model_arguments: further arguments of the model (`attention_mask`, `past_key_values` ...).
 
@@ -71,18 +71,18 @@ def record(
         raise _Stop
 
     with ExitStack() as stack, torch.no_grad():
-        for block in parts.blocks:
+        for block in decoder.blocks:
             # in front of a placed block's own hook: masks are kept once, not once per device
             handle = block.register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
             stack.callback(handle.remove)
-        stack.callback(parts.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        stack.callback(decoder.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
         with suppress(_Stop):
-            parts.root(input_ids=input_ids, **model_arguments)
+            decoder.root(input_ids=input_ids, **model_arguments)
     return kept
 
 
 def call_arguments(
-    parts: Decoder, input_ids: Int[Tensor, "batch pos"], **model_arguments: Any
+    decoder: Decoder, input_ids: Int[Tensor, "batch pos"], **model_arguments: Any
 ) -> Pass:
     """What the model would call its blocks with, without running them.
 
@@ -93,13 +93,13 @@ def call_arguments(
         A pass whose first residual is the embedding; those after it are the same and mean nothing.
     """
     with ExitStack() as stack:
-        for block in parts.blocks:
-            stack.enter_context(forward_replaced(block, identity_block(parts)))
-        return record(parts, input_ids, **model_arguments)
+        for block in decoder.blocks:
+            stack.enter_context(forward_replaced(block, identity_block(decoder)))
+        return record(decoder, input_ids, **model_arguments)
 
 
 def run_block(
-    parts: Decoder,
+    decoder: Decoder,
     layer: int,
     resid: Float[Tensor, "batch pos d_model"],
     calls: Pass,
@@ -109,7 +109,7 @@ def run_block(
     """The residual stream after one block, called as the model calls it.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         layer: which block.
         resid: what enters it.
         calls: a pass over a batch of the same shape, of the model in its own order.
@@ -118,24 +118,24 @@ def run_block(
     Returns:
         What leaves the block, of the shape of `resid`.
     """
-    args, kwargs = calls.calls[parts.layer_at(layer)]
+    args, kwargs = calls.calls[decoder.layer_at(layer)]
     if cache is not None:
         args = tuple(cache if isinstance(a, transformers.Cache) else a for a in args)
         kwargs = {k: cache if isinstance(v, transformers.Cache) else v for k, v in kwargs.items()}
     with torch.no_grad():
-        out = parts.blocks[layer](resid, *args, **kwargs)
+        out = decoder.blocks[layer](resid, *args, **kwargs)
     return out[0] if isinstance(out, tuple) else out
 
 
 def replay(
-    parts: Decoder, baseline: Pass, first: int, *, cache: transformers.Cache | None = None
+    decoder: Decoder, baseline: Pass, first: int, *, cache: transformers.Cache | None = None
 ) -> Float[Tensor, "batch pos d_model"]:
     """The residual stream after the last block, running blocks `first` and later only.
 
     Call it inside `edited(...)`: the blocks compute what they are edited to.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         baseline: a pass over the same batch.
         first: the first layer that is edited; `n_layers` returns the baseline's own.
         cache: takes the place of the KV cache that the baseline pass was given.
@@ -144,13 +144,13 @@ def replay(
         The stream before the final norm.
     """
     resid = baseline.residuals[first]
-    for layer in range(first, parts.n_layers):
-        resid = run_block(parts, layer, resid, baseline, cache=cache)
+    for layer in range(first, decoder.n_layers):
+        resid = run_block(decoder, layer, resid, baseline, cache=cache)
     return resid
 
 
 def unembed(
-    parts: Decoder, resid: Float[Tensor, "rows d_model"]
+    decoder: Decoder, resid: Float[Tensor, "rows d_model"]
 ) -> Iterator[Float[Tensor, "rows d_vocab"]]:
     """Logits of chosen residual vectors, at most 256 rows at a time.
 
@@ -158,20 +158,20 @@ def unembed(
     (Gemma 2 caps them): its blocks are replaced by one that hands over the given vectors.
 
     Args:
-        parts: the decoder.
+        decoder: the decoder.
         resid: `[rows, d_model]` residual vectors that leave the last block.
 
     Yields:
         Logits of the next rows, in their order, until all rows are done.
     """
-    for chunk in resid.split(min(UNEMBED_ROWS, parts.max_length)):
+    for chunk in resid.split(min(UNEMBED_ROWS, decoder.max_length)):
 
         def give(_module: nn.Module, _args: Any, chunk: Tensor = chunk) -> tuple[Tensor]:
             return (chunk.unsqueeze(0),)
 
-        ids = torch.zeros(1, len(chunk), dtype=torch.long, device=parts.device)
+        ids = torch.zeros(1, len(chunk), dtype=torch.long, device=decoder.device)
         with ExitStack() as stack, torch.no_grad():
-            stack.callback(parts.ln_final.register_forward_pre_hook(give).remove)
-            for block in parts.blocks:
-                stack.enter_context(forward_replaced(block, identity_block(parts)))
-            yield parts.root(input_ids=ids, use_cache=False).logits[0]
+            stack.callback(decoder.ln_final.register_forward_pre_hook(give).remove)
+            for block in decoder.blocks:
+                stack.enter_context(forward_replaced(block, identity_block(decoder)))
+            yield decoder.root(input_ids=ids, use_cache=False).logits[0]

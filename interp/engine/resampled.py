@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Edits, Means, Outputs, Place, aligned, edited, outputs_on
 from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.answers import path_of
@@ -23,7 +24,6 @@ from interp.engine.replay import record, replay
 from interp.engine.scoring.packing import group_examples, padded_batches
 from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.engine.shortcuts import segments
-from interp.models import decoder
 from interp.tasks import (
     GenerationRequest,
     OptionRequest,
@@ -60,7 +60,7 @@ def resampled_scores(
         Ablation, example, and request number to (log-likelihood in nats, greedy).
     """
     refuse_impossible(model, edits)
-    parts, wanted, replays = decoder(model), _places(edits), capabilities(model).replays
+    decoder, wanted, replays = models.decoder(model), _places(edits), capabilities(model).replays
     numbers: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         numbers.setdefault(request.doc_id, []).append(number)
@@ -71,17 +71,17 @@ def resampled_scores(
             end = len(requests[chosen[0]].context) - 1
             (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
             for batch in padded_batches(group.trees, BATCH_TOKENS):
-                ids = torch.from_numpy(batch.ids).to(parts.device)
-                baseline = record(parts, ids, use_cache=False) if replays else None
+                ids = torch.from_numpy(batch.ids).to(decoder.device)
+                baseline = record(decoder, ids, use_cache=False) if replays else None
                 targets = ScoredPositions.of(batch, ids.device)
                 there = _aligned(outputs, end, donor_end, ids.shape[1])
                 for one in edits:
                     with edited(model, one, means, there):
                         if baseline is None:
-                            resid = record(parts, ids, use_cache=False).residuals[-1]
+                            resid = record(decoder, ids, use_cache=False).residuals[-1]
                         else:
-                            resid = replay(parts, baseline, one.first_layer(parts.n_layers))
-                        scored = targets.scores(parts, resid)
+                            resid = replay(decoder, baseline, one.first_layer(decoder.n_layers))
+                        scored = targets.scores(decoder, resid)
                     found[one].update({chosen[n]: value for n, value in scored.items()})
         yield from ((one, doc_id, scores) for one, scores in found.items())
 
@@ -127,7 +127,7 @@ def resampled_answers(
             outputs, donor_end = _donor(model, task, donors[request.doc_id], wanted)
         length = len(request.prompt) + request.max_gen_toks
         there = _aligned(outputs, len(request.prompt) - 1, donor_end, length)
-        (stop,), choose = stops_of(decoder(model), [request]), choosing([request])
+        (stop,), choose = stops_of(models.decoder(model), [request]), choosing([request])
         if path_of(model, request, Settings(plain=True)) == "batches":
             answers = plain_batches(
                 model,
@@ -160,17 +160,17 @@ def resampled_answers(
 
 def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[list[int], int]:
     """Tokens of an example with its right answer, and the last position of its prompt."""
-    parts, document = decoder(model), task.documents()[doc_id]
+    decoder, document = models.decoder(model), task.documents()[doc_id]
     prompt, delimiter = prompt_text(task, document), task.target_delimiter
     if task.generates:
         # a prompt that is generated from keeps its trailing spaces, unlike one that is scored
-        before = encode(prompt, parts)
-        whole = encode(prompt + delimiter + task.target_text(document), parts)
+        before = encode(prompt, decoder)
+        whole = encode(prompt + delimiter + task.target_text(document), decoder)
         behind = whole[len(before) :] if whole[: len(before)] == before else []
     else:
-        before, behind = encode_pair(prompt, delimiter + task.target_text(document), parts)
+        before, behind = encode_pair(prompt, delimiter + task.target_text(document), decoder)
     tokens = before + behind
-    cut = max(0, len(tokens) - parts.max_length)
+    cut = max(0, len(tokens) - decoder.max_length)
     return tokens[cut:], len(before) - 1 - cut
 
 

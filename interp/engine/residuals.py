@@ -22,11 +22,11 @@ def vectors_at(resid: Tensor, at: tuple[Tensor, ...]) -> Tensor:
     return resid[tuple(index.to(resid.device) for index in at)].to(at[0].device)
 
 
-def padded(parts: Decoder, rows: Sequence[Sequence[int]]) -> Tensor:
+def padded(decoder: Decoder, rows: Sequence[Sequence[int]]) -> Tensor:
     """Token ids `[batch, pos]`, padded on the right.
 
     Args:
-        parts: the decoder, which says on which device the ids belong.
+        decoder: the decoder, which says on which device the ids belong.
         rows: token ids of each row.
 
     Returns:
@@ -34,4 +34,4 @@ def padded(parts: Decoder, rows: Sequence[Sequence[int]]) -> Tensor:
     """
     longest = max(len(row) for row in rows)
     ids = [list(row) + [0] * (longest - len(row)) for row in rows]
-    return torch.tensor(ids, device=parts.device)
+    return torch.tensor(ids, device=decoder.device)

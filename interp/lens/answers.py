@@ -7,10 +7,11 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Edits
 from interp.engine import generate
 from interp.errors import UserError
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 from interp.tasks import (
     GenerationRequest,
     OptionRequest,
@@ -74,8 +75,8 @@ def build_answers(
         UserError: an unknown `follow`, a malformed expression, an answer without tokens.
     """
     check_reading(follow, steps)
-    parts = decoder(model)
-    requests = build_requests(task, doc_ids, parts)
+    decoder = models.decoder(model)
+    requests = build_requests(task, doc_ids, decoder)
     if any(isinstance(r, GenerationRequest) and r.sampling for r in requests):
         raise UserError(
             f"task {task.name}: it samples; a lens reads options, targets and greedy texts"
@@ -84,7 +85,7 @@ def build_answers(
         return _option_answers(task, doc_ids, requests)  # type: ignore[arg-type]
     texts = _texts(model, task, doc_ids, requests, follow)  # type: ignore[arg-type]
     return [
-        _followed(task, request, texts[request.doc_id], parts, steps)  # type: ignore[arg-type]
+        _followed(task, request, texts[request.doc_id], decoder, steps)  # type: ignore[arg-type]
         for request in requests
         if texts[request.doc_id]
     ]
@@ -155,33 +156,33 @@ def _delimited(delimiter: str, text: str) -> str:
 
 
 def _followed(
-    task: Task, request: GenerationRequest, text: str, parts: Decoder, steps: str | None
+    task: Task, request: GenerationRequest, text: str, decoder: Decoder, steps: str | None
 ) -> Answer:
     prompt = prompt_text(task, task.documents()[request.doc_id])
-    before = encode(prompt, parts)
-    if encode(prompt + text, parts)[: len(before)] != before:
+    before = encode(prompt, decoder)
+    if encode(prompt + text, decoder)[: len(before)] != before:
         # some tokenizers drop the space that a generated text began with
         text = _delimited(task.target_delimiter, text)
-    context, continuation = encode_pair(prompt, text, parts)
+    context, continuation = encode_pair(prompt, text, decoder)
     if not continuation:
         raise UserError(f"task {task.name}, row {request.doc_id}: {text!r} adds no token")
-    option = option_request(request.doc_id, 0, context, continuation, parts)
+    option = option_request(request.doc_id, 0, context, continuation, decoder)
     if not option.context:
         raise UserError(
             f"task {task.name}, row {request.doc_id}: {len(continuation)} tokens; the model's "
-            f"context holds {parts.max_length}"
+            f"context holds {decoder.max_length}"
         )
     named = [(WHOLE, tuple(range(len(continuation))))]
     if steps is not None:
-        named += _steps(steps, context, continuation, parts)
+        named += _steps(steps, context, continuation, decoder)
     return Answer(request.doc_id, (option,), 0, tuple(named), among_options=False)
 
 
 def _steps(
-    pattern: str, context: Sequence[int], continuation: Sequence[int], parts: Decoder
+    pattern: str, context: Sequence[int], continuation: Sequence[int], decoder: Decoder
 ) -> list[tuple[str, tuple[int, ...]]]:
     """The pieces of a text that a pattern finds, as token positions."""
-    decode = parts.tokenizer.decode
+    decode = decoder.tokenizer.decode
     # after a token of the context, because some tokenizers drop a text's first space
     start = len(decode(list(context[-1:])))
     texts = [decode([*context[-1:], *continuation[:n]]) for n in range(len(continuation) + 1)]

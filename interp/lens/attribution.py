@@ -21,12 +21,13 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.engine import padded, record, unembed, vectors_at
 from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers
 from interp.lens.residual_stream import without_mlp
 from interp.lens.tasks import CHUNK
-from interp.models import Decoder, capture_z, decoder, model_name
+from interp.models import Decoder, capture_z, model_name
 from interp.stats import StreamingMean, poisson_weights
 from interp.tasks import Task, load_task, select_examples
 
@@ -88,8 +89,8 @@ def direct_logit_attribution(
             are not the final norm times the unembedding.
     """
     task = task if isinstance(task, Task) else load_task(task)
-    parts, drawn = decoder(model), select_examples(task, limit, seed=seed)
-    components = _components(parts, heads)
+    decoder, drawn = models.decoder(model), select_examples(task, limit, seed=seed)
+    components = _components(decoder, heads)
     tally = StreamingMean((len(components), len(QUANTITIES)))
     with tqdm(total=len(drawn), unit="example", desc=f"attribution, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
@@ -154,12 +155,12 @@ def head_table(
     return table.drop(columns="ablation").reset_index(drop=True)
 
 
-def _components(parts: Decoder, heads: bool) -> list[Component]:
+def _components(decoder: Decoder, heads: bool) -> list[Component]:
     found = [Component("embedding")]
-    for layer in range(parts.n_layers):
+    for layer in range(decoder.n_layers):
         found += [Component(kind, layer) for kind in ("attention", "mlp", "layer")]
         if heads:
-            found += [Component("head", layer, head) for head in range(parts.n_heads)]
+            found += [Component("head", layer, head) for head in range(decoder.n_heads)]
     return [*found, Component("bias")]
 
 
@@ -167,21 +168,21 @@ def _attributed(
     model: TransformerBridge, answer: Answer, components: Sequence[Component]
 ) -> Float[np.ndarray, "components quantities"]:
     """The shares of one example, means over the tokens of its right answer."""
-    parts = decoder(model)
+    decoder = models.decoder(model)
     right = answer.options[answer.right]
     row = (*right.context, *right.continuation[:-1])
     first = len(right.context) - 1
-    positions = torch.arange(first, first + len(right.continuation), device=parts.device)
+    positions = torch.arange(first, first + len(right.continuation), device=decoder.device)
     heads = any(c.kind == "head" for c in components)
     vectors, final = component_vectors(model, row, positions, heads=heads)
-    logits = torch.cat(list(unembed(parts, final))).float()
-    tokens = torch.tensor(right.continuation, device=parts.device)
+    logits = torch.cat(list(unembed(decoder, final))).float()
+    tokens = torch.tensor(right.continuation, device=decoder.device)
     rivals = _rivals(answer, logits, tokens)
-    _check_logits(parts, final, logits, (tokens, rivals))
+    _check_logits(decoder, final, logits, (tokens, rivals))
     stacked = torch.stack([vectors[c] for c in components if c.kind != "bias"])
     shares = []
     for chosen in (tokens, rivals):
-        parts_of_logit, rest = _project(parts, stacked, final, chosen)
+        parts_of_logit, rest = _project(decoder, stacked, final, chosen)
         shares.append(torch.cat([parts_of_logit, rest[None]]).mean(dim=1))
     return torch.stack([shares[0], shares[0] - shares[1]], dim=1).double().cpu().numpy()
 
@@ -201,24 +202,24 @@ def component_vectors(
     Raises:
         UserError: heads are asked for and their sum is not what the attention adds.
     """
-    parts = decoder(model)
+    decoder = models.decoder(model)
     z: dict[int, Tensor] = {}
 
     def keep(layer: int, here: Tensor) -> None:
         z[layer] = here[0, positions.to(here.device)]
 
-    with capture_z(parts, range(parts.n_layers) if heads else (), keep):
-        baseline = record(parts, padded(parts, [row]), use_cache=False)
+    with capture_z(decoder, range(decoder.n_layers) if heads else (), keep):
+        baseline = record(decoder, padded(decoder, [row]), use_cache=False)
     before = vectors_at(baseline.residuals[0][0], (positions,))
     found = {Component("embedding"): before}
-    for layer in range(parts.n_layers):
+    for layer in range(decoder.n_layers):
         middle = vectors_at(without_mlp(model, baseline, layer)[0], (positions,))
         after = vectors_at(baseline.residuals[layer + 1][0], (positions,))
         found[Component("attention", layer)] = middle - before
         found[Component("mlp", layer)] = after - middle
         found[Component("layer", layer)] = after - before
         if heads:
-            of_heads, bias = (x.to(before.device) for x in _head_outputs(parts, layer, z[layer]))
+            of_heads, bias = (x.to(before.device) for x in _head_outputs(decoder, layer, z[layer]))
             _check_heads(model, layer, of_heads.sum(dim=0) + bias, middle - before)
             found |= {Component("head", layer, h): one for h, one in enumerate(of_heads)}
         before = after
@@ -226,12 +227,12 @@ def component_vectors(
 
 
 def _head_outputs(
-    parts: Decoder, layer: int, z: Float[Tensor, "positions width"]
+    decoder: Decoder, layer: int, z: Float[Tensor, "positions width"]
 ) -> tuple[Float[Tensor, "head positions d_model"], Float[Tensor, " d_model"]]:
     """Each head's part of the output projection, whatever its layout; and the bias."""
-    masks = torch.eye(parts.n_heads, device=z.device, dtype=z.dtype)
-    masks = masks.repeat_interleave(z.shape[-1] // parts.n_heads, dim=1)[:, None]
-    project: Any = parts.output_projections[layer]
+    masks = torch.eye(decoder.n_heads, device=z.device, dtype=z.dtype)
+    masks = masks.repeat_interleave(z.shape[-1] // decoder.n_heads, dim=1)[:, None]
+    project: Any = decoder.output_projections[layer]
     with torch.no_grad():
         bias = project(torch.zeros_like(z[:1]))[0]
         # called, not read: its weight may be quantised, or have an adapter beside it
@@ -258,19 +259,19 @@ def _rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _project(
-    parts: Decoder,
+    decoder: Decoder,
     vectors: Float[Tensor, "components positions d_model"],
     final: Float[Tensor, "positions d_model"],
     tokens: Int[Tensor, " positions"],
 ) -> tuple[Float[Tensor, "components positions"], Float[Tensor, " positions"]]:
     """Shares of each token's logit, and what no component adds (biases)."""
     with torch.no_grad():
-        normed, bias = _final_norm(parts, final)
-        weight, centred = _norm_weight(parts, bias)
+        normed, bias = _final_norm(decoder, final)
+        weight, centred = _norm_weight(decoder, bias)
         moved = _centre(final, centred) * weight
         # the scale that the norm divided by, whatever its epsilon
         scale = (moved.norm(dim=-1) / (normed - bias).norm(dim=-1)).unsqueeze(-1)
-        embedding = parts.root.get_output_embeddings()
+        embedding = decoder.root.get_output_embeddings()
         unembedding = embedding.weight[tokens].float()
         rest = (bias * unembedding).sum(dim=-1)
         if getattr(embedding, "bias", None) is not None:
@@ -279,20 +280,20 @@ def _project(
     return shares, rest
 
 
-def _final_norm(parts: Decoder, final: Tensor) -> tuple[Tensor, Tensor]:
-    normed = parts.ln_final(final[None])[0].float()
-    bias = getattr(parts.ln_final, "bias", None)
+def _final_norm(decoder: Decoder, final: Tensor) -> tuple[Tensor, Tensor]:
+    normed = decoder.ln_final(final[None])[0].float()
+    bias = getattr(decoder.ln_final, "bias", None)
     return normed, torch.zeros_like(normed[0]) if bias is None else bias.float()
 
 
-def _norm_weight(parts: Decoder, bias: Tensor) -> tuple[Tensor, bool]:
+def _norm_weight(decoder: Decoder, bias: Tensor) -> tuple[Tensor, bool]:
     """The weight that the final norm multiplies by, and whether it takes the mean away first."""
-    ones = torch.full((1, 1, parts.d_model), 1e3, device=parts.device, dtype=torch.float32)
-    dtype = next(parts.root.parameters()).dtype
-    normed = parts.ln_final(ones.to(dtype))[0, 0].float() - bias
+    ones = torch.full((1, 1, decoder.d_model), 1e3, device=decoder.device, dtype=torch.float32)
+    dtype = next(decoder.root.parameters()).dtype
+    normed = decoder.ln_final(ones.to(dtype))[0, 0].float() - bias
     # a norm that centres has nothing left of equal entries
     if normed.abs().max() < TOLERANCE:
-        weight: Any = parts.ln_final.weight
+        weight: Any = decoder.ln_final.weight
         return weight.float(), True
     return normed, False
 
@@ -302,19 +303,21 @@ def _centre(vectors: Tensor, centred: bool) -> Tensor:
     return vectors - vectors.mean(dim=-1, keepdim=True) if centred else vectors
 
 
-def _check_logits(parts: Decoder, final: Tensor, logits: Tensor, chosen: Sequence[Tensor]) -> None:
+def _check_logits(
+    decoder: Decoder, final: Tensor, logits: Tensor, chosen: Sequence[Tensor]
+) -> None:
     """Refuse a model whose logits are not the final norm times the unembedding (caps apart)."""
-    config = parts.root.config.get_text_config()
+    config = decoder.root.config.get_text_config()
     if getattr(config, "final_logit_softcapping", None):
         return
-    embedding = parts.root.get_output_embeddings()
+    embedding = decoder.root.get_output_embeddings()
     with torch.no_grad():
-        normed, _ = _final_norm(parts, final)
+        normed, _ = _final_norm(decoder, final)
         product = embedding(normed.to(embedding.weight.dtype)).float()
     for tokens in chosen:
         own, ours = (x.gather(-1, tokens[:, None]) for x in (logits, product))
         if not torch.allclose(own, ours, atol=TOLERANCE * float(own.abs().max() + 1)):
             raise UserError(
-                f"{type(parts.root).__name__}: its logits are not its final norm times its "
+                f"{type(decoder.root).__name__}: its logits are not its final norm times its "
                 "unembedding, so they have no direct attribution"
             )

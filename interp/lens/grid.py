@@ -6,12 +6,13 @@ import pandas as pd
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.errors import UserError
 from interp.lens.readout import logits_of
 from interp.lens.residual_stream import depths, refuse_programs, residual_stack
 from interp.lens.tuned import TunedLens
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.tasks import encode
 
 AT_ONCE = 8
@@ -48,10 +49,10 @@ def prompt_grid(
     refuse_programs(asked, edits)
     if edits.uses_mean:
         raise UserError(f"ablation {asked}: a prompt has no reference set for a mean")
-    parts = decoder(model)
-    tokens = encode(prompt, parts)
-    if not 1 <= len(tokens) <= parts.max_length:
-        raise UserError(f"prompt: {len(tokens)} tokens; allowed are 1-{parts.max_length}")
+    decoder = models.decoder(model)
+    tokens = encode(prompt, decoder)
+    if not 1 <= len(tokens) <= decoder.max_length:
+        raise UserError(f"prompt: {len(tokens)} tokens; allowed are 1-{decoder.max_length}")
     sublayers = sublayers and (tuned is None or tuned.sublayers)
     translate = tuned.translator(model, sublayers=sublayers) if tuned else None
     positions = [(0, position) for position in range(len(tokens))]
@@ -60,20 +61,20 @@ def prompt_grid(
     for start in range(0, len(tokens), AT_ONCE):
         chunk = stack[:, start : start + AT_ONCE]
         chunk = translate(chunk) if translate else chunk
-        logprobs = logits_of(parts, chunk).log_softmax(dim=-1)
+        logprobs = logits_of(decoder, chunk).log_softmax(dim=-1)
         top = logprobs.max(dim=-1)
         entropy = -(logprobs.exp() * logprobs).nan_to_num().sum(dim=-1)
-        for place, depth in enumerate(depths(parts.n_layers, sublayers=sublayers)):
+        for place, depth in enumerate(depths(decoder.n_layers, sublayers=sublayers)):
             for offset in range(chunk.shape[1]):
                 rows.append(
                     {
                         "position": start + offset,
-                        "token": _shown(parts.tokenizer, tokens[start + offset]),
+                        "token": _shown(decoder.tokenizer, tokens[start + offset]),
                         "depth": depth.number,
                         "layer": depth.layer,
                         "after": depth.after,
-                        "relative_depth": depth.number / parts.n_layers,
-                        "top_token": _shown(parts.tokenizer, int(top.indices[place, offset])),
+                        "relative_depth": depth.number / decoder.n_layers,
+                        "top_token": _shown(decoder.tokenizer, int(top.indices[place, offset])),
                         "top_id": int(top.indices[place, offset]),
                         "probability": float(torch.exp(top.values[place, offset])),
                         "entropy": float(entropy[place, offset]),

@@ -54,7 +54,7 @@ class Readout:
 
 
 def read(
-    parts: Decoder,
+    decoder: Decoder,
     stack: Float[Tensor, "depth vectors d_model"],
     reads: Int[Tensor, "reads two"],
     *,
@@ -63,7 +63,7 @@ def read(
     """Read every vector of a stack.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         stack: the residual stream at every depth; the last depth is the model's own prediction.
         reads: for each requested token, the number of its vector and its id.
         translate: a tuned lens.
@@ -81,7 +81,7 @@ def read(
         if translate is not None:
             chunk = translate(chunk)
         here = ordered[(ordered[:, 0] >= start) & (ordered[:, 0] < start + chunk.shape[1])]
-        found.append(_read_chunk(logits_of(parts, chunk), here[:, 0] - start, here[:, 1]))
+        found.append(_read_chunk(logits_of(decoder, chunk), here[:, 0] - start, here[:, 1]))
     back = torch.argsort(order).cpu().numpy()
     joined = {name: np.concatenate([one[name] for one in found], axis=1) for name in found[0]}
     for name in ("logprob", "rank"):
@@ -90,10 +90,10 @@ def read(
 
 
 def logits_of(
-    parts: Decoder, stack: Float[Tensor, "depth vectors d_model"]
+    decoder: Decoder, stack: Float[Tensor, "depth vectors d_model"]
 ) -> Float[Tensor, "depth vectors d_vocab"]:
     """Logits of every vector, in float32."""
-    flat = torch.cat(list(unembed(parts, stack.flatten(end_dim=1)))).float()
+    flat = torch.cat(list(unembed(decoder, stack.flatten(end_dim=1)))).float()
     return flat.view(*stack.shape[:2], -1)
 
 

@@ -121,11 +121,11 @@ def _padded_together(
     sublayers: bool,
 ) -> Float[Tensor, "depth vectors d_model"]:
     """As `residual_stack`, of rows that may share a batch."""
-    with edited(model, edits, means) as parts:
-        baseline = record(parts, padded(parts, rows), use_cache=False)
-        at = tuple(torch.tensor(x, device=parts.device) for x in zip(*positions, strict=True))
+    with edited(model, edits, means) as decoder:
+        baseline = record(decoder, padded(decoder, rows), use_cache=False)
+        at = tuple(torch.tensor(x, device=decoder.device) for x in zip(*positions, strict=True))
         found = [vectors_at(baseline.residuals[0], at)]
-        for layer in range(parts.n_layers):
+        for layer in range(decoder.n_layers):
             if sublayers:
                 found.append(vectors_at(without_mlp(model, baseline, layer), at))
             found.append(vectors_at(baseline.residuals[layer + 1], at))
@@ -136,5 +136,5 @@ def without_mlp(
     model: TransformerBridge, baseline: Pass, layer: int
 ) -> Float[Tensor, "batch pos d_model"]:
     """The residual stream after a layer's attention (`resid_mid`), from a recorded pass."""
-    with edited(model, Edits({layer: LayerEdit(skip_mlp=True)})) as parts:
-        return run_block(parts, layer, baseline.residuals[layer], baseline)
+    with edited(model, Edits({layer: LayerEdit(skip_mlp=True)})) as decoder:
+        return run_block(decoder, layer, baseline.residuals[layer], baseline)

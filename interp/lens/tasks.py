@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.engine import reference_means
 from interp.errors import UserError, check_whole, path_given
@@ -23,7 +24,7 @@ from interp.lens.residual_stream import depths, refuse_programs, residual_stack
 from interp.lens.result import Lens, StepMeans
 from interp.lens.saved import KIND, open_lens, save_lens
 from interp.lens.tuned import TunedLens
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.results import claim_folder
 from interp.stats import MOST_RESAMPLES, poisson_weights
 from interp.sweeps import describe_measure
@@ -96,7 +97,7 @@ def logit_lens(
     reading = LensOptions(follow, steps, sublayers, resamples, seed)
     _check(reading, tuned)
     task = task if isinstance(task, Task) else load_task(task)
-    parts, drawn = decoder(model), select_examples(task, limit, seed=reading.seed)
+    decoder, drawn = models.decoder(model), select_examples(task, limit, seed=reading.seed)
     asked = as_ablation(ablation)
     edits = checked_edits(model, asked)
     refuse_programs(asked, edits)
@@ -114,7 +115,7 @@ def logit_lens(
     means = None
     if edits.uses_mean:
         means = reference_means(model, task, drawn, linear=edits.linear_layers)
-    read_depths = depths(parts.n_layers, sublayers=reading.sublayers)
+    read_depths = depths(decoder.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
                 tuple(read_depths), {})  # fmt: skip
     writer, failed = _Examples(folder, lens) if folder else None, set[int]()
@@ -192,7 +193,7 @@ def _values(model: TransformerBridge, answers: Sequence[Answer], *, translate: T
         model, [row.tokens for row in rows], list(vectors), sublayers=sublayers, **ablated
     )
     found = read(
-        decoder(model), stack, torch.tensor(reads, device=stack.device), translate=translate
+        models.decoder(model), stack, torch.tensor(reads, device=stack.device), translate=translate
     )
     values, number = {}, 0
     for answer in answers:

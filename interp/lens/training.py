@@ -11,11 +11,12 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis import logit_readout
 
+from interp import models
 from interp.errors import UserError
 from interp.lens.readout import Translate, read
 from interp.lens.residual_stream import residual_stack
 from interp.lens.tuned import TunedLens, translated
-from interp.models import decoder, model_name, weights_hash
+from interp.models import model_name, weights_hash
 from interp.tasks import encode
 
 HELD_OUT_SHARE = 5
@@ -70,10 +71,10 @@ def train_tuned_lens(
         )
     held_out = rows[::HELD_OUT_SHARE]
     kept = [row for place, row in enumerate(rows) if place % HELD_OUT_SHARE]
-    parts = decoder(model)
-    n_maps = parts.n_layers * (2 if training.sublayers else 1)
-    matrices = torch.zeros(n_maps, parts.d_model, parts.d_model, device=parts.device)
-    biases = torch.zeros(n_maps, parts.d_model, device=parts.device)
+    decoder = models.decoder(model)
+    n_maps = decoder.n_layers * (2 if training.sublayers else 1)
+    matrices = torch.zeros(n_maps, decoder.d_model, decoder.d_model, device=decoder.device)
+    biases = torch.zeros(n_maps, decoder.d_model, device=decoder.device)
     matrices.requires_grad_()
     biases.requires_grad_()
     optimiser = torch.optim.Adam([matrices, biases], lr=training.learning_rate)
@@ -93,7 +94,7 @@ def train_tuned_lens(
     card = {
         "model": model_name(model),
         "weights_sha256": weights_hash(model),
-        "n_layers": parts.n_layers,
+        "n_layers": decoder.n_layers,
         "sublayers": training.sublayers,
         "text": source,
         "text_sha256": text_hash(texts),
@@ -134,22 +135,22 @@ def held_out_kl(
     Returns:
         Of each lens, one mean a depth.
     """
-    parts, count = decoder(model), sum(map(len, rows))
+    decoder, count = models.decoder(model), sum(map(len, rows))
     totals = [torch.zeros(1).double() for _ in lenses]
-    nothing = torch.zeros(0, 2, dtype=torch.long, device=parts.device)
+    nothing = torch.zeros(0, 2, dtype=torch.long, device=decoder.device)
     for row in rows:
         positions = [(0, position) for position in range(len(row))]
         stack = residual_stack(model, [row], positions, sublayers=sublayers)
         for place, lens in enumerate(lenses):
-            found = read(parts, stack, nothing, translate=lens)
+            found = read(decoder, stack, nothing, translate=lens)
             totals[place] = totals[place] + torch.from_numpy(found.kl.sum(axis=1))
     return [(total / count).tolist() for total in totals]
 
 
 def _rows(model: TransformerBridge, texts: Sequence[str], longest: int) -> list[list[int]]:
-    parts = decoder(model)
-    longest = min(longest, parts.max_length)
-    encoded = [encode(text, parts) for text in texts]
+    decoder = models.decoder(model)
+    longest = min(longest, decoder.max_length)
+    encoded = [encode(text, decoder) for text in texts]
     return [e[i : i + longest] for e in encoded for i in range(0, len(e), longest)]
 
 

@@ -15,14 +15,14 @@ ContributingPart = Literal["layer", "attention", "mlp"]
 
 @contextmanager
 def capture_z(
-    parts: Decoder,
+    decoder: Decoder,
     layers: Iterable[int],
     keep: Callable[[int, Float[Tensor, "batch pos width"]], Any],
 ) -> Iterator[None]:
     """Inside the context, `keep(layer, z)` is called whenever one of the layers runs.
 
     Args:
-        parts: the modules of a model.
+        decoder: the modules of a model.
         layers: whose z is read.
         keep: called with the layer and z `[batch, pos, head * d_head]`, before it is projected.
 
@@ -38,21 +38,21 @@ def capture_z(
 
     with ExitStack() as stack:
         for layer in sorted(set(layers)):
-            projection = parts.output_projections[layer]
+            projection = decoder.output_projections[layer]
             stack.callback(projection.register_forward_pre_hook(hook_of(layer)).remove)
         yield
 
 
 @contextmanager
 def capture_contributions(
-    parts: Decoder,
+    decoder: Decoder,
     layers: Iterable[int],
     keep: Callable[[int, ContributingPart, Float[Tensor, "_ d_model"]], Any],
 ) -> Iterator[None]:
     """Inside the context, `keep` is called with what each part adds to the residual stream.
 
     Args:
-        parts: the modules of a model.
+        decoder: the modules of a model.
         layers: whose blocks, attentions and MLPs are read.
         keep: called with the layer, the part, and what it adds `[batch * pos, d_model]`, behind the
             norm that follows a sublayer where there is one.
@@ -77,9 +77,9 @@ def capture_contributions(
     with ExitStack() as stack:
         for layer in sorted(set(layers)):
             read: tuple[tuple[nn.Module, ContributingPart, bool], ...] = (
-                (parts.blocks[layer], "layer", False),
-                (parts.attention_ends[layer], "attention", parts.attention_adds_residual),
-                (parts.mlp_ends[layer], "mlp", parts.mlp_adds_residual),
+                (decoder.blocks[layer], "layer", False),
+                (decoder.attention_ends[layer], "attention", decoder.attention_adds_residual),
+                (decoder.mlp_ends[layer], "mlp", decoder.mlp_adds_residual),
             )
             for module, part, adds in read:
                 hook = hook_of(layer, part, adds_residual=adds)

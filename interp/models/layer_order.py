@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
+from interp.models import native_blocks
 from interp.models.capture import evaluation_mode
 from interp.models.layer_config import NUMBERS, relist
-from interp.models.native_blocks import Decoder, decoder, model_name
+from interp.models.native_blocks import Decoder, model_name
 
 # orders whose modules are kept at a time: a block is a few thousand Python objects
 KEPT = 4
@@ -38,13 +39,13 @@ def in_order(model: TransformerBridge, order: Sequence[int]) -> Decoder:
     Returns:
         A decoder with its own modules over the same weights; the last few are kept.
     """
-    parts = decoder(model)
-    kept: dict[tuple[int, ...], Decoder] = parts.__dict__.setdefault("in_other_orders", {})
+    decoder = native_blocks.decoder(model)
+    kept: dict[tuple[int, ...], Decoder] = decoder.__dict__.setdefault("in_other_orders", {})
     order = tuple(order)
     if order not in kept:
         while len(kept) >= KEPT:
             kept.pop(next(iter(kept)))
-        kept[order] = _reordered(parts, order, range(len(order)))
+        kept[order] = _reordered(decoder, order, range(len(order)))
     return kept[order]
 
 
@@ -57,10 +58,10 @@ def check_order_can_change(model: TransformerBridge) -> None:
     Args:
         model: a bridge.
     """
-    parts = decoder(model)
-    if "order_can_change" not in parts.__dict__:
-        parts.__dict__["order_can_change"] = _reason_against(model, parts)
-    reason = parts.__dict__["order_can_change"]
+    decoder = native_blocks.decoder(model)
+    if "order_can_change" not in decoder.__dict__:
+        decoder.__dict__["order_can_change"] = _reason_against(model, decoder)
+    reason = decoder.__dict__["order_can_change"]
     if reason:
         raise UserError(f"model {model_name(model)}: its blocks cannot be moved: {reason}")
 
@@ -78,7 +79,7 @@ def bridge_in_order(model: TransformerBridge, order: Sequence[int]) -> Iterator[
     Yields:
         None; the blocks stand in their own order afterwards.
     """
-    parts, root = decoder(model), model.original_model
+    decoder, root = native_blocks.decoder(model), model.original_model
     name = model.adapter.component_mapping["blocks"].name
     owner, _, last = name.rpartition(".")
     stack = root.get_submodule(owner)
@@ -87,7 +88,7 @@ def bridge_in_order(model: TransformerBridge, order: Sequence[int]) -> Iterator[
     stack._modules[last] = nn.ModuleList(
         _Slot(blocks[number], place) for place, number in enumerate(order)
     )
-    relist(config, order, parts.n_layers)
+    relist(config, order, decoder.n_layers)
     try:
         yield
     finally:
@@ -131,12 +132,12 @@ def _numbered(block: nn.Module) -> Iterator[tuple[nn.Module, str, int]]:
                 yield module, name, number
 
 
-def _reordered(parts: Decoder, order: Sequence[int], numbers: Sequence[int]) -> Decoder:
+def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -> Decoder:
     """The blocks in an order, each under a given number."""
-    same = {id(t): t for t in (*parts.root.parameters(), *parts.root.buffers())}
-    root = copy.deepcopy(parts.root, dict(same))
-    paths = {id(module): path for path, module in parts.root.named_modules()}
-    name = paths[id(parts.blocks[0])].rpartition(".")[0]
+    same = {id(t): t for t in (*decoder.root.parameters(), *decoder.root.buffers())}
+    root = copy.deepcopy(decoder.root, dict(same))
+    paths = {id(module): path for path, module in decoder.root.named_modules()}
+    name = paths[id(decoder.blocks[0])].rpartition(".")[0]
     owner, _, last = name.rpartition(".")
     copied = list(root.get_submodule(name))
     same[id(root.config)] = root.config
@@ -151,7 +152,7 @@ def _reordered(parts: Decoder, order: Sequence[int], numbers: Sequence[int]) -> 
         for module, attribute, _ in list(_numbered(block)):
             setattr(module, attribute, number)
     root.get_submodule(owner)._modules[last] = nn.ModuleList(block for block, _ in blocks)
-    relist(root.config, order, parts.n_layers)
+    relist(root.config, order, decoder.n_layers)
 
     def those(given: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
         found = []
@@ -161,44 +162,44 @@ def _reordered(parts: Decoder, order: Sequence[int], numbers: Sequence[int]) -> 
         return tuple(found)
 
     return replace(
-        parts,
+        decoder,
         root=root,
         blocks=tuple(block for block, _ in blocks),
-        attentions=those(parts.attentions),
-        output_projections=those(parts.output_projections),
-        mlps=those(parts.mlps),
-        attention_ends=those(parts.attention_ends),
-        mlp_ends=those(parts.mlp_ends),
-        ln_final=root.get_submodule(paths[id(parts.ln_final)]),
+        attentions=those(decoder.attentions),
+        output_projections=those(decoder.output_projections),
+        mlps=those(decoder.mlps),
+        attention_ends=those(decoder.attention_ends),
+        mlp_ends=those(decoder.mlp_ends),
+        ln_final=root.get_submodule(paths[id(decoder.ln_final)]),
         order=tuple(order),
     )
 
 
-def _reason_against(model: TransformerBridge, parts: Decoder) -> str:
+def _reason_against(model: TransformerBridge, decoder: Decoder) -> str:
     """Why the blocks of a model cannot be moved, in words; empty where they can."""
-    if not hasattr(model, "original_model") or parts.root is model.original_model:
+    if not hasattr(model, "original_model") or decoder.root is model.original_model:
         return "it was booted by hand; load it with interp.load_model"
-    if len(parts.devices) > 1:
+    if len(decoder.devices) > 1:
         return "they are placed over several devices"
-    if getattr(parts.root.config, "quantization_config", None) is not None:
+    if getattr(decoder.root.config, "quantization_config", None) is not None:
         return "its weights are quantised"
-    if parts.n_layers == 1:
+    if decoder.n_layers == 1:
         return "there is one"
-    ids = torch.arange(4, 10, device=parts.device)[None] % parts.d_vocab
-    backwards = tuple(reversed(range(parts.n_layers)))
+    ids = torch.arange(4, 10, device=decoder.device)[None] % decoder.d_vocab
+    backwards = tuple(reversed(range(decoder.n_layers)))
     try:
         with torch.no_grad():
-            expected = parts.root(input_ids=ids, use_cache=False).logits
+            expected = decoder.root(input_ids=ids, use_cache=False).logits
             # the same blocks at the same places, each with the number of another
-            numbers = _reordered(parts, range(parts.n_layers), backwards)
+            numbers = _reordered(decoder, range(decoder.n_layers), backwards)
             if not _close(numbers.root(input_ids=ids, use_cache=False).logits, expected):
                 return "they compute by their number"
-            moved = _reordered(parts, backwards, range(parts.n_layers)).root
+            moved = _reordered(decoder, backwards, range(decoder.n_layers)).root
             expected = moved(input_ids=ids, use_cache=False).logits
             with evaluation_mode(model), bridge_in_order(model, backwards):
                 if not _close(model(ids), expected):
                     return "the bridge computes by the number of a layer"
-            twice = _reordered(parts, (*backwards, 0), range(parts.n_layers + 1))
+            twice = _reordered(decoder, (*backwards, 0), range(decoder.n_layers + 1))
             expected = twice.root(input_ids=ids, use_cache=False).logits
             if not _close(_token_by_token(twice, ids), expected):
                 return "they keep more than keys and values from token to token"
@@ -207,10 +208,10 @@ def _reason_against(model: TransformerBridge, parts: Decoder) -> str:
     return ""
 
 
-def _token_by_token(parts: Decoder, ids: Tensor) -> Tensor:
-    cache = transformers.DynamicCache(config=parts.root.config)
+def _token_by_token(decoder: Decoder, ids: Tensor) -> Tensor:
+    cache = transformers.DynamicCache(config=decoder.root.config)
     pieces = [
-        parts.root(input_ids=piece, past_key_values=cache, use_cache=True).logits
+        decoder.root(input_ids=piece, past_key_values=cache, use_cache=True).logits
         for piece in (ids[:, :3], *ids[:, 3:].split(1, dim=1))
     ]
     return torch.cat(pieces, dim=1)

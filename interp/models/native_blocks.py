@@ -193,7 +193,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
         for blocks in (_native_blocks(bridge), tuple(bridge.blocks)):
             join_blocks(blocks, home)
     try:
-        parts = _native_decoder(bridge, behind)
+        decoder = _native_decoder(bridge, behind)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         layers = "is not supported: not every layer of it is an attention and an MLP"
         why = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
@@ -201,8 +201,8 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
             f"model {name}: {type(root).__name__} {why} ({first_line(error)})"
         ) from error
     if replaced:
-        check_bridge(bridge, parts.root, name, replaced)
-    tell_of_tokens_outside(name, tokenizer, parts.d_vocab)
+        check_bridge(bridge, decoder.root, name, replaced)
+    tell_of_tokens_outside(name, tokenizer, decoder.d_vocab)
     return bridge
 
 

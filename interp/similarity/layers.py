@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.errors import UserError, check_share, check_whole, path_given
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.results import claim_folder, read_result, save_result
 from interp.similarity.measures import angular_distance, cosine, hsic
 from interp.similarity.states import (
@@ -181,13 +182,13 @@ def open_similarity(folder: str | Path) -> Similarity:
 def _measured(
     model: TransformerBridge, examples: Examples, seed: int, resamples: int, confidence: float
 ) -> Similarity:
-    parts = decoder(model)
+    decoder = models.decoder(model)
     pairs = [
         (layer, block)
-        for block in range(1, parts.n_layers + 1)
-        for layer in range(parts.n_layers - block + 1)
+        for block in range(1, decoder.n_layers + 1)
+        for layer in range(decoder.n_layers - block + 1)
     ]
-    influence = StreamingMean((parts.n_layers,), resamples=resamples)
+    influence = StreamingMean((decoder.n_layers,), resamples=resamples)
     angular = StreamingMean((len(pairs),), resamples=resamples)
     groups = _Cka()
     with tqdm(total=len(examples.ids), unit="example", desc=f"similarity, {examples.name}") as bar:
@@ -208,7 +209,7 @@ def _measured(
     kind = f"{100 * confidence:g}% {INTERVAL}"
     return Similarity(
         **named,
-        influence=_table(influence, {"layer": range(parts.n_layers)}, named, confidence, kind),
+        influence=_table(influence, {"layer": range(decoder.n_layers)}, named, confidence, kind),
         angular=_table(
             angular,
             {"layer": [layer for layer, _ in pairs], "block": [block for _, block in pairs]},
@@ -216,7 +217,7 @@ def _measured(
             confidence,
             kind,
         ),
-        cka=groups.table(named) if groups.n else _no_cka(parts.n_layers + 1, named),
+        cka=groups.table(named) if groups.n else _no_cka(decoder.n_layers + 1, named),
     )
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.engine import by_budget, padded, record, segments, vectors_at
 from interp.errors import UserError
-from interp.models import Decoder, decoder, model_name
+from interp.models import Decoder, model_name
 from interp.tasks import Task, check_draw, encode, load_task, prompt_text, select_examples
 
 CHUNK = 256
@@ -65,12 +66,12 @@ class Examples:
     task: Task | None
     texts: Sequence[str]
 
-    def tokens(self, number: int, parts: Decoder) -> list[int]:
+    def tokens(self, number: int, decoder: Decoder) -> list[int]:
         """Token ids of one example: a prompt keeps its end, a text its beginning."""
         if self.task is not None:
             document = self.task.documents()[number]
-            return encode(prompt_text(self.task, document), parts)[-parts.max_length :]
-        return encode(self.texts[number], parts)[: parts.max_length]
+            return encode(prompt_text(self.task, document), decoder)[-decoder.max_length :]
+        return encode(self.texts[number], decoder)[: decoder.max_length]
 
 
 def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples:
@@ -117,8 +118,8 @@ def states(
     model: TransformerBridge, examples: Examples, numbers: Sequence[int], bar: tqdm | None = None
 ) -> Iterator[States]:
     """The states of some examples, longest first, within a budget of tokens."""
-    parts = decoder(model)
-    rows = {number: examples.tokens(number, parts) for number in numbers}
+    decoder = models.decoder(model)
+    rows = {number: examples.tokens(number, decoder) for number in numbers}
     empty = [number for number, row in rows.items() if not row]
     if empty:
         raise UserError(f"{examples.name}, example {empty[0]}: no token for {model_name(model)}")
@@ -127,15 +128,15 @@ def states(
         own = [order[place] for place in part]
         for batch in by_budget(own, [len(rows[number]) for number in own], TOKEN_BUDGET):
             # by no name here, or it would stay while the next one is computed
-            yield _of_batch(parts, {number: rows[number] for number in batch}, examples.name)
+            yield _of_batch(decoder, {number: rows[number] for number in batch}, examples.name)
             if bar is not None:
                 bar.update(len(batch))
 
 
-def _of_batch(parts: Decoder, rows: Mapping[int, Sequence[int]], source: str) -> States:
+def _of_batch(decoder: Decoder, rows: Mapping[int, Sequence[int]], source: str) -> States:
     # causal attention never looks right, so padding there needs no mask
-    kept = record(parts, padded(parts, list(rows.values())), use_cache=False)
-    own = torch.tensor([len(row) for row in rows.values()], device=parts.device)
+    kept = record(decoder, padded(decoder, list(rows.values())), use_cache=False)
+    own = torch.tensor([len(row) for row in rows.values()], device=decoder.device)
     found = States(tuple(rows), kept.residuals, own)
     _refuse_not_finite(found, source)
     return found

@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.errors import UserError
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.similarity.measures import cosine
 
 STUDY_TEXTS = 3
@@ -44,20 +45,20 @@ def study_angular_distance(
     """
     if len(texts) < STUDY_TEXTS:
         raise UserError(f"texts: {len(texts)} given; the study's script reads {STUDY_TEXTS}")
-    parts = decoder(model)
-    length = min(STUDY_TOKENS, parts.max_length)
-    sums = np.zeros((parts.n_layers - 1, parts.n_layers))
+    decoder = models.decoder(model)
+    length = min(STUDY_TOKENS, decoder.max_length)
+    sums = np.zeros((decoder.n_layers - 1, decoder.n_layers))
     short = 0
     for text in texts[:STUDY_TEXTS]:
-        tokens = list(parts.tokenizer.encode(text))[:length]
+        tokens = list(decoder.tokenizer.encode(text))[:length]
         short += len(tokens) < length
         sums += _of_text(model, tokens, length)
     raw = sums / STUDY_TEXTS
     drawn = _rescaled(raw) if rescaled else raw
     rows = [
         {"layer": layer, "block": block, "value": float(drawn[block - 1, layer])}
-        for block in range(1, parts.n_layers)
-        for layer in range(parts.n_layers - block)
+        for block in range(1, decoder.n_layers)
+        for layer in range(decoder.n_layers - block)
     ]
     table = pd.DataFrame(rows).assign(padding_read=short / STUDY_TEXTS)
     table.insert(0, "model", model_name(model))
@@ -69,18 +70,18 @@ def _of_text(
     model: TransformerBridge, tokens: list[int], length: int
 ) -> Float[np.ndarray, "blocks layer"]:
     """Distances of one text, rows by block size from 1; unused cells are zero."""
-    parts = decoder(model)
-    pad = parts.tokenizer.eos_token_id
-    ids = torch.tensor([tokens + [pad] * (length - len(tokens))], device=parts.device)
+    decoder = models.decoder(model)
+    pad = decoder.tokenizer.eos_token_id
+    ids = torch.tensor([tokens + [pad] * (length - len(tokens))], device=decoder.device)
     mask = torch.zeros_like(ids)
     mask[0, : len(tokens)] = 1
     with torch.no_grad():
-        hidden = parts.root(
+        hidden = decoder.root(
             input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
         ).hidden_states
-    last = torch.stack([state[0, -1].to(parts.device) for state in hidden])
-    found = np.zeros((parts.n_layers - 1, parts.n_layers))
-    for block in range(1, parts.n_layers):
+    last = torch.stack([state[0, -1].to(decoder.device) for state in hidden])
+    found = np.zeros((decoder.n_layers - 1, decoder.n_layers))
+    for block in range(1, decoder.n_layers):
         angles = cosine(last[:-block], last[block:]).arccos() / torch.pi
         found[block - 1, : len(angles)] = angles.double().cpu().numpy()
     return found

@@ -21,9 +21,10 @@ import transformers
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, SwapLayers, donors, parse
 from interp.errors import UserError
-from interp.models import decoder, model_name, refuse_quantised, wrap
+from interp.models import model_name, refuse_quantised, wrap
 from interp.sweeps.plan import Plan, UnitSizes, make_plan
 from interp.tasks import Task
 
@@ -82,27 +83,27 @@ def pack_model(model: TransformerBridge) -> PackedModel:
         UserError: it was booted by hand, so that there are no native blocks to send, or it is
             placed over several devices.
     """
-    parts = decoder(model)
-    if not isinstance(parts.root, transformers.PreTrainedModel) or any(
-        hasattr(block, "original_component") for block in parts.blocks
+    decoder = models.decoder(model)
+    if not isinstance(decoder.root, transformers.PreTrainedModel) or any(
+        hasattr(block, "original_component") for block in decoder.blocks
     ):
         raise UserError(f"model {model_name(model)}: Ray needs one from interp.load_model")
-    if len(parts.devices) > 1:
+    if len(decoder.devices) > 1:
         raise UserError(
-            f"model {model_name(model)}: it is placed over {', '.join(map(str, parts.devices))}, "
+            f"model {model_name(model)}: it is placed over {', '.join(map(str, decoder.devices))}, "
             "and each of Ray's workers has one device; run it without Ray"
         )
     # scales lie beside the tensors, and would be left behind
     refuse_quantised(model, "Ray")
     packer = _Packer()
-    with _without_hooks(parts.root):
-        packer.dump(parts.root)
+    with _without_hooks(decoder.root):
+        packer.dump(decoder.root)
     return PackedModel(
         name=model_name(model),
         modules=packer.stream.getvalue(),
         arrays=packer.arrays,
         tensors=packer.tensors,
-        tokenizer=_tokenizer_files(parts.tokenizer),
+        tokenizer=_tokenizer_files(decoder.tokenizer),
     )
 
 

@@ -86,8 +86,8 @@ def test_a_head_is_its_own_columns_of_the_output_projection(pair, layer):
         assert (expected - plain(input_ids=IDS).logits).abs().max() > 1e-3
         with interp.ablate(model, f"head:{layer}.{head}"):
             assert_logits(model(IDS), expected)
-        with edited(model, checked_edits(model, f"head:{layer}.{head}")) as parts:
-            assert_logits(parts.root(input_ids=IDS).logits, expected)
+        with edited(model, checked_edits(model, f"head:{layer}.{head}")) as decoder:
+            assert_logits(decoder.root(input_ids=IDS).logits, expected)
 
 
 @pytest.mark.parametrize("layer", [0, 1, 3])
@@ -115,9 +115,9 @@ def test_a_mean_is_over_the_heads_own_columns(pair, layer):
     expected = logits_with(plain, layer, averaged)
     with (
         torch.no_grad(),
-        edited(model, checked_edits(model, f"head:{layer}.{head}@mean"), means) as parts,
+        edited(model, checked_edits(model, f"head:{layer}.{head}@mean"), means) as decoder,
     ):
-        assert_logits(parts.root(input_ids=IDS).logits, expected)
+        assert_logits(decoder.root(input_ids=IDS).logits, expected)
 
 
 def test_the_width_is_that_of_the_first_layer(pair):

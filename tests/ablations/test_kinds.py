@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import interp
+from interp import models
 from interp.ablations import (
     KINDS,
     Activations,
@@ -23,7 +24,7 @@ from interp.ablations import (
 )
 from interp.engine.generation.row_edits import can_share_batch, plan_rows, rows_edited
 from interp.errors import UserError
-from interp.models import decoder, evaluation_mode
+from interp.models import evaluation_mode
 from tests.helpers.families import assert_logits, random_tokens, tiny_bridge
 
 LAYER = 1
@@ -66,8 +67,8 @@ def activations(model):
 
 @contextmanager
 def in_the_second_row(model, edits, given):
-    plan = plan_rows([Edits(), edits], decoder(model))
-    with rows_edited(decoder(model), plan, given.means):
+    plan = plan_rows([Edits(), edits], models.decoder(model))
+    with rows_edited(models.decoder(model), plan, given.means):
         yield
 
 
@@ -90,7 +91,7 @@ def test_each_way_of_each_kind_is_a_function_or_says_why_there_is_none():
 def test_bridge_blocks_and_rows_compute_the_same_or_refuse(family, field):
     model = tiny_bridge(family)
     edits, given = Edits({LAYER: examples(family)[field]}), activations(model)
-    root = decoder(model).root
+    root = models.decoder(model).root
     (kind,) = kinds_of(edits[LAYER])
     with torch.no_grad():
         baseline = root(input_ids=IDS).logits
@@ -98,8 +99,8 @@ def test_bridge_blocks_and_rows_compute_the_same_or_refuse(family, field):
             expected = model(IDS)
         assert (expected - baseline).abs().max() > 1e-2
         if callable(kind.on_blocks):
-            with edited(model, edits, given.means, given.resample, places=given.places) as parts:
-                assert_logits(parts.root(input_ids=IDS).logits, expected)
+            with edited(model, edits, given.means, given.resample, places=given.places) as decoder:
+                assert_logits(decoder.root(input_ids=IDS).logits, expected)
         else:
             with pytest.raises(UserError, match=f"layer {LAYER}"), edited(model, edits):
                 pass
@@ -109,7 +110,9 @@ def test_bridge_blocks_and_rows_compute_the_same_or_refuse(family, field):
                 both = root(input_ids=IDS.repeat(2, 1)).logits
             assert_logits(both[:1], baseline)
             assert_logits(both[1:], expected)
-            with rows_edited(decoder(model), plan_rows([edits] * 2, decoder(model)), given.means):
+            with rows_edited(
+                models.decoder(model), plan_rows([edits] * 2, models.decoder(model)), given.means
+            ):
                 every = root(input_ids=IDS.repeat(2, 1)).logits
             assert_logits(every, expected.repeat(2, 1, 1))
         else:
@@ -121,7 +124,7 @@ def test_a_kind_that_rows_cannot_carry_out_is_refused_not_ignored(llama):
     for field in ("resample_heads", "hooks"):
         edits = Edits({LAYER: examples("llama")[field]})
         with pytest.raises(UserError, match=f"layer {LAYER}"):
-            plan_rows([edits], decoder(llama))
+            plan_rows([edits], models.decoder(llama))
 
 
 def test_a_second_thread_is_refused_in_one_line(llama):
@@ -199,5 +202,5 @@ def test_a_model_booted_by_hand_in_training_mode_is_refused():
     )
     model.train()
     with pytest.raises(UserError, match=r"training mode.*model.eval\(\)"):
-        decoder(model)
-    assert decoder(model.eval()).n_layers == 3
+        models.decoder(model)
+    assert models.decoder(model.eval()).n_layers == 3

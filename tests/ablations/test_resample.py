@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import interp
+from interp import models
 from interp.ablations import checked_edits, draw_donors, edited, outputs_on
 from interp.engine.resampled import donor_tokens
 from interp.errors import UserError
-from interp.models import decoder
 from interp.tasks import build_requests, encode, load_task, prompt_text
 from tests.helpers.families import assert_logits, random_tokens, tiny_bridge
 from tests.helpers.task_files import write_task
@@ -22,7 +22,7 @@ def bridge(request):
 
 def forced(model, tokens, z_of_position):
     """Logits with head 1.2's z replaced at each position, by a hook on the bridge."""
-    d_head = decoder(model).d_head
+    d_head = models.decoder(model).d_head
 
     def put(z, hook):
         z = z.clone()
@@ -39,7 +39,7 @@ def forced(model, tokens, z_of_position):
 
 def z_of(model, tokens):
     """Head 1.2's z by TransformerLens' own cache: [pos, d_head]."""
-    d_head = decoder(model).d_head
+    d_head = models.decoder(model).d_head
     with torch.no_grad():
         _, cache = model.run_with_cache(torch.tensor([tokens]))
     z = cache[f"blocks.{LAYER}.attn.hook_z"].reshape(len(tokens), -1)
@@ -63,14 +63,14 @@ def test_donors_are_a_cycle_and_depend_on_the_seed():
 @pytest.mark.slow
 def test_head_outputs_are_those_of_the_cache(bridge):
     tokens = random_tokens(1, 9)[0].tolist()
-    d_head = decoder(bridge).d_head
+    d_head = models.decoder(bridge).d_head
     found = outputs_on(bridge, tokens, [(LAYER, "z")])[LAYER, "z"]
     assert_logits(found[:, HEAD * d_head : (HEAD + 1) * d_head], z_of(bridge, tokens))
 
 
 def test_on_the_bridge_rows_are_aligned_at_their_ends(bridge):
     tokens, text = random_tokens(1, 9)[0].tolist(), "w5 w6 w7 w8 w9"
-    donor = z_of(bridge, decoder(bridge).tokenizer.encode(text))
+    donor = z_of(bridge, models.decoder(bridge).tokenizer.encode(text))
     expected = forced(bridge, tokens, lambda p: donor[max(0, p - 9 + len(donor))])
     with torch.no_grad(), interp.ablate(bridge, f"head:{LAYER}.{HEAD}@resample", reference=[text]):
         found = bridge(torch.tensor([tokens, tokens]))
@@ -83,19 +83,19 @@ def test_the_native_blocks_know_the_position_from_the_cache(bridge):
     """Whole rows, and the same rows in pieces with a KV cache, give the same logits."""
     import transformers
 
-    parts, tokens = decoder(bridge), random_tokens(1, 12)
+    decoder, tokens = models.decoder(bridge), random_tokens(1, 12)
     place = (LAYER, "z")
     other = outputs_on(bridge, random_tokens(1, 9, seed=5)[0].tolist(), [place])
     z = {place: other[place].unsqueeze(0)}
-    d_head = parts.d_head
+    d_head = decoder.d_head
     donor = other[place][:, HEAD * d_head : (HEAD + 1) * d_head]
     expected = forced(bridge, tokens[0].tolist(), lambda p: donor[min(p, 8)])
     edits = checked_edits(bridge, f"head:{LAYER}.{HEAD}@resample")
     with torch.no_grad(), edited(bridge, edits, resample=z):
-        assert_logits(parts.root(tokens, use_cache=False).logits[0], expected)
-        cache = transformers.DynamicCache(config=parts.root.config)
+        assert_logits(decoder.root(tokens, use_cache=False).logits[0], expected)
+        cache = transformers.DynamicCache(config=decoder.root.config)
         pieces = [
-            parts.root(piece, past_key_values=cache, use_cache=True).logits[0]
+            decoder.root(piece, past_key_values=cache, use_cache=True).logits[0]
             for piece in tokens.split([5, 1, 3, 1, 2], dim=1)
         ]
     assert_logits(torch.cat(pieces), expected)
@@ -116,7 +116,7 @@ def test_a_sweep_of_options_equals_a_loop(llama, tmp_path, kind):
     sweep = interp.sweep(llama, task, ["head:0.1", name], out=tmp_path / "run", seed=3)
     rows = sweep.responses().set_index(["ablation", "doc_id"])
     donors = draw_donors(range(6), seed=3)
-    for request in build_requests(task, range(6), decoder(llama)):
+    for request in build_requests(task, range(6), models.decoder(llama)):
         donor_ids, donor_end = donor_tokens(llama, task, donors[request.doc_id])
         donor, end = z_of(llama, donor_ids), len(request.context) - 1
         tokens = [*request.context, *request.continuation]
@@ -138,9 +138,9 @@ def test_a_sweep_of_texts_equals_a_loop(llama, tmp_path):
     task, name = load_task(write_task(tmp_path, kind="generate", rows=6)), "head:1.2@resample"
     sweep = interp.sweep(llama, task, [name], out=tmp_path / "run", seed=3)
     rows = sweep.responses().set_index(["ablation", "doc_id"])
-    donors, parts = draw_donors(range(6), seed=3), decoder(llama)
+    donors, decoder = draw_donors(range(6), seed=3), models.decoder(llama)
     for doc_id, document in enumerate(task.documents()):
-        prompt = encode(prompt_text(task, document), parts)
+        prompt = encode(prompt_text(task, document), decoder)
         donor_ids, donor_end = donor_tokens(llama, task, donors[doc_id])
         donor, end, written = z_of(llama, donor_ids), len(prompt) - 1, []
         while len(written) < 6 and 2 not in written:
@@ -150,7 +150,7 @@ def test_a_sweep_of_texts_equals_a_loop(llama, tmp_path):
                 lambda p, d=donor, s=donor_end - end: d[min(max(0, p + s), len(d) - 1)],
             )
             written.append(int(logits[-1].argmax()))
-        text = parts.tokenizer.decode(written, skip_special_tokens=True)
+        text = decoder.tokenizer.decode(written, skip_special_tokens=True)
         for stop in ("w61", "w62 w63"):
             text = text.split(stop)[0]
         assert rows.loc[(name, doc_id), "text"] == text

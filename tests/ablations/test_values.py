@@ -45,7 +45,7 @@ single = st.one_of(
         lambda abc: SwapLayers(min(abc[:2]), max(abc[:2]), part=abc[2])
     ),
 )
-several = st.lists(single, min_size=2, max_size=4).map(lambda parts: Combination(tuple(parts)))
+several = st.lists(single, min_size=2, max_size=4).map(lambda decoder: Combination(tuple(decoder)))
 SHAPE = Shape(n_layers=8, n_heads=6, n_kv_heads=2)
 
 

@@ -8,6 +8,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 import interp
+from interp import models
 from interp.ablations import (
     Edits,
     checked_edits,
@@ -22,7 +23,7 @@ from interp.ablations.swap_families import SWAP_FAMILIES, swapped_blocks
 from interp.engine import Settings, generate, record, unembed
 from interp.engine.replay import replay
 from interp.errors import UserError
-from interp.models import decoder, wrap
+from interp.models import wrap
 from interp.tasks import GenerationRequest
 from tests.helpers.families import (
     FAMILIES,
@@ -85,17 +86,17 @@ TEXTS = ["swap:1", "swap-attn:1", "swap-mlp:1", "swaps:0-1", "swaps-attn:1-2", "
 @pytest.mark.parametrize("text", TEXTS)
 def test_every_swap_equals_an_assembled_checkpoint(kind, two, text):
     model, donor = two
-    tokens, parts = random_tokens(2, 12), decoder(model)
+    tokens, decoder = random_tokens(2, 12), models.decoder(model)
     with torch.no_grad():
         expected = assembled(kind, text)(tokens).logits
         plain = model(tokens)
         with interp.ablate(model, text, donor=donor):
             assert_logits(model(tokens), expected)
-        baseline = record(parts, tokens, use_cache=False)
+        baseline = record(decoder, tokens, use_cache=False)
         edits = checked_edits(model, text, donor=donor)
         with edited(model, edits):
-            resid = replay(parts, baseline, min(edits))
-            rows = torch.cat(list(unembed(parts, resid.flatten(end_dim=1))))
+            resid = replay(decoder, baseline, min(edits))
+            rows = torch.cat(list(unembed(decoder, resid.flatten(end_dim=1))))
         assert_logits(rows.view(expected.shape), expected)
         assert (expected - plain).abs().max() > 1e-2
         assert torch.equal(model(tokens), plain)
@@ -164,10 +165,10 @@ def test_one_norm_for_both_sublayers_is_refused():
     config = hf.GPTJConfig(
         vocab_size=101, n_embd=32, n_layer=2, n_head=4, n_positions=64, rotary_dim=8
     )
-    models = [wrap(hf.AutoModelForCausalLM.from_config(config).eval(), None, name=n) for n in "ab"]
+    both = [wrap(hf.AutoModelForCausalLM.from_config(config).eval(), None, name=n) for n in "ab"]
     with pytest.raises(UserError, match=r"swap-attn:1: .* share one norm; allowed is swap:1"):
-        checked_edits(models[0], "swap-attn:1", donor=models[1])
-    checked_edits(models[0], "swaps:0-1", donor=models[1])
+        checked_edits(both[0], "swap-attn:1", donor=both[1])
+    checked_edits(both[0], "swaps:0-1", donor=both[1])
 
 
 def test_of_two_swaps_of_the_same_weights_the_later_holds(llama):

@@ -5,10 +5,11 @@ import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import interp
+from interp import models
 from interp.attention import attention_rows, rows as rows_module
 from interp.attention.rows import scan_rows
 from interp.errors import UserError
-from interp.models import decoder, wrap
+from interp.models import wrap
 from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge, tiny_tokenizer
 from tests.helpers.regimes import SWITCH, model_of
 
@@ -119,12 +120,12 @@ def test_no_pattern_of_all_positions_is_ever_made(llama):
 
 
 def test_the_model_is_left_as_it_was(bridge):
-    tokens, parts = random_tokens(1, 12), decoder(bridge)
+    tokens, decoder = random_tokens(1, 12), models.decoder(bridge)
     with torch.no_grad():
-        before = parts.root(tokens).logits
+        before = decoder.root(tokens).logits
         attention_rows(bridge, tokens[0].tolist(), queries=[-1])
-        assert torch.equal(parts.root(tokens).logits, before)
-    assert all(not p._forward_hooks and not p._forward_pre_hooks for p in parts.attentions)
+        assert torch.equal(decoder.root(tokens).logits, before)
+    assert all(not p._forward_hooks and not p._forward_pre_hooks for p in decoder.attentions)
 
 
 @pytest.mark.parametrize(

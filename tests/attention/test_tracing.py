@@ -6,11 +6,11 @@ import torch
 
 from experiments.validity.planted import build, circuit_plan
 from experiments.validity.questions import planted_task
+from interp import models
 from interp.attention import retrieval_heads
 from interp.attention.prompts import locate
 from interp.attention.tracing import TOKEN_KINDS, trace
 from interp.errors import UserError
-from interp.models import decoder
 from interp.tasks import load_task, task_of_rows
 from tests.helpers.families import tiny_bridge
 from tests.helpers.key_value import CONFIG, make_task
@@ -32,7 +32,7 @@ def test_a_trace_equals_brute_force(family):
     found = trace(model, task, piece=4)
     for n in range(5):
         gold_key, gold_value = PLACES[n % 4]
-        prompt = locate(task, n, decoder(model))
+        prompt = locate(task, n, models.decoder(model))
         with torch.no_grad():
             logits, cache = model.run_with_cache(torch.tensor([prompt.tokens]))
         answer = range(len(prompt.tokens) - len(gold_value), len(prompt.tokens))
@@ -56,9 +56,9 @@ def test_a_trace_equals_brute_force(family):
 
 def test_offsets_find_the_gold_tokens_by_place_not_by_text():
     """The key's and value's words also stand in the question, in other values, in the answer."""
-    parts, task = decoder(tiny_bridge("llama")), make_task()
+    decoder, task = models.decoder(tiny_bridge("llama")), make_task()
     for n in range(5):
-        prompt = locate(task, n, parts)
+        prompt = locate(task, n, decoder)
         assert (list(prompt.gold_key), list(prompt.gold_value)) == PLACES[n % 4]
         assert prompt.copied == tuple((p,) for p in PLACES[n % 4][1])
         assert prompt.queries[-1] == len(prompt.tokens) - 2
@@ -75,10 +75,10 @@ def test_few_shot_prompts_are_located_too():
     rows = [dict(row) for row in make_task(8).documents()]
     config = CONFIG | {"num_fewshot": 2, "fewshot_delimiter": " w63 ", "fewshot_split": "test",
                        "fewshot_config": {"sampler": "first_n"}}  # fmt: skip
-    parts = decoder(tiny_bridge("llama"))
+    decoder = models.decoder(tiny_bridge("llama"))
     task = task_of_rows("tiny-kv:generate", rows, config)
-    prompt = locate(task, 6, parts)
-    tokens = [parts.tokenizer.decode([prompt.tokens[p]]) for p in prompt.gold_value]
+    prompt = locate(task, 6, decoder)
+    tokens = [decoder.tokenizer.decode([prompt.tokens[p]]) for p in prompt.gold_value]
     assert tokens == ["w20", "w23"]
     assert min(prompt.gold_value) > 30
 

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from interp import models
 from interp.ablations import Edits, checked_edits, hooked
 from interp.engine import Settings, Shortcuts, generate, score_requests
 from interp.engine.capabilities import capabilities
 from interp.engine.generation.plain import PlainRow
 from interp.engine.shortcuts import EVERY, NONE, exact_shortcuts
 from interp.errors import UserError
-from interp.models import decoder
 from interp.results import export_harness
 from interp.sweeps import sweep
 from interp.tasks import GenerationRequest, OptionRequest, Sampling
@@ -27,12 +27,12 @@ BAD, END, FAMILIES = 77, 2, ["llama", "gemma3", "bloom"]
 def poisoned(family, value=math.nan):
     """A model that is sound but for one token's embedding."""
     model = tiny_bridge(family)
-    parts = decoder(model)
+    decoder = models.decoder(model)
     # what is tried on a model is tried while it is sound: the fast paths are under test
     exact_shortcuts(model, EVERY, 60)
     capabilities(model).rounding(24)
-    embedding = parts.root.get_input_embeddings().weight
-    head = parts.root.get_output_embeddings()
+    embedding = decoder.root.get_input_embeddings().weight
+    head = decoder.root.get_output_embeddings()
     if head is not None and head.weight is embedding:
         head.weight = torch.nn.Parameter(embedding.detach().clone(), requires_grad=False)
     with torch.no_grad():
@@ -103,8 +103,8 @@ def test_an_answer_fails_where_plain_decoding_fails(family, plain):
     sound = generate(model, asked, edits)
     later = [t for answers in sound for a in answers for t in a.tokens[1:-1]]
     bad = max(set(later) - {t for p in prompts for t in p}, key=later.count)
-    parts = decoder(model)
-    embedding, head = parts.root.get_input_embeddings(), parts.root.get_output_embeddings()
+    decoder = models.decoder(model)
+    embedding, head = decoder.root.get_input_embeddings(), decoder.root.get_output_embeddings()
     if head.weight is embedding.weight:
         head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_a_sweep_records_failures_and_keeps_the_rest(generates, tmp_path, caplog
     if generates:
         donor = tiny_bridge("llama", seed=1)
         with torch.no_grad():
-            next(decoder(donor).mlps[1].parameters())[0, 0] = math.nan
+            next(models.decoder(donor).mlps[1].parameters())[0, 0] = math.nan
         bad = "swap:1"
     with caplog.at_level(logging.WARNING, logger="interp"):
         run = sweep(

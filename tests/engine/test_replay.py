@@ -4,11 +4,11 @@ import pytest
 import torch
 import transformers
 
+from interp import models
 from interp.ablations import Edits, checked_edits, edited, mean_outputs
 from interp.ablations.on_bridge import ablate
 from interp.engine import generate, record, unembed
 from interp.engine.replay import replay
-from interp.models import decoder
 from interp.tasks import GenerationRequest
 from tests.helpers.families import (
     FAMILIES,
@@ -39,12 +39,12 @@ def any_model(any_family):
 
 def replayed_logits(model, tokens, text, *, donor=None):
     """Logits `[batch, pos, d_vocab]` by recording the baseline and replaying the ablation."""
-    parts, edits = decoder(model), checked_edits(model, text, donor=donor)
+    decoder, edits = models.decoder(model), checked_edits(model, text, donor=donor)
     means = mean_outputs(model, MEANS_OVER) if "mean" in text else None
-    baseline = record(parts, tokens, use_cache=False)
+    baseline = record(decoder, tokens, use_cache=False)
     with edited(model, edits, means):
-        resid = replay(parts, baseline, edits.first_layer(parts.n_layers))
-        rows = torch.cat(list(unembed(parts, resid.flatten(end_dim=1))))
+        resid = replay(decoder, baseline, edits.first_layer(decoder.n_layers))
+        rows = torch.cat(list(unembed(decoder, resid.flatten(end_dim=1))))
     return rows.view(*tokens.shape, -1)
 
 
@@ -93,23 +93,23 @@ def test_sublayers_equal_zeroed_output_weights(any_model, any_family, what, text
 
 
 def test_the_empty_ablation_is_bit_identical(any_model):
-    parts, tokens = decoder(any_model), random_tokens(2, 14)
-    baseline = record(parts, tokens, use_cache=False)
+    decoder, tokens = models.decoder(any_model), random_tokens(2, 14)
+    baseline = record(decoder, tokens, use_cache=False)
     with edited(any_model, Edits()):
         for first in range(N_LAYERS + 1):
-            assert torch.equal(replay(parts, baseline, first), baseline.residuals[-1])
+            assert torch.equal(replay(decoder, baseline, first), baseline.residuals[-1])
 
 
 def test_edits_leave_the_native_blocks_as_they_were(any_model):
-    parts, tokens = decoder(any_model), random_tokens(2, 14)
+    decoder, tokens = models.decoder(any_model), random_tokens(2, 14)
     with torch.no_grad():
-        plain = parts.root(tokens).logits
+        plain = decoder.root(tokens).logits
         edits = checked_edits(any_model, ["layer:0", "head:1.1", "mlp:2", "attn:1"])
         with edited(any_model, edits):
-            assert not torch.allclose(parts.root(tokens).logits, plain, atol=1e-3)
+            assert not torch.allclose(decoder.root(tokens).logits, plain, atol=1e-3)
         with pytest.raises(ZeroDivisionError), edited(any_model, edits):
             raise ZeroDivisionError
-        assert torch.equal(parts.root(tokens).logits, plain)
+        assert torch.equal(decoder.root(tokens).logits, plain)
 
 
 def prompts(until: tuple[str, ...] = (), longest: int = 10) -> list[GenerationRequest]:
@@ -153,13 +153,13 @@ def test_batched_decoding_equals_one_prompt_at_a_time_without_a_cache(any_model,
     donor = tiny_bridge(any_family, seed=1)
     edits = checked_edits(any_model, text, donor=donor)
     (found,) = generate(any_model, prompts(), [edits])
-    parts = decoder(any_model)
+    decoder = models.decoder(any_model)
     for request, answer in zip(prompts(), found, strict=True):
         tokens = list(request.prompt)
         with edited(any_model, edits), torch.no_grad():
             for _ in range(request.max_gen_toks):
                 ids = torch.tensor([tokens])
-                tokens.append(int(parts.root(ids, use_cache=False).logits[0, -1].argmax()))
+                tokens.append(int(decoder.root(ids, use_cache=False).logits[0, -1].argmax()))
                 if tokens[-1] == 2:
                     break
         assert answer.text == text_of(tokens[len(request.prompt) :])

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import interp.engine.scoring.batch_state as entering
+from interp import models
 from interp.ablations import checked_edits
 from interp.ablations.user_hooks import hooked
 from interp.engine import EVERY, Group, Shortcuts, group_examples, score_requests
@@ -18,7 +19,6 @@ from interp.engine.scoring.packing import packed_batches
 from interp.engine.scoring.stacking import MOST_ON_CPU, apart, even_chunks, stacked_batch
 from interp.engine.scoring.targets import ScoredPositions
 from interp.engine.shortcuts import NONE
-from interp.models import decoder
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
 from tests.helpers.scoring import assert_same, edits_of, means_of, some_requests
 
@@ -53,7 +53,7 @@ def tokens_of_mlps(model):
     """Counts calls, and keeps their numbers of tokens, of each layer's MLP."""
     seen: dict[int, list[int]] = {layer: [] for layer in range(N_LAYERS)}
     with ExitStack() as stack:
-        for layer, mlp in enumerate(decoder(model).mlps):
+        for layer, mlp in enumerate(models.decoder(model).mlps):
             hook = mlp.register_forward_pre_hook(
                 lambda _m, args, at=layer: seen[at].append(args[0].shape[:-1].numel())
             )
@@ -208,14 +208,14 @@ def test_prefixes_are_kept_for_as_many_ablations_as_memory_holds(monkeypatch):
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1)
     model, requests = tiny_bridge("llama"), some_requests(few_shot=9)
     edits = [checked_edits(model, kind) for kind in HEADS]
-    parts = decoder(model)
+    decoder = models.decoder(model)
     # keys and values, 10 tokens, 3 layers, 2 heads of width 8, four bytes a number
     one = 2 * 10 * 3 * 2 * 8 * 4
     score_requests(model, requests, edits)
     counts: dict[int, int] = {}
     for room in (1, 2, 100):
         monkeypatch.setattr("interp.engine.memory._free", lambda _parts, room=room: 4 * one * room)
-        assert most_caches(parts, 10, 3) == room
+        assert most_caches(decoder, 10, 3) == room
         with tokens_of_mlps(model) as seen:
             found = score_requests(model, requests, edits, shortcuts=Shortcuts(token_budget=4096))
         assert_same(found, score_requests(model, requests, edits, shortcuts=NONE))
@@ -233,7 +233,7 @@ def test_a_prefix_is_narrowed_only_where_that_is_wanted(monkeypatch):
     seen = []
     # in front of the projection, behind the narrowing
     handle = (
-        decoder(model)
+        models.decoder(model)
         .mlps[N_LAYERS - 1]
         .down_proj.register_forward_pre_hook(
             lambda _m, args: seen.append(args[0].shape[:-1].numel())
@@ -255,9 +255,9 @@ def test_a_prefix_is_narrowed_only_where_that_is_wanted(monkeypatch):
 
 
 def test_rows_stand_behind_the_prefix_of_their_own_ablation():
-    parts = decoder(tiny_bridge("llama"))
+    decoder = models.decoder(tiny_bridge("llama"))
     tokens = random_tokens(2, 5).tolist()
-    caches = [record_prefix(parts, row).cache for row in tokens]
+    caches = [record_prefix(decoder, row).cache for row in tokens]
     new = torch.randn(4, 2, 3, 8)
     keys, values = read_only_cache(caches).update(new, 2 * new, 1)
     for i, cache in enumerate(caches):

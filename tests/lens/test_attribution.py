@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformer_lens.tools.analysis import direct_logit_attribution as theirs
 
+from interp import models
 from interp.errors import UserError
 from interp.lens import direct_logit_attribution, logit_lens
 from interp.lens.answers import build_answers
 from interp.lens.attribution import Component, _project, component_vectors, head_table
-from interp.models import decoder
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
 from tests.helpers.planted import planted_bridge, write_planted
@@ -22,15 +22,15 @@ NORMED_HEADS = ("gemma2", "gemma3", "olmo2")
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_the_parts_add_up_to_the_logits(name):
     model = tiny_bridge(name)
-    parts, row = decoder(model), random_tokens(1, 10)[0].tolist()
+    decoder, row = models.decoder(model), random_tokens(1, 10)[0].tolist()
     positions, tokens = torch.tensor([4, 9]), torch.tensor([20, 30])
     vectors, final = component_vectors(model, row, positions, heads=name not in NORMED_HEADS)
     kept = [c for c in vectors if c.kind in ("embedding", "attention", "mlp")]
     assert len(kept) == 7
-    shares, rest = _project(parts, torch.stack([vectors[c] for c in kept]), final, tokens)
+    shares, rest = _project(decoder, torch.stack([vectors[c] for c in kept]), final, tokens)
     with torch.no_grad():
-        logits = parts.root(torch.tensor([row])).logits[0, positions].gather(-1, tokens[:, None])
-    cap = getattr(parts.root.config, "final_logit_softcapping", None)
+        logits = decoder.root(torch.tensor([row])).logits[0, positions].gather(-1, tokens[:, None])
+    cap = getattr(decoder.root.config, "final_logit_softcapping", None)
     if cap:  # shares are of the logit before its cap
         logits = cap * (logits / cap).atanh()
     torch.testing.assert_close(shares.sum(dim=0) + rest, logits[:, 0], atol=1e-4, rtol=0)
@@ -49,7 +49,8 @@ def test_the_shares_are_those_of_transformer_lens(name):
     def ours(components):
         stacked = torch.stack([vectors[c] for c in components])
         one, other = (
-            _project(decoder(model), stacked, final, torch.tensor([t]))[0] for t in (right, wrong)
+            _project(models.decoder(model), stacked, final, torch.tensor([t]))[0]
+            for t in (right, wrong)
         )
         return (one - other)[:, 0]
 
@@ -91,7 +92,7 @@ def test_the_rival_in_a_text_is_the_best_other_token(llama, tmp_path):
         option = answer.options[0]
         with torch.no_grad():
             ids = torch.tensor([[*option.context, *option.continuation]])
-            logits = decoder(llama).root(ids).logits[0, len(option.context) - 1]
+            logits = models.decoder(llama).root(ids).logits[0, len(option.context) - 1]
         token = option.continuation[0]
         others = torch.cat([logits[:token], logits[token + 1 :]])
         expected.append(float(logits[token] - others.max()))

@@ -11,8 +11,9 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 import interp
+from interp import models
 from interp.errors import UserError
-from interp.models import decoder, load_model, wrap
+from interp.models import load_model, wrap
 from interp.tasks import encode
 from tests.helpers.families import tiny_model, tiny_tokenizer
 
@@ -65,13 +66,13 @@ def test_weights_that_do_not_fit_are_refused_by_name(folder, change, message):
 def test_tied_weights_are_not_missing(folder):
     tensors_changed(folder, without("lm_head"))
     configured(folder, tie_word_embeddings=True)
-    assert decoder(load_model(folder)).n_layers == 3
+    assert models.decoder(load_model(folder)).n_layers == 3
 
 
 def test_tables_that_are_derived_are_not_spare(folder):
     table = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
     tensors_changed(folder, lambda weights: weights | table)
-    assert decoder(load_model(folder)).n_layers == 3
+    assert models.decoder(load_model(folder)).n_layers == 3
 
 
 @pytest.mark.parametrize("count", [0, -1, 2, 4, 10**9, 2.5, "3", None, True])
@@ -99,7 +100,7 @@ def test_an_architecture_that_is_no_decoder_is_refused(folder):
     except UserError as error:
         assert "model model" in str(error) or str(folder) in str(error)  # noqa: PT017
     else:
-        assert decoder(model).n_layers == 3
+        assert models.decoder(model).n_layers == 3
 
 
 COMMON = {"vocab_size": 101, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
@@ -149,11 +150,11 @@ def test_tokens_outside_the_embedding_are_named_at_load_and_refused_in_a_prompt(
         model = load_model(folder)
     assert r"2 tokens of its tokenizer lie outside its embedding of 101 rows" in caplog.text
     assert "[PAD] (101)" in caplog.text
-    parts = decoder(model)
-    assert parts.pad_id == 0
+    decoder = models.decoder(model)
+    assert decoder.pad_id == 0
     with pytest.raises(UserError, match=r"token 102 \(extra\): the model's embedding has 101 rows"):
-        encode("w5 extra w6", parts)
-    assert encode("w5 w6", parts) == tiny_tokenizer().encode("w5 w6")
+        encode("w5 extra w6", decoder)
+    assert encode("w5 w6", decoder) == tiny_tokenizer().encode("w5 w6")
 
 
 def test_padding_with_a_token_outside_the_embedding_changes_no_answer(folder):
@@ -176,7 +177,7 @@ def test_padding_with_a_token_outside_the_embedding_changes_no_answer(folder):
 )
 def test_the_context_length_has_many_names(config, length):
     root = hf.AutoModelForCausalLM.from_config(config).eval()
-    assert decoder(wrap(root, None, name="x")).max_length == length
+    assert models.decoder(wrap(root, None, name="x")).max_length == length
 
 
 def test_the_context_length_may_be_the_tokenizers():
@@ -186,4 +187,4 @@ def test_the_context_length_may_be_the_tokenizers():
     root = hf.AutoModelForCausalLM.from_config(
         hf.BloomConfig(vocab_size=101, hidden_size=32, n_layer=2, n_head=4)
     )
-    assert decoder(wrap(root.eval(), tokenizer, name="x")).max_length == 32
+    assert models.decoder(wrap(root.eval(), tokenizer, name="x")).max_length == 32

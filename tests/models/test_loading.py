@@ -10,8 +10,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 import interp
+from interp import models
 from interp.errors import UserError
-from interp.models import decoder, load_model, model_folder, model_name, weights_hash
+from interp.models import load_model, model_folder, model_name, weights_hash
 from tests.helpers.families import random_tokens, tiny_bridge, tiny_model, tiny_tokenizer
 
 
@@ -29,12 +30,14 @@ def test_bridge_is_plain_and_equals_hugging_face(model, family):
     with torch.no_grad():
         expected = tiny_model(family)(tokens).logits
         torch.testing.assert_close(model(tokens), expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(decoder(model).root(tokens).logits, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            models.decoder(model).root(tokens).logits, expected, atol=1e-5, rtol=0
+        )
 
 
 def test_native_blocks_share_every_parameter(model):
     bridge = {p.data_ptr() for p in model.parameters()}
-    native = {p.data_ptr() for p in decoder(model).root.parameters()}
+    native = {p.data_ptr() for p in models.decoder(model).root.parameters()}
     # TransformerLens itself adds split copies of joint q, k, v matrices to its bridge
     assert native <= bridge
 
@@ -51,7 +54,7 @@ def test_loading_costs_the_memory_of_one_copy(folder):
 
     held = living()  # they stay, so that none of their addresses is given anew
     model = load_model(folder)
-    decoder(model)
+    models.decoder(model)
     before = storages(held)
     grown = sum(size for at, size in storages(living()).items() if at not in before)
     one_copy = sum(p.numel() * p.element_size() for p in model.parameters())
@@ -61,7 +64,7 @@ def test_loading_costs_the_memory_of_one_copy(folder):
 def test_folder_loads_with_its_tokenizer_and_name(folder):
     model = load_model(str(folder))
     assert model_name(model) == folder.name
-    assert decoder(model).tokenizer.encode("w5 w6") == [1, 5, 6]
+    assert models.decoder(model).tokenizer.encode("w5 w6") == [1, 5, 6]
 
 
 def test_dtype(folder):
@@ -73,13 +76,13 @@ def test_dtype(folder):
 def test_a_bridge_booted_by_hand_works_by_its_own_blocks():
     root = tiny_model("llama")
     hand_made = build_bridge_from_module(root, "LlamaForCausalLM", hf_config=root.config)
-    parts = decoder(hand_made)
-    assert parts.blocks[0] is hand_made.blocks[0]
-    assert (parts.n_layers, parts.n_heads, parts.n_kv_heads, parts.d_head) == (3, 4, 2, 8)
+    decoder = models.decoder(hand_made)
+    assert decoder.blocks[0] is hand_made.blocks[0]
+    assert (decoder.n_layers, decoder.n_heads, decoder.n_kv_heads, decoder.d_head) == (3, 4, 2, 8)
 
 
 def test_head_width_is_not_derived_from_the_hidden_size():
-    assert decoder(tiny_bridge("qwen3")).d_head == 16
+    assert models.decoder(tiny_bridge("qwen3")).d_head == 16
 
 
 def test_weights_hash_sees_one_changed_number():
@@ -95,7 +98,7 @@ def test_compatibility_mode_is_refused():
     model = tiny_bridge("llama")
     model.compatibility_mode = True
     with pytest.raises(UserError, match="has rewritten its weights"):
-        decoder(model)
+        models.decoder(model)
 
 
 def test_unknown_models_are_named(monkeypatch):

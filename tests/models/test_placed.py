@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import interp
+from interp import models
 from interp.ablations import Edits, checked_edits, mean_outputs
 from interp.attention import attention_rows
 from interp.attention.tracing import trace
@@ -24,7 +25,7 @@ from interp.engine.shortcuts import NONE
 from interp.errors import UserError
 from interp.lens import direct_logit_attribution, prompt_grid, train_tuned_lens
 from interp.lens.training import Training
-from interp.models import decoder, weights_hash, wrap
+from interp.models import weights_hash, wrap
 from interp.models.placement import block_stack, device_map
 from interp.similarity import cka_between, study_angular_distance
 from interp.sweeps import estimate
@@ -96,7 +97,7 @@ def test_a_folder_is_loaded_over_two_gpus(any_family, tmp_path, monkeypatch):
     tiny_tokenizer().save_pretrained(tmp_path)
     plain, ids = interp.load_model(tmp_path, device="cpu"), random_tokens(2, 12)
     with torch.no_grad():
-        expected = [decoder(plain).root(ids).logits, plain(ids)]
+        expected = [models.decoder(plain).root(ids).logits, plain(ids)]
     # modes are of one thread
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
     free = int(0.7 * 1.1 * sum(p.numel() for p in saved.parameters()) * 4)
@@ -106,18 +107,18 @@ def test_a_folder_is_loaded_over_two_gpus(any_family, tmp_path, monkeypatch):
         for name in ("memory_reserved", "memory_allocated"):
             monkeypatch.setattr(torch.cuda, name, lambda device=None: 0)
         placed = interp.load_model(tmp_path)
-        parts, ids = decoder(placed), ids.to("cuda:0")
-        assert [str(d) for d in parts.devices] == ["cuda:0", "cuda:1"]
+        decoder, ids = models.decoder(placed), ids.to("cuda:0")
+        assert [str(d) for d in decoder.devices] == ["cuda:0", "cuda:1"]
         assert (placed.cfg.device, placed.cfg.n_devices) == ("cuda:0", 2)
-        found = [parts.root(ids).logits, placed(ids)]
+        found = [decoder.root(ids).logits, placed(ids)]
         assert mode.crossings
         assert weights_hash(placed) == weights_hash(plain)
         # nothing of accelerate's is left
-        modules = [*parts.root.modules(), *placed.modules()]
+        modules = [*decoder.root.modules(), *placed.modules()]
         kept = {"_hf_hook", "_old_forward", "forward", "to", "cuda"}
         assert not any(kept & set(module.__dict__) for module in modules)
         # both trees hold the same weights
-        assert {id(p) for p in parts.root.parameters()} <= {id(p) for p in placed.parameters()}
+        assert {id(p) for p in decoder.root.parameters()} <= {id(p) for p in placed.parameters()}
     for mine, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
 
@@ -141,17 +142,17 @@ def _exact(model):
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
 def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypatch):
     plain, ids = on_one_device(any_family), random_tokens(2, 12)
-    parts = decoder(plain)
+    decoder = models.decoder(plain)
     with torch.no_grad():
-        expected = [parts.root(ids).logits, plain(ids)]
+        expected = [decoder.root(ids).logits, plain(ids)]
     known = _exact(plain)
     with pretending(monkeypatch) as mode, torch.no_grad():
         placed = put_on_gpus(any_family, gpus=gpus)
-        parts, ids = decoder(placed), ids.to("cuda:0")
-        assert len(parts.devices) == gpus
-        found = [parts.root(ids).logits, placed(ids)]
+        decoder, ids = models.decoder(placed), ids.to("cuda:0")
+        assert len(decoder.devices) == gpus
+        found = [decoder.root(ids).logits, placed(ids)]
         assert mode.crossings >= 2 * gpus
-        assert {logits.device for logits in found} == {parts.device}
+        assert {logits.device for logits in found} == {decoder.device}
         assert _exact(placed) == known
         assert weights_hash(placed) == weights_hash(plain)
     for mine, theirs in zip(found, expected, strict=True):
@@ -225,7 +226,9 @@ def test_the_repl_under_ablate(family, monkeypatch):
         for text in ("head:1.0@mean", "layer:1", "head:2.1@resample", "mlp:2", "attn:1"):
             with interp.ablate(model, text, reference=texts):
                 written.append(model.generate("w5 w6 w7", max_new_tokens=4, do_sample=False))
-                logits, cache = model.run_with_cache(random_tokens(2, 6).to(decoder(model).device))
+                logits, cache = model.run_with_cache(
+                    random_tokens(2, 6).to(models.decoder(model).device)
+                )
                 written += [logits.cpu(), cache["blocks.2.hook_out"].cpu()]
         written.append(interp.generate(model, "w5 w6", "layer:1", max_new_tokens=5))
         written.append("".join(interp.stream(model, "w5 w6", max_new_tokens=5)))
@@ -319,7 +322,7 @@ def test_scoring_without_shortcuts(family, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, rows=5))
 
     def work(model):
-        asked = build_requests(task, range(5), decoder(model))
+        asked = build_requests(task, range(5), models.decoder(model))
         edits = [checked_edits(model, text) for text in ["baseline", "layer:1", "mlp:2"]]
         return [score_requests(model, asked, edits, shortcuts=s) for s in (EVERY, NONE)]
 

@@ -46,8 +46,8 @@ def test_logits_with_padding(bridge, name, layer, side):
         expected = without(name, layer)(tokens, **given).logits
         with interp.ablate(bridge, f"layer:{layer}"):
             hooked = bridge(tokens, attention_mask=mask)
-        with edited(bridge, checked_edits(bridge, f"layer:{layer}")) as parts:
-            native = parts.root(tokens, **given).logits
+        with edited(bridge, checked_edits(bridge, f"layer:{layer}")) as decoder:
+            native = decoder.root(tokens, **given).logits
     assert_logits(hooked[kept], expected[kept])
     assert_logits(native[kept], expected[kept])
 
@@ -57,10 +57,10 @@ def test_logits_token_by_token_with_a_cache(bridge, name, layer):
     tokens = random_tokens(2, 9)
     with torch.no_grad():
         expected = without(name, layer)(tokens).logits
-        with edited(bridge, checked_edits(bridge, f"layer:{layer}")) as parts:
+        with edited(bridge, checked_edits(bridge, f"layer:{layer}")) as decoder:
             cache, found = None, []
             for at in range(tokens.shape[1]):
-                out = parts.root(tokens[:, at : at + 1], past_key_values=cache, use_cache=True)
+                out = decoder.root(tokens[:, at : at + 1], past_key_values=cache, use_cache=True)
                 cache = out.past_key_values
                 found.append(out.logits)
     assert_logits(torch.cat(found, dim=1), expected)

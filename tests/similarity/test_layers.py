@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from interp import models
 from interp.errors import UserError
-from interp.models import decoder, wrap
+from interp.models import wrap
 from interp.similarity import cka_between, layer_similarity, states, study_angular_distance
 from interp.similarity.measures import angular_distance, cosine, hsic
 from interp.similarity.study import _rescaled
@@ -25,12 +26,12 @@ TEXTS = [
 
 def hidden_states(model, text):
     """`[depth, pos, d_model]` in float64, the last before the final norm, one text alone."""
-    parts = decoder(model)
-    ids = torch.tensor([parts.tokenizer.encode(text)])
+    decoder = models.decoder(model)
+    ids = torch.tensor([decoder.tokenizer.encode(text)])
     last = []
-    handle = parts.ln_final.register_forward_pre_hook(lambda _m, args: last.append(args[0]))
+    handle = decoder.ln_final.register_forward_pre_hook(lambda _m, args: last.append(args[0]))
     with torch.no_grad():
-        states = parts.root(ids, output_hidden_states=True).hidden_states
+        states = decoder.root(ids, output_hidden_states=True).hidden_states
     handle.remove()
     return torch.cat([*states[:-1], last[0]]).double()
 
@@ -215,13 +216,13 @@ def test_a_depth_without_spread_has_no_cka(llama):
 def test_the_study_s_mode_is_its_script_s(llama):
     """Brute force of the script's five habits, on a model whose context is 64 tokens."""
     found = study_angular_distance(llama, TEXTS, rescaled=False)
-    parts = decoder(llama)
+    decoder = models.decoder(llama)
     sums = {}
     for text in TEXTS[:3]:
-        tokens = parts.tokenizer.encode(text)
+        tokens = decoder.tokenizer.encode(text)
         ids = torch.tensor([tokens + [2] * (64 - len(tokens))])
         with torch.no_grad():
-            states = parts.root(
+            states = decoder.root(
                 ids, attention_mask=torch.tensor([[1] * len(tokens) + [0] * (64 - len(tokens))]),
                 output_hidden_states=True,
             ).hidden_states  # fmt: skip

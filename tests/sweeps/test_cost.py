@@ -53,9 +53,9 @@ def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
     each = generated if kind == "generate" else scored
     assert found.seconds == pytest.approx(each * (1 + len(ablations)))
     assert found.examples == 50
-    parts = interp.models.decoder(model)
+    decoder = interp.models.decoder(model)
     assert found.weights_bytes == 4 * found.parameters
-    assert found.parameters == sum(p.numel() for p in parts.root.parameters())
+    assert found.parameters == sum(p.numel() for p in decoder.root.parameters())
     assert (found.answer_tokens > 0) == (kind == "generate")
 
 

@@ -31,15 +31,15 @@ def test_whatever_changes_an_answer_changes_the_key(task, tmp_path):
                                                   ["layer:0"])  # fmt: skip
     assert "ablations" in refused_difference(folder, model, task, ["layer:1"])
     assert "seed" in refused_difference(folder, model, task, ["layer:0"], seed=1)
-    from interp.models import decoder
+    from interp import models
 
-    parts = decoder(model)
-    parts.root.config.rms_norm_eps = 0.5
+    decoder = models.decoder(model)
+    decoder.root.config.rms_norm_eps = 0.5
     assert "config_sha256" in refused_difference(folder, model, task, ["layer:0"])
-    parts.root.config.rms_norm_eps = 1e-6
+    decoder.root.config.rms_norm_eps = 1e-6
     sweep(model, [task], ["layer:0"], out=folder, limit=4)
     with torch.no_grad():
-        next(parts.root.parameters())[5, 0] += 1
+        next(decoder.root.parameters())[5, 0] += 1
     assert "weights_sha256" in refused_difference(folder, model, task, ["layer:0"])
 
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
+from interp import models
 from interp.errors import UserError
-from interp.models import decoder
 from interp.tasks import (
     GenerationRequest,
     OptionRequest,
@@ -35,22 +35,22 @@ def test_pairs_split_as_the_harness_splits_them(
 ):
     context, continuation = context + " " * spaces, lead + continuation
     expected = harness_model._encode_pair(context, continuation)
-    assert encode_pair(context, continuation, decoder(llama)) == expected
+    assert encode_pair(context, continuation, models.decoder(llama)) == expected
 
 
 def test_bos_is_added_once(llama):
-    parts = decoder(llama)
-    assert encode("w5 w6", parts) == [1, 5, 6]
-    assert encode("<s> w5 w6", parts) == [1, 5, 6]
+    decoder = models.decoder(llama)
+    assert encode("w5 w6", decoder) == [1, 5, 6]
+    assert encode("<s> w5 w6", decoder) == [1, 5, 6]
 
 
 def test_an_empty_context_is_bos(llama):
-    assert encode_pair("", "w5 w6", decoder(llama)) == ([1], [5, 6])
+    assert encode_pair("", "w5 w6", models.decoder(llama)) == ([1], [5, 6])
 
 
 def test_options_of_one_token_share_one_row(llama, tmp_path):
     task = load_task(write_task(tmp_path, kind="letters"))
-    made = build_requests(task, [0, 1], decoder(llama))
+    made = build_requests(task, [0, 1], models.decoder(llama))
     requests = [r for r in made if isinstance(r, OptionRequest)]
     rows = build_rows(requests)
     assert len(requests) == 8
@@ -59,10 +59,10 @@ def test_options_of_one_token_share_one_row(llama, tmp_path):
 
 
 def test_prompts_that_are_too_long_lose_their_left_end(llama, tmp_path):
-    parts = decoder(llama)
+    decoder = models.decoder(llama)
     task = load_task(write_task(tmp_path, kind="texts", num_fewshot=4))
-    (long, *_) = build_requests(task, [0], parts)
-    short = build_requests(task, [0], _with_context(parts, 12))[0]
+    (long, *_) = build_requests(task, [0], decoder)
+    short = build_requests(task, [0], _with_context(decoder, 12))[0]
     assert isinstance(long, OptionRequest)
     assert isinstance(short, OptionRequest)
     assert len(short.context) + len(short.continuation) == 13
@@ -72,12 +72,12 @@ def test_prompts_that_are_too_long_lose_their_left_end(llama, tmp_path):
 
 def test_generation_leaves_room_for_the_answer(llama, tmp_path):
     task = load_task(write_task(tmp_path, kind="generate"))
-    (request,) = build_requests(task, [0], _with_context(decoder(llama), 9))
+    (request,) = build_requests(task, [0], _with_context(models.decoder(llama), 9))
     assert isinstance(request, GenerationRequest)
     assert len(request.prompt) <= 9 - 6
     assert request.until == ("w61", "w62 w63", "</s>")
     with pytest.raises(UserError, match="max_gen_toks 6; the model's context holds 6"):
-        build_requests(task, [0], _with_context(decoder(llama), 6))
+        build_requests(task, [0], _with_context(models.decoder(llama), 6))
 
 
 def _with_context(parts, length: int):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Edits, Means
 from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.grouping import pass_batches, stops_of
@@ -21,7 +22,7 @@ from interp.engine.generation.pool import Counts
 from interp.engine.generation.run import Run, Settings
 from interp.engine.generation.sampling import Picking, choosing
 from interp.engine.generation.stopping import Answer
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.tasks import BEYOND_GREEDY, BEYOND_SAMPLING, GenerationRequest
 
 # Logits closer than this many times the model's own rounding are near ties: two logits may move by
@@ -87,7 +88,7 @@ def generate(
         Answers by ablation and request, how many steps each way of decoding took, and the
         difference of two logits below which a token was decoded plainly.
     """
-    settings = settings or Settings.for_model(decoder(model))
+    settings = settings or Settings.for_model(models.decoder(model))
     alone = [n for n, edits in enumerate(ablations) if edits.order or edits.is_scoped]
     if alone and len(alone) < len(ablations):
         return _apart(model, requests, ablations, alone, means, settings, done)
@@ -152,8 +153,8 @@ def path_of(model: TransformerBridge, request: GenerationRequest, settings: Sett
 
 def say_what_is_left_out(model: TransformerBridge, requests: Sequence[GenerationRequest]) -> None:
     """`transformers` obeys a model's generation config even when it is greedy: here it does not."""
-    parts = decoder(model)
-    config = getattr(parts.root, "generation_config", None)
+    decoder = models.decoder(model)
+    config = getattr(decoder.root, "generation_config", None)
     sampled = any(request.sampling is not None for request in requests)
     asked = [
         f"{name} {value}"
@@ -172,7 +173,7 @@ def say_what_is_left_out(model: TransformerBridge, requests: Sequence[Generation
 
 def sure_picking(model: TransformerBridge, requests: Sequence[GenerationRequest]) -> Picking:
     """Picking with the tolerance that the ragged attention's rounding asks for."""
-    exact = next(decoder(model).root.parameters()).dtype == torch.float32
+    exact = next(models.decoder(model).root.parameters()).dtype == torch.float32
     longest = max(len(request.prompt) + request.max_gen_toks for request in requests)
     noise = capabilities(model).rounding(longest)
     assert noise is not None
@@ -187,7 +188,7 @@ def _in_batches(
     done: Callable[[int], Any],
 ) -> list[list[Answer]]:
     """Batches that are padded on the left, by the model's own attention."""
-    stops = stops_of(decoder(model), requests)
+    stops = stops_of(models.decoder(model), requests)
     answers: list[dict[int, Answer]] = [{} for _ in ablations]
     prompts = {i: request.prompt for i, request in enumerate(requests)}
     order = sorted(prompts, key=lambda i: (-len(prompts[i]), i))
@@ -229,7 +230,7 @@ def _one_by_one(
 def _alone(
     model: TransformerBridge, request: GenerationRequest, edits: Edits, means: Means | None
 ) -> Answer:
-    (stop,) = stops_of(decoder(model), [request])
+    (stop,) = stops_of(models.decoder(model), [request])
     caching = capabilities(model).caching(len(request.prompt) + request.max_gen_toks)
     return single_row(
         model, request.prompt, stop, edits, means=means, caching=caching,

@@ -17,13 +17,13 @@ from interp.tasks import GenerationRequest
 PASS_COLUMNS = 16_384
 
 
-def stops_of(parts: Decoder, requests: Sequence[GenerationRequest]) -> list[Stopping]:
+def stops_of(decoder: Decoder, requests: Sequence[GenerationRequest]) -> list[Stopping]:
     """The end of each request; equal ones are one object and share what they have decoded."""
-    ends, made = end_tokens(parts), dict[tuple[tuple[str, ...], int], Stopping]()
+    ends, made = end_tokens(decoder), dict[tuple[tuple[str, ...], int], Stopping]()
     for r in requests:
         until = tuple(stop for stop in r.until if stop)
         made.setdefault(
-            (r.until, r.max_gen_toks), Stopping(parts.tokenizer, ends, until, r.max_gen_toks)
+            (r.until, r.max_gen_toks), Stopping(decoder.tokenizer, ends, until, r.max_gen_toks)
         )
     return [made[r.until, r.max_gen_toks] for r in requests]
 
@@ -51,9 +51,11 @@ def prefix_keys(
     """The keys and values of a shared prefix under an ablation, layer by layer."""
     if prefix is None:
         return ()
-    with edited(model, edits, means) as parts:
+    with edited(model, edits, means) as decoder:
         last_block = capabilities(model).narrows_last_block
-        own = prefix_cache(parts, prefix, edits.first_layer(parts.n_layers), last_block=last_block)
+        own = prefix_cache(
+            decoder, prefix, edits.first_layer(decoder.n_layers), last_block=last_block
+        )
     kept = []
     for mine, baseline in zip(own.layers, prefix.cache.layers, strict=True):
         # a skipped layer has nothing of its own; rows that skip it ignore what they are given

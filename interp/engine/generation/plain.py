@@ -16,11 +16,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import BITS, Edits, Means, Outputs, Places, edited, padded_labels
 from interp.engine.generation.sampling import finite_or_failed
 from interp.engine.generation.stopping import Answer, Stopping
 from interp.engine.replay import record, replay, unembed
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 
 Choose = Callable[[Tensor, Sequence[int], int], Tensor]
 """From logits `[row, d_vocab]`, numbers of rows, and tokens written so far to the next tokens."""
@@ -76,29 +77,29 @@ class PlainRow:
         """The logits after the written tokens."""
         text = (*self.prompt, *written)
         given = self.means, self.resample
-        with edited(self.model, self.edits, *given, places=self.places) as parts:
+        with edited(self.model, self.edits, *given, places=self.places) as decoder:
             while self.logits is None or self.fed < len(text):
                 end = self.fed + 1 if self.fed else len(self.prompt)
-                self.logits = self._feed(parts, text[:end])
+                self.logits = self._feed(decoder, text[:end])
         return self.logits
 
-    def _feed(self, parts: Decoder, text: Sequence[int]) -> Tensor:
+    def _feed(self, decoder: Decoder, text: Sequence[int]) -> Tensor:
         """Logits after a text, of which the cache holds all but what is new."""
         crossed = any(self.fed <= at < len(text) for at in self.caching.rebuilt_beyond)
         if self.cache is None or crossed or not self.caching.cached:
-            self.cache = transformers.DynamicCache(config=parts.root.config)
+            self.cache = transformers.DynamicCache(config=decoder.root.config)
             self.fed = 0
         before, tokens = self.fed, text[self.fed :]
         self.fed = len(text)
         self.places.of_text(len(self.prompt), before, len(text))
-        mask = torch.ones(1, before + len(tokens), dtype=torch.long, device=parts.device)
-        positions = torch.arange(before, before + len(tokens), device=parts.device)[None]
+        mask = torch.ones(1, before + len(tokens), dtype=torch.long, device=decoder.device)
+        positions = torch.arange(before, before + len(tokens), device=decoder.device)[None]
         with torch.no_grad():
-            logits: Tensor = parts.root(
-                input_ids=torch.tensor([list(tokens)], device=parts.device),
+            logits: Tensor = decoder.root(
+                input_ids=torch.tensor([list(tokens)], device=decoder.device),
                 past_key_values=self.cache,
                 use_cache=True,
-                **_arguments(parts, mask, positions),
+                **_arguments(decoder, mask, positions),
             ).logits
         return logits[0, -1]
 
@@ -205,15 +206,15 @@ def _decoded(
     choose: Choose | None,
 ) -> Iterator[list[list[int]]]:
     """The tokens that each ablated model writes."""
-    parts = decoder(model)
-    ids, mask = _padded(parts, prompts)
-    cache = transformers.DynamicCache(config=parts.root.config)
+    decoder = models.decoder(model)
+    ids, mask = _padded(decoder, prompts)
+    cache = transformers.DynamicCache(config=decoder.root.config)
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
     baseline = record(
-        parts, ids, past_key_values=cache, use_cache=True, **_arguments(parts, mask, positions)
+        decoder, ids, past_key_values=cache, use_cache=True, **_arguments(decoder, mask, positions)
     )
     for edits in ablations:
-        first = edits.first_layer(parts.n_layers)
+        first = edits.first_layer(decoder.n_layers)
         places = Places()
         places.at(padded_labels([len(prompt) for prompt in prompts]))
         with edited(model, edits, means, resample, places=places) as ablated:
@@ -229,21 +230,21 @@ def _likeliest(logits: Tensor, _rows: Sequence[int], _step: int) -> Tensor:
     return finite_or_failed(logits, logits.argmax(dim=-1))
 
 
-def _padded(parts: Decoder, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def _padded(decoder: Decoder, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Ids and mask `[batch, pos]`, padded on the left."""
     longest = max(len(prompt) for prompt in prompts)
-    ids = [[parts.pad_id] * (longest - len(p)) + list(p) for p in prompts]
+    ids = [[decoder.pad_id] * (longest - len(p)) + list(p) for p in prompts]
     mask = [[0] * (longest - len(p)) + [1] * len(p) for p in prompts]
-    return torch.tensor(ids, device=parts.device), torch.tensor(mask, device=parts.device)
+    return torch.tensor(ids, device=decoder.device), torch.tensor(mask, device=decoder.device)
 
 
-def _arguments(parts: Decoder, mask: Tensor, positions: Tensor) -> dict[str, Any]:
+def _arguments(decoder: Decoder, mask: Tensor, positions: Tensor) -> dict[str, Any]:
     """Mask and positions, as far as the architecture takes them."""
     arguments: dict[str, Any] = {}
     if not bool(mask.all()):
         arguments["attention_mask"] = mask
     # BLOOM derives positions from the mask, and takes none
-    if "position_ids" in inspect.signature(parts.root.forward).parameters:
+    if "position_ids" in inspect.signature(decoder.root.forward).parameters:
         arguments["position_ids"] = positions
     elif "attention_mask" not in arguments:
         arguments["attention_mask"] = mask
@@ -251,10 +252,10 @@ def _arguments(parts: Decoder, mask: Tensor, positions: Tensor) -> dict[str, Any
 
 
 def _own_cache(
-    parts: Decoder, shared: transformers.DynamicCache, first: int
+    decoder: Decoder, shared: transformers.DynamicCache, first: int
 ) -> transformers.DynamicCache:
     """A cache that shares the baseline's keys and values below `first` and is empty above."""
-    own = transformers.DynamicCache(config=parts.root.config)
+    own = transformers.DynamicCache(config=decoder.root.config)
     for layer in range(first):
         kept = shared.layers[layer]
         # growing keys and values makes new tensors, so the shared ones are never written to;
@@ -272,7 +273,7 @@ def _keep_rows(cache: transformers.DynamicCache, rows: Tensor) -> None:
 
 
 def _decode(
-    parts: Decoder,
+    decoder: Decoder,
     state: tuple[transformers.DynamicCache, Tensor, Tensor],
     stops: Sequence[Stopping],
     choose: Choose | None,
@@ -282,7 +283,7 @@ def _decode(
     written: list[list[int]] = [[] for _ in stops]
     rows = [i for i, stop in enumerate(stops) if stop.max_gen_toks > 0]
     position, steps = mask.sum(dim=1), 0
-    kept = torch.tensor(rows, device=parts.device, dtype=torch.long)
+    kept = torch.tensor(rows, device=decoder.device, dtype=torch.long)
     while rows:
         if len(kept) < len(position):
             _keep_rows(cache, kept)
@@ -294,19 +295,19 @@ def _decode(
         going = [i for i, row in enumerate(rows) if not stops[row].done(written[row])]
         if not going:
             break
-        kept = torch.tensor(going, device=parts.device)
+        kept = torch.tensor(going, device=decoder.device)
         if len(going) < len(rows):
             _keep_rows(cache, kept)
             rows = [rows[i] for i in going]
             tokens, mask, position = tokens[kept], mask[kept], position[kept]
-            kept = torch.arange(len(rows), device=parts.device)
+            kept = torch.arange(len(rows), device=decoder.device)
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         with torch.no_grad():
-            logits = parts.root(
+            logits = decoder.root(
                 input_ids=tokens[:, None],
                 past_key_values=cache,
                 use_cache=True,
-                **_arguments(parts, mask, position[:, None]),
+                **_arguments(decoder, mask, position[:, None]),
             ).logits[:, -1]
         position = position + 1
     return written

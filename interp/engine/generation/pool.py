@@ -132,7 +132,7 @@ class Pool:
     plan: dict[int, LayerRows] = field(default_factory=dict)
 
     @property
-    def parts(self) -> Decoder:
+    def decoder(self) -> Decoder:
         """The modules of the model."""
         return decoder(self.model)
 
@@ -195,24 +195,24 @@ class Pool:
         return self.pick.settled(row.plain.next_logits(row.written), position)
 
     def _forward(self, drafts: list[list[int]], longest: int) -> torch.Tensor:
-        parts = self.parts
+        decoder = self.decoder
         ids = [
             [row.written[-1], *draft, *[0] * (longest - len(draft))]
             for row, draft in zip(self.rows, drafts, strict=True)
         ]
-        starts = torch.tensor([row.length for row in self.rows], device=parts.device)
-        columns = starts[:, None] + torch.arange(1 + longest, device=parts.device)
+        starts = torch.tensor([row.length for row in self.rows], device=decoder.device)
+        columns = starts[:, None] + torch.arange(1 + longest, device=decoder.device)
         self.cache.place(columns)
         # positions of drafts that are shorter than the longest are filled with anything
-        positions = (columns + self.cache.offset).clamp(max=parts.max_length - 1)
+        positions = (columns + self.cache.offset).clamp(max=decoder.max_length - 1)
         with (
             torch.no_grad(),
             edited(self.model, self.donors),
-            attending(parts, self.cache),
-            rows_edited(parts, self.plan, self.means),
+            attending(decoder, self.cache),
+            rows_edited(decoder, self.plan, self.means),
         ):
-            logits: torch.Tensor = parts.root(
-                input_ids=torch.tensor(ids, device=parts.device),
+            logits: torch.Tensor = decoder.root(
+                input_ids=torch.tensor(ids, device=decoder.device),
                 position_ids=positions,
                 past_key_values=self.cache,
                 use_cache=True,
@@ -256,12 +256,12 @@ class Pool:
 
     def _arrange(self) -> None:
         """Sort the rows' edits by layer, and the rows by the prefix that they attend to."""
-        self.plan = plan_rows([row.group.edits for row in self.rows], self.parts)
+        self.plan = plan_rows([row.group.edits for row in self.rows], self.decoder)
         members: dict[Group, list[int]] = {}
         for i, row in enumerate(self.rows):
             if row.group.prefix:
                 members.setdefault(row.group, []).append(i)
-        for layer in range(self.parts.n_layers if members else 0):
+        for layer in range(self.decoder.n_layers if members else 0):
             by_prefix: dict[int, tuple[SharedKeys, list[int]]] = {}
             for group, rows in members.items():
                 one = group.prefix[layer]

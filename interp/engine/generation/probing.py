@@ -12,25 +12,25 @@ from interp.engine.replay import record
 from interp.models import Decoder
 
 
-def replaceable(parts: Decoder) -> bool:
+def replaceable(decoder: Decoder) -> bool:
     """Whether the model says that its attention function can be exchanged."""
-    root = parts.root
+    root = decoder.root
     takes_positions = "position_ids" in inspect.signature(root.forward).parameters
     can_set = getattr(root, "_can_set_attn_implementation", lambda: False)
-    numbered = all(hasattr(module, "layer_idx") for module in parts.attentions)
+    numbered = all(hasattr(module, "layer_idx") for module in decoder.attentions)
     implementation = getattr(root.config, "_attn_implementation", None)
     return takes_positions and numbered and implementation in ("sdpa", "eager") and bool(can_set())
 
 
 def ragged_residuals(
-    parts: Decoder, ids: Int[Tensor, "two pos"], n_prefix: int
+    decoder: Decoder, ids: Int[Tensor, "two pos"], n_prefix: int
 ) -> Float[Tensor, "two own d_model"]:
     """What leaves the last block after the prefix, of two rows under the ragged attention.
 
     Some tokens run together, some at different columns of the two rows, some twice.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         ids: two rows that start with the same `n_prefix` tokens and have 13 of their own.
         n_prefix: tokens of the shared prefix.
 
@@ -41,16 +41,16 @@ def ragged_residuals(
         ValueError: the model keeps no keys and values that could be shared.
     """
     n_own = ids.shape[1] - n_prefix
-    cache = RaggedCache(parts.n_layers, 2, n_own, offset=n_prefix)
-    prefix = record_prefix(parts, ids[0, :n_prefix].tolist())
+    cache = RaggedCache(decoder.n_layers, 2, n_own, offset=n_prefix)
+    prefix = record_prefix(decoder, ids[0, :n_prefix].tolist())
     layers = prefix.cache.layers
-    if len(layers) != parts.n_layers or any(
+    if len(layers) != decoder.n_layers or any(
         kept.keys is None or kept.keys.ndim != 4 for kept in layers
     ):
         raise ValueError("a layer keeps no keys and values of its own")
     cache.share([SharedKeys(kept.keys[0], kept.values[0]) for kept in layers])
     own = ids[:, n_prefix:]
-    columns = torch.arange(n_own, device=parts.device)
+    columns = torch.arange(n_own, device=decoder.device)
     pieces = [columns[None, :6], torch.stack([columns[4:8], columns[6:10]])]
     pieces += [torch.stack([columns[i : i + 1], columns[i + 2 : i + 3]]) for i in (8, 9, 10)]
     pieces += [torch.stack([columns[11:13], columns[11:13]])]
@@ -58,9 +58,9 @@ def ragged_residuals(
     for piece in pieces:
         cache.place(piece)
         index = piece.expand(2, -1)
-        with attending(parts, cache):
+        with attending(decoder, cache):
             run = record(
-                parts,
+                decoder,
                 own.gather(1, index),
                 position_ids=piece + n_prefix,
                 past_key_values=cache,

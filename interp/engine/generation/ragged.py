@@ -145,17 +145,17 @@ _active: ContextVar[RaggedCache] = ContextVar("cache")
 
 
 @contextmanager
-def attending(parts: Decoder, cache: RaggedCache) -> Iterator[None]:
+def attending(decoder: Decoder, cache: RaggedCache) -> Iterator[None]:
     """Inside the context the model's attention reads and writes a ragged cache."""
     AttentionInterface.register(NAME, attend)
-    before = parts.root.config._attn_implementation
-    parts.root.set_attn_implementation(NAME)
+    before = decoder.root.config._attn_implementation
+    decoder.root.set_attn_implementation(NAME)
     outer = _active.set(cache)
     try:
         yield
     finally:
         _active.reset(outer)
-        parts.root.set_attn_implementation(before)
+        decoder.root.set_attn_implementation(before)
 
 
 def attend(

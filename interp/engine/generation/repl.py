@@ -7,6 +7,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import (
     Ablation,
     Edits,
@@ -24,7 +25,7 @@ from interp.engine.generation.answers import (
 from interp.engine.generation.run import Run, Settings
 from interp.engine.generation.stopping import Answer
 from interp.errors import UserError, check_whole
-from interp.models import decoder, model_name
+from interp.models import model_name
 from interp.tasks import GenerationRequest, Messages, Sampling, chat_text, encode
 
 Prompt = str | Messages
@@ -141,7 +142,7 @@ def stream(
 def _check(
     model: TransformerBridge, max_new_tokens: int | None, draws: int, temperature: float, seed: int
 ) -> None:
-    if decoder(model).tokenizer is None:
+    if models.decoder(model).tokenizer is None:
         raise UserError(f"model {model_name(model)}: it has no tokenizer")
     for name, value, least in (
         ("max_new_tokens", 0 if max_new_tokens is None else max_new_tokens, 0),
@@ -205,20 +206,20 @@ def _request(
     chat: bool,
     sampling: Sampling | None,
 ) -> GenerationRequest:
-    parts = decoder(model)
+    decoder = models.decoder(model)
     if _is_messages(prompt):
         prompt = chat_text(model, prompt)
     elif chat:
         prompt = chat_text(model, [{"role": "user", "content": prompt}])
-    tokens = encode(prompt, parts)
+    tokens = encode(prompt, decoder)
     if not tokens:
         raise UserError(f"prompt {number}: it has no token, not even one for the start of a text")
-    room = parts.max_length - len(tokens)
+    room = decoder.max_length - len(tokens)
     longest = min(256, room) if max_new_tokens is None else max_new_tokens
     if room < 1 or longest > room:
         raise UserError(
             f"prompt {number}: {len(tokens)} tokens and {max(longest, 1)} new ones; the model's "
-            f"context holds {parts.max_length}"
+            f"context holds {decoder.max_length}"
         )
     stops = (until,) if isinstance(until, str) else until
     if not isinstance(stops, list | tuple) or not all(isinstance(s, str) and s for s in stops):
@@ -232,7 +233,7 @@ def _stream(
     edits: Edits,
     means: Means | None,
 ) -> Iterator[str]:
-    settings = Settings.for_model(decoder(model))
+    settings = Settings.for_model(models.decoder(model))
     if edits.order or edits.is_scoped or path_of(model, request, settings) != "ragged":
         # this architecture is decoded by the plain path, whole
         (answers,) = generate_requests(model, [request], [edits], means=means)

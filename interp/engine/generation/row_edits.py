@@ -30,7 +30,7 @@ def can_share_batch(edits: Edits) -> bool:
     return not any(isinstance(kind.on_rows, str) for kind in kinds)
 
 
-def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:
+def plan_rows(edits: Sequence[Edits], decoder: Decoder) -> dict[int, LayerRows]:
     """The edits of each row, sorted by layer and kind; a donor's weights are left to `edited`.
 
     Returns:
@@ -45,7 +45,7 @@ def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:
         kinds = [[] if edit is None else kinds_of(edit) for edit in here]
         found[layer] = tuple(
             (kind, Rows.of([e if kind in k else None for e, k in zip(here, kinds, strict=True)],
-                           parts.device_of(layer)))
+                           decoder.device_of(layer)))
             for kind in dict.fromkeys(kind for some in kinds for kind in some)
             if kind is not SWAPS
         )  # fmt: skip
@@ -55,12 +55,14 @@ def plan_rows(edits: Sequence[Edits], parts: Decoder) -> dict[int, LayerRows]:
 
 
 @contextmanager
-def rows_edited(parts: Decoder, plan: dict[int, LayerRows], means: Means | None) -> Iterator[None]:
+def rows_edited(
+    decoder: Decoder, plan: dict[int, LayerRows], means: Means | None
+) -> Iterator[None]:
     """Inside the context each row of a batch computes as its own edits say."""
     given = Activations(means)
     with ExitStack() as stack:
         for layer, kinds in plan.items():
             for kind, rows in kinds:
                 on_rows = function_or_refusal(kind.on_rows, layer)
-                stack.enter_context(on_rows(parts, layer, rows, given))
+                stack.enter_context(on_rows(decoder, layer, rows, given))
         yield

@@ -113,18 +113,18 @@ class Stopping:
         return self._may_end[token]
 
 
-def end_tokens(parts: Decoder) -> frozenset[int]:
+def end_tokens(decoder: Decoder) -> frozenset[int]:
     """The tokens at which `transformers` ends generation, or else the tokenizer's own.
 
     Args:
-        parts: the decoder, with its generation config and tokenizer.
+        decoder: the decoder, with its generation config and tokenizer.
 
     Returns:
         Token ids; empty where neither the model nor its tokenizer names any.
     """
-    config = getattr(parts.root, "generation_config", None)
+    config = getattr(decoder.root, "generation_config", None)
     ends = getattr(config, "eos_token_id", None)
-    ends = getattr(parts.tokenizer, "eos_token_id", None) if ends is None else ends
+    ends = getattr(decoder.tokenizer, "eos_token_id", None) if ends is None else ends
     if ends is None:
         return frozenset()
     return frozenset(ends if isinstance(ends, list | tuple) else [ends])

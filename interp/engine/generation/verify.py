@@ -41,7 +41,7 @@ class Recorded:
     """The baseline's pass over prompts and drafts.
 
     Attributes:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         questions: each prompt's tokens after the shared prefix.
         drafts: the baseline's answers; empty where there is none yet.
         ids: `[row, column]` both together, padded.
@@ -49,7 +49,7 @@ class Recorded:
         pieces: of the pass, as far as it has been run.
     """
 
-    parts: Decoder
+    decoder: Decoder
     questions: tuple[tuple[int, ...], ...]
     drafts: tuple[tuple[int, ...], ...]
     ids: Tensor
@@ -68,11 +68,11 @@ class Recorded:
         return self.pieces[number]
 
     def _piece(self, start: int, end: int) -> Piece:
-        columns = torch.arange(start, end, device=self.parts.device)[None]
+        columns = torch.arange(start, end, device=self.decoder.device)[None]
         self.cache.place(columns)
-        with attending(self.parts, self.cache):
+        with attending(self.decoder, self.cache):
             run = record(
-                self.parts,
+                self.decoder,
                 self.ids[:, start:end],
                 position_ids=columns + self.cache.offset,
                 past_key_values=self.cache,
@@ -110,7 +110,7 @@ class Verdict:
 
 
 def record_drafts(
-    parts: Decoder,
+    decoder: Decoder,
     questions: Sequence[Sequence[int]],
     drafts: Sequence[Sequence[int]],
     baseline: Group,
@@ -119,7 +119,7 @@ def record_drafts(
     """Run the baseline over the prompts and the first few tokens of the drafts.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         questions: each prompt's tokens after the shared prefix, one or more.
         drafts: the baseline's answers.
         baseline: the group without edits, which holds the prefix.
@@ -131,10 +131,12 @@ def record_drafts(
     # the last token of a draft predicts nothing that is asked for
     texts = [[*q, *d[:-1]] for q, d in zip(questions, drafts, strict=True)]
     width = max(len(text) for text in texts)
-    ids = torch.tensor([[*t, *[0] * (width - len(t))] for t in texts], device=parts.device)
-    cache = RaggedCache(parts.n_layers, len(texts), width, offset=offset)
+    ids = torch.tensor([[*t, *[0] * (width - len(t))] for t in texts], device=decoder.device)
+    cache = RaggedCache(decoder.n_layers, len(texts), width, offset=offset)
     cache.share(baseline.prefix)
-    recorded = Recorded(parts, tuple(map(tuple, questions)), tuple(map(tuple, drafts)), ids, cache)
+    recorded = Recorded(
+        decoder, tuple(map(tuple, questions)), tuple(map(tuple, drafts)), ids, cache
+    )
     recorded.piece(0)
     return recorded
 

@@ -27,7 +27,7 @@ class CachedZ:
         self.z: Tensor | None = None
         self.others: int | None = None
 
-    def kept(self, parts: Decoder, layer: int) -> ExitStack:
+    def kept(self, decoder: Decoder, layer: int) -> ExitStack:
         """Inside the context, the attention's z is kept."""
 
         def keep_z(_module: Any, args: tuple[Any, ...]) -> None:
@@ -37,19 +37,19 @@ class CachedZ:
             self.others = len(out) - 1 if isinstance(out, tuple) else None
 
         stack = ExitStack()
-        projection, attention = parts.output_projections[layer], parts.attentions[layer]
+        projection, attention = decoder.output_projections[layer], decoder.attentions[layer]
         stack.callback(projection.register_forward_pre_hook(keep_z).remove)
         stack.callback(attention.register_forward_hook(keep_form).remove)
         return stack
 
-    def reused(self, parts: Decoder, layer: int) -> AbstractContextManager[None]:
+    def reused(self, decoder: Decoder, layer: int) -> AbstractContextManager[None]:
         """Inside the context, the attention projects the kept z (edits of it still apply)."""
 
         def forward(*_args: Any, **_kwargs: Any) -> Any:
-            out = parts.output_projections[layer](self.z)
+            out = decoder.output_projections[layer](self.z)
             return out if self.others is None else (out, *[None] * self.others)
 
-        return forward_replaced(parts.attentions[layer], forward)
+        return forward_replaced(decoder.attentions[layer], forward)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class LayerInput:
 
     def through(
         self,
-        parts: Decoder,
+        decoder: Decoder,
         end: int,
         calls: Pass,
         caches: Sequence[transformers.DynamicCache] = (),
@@ -84,7 +84,7 @@ class LayerInput:
         """The batch in front of layer `end`.
 
         Args:
-            parts: the modules of the model, as they are edited.
+            decoder: the modules of the model, as they are edited.
             end: the first layer that is not run.
             calls: what the model would call its blocks with.
             caches: of the prefixes that the rows follow (`read_only_cache`); none without a prefix.
@@ -94,23 +94,23 @@ class LayerInput:
         for layer in range(self.layer, end):
             with ExitStack() as stack:
                 if reused and layer == self.layer and self.attention is not None:
-                    stack.enter_context(self.attention.reused(parts, layer))
-                if self.last_block and layer == parts.n_layers - 1:
+                    stack.enter_context(self.attention.reused(decoder, layer))
+                if self.last_block and layer == decoder.n_layers - 1:
                     places = self.targets.rows, self.targets.columns
-                    stack.enter_context(compute_at_positions(parts, layer, *places))
-                resid = run_block(parts, layer, resid, calls, cache=cache)
+                    stack.enter_context(compute_at_positions(decoder, layer, *places))
+                resid = run_block(decoder, layer, resid, calls, cache=cache)
         return replace(self, resid=resid, layer=max(end, self.layer), attention=None)
 
-    def next(self, parts: Decoder, prefix: Prefix | None) -> "LayerInput":
+    def next(self, decoder: Decoder, prefix: Prefix | None) -> "LayerInput":
         """The batch in front of the next layer, in the baseline; keeps z to be used again."""
-        calls = batch_calls(parts, self.batch, prefix)
+        calls = batch_calls(decoder, self.batch, prefix)
         caches = [prefix.cache] if prefix else []
-        with self.attention.kept(parts, self.layer) if self.attention else nullcontext():
-            return self.through(parts, self.layer + 1, calls, caches)
+        with self.attention.kept(decoder, self.layer) if self.attention else nullcontext():
+            return self.through(decoder, self.layer + 1, calls, caches)
 
-    def scores(self, parts: Decoder) -> dict[int, Score]:
+    def scores(self, decoder: Decoder) -> dict[int, Score]:
         """Request number to its score, after the last layer."""
-        return self.targets.scores(parts, self.resid)
+        return self.targets.scores(decoder, self.resid)
 
 
 def attention_unchanged(edits: Edits, layer: int) -> bool:
@@ -120,15 +120,15 @@ def attention_unchanged(edits: Edits, layer: int) -> bool:
     return all(part == "mlp" for part, _ in edits[layer].swaps)
 
 
-def batch_arguments(parts: Decoder, batch: Batch, prefix: int) -> dict[str, Any]:
+def batch_arguments(decoder: Decoder, batch: Batch, prefix: int) -> dict[str, Any]:
     """Arguments of the model, beside tokens, after so many shared tokens."""
     if batch.sees is None or batch.depths is None:
         # causal attention never looks right, so padding there needs no mask
         return {}
-    return mask_arguments(parts, batch.sees, batch.depths, prefix)
+    return mask_arguments(decoder, batch.sees, batch.depths, prefix)
 
 
-def batch_calls(parts: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
+def batch_calls(decoder: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
     """A batch's call arguments: made anew when wanted, for masks are large and quickly made.
 
     The first residual of the pass is the embedding of its rows.
@@ -137,5 +137,5 @@ def batch_calls(parts: Decoder, batch: Batch, prefix: Prefix | None) -> Pass:
         The arguments that each block is called with, and one residual: the embedding `[batch, pos,
         d_model]`.
     """
-    ids = torch.from_numpy(batch.ids).to(parts.device)
-    return calls_after(parts, ids, prefix, **batch_arguments(parts, batch, len(prefix or ())))
+    ids = torch.from_numpy(batch.ids).to(decoder.device)
+    return calls_after(decoder, ids, prefix, **batch_arguments(decoder, batch, len(prefix or ())))

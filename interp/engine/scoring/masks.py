@@ -9,9 +9,9 @@ from torch import Tensor
 from interp.models import Decoder
 
 
-def window(parts: Decoder) -> int | None:
+def window(decoder: Decoder) -> int | None:
     """Tokens that a sliding-window layer sees, itself included; None where every layer sees all."""
-    config = parts.root.config.get_text_config()
+    config = decoder.root.config.get_text_config()
     types = getattr(config, "layer_types", None)
     if types is not None and "sliding_attention" not in types:
         return None
@@ -20,12 +20,12 @@ def window(parts: Decoder) -> int | None:
 
 
 def mask_arguments(
-    parts: Decoder, sees: np.ndarray, depths: np.ndarray, prefix: int
+    decoder: Decoder, sees: np.ndarray, depths: np.ndarray, prefix: int
 ) -> dict[str, Any]:
     """The arguments with which a model runs packed rows after a prefix.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         sees: `[batch, pos, pos]` which keys of its row a query sees.
         depths: `[batch, pos]` positions after the prefix.
         prefix: tokens in front, which every query sees.
@@ -34,17 +34,17 @@ def mask_arguments(
         `attention_mask` (`[batch, 1, pos, prefix + pos]` in the model's type, added to the scores;
         one per kind of layer where layers differ) and `position_ids` (`[batch, pos]`).
     """
-    device, dtype = parts.device, next(parts.root.parameters()).dtype
+    device, dtype = decoder.device, next(decoder.root.parameters()).dtype
     positions = torch.from_numpy(depths).to(device) + prefix
     inside = torch.from_numpy(sees).to(device)
     whole = torch.cat([inside.new_ones(*inside.shape[:2], prefix), inside], dim=-1)
-    size, masks = window(parts), _added(whole, dtype)
+    size, masks = window(decoder), _added(whole, dtype)
     if size is not None and int(positions.max()) >= size:
         before = torch.arange(prefix, device=device).expand(len(positions), -1)
         keys = torch.cat([before, positions], dim=1)
         near = positions[:, :, None] - keys[:, None, :] < size
         near_only = _added(whole & near, dtype)
-        types = getattr(parts.root.config.get_text_config(), "layer_types", None) or ()
+        types = getattr(decoder.root.config.get_text_config(), "layer_types", None) or ()
         if "full_attention" in types:
             both = {"full_attention": masks, "sliding_attention": near_only}
             return {"attention_mask": both, "position_ids": positions}

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Edits, Means, Places, edited
 from interp.engine.capabilities import refuse_impossible
 from interp.engine.memory import halving, token_budget
@@ -40,7 +41,7 @@ from interp.engine.scoring.stacking import Stack, most_stacked
 from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.engine.scoring.with_hooks import hooked_scores
 from interp.engine.shortcuts import EVERY, NONE, Shortcuts, exact_shortcuts, segments
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 from interp.tasks import OptionRequest
 
 Found = Iterator[tuple[Edits, dict[int, Score]]]
@@ -161,7 +162,9 @@ class Scoring:
 
     def _group(self, group: Group, edits: Sequence[Edits]) -> Found:
         """Scores of one group, in ever smaller batches while memory runs out."""
-        budget = self.shortcuts.token_budget or token_budget(decoder(self.model), len(group.prefix))
+        budget = self.shortcuts.token_budget or token_budget(
+            models.decoder(self.model), len(group.prefix)
+        )
 
         def work(tokens: int) -> Found:
             # once memory has run out, nothing is held for several ablations at a time
@@ -174,32 +177,32 @@ class Scoring:
 
     def plain(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
         """Every ablated model runs every block on every row, in batches within the token budget."""
-        parts = decoder(self.model)
+        decoder = models.decoder(self.model)
         for batch in self._batches(group, tokens):
-            positions = ScoredPositions.of(batch, parts.device)
-            arguments = batch_arguments(parts, batch, 0)
-            ids = torch.from_numpy(batch.ids).to(parts.device)
+            positions = ScoredPositions.of(batch, decoder.device)
+            arguments = batch_arguments(decoder, batch, 0)
+            ids = torch.from_numpy(batch.ids).to(decoder.device)
             places = Places()
             places.at(batch_labels(batch))
             for one in edits:
                 with edited(self.model, one, self.means, places=places) as own:
                     resid = record(own, ids, use_cache=False, **arguments).residuals[-1]
-                    yield one, positions.scores(parts, resid)
+                    yield one, positions.scores(decoder, resid)
 
     def replayed(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
         """All batches side by side, block by block; each ablation from its first layer on."""
-        parts = decoder(self.model)
-        prefix = record_prefix(parts, group.prefix) if group.prefix else None
+        decoder = models.decoder(self.model)
+        prefix = record_prefix(decoder, group.prefix) if group.prefix else None
         starting_at: dict[int, list[Edits]] = {}
         for one in edits:
-            starting_at.setdefault(one.first_layer(parts.n_layers), []).append(one)
+            starting_at.setdefault(one.first_layer(decoder.n_layers), []).append(one)
         # what runs on behind the last block needs all of what leaves it
-        behind = any(one.order for one in starting_at.get(parts.n_layers, []))
+        behind = any(one.order for one in starting_at.get(decoder.n_layers, []))
         batches = [
             LayerInput(
                 batch,
-                ScoredPositions.of(batch, parts.device),
-                batch_calls(parts, batch, prefix).residuals[0],
+                ScoredPositions.of(batch, decoder.device),
+                batch_calls(decoder, batch, prefix).residuals[0],
                 layer=0,
                 last_block=self.shortcuts.last_block_positions and not behind,
             )
@@ -211,7 +214,7 @@ class Scoring:
                 batches = [replace(one, attention=CachedZ()) for one in batches]
             following = batches
             if batches[0].attention is not None or layer < max(starting_at):
-                following = [one.next(parts, prefix) for one in batches]
+                following = [one.next(decoder, prefix) for one in batches]
             stack, stacked = self._stack(batches, prefix, here, tokens)
             for one in here:
                 if one not in stacked:
@@ -234,14 +237,14 @@ class Scoring:
         layer, most = batches[0].layer, 1
         stacked = [one for one in here if self.shortcuts.stacked and one.only_in(layer)]
         if len(stacked) > 1:
-            most = most_stacked(decoder(self.model), batches, prefix, tokens)
+            most = most_stacked(models.decoder(self.model), batches, prefix, tokens)
         last_block = self.shortcuts.last_block_positions
         stack = Stack(self.model, prefix, self.means, last_block, most)
         return stack, stacked if most > 1 else []
 
     def _alone(
         self,
-        parts: Decoder,
+        decoder: Decoder,
         batches: Sequence[LayerInput],
         prefix: Prefix | None,
         edits: Edits,
@@ -249,19 +252,21 @@ class Scoring:
     ) -> Iterator[dict[int, Score]]:
         """Scores under one ablation, batch by batch; call it inside `edited(...)`.
 
-        Calls of the blocks are made by the model in its own order, whatever that of `parts` is.
+        Calls of the blocks are made by the model in its own order, whatever that of `decoder` is.
         """
         layer, last_block = batches[0].layer, batches[0].last_block
-        if parts.order and parts.order[-1] != decoder(self.model).n_layers - 1:
+        if decoder.order and decoder.order[-1] != models.decoder(self.model).n_layers - 1:
             # that the last block can be narrowed was tried on the model's own last block
             batches, last_block = [replace(one, last_block=False) for one in batches], False
         places.of_prompt(len(prefix or ()))
-        caches = [prefix_cache(parts, prefix, layer, last_block=last_block)] if prefix else []
+        caches = [prefix_cache(decoder, prefix, layer, last_block=last_block)] if prefix else []
         reused = attention_unchanged(edits, layer)
         for one in batches:
             places.at(batch_labels(one.batch))
-            calls = batch_calls(decoder(self.model), one.batch, prefix)
-            yield one.through(parts, parts.n_layers, calls, caches, reused=reused).scores(parts)
+            calls = batch_calls(models.decoder(self.model), one.batch, prefix)
+            yield one.through(decoder, decoder.n_layers, calls, caches, reused=reused).scores(
+                decoder
+            )
 
     def _batches(self, group: Group, tokens: int) -> list[Batch]:
         make = packed_batches if self.shortcuts.options else padded_batches

@@ -17,13 +17,14 @@ import torch
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Edits, Means, edited
 from interp.engine.memory import most_caches
 from interp.engine.prefix import Prefix, begin_cache, finish_caches
 from interp.engine.scoring.batch_state import LayerInput, attention_unchanged, batch_calls
 from interp.engine.scoring.packing import Batch
 from interp.engine.scoring.targets import Score, ScoredPositions
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 
 T = TypeVar("T")
 # a CPU gains nothing beyond: heads of a model of width 128 went through their blocks three times as
@@ -32,12 +33,12 @@ MOST_ON_CPU = 512
 
 
 def most_stacked(
-    parts: Decoder, batches: Sequence[LayerInput], prefix: Prefix | None, tokens: int
+    decoder: Decoder, batches: Sequence[LayerInput], prefix: Prefix | None, tokens: int
 ) -> int:
     """How many ablations of the layer in front of which batches stand are stacked; 1 is none.
 
     Args:
-        parts: the modules of the model.
+        decoder: the modules of the model.
         batches: at least one. The largest decides: a small one beside full ones is not worth it.
         prefix: what they follow; each ablation's keys and values of it must fit in memory.
         tokens: most of a batch.
@@ -45,11 +46,11 @@ def most_stacked(
     Returns:
         A number of ablations, at least 1.
     """
-    if parts.device.type != "cuda":
+    if decoder.device.type != "cuda":
         tokens = min(tokens, MOST_ON_CPU)
     most = tokens // max(one.batch.ids.size for one in batches)
     if prefix is not None and most > 1:
-        most = min(most, most_caches(parts, len(prefix), parts.n_layers - batches[0].layer))
+        most = min(most, most_caches(decoder, len(prefix), decoder.n_layers - batches[0].layer))
     return max(1, most)
 
 
@@ -83,53 +84,53 @@ class Stack:
         Yields:
             Ablation, and request number to score.
         """
-        parts = decoder(self.model)
+        decoder = models.decoder(self.model)
         for edits in even_chunks(ablations, self.most):
-            caches = self._caches(parts, batches[0].layer, edits)
+            caches = self._caches(decoder, batches[0].layer, edits)
             for one in batches:
-                yield from zip(edits, self._through(parts, one, edits, caches), strict=True)
+                yield from zip(edits, self._through(decoder, one, edits, caches), strict=True)
 
     def _caches(
-        self, parts: Decoder, layer: int, edits: Sequence[Edits]
+        self, decoder: Decoder, layer: int, edits: Sequence[Edits]
     ) -> list[transformers.DynamicCache]:
         """The prefix's keys and values under each ablation; nothing without a prefix."""
         if self.prefix is None:
             return []
         found: list[transformers.DynamicCache] = []
-        fit = MOST_ON_CPU // len(self.prefix) if parts.device.type != "cuda" else self.most
+        fit = MOST_ON_CPU // len(self.prefix) if decoder.device.type != "cuda" else self.most
         for some in even_chunks(edits, max(1, fit)):
             resids = []
             for edit in some:
                 with edited(self.model, edit, self.means):
                     cache, resid = begin_cache(
-                        parts, self.prefix, layer, last_block=self.last_block
+                        decoder, self.prefix, layer, last_block=self.last_block
                     )
                 found.append(cache)
                 resids.append(resid)
             begun, stacked = found[-len(some) :], torch.cat(resids)
-            finish_caches(parts, self.prefix, begun, stacked, last_block=self.last_block)
+            finish_caches(decoder, self.prefix, begun, stacked, last_block=self.last_block)
         return found
 
     def _through(
         self,
-        parts: Decoder,
+        decoder: Decoder,
         one: LayerInput,
         edits: Sequence[Edits],
         caches: Sequence[transformers.DynamicCache],
     ) -> list[dict[int, Score]]:
         """Scores of a batch under each ablation, from its edited layer to the last."""
-        calls, layer = batch_calls(parts, one.batch, self.prefix), one.layer
+        calls, layer = batch_calls(decoder, one.batch, self.prefix), one.layer
         resids = []
         for i, edit in enumerate(edits):
             with edited(self.model, edit, self.means):
                 own, reused = caches[i : i + 1], attention_unchanged(edit, layer)
-                behind = one.through(parts, layer + 1, calls, own, reused=reused)
+                behind = one.through(decoder, layer + 1, calls, own, reused=reused)
             resids.append(behind.resid)
         batch = stacked_batch(one.batch, len(edits))
-        targets, resid = ScoredPositions.of(batch, parts.device), torch.cat(resids)
+        targets, resid = ScoredPositions.of(batch, decoder.device), torch.cat(resids)
         whole = LayerInput(batch, targets, resid, layer + 1, self.last_block)
-        calls = batch_calls(parts, batch, self.prefix)
-        scores = whole.through(parts, parts.n_layers, calls, caches).scores(parts)
+        calls = batch_calls(decoder, batch, self.prefix)
+        scores = whole.through(decoder, decoder.n_layers, calls, caches).scores(decoder)
         return apart(scores, one.batch, len(edits))
 
 

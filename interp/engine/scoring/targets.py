@@ -48,9 +48,11 @@ class ScoredPositions:
             [number for _, number, _ in flat],
         )
 
-    def scores(self, parts: Decoder, resid: Float[Tensor, "batch pos d_model"]) -> dict[int, Score]:
+    def scores(
+        self, decoder: Decoder, resid: Float[Tensor, "batch pos d_model"]
+    ) -> dict[int, Score]:
         """Request number to its score, from what leaves the last block."""
-        return self.scores_of(unembed(parts, resid[self.rows, self.columns]))
+        return self.scores_of(unembed(decoder, resid[self.rows, self.columns]))
 
     def scores_of(self, chunks: Iterable[Float[Tensor, "place d_vocab"]]) -> dict[int, Score]:
         """Request number to its score, from the logits at the places, in order.

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Activations, Edits, Means, bridge_edited, layer_of_point
 from interp.engine.memory import token_budget
 from interp.engine.replay import record, replay
 from interp.engine.scoring.packing import group_examples, padded_batches
 from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.engine.shortcuts import Shortcuts
-from interp.models import bridge_decoder, decoder, evaluation_mode
+from interp.models import bridge_decoder, evaluation_mode
 from interp.tasks import OptionRequest
 
 
@@ -39,20 +40,20 @@ def hooked_scores(
     Yields:
         Ablation, and request number to score.
     """
-    parts = bridge_decoder(model)
-    budget = shortcuts.token_budget or token_budget(decoder(model), 0)
+    decoder = bridge_decoder(model)
+    budget = shortcuts.token_budget or token_budget(models.decoder(model), 0)
     for group in group_examples(requests, prefixes=False, trees=False):
         for batch in padded_batches(group.trees, budget):
-            ids = torch.from_numpy(batch.ids).to(parts.device)
-            targets = ScoredPositions.of(batch, parts.device)
+            ids = torch.from_numpy(batch.ids).to(decoder.device)
+            targets = ScoredPositions.of(batch, decoder.device)
             replayed = shortcuts.replay and any(_inside_blocks(one) for one in edits)
             with evaluation_mode(model):
-                baseline = record(parts, ids, use_cache=False) if replayed else None
+                baseline = record(decoder, ids, use_cache=False) if replayed else None
             for one in edits:
                 with torch.no_grad(), bridge_edited(model, one, Activations(means)):
                     if baseline is not None and _inside_blocks(one):
                         scores = targets.scores(
-                            parts, replay(parts, baseline, one.first_layer(parts.n_layers))
+                            decoder, replay(decoder, baseline, one.first_layer(decoder.n_layers))
                         )
                     else:
                         logits = model(ids)[targets.rows, targets.columns]
