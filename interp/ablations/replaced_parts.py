@@ -75,10 +75,7 @@ def fitted_on_blocks(
     """Inside the context, the parts of an edit add their means, or the block is an affine map."""
     with ExitStack() as stack:
         for part, put in _fitted(decoder, layer, edit, given):
-            if part == "layer":
-                stack.enter_context(block_skipped(decoder, layer, put))
-            else:
-                stack.enter_context(_sublayer(decoder, layer, part, put))
+            stack.enter_context(_adding(decoder, layer, part, put))
         yield
 
 
@@ -99,10 +96,7 @@ def resample_on_blocks(
                 # rows that share a batch share the other example; some MLPs see rows in one axis
                 return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
 
-            if part == "layer":
-                stack.enter_context(block_skipped(decoder, layer, put))
-            else:
-                stack.enter_context(_sublayer(decoder, layer, part, put))
+            stack.enter_context(_adding(decoder, layer, part, put))
         yield
 
 
@@ -113,14 +107,10 @@ def fitted_on_rows(decoder: Decoder, layer: int, rows: Rows, given: Activations)
     with ExitStack() as stack:
         for place in named:
             mask = rows.where(partial(_puts, place))
-            part, put = _fitted_at(decoder, layer, place, given)
-            if part != "layer":
-                stack.enter_context(_sublayer(decoder, layer, part, put, mask))
-            elif bool(mask.all()):
-                stack.enter_context(block_skipped(decoder, layer, put))
-            else:
-                block = decoder.blocks[layer]
-                stack.enter_context(hooked_after(block, block_skipped_in(mask, put)))
+            where = None if bool(mask.all()) else mask
+            stack.enter_context(
+                _adding(decoder, layer, *_fitted_at(decoder, layer, place, given), where)
+            )
         yield
 
 
@@ -159,11 +149,7 @@ def fitted_at_positions(
     """Inside the context, what was fitted for an edit stands at some positions."""
     with ExitStack() as stack:
         for part, put in _fitted(decoder, layer, edit, given):
-            if part == "layer":
-                hook = block_skipped_in(where, put)
-                stack.enter_context(hooked_after(decoder.blocks[layer], hook))
-            else:
-                stack.enter_context(_sublayer(decoder, layer, part, put, where))
+            stack.enter_context(_adding(decoder, layer, part, put, where))
         yield
 
 
@@ -176,19 +162,19 @@ def _spread(mean: Tensor, value: Tensor) -> Tensor:
     return mean.to(value).expand_as(value)
 
 
-def _sublayer(
-    decoder: Decoder,
-    layer: int,
-    part: Part,
-    put: Callable[[Tensor], Tensor],
-    rows: Where | None = None,
+def _adding(
+    decoder: Decoder, layer: int, part: Part, put: Put, where: Where | None = None
 ) -> AbstractContextManager[Any]:
-    """Inside the context, a sublayer adds something else, in some rows or in all."""
+    """Inside the context, a block or a sublayer adds something else, at some places or at all."""
+    if part == "layer":
+        if where is None:
+            return block_skipped(decoder, layer, put)
+        return hooked_after(decoder.blocks[layer], block_skipped_in(where, put))
     if part == "attention":
         module, adds = decoder.attention_ends[layer], decoder.attention_adds_residual
     else:
         module, adds = decoder.mlp_ends[layer], decoder.mlp_adds_residual
-    return hooked_after(module, output_replaced(put, adds, rows))
+    return hooked_after(module, output_replaced(put, adds, where))
 
 
 def _on_bridge(
