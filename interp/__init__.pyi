@@ -48,7 +48,7 @@ from .ablations import (
     sliding_blocks as sliding_blocks,
 )
 from .attention import attention_rows as attention_rows, retrieval_heads as retrieval_heads
-from .comparison import compare as compare
+from .comparison import compare as compare, vary as vary
 from .engine.generation.repl import generate as generate, stream as stream
 from .errors import UserError as UserError
 from .lens import logit_lens as logit_lens

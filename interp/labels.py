@@ -67,6 +67,10 @@ PAIRS = re.compile(r"kv-(\d+)")
 
 
 ASKED = {
+    re.compile(r"fewshot-seed-(\d+)-(.+)"): "other few-shot examples ({})",
+    re.compile(r"fewshot-order-(\d+)-(.+)"): "few-shot examples in another order ({})",
+    re.compile(r"wording-(\d+)-(.+)"): "another wording ({})",
+    re.compile(r"option-order-(\d+)-(.+)"): "options in another order ({})",
     re.compile(r"chat-(.+)"): "as a chat",
     re.compile(r"(\d+)-tokens-(.+)"): "up to {} tokens",
     re.compile(r"1-draws-at-([\d.]+(?:e[+-]?\d+)?)-(.+)"): "drawn at temperature {}",

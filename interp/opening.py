@@ -8,6 +8,7 @@ from interp.records import MANIFEST
 from interp.results import Sweep, kind_of
 
 COMPARISON = "comparison.json"
+VARIATION = "variation.json"
 
 
 def open_run(folder: str | Path) -> Any:
@@ -15,15 +16,15 @@ def open_run(folder: str | Path) -> Any:
 
     Of a sweep only the manifest is read until a table is asked for. Where the kind is known,
     `interp.results.open_run`, `interp.lens.open_lens`, `interp.attention.open_heads`,
-    `interp.similarity.open_similarity` and `interp.comparison.open_comparison` name it to a type
-    checker.
+    `interp.similarity.open_similarity`, `interp.comparison.open_comparison` and
+    `interp.comparison.open_variation` name it to a type checker.
 
     Args:
         folder: that was given as `out`.
 
     Returns:
-        The object that the call returned: a `Sweep`, `Lens`, `RetrievalHeads`, `Similarity` or
-        `Comparison`.
+        The object that the call returned: a `Sweep`, `Lens`, `RetrievalHeads`, `Similarity`,
+        `Comparison` or `Variation`.
 
     Raises:
         UserError: the folder holds none of them, or one that is unfinished or damaged.
@@ -35,6 +36,10 @@ def open_run(folder: str | Path) -> Any:
         from interp.comparison import open_comparison
 
         return open_comparison(folder)
+    if (folder / VARIATION).exists():
+        from interp.comparison import open_variation
+
+        return open_variation(folder)
     kind = kind_of(folder)
     if kind == "lens":
         from interp.lens import open_lens
@@ -51,6 +56,6 @@ def open_run(folder: str | Path) -> Any:
     if kind is not None:
         raise UserError(f"{folder}: a result of {kind}; open one of the folders in it")
     raise UserError(
-        f"run {folder}: no {MANIFEST} there, and no result of a lens, trace, similarity or "
-        "comparison"
+        f"run {folder}: no {MANIFEST} there, and no result of a lens, trace, similarity, "
+        "comparison or variation"
     )

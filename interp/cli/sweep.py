@@ -5,6 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from interp.cli.options import Commands, add_tasks, loaded, loads_a_model, required_out
+from interp.cli.varied import add_vary, numbers, run_varied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     sweep.add_argument(
         "--draws", type=int, metavar="N", help="answers drawn an example (the task's own number)"
     )
+    add_vary(sweep)
     sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
     _add_execution(sweep)
     sweep.set_defaults(run=_run)
@@ -108,6 +110,7 @@ def _run(options: argparse.Namespace) -> None:
         workers=options.workers,
         token_budget=options.token_budget,
     )
+    ways = numbers(options.vary)
     if options.draws is not None and options.temperature is None:
         raise UserError(
             f"draws {options.draws}: greedy answers are all the same; give --temperature above 0"
@@ -125,12 +128,15 @@ def _run(options: argparse.Namespace) -> None:
     model = loaded(options.model, options)
     if options.max_gen_toks is not None:
         tasks = [with_budget(task, options.max_gen_toks) for task in tasks]
-    if options.chat_template:
+    if options.chat_template and not ways:
         tasks = [as_chat(task, model) for task in tasks]
     here = {"dtype": options.dtype, "device": options.device}
     donor = load_model(options.donor, **here) if options.donor else None
     ablations = as_ablations(model, options.ablate, donor=donor)
     if announced(model, tasks, ablations, options) or out is None:
+        return
+    if ways:
+        run_varied(model, tasks, ablations, options, donor=donor, **how)
         return
     result = sweep(
         model,
@@ -166,6 +172,8 @@ def announced(
     if options.dry_run or pairs >= WORTH_CALIBRATING:
         expected = estimate(model, tasks, ablations, limit=options.limit, seed=options.seed)
         print("\n".join(expected.lines))
+    if options.vary:
+        print(f"it is run once for each way of asking: {' '.join(options.vary)}")
     if options.dry_run:
         counts = Counter(family_of(ablation.text) for ablation in ablations)
         for number in sorted(set(counted)):

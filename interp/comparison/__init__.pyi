@@ -41,6 +41,14 @@ from .swaps import (
     swap_curves as swap_curves,
     swap_sweep as swap_sweep,
 )
+from .variation import (
+    Variation as Variation,
+)
+from .varying import (
+    asked_ways as asked_ways,
+    open_variation as open_variation,
+    vary as vary,
+)
 from .weights import (
     distance_and_effect as distance_and_effect,
     layer_distances as layer_distances,
@@ -50,8 +58,10 @@ from .weights import (
 __all__ = [
     "Comparison",
     "Swaps",
+    "Variation",
     "Weights",
     "ablations_of",
+    "asked_ways",
     "centres",
     "check_names",
     "compare",
@@ -65,6 +75,7 @@ __all__ = [
     "ends_line",
     "layer_distances",
     "open_comparison",
+    "open_variation",
     "orders_of",
     "removal_curves",
     "robustness",
@@ -74,6 +85,7 @@ __all__ = [
     "swap_curves",
     "swap_sweep",
     "swaps_between",
+    "vary",
     "weight_distances",
     "weights_between",
 ]

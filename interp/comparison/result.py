@@ -15,6 +15,7 @@ from interp.comparison.profile_correlations import correlations
 from interp.comparison.removal_robustness import orders_of, robustness
 from interp.errors import UserError
 from interp.results import MetricChoice, Sweep, choose_metric, open_run
+from interp.stats import variance_components
 
 log = logging.getLogger(__name__)
 SHOWN = ["a", "b", "ablation", "task", "drop_a", "drop_b", "difference", "low", "high",
@@ -106,6 +107,28 @@ class Comparison:
             resamples=resamples,
             seed=self.seed,
         )
+
+    def components(
+        self,
+        *,
+        metric: MetricChoice = None,
+        confidence: float = 0.95,
+        correction: str = "holm",
+    ) -> pd.DataFrame:
+        """What scores and drops vary with: examples, or the model.
+
+        Models of several training seeds are taken as draws of all such models; of other models it
+        only describes. See `interp.stats.variance_components`.
+
+        Args:
+            metric: one for all tasks, or one for each named task; all by default.
+            confidence: of the intervals; those over models need three and more.
+            correction: of the p-values across ablations.
+        """
+        gains = self.gains()
+        if metric is not None:
+            gains = choose_metric(gains, metric)
+        return variance_components(gains, "model", confidence=confidence, correction=correction)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table that the ablations allow, by the name of its method.

@@ -9,7 +9,15 @@ from interp.errors import UserError
 from interp.records import TaskEntry
 from interp.results import Sweep
 from interp.sweeps import describe_task
-from interp.tasks import Task, load_task, prompt_text
+from interp.tasks import (
+    PUBLISHED,
+    Task,
+    asked_as,
+    load_task,
+    prompt_text,
+    published_seed,
+    way_of,
+)
 
 HASHES = {
     "rows_sha256": "rows",
@@ -95,8 +103,8 @@ def _asked(
     allow_code: bool,
 ) -> Asked:
     # neither a token budget nor sampling changes the prompt or the rows
-    plain = str(entry.variant.get("plain_name", entry.name))
-    chat, seed = entry.variant.get("chat_template", ""), entry.variant.get("fewshot_seed")
+    plain, way = str(entry.variant.get("plain_name", entry.name)), way_of(entry.variant)
+    chat, seed = entry.variant.get("chat_template", ""), published_seed(entry.variant)
     source = known.get(entry.name, known.get(plain, plain))
     # a name that nobody gave leads to no path, and to no code that is looked for in a folder
     given = entry.name in known or plain in known
@@ -111,14 +119,18 @@ def _asked(
                 else load_task(
                     source,
                     num_fewshot=shots,
-                    fewshot_seed=None if seed is None else int(seed),
+                    fewshot_seed=seed,
                     data=data,
                     allow_code=allow_code,
                     trusted_only=not given,
                 )
             )
+            if way != PUBLISHED and not task.variant.way:
+                task = asked_as(task, way)
             differs = _difference(task, entry)
         except UserError as error:
+            if way != PUBLISHED and shots is None:
+                continue  # without the examples of the run it may not have this way
             return Asked(None, _why_missing(plain, str(error), given=given))
         if chat and task.variant.chat_template != chat:
             return Asked(None, "they were written through the model's chat template")

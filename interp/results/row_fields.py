@@ -81,7 +81,7 @@ def _documents(
     allow_code: bool,
 ) -> Sequence[dict[str, Any]]:
     """The rows of a task of a run, if they are still the same."""
-    documents = _task(entry.name, given, data, allow_code).documents()
+    documents = _task(entry, given, data, allow_code).documents()
     known = max(entry.doc_ids) < len(documents)
     if not known or _hash([documents[i] for i in entry.doc_ids]) != entry.rows_sha256:
         raise UserError(
@@ -92,18 +92,25 @@ def _documents(
 
 
 def _task(
-    name: str, given: Sequence[str | Path | Task], data: str | Path | None, allow_code: bool
+    entry: TaskEntry, given: Sequence[str | Path | Task], data: str | Path | None, allow_code: bool
 ) -> Task:
-    from interp.tasks import load_task  # a run's other tables need no lm-evaluation-harness
+    # a run's other tables need no lm-evaluation-harness
+    from interp.tasks import asked_as, load_task, way_of
 
+    name = str(entry.variant.get("plain_name", entry.name))
+    found = None
     for one in given:
         task = one if isinstance(one, Task) else load_task(one, data=data, allow_code=allow_code)
-        if task.name == name:
+        if task.name == entry.name:
             return task
+        found = task if task.name == name else found
     # the name stands in a file of the run: it may name a listed task, never a file or code
-    if name.endswith((".yaml", ".yml")):
+    if found is None and name.endswith((".yaml", ".yml")):
         raise UserError(f"task {name}: it is found by its path; give it (given=[...])")
-    return load_task(name, data=data)
+    found = load_task(name, data=data) if found is None else found
+    # of the ways of asking only this one changes the rows
+    way = way_of(entry.variant)
+    return asked_as(found, way) if way.startswith("option-order") else found
 
 
 def _hash(rows: list[Any]) -> str:

@@ -102,6 +102,11 @@ from .ties import (
     WITHIN as WITHIN,
     near_ties as near_ties,
 )
+from .two_way import (
+    TwoWay as TwoWay,
+    fit_two_way as fit_two_way,
+    variance_components as variance_components,
+)
 
 __all__ = [
     "BASELINE",
@@ -115,6 +120,7 @@ __all__ = [
     "SERIES",
     "Sample",
     "StreamingMean",
+    "TwoWay",
     "WITHIN",
     "adjust",
     "before_running",
@@ -138,6 +144,7 @@ __all__ = [
     "family_of",
     "fieller",
     "findable",
+    "fit_two_way",
     "importance",
     "layer_correlations",
     "least_detectable",
@@ -169,5 +176,6 @@ __all__ = [
     "step_interval",
     "tango",
     "unit_name",
+    "variance_components",
     "wilson",
 ]

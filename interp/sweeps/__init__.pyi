@@ -14,6 +14,7 @@ from .measures import (
 from .plan import (
     UNIT_ABLATIONS as UNIT_ABLATIONS,
     UNIT_EXAMPLES as UNIT_EXAMPLES,
+    Ablations as Ablations,
     Plan as Plan,
     PlannedTask as PlannedTask,
     UnitSizes as UnitSizes,
@@ -32,6 +33,7 @@ from .units import (
 )
 
 __all__ = [
+    "Ablations",
     "Plan",
     "PlannedTask",
     "UNIT_ABLATIONS",

@@ -78,6 +78,14 @@ from .variants import (
     with_budget as with_budget,
     with_draws as with_draws,
 )
+from .ways import (
+    PUBLISHED as PUBLISHED,
+    WAYS as WAYS,
+    asked_as as asked_as,
+    published_seed as published_seed,
+    way_names as way_names,
+    way_of as way_of,
+)
 
 __all__ = [
     "BEYOND_GREEDY",
@@ -91,13 +99,16 @@ __all__ = [
     "Metric",
     "OptionRequest",
     "PLAIN",
+    "PUBLISHED",
     "Row",
     "SHIPPED",
     "Sampling",
     "Span",
     "Task",
     "TaskVariant",
+    "WAYS",
     "as_chat",
+    "asked_as",
     "build_requests",
     "build_rows",
     "chat_template_hash",
@@ -121,11 +132,14 @@ __all__ = [
     "pair_spans",
     "prompt_text",
     "protocols",
+    "published_seed",
     "recomputed",
     "refuse_code",
     "refuse_code_below",
     "shipped_tasks",
     "task_of_rows",
+    "way_names",
+    "way_of",
     "with_budget",
     "with_draws",
 ]

@@ -7,6 +7,7 @@ the last; here the whole walk is drawn once, so that a row gets the same example
 whichever rows are asked for, in whatever order, by whichever process.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -48,6 +49,7 @@ class FixedRows:
 
     Attributes:
         fewshot_seed: of the choice of few-shot examples.
+        fewshot_order: places of a row's few-shot examples; empty where they stand as drawn.
         used_data: whether its rows come from the folder that the user gave.
     """
 
@@ -55,6 +57,7 @@ class FixedRows:
     fewshot_cfg: Any
     sampler: Any
     used_data = False
+    fewshot_order: tuple[int, ...] = ()
 
     def __init__(self, config: dict[str, Any], rows: GivenRows | None, seed: int) -> None:
         self._given, self.fewshot_seed = rows, seed
@@ -119,12 +122,82 @@ class FixedRows:
         with _given(self.sampler, self._fewshot[num_fewshot][self._number_of(doc)]):
             return super().fewshot_context(doc, num_fewshot, *args, **kwargs)  # type: ignore[misc]
 
+    def other_draw(self, seed: int) -> Any:
+        """The same task with few-shot examples drawn at random by another seed.
+
+        Args:
+            seed: of the draw, whatever sampler the task names.
+
+        Raises:
+            UserError: it has no more rows for examples than it needs, so that any draw is the same.
+        """
+        from lm_eval.api.samplers import ContextSampler
+
+        found = self.copied()
+        rows = found.sampler.fewshot_docs() if hasattr(found, "sampler") else []
+        wanted = int(self.config.num_fewshot or 0)
+        if len(rows) <= wanted:
+            raise UserError(
+                f"task {self.config.task}: {wanted} few-shot examples of {len(rows)} rows; another "
+                "draw needs more rows than examples"
+            )
+        found.sampler = ContextSampler(list(rows))
+        found.set_fewshot_seed(seed)
+        found.fewshot_seed = seed
+        return found
+
+    def other_order(self, order: Sequence[int]) -> Any:
+        """The same task with the few-shot examples of every row in another order.
+
+        Args:
+            order: for each place, the place that its example had.
+        """
+        found = self.copied()
+        found.fewshot_order = tuple(order)
+        return found
+
+    def other_wording(self, template: str) -> Any:
+        """The same task with another `doc_to_text`, in its few-shot examples too.
+
+        Args:
+            template: in Jinja, of the fields of a row.
+        """
+        found = self.copied()
+        found._config, found.fewshot_cfg = copy.copy(self.config), copy.copy(self.fewshot_cfg)
+        if found.fewshot_cfg.doc_to_text == found._config.doc_to_text:
+            found.fewshot_cfg.doc_to_text = template
+        found._config.doc_to_text = template
+        return found
+
+    def other_rows(self, rows: Sequence[dict[str, Any]]) -> Any:
+        """The same task with other evaluated rows, as many; few-shot examples stay.
+
+        Args:
+            rows: each in place of the one with its number.
+        """
+        found = self.copied()
+        wanted = int(self.config.num_fewshot or 0)
+        if wanted and hasattr(self, "sampler"):
+            # drawn from the rows as they were, so that no row stands in front of itself
+            found._fewshot = {wanted: self._drawn(wanted)}
+        found._made = list(rows)
+        found._number_rows()
+        return found
+
+    def copied(self) -> Any:
+        """A copy whose few-shot examples are drawn anew."""
+        found = copy.copy(self)
+        found._fewshot = {}
+        if hasattr(self, "sampler"):
+            found.sampler = copy.copy(self.sampler)
+        return found
+
     def _drawn(self, num_fewshot: int) -> list[list[Any]]:
         """The few-shot examples of every row, drawn as the harness draws them."""
         inside = self.fewshot_cfg.split == self.config.test_split
         self.sampler.set_rnd(self.fewshot_seed)
         try:
-            return [
+            drawn = [
                 list(self.sampler.sample(n=num_fewshot, eval_doc=row if inside else None))
                 for row in self._made or ()
             ]
@@ -133,6 +206,8 @@ class FixedRows:
                 f"task {self.config.task}: {num_fewshot} few-shot examples; split "
                 f"{self.fewshot_cfg.split or 'for them'} has fewer ({first_line(error)})"
             ) from error
+        order = self.fewshot_order or range(num_fewshot)
+        return [[examples[place] for place in order] for examples in drawn]
 
     def _number_rows(self) -> None:
         lists = isinstance(self._made, list)

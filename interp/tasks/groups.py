@@ -4,7 +4,7 @@ The group's score is the mean over all rows, which is what the harness computes 
 tasks are weighted by their size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -103,6 +103,14 @@ class Group:
     def fewshot_docs(self) -> list[Any]:
         """The rows that few-shot examples come from, of all members."""
         return [row for m in self.members for row in m.fewshot_docs() or ()]
+
+    def changed(self, change: Callable[[Any], Any]) -> "Group":
+        """The group of its members, each changed.
+
+        Args:
+            change: from a member to another task of the same kind.
+        """
+        return Group([change(member) for member in self.members])
 
     def of(self, doc: dict[str, Any]) -> Any:
         """The member that a row belongs to."""

@@ -30,17 +30,20 @@ class TaskVariant:
         n_samples: answers that are sampled for each row; None where answers are not sampled, or
             as the task says.
         temperature: at which they are sampled; None for what the task says.
+        way: of asking, where the prompt is another than the published one (`fewshot-seed-1`).
     """
 
     chat_template: str = ""
     max_tokens: int | None = None
     n_samples: int | None = None
     temperature: float | None = None
+    way: str = ""
 
     @property
     def prefix(self) -> str:
         """What is printed in front of the task's name; never read back."""
-        words = "chat-" if self.chat_template else ""
+        words = f"{self.way}-" if self.way else ""
+        words += "chat-" if self.chat_template else ""
         words += f"{self.max_tokens}-tokens-" if self.max_tokens is not None else ""
         if self.temperature is not None:
             words += f"{self.n_samples}-draws-at-{self.temperature:g}-"
@@ -131,6 +134,17 @@ class Task:
         return metadata.get("cluster") if isinstance(metadata, dict) else None
 
     @property
+    def wordings(self) -> list[str]:
+        """Other templates of the question that the YAML lists (`metadata: {wordings: [...]}`)."""
+        metadata = self._harness.config.metadata
+        listed = metadata.get("wordings") if isinstance(metadata, dict) else None
+        if listed is None:
+            return []
+        if not isinstance(listed, list) or not all(isinstance(t, str) for t in listed):
+            raise UserError(f"task {self.name}: metadata: wordings is no list of templates")
+        return list(listed)
+
+    @property
     def configuration(self) -> dict[str, Any]:
         """All that the task's YAML says; of a group, that of each member by name."""
         found: dict[str, Any] = self._harness.dump_config()
@@ -143,6 +157,8 @@ class Task:
             described["fewshot_seed"] = self.fewshot_seed
         if described == asdict(TaskVariant()):
             return {}
+        if not self.variant.way:
+            del described["way"]
         return {"plain_name": self.plain_name, **described}
 
     def documents(self) -> Sequence[dict[str, Any]]:

@@ -61,6 +61,10 @@ def test_one_run_a_model_on_the_same_examples(found):
     assert set(found.centres()["quantity"]) == {"centre", "spread"}
     assert (found.shifts()["n"] == 12).all()
     assert found.robustness()["n_removed"].unique().tolist() == [3]
+    components = found.components(metric="acc").set_index("ablation")
+    means = found.importance(metric="acc").groupby("ablation")["drop"].mean()
+    assert components.loc["layer:1", "value"] == pytest.approx(means["layer:1"])
+    assert components["n_variants"].unique().tolist() == [2]
     assert repr(found) == "Comparison(one (3 layers), other (3 layers); tiny-texts)"
 
 

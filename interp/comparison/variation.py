@@ -1,0 +1,134 @@
+"""One sweep asked in several ways: do the drops hold when the prompt changes? Needs no model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+from interp.results import MetricChoice, Sweep, choose_metric
+from interp.stats import variance_components
+from interp.tasks import PUBLISHED, WAYS
+
+SHOWN = ["varied", "task", "ablation", "quantity", "value", "low", "high", "low_examples",
+         "high_examples", "sd_examples", "sd_variants", "p_adjusted", "n",
+         "n_variants"]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """The runs of a sweep that was asked in several ways; from `interp.vary`.
+
+    Attributes:
+        sweeps: way of asking (`published`, `fewshot-seed-1`) to its run.
+    """
+
+    sweeps: Mapping[str, Sweep]
+
+    def values(self) -> pd.DataFrame:
+        """One row per way, example, ablation and metric; column `variant` names the way.
+
+        Tasks have their published names in it.
+        """
+        return self._joined("values")
+
+    def gains(self) -> pd.DataFrame:
+        """The values, turned where less is better (`Sweep.gains`): what drops are taken of."""
+        return self._joined("gains")
+
+    def importance(
+        self,
+        *,
+        metric: MetricChoice = None,
+        confidence: float = 0.95,
+        resamples: int = 2000,
+        correction: str = "holm",
+    ) -> pd.DataFrame:
+        """The paired drops under each way of asking (`Sweep.importance`), named in `variant`."""
+        found = []
+        for way, sweep in self.sweeps.items():
+            table = sweep.importance(
+                metric=metric, confidence=confidence, resamples=resamples, correction=correction
+            )
+            found.append(_named(table, way))
+        return pd.concat(found, ignore_index=True)
+
+    def components(
+        self,
+        *,
+        metric: MetricChoice = None,
+        confidence: float = 0.95,
+        correction: str = "holm",
+    ) -> pd.DataFrame:
+        """What scores and drops vary with: examples, or the way of asking.
+
+        For each kind of way (few-shot draws, orders, wordings, orders of options) its runs and the
+        published one are taken as draws of all such ways (`interp.stats.variance_components`).
+
+        Args:
+            metric: one for all tasks, or one for each named task; all by default.
+            confidence: of the intervals.
+            correction: of the p-values across ablations.
+
+        Returns:
+            The table of `interp.stats.variance_components`, with the kind in front (`varied`).
+        """
+        gains, tables = self.gains(), []
+        if metric is not None:
+            gains = choose_metric(gains, metric)
+        for kind in self.kinds:
+            ways = [way for way in self.sweeps if way == PUBLISHED or way.startswith(f"{kind}-")]
+            some = gains[gains["variant"].isin(ways)]
+            table = variance_components(some, confidence=confidence, correction=correction)
+            table.insert(0, "varied", kind)
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What was varied: of `interp.tasks.WAYS`."""
+        return [kind for kind in WAYS if any(way.startswith(f"{kind}-") for way in self.sweeps)]
+
+    def table(self, *, metric: MetricChoice = None) -> pd.DataFrame:
+        """The components of one metric a task: the columns that are read first."""
+        return choose_metric(self.components(), metric)[SHOWN].reset_index(drop=True)
+
+    def summary(self, *, top: int = 5, metric: MetricChoice = None) -> str:
+        """In words and numbers: the drops that depend most on how it is asked.
+
+        Args:
+            top: the most ablations that are named.
+            metric: one for all tasks, or one for each named task.
+        """
+        shown = self._largest(top, metric).to_string(index=False, float_format=_three)
+        return f"{self!r}\nwhat varies most from one way of asking to another:\n{shown}"
+
+    def _largest(self, top: int, metric: MetricChoice = None) -> pd.DataFrame:
+        table = self.table(metric=metric)
+        return table.sort_values("sd_variants", ascending=False, kind="stable").head(top)
+
+    def _joined(self, name: str) -> pd.DataFrame:
+        found = [_named(getattr(sweep, name)(), way) for way, sweep in self.sweeps.items()]
+        return pd.concat(found, ignore_index=True)
+
+    def _repr_html_(self) -> str:
+        table = self._largest(5).to_html(index=False, float_format=_three)
+        return f"<p><b>{escape(repr(self))}</b></p>{table}"
+
+    def __repr__(self) -> str:
+        first = next(iter(self.sweeps.values()))
+        tasks = ", ".join(task.name for task in first.manifest.tasks)
+        ways = ", ".join(self.sweeps)
+        return f"Variation({first.manifest.model}; {tasks}; asked as {ways})"
+
+
+def _named(table: pd.DataFrame, way: str) -> pd.DataFrame:
+    """A table of one run, its tasks by their published names, the way in front."""
+    prefix = "" if way == PUBLISHED else f"{way}-"
+    table = table.assign(task=[str(name).removeprefix(prefix) for name in table["task"]])
+    table.insert(0, "variant", way)
+    return table
+
+
+def _three(value: float) -> str:
+    return f"{value:.3g}"

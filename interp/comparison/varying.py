@@ -1,0 +1,194 @@
+"""`interp.vary`: the same sweep asked in several ways, a run each, and its re-opening."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import transformers
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import records
+from interp.comparison.variation import Variation
+from interp.errors import UserError, first_line, path_given
+from interp.models import given_model
+from interp.results import Sweep
+from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, Ablations, refuse_options, sweep
+from interp.tasks import Task, as_chat, asked_as, load_task, way_names
+
+FILE = "variation.json"
+
+
+def vary(
+    model: TransformerBridge | transformers.PreTrainedModel | str | Path,
+    tasks: Sequence[str | Path | Task] | str | Path | Task,
+    ablations: Ablations,
+    *,
+    out: str | Path,
+    fewshot_seeds: int = 1,
+    fewshot_orders: int = 1,
+    wordings: int = 1,
+    option_orders: int = 1,
+    limit: int | None = None,
+    seed: int = 0,
+    donor: TransformerBridge | None = None,
+    num_fewshot: int | None = None,
+    fewshot_seed: int | None = None,
+    data: str | Path | None = None,
+    chat_template: bool = False,
+    allow_code: bool = False,
+    cluster: str | None = None,
+    shard: str | None = None,
+    allow: Sequence[str] = (),
+    unit_examples: int = UNIT_EXAMPLES,
+    unit_ablations: int = UNIT_ABLATIONS,
+    token_budget: int | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
+) -> Variation:
+    """Run a sweep as it is published, and again in other ways of asking the same questions.
+
+    Each way is a run of its own, in `out/WAY` (`out/published`, `out/fewshot-seed-1`, ...); the
+    same call continues an interrupted one, and a call for more ways keeps those that are there.
+    One thing is varied at a time. See `interp.tasks.asked_as` for what each way changes.
+
+    Args:
+        model: as for `interp.sweep`.
+        tasks: as for `interp.sweep`; every task must have all of the ways.
+        ablations: as for `interp.sweep`.
+        out: folder of the runs.
+        fewshot_seeds: draws of few-shot examples, the published one counted; 1 varies nothing.
+        fewshot_orders: orders of the few-shot examples.
+        wordings: templates of the question; those of the task's YAML (`metadata: {wordings: []}`).
+        option_orders: orders of the options, each the one before turned by a place.
+        limit: at most this many examples per task, the same under every way.
+        seed: of the draw, and of every bootstrap.
+        donor: as for `interp.sweep`.
+        num_fewshot: as for `interp.sweep`.
+        fewshot_seed: of the published way's few-shot examples.
+        data: as for `interp.sweep`.
+        chat_template: generating tasks through the model's chat template.
+        allow_code: as for `interp.sweep`.
+        cluster: as for `interp.sweep`.
+        shard: `"3/16"`: only this part of every way's units. When no unit is missing any more, the
+            same call without `shard` completes the variation.
+        allow: as for `interp.sweep`.
+        unit_examples: as for `interp.sweep`.
+        unit_ablations: as for `interp.sweep`.
+        token_budget: as for `interp.sweep`.
+        ray: as for `interp.sweep`.
+        workers: as for `interp.sweep`.
+
+    Returns:
+        The runs side by side; `interp.open_run(out)` gives them again later.
+
+    Raises:
+        UserError: before anything is written: nothing is varied, a task does not have a way, or
+            whatever `interp.sweep` refuses.
+    """
+    numbers = {
+        "fewshot-seed": fewshot_seeds,
+        "fewshot-order": fewshot_orders,
+        "wording": wordings,
+        "option-order": option_orders,
+    }
+    ways = asked_ways(numbers)
+    refuse_options(limit=limit, seed=seed, shard=shard, workers=workers, token_budget=token_budget)
+    folder = path_given("out", out)
+    if isinstance(tasks, str | Path | Task):
+        tasks = [tasks]
+    plain = [
+        one
+        if isinstance(one, Task)
+        else load_task(
+            one, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,
+            allow_code=allow_code,
+        )
+        for one in tasks
+    ]  # fmt: skip
+    # all of them before the first run, so that a way that a task does not have costs nothing
+    asked = {way: [asked_as(task, way) for task in plain] for way in ways}
+    model = given_model(model)
+    runs: dict[str, Sweep] = {}
+    for way, these in asked.items():
+        runs[way] = sweep(
+            model,
+            [as_chat(task, model) for task in these] if chat_template else these,
+            ablations,
+            out=folder / way,
+            limit=limit,
+            seed=seed,
+            donor=donor,
+            cluster=cluster,
+            shard=shard,
+            allow=allow,
+            unit_examples=unit_examples,
+            unit_ablations=unit_ablations,
+            token_budget=token_budget,
+            ray=ray,
+            workers=workers,
+        )
+    return _completed(folder, runs)
+
+
+def asked_ways(numbers: dict[str, int]) -> list[str]:
+    """The ways of asking that numbers of each kind stand for, the published one first.
+
+    Args:
+        numbers: kind (of `interp.tasks.WAYS`) to how many, the published one counted.
+
+    Raises:
+        UserError: all are 1, so that nothing is varied, or one is not allowed.
+    """
+    ways = [
+        way for kind, number in numbers.items() if number != 1 for way in way_names(kind, number)
+    ]
+    if not ways:
+        raise UserError(
+            "nothing is varied; give fewshot_seeds, fewshot_orders, wordings or option_orders from "
+            "2 on (`--vary fewshot-seed=5`)"
+        )
+    return list(dict.fromkeys(ways))
+
+
+def _completed(folder: Path, runs: dict[str, Sweep]) -> Variation:
+    """The variation, named in its folder once every run is finished; earlier ways stay in it."""
+    missing = [
+        way
+        for way, run in runs.items()
+        if records.problems(run.folder, run.manifest.unit_names, run.manifest)
+    ]
+    if missing:
+        return Variation(runs)
+    known = _ways(folder / FILE) if (folder / FILE).is_file() else []
+    ways = list(dict.fromkeys([*runs, *known]))
+    records.write_whole(folder / FILE, json.dumps({"ways": ways}, indent=1).encode())
+    return Variation(runs)
+
+
+def open_variation(folder: str | Path) -> Variation:
+    """The runs of `interp.vary` in a folder, without the model.
+
+    Args:
+        folder: that was given as `out`.
+
+    Raises:
+        UserError: there are none, or they were not finished.
+    """
+    file = path_given("variation", folder) / FILE
+    if not file.is_file():
+        raise UserError(
+            f"variation {folder}: no {FILE} there; interp.vary writes it once every run is finished"
+        )
+    return Variation({way: Sweep(Path(folder) / way) for way in _ways(file)})
+
+
+def _ways(file: Path) -> list[str]:
+    """The ways in a variation's file; they are folders beside it."""
+    try:
+        found = [str(way) for way in json.loads(records.read_regular(file))["ways"]]
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        raise UserError(f"{file}: it cannot be read ({first_line(error)})") from error
+    for way in found:
+        if not way or not all(c.isalnum() or c == "-" for c in way):
+            raise UserError(f"{file}: {way!r} is no way of asking")
+    return found

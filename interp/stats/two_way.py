@@ -1,0 +1,223 @@
+"""The same drop asked in several ways: how much examples and prompts each add to its variance.
+
+Every example is asked under every prompt (few-shot draw, wording, order of options), or by every
+model of several training seeds. Both are taken as draws from what could have been asked, a two-way
+random-effects model without replication (Searle, Casella & McCulloch 1992, chapter 4):
+
+    outcome[i, j] = mean + example[i] + prompt[j] + rest[i, j]
+
+`rest` holds how differently single examples take to a prompt, and chance; one answer a cell cannot
+tell them apart.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import stats as sps
+
+from interp.errors import UserError, check_share
+from interp.stats.failures import BASELINE, SERIES
+from interp.stats.pvalues import adjust
+from interp.stats.samples import Sample, sample_of, series
+
+FEWEST = 3
+"""Variants from which an interval over variants is given."""
+
+SCORE, DROP = "score", "drop"
+NUMBERS = ["value", "low", "high", "low_examples", "high_examples", "least", "most",
+           "sd_examples", "sd_variants", "sd_rest"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """Of tables of examples x variants: means with intervals, and components of their variance.
+
+    Attributes:
+        mean: over all cells.
+        low: end of the interval over examples *and* variants; NaN with fewer than three variants.
+        high: its other end.
+        low_examples: end of the interval over examples, were these variants the only ones.
+        high_examples: its other end.
+        examples: variance between examples; never below 0.
+        variants: variance between variants; never below 0.
+        rest: variance of what is left in a cell.
+        p: of the test that variants do not differ (F test of two-way tables, Fisher 1925); NaN
+            where nothing varies.
+    """
+
+    mean: Float[np.ndarray, " tables"]
+    low: Float[np.ndarray, " tables"]
+    high: Float[np.ndarray, " tables"]
+    low_examples: Float[np.ndarray, " tables"]
+    high_examples: Float[np.ndarray, " tables"]
+    examples: Float[np.ndarray, " tables"]
+    variants: Float[np.ndarray, " tables"]
+    rest: Float[np.ndarray, " tables"]
+    p: Float[np.ndarray, " tables"]
+
+
+def fit_two_way(
+    table: Float[np.ndarray, "tables examples variants"],
+    *,
+    points: bool,
+    confidence: float = 0.95,
+) -> TwoWay:
+    """Fit the two-way random-effects model to each table, by the analysis of variance.
+
+    The variance of the mean is taken as the sum of what the means of examples and the means of
+    variants show, with Satterthwaite's degrees of freedom (1946). The textbook subtracts the rest,
+    which both hold, and with three variants its interval then covers 92% only; without the
+    subtraction it covers 93% and more (`experiments/coverage`). Two variants tell too little of
+    how much variants differ (coverage down to 89%): there is no interval over variants then.
+
+    Args:
+        table: outcomes, or sums over clusters as `variance_components` scales them.
+        points: of 0/1 outcomes, or of differences of them: a mean of equal outcomes is then not
+            known exactly (see `means_of`).
+        confidence: of the intervals.
+    """
+    n, count = table.shape[-2:]
+    mean = table.mean((-1, -2))
+    of_examples = table.mean(-1) - mean[..., None]
+    of_variants = table.mean(-2) - mean[..., None]
+    rest = table - mean[..., None, None] - of_examples[..., None] - of_variants[..., None, :]
+    free = (n - 1, count - 1, (n - 1) * (count - 1))
+    squares = (
+        count * (of_examples**2).sum(-1) / free[0],
+        n * (of_variants**2).sum(-1) / free[1],
+        (rest**2).sum((-1, -2)) / free[2],
+    )
+    by_example, by_variant = squares[0] / (n * count), squares[1] / (n * count)
+    z2 = float(sps.norm.isf((1 - confidence) / 2)) ** 2
+    least = z2 / (n + z2) ** 2 if points else 0.0
+    both = by_example + by_variant
+    under = by_example**2 / free[0] + by_variant**2 / free[1]
+    effective = np.divide(both**2, under, out=np.full_like(both, float(free[0])), where=under > 0)
+    wide = sps.t.isf((1 - confidence) / 2, effective) * np.sqrt(np.maximum(both, least))
+    if count < FEWEST:
+        wide = np.full_like(wide, np.nan)
+    narrow = sps.t.isf((1 - confidence) / 2, free[0]) * np.sqrt(np.maximum(by_example, least))
+    return TwoWay(
+        mean, mean - wide, mean + wide, mean - narrow, mean + narrow,
+        examples=np.maximum(squares[0] - squares[2], 0) / count,
+        variants=np.maximum(squares[1] - squares[2], 0) / n,
+        rest=squares[2],
+        p=_test(squares[1], squares[2], free),
+    )  # fmt: skip
+
+
+def _test(
+    of_variants: Float[np.ndarray, " tables"],
+    rest: Float[np.ndarray, " tables"],
+    free: tuple[int, int, int],
+) -> Float[np.ndarray, " tables"]:
+    """P-value of the F test; NaN where neither varies, to rounding."""
+    varies = (of_variants > 1e-12) | (rest > 1e-12)
+    ratio = of_variants / np.where(rest > 1e-12, rest, 1e-12)
+    return np.where(varies, sps.f.sf(ratio, free[1], free[2]), np.nan)
+
+
+def variance_components(
+    values: pd.DataFrame,
+    over: str = "variant",
+    *,
+    confidence: float = 0.95,
+    correction: str = "holm",
+) -> pd.DataFrame:
+    """Scores and drops over several variants of a sweep, and what their variance is made of.
+
+    Args:
+        values: the long table of `interp.stats`, with a column that names the variant.
+        over: that column: ways of asking, or models of several training seeds.
+        confidence: of the intervals.
+        correction: of the p-values, across the ablations of a task and a metric.
+
+    Returns:
+        Columns `task metric ablation quantity value low high low_examples high_examples least most
+        sd_examples sd_variants sd_rest p p_adjusted n n_variants clusters`. The baseline's row is
+        of its `score`, the others' of the `drop`. `low` and `high` hold for other examples and
+        other variants (with three variants and more), `low_examples` and `high_examples` for other
+        examples under these variants. `least` and `most` are the smallest and largest value of a
+        variant. Numbers are in points for 0/1 metrics; of clusters, `sd_examples` is that of
+        cluster means. An ablation
+        under which examples failed has no numbers.
+
+    Raises:
+        UserError: fewer than two variants, or not all were asked the same examples.
+    """
+    check_share("confidence", confidence)
+    names = list(dict.fromkeys(values[over]))
+    if len(names) < 2:
+        raise UserError(f"{over} {', '.join(map(str, names)) or 'none'}: at least two are needed")
+    rows: list[dict[str, object]] = []
+    for (task, metric), some in values.groupby(["task", "metric"], observed=True, sort=False):
+        key = {"task": task, "metric": metric}
+        family = list(_rows(some, over, names, confidence))
+        p = np.array([row["p"] for row in family], dtype=float)
+        tested = ~np.isnan(p) & [row["quantity"] == DROP for row in family]
+        p[tested] = adjust(p[tested], correction=correction)
+        rows += [key | row | {"p_adjusted": one} for row, one in zip(family, p, strict=True)]
+    columns = ["task", "metric", "ablation", "quantity", *NUMBERS, "p", "p_adjusted", "n",
+               "n_variants", "clusters"]  # fmt: skip
+    return pd.DataFrame(rows)[columns]
+
+
+def _rows(
+    values: pd.DataFrame, over: str, names: list[object], confidence: float
+) -> list[dict[str, object]]:
+    """One task and metric: a row for the baseline's score, and one for each drop."""
+    tables, points, clusters = {}, True, None
+    for name in names:
+        mine = values[values[over] == name].drop(columns=SERIES[0], errors="ignore")
+        for _, in_points, wide, units in series(mine.assign(model=str(name))):
+            tables[name], clusters = wide, units
+            points = points and in_points
+    lacking = [str(name) for name in names if name not in tables]
+    if lacking or BASELINE not in tables[names[0]]:
+        raise UserError(f"{over} {', '.join(lacking) or names[0]}: no baseline to compare with")
+    documents = tables[names[0]].index
+    asked = set(values["doc_id"])
+    for name in names:
+        if set(values.loc[values[over] == name, "doc_id"]) != asked:
+            raise UserError(f"{over} {name}: it was asked other examples than {names[0]}")
+        documents = documents.intersection(tables[name].index)
+    found: list[dict[str, object]] = []
+    for ablation in dict.fromkeys([BASELINE, *values["ablation"]]):
+        quantity = SCORE if ablation == BASELINE else DROP
+        row: dict[str, object] = {"ablation": ablation, "quantity": quantity}
+        row |= {"n": len(documents), "n_variants": len(names)}
+        if any(ablation not in table for table in tables.values()):
+            found.append(row | dict.fromkeys([*NUMBERS, "p"], np.nan) | {"clusters": 0})
+            continue
+        one = pd.DataFrame({name: _outcome(tables[name], ablation) for name in names})
+        sample = sample_of(one.loc[documents], clusters)
+        found.append(row | _numbers(sample, points, confidence))
+    return found
+
+
+def _outcome(table: pd.DataFrame, ablation: str) -> pd.Series:
+    return table[BASELINE] if ablation == BASELINE else table[BASELINE] - table[ablation]
+
+
+def _numbers(sample: Sample, points: bool, confidence: float) -> dict[str, object]:
+    """The fit in the units that are shown; clusters stand for their examples."""
+    mean = sample.table.mean()
+    about = Sample(sample.table - mean, sample.units, sample.clustered).sums()
+    # a cluster's sum, scaled so that the mean over clusters is the mean over examples
+    cells = mean + about * (sample.n_units / len(sample.table))
+    if sample.n_units < 2:
+        none: dict[str, object] = dict.fromkeys([*NUMBERS, "p"], np.nan)
+        return none | {"clusters": sample.n_units}
+    fit = fit_two_way(cells[None], points=points, confidence=confidence)
+    scale = 100.0 if points else 1.0
+    own = sample.table.mean(axis=0)
+    shown = {
+        "value": fit.mean[0], "low": fit.low[0], "high": fit.high[0],
+        "low_examples": fit.low_examples[0], "high_examples": fit.high_examples[0],
+        "least": own.min(), "most": own.max(), "sd_examples": np.sqrt(fit.examples[0]),
+        "sd_variants": np.sqrt(fit.variants[0]), "sd_rest": np.sqrt(fit.rest[0]),
+    }  # fmt: skip
+    numbers: dict[str, object] = {name: scale * float(value) for name, value in shown.items()}
+    return numbers | {"p": float(fit.p[0]), "clusters": sample.n_units if sample.clustered else 0}
