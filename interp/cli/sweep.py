@@ -92,13 +92,34 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
     how.add_argument("--cluster", metavar="FIELD", help="of the rows: what examples share")
 
 
+def _tasks(options: argparse.Namespace) -> "list[Task]":
+    """The tasks that are named, sampled where that is asked."""
+    from interp.errors import UserError
+    from interp.tasks import load_task, with_draws
+
+    if options.draws is not None and options.temperature is None:
+        raise UserError(
+            f"draws {options.draws}: greedy answers are all the same; give --temperature above 0"
+        )
+    tasks = [
+        load_task(
+            name, num_fewshot=options.fewshot, data=options.data, allow_code=options.allow_code
+        )
+        for name in options.tasks
+    ]
+    if options.temperature is None:
+        return tasks
+    return [
+        with_draws(task, temperature=options.temperature, draws=options.draws) for task in tasks
+    ]
+
+
 def _run(options: argparse.Namespace) -> None:
     from interp.ablations import as_ablations
-    from interp.errors import UserError
     from interp.models import load_model
     from interp.results import result_line
     from interp.sweeps import refuse_options, sweep
-    from interp.tasks import as_chat, load_task, with_budget, with_draws
+    from interp.tasks import as_chat, with_budget
 
     out = None if options.dry_run and options.out is None else required_out(options)
     how = {name: getattr(options, name) for name in EXECUTION}
@@ -110,21 +131,7 @@ def _run(options: argparse.Namespace) -> None:
         workers=options.workers,
         token_budget=options.token_budget,
     )
-    ways = numbers(options.vary)
-    if options.draws is not None and options.temperature is None:
-        raise UserError(
-            f"draws {options.draws}: greedy answers are all the same; give --temperature above 0"
-        )
-    tasks = [
-        load_task(
-            name, num_fewshot=options.fewshot, data=options.data, allow_code=options.allow_code
-        )
-        for name in options.tasks
-    ]
-    if options.temperature is not None:
-        tasks = [
-            with_draws(task, temperature=options.temperature, draws=options.draws) for task in tasks
-        ]
+    ways, tasks = numbers(options.vary), _tasks(options)
     model = loaded(options.model, options)
     if options.max_gen_toks is not None:
         tasks = [with_budget(task, options.max_gen_toks) for task in tasks]
@@ -172,8 +179,8 @@ def announced(
     if options.dry_run or pairs >= WORTH_CALIBRATING:
         expected = estimate(model, tasks, ablations, limit=options.limit, seed=options.seed)
         print("\n".join(expected.lines))
-    if options.vary:
-        print(f"it is run once for each way of asking: {' '.join(options.vary)}")
+    if varied := getattr(options, "vary", None):
+        print(f"it is run once for each way of asking: {' '.join(varied)}")
     if options.dry_run:
         counts = Counter(family_of(ablation.text) for ablation in ablations)
         for number in sorted(set(counted)):

@@ -41,6 +41,9 @@ def numbers(given: list[str]) -> dict[str, Any]:
     Args:
         given: values of `--vary`.
 
+    Returns:
+        Option of `interp.vary` to number.
+
     Raises:
         UserError: one is not of the form, or a kind is named twice.
     """

@@ -12,8 +12,15 @@ from interp.comparison.variation import Variation
 from interp.errors import UserError, first_line, path_given
 from interp.models import given_model
 from interp.results import Sweep
-from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, Ablations, refuse_options, sweep
-from interp.tasks import Task, as_chat, asked_as, load_task, way_names
+from interp.sweeps import (
+    UNIT_ABLATIONS,
+    UNIT_EXAMPLES,
+    Ablations,
+    loaded_tasks,
+    refuse_options,
+    sweep,
+)
+from interp.tasks import WAYS, Task, as_chat, asked_as, way_names
 
 FILE = "variation.json"
 
@@ -85,26 +92,14 @@ def vary(
         UserError: before anything is written: nothing is varied, a task does not have a way, or
             whatever `interp.sweep` refuses.
     """
-    numbers = {
-        "fewshot-seed": fewshot_seeds,
-        "fewshot-order": fewshot_orders,
-        "wording": wordings,
-        "option-order": option_orders,
-    }
-    ways = asked_ways(numbers)
+    given = (fewshot_seeds, fewshot_orders, wordings, option_orders)
+    ways = asked_ways(dict(zip(WAYS, given, strict=True)))
     refuse_options(limit=limit, seed=seed, shard=shard, workers=workers, token_budget=token_budget)
     folder = path_given("out", out)
-    if isinstance(tasks, str | Path | Task):
-        tasks = [tasks]
-    plain = [
-        one
-        if isinstance(one, Task)
-        else load_task(
-            one, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,
-            allow_code=allow_code,
-        )
-        for one in tasks
-    ]  # fmt: skip
+    plain = loaded_tasks(
+        tasks, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,
+        allow_code=allow_code or None,
+    )  # fmt: skip
     # all of them before the first run, so that a way that a task does not have costs nothing
     asked = {way: [asked_as(task, way) for task in plain] for way in ways}
     model = given_model(model)
@@ -135,6 +130,9 @@ def asked_ways(numbers: dict[str, int]) -> list[str]:
 
     Args:
         numbers: kind (of `interp.tasks.WAYS`) to how many, the published one counted.
+
+    Returns:
+        Ways as `interp.tasks.asked_as` takes them.
 
     Raises:
         UserError: all are 1, so that nothing is varied, or one is not allowed.
@@ -170,6 +168,9 @@ def open_variation(folder: str | Path) -> Variation:
 
     Args:
         folder: that was given as `out`.
+
+    Returns:
+        What `vary` returned.
 
     Raises:
         UserError: there are none, or they were not finished.

@@ -77,6 +77,9 @@ def fit_two_way(
         points: of 0/1 outcomes, or of differences of them: a mean of equal outcomes is then not
             known exactly (see `means_of`).
         confidence: of the intervals.
+
+    Returns:
+        Numbers of each table.
     """
     n, count = table.shape[-2:]
     mean = table.mean((-1, -2))

@@ -22,6 +22,7 @@ from .plan import (
     size as size,
 )
 from .run import (
+    loaded_tasks as loaded_tasks,
     refuse_options as refuse_options,
     sweep as sweep,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "describe_measure",
     "describe_task",
     "estimate",
+    "loaded_tasks",
     "make_plan",
     "pack_request",
     "refuse_options",

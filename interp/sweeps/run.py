@@ -109,7 +109,7 @@ def sweep(
     model = given_model(model)
     refuse_hooks(model, "a sweep")
     asked = as_ablations(model, ablations, donor=donor)
-    loaded = _loaded(
+    loaded = loaded_tasks(
         tasks,
         num_fewshot=num_fewshot,
         fewshot_seed=fewshot_seed,
@@ -173,8 +173,19 @@ def refuse_options(
         Shard.parse(str(shard))
 
 
-def _loaded(tasks: Any, **options: Any) -> list[Task]:
-    """The tasks, those given by name with the options that were given."""
+def loaded_tasks(tasks: Any, **options: Any) -> list[Task]:
+    """The tasks of a sweep, those given by name with the options that were given.
+
+    Args:
+        tasks: as for `sweep`.
+        **options: of `interp.load_task`; None where they were not given.
+
+    Returns:
+        Tasks, in their order.
+
+    Raises:
+        UserError: no tasks, or an option for a task that is loaded already.
+    """
     if not isinstance(tasks, str | Path | Task | Sequence):
         raise UserError(f"tasks {tasks!r}: allowed are names, paths and tasks")
     given = {name: value for name, value in options.items() if value is not None}

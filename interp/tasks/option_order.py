@@ -25,6 +25,9 @@ def rotated_options(
         by: places.
         task: its name, for messages.
 
+    Returns:
+        New rows, in their order.
+
     Raises:
         UserError: the task scores no options, its prompts do not list them, or the fields that
             hold them are not to be found.

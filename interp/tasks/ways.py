@@ -40,6 +40,9 @@ def asked_as(task: Task, way: str) -> Task:
             afterwards (`as_chat`).
         way: as above, or `published` for the task itself.
 
+    Returns:
+        The task in that way.
+
     Raises:
         UserError: no such way, or the task does not have it.
     """
@@ -64,6 +67,9 @@ def way_of(variant: Mapping[str, Any]) -> str:
 
     Args:
         variant: of the task, in the run's manifest.
+
+    Returns:
+        `published` where the manifest names none.
     """
     return str(variant.get("way") or PUBLISHED)
 
@@ -89,6 +95,9 @@ def way_names(kind: str, number: int) -> list[str]:
     Args:
         kind: one of `WAYS`.
         number: how many, the published one counted.
+
+    Returns:
+        `published`, and the kind with numbers from 1 behind it.
 
     Raises:
         UserError: no such kind, or fewer than two.
