@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-quick test-lowest lint check docs notebooks figures clean
+.PHONY: venv demo test test-all test-quick test-lowest lint check docs notebooks figures clean
 
 venv: $(STAMP)
 
@@ -18,9 +18,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv
 	$(BIN)/python -m experiments.demo
 
-# one thread a test, one worker a core
+# one thread a test, one worker a core; every call of the quick half is checked against its annotations
 test: venv
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto -m "not slow"
+	INTERP_TYPE_CHECKS=off $(BIN)/python -m pytest --numprocesses auto -m slow
+
+# every combination of what the tests above thin out, and type checks on every call
+test-all: venv
+	$(BIN)/python -m pytest --numprocesses auto --every-combination
 
 lint: venv
 	$(BIN)/ruff format --check .

@@ -13,9 +13,12 @@ from hypothesis import settings
 
 from tests.helpers import type_checks
 
-type_checks.install("interp")  # before anything of it is imported
+# The slow half of the gate goes without: the quick half calls the same functions.
+if os.environ.get("INTERP_TYPE_CHECKS") != "off":
+    type_checks.install("interp")  # before anything of it is imported
 
-from tests.helpers.families import FAMILIES, tiny_bridge  # noqa: E402
+from tests.helpers.families import FAMILIES, tiny_bridge
+from tests.helpers.thinning import left_out
 
 # the gate tries the same inputs on each run; `--hypothesis-profile=explore` draws new ones
 settings.register_profile("gate", derandomize=True, deadline=None)
@@ -23,9 +26,20 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile("gate")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """All combinations of the tests that are thinned."""
+    parser.addoption(
+        "--every-combination", action="store_true", help="run what `thinned` tests leave out, too"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Two cores are shared by whatever else runs: one thread a test is the fair choice."""
     torch.set_num_threads(1)
+    if not config.getoption("--every-combination"):
+        gone = left_out(items)
+        config.hook.pytest_deselected(items=[items[place] for place in sorted(gone)])
+        items[:] = [item for place, item in enumerate(items) if place not in gone]
 
 
 @pytest.fixture(scope="session", params=["llama", "qwen3", "gpt2", "gpt_neox"])

@@ -250,7 +250,7 @@ def _failed(folder: Path, tests: list[str]) -> tuple[list[str], str]:
         ValueError: pytest could not run them, which is no answer.
     """
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    options = ["-q", "-rf", "--tb=no", "-p", "no:xdist"]
+    options = ["-q", "-rf", "--tb=no", "-p", "no:xdist", "--every-combination"]
     command = [sys.executable, "-m", "pytest", *options, *dict.fromkeys(tests)]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False

@@ -85,6 +85,7 @@ def test_each_way_of_each_kind_is_a_function_or_says_why_there_is_none():
         assert all(callable(way) or (isinstance(way, str) and way) for way in ways), kind
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("field", [field.name for field in fields(LayerEdit)])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])

@@ -146,6 +146,7 @@ def test_texts_equal_the_listed_model(pair):
     assert found.answers[:2] == others.answers
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["repeat:0-1", "exchange:1", "order:1,2,0"])
 def test_the_bridge_runs_the_listed_model(pair, text):

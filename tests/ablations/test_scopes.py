@@ -117,6 +117,7 @@ def test_texts_equal_plain_hooks(pair):
             assert answer.tokens == tuple(tokens[prompt:]), text
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["layer:1", "attn:0", "mlp:2", "head:1.2@mean", "mlp:1@mean"])
 def test_prompt_and_answer_together_are_everywhere(pair, what):

@@ -12,6 +12,7 @@ from interp.results import open_run
 from interp.results.export import harness_results
 from interp.sweeps import sweep
 from tests.helpers.families import deleted, tiny_bridge, tiny_model, tiny_tokenizer
+from tests.helpers.harness import harness_evaluates
 from tests.helpers.task_files import write_task
 
 
@@ -89,7 +90,6 @@ def test_an_unfinished_run_is_not_exported(run, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_results_json_is_that_of_the_harness(tmp_path):
-    from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
     from interp.tasks import load_task
@@ -99,7 +99,7 @@ def test_the_results_json_is_that_of_the_harness(tmp_path):
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     for ablation, layers in (("baseline", []), ("layer:1", [1])):
         lm = HFLM(pretrained=deleted("llama", layers), tokenizer=tiny_tokenizer(), device="cpu")
-        theirs = simple_evaluate(lm, tasks=[t._harness for t in tasks], bootstrap_iters=100)
+        theirs = harness_evaluates(lm, [t._harness for t in tasks], bootstrap_iters=100)
         mine = harness_results(run, ablation)
         assert mine["results"].keys() == theirs["results"].keys()
         for task, entry in theirs["results"].items():

@@ -11,6 +11,7 @@ from tests.helpers.families import FAMILIES, deleted, random_tokens, tiny_bridge
 LENGTHS = (1, 5, 12)
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("layer", [0, 1, 2])

@@ -69,6 +69,7 @@ def by_row(model, request):
     return float(at[range(len(request.continuation)), list(request.continuation)].sum())
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("shared", [0, 12])
 def test_scores_equal_plain_transformers_row_by_row(bridge, regime, shared, monkeypatch):

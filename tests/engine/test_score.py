@@ -21,6 +21,7 @@ SINGLE = {f.name: False for f in fields(Shortcuts) if isinstance(getattr(NONE, f
 UNPACKED = {"bloom"}  # its positions come from the mask alone
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("few_shot", [0, 9])
@@ -38,6 +39,7 @@ def test_every_shortcut_together_changes_nothing(family, few_shot):
         assert max(differ) > 1e-3, kind
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("shortcut", sorted(SINGLE))
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma3", "bloom"])

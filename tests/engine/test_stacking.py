@@ -61,6 +61,7 @@ def tokens_of_mlps(model):
         yield seen
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("few_shot", [0, 9])

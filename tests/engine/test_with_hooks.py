@@ -35,6 +35,7 @@ POINTS = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", sorted(POINTS))

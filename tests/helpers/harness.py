@@ -1,6 +1,29 @@
 """Answers of lm-evaluation-harness' own model to a task's requests."""
 
+from typing import Any
+
+import pytest
+
 from tests.helpers.families import tiny_tokenizer
+
+
+def harness_evaluates(lm: Any, tasks: list, **options: Any) -> dict[str, Any]:
+    """What lm-evaluation-harness' `simple_evaluate` gives for tasks that are loaded.
+
+    Its survey of the machine (pip, git, drivers) and its index of thousands of task files are left
+    out: each takes longer than the tests' models.
+    """
+    from lm_eval import evaluator
+    from lm_eval.tasks import TaskManager
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, "add_env_info", lambda results: None)
+        return evaluator.simple_evaluate(
+            lm,
+            tasks=tasks,
+            task_manager=TaskManager(include_defaults=False),
+            **{"bootstrap_iters": 0} | options,
+        )
 
 
 def harness_responses(model, task, *, doc_ids, tokenizer=None) -> dict[int, list]:

@@ -15,6 +15,7 @@ from interp.integrations.lm_eval import AblatedModel
 from interp.models import decoder
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, deleted, tiny_bridge, tiny_model, tiny_tokenizer
+from tests.helpers.harness import harness_evaluates
 from tests.helpers.task_files import write_task, write_task_with_code
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -36,15 +37,12 @@ def hflm(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["letters", "texts", "generate"])
 def test_a_task_through_the_harness_equals_the_deleted_layer(folder, tmp_path, kind):
-    from lm_eval import simple_evaluate
-
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     task = load_task(write_task(tmp_path, kind=kind, num_fewshot=2))
-    ours = simple_evaluate(
-        "interp", model_args=f"pretrained={folder},ablation=layer:1", tasks=[task._harness],
-        bootstrap_iters=0, log_samples=True,
-    )  # fmt: skip
-    theirs = simple_evaluate(hflm(deleted("llama", [1])), tasks=[task._harness], bootstrap_iters=0)
+    ours = harness_evaluates(
+        "interp", [task._harness], model_args=f"pretrained={folder},ablation=layer:1"
+    )
+    theirs = harness_evaluates(hflm(deleted("llama", [1])), [task._harness])
     (mine,), (wanted,) = ours["samples"].values(), theirs["samples"].values()
     for found, expected in zip(mine, wanted, strict=True):
         if kind == "generate":

@@ -137,6 +137,7 @@ def _exact(model):
     return [exact_shortcuts(model, EVERY, 64), can.narrows_last_block, can.rounding(24) is None]
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [2, 3])
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
@@ -159,6 +160,7 @@ def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypa
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["texts", "letters", "generate"])
 def test_sweeps_of_three_protocols(family, kind, tmp_path, monkeypatch):

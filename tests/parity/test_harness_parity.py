@@ -8,10 +8,11 @@ import pytest
 import interp
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, N_LAYERS, deleted, tiny_bridge, tiny_tokenizer
-from tests.helpers.harness import harness_responses
+from tests.helpers.harness import harness_evaluates, harness_responses
 from tests.helpers.task_files import write_task
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -51,7 +52,6 @@ def test_texts_equal_the_harness_on_deleted_layers(tmp_path, family):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_scores_of_the_baseline_equal_the_harness(tmp_path):
-    from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
     task = load_task(write_task(tmp_path))
@@ -59,6 +59,6 @@ def test_the_scores_of_the_baseline_equal_the_harness(tmp_path):
     scores = run.scores().query("ablation == 'baseline'").set_index("metric")["value"]
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     lm = HFLM(pretrained=deleted("llama", []), tokenizer=tiny_tokenizer(), device="cpu")
-    (results,) = simple_evaluate(lm, tasks=[task._harness], bootstrap_iters=0)["results"].values()
+    (results,) = harness_evaluates(lm, [task._harness])["results"].values()
     assert scores["acc"] == pytest.approx(100 * results["acc,none"])
     assert scores["acc_norm"] == pytest.approx(100 * results["acc_norm,none"])

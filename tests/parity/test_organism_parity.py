@@ -30,6 +30,7 @@ def without(name: str, layer: int) -> LlamaForCausalLM:
     return delete_layers(model.eval(), [layer])
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", range(N_LAYERS))
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -66,6 +67,7 @@ def test_logits_token_by_token_with_a_cache(bridge, name, layer):
     assert_logits(torch.cat(found, dim=1), expected)
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("protocol", ["default", "continuation"])
