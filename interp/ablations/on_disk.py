@@ -35,6 +35,7 @@ from interp.models import (
     check_files,
     check_n_layers,
     model_folder,
+    read_configuration,
     relist,
 )
 
@@ -124,8 +125,9 @@ def _written(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"out {out}: it exists and is not an empty folder")
     # that only safetensors are pruned is said with the weights
-    check_files(str(name), source, allow_pickle=True)
-    check_n_layers(str(name), source)
+    found = read_configuration(str(name), source)
+    check_files(str(name), source, found, allow_pickle=True)
+    check_n_layers(str(name), source, found)
     try:
         config = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
         n_layers = int(config.get_text_config().num_hidden_layers)

@@ -14,6 +14,7 @@ from .devices import (
 from .files import (
     INDEX as INDEX,
     check_files as check_files,
+    read_configuration as read_configuration,
 )
 from .given import (
     given_model as given_model,
@@ -73,6 +74,7 @@ __all__ = [
     "model_name",
     "organisms",
     "quantization_of",
+    "read_configuration",
     "refuse_quantised",
     "relist",
     "residual_of",

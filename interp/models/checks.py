@@ -1,6 +1,5 @@
 """What of a model is refused before any work: weights that do not fit, layers that are missing."""
 
-import json
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -21,20 +20,21 @@ DERIVED = re.compile(r"inv_freq$|masked_bias$|attn\.bias$|vision|visual|audio|im
 SHOWN = 3
 
 
-def check_n_layers(name: str, folder: Path) -> None:
+def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) -> None:
     """Refuse a configuration that speaks of other layers than the weights have.
 
     Only names are read, so that a wrong number costs no memory.
 
     Args:
         name: of the model, for messages.
-        folder: with `config.json` and weights.
+        folder: with the weights.
+        configuration: from `read_configuration`.
 
     Raises:
         UserError: a number of layers that is none, or another than the weights have.
     """
-    config = json.loads((folder / "config.json").read_text())
-    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    inner = configuration.get("text_config")
+    text = inner if isinstance(inner, dict) else configuration
     key = next((k for k in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if k in text),
                None)  # fmt: skip
     if key is None:

@@ -1,6 +1,7 @@
 """What is in a model's folder before anything of it is opened: no pickles, no code, no way out."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,47 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 INDEX = "model.safetensors.index.json"
 
 
+def read_configuration(name: str, folder: Path) -> dict[str, Any]:
+    """What a model's `config.json` says.
+
+    Args:
+        name: of the model, for messages.
+        folder: with `config.json`.
+
+    Returns:
+        Its entries, unchecked.
+
+    Raises:
+        UserError: the file is missing or is no JSON object.
+    """
+    return _json(name, folder / "config.json")
+
+
 def check_files(
-    name: str, folder: Path, *, allow_pickle: bool = False, trust_remote_code: bool = False
+    name: str,
+    folder: Path,
+    configuration: Mapping[str, Any],
+    *,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
 ) -> None:
     """Refuse a folder whose weights are not safetensors inside it, or that brings its own code.
 
     Args:
         name: of the model, for messages.
-        folder: with `config.json` and weights.
+        folder: with the weights.
+        configuration: from `read_configuration`.
         allow_pickle: pickled weights will do.
         trust_remote_code: code will do.
 
     Raises:
         UserError: pickled or missing weights, code, an index that names files elsewhere.
     """
-    config = _json(name, folder / "config.json")
-    known = config.get("model_type") in transformers.models.auto.configuration_auto.CONFIG_MAPPING
-    if "auto_map" in config and not known and not trust_remote_code:
+    known = (
+        configuration.get("model_type")
+        in transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    )
+    if "auto_map" in configuration and not known and not trust_remote_code:
         raise UserError(
             f"model {name}: it comes with Python code of its own, which is not run unless "
             "trust_remote_code=True"
@@ -59,7 +84,7 @@ def _check_index(name: str, places: Any) -> None:
 
 def _json(name: str, path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"model {name}: its {path.name} cannot be read ({reason})") from error

@@ -1,7 +1,7 @@
 """A hub name, a local folder or a shipped organism, as a plain TransformerBridge."""
 
-import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from interp.errors import UserError, did_you_mean, first_line
 from interp.models.adapters import check_adapter, with_adapter
 from interp.models.checks import check_loaded, check_n_layers
 from interp.models.devices import without_accelerate
-from interp.models.files import check_files
+from interp.models.files import check_files, read_configuration
 from interp.models.native_blocks import wrap
-from interp.models.placement import asked_device, fitting, placed, stored_quantised
+from interp.models.placement import asked_device, fitting, placed
 from interp.models.quantised import Quantization, quantization_config
 from interp.models.shipped import organisms
 
@@ -71,16 +71,19 @@ def load_model(
     if tokenizer is not None:
         raise UserError(f"model {name}: its tokenizer is its own; tokenizer= is for an object")
     folder = model_folder(str(name), revision)
-    torch_dtype = _dtype(dtype, folder)
-    check_files(str(name), folder, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    check_n_layers(str(name), folder)
+    config = read_configuration(str(name), folder)
+    torch_dtype = _dtype(dtype, config)
+    check_files(
+        str(name), folder, config, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+    )
+    check_n_layers(str(name), folder, config)
     bits = quantization_config(str(name), quantize, torch_dtype)
-    few_bits = (stored := stored_quantised(folder)) or bits is not None
+    few_bits = (stored := bool(config.get("quantization_config"))) or bits is not None
     beside = _adapter_folder(str(name), adapter, few_bits and merge_adapter)
     if bits is not None and stored:
         raise UserError(f"model {name}: quantize {quantize}: its weights are quantised already")
     asked = asked_device(str(name), device)
-    one = fitting(folder, torch_dtype, asked, str(name), quantize=quantize)
+    one = fitting(folder, torch_dtype, asked, str(name), stored=stored, quantize=quantize)
     places = None if one else _places(folder, torch_dtype, str(name), trust_remote_code, few_bits)
     try:
         root, info = transformers.AutoModelForCausalLM.from_pretrained(
@@ -147,24 +150,19 @@ def _in_memory(root: transformers.PreTrainedModel, tokenizer: Any) -> Transforme
     return wrap(root.eval(), tokenizer, name=name)
 
 
-def _dtype(dtype: str | torch.dtype, folder: Path) -> torch.dtype:
+def _dtype(dtype: str | torch.dtype, configuration: Mapping[str, Any]) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype == "auto":
-        return _stored_dtype(folder)
+        return _stored_dtype(configuration)
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype}: allowed are {', '.join(DTYPES)} and auto")
     return DTYPES[dtype]
 
 
-def _stored_dtype(folder: Path) -> torch.dtype:
+def _stored_dtype(configuration: Mapping[str, Any]) -> torch.dtype:
     """The type that a checkpoint's configuration names; float32 where it names none of ours."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError:
-        return torch.float32  # what is wrong with the file is said when it is read
-    inner = config.get("text_config") if isinstance(config, dict) else None
-    for part in (config, inner):
+    for part in (configuration, configuration.get("text_config")):
         if isinstance(part, dict):
             for key in ("dtype", "torch_dtype"):
                 if part.get(key) in DTYPES:

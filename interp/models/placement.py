@@ -6,7 +6,6 @@ GPU that is used, so that token ids go in and logits come out in one place. Noth
 the CPU or on disk beside GPUs: such a sweep would take weeks without saying why.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,18 +29,21 @@ QUANTISED_BITS = {"4bit": 4.5, "8bit": 8.1}
 """Bits of a weight with its scales; embedding, unembedding, norms and biases stay as they are."""
 
 
-def weight_bytes(folder: Path, dtype: torch.dtype, *, quantize: str | None = None) -> int:
+def weight_bytes(
+    folder: Path, dtype: torch.dtype, *, stored: bool = False, quantize: str | None = None
+) -> int:
     """Bytes of a model's weights in memory, from the headers of its safetensors files.
 
     Args:
-        folder: the model's files; weights that are quantised there are counted as they are.
+        folder: the model's files.
         dtype: type of the weights.
+        stored: count them as they are stored, for they are quantised there.
         quantize: `4bit` or `8bit`, if matrices are quantised when they are loaded.
 
     Returns:
         Bytes, without what activations and the KV cache take.
     """
-    stored, bits = stored_quantised(folder), 0.0
+    bits = 0.0
     for file in folder.glob("*.safetensors"):
         try:
             with safe_open(file, framework="pt") as tensors:
@@ -57,15 +59,6 @@ def weight_bytes(folder: Path, dtype: torch.dtype, *, quantize: str | None = Non
         except (SafetensorError, OSError):
             continue  # not safetensors: loading says so
     return math.ceil(bits / 8)
-
-
-def stored_quantised(folder: Path) -> bool:
-    """Whether a folder's configuration says that its weights are quantised."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and bool(config.get("quantization_config"))
 
 
 def asked_device(name: str, device: str | torch.device | None) -> torch.device:
@@ -100,6 +93,7 @@ def fitting(
     device: torch.device,
     name: str,
     *,
+    stored: bool = False,
     quantize: str | None = None,
 ) -> torch.device | None:
     """The one device that has room for a model's weights; None where only several GPUs may have.
@@ -109,6 +103,7 @@ def fitting(
         dtype: type of the weights.
         device: `asked_device`.
         name: of the model, for the message.
+        stored: as for `weight_bytes`.
         quantize: as for `weight_bytes`.
 
     Returns:
@@ -117,7 +112,7 @@ def fitting(
     Raises:
         UserError: the named device is too small; with the bytes needed and free.
     """
-    needed = int(ROOM * weight_bytes(folder, dtype, quantize=quantize))
+    needed = int(ROOM * weight_bytes(folder, dtype, stored=stored, quantize=quantize))
     if device.type == "cuda" and device.index is None:
         if needed <= torch.cuda.mem_get_info(device)[0]:
             return device
