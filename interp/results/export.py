@@ -22,7 +22,8 @@ from interp.results.cells import csv_text, plain_cell
 from interp.results.latex import importance_latex, scores_latex
 from interp.results.selection import choose_metric
 from interp.results.sweep import Sweep
-from interp.tasks import LOG
+from interp.stats import FROM_RATIO
+from interp.tasks import LOG, WEIGHT
 
 TABLES = ("scores", "importance")
 KINDS = ("csv", "parquet", "latex")
@@ -160,11 +161,20 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
     """One ablation's scores, as lm-evaluation-harness' `simple_evaluate` returns its own."""
     results: dict[str, Any] = {}
     values = run.values(ablations=ablation)
+    declared = {task.name: task.metrics for task in run.manifest.tasks}
     for (task, metric), rows in values.groupby(["task", "metric"]):
+        if str(metric).endswith(WEIGHT):
+            continue
         entry = results.setdefault(str(task), {"alias": str(task)})
         if str(metric).endswith(LOG):
             name, _, named = str(metric).removesuffix(LOG).partition(",")
-            entry[f"{name},{named or 'none'}"] = math.exp(-rows["value"].mean())
+            aggregation = declared[str(task)].get(name, {}).get("aggregation")
+            if aggregation in FROM_RATIO:
+                weight = values.query("task == @task and metric == @name + @WEIGHT")["value"]
+                found = float(FROM_RATIO[aggregation](rows["value"].sum() / weight.sum()))
+            else:
+                found = math.exp(-rows["value"].mean())
+            entry[f"{name},{named or 'none'}"] = found
             entry[f"{name}_stderr,{named or 'none'}"] = "N/A"
             continue
         name, _, named = str(metric).partition(",")

@@ -21,7 +21,7 @@ from interp.results.selection import MetricChoice, choose_metric
 from interp.results.stored import StoredRecords
 from interp.results.truncation import truncated, with_truncation
 from interp.results.wrong_answers import kinds_of_error
-from interp.tasks import LOG, Task
+from interp.tasks import LOG, WEIGHT, WEIGHTED, Task
 
 BASELINE_ANSWERS = ["doc_id", "target", "text", "loglikelihoods", "metrics"]
 MEASURED = ("acc", "exact_match")
@@ -51,9 +51,11 @@ class Sweep(StoredRecords):
         examples (`truncation`).
         """
         table = self._by_task(stats.scores, confidence=confidence, resamples=resamples)
-        names = _perplexities(table)
+        names, weighted = self._perplexities(table)
         if names:
             table = _joined(table, stats.perplexity_scores(table, names))
+        if weighted:
+            table = _joined(table, self._weighted(table, weighted, confidence=confidence))
         return with_truncation(table, self.truncation())
 
     def importance(
@@ -160,11 +162,15 @@ class Sweep(StoredRecords):
             stats.importance, correction=correction, floors=floors, measured=shown, **options
         )
         table = self._positive_is_damage(table)
-        names = _perplexities(table)
+        names, weighted = self._perplexities(table)
         if names:
             values = pd.concat([self.values(tasks=task) for task in table["task"].unique()])
-            options["seed"] = self.manifest.seed
-            table = _joined(table, stats.perplexity_drops(table, values, names, **options))
+            seed = self.manifest.seed
+            more = stats.perplexity_drops(table, values, names, seed=seed, **options)
+            table = _joined(table, more)
+        if weighted:
+            asked = {"confidence": confidence, "correction": correction}
+            table = _joined(table, self._weighted(table, weighted, **asked))
         return with_truncation(table, self.truncation())
 
     def truncation(self) -> pd.DataFrame:
@@ -264,16 +270,44 @@ class Sweep(StoredRecords):
             for task in self.manifest.tasks
         ]
         # one task at a time in memory; generated answers have no choices
-        some = [table for table in tables if len(table)]
-        return pd.concat(some, ignore_index=True) if some else tables[0]
+        # the windows of a text are no options
+        choices = ["loss" not in task.metrics for task in self.manifest.tasks]
+        pairs = zip(tables, choices, strict=True)
+        some = [table for table, has in pairs if has and len(table)]
+        return pd.concat(some, ignore_index=True) if some else tables[0][:0]
 
     def _by_task(self, function: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
         """A table of `interp.stats` with the sweep's seed, one task at a time in memory."""
         names, seed = sorted(task.name for task in self.manifest.tasks), self.manifest.seed
         return pd.concat(
-            [function(self.values(tasks=name), seed=seed, **options) for name in names],
+            [function(self._outcomes(name), seed=seed, **options) for name in names],
             ignore_index=True,
         )
+
+    def _outcomes(self, task: str) -> pd.DataFrame:
+        """The values of a task, without the weights of its texts."""
+        values = self.values(tasks=task)
+        return values[~values["metric"].str.endswith(WEIGHT)]
+
+    def _perplexities(self, table: pd.DataFrame) -> tuple[dict[str, str], dict[Any, str]]:
+        """Perplexities by the log-likelihoods behind them; weighted losses, and how of which."""
+        logs = [name for name in table["metric"].unique() if name.endswith(LOG)]
+        weighted = {
+            (task.name, name): declared["aggregation"]
+            for task in self.manifest.tasks
+            for name, declared in task.metrics.items()
+            if declared["aggregation"] in WEIGHTED
+        }
+        by_weight = {name for _, name in weighted}
+        named = {name: name.removesuffix(LOG) for name in logs}
+        return {log: name for log, name in named.items() if name not in by_weight}, weighted
+
+    def _weighted(
+        self, table: pd.DataFrame, weighted: dict[Any, str], **options: Any
+    ) -> pd.DataFrame:
+        tasks = sorted({task for task, _ in weighted})
+        values = pd.concat([self.values(tasks=task) for task in tasks], ignore_index=True)
+        return stats.weighted_losses(table, values, weighted, **options)
 
     def _positive_is_damage(self, table: pd.DataFrame) -> pd.DataFrame:
         """Drops with the other sign where less of a metric is better."""
@@ -327,12 +361,6 @@ def open_run(folder: str | Path) -> Sweep:
         UserError: there is none, or another version of the package wrote it.
     """
     return Sweep(folder)
-
-
-def _perplexities(table: pd.DataFrame) -> dict[str, str]:
-    """The metrics of log-likelihoods that a perplexity comes from, and its name."""
-    logs = [name for name in table["metric"].unique() if name.endswith(LOG)]
-    return {name: name.removesuffix(LOG) for name in logs}
 
 
 def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:

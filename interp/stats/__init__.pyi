@@ -107,10 +107,15 @@ from .two_way import (
     fit_two_way as fit_two_way,
     variance_components as variance_components,
 )
+from .weighted import (
+    FROM_RATIO as FROM_RATIO,
+    weighted_losses as weighted_losses,
+)
 
 __all__ = [
     "BASELINE",
     "CORRECTIONS",
+    "FROM_RATIO",
     "MIN_RARE",
     "MOST_RESAMPLES",
     "Means",
@@ -158,6 +163,7 @@ __all__ = [
     "percentiles",
     "perplexity_drops",
     "perplexity_scores",
+    "weighted_losses",
     "poisson_weights",
     "power",
     "power_table",

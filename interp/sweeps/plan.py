@@ -192,6 +192,8 @@ def _planned(
     """A task with its examples, every row of it built and tried before anything is computed."""
     doc_ids = tuple(select_examples(task, limit, seed=seed))
     requests = checked_requests(task, doc_ids, decoder(model), seed=seed)
+    if task.is_text:
+        _refuse_without_answers(task, variants)
     if any(scope == "answer" for one in variants for scope in one.edits.scopes):
         _refuse_no_answer(task, requests.of(doc_ids))
     if any(one.edits.is_resampled for one in variants):
@@ -202,6 +204,16 @@ def _planned(
             "`with interp.ablate(model, hooked(...))` and model.generate"
         )
     return PlannedTask(task, doc_ids, requests)
+
+
+def _refuse_without_answers(task: Task, variants: Sequence[Variant]) -> None:
+    """Raise UserError where an ablation needs to know prompt and answer of a text."""
+    for one in variants:
+        if one.edits.is_scoped or one.edits.is_resampled:
+            raise UserError(
+                f"ablation {one.text}: task {task.name} scores whole texts, which have neither "
+                "prompt nor answer; scopes and @resample need both"
+            )
 
 
 def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:

@@ -1,5 +1,7 @@
 from .aggregation import (
     LOG as LOG,
+    WEIGHT as WEIGHT,
+    WEIGHTED as WEIGHTED,
     Metric as Metric,
     described_metrics as described_metrics,
 )
@@ -94,6 +96,8 @@ __all__ = [
     "FEWSHOT_SEED",
     "GenerationRequest",
     "LOG",
+    "WEIGHT",
+    "WEIGHTED",
     "MEAN",
     "Messages",
     "Metric",

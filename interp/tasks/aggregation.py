@@ -7,6 +7,9 @@ no mean. What this package does with each kind:
 - `brier_score`: it is the mean of the squared errors of the examples, which are recorded.
 - `perplexity`: it is `exp` of minus a mean log-likelihood. The log-likelihood of each example is
   recorded, as `perplexity,log-likelihood`; scores and drops of the perplexity are computed from it.
+- `weighted_perplexity`, `bits_per_byte` (texts): functions of a sum of log-likelihoods over a sum
+  of words, bytes or tokens. Both are recorded for each example, as `NAME,log-likelihood` and
+  `NAME,weight`.
 - anything else (F1, Matthews' correlation, BLEU, a function of the task's own) needs all examples
   at once and is refused by name.
 """
@@ -22,9 +25,16 @@ from interp.errors import UserError
 LOG = ",log-likelihood"
 """Follows the name of a perplexity where the log-likelihoods of examples stand."""
 
+WEIGHT = ",weight"
+"""Follows the name of a loss over texts where the weights of examples stand."""
+
+WEIGHTED = ("weighted_perplexity", "bits_per_byte", "nats_per_token")
+"""Aggregations of sums of log-likelihoods over sums of weights."""
+
 # what lm-evaluation-harness returns for each kind of task, where the task has no function for it
 RETURNED = {
     "loglikelihood": ("perplexity", "acc"),
+    "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
     "multiple_choice": (
         "acc",
         "acc_norm",
@@ -37,7 +47,7 @@ RETURNED = {
         "mcc",
     ),
 }
-AGGREGATIONS = ("mean", "nanmean", "brier_score", "perplexity", "bypass")
+AGGREGATIONS = ("mean", "nanmean", "brier_score", "perplexity", *WEIGHTED, "bypass")
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Metric:
     @property
     def name_ending(self) -> str:
         """What follows the metric's name where the values of single examples are recorded."""
-        return LOG if self.aggregation == "perplexity" else ""
+        return LOG if self.aggregation in ("perplexity", *WEIGHTED) else ""
 
 
 def declared_metrics(harness: Any, task: str) -> dict[str, Metric]:
@@ -90,6 +100,9 @@ def declared_metrics(harness: Any, task: str) -> dict[str, Metric]:
             )
         direction = directions.get(name)
         declared[name] = Metric(aggregation, True if direction is None else bool(direction))
+    if harness.OUTPUT_TYPE == "loglikelihood_rolling":
+        declared["loss"] = Metric("nats_per_token", higher_is_better=False)
+        declared["token_perplexity"] = Metric("weighted_perplexity", higher_is_better=False)
     unknown = [name for name, made in _functions(harness).items() if made is None]
     if unknown and not own_function:
         raise UserError(
@@ -131,6 +144,9 @@ def example_metrics(
             continue
         if metric.aggregation == "brier_score":
             value = _squared_error(*value)
+        if metric.aggregation in WEIGHTED:
+            value, weight = value
+            found[name + WEIGHT] = float(weight)
         number = _number(value)
         if number is None:
             raise UserError(

@@ -22,6 +22,7 @@ from interp.tasks.names import (
     shipped_tasks,
     split_name,
 )
+from interp.tasks.rolling import is_text, text_task
 from interp.tasks.task import Task
 from interp.tasks.trust import refuse_code
 
@@ -46,8 +47,9 @@ def load_task(
     """A task by its name or the path of its YAML.
 
     Args:
-        name: `mmlu:continuation`, a lm-evaluation-harness name, a path ending in `.yaml`, or
-            `kv-75:generate` (`kv-75-at-0:generate`: the gold pair in front of all others).
+        name: `mmlu:continuation`, a lm-evaluation-harness name, a path ending in `.yaml`,
+            `text:FILE` (its loss), or `kv-75:generate` (`kv-75-at-0:generate`: the gold pair in
+            front of all others).
         num_fewshot: few-shot examples in the prompt; by default what the task says.
         fewshot_seed: of the choice of these examples; by default lm-evaluation-harness' own.
         data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
@@ -74,8 +76,14 @@ def load_task(
         raise UserError(f"fewshot_seed {fewshot_seed}: allowed are whole numbers from 0")
     if folder is not None and not folder.is_dir():
         raise UserError(f"--data {folder}: no such folder")
-    if is_made(name):
-        task: Task = made_task(name, num_fewshot=num_fewshot)
+    if is_text(name):
+        if trusted_only:
+            raise UserError(
+                f"task {name}: a path in a file of somebody else is not followed; give it"
+            )
+        task: Task = text_task(name, num_fewshot=num_fewshot)
+    elif is_made(name):
+        task = made_task(name, num_fewshot=num_fewshot)
     else:
         found = _definitions(name, allow_code=allow_code, trusted_only=trusted_only)
         configs = [_with_metrics(read_config(one, name), metrics) for one in found]

@@ -12,6 +12,9 @@ Beside the task's own metrics, scored options give
   it; this definition is ours. Where every option is one token it equals `acc`.
 - `gold_logprob`: log-likelihood of the right option, in nats, summed over its tokens.
 - `gold_prob`: the right option's share of the probability of all options.
+
+Texts, of which every token is scored, have `loss`, in nats a token, and its exponential,
+`token_perplexity`; both over all tokens of all texts together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +24,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from interp.tasks.aggregation import Metric, example_metrics as numbers
+from interp.tasks.rolling import OWN_METRICS
 
 MEAN = ",mean-of-draws"
 """Follows the name of a metric that is a mean over an example's samples."""
@@ -44,6 +48,10 @@ def option_metrics(
         Metric name to value. Some values are pairs that only an aggregation of the task can read.
     """
     results = list(responses)
+    if harness.OUTPUT_TYPE == "loglikelihood_rolling":
+        total, tokens = float(sum(value for value, _ in results)), sum(token_counts)
+        own = dict(harness.process_results(document, (total,)))
+        return own | dict.fromkeys(OWN_METRICS, (total, tokens))
     if harness.OUTPUT_TYPE == "loglikelihood":
         own = dict(harness.process_results(document, results[:1]))
         return own | {"gold_logprob": float(results[0][0])}
@@ -96,7 +104,9 @@ def gold_options(harness: Any, document: Mapping[str, Any]) -> list[int]:
 
 
 def target_text(harness: Any, document: Mapping[str, Any]) -> str:
-    """The right answer of a row, as text."""
+    """The right answer of a row, as text; a text that is scored as a whole has none."""
+    if harness.OUTPUT_TYPE == "loglikelihood_rolling":
+        return ""
     if harness.OUTPUT_TYPE == "multiple_choice":
         gold = gold_options(harness, document)
         return str(harness.doc_to_choice(document)[gold[0]]) if gold else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from interp.errors import UserError
 from interp.models import Decoder
+from interp.tasks.rolling import windows
 from interp.tasks.task import Task
 
 DEFAULT_MAX_GEN_TOKS = 256
@@ -140,6 +141,8 @@ def build_requests(
     Raises:
         UserError: the task asks for something other than options, greedy text or samples.
     """
+    if task.is_text:
+        return [r for i in doc_ids for r in _windows(task, i, decoder)]
     if task.generates:
         return [r for i in doc_ids for r in _generations(task, i, decoder, seed)]
     return [r for i in doc_ids for r in _options(task, i, decoder)]
@@ -152,7 +155,7 @@ def build_rows(requests: Sequence[OptionRequest]) -> list[Row]:
         requests: options of any examples.
 
     Returns:
-        Rows, the longest first; the numbers in `Row.scored` are places in `requests`.
+        Rows, the longest first; numbers in `Row.scored` are places in `requests`.
     """
     scored: dict[tuple[int, ...], list[tuple[int, int, tuple[int, ...]]]] = {}
     for number, request in enumerate(requests):
@@ -171,8 +174,10 @@ def prompt_text(task: Task, document: dict[str, Any]) -> str:
         document: one of its rows.
 
     Returns:
-        The text. Where the options are part of the prompt (winogrande), the prompt with the first.
+        The text, with the first option where options are part of the prompt (winogrande).
     """
+    if task.is_text:
+        return str(task._harness.doc_to_target(document))
     context = _context(task, document)
     return context if isinstance(context, str) else context[0]
 
@@ -217,10 +222,8 @@ def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list
         Token ids of both. Joined, they are what the model reads.
     """
     if context == "":
-        tokenizer = decoder.tokenizer
-        start = tokenizer.bos_token_id
-        start = tokenizer.eos_token_id if start is None else start
-        tokens = list(tokenizer.encode(continuation, add_special_tokens=False))
+        start = _start(decoder)
+        tokens = list(decoder.tokenizer.encode(continuation, add_special_tokens=False))
         decoder.check_tokens(tokens)
         return (tokens[:1], tokens[1:]) if tokens[0] == start else ([start], tokens)
     spaces = len(context) - len(context.rstrip())
@@ -228,6 +231,12 @@ def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list
         context, continuation = context[:-spaces], context[-spaces:] + continuation
     whole, before = encode(context + continuation, decoder), encode(context, decoder)
     return before, whole[len(before) :]
+
+
+def _start(decoder: Decoder) -> int:
+    """The token in front of what has nothing in front of it."""
+    start = decoder.tokenizer.bos_token_id
+    return int(decoder.tokenizer.eos_token_id if start is None else start)
 
 
 def option_request(
@@ -329,13 +338,19 @@ def harness_requests(task: Task, doc_id: int) -> list[Any]:
     return made if isinstance(made, list) else [made]
 
 
+def _windows(task: Task, doc_id: int, decoder: Decoder) -> list[OptionRequest]:
+    tokens = encode(prompt_text(task, task.documents()[doc_id]), decoder)
+    pairs = enumerate(windows(tokens, _start(decoder), decoder.max_length))
+    return [OptionRequest(doc_id, n, tuple(before), tuple(after)) for n, (before, after) in pairs]
+
+
 def _options(task: Task, doc_id: int, decoder: Decoder) -> list[OptionRequest]:
     requests = []
     for option, instance in enumerate(harness_requests(task, doc_id)):
         if instance.request_type != "loglikelihood":
             raise UserError(
                 f"task {task.name}: requests of type {instance.request_type} are not supported; "
-                "allowed are loglikelihood, multiple_choice and generate_until"
+                "allowed are loglikelihood(_rolling), multiple_choice and generate_until"
             )
         before, after = instance.args
         context, continuation = encode_pair(before, after, decoder)

@@ -93,8 +93,13 @@ class Task:
         return self.output_type == "generate_until"
 
     @property
+    def is_text(self) -> bool:
+        """Whether whole texts are scored, which have neither prompts nor answers."""
+        return self.output_type == "loglikelihood_rolling"
+
+    @property
     def output_type(self) -> str:
-        """lm-evaluation-harness' kind: `multiple_choice`, `loglikelihood` or `generate_until`."""
+        """lm-evaluation-harness' kind: `multiple_choice`, `generate_until`, ..."""
         return str(self._harness.OUTPUT_TYPE)
 
     @property
@@ -186,6 +191,8 @@ class Task:
 
     def gold_options(self, document: Mapping[str, Any]) -> list[int]:
         """The numbers of a row's right options; empty where the row names one that is not there."""
+        if self.is_text:
+            raise UserError(f"task {self.name}: its texts have no answers; they can only be swept")
         return metrics.gold_options(self._harness, document)
 
     def target_text(self, document: Mapping[str, Any]) -> str:

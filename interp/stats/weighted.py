@@ -1,0 +1,118 @@
+"""Losses over texts of different length: sums of log-likelihoods over sums of tokens or bytes.
+
+`-sum(log-likelihoods) / sum(weights)` is no mean over examples but a ratio of two: long texts count
+for more. Its interval is that of the linearised ratio, `(y_i - R w_i) / mean(w)` for each example
+(Cochran 1977, "Sampling Techniques", section 6.3), with Student's t over independent examples.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import stats as sps
+
+from interp.stats.pvalues import adjust
+from interp.stats.samples import BASELINE, Sample, sample_of, series
+from interp.stats.tables import family_of
+
+Values = Float[np.ndarray, "..."]
+Function = Callable[[Values], Values]
+
+FROM_RATIO: Mapping[str, Function] = {
+    "weighted_perplexity": lambda ratio: np.exp(-ratio),
+    "bits_per_byte": lambda ratio: -ratio / np.log(2),
+    "nats_per_token": lambda ratio: -ratio,
+}
+"""What each aggregation makes of log-likelihood by weight."""
+
+SLOPES: Mapping[str, Function] = {
+    "weighted_perplexity": lambda ratio: -np.exp(-ratio),
+    "bits_per_byte": lambda ratio: np.full_like(ratio, -1 / np.log(2)),
+    "nats_per_token": lambda ratio: np.full_like(ratio, -1.0),
+}
+"""Their derivatives."""
+
+LOG, WEIGHT = ",log-likelihood", ",weight"
+
+
+def weighted_losses(
+    table: pd.DataFrame,
+    values: pd.DataFrame,
+    aggregations: Mapping[tuple[str, str], str],
+    *,
+    confidence: float = 0.95,
+    correction: str = "holm",
+) -> pd.DataFrame:
+    """Scores or drops of weighted losses, in the places of the log-likelihoods behind them.
+
+    Args:
+        table: From `interp.stats.scores` or `interp.stats.importance`.
+        values: The long table that it was made from, with the weights.
+        aggregations: Task and metric to its aggregation, one of `FROM_RATIO`.
+        confidence: Coverage of the intervals.
+        correction: Of the p-values of drops, within ablations of one kind.
+
+    Returns:
+        The rows of these metrics, renamed: `value low high interval` of scores; `baseline ablated
+        drop low high p p_adjusted interval` of drops (positive is damage).
+    """
+    names = {(task, name + LOG): name for task, name in aggregations}
+    keys = list(zip(table["task"], table["metric"], strict=True))
+    rows = table[[key in names for key in keys]].copy()
+    rows["metric"] = [names[key] for key in keys if key in names]
+    drops = "drop" in rows
+    # no simultaneous band is computed for a ratio, and a loss has no floor
+    unknown = ("low_all", "high_all", "floor", "relative", "expected_excess")
+    rows[[name for name in rows if str(name).startswith(unknown)]] = np.nan
+    weights = {
+        (key["model"], key["task"], str(key["metric"]).removesuffix(WEIGHT)): wide[BASELINE]
+        for key, _, wide, _ in series(values[values["metric"].str.endswith(WEIGHT)])
+    }
+    for key, _, wide, clusters in series(values[values["metric"].str.endswith(LOG)]):
+        task, name = str(key["task"]), str(key["metric"]).removesuffix(LOG)
+        if (task, name) not in aggregations:
+            continue
+        of_metric = (rows["task"] == task) & (rows["model"] == key["model"])
+        of_metric &= rows["metric"] == name
+        for ablation in rows.loc[of_metric, "ablation"]:
+            if ablation not in wide:
+                continue
+            columns = [BASELINE, ablation] if drops else [ablation]
+            weight = weights[key["model"], key["task"], name].rename(WEIGHT)
+            whole = pd.concat([wide[columns], weight], axis=1).dropna()
+            found = _row(sample_of(whole, clusters), aggregations[task, name], confidence)
+            here = of_metric & (rows["ablation"] == ablation)
+            for column in rows.columns.intersection(list(found)):
+                rows.loc[here, column] = found[column]
+        if drops:
+            families = rows.loc[of_metric, "ablation"].map(family_of)
+            for _, p in rows.loc[of_metric, "p"].groupby(families):
+                rows.loc[p.index, "p_adjusted"] = adjust(p.to_numpy(float), correction=correction)
+    return rows
+
+
+def _row(sample: Sample, aggregation: str, confidence: float) -> dict[str, object]:
+    """What a table says of one loss, or of the difference of two; the last column is the weight."""
+    function, slope = FROM_RATIO[aggregation], SLOPES[aggregation]
+    weight = sample.table[:, -1:]
+    ratios = sample.table[:, :-1].sum(axis=0) / weight.sum()
+    linear = slope(ratios) * (sample.table[:, :-1] - ratios * weight) / weight.mean()
+    losses = function(ratios)
+    sign = np.array([1.0] if len(losses) == 1 else [-1.0, 1.0])
+    value, n = float(sign @ losses), sample.n_units
+    sums = Sample((linear @ sign)[:, None], sample.units, sample.clustered).sums()[:, 0]
+    names = ("value",) if len(losses) == 1 else ("baseline", "ablated")
+    found: dict[str, object] = dict(zip(names, losses, strict=True)) | {"drop": value}
+    if n < 2 or not np.ptp(sums):
+        nothing = "none (one example)" if n < 2 else "none (no spread in the sample)"
+        return found | {"low": np.nan, "high": np.nan, "interval": nothing}
+    error = float(np.sqrt(n / (n - 1) * np.square(sums).sum())) / len(sample.table)
+    half = float(sps.t.isf((1 - confidence) / 2, n - 1)) * error
+    by = " by cluster" if sample.clustered else ""
+    return found | {
+        "low": value - half,
+        "high": value + half,
+        "p": float(2 * sps.t.sf(abs(value) / error, n - 1)),
+        "interval": f"{100 * confidence:g}% Student of a ratio{by}",
+    }
