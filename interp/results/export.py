@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -168,10 +169,11 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
         entry = results.setdefault(str(task), {"alias": str(task)})
         if str(metric).endswith(LOG):
             name, _, named = str(metric).removesuffix(LOG).partition(",")
-            aggregation = declared[str(task)].get(name, {}).get("aggregation")
+            aggregation = str(declared[str(task)].get(name, {}).get("aggregation"))
             if aggregation in FROM_RATIO:
                 weight = values.query("task == @task and metric == @name + @WEIGHT")["value"]
-                found = float(FROM_RATIO[aggregation](rows["value"].sum() / weight.sum()))
+                ratio = np.array(rows["value"].sum() / weight.sum())
+                found = float(FROM_RATIO[aggregation](ratio))
             else:
                 found = math.exp(-rows["value"].mean())
             entry[f"{name},{named or 'none'}"] = found

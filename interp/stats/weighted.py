@@ -6,6 +6,7 @@ for more. Its interval is that of the linearised ratio, `(y_i - R w_i) / mean(w)
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def weighted_losses(
     drops = "drop" in rows
     # no simultaneous band is computed for a ratio, and a loss has no floor
     unknown = ("low_all", "high_all", "floor", "relative", "expected_excess")
-    rows[[name for name in rows if str(name).startswith(unknown)]] = np.nan
+    rows[[str(name) for name in rows if str(name).startswith(unknown)]] = np.nan
     weights = {
         (key["model"], key["task"], str(key["metric"]).removesuffix(WEIGHT)): wide[BASELINE]
         for key, _, wide, _ in series(values[values["metric"].str.endswith(WEIGHT)])
@@ -81,7 +82,7 @@ def weighted_losses(
             columns = [BASELINE, ablation] if drops else [ablation]
             weight = weights[key["model"], key["task"], name].rename(WEIGHT)
             whole = pd.concat([wide[columns], weight], axis=1).dropna()
-            found = _row(sample_of(whole, clusters), aggregations[task, name], confidence)
+            found = loss_row(sample_of(whole, clusters), aggregations[task, name], confidence)
             here = of_metric & (rows["ablation"] == ablation)
             for column in rows.columns.intersection(list(found)):
                 rows.loc[here, column] = found[column]
@@ -92,8 +93,17 @@ def weighted_losses(
     return rows
 
 
-def _row(sample: Sample, aggregation: str, confidence: float) -> dict[str, object]:
-    """What a table says of one loss, or of the difference of two; the last column is the weight."""
+def loss_row(sample: Sample, aggregation: str, confidence: float) -> dict[str, Any]:
+    """What a table says of one loss, or of the difference of two.
+
+    Args:
+        sample: Log-likelihoods of one ablation, or of the baseline and one; last the weights.
+        aggregation: One of `FROM_RATIO`.
+        confidence: Coverage of the interval.
+
+    Returns:
+        Names of columns to what stands there.
+    """
     function, slope = FROM_RATIO[aggregation], SLOPES[aggregation]
     weight = sample.table[:, -1:]
     ratios = sample.table[:, :-1].sum(axis=0) / weight.sum()
@@ -103,7 +113,7 @@ def _row(sample: Sample, aggregation: str, confidence: float) -> dict[str, objec
     value, n = float(sign @ losses), sample.n_units
     sums = Sample((linear @ sign)[:, None], sample.units, sample.clustered).sums()[:, 0]
     names = ("value",) if len(losses) == 1 else ("baseline", "ablated")
-    found: dict[str, object] = dict(zip(names, losses, strict=True)) | {"drop": value}
+    found: dict[str, Any] = dict(zip(names, losses, strict=True)) | {"drop": value}
     if n < 2 or not np.ptp(sums):
         nothing = "none (one example)" if n < 2 else "none (no spread in the sample)"
         return found | {"low": np.nan, "high": np.nan, "interval": nothing}

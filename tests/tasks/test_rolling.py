@@ -14,7 +14,8 @@ import interp
 from interp.errors import UserError
 from interp.models import decoder
 from interp.results.export import harness_results
-from interp.stats import weighted_losses
+from interp.stats import Sample, weighted_losses
+from interp.stats.weighted import loss_row
 from interp.tasks import build_requests, load_task
 from interp.tasks.rolling import PASSAGE, passages
 from tests.helpers.families import deleted, tiny_bridge, tiny_tokenizer
@@ -137,32 +138,47 @@ def test_what_a_text_cannot_be_is_refused_in_one_line(tmp_path, llama):
         task.gold_options(task.documents()[0])
 
 
+def losses(rng, n=25):
+    """Weights, and log-likelihoods before and after, of texts of very different length."""
+    weight = rng.integers(100, 900, n).astype(float)
+    before = 3 + rng.normal(0, 0.3, n)
+    after = before + 0.1 + rng.normal(0, 0.1, n)
+    return np.stack([-weight * before, -weight * after, weight], axis=1)
+
+
 def test_the_interval_of_a_loss_covers_it():
-    """Texts of very different length, whose losses differ from text to text."""
-    rng, covered, n = np.random.default_rng(0), 0, 25
-    for _ in range(200):
-        weight = rng.integers(100, 900, n).astype(float)
-        before = 3 + rng.normal(0, 0.3, n)
-        after = before + 0.1 + rng.normal(0, 0.1, n)
-        rows = [
-            ("m", "t", metric, ablation, i, value)
-            for metric, ablation, column in (
-                ("loss,log-likelihood", "baseline", -weight * before),
-                ("loss,log-likelihood", "layer:1", -weight * after),
-                ("loss,weight", "baseline", weight),
-                ("loss,weight", "layer:1", weight),
-            )
-            for i, value in enumerate(column)
-        ]
-        names = ["model", "task", "metric", "ablation", "doc_id", "value"]
-        table = pd.DataFrame(
-            [("m", "t", "loss,log-likelihood", "layer:1", *[math.nan] * 7, "")],
-            columns=["model", "task", "metric", "ablation", "baseline", "ablated", "drop", "low",
-                     "high", "p", "p_adjusted", "interval"],
-        )  # fmt: skip
-        values = pd.DataFrame(rows, columns=names)
-        found = weighted_losses(table, values, {("t", "loss"): "nats_per_token"}).iloc[0]
-        assert found["drop"] == pytest.approx((weight * (after - before)).sum() / weight.sum())
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        found = loss_row(
+            Sample(losses(rng), np.arange(25), clustered=False), "nats_per_token", 0.95
+        )
         covered += found["low"] <= 0.1 <= found["high"]
-        assert (found["p"] < 0.05) == (found["low"] > 0)
-    assert 0.90 <= covered / 200 <= 0.99
+        assert (found["p"] < 0.05) == (found["low"] > 0 or found["high"] < 0)
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_a_drop_of_a_loss_is_a_difference_of_ratios():
+    table = losses(np.random.default_rng(1))
+    names = ["model", "task", "metric", "ablation", "doc_id", "value"]
+    rows = [
+        ("m", "t", metric, ablation, i, value)
+        for metric, ablation, column in (
+            ("loss,log-likelihood", "baseline", 0),
+            ("loss,log-likelihood", "layer:1", 1),
+            ("loss,weight", "baseline", 2),
+            ("loss,weight", "layer:1", 2),
+        )
+        for i, value in enumerate(table[:, column])
+    ]
+    empty = dict.fromkeys(
+        ("baseline", "ablated", "drop", "low", "high", "p", "p_adjusted"), math.nan
+    )
+    of = {"model": "m", "task": "t", "metric": "loss,log-likelihood", "ablation": "layer:1"}
+    drops = pd.DataFrame([{**of, **empty, "interval": ""}])
+    values = pd.DataFrame(rows, columns=names)
+    found = weighted_losses(drops, values, {("t", "loss"): "nats_per_token"}).iloc[0]
+    ratios = -table.sum(axis=0) / table[:, 2].sum()
+    assert found["metric"] == "loss"
+    assert [found["baseline"], found["ablated"]] == pytest.approx(ratios[:2])
+    assert found["drop"] == pytest.approx(ratios[1] - ratios[0])
+    assert found["p"] == found["p_adjusted"]
