@@ -160,7 +160,7 @@ def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, p
     return {
         "heads": table.assign(**kinds),
         "removal": removal_curve(swept.scores(), plan, metric=metric),
-        "contrasts": removal_contrasts(swept.values(), plan, metric=metric, seed=preset.seed),
+        "contrasts": removal_contrasts(swept.gains(), plan, metric=metric, seed=preset.seed),
         "replacements": _replacements(swept, heads, metric),
         "positions": _positions(swept, heads, metric),
         "documents": pd.DataFrame(positions),

@@ -7,7 +7,15 @@ import pandas as pd
 
 from interp.ablations import Ablation, Replacement
 from interp.attention.heads import RetrievalHeads
-from interp.stats import BASELINE, check_options, drop_intervals, sample_of, series
+from interp.errors import UserError
+from interp.stats import (
+    BASELINE,
+    NO_INTERVAL,
+    check_options,
+    drop_intervals,
+    sample_of,
+    series,
+)
 
 
 def removals(
@@ -54,9 +62,13 @@ def removal_curve(
         Columns model, task, metric, k, kind, value, low, high, n, unit, interval, draws. For
         `top` and at k = 0 the interval is that of the score. For `random` the value is the mean of
         the draws, low and high the lowest and the highest of them (NaN of a single one). How far
-        the top set and the others differ is in `removal_contrasts`.
+        the top set and the others differ is in `removal_contrasts`. A set that failed on an example
+        has no value; `draws` counts those that have one.
+
+    Raises:
+        UserError: the scores lack the metric, the baseline or a set of the plan.
     """
-    chosen = scores[scores["metric"] == metric]
+    chosen = _planned(scores, plan, metric)
     rows = []
     for (model, task), group in chosen.groupby(["model", "task"], sort=False):
         table = group.set_index("ablation")
@@ -72,16 +84,17 @@ def removal_curve(
         for k in sorted({k for _, k, _, _ in plan}):
             top, drawn = _sets(plan, k)
             best = dict(table.loc[top, ["value", "low", "high", "n", "unit", "interval"]])
-            values = table.loc[drawn, "value"].to_numpy(float)
+            values = table.loc[drawn, "value"].dropna().to_numpy(float)
             several = len(values) > 1
+            alone = "none (one draw)" if len(values) else NO_INTERVAL
             rows.append(common | {"k": k, "kind": "top", **best, "draws": 1})
             rows.append(
                 common
-                | {"k": k, "kind": "random", "value": values.mean()}
+                | {"k": k, "kind": "random", "value": values.mean() if len(values) else np.nan}
                 | {"low": values.min() if several else np.nan}
                 | {"high": values.max() if several else np.nan}
                 | {"n": best["n"], "unit": best["unit"]}
-                | {"interval": "lowest to highest draw" if several else "none (one draw)"}
+                | {"interval": "lowest to highest draw" if several else alone}
                 | {"draws": len(values)}
             )
     return pd.DataFrame(rows)
@@ -107,7 +120,7 @@ def removal_contrasts(
     paired difference of the drops, with its interval over examples.
 
     Args:
-        values: a sweep's `values()`.
+        values: a sweep's `gains()`, of which more is better.
         plan: from `removals`.
         metric: which of them.
         confidence: of the intervals.
@@ -118,13 +131,27 @@ def removal_contrasts(
         Columns model, task, metric, k, control, n_controls, difference, low, high, n, unit,
         interval, correction; a row a control (the text of its ablation), and one for the mean of
         all of a size (`ALL`). The difference is the drop of the top set minus that of the control.
+        It is NaN where one of the two failed on an example; the mean is over the other controls.
+
+    Raises:
+        UserError: the values lack the metric, the baseline or a set of the plan; an option that
+            gives no interval.
     """
     check_options(confidence, resamples)
     rows: list[dict[str, object]] = []
-    for key, points, wide, clusters in series(values[values["metric"] == metric]):
+    for key, points, wide, clusters in series(_planned(values, plan, metric)):
         scale, unit = (100.0, "points") if points else (1.0, "value")
         for k in sorted({k for _, k, _, _ in plan}):
-            top, drawn = _sets(plan, k)
+            top, planned = _sets(plan, k)
+            drawn = [name for name in planned if {name, top} <= set(wide)]
+            for name in (name for name in planned if name not in drawn):
+                rows.append(
+                    key
+                    | {"k": k, "control": name, "n_controls": len(drawn)}
+                    | dict.fromkeys(("difference", "low", "high"), np.nan)
+                    | {"n": len(wide), "unit": unit, "interval": NO_INTERVAL}
+                    | {"correction": "none"}
+                )
             if not drawn:
                 continue
             # drop of the top set minus drop of the control: the baseline cancels
@@ -142,6 +169,26 @@ def removal_contrasts(
                         | {"unit": unit, "interval": kind[place], "correction": "none"}
                     )
     return pd.DataFrame(rows)
+
+
+def _planned(
+    table: pd.DataFrame, plan: Sequence[tuple[Ablation, int, str, int]], metric: str
+) -> pd.DataFrame:
+    """The rows of a metric; refused where a set of the plan was not swept."""
+    chosen = table[table["metric"] == metric]
+    if chosen.empty:
+        raise UserError(
+            f"removal: no metric {metric}; there are {', '.join(sorted(set(table['metric'])))}"
+        )
+    wanted = {BASELINE, *(ablation.text for ablation, *_ in plan)}
+    for (model, task), rows in chosen.groupby(["model", "task"], sort=False):
+        missing = sorted(wanted - set(rows["ablation"]))
+        if missing:
+            raise UserError(
+                f"removal, model {model}, task {task}: {missing[0]} is planned and was not swept "
+                f"({len(missing)} of {len(wanted)} are missing)"
+            )
+    return chosen
 
 
 def _sets(plan: Sequence[tuple[Ablation, int, str, int]], k: int) -> tuple[str, list[str]]:

@@ -69,7 +69,7 @@ def overlap(
     the heads of a layer are exchangeable (permutation within layers, two-sided about its mean).
 
     Args:
-        values: from `Sweep.values()` of an all-head sweep of one model, one metric per task
+        values: from `Sweep.gains()` of an all-head sweep of one model, one metric per task
             (`interp.results.choose_metric`).
         k: heads that count as a task's important ones, at most.
         confidence: coverage of the interval of the correlation.
@@ -151,7 +151,9 @@ def _important(
 ) -> Bool[np.ndarray, " head"]:
     """The k significant heads of the largest drop; equal drops in their order."""
     if not 1 <= k <= len(heads):
-        raise UserError(f"{k} heads: the model has 1-{len(heads)}")
+        raise UserError(
+            f"overlap of {k} heads: only {len(heads)} were ablated without a failure in both tasks"
+        )
     drops = damage.to_numpy().mean(axis=0).round(12)
     known = np.isin(heads, significant.to_numpy(str))
     order = np.argsort(-np.where(known, drops, -np.inf), kind="stable")[:k]

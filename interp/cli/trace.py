@@ -134,6 +134,6 @@ def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) ->
     scores = run.scores()
     metric = choose_metric(scores)["metric"].iloc[0]
     curve = removal_curve(scores, plan, metric=metric)
-    contrasts = removal_contrasts(run.values(), plan, metric=metric, seed=options.seed)
+    contrasts = removal_contrasts(run.gains(), plan, metric=metric, seed=options.seed)
     contrasts.to_csv(out / "removal-contrasts.csv", index=False)
     return figures.save(figures.removal(curve), out / "removal-curve")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from interp.comparison.profiles import kinds, pairs_of
 from interp.errors import UserError
-from interp.stats import BASELINE, compare_profiles
+from interp.stats import BASELINE, compare_profiles, series
 
 LEAST_ABLATIONS = 3
 
@@ -23,7 +23,7 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
         Columns `a b task metric kind spearman ceiling disattenuated low high p_differ least_p
         n_ablations n interval test correction`, as of `interp.stats.compare_profiles`. A profile
         is made of at least three ablations of one layer or head each, of one kind (`layer`,
-        `head`, ...). NaN where a profile is flat.
+        `head`, ...), that failed on no example. NaN where a profile is flat.
 
     Raises:
         UserError: no two models have such a profile in common.
@@ -32,8 +32,10 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
     for kind, texts in kinds(dict.fromkeys(values["ablation"])).items():
         chosen = values[values["ablation"].isin([BASELINE, *texts])]
         for (task, metric), rows in chosen.groupby(["task", "metric"], sort=False):
+            # what failed on an example is no column
+            whole = {str(key["model"]): set(wide) for key, _, wide, _ in series(rows)}
             for a, b in pairs:
-                sides = [set(rows.loc[rows["model"] == name, "ablation"]) for name in (a, b)]
+                sides = [whole.get(name, set()) for name in (a, b)]
                 if len(sides[0] & sides[1] - {BASELINE}) < LEAST_ABLATIONS:
                     continue
                 key = {"task": str(task), "metric": str(metric)}

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from interp.ablations import parsed_or_none
 from interp.errors import UserError
 from interp.stats import (
+    BASELINE,
     bootstrap_means,
     check_paired,
     percentiles,
@@ -97,6 +98,8 @@ def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
 def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]:
     """(task, metric) to model to its outcomes; the models saw the same examples.
 
+    An example that fails in one model without any ablation is left out of all of them.
+
     Returns:
         Only tasks and metrics that the table holds.
 
@@ -104,7 +107,7 @@ def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]
         UserError: two models saw different examples of a task.
     """
     found: dict[tuple[str, str], dict[str, Outcomes]] = {}
-    for one in outcomes(values):
+    for one in outcomes(_read_by_all(values)):
         others = found.setdefault((one.task, one.metric), {})
         for name, other in others.items():
             if not one.table.index.equals(other.table.index):
@@ -114,6 +117,24 @@ def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]
                 )
         others[one.model] = one
     return found
+
+
+def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
+    """Without the examples on which another model fails without any ablation.
+
+    A model that fails on all examples of a task has no outcome, and takes none from the others.
+    """
+    bare = values[values["ablation"] == BASELINE]
+    if not bare["value"].isna().any():
+        return values
+    failed = bare["value"].isna().groupby([bare["model"], bare["task"], bare["metric"]])
+    partly = bare[bare["value"].isna() & ~failed.transform("all")]
+    keys = ["task", "metric", "doc_id"]
+    unread = pd.MultiIndex.from_frame(partly[keys])
+    # its own rows stay: they are counted and named where they are set aside
+    own = pd.MultiIndex.from_frame(partly[["model", *keys]])
+    elsewhere = pd.MultiIndex.from_frame(values[keys]).isin(unread)
+    return values[~elsewhere | pd.MultiIndex.from_frame(values[["model", *keys]]).isin(own)]
 
 
 def bounds(drawn: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:

@@ -3,8 +3,9 @@
 The layers go one after the other, in the order of a cumulative family (`layer:7`,
 `layer:7+layer:6`, ...). Robustness is the mean of the score over that range (trapezoids, from the
 whole model to the last step) over the score of the whole model: 1 where nothing is ever lost, near
-0 where the first step loses everything. Guessing is not subtracted: a task with four options keeps
-a quarter of its score whatever goes.
+0 where the first step loses everything. Of a metric of which less is better the score is
+`1 - value` (`Sweep.gains`). Guessing is not subtracted: a task with four options keeps a quarter of
+its score whatever goes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from interp.ablations import Combination, SkipLayer, parsed_or_none
 from interp.comparison.profiles import INTERVAL, bounds, by_model, pairs_of
 from interp.errors import UserError
-from interp.stats import BASELINE, check_options
+from interp.stats import BASELINE, NO_INTERVAL, check_options
 
 
 def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -68,7 +69,8 @@ def robustness(
     """Robustness of each model to the removal of layers, with its interval; and of each pair.
 
     Args:
-        values: the long table of `interp.stats`, with a cumulative family.
+        values: the long table of `interp.stats`, with a cumulative family; more is better
+            (`Sweep.gains`, `Comparison.gains`).
         n_layers: layers of each model.
         confidence: of the intervals (percentile bootstrap over examples).
         resamples: of the bootstrap.
@@ -77,15 +79,16 @@ def robustness(
     Returns:
         Columns `model task metric order area low_area high_area robustness low high n_removed
         n_layers n unit interval`; `area` is the mean score over the range, in points for 0/1
-        metrics, `n_removed` how many layers are gone at its end. NaN where the whole model
-        scores 0.
+        metrics, `n_removed` how many layers are gone at its end. NaN where the whole model scores
+        0, where the score goes below 0 (of what is no share nothing is left), and where a step
+        failed on an example.
 
     Raises:
         UserError: no cumulative family.
     """
     rows = []
     for key, drawn in _drawn(values, confidence, resamples, seed):
-        area, share = drawn.pop("area"), drawn.pop("robustness")
+        area, share, failed = (drawn.pop(name) for name in ("area", "robustness", "failed"))
         low, high = bounds(share[1:], confidence)
         low_area, high_area = bounds(area[1:], confidence)
         rows.append(
@@ -93,7 +96,7 @@ def robustness(
             | {"area": float(area[0]), "low_area": low_area, "high_area": high_area}
             | {"robustness": float(share[0]), "low": low, "high": high}
             | {"n_layers": n_layers[key["model"]], **drawn}
-            | {"interval": f"{100 * confidence:g}% {INTERVAL}"}
+            | {"interval": NO_INTERVAL if failed else f"{100 * confidence:g}% {INTERVAL}"}
         )
     return pd.DataFrame(rows)
 
@@ -106,7 +109,7 @@ def robustness_differences(
     Only orders that both have are compared: models of different depth have none in common.
 
     Args:
-        values: one row per model, task, ablation and example (`Comparison.values`).
+        values: one row per model, task, ablation and example (`Comparison.gains`).
         confidence: coverage of the intervals.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
@@ -126,12 +129,13 @@ def robustness_differences(
         for a, b in ((a, b) for a, b in pairs if a in models and b in models):
             first, second = models[a]["robustness"], models[b]["robustness"]
             low, high = bounds(second[1:] - first[1:], confidence)
+            failed = models[a]["failed"] or models[b]["failed"]
+            kind = NO_INTERVAL if failed else f"{100 * confidence:g}% paired {INTERVAL}"
             rows.append(
                 {"a": a, "b": b, "task": task, "metric": metric, "order": order}
                 | {"value_a": float(first[0]), "value_b": float(second[0])}
                 | {"difference": float(second[0] - first[0]), "low": low, "high": high}
-                | {"n": models[a]["n"], "correction": "none"}
-                | {"interval": f"{100 * confidence:g}% paired {INTERVAL}"}
+                | {"n": models[a]["n"], "interval": kind, "correction": "none"}
             )
     return pd.DataFrame(rows)
 
@@ -164,19 +168,28 @@ def _drawn(
 ) -> list[tuple[dict[str, str], dict[str, Any]]]:
     check_options(confidence, resamples)
     found = []
+    texts = values.groupby("model", observed=True)["ablation"].unique()
+    asked = {str(model): orders_of(list(names)) for model, names in texts.items()}
     for models in by_model(values).values():
         for one in models.values():
-            for order, steps in orders_of(list(one.table.columns)).items():
-                scores = one.means([BASELINE, *steps], resamples=resamples, seed=seed)
+            for order, steps in asked[one.model].items():
+                # what failed on an example is no column of the table
+                failed = not set(steps) <= set(one.table)
+                if failed:
+                    scores = np.full((1 + resamples, 1 + len(steps)), np.nan)
+                else:
+                    scores = one.means([BASELINE, *steps], resamples=resamples, seed=seed)
                 area = mean_height(scores)
-                whole = np.where(scores[:, 0] > 0, scores[:, 0], np.nan)
-                share = area / whole
+                share = area / np.where(scores[:, 0] > 0, scores[:, 0], np.nan)
+                if (scores[0] < 0).any():
+                    share = np.full_like(share, np.nan)
                 scale, unit = (100.0, "points") if one.points else (1.0, "value")
                 key = {"model": one.model, "task": one.task, "metric": one.metric, "order": order}
                 found.append(
                     (
                         key,
-                        {"area": scale * area, "robustness": share, "n_removed": len(steps)}
+                        {"area": scale * area, "robustness": share, "failed": failed}
+                        | {"n_removed": len(steps)}
                         | {"n": len(one.table), "unit": unit},
                     )
                 )

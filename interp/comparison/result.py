@@ -99,9 +99,12 @@ class Comparison:
         return shifts(self.gains(), self.n_layers, confidence=confidence)
 
     def robustness(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
-        """Score left as layers go, over the whole model's (`interp.comparison.robustness`)."""
+        """Score left as layers go, over the whole model's (`interp.comparison.robustness`).
+
+        Of a metric of which less is better the score is `1 - value`.
+        """
         return robustness(
-            self.values(),
+            self.gains(),
             self.n_layers,
             confidence=confidence,
             resamples=resamples,

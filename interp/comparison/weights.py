@@ -89,7 +89,7 @@ def distance_and_effect(
 
     Args:
         distances: from `layer_distances`.
-        values: from `Sweep.values()` of a recipient under `swap:0`, `swap:1`, ...; the effect of
+        values: from `Sweep.gains()` of a recipient under `swap:0`, `swap:1`, ...; the effect of
             a swap is its drop, so a gain counts as negative.
         seed: of the permutation of layers and of the halves of the examples.
 

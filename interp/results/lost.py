@@ -29,8 +29,12 @@ def lost_examples(values: pd.DataFrame) -> pd.DataFrame:
     for (model, task, metric), damage in drops_by_document(values).items():
         rows = _plain(damage).reset_index().melt("doc_id", var_name="ablation", value_name="drop")
         tables.append(rows[rows["drop"] == 1].assign(model=model, task=task, metric=metric))
-    joined = pd.concat(tables, ignore_index=True)
-    return joined[["model", "task", "metric", "ablation", "doc_id"]]
+    columns = ["model", "task", "metric", "ablation", "doc_id"]
+    return (
+        pd.concat(tables, ignore_index=True)[columns]
+        if tables
+        else pd.DataFrame([], columns=columns)
+    )
 
 
 def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -108,6 +112,8 @@ def _plain(damage: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check(values: pd.DataFrame) -> None:
-    if not values["value"].isin([0, 1]).all():
-        metric = values.loc[~values["value"].isin([0, 1]), "metric"].iloc[0]
+    # NaN is a failure, which is no outcome
+    other = ~values["value"].isin([0, 1]) & values["value"].notna()
+    if other.any():
+        metric = values.loc[other, "metric"].iloc[0]
         raise UserError(f"metric {metric}: lost examples are those of 0/1 metrics; choose another")

@@ -85,8 +85,8 @@ def summary(
         base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
         lines += ["", f"{task}, {_baseline_line(base)}"]
         whole = rows[rows["drop"].notna()]
+        largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
         if len(whole):
-            largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
             lines.append(_printed(largest[SHOWN]))
             kinds = ", ".join(dict.fromkeys(largest["interval"]))
             lines.append(f"intervals: {kinds}; p: {whole['test'].iloc[0]}, {_families(whole)}")

@@ -229,7 +229,7 @@ class Sweep(StoredRecords):
         Raises:
             UserError: an outcome is neither 0 nor 1.
         """
-        return lost_together(choose_metric(self.values(), metric))
+        return lost_together(choose_metric(self.gains(), metric))
 
     def design_effects(
         self,

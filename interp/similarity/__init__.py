@@ -2,7 +2,7 @@
 
 similarity = interp.layer_similarity(model, "world-kv:generate", limit=200)
 similarity.influence, similarity.angular, similarity.cka
-interp.stats.layer_correlations(similarity.measures(), sweep.values())
+interp.stats.layer_correlations(similarity.measures(), sweep.gains())
 interp.similarity.pruning_curves(model, tasks, orders, out="runs/pruning")
 """
 

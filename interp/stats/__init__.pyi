@@ -15,7 +15,10 @@ from .detectability import (
     findable as findable,
     nothing_found as nothing_found,
 )
-from .failures import say_left_out as say_left_out
+from .failures import (
+    NO_INTERVAL as NO_INTERVAL,
+    say_left_out as say_left_out,
+)
 from .floors import (
     measured_floor as measured_floor,
     shares_lost as shares_lost,
@@ -120,6 +123,7 @@ __all__ = [
     "MOST_RESAMPLES",
     "Means",
     "NOTICEABLE",
+    "NO_INTERVAL",
     "NO_RATIO",
     "Ratio",
     "SERIES",

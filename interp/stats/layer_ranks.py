@@ -34,7 +34,7 @@ def layer_correlations(
 
     Args:
         measures: columns `model measure layer value`, as from `Similarity.measures()`.
-        values: from `Sweep.values()` of a sweep of every layer of the same model.
+        values: from `Sweep.gains()` of a sweep of every layer of the same model.
         seed: of the permutations and of the halves.
         form: of the ablations: `layer` for `layer:7`, `swap` for `swap:7`.
 

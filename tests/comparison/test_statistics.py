@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from interp.comparison import differences, orders_of, robustness
+from interp.comparison import correlations, differences, orders_of, robustness
 from interp.comparison.depth import centre_and_spread, centres, shifts
 from interp.comparison.profiles import kind_and_layer
 from interp.comparison.removal_robustness import mean_height, removal_curves, robustness_differences
@@ -206,6 +206,52 @@ def test_robustness_differs_only_where_the_models_do() -> None:
     (row,) = robustness_differences(values, resamples=100).to_dict("records")
     assert (row["value_a"], row["value_b"]) == (1, 0.5)
     assert row["low"] == row["high"] == -0.5
+
+
+def test_a_failed_step_leaves_the_other_models_robustness() -> None:
+    values = pd.concat([cumulative(np.ones((50, 4))), cumulative(np.ones((50, 4)), model="b")])
+    gone = (values["model"] == "b") & (values["ablation"] == "layer:2+layer:1")
+    values.loc[gone & (values["doc_id"] < 3), "value"] = np.nan
+    table = robustness(values, {"a": 3, "b": 3}, resamples=100).set_index("model")
+    assert table.loc["a", "robustness"] == 1
+    assert np.isnan(table.loc["b", ["robustness", "low", "area"]].to_numpy(float)).all()
+    assert table.loc["b", "n_removed"] == 3
+    assert table["interval"].str.startswith("none").tolist() == [False, True]
+    (row,) = robustness_differences(values, resamples=100).to_dict("records")
+    assert np.isnan(row["difference"])
+    assert row["interval"] == "none (examples failed)"
+
+
+def test_an_example_that_one_model_cannot_read_is_left_out_of_both() -> None:
+    rng = np.random.default_rng(0)
+    table = (rng.random((2, 40, 4)) < 0.6).astype(float)
+    both = pd.concat([long(table[0], model="a"), long(table[1], model="b")])
+    without = both[both["doc_id"] >= 3]
+    unread = (both["model"] == "a") & (both["ablation"] == "baseline") & (both["doc_id"] < 3)
+    failed = both.assign(value=both["value"].where(~unread))
+    for made in (
+        lambda values: differences(values, resamples=100),
+        lambda values: centres(values, {"a": 3, "b": 3}),
+    ):
+        pd.testing.assert_frame_equal(made(failed), made(without))
+
+
+def test_a_task_that_a_model_cannot_read_leaves_the_others_correlations() -> None:
+    rng = np.random.default_rng(0)
+    table = (rng.random((2, 40, 5)) < 0.6).astype(float)
+    first = pd.concat([long(table[0], model="a"), long(table[1], model="b")])
+    other = first.assign(task="other")
+    gone = (other["model"] == "a") & (other["ablation"] == "baseline")
+    other["value"] = other["value"].where(~gone)
+    found = correlations(pd.concat([first, other]), resamples=100)
+    pd.testing.assert_frame_equal(found, correlations(first, resamples=100))
+
+
+def test_of_scores_below_zero_no_share_is_left() -> None:
+    table = np.array([[0.5, -0.5, -1.0]] * 20)
+    found = robustness(cumulative(table), {"a": 2}, resamples=100)
+    assert np.isnan(found["robustness"].item())
+    assert found["area"].item() == pytest.approx(-0.375)
 
 
 def test_only_whole_families_are_curves() -> None:

@@ -43,3 +43,17 @@ def test_without_two_harmful_ablations_there_is_no_pair_and_other_metrics_are_re
     assert lost_together(still).empty
     with pytest.raises(UserError, match="lost examples are those of 0/1 metrics"):
         lost_examples(still.assign(value=0.5))
+
+
+def test_failures_are_no_outcomes_and_hide_nothing() -> None:
+    values = pd.DataFrame(
+        {"model": "m", "task": "t", "metric": "acc", "doc_id": doc, "ablation": name}
+        | {"value": np.nan if (name, doc) == ("layer:0", 0) else float(name == "baseline")}
+        for name in ("baseline", "layer:0", "layer:1")
+        for doc in range(4)
+    )
+    assert set(lost_examples(values)["ablation"]) == {"layer:1"}
+    assert lost_together(values).empty
+    unread = values.assign(value=np.nan)
+    assert lost_examples(unread).empty
+    assert list(lost_examples(unread)) == list(lost_examples(values))
