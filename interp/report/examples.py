@@ -154,7 +154,7 @@ def first_difference(one: str, other: str) -> int:
 
 
 def _outcomes(base: pd.DataFrame, ablated: pd.DataFrame, metric: str) -> pd.Series:
-    change = ablated[metric] - base[metric]
+    change = ablated[metric].astype(float) - base[metric].astype(float)
     moved = _answers(base).ne(_answers(ablated))
     failed = _failed(base) | _failed(ablated)
     names = np.select(
@@ -197,7 +197,8 @@ def _example(
     if not isinstance(rows[0]["text"], str) and whole[0][0] != whole[1][0]:
         place = 0  # two options are two answers, whatever they begin with
     answers = [_cut(text, place, note) for text, note in whole]
-    values = [float(row[metric]) for row in rows]
+    # a failed example has no value
+    values = [float("nan") if row[metric] is None else float(row[metric]) for row in rows]
     return Example(doc_id, outcome, _words(outcome, values), str(rows[0]["target"]), *answers)
 
 

@@ -82,11 +82,11 @@ def with_failures(
     asked = asked.rename(columns={"sum": "failures", "size": "n"}).astype({"failures": int})
     if not baseline:
         asked = asked[asked["ablation"] != BASELINE]
-    if table.empty:
-        table = asked[keys].iloc[:0]
-    known = pd.MultiIndex.from_frame(table[keys])
     failures = asked.set_index(keys)["failures"]
-    missing = asked[~pd.MultiIndex.from_frame(asked[keys]).isin(known)]
-    missing = missing.assign(**dict.fromkeys(numbers, np.nan), **words)
+    empty = {**words, **dict.fromkeys(numbers, np.nan)}
+    if table.empty:
+        return asked.assign(**empty).reset_index(drop=True)
+    known = pd.MultiIndex.from_frame(table[keys])
+    missing = asked[~pd.MultiIndex.from_frame(asked[keys]).isin(known)].assign(**empty)
     table = table.assign(failures=failures.reindex(known).to_numpy(int))
     return pd.concat([table, missing], ignore_index=True) if len(missing) else table
