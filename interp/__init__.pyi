@@ -19,9 +19,11 @@ from . import (
 from .ablations import (
     AblateHead as AblateHead,
     AblateKVGroup as AblateKVGroup,
+    Cut as Cut,
     Exchange as Exchange,
     Order as Order,
     Parallel as Parallel,
+    Patch as Patch,
     Repeat as Repeat,
     Replace as Replace,
     Reverse as Reverse,
@@ -34,12 +36,14 @@ from .ablations import (
     ablate as ablate,
     cumulative as cumulative,
     each_attention as each_attention,
+    each_cut as each_cut,
     each_exchange as each_exchange,
     each_head as each_head,
     each_kv_group as each_kv_group,
     each_layer as each_layer,
     each_mlp as each_mlp,
     each_parallel as each_parallel,
+    each_patch as each_patch,
     each_repeat as each_repeat,
     each_replaced as each_replaced,
     each_swap as each_swap,
@@ -56,6 +60,6 @@ from .models import load_model as load_model
 from .opening import open_run as open_run
 from .similarity import layer_similarity as layer_similarity
 from .sweeps import sweep as sweep
-from .tasks import load_task as load_task, with_draws as with_draws
+from .tasks import load_task as load_task, twins as twins, with_draws as with_draws
 
 __version__: str

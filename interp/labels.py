@@ -291,6 +291,8 @@ def kind_label(kind: str) -> str:
         return KINDS[kind]
     if at and by in REPLACED and form in PLURALS:
         return f"{PLURALS[form]} {REPLACED[by]}"
+    if form == "cut":
+        return f"attention {_cut_words(by)}"
     if form.removesuffix("-up").removesuffix("-down") in KINDS:
         return KINDS[form.removesuffix("-up").removesuffix("-down")]
     return f"ablations {kind}"
@@ -326,7 +328,17 @@ def block_axis(kind: str, size: int | None) -> str:
         A label that begins with a capital letter.
     """
     number = "" if size is None else f"{size} "
+    form, _, classes = kind.partition("@")
+    if form == "cut":
+        return f"First of the {number}layers {_cut_words(classes)}"
     return f"First of the {number}layers {BLOCKS.get(kind, f'of {kind}')}"
+
+
+def _cut_words(classes: str) -> str:
+    """Words for what a cut hides from what: `answering/gold`."""
+    queries, _, keys = classes.partition("/")
+    asking, seen = (" and ".join(names.split(",")) for names in (queries, keys))
+    return f"cut from {asking} to {seen}"
 
 
 def count_axis(kind: str, way: str) -> str:

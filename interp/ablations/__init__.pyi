@@ -7,16 +7,22 @@ from .base import (
     Ablation as Ablation,
     Combination as Combination,
 )
+from .causal_families import (
+    each_cut as each_cut,
+    each_patch as each_patch,
+)
 from .edits import (
     PART_FORMS as PART_FORMS,
     Edits as Edits,
     LayerEdit as LayerEdit,
     Part as Part,
+    Patched as Patched,
     Place as Place,
     Scope as Scope,
     Shape as Shape,
     Variant as Variant,
 )
+from .example import Example as Example
 from .families import (
     as_ablations as as_ablations,
     cumulative as cumulative,
@@ -38,6 +44,7 @@ from .kinds import (
     EditKind as EditKind,
     kinds_of as kinds_of,
 )
+from .knockout import Cut as Cut
 from .mean import (
     Means as Means,
     mean_outputs as mean_outputs,
@@ -60,11 +67,16 @@ from .on_disk import (
     prune as prune,
     rearrange as rearrange,
 )
+from .patches import Patch as Patch
 from .places import (
     BITS as BITS,
     Places as Places,
     padded_labels as padded_labels,
     text_labels as text_labels,
+)
+from .position_classes import (
+    OF_EVERY_ROW as OF_EVERY_ROW,
+    of_the_row as of_the_row,
 )
 from .programs import (
     Exchange as Exchange,
@@ -123,18 +135,23 @@ __all__ = [
     "BITS",
     "Activations",
     "Combination",
+    "Cut",
     "EditKind",
     "Edits",
+    "Example",
     "Exchange",
     "Means",
     "Outputs",
     "Hooked",
     "LayerEdit",
     "KINDS",
+    "OF_EVERY_ROW",
     "Order",
     "PART_FORMS",
     "Parallel",
     "Part",
+    "Patch",
+    "Patched",
     "Place",
     "Places",
     "Repeat",
@@ -166,12 +183,14 @@ __all__ = [
     "donors",
     "draw_donors",
     "each_attention",
+    "each_cut",
     "each_exchange",
     "each_head",
     "each_kv_group",
     "each_layer",
     "each_mlp",
     "each_parallel",
+    "each_patch",
     "each_repeat",
     "each_replaced",
     "each_swap",
@@ -185,6 +204,7 @@ __all__ = [
     "identity_block",
     "kinds_of",
     "layer_of_point",
+    "of_the_row",
     "padded_labels",
     "parse",
     "parsed_or_none",

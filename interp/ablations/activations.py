@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.ablations.edits import LayerEdit, Place, Site
+from interp.ablations.example import Example
 from interp.ablations.mean import Means
 from interp.ablations.places import Places
 from interp.ablations.resample import Outputs, aligned
@@ -22,6 +23,7 @@ class Activations:
         means: what `@mean` puts.
         resample: another example's, for `@resample` on native blocks.
         places: what the positions of a call are, for scopes.
+        example: the one that is run, for cuts and patches.
         sources: place to `[pos, width]` of each reference text, for `@resample` on the bridge; row
             i takes that of source i, and after the last the first again.
     """
@@ -29,6 +31,7 @@ class Activations:
     means: Means | None = None
     resample: Outputs | None = None
     places: Places | None = None
+    example: Example | None = None
     sources: Sequence[Mapping[Place, Float[Tensor, "_ _"]]] = ()
 
     def mean(self, decoder: Decoder, layer: int, site: Site = "z") -> Tensor | None:

@@ -16,11 +16,30 @@ Scope = Literal["prompt", "answer", "last"]
 PART_FORMS: Mapping[Part, str] = {"layer": "layer", "attention": "attn", "mlp": "mlp"}
 """What stands for a part in an ablation's text."""
 
-Site = Literal["z", "layer", "attention", "mlp", "linear"]
-"""What stands in a place: the heads' z, what a part adds, or a block's best affine map."""
+Site = Literal["z", "layer", "attention", "mlp", "linear", "resid"]
+"""What stands in a place: the heads' z, what a part adds, a block's best affine map, or the
+residual stream that enters a block."""
+
+PatchSite = Literal["z", "attention", "mlp", "resid"]
+"""What can be taken from an example's twin."""
 
 Place = tuple[int, Site]
 """A layer, and what of it."""
+
+
+@dataclass(frozen=True, order=True)
+class Patched:
+    """An activation that is taken from the example's twin.
+
+    Attributes:
+        site: of what.
+        head: whose z; -1 of other sites.
+        positions: the class of positions at which.
+    """
+
+    site: PatchSite
+    head: int
+    positions: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,8 @@ class LayerEdit:
         hooks: a user's own.
         parallel: consecutive layers that run side by side, this one the first: each is given what
             enters the first, and the mean of what they return goes on.
+        cuts: classes of positions, each with the class that it cannot attend to.
+        patches: activations that are the twin's.
         scoped: edits of this layer that act at some positions only, each with its scope.
         order: numbers of the layers in the order in which they run instead, all of them; this layer
             is the first place that differs. Nothing else is changed beside it.
@@ -70,6 +91,8 @@ class LayerEdit:
     hooks: tuple[Any, ...] = field(default=(), hash=False)
     parallel: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
+    cuts: frozenset[tuple[str, str]] = frozenset()
+    patches: frozenset[Patched] = frozenset()
     scoped: "tuple[tuple[Scope, LayerEdit], ...]" = ()
 
     @property
@@ -110,6 +133,8 @@ class LayerEdit:
             hooks=self.hooks + other.hooks,
             parallel=self.parallel or other.parallel,
             order=self.order or other.order,
+            cuts=self.cuts | other.cuts,
+            patches=self.patches | other.patches,
             scoped=self.scoped + other.scoped,
         )
 
@@ -196,6 +221,24 @@ class Edits(Mapping[int, LayerEdit]):
     def only_in(self, layer: int) -> bool:
         """Whether one layer is changed and no other, nor the order of layers."""
         return set(self) == {layer} and not (self.is_program or self.is_scoped)
+
+    @property
+    def is_by_example(self) -> bool:
+        """Whether what it does differs from example to example, so that each is run alone."""
+        return self.is_resampled or bool(self.position_classes)
+
+    @property
+    def position_classes(self) -> tuple[str, ...]:
+        """The classes of positions that are named, in alphabetical order."""
+        cuts = {c for edit in self.values() for cut in edit.cuts for c in cut}
+        patches = {one.positions for edit in self.values() for one in edit.patches}
+        return tuple(sorted(cuts | patches))
+
+    @property
+    def patched(self) -> tuple[Place, ...]:
+        """The places that take their activations from the example's twin."""
+        found = {(n, one.site) for n, edit in self.items() for one in edit.patches}
+        return tuple(sorted(found))
 
     @property
     def order(self) -> tuple[int, ...]:

@@ -8,7 +8,9 @@ from typing import Any, Literal, cast, get_args
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.base import BASELINE, Ablation, Combination
+from interp.ablations.causal_families import each_cut, each_patch
 from interp.ablations.edits import Part, Scope, Shape
+from interp.ablations.position_classes import CLASS
 from interp.ablations.programs import Exchange, Parallel, Repeat
 from interp.ablations.scoped import Scoped
 from interp.ablations.shapes import blocks_of_size, shape_of
@@ -241,6 +243,8 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
 
 
 SIZED = ("blocks", "swap-blocks")
+PATCHES = re.compile(rf"patches:(resid|attn|mlp|heads)@({CLASS})")
+WINDOWS = re.compile(rf"cuts:{NUMBER}@({CLASS})/({CLASS})")
 ONE_LAYER = re.compile(rf"(head|kvgroup):{NUMBER}\.\*(?:@(zero|mean|resample|group))?")
 
 
@@ -304,6 +308,10 @@ def family(
         return [Scoped(one, cast(Scope, scope)) for one in family(whole, model, donor)]
     if match := ONE_LAYER.fullmatch(text):
         return _of_one_layer(model, text, *match.groups())
+    if match := PATCHES.fullmatch(text):
+        return each_patch(model, cast(Any, match[1].rstrip("s")), positions=match[2])
+    if match := WINDOWS.fullmatch(text):
+        return each_cut(model, int(match[1]), queries=match[2], keys=match[3])
     name, colon, size = text.partition(":")
     if name in SIZED and not size.isdigit():
         raise UserError(f"ablation {text}: allowed is {name}:N, N a number of layers")
@@ -337,6 +345,6 @@ def _refuse_family(text: str) -> None:
         allowed = [*FAMILIES, *SWAP_FAMILIES]
         raise UserError(
             f"ablation {text!r}: allowed are the families {', '.join(allowed)}, blocks:2, "
-            "swap-blocks:2 and head:4.*, and single ablations such as layer:7 or "
-            f"layer:3+head:7.2{did_you_mean(text, allowed)}"
+            "swap-blocks:2, cuts:3@answering/gold, patches:resid@last and head:4.*, and single "
+            f"ablations such as layer:7 or layer:3+head:7.2{did_you_mean(text, allowed)}"
         )

@@ -16,19 +16,20 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations.activations import Activations, Rows
+from interp.ablations.cut_attention import cut_on_blocks, cut_on_bridge
 from interp.ablations.edits import LayerEdit
 from interp.ablations.native_hooks import (
     Where,
     block_skipped,
     block_skipped_in,
     forward_replaced,
-    heads_resampled,
     hooked_after,
     identity_block,
     in_rows,
     output_replaced,
     replace_heads,
 )
+from interp.ablations.patched_blocks import patched_on_blocks, patched_on_bridge
 from interp.ablations.places import Places
 from interp.ablations.replaced_parts import (
     fitted_at_positions,
@@ -37,6 +38,10 @@ from interp.ablations.replaced_parts import (
     fitted_on_rows,
     resample_on_blocks,
     resample_on_bridge,
+)
+from interp.ablations.resampled_heads import (
+    resample_heads_on_blocks,
+    resample_heads_on_bridge,
 )
 from interp.ablations.side_by_side import (
     side_by_side_on_blocks,
@@ -237,37 +242,6 @@ def _places(edit: LayerEdit, layer: int, given: Activations) -> Places:
     return given.places
 
 
-def _resample_on_bridge(
-    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
-) -> HookPairs:
-    """The reference texts' z, aligned at the last position."""
-    if not given.sources:
-        raise UserError(
-            f"head:{layer}.{min(edit.resample_heads)}@resample: another example is needed; give "
-            "reference=[TEXTS]"
-        )
-    n_heads, heads = models.decoder(model).n_heads, sorted(edit.resample_heads)
-
-    def replaced(z: Tensor, hook: Any) -> Tensor:
-        shape = z.shape
-        z = z.clone().view(*shape[:2], n_heads, -1)
-        for row in range(shape[0]):
-            there = given.at_ends((layer, "z"), row, shape[1])
-            z[row][:, heads] = there.view(shape[1], n_heads, -1)[:, heads]
-        return z.view(shape)
-
-    return [(f"blocks.{layer}.attn.hook_z", replaced)]
-
-
-def _resample_on_blocks(
-    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
-) -> AbstractContextManager[Any]:
-    if given.resample is None:
-        head = min(edit.resample_heads)
-        raise UserError(f"head:{layer}.{head}@resample: no other example's z was given")
-    return heads_resampled(models.decoder(model), layer, edit, given.resample[layer, "z"])
-
-
 @contextmanager
 def _donor_weights(model: TransformerBridge, layer: int, edit: LayerEdit) -> Iterator[None]:
     with ExitStack() as stack:
@@ -321,8 +295,8 @@ HEADS = EditKind(
 )
 RESAMPLE = EditKind(
     ("resample_heads",),
-    on_bridge=_resample_on_bridge,
-    on_blocks=_resample_on_blocks,
+    on_bridge=resample_heads_on_bridge,
+    on_blocks=resample_heads_on_blocks,
     on_rows=ONE_OTHER_EXAMPLE,
     on_positions=ANOTHER_EVERYWHERE,
 )
@@ -375,6 +349,20 @@ SCOPED = EditKind(
     on_rows="the positions of a scope differ from row to row",
     on_positions="an ablation has one scope",
 )
+CUTS = EditKind(
+    ("cuts",),
+    on_bridge=cut_on_bridge,
+    on_blocks=cut_on_blocks,
+    on_rows="the positions of a cut differ from row to row",
+    on_positions="a cut names its positions; it has no scope",
+)
+PATCHES = EditKind(
+    ("patches",),
+    on_bridge=patched_on_bridge,
+    on_blocks=patched_on_blocks,
+    on_rows="a twin is one example's",
+    on_positions="a patch names its positions; it has no scope",
+)
 ORDER = EditKind(
     ("order",),
     # the blocks are listed anew around all else (`bridge_in_order`, `in_order`)
@@ -394,6 +382,8 @@ KINDS = (
     RESAMPLE_PARTS,
     PARALLEL,
     ORDER,
+    CUTS,
+    PATCHES,
     SCOPED,
     HOOKS,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -243,37 +244,70 @@ def heads_resampled(
         yield
 
 
-@contextmanager
-def at_positions_of_call(decoder: Decoder, layer: int) -> Iterator[Callable[[Tensor], Tensor]]:
-    """A function that picks, from `[batch, pos, width]`, the positions at which a block is called.
+@dataclass(eq=False)
+class Call:
+    """Where a block is being called.
 
-    A call with a KV cache (decoding, a draft being verified) begins where its cache ends, so the
-    position is read from the cache as the block is entered. What lies beyond the end takes the
-    last position.
+    Attributes:
+        start: the first position of the call; what lies before it is in the KV cache.
+        positions: how many positions it has.
+        keys: how many keys they see, those of the cache counted (of a sliding window, fewer).
+    """
+
+    start: int = 0
+    positions: int = 0
+    keys: int = 0
+
+
+@contextmanager
+def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
+    """Where a block is called, read from the KV cache as the block is entered.
 
     Args:
         decoder: the modules of the model.
         layer: whose block is called.
 
     Yields:
-        The function. It is valid while the block of `layer` runs.
+        The same object for every call, with its values while the block of `layer` runs.
     """
-    call = {"start": 0, "positions": 0}
+    call = Call()
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         resid_pre = args[0] if args else kwargs["hidden_states"]
         given = (*args, *kwargs.values())
         caches = [value for value in given if isinstance(value, transformers.Cache)]
-        call["start"] = int(caches[0].get_seq_length(layer)) if caches else 0
-        call["positions"] = resid_pre.shape[1]
-
-    def pick(source: Tensor) -> Tensor:
-        end = call["start"] + call["positions"]
-        places = torch.arange(call["start"], end, device=source.device)
-        return source[:, places.clamp(max=source.shape[1] - 1)]
+        call.positions = resid_pre.shape[1]
+        call.start = int(caches[0].get_seq_length(layer)) if caches else 0
+        held = caches[0].layers[layer : layer + 1] if caches and call.start else []
+        before = getattr(held[0], "keys", None) if held else None
+        call.keys = call.positions + (call.start if before is None else before.shape[-2])
 
     handle = decoder.blocks[layer].register_forward_pre_hook(look, with_kwargs=True)
     try:
-        yield pick
+        yield call
     finally:
         handle.remove()
+
+
+@contextmanager
+def at_positions_of_call(decoder: Decoder, layer: int) -> Iterator[Callable[[Tensor], Tensor]]:
+    """A function that picks, from `[batch, pos, width]`, the positions at which a block is called.
+
+    A call with a KV cache (decoding, a draft being verified) begins where its cache ends. What lies
+    beyond the end takes the last position.
+
+    Args:
+        decoder: the modules of the model.
+        layer: whose block is called.
+
+    Yields:
+        From `[batch, pos, width]` to the positions of the running call.
+    """
+    with called_positions(decoder, layer) as call:
+
+        def pick(source: Tensor) -> Tensor:
+            end = call.start + call.positions
+            places = torch.arange(call.start, end, device=source.device)
+            return source[:, places.clamp(max=source.shape[1] - 1)]
+
+        yield pick

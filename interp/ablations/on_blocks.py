@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.edits import Edits
+from interp.ablations.example import Example
 from interp.ablations.kinds import Activations, kinds_of
 from interp.ablations.mean import Means
 from interp.ablations.one_thread import one_thread
@@ -23,6 +24,7 @@ def edited(
     resample: Outputs | None = None,
     *,
     places: Places | None = None,
+    example: Example | None = None,
 ) -> Iterator[Decoder]:
     """Inside the context, the native blocks of the model compute as the edits say.
 
@@ -37,6 +39,7 @@ def edited(
         resample: what `@resample` puts, of another example: place to `[batch, pos, width]`; pos is
             the position in a row without padding, and its last entry serves all after it.
         places: what the positions of each call are, where an edit has a scope.
+        example: the one that is run, for cuts and patches.
 
     Yields:
         The decoder to run. Its blocks stand in the order of the layer program, if the edits have
@@ -46,7 +49,7 @@ def edited(
         UserError: hooks of a user's own are among the edits, the mean or the other example is
             missing, or another thread is ablating the model.
     """
-    given = Activations(means, resample, places)
+    given = Activations(means, resample, places, example)
     with ExitStack() as stack:
         stack.enter_context(one_thread(model))
         for layer, edit in edits.items():

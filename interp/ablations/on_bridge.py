@@ -82,8 +82,10 @@ def checked_edits(
 
 def _check_scopes(edits: Edits, named: Ablation) -> None:
     """Raise UserError for what cannot act at some positions only."""
-    if edits.is_resampled or edits.is_hooked:
-        raise UserError(f"{named}: a scope is not combined with @resample or hooks of your own")
+    if edits.is_by_example or edits.is_hooked:
+        raise UserError(
+            f"{named}: a scope is not combined with @resample, cuts or hooks of your own"
+        )
     for edit in edits.values():
         for _, inner in edit.scoped:
             for kind in kinds_of(inner):

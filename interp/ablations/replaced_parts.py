@@ -44,7 +44,7 @@ def fitted_on_bridge(
         def added(value: Tensor, _shape: tuple[int, int], put: Put = put) -> Tensor:
             return put(value)
 
-        found += _on_bridge(model, layer, part, added)
+        found += part_on_bridge(model, layer, part, added)
     return found
 
 
@@ -64,7 +64,7 @@ def resample_on_bridge(
             rows = [given.at_ends((layer, part), row, shape[1]) for row in range(shape[0])]
             return torch.stack(rows).to(value).view_as(value)
 
-        found += _on_bridge(model, layer, part, put)
+        found += part_on_bridge(model, layer, part, put)
     return found
 
 
@@ -75,7 +75,7 @@ def fitted_on_blocks(
     """Inside the context, the parts of an edit add their means, or the block is an affine map."""
     with ExitStack() as stack:
         for part, put in _fitted(decoder, layer, edit, given):
-            stack.enter_context(_adding(decoder, layer, part, put))
+            stack.enter_context(part_adding(decoder, layer, part, put))
         yield
 
 
@@ -96,7 +96,7 @@ def resample_on_blocks(
                 # rows that share a batch share the other example; some MLPs see rows in one axis
                 return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
 
-            stack.enter_context(_adding(decoder, layer, part, put))
+            stack.enter_context(part_adding(decoder, layer, part, put))
         yield
 
 
@@ -109,7 +109,7 @@ def fitted_on_rows(decoder: Decoder, layer: int, rows: Rows, given: Activations)
             mask = rows.where(partial(_puts, place))
             where = None if bool(mask.all()) else mask
             stack.enter_context(
-                _adding(decoder, layer, *_fitted_at(decoder, layer, place, given), where)
+                part_adding(decoder, layer, *_fitted_at(decoder, layer, place, given), where)
             )
         yield
 
@@ -149,7 +149,7 @@ def fitted_at_positions(
     """Inside the context, what was fitted for an edit stands at some positions."""
     with ExitStack() as stack:
         for part, put in _fitted(decoder, layer, edit, given):
-            stack.enter_context(_adding(decoder, layer, part, put, where))
+            stack.enter_context(part_adding(decoder, layer, part, put, where))
         yield
 
 
@@ -162,7 +162,7 @@ def _spread(mean: Tensor, value: Tensor) -> Tensor:
     return mean.to(value).expand_as(value)
 
 
-def _adding(
+def part_adding(
     decoder: Decoder, layer: int, part: Part, put: Put, where: Where | None = None
 ) -> AbstractContextManager[Any]:
     """Inside the context, a block or a sublayer adds something else, at some places or at all."""
@@ -177,7 +177,7 @@ def _adding(
     return hooked_after(module, output_replaced(put, adds, where))
 
 
-def _on_bridge(
+def part_on_bridge(
     model: TransformerBridge,
     layer: int,
     part: Part,
@@ -191,6 +191,9 @@ def _on_bridge(
         part: which.
         put: from what is replaced (of a block, what enters it), and the batch's rows and positions,
             to what is added.
+
+    Returns:
+        Points and hooks, for `model.hooks`.
     """
     entered: list[Tensor] = []
 

@@ -7,7 +7,9 @@ the donor's last prompt position had. Where the donor has no such position, its 
 taken.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations.edits import Place
 from interp.errors import UserError
-from interp.models import capture_contributions, capture_z
+from interp.models import Decoder, capture_contributions, capture_z
 
 Outputs = Mapping[Place, Float[Tensor, "_ _ _"]]
 """Place to z `[batch, pos, head * d_head]`, or to what a part adds `[batch, pos, d_model]`.
@@ -62,8 +64,8 @@ def outputs_on(
         places: which layers, and what of them.
 
     Returns:
-        Place to z `[pos, head * d_head]` of the layer's heads, or to what the part adds to the
-        residual stream `[pos, d_model]`.
+        Place to z `[pos, head * d_head]` of the layer's heads, to what the part adds to the
+        residual stream `[pos, d_model]`, or to the stream that enters the block.
     """
     decoder = models.decoder(model)
     wanted, found = set(places), dict[Place, Tensor]()
@@ -75,11 +77,50 @@ def outputs_on(
     kept, layers = list(tokens)[-decoder.max_length :], {layer for layer, _ in wanted}
     with (
         torch.no_grad(),
+        _nothing_behind_the_blocks(decoder),
+        _entering(decoder, [n for n, site in wanted if site == "resid"], keep),
         capture_z(decoder, layers, lambda layer, z: keep((layer, "z"), z[0])),
         capture_contributions(decoder, layers, lambda layer, part, rows: keep((layer, part), rows)),
     ):
         decoder.root(input_ids=torch.tensor([kept], device=decoder.device), use_cache=False)
     return found
+
+
+class _Stop(Exception):
+    """Raised in front of the final norm: no logits are wanted."""
+
+
+@contextmanager
+def _nothing_behind_the_blocks(decoder: Decoder) -> Iterator[None]:
+    """Inside the context, a pass ends in front of the final norm."""
+
+    def stop(*_: Any) -> None:
+        raise _Stop
+
+    handle = decoder.ln_final.register_forward_pre_hook(stop)
+    try:
+        with suppress(_Stop):
+            yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _entering(
+    decoder: Decoder, layers: Iterable[int], keep: Callable[[Place, Tensor], None]
+) -> Iterator[None]:
+    """Inside the context, `keep` is called with the residual stream that enters some blocks."""
+    with ExitStack() as stack:
+        for layer in layers:
+
+            def look(
+                _block: Any, args: tuple[Any, ...], kwargs: dict[str, Any], layer: int = layer
+            ) -> None:
+                keep((layer, "resid"), (args[0] if args else kwargs["hidden_states"])[0])
+
+            handle = decoder.blocks[layer].register_forward_pre_hook(look, with_kwargs=True)
+            stack.callback(handle.remove)
+        yield
 
 
 def aligned(

@@ -6,6 +6,9 @@ from typing import cast, get_args
 
 from interp.ablations.base import BASELINE, Ablation, Combination
 from interp.ablations.edits import PART_FORMS, Part, Scope
+from interp.ablations.knockout import Cut
+from interp.ablations.patches import Patch
+from interp.ablations.position_classes import CLASS
 from interp.ablations.programs import Exchange, Parallel, Repeat, Reverse, parsed_order
 from interp.ablations.scoped import Scoped
 from interp.ablations.values import (
@@ -54,6 +57,21 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         rf"order:((?:{NUMBER}(?:-{NUMBER})?,)*{NUMBER}(?:-{NUMBER})?)",
         lambda runs, *_: parsed_order(runs),
     ),
+    (
+        "cut:10-14@answering/gold, cut:7@last/prompt",
+        rf"cut:{NUMBER}(?:-{NUMBER})?@({CLASS})/({CLASS})",
+        lambda a, b, queries, keys: Cut(int(a), int(b or a), queries, keys),
+    ),
+    (
+        "patch:resid:7@last, patch:attn:7@gold, patch:mlp:7@gold",
+        rf"patch:(resid|attn|mlp):{NUMBER}@({CLASS})",
+        lambda site, n, positions: Patch(int(n), site, positions),
+    ),
+    (
+        "patch:head:7.3@last",
+        rf"patch:head:{NUMBER}\.{NUMBER}@({CLASS})",
+        lambda n, h, positions: Patch(int(n), "head", positions, int(h)),
+    ),
     ("kvgroup:7.1", rf"kvgroup:{NUMBER}\.{NUMBER}", lambda n, g: AblateKVGroup(int(n), int(g))),
     (
         "swap:7, swap-attn:7, swap-mlp:7",
@@ -76,7 +94,7 @@ OTHER_NAMES = {
     "kv": "kvgroup",
 }
 KINDS = ("layer", "layers", "attn", "mlp", "head", "repeat", "exchange", "reverse", "parallel",
-         "order", "kvgroup", "swap", "swap-attn", "swap-mlp",
+         "order", "cut", "patch", "kvgroup", "swap", "swap-attn", "swap-mlp",
          "swaps", "swaps-attn", "swaps-mlp")  # fmt: skip
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from interp.errors import UserError
 from interp.models import Decoder
-from interp.tasks import Span, Task, encode, pair_spans, prompt_text
-
-MARK = "\ue000"
-"""A character for private use, which no text holds: where it lands, a field of the row begins."""
+from interp.tasks import (
+    MARK,
+    Task,
+    covering,
+    encode_with_offsets,
+    pair_spans,
+    prompt_text,
+)
 
 
 @dataclass(frozen=True)
@@ -64,27 +68,27 @@ def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
     prompt, at = _prompt_and_pairs(task, document)
     behind, value_at = _answer(task, document)
     text = prompt + behind
-    tokens, offsets = _encode(text, decoder)
+    tokens, offsets = encode_with_offsets(text, decoder)
     if len(tokens) > decoder.max_length:
         raise UserError(
             f"task {task.name}, row {doc_id}: {len(tokens)} tokens with its answer; the model's "
             f"context holds {decoder.max_length}"
         )
 
-    def positions(wanted: Iterable[Span]) -> tuple[int, ...]:
-        return tuple(sorted({p for span in wanted for p in _covering(offsets, span)}))
+    def positions(wanted: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+        return tuple(sorted({p for span in wanted for p in covering(offsets, span)}))
 
     placed = [((a + at, b + at), (c + at, d + at)) for (a, b), (c, d) in spans]
     gold = int(document["gold_position"])
     (gold_start, _), start = placed[gold][1], len(prompt) + value_at
-    written = _covering(offsets, (start, start + len(document["answer"])))
+    written = covering(offsets, (start, start + len(document["answer"])))
     copied = []
     for position in written:
         first, last = offsets[position]
         # a token may also hold a space or a quotation mark in front of the value
         first, last = max(first, start), min(last, start + len(document["answer"]))
         shift = gold_start - start
-        copied.append(tuple(_covering(offsets, (first + shift, last + shift))))
+        copied.append(tuple(covering(offsets, (first + shift, last + shift))))
     return KeyValuePrompt(
         doc_id=doc_id,
         tokens=tuple(tokens),
@@ -125,24 +129,3 @@ def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:
             "that writes the value, such as the generate protocol"
         )
     return delimiter + target, len(delimiter) + at
-
-
-def _encode(text: str, decoder: Decoder) -> tuple[list[int], list[Span]]:
-    """Tokens as every request has them, and the characters that each one covers."""
-    tokenizer = decoder.tokenizer
-    if not getattr(tokenizer, "is_fast", False):
-        raise UserError(
-            f"tokenizer {type(tokenizer).__name__}: it gives no offsets, and positions are read "
-            "from them; a fast tokenizer (tokenizer.json) is needed"
-        )
-    bos = tokenizer.bos_token or tokenizer.eos_token
-    special = not (bos and text.startswith(bos))
-    made = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
-    tokens = list(made["input_ids"])
-    assert tokens == encode(text, decoder)
-    return tokens, [(int(a), int(b)) for a, b in made["offset_mapping"]]
-
-
-def _covering(offsets: list[Span], span: Span) -> list[int]:
-    """Tokens that hold any character of a span."""
-    return [p for p, (first, last) in enumerate(offsets) if first < span[1] and last > span[0]]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXECUTION = ("shard", "ray", "workers", "token_budget", "allow", "cluster")
 FAMILIES = (
     "layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "blocks:N",
-    "repeats", "exchanges", "parallels",
+    "repeats", "exchanges", "parallels", "cuts:N@answering/gold", "patches:resid@last",
     "layers@mean", "layers@linear", "attentions@resample", "mlps@mean", "heads@mean",
     "swaps", "swaps-attn", "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
 )  # fmt: skip
@@ -46,7 +46,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "head:7.3@resample, "
         "head:7.3@group, kvgroup:7.1, "
         "layers:20-27, repeat:20-26, exchange:7, reverse:3-5, parallel:10-15, "
-        "order:0-9,11,10,12-31, swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2), "
+        "order:0-9,11,10,12-31, cut:10-14@answering/gold, patch:resid:7@last, "
+        "swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2), "
         "with @@prompt, @@answer or @@last behind them for some positions only",
     )
     sweep.add_argument(

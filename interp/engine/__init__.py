@@ -3,7 +3,8 @@
 - `replay.py`, `prefix.py`, `last_block.py`, `shortcuts.py`, `memory.py`: one baseline pass, then
   only the layers from an ablation on.
 - `scoring/`: log-likelihoods of options. `generation/`: greedy and sampled answers.
-- `reference.py`, `resampled.py`, `residuals.py`: what measures and sweeps share.
+- `by_example.py`, `one_example.py`: ablations that differ from example to example.
+- `reference.py`, `residuals.py`: what measures and sweeps share.
 """
 
 import lazy_loader

@@ -1,3 +1,8 @@
+from .by_example import (
+    answers_by_example as answers_by_example,
+    example_of as example_of,
+    scores_by_example as scores_by_example,
+)
 from .capabilities import (
     refuse_impossible as refuse_impossible,
 )
@@ -25,10 +30,6 @@ from .replay import (
     record as record,
     run_block as run_block,
     unembed as unembed,
-)
-from .resampled import (
-    resampled_answers as resampled_answers,
-    resampled_scores as resampled_scores,
 )
 from .residuals import (
     padded as padded,
@@ -64,9 +65,11 @@ __all__ = [
     "Score",
     "Settings",
     "Shortcuts",
+    "answers_by_example",
     "by_budget",
     "end_tokens",
     "exact_shortcuts",
+    "example_of",
     "generate",
     "group_examples",
     "out_of_memory",
@@ -76,11 +79,10 @@ __all__ = [
     "refuse_impossible",
     "reference_means",
     "release_memory",
-    "resampled_answers",
-    "resampled_scores",
     "run_block",
     "runs_in_pieces",
     "score_requests",
+    "scores_by_example",
     "segments",
     "shared_length",
     "unembed",

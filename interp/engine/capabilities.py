@@ -137,6 +137,10 @@ class Capabilities:
             self._tried[key] = self._trials.runs_without(layers)
         return bool(self._tried[key])
 
+    def cuts(self, layer: int) -> bool:
+        """Whether attention of some positions to others can be cut in a layer."""
+        return bool(self._try("cuts", layer, self._trials.cuts))
+
     def _packs(self, at: int, *, before: bool = False) -> bool:
         prefixes = self._try("prefixes", at, self._trials.prefixes)
         return self._trials.packs(at, before=before, prefixes=prefixes)
@@ -165,16 +169,23 @@ def refuse_impossible(model: TransformerBridge, ablations: Sequence[Edits]) -> N
 
     In some models (Gemma 3n, Gemma 4) later layers use the keys and values of earlier ones: what
     makes those cannot be skipped. Only ablations that skip layers are tried, only on such models,
-    whose blocks are not replayed, and every set of skipped layers once for each loaded model.
+    whose blocks are not replayed, and every set of skipped layers once for each loaded model. Where
+    tokens are mixed by something else than attention (a recurrence, a convolution) nothing is cut.
 
     Args:
         model: a bridge.
         ablations: what each ablation changes.
 
     Raises:
-        UserError: a layer cannot be skipped.
+        UserError: a layer cannot be skipped, or attention cannot be cut in it.
     """
     can = capabilities(model)
+    for layer in sorted({n for edits in ablations for n, edit in edits.items() if edit.cuts}):
+        if not can.cuts(layer):
+            raise UserError(
+                f"model {model_name(model)}: what mixes the tokens of layer {layer} takes no mask "
+                "of ours, so that nothing can be cut there"
+            )
     if can.replays:
         return
     for edits in ablations:

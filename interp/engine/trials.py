@@ -10,14 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Edits, LayerEdit, edited
+from interp import models
+from interp.ablations import Edits, Example, LayerEdit, edited
 from interp.engine.generation.plain import PlainRow, RowCaching, forced_logits
 from interp.engine.generation.probing import ragged_residuals
 from interp.engine.last_block import compute_at_positions
 from interp.engine.prefix import calls_after, prefix_cache, read_only_cache, record_prefix
 from interp.engine.replay import Pass, call_arguments, record, replay, run_block, unembed
 from interp.engine.scoring.masks import mask_arguments
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 
 # largest difference of a residual vector, relative to its length, that is rounding
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -45,7 +46,7 @@ class Trials:
 
     @property
     def _decoder(self) -> Decoder:
-        return decoder(self.model)
+        return models.decoder(self.model)
 
     def replays(self) -> bool:
         """Whether blocks called one by one, from any of them on, give what the model gives."""
@@ -75,6 +76,34 @@ class Trials:
             return True
 
         return _holds(runs)
+
+    def cuts(self, layer: int) -> bool:
+        """Whether a position of a block no longer depends on those from which it is cut off."""
+        dec, ids = self._decoder, random_tokens(self._decoder, 1, 7)
+        edits = Edits({layer: LayerEdit(cuts=frozenset([("answering", "hidden")]))})
+        answering = slice(5, None)
+
+        def same() -> bool:
+            baseline = record(dec, ids, use_cache=False)
+            resid = baseline.residuals[layer]
+            other = resid.clone()
+            other[:, 3:5] = -resid[:, 3:5].flip(-1)
+
+            def run(entering: Tensor, hidden: frozenset[int]) -> Tensor:
+                example = Example(6, {"hidden": hidden})
+                with edited(self.model, edits, example=example):
+                    return run_block(dec, layer, entering, baseline)
+
+            plain, cut = run_block(dec, layer, resid, baseline), frozenset({3, 4})
+            found, seen = run(resid, cut), run(other, frozenset())[:, answering]
+            return (
+                close(run(resid, frozenset()), plain)
+                and close(found[:, :5], plain[:, :5])
+                and close(run(other, cut)[:, answering], found[:, answering])
+                and not close(seen, plain[:, answering])
+            )
+
+        return _holds(same)
 
     def reuses_attention(self) -> bool:
         """Whether each attention's output is its output projection of z and nothing else.

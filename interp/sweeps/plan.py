@@ -10,6 +10,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import (
     BASELINE,
     Ablation,
@@ -19,9 +20,8 @@ from interp.ablations import (
     checked_edits,
     draw_donors,
 )
-from interp.engine import REFERENCE_EXAMPLES, refuse_impossible
+from interp.engine import REFERENCE_EXAMPLES, example_of, refuse_impossible
 from interp.errors import UserError, first_line
-from interp.models import decoder
 from interp.records import Manifest, SamplingEntry, TaskEntry, UnitEntry
 from interp.sweeps.identity import (
     describe_donors,
@@ -33,6 +33,7 @@ from interp.sweeps.identity import (
 from interp.sweeps.units import WorkUnit
 from interp.tasks import (
     CheckedRequests,
+    GenerationRequest,
     Task,
     checked_requests,
     load_task,
@@ -139,9 +140,10 @@ def make_plan(
         *(Variant(one.text, checked_edits(model, one)) for one in removed),
     )
     for one in variants:
-        if one.edits.is_hooked and one.edits.is_resampled:
+        if one.edits.is_hooked and one.edits.is_by_example:
+            what = "@resample" if one.edits.is_resampled else "cuts"
             raise UserError(
-                f"ablation {one.text}: hooks of your own and @resample cannot be combined; "
+                f"ablation {one.text}: hooks of your own and {what} cannot be combined; "
                 "use @zero or @mean, or hooks alone"
             )
     refuse_impossible(model, [variant.edits for variant in variants])
@@ -191,13 +193,19 @@ def _planned(
 ) -> PlannedTask:
     """A task with its examples, every row of it built and tried before anything is computed."""
     doc_ids = tuple(select_examples(task, limit, seed=seed))
-    requests = checked_requests(task, doc_ids, decoder(model), seed=seed)
+    requests = checked_requests(task, doc_ids, models.decoder(model), seed=seed)
     if task.is_text:
         _refuse_without_answers(task, variants)
     if any(scope == "answer" for one in variants for scope in one.edits.scopes):
         _refuse_no_answer(task, requests.of(doc_ids))
     if any(one.edits.is_resampled for one in variants):
         draw_donors(doc_ids, seed=seed)
+    named = {name for one in variants for text in one.edits.position_classes
+             for name in text.split(",")}  # fmt: skip
+    if "answer" in named:
+        _refuse_no_answer(task, requests.of(doc_ids))
+    for doc_id in doc_ids if named else ():
+        _check_positions(model, task, doc_id, variants, requests)
     if task.generates and any(one.edits.is_hooked for one in variants):
         raise UserError(
             f"task {task.name}: it generates, and hooks run where options are scored; use "
@@ -209,11 +217,26 @@ def _planned(
 def _refuse_without_answers(task: Task, variants: Sequence[Variant]) -> None:
     """Raise UserError where an ablation needs to know prompt and answer of a text."""
     for one in variants:
-        if one.edits.is_scoped or one.edits.is_resampled:
+        if one.edits.is_scoped or one.edits.is_by_example:
             raise UserError(
                 f"ablation {one.text}: task {task.name} scores whole texts, which have neither "
-                "prompt nor answer; scopes and @resample need both"
+                "prompt nor answer; scopes, @resample, cuts and patches need both"
             )
+
+
+def _check_positions(
+    model: TransformerBridge,
+    task: Task,
+    doc_id: int,
+    variants: Sequence[Variant],
+    requests: CheckedRequests,
+) -> None:
+    """Raise UserError where an example lacks a class of positions that an ablation names."""
+    edits = [one.edits for one in variants]
+    asked = requests.of([doc_id])
+    contexts = {r.prompt if isinstance(r, GenerationRequest) else r.context for r in asked}
+    for context in sorted(contexts):
+        example_of(model, task, doc_id, edits, context)
 
 
 def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:
@@ -222,7 +245,8 @@ def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:
     if max(read, default=0) < 2:
         raise UserError(
             f"task {task.name}: its answers have one token, from which nothing is predicted, so "
-            "that @@answer has no position; allowed are @@prompt and @@last"
+            "that @@answer has no position; allowed are @@prompt and @@last, and the class "
+            "answering in a cut"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, Means, Variant
-from interp.engine import Answer, generate, resampled_answers
+from interp.engine import Answer, answers_by_example, generate
 from interp.records import Record
 from interp.sweeps.outcomes import record_of
 from interp.tasks import GenerationRequest, Task
@@ -47,20 +47,20 @@ def text_records(
         yield from _records(model, task, requests, variant, answers)
 
 
-def resampled_text_records(
+def text_records_by_example(
     model: TransformerBridge,
     task: Task,
     requests: Sequence[GenerationRequest],
     variants: Sequence[Variant],
     *,
-    donors: Mapping[int, int],
+    donors: Mapping[int, int] | None = None,
     means: Means | None = None,
     done: Callable[[int], Any] = lambda answers: None,
 ) -> Iterator[Record]:
-    """As `text_records`, where heads take their z from another example (`draw_donors`)."""
+    """As `text_records`, where what an ablation does differs from example to example."""
     told, edits = _by_example(requests, done), [one.edits for one in variants]
     answers: dict[Edits, dict[int, Answer]] = {one: {} for one in edits}
-    for one, number, answer in resampled_answers(
+    for one, number, answer in answers_by_example(
         model, task, requests, edits, donors=donors, means=means
     ):
         told(1)

@@ -9,11 +9,11 @@ from typing import Any
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Means, Variant
-from interp.engine import EVERY, NOT_FINITE, Score, Shortcuts, resampled_scores, score_requests
+from interp.engine import EVERY, NOT_FINITE, Score, Shortcuts, score_requests, scores_by_example
 from interp.models import decoder
 from interp.records import Record
 from interp.sweeps.outcomes import record_of, warn_of_failures
-from interp.sweeps.text_records import resampled_text_records, text_records
+from interp.sweeps.text_records import text_records, text_records_by_example
 from interp.tasks import (
     CheckedRequests,
     GenerationRequest,
@@ -60,10 +60,10 @@ class AblationBatch:
     donors: Mapping[int, int] | None = None
 
     def split(self) -> "tuple[AblationBatch, AblationBatch]":
-        """Those that many examples can share a batch under, and those with a donor an example."""
-        plain = tuple(one for one in self.variants if not one.edits.is_resampled)
-        resampled = tuple(one for one in self.variants if one.edits.is_resampled)
-        return replace(self, variants=plain), replace(self, variants=resampled)
+        """Those that many examples can share a batch under, and those that each is run alone in."""
+        shared = tuple(one for one in self.variants if not one.edits.is_by_example)
+        alone = tuple(one for one in self.variants if one.edits.is_by_example)
+        return replace(self, variants=shared), replace(self, variants=alone)
 
 
 def run_unit(
@@ -119,13 +119,13 @@ def _options(
     shortcuts: Shortcuts,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
-    plain, resampled = batch.split()
+    plain, alone = batch.split()
     edits = [one.edits for one in plain.variants]
     found = score_requests(
         model, requests, edits, means=plain.means, shortcuts=shortcuts, done=done
     )
     results = dict(zip(plain.variants, found, strict=True))
-    results |= _resampled_options(model, task, requests, resampled, done)
+    results |= _options_by_example(model, task, requests, alone, shortcuts, done)
     by_example: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         by_example.setdefault(request.doc_id, []).append(number)
@@ -154,20 +154,26 @@ def _options(
             )
 
 
-def _resampled_options(
+def _options_by_example(
     model: TransformerBridge,
     task: Task,
     requests: Sequence[OptionRequest],
     batch: AblationBatch,
+    shortcuts: Shortcuts,
     done: Callable[[int], Any],
 ) -> dict[Variant, list[Score]]:
     if not batch.variants:
         return {}
-    assert batch.donors is not None
     edits = [one.edits for one in batch.variants]
     found: dict[Any, dict[int, Score]] = {one: {} for one in edits}
-    for one, _, scored in resampled_scores(
-        model, task, requests, edits, donors=batch.donors, means=batch.means
+    for one, _, scored in scores_by_example(
+        model,
+        task,
+        requests,
+        edits,
+        donors=batch.donors,
+        means=batch.means,
+        shortcuts=shortcuts,
     ):
         found[one].update(scored)
         done(1)
@@ -182,16 +188,9 @@ def _texts(
     batch: AblationBatch,
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
-    plain, resampled = batch.split()
+    plain, alone = batch.split()
     yield from text_records(model, task, requests, plain.variants, means=plain.means, done=done)
-    if resampled.variants:
-        assert resampled.donors is not None
-        yield from resampled_text_records(
-            model,
-            task,
-            requests,
-            resampled.variants,
-            donors=resampled.donors,
-            means=resampled.means,
-            done=done,
+    if alone.variants:
+        yield from text_records_by_example(
+            model, task, requests, alone.variants, donors=alone.donors, means=alone.means, done=done
         )

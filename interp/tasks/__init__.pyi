@@ -9,6 +9,10 @@ from .checking import (
     CheckedRequests as CheckedRequests,
     checked_requests as checked_requests,
 )
+from .counterfactual import (
+    twin_tokens as twin_tokens,
+    twins as twins,
+)
 from .examples import (
     check_draw as check_draw,
     described as described,
@@ -41,6 +45,12 @@ from .names import (
     SHIPPED as SHIPPED,
     harness_folder as harness_folder,
     shipped_tasks as shipped_tasks,
+)
+from .positions import (
+    MARK as MARK,
+    class_positions as class_positions,
+    covering as covering,
+    encode_with_offsets as encode_with_offsets,
 )
 from .recomputing import (
     recomputed as recomputed,
@@ -96,6 +106,7 @@ __all__ = [
     "FEWSHOT_SEED",
     "GenerationRequest",
     "LOG",
+    "MARK",
     "WEIGHT",
     "WEIGHTED",
     "MEAN",
@@ -119,12 +130,15 @@ __all__ = [
     "chat_text",
     "check_draw",
     "checked_requests",
+    "class_positions",
     "close_templates",
+    "covering",
     "described",
     "described_metrics",
     "select_examples",
     "encode",
     "encode_pair",
+    "encode_with_offsets",
     "functions_of",
     "generation_request",
     "harness_folder",
@@ -142,6 +156,8 @@ __all__ = [
     "refuse_code_below",
     "shipped_tasks",
     "task_of_rows",
+    "twin_tokens",
+    "twins",
     "way_names",
     "way_of",
     "with_budget",

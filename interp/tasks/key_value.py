@@ -61,8 +61,9 @@ class Layout:
 
 JSON = Layout('{"', '": "', '",\n "', '"}')
 WORLD = Layout("Pairs: ", " ", ", ", ".")
+WORLD2 = Layout("Pairs: ", " ", ", ", ".\n")
 PLAIN = Layout("", " ", " ", "")
-LAYOUTS = (JSON, WORLD, PLAIN)
+LAYOUTS = (JSON, WORLD, WORLD2, PLAIN)
 
 
 def pair_spans(document: dict[str, Any], task: str) -> list[tuple[Span, Span]]:

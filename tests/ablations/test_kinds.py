@@ -13,7 +13,9 @@ from interp.ablations import (
     KINDS,
     Activations,
     Edits,
+    Example,
     LayerEdit,
+    Patched,
     Places,
     bridge_edited,
     edited,
@@ -50,6 +52,12 @@ def examples(model):
         "linear": LayerEdit(linear=True),
         "parallel": LayerEdit(parallel=(1, 2)),
         "order": LayerEdit(order=(0, 2, 1)),
+        "cuts": LayerEdit(cuts=frozenset({("answering", "0-1")})),
+        "patches": LayerEdit(
+            patches=frozenset(
+                {Patched("resid", -1, "last"), Patched("z", 1, "prompt"), Patched("mlp", -1, "1-2")}
+            )
+        ),
         "scoped": LayerEdit(scoped=(("prompt", LayerEdit(skip_mlp=True)),)),
         "swaps": LayerEdit(swaps=(("layer", tiny_bridge(model, seed=1)),)),
         "hooks": LayerEdit(hooks=((f"blocks.{LAYER}.hook_mlp_out", halved),)),
@@ -57,12 +65,14 @@ def examples(model):
 
 
 def activations(model):
-    places = [(LAYER, site) for site in ("z", "layer", "attention", "mlp")]
+    places = [(LAYER, site) for site in ("z", "layer", "attention", "mlp", "resid")]
     found = outputs_on(model, SOURCE, places)
     rows = {place: one.unsqueeze(0) for place, one in found.items()}
     places = Places()
     places.at(text_labels(4, IDS.shape[1]))
-    return Activations(mean_outputs(model, [SOURCE], linear=[LAYER]), rows, places, sources=[found])
+    means = mean_outputs(model, [SOURCE], linear=[LAYER])
+    example = Example(4, {}, twin=rows)
+    return Activations(means, rows, places, sources=[found], example=example)
 
 
 @contextmanager
@@ -100,7 +110,10 @@ def test_bridge_blocks_and_rows_compute_the_same_or_refuse(family, field):
             expected = model(IDS)
         assert (expected - baseline).abs().max() > 1e-2
         if callable(kind.on_blocks):
-            with edited(model, edits, given.means, given.resample, places=given.places) as decoder:
+            with edited(
+                model, edits, given.means, given.resample, places=given.places,
+                example=given.example,
+            ) as decoder:  # fmt: skip
                 assert_logits(decoder.root(input_ids=IDS).logits, expected)
         else:
             with pytest.raises(UserError, match=f"layer {LAYER}"), edited(model, edits):

@@ -18,7 +18,7 @@ from interp.ablations import (
     parse,
 )
 from interp.engine import EVERY, Settings, Shortcuts, generate, score_requests
-from interp.engine.resampled import donor_tokens
+from interp.engine.by_example import donor_tokens
 from interp.errors import UserError
 from interp.models import decoder
 from interp.tasks import build_requests, encode, load_task, prompt_text

@@ -6,7 +6,7 @@ import torch
 import interp
 from interp import models
 from interp.ablations import checked_edits, draw_donors, edited, outputs_on
-from interp.engine.resampled import donor_tokens
+from interp.engine.by_example import donor_tokens
 from interp.errors import UserError
 from interp.tasks import build_requests, encode, load_task, prompt_text
 from tests.helpers.families import assert_logits, random_tokens, tiny_bridge

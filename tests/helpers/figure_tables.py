@@ -105,6 +105,9 @@ FAMILIES = {
     "swaps-up": ["swap:0", "swaps:0-1", "swaps:0-2", "swaps:0-3"],
     "swaps-attn-down": ["swap-attn:3", "swaps-attn:2-3", "swaps-attn:1-3", "swaps-attn:0-3"],
     "repeat": [f"repeat:{a}-{b}" for a, b in itertools.combinations(LAYERS, 2)],
+    "cut@answering/gold": [
+        f"cut:{a}-{b}@answering/gold" for a, b in itertools.combinations_with_replacement(LAYERS, 2)
+    ],
     "head@mean": [f"head:{n}.{h}@mean" for n in LAYERS for h in range(2)],
     "head@resample": [f"head:{n}.{h}@resample" for n in LAYERS for h in range(2)],
     "kvgroup": [f"kvgroup:{n}.{g}" for n in LAYERS for g in range(2)],

@@ -17,7 +17,16 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.ablations import BITS, Edits, Means, Outputs, Places, edited, padded_labels
+from interp.ablations import (
+    BITS,
+    Edits,
+    Example,
+    Means,
+    Outputs,
+    Places,
+    edited,
+    padded_labels,
+)
 from interp.engine.generation.sampling import finite_or_failed
 from interp.engine.generation.stopping import Answer, Stopping
 from interp.engine.replay import record, replay, unembed
@@ -54,6 +63,7 @@ class PlainRow:
         means: what `@mean` puts (`mean_outputs`).
         caching: what the row keeps from token to token.
         resample: another example's z (`edited`).
+        example: the one that is run (`edited`).
     """
 
     def __init__(
@@ -65,9 +75,10 @@ class PlainRow:
         caching: RowCaching = RowCaching(),
         *,
         resample: Outputs | None = None,
+        example: Example | None = None,
     ) -> None:
         self.model, self.prompt, self.edits, self.means = model, tuple(prompt), edits, means
-        self.caching, self.resample = caching, resample
+        self.caching, self.resample, self.example = caching, resample, example
         self.cache: transformers.DynamicCache | None = None
         self.places = Places()
         self.fed = 0
@@ -77,7 +88,9 @@ class PlainRow:
         """The logits after the written tokens."""
         text = (*self.prompt, *written)
         given = self.means, self.resample
-        with edited(self.model, self.edits, *given, places=self.places) as decoder:
+        with edited(
+            self.model, self.edits, *given, places=self.places, example=self.example
+        ) as decoder:
             while self.logits is None or self.fed < len(text):
                 end = self.fed + 1 if self.fed else len(self.prompt)
                 self.logits = self._feed(decoder, text[:end])
@@ -113,6 +126,7 @@ def single_row(
     means: Means | None = None,
     caching: RowCaching,
     resample: Outputs | None = None,
+    example: Example | None = None,
     choose: Choose | None = None,
 ) -> Answer:
     """The answer to one prompt by a row of its own: what is exact for every architecture.
@@ -125,12 +139,13 @@ def single_row(
         means: what `@mean` puts (`mean_outputs`).
         caching: what the row keeps from token to token.
         resample: another example's z (`edited`).
+        example: the one that is run (`edited`).
         choose: as for `plain_batches`.
 
     Returns:
         The tokens that were written, and why writing ended.
     """
-    row = PlainRow(model, prompt, edits, means, caching, resample=resample)
+    row = PlainRow(model, prompt, edits, means, caching, resample=resample, example=example)
     written: list[int] = []
     while stop.max_gen_toks > 0 and (not written or not stop.done(written)):
         logits = row.next_logits(written)
@@ -169,6 +184,7 @@ def plain_batches(
     *,
     means: Means | None = None,
     resample: Outputs | None = None,
+    example: Example | None = None,
     choose: Choose | None = None,
 ) -> Iterator[list[Answer]]:
     """The answers of each ablated model in turn, one left-padded batch.
@@ -183,6 +199,7 @@ def plain_batches(
         ablations: what changes in each run.
         means: what `@mean` puts (`mean_outputs`).
         resample: another example's z (`edited`); the batch is then one prompt.
+        example: the one that is run (`edited`); likewise.
         choose: from logits `[row, d_vocab]`, the numbers of the rows and the number of tokens
             written, the next tokens; the largest logit where it is None.
 
@@ -190,7 +207,14 @@ def plain_batches(
         For each ablation in turn, one answer a prompt, in the order of the prompts.
     """
     for written in _decoded(
-        model, prompts, stops, ablations, means=means, resample=resample, choose=choose
+        model,
+        prompts,
+        stops,
+        ablations,
+        means=means,
+        resample=resample,
+        example=example,
+        choose=choose,
     ):
         yield [stop.answer(w) for stop, w in zip(stops, written, strict=True)]
 
@@ -203,6 +227,7 @@ def _decoded(
     *,
     means: Means | None = None,
     resample: Outputs | None = None,
+    example: Example | None = None,
     choose: Choose | None,
 ) -> Iterator[list[list[int]]]:
     """The tokens that each ablated model writes."""
@@ -217,7 +242,7 @@ def _decoded(
         first = edits.first_layer(decoder.n_layers)
         places = Places()
         places.at(padded_labels([len(prompt) for prompt in prompts]))
-        with edited(model, edits, means, resample, places=places) as ablated:
+        with edited(model, edits, means, resample, places=places, example=example) as ablated:
             own = _own_cache(ablated, cache, first)
             resid = replay(ablated, baseline, first, cache=own)[:, -1]
             logits = torch.cat(list(unembed(ablated, resid)))

@@ -184,6 +184,10 @@ def _edits(
         raise UserError(
             "hooks of your own do not reach the native blocks; use interp.ablate and model.generate"
         )
+    if asked.position_classes:
+        raise UserError(
+            "cuts and patches: a prompt alone does not say which positions are which; use a sweep"
+        )
     if asked.is_resampled:
         raise UserError(
             f"{asked.named('resample')}: the example that it is taken from is drawn by a sweep; "

@@ -1,18 +1,32 @@
-"""Requests under `@resample`: every example is run with activations of its own donor.
+"""Requests under ablations that differ from example to example: each example is run alone.
 
-The donor's sequence is its prompt and its right answer. Examples run one at a time, because no two
-of a batch share a donor. The last position of a prompt takes what the donor's last prompt position
-has, and answer position t that of the donor's answer position t.
+Under `@resample` a part takes what it gives on the example's donor, whose sequence is its prompt
+and its right answer. The last position of a prompt takes what the donor's last prompt position has,
+and answer position t that of the donor's answer position t. Under a cut, positions of one class
+cannot see those of another, and where they are is the example's own.
+
+What acts at some positions only changes nothing before them. So keys and values are kept of one
+unablated pass, and an ablation runs from its first position and its first layer on; ablations of
+one layer that begin at one position go through the layers after it together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.ablations import Edits, Means, Outputs, Place, aligned, edited, outputs_on
+from interp.ablations import (
+    Edits,
+    Example,
+    Means,
+    Outputs,
+    Place,
+    aligned,
+    of_the_row,
+    outputs_on,
+)
 from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.answers import path_of
 from interp.engine.generation.grouping import stops_of
@@ -20,31 +34,99 @@ from interp.engine.generation.plain import plain_batches, single_row
 from interp.engine.generation.run import Settings
 from interp.engine.generation.sampling import choosing
 from interp.engine.generation.stopping import Answer
-from interp.engine.replay import record, replay
+from interp.engine.one_example import ExampleBatch
 from interp.engine.scoring.packing import group_examples, padded_batches
-from interp.engine.scoring.targets import Score, ScoredPositions
-from interp.engine.shortcuts import segments
+from interp.engine.scoring.targets import Score
+from interp.engine.shortcuts import EVERY, Shortcuts, exact_shortcuts, segments
 from interp.tasks import (
     GenerationRequest,
     OptionRequest,
     Task,
+    class_positions,
     encode,
     encode_pair,
     prompt_text,
+    twin_tokens,
 )
 
 Scores = dict[int, Score]
 BATCH_TOKENS = 4096
 
 
-def resampled_scores(
+@dataclass(frozen=True, eq=False)
+class _Examples:
+    """What ablations take from, and ask of, the examples of a task.
+
+    Attributes:
+        model: the model.
+        task: the examples' task.
+        edits: the ablations.
+        donors: example to donor (`draw_donors`), where something is resampled.
+    """
+
+    model: TransformerBridge
+    task: Task
+    edits: tuple[Edits, ...]
+    donors: Mapping[int, int] | None
+
+    def example(self, doc_id: int, context: Sequence[int]) -> Example:
+        """Where the classes that the ablations name are in one prompt, and what its twin has."""
+        found = example_of(self.model, self.task, doc_id, self.edits, context)
+        places = sorted({place for one in self.edits for place in one.patched})
+        if not places:
+            return found
+        tokens = twin_tokens(self.task, doc_id, models.decoder(self.model), context=context)
+        outputs = outputs_on(self.model, tokens, places)
+        return replace(found, twin={place: one[None] for place, one in outputs.items()})
+
+    def outputs(self, doc_id: int) -> tuple[dict[Place, Tensor], int]:
+        """What the ablations take from the donor, and the last position of its prompt."""
+        wanted = sorted({place for one in self.edits for place in one.resampled})
+        if not wanted:
+            return {}, 0
+        assert self.donors is not None
+        tokens, end = donor_tokens(self.model, self.task, self.donors[doc_id])
+        return outputs_on(self.model, tokens, wanted), end
+
+
+def example_of(
+    model: TransformerBridge,
+    task: Task,
+    doc_id: int,
+    edits: Sequence[Edits],
+    context: Sequence[int],
+) -> Example:
+    """Where the classes of positions that ablations name are in one prompt.
+
+    Args:
+        model: the model.
+        task: the example's task.
+        doc_id: the example.
+        edits: the ablations.
+        context: tokens of the prompt as they are run.
+
+    Returns:
+        The classes that are named, and where the prompt ends.
+
+    Raises:
+        UserError: the example has no such class, or no twin of the same length where it needs one.
+    """
+    if any(one.patched for one in edits):
+        twin_tokens(task, doc_id, models.decoder(model), context=context)
+    names = of_the_row(name for one in edits for name in one.position_classes)
+    classes = class_positions(task, doc_id, names, models.decoder(model), context=context)
+    return Example(len(context), classes)
+
+
+def scores_by_example(
     model: TransformerBridge,
     task: Task,
     requests: Sequence[OptionRequest],
     edits: Sequence[Edits],
     *,
-    donors: Mapping[int, int],
+    donors: Mapping[int, int] | None = None,
     means: Means | None = None,
+    shortcuts: Shortcuts = EVERY,
 ) -> Iterator[tuple[Edits, int, Scores]]:
     """Scores of options under each edit, one example at a time.
 
@@ -53,35 +135,31 @@ def resampled_scores(
         task: the requests' task.
         requests: options of some examples.
         edits: the ablations.
-        donors: example to donor (`draw_donors`).
+        donors: example to donor (`draw_donors`), where something is resampled.
         means: what `@mean` puts, where an edit also asks for it.
+        shortcuts: what to share and leave out; never changes a result.
 
     Yields:
         Ablation, example, and request number to (log-likelihood in nats, greedy).
     """
     refuse_impossible(model, edits)
-    decoder, wanted, replays = models.decoder(model), _places(edits), capabilities(model).replays
+    examples = _Examples(model, task, tuple(edits), donors)
+    longest = max((request.row_length for request in requests), default=0)
+    exact = exact_shortcuts(model, shortcuts, longest)
     numbers: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         numbers.setdefault(request.doc_id, []).append(number)
     for doc_id, mine in numbers.items():
-        outputs, donor_end = _donor(model, task, donors[doc_id], wanted)
+        outputs, donor_end = examples.outputs(doc_id)
         found: dict[Edits, Scores] = {one: {} for one in edits}
         for chosen in _alike(model, requests, mine):
-            end = len(requests[chosen[0]].context) - 1
+            context = requests[chosen[0]].context
+            example = examples.example(doc_id, context)
             (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
             for batch in padded_batches(group.trees, BATCH_TOKENS):
-                ids = torch.from_numpy(batch.ids).to(decoder.device)
-                baseline = record(decoder, ids, use_cache=False) if replays else None
-                targets = ScoredPositions.of(batch, ids.device)
-                there = _aligned(outputs, end, donor_end, ids.shape[1])
-                for one in edits:
-                    with edited(model, one, means, there):
-                        if baseline is None:
-                            resid = record(decoder, ids, use_cache=False).residuals[-1]
-                        else:
-                            resid = replay(decoder, baseline, one.first_layer(decoder.n_layers))
-                        scored = targets.scores(decoder, resid)
+                there = _aligned(outputs, len(context) - 1, donor_end, batch.ids.shape[1])
+                run = ExampleBatch(model, batch, example, exact, means, there)
+                for one, scored in run.scores(edits):
                     found[one].update({chosen[n]: value for n, value in scored.items()})
         yield from ((one, doc_id, scores) for one, scores in found.items())
 
@@ -98,13 +176,13 @@ def _alike(
             yield [some[i] for i in part]
 
 
-def resampled_answers(
+def answers_by_example(
     model: TransformerBridge,
     task: Task,
     requests: Sequence[GenerationRequest],
     edits: Sequence[Edits],
     *,
-    donors: Mapping[int, int],
+    donors: Mapping[int, int] | None = None,
     means: Means | None = None,
 ) -> Iterator[tuple[Edits, int, Answer]]:
     """Answers under each edit, one request at a time.
@@ -114,17 +192,18 @@ def resampled_answers(
         task: the requests' task.
         requests: prompts of some examples, those of one example together.
         edits: the ablations.
-        donors: example to donor (`draw_donors`).
+        donors: example to donor (`draw_donors`), where something is resampled.
         means: what `@mean` puts, where an edit also asks for it.
 
     Yields:
         Ablation, number of the request, answer.
     """
     refuse_impossible(model, edits)
-    wanted = _places(edits)
+    examples = _Examples(model, task, tuple(edits), donors)
     for i, request in enumerate(requests):
         if not i or request.doc_id != requests[i - 1].doc_id:
-            outputs, donor_end = _donor(model, task, donors[request.doc_id], wanted)
+            outputs, donor_end = examples.outputs(request.doc_id)
+            example = examples.example(request.doc_id, request.prompt)
         length = len(request.prompt) + request.max_gen_toks
         there = _aligned(outputs, len(request.prompt) - 1, donor_end, length)
         (stop,), choose = stops_of(models.decoder(model), [request]), choosing([request])
@@ -136,26 +215,25 @@ def resampled_answers(
                 edits,
                 means=means,
                 resample=there,
+                example=example,
                 choose=choose,
             )
             yield from ((one, i, answer) for one, (answer,) in zip(edits, answers, strict=True))
             continue
         caching = capabilities(model).caching(length)
         for one in edits:
-            yield (
+            answer = single_row(
+                model,
+                request.prompt,
+                stop,
                 one,
-                i,
-                single_row(
-                    model,
-                    request.prompt,
-                    stop,
-                    one,
-                    means=means,
-                    caching=caching,
-                    resample=there,
-                    choose=choose,
-                ),
+                means=means,
+                caching=caching,
+                resample=there,
+                example=example,
+                choose=choose,
             )
+            yield one, i, answer
 
 
 def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[list[int], int]:
@@ -174,19 +252,8 @@ def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[lis
     return tokens[cut:], len(before) - 1 - cut
 
 
-def _donor(
-    model: TransformerBridge, task: Task, doc_id: int, wanted: Sequence[Place]
-) -> tuple[dict[Place, Tensor], int]:
-    tokens, end = donor_tokens(model, task, doc_id)
-    return outputs_on(model, tokens, wanted), end
-
-
 def _aligned(outputs: Mapping[Place, Tensor], end: int, donor_end: int, length: int) -> Outputs:
     return {
         place: aligned(one, end=end, donor_end=donor_end, length=length).unsqueeze(0)
         for place, one in outputs.items()
     }
-
-
-def _places(edits: Sequence[Edits]) -> list[Place]:
-    return sorted({place for one in edits for place in one.resampled})

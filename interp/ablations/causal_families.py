@@ -1,0 +1,60 @@
+"""Families of causal tracing: every window of layers cut, every activation patched."""
+
+from typing import Literal
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations.base import Ablation
+from interp.ablations.knockout import Cut
+from interp.ablations.patches import Patch
+from interp.ablations.shapes import blocks_of_size, shape_of
+
+
+def each_cut(
+    model: TransformerBridge, width: int, *, queries: str = "answering", keys: str = "gold"
+) -> list[Ablation]:
+    """Cut attention in every window of `width` consecutive layers: `cut:0-4@answering/gold`, ...
+
+    Args:
+        model: a bridge.
+        width: how many layers each window has.
+        queries: positions that cannot attend (see `Cut`).
+        keys: what they cannot see.
+
+    Returns:
+        `n_layers - width + 1` ablations, in the order of the first layer.
+
+    Raises:
+        UserError: the width is below 1 or above the number of layers, or no class is named so.
+    """
+    starts = range(blocks_of_size(model, width))
+    return [Cut(first, first + width - 1, queries, keys) for first in starts]
+
+
+def each_patch(
+    model: TransformerBridge,
+    site: Literal["resid", "attn", "mlp", "head"],
+    *,
+    positions: str = "last",
+) -> list[Ablation]:
+    """Take one activation after the other from the twin: `patch:resid:0@last`, ...
+
+    Args:
+        model: a bridge.
+        site: of what (see `Patch`).
+        positions: at which positions.
+
+    Returns:
+        One ablation a layer, or one a head, layer by layer.
+
+    Raises:
+        UserError: no such site or class of positions.
+    """
+    shape = shape_of(model)
+    if site != "head":
+        return [Patch(layer, site, positions) for layer in range(shape.n_layers)]
+    return [
+        Patch(layer, site, positions, head)
+        for layer in range(shape.n_layers)
+        for head in range(shape.n_heads)
+    ]

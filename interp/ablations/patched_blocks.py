@@ -1,0 +1,125 @@
+"""Activation patching: at some positions stands what the example's twin has."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import models
+from interp.ablations.activations import Activations
+from interp.ablations.edits import LayerEdit, Patched
+from interp.ablations.example import Example
+from interp.ablations.native_hooks import Call, at_positions_of_call, called_positions, in_rows
+from interp.ablations.replaced_parts import Pairs, part_adding, part_on_bridge
+from interp.ablations.resample import Outputs
+from interp.errors import UserError
+
+
+def patched_on_bridge(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> Pairs:
+    """Hooks under which a layer has what the example's twin has, in whole rows."""
+    (example, twin), found = _example(layer, given), list[Any]()
+    n_heads = models.decoder(model).n_heads
+    for patched in sorted(edit.patches):
+        source = twin[layer, patched.site]
+
+        def put(
+            value: Tensor,
+            shape: tuple[int, int],
+            source: Tensor = source,
+            patched: Patched = patched,
+        ) -> Tensor:
+            rows, length = shape
+            places = torch.arange(length, device=source.device).clamp(max=source.shape[1] - 1)
+            there = source[:, places].to(value).repeat(rows, 1, 1).view_as(value)
+            inside = example.inside(patched.positions, 0, length)[None]
+            return in_rows(lambda: inside, there, value)
+
+        def whole(value: Tensor, hook: Any, put: Any = put, head: int = patched.head) -> Tensor:
+            flat = value.flatten(start_dim=2)
+            kept = put(flat, (flat.shape[0], flat.shape[1]))
+            return (kept if head < 0 else _one_head(flat, kept, head, n_heads)).view_as(value)
+
+        if patched.site == "attention" or patched.site == "mlp":
+            found += part_on_bridge(model, layer, patched.site, put)
+        else:
+            point = "hook_in" if patched.site == "resid" else "attn.hook_z"
+            found.append((f"blocks.{layer}.{point}", whole))
+    return found
+
+
+def _example(layer: int, given: Activations) -> tuple[Example, Outputs]:
+    if given.example is None or given.example.twin is None:
+        raise UserError(
+            f"layer {layer}: a patch needs an example that has a twin, and a prompt alone does "
+            "not say it; use a sweep"
+        )
+    return given.example, given.example.twin
+
+
+@contextmanager
+def patched_on_blocks(
+    model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
+) -> Iterator[None]:
+    """Inside the context, a layer has what the example's twin has, where its patches say."""
+    (example, twin), decoder = _example(layer, given), models.decoder(model)
+    with ExitStack() as stack:
+        call = stack.enter_context(called_positions(decoder, layer))
+        there = stack.enter_context(at_positions_of_call(decoder, layer))
+        for patched in sorted(edit.patches):
+            where = partial(_inside, example, patched, call)
+            source = twin[layer, patched.site]
+
+            def put(value: Tensor, source: Tensor = source) -> Tensor:
+                other = there(source).to(value)
+                # some MLPs see rows and positions in one axis
+                return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
+
+            if patched.site == "attention" or patched.site == "mlp":
+                hook = part_adding(decoder, layer, patched.site, put, where)
+                stack.enter_context(hook)
+            elif patched.site == "resid":
+                block = decoder.blocks[layer]
+                entering = partial(_entering, put, where)
+                handle = block.register_forward_pre_hook(entering, with_kwargs=True)
+                stack.callback(handle.remove)
+            else:
+                projection = decoder.output_projections[layer]
+                heads = partial(_head, put, where, patched.head, decoder.n_heads)
+                stack.callback(projection.register_forward_pre_hook(heads).remove)
+        yield
+
+
+def _inside(example: Example, patched: Patched, call: Call) -> Tensor:
+    """`[1, pos]`, True at the positions of a call that are patched."""
+    return example.inside(patched.positions, call.start, call.start + call.positions)[None]
+
+
+def _entering(
+    put: Any, where: Any, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A block's pre-hook: the residual stream that enters it is replaced at some positions."""
+    resid = args[0] if args else kwargs["hidden_states"]
+    kept = in_rows(where, put(resid), resid)
+    return ((kept, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": kept})
+
+
+def _head(
+    put: Any, where: Any, head: int, n_heads: int, _module: nn.Module, args: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """An output projection's pre-hook: z of one head is replaced at some positions."""
+    z = args[0].flatten(start_dim=2)
+    kept = in_rows(where, put(z), z)
+    return (_one_head(z, kept, head, n_heads).view_as(args[0]), *args[1:])
+
+
+def _one_head(z: Tensor, other: Tensor, head: int, n_heads: int) -> Tensor:
+    """Z `[batch, pos, head * d_head]` with one head of another."""
+    kept = z.clone().unflatten(-1, (n_heads, -1))
+    kept[:, :, head] = other.unflatten(-1, (n_heads, -1))[:, :, head]
+    return kept.flatten(start_dim=2)

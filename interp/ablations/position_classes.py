@@ -1,0 +1,48 @@
+"""Classes of positions of one example: its last prompt token, its answer, where its gold stands.
+
+Ablations that act between positions of one example name them by class: `cut:10-14@answering/gold`.
+Some classes follow from where the prompt ends, in `OF_EVERY_ROW`; the others from what the row
+holds (`interp.tasks.class_positions`). Several are joined by a comma: `last,gold`.
+"""
+
+import re
+from collections.abc import Iterable
+
+OF_EVERY_ROW = ("prompt", "last", "answer", "answering", "first")
+"""Classes that every example has.
+
+`prompt`: the tokens of the prompt. `last`: the last of them. `answer`: the tokens of the answer
+that are read. `answering`: the positions whose logits predict the answer, which are the last of
+the prompt and those of the answer. `first`: the first token.
+"""
+
+_ONE = r"(?:[a-z][a-z0-9_-]*|[0-9]{1,6}(?:-[0-9]{1,6})?)"
+CLASS = rf"{_ONE}(?:,{_ONE})*"
+"""Pattern of one class, or of several joined by commas; `3` and `3-7` are positions by number."""
+
+NUMBERED = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+
+
+def of_the_row(names: Iterable[str]) -> tuple[str, ...]:
+    """The classes among some texts of classes that follow from what a row holds.
+
+    Args:
+        names: classes, each perhaps several joined by commas.
+
+    Returns:
+        Each once, in alphabetical order.
+    """
+    each = {one for several in names for one in several.split(",")}
+    return tuple(sorted(n for n in each - set(OF_EVERY_ROW) if not NUMBERED.fullmatch(n)))
+
+
+def in_the_answer(names: str) -> str:
+    """The first class among some that has positions behind the prompt; empty where none has.
+
+    Args:
+        names: a class, or several joined by commas.
+
+    Returns:
+        `answer`, `answering`, or an empty text.
+    """
+    return next((one for one in names.split(",") if one in ("answer", "answering")), "")

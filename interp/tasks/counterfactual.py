@@ -1,0 +1,250 @@
+"""Counterfactual twins: prompts in pairs that differ in one thing and ask for different answers.
+
+Activation patching needs two prompts of the same number of tokens, so that what one has at a
+position can be put at the same position of the other (Heimersheim & Nanda, arXiv 2404.15255). Each
+pair gives two rows: *denoising* runs the changed prompt, whose twin is the original; *noising* runs
+the original, whose twin is the changed one. The options of a row are its own answer and its twin's.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import models
+from interp.errors import UserError
+from interp.models import Decoder
+from interp.tasks.examples import select_examples
+from interp.tasks.key_value import LAYOUTS, LETTERS, task_of_rows
+from interp.tasks.loading import load_task
+from interp.tasks.positions import MARK, SPANS, class_spans, encode_with_offsets
+from interp.tasks.requests import encode, prompt_text
+from interp.tasks.task import Task
+
+log = logging.getLogger("interp")
+
+TWIN = "twin"
+"""The field of a row that holds the prompt of its twin."""
+
+Document = Mapping[str, Any]
+Change = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""From a row to the row that it is turned into; all fields that its prompt and answer need."""
+
+
+def twins(
+    model: TransformerBridge,
+    task: str | Task,
+    *,
+    by: str | Change = "gold",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """A task of pairs of prompts that differ in one thing, for activation patching.
+
+    Args:
+        model: whose tokenizer counts: both prompts of a pair have the same number of tokens.
+        task: whose rows are changed.
+        by: what differs. `"gold"`: the value that is asked for, in key-value rows and in passages
+            (it changes places with another option, so that a passage contradicts what is true).
+            `"key"`: which pair of a key-value row is asked for. A field of the rows
+            (`"person"`): the twin is another row whose prompt differs in this field alone. A
+            function: from a row to the changed row.
+        limit: at most this many pairs; all by default.
+        seed: of the draw of pairs and twins.
+
+    Returns:
+        A task that scores two options, one row for each direction of each pair, pairs as clusters.
+
+    Raises:
+        UserError: no row has a twin of as many tokens. Where some have none, the first of them is
+            named in a warning, and they are left out.
+    """
+    loaded = task if isinstance(task, Task) else load_task(task)
+    decoder, rows, words = models.decoder(model), [], by if isinstance(by, str) else "function"
+    changed = _changes(loaded, by, random.Random(f"{seed}-{words}"), decoder)
+    without: list[int] = []
+    for doc_id in select_examples(loaded, limit, seed=seed):
+        document = loaded.documents()[doc_id]
+        found = next(
+            (one for one in changed(document) if _fits(loaded, document, one, decoder)), None
+        )
+        if found is None:
+            without.append(doc_id)
+            continue
+        rows += [
+            _row(loaded, doc_id, "denoising", found, document, decoder),
+            _row(loaded, doc_id, "noising", document, found, decoder),
+        ]
+    if without:
+        said = (
+            f"task {loaded.name}, row {without[0]}: no twin of it (by {words}) has another answer "
+            f"and as many tokens; so it is with {len(without)} of {len(without) + len(rows) // 2}"
+        )
+        if not rows:
+            raise UserError(said)
+        log.warning("%s; they are left out", said)
+    config = {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{prompt}}",
+        "doc_to_choice": "options",
+        "doc_to_target": "gold",
+        "target_delimiter": loaded.target_delimiter,
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0, "cluster": "pair"},
+    }
+    made: Task = task_of_rows(f"twins-{words}-{loaded.name}", rows, config)
+    return made
+
+
+def twin_tokens(
+    task: Task, doc_id: int, decoder: Decoder, *, context: Sequence[int]
+) -> tuple[int, ...]:
+    """The tokens of the prompt of a row's twin.
+
+    Args:
+        task: the task.
+        doc_id: row of the task.
+        decoder: of the model, whose tokenizer counts.
+        context: the tokens of the row's own prompt as they are run.
+
+    Returns:
+        As many tokens as the row's own prompt has.
+
+    Raises:
+        UserError: the row has no twin, or one of another length.
+    """
+    document = task.documents()[doc_id]
+    if not isinstance(document.get(TWIN), str):
+        raise UserError(
+            f"task {task.name}, row {doc_id}: it has no twin (a text in its field {TWIN}); make a "
+            "task of pairs by interp.twins(model, task)"
+        )
+    tokens = tuple(encode(document[TWIN].rstrip(), decoder))
+    if len(tokens) != len(context):
+        raise UserError(
+            f"task {task.name}, row {doc_id}: its twin has {len(tokens)} tokens and its own prompt "
+            f"{len(context)}; they must be aligned"
+        )
+    return tokens
+
+
+def _changes(
+    task: Task, by: str | Change, rng: random.Random, decoder: Decoder
+) -> Callable[[Document], Iterable[Document]]:
+    """From a row to its candidate twins, in a drawn order."""
+    if not isinstance(by, str):
+        return lambda document: [by(dict(document))]
+    first = task.documents()[0]
+    if by == "key" and "pairs" in first:
+        return lambda document: _other_keys(document, rng)
+    if by == "gold" and ("pairs" in first or "passage" in first):
+        return lambda document: _other_values(task, document, rng, decoder)
+    if by in first:
+        return _other_rows(task, by, rng)
+    raise UserError(
+        f"task {task.name}: no twins by {by!r}; allowed are gold (rows with pairs or a passage), "
+        f"key (rows with pairs), a function, and the fields {', '.join(first)}"
+    )
+
+
+def _answered(document: Document, answer: str, **changed: Any) -> Document:
+    """The row with another right answer."""
+    found = {**document, **changed, "answer": answer}
+    if "options" in document:
+        found["gold"] = list(document["options"]).index(answer)
+        if "letter" in document:
+            found["letter"] = LETTERS[found["gold"]]
+    return found
+
+
+def _other_keys(document: Document, rng: random.Random) -> Iterator[Document]:
+    options, pairs = document.get("options"), list(enumerate(document["pairs"]))
+    for number, (key, value) in rng.sample(pairs, len(pairs)):
+        if number != document["gold_position"] and (options is None or value in options):
+            yield _answered(document, value, key=key, gold_position=number)
+
+
+def _other_values(
+    task: Task, document: Document, rng: random.Random, decoder: Decoder
+) -> Iterator[Document]:
+    """The gold value and another option of as many tokens in each other's places."""
+    answer, pairs = document["answer"], document.get("pairs")
+    others = document.get("options") or [value for _, value in pairs or ()]
+    for other in rng.sample(list(others), len(others)):
+        # values of different lengths would move what lies between them
+        if other == answer or _tokens_in_text(other, decoder) != _tokens_in_text(answer, decoder):
+            continue
+        if pairs is None:
+            passage = document["passage"].replace(answer, MARK).replace(other, answer)
+            yield _answered(document, other, passage=passage.replace(MARK, other))
+            continue
+        places = {answer: other, other: answer}
+        swapped = [[key, places.get(value, value)] for key, value in pairs]
+        layout = next(
+            (
+                x
+                for x in LAYOUTS
+                if x.write([(k, v) for k, v in pairs])[0] == document["pairs_text"]
+            ),
+            None,
+        )
+        if layout is None:
+            raise UserError(
+                f"task {task.name}: pairs_text is not the row's pairs in a known layout"
+            )
+        text, _ = layout.write([(k, v) for k, v in swapped])
+        yield _answered(document, other, pairs=swapped, pairs_text=text)
+
+
+def _other_rows(
+    task: Task, field: str, rng: random.Random
+) -> Callable[[Document], Iterable[Document]]:
+    """Other rows whose own text differs in one field alone."""
+    alike: dict[str, list[Document]] = {}
+
+    def without(document: Document) -> str:
+        return task.question(document).replace(str(document[field]), MARK)
+
+    for one in task.documents():
+        if MARK in without(one):
+            alike.setdefault(without(one), []).append(one)
+
+    def others(document: Document) -> list[Document]:
+        found = alike.get(without(document), [])
+        return rng.sample(found, len(found))
+
+    return others
+
+
+def _tokens_in_text(value: str, decoder: Decoder) -> int:
+    return len(encode(f" {value}", decoder))
+
+
+def _fits(task: Task, document: Document, twin: Document, decoder: Decoder) -> bool:
+    """Whether a row is another prompt of as many tokens, with another answer."""
+    own, other = (prompt_text(task, dict(one)).rstrip() for one in (document, twin))
+    if own == other or task.target_text(document) == task.target_text(twin):
+        return False
+    return len(encode(own, decoder)) == len(encode(other, decoder))
+
+
+def _row(
+    task: Task, doc_id: int, direction: str, own: Document, twin: Document, decoder: Decoder
+) -> dict[str, Any]:
+    """A prompt that is run, its twin, and where the classes of positions are in it."""
+    prompt, other = (prompt_text(task, dict(one)) for one in (own, twin))
+    tokens, offsets = encode_with_offsets(prompt.rstrip(), decoder)
+    there = encode(other.rstrip(), decoder)
+    changed = [list(offsets[i]) for i, token in enumerate(tokens) if token != there[i]]
+    spans = {name: [list(s) for s in some] for name, some in class_spans(task, own, prompt).items()}
+    return {
+        "pair": doc_id,
+        "direction": direction,
+        "prompt": prompt,
+        TWIN: other,
+        "options": [task.target_text(own), task.target_text(twin)],
+        "gold": 0,
+        SPANS: {**spans, "changed": changed},
+    }
