@@ -26,6 +26,9 @@ from .retrieval import (
     gold_position as gold_position,
     removal as removal,
 )
+from .self_repair_scatter import (
+    self_repair as self_repair,
+)
 from .stacked import (
     answer_kinds as answer_kinds,
 )
@@ -93,5 +96,6 @@ __all__ = [
     "retrieval_map",
     "save",
     "save_all",
+    "self_repair",
     "similarity",
 ]

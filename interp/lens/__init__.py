@@ -7,6 +7,7 @@ interp.lens.prompt_grid(model, "The capital of France is")
 tuned = interp.lens.train_tuned_lens(model, texts, source="WikiText-2, 500 lines")
 interp.logit_lens(model, "world-facts:default", tuned=tuned)
 interp.lens.direct_logit_attribution(model, "world-facts:default", limit=100)
+interp.lens.self_repair(model, "world-facts:default", ["attentions", "mlps"], limit=100)
 """
 
 import lazy_loader

@@ -12,6 +12,10 @@ from .grid import (
 from .quantities import (
     QUANTITIES as QUANTITIES,
 )
+from .repairing import (
+    SelfRepair as SelfRepair,
+    self_repair as self_repair,
+)
 from .residual_stream import (
     Depth as Depth,
     depths as depths,
@@ -42,6 +46,7 @@ __all__ = [
     "Depth",
     "Lens",
     "QUANTITIES",
+    "SelfRepair",
     "Training",
     "TunedLens",
     "WHOLE",
@@ -56,6 +61,7 @@ __all__ = [
     "new_folder",
     "open_lens",
     "prompt_grid",
+    "self_repair",
     "text_hash",
     "train_tuned_lens",
 ]
