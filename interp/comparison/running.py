@@ -25,8 +25,8 @@ Chosen = str | Sequence[str] | Callable[[TransformerBridge], Sequence[str | Abla
 def compare(
     models: Mapping[str, Model],
     tasks: Sequence[str | Path | Task] | str | Path | Task,
-    *,
     ablations: Chosen = "layers",
+    *,
     out: str | Path,
     limit: int | None = None,
     seed: int = 0,

@@ -170,8 +170,9 @@ class Lens:
     def __repr__(self) -> str:
         n = next((t.values.n for t in self.steps.values()), 0)
         return (
-            f"Lens({self.kind} of {self.model} on {self.task}, {self.ablation}: {n} examples, "
-            f"{len(self.depths)} depths, {len(self.steps)} steps)"
+            f"Lens({self.kind} of {self.model} on {self.task}, {self.ablation}: "
+            f"{n} examples, "
+            f"{len(self.depths)} depths, {len(self.steps)} step{'s' * (len(self.steps) != 1)})"
         )
 
 

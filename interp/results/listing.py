@@ -5,6 +5,11 @@ from pathlib import Path
 from interp import records
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what is counted: `1 task`, `2 tasks`, `1,200 examples`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def run_line(folder: Path, manifest: records.Manifest) -> str:
     """A run in one line: model, tasks, ablations, progress and date.
 
@@ -20,6 +25,6 @@ def run_line(folder: Path, manifest: records.Manifest) -> str:
     units = manifest.unit_names
     there = sum(records.shard_path(folder, unit).is_file() for unit in units)
     return (
-        f"{manifest.model}: {tasks}{more}; {len(manifest.ablations)} ablations; "
+        f"{manifest.model}: {tasks}{more}; {counted(len(manifest.ablations), 'ablation')}; "
         f"{there} of {len(units)} units; {manifest.origin.created}"
     )

@@ -15,6 +15,7 @@ from interp.results.by_field import importance_by
 from interp.results.design_effects import design_effects
 from interp.results.direction import falling, more_is_better
 from interp.results.floors import guessing, measured
+from interp.results.listing import counted
 from interp.results.lost import lost_together
 from interp.results.row_fields import row_field
 from interp.results.selection import MetricChoice, choose_metric
@@ -342,8 +343,8 @@ class Sweep(StoredRecords):
         m = self.manifest
         examples = sum(len(task.doc_ids) for task in m.tasks)
         return (
-            f"Sweep({m.model}: {_count(len(m.tasks), 'task')}, "
-            f"{_count(examples, 'example')}, {_count(len(m.ablations), 'ablation')}; "
+            f"Sweep({m.model}: {counted(len(m.tasks), 'task')}, "
+            f"{counted(examples, 'example')}, {counted(len(m.ablations), 'ablation')}; "
             f"{self.folder})"
         )
 
@@ -367,7 +368,3 @@ def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Both tables, each task's rows together."""
     both = pd.concat([table, more], ignore_index=True)
     return both.sort_values("task", kind="stable", ignore_index=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -24,6 +24,14 @@ from tests.helpers.families import N_LAYERS, tiny_bridge, tiny_model, tiny_token
 from tests.helpers.task_files import write_task
 
 
+def test_a_comparison_takes_tasks_and_ablations_as_a_sweep_does():
+    swept, compared = (inspect.signature(one).parameters for one in (interp.sweep, interp.compare))
+    assert [*compared][:3] == ["models", *[*swept][1:3]]
+    assert {compared[name].kind for name in ("tasks", "ablations")} == {
+        swept[name].kind for name in ("tasks", "ablations")
+    }
+
+
 @pytest.fixture(scope="module")
 def other():
     return tiny_bridge("llama", seed=1)
