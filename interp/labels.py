@@ -10,13 +10,11 @@ from itertools import count, product
 
 SKILLS = {"world-facts": "Knowledge", "world-kv": "Retrieval", "world-arithmetic": "Reasoning"}
 
-
 PROTOCOLS = {
     "default": "Option letters",
     "continuation": "Option texts",
     "generate": "Generated answers",
 }
-
 
 METRICS = {
     "acc": "Accuracy",
@@ -27,9 +25,7 @@ METRICS = {
     "cut": "Share of cut answers",
 }
 
-
 FILTERS = {"flexible-extract": "flexible", "strict-match": "strict", "none": ""}
-
 
 BENCHMARKS = {
     "world-facts-passage": "Knowledge, passage given",
@@ -39,9 +35,7 @@ BENCHMARKS = {
     "nq-open-gold": "Natural Questions, passage given",
 }
 
-
 """Whole benchmarks whose words are more than those of their names."""
-
 
 NAMES = {
     "arc": "ARC",
@@ -59,12 +53,9 @@ NAMES = {
     "winogrande": "WinoGrande",
 }
 
-
 PAIRS = re.compile(r"kv-(\d+)")
 
-
 """Key-value retrieval of any size has one colour."""
-
 
 ASKED = {
     re.compile(r"fewshot-seed-(\d+)-(.+)"): "other few-shot examples ({})",
@@ -77,9 +68,7 @@ ASKED = {
     re.compile(r"(\d+)-draws-at-([\d.]+(?:e[+-]?\d+)?)-(.+)"): "{} draws at temperature {}",
 }
 
-
 """What `interp.tasks.variants` puts in front of a task's name, in words that follow it."""
-
 
 LAYER_AXES = {
     "layer": "Skipped layer",
@@ -91,9 +80,7 @@ LAYER_AXES = {
     "exchange": "Layer exchanged with the next",
 }
 
-
 """Ablations of one layer, and the name of their axis."""
-
 
 KINDS = {
     "layer": "layers skipped",
@@ -119,9 +106,7 @@ KINDS = {
     "others": "other ablations",
 }
 
-
 """What ablations of a kind are called."""
-
 
 PLURALS = {"layer": "layers", "attn": "attentions", "mlp": "MLPs", "head": "heads"}
 PARTS = {"layer": "Layer", "attn": "Layer with its attention", "mlp": "Layer with its MLP"}
@@ -136,7 +121,6 @@ SCOPES = {
     "last": "at the last prompt token only",
 }
 
-
 BLOCKS = {
     "layers": "skipped",
     "swaps": "swapped",
@@ -147,9 +131,7 @@ BLOCKS = {
     "parallel": "run side by side",
 }
 
-
 """Ablations of several layers, and what is done to these."""
-
 
 _GIVEN: ContextVar[Mapping[str, str] | None] = ContextVar("labels", default=None)
 
