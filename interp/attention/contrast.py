@@ -1,4 +1,4 @@
-"""Cause, not only correlation: accuracy by number of heads removed, top against random ones."""
+"""Accuracy by number of heads removed, top heads against random ones: a test of cause."""
 
 from collections.abc import Sequence
 

@@ -194,7 +194,7 @@ class _Stop(Exception):
 
 @dataclass(eq=False)
 class _Watch:
-    """What the attention function of the running piece is to form, and for whom."""
+    """Which rows the attention function forms for the running piece, and who receives them."""
 
     layers: dict[int, int]
     columns: list[int] = field(default_factory=list)

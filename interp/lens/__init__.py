@@ -1,4 +1,4 @@
-"""What each depth knows: the answer as far as it can be read from the residual stream.
+"""The logit lens: how far the answer can be read from the residual stream at each depth.
 
 lens = interp.logit_lens(model, "world-facts:default", limit=100)
 lens.table()             # rank, log-probability, margin ... by depth, with intervals

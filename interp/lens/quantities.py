@@ -1,4 +1,4 @@
-"""From what was read to numbers of one example: by answer, by step, by depth."""
+"""The numbers of one example by answer, step and depth, from what the lens has read."""
 
 import numpy as np
 from jaxtyping import Bool, Float

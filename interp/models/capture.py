@@ -1,4 +1,4 @@
-"""Read activations where they arise: the heads' z, and what blocks and sublayers add."""
+"""Read activations where they are computed: the heads' z, and what blocks and sublayers add."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -21,7 +21,7 @@ SHOWN = 3
 
 
 def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) -> None:
-    """Refuse a configuration that speaks of other layers than the weights have.
+    """Refuse a configuration whose number of layers is not that of the weights.
 
     Only names are read, so that a wrong number costs no memory.
 

@@ -1,4 +1,4 @@
-"""What flows between blocks that are placed on several GPUs.
+"""Activations are moved between blocks that are placed on several GPUs.
 
 accelerate's own hooks replace a module's `forward` and hand every output back to where its input
 came from; the two trees of modules over one set of weights, and the ablations that replace

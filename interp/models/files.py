@@ -1,4 +1,4 @@
-"""What is in a model's folder before anything of it is opened: no pickles, no code, no way out."""
+"""Checks of a model's folder before any file is opened: no pickles, no code, no outside paths."""
 
 import json
 from collections.abc import Mapping

@@ -14,7 +14,7 @@ NUMBERED = {"mlp_only_layers": {"decoder_sparse_step": 1}}
 
 
 def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
-    """Change a configuration, so that it says a model whose layers are listed so.
+    """Change a configuration to describe a model with these layers in this order.
 
     Lists with one entry a layer are listed alike, lists of layer numbers renumbered; counts follow.
 

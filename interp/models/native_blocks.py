@@ -207,7 +207,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
 
 
 def bridge_over(root: Any) -> TransformerBridge | None:
-    """The living bridge whose model a Hugging Face model has become; None where there is none."""
+    """The bridge that a Hugging Face model has become part of; None where there is none."""
     return next((bridge for bridge in _natives if bridge.original_model is root), None)
 
 

@@ -189,7 +189,7 @@ def _unit_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
 
 
 def _listed(what: str, there: list[str], asked: list[str]) -> Iterator[Difference]:
-    """What one list has more than the other: by name where it is one, else how many."""
+    """What one list has and the other lacks: the name of a single entry, else their number."""
     if there == asked:
         return
     more = [name for name in asked if name not in set(there)]

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever moment the machine stops at."""
+"""Files that are written completely or not at all, even if the machine stops in between."""
 
 import errno
 import io
@@ -193,7 +193,7 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last, where folders can be synced (on Windows they cannot)."""
+    """Make a rename durable, where folders can be synced (on Windows they cannot)."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""One process a folder, or one for each shard of it; a dead process holds nothing.
+"""A lock on a run's folder, or on one shard of it; it ends with its process.
 
 The locks are the operating system's (through `portalocker`): they end with the process that holds
 them, however it ends, so a lock file that is left behind blocks nobody.

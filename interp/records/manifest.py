@@ -32,7 +32,7 @@ UnitName = Annotated[str, Field(pattern=r"^[^/\\\x00.][^/\\\x00]*$", max_length=
 
 
 class _Entry(BaseModel):
-    """Immutable, and without entries that nobody knows."""
+    """A part of a manifest: immutable, and an unknown field is refused."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", strict=True, populate_by_name=True
@@ -190,7 +190,7 @@ class Manifest(_Entry):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Manifest":
-        """Units cover every example under every ablation once; names are there once."""
+        """Check that units cover each example under each ablation once; names must be unique."""
         _refuse_doubles("task", [task.name for task in self.tasks])
         _refuse_doubles("ablation", ["baseline", *self.ablations])
         _refuse_doubles("unit", [unit.name for unit in self.units])

@@ -1,4 +1,4 @@
-"""Join the parts of a run that several processes wrote: complete, and nothing twice."""
+"""Join the parts of a run that several processes wrote, none missing and none double."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -12,7 +12,7 @@ def plain_cell(text: str) -> str:
 
 
 def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose texts, names of columns too, are computed by no spreadsheet."""
+    """A table in which a spreadsheet computes no text, column names included."""
     found = table.rename(columns=lambda name: plain_cell(str(name)))
     for name in found.columns:
         if not pd.api.types.is_numeric_dtype(found[name].dtype):

@@ -12,7 +12,7 @@ DIGITS = 4
 
 
 def with_places(importance: pd.DataFrame) -> pd.DataFrame:
-    """Add `kind`, `layer` and `head` to a table with a column `ablation`, what is read first ahead.
+    """Add `kind`, `layer` and `head` to a table with a column `ablation`; what is read first leads.
 
     `kind` is the text form before its numbers (`layer`, `head@mean`, `layers`); `layer` and `head`
     are missing where an ablation has none or several.

@@ -1,4 +1,4 @@
-"""Design effects of the fields of a run's rows: do examples of one wording fare alike?"""
+"""Design effects of the fields of a run's rows: are outcomes of one wording correlated?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,5 +59,5 @@ COLUMNS = ["task", "metric", "field", "ablation", "design_effect", "p", "least_p
 
 
 def _groups(column: dict[int, str]) -> bool:
-    """Whether a field's values are shared by two and more rows each, in the mean."""
+    """Whether each value of a field is shared by two or more rows on average."""
     return 1 < len(set(column.values())) <= len(column) / 2

@@ -1,4 +1,4 @@
-"""Metrics of which less is better: which they are, and their values turned the other way."""
+"""Metrics of which a smaller value is better, and their values with the direction reversed."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from interp.tasks import LOG
 
 
 def falling(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> Bool[np.ndarray, " rows"]:
-    """Of which rows of a table (`task`, `metric`) less is better, as the tasks declare it.
+    """For which rows of a table (`task`, `metric`) a smaller value is better, as tasks declare.
 
-    The log-likelihoods behind a perplexity are no such metric, though the perplexity is.
+    A perplexity is such a metric; the log-likelihoods that it is computed from are not.
 
     Returns:
         True where less is better, one entry a row.
@@ -30,7 +30,7 @@ def falling(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> Bool[np.ndarray,
 
 
 def more_is_better(tasks: Sequence[TaskEntry], values: pd.DataFrame) -> pd.DataFrame:
-    """Values of which more is always better: `1 - value` where less is.
+    """Values of which a larger one is always better: `1 - value` where a smaller one is better.
 
     A drop of them is damage, whatever the metric; 0 and 1 stay 0 and 1.
 

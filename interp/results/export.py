@@ -100,9 +100,9 @@ def _written(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is at its place when the context is left without an error, and else not.
+    """A file that appears at its path only if the context ends without an error.
 
-    What is at its place already, a link too, is replaced, never written through.
+    An existing file or link at the path is replaced. A link is never followed.
 
     Yields:
         The file, to be written as bytes.

@@ -1,4 +1,4 @@
-"""The score of guessing, where the records tell it."""
+"""The score that guessing would give, where the records are enough to compute it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def guessing(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> pd.Series | None:
-    """Each example's part in the floor that the whole model's own answers show, by example.
+    """Each example's contribution to the floor that the answers of the whole model show.
 
     Args:
         rows: records of one task's baseline, with `doc_id loglikelihoods text target`.

@@ -188,13 +188,13 @@ def _head(folder: Path) -> dict[str, Any]:
 
 
 def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
-    """As it is after writing and reading, so that two requests compare."""
+    """The value as it is after writing and reading, so that two requests can be compared."""
     plain: dict[str, Any] = json.loads(json.dumps(request, default=str, sort_keys=True))
     return plain
 
 
 def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
-    """What differs, in words: plain options first, hashes only where nothing else tells."""
+    """What differs, in words; hashes are named only where no plain option differs."""
     there, here = dict(_leaves(kept)), dict(_leaves(asked))
     names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     plain = [n for n in names if not n.endswith(("_sha256", "doc_ids", "interp-source"))]

@@ -101,7 +101,7 @@ def summary(
 
 
 def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
-    """What the whole model did not read, and what it did not write to the end."""
+    """How many prompts and answers of the whole model were cut."""
     said = (
         ("cut_prompts", "prompts lost tokens on their left to fit the model's context"),
         ("cut_answers", "answers of the whole model were cut by the token limit"),

@@ -241,7 +241,7 @@ class Sweep(StoredRecords):
         data: str | Path | None = None,
         allow_code: bool = False,
     ) -> pd.DataFrame:
-        """Do rows of one wording, relation or passage fare alike? By task, field and ablation.
+        """Are outcomes of one wording, relation or passage correlated? By task, field and ablation.
 
         A design effect of 4 says that the examples are worth a quarter of their number; a sweep
         with `cluster=FIELD` then resamples them together. See `interp.stats.design_effects`.

@@ -111,7 +111,7 @@ def by_importance(importance: pd.DataFrame, most: int) -> Order:
 
 
 def deepest_first(n_layers: int, most: int) -> Order:
-    """From the last layer up.
+    """An order from the last layer to the first.
 
     Args:
         n_layers: number of layers.

@@ -1,4 +1,4 @@
-"""Do the rows of one wording, relation or passage fare alike? Design effects of drops."""
+"""Design effects of drops: are outcomes of one wording, relation or passage correlated?"""
 
 import numpy as np
 import pandas as pd

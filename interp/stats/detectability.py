@@ -1,4 +1,4 @@
-"""What a table of drops could have shown, in words: beside every "none"."""
+"""What drops a table could have shown, in words, where it shows none."""
 
 import numpy as np
 import pandas as pd

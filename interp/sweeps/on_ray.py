@@ -96,7 +96,7 @@ class TaskQueue:
             self.too_large(chunk, reason)
 
     def fail(self, chunk: Chunk, reason: str) -> None:
-        """Give a unit up; its other chunks are not run any more."""
+        """Give up a unit; its other chunks are not run."""
         self.failed[chunk.name] = reason
         self.found.pop(chunk.name, None)
 
@@ -204,7 +204,7 @@ def start(ray: Any, request: Request, plan: Plan, workers: int | None = None) ->
 
 
 class WorkerPool:
-    """The actors, and what each of them is at.
+    """The actors, and what each of them is computing.
 
     Attributes:
         count: how many work at a time.
@@ -264,7 +264,7 @@ class WorkerPool:
             self.hire()
 
     def _outcome(self, future: Any) -> Outcome:
-        """What came of a call of a worker."""
+        """The result of a call of a worker."""
         errors = self.ray.exceptions
         try:
             found: Outcome = self.ray.get(future)
@@ -289,7 +289,7 @@ class WorkerPool:
 
 
 def _enter(queue: TaskQueue, chunk: Chunk, outcome: Outcome, tell: Callable[[str], Any]) -> None:
-    """Enter what came of a chunk."""
+    """Take in the result of a chunk."""
     if isinstance(outcome, Finished):
         queue.done(chunk, outcome.records)
     elif isinstance(outcome, DoesNotFit):

@@ -1,4 +1,4 @@
-"""One example's outcome under one ablation becomes a record; failures are said aloud."""
+"""One example's outcome under one ablation becomes a record; a warning names failures."""
 
 import logging
 from collections import Counter

@@ -82,7 +82,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class UnitSizes:
-    """How large the work units are; a run keeps its own for life.
+    """How large the work units are; a run keeps the sizes that it began with.
 
     Attributes:
         examples: the most examples of one unit.

@@ -1,4 +1,4 @@
-"""Responses become metrics: the task's own, and those that move before accuracy does.
+"""Metrics of responses: the task's own, and finer ones that change before accuracy does.
 
 Everything here is a function of what is stored (log-likelihoods, token counts, texts) and of the
 task's rows, so that metrics are computed again without the model (`interp.tasks.recomputed`).

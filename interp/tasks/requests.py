@@ -234,7 +234,7 @@ def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list
 
 
 def _start(decoder: Decoder) -> int:
-    """The token in front of what has nothing in front of it."""
+    """The token that stands for an empty context."""
     start = decoder.tokenizer.bos_token_id
     return int(decoder.tokenizer.eos_token_id if start is None else start)
 

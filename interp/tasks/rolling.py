@@ -62,6 +62,10 @@ def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
         name: `text:FILE`.
         num_fewshot: must be none: a text has no few-shot examples.
 
+    Returns:
+        The task object of lm-evaluation-harness, one row a passage of the file (of a table: one row
+        a row).
+
     Raises:
         UserError: the file is missing, empty, or not UTF-8; few-shot examples.
     """
@@ -86,6 +90,10 @@ def passages(text: str) -> list[str]:
 
     Args:
         text: any text.
+
+    Returns:
+        The passages in their order. Joined, they are the text, without passages that are only white
+        space.
     """
     found, rest = [], text
     while len(rest) > PASSAGE * 3 // 2:

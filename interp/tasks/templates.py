@@ -1,4 +1,4 @@
-"""Task templates, closed: they read rows, write text of a bounded size, and take a bounded time.
+"""Task templates in a sandbox: they read rows, and their text and computing time are bounded.
 
 lm-evaluation-harness renders task templates with Jinja, unrestricted. Here the same templates give
 the same text, with these exceptions, each of which is an error of one line:
@@ -67,7 +67,7 @@ def bounded() -> Iterator[None]:
 
 
 def close_templates() -> None:
-    """Close the templates of lm-evaluation-harness, in this process, for every task."""
+    """Sandbox the templates of lm-evaluation-harness, in this process, for every task."""
     from lm_eval import utils
 
     if not isinstance(utils.env, _ClosedEnvironment):

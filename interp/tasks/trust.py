@@ -48,7 +48,7 @@ def refuse_code(path: Path, trusted: tuple[Path, ...]) -> None:
 def refuse_code_below(folder: Path, trusted: tuple[Path, ...]) -> None:
     """Refuse a folder of which any YAML runs Python, or cannot be read.
 
-    What our reading of a file cannot make sense of, another reading might run.
+    A file that cannot be parsed here might still be run by another parser.
 
     Args:
         folder: with everything below it.
