@@ -20,6 +20,7 @@ from .locks import (
 )
 from .manifest import (
     MANIFEST as MANIFEST,
+    SCHEMA_VERSION as SCHEMA_VERSION,
     SOURCE as SOURCE,
     UNITS as UNITS,
     Manifest as Manifest,
@@ -28,6 +29,7 @@ from .manifest import (
     TaskEntry as TaskEntry,
     UnitEntry as UnitEntry,
     read_manifest as read_manifest,
+    shard_path as shard_path,
 )
 from .merging import (
     merge as merge,
@@ -37,7 +39,6 @@ from .opening import (
 )
 from .schema import (
     SCHEMA as SCHEMA,
-    SCHEMA_VERSION as SCHEMA_VERSION,
     Record as Record,
 )
 from .shards import (
@@ -46,7 +47,6 @@ from .shards import (
     problems as problems,
     quarantine as quarantine,
     read_units as read_units,
-    shard_path as shard_path,
     verified as verified,
     write_unit as write_unit,
 )

@@ -19,9 +19,11 @@ from pydantic import (
 
 from interp.errors import UserError, first_line
 from interp.records.files import read_regular
-from interp.records.schema import SCHEMA_VERSION
 
 MANIFEST = "manifest.json"
+SCHEMA_VERSION = 3
+"""Of the store; `schema.py` says what each version holds."""
+
 UNITS = "units"
 SOURCE = "interp-source"
 """Under `libraries`: the hash of this package's own code."""
@@ -252,6 +254,19 @@ class Manifest(_Entry):
 
 # what may differ between two calls of the same run; a limit decides by the rows that it leaves
 INCIDENTAL = ("origin", "allowed", "limit")
+
+
+def shard_path(folder: Path, unit: str) -> Path:
+    """Where a unit's shard is.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+
+    Returns:
+        A path inside the folder, whether the shard is there or not.
+    """
+    return folder / UNITS / f"{unit}.parquet"
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -7,9 +7,9 @@ from interp.errors import UserError
 from interp.records.comparing import differences
 from interp.records.files import read_regular, write_whole
 from interp.records.locks import locked
-from interp.records.manifest import MANIFEST, Manifest, read_manifest
+from interp.records.manifest import MANIFEST, Manifest, read_manifest, shard_path
 from interp.records.opening import open_store
-from interp.records.shards import problems, shard_path
+from interp.records.shards import problems
 
 
 def merge(folder: Path, parts: Sequence[Path]) -> int:

@@ -25,8 +25,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
-
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),

@@ -20,26 +20,13 @@ from interp.records.files import (
     remove_parts,
     write_whole,
 )
-from interp.records.manifest import UNITS, Manifest, UnitEntry
+from interp.records.manifest import UNITS, Manifest, UnitEntry, shard_path
 from interp.records.schema import SCHEMA, Record
 
 # stands in the file where its own hash will be
 _PLACE = b"0" * 64
 # the last of the file's metadata: key, length in a byte or two, value
 _CLAIM = re.compile(rb"sha256.{1,2}([0-9a-f]{64})", re.DOTALL)
-
-
-def shard_path(folder: Path, unit: str) -> Path:
-    """Where a unit's shard is.
-
-    Args:
-        folder: of the run.
-        unit: name of the unit.
-
-    Returns:
-        A path inside the folder, whether the shard is there or not.
-    """
-    return folder / UNITS / f"{unit}.parquet"
 
 
 def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Record]) -> None:

@@ -29,7 +29,7 @@ def run(llama, tmp_path_factory):
     [
         ("models", ("pandas", "matplotlib")),
         ("tasks", ("pandas", "matplotlib")),
-        ("runs FOLDER", ("matplotlib", "scipy")),
+        ("runs FOLDER", ("matplotlib", "scipy", "pandas", "pyarrow")),
         ("show RUN", ("matplotlib", "seaborn")),
         ("export RUN --out OUT", ("matplotlib", "seaborn")),
         ("export RUN --harness --out OUT", ("matplotlib", "seaborn")),
