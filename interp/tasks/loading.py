@@ -22,8 +22,8 @@ from interp.tasks.names import (
     shipped_tasks,
     split_name,
 )
-from interp.tasks.rolling import is_text, text_task
 from interp.tasks.task import Task
+from interp.tasks.text_files import is_text, text_task
 from interp.tasks.trust import refuse_code
 
 if TYPE_CHECKING:

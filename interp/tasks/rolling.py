@@ -1,32 +1,13 @@
-"""Texts that are scored by their loss: whole documents in windows, and files as tasks.
+"""Texts that are scored by their loss: whole documents, in windows.
 
 lm-evaluation-harness' tasks of kind `loglikelihood_rolling` (wikitext) score every token of a
 document. A document that is longer than the model's context is cut into windows, as the harness
 cuts it: each token is predicted once, the first of a window from one token in front of it.
-
-`text:FILE` makes such a task of a file of the user's own: a `.jsonl` whose rows have a field
-`text`, or plain text, which is cut into passages.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-from interp.errors import UserError
-from interp.tasks.rows import read_rows
-
-TEXT = "text:"
-PASSAGE = 2000
-"""Characters of a passage of a plain text; it ends with a line, or at least with a word."""
 
 OWN_METRICS = ("loss", "token_perplexity")
-CONFIG: dict[str, Any] = {
-    "output_type": "loglikelihood_rolling",
-    "doc_to_text": "",
-    "doc_to_target": "text",
-    "metric_list": [{"metric": "byte_perplexity"}, {"metric": "bits_per_byte"}],
-    "metadata": {"version": 1.0},
-}
 
 Window = tuple[list[int], list[int]]
 
@@ -48,75 +29,3 @@ def windows(tokens: Sequence[int], first: int, most: int) -> list[Window]:
         token_list=list(tokens), prefix_token=first, max_seq_len=most, context_len=1
     )
     return [make_disjoint_window(one) for one in made]
-
-
-def is_text(name: str) -> bool:
-    """Whether a name is that of a text file as a task."""
-    return name.startswith(TEXT)
-
-
-def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
-    """The task that a text file makes.
-
-    Args:
-        name: `text:FILE`.
-        num_fewshot: must be none: a text has no few-shot examples.
-
-    Returns:
-        The task object of lm-evaluation-harness, one row a passage of the file (of a table: one row
-        a row).
-
-    Raises:
-        UserError: the file is missing, empty, or not UTF-8; few-shot examples.
-    """
-    from interp.tasks.key_value import task_of_rows
-
-    if num_fewshot:
-        raise UserError(f"task {name}: a text has no few-shot examples")
-    path = Path(name.removeprefix(TEXT)).expanduser()
-    if path.suffix in (".jsonl", ".json", ".parquet", ".csv"):
-        texts = [_field(row, name, number) for number, row in enumerate(read_rows(path), start=1)]
-    else:
-        texts = passages(_read(path, name))
-    if not texts:
-        raise UserError(f"task {name}: the file has no text")
-    return task_of_rows(f"{TEXT}{path.name}", [{"text": text} for text in texts], CONFIG)
-
-
-def passages(text: str) -> list[str]:
-    """A text in passages of about `PASSAGE` characters, none of them short.
-
-    Each ends behind the last line break in its second half, else behind the last space there.
-
-    Args:
-        text: any text.
-
-    Returns:
-        The passages in their order. Joined, they are the text, without passages that are only white
-        space.
-    """
-    found, rest = [], text
-    while len(rest) > PASSAGE * 3 // 2:
-        half = PASSAGE // 2
-        end = rest.rfind("\n", half, PASSAGE)
-        end = end if end >= 0 else rest.rfind(" ", half, PASSAGE)
-        cut = end + 1 if end >= 0 else PASSAGE
-        found.append(rest[:cut])
-        rest = rest[cut:]
-    return [one for one in (*found, rest) if one.strip()]
-
-
-def _read(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"task {name}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"task {name}: the file cannot be read as UTF-8 ({error})") from error
-
-
-def _field(row: dict[str, Any], name: str, number: int) -> str:
-    text = row.get("text")
-    if not isinstance(text, str) or not text.strip():
-        raise UserError(f"task {name}, row {number}: its field `text` holds no text")
-    return text

@@ -17,7 +17,7 @@ from interp.results.export import harness_results
 from interp.stats import Sample, weighted_losses
 from interp.stats.weighted import loss_row
 from interp.tasks import build_requests, load_task
-from interp.tasks.rolling import PASSAGE, passages
+from interp.tasks.text_files import PASSAGE, passages
 from tests.helpers.families import deleted, tiny_bridge, tiny_tokenizer
 from tests.helpers.task_files import WORDS
 
