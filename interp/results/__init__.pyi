@@ -12,6 +12,10 @@ from .lost import (
     lost_examples as lost_examples,
     lost_together as lost_together,
 )
+from .patch_recovery import (
+    recovery as recovery,
+    recovery_by_example as recovery_by_example,
+)
 from .saved import (
     Saved as Saved,
     claim_folder as claim_folder,
@@ -54,6 +58,8 @@ __all__ = [
     "lost_together",
     "open_run",
     "read_result",
+    "recovery",
+    "recovery_by_example",
     "result_line",
     "run_line",
     "save_result",

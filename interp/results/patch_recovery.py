@@ -1,0 +1,119 @@
+"""How much of the twin's answer a patched activation brings: normalised recovery, with intervals.
+
+Wang et al., "Interpretability in the Wild" (arXiv 2211.00593), and Heimersheim & Nanda, "How to use
+and interpret activation patching" (arXiv 2404.15255): the log-probability difference of the twin's
+answer and the own answer under the patch, minus that of the own prompt, over that of the twin's
+prompt minus that of the own prompt. 0 where the patch changes nothing, 1 where it does all.
+"""
+
+import numpy as np
+import pandas as pd
+
+from interp.errors import UserError
+from interp.stats import BASELINE, fieller, means_of, sample_of, wilson
+
+DIRECTIONS = ("denoising", "noising")
+"""Directions of patching, in the order of the rows of each pair."""
+
+
+def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
+    """What every ablation brings of the twin's answer, example by example.
+
+    Args:
+        responses: of a sweep over a task of `interp.twins`: `model task doc_id ablation
+            loglikelihoods`, the baseline among them.
+
+    Returns:
+        Columns `model task direction pair ablation moved full recovery answer`, a row an example
+        and ablation: `moved` is by how many nats the log-probability difference went towards the
+        twin's answer, `full` by how many it does on the twin's own prompt, `recovery` their ratio
+        (NaN where the twin's prompt moves it the other way), and `answer` whether the twin's answer
+        became the likelier one; NaN where it is so without the ablation, or not on the twin's
+        prompt either.
+
+    Raises:
+        UserError: a task is not of `interp.twins`, or one direction of a pair was not run.
+    """
+    tables = [_of_task(task, rows) for task, rows in responses.groupby("task", sort=False)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """What every ablation brings of the twin's answer, over the pairs of a task.
+
+    Args:
+        responses: as for `recovery_by_example`.
+        confidence: coverage of the intervals.
+
+    Returns:
+        Columns `model task direction ablation recovery low high n answer answer_low answer_high
+        n_answer interval`. `recovery` is the mean of `moved` over the mean of `full`, with
+        Fieller's interval over pairs: a ratio of means, because ratios of single examples have no
+        mean where one of them hardly differs from its twin. It is NaN where the twins are not
+        clearly different. `answer` is the share of pairs whose answer became the twin's, with
+        Wilson's interval, among those in which it could.
+
+    Raises:
+        UserError: as `recovery_by_example`.
+    """
+    found = []
+    keys = ["model", "task", "direction", "ablation"]
+    for key, rows in recovery_by_example(responses).groupby(keys, sort=False):
+        means = means_of(sample_of(rows[["moved", "full"]], None), points=False)
+        top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+        ratio = fieller(top, bottom, means, means.critical(confidence))
+        answers = rows["answer"].dropna()
+        right, n = float(answers.sum()), len(answers)
+        low, high = wilson(np.array([right]), n, confidence=confidence) if n else ([np.nan],) * 2
+        found.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "recovery": ratio.value,
+                "low": ratio.low,
+                "high": ratio.high,
+                "n": len(rows),
+                "answer": right / n if n else np.nan,
+                "answer_low": low[0],
+                "answer_high": high[0],
+                "n_answer": n,
+                "interval": "fieller",
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
+    lengths = rows["loglikelihoods"].map(lambda one: 0 if one is None else len(one))
+    if not str(task).startswith("twins-") or not lengths.eq(2).all():
+        raise UserError(
+            f"task {task}: recovery is of pairs of prompts; make them by interp.twins(model, task)"
+        )
+    # the options of a row are its own answer and its twin's
+    gap = rows["loglikelihoods"].map(lambda one: float(one[1]) - float(one[0]))
+    table = rows[["model", "task", "ablation", "doc_id"]].assign(gap=gap)
+    own = table[table["ablation"] == BASELINE].set_index(["model", "doc_id"])["gap"]
+    found = table[table["ablation"] != BASELINE].copy()
+    places = list(zip(found["model"], found["doc_id"], strict=True))
+    missing = next((doc_id for model, doc_id in places if (model, doc_id ^ 1) not in own), None)
+    if missing is not None:
+        raise UserError(
+            f"task {task}: row {missing ^ 1}, the other direction of row {missing}, was not run; "
+            "limit the pairs in interp.twins, not the rows in the sweep"
+        )
+    here = np.array([own[place] for place in places])
+    there = -np.array([own[model, doc_id ^ 1] for model, doc_id in places])
+    moved, full = found["gap"].to_numpy() - here, there - here
+    possible = (here < 0) & (there > 0)
+    return pd.DataFrame(
+        {
+            "model": found["model"].to_numpy(),
+            "task": task,
+            "direction": [DIRECTIONS[doc_id % 2] for doc_id in found["doc_id"]],
+            "pair": found["doc_id"].to_numpy() // 2,
+            "ablation": found["ablation"].to_numpy(),
+            "moved": moved,
+            "full": full,
+            "recovery": np.where(full > 0, moved / np.where(full > 0, full, 1), np.nan),
+            "answer": np.where(possible, (found["gap"].to_numpy() > 0).astype(float), np.nan),
+        }
+    )
