@@ -20,6 +20,7 @@ from interp.tasks import Task
 
 ALPHA = 0.05
 NULL_ROWS = 64
+THRESHOLD = 0.1
 Row = dict[str, Any]
 
 
@@ -48,10 +49,13 @@ def check_circuit(seed: int) -> list[Row]:
         rows.append(_compared(seed, f"{skill}: layers by effect", table, whole))
         if skill == "kv":
             rows += _null_head(seed, plan.null[0], model, task, found)
-    scores = retrieval_heads(model, planted_task(plan, "kv")).scores
-    best = set(top_heads(scores, 2))
+    heads = retrieval_heads(model, planted_task(plan, "kv"))
     looking = {*plan.induction, *plan.null}
+    best = set(top_heads(heads.scores, 2))
     rows.append(_row(seed, "kv: copying and null heads by retrieval score", looking, best))
+    written = heads.trace.written.mean(axis=0)
+    writing = set(map(tuple, np.argwhere(written >= THRESHOLD).tolist()))
+    rows.append(_row(seed, "kv: copying heads by what they write", {*plan.induction}, writing))
     return rows
 
 

@@ -24,6 +24,8 @@ from interp.tasks import Task, load_task, select_examples
 Scores = Float[np.ndarray, "layer head"]
 Head = tuple[int, int]
 KIND = "retrieval heads"
+RULES = {"attends": "retrieval", "published": "published", "writes": "written"}
+"""When a token counts for a head's score, and what `Trace` calls it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +35,17 @@ class RetrievalHeads:
     Attributes:
         trace: the trace that the scores summarise.
         copied_only: whether only rightly answered examples count, as in Wu et al.
+        rule: what counts: of `RULES`.
     """
 
     trace: Trace
     copied_only: bool = True
+    rule: str = "attends"
+
+    @property
+    def _of_example(self) -> Float[np.ndarray, "example layer head"]:
+        found: np.ndarray = getattr(self.trace, RULES[self.rule])
+        return found
 
     @property
     def _counted(self) -> np.ndarray:
@@ -46,7 +55,7 @@ class RetrievalHeads:
     @cached_property
     def scores(self) -> Scores:
         """`[layer, head]` retrieval scores in [0, 1]: the mean over the counted examples."""
-        found: np.ndarray = self.trace.retrieval[self._counted].mean(axis=0)
+        found: np.ndarray = self._of_example[self._counted].mean(axis=0)
         return found
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
@@ -56,12 +65,13 @@ class RetrievalHeads:
         within the range of their scores; where all examples agree the sample shows no spread, and
         it is NaN.
         """
-        values = self.trace.retrieval[self._counted]
+        values = self._of_example[self._counted]
         sample = Sample(values.reshape(len(values), -1), np.arange(len(values)), clustered=False)
         low, high, _ = mean_intervals(sample, False, confidence, 1000, seed)
         layer, head = (a.ravel() for a in np.indices(self.scores.shape))
         rows = {"model": self.trace.model, "task": self.trace.task, "layer": layer, "head": head}
         rows |= {"score": self.scores.ravel(), "low": low, "high": high}
+        rows |= {"written": self.trace.written[self._counted].mean(axis=0).ravel()}
         rows |= {
             t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TOKEN_KINDS
         }
@@ -77,7 +87,7 @@ class RetrievalHeads:
         allowed = ("gold_position", "n_pairs", "layer")
         if column not in allowed:
             raise UserError(f"by {column}: allowed are {', '.join(allowed)}")
-        table = self.trace.table().rename(columns={"retrieval": "score"})
+        table = self.trace.table().rename(columns={RULES[self.rule]: "score"})
         table = table[table["copied"]] if self.copied_only else table
         keys = ["layer"] if column == "layer" else [column, "layer", "head"]
         means = table.groupby(keys)[["score", *TOKEN_KINDS]].mean()
@@ -118,7 +128,17 @@ class RetrievalHeads:
         return f"{self!r}\n{shown}"
 
     def _best(self, top: int) -> pd.DataFrame:
-        shown = ["layer", "head", "score", "low", "high", "gold_value", "first_token", "n"]
+        shown = [
+            "layer",
+            "head",
+            "score",
+            "low",
+            "high",
+            "written",
+            "gold_value",
+            "first_token",
+            "n",
+        ]
         return self.table().head(top)[shown]
 
     def _repr_html_(self) -> str:
@@ -145,6 +165,7 @@ def retrieval_heads(
     limit: int | None = None,
     seed: int = 0,
     copied_only: bool = True,
+    rule: str = "attends",
     out: str | Path | None = None,
 ) -> RetrievalHeads:
     """The retrieval score of every head on a key-value task (Wu et al., arXiv 2404.15574).
@@ -155,6 +176,11 @@ def retrieval_heads(
         limit: at most this many examples, drawn with the seed.
         seed: of the draw.
         copied_only: count only examples that the model answers rightly.
+        rule: when a token counts: `attends` (the head's strongest attention lies on the very token
+            that is copied), `published` (as the authors' code: on any token of the gold value that
+            equals the one that is written), or `writes` (`attends`, and what the head adds to the
+            stream raises that token's logit more than any other's: a head that looks and writes
+            nothing scores 0, and so does one that writes for later layers to read).
         out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
             again. The same call gives the result that is there. By default nothing is written.
 
@@ -165,11 +191,13 @@ def retrieval_heads(
         UserError: as `trace`; no example is answered rightly, so nothing is copied; the folder
             holds something else.
     """
+    if rule not in RULES:
+        raise UserError(f"rule {rule!r}: allowed are {', '.join(RULES)}")
     task = task if isinstance(task, Task) else load_task(task)
     folder = path_given("out", out) if out is not None else None
     request = dict[str, Any]()
     if folder:
-        options = {"limit": limit, "seed": seed, "copied_only": copied_only}
+        options = {"limit": limit, "seed": seed, "copied_only": copied_only, "rule": rule}
         request = describe_measure(model, task, select_examples(task, limit, seed=seed), options)
         if claim_folder(folder, KIND, request):
             return open_heads(folder)
@@ -179,7 +207,12 @@ def retrieval_heads(
             f"task {traced.task}: model {traced.model} answers none of {len(traced.examples)} "
             "examples rightly, so no head copies; copied_only=False scores them all the same"
         )
-    heads = RetrievalHeads(traced, copied_only)
+    if rule == "writes" and np.isnan(traced.written).any():
+        raise UserError(
+            f"model {traced.model}: its heads enter the residual stream through a norm, so what "
+            "one of them writes is not defined; take rule attends or published"
+        )
+    heads = RetrievalHeads(traced, copied_only, rule)
     if folder:
         _save(folder, heads, request)
     return heads
@@ -204,24 +237,29 @@ def open_heads(folder: str | Path) -> RetrievalHeads:
             str(saved.facts["model"]),
             str(saved.facts["task"]),
             saved.tables["examples"],
-            saved.arrays["retrieval"],
+            *(saved.arrays[name] for name in RULES.values()),
             attention,
         )
-        return RetrievalHeads(traced, bool(saved.facts["copied_only"]))
+        return RetrievalHeads(traced, bool(saved.facts["copied_only"]), str(saved.facts["rule"]))
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder}: its heads cannot be read (no {error})") from error
 
 
 def _save(folder: Path, heads: RetrievalHeads, request: dict[str, Any]) -> None:
     traced = heads.trace
-    facts = {"model": traced.model, "task": traced.task, "copied_only": heads.copied_only}
+    facts = {
+        "model": traced.model,
+        "task": traced.task,
+        "copied_only": heads.copied_only,
+        "rule": heads.rule,
+    }
     save_result(
         folder,
         KIND,
         request,
         facts=facts,
         tables={"examples": traced.examples},
-        arrays={"retrieval": traced.retrieval, **traced.attention},
+        arrays={name: getattr(traced, name) for name in RULES.values()} | traced.attention,
         for_reading={"heads": heads.table(), "by-gold-position": heads.by("gold_position")},
     )
 

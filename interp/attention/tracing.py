@@ -19,9 +19,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.attention.prompts import KeyValuePrompt, locate
 from interp.attention.rows import PIECE, scan_rows
+from interp.attention.writing import QueryInputs, writes
 from interp.engine import unembed
 from interp.errors import UserError
-from interp.models import Decoder, model_name
+from interp.models import Decoder, capture_z, model_name
 from interp.tasks import Task, load_task, select_examples
 
 TOKEN_KINDS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
@@ -39,6 +40,10 @@ class Trace:
             (whether the model, given the answer so far, predicts each of its tokens).
         retrieval: `[example, layer, head]` share of the answer's tokens on which the head's
             strongest attention lies while they are predicted.
+        published: the same by the rule of the published code: the strongest attention lies anywhere
+            in the gold value, on a token equal to the one that is predicted.
+        written: the share of the answer's tokens that count in `retrieval` and that the head's own
+            output promotes above all others; NaN where heads enter the stream through a norm.
         attention: kind of token (`TOKEN_KINDS`) to `[example, layer, head]`, the mean over
             answering positions of the attention on all tokens of this kind.
     """
@@ -47,13 +52,16 @@ class Trace:
     task: str
     examples: pd.DataFrame
     retrieval: Float[np.ndarray, "example layer head"]
+    published: Float[np.ndarray, "example layer head"]
+    written: Float[np.ndarray, "example layer head"]
     attention: dict[str, Float[np.ndarray, "example layer head"]]
 
     def table(self) -> pd.DataFrame:
         """One row per example, layer and head."""
         n, layers, heads = self.retrieval.shape
         example, layer, head = (a.ravel() for a in np.indices((n, layers, heads)))
-        columns = {"retrieval": self.retrieval.ravel()}
+        scores = ("retrieval", "published", "written")
+        columns = {name: getattr(self, name).ravel() for name in scores}
         columns |= {target: values.ravel() for target, values in self.attention.items()}
         table = self.examples.iloc[example].reset_index(drop=True)
         return table.assign(layer=layer, head=head, **columns)
@@ -97,11 +105,12 @@ def trace(
     doc_ids = select_examples(loaded, limit, seed=seed)
     prompts = [locate(loaded, doc_id, decoder) for doc_id in doc_ids]
     shape = (len(prompts), decoder.n_layers, decoder.n_heads)
-    retrieval, attention = np.zeros(shape), {target: np.zeros(shape) for target in TOKEN_KINDS}
+    scores = np.zeros((3, *shape))
+    attention = {target: np.zeros(shape) for target in TOKEN_KINDS}
     copied = []
     for number, prompt in enumerate(tqdm(prompts, unit="example", desc=f"{loaded.name} trace")):
         hits, masses, right = _trace_one(model, decoder, prompt, piece)
-        retrieval[number] = hits.numpy()
+        scores[:, number] = hits.numpy()
         for target, mass in masses.items():
             attention[target][number] = mass.numpy()
         copied.append(right)
@@ -115,14 +124,14 @@ def trace(
             "copied": copied,
         }
     )
-    return Trace(model_name(model), loaded.name, examples, retrieval, attention)
+    return Trace(model_name(model), loaded.name, examples, *scores, attention)
 
 
 def _trace_one(
     model: TransformerBridge, decoder: Decoder, prompt: KeyValuePrompt, piece: int
 ) -> tuple[Tensor, dict[str, Tensor], bool]:
-    """Retrieval score `[layer, head]`, attention by target, and whether the model copies."""
-    hits = torch.zeros(decoder.n_layers, decoder.n_heads)
+    """The three scores `[layer, head]`, attention by target, and whether the model copies."""
+    of_query = torch.zeros(2, len(prompt.queries), decoder.n_layers, decoder.n_heads)
     masses = {target: torch.zeros(decoder.n_layers, decoder.n_heads) for target in TOKEN_KINDS}
     places = {
         "gold_value": prompt.gold_value,
@@ -136,14 +145,19 @@ def _trace_one(
     def take(layer: int, numbers: list[int], rows: Tensor) -> None:
         strongest = rows.argmax(dim=-1).cpu()
         for place, number in enumerate(numbers):
-            there = torch.isin(strongest[:, place], torch.tensor(prompt.copied[number]))
-            hits[layer] += share * there
+            found = strongest[:, place]
+            of_query[0, number, layer] = torch.isin(found, torch.tensor(prompt.copied[number]))
+            same = torch.tensor(prompt.tokens)[found] == prompt.answer[number]
+            in_value = torch.isin(found, torch.tensor(prompt.gold_value))
+            of_query[1, number, layer] = same & in_value
         for target, positions in places.items():
             masses[target][layer] += share * rows[..., list(positions)].sum(dim=(1, 2)).cpu()
 
     # as when it is scored: the answer's last token is predicted, not run
     run = prompt.tokens[: max(prompt.queries) + 1]
-    resid = scan_rows(model, run, prompt.queries, take, piece=piece)
+    z = QueryInputs(prompt.queries)
+    with capture_z(decoder, range(decoder.n_layers), z.keep):
+        resid = scan_rows(model, run, prompt.queries, take, piece=piece)
     predicted = []
     for logits in unembed(decoder, resid):
         if not logits.isfinite().all():
@@ -152,4 +166,7 @@ def _trace_one(
                 "format of a wider range (bfloat16, float32) may hold them"
             )
         predicted.append(logits.argmax(dim=-1))
-    return hits, masses, torch.cat(predicted).tolist() == list(prompt.answer)
+    answer = torch.tensor(prompt.answer)
+    wrote = writes(decoder, resid, z.at_queries, of_query[0].bool(), answer)
+    scores = torch.stack([*of_query, wrote]).mean(dim=1)
+    return scores, masses, torch.cat(predicted).tolist() == list(prompt.answer)

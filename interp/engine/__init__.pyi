@@ -6,6 +6,11 @@ from .by_example import (
 from .capabilities import (
     refuse_impossible as refuse_impossible,
 )
+from .direct import (
+    final_norm as final_norm,
+    head_outputs as head_outputs,
+    held_norm as held_norm,
+)
 from .generation.answers import (
     generate as generate,
 )
@@ -69,9 +74,12 @@ __all__ = [
     "by_budget",
     "end_tokens",
     "exact_shortcuts",
+    "final_norm",
     "example_of",
     "generate",
     "group_examples",
+    "head_outputs",
+    "held_norm",
     "out_of_memory",
     "padded",
     "padded_batches",

@@ -10,6 +10,9 @@ from interp.figures import palette, style, tables
 from interp.labels import metric_label, model_label, renamed, task_label, uncapitalised
 from interp.stats import BASELINE
 
+THRESHOLD = 0.1
+"""The score from which on Wu et al. (arXiv 2404.15574) call a head a retrieval head."""
+
 
 def depth(
     source: Any, *, labels: Mapping[str, str] | None = None, width: float = style.COLUMN
@@ -48,6 +51,7 @@ def _depth(table: pd.DataFrame, width: float) -> style.PrintFigure:
                 linestyle="none", marker=looks[model].marker, markersize=2.8,
                 label=model_label(model),
             )  # fmt: skip
+        axes.axhline(THRESHOLD, color=style.GREY, linewidth=0.8, linestyle="--")
         axes.set_xlabel("Layer")
         axes.set_ylabel("Retrieval score")
         axes.set_ylim(-0.03, 1.03)
@@ -56,7 +60,8 @@ def _depth(table: pd.DataFrame, width: float) -> style.PrintFigure:
             figure.legend(loc="outside upper center", ncols=min(3, len(models)))
         counts = " and ".join(str(n) for n in sorted(set(table["n"])))
         notes = [
-            f"n = {counts} rightly answered examples. A mark: one head.",
+            f"n = {counts} rightly answered examples. A mark: one head. Dashed: {THRESHOLD:g}, "
+            "from which Wu et al. call it a retrieval head.",
             tables.describe_intervals(table, "Bars"),
             "Line: the best head of each layer.",
         ]

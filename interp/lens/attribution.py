@@ -11,7 +11,6 @@ are streamed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.engine import padded, record, unembed, vectors_at
+from interp.engine import final_norm, head_outputs, held_norm, padded, record, unembed, vectors_at
 from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers
 from interp.lens.residual_stream import without_mlp
@@ -219,24 +218,11 @@ def component_vectors(
         found[Component("mlp", layer)] = after - middle
         found[Component("layer", layer)] = after - before
         if heads:
-            of_heads, bias = (x.to(before.device) for x in _head_outputs(decoder, layer, z[layer]))
+            of_heads, bias = (x.to(before.device) for x in head_outputs(decoder, layer, z[layer]))
             _check_heads(model, layer, of_heads.sum(dim=0) + bias, middle - before)
             found |= {Component("head", layer, h): one for h, one in enumerate(of_heads)}
         before = after
     return found, before
-
-
-def _head_outputs(
-    decoder: Decoder, layer: int, z: Float[Tensor, "positions width"]
-) -> tuple[Float[Tensor, "head positions d_model"], Float[Tensor, " d_model"]]:
-    """Each head's part of the output projection, whatever its layout; and the bias."""
-    masks = torch.eye(decoder.n_heads, device=z.device, dtype=z.dtype)
-    masks = masks.repeat_interleave(z.shape[-1] // decoder.n_heads, dim=1)[:, None]
-    project: Any = decoder.output_projections[layer]
-    with torch.no_grad():
-        bias = project(torch.zeros_like(z[:1]))[0]
-        # called, not read: its weight may be quantised, or have an adapter beside it
-        return project(z[None] * masks) - bias, bias
 
 
 def _check_heads(model: TransformerBridge, layer: int, total: Tensor, whole: Tensor) -> None:
@@ -266,41 +252,14 @@ def _project(
 ) -> tuple[Float[Tensor, "components positions"], Float[Tensor, " positions"]]:
     """Shares of each token's logit, and what no component adds (biases)."""
     with torch.no_grad():
-        normed, bias = _final_norm(decoder, final)
-        weight, centred = _norm_weight(decoder, bias)
-        moved = _centre(final, centred) * weight
-        # the scale that the norm divided by, whatever its epsilon
-        scale = (moved.norm(dim=-1) / (normed - bias).norm(dim=-1)).unsqueeze(-1)
+        _, bias = final_norm(decoder, final)
         embedding = decoder.root.get_output_embeddings()
         unembedding = embedding.weight[tokens].float()
         rest = (bias * unembedding).sum(dim=-1)
         if getattr(embedding, "bias", None) is not None:
             rest = rest + embedding.bias[tokens].float()
-        shares = (_centre(vectors, centred) * weight / scale * unembedding).sum(dim=-1)
+        shares = (held_norm(decoder, vectors, final) * unembedding).sum(dim=-1)
     return shares, rest
-
-
-def _final_norm(decoder: Decoder, final: Tensor) -> tuple[Tensor, Tensor]:
-    normed = decoder.ln_final(final[None])[0].float()
-    bias = getattr(decoder.ln_final, "bias", None)
-    return normed, torch.zeros_like(normed[0]) if bias is None else bias.float()
-
-
-def _norm_weight(decoder: Decoder, bias: Tensor) -> tuple[Tensor, bool]:
-    """The weight that the final norm multiplies by, and whether it takes the mean away first."""
-    ones = torch.full((1, 1, decoder.d_model), 1e3, device=decoder.device, dtype=torch.float32)
-    dtype = next(decoder.root.parameters()).dtype
-    normed = decoder.ln_final(ones.to(dtype))[0, 0].float() - bias
-    # a norm that centres has nothing left of equal entries
-    if normed.abs().max() < TOLERANCE:
-        weight: Any = decoder.ln_final.weight
-        return weight.float(), True
-    return normed, False
-
-
-def _centre(vectors: Tensor, centred: bool) -> Tensor:
-    vectors = vectors.float()
-    return vectors - vectors.mean(dim=-1, keepdim=True) if centred else vectors
 
 
 def _check_logits(
@@ -312,7 +271,7 @@ def _check_logits(
         return
     embedding = decoder.root.get_output_embeddings()
     with torch.no_grad():
-        normed, _ = _final_norm(decoder, final)
+        normed, _ = final_norm(decoder, final)
         product = embedding(normed.to(embedding.weight.dtype)).float()
     for tokens in chosen:
         own, ours = (x.gather(-1, tokens[:, None]) for x in (logits, product))

@@ -1,5 +1,7 @@
 """Tracing against a brute-force reference on TransformerLens' full patterns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +90,16 @@ def test_the_table_and_the_groupings_agree_with_the_arrays():
     heads = retrieval_heads(build(plan), planted_task(plan, "kv", rows=12))
     (layer, head), (null_layer, null_head) = plan.induction[0], plan.null[0]
     assert heads.scores[layer, head] == heads.scores[null_layer, null_head] == 1
+    written = heads.trace.written.mean(axis=0)
+    assert written[layer, head] == 1
+    assert written[null_layer, null_head] == 0  # it looks, and writes nothing
+    writing = replace(heads, rule="writes")
+    assert writing.scores[null_layer, null_head] == 0
+    assert (writing.table()["layer"][0], writing.table()["head"][0]) == plan.induction[0]
+    published = replace(heads, rule="published")
+    np.testing.assert_array_equal(published.scores, heads.scores)  # values of one token are alike
+    with pytest.raises(UserError, match="allowed are attends, published, writes"):
+        retrieval_heads(build(plan), planted_task(plan, "kv", rows=12), rule="looks")
     table = heads.table()
     assert {(r.layer, r.head) for r in table.head(2).itertuples()} == {
         plan.induction[0],
