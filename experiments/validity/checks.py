@@ -49,11 +49,11 @@ def check_circuit(seed: int) -> list[Row]:
         rows.append(_compared(seed, f"{skill}: layers by effect", table, whole))
         if skill == "kv":
             rows += _null_head(seed, plan.null[0], model, task, found)
-    heads = retrieval_heads(model, planted_task(plan, "kv"))
+    scored = retrieval_heads(model, planted_task(plan, "kv"))
     looking = {*plan.induction, *plan.null}
-    best = set(top_heads(heads.scores, 2))
+    best = set(top_heads(scored.scores, 2))
     rows.append(_row(seed, "kv: copying and null heads by retrieval score", looking, best))
-    written = heads.trace.written.mean(axis=0)
+    written = scored.trace.written.mean(axis=0)
     writing = set(map(tuple, np.argwhere(written >= THRESHOLD).tolist()))
     rows.append(_row(seed, "kv: copying heads by what they write", {*plan.induction}, writing))
     return rows

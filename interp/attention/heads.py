@@ -237,7 +237,9 @@ def open_heads(folder: str | Path) -> RetrievalHeads:
             str(saved.facts["model"]),
             str(saved.facts["task"]),
             saved.tables["examples"],
-            *(saved.arrays[name] for name in RULES.values()),
+            saved.arrays["retrieval"],
+            saved.arrays["published"],
+            saved.arrays["written"],
             attention,
         )
         return RetrievalHeads(traced, bool(saved.facts["copied_only"]), str(saved.facts["rule"]))

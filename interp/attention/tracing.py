@@ -124,7 +124,9 @@ def trace(
             "copied": copied,
         }
     )
-    return Trace(model_name(model), loaded.name, examples, *scores, attention)
+    return Trace(
+        model_name(model), loaded.name, examples, scores[0], scores[1], scores[2], attention
+    )
 
 
 def _trace_one(

@@ -19,7 +19,7 @@ def assert_all_found(rows):
 @pytest.mark.parametrize("seed", [1000, 1001])
 def test_a_circuit_is_found_by_effect_and_by_attention(seed):
     rows = checks.check_circuit(seed)
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert_all_found(rows)
     (null,) = [row for row in rows if row["question"] == "kv: null head"]
     assert null["attention"] > 0.9
