@@ -48,7 +48,7 @@ class Places:
         """`[row, pos]`, True at the positions of a scope.
 
         Raises:
-            RuntimeError: nobody has said what the positions are.
+            RuntimeError: the positions of the call were not set.
         """
         if self.labels is None:
             raise RuntimeError(f"@@{scope}: what the positions are has not been said")

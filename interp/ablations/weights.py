@@ -1,10 +1,11 @@
 """Run a block, or its attention or MLP alone, with the weights of another model's.
 
-Which weights travel: `swap:7` takes every parameter of the block. `swap-attn:7` takes the
+Which weights are swapped: `swap:7` takes every parameter of the block. `swap-attn:7` takes the
 attention's matrices and biases (query and key norms too), the norm in front of it and, where there
 is one, the norm after it; `swap-mlp:7` does the same for the MLP (all experts and their router).
 The two have no parameter in common and together are `swap:7`. Embedding, final norm and
-unembedding never travel: a swap of all layers is the donor's layers between the recipient's ends.
+unembedding are never swapped: a swap of all layers is the donor's layers between the recipient's
+embedding and its final norm.
 """
 
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def check_donor(
 def part_parameters(
     model: TransformerBridge, layer: int, part: Part = "layer"
 ) -> dict[str, nn.Parameter]:
-    """The parameters of a block that travel with a part of it, by the bridge's names.
+    """The parameters of a block that are swapped with a part of it, by the bridge's names.
 
     Args:
         model: a bridge.

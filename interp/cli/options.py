@@ -37,7 +37,7 @@ def loads_a_model() -> argparse.ArgumentParser:
         help="float32, bfloat16, float16, or auto: as the checkpoint (float32)",
     )
     model.add_argument(
-        "--adapter", metavar="DIR", help="a LoRA or its kin, merged into the weights"
+        "--adapter", metavar="DIR", help="a LoRA or similar adapter, merged into the weights"
     )
     model.add_argument(
         "--quantize", choices=("4bit", "8bit"), help="quantise matrices (bitsandbytes)"

@@ -62,7 +62,7 @@ def most_caches(decoder: Decoder, prefix: int, layers: int) -> int:
 
 
 def _free(decoder: Decoder) -> int:
-    """Bytes that nobody uses where the model is."""
+    """Free bytes on the device of the model."""
     if decoder.device.type == "cuda":
         return free_on_gpus(decoder)
     return int(psutil.virtual_memory().available)

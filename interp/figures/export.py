@@ -1,4 +1,4 @@
-"""Figures on disk: PDF for the paper, SVG for the web, PNG for a look, CSV for the reader."""
+"""Figures on disk as PDF, SVG and PNG, and the rows behind them as CSV."""
 
 import io
 from collections.abc import Sequence

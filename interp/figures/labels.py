@@ -19,7 +19,8 @@ def label_points(
 ) -> None:
     """Write a short label beside each point, the crowded ones farther away with a thin line.
 
-    Call it when the axes have their limits and the figure its layout: room is looked for on paper.
+    Call it when the axes have their limits and the figure its layout: free space is searched in
+    inches.
 
     Args:
         axes: where the points are drawn.

@@ -1,4 +1,4 @@
-"""Adapters (LoRA and its kin, of `peft`) on a model's weights."""
+"""Adapters of `peft` (LoRA and similar methods) on a model's weights."""
 
 import json
 from importlib.util import find_spec
@@ -72,7 +72,7 @@ def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
         if not hasattr(wrapped.base_model, "merge_and_unload"):
             raise UserError(
                 f"model {name}: adapter {folder} is {wrapped.active_peft_config.peft_type.value}, "
-                "which prepends tokens and changes no layer; allowed are LoRA and its kin"
+                "which prepends tokens and changes no layer; allowed are LoRA and similar methods"
             )
         return wrapped.merge_and_unload(safe_merge=True) if merge else wrapped.base_model.model
     except UserError:

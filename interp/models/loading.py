@@ -49,8 +49,8 @@ def load_model(
         device: where to put it; by default (`cuda`, `auto`) a GPU that has room for it, or whole
             layers over all GPUs (your hooks then see their layer's), or the CPU without any.
         revision: branch, tag or commit on the hub.
-        adapter: a folder that `peft` has saved (LoRA and its kin). The model's name then ends in
-            `+` and the folder's name.
+        adapter: a folder that `peft` has saved (LoRA and similar methods). The model's name then
+            ends in `+` and the folder's name.
         merge_adapter: add the adapter to the weights. Otherwise its matrices stay beside them;
             quantised weights allow that only.
         quantize: `4bit` or `8bit`: quantise matrices with bitsandbytes while loading.
@@ -139,7 +139,7 @@ def _places(
 
 
 def _in_memory(root: transformers.PreTrainedModel, tokenizer: Any) -> TransformerBridge:
-    """A bridge over a model that somebody has made or loaded."""
+    """A bridge over a Hugging Face model in memory."""
     known = str(getattr(root, "name_or_path", "") or "")
     name = known or type(root).__name__
     if known and Path(known).is_dir():

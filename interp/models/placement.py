@@ -180,7 +180,7 @@ def device_map(
     """Module or parameter name to device, in the form that accelerate loads by.
 
     `accelerate.infer_auto_device_map` is not used: it keeps room for offloading, fills the first
-    GPU to its brim, which then decides how small every batch must be, and puts the unembedding
+    GPU completely, which then decides how small every batch must be, and puts the unembedding
     after the last block.
 
     Args:

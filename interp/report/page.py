@@ -1,4 +1,4 @@
-"""The sections, the template, the file."""
+"""The page: sections are put into a template and written as one file."""
 
 import base64
 import hashlib

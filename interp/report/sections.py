@@ -120,7 +120,7 @@ class Section:
 
 
 def section(run: Run, choice: Choice, *, name: str, budget: int) -> Section:
-    """Everything about one run.
+    """The section of the page about one run.
 
     Args:
         run: the run and its tables.
@@ -295,7 +295,7 @@ def _title(sweep: Sweep) -> str:
 
 
 def _question(sweep: Sweep) -> str:
-    """What the run asks, for somebody who did not plan it."""
+    """The question that the run answers, for a reader who did not plan it."""
     asked = [
         f"{task_label(task.name)} ({len(task.doc_ids)} examples)" for task in sweep.manifest.tasks
     ]

@@ -1,4 +1,4 @@
-"""Figures as vectors inside a page."""
+"""Figures as SVG elements of the page."""
 
 import io
 import re

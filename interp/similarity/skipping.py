@@ -91,7 +91,7 @@ def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
 def by_importance(importance: pd.DataFrame, most: int) -> Order:
     """The layers of the smallest measured drop first, mean over the tasks of the table.
 
-    Measure it on other examples than the curve's (another seed), or the curve flatters it.
+    Measure it on other examples than the curve's (another seed), or the curve is too good.
 
     Args:
         importance: from `Sweep.importance()` of a sweep of every layer, one metric per task.

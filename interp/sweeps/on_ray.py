@@ -41,7 +41,7 @@ class Chunk:
 
 
 class TaskQueue:
-    """What waits, what has come back, what failed; knows nothing of Ray.
+    """Which chunks wait, have come back or failed; it does not use Ray.
 
     Attributes:
         failed: name of a unit to the reason.

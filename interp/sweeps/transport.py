@@ -1,8 +1,8 @@
 """A request as plain data, so that a process on another machine can carry out part of it.
 
-A model travels as its modules without numbers, its numbers as flat arrays (which Ray keeps once a
+A model is sent as its modules without numbers, its numbers as flat arrays (which Ray keeps once a
 machine, in shared memory), and its tokenizer as files. Nothing is read from the hub or from the
-sender's disk, and weights that were changed in memory travel as they are.
+sender's disk, and weights that were changed in memory are sent as they are.
 """
 
 import io
@@ -168,7 +168,7 @@ def pack_request(
             parse(ablation.text)
         except UserError:
             raise UserError(
-                f"{ablation.text}: hooks of your own do not travel to Ray's workers; allowed are "
+                f"{ablation.text}: hooks of your own cannot be sent to Ray's workers; allowed are "
                 "ablations with a text form"
             ) from None
     given = {id(d): d for ablation in ablations for d in donors(ablation)}

@@ -56,7 +56,7 @@ def load_task(
         metrics: which of the metrics that the YAML lists; by default all of them.
         chat_template: a model whose chat template writes the prompts; plain text by default.
         allow_code: let a YAML from elsewhere run the Python functions that it names.
-        trusted_only: the name comes from a file that somebody else wrote: no path is followed,
+        trusted_only: the name comes from a file of another author: no path is followed,
             and of lm-evaluation-harness' tasks those are refused that run Python which has not
             been read by us. (Some of them look for code in the current folder.)
 

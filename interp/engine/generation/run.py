@@ -156,7 +156,7 @@ class Run:
                     self.done(1)
 
     def _drafts_from_the_baseline(self, number: int | None) -> bool:
-        """Whether the baseline writes before the others; with one ablation nobody uses its drafts.
+        """Whether the baseline writes before the others; with one ablation its drafts are not used.
 
         Args:
             number: of the baseline among the ablations; None where it was not asked for.
