@@ -23,6 +23,12 @@ HALVES = 50
 def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float:
     """Split-half reliability of the ranks of a profile of mean drops.
 
+    Spearman's and Brown's formula takes ranks to gain from more examples without end. Ranks of
+    equal drops do not, so where many true drops are equal the reliability, and with it the ceiling,
+    is too high: with 6 of 32 layers that matter and 200 examples it is 0.58 in the mean where two
+    samples correlate with 0.42 (1,000 examples: 0.60 and 0.45). With 8 or 32 graded drops both are
+    the same to 0.01. `crossed` does not use the formula.
+
     Args:
         sample: drops by document, a column per ablation; clusters are not torn apart.
         halves: random splits.
