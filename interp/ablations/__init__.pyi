@@ -35,6 +35,7 @@ from .families import (
     each_parallel as each_parallel,
     each_repeat as each_repeat,
     each_replaced as each_replaced,
+    every_pair as every_pair,
     family as family,
     sliding_blocks as sliding_blocks,
 )
@@ -195,6 +196,7 @@ __all__ = [
     "each_replaced",
     "each_swap",
     "edited",
+    "every_pair",
     "family",
     "forward_replaced",
     "function_or_refusal",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any, Literal, cast, get_args
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -179,6 +180,24 @@ def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> 
     return [parts[0], *(Combination(tuple(parts[:n])) for n in range(2, len(parts) + 1))]
 
 
+def every_pair(model: TransformerBridge, of: str = "layers") -> list[Ablation]:
+    """Every two ablations of a family together: `layer:0+layer:1`, `layer:0+layer:2`, ...
+
+    Args:
+        model: a bridge.
+        of: the family, such as `"layers"` or `"mlps@mean"`.
+
+    Returns:
+        `n * (n - 1) / 2` combinations of a family of n.
+
+    Raises:
+        UserError: no such family, or one whose members do not combine (layer programs).
+    """
+    if of not in FAMILIES or of in ("repeats", "exchanges", "parallels", "cumulative"):
+        raise UserError(f"ablation pairs:{of}: allowed is pairs:FAMILY, such as pairs:layers")
+    return [a + b for a, b in combinations(FAMILIES[of](model), 2)]
+
+
 def each_repeat(model: TransformerBridge) -> list[Ablation]:
     """Run every block of consecutive layers twice: `repeat:0-0`, `repeat:0-1`, ...
 
@@ -313,6 +332,8 @@ def family(
     if match := WINDOWS.fullmatch(text):
         return each_cut(model, int(match[1]), queries=match[2], keys=match[3])
     name, colon, size = text.partition(":")
+    if name == "pairs":
+        return every_pair(model, size)
     if name in SIZED and not size.isdigit():
         raise UserError(f"ablation {text}: allowed is {name}:N, N a number of layers")
     if name == "blocks":

@@ -20,6 +20,7 @@ EXECUTION = ("shard", "ray", "workers", "token_budget", "allow", "cluster")
 FAMILIES = (
     "layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "blocks:N",
     "repeats", "exchanges", "parallels", "cuts:N@answering/gold", "patches:resid@last",
+    "pairs:layers",
     "layers@mean", "layers@linear", "attentions@resample", "mlps@mean", "heads@mean",
     "swaps", "swaps-attn", "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
 )  # fmt: skip

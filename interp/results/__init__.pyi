@@ -12,6 +12,9 @@ from .lost import (
     lost_examples as lost_examples,
     lost_together as lost_together,
 )
+from .pair_effects import (
+    interactions as interactions,
+)
 from .patch_recovery import (
     recovery as recovery,
     recovery_by_example as recovery_by_example,
@@ -51,6 +54,7 @@ __all__ = [
     "csv_text",
     "export_harness",
     "export_tables",
+    "interactions",
     "kind_of",
     "kind_of_answer",
     "kinds_of_error",

@@ -9,6 +9,10 @@ from .measures import (
     cosine as cosine,
     hsic as hsic,
 )
+from .removal import (
+    Removal as Removal,
+    greedy_removal as greedy_removal,
+)
 from .skipping import (
     Order as Order,
     at_random as at_random,
@@ -26,6 +30,7 @@ from .study import (
 
 __all__ = [
     "Order",
+    "Removal",
     "Similarity",
     "angular_distance",
     "at_random",
@@ -36,6 +41,7 @@ __all__ = [
     "cosine",
     "curve_table",
     "deepest_first",
+    "greedy_removal",
     "hsic",
     "layer_similarity",
     "nested",

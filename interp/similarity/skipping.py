@@ -183,18 +183,21 @@ def skipping(layers: Sequence[int]) -> Ablation:
     return as_ablation([SkipLayer(layer) for layer in sorted(layers)])
 
 
-def curve_table(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:
+def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order]) -> pd.DataFrame:
     """The curves of a finished run (see `pruning_curves`); no model is needed.
 
     Args:
-        run: the run, or its folder.
+        run: the run, its folder, or its scores.
         orders: that were swept.
 
     Returns:
         One row an order, task, metric and number of layers skipped, with the score and its
         interval.
     """
-    scores = (run if isinstance(run, Sweep) else open_run(run)).scores()
+    if isinstance(run, pd.DataFrame):
+        scores = run
+    else:
+        scores = (run if isinstance(run, Sweep) else open_run(run)).scores()
     tables = []
     for order in orders:
         for n_removed, step in enumerate(((), *order.steps)):

@@ -1,0 +1,172 @@
+"""Greedy removal of layers: chosen on some examples, scored on others.
+
+Layer by layer the set of removed layers grows by the one whose removal costs least given those that
+are gone ("SLEB", arXiv 2402.09025; on task accuracy "TALE", arXiv 2510.22767). With a beam the best
+few sets are kept at every step. The chosen sets were picked because they did well on the examples
+that chose them, so what they keep there flatters them: their scores are those on other examples.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import stats
+from interp.ablations import shape_of
+from interp.errors import UserError, path_given
+from interp.results import MetricChoice, Sweep, choose_metric
+from interp.similarity.skipping import Order, curve_table, skipping
+from interp.sweeps import sweep
+from interp.tasks import Task, load_task, select_examples
+
+log = logging.getLogger("interp")
+
+CHOSEN_ON, HELD_OUT = "on the examples that chose", "on other examples"
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """What greedy removal chose, and how it fares.
+
+    Attributes:
+        order: the best set of one layer, of two, ...
+        curve: scores of the whole model and of each set, once on the examples that chose and once
+            on others (`order`), as `interp.similarity.pruning_curves` returns them.
+        drops: paired drops on the other examples, with intervals and p-values over all steps
+            (`interp.stats.importance`), and `n_removed`.
+        runs: how many (set, example) pairs the choice ran.
+    """
+
+    order: Order
+    curve: pd.DataFrame
+    drops: pd.DataFrame
+    runs: int
+
+    def __repr__(self) -> str:
+        gains = self.drops[self.drops["high"] < 0]
+        return (
+            f"Removal({', '.join('+'.join(map(str, step)) for step in self.order.steps)}; "
+            f"held out, {len(gains)} of {len(self.drops)} drops are gains)"
+        )
+
+
+def greedy_removal(
+    model: TransformerBridge,
+    tasks: Sequence[str | Path | Task] | str | Path | Task,
+    *,
+    most: int,
+    out: str | Path,
+    metric: MetricChoice = None,
+    beam: int = 1,
+    limit: int | None = None,
+    seed: int = 0,
+    correction: str = "holm",
+) -> Removal:
+    """Remove layers one by one, each time the one that costs least given those that are gone.
+
+    Half of the examples choose; others, about as many and never the same, score what was chosen.
+    Every step is a sweep in a
+    folder of its own, so that the same call continues what was interrupted. The choice costs at
+    most `beam * most * n_layers` times the examples that choose; that is said before it begins.
+
+    Args:
+        model: the model.
+        tasks: as for `interp.sweep`; with several, the mean of their drops is the cost.
+        most: how many layers go at most.
+        out: folder of the sweeps.
+        metric: one for all tasks, or one for each named task; as for `Sweep.importance`.
+        beam: how many sets are kept at every step; 1 is greedy.
+        limit: the most examples of each task, both halves together; all by default.
+        seed: of the draw of examples, and of the bootstrap.
+        correction: of the p-values of the steps.
+
+    Returns:
+        The chosen sets, their curves and their held-out drops.
+
+    Raises:
+        UserError: before anything is run: no such task, a task with fewer than four examples, more
+            layers than the model has less one, a beam below 1.
+    """
+    n_layers, folder = shape_of(model).n_layers, path_given("out", out)
+    if type(most) is not int or not 1 <= most < n_layers:
+        raise UserError(f"most {most!r}: allowed are 1-{n_layers - 1}")
+    if type(beam) is not int or beam < 1:
+        raise UserError(f"beam {beam!r}: allowed are 1 and more")
+    given = [tasks] if isinstance(tasks, str | Path | Task) else list(tasks)
+    loaded = [task if isinstance(task, Task) else load_task(task) for task in given]
+    half = _half(loaded, limit, seed)
+    runs = sum(beam * (n_layers - k) for k in range(1, most)) + n_layers
+    log.info(
+        "greedy removal: up to %d sets of layers on %d examples a task, then %d sets on %d",
+        runs, half, most, 2 * half,
+    )  # fmt: skip
+    kept: list[tuple[int, ...]] = [()]
+    steps, done, seen = [], 0, list[pd.DataFrame]()
+    for number in range(1, most + 1):
+        grown = sorted({tuple(sorted((*one, n))) for one in kept for n in range(n_layers)
+                        if n not in one})  # fmt: skip
+        tried, place = [skipping(one) for one in grown], folder / f"step-{number:03d}"
+        run = sweep(model, loaded, tried, out=place, limit=half, seed=seed)
+        costs = _costs(run, metric)
+        kept = sorted(grown, key=lambda one: (costs[skipping(one).text], one))[:beam]
+        steps.append(kept[0])
+        done += len(grown) * half
+        # of the choice only what it chose is kept; the baseline is in every step
+        texts = [skipping(kept[0]).text, *([stats.BASELINE] if number == 1 else [])]
+        seen.append(choose_metric(run.values(ablations=texts), metric))
+    chosen = [skipping(one) for one in steps]
+    scoring = sweep(model, loaded, chosen, out=folder / "chosen", limit=2 * half, seed=seed)
+    chose = {task.name: set(select_examples(task, half, seed=seed)) for task in loaded}
+    values, turned = (choose_metric(v, metric) for v in (scoring.values(), scoring.gains()))
+    pairs = zip(values["task"], values["doc_id"], strict=True)
+    others = np.array([doc not in chose[task] for task, doc in pairs])
+    drops = stats.importance(turned[others], seed=seed, correction=correction)
+    sizes = {skipping(step).text: len(step) for step in steps}
+    return Removal(
+        Order("greedy removal", tuple(steps)),
+        _curves(steps, pd.concat(seen), values[others], seed),
+        drops.assign(n_removed=drops["ablation"].map(sizes)),
+        done,
+    )
+
+
+def _curves(
+    steps: Sequence[tuple[int, ...]], seen: pd.DataFrame, others: pd.DataFrame, seed: int
+) -> pd.DataFrame:
+    curves = [
+        curve_table(stats.scores(rows, seed=seed), [Order(name, tuple(steps))])
+        for name, rows in ((CHOSEN_ON, seen), (HELD_OUT, others))
+    ]
+    return pd.concat(curves, ignore_index=True)
+
+
+def _half(tasks: Sequence[Task], limit: int | None, seed: int) -> int:
+    """Examples of each task that choose; as many others score."""
+    sizes = [len(select_examples(task, limit, seed=seed)) for task in tasks]
+    for task, size in zip(tasks, sizes, strict=True):
+        if size < 4:
+            raise UserError(
+                f"task {task.name}: {size} examples; greedy removal needs 4 or more, half of them "
+                "to choose and half to score"
+            )
+    return min(sizes) // 2
+
+
+def _costs(run: Sweep, metric: MetricChoice) -> dict[str, float]:
+    """Ablation to its drop, the mean over tasks; infinite where an example has no outcome."""
+    values = choose_metric(run.gains(), metric)
+    means = {
+        (str(task), str(ablation)): float(np.mean(rows.to_numpy(float)))
+        for (task, ablation), rows in values.groupby(["task", "ablation"])["value"]
+    }
+    drops: dict[str, list[float]] = {}
+    for (task, ablation), mean in means.items():
+        drops.setdefault(ablation, []).append(means[task, stats.BASELINE] - mean)
+    return {
+        ablation: float(np.nan_to_num(np.mean(some), nan=np.inf))
+        for ablation, some in drops.items()
+    }
