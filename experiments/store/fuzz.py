@@ -5,8 +5,9 @@
         --add experiments/store/fuzz.json
 
 Command lines, ablation texts, task YAMLs, manifests and shards, and what strangers give
-(`hostile.py`: model folders, rows, templates, option values, code), made by hypothesis from a seed.
-An input that happens to be good is counted as accepted.
+(`hostile.py`: model folders, rows, templates, option values, code), made by hypothesis from a
+seed; and cheap kinds of the same and of public calls (`plain_kinds.py`, `doors.py`). An input that
+happens to be good is counted as accepted.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import io
 import json
 import math
 import os
+import random
 import shutil
 import string
 import tempfile
@@ -27,7 +29,7 @@ import yaml
 from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from tqdm import tqdm
 
-from experiments.store import hostile
+from experiments.store import doors, hostile, plain_kinds
 from experiments.store.reports import OUT, write_result
 from experiments.store.tiny_model import write_model, write_task
 
@@ -39,6 +41,8 @@ CHUNK = 250
 
 Check = Callable[[Any], bool]
 """Refuses an input by UserError (False), accepts it (True), or raises: a defect."""
+
+Strategy = st.SearchStrategy[Any] | plain_kinds.Draw
 
 numbers = st.integers(-3, 40) | st.integers() | st.floats()
 scalars = st.none() | st.booleans() | numbers | st.text(max_size=20)
@@ -167,8 +171,11 @@ def add(name: str, result: dict[str, Any], total: Path) -> None:
 
 
 def _try(
-    strategy: st.SearchStrategy[Any], check: Check, count: int, seed_: int, counts: dict[str, int]
+    strategy: Strategy, check: Check, count: int, seed_: int, counts: dict[str, int]
 ) -> str | None:
+    if not isinstance(strategy, st.SearchStrategy):
+        return _try_plainly(strategy, check, count, seed_, counts)
+
     @seed(seed_)
     @settings(
         max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck)
@@ -186,7 +193,21 @@ def _try(
     return None
 
 
-Kinds = dict[str, tuple[st.SearchStrategy[Any], Check]]
+def _try_plainly(
+    draw: plain_kinds.Draw, check: Check, count: int, seed_: int, counts: dict[str, int]
+) -> str | None:
+    rng = random.Random(seed_)
+    for _ in range(count):
+        value = draw(rng)
+        counts["tried"] += 1
+        try:
+            counts["accepted" if check(value) else "refused"] += 1
+        except Exception as error:
+            return f"{type(error).__name__}: {error} by {value!r}"[:600]
+    return None
+
+
+Kinds = dict[str, tuple[Strategy, Check]]
 
 
 def _kinds(folder: Path) -> Kinds:
@@ -209,6 +230,8 @@ def _kinds(folder: Path) -> Kinds:
         **_store_kinds(finished, out),
         "command lines": (lines, command),
         **hostile.kinds(model, task, folder, _accepted, bridge),
+        **plain_kinds.kinds(bridge, task, finished, folder, _accepted),
+        "doors": doors.kind(bridge, model, task, finished, folder, _accepted),
     }
 
 
