@@ -1,8 +1,9 @@
 """The one exception that means: the user asked for something that cannot be done."""
 
 import difflib
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,35 @@ def path_given(what: str, given: Any) -> Path:
     if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
         raise UserError(f"{what} {given!r:.80}: allowed is the path of a folder")
     return Path(given)
+
+
+def names_given(what: str, given: Any, allowed: str = "a name or several") -> list[str]:
+    """The names that a user gives, one or several; UserError for what are none.
+
+    Args:
+        what: they name, such as `task`.
+        given: text or several texts, if it is right.
+        allowed: for the message.
+
+    Returns:
+        The names, in their order.
+    """
+    several = [given] if isinstance(given, str) else given
+    if isinstance(several, bytes | Mapping) or not isinstance(several, Iterable):
+        raise UserError(f"{what} {given!r:.80}: allowed is {allowed}")
+    names = list(several)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{what} {given!r:.80}: allowed is {allowed}")
+    return names
+
+
+def check_number(name: str, given: Any, *, above: float | None = None) -> None:
+    """Raise UserError unless an option is a finite number, above a bound, or 0 and more."""
+    real = isinstance(given, Real) and not isinstance(given, bool) and math.isfinite(given)
+    if not real or (float(given) < 0 if above is None else float(given) <= above):
+        least = "from 0" if above is None else f"above {above:g}"
+        shown = f"{given:g}" if isinstance(given, float) else f"{given!r:.80}"
+        raise UserError(f"{name} {shown}: allowed are numbers {least}")
 
 
 def check_whole(name: str, given: Any, least: int, most: int = 10**9) -> None:

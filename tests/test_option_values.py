@@ -7,10 +7,10 @@ from tests.helpers.unchecked import outcomes
 
 SETUP = """
 import interp
-from interp import stats
+from interp import figures, stats
 from interp.attention import attention_rows
 from interp.similarity import layer_similarity
-from interp.tasks import load_task
+from interp.tasks import load_task, with_draws
 from tests.helpers.families import tiny_bridge
 model, nan = tiny_bridge("llama"), float("nan")
 run = interp.sweep(model, [TASK], ["layer:0"], limit=4)
@@ -50,6 +50,20 @@ WRONG = [
     "run.summary(margin='x')",
     "run.equivalence(margin=[])",
     "run.equivalence(margin=5, confidence=[])",
+    *(f"run.ties(within={value})" for value in ("nan", "-1", "[nan]", "'x'", "True")),
+    *(f"run.values({name}={value})"
+      for name in ("tasks", "ablations") for value in ("[]", "{}", "True", "nan", "[1]", "b'x'")),
+    "interp.parse([1])",
+    "interp.parse(None)",
+    *(f"interp.generate(model, {prompt})" for prompt in ("2", "None", "[{}, 'x']", "b'w5'")),
+    *(f"interp.cumulative(model, {order})" for order in ("[]", "nan", "'x'", "['x']")),
+    "interp.each_layer(model, nan)",
+    "with_draws([{}], temperature=1.0)",
+    "layer_similarity(model, None)",
+    "layer_similarity(model, [1])",
+    *(f"figures.drops(run, {option})"
+      for option in ("width='x'", "width=10**9", "width=nan", "width=0", "ylim=3", "ylim=(1, 1)",
+                     "ylim='ab'", "ax=b'x'", "tasks=0", "tasks=[1]")),
 ]  # fmt: skip
 
 

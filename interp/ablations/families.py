@@ -137,9 +137,13 @@ def each_kv_group(
 def _checked_layers(shape: Shape, layers: Sequence[int] | None) -> Sequence[int]:
     if layers is None:
         return range(shape.n_layers)
-    for layer in layers:
+    several = isinstance(layers, Iterable) and not isinstance(layers, str | bytes)
+    given = list(layers) if several else []
+    if not given:
+        raise UserError(f"layers {layers!r:.80}: allowed are numbers of layers")
+    for layer in given:
         SkipLayer(layer).edits(shape)
-    return layers
+    return given
 
 
 def sliding_blocks(model: TransformerBridge, size: int) -> list[Ablation]:
@@ -172,10 +176,10 @@ def cumulative(model: TransformerBridge, order: Sequence[int] | None = None) -> 
         UserError: a layer is out of range or named twice.
     """
     shape = shape_of(model)
-    layers = list(order) if order is not None else list(reversed(range(shape.n_layers)))
+    chosen = list(reversed(range(shape.n_layers))) if order is None else order
+    layers = _checked_layers(shape, chosen)
     if len(set(layers)) < len(layers):
         raise UserError(f"order {layers}: a layer is named twice")
-    _checked_layers(shape, layers)
     parts = [SkipLayer(layer) for layer in layers]
     return [parts[0], *(Combination(tuple(parts[:n])) for n in range(2, len(parts) + 1))]
 

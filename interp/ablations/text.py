@@ -111,6 +111,8 @@ def parse(text: str) -> Ablation:
     Raises:
         UserError: the text is none of the forms.
     """
+    if not isinstance(text, str):
+        raise UserError(f"ablation {text!r:.80}: allowed is a text such as layer:7")
     if text == BASELINE.text:
         return BASELINE
     parts = [_parse_one(part, text) for part in text.split("+")]

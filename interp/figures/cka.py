@@ -32,6 +32,7 @@ def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
         columns = min(3, len(series))
         lines = -(-len(series) // columns)
+        style.check_width(width)
         size = width or (style.COLUMN if columns == 1 else style.PAGE)
         figure = style.new_figure(size, 0.55 + lines * (0.35 + SQUARE * size / columns), table)
         panels = figure.subplots(lines, columns, squeeze=False)

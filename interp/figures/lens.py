@@ -60,6 +60,7 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
     """
     if table.groupby(["position", "depth"]).size().gt(1).any():
         raise UserError("the grid draws one prompt of one model under one ablation")
+    style.check_width(width)
     most = int(((width or style.PAGE) - 1.5) / CELL[0])
     first = max(0, int(table["position"].max()) + 1 - most)
     table = table[table["position"] >= first].reset_index(drop=True)

@@ -87,6 +87,7 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     }
     several = len({task for (_, task), _ in panels}) > 1
     with matplotlib.rc_context(style.RC):
+        style.check_width(width)
         size = width or (style.COLUMN if len(panels) == 1 else style.PAGE)
         figure = style.new_figure(size, 2.8, curve)
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

@@ -50,6 +50,7 @@ def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
     raw = table[~table["source"].str.endswith("script")]["value"]
     top = float(raw.max()) if len(raw) else 1.0
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
+        style.check_width(width)
         size = width or (style.COLUMN if len(series) == 1 else style.PAGE)
         figure = style.new_figure(size, 1.05 + size / len(series) * 0.72, table)
         panels = figure.subplots(1, len(series), squeeze=False)[0]

@@ -5,9 +5,12 @@ settings: a figure is drawn inside `with matplotlib.rc_context(RC)`.
 """
 
 import io
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from interp.errors import UserError
 from interp.labels import letters
 
 COLUMN = 3.5
@@ -89,7 +93,12 @@ GREY = "#606060"
 """Lines and words that belong to no series."""
 
 
-class Page(NamedTuple):
+WIDEST = 100.0
+"""Inches of a figure at most."""
+
+
+@dataclass(frozen=True)
+class Page:
     """What a caller chose of a figure, whatever is in it.
 
     Attributes:
@@ -103,6 +112,28 @@ class Page(NamedTuple):
     ylim: tuple[float, float] | None = None
     caption: bool = True
     ax: Axes | None = None
+
+    def __post_init__(self) -> None:
+        check_width(self.width)
+        limits = self.ylim
+        if limits is not None and not (
+            isinstance(limits, tuple | list)
+            and len(limits) == 2
+            and all(isinstance(end, Real) and math.isfinite(end) for end in limits)
+            and limits[0] != limits[1]
+        ):
+            raise UserError(f"ylim {limits!r:.80}: allowed are two different finite numbers")
+        if self.ax is not None and not isinstance(self.ax, Axes):
+            raise UserError(f"ax {self.ax!r:.80}: allowed are the axes of a Matplotlib figure")
+
+
+def check_width(width: object) -> None:
+    """Raise UserError unless a width is None or a number of inches that can be drawn."""
+    if width is None:
+        return
+    real = isinstance(width, Real) and not isinstance(width, bool)
+    if not real or not 0.5 <= float(width) <= WIDEST:  # type: ignore[arg-type]
+        raise UserError(f"width {width!r:.80}: allowed are 0.5 to {WIDEST:g} inches")
 
 
 PLAIN = Page()
@@ -133,6 +164,7 @@ class PrintFigure(Figure):
 
 def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:
     """An empty figure of a printed size in inches; call inside `rc_context(RC)`."""
+    check_width(width)
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
     figure = PrintFigure(figsize=(width, height), layout=layout)
     figure.data = data
@@ -159,6 +191,7 @@ def new_panels(
     Returns:
         The figure and its panels, `[row, column]`.
     """
+    check_width(width)
     size = width or (COLUMN if count == 1 else PAGE)
     columns = columns_of(count, size)
     rows = -(-count // columns)

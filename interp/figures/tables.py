@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
-from interp.errors import UserError
+from interp.errors import UserError, names_given
 from interp.figures.families import Kind, kinds
 from interp.labels import (
     PROTOCOLS,
@@ -139,7 +139,7 @@ def only_tasks(table: pd.DataFrame, tasks: str | Sequence[str] | None) -> pd.Dat
     """
     if tasks is None:
         return table
-    wanted = [tasks] if isinstance(tasks, str) else list(tasks)
+    wanted = names_given("tasks", tasks)
     held = list(dict.fromkeys(table["task"]))
     for task in wanted:
         if task not in held:

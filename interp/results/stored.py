@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from interp import records
-from interp.errors import UserError, path_given
+from interp.errors import UserError, names_given, path_given
 
 VALUES = ["model", "task", "metric", "ablation", "doc_id", "value"]
 _PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))
@@ -104,7 +104,7 @@ class StoredRecords:
         for column, asked in (("task", tasks), ("ablation", ablations)):
             if asked is None:
                 continue
-            chosen = [asked] if isinstance(asked, str) else list(asked)
+            chosen = names_given(column, asked)
             for name in chosen:
                 if name not in known[column]:
                     held = ", ".join(known[column][:8]) + ("..." if len(known[column]) > 8 else "")

@@ -12,7 +12,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.engine import by_budget, padded, record, segments, vectors_at
-from interp.errors import UserError
+from interp.errors import UserError, names_given
 from interp.models import Decoder, model_name
 from interp.tasks import Task, check_draw, encode, load_task, prompt_text, select_examples
 
@@ -95,7 +95,7 @@ def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -
         task = load_task(source) if isinstance(source, str) else source
         count, name = len(task.documents()), task.name
     else:
-        texts = tuple(source)
+        texts = tuple(names_given("texts", source, "a task or several texts"))
         count, name = len(texts), "texts"
     if not count or any(not text.strip() for text in texts):
         raise UserError(f"{name}: an empty text; each needs at least one token")

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from interp.errors import check_number
+
 WITHIN = 1e-4  # nats: what log-likelihoods may differ by in float32, however they are computed
 
 
@@ -20,7 +22,11 @@ def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFram
     Returns:
         model, task, ablation, ties, n (examples with two options or more and no failure), share,
         within; one row a task and ablation in which options were scored.
+
+    Raises:
+        UserError: `within` is no number of 0 and more.
     """
+    check_number("within", within)
     several = responses["loglikelihoods"].map(
         lambda s: s is not None and len(s) > 1 and bool(np.isfinite(np.asarray(s, float)).all())
     )

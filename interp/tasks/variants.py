@@ -8,7 +8,6 @@ templates fall back on), so that prompts depend on the model and the task alone.
 import copy
 import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +16,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError
+from interp.errors import UserError, check_number, check_whole
 from interp.models import decoder, model_name
 from interp.tasks.task import Task, TaskVariant
 
@@ -141,8 +140,7 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
         UserError: the task scores options, or the number is below 1.
     """
     _refuse_options(task, "token budgets")
-    if max_gen_toks < 1:
-        raise UserError(f"max_gen_toks {max_gen_toks}: allowed are 1 and more")
+    check_whole("max_gen_toks", max_gen_toks, 1)
     variant = replace(task.variant, max_tokens=max_gen_toks)
     return _asked(task, variant, partial(_limited, max_gen_toks))
 
@@ -166,12 +164,8 @@ def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> T
     """
     _refuse_options(task, "draws")
     draws = task.repeats if draws is None else draws
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise UserError(
-            f"temperature {temperature:g}: allowed are numbers above 0 (none: greedy answers)"
-        )
-    if draws < 1:
-        raise UserError(f"draws {draws}: allowed are 1 and more")
+    check_number("temperature", temperature, above=0)
+    check_whole("draws", draws, 1)
     variant = replace(task.variant, n_samples=draws, temperature=float(temperature))
     return _asked(task, variant, partial(_drawn, temperature), repeats=draws)
 
@@ -224,5 +218,7 @@ def _limited(limit: int, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_options(task: Task, what: str) -> None:
+    if not isinstance(task, Task):
+        raise UserError(f"task {task!r:.80}: allowed is a task that load_task gives")
     if not task.generates:
         raise UserError(f"task {task.name}: it scores options; {what} are for generated answers")

@@ -253,7 +253,7 @@ def test_rescaling_is_by_row():
 def test_bad_sources_are_one_line(llama):
     for source, limit, message in [
         (TEXTS, 0, "limit 0"),
-        ([], None, "an empty text"),
+        ([], None, "a task or several texts"),
         (["w5", " "], None, "an empty text"),
         ("nonsense", None, "no such task"),
     ]:

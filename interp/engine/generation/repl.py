@@ -80,7 +80,7 @@ def generate(
             not have, logits that are not finite, or as `interp.ablate`.
     """
     one = isinstance(prompt, str) or _is_messages(prompt)
-    prompts: Sequence[Any] = [prompt] if one else prompt
+    prompts = _prompts(prompt)
     _check(model, max_new_tokens, draws, temperature, seed)
     edits, means = _edits(model, ablation, donor, reference)
     sampling = Sampling(temperature, seed) if temperature else None
@@ -197,7 +197,20 @@ def _edits(
 
 
 def _is_messages(prompt: Any) -> bool:
-    return not isinstance(prompt, str) and bool(prompt) and isinstance(prompt[0], dict)
+    several = isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes)
+    return several and bool(prompt) and all(isinstance(part, dict) for part in prompt)
+
+
+def _prompts(prompt: Any) -> list[Any]:
+    """What is asked, one by one."""
+    if isinstance(prompt, str) or _is_messages(prompt):
+        return [prompt]
+    several = isinstance(prompt, Sequence) and not isinstance(prompt, bytes)
+    if not several or not all(isinstance(one, str) or _is_messages(one) for one in prompt):
+        raise UserError(
+            f"prompt {prompt!r:.80}: allowed are a text, messages of a chat, or several of these"
+        )
+    return list(prompt)
 
 
 def _request(
