@@ -57,7 +57,6 @@ WRONG = [
     "interp.parse(None)",
     *(f"interp.generate(model, {prompt})" for prompt in ("2", "None", "[{}, 'x']", "b'w5'")),
     *(f"interp.cumulative(model, {order})" for order in ("[]", "nan", "'x'", "['x']")),
-    "interp.each_layer(model, nan)",
     "with_draws([{}], temperature=1.0)",
     "layer_similarity(model, None)",
     "layer_similarity(model, [1])",

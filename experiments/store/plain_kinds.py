@@ -202,7 +202,8 @@ def _forged(finished: Any) -> tuple[Draw, Check]:
                 records[at], doc_id=records[at].doc_id + rng.choice([-9, 1, 10**6])
             )
         else:
-            records[at] = replace(records[at], **{how: rng.choice(["", "x", "layer:2", "a\nb"])})
+            other: dict[str, Any] = {how: rng.choice(["", "x", "layer:2", "a\nb"])}
+            records[at] = replace(records[at], **other)
         return records
 
     def check(records: list[Any]) -> bool:

@@ -31,10 +31,18 @@ def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) ->
         configuration: from `read_configuration`.
 
     Raises:
-        UserError: a number of layers that is none, or another than the weights have.
+        UserError: a number of layers that is none, or another than the weights have; a family that
+            is no name.
     """
     inner = configuration.get("text_config")
     text = inner if isinstance(inner, dict) else configuration
+    for entries in (configuration, text):
+        family = entries.get("model_type")
+        if family is not None and not isinstance(family, str):
+            raise UserError(
+                f"model {name}: config.json says model_type {family!r:.80}; allowed is the name of "
+                "a family of models"
+            )
     key = next((k for k in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if k in text),
                None)  # fmt: skip
     if key is None:
@@ -43,7 +51,8 @@ def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) ->
     if isinstance(said, bool) or not isinstance(said, int) or said < 1:
         raise UserError(f"model {name}: config.json says {key} {said!r}; allowed are 1 and more")
     # layers after the last that predict further tokens are stored with it, and not run
-    further = text.get("num_nextn_predict_layers") or 0
+    further = text.get("num_nextn_predict_layers")
+    further = further if isinstance(further, int) else 0
     found = stacks(tensor_names(folder))
     if found and not any(count in (said, said + further) for count in found.values()):
         shown = ", ".join(f"{count} ({stack})" for stack, count in found.items())

@@ -82,6 +82,13 @@ def test_a_number_of_layers_that_the_weights_do_not_have_is_refused(folder, coun
         load_model(folder)
 
 
+@pytest.mark.parametrize("family", [[], {}, 3, True])
+def test_a_family_that_is_no_name_is_refused(folder, family):
+    configured(folder, model_type=family)
+    with pytest.raises(UserError, match=r"config\.json says model_type"):
+        load_model(folder)
+
+
 def test_a_device_without_numbers_is_refused(folder):
     with pytest.raises(UserError, match=r"device meta: .*allowed are cpu, cuda"):
         load_model(folder, device="meta")
