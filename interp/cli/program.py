@@ -101,7 +101,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message as one line and exit with 2."""
-        self.exit(2, f"interp: {message} (see `{self.prog} --help`)\n")
+        # what was typed may itself hold line breaks
+        line = " ".join(message.splitlines())
+        self.exit(2, f"interp: {line} (see `{self.prog} --help`)\n")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:

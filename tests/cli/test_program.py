@@ -231,3 +231,9 @@ def test_unknown_models_runs_and_tasks(tmp_path, folder, capsys):
     assert main(["figures", str(tmp_path)]) == 2
     assert "no manifest.json there" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_line_break_in_an_argument_makes_no_second_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["sweep", "x", "--tasks", "y", "--ablate", "layer:0", "--nonsense", "a\nb"])
+    assert capsys.readouterr().err.count("\n") == 1
