@@ -1,3 +1,6 @@
+from .downstream import (
+    downstream_effects as downstream_effects,
+)
 from .layers import (
     Similarity as Similarity,
     cka_between as cka_between,
@@ -41,6 +44,7 @@ __all__ = [
     "cosine",
     "curve_table",
     "deepest_first",
+    "downstream_effects",
     "greedy_removal",
     "hsic",
     "layer_similarity",

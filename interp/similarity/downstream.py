@@ -1,0 +1,104 @@
+"""What skipping a layer changes in what every later layer contributes.
+
+"Do Language Models Use Their Depth Efficiently?" (Csordas, Manning & Potts, arXiv 2505.13898):
+layers that build on an earlier one contribute something else without it; layers that only refine
+the output contribute what they did. There the largest effect over positions and prompts is shown,
+which grows with their number; here it is the mean over positions, and its mean over texts with an
+interval.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from scipy import stats as sps
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import Places, checked_edits, edited
+from interp.engine import Pass, record, run_block
+from interp.errors import UserError
+from interp.models import Decoder, decoder
+from interp.tasks import encode
+
+
+def downstream_effects(
+    model: TransformerBridge,
+    texts: Sequence[str],
+    *,
+    later_positions: bool = False,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """The relative change of each later layer's contribution when a layer is skipped.
+
+    A contribution is what a layer adds to the residual stream; its relative change is the norm of
+    the difference over the norm of what it adds in the whole model.
+
+    Args:
+        model: the model.
+        texts: at least one; each is cut on the left where it is longer than the context.
+        later_positions: skip the layer in the first half of each text and measure in the second
+            half: what reaches it, was written earlier and read by attention.
+        confidence: of the intervals, Student's t over texts.
+
+    Returns:
+        Columns `skipped layer value low high n interval`; a row for each layer and each layer after
+        it, no interval with one text.
+
+    Raises:
+        UserError: no text, or one of fewer than four tokens.
+    """
+    parts, found = decoder(model), list[np.ndarray]()
+    if not texts:
+        raise UserError("texts: at least one is needed")
+    for number, text in enumerate(texts):
+        tokens = encode(text, parts)[-parts.max_length :]
+        if len(tokens) < 4:
+            raise UserError(f"text {number}: {len(tokens)} tokens; four are needed")
+        found.append(_of_text(model, parts, tokens, later=later_positions))
+    values, n = np.stack(found), len(found)
+    error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
+    half = float(sps.t.isf((1 - confidence) / 2, max(1, n - 1))) * error
+    means = values.mean(axis=0)
+    rows = [
+        (skipped, layer, means[skipped, layer], means[skipped, layer] - half[skipped, layer],
+         means[skipped, layer] + half[skipped, layer])
+        for skipped in range(parts.n_layers)
+        for layer in range(skipped + 1, parts.n_layers)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["skipped", "layer", "value", "low", "high"])
+    kind = f"{100 * confidence:g}% Student" if n > 1 else "none (one text)"
+    return table.assign(n=n, interval=kind)
+
+
+def _of_text(
+    model: TransformerBridge, parts: Decoder, tokens: Sequence[int], *, later: bool
+) -> Float[np.ndarray, "skipped layer"]:
+    """Mean relative changes over the measured positions of one text; NaN where there is none."""
+    whole = record(parts, torch.tensor([list(tokens)], device=parts.device), use_cache=False)
+    length, middle = len(tokens), len(tokens) // 2
+    changes = np.full((parts.n_layers, parts.n_layers), np.nan)
+    for skipped in range(parts.n_layers):
+        places = Places()
+        places.of_text(middle, 0, length)
+        edits = checked_edits(model, f"layer:{skipped}@@prompt" if later else f"layer:{skipped}")
+        with edited(model, edits, places=places) as own:
+            found = _relative(own, whole, skipped)
+        measured = found[:, middle:] if later else found
+        changes[skipped, skipped + 1 :] = measured.mean(dim=1).cpu().numpy()
+    return changes
+
+
+def _relative(parts: Decoder, whole: Pass, skipped: int) -> Float[Tensor, "layer pos"]:
+    """Relative changes of the layers behind a skipped one, position by position."""
+    resid = run_block(parts, skipped, whole.residuals[skipped], whole)
+    found = []
+    for layer in range(skipped + 1, parts.n_layers):
+        after = run_block(parts, layer, resid, whole)
+        before = (whole.residuals[layer + 1] - whole.residuals[layer]).float()
+        change = ((after - resid).float() - before).norm(dim=-1) / before.norm(dim=-1)
+        found.append(change[0].double().to(resid.device))
+        resid = after
+    return torch.stack(found) if found else torch.zeros(0, resid.shape[1])
