@@ -1,5 +1,7 @@
 """Attention knockout against TransformerLens' patterns, zeroed and renormalised by hand."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -66,8 +68,13 @@ def hand_logits(model, tokens, text, at):
         return cut_off / cut_off.sum(dim=-1, keepdim=True)
 
     points = [(f"blocks.{layer}.attn.hook_pattern", hook) for layer in cut.layers]
-    with torch.no_grad():
-        return model.run_with_hooks(torch.tensor([list(tokens)]), fwd_hooks=points)[0]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            return model.run_with_hooks(torch.tensor([list(tokens)]), fwd_hooks=points)[0]
+        except UserWarning:
+            # OPT; that its cut positions see nothing is tried on the model itself
+            pytest.skip("TransformerLens cannot edit the patterns of this attention")
 
 
 @pytest.fixture(
