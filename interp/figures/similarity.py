@@ -30,6 +30,9 @@ ORDER_COLOURS = dict(
     )
 )
 ORDER_MARKERS = dict(zip(ORDERS, ("o", "s", "^", "D", None), strict=True))
+# greedy removal draws the same sets twice: where they were chosen, and held out
+ORDER_COLOURS |= {"on the examples that chose": "#808080", "on other examples": palette.VERMILION}
+ORDER_MARKERS |= {"on the examples that chose": "D", "on other examples": "o"}
 
 
 def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
