@@ -1,7 +1,7 @@
 """Pruning curves: layers skipped in several orders, and what is left of each task."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import stats
 from interp.ablations import (
     BASELINE,
     Ablation,
@@ -18,9 +19,9 @@ from interp.ablations import (
     shape_of,
 )
 from interp.errors import UserError
-from interp.results import Sweep, open_run
-from interp.sweeps import sweep
-from interp.tasks import Task
+from interp.results import MetricChoice, Sweep, choose_metric, open_run
+from interp.sweeps import loaded_tasks, sweep
+from interp.tasks import Task, select_examples
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Order:
         name: of the criterion, as in a legend.
         steps: the layers of each step, in ascending order; a step need not hold the one before.
         draw: which of several random orders.
+        measured_on: task to the rows that the order was measured on; a curve leaves them out.
     """
 
     name: str
     steps: tuple[tuple[int, ...], ...]
     draw: int = 0
+    measured_on: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Order({self.name}: {', '.join('+'.join(map(str, s)) for s in self.steps)})"
@@ -88,18 +91,28 @@ def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
     return Order("angular distance (block)", tuple(steps))
 
 
-def by_importance(importance: pd.DataFrame, most: int) -> Order:
-    """The layers of the smallest measured drop first, mean over the tasks of the table.
+def by_importance(
+    importance: pd.DataFrame | Sweep, most: int, *, metric: MetricChoice = None
+) -> Order:
+    """The layers of the smallest measured drop first, mean over the tasks.
 
-    Measure it on other examples than the curve's (another seed), or the curve is too good.
+    A layer that was chosen because its drop was small on some examples has a larger one on others.
+    An order from a run knows its examples, and `pruning_curves` leaves them out. One from a table
+    does not: measure it on other examples than the curve's (another seed), or the curve is too
+    good.
 
     Args:
-        importance: from `Sweep.importance()` of a sweep of every layer, one metric per task.
+        importance: a sweep of every layer, or from its `importance()`, one metric per task.
         most: how many layers go at most.
+        metric: of a sweep: one for all tasks, or one for each named task.
 
     Returns:
         The order, of 1 to `most` layers.
     """
+    measured_on = dict[str, frozenset[int]]()
+    if isinstance(importance, Sweep):
+        measured_on = {t.name: frozenset(t.doc_ids) for t in importance.manifest.tasks}
+        importance = choose_metric(importance.importance(), metric)
     layer = importance["ablation"].map(_skipped_layer)
     rows = importance.assign(layer=layer).dropna(subset="layer")
     if rows.empty:
@@ -107,7 +120,8 @@ def by_importance(importance: pd.DataFrame, most: int) -> Order:
     if rows.duplicated(["task", "layer"]).any():
         raise UserError("importance: several metrics or models a task; keep one")
     ranked = rows.groupby("layer")["drop"].mean().sort_values(kind="stable").index
-    return nested("measured importance", [int(x) for x in ranked], most)
+    order = nested("measured importance", [int(x) for x in ranked], most)
+    return replace(order, measured_on=measured_on)
 
 
 def deepest_first(n_layers: int, most: int) -> Order:
@@ -163,18 +177,28 @@ def pruning_curves(
 
     Returns:
         Columns `model task metric order draw n_removed layers value low high n unit interval`;
-        `n_removed` 0 is the whole model, once per order.
+        `n_removed` 0 is the whole model, once per order. Examples that one of the orders was
+        measured on are left out of all curves.
 
     Raises:
-        UserError: before anything is written; also where a step leaves no layer.
+        UserError: before anything is written; also where a step leaves no layer, or no example is
+            left.
     """
     n_layers = shape_of(model).n_layers
     for order in orders:
         for step in order.steps:
             if len(step) >= n_layers:
                 raise UserError(f"order {order.name}: {len(step)} layers; the model has {n_layers}")
+    loaded = loaded_tasks(tasks)
+    for task in loaded:
+        drawn = set(select_examples(task, limit, seed=seed))
+        if drawn <= _rows_of_orders(orders, task.name):
+            raise UserError(
+                f"task {task.name}: all {len(drawn)} examples are those that an order was measured "
+                "on; take another seed, or a lower limit for the order"
+            )
     ablations = {step: skipping(step) for order in orders for step in order.steps}
-    run = sweep(model, tasks, list(ablations.values()), out=out, limit=limit, seed=seed)
+    run = sweep(model, loaded, list(ablations.values()), out=out, limit=limit, seed=seed)
     return curve_table(run, orders)
 
 
@@ -194,10 +218,7 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
         One row an order, task, metric and number of layers skipped, with the score and its
         interval.
     """
-    if isinstance(run, pd.DataFrame):
-        scores = run
-    else:
-        scores = (run if isinstance(run, Sweep) else open_run(run)).scores()
+    scores = run if isinstance(run, pd.DataFrame) else _scores(run, orders)
     tables = []
     for order in orders:
         for n_removed, step in enumerate(((), *order.steps)):
@@ -210,6 +231,24 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
             }
             tables.append(rows.assign(**named, layers=" ".join(map(str, step))))
     return pd.concat(tables, ignore_index=True)
+
+
+def _scores(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:
+    """The scores of a run, of the examples that no order was measured on."""
+    found = run if isinstance(run, Sweep) else open_run(run)
+    if not any(order.measured_on for order in orders):
+        return found.scores()
+    values = found.values()
+    shared = [
+        doc_id in _rows_of_orders(orders, task)
+        for task, doc_id in zip(values["task"], values["doc_id"], strict=True)
+    ]
+    return stats.scores(values[~np.array(shared)], seed=found.manifest.seed)
+
+
+def _rows_of_orders(orders: Sequence[Order], task: str) -> frozenset[int]:
+    """The rows of a task that any of the orders was measured on."""
+    return frozenset[int]().union(*(order.measured_on.get(task, ()) for order in orders))
 
 
 def _skipped_layer(text: str) -> int | None:

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from interp.errors import UserError
+from interp.results import open_run
 from interp.similarity import (
     Order,
     at_random,
@@ -14,6 +15,7 @@ from interp.similarity import (
     pruning_curves,
 )
 from interp.similarity.skipping import curve_table
+from interp.sweeps import sweep
 from tests.helpers.task_files import write_task
 
 N_LAYERS = 8
@@ -50,9 +52,6 @@ def test_curves_are_the_sweep_s_scores(llama, tmp_path):
     path = str(write_task(tmp_path, kind="letters", rows=10))
     orders = [deepest_first(3, 2), Order("mine", ((0,), (0, 2)))]
     table = pruning_curves(llama, [path], orders, out=tmp_path / "run")
-    from interp.results import open_run
-    from interp.sweeps import sweep
-
     expected = sweep(llama, [path], ["layers:1-2", "layer:2"], out=tmp_path / "other").scores()
     expected = expected.query("metric == 'acc'").set_index("ablation")["value"]
     found = table.query("order == 'from the deepest' and metric == 'acc'")
@@ -66,3 +65,21 @@ def test_curves_are_the_sweep_s_scores(llama, tmp_path):
     with pytest.raises(UserError, match="3 layers; the model has 3"):
         pruning_curves(llama, [path], [deepest_first(3, 3)], out=tmp_path / "third")
     assert not (tmp_path / "third").exists()
+
+
+def test_a_curve_never_shares_examples_with_its_order(llama, tmp_path):
+    """The order is measured on some rows; the curve is of the others, in every order alike."""
+    path = str(write_task(tmp_path, kind="letters", rows=20))
+    measured = sweep(llama, [path], "layers", limit=8, seed=1, out=tmp_path / "measured")
+    order = by_importance(measured, 2)
+    used = set(measured.manifest.tasks[0].doc_ids)
+    assert order.measured_on == {"tiny-letters": used}
+    table = pruning_curves(llama, [path], [order, deepest_first(3, 2)], out=tmp_path / "run")
+    assert set(table["n"]) == {20 - len(used)}
+    values = open_run(tmp_path / "run").values()
+    rest = values[~values["doc_id"].isin(used) & (values["ablation"] == "baseline")]
+    whole = table[(table["n_removed"] == 0) & (table["metric"] == "acc")]["value"]
+    assert whole.to_numpy() == pytest.approx(100 * rest[rest["metric"] == "acc"]["value"].mean())
+    with pytest.raises(UserError, match="all 8 examples are those that an order was measured on"):
+        pruning_curves(llama, [path], [order], out=tmp_path / "same", limit=8, seed=1)
+    assert not (tmp_path / "same").exists()
