@@ -31,18 +31,10 @@ def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) ->
         configuration: from `read_configuration`.
 
     Raises:
-        UserError: a number of layers that is none, or another than the weights have; a family that
-            is no name.
+        UserError: a number of layers that is none, or another than the weights have.
     """
     inner = configuration.get("text_config")
     text = inner if isinstance(inner, dict) else configuration
-    for entries in (configuration, text):
-        family = entries.get("model_type")
-        if family is not None and not isinstance(family, str):
-            raise UserError(
-                f"model {name}: config.json says model_type {family!r:.80}; allowed is the name of "
-                "a family of models"
-            )
     key = next((k for k in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if k in text),
                None)  # fmt: skip
     if key is None:

@@ -24,9 +24,17 @@ def read_configuration(name: str, folder: Path) -> dict[str, Any]:
         Its entries, unchecked.
 
     Raises:
-        UserError: the file is missing or is no JSON object.
+        UserError: the file is missing or is no JSON object, or its family is no name.
     """
-    return _json(name, folder / "config.json")
+    found = _json(name, folder / "config.json")
+    for entries in (found, found.get("text_config")):
+        family = entries.get("model_type") if isinstance(entries, dict) else None
+        if family is not None and not isinstance(family, str):
+            raise UserError(
+                f"model {name}: config.json says model_type {family!r:.80}; allowed is the name of "
+                "a family of models"
+            )
+    return found
 
 
 def check_files(
