@@ -112,6 +112,8 @@ def runs_again(job: Job, size: Size) -> tuple[int, float]:
         return n, (n - 1) / 2
     if job.family == "heads":
         return n * size.n_heads, size.n_heads * (n + 1) / 2
+    if job.family == "headline":  # two orders; the layers that are left run again
+        return 2 * (n - 1), n - 1.0
     if job.family == "cumulative":  # from the deepest layer up: nothing is left to run behind it
         return n, 0.0
     if (

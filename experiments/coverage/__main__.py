@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.coverage import centres, drops, equivalences, floors, profiles, variants
+from experiments.coverage import centres, drops, equivalences, floors, profiles, removals, variants
 
 FAMILIES = {
     "centres": centres.rows,
@@ -15,6 +15,7 @@ FAMILIES = {
     "equivalences": equivalences.rows,
     "floors": floors.rows,
     "profiles": profiles.rows,
+    "removals": removals.rows,
     "variants": variants.rows,
 }
 OUT = Path(__file__).parent / "table.csv"

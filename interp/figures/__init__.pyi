@@ -9,6 +9,9 @@ from . import (
 from .accepted_drafts import (
     drafts as drafts,
 )
+from .by_protocol import (
+    protocol_curves as protocol_curves,
+)
 from .export import (
     save as save,
 )
@@ -91,6 +94,7 @@ __all__ = [
     "layer_of",
     "layers",
     "lens",
+    "protocol_curves",
     "readout",
     "removal",
     "retrieval_map",

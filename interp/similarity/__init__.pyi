@@ -26,6 +26,7 @@ from .skipping import (
     deepest_first as deepest_first,
     nested as nested,
     pruning_curves as pruning_curves,
+    skipped_layers as skipped_layers,
 )
 from .study import (
     study_angular_distance as study_angular_distance,
@@ -51,5 +52,6 @@ __all__ = [
     "nested",
     "open_similarity",
     "pruning_curves",
+    "skipped_layers",
     "study_angular_distance",
 ]

@@ -197,12 +197,12 @@ def pruning_curves(
                 f"task {task.name}: all {len(drawn)} examples are those that an order was measured "
                 "on; take another seed, or a lower limit for the order"
             )
-    ablations = {step: skipping(step) for order in orders for step in order.steps}
+    ablations = {step: skipped_layers(step) for order in orders for step in order.steps}
     run = sweep(model, loaded, list(ablations.values()), out=out, limit=limit, seed=seed)
     return curve_table(run, orders)
 
 
-def skipping(layers: Sequence[int]) -> Ablation:
+def skipped_layers(layers: Sequence[int]) -> Ablation:
     """The ablation that skips some layers, written in one way only."""
     return as_ablation([SkipLayer(layer) for layer in sorted(layers)])
 
@@ -222,7 +222,7 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
     tables = []
     for order in orders:
         for n_removed, step in enumerate(((), *order.steps)):
-            text = skipping(step).text if step else BASELINE.text
+            text = skipped_layers(step).text if step else BASELINE.text
             rows = scores[scores["ablation"] == text].drop(columns="ablation")
             named: dict[str, Any] = {
                 "order": order.name,

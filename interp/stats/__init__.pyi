@@ -69,6 +69,9 @@ from .ratios import (
     fieller as fieller,
     means_of as means_of,
 )
+from .removal import (
+    removable as removable,
+)
 from .sample_size import (
     examples_needed as examples_needed,
     least_detectable as least_detectable,
@@ -172,6 +175,7 @@ __all__ = [
     "power",
     "power_table",
     "reliability",
+    "removable",
     "resampled_profile",
     "sample_of",
     "say_left_out",

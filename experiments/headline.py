@@ -1,0 +1,215 @@
+"""How many layers can go, under each protocol? The study's headline, on held-out examples.
+
+    python -m experiments.headline --preset organisms
+
+The layers go one after the other, least important first, until one is left; under every protocol
+beside each other. Two orders: by measured importance (of the same task, on the other half of its
+examples) and by block influence (on texts that belong to no task). `study`: MMLU in LLaMA-3.1-8B
+and Qwen3-8B.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from experiments import runs
+from experiments.calibration import texts_of
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+if TYPE_CHECKING:
+    from interp.similarity import Order
+
+QUESTION = "How many layers can go, under each protocol?"
+MARGIN = 10.0
+ORDERS = ("measured importance", "block influence")
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """The layers that other experiments skip too, then the curves."""
+    found = []
+    for role in preset.roles("base", "other", "distilled"):
+        for task in preset.task_names("protocols"):
+            found += [Job(role, task, "layers"), Job(role, task, "headline")]
+    return found
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Curves of every protocol, and how many layers each is shown to spare."""
+    from interp import figures
+
+    roles = preset.roles("base", "other", "distilled")
+    found = [measured(preset, out, role) for role in roles]
+    curves, counts = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+    drawn = {
+        name.replace(" ", "-"): (
+            figures.protocol_curves(
+                curves[curves["order"] == name], counts=counts[counts["order"] == name]
+            ),
+            f"What is left as layers go, in the order of {name}, by protocol.",
+        )
+        for name in ORDERS
+    }
+    return Section(
+        name="headline",
+        question=QUESTION,
+        findings=sentences(counts),
+        figures=drawn,
+        tables={"curves": curves, "counts": counts},
+        shown=_shown(counts),
+        note=_note(counts),
+    )
+
+
+def measured(preset: Preset, out: Path, role: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The curves of one model on the second half of the examples, and the counts of layers."""
+    curves, counts = [], []
+    influence = _by_influence(preset, out, role)
+    for name in preset.task_names("protocols"):
+        one, two = _of_task(preset, out, role, name, influence)
+        curves.append(one)
+        counts.append(two)
+    return pd.concat(curves, ignore_index=True), pd.concat(counts, ignore_index=True)
+
+
+def halves(documents: pd.Series, *, seed: int = 0) -> tuple[set[int], set[int]]:
+    """Split a task's examples at random: one half chooses the order, the other draws the curve.
+
+    Args:
+        documents: the numbers of the rows, also repeated.
+        seed: of the split.
+
+    Returns:
+        Two sets without a row in common; the second holds the odd one.
+    """
+    import numpy as np
+
+    rows = np.random.default_rng(seed).permutation(np.sort(documents.unique()))
+    half = len(rows) // 2
+    return set(rows[:half].tolist()), set(rows[half:].tolist())
+
+
+def _of_task(
+    preset: Preset, out: Path, role: str, name: str, influence: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    import interp
+    from interp.results import choose_metric
+    from interp.similarity import by_importance, by_influence, skipped_layers
+    from interp.stats import importance, removable, scores
+    from interp.tasks import load_task
+
+    layers = choose_metric(runs.values(preset, out, [Job(role, name, "layers")]))
+    first, second = halves(layers["doc_id"], seed=preset.seed)
+    n_layers = len(influence)
+    chosen: list[Order] = [
+        by_importance(importance(layers[layers["doc_id"].isin(first)]), n_layers - 1),
+        by_influence(influence, n_layers - 1),
+    ]
+    steps = {order.name: [skipped_layers(step).text for step in order.steps] for order in chosen}
+    drops = choose_metric(runs.importance(preset, out, [Job(role, name, "layers")]))
+    (floor,) = set(drops["floor"].fillna(0))
+    model, task = preset.load(role), load_task(name, data=preset.data)
+    folder = out / "sweeps" / runs.plain(preset.models[role]) / f"{runs.plain(name)}-headline"
+    asked = list(dict.fromkeys(text for texts in steps.values() for text in texts))
+    limit = preset.limit(name, "layers")
+    sweep = interp.sweep(model, task, asked, out=folder, limit=limit, seed=preset.seed)
+    values = choose_metric(sweep.values())
+    values = values[values["doc_id"].isin(second)]
+    table = scores(values).set_index("ablation", drop=False)
+    curves, counts = [], []
+    for order in chosen:
+        along = table.loc[["baseline", *steps[order.name]]]
+        removed = range(len(order.steps) + 1)
+        gone = ["", *(" ".join(map(str, step)) for step in order.steps)]
+        curves.append(along.assign(order=order.name, draw=0, n_removed=removed, layers=gone))
+        count = removable(values, steps[order.name], margin=MARGIN, seed=preset.seed)
+        counts.append(count.assign(order=order.name, floor=floor))
+    return pd.concat(curves, ignore_index=True), pd.concat(counts, ignore_index=True)
+
+
+def _by_influence(preset: Preset, out: Path, role: str) -> pd.DataFrame:
+    """Block influence of each layer on texts that belong to no task's examples."""
+    from interp.similarity import layer_similarity
+
+    model = preset.models[role]
+
+    def make() -> dict[str, pd.DataFrame]:
+        texts, _ = texts_of(preset)
+        return {"influence": layer_similarity(preset.load(role), texts).influence}
+
+    return runs.reading(preset, out, f"headline-{model}", {"model": model}, make)["influence"]
+
+
+def sentences(counts: pd.DataFrame) -> list[str]:
+    """For each model, benchmark and order: how many layers each protocol is shown to spare."""
+    from interp.labels import benchmark_label, model_label, protocol_label, split_task
+
+    split = [split_task(task) for task in counts["task"]]
+    table = counts.assign(benchmark=[b for b, _ in split], protocol=[p for _, p in split])
+    found = []
+    for (model, benchmark, order), rows in table.groupby(
+        ["model", "benchmark", "order"], sort=False
+    ):
+        parts = [
+            f"{protocol_label(row['protocol']).lower()} {_range(row)}"
+            for row in rows.to_dict("records")
+        ]
+        found.append(
+            f"{model_label(str(model))}, {benchmark_label(str(benchmark))}, by {order}: "
+            f"{'; '.join(parts)} (n = {rows['n'].iloc[0]})."
+        )
+    return found
+
+
+def _range(row: Mapping[Any, Any]) -> str:
+    """What is shown of one curve, in words."""
+    if not _testable(row):
+        return f"not testable (whole model {row['baseline']:.0f}%, guessing {row['floor']:.0f}%)"
+    kept, steps = int(row["kept"]), int(row["n_steps"])
+    lost = "" if row["lost_from"] != row["lost_from"] else f", lost from {int(row['lost_from'])} on"
+    return f"{kept} of {steps} layers can go{lost}"
+
+
+def _testable(row: Mapping[Any, Any]) -> bool:
+    """Whether there is more to lose than the margin."""
+    return bool(row["baseline"] - row["floor"] > row["margin"])
+
+
+def _shown(counts: pd.DataFrame) -> pd.DataFrame:
+    from interp.labels import model_label, task_label
+
+    return pd.DataFrame(
+        [
+            {
+                "Model": model_label(row["model"]),
+                "Task": task_label(row["task"]),
+                "Order": row["order"],
+                "Whole model (%)": f"{row['baseline']:.0f}",
+                "Shown to be spared": f"{int(row['kept'])} of {int(row['n_steps'])}"
+                if _testable(row)
+                else "not testable",
+                "Shown to be lost from": f"{int(row['lost_from'])}"
+                if row["lost_from"] == row["lost_from"]
+                else "none",
+                "n": int(row["n"]),
+            }
+            for row in counts.to_dict("records")
+        ]
+    )
+
+
+def _note(counts: pd.DataFrame) -> str:
+    first = counts.iloc[0]
+    return (
+        f"Spared: as many layers can go, one after the other, with a drop shown to be below "
+        f"{first['margin']:g} points ({first['test']}). Lost: from so many on, all drops are shown "
+        "to be above it. Between the two the data cannot tell. The orders were chosen on the other "
+        "half of the examples, or on texts."
+    )
+
+
+if __name__ == "__main__":
+    command("headline", run, jobs, about=QUESTION)
