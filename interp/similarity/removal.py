@@ -19,7 +19,7 @@ from interp import stats
 from interp.ablations import shape_of
 from interp.errors import UserError, path_given
 from interp.results import MetricChoice, Sweep, choose_metric
-from interp.similarity.skipping import Order, curve_table, skipping
+from interp.similarity.skipping import Order, curve_table, skipped_layers
 from interp.sweeps import sweep
 from interp.tasks import Task, load_task, select_examples
 
@@ -109,23 +109,23 @@ def greedy_removal(
     for number in range(1, most + 1):
         grown = sorted({tuple(sorted((*one, n))) for one in kept for n in range(n_layers)
                         if n not in one})  # fmt: skip
-        tried, place = [skipping(one) for one in grown], folder / f"step-{number:03d}"
+        tried, place = [skipped_layers(one) for one in grown], folder / f"step-{number:03d}"
         run = sweep(model, loaded, tried, out=place, limit=half, seed=seed)
         costs = _costs(run, metric)
-        kept = sorted(grown, key=lambda one: (costs[skipping(one).text], one))[:beam]
+        kept = sorted(grown, key=lambda one: (costs[skipped_layers(one).text], one))[:beam]
         steps.append(kept[0])
         done += len(grown) * half
         # of the choice only what it chose is kept; the baseline is in every step
-        texts = [skipping(kept[0]).text, *([stats.BASELINE] if number == 1 else [])]
+        texts = [skipped_layers(kept[0]).text, *([stats.BASELINE] if number == 1 else [])]
         seen.append(choose_metric(run.values(ablations=texts), metric))
-    chosen = [skipping(one) for one in steps]
+    chosen = [skipped_layers(one) for one in steps]
     scoring = sweep(model, loaded, chosen, out=folder / "chosen", limit=2 * half, seed=seed)
     chose = {task.name: set(select_examples(task, half, seed=seed)) for task in loaded}
     values, turned = (choose_metric(v, metric) for v in (scoring.values(), scoring.gains()))
     pairs = zip(values["task"], values["doc_id"], strict=True)
     others = np.array([doc not in chose[task] for task, doc in pairs])
     drops = stats.importance(turned[others], seed=seed, correction=correction)
-    sizes = {skipping(step).text: len(step) for step in steps}
+    sizes = {skipped_layers(step).text: len(step) for step in steps}
     return Removal(
         Order("greedy removal", tuple(steps)),
         _curves(steps, pd.concat(seen), values[others], seed),
