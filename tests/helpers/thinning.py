@@ -7,6 +7,7 @@ ablation and every other value occurs. `--every-combination` runs them all.
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 Values = frozenset[tuple[str, int]]
 
@@ -33,15 +34,15 @@ def kept(combinations: dict[str, Values]) -> set[str]:
     return taken or set(order[:1])
 
 
-def left_out(items: Sequence[object]) -> set[int]:
+def left_out(items: Sequence[Any]) -> set[int]:
     """The positions of the collected tests that thinning leaves out."""
     by_function: dict[str, dict[str, Values]] = defaultdict(dict)
     places: dict[str, int] = {}
     for place, item in enumerate(items):
-        if item.get_closest_marker("thinned") is None:  # type: ignore[attr-defined]
+        if item.get_closest_marker("thinned") is None:
             continue
-        nodeid: str = item.nodeid  # type: ignore[attr-defined]
-        values = item.callspec.params  # type: ignore[attr-defined]
+        nodeid: str = item.nodeid
+        values = item.callspec.params
         by_function[nodeid.split("[")[0]][nodeid] = frozenset(
             (name, id(value)) for name, value in values.items()
         )
