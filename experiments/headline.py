@@ -26,14 +26,20 @@ if TYPE_CHECKING:
 QUESTION = "How many layers can go, under each protocol?"
 MARGIN = 10.0
 ORDERS = ("measured importance", "block influence")
+UNKNOWN_LAYERS = 32
+"""Layers of a model whose size is not known, for the estimate."""
 
 
 def jobs(preset: Preset) -> list[Job]:
     """The layers that other experiments skip too, then the curves."""
+    from experiments.hours import size_of
+
     found = []
     for role in preset.roles("base", "other", "distilled"):
+        size = size_of(preset.models[role])
+        steps = len(ORDERS) * ((size.n_layers if size else UNKNOWN_LAYERS) - 1)
         for task in preset.task_names("protocols"):
-            found += [Job(role, task, "layers"), Job(role, task, "headline")]
+            found += [Job(role, task, "layers"), Job(role, task, "headline", ablations=steps)]
     return found
 
 

@@ -203,7 +203,14 @@ def pruning_curves(
 
 
 def skipped_layers(layers: Sequence[int]) -> Ablation:
-    """The ablation that skips some layers, written in one way only."""
+    """The ablation that skips some layers, written in one way only.
+
+    Args:
+        layers: numbers of the layers, in any order.
+
+    Returns:
+        A combination in ascending order, or the one layer.
+    """
     return as_ablation([SkipLayer(layer) for layer in sorted(layers)])
 
 

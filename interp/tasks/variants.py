@@ -164,7 +164,7 @@ def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> T
     """
     _refuse_options(task, "draws")
     draws = task.repeats if draws is None else draws
-    check_number("temperature", temperature, above=0)
+    check_number("temperature", temperature, above=0.0)
     check_whole("draws", draws, 1)
     variant = replace(task.variant, n_samples=draws, temperature=float(temperature))
     return _asked(task, variant, partial(_drawn, temperature), repeats=draws)
