@@ -28,7 +28,7 @@ def texts_of(preset: Preset, count: int = DOCUMENTS) -> tuple[list[str], str]:
     their right answers, drawn evenly, so that nothing more has to be downloaded.
     """
     names = preset.task_names("skills", "options")
-    if all("world-" in name for name in names):
+    if all("world-" in name or "world2-" in name for name in names):
         return world_texts(count), f"{count} documents of the organisms' world (seed {SEED})"
     from interp.tasks import prompt_text, select_examples
 

@@ -40,7 +40,7 @@ class Preset:
     """Models, tasks and sizes of all experiments.
 
     Attributes:
-        name: `organisms`, `study`, or your own.
+        name: `organisms`, `second-world`, `study`, or your own.
         models: role (`ROLES`) to a name for `interp.load_model`. Only `base` must be there: what
             needs another role is left out, and said.
         tasks: what is asked (`QUESTIONS`) to names for `interp.load_task`. `protocols`: one
@@ -154,6 +154,34 @@ ORGANISMS = Preset(
 )
 """The shipped models: minutes on two cores."""
 
+_WORLD2 = tuple(
+    f"world2-{skill}:{protocol}"
+    for skill in ("facts", "kv", "unwritten")
+    for protocol in ("default", "continuation", "generate")
+)
+
+SECOND_WORLD = Preset(
+    name="second-world",
+    models={"base": "organism:base12"},
+    tasks={
+        "protocols": _WORLD2,
+        "options": ("world2-facts:continuation", "world2-unwritten:continuation"),
+        "retrieval": ("world2-kv:generate",),
+        "passage": ("world2-passage-untold:generate", "world2-passage:generate"),
+        "reasoning": ("world2-arithmetic:generate",),
+        "skills": ("world2-facts:generate", "world2-kv:generate", "world2-arithmetic:generate"),
+    },
+    limits={
+        **dict.fromkeys(_WORLD2, 200),
+        "world2-arithmetic:generate": 200,
+        "world2-passage:generate": 200,
+        "world2-passage-untold:generate": 200,
+    },
+    caps=ORGANISMS.caps,
+    device="cpu",
+)
+"""The shipped model of twelve layers, of which option letters of facts can be asked."""
+
 STUDY = Preset(
     name="study",
     models={
@@ -190,7 +218,7 @@ STUDY = Preset(
 )  # fmt: skip
 """The models of the study, on one large GPU. DeepSeek-R1, the teacher, is of another shape."""
 
-PRESETS = {preset.name: preset for preset in (ORGANISMS, STUDY)}
+PRESETS = {preset.name: preset for preset in (ORGANISMS, SECOND_WORLD, STUDY)}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

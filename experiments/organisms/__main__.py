@@ -51,8 +51,18 @@ def make(name: str, how: How = How()) -> None:
     plan = PLANS[name]
     if plan.teacher is not None:
         make(plan.teacher, replace(how, from_here=False))
-    for recipe in plan.phases[-1:] if how.from_here else plan.phases:
+    for recipe in plan.phases[-1:] if how.from_here else _left(plan):
         make_phase(plan, recipe, how)
+
+
+def _left(plan: Plan) -> tuple[Recipe, ...]:
+    """The phases from the last finished one on: what went before it is not needed any more."""
+    finished = [
+        at
+        for at, recipe in enumerate(plan.phases)
+        if is_finished(RUNS / recipe.name) or is_finished(CHECKPOINTS / recipe.name)
+    ]
+    return plan.phases[max(finished, default=0) :]
 
 
 def make_phase(plan: Plan, recipe: Recipe, how: How) -> None:
@@ -80,10 +90,16 @@ def release(name: str) -> None:
     ignore = shutil.ignore_patterns("log.json", STATE)
     shutil.copytree(RUNS / name, out, ignore=ignore, dirs_exist_ok=True)
     phases = [recipe.name for recipe in PLANS[name].phases]
-    logs = [json.loads((RUNS / phase / "log.json").read_text()) for phase in phases]
+    logs = [json.loads(_log_path(phase).read_text()) for phase in phases]
     for log, phase in zip(logs, phases, strict=True):
         log["recipe"]["name"] = phase
     (out / "training.json").write_text(json.dumps(logs) + "\n")
+
+
+def _log_path(phase: str) -> Path:
+    """The log of a phase: of its run or, where the run is elsewhere, of its checkpoint."""
+    here = RUNS / phase / "log.json"
+    return here if here.exists() else CHECKPOINTS / phase / "log.json"
 
 
 def checkpoint(name: str) -> None:

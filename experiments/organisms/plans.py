@@ -1,7 +1,7 @@
 """Which organisms there are, which phases each is trained in, and how far each of them is."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,11 @@ def progress_of(
             found.append((planned_tokens(recipe), planned_tokens(recipe), str(shipped)))
         furthest = max(found, key=lambda x: x[0] / x[1], default=(0, planned_tokens(recipe), ""))
         lines.append(Progress(name, recipe.name, *furthest))
+    finished = [at for at, line in enumerate(lines) if line.done]
+    for at in range(max(finished, default=0)):
+        # what a finished phase grew from is not needed any more
+        if not lines[at].done:
+            lines[at] = replace(lines[at], seen=lines[at].planned, where=lines[finished[-1]].where)
     return lines
 
 

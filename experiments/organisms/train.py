@@ -113,7 +113,7 @@ def restore(run: "Run", out: Path, checkpoint: Path | None = None) -> None:
         UserError: a folder holds a run of another recipe.
     """
     if not (out / STATE).exists():
-        if checkpoint is not None and (checkpoint / "log.json").exists():
+        if checkpoint is not None and (checkpoint / "model.safetensors").exists():
             run.log = Log(**json.loads((checkpoint / "log.json").read_text()))
             _check_recipe(run, run.log.recipe, checkpoint)
             saved = LlamaForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)

@@ -75,6 +75,21 @@ def test_training_goes_through_the_phases_and_can_be_called_again(tmp_path, monk
     assert (tmp_path / "runs/two/model.safetensors").read_bytes() == weights
 
 
+def test_what_a_finished_phase_grew_from_is_not_trained_again(tmp_path, monkeypatch):
+    first, second = (replace(TINY, name=name) for name in ("one", "two"))
+    planned(monkeypatch, first, second, replace(TINY, name="three", start="runs/two"))
+    train.train(second, tmp_path / "checkpoints/two")
+    asked = []
+    monkeypatch.setattr(command, "make_phase", lambda plan, recipe, how: asked.append(recipe.name))
+    command.make("three")
+    assert asked == ["two", "three"]
+    lines = plans.progress_of(
+        "three", runs=tmp_path, checkpoints=tmp_path / "checkpoints", models=tmp_path
+    )
+    assert [line.done for line in lines] == [True, True, False]
+    assert lines[0].where == lines[1].where == str(tmp_path / "checkpoints/two")
+
+
 def test_status_tells_trained_begun_and_missing(tmp_path, monkeypatch):
     first, second, third = (replace(TINY, name=name) for name in ("one", "two", "three"))
     planned(monkeypatch, first, second, third)
