@@ -263,9 +263,7 @@ class Trials:
 
             def same(caching: Caching = caching) -> bool:
                 beyond = (at,) if caching == "rebuilt" else ()
-                plain = PlainRow(
-                    model, row[:prompt].tolist(), Edits(), None, RowCaching(True, beyond)
-                )
+                plain = PlainRow(model, row[:prompt].tolist(), Edits(), RowCaching(True, beyond))
                 written = row[prompt:].tolist()
                 found = [plain.next_logits(written[:n]) for n in range(len(written))]
                 lengths = range(prompt, end)

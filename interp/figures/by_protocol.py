@@ -82,21 +82,7 @@ def protocol_curves(
             axes_row[0].set_ylabel("Score (%)" if percent else "Score")
         for axes in grid[-1]:
             axes.set_xlabel("Layers skipped")
-        series = [
-            Line2D([], [], color=COLOURS.get(p, palette.BLACK), marker=MARKERS.get(p, "D"),
-                   label=protocol_label(p))
-            for p in protocols
-        ]  # fmt: skip
-        grey: dict[str, Any] = {"color": style.GREY, "linestyle": "none", "marker": "o"}
-        signs = (
-            [
-                Line2D([], [], label="Shown to keep the score", **grey),
-                Line2D([], [], label="Not shown", markerfacecolor="white", **grey),
-            ]
-            if counts is not None
-            else []
-        )
-        style.add_legend(figure, series, signs)
+        _add_legend(figure, protocols, with_counts=counts is not None)
         notes = [tables.describe_n(table), tables.describe_metrics(table),
                  tables.describe_intervals(table, "Bars")]  # fmt: skip
         if counts is not None:
@@ -117,7 +103,26 @@ def _draw(axes: Axes, rows: pd.DataFrame, protocol: str, shift: float, shown: in
         "color": colour,
         "marker": marker,
         "linestyle": "none",
-        "markersize": 3.6,
+        "markersize": 3.6 if len(rows) <= 16 else 2.0,
     }
     axes.plot(x[full], rows["value"][full], **points)
     axes.plot(x[~full], rows["value"][~full], markerfacecolor="white", **points)
+
+
+def _add_legend(figure: style.PrintFigure, protocols: list[str], *, with_counts: bool) -> None:
+    """The protocols and, where steps were counted, what filled and empty markers mean."""
+    series = [
+        Line2D([], [], color=COLOURS.get(p, palette.BLACK), marker=MARKERS.get(p, "D"),
+               label=protocol_label(p))
+        for p in protocols
+    ]  # fmt: skip
+    grey: dict[str, Any] = {"color": style.GREY, "linestyle": "none", "marker": "o"}
+    signs = (
+        [
+            Line2D([], [], label="Shown to keep the score", **grey),
+            Line2D([], [], label="Not shown", markerfacecolor="white", **grey),
+        ]
+        if with_counts
+        else []
+    )
+    style.add_legend(figure, series, signs)

@@ -110,11 +110,16 @@ def load_model(
         raise
     except Exception as error:  # broken files and missing devices raise anything
         raise UserError(f"model {name}: {first_line(error)}") from error
+    return wrap(root, tokenizer, name=_shown(name, beside, merge_adapter))
+
+
+def _shown(name: Any, adapter: Path | None, merged: bool) -> str:
+    """The name of a model in results; an adapter is a part of it."""
     shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
-    if beside is not None:
-        shown = f"{shown}+{beside.resolve().name}"
-        LOG.info("model %s: adapter %s", shown, "merged" if merge_adapter else "beside the weights")
-    return wrap(root, tokenizer, name=shown)
+    if adapter is not None:
+        shown = f"{shown}+{adapter.resolve().name}"
+        LOG.info("model %s: adapter %s", shown, "merged" if merged else "beside the weights")
+    return shown
 
 
 def _adapter_folder(name: str, adapter: str | Path | None, lossy: bool) -> Path | None:

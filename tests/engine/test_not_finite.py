@@ -79,7 +79,7 @@ def test_only_the_examples_that_fail_alone_are_failures(family, value):
 
 def by_one_row(model, request, edits):
     """Tokens of plain decoding, one row at a time; None behind them where it fails."""
-    row, written = PlainRow(model, request.prompt, edits, None), []
+    row, written = PlainRow(model, request.prompt, edits), []
     while len(written) < request.max_gen_toks:
         logits = row.next_logits(written)
         if not bool(logits.isfinite().all()):

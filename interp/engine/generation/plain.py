@@ -7,7 +7,9 @@ the left, it serves the architectures whose attention cannot be replaced.
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,10 +62,8 @@ class PlainRow:
         model: a bridge.
         prompt: tokens.
         edits: what changes.
-        means: what `@mean` puts (`mean_outputs`).
         caching: what the row keeps from token to token.
-        resample: another example's z (`edited`).
-        example: the one that is run (`edited`).
+        put: `edited`, with what it puts in.
     """
 
     def __init__(
@@ -71,14 +71,11 @@ class PlainRow:
         model: TransformerBridge,
         prompt: Sequence[int],
         edits: Edits,
-        means: Means | None,
         caching: RowCaching = RowCaching(),
-        *,
-        resample: Outputs | None = None,
-        example: Example | None = None,
+        put: Callable[..., AbstractContextManager[Decoder]] = edited,
     ) -> None:
-        self.model, self.prompt, self.edits, self.means = model, tuple(prompt), edits, means
-        self.caching, self.resample, self.example = caching, resample, example
+        self.model, self.prompt, self.edits = model, tuple(prompt), edits
+        self.caching, self.put = caching, put
         self.cache: transformers.DynamicCache | None = None
         self.places = Places()
         self.fed = 0
@@ -87,10 +84,7 @@ class PlainRow:
     def next_logits(self, written: Sequence[int]) -> Float[Tensor, " d_vocab"]:
         """The logits after the written tokens."""
         text = (*self.prompt, *written)
-        given = self.means, self.resample
-        with edited(
-            self.model, self.edits, *given, places=self.places, example=self.example
-        ) as decoder:
+        with self.put(self.model, self.edits, places=self.places) as decoder:
             while self.logits is None or self.fed < len(text):
                 end = self.fed + 1 if self.fed else len(self.prompt)
                 self.logits = self._feed(decoder, text[:end])
@@ -145,7 +139,8 @@ def single_row(
     Returns:
         The tokens that were written, and why writing ended.
     """
-    row = PlainRow(model, prompt, edits, means, caching, resample=resample, example=example)
+    put = partial(edited, means=means, resample=resample, example=example)
+    row = PlainRow(model, prompt, edits, caching, put)
     written: list[int] = []
     while stop.max_gen_toks > 0 and (not written or not stop.done(written)):
         logits = row.next_logits(written)
@@ -206,16 +201,8 @@ def plain_batches(
     Yields:
         For each ablation in turn, one answer a prompt, in the order of the prompts.
     """
-    for written in _decoded(
-        model,
-        prompts,
-        stops,
-        ablations,
-        means=means,
-        resample=resample,
-        example=example,
-        choose=choose,
-    ):
+    put = partial(edited, means=means, resample=resample, example=example)
+    for written in _decoded(model, prompts, stops, ablations, put=put, choose=choose):
         yield [stop.answer(w) for stop, w in zip(stops, written, strict=True)]
 
 
@@ -225,12 +212,10 @@ def _decoded(
     stops: Sequence[Stopping],
     ablations: Sequence[Edits],
     *,
-    means: Means | None = None,
-    resample: Outputs | None = None,
-    example: Example | None = None,
+    put: Callable[..., AbstractContextManager[Decoder]] = edited,
     choose: Choose | None,
 ) -> Iterator[list[list[int]]]:
-    """The tokens that each ablated model writes."""
+    """The tokens that each ablated model writes; `put` is `edited` with what is put in."""
     decoder = models.decoder(model)
     ids, mask = _padded(decoder, prompts)
     cache = transformers.DynamicCache(config=decoder.root.config)
@@ -242,7 +227,7 @@ def _decoded(
         first = edits.first_layer(decoder.n_layers)
         places = Places()
         places.at(padded_labels([len(prompt) for prompt in prompts]))
-        with edited(model, edits, means, resample, places=places, example=example) as ablated:
+        with put(model, edits, places=places) as ablated:
             own = _own_cache(ablated, cache, first)
             resid = replay(ablated, baseline, first, cache=own)[:, -1]
             logits = torch.cat(list(unembed(ablated, resid)))

@@ -7,6 +7,7 @@ from text already seen, and keeps those that the model would have written itself
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
@@ -190,7 +191,8 @@ class Pool:
         if row.plain is None:
             length = len(row.prompt) + row.stop.max_gen_toks
             caching = capabilities(self.model).caching(length)
-            row.plain = PlainRow(self.model, row.prompt, row.group.edits, self.means, caching)
+            put = partial(edited, means=self.means)
+            row.plain = PlainRow(self.model, row.prompt, row.group.edits, caching, put)
         position = (row.example, len(row.written))
         return self.pick.settled(row.plain.next_logits(row.written), position)
 

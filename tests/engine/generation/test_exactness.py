@@ -56,7 +56,7 @@ def by_transformers(model, request):
 
 def by_single_row(model, request, edits, count):
     """So many tokens of plain decoding, one row at a time."""
-    row, written = PlainRow(model, request.prompt, edits, None), []
+    row, written = PlainRow(model, request.prompt, edits), []
     while len(written) < count:
         written.append(int(row.next_logits(written).argmax()))
     return tuple(written)
@@ -238,7 +238,7 @@ def test_rounding_moves_logits_by_less_than_a_near_tie(family, monkeypatch):
         edits = checked_edits(model, text)
         (answers,) = generate(model, asked, [edits], settings=Settings(drafts=False))
         for request, answer in zip(asked, answers, strict=True):
-            row = PlainRow(model, request.prompt, edits, None)
+            row = PlainRow(model, request.prompt, edits)
             for count in range(len(answer.tokens)):
                 row.next_logits(answer.tokens[:count])
                 two = row.logits.topk(2).indices

@@ -223,7 +223,7 @@ def test_near_ties_are_drawn_as_one_row_alone_draws_them():
     assert sum(counts.near_ties for counts in found.counts) > 20
     for one, answers in zip(edits, found, strict=True):
         for i, answer in enumerate(answers):
-            row, written = PlainRow(model, asked[i].prompt, one, None), []
+            row, written = PlainRow(model, asked[i].prompt, one), []
             while len(written) < len(answer.tokens):
                 logits = row.next_logits(written)[None].double()
                 place = (len(written), asked[i].doc_id, asked[i].draw)
