@@ -1,6 +1,6 @@
 """How many layers can go, under each protocol? The study's headline, on held-out examples.
 
-    python -m experiments.headline --preset organisms
+    python -m experiments.headline --preset second-world
 
 The layers go one after the other, least important first, until one is left; under every protocol
 beside each other. Two orders: by measured importance (of the same task, on the other half of its
@@ -50,10 +50,14 @@ def run(preset: Preset, out: Path) -> Section:
     roles = preset.roles("base", "other", "distilled")
     found = [measured(preset, out, role) for role in roles]
     curves, counts = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+    # where there is nothing to lose, nothing is shown to be kept
+    filled = counts.assign(
+        kept=[row["kept"] if _testable(row) else -1 for row in counts.to_dict("records")]
+    )
     drawn = {
         name.replace(" ", "-"): (
             figures.protocol_curves(
-                curves[curves["order"] == name], counts=counts[counts["order"] == name]
+                curves[curves["order"] == name], counts=filled[filled["order"] == name]
             ),
             f"What is left as layers go, in the order of {name}, by protocol.",
         )
@@ -175,8 +179,12 @@ def _range(row: Mapping[Any, Any]) -> str:
     if not _testable(row):
         return f"not testable (whole model {row['baseline']:.0f}%, guessing {row['floor']:.0f}%)"
     kept, steps = int(row["kept"]), int(row["n_steps"])
-    lost = "" if row["lost_from"] != row["lost_from"] else f", lost from {int(row['lost_from'])} on"
-    return f"{kept} of {steps} layers can go{lost}"
+    lost = (
+        ""
+        if row["lost_from"] != row["lost_from"]
+        else f", shown lost from {int(row['lost_from'])} on"
+    )
+    return f"{kept} of {steps} layers shown to be spared{lost}"
 
 
 def _testable(row: Mapping[Any, Any]) -> bool:

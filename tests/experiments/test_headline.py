@@ -26,4 +26,4 @@ def test_a_score_at_guessing_is_not_testable():
     )  # fmt: skip
     (sentence,) = sentences(counts)
     assert "option letters not testable (whole model 27%, guessing 25%)" in sentence
-    assert "generated answers 1 of 7 layers can go, lost from 4 on" in sentence
+    assert "generated answers 1 of 7 layers shown to be spared, shown lost from 4 on" in sentence
