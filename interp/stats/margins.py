@@ -44,12 +44,7 @@ def equivalence(
     Raises:
         UserError: The margin is not positive, or as `interp.stats.importance`.
     """
-    real = isinstance(margin, Real) and not isinstance(margin, bool)
-    if not (real and np.isfinite(margin) and margin > 0):
-        raise UserError(f"margin {margin}: allowed are positive numbers, in the metric's unit")
-    check_share("confidence", confidence)
-    if not confidence > 0.5:
-        raise UserError(f"confidence {confidence}: allowed are values between 0.5 and 1")
+    check_margin(margin, confidence)
     table = paired_drops(
         values,
         confidence=round(2 * confidence - 1, 12),
@@ -65,3 +60,13 @@ def equivalence(
     columns = ["model", "ablation", "task", "metric", "drop", "low", "high", "margin"]
     failures = [name for name in ("failures",) if name in table]
     return table[[*columns, "equivalent", "n", *failures, "unit", "interval", "test"]]
+
+
+def check_margin(margin: float, confidence: float) -> None:
+    """Raise UserError unless a margin is positive and the level of a one-sided test below 0.5."""
+    real = isinstance(margin, Real) and not isinstance(margin, bool)
+    if not (real and np.isfinite(margin) and margin > 0):
+        raise UserError(f"margin {margin}: allowed are positive numbers, in the metric's unit")
+    check_share("confidence", confidence)
+    if not confidence > 0.5:
+        raise UserError(f"confidence {confidence}: allowed are values between 0.5 and 1")

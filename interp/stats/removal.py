@@ -1,12 +1,12 @@
 """How many layers can go? Steps of a pruning curve that are shown to keep or lose a score."""
 
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError, check_share
+from interp.errors import UserError
+from interp.stats.margins import check_margin
 from interp.stats.samples import BASELINE
 from interp.stats.tables import paired_drops
 
@@ -50,12 +50,7 @@ def removable(
         UserError: There are no steps, or one is not in the table; the margin is not positive; or as
             `interp.stats.importance`.
     """
-    real = isinstance(margin, Real) and not isinstance(margin, bool)
-    if not (real and np.isfinite(margin) and margin > 0):
-        raise UserError(f"margin {margin}: allowed are positive numbers, in the metric's unit")
-    check_share("confidence", confidence)
-    if not confidence > 0.5:
-        raise UserError(f"confidence {confidence}: allowed are values between 0.5 and 1")
+    check_margin(margin, confidence)
     missing = [step for step in steps if step not in set(values["ablation"])]
     if missing or not steps:
         raise UserError(
