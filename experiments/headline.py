@@ -107,7 +107,7 @@ def _of_task(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     import interp
     from interp.results import choose_metric
-    from interp.similarity import by_importance, by_influence, skipped_layers
+    from interp.similarity import by_importance, by_influence, curve_table, skipped_layers
     from interp.stats import importance, removable, scores
     from interp.tasks import load_task
 
@@ -128,16 +128,11 @@ def _of_task(
     sweep = interp.sweep(model, task, asked, out=folder, limit=limit, seed=preset.seed)
     values = choose_metric(sweep.values())
     values = values[values["doc_id"].isin(second)]
-    table = scores(values).set_index("ablation", drop=False)
-    curves, counts = [], []
-    for order in chosen:
-        along = table.loc[["baseline", *steps[order.name]]]
-        removed = range(len(order.steps) + 1)
-        gone = ["", *(" ".join(map(str, step)) for step in order.steps)]
-        curves.append(along.assign(order=order.name, draw=0, n_removed=removed, layers=gone))
-        count = removable(values, steps[order.name], margin=MARGIN, seed=preset.seed)
-        counts.append(count.assign(order=order.name, floor=floor))
-    return pd.concat(curves, ignore_index=True), pd.concat(counts, ignore_index=True)
+    counts = [
+        removable(values, texts, margin=MARGIN, seed=preset.seed).assign(order=name, floor=floor)
+        for name, texts in steps.items()
+    ]
+    return curve_table(scores(values), chosen), pd.concat(counts, ignore_index=True)
 
 
 def _by_influence(preset: Preset, out: Path, role: str) -> pd.DataFrame:

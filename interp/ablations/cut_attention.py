@@ -59,7 +59,7 @@ def cut_on_blocks(
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         at = names.index(MASK)
         mask = args[at] if at < len(args) else kwargs.get(MASK)
-        hidden = args[0] if args else kwargs["hidden_states"]
+        hidden = models.hidden_states_of(args, kwargs)
         end, keys = call.start + call.positions, call.keys
         if mask is not None:
             if mask.ndim != 4:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.ablations.edits import Place
-from interp.models import Decoder
+from interp.models import Decoder, hidden_states_of
 
 RIDGES = (1e-8, 1e-6, 1e-4, 1e-2, 1.0, 100.0)
 """What is added to the diagonal of the second moments, as a share of its mean."""
@@ -128,7 +128,7 @@ def _moments(
 
     def hook_of(layer: int) -> Any:
         def hook(_module: nn.Module, args: Any, kwargs: dict[str, Any], out: Any) -> None:
-            resid_pre = (args[0] if args else kwargs["hidden_states"]).flatten(end_dim=1)
+            resid_pre = hidden_states_of(args, kwargs).flatten(end_dim=1)
             resid_post = (out[0] if isinstance(out, tuple) else out).flatten(end_dim=1)
             added = resid_post - resid_pre.to(resid_post.device)
             entering, middle = resid_pre.to(added.device), len(added) // 2

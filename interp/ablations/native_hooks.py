@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from interp.ablations.edits import LayerEdit
-from interp.models import COMPUTES_NOTHING, Decoder, residual_of
+from interp.models import COMPUTES_NOTHING, Decoder, hidden_states_of, residual_of
 
 Where = Bool[Tensor, " row"] | Callable[[], Bool[Tensor, "row pos"]]
 """Rows `[row]` of a batch, or a function that gives the positions `[row, pos]` of a call."""
@@ -29,7 +29,7 @@ def identity_block(decoder: Decoder) -> Callable[..., Any]:
     """
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        resid_pre = args[0] if args else kwargs["hidden_states"]
+        resid_pre = hidden_states_of(args, kwargs)
         return (resid_pre,) if decoder.block_returns_tuple else resid_pre
 
     forward.__dict__[COMPUTES_NOTHING] = True
@@ -66,7 +66,7 @@ def block_skipped(
     identity = identity_block(decoder)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        resid_pre = args[0] if args else kwargs["hidden_states"]
+        resid_pre = hidden_states_of(args, kwargs)
         for value in (*args[1:], *kwargs.values()):
             if isinstance(value, transformers.Cache):
                 nothing = resid_pre.new_zeros(resid_pre.shape[0], 1, resid_pre.shape[1], 1)
@@ -147,7 +147,7 @@ def block_skipped_in(
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         if hands_on(module):
             return None
-        resid_pre = args[0] if args else kwargs["hidden_states"]
+        resid_pre = hidden_states_of(args, kwargs)
         value = out[0] if isinstance(out, tuple) else out
         passed = resid_pre if add is None else resid_pre + add(resid_pre)
         kept = in_rows(rows, passed, value)
@@ -232,16 +232,17 @@ def heads_resampled(
     heads = torch.tensor(sorted(edit.resample_heads), device=source.device)
 
     def put(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        other = there(source).to(args[0].dtype)
+        other = call.pick(source).to(args[0].dtype)
         z = args[0].clone().unflatten(-1, (decoder.n_heads, -1))
         z[:, :, heads] = other.unflatten(-1, (decoder.n_heads, -1))[:, :, heads]
         return (z.flatten(start_dim=2), *args[1:])
 
-    with ExitStack() as stack:
-        there = stack.enter_context(at_positions_of_call(decoder, layer))
-        projection = decoder.output_projections[layer]
-        stack.callback(projection.register_forward_pre_hook(put).remove)
-        yield
+    with called_positions(decoder, layer) as call:
+        handle = decoder.output_projections[layer].register_forward_pre_hook(put)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 @dataclass(eq=False)
@@ -258,6 +259,36 @@ class Call:
     positions: int = 0
     keys: int = 0
 
+    def pick(self, source: Tensor) -> Tensor:
+        """What a source has at the positions of the running call.
+
+        A call with a KV cache (decoding, a draft being verified) begins where its cache ends. What
+        lies beyond the end takes the last position.
+
+        Args:
+            source: `[batch, pos, width]`, pos counted from the start of the row.
+
+        Returns:
+            `[batch, pos, width]`, as many positions as the call has.
+        """
+        places = torch.arange(self.start, self.start + self.positions, device=source.device)
+        return source[:, places.clamp(max=source.shape[1] - 1)]
+
+    def put(self, source: Tensor, value: Tensor) -> Tensor:
+        """What is picked, in the shape and type of a value that it takes the place of.
+
+        Rows that share a batch share the source; some MLPs see rows and positions in one axis.
+
+        Args:
+            source: as for `pick`.
+            value: what a module of the running call gives.
+
+        Returns:
+            A tensor like `value`.
+        """
+        other = self.pick(source).to(value)
+        return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
+
 
 @contextmanager
 def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
@@ -273,7 +304,7 @@ def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
     call = Call()
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        resid_pre = args[0] if args else kwargs["hidden_states"]
+        resid_pre = hidden_states_of(args, kwargs)
         given = (*args, *kwargs.values())
         caches = [value for value in given if isinstance(value, transformers.Cache)]
         call.positions = resid_pre.shape[1]
@@ -287,27 +318,3 @@ def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
         yield call
     finally:
         handle.remove()
-
-
-@contextmanager
-def at_positions_of_call(decoder: Decoder, layer: int) -> Iterator[Callable[[Tensor], Tensor]]:
-    """A function that picks, from `[batch, pos, width]`, the positions at which a block is called.
-
-    A call with a KV cache (decoding, a draft being verified) begins where its cache ends. What lies
-    beyond the end takes the last position.
-
-    Args:
-        decoder: the modules of the model.
-        layer: whose block is called.
-
-    Yields:
-        From `[batch, pos, width]` to the positions of the running call.
-    """
-    with called_positions(decoder, layer) as call:
-
-        def pick(source: Tensor) -> Tensor:
-            end = call.start + call.positions
-            places = torch.arange(call.start, end, device=source.device)
-            return source[:, places.clamp(max=source.shape[1] - 1)]
-
-        yield pick

@@ -13,7 +13,7 @@ from interp import models
 from interp.ablations.activations import Activations
 from interp.ablations.edits import LayerEdit, Patched
 from interp.ablations.example import Example
-from interp.ablations.native_hooks import Call, at_positions_of_call, called_positions, in_rows
+from interp.ablations.native_hooks import Call, called_positions, in_rows
 from interp.ablations.replaced_parts import Pairs, part_adding, part_on_bridge
 from interp.ablations.resample import Outputs
 from interp.errors import UserError
@@ -70,16 +70,9 @@ def patched_on_blocks(
     (example, twin), decoder = _example(layer, given), models.decoder(model)
     with ExitStack() as stack:
         call = stack.enter_context(called_positions(decoder, layer))
-        there = stack.enter_context(at_positions_of_call(decoder, layer))
         for patched in sorted(edit.patches):
             where = partial(_inside, example, patched, call)
-            source = twin[layer, patched.site]
-
-            def put(value: Tensor, source: Tensor = source) -> Tensor:
-                other = there(source).to(value)
-                # some MLPs see rows and positions in one axis
-                return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
-
+            put = partial(call.put, twin[layer, patched.site])
             if patched.site == "attention" or patched.site == "mlp":
                 hook = part_adding(decoder, layer, patched.site, put, where)
                 stack.enter_context(hook)
@@ -104,7 +97,7 @@ def _entering(
     put: Any, where: Any, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """A block's pre-hook: the residual stream that enters it is replaced at some positions."""
-    resid = args[0] if args else kwargs["hidden_states"]
+    resid = models.hidden_states_of(args, kwargs)
     kept = in_rows(where, put(resid), resid)
     return ((kept, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": kept})
 

@@ -20,9 +20,9 @@ from interp.ablations.edits import PART_FORMS, LayerEdit, Part
 from interp.ablations.linear import affine
 from interp.ablations.native_hooks import (
     Where,
-    at_positions_of_call,
     block_skipped,
     block_skipped_in,
+    called_positions,
     hooked_after,
     output_replaced,
 )
@@ -85,17 +85,11 @@ def resample_on_blocks(
 ) -> Iterator[None]:
     """Inside the context, they add what they add on another example, at a call's positions."""
     with ExitStack() as stack:
-        there = stack.enter_context(at_positions_of_call(decoder, layer))
+        call = stack.enter_context(called_positions(decoder, layer))
         for part in outermost(edit.resample_parts):
             if given.resample is None:
                 raise UserError(f"{PART_FORMS[part]}:{layer}@resample: no other example was given")
-            source = given.resample[layer, part]
-
-            def put(value: Tensor, source: Tensor = source) -> Tensor:
-                other = there(source).to(value)
-                # rows that share a batch share the other example; some MLPs see rows in one axis
-                return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
-
+            put = partial(call.put, given.resample[layer, part])
             stack.enter_context(part_adding(decoder, layer, part, put))
         yield
 

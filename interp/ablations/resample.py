@@ -20,7 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations.edits import Place
 from interp.errors import UserError
-from interp.models import Decoder, capture_contributions, capture_z
+from interp.models import Decoder, capture_contributions, capture_z, hidden_states_of
 
 Outputs = Mapping[Place, Float[Tensor, "_ _ _"]]
 """Place to z `[batch, pos, head * d_head]`, or to what a part adds `[batch, pos, d_model]`.
@@ -116,7 +116,7 @@ def _entering(
             def look(
                 _block: Any, args: tuple[Any, ...], kwargs: dict[str, Any], layer: int = layer
             ) -> None:
-                keep((layer, "resid"), (args[0] if args else kwargs["hidden_states"])[0])
+                keep((layer, "resid"), hidden_states_of(args, kwargs)[0])
 
             handle = decoder.blocks[layer].register_forward_pre_hook(look, with_kwargs=True)
             stack.callback(handle.remove)

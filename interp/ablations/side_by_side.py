@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from interp.ablations.activations import Rows
 from interp.ablations.edits import LayerEdit
 from interp.ablations.native_hooks import hands_on, hooked_after, in_rows
-from interp.models import Decoder
+from interp.models import Decoder, hidden_states_of
 
 
 class _Together:
@@ -87,7 +87,7 @@ def _hooked(decoder: Decoder, layers: Sequence[int], mask: Tensor | None) -> Ite
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Any, out: Any) -> Any:
             if hands_on(module):
                 return None
-            resid_pre = args[0] if args else kwargs["hidden_states"]
+            resid_pre = hidden_states_of(args, kwargs)
             value = out[0] if isinstance(out, tuple) else out
             handed = together.behind(layer, resid_pre, value)
             handed = handed if mask is None else in_rows(mask, handed, value)

@@ -26,7 +26,7 @@ from interp.ablations import refuse_hooks
 from interp.attention.interactive import View, attention_view
 from interp.engine import runs_in_pieces, segments
 from interp.errors import UserError, check_whole
-from interp.models import Decoder, model_name
+from interp.models import Decoder, hidden_states_of, model_name
 
 PIECE = 512
 IMPLEMENTATION = "interp_rows"
@@ -243,7 +243,7 @@ def _watched(decoder: Decoder) -> Iterator[_Watch]:
             watch.give(module, given[0, :, watch.columns].float())
 
     def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        watch.resid = args[0] if args else kwargs["hidden_states"]
+        watch.resid = hidden_states_of(args, kwargs)
         raise _Stop
 
     with ExitStack() as stack:

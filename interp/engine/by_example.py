@@ -71,11 +71,11 @@ class _Examples:
 
     def example(self, doc_id: int, context: Sequence[int]) -> Example:
         """Where the classes that the ablations name are in one prompt, and what its twin has."""
-        found = example_of(self.model, self.task, doc_id, self.edits, context)
         places = sorted({place for one in self.edits for place in one.patched})
         if not places:
-            return found
+            return _placed(self.model, self.task, doc_id, self.edits, context)
         tokens = twin_tokens(self.task, doc_id, models.decoder(self.model), context=context)
+        found = _placed(self.model, self.task, doc_id, self.edits, context)
         outputs = outputs_on(self.model, tokens, places)
         return replace(found, twin={place: one[None] for place, one in outputs.items()})
 
@@ -113,6 +113,17 @@ def example_of(
     """
     if any(one.patched for one in edits):
         twin_tokens(task, doc_id, models.decoder(model), context=context)
+    return _placed(model, task, doc_id, edits, context)
+
+
+def _placed(
+    model: TransformerBridge,
+    task: Task,
+    doc_id: int,
+    edits: Sequence[Edits],
+    context: Sequence[int],
+) -> Example:
+    """Where the classes that ablations name are in one prompt."""
     names = of_the_row(name for one in edits for name in one.position_classes)
     classes = class_positions(task, doc_id, names, models.decoder(model), context=context)
     return Example(len(context), classes)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from interp.ablations import forward_replaced, identity_block
-from interp.models import Decoder
+from interp.models import Decoder, hidden_states_of
 
 UNEMBED_ROWS = 256
 
@@ -67,7 +67,7 @@ def record(
             kept.calls.append(((), others))
 
     def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept.residuals.append(args[0] if args else kwargs["hidden_states"])
+        kept.residuals.append(hidden_states_of(args, kwargs))
         raise _Stop
 
     with ExitStack() as stack, torch.no_grad():

@@ -2,6 +2,7 @@ from .capture import (
     capture_contributions as capture_contributions,
     capture_z as capture_z,
     evaluation_mode as evaluation_mode,
+    hidden_states_of as hidden_states_of,
     residual_of as residual_of,
 )
 from .checks import (
@@ -77,6 +78,7 @@ __all__ = [
     "read_configuration",
     "refuse_quantised",
     "relist",
+    "hidden_states_of",
     "residual_of",
     "weights_hash",
     "wrap",

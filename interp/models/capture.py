@@ -1,6 +1,6 @@
 """Read activations where they are computed: the heads' z, and what blocks and sublayers add."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
@@ -67,7 +67,7 @@ def capture_contributions(
         ) -> None:
             added = out[0] if isinstance(out, tuple) else out
             if part == "layer":
-                added = added - (args[0] if args else kwargs["hidden_states"]).to(added.device)
+                added = added - hidden_states_of(args, kwargs).to(added.device)
             elif adds_residual:
                 added = added - residual_of(args, kwargs)
             keep(layer, part, added.reshape(-1, added.shape[-1]))
@@ -85,6 +85,19 @@ def capture_contributions(
                 hook = hook_of(layer, part, adds_residual=adds)
                 stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         yield
+
+
+def hidden_states_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What a block or sublayer is given first, however it is called.
+
+    Args:
+        args: that it is called with.
+        kwargs: that it is called with by name.
+
+    Returns:
+        `[batch, pos, d_model]`.
+    """
+    return args[0] if args else kwargs["hidden_states"]
 
 
 def residual_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

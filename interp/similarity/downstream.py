@@ -17,10 +17,11 @@ from scipy import stats as sps
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Places, checked_edits, edited
 from interp.engine import Pass, record, run_block
 from interp.errors import UserError
-from interp.models import Decoder, decoder
+from interp.models import Decoder
 from interp.tasks import encode
 
 
@@ -50,14 +51,14 @@ def downstream_effects(
     Raises:
         UserError: no text, or one of fewer than four tokens.
     """
-    parts, found = decoder(model), list[np.ndarray]()
+    decoder, found = models.decoder(model), list[np.ndarray]()
     if not texts:
         raise UserError("texts: at least one is needed")
     for number, text in enumerate(texts):
-        tokens = encode(text, parts)[-parts.max_length :]
+        tokens = encode(text, decoder)[-decoder.max_length :]
         if len(tokens) < 4:
             raise UserError(f"text {number}: {len(tokens)} tokens; four are needed")
-        found.append(_of_text(model, parts, tokens, later=later_positions))
+        found.append(_of_text(model, decoder, tokens, later=later_positions))
     values, n = np.stack(found), len(found)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
     half = float(sps.t.isf((1 - confidence) / 2, max(1, n - 1))) * error
@@ -65,8 +66,8 @@ def downstream_effects(
     rows = [
         (skipped, layer, means[skipped, layer], means[skipped, layer] - half[skipped, layer],
          means[skipped, layer] + half[skipped, layer])
-        for skipped in range(parts.n_layers)
-        for layer in range(skipped + 1, parts.n_layers)
+        for skipped in range(decoder.n_layers)
+        for layer in range(skipped + 1, decoder.n_layers)
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["skipped", "layer", "value", "low", "high"])
     kind = f"{100 * confidence:g}% Student" if n > 1 else "none (one text)"
@@ -74,13 +75,13 @@ def downstream_effects(
 
 
 def _of_text(
-    model: TransformerBridge, parts: Decoder, tokens: Sequence[int], *, later: bool
+    model: TransformerBridge, decoder: Decoder, tokens: Sequence[int], *, later: bool
 ) -> Float[np.ndarray, "skipped layer"]:
     """Mean relative changes over the measured positions of one text; NaN where there is none."""
-    whole = record(parts, torch.tensor([list(tokens)], device=parts.device), use_cache=False)
+    whole = record(decoder, torch.tensor([list(tokens)], device=decoder.device), use_cache=False)
     length, middle = len(tokens), len(tokens) // 2
-    changes = np.full((parts.n_layers, parts.n_layers), np.nan)
-    for skipped in range(parts.n_layers):
+    changes = np.full((decoder.n_layers, decoder.n_layers), np.nan)
+    for skipped in range(decoder.n_layers):
         places = Places()
         places.of_text(middle, 0, length)
         edits = checked_edits(model, f"layer:{skipped}@@prompt" if later else f"layer:{skipped}")
@@ -91,12 +92,12 @@ def _of_text(
     return changes
 
 
-def _relative(parts: Decoder, whole: Pass, skipped: int) -> Float[Tensor, "layer pos"]:
+def _relative(decoder: Decoder, whole: Pass, skipped: int) -> Float[Tensor, "layer pos"]:
     """Relative changes of the layers behind a skipped one, position by position."""
-    resid = run_block(parts, skipped, whole.residuals[skipped], whole)
+    resid = run_block(decoder, skipped, whole.residuals[skipped], whole)
     found = []
-    for layer in range(skipped + 1, parts.n_layers):
-        after = run_block(parts, layer, resid, whole)
+    for layer in range(skipped + 1, decoder.n_layers):
+        after = run_block(decoder, layer, resid, whole)
         before = (whole.residuals[layer + 1] - whole.residuals[layer]).float()
         change = ((after - resid).float() - before).norm(dim=-1) / before.norm(dim=-1)
         found.append(change[0].double().to(resid.device))

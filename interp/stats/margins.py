@@ -44,14 +44,8 @@ def equivalence(
     Raises:
         UserError: The margin is not positive, or as `interp.stats.importance`.
     """
-    check_margin(margin, confidence)
-    table = paired_drops(
-        values,
-        confidence=round(2 * confidence - 1, 12),
-        resamples=resamples,
-        seed=seed,
-        correction="none",
-        score=True,
+    table = drops_against_margin(
+        values, margin=margin, confidence=confidence, resamples=resamples, seed=seed
     )
     inside = (table["low"] > -margin) & (table["high"] < margin)
     table = table.assign(
@@ -62,11 +56,35 @@ def equivalence(
     return table[[*columns, "equivalent", "n", *failures, "unit", "interval", "test"]]
 
 
-def check_margin(margin: float, confidence: float) -> None:
-    """Raise UserError unless a margin is positive and the level of a one-sided test below 0.5."""
+def drops_against_margin(
+    values: pd.DataFrame, *, margin: float, confidence: float, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Drops whose intervals are those of one-sided tests: an end beyond the margin is significant.
+
+    Args:
+        values: As for `equivalence`.
+        margin: As for `equivalence`.
+        confidence: As for `equivalence`; intervals are of `2 * confidence - 1`.
+        resamples: As for `equivalence`.
+        seed: As for `equivalence`.
+
+    Returns:
+        The table of `interp.stats.importance`, without correction; 0/1 drops have Tango's interval.
+
+    Raises:
+        UserError: As `equivalence`.
+    """
     real = isinstance(margin, Real) and not isinstance(margin, bool)
     if not (real and np.isfinite(margin) and margin > 0):
         raise UserError(f"margin {margin}: allowed are positive numbers, in the metric's unit")
     check_share("confidence", confidence)
     if not confidence > 0.5:
         raise UserError(f"confidence {confidence}: allowed are values between 0.5 and 1")
+    return paired_drops(
+        values,
+        confidence=round(2 * confidence - 1, 12),
+        resamples=resamples,
+        seed=seed,
+        correction="none",
+        score=True,
+    )

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
-from interp.stats.margins import check_margin
+from interp.stats.margins import drops_against_margin
 from interp.stats.samples import BASELINE
-from interp.stats.tables import paired_drops
 
 
 def removable(
@@ -50,19 +49,14 @@ def removable(
         UserError: There are no steps, or one is not in the table; the margin is not positive; or as
             `interp.stats.importance`.
     """
-    check_margin(margin, confidence)
     missing = [step for step in steps if step not in set(values["ablation"])]
     if missing or not steps:
         raise UserError(
             f"step {missing[0]}: it is not in the table" if missing else "steps: there are none"
         )
-    table = paired_drops(
-        values[values["ablation"].isin([BASELINE, *steps])],
-        confidence=round(2 * confidence - 1, 12),
-        resamples=resamples,
-        seed=seed,
-        correction="none",
-        score=True,
+    along_curve = values[values["ablation"].isin([BASELINE, *steps])]
+    table = drops_against_margin(
+        along_curve, margin=margin, confidence=confidence, resamples=resamples, seed=seed
     )
     rows = []
     for (model, task, metric), group in table.groupby(["model", "task", "metric"], sort=False):

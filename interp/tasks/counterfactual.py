@@ -17,7 +17,7 @@ from interp import models
 from interp.errors import UserError
 from interp.models import Decoder
 from interp.tasks.examples import select_examples
-from interp.tasks.key_value import LAYOUTS, LETTERS, task_of_rows
+from interp.tasks.key_value import LETTERS, layout_of, task_of_rows
 from interp.tasks.loading import load_task
 from interp.tasks.positions import MARK, SPANS, class_spans, encode_with_offsets
 from interp.tasks.requests import encode, prompt_text
@@ -182,19 +182,7 @@ def _other_values(
             continue
         places = {answer: other, other: answer}
         swapped = [[key, places.get(value, value)] for key, value in pairs]
-        layout = next(
-            (
-                x
-                for x in LAYOUTS
-                if x.write([(k, v) for k, v in pairs])[0] == document["pairs_text"]
-            ),
-            None,
-        )
-        if layout is None:
-            raise UserError(
-                f"task {task.name}: pairs_text is not the row's pairs in a known layout"
-            )
-        text, _ = layout.write([(k, v) for k, v in swapped])
+        text, _ = layout_of(document, task.name).write([(k, v) for k, v in swapped])
         yield _answered(document, other, pairs=swapped, pairs_text=text)
 
 

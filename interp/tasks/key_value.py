@@ -6,7 +6,7 @@ keys and values, one JSON object, one key asked for, the gold pair at a chosen p
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -88,12 +88,30 @@ def pair_spans(document: dict[str, Any], task: str) -> list[tuple[Span, Span]]:
             f"task {task}: its rows hold no key-value pairs (no field {missing[0]}); needed are "
             f"{', '.join(fields)}"
         )
-    pairs = [(key, value) for key, value in document["pairs"]]
+    return layout_of(document, task).write(_pairs(document))[1]
+
+
+def layout_of(document: Mapping[str, Any], task: str) -> Layout:
+    """The layout in which a row's pairs stand in its field `pairs_text`.
+
+    Args:
+        document: a row with both fields.
+        task: name of the task, for the message.
+
+    Returns:
+        One of `LAYOUTS`.
+
+    Raises:
+        UserError: the text is none of the layouts.
+    """
     for layout in LAYOUTS:
-        text, spans = layout.write(pairs)
-        if text == document["pairs_text"]:
-            return spans
+        if layout.write(_pairs(document))[0] == document["pairs_text"]:
+            return layout
     raise UserError(f"task {task}: pairs_text is not the row's pairs in any layout known here")
+
+
+def _pairs(document: Mapping[str, Any]) -> list[Pair]:
+    return [(key, value) for key, value in document["pairs"]]
 
 
 class KeyValueRows(Sequence[dict[str, Any]]):
