@@ -7,10 +7,20 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.coverage import centres, drops, equivalences, floors, profiles, removals, variants
+from experiments.coverage import (
+    centres,
+    contrasts,
+    drops,
+    equivalences,
+    floors,
+    profiles,
+    removals,
+    variants,
+)
 
 FAMILIES = {
     "centres": centres.rows,
+    "contrasts": contrasts.rows,
     "drops": drops.rows,
     "equivalences": equivalences.rows,
     "floors": floors.rows,

@@ -13,7 +13,9 @@ from .lost import (
     lost_together as lost_together,
 )
 from .pair_effects import (
+    PARTS as PARTS,
     interactions as interactions,
+    scope_parts as scope_parts,
 )
 from .patch_recovery import (
     recovery as recovery,
@@ -47,6 +49,7 @@ from .wrong_answers import (
 __all__ = [
     "KINDS",
     "MetricChoice",
+    "PARTS",
     "Saved",
     "Sweep",
     "choose_metric",
@@ -67,5 +70,6 @@ __all__ = [
     "result_line",
     "run_line",
     "save_result",
+    "scope_parts",
     "what_instead",
 ]

@@ -1,11 +1,18 @@
-"""Interactions: what removing two parts costs beyond what each of them costs alone."""
+"""What two ablations cost together beyond one and one: pairs of parts, and scopes of one part."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy import stats as sps
 
 from interp.errors import UserError
-from interp.stats import BASELINE, adjust, sample_of, series
+from interp.stats import BASELINE, adjust, contrasts, sample_of, series
+
+PARTS = {"prompt": "prompt part", "answer": "answer part", "interaction": "interaction"}
+"""Parts of the drop of an ablation that was swept with scopes, too, and what figures call them."""
+
+WHOLE = "whole"
+"""The drop of the ablation at all positions: the sum of its parts."""
 
 
 def interactions(
@@ -16,6 +23,9 @@ def interactions(
     Positive is synergy of damage: one of the two makes up for the other while it is there. Negative
     is overlap: what the one breaks, the other cannot break again. Near a floor everything overlaps,
     because a score cannot fall below it.
+
+    The four outcomes of an example are paired, so that each example has its own interaction; the
+    interval is that of their mean (`interp.stats.contrasts`).
 
     Args:
         values: the long table of one metric a task, of which more is better (`Sweep.gains()`).
@@ -29,54 +39,123 @@ def interactions(
     Raises:
         UserError: no pair, both parts of which were ablated alone, too.
     """
-    rows = []
+    tables = []
     for key, points, wide, clusters in series(values):
-        names = {str(name) for name in wide.columns}
-        pairs = [name for name in names if name.count("+") == 1 and set(name.split("+")) <= names]
-        found = [_row(wide, pair, clusters, points, confidence) for pair in sorted(pairs)]
-        adjusted = adjust(np.array([row["p"] for row in found]), correction=correction)
-        for row, p in zip(found, adjusted, strict=True):
-            rows.append(key | row | {"p_adjusted": float(p)})
-    if not rows:
+        pairs = _pairs([str(name) for name in wide.columns])
+        for pair, (first, second) in pairs.items():
+            rows = wide[[BASELINE, first, second, pair]].dropna()
+            means = (100.0 if points else 1.0) * rows.mean()
+            beyond = rows[first] + rows[second] - rows[pair] - rows[BASELINE]
+            found = _rows(beyond.to_frame(), clusters, points, confidence)
+            said = {"ablation": pair, "first": first, "second": second}
+            said |= {"drop_first": means[BASELINE] - means[first]}
+            said |= {"drop_second": means[BASELINE] - means[second]}
+            said |= {"drop": means[BASELINE] - means[pair]}
+            tables.append(pd.DataFrame({**key, **said, **next(found)}, index=[0]))
+    if not tables:
         raise UserError(
             "interactions: no pair whose parts were ablated alone, too; sweep layers and "
             "pairs:layers together"
         )
-    return pd.DataFrame(rows)
+    table = pd.concat(tables, ignore_index=True).rename(columns={"value": "interaction"})
+    return _adjusted(table, ["model", "task", "metric"], correction)
 
 
-def _row(
-    wide: pd.DataFrame,
-    pair: str,
-    clusters: pd.Series | None,
-    points: bool,
-    confidence: float,
-) -> dict[str, object]:
-    first, second = pair.split("+")
-    whole = wide[[BASELINE, first, second, pair]].dropna()
-    scale = 100.0 if points else 1.0
-    means = scale * whole.mean()
-    # each example has its own interaction: the four outcomes are paired
-    beyond = whole[first] + whole[second] - whole[pair] - whole[BASELINE]
-    sample = sample_of(beyond.to_frame(), clusters)
-    n, value = sample.n_units, float(beyond.mean())
-    sums = (sample.sums()[:, 0] - np.bincount(sample.units) * value) / len(whole)
-    error = float(np.sqrt(n / max(1, n - 1) * np.square(sums).sum()))
-    known = n > 1 and error > 0
-    half = float(sps.t.isf((1 - confidence) / 2, n - 1)) * error if known else np.nan
-    by = " by cluster" if sample.clustered else ""
+def scope_parts(
+    values: pd.DataFrame, *, confidence: float = 0.95, correction: str = "holm"
+) -> pd.DataFrame:
+    """The drop of each ablation split by where it acts: prompt, answer, and their interaction.
+
+    The prompt part is the drop of the ablation at the positions of the prompt alone
+    (`layer:7@@prompt`), the answer part that at the positions of the answer (`layer:7@@answer`);
+    what acts at both is the ablation itself. The interaction is what its drop has beyond the sum
+    of the two: positive where either place makes up for the other, negative where both break the
+    same examples. Near a floor it is negative whatever the layer does.
+
+    Whether a layer is needed to read or to write is a rival explanation of differences between
+    protocols (arXiv 2602.03295, 2605.06105). No source gives intervals; these are of paired
+    contrasts over examples (`interp.stats.contrasts`).
+
+    Args:
+        values: the long table of one metric a task, of which more is better (`Sweep.gains()`).
+        confidence: coverage of the intervals.
+        correction: of the p-values, over the ablations of a form, a task and a part.
+
+    Returns:
+        Columns `model task metric ablation part value low high p p_adjusted n unit interval`; for
+        each ablation a row for `prompt`, `answer`, `interaction` and `whole`, their sum. In points
+        for 0/1 metrics.
+
+    Raises:
+        UserError: no ablation was run everywhere, at the prompt and at the answer.
+    """
+    tables = list[pd.DataFrame]()
+    for key, points, wide, clusters in series(values):
+        names = [str(name) for name in wide.columns]
+        named = {name: str(value) for name, value in key.items()}
+        for name in names:
+            prompt, answer = f"{name}@@prompt", f"{name}@@answer"
+            if prompt not in names or answer not in names:
+                continue
+            rows = wide[[BASELINE, name, prompt, answer]].dropna()
+            whole = rows[BASELINE] - rows[name]
+            parts = pd.DataFrame(
+                {
+                    "prompt": rows[BASELINE] - rows[prompt],
+                    "answer": rows[BASELINE] - rows[answer],
+                    "interaction": rows[prompt] + rows[answer] - rows[name] - rows[BASELINE],
+                    WHOLE: whole,
+                }
+            )
+            found = pd.DataFrame(_rows(parts, clusters, points, confidence))
+            tables.append(found.assign(**named, ablation=name, part=parts.columns))
+    if not tables:
+        raise UserError(
+            "scope_parts: no ablation that was run everywhere, at the prompt and at the answer; "
+            "sweep layers, layers@@prompt and layers@@answer together"
+        )
+    table = pd.concat(tables, ignore_index=True)
+    form = table["ablation"].str.replace(r"\d+", "", regex=True)
+    table = _adjusted(table.assign(form=form), ["model", "task", "metric", "form", "part"],
+                      correction)  # fmt: skip
+    first = ["model", "task", "metric", "ablation", "part"]
+    return table[[*first, "value", "low", "high", "p", "p_adjusted", "n", "unit", "interval"]]
+
+
+def _pairs(names: list[str]) -> dict[str, tuple[str, str]]:
+    """Each pair whose parts are there alone, too, and the two parts."""
+    held = set(names)
+    split = {name: name.split("+") for name in sorted(held)}
     return {
-        "ablation": pair,
-        "first": first,
-        "second": second,
-        "drop_first": means[BASELINE] - means[first],
-        "drop_second": means[BASELINE] - means[second],
-        "drop": means[BASELINE] - means[pair],
-        "interaction": scale * value,
-        "low": scale * (value - half),
-        "high": scale * (value + half),
-        "p": float(2 * sps.t.sf(abs(value) / error, n - 1)) if known else 1.0,
-        "n": len(whole),
-        "unit": "points" if points else "value",
-        "interval": f"{100 * confidence:g}% Student{by}" if known else "none (no spread)",
+        name: (parts[0], parts[1])
+        for name, parts in split.items()
+        if len(parts) == 2 and set(parts) <= held
     }
+
+
+def _rows(
+    table: pd.DataFrame, clusters: pd.Series | None, points: bool, confidence: float
+) -> Iterator[dict[str, object]]:
+    """Mean, interval and test of each column."""
+    sample, scale = sample_of(table, clusters), 100.0 if points else 1.0
+    found = contrasts(sample, points=points, confidence=confidence)
+    for place in range(table.shape[1]):
+        yield {
+            "value": scale * found.value[place],
+            "low": scale * found.low[place],
+            "high": scale * found.high[place],
+            "p": found.p[place],
+            "n": len(table),
+            "unit": "points" if points else "value",
+            "interval": found.interval[place],
+        }
+
+
+def _adjusted(table: pd.DataFrame, families: list[str], correction: str) -> pd.DataFrame:
+    """The table with `p_adjusted` behind `p`."""
+    adjusted = table.groupby(families, sort=False)["p"].transform(
+        lambda p: adjust(p.to_numpy(float), correction=correction)
+    )
+    table = table.copy()
+    table.insert(list(table.columns).index("p") + 1, "p_adjusted", np.asarray(adjusted, float))
+    return table

@@ -39,6 +39,9 @@ from .layer_ranks import (
 from .margins import (
     equivalence as equivalence,
 )
+from .paired_contrasts import (
+    contrasts as contrasts,
+)
 from .perplexity import (
     perplexity_drops as perplexity_drops,
     perplexity_scores as perplexity_scores,
@@ -142,6 +145,7 @@ __all__ = [
     "check_paired",
     "compare_profiles",
     "compared",
+    "contrasts",
     "crossed",
     "design_effect",
     "design_effects",
@@ -170,7 +174,6 @@ __all__ = [
     "percentiles",
     "perplexity_drops",
     "perplexity_scores",
-    "weighted_losses",
     "poisson_weights",
     "power",
     "power_table",
@@ -191,5 +194,6 @@ __all__ = [
     "tango",
     "unit_name",
     "variance_components",
+    "weighted_losses",
     "wilson",
 ]
