@@ -8,7 +8,8 @@ examples) and by block influence (on texts that belong to no task). `study`: MML
 and Qwen3-8B.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,33 @@ from experiments.sections import Section, command
 
 if TYPE_CHECKING:
     from interp.similarity import Order
+    from interp.stats import RemovalCurve
+    from interp.tasks import Task
 
 QUESTION = "How many layers can go, under each protocol?"
 MARGIN = 10.0
 ORDERS = ("measured importance", "block influence")
 UNKNOWN_LAYERS = 32
 """Layers of a model whose size is not known, for the estimate."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One task of one model on the second half of its examples.
+
+    Attributes:
+        model: its name.
+        task: as it was loaded.
+        curves: scores along each order.
+        counts: of each order, how many layers are shown to be spared.
+        kept: name of an order to the outcomes along it.
+    """
+
+    model: str
+    task: "Task"
+    curves: pd.DataFrame
+    counts: pd.DataFrame
+    kept: Mapping[str, "RemovalCurve"]
 
 
 def jobs(preset: Preset) -> list[Job]:
@@ -48,8 +70,15 @@ def run(preset: Preset, out: Path) -> Section:
     from interp import figures
 
     roles = preset.roles("base", "other", "distilled")
-    found = [measured(preset, out, role) for role in roles]
-    curves, counts = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+    influence = {role: _by_influence(preset, out, role) for role in roles}
+    found = [
+        _of_task(preset, out, role, name, influence[role])
+        for role in roles
+        for name in preset.task_names("protocols")
+    ]
+    curves = pd.concat([one.curves for one in found], ignore_index=True)
+    counts = pd.concat([one.counts for one in found], ignore_index=True)
+    shares, differences = protocols_compared(found)
     # where there is nothing to lose, nothing is shown to be kept
     filled = counts.assign(
         kept=[row["kept"] if _testable(row) else -1 for row in counts.to_dict("records")]
@@ -66,23 +95,17 @@ def run(preset: Preset, out: Path) -> Section:
     return Section(
         name="headline",
         question=QUESTION,
-        findings=sentences(counts),
+        findings=[*sentences(counts), *compared_sentences(differences)],
         figures=drawn,
-        tables={"curves": curves, "counts": counts},
+        tables={
+            "curves": curves,
+            "counts": counts,
+            "shares": shares,
+            "differences": differences,
+        },
         shown=_shown(counts),
         note=_note(counts),
     )
-
-
-def measured(preset: Preset, out: Path, role: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The curves of one model on the second half of the examples, and the counts of layers."""
-    curves, counts = [], []
-    influence = _by_influence(preset, out, role)
-    for name in preset.task_names("protocols"):
-        one, two = _of_task(preset, out, role, name, influence)
-        curves.append(one)
-        counts.append(two)
-    return pd.concat(curves, ignore_index=True), pd.concat(counts, ignore_index=True)
 
 
 def halves(documents: pd.Series, *, seed: int = 0) -> tuple[set[int], set[int]]:
@@ -102,13 +125,11 @@ def halves(documents: pd.Series, *, seed: int = 0) -> tuple[set[int], set[int]]:
     return set(rows[:half].tolist()), set(rows[half:].tolist())
 
 
-def _of_task(
-    preset: Preset, out: Path, role: str, name: str, influence: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _of_task(preset: Preset, out: Path, role: str, name: str, influence: pd.DataFrame) -> Measured:
     import interp
     from interp.results import choose_metric
     from interp.similarity import by_importance, by_influence, curve_table, skipped_layers
-    from interp.stats import importance, removable, scores
+    from interp.stats import importance, removable, removal_curve, scores
     from interp.tasks import load_task
 
     layers = choose_metric(runs.values(preset, out, [Job(role, name, "layers")]))
@@ -132,7 +153,13 @@ def _of_task(
         removable(values, texts, margin=MARGIN, seed=preset.seed).assign(order=name, floor=floor)
         for name, texts in steps.items()
     ]
-    return curve_table(scores(values), chosen), pd.concat(counts, ignore_index=True)
+    return Measured(
+        preset.models[role],
+        task,
+        curve_table(scores(values), chosen),
+        pd.concat(counts, ignore_index=True),
+        {name: removal_curve(values, texts, floor=floor) for name, texts in steps.items()},
+    )
 
 
 def _by_influence(preset: Preset, out: Path, role: str) -> pd.DataFrame:
@@ -146,6 +173,84 @@ def _by_influence(preset: Preset, out: Path, role: str) -> pd.DataFrame:
         return {"influence": layer_similarity(preset.load(role), texts).influence}
 
     return runs.reading(preset, out, f"headline-{model}", {"model": model}, make)["influence"]
+
+
+def protocols_compared(found: Sequence[Measured]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How much of what can be lost each protocol keeps, and how much more than generated answers.
+
+    Args:
+        found: tasks of any models and benchmarks.
+
+    Returns:
+        Shares, with columns `model benchmark protocol order share low high`; and differences, with
+        columns `model benchmark order protocol other difference low high paired n`. NaN where a
+        baseline is not clearly above guessing.
+    """
+    from interp.labels import split_task
+    from interp.stats import share_kept, share_kept_difference
+
+    shares, differences = [], []
+    for one in found:
+        benchmark, protocol = split_task(one.task.name)
+        key = {"model": one.model, "benchmark": benchmark}
+        for order, curve in one.kept.items():
+            ratio = share_kept(curve)
+            shares.append(
+                key
+                | {"protocol": protocol, "order": order}
+                | {"share": ratio.value, "low": ratio.low, "high": ratio.high}
+            )
+            for other in found:
+                if protocol == "generate" or other.model != one.model:
+                    continue
+                if split_task(other.task.name) != (benchmark, "generate"):
+                    continue
+                paired = _same_examples(one, other, order)
+                ratio = share_kept_difference(other.kept[order], curve, paired=paired)
+                differences.append(
+                    key
+                    | {"order": order, "protocol": protocol, "other": "generate"}
+                    | {"difference": ratio.value, "low": ratio.low, "high": ratio.high}
+                    | {"paired": paired, "n": len(curve.documents)}
+                )
+    return pd.DataFrame(shares), pd.DataFrame(differences)
+
+
+def _same_examples(one: Measured, other: Measured, order: str) -> bool:
+    """Whether the curves of two tasks are over the same rows."""
+    numbers = [set(each.kept[order].documents.tolist()) for each in (one, other)]
+    if numbers[0] != numbers[1]:
+        return False
+    rows, others = one.task.documents(), other.task.documents()
+    return all(rows[i] == others[i] for i in numbers[0])
+
+
+def compared_sentences(differences: pd.DataFrame) -> list[str]:
+    """One sentence a pair of protocols: which of the two keeps more of what can be lost."""
+    from interp.labels import benchmark_label, model_label, protocol_label
+
+    found = []
+    for row in differences.to_dict("records"):
+        name = protocol_label(row["protocol"]).lower()
+        about = (
+            f"{model_label(row['model'])}, {benchmark_label(row['benchmark'])}, by {row['order']}: "
+        )
+        if row["difference"] != row["difference"]:
+            found.append(f"{about}{name} against generated answers: not testable.")
+            continue
+        interval = f"{row['difference']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        n = f"(n = {row['n']}, {'the same' if row['paired'] else 'other'} examples)"
+        if row["low"] <= 0 <= row["high"]:
+            found.append(
+                f"{about}{name} and generated answers are not shown to differ, {interval} {n}."
+            )
+            continue
+        shown = "more" if row["low"] > 0 else "less"
+        found.append(
+            f"{about}{name} keep {shown} of what can be lost than generated answers, by {interval} "
+            f"of it on average over the curve {n}."
+        )
+    return found
 
 
 def sentences(counts: pd.DataFrame) -> list[str]:
@@ -214,9 +319,11 @@ def _note(counts: pd.DataFrame) -> str:
     first = counts.iloc[0]
     return (
         f"Spared: as many layers can go, one after the other, with a drop shown to be below "
-        f"{first['margin']:g} points ({first['test']}). Lost: from so many on, all drops are shown "
-        "to be above it. Between the two the data cannot tell. The orders were chosen on the other "
-        "half of the examples, or on texts."
+        f"{first['margin']:g} points ({first['test']}). Lost: from so many on, all drops are "
+        "shown to be above it. Between the two the data cannot tell. The orders were chosen on the "
+        "other half of the examples, or on texts. What can be lost: baseline minus guessing. "
+        "Shares of it have Fieller's 95% interval, their differences one recovered from both "
+        "(MOVER); neither is corrected for the number of comparisons."
     )
 
 

@@ -29,6 +29,14 @@ FILTERS = {"flexible-extract": "flexible", "strict-match": "strict", "none": ""}
 
 BENCHMARKS = {
     "world-facts-passage": "Knowledge, passage given",
+    "world2-facts": "Facts",
+    "world2-kv": "Pair look-up",
+    "world2-arithmetic": "Written arithmetic",
+    "world2-unwritten": "Unwritten arithmetic",
+    "world2-hops": "Chains of links",
+    "world2-listing": "Listings",
+    "world2-passage": "Facts of strangers, passage given",
+    "world2-passage-untold": "Facts of strangers, no passage",
     "openbookqa-fact": "OpenBookQA, fact given",
     "qasc-facts": "QASC, facts given",
     "nq-open": "Natural Questions",

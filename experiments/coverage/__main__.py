@@ -10,6 +10,7 @@ from tqdm import tqdm
 from experiments.coverage import (
     centres,
     contrasts,
+    curves,
     drops,
     equivalences,
     floors,
@@ -21,6 +22,7 @@ from experiments.coverage import (
 FAMILIES = {
     "centres": centres.rows,
     "contrasts": contrasts.rows,
+    "curves": curves.rows,
     "drops": drops.rows,
     "equivalences": equivalences.rows,
     "floors": floors.rows,

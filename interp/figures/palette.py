@@ -29,6 +29,10 @@ MARKERS = ("o", "s", "^", "D", "v", "<", ">")
 
 SKILL_COLOURS = {
     **dict(zip(SKILLS, (BLUE, VERMILION, GREEN), strict=True)),
+    "world2-facts": BLUE,
+    "world2-kv": VERMILION,
+    "world2-arithmetic": GREEN,
+    "world2-unwritten": PURPLE,
     "mmlu": BLUE,
     "kv": VERMILION,
     "gsm8k": GREEN,
@@ -47,9 +51,9 @@ SKILL_COLOURS = {
 
 
 MODEL_COLOURS = {
-    "base": BLUE,
-    "teacher": ORANGE,
-    "distilled": PURPLE,
+    **dict.fromkeys(("base", "base12"), BLUE),
+    **dict.fromkeys(("teacher", "teacher12"), ORANGE),
+    **dict.fromkeys(("distilled", "distilled12"), PURPLE),
     "Llama-3.1-8B": BLUE,
     "Qwen3-8B": GREEN,
     "DeepSeek-R1-Distill-Llama-8B": PURPLE,

@@ -33,6 +33,12 @@ from .intervals import (
     tango as tango,
     wilson as wilson,
 )
+from .kept import (
+    RemovalCurve as RemovalCurve,
+    removal_curve as removal_curve,
+    share_kept as share_kept,
+    share_kept_difference as share_kept_difference,
+)
 from .layer_ranks import (
     layer_correlations as layer_correlations,
 )
@@ -132,6 +138,7 @@ __all__ = [
     "NO_INTERVAL",
     "NO_RATIO",
     "Ratio",
+    "RemovalCurve",
     "SERIES",
     "Sample",
     "StreamingMean",
@@ -178,6 +185,7 @@ __all__ = [
     "power",
     "power_table",
     "reliability",
+    "removal_curve",
     "removable",
     "resampled_profile",
     "sample_of",
@@ -185,6 +193,8 @@ __all__ = [
     "scores",
     "series",
     "shapes_differ",
+    "share_kept",
+    "share_kept_difference",
     "shares_lost",
     "sign_flip",
     "simultaneous",

@@ -3,7 +3,7 @@
 import pandas as pd
 from hypothesis import given, strategies as st
 
-from experiments.headline import halves, sentences
+from experiments.headline import compared_sentences, halves, sentences
 
 
 @given(st.sets(st.integers(0, 10_000), min_size=2, max_size=60), st.integers(0, 5))
@@ -27,3 +27,19 @@ def test_a_score_at_guessing_is_not_testable():
     (sentence,) = sentences(counts)
     assert "option letters not testable (whole model 27%, guessing 25%)" in sentence
     assert "generated answers 1 of 7 layers shown to be spared, shown lost from 4 on" in sentence
+
+
+def test_a_difference_between_protocols_says_which_keeps_more_or_that_none_is_shown_to():
+    row = {"model": "m", "benchmark": "world-facts", "order": "block influence", "n": 100}
+    row |= {"other": "generate", "paired": True}
+    rows = [
+        row | {"protocol": "continuation", "difference": 0.2, "low": 0.1, "high": 0.3},
+        row | {"protocol": "default", "difference": 0.1, "low": -0.1, "high": 0.3},
+        row | {"protocol": "default", "difference": float("nan"), "low": 0.0, "high": 0.0},
+    ]
+    more, unclear, none = compared_sentences(pd.DataFrame(rows))
+    assert "option texts keep more of what can be lost than generated answers" in more
+    assert "+0.20 [0.10, 0.30]" in more
+    assert "the same examples" in more
+    assert "not shown to differ, +0.10 [-0.10, 0.30]" in unclear
+    assert none.endswith("not testable.")

