@@ -21,6 +21,12 @@ NAMES = (
     "lens",
     "similarity",
     "distillation",
+    "programs",
+    "scopes",
+    "replacements",
+    "text_loss",
+    "downstream",
+    "sets",
 )
 
 

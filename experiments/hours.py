@@ -25,6 +25,9 @@ from experiments.runs import Job
 READING, GENERATING = 0.40, 0.03
 """Assumed shares of the peak."""
 
+SEVERAL = {"scopes": 3, "replacements": 4}
+"""Families of one sweep in which each layer is ablated in so many ways."""
+
 GPUS = {
     "H100": {"bfloat16": 989.4e12, "float16": 989.4e12, "float32": 66.9e12},
     "H200": {"bfloat16": 989.4e12, "float16": 989.4e12, "float32": 66.9e12},
@@ -114,6 +117,14 @@ def runs_again(job: Job, size: Size) -> tuple[int, float]:
         return n, (n - 1) / 2
     if job.family == "heads":
         return n * size.n_heads, size.n_heads * (n + 1) / 2
+    if job.family in SEVERAL:  # each layer once in every way
+        return SEVERAL[job.family] * n, SEVERAL[job.family] * n / 2
+    if job.family in ("programs", "pairs"):
+        windows = n * (n - 1) // 2
+        # of two layers drawn at random the first stands at a third
+        return (n + windows, n / 2 + 2 * windows / 3) if job.family == "pairs" else (
+            n * n + n - 1, n / 2 + 2 * n * n / 3
+        )  # fmt: skip
     if job.family == "cumulative":  # from the deepest layer up: nothing is left to run behind it
         return n, 0.0
     if (

@@ -149,6 +149,11 @@ ORGANISMS = Preset(
         "lens": 100,
         "pruning": 100,
         "swap-curves": 100,
+        "programs": 40,
+        "scopes": 40,
+        "replacements": 60,
+        "pairs": 80,
+        "sets": 80,
     },
     device="cpu",
 )
@@ -211,7 +216,8 @@ STUDY = Preset(
     },
     caps={
         "heads": 100, "removal": 100, "trace": 100, "lens": 200, "pruning": 200, "similarity": 200,
-        "cumulative": 200, "swap-curves": 50,
+        "cumulative": 200, "swap-curves": 50, "programs": 100, "scopes": 100,
+        "replacements": 200, "pairs": 100, "sets": 200,
     },
     dtype="bfloat16",
     gpu="H100",

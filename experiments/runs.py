@@ -84,6 +84,17 @@ def _swap_curves(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
     return swap_ablations(model, donor)
 
 
+def _of(*families: str) -> 'Callable[["TransformerBridge", Any], "list[Ablation]"]':
+    """Several families in one sweep, so that what joins them is paired over examples."""
+
+    def make(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
+        from interp.ablations import as_ablations
+
+        return list(as_ablations(model, families))
+
+    return make
+
+
 FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "layers": _layers,
     "attentions": _attentions,
@@ -91,6 +102,10 @@ FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "swaps": _swaps,
     "cumulative": _cumulative,
     "swap-curves": _swap_curves,
+    "programs": _of("exchanges", "repeats", "parallels"),
+    "scopes": _of("layers", "layers@@prompt", "layers@@answer"),
+    "replacements": _of("layers", "layers@mean", "layers@resample", "layers@linear"),
+    "pairs": _of("layers", "pairs:layers"),
 }
 """Name of a family to the function (model, donor) that makes it."""
 
@@ -134,6 +149,11 @@ def scores(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
 def importance(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
     """The paired drops of several jobs, one table (`interp.stats.importance`)."""
     return _tables(preset, out, jobs, "importance", lambda run: run.importance())
+
+
+def gains(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
+    """As `values`, turned so that more is better whatever the metric."""
+    return pd.concat([finished(preset, out, job).gains() for job in jobs], ignore_index=True)
 
 
 def values(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:

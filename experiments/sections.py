@@ -42,6 +42,7 @@ class Section:
         shown: a table of words for the page, with its columns' names as the header.
         note: the small print of `shown`: n, interval, test and correction.
         further: more tables of words, each with its small print.
+        not_to_conclude: paragraphs on what the result does not say.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Section:
     shown: pd.DataFrame | None = None
     note: str = ""
     further: Sequence[tuple[pd.DataFrame, str]] = ()
+    not_to_conclude: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"Section({self.name}: {len(self.figures)} figures, {len(self.tables)} tables)"
@@ -88,6 +90,9 @@ def markdown(section: Section) -> str:
         lines += ["", *table_lines(table), "", note]
     for name, (_, caption) in section.figures.items():
         lines += ["", f"![{caption}]({section.name}-{name}.png)", "", f"*{caption}*"]
+    if section.not_to_conclude:
+        lines += ["", "### What not to conclude"]
+        lines += [line for words in section.not_to_conclude for line in ("", words)]
     files = [f"[{name}]({section.name}-{name}.csv)" for name in section.figures]
     files += [f"[{name} (table)]({section.name}-{name}-table.csv)" for name in section.tables]
     return "\n".join([*lines, "", f"Data: {', '.join(files)}.", ""])

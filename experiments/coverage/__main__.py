@@ -16,6 +16,7 @@ from experiments.coverage import (
     floors,
     profiles,
     removals,
+    shapley,
     variants,
 )
 
@@ -28,6 +29,7 @@ FAMILIES = {
     "floors": floors.rows,
     "profiles": profiles.rows,
     "removals": removals.rows,
+    "shapley": shapley.rows,
     "variants": variants.rows,
 }
 OUT = Path(__file__).parent / "table.csv"

@@ -1,5 +1,6 @@
 """Families of causal tracing: every window of layers cut, every activation patched."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -8,6 +9,8 @@ from interp.ablations.base import Ablation
 from interp.ablations.knockout import Cut
 from interp.ablations.patches import Patch
 from interp.ablations.shapes import blocks_of_size, shape_of
+from interp.ablations.value_checks import layer_in
+from interp.ablations.windowed_heads import RECENT, SINKS, StreamingHead
 
 
 def each_cut(
@@ -56,5 +59,35 @@ def each_patch(
     return [
         Patch(layer, site, positions, head)
         for layer in range(shape.n_layers)
+        for head in range(shape.n_heads)
+    ]
+
+
+def each_window(
+    model: TransformerBridge,
+    *,
+    sinks: int = SINKS,
+    recent: int = RECENT,
+    layers: Sequence[int] | None = None,
+) -> list[Ablation]:
+    """Leave each query head in turn only the first and the recent tokens: `head:0.0@window`, ...
+
+    Args:
+        model: the model whose heads are ablated.
+        sinks: tokens from the start of the row that a head sees (see `StreamingHead`).
+        recent: tokens that it sees up to each position.
+        layers: whose heads; those of all layers by default.
+
+    Returns:
+        One ablation a query head: all heads of the first layer, then those of the next.
+
+    Raises:
+        UserError: a layer is out of range, or no recent token is left.
+    """
+    shape = shape_of(model)
+    chosen = range(shape.n_layers) if layers is None else layers
+    return [
+        StreamingHead(layer_in(layer, shape), head, sinks, recent)
+        for layer in chosen
         for head in range(shape.n_heads)
     ]

@@ -1,4 +1,8 @@
-"""Attention knockout on native blocks: a layer's attention is given a mask with the cuts in it."""
+"""Positions that cannot see others: a layer's attention is given a mask with that in it.
+
+A cut (`cut:7@last/gold`) is one of positions, the same in every head; a window
+(`head:7.3@window`) is one head's, the same at every position.
+"""
 
 import inspect
 from collections.abc import Iterator
@@ -25,19 +29,24 @@ def cut_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Pairs:
     """A hook under which the patterns of a layer lose what is cut, and sum to 1 again."""
-    example = _example(layer, given)
+    example = _example(layer, edit, given)
 
     def renormalised(pattern: Tensor, hook: Any) -> Tensor:
         queries, keys = pattern.shape[-2:]
-        cut = _cut(example, edit, range(keys - queries, keys), range(keys)).to(pattern.device)
-        kept = pattern.masked_fill(cut, 0)
+        if edit.windows and pattern.shape[0] > 1:
+            raise UserError(
+                f"layer {layer}: a window counts positions from the start of a row, and rows of a "
+                "batch may be padded; run one prompt at a time, or use a sweep"
+            )
+        hidden = _hidden(example, edit, range(keys - queries, keys), range(keys), pattern.shape[1])
+        kept = pattern.masked_fill(hidden.to(pattern.device), 0)
         return kept / kept.sum(dim=-1, keepdim=True)
 
     return [(f"blocks.{layer}.attn.hook_pattern", renormalised)]
 
 
-def _example(layer: int, given: Activations) -> Example:
-    if given.example is None:
+def _example(layer: int, edit: LayerEdit, given: Activations) -> Example | None:
+    if given.example is None and edit.cuts:
         raise UserError(
             f"layer {layer}: a cut needs to know which positions are which, and a prompt alone "
             "does not say it; use a sweep"
@@ -50,7 +59,7 @@ def cut_on_blocks(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Iterator[None]:
     """Inside the context, the attention of a layer is given a mask with the cuts in it."""
-    example, decoder = _example(layer, given), models.decoder(model)
+    example, decoder = _example(layer, edit, given), models.decoder(model)
     attention = decoder.attentions[layer]
     names = list(inspect.signature(attention.forward).parameters)
     if MASK not in names:
@@ -65,8 +74,9 @@ def cut_on_blocks(
             if mask.ndim != 4:
                 raise UserError(f"layer {layer}: its mask has no queries and keys; use eager")
             keys = mask.shape[-1]
-        cut = _cut(example, edit, range(call.start, end), range(end - keys, end))
-        mask = _masked(mask, cut, hidden, range(call.start, end), range(end - keys, end))
+        queries, seen = range(call.start, end), range(end - keys, end)
+        cut = _hidden(example, edit, queries, seen, decoder.n_heads)
+        mask = _masked(mask, cut, hidden, queries, seen)
         if at < len(args):
             return (*args[:at], mask, *args[at + 1 :]), kwargs
         return args, {**kwargs, MASK: mask}
@@ -77,6 +87,24 @@ def cut_on_blocks(
             yield
         finally:
             handle.remove()
+
+
+def _hidden(
+    example: Example | None, edit: LayerEdit, queries: range, keys: range, n_heads: int
+) -> Bool[Tensor, "head query key"]:
+    """`[head, query, key]`, True where a query cannot see a key; one head stands for all."""
+    cut = torch.zeros(1, len(queries), len(keys), dtype=torch.bool)
+    if edit.cuts:
+        assert example is not None
+        cut = _cut(example, edit, queries, keys)[None]
+    if not edit.windows:
+        return cut
+    cut = cut.repeat(n_heads, 1, 1)
+    at = torch.arange(queries.start, queries.stop)[:, None]
+    seen = torch.arange(keys.start, keys.stop)[None]
+    for head, sinks, recent in sorted(edit.windows):
+        cut[head] |= (seen >= sinks) & (seen <= at - recent)
+    return cut
 
 
 def _cut(
@@ -102,8 +130,10 @@ def _masked(
         later = torch.arange(queries.start, queries.stop)[:, None] < torch.arange(
             keys.start, keys.stop
         )
-        nothing = torch.zeros(1, 1, *cut.shape, dtype=hidden.dtype, device=hidden.device)
+        nothing = torch.zeros(1, *cut.shape, dtype=hidden.dtype, device=hidden.device)
         cut, mask = cut | later.to(hidden.device), nothing
     if mask.dtype == torch.bool:
         return mask & ~cut
+    if mask.shape[1] == 1:
+        mask = mask.expand(-1, len(cut), -1, -1)
     return mask.masked_fill(cut, torch.finfo(mask.dtype).min)

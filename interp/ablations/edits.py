@@ -71,6 +71,7 @@ class LayerEdit:
         parallel: consecutive layers that run side by side, this one the first: each is given what
             enters the first, and the mean of what they return goes on.
         cuts: classes of positions, each with the class that it cannot attend to.
+        windows: heads that see the first and the recent tokens only, each with how many of both.
         patches: activations that are the twin's.
         scoped: edits of this layer that act at some positions only, each with its scope.
         order: numbers of the layers in the order in which they run instead, all of them; this layer
@@ -92,6 +93,7 @@ class LayerEdit:
     parallel: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
     cuts: frozenset[tuple[str, str]] = frozenset()
+    windows: frozenset[tuple[int, int, int]] = frozenset()
     patches: frozenset[Patched] = frozenset()
     scoped: "tuple[tuple[Scope, LayerEdit], ...]" = ()
 
@@ -134,6 +136,7 @@ class LayerEdit:
             parallel=self.parallel or other.parallel,
             order=self.order or other.order,
             cuts=self.cuts | other.cuts,
+            windows=self.windows | other.windows,
             patches=self.patches | other.patches,
             scoped=self.scoped + other.scoped,
         )
@@ -225,7 +228,12 @@ class Edits(Mapping[int, LayerEdit]):
     @property
     def is_by_example(self) -> bool:
         """Whether what it does differs from example to example, so that each is run alone."""
-        return self.is_resampled or bool(self.position_classes)
+        return self.is_resampled or self.is_windowed or bool(self.position_classes)
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether a head sees the first and the recent tokens of its row only."""
+        return any(edit.windows for edit in self.values())
 
     @property
     def position_classes(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.base import BASELINE, Ablation, Combination
-from interp.ablations.causal_families import each_cut, each_patch
+from interp.ablations.causal_families import each_cut, each_patch, each_window
 from interp.ablations.edits import Part, Scope, Shape
 from interp.ablations.position_classes import CLASS
 from interp.ablations.programs import Exchange, Parallel, Repeat
@@ -28,6 +28,7 @@ from interp.ablations.values import (
     SkipMLP,
     with_donor,
 )
+from interp.ablations.windowed_heads import RECENT, SINKS
 from interp.errors import UserError, did_you_mean
 
 
@@ -256,6 +257,7 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "heads": each_head,
     "heads@mean": partial(each_head, by="mean"),
     "heads@resample": partial(each_head, by="resample"),
+    "heads@window": each_window,
     "heads@group": partial(each_head, by="group"),
     "kvgroups": each_kv_group,
     "repeats": each_repeat,
@@ -268,6 +270,7 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
 SIZED = ("blocks", "swap-blocks")
 PATCHES = re.compile(rf"patches:(resid|attn|mlp|heads)@({CLASS})")
 WINDOWS = re.compile(rf"cuts:{NUMBER}@({CLASS})/({CLASS})")
+STREAMING = re.compile(rf"(?:heads|head:{NUMBER}\.\*)@window(?:-{NUMBER}-{NUMBER})?")
 ONE_LAYER = re.compile(rf"(head|kvgroup):{NUMBER}\.\*(?:@(zero|mean|resample|group))?")
 
 
@@ -331,6 +334,10 @@ def family(
         return [Scoped(one, cast(Scope, scope)) for one in family(whole, model, donor)]
     if match := ONE_LAYER.fullmatch(text):
         return _of_one_layer(model, text, *match.groups())
+    if match := STREAMING.fullmatch(text):
+        sizes = (int(match[2]), int(match[3])) if match[2] else (SINKS, RECENT)
+        layers = [int(match[1])] if match[1] else None
+        return each_window(model, sinks=sizes[0], recent=sizes[1], layers=layers)
     if match := PATCHES.fullmatch(text):
         return each_patch(model, cast(Any, match[1].rstrip("s")), positions=match[2])
     if match := WINDOWS.fullmatch(text):

@@ -350,11 +350,11 @@ SCOPED = EditKind(
     on_positions="an ablation has one scope",
 )
 CUTS = EditKind(
-    ("cuts",),
+    ("cuts", "windows"),
     on_bridge=cut_on_bridge,
     on_blocks=cut_on_blocks,
-    on_rows="the positions of a cut differ from row to row",
-    on_positions="a cut names its positions; it has no scope",
+    on_rows="the positions of a cut or a window differ from row to row",
+    on_positions="a cut names its positions, and a window is one at every position; no scope",
 )
 PATCHES = EditKind(
     ("patches",),

@@ -72,7 +72,9 @@ def checked_edits(
         _check_scopes(edits, named)
     for layer, edit in edits.items():
         every = edit.everywhere_and_scoped
-        if any(one.zero_heads or one.mean_heads or one.resample_heads for one in every):
+        if any(
+            one.zero_heads or one.mean_heads or one.resample_heads or one.windows for one in every
+        ):
             decoder(model).check_heads(layer)
         for part, other in edit.swaps:
             decoder(other)
@@ -192,10 +194,10 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, Means | None]:
         if one.means is not None and found is not None:
             raise UserError("@mean: only one of the nested contexts may hold a reference set")
         found = one.means if one.means is not None else found
-        if one.edits.is_hooked or one.edits.is_resampled:
+        if one.edits.is_hooked or one.edits.is_resampled or one.edits.is_windowed:
             raise UserError(
-                f"model {model_name(model)}: hooks of your own and @resample do not reach the "
-                "native blocks; use model.generate"
+                f"model {model_name(model)}: hooks of your own, @resample and @window do not reach "
+                "the native blocks; use model.generate"
             )
     ours = sum(one.n_hooks for one in contexts)
     # one point has several names

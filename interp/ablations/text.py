@@ -22,6 +22,7 @@ from interp.ablations.values import (
     SwapLayer,
     SwapLayers,
 )
+from interp.ablations.windowed_heads import windowed
 from interp.errors import UserError, did_you_mean
 
 NUMBER = r"(0|[1-9][0-9]{0,5})"
@@ -47,6 +48,11 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         "L7H3, as TransformerLens prints head:7.3",
         rf"L{NUMBER}H{NUMBER}(?:@(zero|mean|resample|group))?",
         lambda n, h, by: AblateHead(int(n), int(h), by or "zero"),
+    ),
+    (
+        "head:7.3@window, head:7.3@window-4-64",
+        rf"(?:head:|L){NUMBER}(?:\.|H){NUMBER}@window(?:-{NUMBER}-{NUMBER})?",
+        lambda n, h, sinks, recent: windowed(int(n), int(h), sinks, recent),
     ),
     ("repeat:20-26", rf"repeat:{NUMBER}-{NUMBER}", lambda a, b: Repeat(int(a), int(b))),
     ("exchange:7", rf"exchange:{NUMBER}", lambda n: Exchange(int(n))),

@@ -141,6 +141,10 @@ class Capabilities:
         """Whether attention of some positions to others can be cut in a layer."""
         return bool(self._try("cuts", layer, self._trials.cuts))
 
+    def windows(self, layer: int) -> bool:
+        """Whether one head alone can lose sight of some positions in a layer."""
+        return bool(self._try("windows", layer, self._trials.windows))
+
     def _packs(self, at: int, *, before: bool = False) -> bool:
         prefixes = self._try("prefixes", at, self._trials.prefixes)
         return self._trials.packs(at, before=before, prefixes=prefixes)
@@ -185,6 +189,12 @@ def refuse_impossible(model: TransformerBridge, ablations: Sequence[Edits]) -> N
             raise UserError(
                 f"model {model_name(model)}: what mixes the tokens of layer {layer} takes no mask "
                 "of ours, so that nothing can be cut there"
+            )
+    for layer in sorted({n for edits in ablations for n, edit in edits.items() if edit.windows}):
+        if not can.windows(layer):
+            raise UserError(
+                f"model {model_name(model)}: layer {layer} takes no mask of ours for each head, so "
+                "that no head of it can have a window"
             )
     if can.replays:
         return

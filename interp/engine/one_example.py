@@ -194,7 +194,9 @@ def _calls(decoder: Decoder, batch: Batch, prefix: Prefix) -> Pass:
 
 def _first_position(edit: LayerEdit, example: Example) -> int:
     """The first position at which an edit of one layer changes anything."""
-    if replace(edit, cuts=frozenset(), patches=frozenset()) != LayerEdit():
+    if replace(edit, cuts=frozenset(), patches=frozenset(), windows=frozenset()) != LayerEdit():
         return 0
     named = [*(asking for asking, _ in edit.cuts), *(one.positions for one in edit.patches)]
-    return min(example.earliest(names) for names in named)
+    # a window takes nothing from positions that see no more than it holds
+    windows = [min(sinks + recent, example.prompt - 1) for _, sinks, recent in edit.windows]
+    return min([*(example.earliest(names) for names in named), *windows])

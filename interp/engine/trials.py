@@ -105,6 +105,35 @@ class Trials:
 
         return _holds(same)
 
+    def windows(self, layer: int) -> bool:
+        """Whether one head of a block loses sight of some positions, and no other head does."""
+        dec, ids = self._decoder, random_tokens(self._decoder, 1, 7)
+
+        def z(edit: LayerEdit) -> Float[Tensor, "pos head d_head"]:
+            kept: list[Tensor] = []
+            projection = dec.output_projections[layer]
+            handle = projection.register_forward_pre_hook(lambda _, args: kept.append(args[0]))
+            try:
+                with edited(self.model, Edits({layer: edit}), example=Example(6, {})):
+                    run_block(dec, layer, baseline.residuals[layer], baseline)
+            finally:
+                handle.remove()
+            return kept[0][0].flatten(start_dim=1).unflatten(-1, (dec.n_heads, -1))
+
+        def same() -> bool:
+            whole, found = z(LayerEdit()), z(LayerEdit(windows=frozenset([(0, 1, 2)])))
+            # what position 5 of the first head no longer sees
+            by_hand = z(LayerEdit(cuts=frozenset([("5", "1-3")])))
+            return (
+                close(found[:, 1:], whole[:, 1:])
+                and close(found[:3, :1], whole[:3, :1])
+                and close(found[5:6, :1], by_hand[5:6, :1])
+                and not close(found[5:6, :1], whole[5:6, :1])
+            )
+
+        baseline = record(dec, ids, use_cache=False)
+        return _holds(same)
+
     def reuses_attention(self) -> bool:
         """Whether each attention's output is its output projection of z and nothing else.
 

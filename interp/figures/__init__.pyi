@@ -12,6 +12,9 @@ from .accepted_drafts import (
 from .by_protocol import (
     protocol_curves as protocol_curves,
 )
+from .effect_matrix import (
+    downstream as downstream,
+)
 from .export import (
     save as save,
 )
@@ -24,10 +27,19 @@ from .head_maps import (
     importance_map as importance_map,
     retrieval_map as retrieval_map,
 )
+from .interaction_map import (
+    pairs as pairs,
+)
+from .replacement_marks import (
+    replacements as replacements,
+)
 from .retrieval import (
     depth as depth,
     gold_position as gold_position,
     removal as removal,
+)
+from .scope_bars import (
+    scopes as scopes,
 )
 from .self_repair_scatter import (
     self_repair as self_repair,
@@ -83,6 +95,7 @@ __all__ = [
     "describe_tests",
     "describe_truncation",
     "describe_untestable",
+    "downstream",
     "drafts",
     "drawings",
     "drops",
@@ -94,12 +107,15 @@ __all__ = [
     "layer_of",
     "layers",
     "lens",
+    "pairs",
     "protocol_curves",
     "readout",
     "removal",
+    "replacements",
     "retrieval_map",
     "save",
     "save_all",
+    "scopes",
     "self_repair",
     "similarity",
 ]

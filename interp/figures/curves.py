@@ -70,7 +70,7 @@ def draw_layers(
         A Matplotlib figure of one panel a task.
     """
     table, chosen = _curve(table, kind)
-    crowded = _crowded(table)
+    crowded = is_crowded(table)
     notes = [
         tables.describe_n(table),
         tables.describe_metrics(table),
@@ -97,7 +97,7 @@ def draw_drops(
         A Matplotlib figure of one panel a task.
     """
     table, chosen = _curve(table, kind)
-    crowded = _crowded(table)
+    crowded = is_crowded(table)
     notes = [
         tables.describe_n(table),
         tables.describe_metrics(table),
@@ -124,7 +124,8 @@ def _curve(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
     return table, chosen
 
 
-def _crowded(table: pd.DataFrame) -> bool:
+def is_crowded(table: pd.DataFrame) -> bool:
+    """Whether there are so many layers that bars would run into each other."""
     return int(table["place"].max()) >= MANY
 
 
@@ -133,7 +134,7 @@ def _panels(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page)
     models = tables.in_order(table["model"])
     protocols = tables.in_order(table["protocol"], PROTOCOLS)
     looks = _looks(table)
-    crowded = _crowded(table)
+    crowded = is_crowded(table)
     # Many layers need width more than they need the protocols side by side.
     rows, columns = (protocols, models) if crowded else (models, protocols)
     one = len(columns) == 1 and not crowded
@@ -210,7 +211,7 @@ def _fill(
     axes: Axes, panel: pd.DataFrame, looks: dict[str, palette.Look], draw: Draw, points: float
 ) -> None:
     """Every line of a panel, side by side with the others of that panel alone."""
-    crowded = _crowded(panel)
+    crowded = is_crowded(panel)
     here = [name for name in looks if (panel["benchmark"] == name).any()]
     apart = points / (int(panel["place"].max()) + 1)
     for place, name in enumerate(here):
@@ -232,7 +233,7 @@ def draw_score(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
         axes.axhspan(baseline["low"], baseline["high"], color=line.colour, alpha=0.12, linewidth=0)
     rows = rows[rows["place"].notna()].sort_values("place")
     x = rows["place"].to_numpy(float) + line.shift
-    _draw_intervals(axes, x, rows, line)
+    draw_intervals(axes, x, rows, line)
     axes.plot(
         x, rows["value"], color=line.colour, marker=line.marker, markersize=line.size,
         label=_label(rows),
@@ -244,7 +245,7 @@ def _draw_drop(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
     rows = rows[rows["place"].notna()].sort_values("place")
     x = rows["place"].to_numpy(float) + line.shift
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
-    _draw_intervals(axes, x, rows, line)
+    draw_intervals(axes, x, rows, line)
     axes.plot(x, rows["drop"], color=line.colour, label=_label(rows))
     marker: dict[str, Any] = {
         "color": line.colour, "marker": line.marker, "linestyle": "none", "markersize": line.size,
@@ -257,7 +258,7 @@ def _draw_drop(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
     )
 
 
-def _draw_intervals(axes: Axes, x: np.ndarray, rows: pd.DataFrame, line: Line) -> None:
+def draw_intervals(axes: Axes, x: np.ndarray, rows: pd.DataFrame, line: Line) -> None:
     """Bars, or a band where bars would run into each other."""
     low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
     if line.crowded:

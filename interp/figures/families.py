@@ -28,6 +28,9 @@ _BLOCK = re.compile(_FORM + r"(?P<first>\d+)-(?P<second>\d+)" + _SUFFIX)
 SINGULAR = {"layers": "layer", "swaps": "swap", "swaps-attn": "swap-attn", "swaps-mlp": "swap-mlp"}
 """Forms of blocks, and the form of one layer that begins their chains."""
 
+WINDOWS = ("repeat", "reverse", "parallel")
+"""Forms of windows of layers that are drawn as a triangle over their first and last layer."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -152,6 +155,9 @@ def _of_one_form(
     deepest = max(last for _, last in blocks.values())
     up = {text for text, (first, _) in blocks.items() if first == lowest}
     down = {text for text, (_, last) in blocks.items() if last == deepest}
+    if name in WINDOWS:
+        # a window that runs in another way is named by its ends, as (i, j) in the literature
+        return [Kind(name, "map", (block_axis(name, None), "Last of them"), dict(blocks))]
     if up | down < set(blocks):
         places = {text: (first, sizes[text]) for text, (first, _) in blocks.items()}
         return [Kind(name, "map", (block_axis(name, None), "Layers in the block"), places)]

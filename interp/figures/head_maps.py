@@ -81,9 +81,9 @@ def retrieval_map(
         for model in models:
             rows = table[table["model"] == model]
             best = rows.nlargest(mark, "score", keep="first")
-            panels.append(Map(_grid(rows, "score"), model_label(model), best))
+            panels.append(Map(cells_of(rows, "score"), model_label(model), best))
         page = style.Page(width=width, caption=caption)
-        return _printed(_maps(table, panels, Scale("Retrieval score", 0.0, 1.0), notes, page))
+        return _printed(draw_maps(table, panels, Scale("Retrieval score", 0.0, 1.0), notes, page))
 
 
 def importance_map(
@@ -164,10 +164,10 @@ def draw_map(
         *tables.describe_failures(table),
     ]
     maps = [
-        Map(_grid(rows, "drop"), titles[name], rows[rows["p_adjusted"] < tables.ALPHA])
+        Map(cells_of(rows, "drop"), titles[name], rows[rows["p_adjusted"] < tables.ALPHA])
         for name, rows in panels.items()
     ]
-    return _maps(table, maps, Scale(label, -limit, limit, *chosen.axes), notes, page)
+    return draw_maps(table, maps, Scale(label, -limit, limit, *chosen.axes), notes, page)
 
 
 def _preferred(table: pd.DataFrame) -> str:
@@ -177,18 +177,28 @@ def _preferred(table: pd.DataFrame) -> str:
     return "head@mean" if "head@mean" in held else held[0]
 
 
-def _grid(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+def cells_of(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """A table of the values of one column by `y` and `x`; NaN where there is none."""
     # pivot_table would average what pivot refuses
     grid = rows.pivot(index="y", columns="x", values=value)  # noqa: PD010
     size = range(int(rows["y"].max()) + 1), range(int(rows["x"].max()) + 1)
     return grid.reindex(index=size[0], columns=size[1]).astype(float)
 
 
-def _maps(
+def draw_maps(
     table: pd.DataFrame, maps: list[Map], scale: Scale, notes: list[str], page: style.Page
 ) -> Figure:
+    """Panels of one colour scale, their marked cells with rings or dots.
+
+    Args:
+        table: The rows that are drawn, with `x` and `y`.
+        maps: The panels.
+        scale: Colours and names of axes; diverging where it begins below 0.
+        notes: The small print; `{mark}` stands for what marks a cell.
+        page: Size and axes.
+    """
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        height = _height(maps, page)
+        height = _height(maps, page, square=scale.y != "Layer")
         figure, panels = _panels(table, len(maps), height, page)
         image = None
         for axes, one in zip(panels.flat, maps, strict=False):
@@ -224,12 +234,20 @@ def _maps(
     return figure
 
 
-def _height(maps: list[Map], page: style.Page) -> float:
-    """Inches of a cell: less where the panels would not fit on a page."""
+def _height(maps: list[Map], page: style.Page, *, square: bool) -> float:
+    """Inches of a cell: less where the panels would not fit on a page; of layers by layers square.
+
+    Heads by layers are no triangle, and their cells are as wide as there is room.
+    """
     size = page.width or (style.COLUMN if len(maps) == 1 else style.PAGE)
     lines = -(-len(maps) // style.columns_of(len(maps), size))
     rows = max(len(one.cells) for one in maps)
-    return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, CELL))
+    if not square:
+        return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, CELL))
+    # what axes, names and the colour bar take of a panel's width
+    wide = (size - 1.0) / style.columns_of(len(maps), size) - 0.15
+    most = max(one.cells.shape[1] for one in maps)
+    return float(np.clip(min(HIGHEST / (lines * rows), wide / most), LEAST_CELL / 2, 2 * CELL))
 
 
 def _panels(
@@ -253,19 +271,18 @@ def _panels(
 def _mark(axes: Axes, marked: pd.DataFrame, *, small: bool, dark: bool, limit: float) -> None:
     """Rings inside their cells, or dots where a cell is too small for a ring."""
     cell = min(style.cell_points(axes))
-    if not small:
-        axes.plot(
-            marked["x"], marked["y"], linestyle="none", marker="o", markersize=min(5.5, 0.7 * cell),
-            markerfacecolor="none", markeredgewidth=min(0.9, 0.12 * cell),
-            color="black" if dark else "#E00000",
-        )  # fmt: skip
-        return
     values = marked["drop"] if dark else marked["score"]
     strong = (values.abs() > 0.6 * limit).to_numpy()
+    sizes: dict[str, Any] = (
+        {"markersize": 0.5 * cell, "markeredgewidth": 0}
+        if small
+        else {"markersize": min(5.5, 0.7 * cell), "markeredgewidth": min(0.9, 0.12 * cell),
+              "markerfacecolor": "none"}
+    )  # fmt: skip
     for chosen, colour in ((strong, "white"), (~strong, "black")):
         axes.plot(
             marked["x"][chosen], marked["y"][chosen], linestyle="none", marker="o",
-            markersize=0.5 * cell, markeredgewidth=0, color=colour if dark else "#E00000",
+            color=colour if dark else "#E00000", **sizes,
         )  # fmt: skip
 
 

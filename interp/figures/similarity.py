@@ -1,5 +1,6 @@
 """Similarity of layers: angular distance, influence, agreement with importance, pruning."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 from interp.errors import UserError
 from interp.figures import palette, style, tables
 from interp.figures.labels import label_points
-from interp.labels import model_label, p_words, source_label, split_task, task_label
+from interp.labels import model_label, p_words, renamed, source_label, split_task, task_label
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
 
@@ -31,8 +32,9 @@ ORDER_COLOURS = dict(
 )
 ORDER_MARKERS = dict(zip(ORDERS, ("o", "s", "^", "D", None), strict=True))
 # greedy removal draws the same sets twice: where they were chosen, and held out
-ORDER_COLOURS |= {"on the examples that chose": "#808080", "on other examples": palette.VERMILION}
-ORDER_MARKERS |= {"on the examples that chose": "D", "on other examples": "o"}
+CHOSEN_ON, HELD_OUT = "on the examples that chose", "on other examples"
+ORDER_COLOURS |= {CHOSEN_ON: "#808080", HELD_OUT: palette.VERMILION}
+ORDER_MARKERS |= {CHOSEN_ON: "D", HELD_OUT: "o"}
 
 
 def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
@@ -187,31 +189,54 @@ def agreement(
     return figure
 
 
-def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFigure:
+def pruning(
+    source: Any,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float = style.PAGE,
+    ylim: tuple[float, float] | None = None,
+    caption: bool = True,
+) -> style.PrintFigure:
     """Score against the number of layers skipped, a line per order, a panel per task.
 
     Args:
-        table: from `pruning_curves`, one model and one metric per task.
+        source: from `pruning_curves`, one model and one metric per task; or what `greedy_removal`
+            found, whose held-out scores have a band.
+        tasks: only these, in this order.
+        labels: words for tasks, by their names.
         width: inches.
+        ylim: limits of the vertical axes.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel a task.
+
+    Raises:
+        UserError: it has no curve, or several models or metrics.
     """
+    table = tables.only_tasks(tables.table_from(source, "curve"), tasks)
+    page = style.Page(width, ylim, caption)
+    with renamed(labels):
+        return _pruning(table, page)
+
+
+def _pruning(table: pd.DataFrame, page: style.Page) -> style.PrintFigure:
     if table.groupby(["task", "order", "draw", "n_removed"]).size().gt(1).any():
         raise UserError("pruning: one model and one metric a task; keep one")
     tasks = tables.tasks_in_order(table["task"])
     orders = tables.in_order(table["order"], ORDERS)
     percent = (table["unit"] == "points").all()
     with matplotlib.rc_context(style.RC):
-        figure, panels = style.new_panels(len(tasks), table, height=(1.0, 1.45), width=width)
+        figure, panels = style.new_panels(len(tasks), table, height=(1.0, 1.45), width=page.width)
         for axes, task in zip(panels.flat, tasks, strict=False):
             for name in orders:
                 rows = table[(table["task"] == task) & (table["order"] == name)]
                 _draw_order(axes, rows, name)
             axes.set_title(task_label(task))
             axes.xaxis.set_major_locator(style.WholeNumbers())
-            if percent:
-                axes.set_ylim(*style.PERCENT)
+            if percent or page.ylim is not None:
+                axes.set_ylim(*(page.ylim or style.PERCENT))
         score = "Score (%)" if percent else "Score"
         style.name_panels(panels, len(tasks), x="Layers skipped", y=score)
         handles = [
@@ -219,16 +244,22 @@ def pruning(table: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFig
                    label=f"{n[:1].upper()}{n[1:]}")
             for n in orders
         ]  # fmt: skip
-        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        style.add_legend(figure, handles, [])
         split = table.assign(protocol=[split_task(t)[1] for t in table["task"]])
-        notes = [tables.describe_n(table), tables.describe_metrics(split),
-                 tables.describe_intervals(table, "Bars")]  # fmt: skip
+        shaded = "Shaded" if HELD_OUT in orders else "Bars"
+        notes = [
+            tables.describe_n(table),
+            tables.describe_metrics(split),
+            tables.describe_intervals(table, shaded),
+        ]
         draws = (
             int(table[table["order"] == "random"]["draw"].max() + 1) if "random" in orders else 0
         )
         if draws:
             notes.append(f"Random: mean and range of {draws} draws.")
-        style.finish(figure, notes)
+        if HELD_OUT in orders:
+            notes.append("Scores on the examples that chose flatter what was chosen.")
+        style.finish(figure, notes, caption=page.caption)
     return figure
 
 
@@ -260,8 +291,17 @@ def _draw_order(axes: Axes, rows: pd.DataFrame, name: str) -> None:
         axes.plot(by_number.index, by_number["mean"], color=colour)
         return
     rows = rows.sort_values("n_removed")
-    axes.vlines(rows["n_removed"], rows["low"], rows["high"], color=colour, linewidth=0.7)
-    axes.plot(rows["n_removed"], rows["value"], color=colour, marker=ORDER_MARKERS.get(name, "o"))
+    if name == HELD_OUT:
+        axes.fill_between(
+            rows["n_removed"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0
+        )
+    elif name != CHOSEN_ON:
+        axes.vlines(rows["n_removed"], rows["low"], rows["high"], color=colour, linewidth=0.7)
+    size = 2.2 if len(rows) > 20 else 3.6
+    axes.plot(
+        rows["n_removed"], rows["value"], color=colour, marker=ORDER_MARKERS.get(name, "o"),
+        markersize=size,
+    )  # fmt: skip
 
 
 def _order_colour(name: str) -> str:

@@ -13,6 +13,7 @@ from interp.figures import curves, heatmaps, listed
 from interp.figures.export import save
 from interp.figures.families import Kind, kinds
 from interp.figures.head_maps import draw_map
+from interp.figures.joined import depth_figures
 from interp.figures.style import Page, PrintFigure
 from interp.figures.tables import Results, Source, only_tasks, table_of
 from interp.labels import file_names, model_name, renamed
@@ -191,8 +192,9 @@ def drawings(
         that kind in front (`attn-drops`, `cumulative-layers`); a map of drops for kinds of two
         numbers (`heads`, `heads-mean`, `kvgroups`, `blocks-map` for blocks of several sizes),
         with the model's name at the end where there are several; `others` for ablations that have
-        no place on an axis. Metrics that are no percentages have figures of their own, with the
-        metric's name at the end.
+        no place on an axis; `scopes`, `replacements` and `pairs` where a sweep holds what they
+        join: both scopes of an ablation, several replacements, pairs and their parts. Metrics that
+        are no percentages have figures of their own, with the metric's name at the end.
     """
     scores, drops_ = (
         choose_metric(only_tasks(table_of(source, name), tasks), metric)
@@ -203,6 +205,8 @@ def drawings(
     for suffix, chosen in _units(drops_):
         same = scores["task"].isin(set(chosen["task"]))
         for name, draw in _of_unit(scores[same], chosen, page):
+            found[f"{name}{suffix}"] = partial(_drawn, draw, labels)
+        for name, draw in depth_figures(source, chosen, page):
             found[f"{name}{suffix}"] = partial(_drawn, draw, labels)
     return found
 

@@ -72,7 +72,8 @@ class AblatedModel(TemplateLM):
         other = load_model(donor, **options) if donor else None
         self.edits = checked_edits(self.model, ablation, donor=other)
         if self.edits.uses_mean or self.edits.is_by_example:
-            what = "to take activations from" if not self.edits.position_classes else "of a task"
+            taken = self.edits.uses_mean or self.edits.is_resampled
+            what = "to take activations from" if taken else "of a task"
             raise UserError(f"{ablation}: it needs examples {what}; use `interp sweep`")
         self.seed = int(seed)
         self.decoder = decoder(self.model)

@@ -56,8 +56,8 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
 
 def refuse_programs(ablation: Ablation, edits: Edits) -> None:
     """Raise UserError for layer programs, which have other depths, for scopes and for cuts."""
-    if edits.is_scoped or edits.position_classes:
-        what = "scope" if edits.is_scoped else "cut"
+    if edits.is_scoped or edits.is_windowed or edits.position_classes:
+        what = "scope" if edits.is_scoped else "window" if edits.is_windowed else "cut"
         raise UserError(
             f"ablation {ablation}: a lens reads one pass over a prompt and its answer; leave the "
             f"{what} out"

@@ -14,12 +14,16 @@ from .lost import (
 )
 from .pair_effects import (
     PARTS as PARTS,
+    WHOLE as WHOLE,
     interactions as interactions,
     scope_parts as scope_parts,
 )
 from .patch_recovery import (
     recovery as recovery,
     recovery_by_example as recovery_by_example,
+)
+from .replacement_drops import (
+    replacement_table as replacement_table,
 )
 from .saved import (
     Saved as Saved,
@@ -52,6 +56,7 @@ __all__ = [
     "PARTS",
     "Saved",
     "Sweep",
+    "WHOLE",
     "choose_metric",
     "claim_folder",
     "csv_text",
@@ -67,6 +72,7 @@ __all__ = [
     "read_result",
     "recovery",
     "recovery_by_example",
+    "replacement_table",
     "result_line",
     "run_line",
     "save_result",

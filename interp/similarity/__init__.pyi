@@ -16,6 +16,9 @@ from .removal import (
     Removal as Removal,
     greedy_removal as greedy_removal,
 )
+from .shapley import (
+    layer_shapley as layer_shapley,
+)
 from .skipping import (
     Order as Order,
     at_random as at_random,
@@ -30,6 +33,9 @@ from .skipping import (
 )
 from .study import (
     study_angular_distance as study_angular_distance,
+)
+from .sublayer_influence import (
+    influence_by_part as influence_by_part,
 )
 
 __all__ = [
@@ -48,6 +54,8 @@ __all__ = [
     "downstream_effects",
     "greedy_removal",
     "hsic",
+    "influence_by_part",
+    "layer_shapley",
     "layer_similarity",
     "nested",
     "open_similarity",

@@ -141,7 +141,7 @@ def make_plan(
     )
     for one in variants:
         if one.edits.is_hooked and one.edits.is_by_example:
-            what = "@resample" if one.edits.is_resampled else "cuts"
+            what = "@resample" if one.edits.is_resampled else "cuts, patches and windows"
             raise UserError(
                 f"ablation {one.text}: hooks of your own and {what} cannot be combined; "
                 "use @zero or @mean, or hooks alone"
@@ -217,6 +217,11 @@ def _planned(
 def _refuse_without_answers(task: Task, variants: Sequence[Variant]) -> None:
     """Raise UserError where an ablation needs to know prompt and answer of a text."""
     for one in variants:
+        if one.edits.is_windowed:
+            raise UserError(
+                f"ablation {one.text}: task {task.name} scores whole texts, and windows are run on "
+                "prompts with answers only"
+            )
         if one.edits.is_scoped or one.edits.is_by_example:
             raise UserError(
                 f"ablation {one.text}: task {task.name} scores whole texts, which have neither "

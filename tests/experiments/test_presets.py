@@ -104,6 +104,15 @@ def test_what_an_ablation_runs_again():
     assert hours.runs_again(job, size) == (32, pytest.approx(brute_layers))
     assert hours.runs_again(replace(job, family="heads"), size) == (1024, brute_heads)
     assert hours.runs_again(replace(job, family="removal", ablations=87), size) == (87, 87.0)
+    windows = [(i, j) for i in range(32) for j in range(i, 32)]
+    programs = sum((32 - i) / 32 * (1 + (i < j)) for i, j in windows) + brute_layers + 31 / 32
+    count, passes = hours.runs_again(replace(job, family="programs"), size)
+    assert count == len(windows) + len(windows) - 32 + 31
+    assert passes == pytest.approx(programs, rel=0.03)
+    pairs = sum((31 - i) / 32 for i, j in windows if i < j) + brute_layers
+    count, passes = hours.runs_again(replace(job, family="pairs"), size)
+    assert (count, passes) == (32 + 496, pytest.approx(pairs, rel=0.03))
+    assert hours.runs_again(replace(job, family="scopes"), size) == (96, 48.0)
 
 
 def test_the_estimate_needs_nothing_and_says_its_assumptions(monkeypatch):
@@ -153,6 +162,15 @@ def test_a_section_on_disk(tmp_path):
     assert page.startswith("## Is it so?")
     assert "| base | 93 [90, 96] |" in page
     assert "![A figure.](x-y.png)" in page
+
+
+def test_what_not_to_conclude_stands_on_the_page_of_each_new_experiment():
+    page = sections.markdown(section(not_to_conclude=("Not this.", "Nor that.")))
+    assert "### What not to conclude\n\nNot this.\n\nNor that.\n" in page
+    assert "What not" not in sections.markdown(section())
+    for name in ("programs", "scopes", "replacements", "text_loss", "downstream", "sets"):
+        (module,) = everything.modules((name,))
+        assert len(module.NOT_TO_CONCLUDE) == 2
 
 
 def test_one_page_of_all(tmp_path):

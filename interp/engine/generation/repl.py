@@ -188,6 +188,11 @@ def _edits(
         raise UserError(
             "cuts and patches: a prompt alone does not say which positions are which; use a sweep"
         )
+    if asked.is_windowed:
+        raise UserError(
+            "@window: it is run on the examples of a sweep; in a REPL use interp.ablate and "
+            "model.generate"
+        )
     if asked.is_resampled:
         raise UserError(
             f"{asked.named('resample')}: the example that it is taken from is drawn by a sweep; "

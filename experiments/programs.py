@@ -1,0 +1,89 @@
+"""Does a layer's work depend on its place? Layers in another order, twice, or side by side.
+
+    python -m experiments.programs --preset second-world
+
+Every pair of neighbours exchanged, every block of layers run twice, every window run side by side
+("Transformer Layers as Painters", arXiv 2407.09298; "Remarkable Robustness", arXiv 2406.19384), on
+scored option texts.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+QUESTION = "Does a layer's work depend on its place in the model?"
+KINDS = {
+    "exchange": "exchanging a layer with the next",
+    "repeat": "running a block of layers twice",
+    "parallel": "running a window of layers side by side",
+}
+NOT_TO_CONCLUDE = (
+    "A drop under a program says that the function of the layers depends on the streams that they "
+    "are given, not that the order itself carries information. An exchange that costs nothing may "
+    "exchange two layers that do nothing here; read it beside the drop of skipping each.",
+    "That some repeat scores above the whole model is expected by chance among so many: each was "
+    "chosen because it is the largest. Only an adjusted p-value, or the same repeat on examples "
+    "that did not choose it, says that a second run helps.",
+)
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """Every program of the model that is studied, on scored option texts."""
+    return [Job("base", task, "programs") for task in preset.task_names("options")]
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Drops of every exchange, repeat and parallel window."""
+    from interp import figures
+    from interp.results import choose_metric
+
+    drops = choose_metric(runs.importance(preset, out, jobs(preset)))
+    return Section(
+        name="programs",
+        question=QUESTION,
+        findings=[
+            _sentence(str(task), rows, kind)
+            for task, rows in drops.groupby("task", sort=False)
+            for kind in KINDS
+        ],
+        figures={
+            "exchanges": (
+                figures.drops(drops, kind="exchange"),
+                "Drop with each layer exchanged with the next.",
+            ),
+            "repeats": (
+                figures.importance_map(drops, kind="repeat"),
+                "Drop with layers i to j run twice.",
+            ),
+            "parallel": (
+                figures.importance_map(drops, kind="parallel"),
+                "Drop with layers i to j run side by side on one input.",
+            ),
+        },
+        tables={"drops": drops},
+        not_to_conclude=NOT_TO_CONCLUDE,
+    )
+
+
+def _sentence(task: str, rows: pd.DataFrame, kind: str) -> str:
+    """How many programs of one kind harm or help, and the one that harms least or helps most."""
+    own = rows[rows["family"] == kind]
+    sure = own[own["p_adjusted"] < 0.05]
+    best = own.loc[own["drop"].idxmin()]
+    baseline = f"{own['baseline'].iloc[0]:.0f}%"
+    return (
+        f"{summary.series_words(str(own['model'].iloc[0]), task)} (whole model {baseline}, "
+        f"n = {own['n'].iloc[0]}), {KINDS[kind]}: {(sure['drop'] > 0).sum()} of {len(own)} harm, "
+        f"{(sure['drop'] < 0).sum()} help (adjusted p < 0.05, Holm); "
+        f"smallest drop {summary.interval(best['drop'], best['low_all'], best['high_all'])} points "
+        f"({best['ablation']}; the interval holds for all at once)."
+    )
+
+
+if __name__ == "__main__":
+    command("programs", run, jobs, about=QUESTION)

@@ -1,0 +1,98 @@
+"""Which layers can go together, and what do two cost beyond one and one?
+
+    python -m experiments.sets --preset organisms
+
+Greedy removal, chosen on half of the examples and scored on others (SLEB, arXiv 2402.09025; TALE,
+arXiv 2510.22767), and every pair of layers with its interaction.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+QUESTION = "Which layers can go together, and what do two cost beyond one and one?"
+MOST = 4
+NOT_TO_CONCLUDE = (
+    "The scores on the examples that chose a set flatter it; only the held-out band is its score. "
+    "That removal improves is said by a held-out interval below zero over all steps, and by "
+    "nothing else. Greedy sets are one path: another set of the same size may cost less.",
+    "Near a floor every interaction is negative, because a score cannot fall below it: blue cells "
+    "beside two large drops say nothing about the layers. Positive ones say that one of the two "
+    "makes up for the other while it is there, not how.",
+)
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """Greedy removal and all pairs, on scored option texts."""
+    (task, *_) = preset.task_names("options")
+    return [Job("base", task, "sets", ablations=MOST * 32), Job("base", task, "pairs")]
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """The greedy curve and the interactions of all pairs."""
+    from interp import figures
+    from interp.results import choose_metric, interactions
+    from interp.similarity import greedy_removal
+    from interp.tasks import load_task
+
+    greedy, pairs = jobs(preset)
+    folder = (
+        out / "sweeps" / runs.plain(preset.models["base"]) / f"{runs.plain(greedy.task)}-greedy"
+    )
+    task = load_task(greedy.task, data=preset.data)
+    limit = preset.limit(greedy.task, "sets")
+    found = greedy_removal(
+        preset.load("base"), task, most=MOST, out=folder, limit=limit, seed=preset.seed
+    )
+    both = interactions(choose_metric(runs.gains(preset, out, [pairs])))
+    return Section(
+        name="sets",
+        question=QUESTION,
+        findings=[_greedy(found.order.steps, found.drops), _pairs(both)],
+        figures={
+            "greedy": (
+                figures.similarity.pruning(found),
+                "Score with the greedily chosen sets removed, on both halves of the examples.",
+            ),
+            "pairs": (
+                figures.pairs(both),
+                "What two layers cost together beyond one and one.",
+            ),
+        },
+        tables={"greedy": found.drops, "interactions": both},
+        not_to_conclude=NOT_TO_CONCLUDE,
+    )
+
+
+def _greedy(steps: Any, drops: pd.DataFrame) -> str:
+    rows = drops.sort_values("n_removed")
+    cells = [
+        f"layers {'+'.join(map(str, step))}: "
+        f"{summary.interval(row['drop'], row['low'], row['high'])}"
+        for step, row in zip(steps, rows.to_dict("records"), strict=True)
+    ]
+    return (
+        f"Held-out drops of the greedily chosen sets, in points: {'; '.join(cells)} "
+        f"(n = {rows['n'].iloc[0]}; 95% intervals)."
+    )
+
+
+def _pairs(table: pd.DataFrame) -> str:
+    sure = table[table["p_adjusted"] < 0.05]
+    largest = table.loc[table["interaction"].idxmax()]
+    return (
+        f"Of {len(table)} pairs {(sure['interaction'] > 0).sum()} cost more together than apart, "
+        f"{(sure['interaction'] < 0).sum()} less (adjusted p < 0.05, Holm; "
+        f"n = {table['n'].iloc[0]}); largest {largest['ablation']} "
+        f"{summary.interval(largest['interaction'], largest['low'], largest['high'])} points."
+    )
+
+
+if __name__ == "__main__":
+    command("sets", run, jobs, about=QUESTION)

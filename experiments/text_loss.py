@@ -1,0 +1,92 @@
+"""Does a layer's cost in perplexity predict what it costs on a task?
+
+    python -m experiments.text_loss --preset organisms
+
+Every layer skipped on plain texts, scored by their loss, and on one benchmark under all protocols;
+rank correlations of the profiles over layers, freed of noise, with intervals.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.calibration import texts_of
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+QUESTION = "Does a layer's cost in perplexity predict what it costs on a task?"
+TEXTS = 40
+NOT_TO_CONCLUDE = (
+    "A rank correlation over the layers of one model is over few layers, and the first or last of "
+    "them often carry it alone: look at the two profiles. That it is high says that the same "
+    "layers stand at the top, not that a layer which costs no perplexity costs no task.",
+    "The texts are those of the preset, not a sample of all text. Their loss is a mean over "
+    "tokens, most of which are easy; a layer that matters for the few tokens that carry an answer "
+    "hardly moves it. A task near its floor has no profile that anything could predict.",
+)
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """The sweeps of every layer that other experiments share, and the texts."""
+    tasks = preset.task_names("protocols")
+    return [Job("base", task, "layers") for task in tasks]
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """Loss by skipped layer, and its correlation with the drops under each protocol."""
+    import interp
+    from interp import figures
+    from interp.results import choose_metric
+    from interp.stats import compare_profiles
+
+    texts, what = texts_of(preset, TEXTS)
+    file = out / "readings" / f"texts-{preset.name}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    folder = out / "sweeps" / runs.plain(preset.models["base"]) / "text-loss"
+    sweep = interp.sweep(preset.load("base"), f"text:{file}", "layers", out=folder)
+    loss = choose_metric(sweep.gains(), "loss")
+    tasks = choose_metric(runs.gains(preset, out, jobs(preset)))
+    (name,) = set(loss["task"])
+    one = {key: str(loss[key].iloc[0]) for key in ("model", "task", "metric")}
+    pairs = [(one, other) for other in summary.profiles(tasks)]
+    both = pd.concat([loss, tasks], ignore_index=True)
+    agreement = compare_profiles(both, pairs, seed=preset.seed)
+    drops = sweep.importance()
+    drops = drops[drops["metric"] == "loss"]
+    return Section(
+        name="text_loss",
+        question=QUESTION,
+        findings=[_sentence(drops, what)],
+        figures={
+            "loss": (
+                figures.drops(drops, labels={str(name): "Loss on text"}),
+                "Loss that skipping each layer adds, nats a token.",
+            )
+        },
+        tables={"loss": drops, "agreement": agreement},
+        shown=summary.agreement(agreement),
+        note=summary.AGREEMENT,
+        not_to_conclude=NOT_TO_CONCLUDE,
+    )
+
+
+def _sentence(drops: pd.DataFrame, what: str) -> str:
+    first = drops.sort_values("drop", ascending=False).iloc[0]
+    least = drops.sort_values("drop").iloc[0]
+    cells = [
+        f"{row['ablation'].replace(':', ' ')} "
+        f"{summary.interval(row['drop'], row['low'], row['high'], 2)}"
+        for row in (first, least)
+    ]
+    return (
+        f"On {what}, skipping one layer adds between {cells[1]} and {cells[0]} nats a token "
+        f"(whole model {abs(first['baseline']):.2f}; n = {first['n']} texts; 95% intervals)."
+    )
+
+
+if __name__ == "__main__":
+    command("text_loss", run, jobs, about=QUESTION)

@@ -1,0 +1,91 @@
+"""Pairs of layers: what two cost together beyond one and one, layer by layer."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from interp.errors import UserError
+from interp.figures import style, tables
+from interp.figures.families import kinds
+from interp.figures.from_values import GainsSource, of_gains
+from interp.figures.head_maps import Map, Scale, cells_of, draw_maps
+from interp.labels import renamed, series_titles
+from interp.results import MetricChoice, interactions
+
+
+def pairs(
+    source: GainsSource,
+    *,
+    metric: MetricChoice = None,
+    kind: str | None = None,
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    caption: bool = True,
+    ax: Axes | None = None,
+) -> Figure:
+    """Interaction of every pair of layers, a panel per task (and model).
+
+    Args:
+        source: A sweep of `layers pairs:layers`, its table of `interp.results.interactions`, or
+            several of either.
+        metric: A metric for all tasks, or a mapping task to metric; see `choose_metric`.
+        kind: Which pairs: `layer+layer`, `mlp@mean+mlp@mean`, ...; by default the first that is
+            there.
+        tasks: Only these, in this order.
+        labels: Words for tasks and models, by their names.
+        width: Inches; by default one column for one panel, else the page.
+        caption: Whether the small print is printed under the figure.
+        ax: Axes of your own for the one panel.
+
+    Returns:
+        A Matplotlib figure; the one of `ax` where axes are given.
+
+    Raises:
+        UserError: There are no pairs of layers both of which were ablated alone, too; pairs of
+            heads have no place on two axes and are refused.
+    """
+    found = of_gains(source, interactions, "interaction", metric)
+    table = tables.only_tasks(found, tasks)
+    held = [name for name, one in kinds(table["ablation"]).items() if one.shape == "map"]
+    if not held:
+        raise UserError(
+            "pairs: no three or more pairs of layers, attentions or MLPs; sweep layers and "
+            "pairs:layers together (pairs of heads are in the table alone)"
+        )
+    table, chosen = tables.of_kind(table, kind or held[0])
+    table = table.assign(
+        x=table["place"].astype(int), y=table["row"].astype(int), drop=table["interaction"]
+    )
+    panels = {
+        (str(model), task): rows[rows["task"] == task]
+        for model, rows in table.groupby("model", sort=False)
+        for task in tables.tasks_in_order(rows["task"])
+    }
+    with renamed(labels):
+        titles = series_titles(panels)
+        maps = [
+            Map(
+                cells_of(rows, "interaction"), titles[name], rows[rows["p_adjusted"] < tables.ALPHA]
+            )
+            for name, rows in panels.items()
+        ]
+        limit = tables.colour_limit(table)
+        points = table["unit"].eq("points").all()
+        label = "Interaction (points)" if points else "Interaction"
+        scale = Scale(label, -limit, limit, *chosen.axes)
+        page = style.Page(width=width, caption=caption, ax=ax)
+        return draw_maps(table, maps, scale, _notes(table), page)
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    widest = float((table["high"] - table["low"]).max())
+    return [
+        tables.describe_n(table),
+        tables.describe_metrics(table),
+        "{mark}: adjusted p < " + f"{tables.ALPHA:g} (Holm over the pairs of a task).",
+        "Red: together they cost more than the sum of both; blue: less, as near a floor they must.",
+        f"Intervals in the table: at most {widest:.2g} wide." if widest == widest else "",
+    ]

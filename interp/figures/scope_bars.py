@@ -1,0 +1,180 @@
+"""Where in the sequence a layer is needed: prompt part, answer part and interaction, stacked."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from interp.errors import UserError
+from interp.figures import curves, palette, style, tables
+from interp.figures.from_values import GainsSource, of_gains
+from interp.labels import renamed, series_titles
+from interp.results import PARTS, WHOLE, MetricChoice, scope_parts
+
+LOOKS = {
+    "prompt": palette.Look(palette.BLUE, "o"),
+    "answer": palette.Look(palette.ORANGE, "s"),
+    "interaction": palette.Look("#8c8c8c", "^"),
+}
+"""Of each part of a drop; `interp.results.PARTS` has their names."""
+
+BARS, LINES = 1.15, 0.95
+"""Inches of the stacked bars of a panel, and of the intervals under them."""
+
+
+def scopes(
+    source: GainsSource,
+    *,
+    metric: MetricChoice = None,
+    kind: str = "layer",
+    tasks: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    ylim: tuple[float, float] | None = None,
+    caption: bool = True,
+) -> style.PrintFigure:
+    """Each layer's drop split into prompt part, answer part and interaction.
+
+    Bars are stacked: the sum of a layer's three bars is its drop, a black mark. Below, each part
+    has its interval.
+
+    Args:
+        source: A sweep of `layers layers@@prompt layers@@answer`, its table of
+            `interp.results.scope_parts`, or several of either.
+        metric: A metric for all tasks, or a mapping task to metric; see `choose_metric`.
+        kind: Which ablations: `layer`, `attn`, `mlp@mean`, ...
+        tasks: Only these, in this order.
+        labels: Words for tasks and models, by their names.
+        width: Inches; by default one column for one panel, else the page.
+        ylim: Limits of the vertical axes.
+        caption: Whether the small print is printed under the figure.
+
+    Returns:
+        A Matplotlib figure of two panels a task and model.
+
+    Raises:
+        UserError: There is no ablation that was swept everywhere and in both scopes, or those of
+            the kind are no curve.
+    """
+    found = of_gains(source, scope_parts, "part", metric)
+    table, chosen = tables.of_kind(tables.only_tasks(found, tasks), kind)
+    if chosen.shape != "curve":
+        raise UserError(f"kind {kind}: it is drawn as a {chosen.shape}, not by layer")
+    page = style.Page(width, ylim, caption)
+    panels = {
+        (str(model), task): rows[rows["task"] == task]
+        for model, rows in table.groupby("model", sort=False)
+        for task in tables.tasks_in_order(rows["task"])
+    }
+    with renamed(labels), matplotlib.rc_context(style.RC):
+        titles = series_titles(panels)
+        figure, grid = _grid(table, len(panels), page)
+        for place, (name, rows) in enumerate(panels.items()):
+            row, column = divmod(place, grid.shape[1])
+            bars, lines = grid[2 * row, column], grid[2 * row + 1, column]
+            bars.set_title(titles[name])
+            _stack(bars, rows)
+            _intervals(lines, rows)
+            unit = "points" if rows["unit"].eq("points").all() else ""
+            for axes, words in ((bars, "Drop"), (lines, "Parts")):
+                axes.set_ylabel(f"{words} ({unit})" if unit else words)
+                if page.ylim is not None:
+                    axes.set_ylim(*page.ylim)
+        drawn = [grid[2 * (n // grid.shape[1]), n % grid.shape[1]] for n in range(len(panels))]
+        style.letter_panels(drawn)
+        _name_axes(grid, len(panels), chosen.axes[0])
+        style.add_legend(figure, *_legend())
+        style.finish(figure, _notes(table), caption=page.caption)
+    return figure
+
+
+def _grid(
+    table: pd.DataFrame, count: int, page: style.Page
+) -> tuple[style.PrintFigure, np.ndarray]:
+    """A figure with two rows of axes for each row of panels; those that stay empty are off."""
+    size = page.width or (style.COLUMN if count == 1 else style.PAGE)
+    columns = style.columns_of(count, size)
+    rows = -(-count // columns)
+    figure = style.new_figure(size, 0.95 + rows * (BARS + LINES + 0.3), table)
+    grid = figure.subplots(
+        2 * rows, columns, sharex=True, squeeze=False, height_ratios=[BARS, LINES] * rows
+    )
+    for place in range(count, rows * columns):
+        row, column = divmod(place, columns)
+        grid[2 * row, column].set_axis_off()
+        grid[2 * row + 1, column].set_axis_off()
+    return figure, grid
+
+
+def _stack(axes: Axes, rows: pd.DataFrame) -> None:
+    """Bars of one sign on top of each other, from zero up and from zero down."""
+    cells = rows.pivot(index="place", columns="part", values="value").sort_index()  # noqa: PD010
+    up, down = np.zeros(len(cells)), np.zeros(len(cells))
+    x = cells.index.to_numpy(float)
+    for part, look in LOOKS.items():
+        height = cells[part].fillna(0.0).to_numpy(float)
+        bottom = np.where(height >= 0, up, down)
+        axes.bar(x, height, 0.8, bottom=bottom, color=look.colour, linewidth=0)
+        up, down = up + np.clip(height, 0, None), down + np.clip(height, None, 0)
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    apart = 66 * axes.get_window_extent().width / axes.get_figure(root=True).dpi / len(cells)  # type: ignore[union-attr]
+    axes.plot(
+        x, cells[WHOLE], linestyle="none", marker="D", color=palette.BLACK,
+        markersize=float(np.clip(0.5 * apart, 1.2, 3.0)), markeredgewidth=0,
+    )  # fmt: skip
+
+
+def _intervals(axes: Axes, rows: pd.DataFrame) -> None:
+    """A line a part with its intervals, side by side or as bands."""
+    axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
+    crowded = curves.is_crowded(rows)
+    for place, (part, look) in enumerate(LOOKS.items()):
+        own = rows[rows["part"] == part].sort_values("place")
+        shift = 0.0 if crowded else 0.24 * (place - 1)
+        line = curves.Line(look.colour, look.marker, shift, crowded)
+        x = own["place"].to_numpy(float) + shift
+        curves.draw_intervals(axes, x, own, line)
+        axes.plot(
+            x, own["value"], color=look.colour, marker="" if crowded else look.marker,
+            linestyle="-" if crowded else "none", markersize=2.6, linewidth=0.9,
+        )  # fmt: skip
+
+
+def _name_axes(grid: np.ndarray, count: int, words: str) -> None:
+    columns = grid.shape[1]
+    for row in grid:
+        for axes in row[1:]:
+            axes.set_ylabel("")
+    for axes in grid.flat:
+        axes.xaxis.set_major_locator(style.WholeNumbers())
+    for place in range(max(0, count - columns), count):
+        axes = grid[2 * (place // columns) + 1, place % columns]
+        axes.set_xlabel(words)
+        axes.tick_params(labelbottom=True)
+
+
+def _legend() -> tuple[list[Artist], list[Artist]]:
+    parts: list[Artist] = [
+        Patch(facecolor=look.colour, label=PARTS[part].capitalize()) for part, look in LOOKS.items()
+    ]
+    whole = Line2D([], [], linestyle="none", marker="D", color=palette.BLACK, markersize=3.0,
+                   markeredgewidth=0, label="Drop at all positions")  # fmt: skip
+    return parts, [whole]
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    return [
+        tables.describe_n(table),
+        tables.describe_metrics(table),
+        tables.describe_intervals(
+            table, "Shaded" if curves.is_crowded(table) else "Bars in the lower panel"
+        ),
+        "Prompt, answer: the drop with the ablation at positions of the one only. Interaction: "
+        "what it costs at both beyond the sum; near a floor it is negative whatever the layer "
+        "does.",
+    ]

@@ -1,0 +1,45 @@
+"""One table a model: what each layer costs when it is skipped, and when something replaces it."""
+
+import pandas as pd
+
+from interp.errors import UserError
+
+WAYS = {"skip": "", "mean": "@mean", "resample": "@resample", "linear": "@linear"}
+
+
+def replacement_table(importance: pd.DataFrame, *, part: str = "layer") -> pd.DataFrame:
+    """Drops of skipping, mean, resampling and linear map side by side, a row a layer.
+
+    Args:
+        importance: drops of one or several tasks (`Sweep.importance()`), each under two or more of
+            `layers`, `layers@mean`, `layers@resample`, `layers@linear` (or of `attn`, `mlp`).
+        part: `layer`, `attn` or `mlp`.
+
+    Returns:
+        Columns `model task metric layer n unit`, and for each way that was swept (`skip`, `mean`,
+        `resample`, `linear`) its drop, `_low`, `_high` and `_p_adjusted`.
+
+    Raises:
+        UserError: fewer than two of the ways were swept.
+    """
+    tables = []
+    keys = ["model", "task", "metric", "layer"]
+    form = importance["ablation"].str.extract(rf"^{part}:(?P<layer>\d+)(?P<way>@[a-z]+)?$")
+    for name, ending in WAYS.items():
+        chosen = form["layer"].notna() & (form["way"].fillna("") == ending)
+        rows = importance[chosen].assign(layer=form["layer"][chosen].astype(int))
+        if len(rows):
+            columns = {"drop": name} | {
+                one: f"{name}_{one}" for one in ("low", "high", "p_adjusted")
+            }
+            kept = rows.rename(columns=columns).set_index(keys)
+            tables.append(kept[list(columns.values())])
+    if len(tables) < 2:
+        raise UserError(
+            f"replacements of {part}: two of {', '.join(part + one for one in WAYS.values())} are "
+            f"needed; swept are {', '.join(dict.fromkeys(importance['family'])) or 'none'}"
+        )
+    joined = pd.concat(tables, axis=1).reset_index()
+    shared = importance.drop_duplicates(keys[:3]).set_index(keys[:3])[["n", "unit"]]
+    found = joined.join(shared, on=keys[:3])
+    return found[[*keys, "n", "unit", *(c for c in joined.columns if c not in keys)]]

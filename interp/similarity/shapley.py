@@ -1,0 +1,135 @@
+"""Shapley values of layers: what a layer is worth beside every set of others, by sampled orders.
+
+A layer that another can stand in for costs nothing when it is skipped alone. Its Shapley value is
+its drop averaged over the sets of layers that are gone already ("cornerstone layers", Zhang et al.,
+arXiv 2409.14381): layers go one by one in random orders, and each is charged with what its own step
+costs (Castro, Gomez & Tejada 2009). The values of all layers add up to what removing all costs.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import stats
+from interp.ablations import shape_of
+from interp.errors import UserError, check_whole, path_given
+from interp.results import MetricChoice, choose_metric
+from interp.similarity.skipping import skipped_layers
+from interp.sweeps import sweep
+from interp.tasks import Task
+
+log = logging.getLogger("interp")
+
+LEAST_ORDERS, MOST_ORDERS = 3, 10_000
+
+
+def layer_shapley(
+    model: TransformerBridge,
+    tasks: Sequence[str | Path | Task] | str | Path | Task,
+    *,
+    orders: int = 20,
+    out: str | Path,
+    metric: MetricChoice = None,
+    limit: int | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Shapley values of layers as parts of a task's score, with intervals.
+
+    It costs `orders * n_layers` sets of layers at most, each on all examples; the number is said
+    before the first one runs. Sets are a resumable sweep in a folder, so that the same call
+    continues what was interrupted.
+
+    Examples and orders are both drawn at random, and the interval is over both
+    (`interp.stats.fit_two_way`).
+
+    Args:
+        model: the model.
+        tasks: as for `interp.sweep`.
+        orders: how many random orders of the layers; 3 or more.
+        out: folder of the sweep.
+        metric: one for all tasks, or one for each named task; as for `Sweep.importance`.
+        limit: the most examples of each task; all by default.
+        seed: of the orders, and of the draw of examples.
+        confidence: of the intervals.
+
+    Returns:
+        Columns `model task metric layer value low high n orders sets unit interval`, a row a layer;
+        in points for 0/1 metrics. The values of a task add up to its score less that of the model
+        without any layer.
+
+    Raises:
+        UserError: before anything is run: fewer than three orders, or as `interp.sweep`.
+    """
+    check_whole("orders", orders, LEAST_ORDERS, MOST_ORDERS)
+    n_layers, folder = shape_of(model).n_layers, path_given("out", out)
+    drawn = random_orders(n_layers, orders, seed=seed)
+    sets = sorted({tuple(sorted(one[:k])) for one in drawn for k in range(1, n_layers + 1)})
+    log.info(
+        "Shapley values: %d sets of layers (%d orders of %d layers)", len(sets), orders, n_layers
+    )
+    run = sweep(model, tasks, [skipped_layers(s) for s in sets], out=folder, limit=limit, seed=seed)
+    tables = [
+        _of_series(key, points, wide, drawn, confidence)
+        for key, points, wide, _ in stats.series(choose_metric(run.gains(), metric))
+    ]
+    return pd.concat(tables, ignore_index=True).assign(sets=len(sets))
+
+
+def random_orders(n_layers: int, count: int, *, seed: int) -> list[tuple[int, ...]]:
+    """Random orders of all layers, the same ones for the same seed.
+
+    Args:
+        n_layers: layers of the model.
+        count: how many orders; they are drawn one by one and may be alike.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng([seed, 15])
+    return [tuple(rng.permutation(n_layers).tolist()) for _ in range(count)]
+
+
+def marginal_drops(
+    wide: pd.DataFrame, orders: Sequence[Sequence[int]]
+) -> Float[np.ndarray, "layer example order"]:
+    """What each layer's own step costs in each order, example by example.
+
+    Args:
+        wide: examples x ablations, with the baseline and every set that the orders go through.
+        orders: of all layers.
+    """
+    found = np.empty((len(orders[0]), len(wide), len(orders)))
+    for place, order in enumerate(orders):
+        before = wide[stats.BASELINE].to_numpy(float)
+        for k, layer in enumerate(order, start=1):
+            after = wide[skipped_layers(tuple(sorted(order[:k]))).text].to_numpy(float)
+            found[layer, :, place] = before - after
+            before = after
+    return found
+
+
+def _of_series(
+    key: dict[str, object],
+    points: bool,
+    wide: pd.DataFrame,
+    orders: Sequence[Sequence[int]],
+    confidence: float,
+) -> pd.DataFrame:
+    whole = wide.dropna()
+    if len(whole) < 2:
+        raise UserError(f"task {key['task']}: fewer than two examples have an outcome everywhere")
+    fit = stats.fit_two_way(marginal_drops(whole, orders), points=points, confidence=confidence)
+    scale = 100.0 if points else 1.0
+    return pd.DataFrame(
+        {
+            "model": str(key["model"]), "task": str(key["task"]), "metric": str(key["metric"]),
+            "layer": range(len(fit.mean)), "value": scale * fit.mean, "low": scale * fit.low,
+            "high": scale * fit.high, "n": len(whole), "orders": len(orders),
+            "unit": "points" if points else "value",
+            "interval": f"{100 * confidence:g}% over examples and orders",
+        }
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""Block influence of each attention and each MLP: how much it turns the residual stream.
+
+"What Matters in Transformers? Not All Attention is Needed" (He et al., arXiv 2406.15786) drops
+attentions by the cosine of what enters and what leaves them; ShortGPT (arXiv 2403.03853) has the
+measure of whole layers.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import stats as sps
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import models
+from interp.ablations import Place, Site, outputs_on
+from interp.errors import check_share
+from interp.models import Decoder
+from interp.similarity.measures import cosine
+from interp.similarity.states import selected_texts
+
+PARTS: tuple[Site, ...] = ("attention", "mlp", "layer")
+
+
+def influence_by_part(
+    model: TransformerBridge, texts: Sequence[str], *, confidence: float = 0.95
+) -> pd.DataFrame:
+    """One minus the cosine of the residual stream before and after each attention, MLP and layer.
+
+    The stream behind an attention is what enters its layer plus what it adds; the stream in front
+    of an MLP is what leaves its layer without what the MLP adds. So both are defined where the two
+    run side by side, too.
+
+    Args:
+        model: the model.
+        texts: at least one; each is cut where it is longer than the context.
+        confidence: of the intervals, Student's t over texts.
+
+    Returns:
+        Columns `layer part value low high n interval`, a row for each layer and each of
+        `attention`, `mlp` and `layer`: the mean over tokens of a text, averaged over texts. No
+        interval with one text.
+
+    Raises:
+        UserError: no text, or an empty one.
+    """
+    check_share("confidence", confidence)
+    examples, decoder = selected_texts(list(texts)), models.decoder(model)
+    found = [_of_text(model, decoder, examples.tokens(n, decoder)) for n in examples.ids]
+    values, n = np.stack(found), len(found)
+    error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
+    half = float(sps.t.isf((1 - confidence) / 2, max(1, n - 1))) * error
+    means = values.mean(axis=0)
+    rows = [
+        {"layer": layer, "part": part, "value": means[layer, place],
+         "low": means[layer, place] - half[layer, place],
+         "high": means[layer, place] + half[layer, place]}
+        for layer in range(decoder.n_layers)
+        for place, part in enumerate(PARTS)
+    ]  # fmt: skip
+    kind = f"{100 * confidence:g}% Student" if n > 1 else "none (one text)"
+    return pd.DataFrame(rows).assign(n=n, interval=kind)
+
+
+def _of_text(
+    model: TransformerBridge, decoder: Decoder, tokens: Sequence[int]
+) -> Float[np.ndarray, "layer part"]:
+    wanted: list[Place] = [
+        (layer, site) for layer in range(decoder.n_layers) for site in ("resid", *PARTS)
+    ]
+    given = outputs_on(model, tokens, wanted)
+    found = np.empty((decoder.n_layers, len(PARTS)))
+    for layer in range(decoder.n_layers):
+        before = given[layer, "resid"].float()
+        after = before + given[layer, "layer"].to(before)
+        ends = {
+            "attention": (before, before + given[layer, "attention"].to(before)),
+            "mlp": (after - given[layer, "mlp"].to(before), after),
+            "layer": (before, after),
+        }
+        for place, part in enumerate(PARTS):
+            found[layer, place] = float((1 - cosine(*ends[part])).double().mean())
+    return found
