@@ -71,7 +71,7 @@ def _read(preset: Preset) -> dict[str, pd.DataFrame]:
 def _sentence(model: str, name: str, table: pd.DataFrame) -> str:
     from interp.labels import model_label
 
-    largest: dict[Any, Any] = table.loc[table["value"].idxmax()].to_dict()
+    largest: dict[Any, Any] = table.iloc[int(table["value"].argmax())].to_dict()
     next_to = table[table["layer"] == table["skipped"] + 1]["value"]
     far = table[table["layer"] > table["skipped"] + 1]["value"]
     return (

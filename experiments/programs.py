@@ -74,7 +74,7 @@ def _sentence(task: str, rows: pd.DataFrame, kind: str) -> str:
     """How many programs of one kind harm or help, and the one that harms least or helps most."""
     own = rows[rows["family"] == kind]
     sure = own[own["p_adjusted"] < 0.05]
-    best = own.loc[own["drop"].idxmin()]
+    best = own.iloc[int(own["drop"].argmin())]
     baseline = f"{own['baseline'].iloc[0]:.0f}%"
     return (
         f"{summary.series_words(str(own['model'].iloc[0]), task)} (whole model {baseline}, "

@@ -85,7 +85,7 @@ def _greedy(steps: Any, drops: pd.DataFrame) -> str:
 
 def _pairs(table: pd.DataFrame) -> str:
     sure = table[table["p_adjusted"] < 0.05]
-    largest = table.loc[table["interaction"].idxmax()]
+    largest = table.iloc[int(table["interaction"].argmax())]
     return (
         f"Of {len(table)} pairs {(sure['interaction'] > 0).sum()} cost more together than apart, "
         f"{(sure['interaction'] < 0).sum()} less (adjusted p < 0.05, Holm; "

@@ -6,6 +6,7 @@ measure of whole layers.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,13 @@ from scipy import stats as sps
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.ablations import Place, Site, outputs_on
+from interp.ablations import Place, outputs_on
 from interp.errors import check_share
 from interp.models import Decoder
 from interp.similarity.measures import cosine
 from interp.similarity.states import selected_texts
 
-PARTS: tuple[Site, ...] = ("attention", "mlp", "layer")
+PARTS: tuple[Literal["attention", "mlp", "layer"], ...] = ("attention", "mlp", "layer")
 
 
 def influence_by_part(
@@ -66,9 +67,9 @@ def influence_by_part(
 def _of_text(
     model: TransformerBridge, decoder: Decoder, tokens: Sequence[int]
 ) -> Float[np.ndarray, "layer part"]:
-    wanted: list[Place] = [
-        (layer, site) for layer in range(decoder.n_layers) for site in ("resid", *PARTS)
-    ]
+    layers = range(decoder.n_layers)
+    wanted: list[Place] = [(layer, "resid") for layer in layers]
+    wanted += [(layer, part) for layer in layers for part in PARTS]
     given = outputs_on(model, tokens, wanted)
     found = np.empty((decoder.n_layers, len(PARTS)))
     for layer in range(decoder.n_layers):
