@@ -1,6 +1,6 @@
 """How many layers can go, under each protocol? The study's headline, on held-out examples.
 
-    python -m experiments.headline --preset second-world
+    python -m experiments.headline --preset organisms
 
 The layers go one after the other, least important first, until one is left; under every protocol
 beside each other. Two orders: by measured importance (of the same task, on the other half of its

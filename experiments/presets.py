@@ -40,7 +40,7 @@ class Preset:
     """Models, tasks and sizes of all experiments.
 
     Attributes:
-        name: `organisms`, `second-world`, `study`, or your own.
+        name: `organisms`, `first-world`, `study`, or your own.
         models: role (`ROLES`) to a name for `interp.load_model`. Only `base` must be there: what
             needs another role is left out, and said.
         tasks: what is asked (`QUESTIONS`) to names for `interp.load_task`. `protocols`: one
@@ -124,9 +124,22 @@ _WORLD = tuple(
     for protocol in ("default", "continuation", "generate")
 )
 _WITH_PASSAGE = str(PASSAGES / "world-facts-passage-generate.yaml")
+_CAPS = {
+    "heads": 100,
+    "removal": 100,
+    "trace": 100,
+    "lens": 100,
+    "pruning": 100,
+    "swap-curves": 100,
+    "programs": 40,
+    "scopes": 40,
+    "replacements": 60,
+    "pairs": 80,
+    "sets": 80,
+}
 
-ORGANISMS = Preset(
-    name="organisms",
+FIRST_WORLD = Preset(
+    name="first-world",
     models={
         "base": "organism:base",
         "other": "organism:teacher",
@@ -142,50 +155,39 @@ ORGANISMS = Preset(
         "skills": ("world-facts:generate", "world-kv:generate", "world-arithmetic:generate"),
     },
     limits=dict.fromkeys((*_WORLD, _WITH_PASSAGE), 200),
-    caps={
-        "heads": 100,
-        "removal": 100,
-        "trace": 100,
-        "lens": 100,
-        "pruning": 100,
-        "swap-curves": 100,
-        "programs": 40,
-        "scopes": 40,
-        "replacements": 60,
-        "pairs": 80,
-        "sets": 80,
-    },
+    caps=_CAPS,
     device="cpu",
 )
-"""The shipped models: minutes on two cores."""
+"""The shipped models of eight layers, whose option letters are at chance."""
 
 _WORLD2 = tuple(
     f"world2-{skill}:{protocol}"
     for skill in ("facts", "kv", "unwritten")
     for protocol in ("default", "continuation", "generate")
 )
+_WITH_PASSAGE2 = str(PASSAGES / "world2-facts-passage-generate.yaml")
 
-SECOND_WORLD = Preset(
-    name="second-world",
-    models={"base": "organism:base12"},
+ORGANISMS = Preset(
+    name="organisms",
+    models={
+        "base": "organism:base12",
+        "other": "organism:teacher12",
+        "distilled": "organism:distilled12",
+        "teacher": "organism:teacher12",
+    },
     tasks={
         "protocols": _WORLD2,
         "options": ("world2-facts:continuation", "world2-unwritten:continuation"),
         "retrieval": ("world2-kv:generate",),
-        "passage": ("world2-passage-untold:generate", "world2-passage:generate"),
+        "passage": ("world2-facts:generate", _WITH_PASSAGE2),
         "reasoning": ("world2-arithmetic:generate",),
         "skills": ("world2-facts:generate", "world2-kv:generate", "world2-arithmetic:generate"),
     },
-    limits={
-        **dict.fromkeys(_WORLD2, 200),
-        "world2-arithmetic:generate": 200,
-        "world2-passage:generate": 200,
-        "world2-passage-untold:generate": 200,
-    },
-    caps=ORGANISMS.caps,
+    limits=dict.fromkeys((*_WORLD2, _WITH_PASSAGE2, "world2-arithmetic:generate"), 200),
+    caps=_CAPS,
     device="cpu",
 )
-"""The shipped model of twelve layers, of which option letters of facts can be asked."""
+"""The shipped models of twelve layers, of which option letters of facts can be asked."""
 
 STUDY = Preset(
     name="study",
@@ -224,7 +226,7 @@ STUDY = Preset(
 )  # fmt: skip
 """The models of the study, on one large GPU. DeepSeek-R1, the teacher, is of another shape."""
 
-PRESETS = {preset.name: preset for preset in (ORGANISMS, SECOND_WORLD, STUDY)}
+PRESETS = {preset.name: preset for preset in (ORGANISMS, FIRST_WORLD, STUDY)}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

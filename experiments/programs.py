@@ -1,6 +1,6 @@
 """Does a layer's work depend on its place? Layers in another order, twice, or side by side.
 
-    python -m experiments.programs --preset second-world
+    python -m experiments.programs --preset organisms
 
 Every pair of neighbours exchanged, every block of layers run twice, every window run side by side
 ("Transformer Layers as Painters", arXiv 2407.09298; "Remarkable Robustness", arXiv 2406.19384), on

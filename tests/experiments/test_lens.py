@@ -7,7 +7,7 @@ import pandas as pd
 
 from experiments.calibration import texts_of, world_texts
 from experiments.lens import STEPS, _sentences
-from experiments.presets import ORGANISMS
+from experiments.presets import FIRST_WORLD
 from experiments.similarity import MOST, orders
 
 
@@ -19,7 +19,7 @@ def test_calibration_texts_cover_the_skills_and_are_seeded():
     assert all("Pairs:" in text for text in (texts[1], texts[4]))
     # every written-out step has its result
     assert len(re.findall(STEPS, texts[2])) == texts[2].count(" = ") >= 1
-    assert texts_of(ORGANISMS, 6)[0] == texts
+    assert texts_of(FIRST_WORLD, 6)[0] == texts
 
 
 def test_the_orders_of_the_pruning_curves():

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from experiments import presets, reasoning, retrieval, runs, tasks
-from experiments.presets import ORGANISMS, STUDY
+from experiments.presets import FIRST_WORLD, STUDY
 from experiments.protocols import between_protocols
 from experiments.runs import Job
 from interp.stats import importance
 from tests.helpers.shared import SHARED
 
-TINY = replace(ORGANISMS, models={"base": "organism:base"}, caps={"layers": 6})
+TINY = replace(FIRST_WORLD, models={"base": "organism:base"}, caps={"layers": 6})
 
 
 @pytest.fixture(scope="module")
