@@ -13,6 +13,7 @@ from experiments.sections import write
 
 NAMES = (
     "protocols",
+    "factorial",
     "headline",
     "tasks",
     "retrieval",

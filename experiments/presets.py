@@ -22,7 +22,7 @@ ROLES = {
     "distilled": "of the shape of `base`; reasoning was distilled into it",
     "teacher": "of the shape of `base`; what `distilled` was taught by",
 }
-QUESTIONS = ("protocols", "options", "retrieval", "passage", "reasoning", "skills")
+QUESTIONS = ("protocols", "forms", "options", "retrieval", "passage", "reasoning", "skills")
 PASSAGES = Path(__file__).parent / "passages"
 RUNS = Path("runs/experiments")
 
@@ -44,7 +44,8 @@ class Preset:
         models: role (`ROLES`) to a name for `interp.load_model`. Only `base` must be there: what
             needs another role is left out, and said.
         tasks: what is asked (`QUESTIONS`) to names for `interp.load_task`. `protocols`: one
-            benchmark or several under all protocols; `options`: scored option texts; `retrieval`:
+            benchmark or several under all protocols; `forms`: one prompt read in several ways,
+            scored and written; `options`: scored option texts; `retrieval`:
             key-value retrieval, generated; `passage`: pairs, the question alone and the same
             question behind its passage; `reasoning`: written-out arithmetic; `skills`: one
             generated task a skill, for heads and lens.
@@ -123,6 +124,11 @@ _WORLD = tuple(
     for skill in ("facts", "kv", "arithmetic")
     for protocol in ("default", "continuation", "generate")
 )
+_FORMS = tuple(
+    f"world-{skill}-forms:{protocol}"
+    for skill in ("facts", "kv", "arithmetic", "arithmetic-steps")
+    for protocol in ("continuation", "generate")
+)
 _WITH_PASSAGE = str(PASSAGES / "world-facts-passage-generate.yaml")
 _CAPS = {
     "heads": 100,
@@ -148,13 +154,14 @@ FIRST_WORLD = Preset(
     },
     tasks={
         "protocols": _WORLD,
+        "forms": _FORMS,
         "options": ("world-facts:continuation", "world-arithmetic:continuation"),
         "retrieval": ("world-kv:generate",),
         "passage": ("world-facts:generate", _WITH_PASSAGE),
         "reasoning": ("world-arithmetic:generate",),
         "skills": ("world-facts:generate", "world-kv:generate", "world-arithmetic:generate"),
     },
-    limits=dict.fromkeys((*_WORLD, _WITH_PASSAGE), 200),
+    limits=dict.fromkeys((*_WORLD, *_FORMS, _WITH_PASSAGE), 200),
     caps=_CAPS,
     device="cpu",
 )
@@ -167,6 +174,12 @@ _WORLD2 = tuple(
 )
 _WITH_PASSAGE2 = str(PASSAGES / "world2-facts-passage-generate.yaml")
 
+_FORMS2 = tuple(
+    f"world2-{skill}-forms:{protocol}"
+    for skill in ("facts", "kv", "unwritten", "unwritten-steps")
+    for protocol in ("continuation", "generate")
+)
+
 ORGANISMS = Preset(
     name="organisms",
     models={
@@ -177,13 +190,14 @@ ORGANISMS = Preset(
     },
     tasks={
         "protocols": _WORLD2,
+        "forms": _FORMS2,
         "options": ("world2-facts:continuation", "world2-unwritten:continuation"),
         "retrieval": ("world2-kv:generate",),
         "passage": ("world2-facts:generate", _WITH_PASSAGE2),
         "reasoning": ("world2-arithmetic:generate",),
         "skills": ("world2-facts:generate", "world2-kv:generate", "world2-arithmetic:generate"),
     },
-    limits=dict.fromkeys((*_WORLD2, _WITH_PASSAGE2, "world2-arithmetic:generate"), 200),
+    limits=dict.fromkeys((*_WORLD2, *_FORMS2, _WITH_PASSAGE2, "world2-arithmetic:generate"), 200),
     caps=_CAPS,
     device="cpu",
 )
@@ -198,6 +212,7 @@ STUDY = Preset(
     },
     tasks={
         "protocols": ("mmlu:default", "mmlu:continuation", "mmlu:generate"),
+        "forms": ("mmlu-forms:default", "mmlu-forms:generate"),
         "options": ("hellaswag:continuation", "mathqa:continuation"),
         "retrieval": ("kv-75:generate",),
         "passage": ("openbookqa:continuation", "openbookqa-fact:continuation"),
@@ -209,6 +224,8 @@ STUDY = Preset(
         "mmlu:default": 1140,
         "mmlu:continuation": 1140,
         "mmlu:generate": 1140,
+        "mmlu-forms:default": 1140,
+        "mmlu-forms:generate": 1140,
         "hellaswag:continuation": 1000,
         "mathqa:continuation": 1000,
         "kv-75:generate": 200,

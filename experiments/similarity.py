@@ -6,6 +6,7 @@ Block influence and angular distance of each model; their rank correlation with 
 sweep of every layer; pruning curves in five orders; the study's own script beside ours.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from experiments.sections import Section, command
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from interp.results import Sweep
     from interp.similarity import Order
 
 QUESTION = "Do similar layers matter less, and can one prune by similarity?"
@@ -109,6 +111,7 @@ def measured(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
                    for family in ("similarity", "layers", "pruning")],
         "most": MOST,
         "draws": DRAWS,
+        "left out": "rows that the order of importance was measured on",
     }  # fmt: skip
     name = f"similarity-{preset.models[role]}"
     return runs.reading(preset, out, name, asked, lambda: _measure(preset, out, role))
@@ -130,8 +133,8 @@ def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
     }
     on_texts = layer_similarity(model, texts)
     layers = [Job(role, name, "layers") for name in names]
-    values = choose_metric(runs.values(preset, out, layers))
-    drops = choose_metric(runs.importance(preset, out, layers))
+    sweeps = [runs.finished(preset, out, job) for job in layers]
+    values = choose_metric(pd.concat([one.gains() for one in sweeps], ignore_index=True))
     pairs = [
         layer_correlations(one.measures(), values[values["task"] == tasks[name].name])
         for name, one in similar.items()
@@ -145,14 +148,15 @@ def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
         "influence": pd.concat([one.influence for one in similar.values()], ignore_index=True),
         "agreement": correlations,
         "points": points,
-        "pruning": _pruned(preset, out, role, orders(on_texts, drops, seed=preset.seed)),
+        "pruning": _pruned(preset, out, role, orders(on_texts, sweeps, seed=preset.seed)),
     }
 
 
 def _pruned(preset: Preset, out: Path, role: str, chosen: "list[Order]") -> pd.DataFrame:
     """Curves on a draw of their own: the order of importance flatters itself on its own examples.
 
-    The two draws share rows by chance, half of them where half of a task's rows are drawn.
+    The two draws share rows by chance, half of them where half of a task's rows are drawn; these
+    are left out of every curve.
     """
     from interp.results import choose_metric
     from interp.similarity import pruning_curves
@@ -167,12 +171,12 @@ def _pruned(preset: Preset, out: Path, role: str, chosen: "list[Order]") -> pd.D
     return pd.concat(tables, ignore_index=True)
 
 
-def orders(similarity: Any, importance: pd.DataFrame, *, seed: int = 0) -> "list[Order]":
+def orders(similarity: Any, importance: "Sequence[Sweep]", *, seed: int = 0) -> "list[Order]":
     """Five ways to choose the layers that go.
 
     Args:
         similarity: `interp.layer_similarity` of texts.
-        importance: of a sweep of every layer, one metric a task.
+        importance: the sweeps of every layer, one a task.
         seed: of the random ones.
     """
     from interp.similarity import (

@@ -394,3 +394,8 @@ def p_words(p: float, least: float = 0.0) -> str:
     """The same in a sentence: `p = 0.02`, `p <= 0.001`."""
     text = p_text(p, least)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def three_digits(value: float) -> str:
+    """A number of a printed table."""
+    return f"{value:.3g}"

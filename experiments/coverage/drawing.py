@@ -51,6 +51,18 @@ def size_row(
     return _row(what, setting, "size", share, given, sweeps, note)
 
 
+def error_row(
+    what: str, setting: str, estimates: Sequence[float], truth: float, *, sweeps: int
+) -> dict[str, Any]:
+    """Of an estimate without an interval: its mean less the truth, and the error of that mean."""
+    given = np.array([value for value in estimates if not np.isnan(value)])
+    error = float(given.std(ddof=1) / np.sqrt(len(given))) if len(given) > 1 else float("nan")
+    return _row(what, setting, "mean error", 0.0, len(given), sweeps, f"truth {truth:.3f}") | {
+        "share": round(float(given.mean()) - truth, 4),
+        "standard_error": round(error, 4),
+    }
+
+
 def _row(
     what: str, setting: str, measure: str, share: float, given: int, sweeps: int, note: str
 ) -> dict[str, Any]:

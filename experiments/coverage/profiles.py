@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.coverage.drawing import LEVEL, coverage_row, size_row
+from experiments.coverage.drawing import LEVEL, coverage_row, error_row, size_row
 from interp.stats import (
+    Ratio,
     Sample,
     ceiling_of,
     crossed,
@@ -16,9 +17,13 @@ from interp.stats import (
     spearman,
 )
 
+THIN = 0.2
+"""Share of the sweeps that ceilings are measured in."""
+
 GRADED = np.linspace(0.02, 0.3, 8)
 MANY = np.linspace(0.3, 0.01, 32)
 SIX = np.concatenate([np.linspace(0.3, 0.02, 6), np.zeros(26)])
+THIRD = SIX / 3
 SIX_ELSEWHERE = np.concatenate([np.zeros(10), np.linspace(0.3, 0.02, 6), np.zeros(16)])
 LOOKUP = np.array([0.98, 0.02, 0.36, 0.04, 0.98, 0.005, 0.005, 0.04])
 SHUFFLED = np.array([0.1, 0.05, 0.3, 0.02, 0.2, 0.15, 0.25, 0.0])
@@ -33,7 +38,7 @@ CORRELATIONS = {
     "8 layers, other order, noise 3%, n 200": (200, GRADED, SHUFFLED, 0.03),
     "32 layers, near, noise 3%, n 200": (200, MANY, NEAR, 0.03),
     "32 layers, 6 others matter, noise 3%, n 200": (200, SIX, SIX_ELSEWHERE, 0.03),
-    "32 layers, same, 6 matter a third as much, noise 5%, n 200": (200, SIX / 3, SIX / 3, 0.05),
+    "32 layers, same, 6 matter a third as much, noise 5%, n 200": (200, THIRD, THIRD, 0.05),
     "32 layers, same, 6 matter, noise 3%, n 1000": (1000, SIX, SIX, 0.03),
 }
 SHAPES = {
@@ -86,6 +91,22 @@ def rows(sweeps: int, seed: int, resamples: int = 200) -> Iterator[dict[str, Any
             )
 
 
+def ceilings(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Mean error of the noise ceiling: of one true profile it is how two samples correlate."""
+    fewer = max(20, int(THIN * sweeps))
+    for number, (setting, (n, one, other, noise)) in enumerate(CORRELATIONS.items()):
+        if one is not other:
+            continue
+        rng, found, observed = np.random.default_rng([seed, 15, number]), [], []
+        for sweep in range(fewer):
+            sides = _pair(rng, n, one, other, noise, shared=0.0)
+            observed.append(float(spearman(*(s.table.mean(axis=0).round(12) for s in sides))))
+            found.append(ceiling_of(*(reliability(s, seed=2 * sweep + i)
+                                      for i, s in enumerate(sides))))  # fmt: skip
+        truth = float(np.nanmean(observed))
+        yield error_row("noise ceiling", setting, found, truth, sweeps=fewer)
+
+
 def _kind(paired: bool) -> str:
     return "same examples, noise shared by 60%" if paired else "other examples"
 
@@ -111,7 +132,7 @@ def _pair(
 
 def _freed(
     sides: tuple[Sample, Sample], paired: bool, rng: np.random.Generator, resamples: int
-) -> Any:
+) -> tuple[Ratio, float]:
     seed = int(rng.integers(10**6))
     observed = float(spearman(*(side.table.mean(axis=0).round(12) for side in sides)))
     ceiling = ceiling_of(*(reliability(side, seed=seed + i) for i, side in enumerate(sides)))

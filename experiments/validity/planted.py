@@ -170,10 +170,10 @@ def _write(root: Any, plan: Plan) -> None:
         _induction(root, layer, head, writes=0.0)
     facts = facts_of(plan)
     if plan.fact is not None:
-        _look_up(root, plan.fact, TOKEN, ANSWER, facts.objects, first_neuron=0)
+        look_up(root, plan.fact, TOKEN, ANSWER, facts.objects, first_neuron=0)
     if plan.chain:
-        _look_up(root, plan.chain[0], TOKEN, RESULT, facts.results, first_neuron=16)
-        _look_up(root, plan.chain[1], RESULT, ANSWER, facts.ends, first_neuron=32)
+        look_up(root, plan.chain[0], TOKEN, RESULT, facts.results, first_neuron=16)
+        look_up(root, plan.chain[1], RESULT, ANSWER, facts.ends, first_neuron=32)
 
 
 def _parts(root: Any, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -203,7 +203,7 @@ def _induction(root: Any, layer: int, head: int, *, writes: float) -> None:
     o[:, ANSWER] = writes * torch.eye(D_HEAD)
 
 
-def _look_up(
+def look_up(
     root: Any, layer: int, reads: slice, writes: slice, pairs: dict[int, int], *, first_neuron: int
 ) -> None:
     """One neuron a pair: it fires where its input stands, and writes its output."""

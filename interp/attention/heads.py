@@ -16,6 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TOKEN_KINDS, Trace, trace
 from interp.errors import UserError, path_given
+from interp.labels import three_digits
 from interp.results import claim_folder, read_result, save_result
 from interp.stats import Sample, mean_intervals
 from interp.sweeps import describe_measure
@@ -124,7 +125,7 @@ class RetrievalHeads:
         Args:
             top: the most heads that are named.
         """
-        shown = self._best(top).to_string(index=False, float_format=_three)
+        shown = self._best(top).to_string(index=False, float_format=three_digits)
         return f"{self!r}\n{shown}"
 
     def _best(self, top: int) -> pd.DataFrame:
@@ -142,7 +143,7 @@ class RetrievalHeads:
         return self.table().head(top)[shown]
 
     def _repr_html_(self) -> str:
-        table = self._best(8).to_html(index=False, float_format=_three)
+        table = self._best(8).to_html(index=False, float_format=three_digits)
         return f"<p><b>{escape(repr(self))}</b></p>{table}"
 
     def __repr__(self) -> str:
@@ -264,10 +265,6 @@ def _save(folder: Path, heads: RetrievalHeads, request: dict[str, Any]) -> None:
         arrays={name: getattr(traced, name) for name in RULES.values()} | traced.attention,
         for_reading={"heads": heads.table(), "by-gold-position": heads.by("gold_position")},
     )
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}"
 
 
 def top_heads(scores: Scores, k: int) -> list[Head]:

@@ -16,6 +16,12 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     figures.add_argument("--metric", help="by default accuracy, or else an exact match")
     figures.add_argument("--tasks", nargs="+", metavar="TASK", help="only these tasks of the runs")
     figures.add_argument(
+        "--drop",
+        default="points",
+        choices=("points", "floor-aware", "relative"),
+        help="drops in points, or as a share of baseline minus floor or of the baseline",
+    )
+    figures.add_argument(
         "--width", type=float, metavar="INCHES", help="3.5 for one column, 7.2 for a page"
     )
     figures.add_argument(
@@ -48,5 +54,6 @@ def _run(options: argparse.Namespace) -> None:
         width=options.width,
         caption=not options.no_caption,
         formats=options.format,
+        drop=options.drop,
     ):
         print(path)

@@ -14,6 +14,7 @@ from interp.comparison.model_differences import differences
 from interp.comparison.profile_correlations import correlations
 from interp.comparison.removal_robustness import orders_of, robustness
 from interp.errors import UserError
+from interp.labels import three_digits
 from interp.results import MetricChoice, Sweep, choose_metric, open_run
 from interp.stats import variance_components
 
@@ -165,7 +166,7 @@ class Comparison:
             top: the most ablations that are named.
             metric: one for all tasks, or one for each named task.
         """
-        shown = self._largest(top, metric).to_string(index=False, float_format=_three)
+        shown = self._largest(top, metric).to_string(index=False, float_format=three_digits)
         return f"{self!r}\nlargest differences of drops:\n{shown}"
 
     def _largest(self, top: int, metric: MetricChoice = None) -> pd.DataFrame:
@@ -179,7 +180,7 @@ class Comparison:
             table = self._largest(5)
         except UserError as error:
             return f"{heading}<p>{escape(str(error))}</p>"
-        return f"{heading}{table.to_html(index=False, float_format=_three)}"
+        return f"{heading}{table.to_html(index=False, float_format=three_digits)}"
 
     def _joined(self, table: str, **options: Any) -> pd.DataFrame:
         found = []
@@ -196,10 +197,6 @@ class Comparison:
         tasks = [task.name for task in next(iter(self.sweeps.values())).manifest.tasks]
         models = ", ".join(f"{name} ({count} layers)" for name, count in self.n_layers.items())
         return f"Comparison({models}; {', '.join(tasks)})"
-
-
-def _three(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def comparison_of(

@@ -6,6 +6,7 @@ from html import escape
 
 import pandas as pd
 
+from interp.labels import three_digits
 from interp.results import MetricChoice, Sweep, choose_metric
 from interp.stats import variance_components
 from interp.tasks import PUBLISHED, WAYS
@@ -100,7 +101,7 @@ class Variation:
             top: the most ablations that are named.
             metric: one for all tasks, or one for each named task.
         """
-        shown = self._largest(top, metric).to_string(index=False, float_format=_three)
+        shown = self._largest(top, metric).to_string(index=False, float_format=three_digits)
         return f"{self!r}\nwhat varies most from one way of asking to another:\n{shown}"
 
     def _largest(self, top: int, metric: MetricChoice = None) -> pd.DataFrame:
@@ -112,7 +113,7 @@ class Variation:
         return pd.concat(found, ignore_index=True)
 
     def _repr_html_(self) -> str:
-        table = self._largest(5).to_html(index=False, float_format=_three)
+        table = self._largest(5).to_html(index=False, float_format=three_digits)
         return f"<p><b>{escape(repr(self))}</b></p>{table}"
 
     def __repr__(self) -> str:
@@ -128,7 +129,3 @@ def _named(table: pd.DataFrame, way: str) -> pd.DataFrame:
     table = table.assign(task=[str(name).removeprefix(prefix) for name in table["task"]])
     table.insert(0, "variant", way)
     return table
-
-
-def _three(value: float) -> str:
-    return f"{value:.3g}"

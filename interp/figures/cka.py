@@ -112,19 +112,31 @@ def same_depth(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure
                 marker=looks[place].marker,
                 label=name if by_pair else source_label(name),
             )  # fmt: skip
+            if "low" in line:
+                axes.fill_between(
+                    line["depth"].to_numpy(float), line["low"].to_numpy(float),
+                    line["high"].to_numpy(float), color=looks[place].colour, alpha=0.2,
+                    linewidth=0,
+                )  # fmt: skip
         axes.set_xlabel(DEPTH)
         axes.set_ylabel("Linear CKA of the same depth")
         axes.set_ylim(min(0.0, float(rows["value"].min())) - 0.02, 1.02)
         axes.xaxis.set_major_locator(style.WholeNumbers())
         if len(names) > 1:
             figure.legend(loc="outside upper center", ncols=1 if width < 5 else 3)
-        notes = [tables.describe_n(rows), "At the last token; no interval."]
+        notes = [tables.describe_n(rows), "At the last token.", _interval_words(rows)]
         if not by_pair:
             notes.insert(0, f"{pairs.iloc[0][:1].upper()}{pairs.iloc[0][1:]}.")
         if rows["value"].isna().any():
             notes.append("No point: all examples have the same state there.")
         style.finish(figure, notes)
     return figure
+
+
+def _interval_words(rows: pd.DataFrame) -> str:
+    """What the band is; tables of older runs have none."""
+    kinds = set(rows.get("interval", pd.Series(dtype=object))) - {"none"}
+    return f"Bands: {', '.join(sorted(kinds))} over examples." if kinds else "No interval."
 
 
 def _with_other(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from interp.errors import UserError
-from interp.figures import palette, style, tables
+from interp.figures import drop_scales, palette, style, tables
 from interp.figures.families import Kind
 from interp.labels import (
     PROTOCOLS,
@@ -277,7 +277,7 @@ def value_label(panel: pd.DataFrame) -> str:
     if len(units) > 1:
         raise UserError("one panel would mix points and values; choose with metric= or tasks=")
     if "drop" in panel:
-        return "Drop (points)" if units == {"points"} else "Drop"
+        return textwrap.fill(drop_scales.drop_label(panel), 24)
     names = sorted({metric_label(metric, filtered=False) for metric in panel["metric"]})
     words = " or ".join([names[0], *map(uncapitalised, names[1:])])
     return textwrap.fill(f"{words} (%)" if units == {"points"} else words, 24)

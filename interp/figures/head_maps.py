@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.errors import UserError
-from interp.figures import style, tables
+from interp.figures import drop_scales, style, tables
 from interp.figures.families import kinds
 from interp.labels import model_label, renamed, series_titles
 from interp.results import MetricChoice, choose_metric
@@ -96,6 +96,7 @@ def importance_map(
     width: float | None = None,
     caption: bool = True,
     ax: Axes | None = None,
+    drop: str = "points",
 ) -> Figure:
     """Drop of every head's ablation, a panel per task (and model); significant cells are marked.
 
@@ -110,6 +111,7 @@ def importance_map(
         width: Inches; by default one column for one panel, else the page.
         caption: Whether the small print is printed under the figure.
         ax: Axes of your own for the one panel.
+        drop: Scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
 
     Returns:
         A Matplotlib figure; the one of `ax` where axes are given.
@@ -119,6 +121,7 @@ def importance_map(
     """
     table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
     page = style.Page(width=width, caption=caption, ax=ax)
+    table = drop_scales.on_scale(table, drop)
     with renamed(labels):
         return draw_map(table, kind=kind, page=page)
 
@@ -150,7 +153,7 @@ def draw_map(
     }
     limit = tables.colour_limit(table)
     titles = series_titles(panels)
-    label = "Drop (points)" if table["unit"].eq("points").all() else "Drop"
+    label = drop_scales.drop_label(table)
     replaced = chosen.name.partition("@")[2]
     notes = [
         f"Heads replaced: {replaced}." if chosen.name.startswith("head@") else "",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from interp.errors import UserError
-from interp.figures import style, tables
+from interp.figures import drop_scales, style, tables
 from interp.labels import PROTOCOLS, SKILLS, model_label, split_task, task_label
 
 ROW = 0.2
@@ -66,7 +66,7 @@ def draw_heatmap(
                 axes.set_title(model_label(model))
         style.letter_panels(grid)
         grid[-1].set_xlabel(chosen.axes[0])
-        label = "Drop (points)" if table["unit"].eq("points").all() else "Drop"
+        label = drop_scales.drop_label(table)
         inches = _row(width) * len(tasks) * len(models)
         style.add_colour_bar(figure, image, grid, label=label, inches=inches)
         figure.draw_without_rendering()

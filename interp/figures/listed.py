@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from interp.errors import UserError
-from interp.figures import palette, style, tables
+from interp.figures import drop_scales, palette, style, tables
 from interp.labels import series_titles
 
 ROW = 0.16
@@ -61,8 +61,7 @@ def draw_listed(
         for axes, (name, rows) in zip(grid.flat, panels.items(), strict=False):
             _draw(axes, rows, names)
             axes.set_title(titles[name])
-            points = rows["unit"].eq("points").all()
-            axes.set_xlabel("Drop (points)" if points else "Drop")
+            axes.set_xlabel(drop_scales.drop_label(rows))
         for axes in grid[:, 0]:
             axes.set_yticks(range(len(names)), [_shown(name) for name in names])
             axes.set_ylim(len(names) - 0.4, -0.6)

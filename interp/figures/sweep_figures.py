@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from interp.errors import path_given
 from interp.figures import curves, heatmaps, listed
+from interp.figures.drop_scales import on_scale
 from interp.figures.export import save
 from interp.figures.families import Kind, kinds
 from interp.figures.head_maps import draw_map
@@ -71,6 +72,7 @@ def drops(
     ylim: tuple[float, float] | None = None,
     caption: bool = True,
     ax: Axes | None = None,
+    drop: str = "points",
 ) -> Figure:
     """Drop by ablated layer with intervals; markers are filled where it is significant.
 
@@ -84,14 +86,18 @@ def drops(
         ylim: As for `layers`.
         caption: As for `layers`.
         ax: As for `layers`.
+        drop: In which unit: `points`; `floor-aware`, the share of what the baseline has above its
+            floor; `relative`, the share of the baseline, as the study plots it. Shares have
+            Fieller's intervals, and none where a baseline is not clearly above its floor.
 
     Returns:
         As for `layers`.
 
     Raises:
-        UserError: As for `layers`.
+        UserError: As for `layers`; no baseline is above its floor.
     """
     table = choose_metric(only_tasks(table_of(source, "importance"), tasks), metric)
+    table = on_scale(table, drop)
     with renamed(labels):
         return curves.draw_drops(table, kind=kind, page=Page(width, ylim, caption, ax))
 
@@ -106,6 +112,7 @@ def heatmap(
     width: float | None = None,
     caption: bool = True,
     ax: Axes | None = None,
+    drop: str = "points",
 ) -> Figure:
     """Drop by task and ablated layer, one panel per model; significant cells are marked.
 
@@ -118,14 +125,16 @@ def heatmap(
         width: Inches; by default 7.2.
         caption: As for `layers`.
         ax: As for `layers`.
+        drop: As for `drops`.
 
     Returns:
         As for `layers`.
 
     Raises:
-        UserError: As for `layers`; or the tasks' metrics have several units.
+        UserError: As for `drops`; or the tasks' metrics have several units.
     """
     table = choose_metric(only_tasks(table_of(source, "importance"), tasks), metric)
+    table = on_scale(table, drop)
     with renamed(labels):
         return heatmaps.draw_heatmap(table, kind=kind, page=Page(width, None, caption, ax))
 
@@ -140,6 +149,7 @@ def save_all(
     width: float | None = None,
     caption: bool = True,
     formats: Sequence[str] = ("pdf", "svg", "png"),
+    drop: str = "points",
 ) -> list[Path]:
     """Draw and save every figure that the sweeps allow.
 
@@ -153,12 +163,13 @@ def save_all(
         width: As for `layers`.
         caption: As for `layers`.
         formats: As for `save`.
+        drop: As for `drops`; of metrics that are no percentages the drops stay as they are.
 
     Returns:
         The paths that were written.
     """
     found = drawings(
-        source, metric=metric, tasks=tasks, labels=labels, width=width, caption=caption
+        source, metric=metric, tasks=tasks, labels=labels, width=width, caption=caption, drop=drop
     )
     written: list[Path] = []
     for name, draw in found.items():
@@ -174,6 +185,7 @@ def drawings(
     labels: Mapping[str, str] | None = None,
     width: float | None = None,
     caption: bool = True,
+    drop: str = "points",
 ) -> dict[str, Callable[[], PrintFigure]]:
     """Every figure that the sweeps allow, by name, drawn when it is called.
 
@@ -186,6 +198,7 @@ def drawings(
         labels: As for `layers`.
         width: As for `layers`.
         caption: As for `layers`.
+        drop: As for `save_all`.
 
     Returns:
         `layers`, `drops` and `heatmap` of whole layers; the same of other kinds over one axis with
@@ -200,6 +213,7 @@ def drawings(
         choose_metric(only_tasks(table_of(source, name), tasks), metric)
         for name in ("scores", "importance")
     )
+    drops_ = on_scale(drops_, drop)
     page = Page(width=width, caption=caption)
     found: dict[str, Callable[[], PrintFigure]] = {}
     for suffix, chosen in _units(drops_):

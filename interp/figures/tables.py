@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import pandas as pd
 
 from interp.errors import UserError, names_given
+from interp.figures.drop_scales import is_share
 from interp.figures.families import Kind, kinds
 from interp.labels import (
     PROTOCOLS,
@@ -285,7 +286,7 @@ def describe_choice(table: pd.DataFrame) -> list[str]:
     Returns:
         At most one sentence for the small print.
     """
-    if "expected_excess" not in table or not table["unit"].eq("points").all():
+    if is_share(table) or "expected_excess" not in table or not table["unit"].eq("points").all():
         return []
     excess = table["expected_excess"].dropna()
     if excess.empty or excess.max() < NOTICEABLE:

@@ -176,12 +176,12 @@ def _attributed(
     vectors, final = component_vectors(model, row, positions, heads=heads)
     logits = torch.cat(list(unembed(decoder, final))).float()
     tokens = torch.tensor(right.continuation, device=decoder.device)
-    rivals = _rivals(answer, logits, tokens)
-    _check_logits(decoder, final, logits, (tokens, rivals))
+    rivals = strongest_rivals(answer, logits, tokens)
+    check_logits(decoder, final, logits, (tokens, rivals))
     stacked = torch.stack([vectors[c] for c in components if c.kind != "bias"])
     shares = []
     for chosen in (tokens, rivals):
-        parts_of_logit, rest = _project(decoder, stacked, final, chosen)
+        parts_of_logit, rest = logit_shares(decoder, stacked, final, chosen)
         shares.append(torch.cat([parts_of_logit, rest[None]]).mean(dim=1))
     return torch.stack([shares[0], shares[0] - shares[1]], dim=1).double().cpu().numpy()
 
@@ -233,7 +233,8 @@ def _check_heads(model: TransformerBridge, layer: int, total: Tensor, whole: Ten
         )
 
 
-def _rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
+def strongest_rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
+    """The rival of each token of the right answer: the best wrong option, or any other token."""
     right = answer.options[answer.right]
     wrong = [o for place, o in enumerate(answer.options) if place != answer.right]
     alike = all(len(o.continuation) == 1 and o.context == right.context for o in answer.options)
@@ -244,7 +245,7 @@ def _rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
     return others.argmax(dim=-1)
 
 
-def _project(
+def logit_shares(
     decoder: Decoder,
     vectors: Float[Tensor, "components positions d_model"],
     final: Float[Tensor, "positions d_model"],
@@ -262,9 +263,7 @@ def _project(
     return shares, rest
 
 
-def _check_logits(
-    decoder: Decoder, final: Tensor, logits: Tensor, chosen: Sequence[Tensor]
-) -> None:
+def check_logits(decoder: Decoder, final: Tensor, logits: Tensor, chosen: Sequence[Tensor]) -> None:
     """Refuse a model whose logits are not the final norm times the unembedding (caps apart)."""
     config = decoder.root.config.get_text_config()
     if getattr(config, "final_logit_softcapping", None):

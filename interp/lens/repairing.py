@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy import stats as sps
 from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
@@ -33,15 +32,15 @@ from interp.errors import UserError
 from interp.lens.answers import Answer, build_answers
 from interp.lens.attribution import (
     Component,
-    _check_logits,
-    _project,
-    _rivals,
+    check_logits,
     component_vectors,
+    logit_shares,
+    strongest_rivals,
 )
 from interp.lens.residual_stream import refuse_programs
 from interp.lens.tasks import CHUNK
 from interp.models import model_name
-from interp.stats import StreamingMean, percentiles, poisson_weights
+from interp.stats import Sample, fieller, mean_intervals, means_of, student_interval
 from interp.tasks import Task, load_task, select_examples
 
 EFFECTS = ("direct", "total", "later", "norm", "repair")
@@ -97,10 +96,11 @@ def self_repair(
         limit: at most this many examples, drawn with the seed.
         follow: as in `interp.lens.logit_lens`.
         confidence: of the intervals.
-        seed: of the draw and of the bootstrap.
+        seed: of the draw.
 
     Returns:
-        The effects (percentiles of the Poisson bootstrap), and the changes of later parts.
+        The effects (means by the wider of Student's and Hall's interval, the share repaired by
+        Fieller's), and the changes of later parts.
 
     Raises:
         UserError: a bad task or limit; an ablation of several parts, of some positions only, or
@@ -112,25 +112,24 @@ def self_repair(
     needs_means = any(edits.uses_mean for _, edits, _ in asked)
     means = reference_means(model, task, drawn) if needs_means else None
     parts = _parts(models.decoder(model).n_layers)
-    effects = StreamingMean((len(asked), len(EFFECTS)))
+    effects = list[np.ndarray]()
     sums = np.zeros((2, len(asked), len(parts)))
     with tqdm(total=len(drawn), unit="example", desc=f"self-repair, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
             answers = build_answers(model, task, drawn[start : start + CHUNK], follow=follow)
-            weights = poisson_weights([a.doc_id for a in answers], seed=seed)
-            for number, answer in enumerate(answers):
+            for answer in answers:
                 values, changes = _example(model, answer, asked, means)
-                effects.add(weights[number : number + 1], values[None])
+                effects.append(values)
                 sums += (changes, changes**2)
                 bar.update()
-    if not effects.n:
+    if not effects:
         raise UserError(f"task {task.name}: no example has an answer to read")
     key = {"model": model_name(model), "task": task.name}
     owns = [own for _, _, own in asked]
     texts = [ablation.text for ablation, _, _ in asked]
     return SelfRepair(
-        _effects_table(effects, texts, owns, confidence).assign(**key)[_COLUMNS],
-        _changes_table(sums, effects.n, texts, owns, confidence).assign(**key)[_CHANGES],
+        _effects_table(np.stack(effects), texts, owns, confidence).assign(**key)[_COLUMNS],
+        _changes_table(sums, len(effects), texts, owns, confidence).assign(**key)[_CHANGES],
     )
 
 
@@ -180,14 +179,14 @@ def _example(
     vectors, final = component_vectors(model, row, positions, heads=False)
     logits = torch.cat(list(unembed(decoder, final))).float()
     tokens = torch.tensor(right.continuation, device=decoder.device)
-    chosen = (tokens, _rivals(answer, logits, tokens))
-    _check_logits(decoder, final, logits, chosen)
+    chosen = (tokens, strongest_rivals(answer, logits, tokens))
+    check_logits(decoder, final, logits, chosen)
     parts = _parts(decoder.n_layers)
 
     def margins(of: dict[Component, Tensor], scaled_by: Tensor) -> tuple[np.ndarray, float]:
         """Each part's share of the margin, and the whole margin."""
         stacked = torch.stack([of[Component("embedding")], *(of[part] for part in parts)])
-        shares = [_project(decoder, stacked, scaled_by, one) for one in chosen]
+        shares = [logit_shares(decoder, stacked, scaled_by, one) for one in chosen]
         difference = (shares[0][0] - shares[1][0]).mean(dim=1)
         rest = (shares[0][1] - shares[1][1]).mean()
         return difference[1:].double().cpu().numpy(), float(difference.sum() + rest)
@@ -207,29 +206,57 @@ def _example(
     return values, changes
 
 
+def effect_intervals(
+    values: Float[np.ndarray, "examples ablations effects"], *, confidence: float = 0.95
+) -> dict[str, Float[np.ndarray, " ablations"]]:
+    """Mean effects with the wider of Student's and Hall's interval, and the share repaired.
+
+    The share is a ratio of two means of the same examples; its interval is Fieller's, and there is
+    none where the direct effect is not clearly above zero.
+
+    Args:
+        values: of each example, the effects in the order of `EFFECTS`.
+        confidence: coverage of each interval.
+
+    Returns:
+        Columns of `SelfRepair.effects`: each of `EFFECTS` and `repaired`, `_low` and `_high`.
+    """
+    n, shape = len(values), values.shape[1:]
+    means = values.mean(axis=0)
+    sample = Sample(values.reshape(n, -1), np.arange(n), False)
+    bounds = mean_intervals(sample, False, confidence, 100, 0)[:2]
+    low, high = (side.reshape(shape) for side in bounds)
+    columns: dict[str, Float[np.ndarray, " ablations"]] = {}
+    for place, name in enumerate(EFFECTS):
+        columns[name] = means[:, place]
+        columns[f"{name}_low"], columns[f"{name}_high"] = low[:, place], high[:, place]
+    pair = [EFFECTS.index("repair"), EFFECTS.index("direct")]
+    top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    shares = []
+    for ablation in range(shape[0]):
+        of = means_of(Sample(values[:, ablation, pair], np.arange(n), False), points=False)
+        shares.append(fieller(top, bottom, of, of.critical(confidence)))
+    columns["repaired"] = np.array([share.value for share in shares])
+    columns["repaired_low"] = np.array([share.low for share in shares])
+    columns["repaired_high"] = np.array([share.high for share in shares])
+    return columns
+
+
 def _effects_table(
-    tally: StreamingMean, texts: list[str], owns: list[Component], confidence: float
+    values: Float[np.ndarray, "examples ablations effects"],
+    texts: list[str],
+    owns: list[Component],
+    confidence: float,
 ) -> pd.DataFrame:
-    low, high = tally.interval(confidence)
-    columns: dict[str, object] = {
+    parts: dict[str, object] = {
         "ablation": texts,
         "kind": [own.kind for own in owns],
         "layer": [own.layer for own in owns],
         "head": [own.head for own in owns],
     }
-    for place, name in enumerate(EFFECTS):
-        columns[name] = tally.mean[:, place]
-        columns[f"{name}_low"], columns[f"{name}_high"] = low[:, place], high[:, place]
-    direct, repair = EFFECTS.index("direct"), EFFECTS.index("repair")
-    known = low[:, direct] > 0
-    shares = tally.replicates[..., repair] / np.where(known, tally.replicates[..., direct], np.nan)
-    share = tally.mean[:, repair] / np.where(known, tally.mean[:, direct], np.nan)
-    ends = np.full((2, len(texts)), np.nan)
-    if known.any():
-        ends[:, known] = percentiles(shares[:, known], confidence)
-    columns |= {"repaired": share, "repaired_low": ends[0], "repaired_high": ends[1]}
-    interval = f"{100 * confidence:g}% Poisson bootstrap"
-    return pd.DataFrame(columns).assign(n=tally.n, interval=interval)
+    columns = parts | effect_intervals(values, confidence=confidence)
+    interval = f"{100 * confidence:g}% Student and Hall; of the share repaired, Fieller"
+    return pd.DataFrame(columns).assign(n=len(values), interval=interval)
 
 
 def _changes_table(
@@ -241,13 +268,12 @@ def _changes_table(
 ) -> pd.DataFrame:
     """Means of the changes of later parts, with Student's interval."""
     mean = sums[0] / n
-    spread = np.sqrt(np.maximum(sums[1] / n - mean**2, 0) / max(1, n - 1))
-    half = spread * sps.t.isf((1 - confidence) / 2, max(1, n - 1)) if n > 1 else spread * np.nan
+    error = np.sqrt(np.maximum(sums[1] / n - mean**2, 0) / max(1, n - 1))
+    low, high = student_interval(mean, error, n, confidence=confidence)
     parts = _parts(sums.shape[2] // 2)
     rows = [
         {"ablation": text, "component": part.label, "kind": part.kind, "layer": part.layer,
-         "change": mean[a, p], "low": mean[a, p] - half[a, p], "high": mean[a, p] + half[a, p],
-         "n": n}
+         "change": mean[a, p], "low": low[a, p], "high": high[a, p], "n": n}
         for a, (text, own) in enumerate(zip(texts, owns, strict=True))
         for p, part in enumerate(parts)
         if parts.index(_own(own)[-1]) < p

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy import stats as sps
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -22,6 +21,7 @@ from interp.ablations import Places, checked_edits, edited
 from interp.engine import Pass, record, run_block
 from interp.errors import UserError
 from interp.models import Decoder
+from interp.stats import student_interval
 from interp.tasks import encode
 
 
@@ -61,14 +61,13 @@ def downstream_effects(
         found.append(_of_text(model, decoder, tokens, later=later_positions))
     values, n = np.stack(found), len(found)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
-    half = float(sps.t.isf((1 - confidence) / 2, max(1, n - 1))) * error
     means = values.mean(axis=0)
+    low, high = student_interval(means, error, n, confidence=confidence)
     rows = [
-        (skipped, layer, means[skipped, layer], means[skipped, layer] - half[skipped, layer],
-         means[skipped, layer] + half[skipped, layer])
+        (skipped, layer, *(float(part[skipped, layer]) for part in (means, low, high)))
         for skipped in range(decoder.n_layers)
         for layer in range(skipped + 1, decoder.n_layers)
-    ]  # fmt: skip
+    ]
     table = pd.DataFrame(rows, columns=["skipped", "layer", "value", "low", "high"])
     kind = f"{100 * confidence:g}% Student" if n > 1 else "none (one text)"
     return table.assign(n=n, interval=kind)

@@ -16,9 +16,11 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.errors import UserError, check_share, check_whole, path_given
+from interp.labels import three_digits
 from interp.models import model_name
 from interp.results import claim_folder, read_result, save_result
-from interp.similarity.measures import angular_distance, cosine, hsic
+from interp.similarity.cka import CkaSums, no_cka
+from interp.similarity.measures import angular_distance, cosine
 from interp.similarity.states import (
     Examples,
     Source,
@@ -33,7 +35,6 @@ from interp.sweeps import describe_measure
 
 KIND = "similarity"
 TABLES = ("influence", "angular", "cka")
-LEAST_CKA = 4
 INTERVAL = "Poisson bootstrap"
 
 
@@ -47,8 +48,9 @@ class Similarity:
         influence: columns `model source layer value low high n interval`: block influence.
         angular: columns `model source layer block value low high n interval`: angular distance
             between the input of `layer` and that of layer `layer + block`, as shares of pi.
-        cka: columns `model source depth other value n`: linear CKA; NaN where a depth has no
-            spread (all prompts end with the same token), everywhere for fewer than 4 examples.
+        cka: columns `model source depth other value low high n interval`: linear CKA with a
+            jackknife over examples; NaN where a depth has no spread (all prompts end with the same
+            token), everywhere for fewer than 4 examples.
     """
 
     model: str
@@ -76,10 +78,10 @@ class Similarity:
 
     def summary(self) -> str:
         """In words and numbers: how much each layer changes the residual stream."""
-        return f"{self!r}\n{self.table().to_string(index=False, float_format=_three)}"
+        return f"{self!r}\n{self.table().to_string(index=False, float_format=three_digits)}"
 
     def _repr_html_(self) -> str:
-        table = self.table().to_html(index=False, float_format=_three)
+        table = self.table().to_html(index=False, float_format=three_digits)
         return f"<p><b>{escape(repr(self))}</b></p>{table}"
 
     def measures(self) -> pd.DataFrame:
@@ -190,7 +192,7 @@ def _measured(
     ]
     influence = StreamingMean((decoder.n_layers,), resamples=resamples)
     angular = StreamingMean((len(pairs),), resamples=resamples)
-    groups = _Cka()
+    groups = CkaSums()
     with tqdm(total=len(examples.ids), unit="example", desc=f"similarity, {examples.name}") as bar:
         for numbers in chunks(examples):
             last: dict[int, Tensor] = {}
@@ -217,7 +219,9 @@ def _measured(
             confidence,
             kind,
         ),
-        cka=groups.table(named) if groups.n else _no_cka(decoder.n_layers + 1, named),
+        cka=groups.table(named, confidence=confidence)
+        if groups.n
+        else no_cka(decoder.n_layers + 1, named),
     )
 
 
@@ -228,6 +232,7 @@ def cka_between(
     *,
     limit: int | None = None,
     seed: int = 0,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Linear CKA between every depth of two models, at the last token of the same examples.
 
@@ -240,70 +245,24 @@ def cka_between(
         source: as for `layer_similarity`.
         limit: the most examples, drawn with the seed; all by default.
         seed: of the draw.
+        confidence: of the intervals, a jackknife over examples.
 
     Returns:
-        Columns `model other_model source depth other value n`.
+        Columns `model other_model source depth other value low high n interval`.
     """
+    check_share("confidence", confidence)
     examples = selected_texts(source, limit=limit, seed=seed)
-    groups = _Cka()
+    groups = CkaSums()
     for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):
         mine = last_states(model, examples, numbers)
         # two models may be on two GPUs
         groups.add(mine, last_states(other, examples, numbers).to(mine.device))
     named = {"model": model_name(model), "other_model": model_name(other)}
-    return groups.table(named | {"source": examples.name})
-
-
-class _Cka:
-    """Sums of HSIC over groups of examples."""
-
-    def __init__(self) -> None:
-        self.sums: list[Tensor | float] = [0.0, 0.0, 0.0]
-        self.n = 0
-
-    def add(self, one: Tensor, other: Tensor) -> None:
-        """Add a group `[depth, examples, d_model]`; fewer than four examples give no estimate."""
-        size = one.shape[1]
-        if size < LEAST_CKA:
-            return
-        crossed = hsic(one, other)
-        # a model against itself is all three
-        pair = [crossed if one is other else hsic(states, states) for states in (one, other)]
-        found = (crossed, *(own.diagonal() for own in pair))
-        self.sums = [before + size * new for before, new in zip(self.sums, found, strict=True)]
-        self.n += size
-
-    def table(self, named: dict[str, str]) -> pd.DataFrame:
-        """CKA of every pair of depths."""
-        if not self.n:
-            raise UserError(f"CKA: at least {LEAST_CKA} examples are needed")
-        crossed, one, other = (torch.as_tensor(total) for total in self.sums)
-        product = one[:, None] * other[None]
-        # a depth without spread has a HSIC of rounding errors with itself
-        known = (one[:, None] > 1e-12 * self.n) & (other[None] > 1e-12 * self.n)
-        value = torch.where(known, crossed / product.clamp(min=1e-300).sqrt(), torch.nan)
-        rows = [
-            named | {"depth": i, "other": j, "value": float(value[i, j]), "n": self.n}
-            for i in range(value.shape[0])
-            for j in range(value.shape[1])
-        ]
-        return pd.DataFrame(rows)
+    return groups.table(named | {"source": examples.name}, confidence=confidence)
 
 
 def _sha256(texts: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _no_cka(n_depths: int, named: dict[str, str]) -> pd.DataFrame:
-    """The table of too few examples."""
-    pairs = [(i, j) for i in range(n_depths) for j in range(n_depths)]
-    return pd.DataFrame(
-        [named | {"depth": i, "other": j, "value": np.nan, "n": 0} for i, j in pairs]
-    )
 
 
 def _influence(batch: States) -> np.ndarray:

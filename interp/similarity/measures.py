@@ -71,20 +71,79 @@ def hsic(
     Returns:
         `[a, b]`, one estimate a pair of depths. It may be negative.
     """
-    k, m = _kernels(one), _kernels(other)
-    n = k.shape[-1]
-    crossed = torch.einsum("aij,bij->ab", k, m)
-    k_rows, m_rows = k.sum(dim=-1), m.sum(dim=-1)
-    totals = k_rows.sum(dim=-1)[:, None] * m_rows.sum(dim=-1)[None] / ((n - 1) * (n - 2))
-    mixed = 2 / (n - 2) * (k_rows @ m_rows.T)
-    return (crossed + totals - mixed) / (n * (n - 3))
+    return hsic_left_out(one, other)[0]
 
 
-def _kernels(states: Float[Tensor, "a examples d"]) -> Float[Tensor, "a examples examples"]:
-    """Gram matrices without their diagonals, of centred states of mean length one, in float64."""
+def mean_length(states: Float[Tensor, "a examples d"]) -> Float[Tensor, " a"]:
+    """Mean length of the centred states of each depth; it cancels in CKA, and keeps digits.
+
+    Averaged over batches it cancels only where all of them have the same: take that of the first.
+
+    Args:
+        states: at several depths.
+
+    Returns:
+        One length a depth, in float64.
+    """
     states = states.double()
-    states = states - states.mean(dim=1, keepdim=True)
-    # the scale cancels in CKA; without it the squares of large streams lose digits
-    states = states / states.norm(dim=-1).mean(dim=-1).clamp(min=1e-30)[:, None, None]
+    lengths = (states - states.mean(dim=1, keepdim=True)).norm(dim=-1)
+    return lengths.mean(dim=-1).clamp(min=1e-30)
+
+
+def hsic_left_out(
+    one: Float[Tensor, "a examples d_a"],
+    other: Float[Tensor, "b examples d_b"],
+    *,
+    lengths: tuple[Float[Tensor, " a"], Float[Tensor, " b"]] | None = None,
+) -> tuple[Float[Tensor, "a b"], Float[Tensor, "a b examples"]]:
+    """The estimate of `hsic`, and the same without each of the examples (for a jackknife).
+
+    Args:
+        one: as for `hsic`.
+        other: as for `hsic`.
+        lengths: what states are divided by, one a depth; by default their own `mean_length`.
+
+    Returns:
+        `[a, b]`, and `[a, b, examples]`: NaN for four examples, of which three are left.
+    """
+    scales = (mean_length(one), mean_length(other)) if lengths is None else lengths
+    k, m = (_kernels(x, scale) for x, scale in zip((one, other), scales, strict=True))
+    n = k.shape[-1]
+    rows, columns = k.sum(dim=-1), m.sum(dim=-1)
+    products = torch.einsum("aij,bij->abi", k, m)
+    crossed = products.sum(dim=-1)
+    totals = rows.sum(dim=-1)[:, None] * columns.sum(dim=-1)[None]
+    mixed = rows @ columns.T
+    # without example i its row and its column are gone from both matrices
+    without = crossed[..., None] - 2 * products
+    totals_left = (rows.sum(dim=-1, keepdim=True) - 2 * rows)[:, None] * (
+        columns.sum(dim=-1, keepdim=True) - 2 * columns
+    )[None]
+    mixed_left = (
+        mixed[..., None]
+        - rows[:, None] * columns[None]
+        - torch.einsum("aj,bij->abi", rows, m)
+        - torch.einsum("aij,bj->abi", k, columns)
+        + products
+    )
+    return (
+        _unbiased(crossed, totals, mixed, n),
+        _unbiased(without, totals_left, mixed_left, n - 1),
+    )
+
+
+def _unbiased(crossed: Tensor, totals: Tensor, mixed: Tensor, n: int) -> Tensor:
+    if n < 4:
+        return torch.full_like(crossed, torch.nan)
+    found = crossed + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * mixed
+    return found / (n * (n - 3))
+
+
+def _kernels(
+    states: Float[Tensor, "a examples d"], lengths: Float[Tensor, " a"]
+) -> Float[Tensor, "a examples examples"]:
+    """Gram matrices without their diagonals, of centred states over a length, in float64."""
+    states = states.double()
+    states = (states - states.mean(dim=1, keepdim=True)) / lengths[:, None, None]
     gram = states @ states.transpose(1, 2)
     return gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2))

@@ -92,7 +92,7 @@ def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
 
 
 def by_importance(
-    importance: pd.DataFrame | Sweep, most: int, *, metric: MetricChoice = None
+    importance: pd.DataFrame | Sweep | Sequence[Sweep], most: int, *, metric: MetricChoice = None
 ) -> Order:
     """The layers of the smallest measured drop first, mean over the tasks.
 
@@ -102,7 +102,8 @@ def by_importance(
     good.
 
     Args:
-        importance: a sweep of every layer, or from its `importance()`, one metric per task.
+        importance: a sweep of every layer, several of them (other tasks of the same model), or a
+            table from `importance()`, one metric per task.
         most: how many layers go at most.
         metric: of a sweep: one for all tasks, or one for each named task.
 
@@ -110,9 +111,11 @@ def by_importance(
         The order, of 1 to `most` layers.
     """
     measured_on = dict[str, frozenset[int]]()
-    if isinstance(importance, Sweep):
-        measured_on = {t.name: frozenset(t.doc_ids) for t in importance.manifest.tasks}
-        importance = choose_metric(importance.importance(), metric)
+    if not isinstance(importance, pd.DataFrame):
+        sweeps = [importance] if isinstance(importance, Sweep) else list(importance)
+        measured_on = {t.name: frozenset(t.doc_ids) for one in sweeps for t in one.manifest.tasks}
+        tables = [choose_metric(one.importance(), metric) for one in sweeps]
+        importance = pd.concat(tables, ignore_index=True)
     layer = importance["ablation"].map(_skipped_layer)
     rows = importance.assign(layer=layer).dropna(subset="layer")
     if rows.empty:

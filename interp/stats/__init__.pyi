@@ -15,6 +15,13 @@ from .detectability import (
     findable as findable,
     nothing_found as nothing_found,
 )
+from .factorial import (
+    Cell as Cell,
+    Contrast as Contrast,
+    cells_of as cells_of,
+    factorial_contrasts as factorial_contrasts,
+    factorial_effects as factorial_effects,
+)
 from .failures import (
     NO_INTERVAL as NO_INTERVAL,
     say_left_out as say_left_out,
@@ -108,6 +115,10 @@ from .streaming import (
     StreamingMean as StreamingMean,
     poisson_weights as poisson_weights,
 )
+from .student import (
+    student_interval as student_interval,
+    student_test as student_test,
+)
 from .tables import (
     family_of as family_of,
     importance as importance,
@@ -130,6 +141,8 @@ from .weighted import (
 __all__ = [
     "BASELINE",
     "CORRECTIONS",
+    "Cell",
+    "Contrast",
     "FROM_RATIO",
     "MIN_RARE",
     "MOST_RESAMPLES",
@@ -148,6 +161,7 @@ __all__ = [
     "before_running",
     "bootstrap_means",
     "ceiling_of",
+    "cells_of",
     "check_options",
     "check_paired",
     "compare_profiles",
@@ -164,6 +178,8 @@ __all__ = [
     "equivalence",
     "examples_needed",
     "expected_excess",
+    "factorial_contrasts",
+    "factorial_effects",
     "family_of",
     "fieller",
     "findable",
@@ -201,6 +217,8 @@ __all__ = [
     "smallest_p",
     "spearman",
     "step_interval",
+    "student_interval",
+    "student_test",
     "tango",
     "unit_name",
     "variance_components",

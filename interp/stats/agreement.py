@@ -3,8 +3,9 @@
 Measured on examples, two profiles of drops correlate less than the true profiles do. The *noise
 ceiling* says how much less: the correlation that two samples of the same size would have if the
 true profiles agreed fully, `sqrt(reliability * reliability)` (Spearman 1904). A profile's
-reliability is the correlation of the profiles of two random halves of its examples, corrected for
-their length (Spearman 1910, Brown 1910). A correlation freed of that noise is *disattenuated*: the
+reliability is the correlation of two such samples, from those of random halves and quarters of its
+examples (after Spearman 1910 and Brown 1910, whose formula does not hold for ranks with ties). A
+correlation freed of that noise is *disattenuated*: the
 correlation of the two profiles' half samples over that of each profile's own halves.
 """
 
@@ -21,13 +22,17 @@ HALVES = 50
 
 
 def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float:
-    """Split-half reliability of the ranks of a profile of mean drops.
+    """Reliability of the ranks of a profile of mean drops: the correlation of two such samples.
 
-    Spearman's and Brown's formula takes ranks to gain from more examples without end. Ranks of
-    equal drops do not, so where many true drops are equal the reliability, and with it the ceiling,
-    is too high: with 6 of 32 layers that matter and 200 examples it is 0.58 in the mean where two
-    samples correlate with 0.42 (1,000 examples: 0.60 and 0.45). With 8 or 32 graded drops both are
-    the same to 0.01. `crossed` does not use the formula.
+    Spearman's and Brown's formula takes halves to the whole as if ranks gained from more examples
+    without end. Ranks of equal drops do not. So the profiles of two random quarters are taken, too,
+    and the correlation `r` of two samples of `m` examples is taken to rise as `1/r = a + c/m`
+    (their formula is `a = 1`; where drops are equal `a` is larger): the whole follows from halves
+    and quarters. It is kept between the correlation of halves and what the formula gives.
+
+    In 200 simulated sweeps each of seven settings, equal drops among them, its mean is within 0.04
+    of the correlation of two samples, where the formula is up to 0.17 too high
+    (`experiments/coverage`, "noise ceiling").
 
     Args:
         sample: drops by document, a column per ablation; clusters are not torn apart.
@@ -38,8 +43,20 @@ def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float
         At most 1; 0 or less where halves do not agree at all; NaN where a half is flat, or there
         are fewer than four examples or clusters.
     """
-    half = _mean_correlation(*_halves(sample, halves, seed))
-    return 2 * half / (1 + half) if half > -1 else float("nan")
+    half = _mean_correlation(*_parts(sample, 2, halves, seed))
+    # quarters are noisier, and there are more of them to draw
+    return _extrapolated(half, _mean_correlation(*_parts(sample, 4, 2 * halves, seed)))
+
+
+def _extrapolated(half: float, quarter: float) -> float:
+    """The correlation of wholes from those of halves and of quarters."""
+    if not half > 0:
+        return half
+    longer = 2 * half / (1 + half)
+    if not quarter > 0:
+        return longer
+    inverse = 1 / half - (1 / quarter - 1 / half) / 2
+    return float(np.clip(1 / inverse, half, longer)) if inverse > 0 else longer
 
 
 def crossed(
@@ -51,10 +68,8 @@ def crossed(
     as agreement. So each profile is measured on one half of the examples and the other profile on
     the other half; that correlation is divided by those of each profile's own halves.
 
-    Profiles of different examples are halved, too, and all four pairs of halves are used. The
-    observed correlation over the ceiling would be too low where many drops are equal: ranks of ties
-    do not gain from more examples as Spearman and Brown's formula says. With 6 of 32 layers that
-    matter, twice the same profile gave 0.77 in the mean, and gives 1.03.
+    Profiles of different examples are halved, too, and all four pairs of halves are used. Nothing
+    is extrapolated to the whole.
 
     Args:
         one: as for `reliability`.
@@ -66,8 +81,8 @@ def crossed(
     Returns:
         NaN where a profile's halves do not agree.
     """
-    first, second = _halves(one, halves, seed)
-    third, fourth = _halves(other, halves, seed if paired else seed + 1)
+    first, second = _parts(one, 2, halves, seed)
+    third, fourth = _parts(other, 2, halves, seed if paired else seed + 1)
     apart = [(first, fourth), (second, third)]
     if not paired:
         apart += [(first, third), (second, fourth)]
@@ -76,20 +91,21 @@ def crossed(
     return both / own
 
 
-def _halves(
-    sample: Sample, halves: int, seed: int
-) -> tuple[Float[np.ndarray, "halves ablations"], Float[np.ndarray, "halves ablations"]]:
-    """Profiles of both halves of the examples, split at random so many times."""
+def _parts(
+    sample: Sample, pieces: int, draws: int, seed: int
+) -> tuple[Float[np.ndarray, "draws ablations"], Float[np.ndarray, "draws ablations"]]:
+    """Profiles of two of so many equal pieces of the examples, cut at random so many times."""
     n_units = sample.n_units
+    size = n_units // pieces
     if n_units < 4:
         flat = np.full((1, sample.table.shape[1]), np.nan)
         return flat, flat
     rng = np.random.default_rng([seed, 7])
     sums, sizes = sample.sums(), np.bincount(sample.units).astype(float)
-    order = rng.permuted(np.tile(np.arange(n_units), (halves, 1)), axis=1)
+    order = rng.permuted(np.tile(np.arange(n_units), (draws, 1)), axis=1)
     sides = []
-    for part in (order[:, : n_units // 2], order[:, n_units // 2 : 2 * (n_units // 2)]):
-        chosen = np.zeros((halves, n_units))
+    for part in (order[:, :size], order[:, size : 2 * size]):
+        chosen = np.zeros((draws, n_units))
         np.put_along_axis(chosen, part, 1.0, axis=1)
         # equal drops must tie, whatever rounding says
         sides.append(((chosen @ sums) / (chosen @ sizes)[:, None]).round(12))

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats as sps
 
 from interp.stats.pvalues import adjust
 from interp.stats.samples import BASELINE, Sample, sample_of, series
+from interp.stats.student import student_interval, student_test
 from interp.stats.tables import family_of
 
 Values = Float[np.ndarray, "..."]
@@ -117,12 +117,12 @@ def loss_row(sample: Sample, aggregation: str, confidence: float) -> dict[str, A
     if n < 2 or not np.ptp(sums):
         nothing = "none (one example)" if n < 2 else "none (no spread in the sample)"
         return found | {"low": np.nan, "high": np.nan, "interval": nothing}
-    error = float(np.sqrt(n / (n - 1) * np.square(sums).sum())) / len(sample.table)
-    half = float(sps.t.isf((1 - confidence) / 2, n - 1)) * error
+    error = np.sqrt(n / (n - 1) * np.square(sums).sum()) / len(sample.table)
+    low, high = student_interval(np.array(value), np.array(error), n, confidence=confidence)
     by = " by cluster" if sample.clustered else ""
     return found | {
-        "low": value - half,
-        "high": value + half,
-        "p": float(2 * sps.t.sf(abs(value) / error, n - 1)),
+        "low": float(low),
+        "high": float(high),
+        "p": float(student_test(np.array(value), np.array(error), n)),
         "interval": f"{100 * confidence:g}% Student of a ratio{by}",
     }

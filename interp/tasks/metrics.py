@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from interp.tasks.aggregation import Metric, example_metrics as numbers
+from interp.tasks.aggregation import Metric, example_metrics as numbers, scores_itself
 from interp.tasks.rolling import OWN_METRICS
 
 MEAN = ",mean-of-draws"
@@ -56,6 +56,8 @@ def option_metrics(
         own = dict(harness.process_results(document, results[:1]))
         return own | {"gold_logprob": float(results[0][0])}
     own = dict(harness.process_results(document, results))
+    if scores_itself(harness) and "acc" not in own:
+        return own  # its options are no answers to choose among
     count = len(harness.doc_to_choice(document))
     scores = np.array([value for value, _ in results[:count]])
     gold = [g for g in gold_options(harness, document) if 0 <= g < count]

@@ -13,10 +13,10 @@ from experiments.organisms import packing, rows, skills
 from experiments.organisms.documents import LIMIT, Stage, make_chain
 from experiments.organisms.tokenizer import make_tokenizer
 from experiments.organisms.train import MAKERS
-from experiments.organisms.wordings import HELD_OUT, questions_of, strangers_of
+from experiments.organisms.wordings import HELD_OUT, MORE_QUESTIONS, questions_of, strangers_of
 from experiments.organisms.world import make_world
 from interp.sweeps.identity import describe_task
-from interp.tasks import load_task, shipped_tasks
+from interp.tasks import asked_as, load_task, shipped_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLD = make_world()
@@ -194,3 +194,17 @@ def test_tasks_of_the_second_world_load_with_their_rows():
         assert len(task.documents()) >= 96
         for file in yaml.safe_load(path.read_text())["dataset_kwargs"]["data_files"].values():
             assert (ROOT / file).exists()
+
+
+@pytest.mark.parametrize("name", ["world2-facts:default", "world2-passage:generate"])
+def test_listed_wordings_ask_what_training_asked(name):
+    task = load_task(name)
+    assert len(task.wordings) == len(MORE_QUESTIONS["city"])
+    for number in range(1, len(task.wordings) + 1):
+        asked = asked_as(task, f"wording-{number}")
+        for doc_id in (0, 1, 2, 3):
+            row = task.documents()[doc_id]
+            words = MORE_QUESTIONS[row["relation"]][number - 1].format(name=row["person"])
+            plain = task.question(row)
+            assert asked.question(row) == plain.replace(row["question"], words)
+            assert words in asked.question(row)

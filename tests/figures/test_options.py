@@ -172,3 +172,29 @@ def test_marks_of_a_map_stay_within_their_cells(width) -> None:
         cell = min(style.cell_points(axes))
         assert all(line.get_markersize() <= cell for line in axes.lines)
     assert figure.get_figheight() < 10.5
+
+
+@pytest.mark.parametrize(
+    ("drop", "column", "axis"),
+    [("floor-aware", "floor_aware", "Drop (% of baseline\nminus floor)"),
+     ("relative", "relative", "Drop (% of baseline)")],
+)  # fmt: skip
+def test_drops_are_drawn_as_shares(sweep_of, tmp_path, drop, column, axis) -> None:
+    sweep = sweep_of(tasks=["world-facts:continuation"])
+    table = sweep.importance()
+    assert (table[column] - table["drop"]).abs().max() > 1
+    figure = figures.drops(sweep, drop=drop)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == axis
+    (line,) = [line for line in axes.lines if len(line.get_ydata()) == len(table)]
+    np.testing.assert_allclose(sorted(line.get_ydata()), sorted(table[column]))
+    assert "95% interval (Fieller)" in figure.footnote
+    assert "too large on average" not in figure.footnote
+    heat = figures.heatmap(sweep, drop=drop)
+    np.testing.assert_allclose(sorted(heat.axes[0].images[0].get_array().ravel()),
+                               sorted(table[column]))  # fmt: skip
+    assert set(figures.drawings(sweep, drop=drop)) == set(figures.drawings(sweep))
+    with pytest.raises(UserError, match="drop 'percent': allowed are points, floor-aware"):
+        figures.drops(sweep, drop="percent")
+    with pytest.raises(UserError, match="no baseline is clearly above its floor"):
+        figures.drops(table.assign(**{column: np.nan}), drop=drop)

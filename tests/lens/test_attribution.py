@@ -10,7 +10,7 @@ from interp import models
 from interp.errors import UserError
 from interp.lens import direct_logit_attribution, logit_lens
 from interp.lens.answers import build_answers
-from interp.lens.attribution import Component, _project, component_vectors, head_table
+from interp.lens.attribution import Component, component_vectors, head_table, logit_shares
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
 from tests.helpers.planted import planted_bridge, write_planted
@@ -27,7 +27,7 @@ def test_the_parts_add_up_to_the_logits(name):
     vectors, final = component_vectors(model, row, positions, heads=name not in NORMED_HEADS)
     kept = [c for c in vectors if c.kind in ("embedding", "attention", "mlp")]
     assert len(kept) == 7
-    shares, rest = _project(decoder, torch.stack([vectors[c] for c in kept]), final, tokens)
+    shares, rest = logit_shares(decoder, torch.stack([vectors[c] for c in kept]), final, tokens)
     with torch.no_grad():
         logits = decoder.root(torch.tensor([row])).logits[0, positions].gather(-1, tokens[:, None])
     cap = getattr(decoder.root.config, "final_logit_softcapping", None)
@@ -49,7 +49,7 @@ def test_the_shares_are_those_of_transformer_lens(name):
     def ours(components):
         stacked = torch.stack([vectors[c] for c in components])
         one, other = (
-            _project(models.decoder(model), stacked, final, torch.tensor([t]))[0]
+            logit_shares(models.decoder(model), stacked, final, torch.tensor([t]))[0]
             for t in (right, wrong)
         )
         return (one - other)[:, 0]

@@ -10,6 +10,7 @@ from interp.errors import UserError
 from interp.figures import self_repair as draw
 from interp.lens import self_repair
 from interp.lens.answers import build_answers
+from interp.lens.repairing import effect_intervals
 from interp.models import wrap
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge, tiny_tokenizer
@@ -61,7 +62,7 @@ def test_a_part_that_erases_what_an_earlier_one_writes_repairs_its_loss(tmp_path
         for neuron, fact in enumerate(FACTS):
             mlp.gate_proj.weight[neuron, fact] = 1.0
             mlp.up_proj.weight[neuron, fact] = 1.0
-            mlp.down_proj.weight[fact, neuron] = -0.1
+            mlp.down_proj.weight[fact, neuron] = -0.1 - 0.01 * neuron  # no two facts alike
     erasing = wrap(llama, tiny_tokenizer(), name="erasing")
     path = write_planted(tmp_path, kind="letters")
     rows = self_repair(erasing, path, ["mlp:1", "mlp:2"]).effects.set_index("ablation")
@@ -95,3 +96,16 @@ def test_the_scatter_is_drawn(llama, tmp_path):
     assert axes.get_xlabel() == "Direct effect (logits)"
     assert len(axes.containers) >= 2
     assert models.decoder(llama).n_layers + 12 == len(found.effects)
+
+
+def test_the_share_repaired_is_fiellers_and_has_none_where_nothing_is_direct():
+    rng = np.random.default_rng(0)
+    direct = rng.normal([1.0, 0.0], 0.5, size=(80, 2))
+    repair = 0.4 * direct + rng.normal(0, 0.1, size=(80, 2))
+    values = np.stack([direct, direct - repair, -repair, 0 * repair, repair], axis=2)
+    found = effect_intervals(values)
+    low, high = found["repaired_low"][0], found["repaired_high"][0]
+    assert low < 0.4 < high
+    assert high - low < 0.15
+    assert np.isnan(found["repaired"][1])
+    assert np.isnan(found["norm_low"]).all()  # the same in every example: no interval

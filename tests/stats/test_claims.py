@@ -173,7 +173,8 @@ def test_profiles_that_agree_fully_are_not_said_to_differ() -> None:
         rows += stats.compare_profiles(pd.concat(tables), resamples=200).to_dict("records")
     table = pd.DataFrame(rows)
     assert table["spearman"].mean() < 0.6
-    assert table["ceiling"].mean() < 0.7
+    # Spearman and Brown's formula gives 0.15 more: 26 drops are equal
+    assert abs(table["ceiling"].mean() - table["spearman"].mean()) < 0.08
     # the percentiles of a bootstrap end below 0.6, and ranks of ties gain little from more examples
     assert table["disattenuated"].mean() > 0.85
     assert (table["high"] >= 1 - 1e-9).mean() >= 0.93

@@ -1,0 +1,213 @@
+"""What in a protocol changes which layers matter: the readout, the candidates or the steps?
+
+    python -m experiments.factorial
+
+Three protocols differ in several things at once. Here the same prompt is read by likelihood and
+greedily, among few candidates, all values of the type and the whole vocabulary, with and without
+written steps in front; each layer is skipped in every cell, and the effect of each factor on its
+drop is a paired difference over the same examples.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from experiments import runs, summary
+from experiments.presets import Preset
+from experiments.runs import Job
+from experiments.sections import Section, command
+
+if TYPE_CHECKING:
+    from interp.stats import Cell
+    from interp.tasks import Task
+
+QUESTION = "Is it the readout, the candidates or the steps on which it depends which layers matter?"
+READOUTS = ("likelihood", "greedy")
+CANDIDATES = ("options", "type", "vocabulary")
+STEPS = ("without", "with")
+FORMS, WITH_STEPS = "-forms", "-steps-forms"
+SHOWN = 3
+"""Ablations of the page's table, by the largest adjusted effect of any factor."""
+
+
+def jobs(preset: Preset) -> list[Job]:
+    """Every layer in every form; what is scored and what is written are tasks of their own."""
+    return [Job("base", task, "layers") for task in preset.task_names("forms")]
+
+
+def run(preset: Preset, out: Path) -> Section:
+    """The drop of every layer in every cell, and what each factor changes in it."""
+    from interp import figures
+
+    cells, effects, shares = [], [], []
+    for name, tasks in benchmarks(preset.task_names("forms")).items():
+        values = pd.concat(
+            [in_cells(runs.values(preset, out, [Job("base", task, "layers")])) for task in tasks],
+            ignore_index=True,
+        )
+        floors = floors_of(preset, tasks)
+        one, two, three = tables(values, floors, seed=preset.seed)
+        for found, table in ((cells, one), (effects, two), (shares, three)):
+            found.append(table.assign(benchmark=name))
+    drops, points, of_rest = (
+        pd.concat(some, ignore_index=True) for some in (cells, effects, shares)
+    )
+    return Section(
+        name="factorial",
+        question=QUESTION,
+        findings=sentences(of_rest),
+        figures={
+            "heatmap": (
+                figures.heatmap(drops),
+                "Drop by cell (readout, candidates, steps) and skipped layer.",
+            )
+        },
+        tables={"cells": drops, "effects": points, "share-effects": of_rest},
+        shown=_shown(of_rest),
+        note="Difference of the share of what there is to lose (baseline minus guessing) that is "
+        f"lost without the layer, in points of it; {of_rest['test'].iloc[0]}, "
+        f"{of_rest['correction'].iloc[0]} over the layers. Candidates are compared with the "
+        "row's options, averaged over the other factors.",
+    )
+
+
+def benchmarks(tasks: list[str]) -> dict[str, list[str]]:
+    """The tasks of the forms by benchmark: scored and written, without and with steps."""
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        name = task.partition(":")[0]
+        found.setdefault(name.removesuffix(WITH_STEPS).removesuffix(FORMS), []).append(task)
+    return found
+
+
+def cell_of(task: str, metric: str) -> "Cell | None":
+    """Readout, candidates and steps of one metric of a form; None for a metric that is no cell."""
+    steps = STEPS[task.partition(":")[0].endswith(WITH_STEPS)]
+    if metric.startswith("exact_match"):
+        return READOUTS[1], CANDIDATES[2], steps
+    readout, _, candidates = metric.partition("_")
+    return (readout, candidates, steps) if readout in READOUTS else None
+
+
+def in_cells(values: pd.DataFrame) -> pd.DataFrame:
+    """The values of forms with their cell in columns `readout`, `candidates` and `steps`."""
+    keys = list(zip(values["task"], values["metric"], strict=True))
+    cells = {key: cell_of(*key) for key in dict.fromkeys(keys)}
+    kept = values[[cells[key] is not None for key in keys]].copy()
+    places = [cells[key] for key in zip(kept["task"], kept["metric"], strict=True)]
+    kept[["readout", "candidates", "steps"]] = pd.DataFrame(places, index=kept.index)
+    return kept
+
+
+def design_of(values: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Factor to the levels that the values have, where they have two or more."""
+    allowed = {"readout": READOUTS, "candidates": CANDIDATES, "steps": STEPS}
+    held = {name: set(values[name]) for name in allowed}
+    return {
+        name: tuple(level for level in levels if level in held[name])
+        for name, levels in allowed.items()
+        if len(held[name]) > 1
+    }
+
+
+def floors_of(preset: Preset, tasks: list[str]) -> dict[str, float]:
+    """What guessing gets right among the options, the values of the type and the vocabulary."""
+    from interp.tasks import load_task
+
+    scored = next(load_task(task, data=preset.data) for task in tasks if ":generate" not in task)
+    return chances(scored)
+
+
+def chances(task: "Task") -> dict[str, float]:
+    """Mean chance of a guess among the options and among all values; 0 for the vocabulary."""
+    rows = task.documents()
+    options, values = (
+        sum(1 / len(row[name]) for row in rows) / len(rows) for name in ("options", "values")
+    )
+    return dict(zip(CANDIDATES, (options, values, 0.0), strict=True))
+
+
+def tables(
+    values: pd.DataFrame, floors: dict[str, float], *, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Drops by cell; effects in points; effects in shares of what there is to lose.
+
+    Args:
+        values: from `in_cells`, of one benchmark.
+        floors: from `chances`.
+        seed: of the bootstrap.
+
+    Returns:
+        Tables of `interp.stats.importance` (its task is the cell) and twice of
+        `interp.stats.factorial_effects`.
+    """
+    from interp.stats import cells_of, factorial_effects, importance
+
+    design = design_of(values)
+    named = values.assign(task=values[list(design)].agg(", ".join, axis=1), metric="acc")
+    place = list(design).index("candidates")
+    of_cells = {cell: floors[cell[place]] for cell in cells_of(design)}
+    return (
+        importance(named, seed=seed),
+        factorial_effects(values, design),
+        factorial_effects(values, design, floors=of_cells),
+    )
+
+
+def sentences(effects: pd.DataFrame) -> list[str]:
+    """For each model, benchmark and factor: of how many layers it changes the share lost."""
+    from interp.labels import benchmark_label, model_label
+
+    found = []
+    for (model, benchmark), rows in effects.groupby(["model", "benchmark"], sort=False):
+        parts = []
+        for effect, of_effect in rows.groupby("effect", sort=False):
+            known = of_effect[of_effect["value"].notna()]
+            if known.empty:
+                parts.append(f"{effect}: not testable (a whole model at its floor)")
+                continue
+            moved = known[known["p_adjusted"] < 0.05]
+            largest = known.loc[known["value"].abs().idxmax()]
+            shown = summary.interval(
+                *(100 * float(largest[name]) for name in ("value", "low", "high"))
+            )
+            parts.append(
+                f"{effect}: {len(moved)} of {len(known)} layers (the largest of them, "
+                f"{largest['ablation']}: {shown} points of the share)"
+            )
+        found.append(
+            f"{model_label(str(model))}, {benchmark_label(str(benchmark))} (n = "
+            f"{int(rows['n'].iloc[0])}). {'; '.join(parts)}."
+        )
+    return found
+
+
+def _shown(effects: pd.DataFrame) -> pd.DataFrame:
+    from interp.labels import benchmark_label, model_label, p_text
+
+    known = effects[effects["value"].notna() & ~effects["factors"].str.contains(" x ")]
+    chosen = known.assign(size=known["value"].abs()).sort_values("size", ascending=False)
+    chosen = chosen.groupby(["model", "benchmark", "effect"], sort=False).head(SHOWN)
+    return pd.DataFrame(
+        [
+            {
+                "Model": model_label(row["model"]),
+                "Benchmark": benchmark_label(row["benchmark"]),
+                "Factor": row["effect"],
+                "Without": row["ablation"],
+                "Change of the share lost (points)": summary.interval(
+                    *(100 * float(row[name]) for name in ("value", "low", "high"))
+                ),
+                "adjusted p": p_text(row["p_adjusted"]),
+                "n": int(row["n"]),
+            }
+            for row in chosen.sort_values(["model", "benchmark", "effect"]).to_dict("records")
+        ],
+        columns=["Model", "Benchmark", "Factor", "Without", "Change of the share lost (points)",
+                 "adjusted p", "n"],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    command("factorial", run, jobs, about=QUESTION)

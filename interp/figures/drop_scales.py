@@ -1,0 +1,66 @@
+"""Drops as figures draw them: in points, or as shares of what there is to lose."""
+
+import pandas as pd
+
+from interp.errors import UserError
+
+SCALES: dict[str, tuple[str, str]] = {
+    "floor-aware": ("floor_aware", "Drop (% of baseline minus floor)"),
+    "relative": ("relative", "Drop (% of baseline)"),
+}
+"""Name to the columns of `interp.stats.importance` and to the name of the axis."""
+
+DRAWN = "drawn_as"
+"""Column that says on which scale the drops of a table are, where it is not that of its unit."""
+
+
+def on_scale(table: pd.DataFrame, drop: str) -> pd.DataFrame:
+    """Drops and their intervals on another scale; those of metrics that are no 0/1 stay.
+
+    Args:
+        table: from `interp.stats.importance`.
+        drop: `points`, `floor-aware` (share of baseline minus floor that is lost) or `relative`
+            (share of the baseline).
+
+    Returns:
+        The table with `drop low high interval` on that scale, NaN where the baseline is not clearly
+        above its floor. Tests are those of the drop in points.
+
+    Raises:
+        UserError: no such scale, a table without it, or nothing that has it.
+    """
+    if drop == "points":
+        return table
+    if drop not in SCALES:
+        raise UserError(f"drop {drop!r}: allowed are points, {', '.join(SCALES)}")
+    column, label = SCALES[drop]
+    if column not in table:
+        raise UserError(
+            f"drop {drop}: the table has no column {column}; give the sweep, or its importance()"
+        )
+    held = table["unit"].eq("points")
+    if table.loc[held, column].isna().all():
+        raise UserError(
+            f"drop {drop}: no baseline is clearly above its floor, so there is no share to draw; "
+            "take points"
+        )
+    found = table.assign(**{DRAWN: label})
+    found.loc[~held, DRAWN] = None
+    for name, source in (("drop", column), ("low", f"{column}_low"), ("high", f"{column}_high")):
+        found[name] = table[source].where(held, table[name])
+    known = found.loc[held, "interval"].astype(str).str.partition(" ")[0]
+    level = next((text for text in known if text.endswith("%")), "95%")
+    found.loc[held, "interval"] = f"{level} Fieller"
+    return found
+
+
+def is_share(table: pd.DataFrame) -> bool:
+    """Whether the drops of a table are shares."""
+    return DRAWN in table and bool(table[DRAWN].notna().any())
+
+
+def drop_label(table: pd.DataFrame) -> str:
+    """Name and unit of the axis of a table's drops."""
+    if is_share(table):
+        return str(table[DRAWN].dropna().iloc[0])
+    return "Drop (points)" if table["unit"].eq("points").all() else "Drop"

@@ -1,0 +1,232 @@
+"""What each way of measuring changes in the drop of an ablation: a factorial over protocols.
+
+The same examples are measured in every cell of a design (readout x candidates x steps, say). Each
+example then gives one number a contrast, a weighted sum of its drops in the cells; the mean of
+these numbers is the effect, and examples are the unit (Fisher 1935; for repeated measures, Maxwell
+& Delaney 2004, chapter 11). Every other level is compared with the first of its factor, averaged
+over the levels of the other factors; an interaction is the difference of such differences.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.errors import UserError, check_share
+from interp.stats.intervals import mean_intervals
+from interp.stats.pvalues import adjust, mean_test
+from interp.stats.samples import BASELINE, Sample, sample_of, series
+from interp.stats.student import student_interval
+
+Cell = tuple[str, ...]
+Design = Mapping[str, Sequence[str]]
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of the cells of a design.
+
+    Attributes:
+        name: `readout: greedy - likelihood`, or several of these joined by ` x `.
+        factors: that it is about, joined by ` x `.
+        weights: of the cells, in the order of `cells_of`.
+    """
+
+    name: str
+    factors: str
+    weights: Float[np.ndarray, " cells"]
+
+
+def cells_of(design: Design) -> list[Cell]:
+    """All combinations of the levels, the first factor's levels changing last.
+
+    Args:
+        design: factor to its levels, the one that others are compared with first.
+
+    Returns:
+        One level a factor each.
+    """
+    return list(product(*design.values()))
+
+
+def factorial_contrasts(design: Design) -> list[Contrast]:
+    """Main effects and interactions of all orders of a design.
+
+    Args:
+        design: as for `cells_of`.
+
+    Returns:
+        Main effects first, then interactions of two factors, of three ...
+    """
+    found, names = [], list(design)
+    for order in range(1, len(names) + 1):
+        for chosen in combinations(names, order):
+            for levels in product(*(design[name][1:] for name in chosen)):
+                moved = dict(zip(chosen, levels, strict=True))
+                weights = np.ones(1)
+                for name in names:
+                    weights = np.kron(weights, _of_factor(design[name], moved.get(name)))
+                words = [f"{name}: {moved[name]} - {design[name][0]}" for name in chosen]
+                found.append(Contrast(" x ".join(words), " x ".join(chosen), weights))
+    return found
+
+
+def _of_factor(levels: Sequence[str], moved: str | None) -> Float[np.ndarray, " levels"]:
+    if moved is None:
+        return np.full(len(levels), 1 / len(levels))
+    weights = np.zeros(len(levels))
+    weights[0], weights[list(levels).index(moved)] = -1.0, 1.0
+    return weights
+
+
+def factorial_effects(
+    values: pd.DataFrame,
+    design: Design,
+    *,
+    floors: Mapping[Cell, float] | None = None,
+    confidence: float = 0.95,
+    correction: str = "holm",
+) -> pd.DataFrame:
+    """Effects of each factor, and of their interactions, on the drop of each ablation.
+
+    A cell with few candidates can lose less than one with many, because guessing is right more
+    often. `floors` takes that out: drops are then shares of what a cell has to lose, baseline minus
+    floor, and the interval is that of the linearised shares (Cochran 1977, section 6.3).
+
+    Args:
+        values: one row per model, cell, ablation and example: columns `model ablation doc_id value`
+            of 0/1 outcomes (also `cluster`), and one column per factor.
+        design: factor to its levels, the one that others are compared with first.
+        floors: cell to its floor, as a share; drops in points where None.
+        confidence: coverage of each interval.
+        correction: of the p-values, over the ablations of a model and contrast.
+
+    Returns:
+        Columns `model ablation effect factors value low high p p_adjusted n unit interval test
+        correction`; positive where the drop is larger at the level that is named first. NaN where
+        the baseline of a cell is not clearly above its floor.
+
+    Raises:
+        UserError: a factor is no column, fewer than two levels, or a cell has no values.
+    """
+    check_share("confidence", confidence)
+    _check_design(values, design)
+    rows = []
+    for model, of_model in values.groupby("model", observed=True, sort=False):
+        wide, clusters = _by_cell(of_model, design, str(model))
+        ablations = [name for name in dict.fromkeys(of_model["ablation"]) if name != BASELINE]
+        for contrast in factorial_contrasts(design):
+            found = [
+                contrast_row(wide, clusters, str(name), contrast, floors, design, confidence)
+                for name in ablations
+            ]
+            p = adjust(np.array([row["p"] for row in found]), correction=correction)
+            for name, row, adjusted in zip(ablations, found, p, strict=True):
+                key = {"model": model, "ablation": name, "effect": contrast.name}
+                key |= {"factors": contrast.factors}
+                rows.append(key | row | {"p_adjusted": float(adjusted), "correction": correction})
+    order = "model ablation effect factors value low high p p_adjusted n unit interval test"
+    return pd.DataFrame(rows)[[*order.split(), "correction"]]
+
+
+def _check_design(values: pd.DataFrame, design: Design) -> None:
+    for name, levels in design.items():
+        if name not in values:
+            raise UserError(f"factor {name}: no such column; there are {', '.join(values.columns)}")
+        if len(set(levels)) < 2:
+            raise UserError(f"factor {name}: {len(set(levels))} levels; two are needed")
+
+
+def _by_cell(
+    values: pd.DataFrame, design: Design, model: str
+) -> tuple[dict[Cell, pd.DataFrame], pd.Series | None]:
+    """Examples x ablations of every cell, the same examples in all of them, and their clusters."""
+    found: dict[Cell, pd.DataFrame] = {}
+    clusters, names = None, list(design)
+    for cell in cells_of(design):
+        chosen = (values[names] == list(cell)).all(axis=1)
+        if not chosen.any():
+            raise UserError(f"model {model}: no values of the cell {', '.join(cell)}")
+        one = values[chosen].assign(task=", ".join(cell), metric="right")
+        _, points, wide, own = next(series(one))
+        if not points:
+            raise UserError(f"cell {', '.join(cell)}: outcomes other than 0 and 1")
+        if BASELINE not in wide:
+            raise UserError(f"cell {', '.join(cell)}: no baseline to compare with")
+        found[cell], clusters = wide, own if clusters is None else clusters
+    shared = set.intersection(*(set(wide.dropna().index) for wide in found.values()))
+    if not shared:
+        raise UserError(f"model {model}: the cells have no example in common")
+    return {cell: wide.loc[sorted(shared)] for cell, wide in found.items()}, clusters
+
+
+def contrast_row(
+    wide: Mapping[Cell, pd.DataFrame],
+    clusters: pd.Series | None,
+    ablation: str,
+    contrast: Contrast,
+    floors: Mapping[Cell, float] | None,
+    design: Design,
+    confidence: float,
+) -> dict[str, Any]:
+    """The row of one ablation and contrast, from examples x ablations of every cell."""
+    cells = cells_of(design)
+    for cell in cells:
+        if ablation not in wide[cell]:
+            raise UserError(f"cell {', '.join(cell)}: ablation {ablation} was not run")
+    index = wide[cells[0]].index
+    parts = []
+    for cell, weight in zip(cells, contrast.weights, strict=True):
+        whole, left = (wide[cell][name].to_numpy(float) for name in (BASELINE, ablation))
+        drops = whole - left
+        if floors is not None and weight:
+            drops = _share(sample_of(pd.DataFrame({"b": whole}, index), clusters), drops,
+                           floors[cell])  # fmt: skip
+        parts.append(weight * drops)
+    beyond = pd.DataFrame({ablation: np.sum(parts, axis=0)}, index)
+    return _row(sample_of(beyond, clusters), floors is not None, confidence)
+
+
+def _share(
+    whole: Sample, drops: Float[np.ndarray, " docs"], floor: float
+) -> Float[np.ndarray, " docs"]:
+    """Numbers of the examples whose mean is the share lost, and whose spread is its error.
+
+    NaN where the baseline is not above its floor by a two-sided test at 5%.
+    """
+    above = whole.table[:, 0] - floor
+    mean, n = float(above.mean()), whole.n_units
+    sums = Sample(whole.table - whole.table.mean(axis=0), whole.units, whole.clustered).sums()
+    error = np.sqrt(n / max(1, n - 1) * np.square(sums).sum(axis=0)) / len(above)
+    low = student_interval(np.array([mean]), error, n, confidence=1 - LEVEL)[0][0]
+    if mean <= 0 or low <= 0:
+        return np.full_like(drops, np.nan)
+    share = float(drops.mean()) / mean
+    return np.asarray(share + (drops - share * above) / mean)
+
+
+def _row(sample: Sample, shares: bool, confidence: float) -> dict[str, Any]:
+    scale, unit = (1.0, "share of what there is to lose") if shares else (100.0, "points")
+    named = {"n": len(sample.table), "unit": unit, "test": "t test, Hall's correction for skewness"}
+    value = float(sample.table.mean())
+    if np.isnan(value):
+        nothing = "none (a baseline is not above its floor)"
+        return named | dict.fromkeys(("value", "low", "high"), np.nan) | {
+            "p": 1.0, "interval": nothing,
+        }  # fmt: skip
+    low, high, kind = _interval(sample, confidence)
+    return named | {
+        "value": scale * value, "low": scale * low, "high": scale * high,
+        "p": float(mean_test(sample)[0]), "interval": kind,
+    }  # fmt: skip
+
+
+def _interval(sample: Sample, confidence: float) -> tuple[float, float, str]:
+    """Bounds and name of the interval of one mean."""
+    low, high, kind = mean_intervals(sample, False, confidence, 100, 0)
+    return float(low[0]), float(high[0]), str(kind[0])
