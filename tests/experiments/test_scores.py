@@ -40,7 +40,9 @@ def test_chosen_letters_are_counted_where_options_are_rotated():
 
 
 def test_the_second_worlds_tasks_are_all_scored():
-    names = {name for name in shipped_tasks() if name.startswith("world2-")}
+    # forms ask the same rows once more
+    names = {name for name in shipped_tasks()
+             if name.startswith("world2-") and "-forms:" not in name}  # fmt: skip
     assert set(score.tasks_of("base12")) == names
     assert score.tasks_of("teacher") == score.TASKS
 

@@ -13,7 +13,9 @@ from tests.helpers.task_files import write_task, write_task_with_code
 
 
 def test_every_task_of_the_world_loads_with_its_rows():
-    names = [name for name in shipped_tasks() if name.startswith("world-")]
+    names = [
+        name for name in shipped_tasks() if name.startswith("world-") and "-forms:" not in name
+    ]
     assert len(names) == 9
     assert {name.split(":")[1] for name in names} == set(PROTOCOLS)
     for name in names:
