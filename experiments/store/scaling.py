@@ -146,7 +146,7 @@ def _request(folder: Path, *, examples: int, d_model: int, unit_examples: int) -
     task, sizes = str(write_task(folder, rows=examples, words=40)), UnitSizes(unit_examples, 3)
     plan = make_plan(model, task, ABLATIONS, sizes=sizes)
     asked = [interp.parse(text) for text in ABLATIONS]
-    return pack_request(model, plan, asked, limit=None, seed=0, sizes=sizes), plan
+    return pack_request(model, plan, asked, limit=None), plan
 
 
 def _timed(pool: distributed.WorkerPool, plan: Plan, folder: Path) -> tuple[float, int]:

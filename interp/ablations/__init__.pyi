@@ -63,6 +63,7 @@ from .on_bridge import (
     active_edits as active_edits,
     bridge_edited as bridge_edited,
     checked_edits as checked_edits,
+    checked_edits_of as checked_edits_of,
     refuse_hooks as refuse_hooks,
 )
 from .on_disk import (
@@ -182,6 +183,7 @@ __all__ = [
     "bridge_edited",
     "check_donor",
     "checked_edits",
+    "checked_edits_of",
     "cumulative",
     "cumulative_swaps",
     "donors",

@@ -142,6 +142,9 @@ class LayerEdit:
         )
 
 
+_NOTHING = LayerEdit()
+
+
 class Edits(Mapping[int, LayerEdit]):
     """What one ablation changes: a frozen mapping from layer to `LayerEdit`, in order of layers.
 
@@ -156,7 +159,7 @@ class Edits(Mapping[int, LayerEdit]):
     _by_layer: Mapping[int, LayerEdit]
 
     def __init__(self, by_layer: Mapping[int, LayerEdit] = MappingProxyType({})) -> None:
-        changed = {n: by_layer[n] for n in sorted(by_layer) if by_layer[n] != LayerEdit()}
+        changed = {n: by_layer[n] for n in sorted(by_layer) if by_layer[n] != _NOTHING}
         object.__setattr__(self, "_by_layer", changed)
 
     def __getitem__(self, layer: int) -> LayerEdit:
@@ -194,7 +197,9 @@ class Edits(Mapping[int, LayerEdit]):
             UserError: one of several is a layer program.
         """
         several = [edits for edits in several if edits]
-        if len(several) > 1 and any(Edits(edits).is_program for edits in several):
+        if len(several) > 1 and any(
+            edit.parallel or edit.order for edits in several for edit in edits.values()
+        ):
             raise UserError("a layer program stands alone: nothing else can be ablated with it")
         found: dict[int, LayerEdit] = {}
         for edits in several:

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations.base import Ablation
-from interp.ablations.edits import Edits
+from interp.ablations.base import Ablation, Combination
+from interp.ablations.edits import Edits, LayerEdit
 from interp.ablations.kinds import Activations, Hook, kinds_of
 from interp.ablations.mean import Means, mean_outputs
 from interp.ablations.one_thread import busy, one_thread
@@ -64,8 +64,56 @@ def checked_edits(
     Raises:
         UserError: malformed text, a number out of range, a missing or unfitting donor.
     """
-    named = with_points(model, with_donor(as_ablation(ablation), donor))
-    edits = named.edits(shape_of(model))
+    (found,) = checked_edits_of([as_ablation(ablation)], model, donor=donor)
+    return found
+
+
+def checked_edits_of(
+    ablations: Iterable[Ablation],
+    model: TransformerBridge,
+    *,
+    donor: TransformerBridge | None = None,
+) -> list[Edits]:
+    """The edits of many ablations, each checked against the model.
+
+    Parts that several combinations share are looked at once: all pairs of the heads of a model are
+    a hundred thousand combinations of a few hundred parts.
+
+    Args:
+        ablations: the ablations.
+        model: a bridge.
+        donor: the other model, for swaps that do not name one.
+
+    Returns:
+        For each of them what changes in each layer.
+
+    Raises:
+        UserError: a number out of range, a missing or unfitting donor.
+    """
+    shape, found = shape_of(model), []
+    # by identity; the value beside it keeps the part alive
+    parts: dict[int, tuple[Ablation, Edits]] = {}
+    looked_at: dict[int, LayerEdit] = {}
+    for ablation in ablations:
+        named = with_points(model, with_donor(ablation, donor))
+        some = named.parts if isinstance(named, Combination) else (named,)
+        for part in some:
+            if id(part) not in parts:
+                parts[id(part)] = part, part.edits(shape)
+        edits = (
+            parts[id(some[0])][1]
+            if len(some) == 1
+            else Edits.merged(parts[id(part)][1] for part in some)
+        )
+        if not all(id(edit) in looked_at for edit in edits.values()) or edits.is_scoped:
+            _check(model, named, edits)
+            looked_at |= {id(edit): edit for edit in edits.values()}
+        found.append(edits)
+    return found
+
+
+def _check(model: TransformerBridge, named: Ablation, edits: Edits) -> None:
+    """Raise UserError for edits that the model, or a donor, does not allow."""
     if edits.order:
         check_order_can_change(model)
     if edits.is_scoped:
@@ -79,7 +127,6 @@ def checked_edits(
         for part, other in edit.swaps:
             decoder(other)
             check_donor(model, other, layer, part)
-    return edits
 
 
 def _check_scopes(edits: Edits, named: Ablation) -> None:

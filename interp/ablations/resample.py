@@ -29,7 +29,7 @@ Positions count from the start of the row.
 """
 
 
-def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
+def draw_donors(doc_ids: Sequence[int], *, seed: int, part: int = 0) -> dict[int, int]:
     """Another example for each example: a seeded permutation in one cycle (Sattolo 1986).
 
     The donors form one cycle: no example is its own donor, and each is the donor of one other.
@@ -37,6 +37,7 @@ def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
     Args:
         doc_ids: the examples of a task.
         seed: of the draw; the same examples and seed give the same donors.
+        part: of a task whose examples are several cycles, drawn independently.
 
     Returns:
         The donor's number for the number of each example.
@@ -46,7 +47,7 @@ def draw_donors(doc_ids: Sequence[int], *, seed: int) -> dict[int, int]:
     """
     if len(doc_ids) < 2:
         raise UserError("@resample: another example is needed; give a task with two or more")
-    rng, order = np.random.default_rng([seed, 2]), list(doc_ids)
+    rng, order = np.random.default_rng([seed, 2, part]), list(doc_ids)
     for last in range(len(order) - 1, 0, -1):
         other = int(rng.integers(last))
         order[last], order[other] = order[other], order[last]

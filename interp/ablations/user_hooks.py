@@ -1,6 +1,7 @@
 """TransformerLens hooks of the user's own as an ablation: `interp.hooked("name", fwd_hooks)`."""
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import is_
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
@@ -46,7 +47,9 @@ def with_points(model: TransformerBridge, ablation: Ablation) -> Ablation:
         UserError: the model has no such hook point.
     """
     if isinstance(ablation, Combination):
-        return Combination(tuple(with_points(model, part) for part in ablation.parts))
+        parts = tuple(with_points(model, part) for part in ablation.parts)
+        same = all(map(is_, parts, ablation.parts))
+        return ablation if same else Combination(parts)
     if not isinstance(ablation, Hooked):
         return ablation
     if not ablation.fwd_hooks:

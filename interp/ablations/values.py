@@ -1,6 +1,7 @@
 """The ablations of parts: frozen values, each with a text form that parses back to the same."""
 
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any, Literal, get_args
 
 from interp.ablations.base import Ablation, Combination, Span
@@ -323,7 +324,9 @@ def with_donor(ablation: Ablation, donor: Any) -> Ablation:
         The ablation itself where nothing in it is a swap without a donor.
     """
     if isinstance(ablation, Combination):
-        return Combination(tuple(with_donor(part, donor) for part in ablation.parts))
+        parts = tuple(with_donor(part, donor) for part in ablation.parts)
+        same = all(map(is_, parts, ablation.parts))
+        return ablation if same else Combination(parts)
     if isinstance(ablation, SwapLayer | SwapLayers) and ablation.donor is None:
         return replace(ablation, donor=donor)
     return ablation

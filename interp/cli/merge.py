@@ -12,7 +12,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "merge",
         help="check that a run done in shares is complete, and join its parts",
         description="Check that every unit of a run that was done with --shard is there, whole and "
-        "once. Parts in folders of their own are copied into RUN.",
+        "once. Parts in folders of their own are copied into RUN. A part that has other ablations "
+        "of the same examples adds them to RUN.",
     )
     merge.add_argument("folder", metavar="RUN", help="folder of the whole run")
     merge.add_argument("parts", nargs="*", metavar="PART", help="folders of its parts")

@@ -33,7 +33,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         parents=[loads_a_model()],
         help="run the baseline and every ablation over the same examples",
         description="Run the baseline and every ablation over the same examples. The same "
-        "command continues a run that was interrupted.",
+        "command continues a run that was interrupted; one that asks for more (tasks, ablations, a "
+        "larger limit) extends it.",
     )
     sweep.add_argument("model", help="hub name, folder, or organism:NAME (see `interp models`)")
     add_tasks(sweep, required=True)

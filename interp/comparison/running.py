@@ -118,7 +118,7 @@ def compare(
 
 
 def _is_finished(run: Sweep) -> bool:
-    return not records.problems(run.folder, run.manifest.unit_names, run.manifest)
+    return not run.problems()
 
 
 def open_comparison(folder: str | Path) -> Comparison:

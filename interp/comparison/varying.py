@@ -150,11 +150,7 @@ def asked_ways(numbers: dict[str, int]) -> list[str]:
 
 def _completed(folder: Path, runs: dict[str, Sweep]) -> Variation:
     """The variation, named in its folder once every run is finished; earlier ways stay in it."""
-    missing = [
-        way
-        for way, run in runs.items()
-        if records.problems(run.folder, run.manifest.unit_names, run.manifest)
-    ]
+    missing = [way for way, run in runs.items() if run.problems()]
     if missing:
         return Variation(runs)
     known = _ways(folder / FILE) if (folder / FILE).is_file() else []

@@ -29,7 +29,11 @@ from .memory import (
     out_of_memory as out_of_memory,
     release_memory as release_memory,
 )
-from .reference import REFERENCE_EXAMPLES as REFERENCE_EXAMPLES, reference_means as reference_means
+from .reference import (
+    REFERENCE_EXAMPLES as REFERENCE_EXAMPLES,
+    reference_means as reference_means,
+    reference_rows as reference_rows,
+)
 from .replay import (
     Pass as Pass,
     record as record,
@@ -86,6 +90,7 @@ __all__ = [
     "record",
     "refuse_impossible",
     "reference_means",
+    "reference_rows",
     "release_memory",
     "run_block",
     "runs_in_pieces",

@@ -1,4 +1,4 @@
-"""Means over a task's first prompts: what `@mean` puts in the place of heads and parts."""
+"""Means over some of a task's prompts: what `@mean` puts in the place of heads and parts."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,39 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations import Means, mean_outputs
-from interp.tasks import Task, encode, prompt_text
+from interp.tasks import Task, encode, prompt_text, select_examples
 
 REFERENCE_EXAMPLES = 32
+
+
+def reference_rows(task: Task, *, seed: int = 0) -> list[int]:
+    """The rows whose prompts means are taken over: the first of the draw, whatever the limit.
+
+    A run that is extended by a larger limit keeps its means.
+
+    Args:
+        task: the task.
+        seed: of the draw of examples.
+
+    Returns:
+        Row numbers, ascending; all rows of a task that has no more than `REFERENCE_EXAMPLES`.
+    """
+    return select_examples(task, REFERENCE_EXAMPLES, seed=seed)
 
 
 def reference_means(
     model: TransformerBridge,
     task: Task,
-    doc_ids: Sequence[int],
     *,
+    seed: int = 0,
     linear: Sequence[int] = (),
 ) -> Means:
-    """Mean activations over the first prompts of a run.
+    """Mean activations over the prompts of `reference_rows`.
 
     Args:
         model: from `interp.load_model`.
         task: the task.
-        doc_ids: rows of the run, in their order; the first `REFERENCE_EXAMPLES` are used.
+        seed: of the draw of examples.
         linear: layers whose best affine map is fitted, too.
 
     Returns:
@@ -31,5 +46,5 @@ def reference_means(
         `[d_model]` or `[head, d_head]`.
     """
     decoder, documents = models.decoder(model), task.documents()
-    prompts = [prompt_text(task, documents[i]) for i in doc_ids[:REFERENCE_EXAMPLES]]
+    prompts = [prompt_text(task, documents[i]) for i in reference_rows(task, seed=seed)]
     return mean_outputs(model, [encode(prompt, decoder) for prompt in prompts], linear=linear)

@@ -110,7 +110,7 @@ def self_repair(
     drawn = select_examples(task, limit, seed=seed)
     asked = [(one, *_checked(model, one)) for one in as_ablations(model, ablations)]
     needs_means = any(edits.uses_mean for _, edits, _ in asked)
-    means = reference_means(model, task, drawn) if needs_means else None
+    means = reference_means(model, task, seed=seed) if needs_means else None
     parts = _parts(models.decoder(model).n_layers)
     effects = list[np.ndarray]()
     sums = np.zeros((2, len(asked), len(parts)))

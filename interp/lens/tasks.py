@@ -114,7 +114,7 @@ def logit_lens(
             return open_lens(folder)
     means = None
     if edits.uses_mean:
-        means = reference_means(model, task, drawn, linear=edits.linear_layers)
+        means = reference_means(model, task, seed=reading.seed, linear=edits.linear_layers)
     read_depths = depths(decoder.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
                 tuple(read_depths), {})  # fmt: skip

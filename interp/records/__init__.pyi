@@ -7,6 +7,13 @@ from .comparing import (
     Difference as Difference,
     differences as differences,
 )
+from .extending import (
+    Extent as Extent,
+    conflicts as conflicts,
+    extend_store as extend_store,
+    extent as extent,
+    nested as nested,
+)
 from .files import (
     as_text as as_text,
     read_regular as read_regular,
@@ -20,6 +27,7 @@ from .locks import (
 )
 from .manifest import (
     MANIFEST as MANIFEST,
+    OF_ROWS as OF_ROWS,
     SCHEMA_VERSION as SCHEMA_VERSION,
     SOURCE as SOURCE,
     UNITS as UNITS,
@@ -35,7 +43,9 @@ from .merging import (
     merge as merge,
 )
 from .opening import (
+    open_or_make as open_or_make,
     open_store as open_store,
+    with_accepted as with_accepted,
 )
 from .schema import (
     SCHEMA as SCHEMA,
@@ -46,16 +56,21 @@ from .shards import (
     problem as problem,
     problems as problems,
     quarantine as quarantine,
+    read_pieces as read_pieces,
     read_units as read_units,
+    remove_pieces as remove_pieces,
     verified as verified,
+    write_piece as write_piece,
     write_unit as write_unit,
 )
 
 __all__ = [
     "ALLOWABLE",
     "Difference",
+    "Extent",
     "MANIFEST",
     "Manifest",
+    "OF_ROWS",
     "OriginEntry",
     "Record",
     "SCHEMA",
@@ -68,22 +83,31 @@ __all__ = [
     "UnitEntry",
     "as_text",
     "code_sha256",
+    "conflicts",
     "dataset",
+    "extend_store",
+    "extent",
     "is_library",
     "differences",
     "locked",
     "merge",
+    "nested",
+    "open_or_make",
     "open_store",
     "problem",
     "problems",
     "quarantine",
     "read_manifest",
+    "read_pieces",
     "read_regular",
     "read_units",
+    "remove_pieces",
     "shard_path",
     "verified",
     "refuse_links_out",
     "whole_file",
+    "with_accepted",
+    "write_piece",
     "write_unit",
     "write_whole",
 ]

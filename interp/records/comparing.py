@@ -18,6 +18,7 @@ _MODEL = {
 }
 _TASK = {
     "rows_sha256": "its rows have changed",
+    "sources_sha256": "the rows that ablations take from have changed",
     "fewshot_sha256": "its few-shot examples have changed",
     "config_sha256": "its definition has changed",
     "code_sha256": "the code of its functions has changed",
@@ -60,14 +61,11 @@ def differences(kept: Manifest, asked: Manifest) -> list[Difference]:
     Returns:
         The entries with both values; empty where the manifests are of one run.
     """
-    found = [
+    return [
         *_model_differences(kept, asked),
         *_task_differences(kept, asked),
         *_ablation_differences(kept, asked),
     ]
-    if not found and kept.identity() != asked.identity():
-        found = [*_unit_differences(kept, asked)]
-    return found
 
 
 def _model_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
@@ -113,6 +111,9 @@ def _one_task(
     else:
         told += _changed(f"{place}.rows_sha256", kept.rows_sha256, asked.rows_sha256,
                          f"{name}: {_TASK['rows_sha256']} (rows_sha256)")  # fmt: skip
+        told += _changed(f"{place}.sources_sha256", [*kept.source_ids, kept.sources_sha256],
+                         [*asked.source_ids, asked.sources_sha256],
+                         f"{name}: {_TASK['sources_sha256']} (sources_sha256)")  # fmt: skip
         told += _changed(f"{place}.cluster", kept.cluster, asked.cluster,
                          f"{name}: clusters {kept.cluster or 'none'} there, "
                          f"{asked.cluster or 'none'} asked")  # fmt: skip
@@ -172,20 +173,6 @@ def _ablation_differences(kept: Manifest, asked: Manifest) -> Iterator[Differenc
         yield from _changed(f"donors.{text}", one, other, said if names else changed)
     for name in ("mean_reference", "resample_donors"):
         yield from _changed(name, getattr(kept, name), getattr(asked, name))
-
-
-def _unit_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
-    """Units follow from the rest and from the sizes that were asked for."""
-    sizes = []
-    for manifest in (kept, asked):
-        examples = max(unit.examples for unit in manifest.units)
-        ablations = max(unit.ablations[1] - unit.ablations[0] + 1 for unit in manifest.units)
-        sizes.append((examples, ablations))
-    said = (
-        f"units of up to {sizes[0][0]} examples and {sizes[0][1]} ablations there, "
-        f"{sizes[1][0]} and {sizes[1][1]} asked"
-    )
-    yield Difference("units", sizes[0], sizes[1], said)
 
 
 def _listed(what: str, there: list[str], asked: list[str]) -> Iterator[Difference]:

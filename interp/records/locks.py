@@ -72,6 +72,28 @@ def locked(folder: Path, shard: Shard | None = None) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def manifest_locked(folder: Path) -> Iterator[None]:
+    """Hold a run's manifest for the moment in which it is read, compared and written.
+
+    Unlike `locked` it waits: whoever holds it needs no time.
+
+    Args:
+        folder: of the run.
+
+    Yields:
+        None; the lock is free afterwards.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    with open_plain(folder / ".lock-manifest") as file:
+        # a file system without locks has none; the manifest is written whole even so
+        with suppress(portalocker.LockException):
+            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE)
+        yield
+
+
 def _lock(file: IO[str], folder: Path, *, shared: bool) -> None:
     kind = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
     try:

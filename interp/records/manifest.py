@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -21,7 +21,7 @@ from interp.errors import UserError, first_line
 from interp.records.files import read_regular
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of the store; `schema.py` says what each version holds."""
 
 UNITS = "units"
@@ -69,7 +69,7 @@ class TaskEntry(_Entry):
         version: that its definition gives itself.
         num_fewshot: few-shot examples in each prompt.
         variant: how it was asked for: as a chat, with how many tokens, how often.
-        doc_ids: its rows.
+        doc_ids: its rows; those that an extension added stand behind the others.
         rows_sha256: hash of those rows.
         fewshot_sha256: hash of the rows that few-shot examples are taken from.
         config_sha256: hash of its definition.
@@ -77,6 +77,8 @@ class TaskEntry(_Entry):
         requests_sha256: hash of the requests themselves: tokens, stop strings, limits.
         cluster: field of the rows that names what examples share; empty for none.
         clusters: its value for each of `doc_ids`.
+        source_ids: rows that ablations take from and that are not among `doc_ids`.
+        sources_sha256: hash of those rows.
         sampling: how answers are drawn; None for greedy answers and for scored options.
         metrics: that its definition declares, each with its aggregation and direction.
     """
@@ -93,6 +95,8 @@ class TaskEntry(_Entry):
     requests_sha256: Text = ""
     cluster: Text = ""
     clusters: tuple[Text, ...] = ()
+    source_ids: tuple[NonNegativeInt, ...] = ()
+    sources_sha256: Text = ""
     sampling: SamplingEntry | None = None
     metrics: dict[str, dict[str, bool | int | float | str | None]] = Field(default_factory=dict)
 
@@ -106,6 +110,7 @@ class UnitEntry(_Entry):
         first: place of its first example among the task's `doc_ids`.
         examples: how many.
         ablations: first and last number, both included; the baseline is number 0.
+        asked_sha256: hash of the rows of its examples and of what is asked about them.
     """
 
     name: UnitName
@@ -113,6 +118,7 @@ class UnitEntry(_Entry):
     first: NonNegativeInt
     examples: PositiveInt
     ablations: tuple[NonNegativeInt, NonNegativeInt]
+    asked_sha256: Text = ""
 
 
 class OriginEntry(_Entry):
@@ -244,16 +250,45 @@ class Manifest(_Entry):
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the records."""
-        text = json.dumps(self.identity(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _sha256(self.identity())
+
+    def unit_fingerprints(self) -> Mapping[str, str]:
+        """For each unit the SHA-256 of all that decides its records, and of nothing else.
+
+        A run that is extended keeps the fingerprints of the units that it has.
+
+        Returns:
+            Name of a unit to 64 hexadecimal digits.
+        """
+        whole = self.as_dict()
+        base = {k: v for k, v in whole.items() if k not in (*INCIDENTAL, *_OF_UNITS)}
+        tasks = [{k: v for k, v in task.items() if k not in OF_ROWS} for task in whole["tasks"]]
+        hashed = [_sha256([base, task]) for task in tasks]
+        found, every = {}, self.texts
+        for unit in self.units:
+            texts = every[unit.ablations[0] : unit.ablations[1] + 1]
+            doc_ids = self.tasks[unit.task].doc_ids[unit.first : unit.first + unit.examples]
+            own = [[texts_of.get(text) for text in texts] for texts_of in (self.hooks, self.donors)]
+            found[unit.name] = _sha256([hashed[unit.task], unit.asked_sha256, doc_ids, texts, own])
+        return found
 
     def to_json(self) -> str:
         """The text of the file."""
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
-# what may differ between two calls of the same run; a limit decides by the rows that it leaves
-INCIDENTAL = ("origin", "allowed", "limit")
+# what may differ between two calls of the same run; a limit decides by the rows that it leaves, and
+# how the work is cut decides nothing
+INCIDENTAL = ("origin", "allowed", "limit", "units")
+# what an extension adds to, of a manifest and of one of its tasks
+_OF_UNITS = ("tasks", "ablations", "hooks", "donors")
+OF_ROWS = (
+    "doc_ids", "rows_sha256", "requests_sha256", "clusters", "source_ids", "sources_sha256",
+)  # fmt: skip
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def shard_path(folder: Path, unit: str) -> Path:

@@ -1,15 +1,64 @@
-"""Join the parts of a run that several processes wrote, none missing and none double."""
+"""Join the parts of a run that several processes wrote, none missing and none double.
 
-from collections.abc import Sequence
+Parts are shares of one run (`--shard`), or runs of the same tasks and examples under other
+ablations: then their ablations are added to those of the first run.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.dataset
+
 from interp.errors import UserError
-from interp.records.comparing import differences
+from interp.records.extending import conflicts, extend_store
 from interp.records.files import read_regular, write_whole
 from interp.records.locks import locked
-from interp.records.manifest import MANIFEST, Manifest, read_manifest, shard_path
+from interp.records.manifest import MANIFEST, Manifest, UnitEntry, read_manifest, shard_path
 from interp.records.opening import open_store
-from interp.records.shards import problems
+from interp.records.schema import SCHEMA, Record
+from interp.records.shards import problems, record_of_row, write_unit
+
+log = logging.getLogger("interp")
+
+MOST_ABLATIONS = 64
+"""Of one unit that is made of the records of another run."""
+MOST_DECIDED_OTHERWISE = 0.01
+"""The share of examples whose baseline may differ between two runs: near ties, on two devices."""
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """One run, and where each of its units is.
+
+    Attributes:
+        folder: the first of its folders.
+        manifest: of the run.
+        paths: name of a unit to its shard.
+    """
+
+    folder: Path
+    manifest: Manifest
+    paths: dict[str, Path]
+
+    def rows(self, task: str, texts: Sequence[str], doc_ids: Sequence[int]) -> list[Record]:
+        """The records of some examples of a task under some ablations, by ablation and example."""
+        number = [one.name for one in self.manifest.tasks].index(task)
+        wanted, places = set(texts), self.manifest.texts
+        paths = [
+            str(self.paths[unit.name])
+            for unit in self.manifest.units
+            if unit.task == number
+            and wanted & set(places[unit.ablations[0] : unit.ablations[1] + 1])
+        ]
+        field = pyarrow.dataset.field
+        condition = field("ablation").isin(list(texts)) & field("doc_id").isin(list(doc_ids))
+        table = pyarrow.dataset.dataset(paths, schema=SCHEMA, format="parquet").to_table(
+            filter=condition
+        )
+        found = {(row["ablation"], row["doc_id"]): row for row in table.to_pylist()}
+        return [record_of_row(found[text, i]) for text in texts for i in doc_ids]
 
 
 def merge(folder: Path, parts: Sequence[Path]) -> int:
@@ -17,7 +66,8 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
 
     Args:
         folder: of the whole run; may be new, or itself hold some of the units.
-        parts: folders of other parts, none where all processes wrote to one folder.
+        parts: folders of other parts, none where all processes wrote to one folder. A part may be
+            of a run with other ablations; those that the first run lacks are added to it.
 
     Returns:
         The number of units, all of them whole and there once.
@@ -30,9 +80,61 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
     holders = [*([folder] if (folder / MANIFEST).is_file() else []), *parts]
     if not holders:
         raise UserError(f"run {folder}: no {MANIFEST} there, and no parts are given")
-    manifest = read_manifest(holders[0])
-    for part in holders[1:]:
-        _same_run(holders[0], manifest, part)
+    groups: dict[str, list[Path]] = {}
+    manifests = {holder: read_manifest(holder) for holder in holders}
+    for holder, manifest in manifests.items():
+        _same_examples(holders[0], manifests[holders[0]], holder, manifest)
+        units = [unit.as_dict() for unit in manifest.units]
+        groups.setdefault(f"{manifest.fingerprint()} {units}", []).append(holder)
+    runs = [_whole(folder, some, manifests[some[0]]) for some in groups.values()]
+    first, others = runs[0], runs[1:]
+    for other in others:
+        _same_baseline(first, other)
+    grown = _joined([run.manifest for run in runs])
+    if (folder / MANIFEST).is_file():
+        with locked(folder):
+            if not extend_store(folder, manifests[folder], grown):
+                raise UserError(f"run {folder}: another process has changed it; merge again")
+    else:
+        open_store(folder, grown)
+    with locked(folder):
+        _write(folder, grown, first, others)
+    return len(grown.units)
+
+
+def _write(folder: Path, grown: Manifest, first: _Whole, others: Sequence[_Whole]) -> None:
+    """Copy the units of the first run; make those of the ablations that others add."""
+    there, runs = set(first.paths), grown.unit_fingerprints()
+    for name, path in first.paths.items():
+        if path != shard_path(folder, name):
+            write_whole(shard_path(folder, name), read_regular(path))
+    holders = {text: run for run in reversed(others) for text in run.manifest.ablations}
+    texts = grown.texts
+    for unit in grown.units:
+        if unit.name in there:
+            continue
+        task = grown.tasks[unit.task]
+        doc_ids = task.doc_ids[unit.first : unit.first + unit.examples]
+        found: list[Record] = []
+        for run, some in _runs_of(texts[unit.ablations[0] : unit.ablations[1] + 1], holders):
+            found += run.rows(task.name, some, doc_ids)
+        write_unit(folder, unit.name, grown, found, run=runs[unit.name])
+
+
+def _runs_of(
+    texts: Sequence[str], holders: dict[str, _Whole]
+) -> Iterator[tuple[_Whole, list[str]]]:
+    """Ablations in their order, those of one run together."""
+    some: list[str] = []
+    for place, text in enumerate(texts):
+        some.append(text)
+        if place + 1 == len(texts) or holders[texts[place + 1]] is not holders[text]:
+            yield holders[text], some
+            some = []
+
+
+def _whole(folder: Path, holders: Sequence[Path], manifest: Manifest) -> _Whole:
+    """A run with a whole shard for every unit, from any of its folders."""
     units = manifest.unit_names
     wrong = {holder: problems(holder, units, manifest) for holder in holders}
     chosen = {unit: _chosen(wrong, unit) for unit in units}
@@ -43,21 +145,68 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
             f"run {folder}: {len(lacking)} of {len(units)} units are missing or damaged: "
             f"{', '.join(lacking[:5])}{'...' if len(lacking) > 5 else ''}"
         )
-    open_store(folder, manifest)
-    with locked(folder):
-        for unit, path in found.items():
-            if path != shard_path(folder, unit):
-                write_whole(shard_path(folder, unit), read_regular(path))
-    return len(units)
+    return _Whole(holders[0], manifest, found)
 
 
-def _same_run(first: Path, manifest: Manifest, part: Path) -> None:
-    found = differences(manifest, read_manifest(part))
-    if found:
+def _same_examples(first: Path, kept: Manifest, part: Path, asked: Manifest) -> None:
+    """Refuse a part that differs in more than its ablations."""
+    words = [difference.words for difference in conflicts(kept, asked)]
+    there, here = ({task.name for task in one.tasks} for one in (kept, asked))
+    if not words and there != here:
+        words = [f"tasks {', '.join(sorted(there))} there, {', '.join(sorted(here))} asked"]
+    if words:
         raise UserError(
-            f"part {part}: it is of another run than {first} ({found[0].words}; there is "
-            f"{first}, asked is {part})"
+            f"part {part}: it is of another run than {first} ({words[0]}; there is "
+            f"{first}, asked is {part}); parts may differ in their ablations alone"
         )
+
+
+def _same_baseline(first: _Whole, other: _Whole) -> None:
+    """Refuse runs whose baselines differ in more than a few examples."""
+    for task in first.manifest.tasks:
+        mine, theirs = (run.rows(task.name, ["baseline"], task.doc_ids) for run in (first, other))
+        differ = sum(not _alike(a, b) for a, b in zip(mine, theirs, strict=True))
+        words = (
+            f"part {other.folder}: task {task.name}: its baseline differs from that of "
+            f"{first.folder} in {differ} of {len(mine)} examples"
+        )
+        if differ > MOST_DECIDED_OTHERWISE * len(mine):
+            raise UserError(f"{words}; it was computed otherwise, and drops would be mixed")
+        if differ:
+            log.warning("%s; the one of %s is kept", words, first.folder)
+
+
+def _alike(one: Record, other: Record) -> bool:
+    """Whether two records of one example have the same outcome, up to rounding."""
+    if (one.failure, one.text) != (other.failure, other.text):
+        return False
+    pairs = [(value, other.metrics.get(name)) for name, value in one.metrics.items()]
+    return all(b is not None and (a == b or abs(a - b) < 1e-3 or a != a) for a, b in pairs)
+
+
+def _joined(manifests: Sequence[Manifest]) -> Manifest:
+    """The first manifest with the ablations that the others have and it lacks."""
+    first = manifests[0]
+    texts = tuple(dict.fromkeys(text for one in manifests for text in one.ablations))
+    if len(texts) == len(first.ablations):
+        return first
+    blocks: dict[tuple[int, int, int], list[UnitEntry]] = {}
+    for unit in first.units:
+        blocks.setdefault((unit.task, unit.first, unit.examples), []).append(unit)
+    taken, units = set(first.unit_names), []
+    for own in blocks.values():
+        units += own
+        stem, number = own[0].name.rpartition("-")[0] or own[0].name, len(own)
+        for start in range(1 + len(first.ablations), 1 + len(texts), MOST_ABLATIONS):
+            while f"{stem}-{number:03d}" in taken:
+                number += 1
+            name, last = f"{stem}-{number:03d}", min(start + MOST_ABLATIONS - 1, len(texts))
+            taken.add(name)
+            units.append(own[0].model_copy(update={"name": name, "ablations": (start, last)}))
+    hooks = {text: code for one in reversed(manifests) for text, code in one.hooks.items()}
+    donors = {text: names for one in reversed(manifests) for text, names in one.donors.items()}
+    more = {"ablations": texts, "units": tuple(units), "hooks": hooks, "donors": donors}
+    return first.model_copy(update=more)
 
 
 def _chosen(wrong: dict[Path, dict[str, str]], unit: str) -> Path | str:

@@ -15,20 +15,18 @@ from interp.records.manifest import (
 )
 
 
-def open_store(folder: Path, manifest: Manifest, *, allow: Sequence[str] = ()) -> Manifest:
-    """Make a run's folder, or check that the one that is there holds this very run.
+def open_or_make(folder: Path, manifest: Manifest) -> Manifest:
+    """Make a run's folder, or read the manifest of the run that is in it.
 
     Args:
         folder: of the run.
-        manifest: what is asked.
-        allow: names of differences that are accepted (`libraries.torch`); each is written to the
-            manifest under `allowed`.
+        manifest: what is written where there is no run.
 
     Returns:
-        The manifest that is on disk.
+        The manifest that is on disk, of this run or of any other.
 
     Raises:
-        UserError: the folder holds another run, or something that is no run.
+        UserError: the folder holds something that is no run.
         OSError: the folder cannot be written.
     """
     path = folder / MANIFEST
@@ -47,15 +45,53 @@ def open_store(folder: Path, manifest: Manifest, *, allow: Sequence[str] = ()) -
         if write_whole(path, manifest.to_json().encode(), replace=False):
             return manifest
     refuse_links_out(folder / UNITS, folder)
-    kept = read_manifest(folder)
-    found = differences(kept, manifest)
+    return read_manifest(folder)
+
+
+def open_store(folder: Path, manifest: Manifest, *, allow: Sequence[str] = ()) -> Manifest:
+    """Make a run's folder, or check that the one that is there holds this very run.
+
+    Args:
+        folder: of the run.
+        manifest: what is asked.
+        allow: names of differences that are accepted (`libraries.torch`); each is written to the
+            manifest under `allowed`.
+
+    Returns:
+        The manifest that is on disk.
+
+    Raises:
+        UserError: the folder holds another run, or something that is no run.
+        OSError: the folder cannot be written.
+    """
+    kept = open_or_make(folder, manifest)
+    noted = with_accepted(folder, kept, differences(kept, manifest), allow=allow)
+    if noted != kept:
+        write_whole(folder / MANIFEST, noted.to_json().encode())
+    return noted
+
+
+def with_accepted(
+    folder: Path, kept: Manifest, found: Sequence[Difference], *, allow: Sequence[str] = ()
+) -> Manifest:
+    """A run's manifest with the differences noted that the user allowed.
+
+    Args:
+        folder: of the run, for messages.
+        kept: the manifest that is in it.
+        found: in what a request differs from it.
+        allow: names of differences that are accepted.
+
+    Returns:
+        The manifest; the same one where nothing new was accepted.
+
+    Raises:
+        UserError: a difference that was not allowed, or that never is.
+    """
     accepted = [d for d in found if d.name in allow]
     _refuse(folder, [d for d in found if d not in accepted])
     _refuse_forbidden(folder, accepted)
-    if accepted:
-        kept = _with_allowed(kept, accepted)
-        write_whole(path, kept.to_json().encode())
-    return kept
+    return _with_allowed(kept, accepted) if accepted else kept
 
 
 def _refuse(folder: Path, found: Sequence[Difference]) -> None:

@@ -1,6 +1,6 @@
 """What a record is, and the columns of a shard.
 
-Version 3 of the store:
+Version 4 of the store:
 
 - `manifest.json`: what was run, in words and hashes (`interp.records.Manifest`); `libraries` holds
   versions and, under `interp-source`, the hash of this package's own code; `origin` says where and
@@ -9,8 +9,10 @@ Version 3 of the store:
   and last number, both included; the baseline is number 0).
 - `units/NAME.parquet`: one for each work unit, the columns of `SCHEMA`, one row for each example
   and ablation; rows ordered by ablation, then by example. Its file metadata holds `unit` (NAME),
-  `run` (hash of the manifest) and `sha256` (of the whole file, with this very value written as
-  zeros). Read, it is compared with its unit: its ablations, examples, task and count.
+  `run` (hash of all that decides its records) and `sha256` (of the whole file, with this very value
+  written as zeros). Read, it is compared with its unit: its ablations, examples, task and count.
+- `units/.NAME-N-of-M.piece`: the records of some examples of a unit that is being computed, a shard
+  in all but its name.
 - `units/NAME.parquet.damaged`: a shard that did not verify, moved aside.
 - `.lock`, `.lock-3-of-16`: locks of running processes; empty ones are left overs without meaning.
 
@@ -18,7 +20,8 @@ Numbers that are not finite are null, and `failure` says why (`logits are not fi
 record has null in every metric, and is neither right nor wrong.
 
 Version 1 had neither the ablations of a unit nor the hash of the whole file, version 2 neither
-`failure` nor the hashes of code and requests. Earlier runs are refused by their version.
+`failure` nor the hashes of code and requests, version 3 no hash of one
+unit's identity, so that runs could not be extended. Earlier runs are refused by their version.
 """
 
 from dataclasses import dataclass, field

@@ -1,5 +1,6 @@
 """Shards: one Parquet file a work unit, which carries the hash of every one of its bytes."""
 
+import glob
 import hashlib
 import math
 import re
@@ -29,7 +30,14 @@ _PLACE = b"0" * 64
 _CLAIM = re.compile(rb"sha256.{1,2}([0-9a-f]{64})", re.DOTALL)
 
 
-def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Record]) -> None:
+def write_unit(
+    folder: Path,
+    unit: str,
+    manifest: Manifest,
+    records: Sequence[Record],
+    *,
+    run: str | None = None,
+) -> None:
     """Write one work unit's shard, whole or not at all.
 
     Args:
@@ -37,7 +45,17 @@ def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Re
         unit: name of the unit.
         manifest: of the run.
         records: of the unit, by ablation and then by example.
+        run: the unit's fingerprint, where it is known.
     """
+    path = shard_path(folder, unit)
+    refuse_links_out(path.parent, folder)
+    remove_parts(path.parent, path.name)
+    run = run or manifest.unit_fingerprints()[unit]
+    write_whole(path, _content(unit, run, records))
+
+
+def _content(unit: str, run: str, records: Sequence[Record]) -> bytes:
+    """The bytes of a shard, its own hash among them."""
     columns = {
         name: [_storable(getattr(record, name)) for record in records]
         for name in SCHEMA.names
@@ -47,17 +65,81 @@ def write_unit(folder: Path, unit: str, manifest: Manifest, records: Sequence[Re
         [(name, _storable(value)) for name, value in record.metrics.items()] for record in records
     ]
     table = pa.Table.from_pydict(columns, schema=SCHEMA)
-    meta = {"unit": unit, "run": manifest.fingerprint(), "sha256": _PLACE.decode()}
+    meta = {"unit": unit, "run": run, "sha256": _PLACE.decode()}
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata(meta)
     content = sink.getvalue().to_pybytes()
-    path = shard_path(folder, unit)
-    refuse_links_out(path.parent, folder)
-    remove_parts(path.parent, path.name)
     at = content.rfind(_PLACE)
-    write_whole(path, content[:at] + _digest(content).encode() + content[at + len(_PLACE) :])
+    return content[:at] + _digest(content).encode() + content[at + len(_PLACE) :]
+
+
+def write_piece(folder: Path, unit: str, run: str, records: Sequence[Record]) -> None:
+    """Keep some of a unit's records until its shard is written.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+        run: the unit's fingerprint.
+        records: some of its records.
+    """
+    place = folder / UNITS
+    refuse_links_out(place, folder)
+    number = 1 + len(_pieces(folder, unit))
+    write_whole(place / f".{unit}.{number:04d}.piece", _content(unit, run, records))
+
+
+def read_pieces(folder: Path, unit: str, run: str) -> list[Record]:
+    """The records that an interrupted run kept of a unit; damaged and foreign pieces are removed.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+        run: the unit's fingerprint.
+
+    Returns:
+        Records, in the order in which they were written.
+    """
+    found: list[Record] = []
+    for path in _pieces(folder, unit):
+        try:
+            content = read_regular(path)
+        except OSError:
+            continue
+        if _not_of(content, unit, run):
+            path.unlink(missing_ok=True)
+            continue
+        found += map(record_of_row, pq.read_table(pa.BufferReader(content)).to_pylist())
+    return found
+
+
+def remove_pieces(folder: Path, unit: str) -> None:
+    """Remove the pieces of a unit whose shard is written.
+
+    Args:
+        folder: of the run.
+        unit: name of the unit.
+    """
+    for path in _pieces(folder, unit):
+        path.unlink(missing_ok=True)
+
+
+def _pieces(folder: Path, unit: str) -> list[Path]:
+    return sorted((folder / UNITS).glob(f".{glob.escape(unit)}.*.piece"))
+
+
+def record_of_row(row: dict[str, Any]) -> Record:
+    """A record as it was before it was written."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+    }
+    if values["loglikelihoods"] is not None:
+        scores = (math.nan if v is None else v for v in values["loglikelihoods"])
+        values["loglikelihoods"] = tuple(scores)
+    pairs = ((name, math.nan if v is None else v) for name, v in row["metrics"])
+    values["metrics"] = dict(pairs)
+    return Record(**values)
 
 
 def problem(folder: Path, unit: str, manifest: Manifest) -> str | None:
@@ -86,20 +168,26 @@ def problems(folder: Path, units: Iterable[str], manifest: Manifest) -> dict[str
         Unit to the reason.
     """
     # once: the manifest of a large run takes as long to hash as a shard
-    run = manifest.fingerprint()
+    runs, texts = manifest.unit_fingerprints(), manifest.texts
     entries = {entry.name: entry for entry in manifest.units}
-    found = {unit: _problem(folder, entries[unit], manifest, run) for unit in units}
+    found = {}
+    for unit in units:
+        own = texts[entries[unit].ablations[0] : entries[unit].ablations[1] + 1]
+        found[unit] = _problem(folder, entries[unit], manifest, runs[unit], own)
     return {unit: reason for unit, reason in found.items() if reason}
 
 
-def _problem(folder: Path, entry: UnitEntry, manifest: Manifest, run: str) -> str:
+def _problem(
+    folder: Path, entry: UnitEntry, manifest: Manifest, run: str, texts: Sequence[str]
+) -> str:
     """What is wrong with one shard; empty where nothing is.
 
     Args:
         folder: of the run.
         entry: the shard's unit.
         manifest: of the run.
-        run: its fingerprint.
+        run: the fingerprint of the unit.
+        texts: its ablations.
     """
     try:
         content = read_regular(shard_path(folder, entry.name))
@@ -107,6 +195,12 @@ def _problem(folder: Path, entry: UnitEntry, manifest: Manifest, run: str) -> st
         return "missing"
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
+    wrong = _not_of(content, entry.name, run)
+    return wrong or _other_records(content, entry, manifest, texts)
+
+
+def _not_of(content: bytes, unit: str, run: str) -> str:
+    """Why bytes are not what was written for a unit; empty where they are."""
     # the hash is checked first: bytes that no hash confirms are not parsed
     claims = list(_CLAIM.finditer(content))
     if not claims or content[-4:] != b"PAR1":
@@ -118,14 +212,14 @@ def _problem(folder: Path, entry: UnitEntry, manifest: Manifest, run: str) -> st
         key.decode(): value.decode()
         for key, value in pq.read_metadata(pa.BufferReader(content)).metadata.items()
     }
-    if named.get("unit") != entry.name:
+    if named.get("unit") != unit:
         return f"it is the shard of unit {named.get('unit')}"
-    if named.get("run") != run:
-        return "it belongs to another run"
-    return _other_records(content, entry, manifest)
+    return "" if named.get("run") == run else "it belongs to another run"
 
 
-def _other_records(content: bytes, entry: UnitEntry, manifest: Manifest) -> str:
+def _other_records(
+    content: bytes, entry: UnitEntry, manifest: Manifest, texts: Sequence[str]
+) -> str:
     """In what a shard's rows are not those of its unit; empty where they are.
 
     A hash says that the bytes have not changed since; it does not say that they are the unit's
@@ -140,7 +234,6 @@ def _other_records(content: bytes, entry: UnitEntry, manifest: Manifest) -> str:
         return f"it cannot be read ({first_line(error)})"
     task = manifest.tasks[entry.task]
     doc_ids = task.doc_ids[entry.first : entry.first + entry.examples]
-    texts = manifest.texts[entry.ablations[0] : entry.ablations[1] + 1]
     expected = len(texts) * len(doc_ids)
     if len(found) != expected:
         return f"it holds {len(found)} records, and its unit has {expected}"

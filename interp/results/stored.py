@@ -1,6 +1,8 @@
 """The records of a run as tables: every example's answers and metrics."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,18 @@ class StoredRecords:
     Attributes:
         folder: where the records are.
         manifest: what was run, on what, with which versions.
+
+    Args:
+        folder: of the run.
+        asked: the manifest of a request for less than the run holds, if there was one; what was
+            not asked is left out.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, asked: records.Manifest | None = None) -> None:
         self.folder = path_given("run", folder)
-        self.manifest = records.read_manifest(self.folder)
+        self._held = records.read_manifest(self.folder)
+        self._asked = asked
+        self.manifest = asked or self._held
         self._verified = False
 
     def dataset(self) -> pyarrow.dataset.Dataset:
@@ -39,7 +48,7 @@ class StoredRecords:
         """
         units = self.manifest.unit_names
         if not self._verified:
-            wrong = records.problems(self.folder, units, self.manifest)
+            wrong = self.problems()
             if wrong:
                 unit, reason = next(iter(wrong.items()))
                 raise UserError(
@@ -47,7 +56,12 @@ class StoredRecords:
                     f"(first: {unit}, {reason}); the same sweep again completes it"
                 )
             self._verified = True
-        return records.dataset(self.folder, units)
+        found = records.dataset(self.folder, units)
+        return found.filter(_of_request(self._asked)) if self._asked else found
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the units of the run, by name; empty where all are whole."""
+        return records.problems(self.folder, self.manifest.unit_names, self._held)
 
     def responses(
         self,
@@ -124,3 +138,13 @@ class StoredRecords:
         keys = zip(values["task"], values["doc_id"], strict=True)
         named: list[Any] = [clusters.get(key) for key in keys]
         return values.assign(cluster=named)
+
+
+def _of_request(asked: records.Manifest) -> Any:
+    """The condition that a record is of the tasks, examples and ablations of a request."""
+    field = pyarrow.dataset.field
+    tasks = [
+        (field("task") == task.name) & field("doc_id").isin(list(task.doc_ids))
+        for task in asked.tasks
+    ]
+    return field("ablation").isin(list(asked.texts)) & reduce(or_, tasks)

@@ -2,6 +2,12 @@ from .cost import (
     WORTH_CALIBRATING as WORTH_CALIBRATING,
     estimate as estimate,
 )
+from .cutting import (
+    UNIT_ABLATIONS as UNIT_ABLATIONS,
+    UNIT_EXAMPLES as UNIT_EXAMPLES,
+    PlannedTask as PlannedTask,
+    UnitSizes as UnitSizes,
+)
 from .execution import (
     runner as runner,
 )
@@ -12,12 +18,8 @@ from .measures import (
     describe_measure as describe_measure,
 )
 from .plan import (
-    UNIT_ABLATIONS as UNIT_ABLATIONS,
-    UNIT_EXAMPLES as UNIT_EXAMPLES,
     Ablations as Ablations,
     Plan as Plan,
-    PlannedTask as PlannedTask,
-    UnitSizes as UnitSizes,
     make_plan as make_plan,
     size as size,
 )

@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, Variant
 from interp.engine import Shortcuts
-from interp.sweeps.plan import UNIT_ABLATIONS
+from interp.sweeps.cutting import UNIT_ABLATIONS
 from interp.sweeps.units import AblationBatch, WorkUnit, run_unit
 from interp.tasks import Task
 

@@ -14,7 +14,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.models import decoder, model_name
 from interp.sweeps.calibration import TaskWork, task_seconds
-from interp.sweeps.plan import UNIT_EXAMPLES, sampling_of
+from interp.sweeps.cutting import UNIT_EXAMPLES
+from interp.sweeps.plan import sampling_of
 from interp.tasks import (
     GenerationRequest,
     OptionRequest,

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Means, draw_donors
+from interp.ablations import Means
 from interp.engine import (
     EVERY,
     Shortcuts,
@@ -21,6 +21,7 @@ from interp.engine import (
 from interp.errors import first_line
 from interp.records import Record
 from interp.sweeps.plan import Plan
+from interp.sweeps.sources import donors_of
 from interp.sweeps.units import AblationBatch, WorkUnit, run_unit
 
 Done = Callable[[int], Any]
@@ -36,9 +37,10 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
         shortcuts: what the engine shares and leaves out; never changes a result.
 
     Returns:
-        A function of a unit. It keeps means of `@mean` from unit to unit.
+        A function of a unit. It keeps means and donors from unit to unit.
     """
     means: dict[int, Means] = {}
+    donors: dict[int, dict[int, int]] = {}
 
     def run(unit: WorkUnit, done: Done) -> list[Record]:
         planned = plan.tasks[unit.task]
@@ -46,19 +48,17 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
         if unit.task not in means and any(one.edits.uses_mean for one in variants):
             linear = {n for one in plan.variants for n in one.edits.linear_layers}
             means[unit.task] = reference_means(
-                model, planned.task, planned.doc_ids, linear=sorted(linear)
+                model, planned.task, seed=plan.manifest.seed, linear=sorted(linear)
             )
-        # drawn over all examples of the task, so that a donor does not depend on the unit
-        donors = (
-            draw_donors(planned.doc_ids, seed=plan.manifest.seed)
-            if any(one.edits.is_resampled for one in variants)
-            else None
-        )
+        if unit.task not in donors and any(one.edits.is_resampled for one in variants):
+            donors[unit.task] = donors_of(
+                planned.task, len(planned.doc_ids), seed=plan.manifest.seed
+            )
         found = run_unit(
             model,
             planned.task,
             unit,
-            AblationBatch(variants, means.get(unit.task), donors),
+            AblationBatch(variants, means.get(unit.task), donors.get(unit.task)),
             requests=planned.requests,
             seed=plan.manifest.seed,
             shortcuts=shortcuts,

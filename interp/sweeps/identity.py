@@ -96,7 +96,13 @@ def describe_donors(ablations: Sequence[Ablation]) -> dict[str, dict[str, str]]:
     return found
 
 
-def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = None) -> TaskEntry:
+def describe_task(
+    task: Task,
+    doc_ids: Sequence[int],
+    *,
+    cluster: str | None = None,
+    source_ids: Sequence[int] = (),
+) -> TaskEntry:
     """Name, version, rows and hashes of all that makes a task's prompts and metrics.
 
     Args:
@@ -104,6 +110,7 @@ def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = N
         doc_ids: its rows in the run.
         cluster: the field of a row that names what examples share (a passage, a subject); by
             default what the task's YAML says (`metadata: {cluster: FIELD}`).
+        source_ids: further rows that ablations take from.
 
     Returns:
         An entry of a manifest.
@@ -128,7 +135,8 @@ def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = N
         version=as_text(task.version),
         num_fewshot=task.num_fewshot,
         doc_ids=tuple(doc_ids),
-        rows_sha256=_sha256([documents[i] for i in doc_ids]),
+        # in whatever order they were added
+        rows_sha256=_sha256([documents[i] for i in sorted(doc_ids)]),
         fewshot_sha256=_sha256(task.fewshot_documents()),
         config_sha256=_sha256(_without_paths(config)),
         code_sha256=_code_of_functions(task),
@@ -136,7 +144,15 @@ def describe_task(task: Task, doc_ids: Sequence[int], *, cluster: str | None = N
         variant=task.described_variant(),
         metrics=described_metrics(task.metrics()),
         clusters=clusters,
+        source_ids=tuple(source_ids),
+        sources_sha256=_sha256([documents[i] for i in source_ids]) if source_ids else "",
     )
+
+
+def asked_hash(task: Task, doc_ids: Sequence[int], requests_sha256: str) -> str:
+    """Hash of some rows and of what is asked about them, for the work unit that has them."""
+    documents = task.documents()
+    return _sha256([[documents[i] for i in doc_ids], requests_sha256])
 
 
 def libraries() -> dict[str, str]:

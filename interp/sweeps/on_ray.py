@@ -8,7 +8,7 @@ unit, which another one takes; a unit that does not fit in memory is halved.
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interp.engine import out_of_memory, release_memory
@@ -196,7 +196,7 @@ class Worker:
 
 def start(ray: Any, request: Request, plan: Plan, workers: int | None = None) -> "WorkerPool":
     """Workers that have loaded their models and wait; `WorkerPool.work` uses them."""
-    pool = WorkerPool(ray, request, plan, workers)
+    pool = WorkerPool(ray, request, workers, plan)
     for _ in range(pool.count):
         pool.hire()
     ray.wait(list(pool.busy), num_returns=len(pool.busy))
@@ -211,7 +211,7 @@ class WorkerPool:
         busy: what Ray promised, and who will deliver it.
     """
 
-    def __init__(self, ray: Any, request: Request, plan: Plan, workers: int | None) -> None:
+    def __init__(self, ray: Any, request: Request, workers: int | None, plan: Plan) -> None:
         self.ray = ray
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
@@ -222,7 +222,9 @@ class WorkerPool:
                 f"workers {workers}: allowed are 1-{most}, one per {_device_name(gpus)}"
             )
         self.count = workers or most
-        self.arguments = (ray.put(request), plan.manifest.fingerprint(), self.device)
+        # the plan of a run that is extended has the order of the run
+        sent = replace(request, manifest=plan.manifest)
+        self.arguments = (ray.put(sent), plan.manifest.fingerprint(), self.device)
         needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         self.factory = ray.remote(Worker).options(max_restarts=0, **needs)
         self.busy: dict[Any, tuple[Any, Chunk | None]] = {}

@@ -17,12 +17,12 @@ from interp.ablations import (
     Edits,
     Variant,
     as_ablations,
-    checked_edits,
-    draw_donors,
+    checked_edits_of,
 )
 from interp.engine import REFERENCE_EXAMPLES, example_of, refuse_impossible
 from interp.errors import UserError, first_line
-from interp.records import Manifest, SamplingEntry, TaskEntry, UnitEntry
+from interp.records import Manifest, SamplingEntry, TaskEntry
+from interp.sweeps.cutting import PlannedTask, UnitSizes, cut_units, unit_entries
 from interp.sweeps.identity import (
     describe_donors,
     describe_hooks,
@@ -30,6 +30,7 @@ from interp.sweeps.identity import (
     describe_task,
     libraries,
 )
+from interp.sweeps.sources import DONOR_CYCLE, source_rows
 from interp.sweeps.units import WorkUnit
 from interp.tasks import (
     CheckedRequests,
@@ -41,26 +42,7 @@ from interp.tasks import (
     select_examples,
 )
 
-# an 8B model on one large GPU needs minutes for so many answers, and seconds to load
-UNIT_EXAMPLES = 128
-UNIT_ABLATIONS = 64
-
 Ablations = str | Ablation | Sequence[str | Ablation | Sequence[str | Ablation]]
-
-
-@dataclass(frozen=True, eq=False)
-class PlannedTask:
-    """One task of a sweep, and its examples.
-
-    Attributes:
-        task: the task.
-        doc_ids: numbers of the examples that are run, among the task's rows.
-        requests: what is asked about them, checked; no unit needs to build any again.
-    """
-
-    task: Task
-    doc_ids: tuple[int, ...]
-    requests: CheckedRequests
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,31 +54,16 @@ class Plan:
         variants: the baseline, then every ablation; `WorkUnit.ablations` are positions in them.
         units: the work, in the order of the result.
         manifest: all of it in words, with hashes.
+        sizes: of units that are cut for it.
+        cluster: field of the rows that names what examples share; None for the task's own.
     """
 
     tasks: tuple[PlannedTask, ...]
     variants: tuple[Variant, ...]
     units: tuple[WorkUnit, ...]
     manifest: Manifest
-
-
-@dataclass(frozen=True)
-class UnitSizes:
-    """How large the work units are; a run keeps the sizes that it began with.
-
-    Attributes:
-        examples: the most examples of one unit.
-        ablations: the most ablations of one unit; each unit runs the baseline again.
-    """
-
-    examples: int = UNIT_EXAMPLES
-    ablations: int = UNIT_ABLATIONS
-
-    def __post_init__(self) -> None:
-        for name in ("examples", "ablations"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise UserError(f"unit_{name} {value!r}: allowed are 1 and more")
+    sizes: UnitSizes
+    cluster: str | None = None
 
 
 def make_plan(
@@ -137,9 +104,11 @@ def make_plan(
     refuse_doubles(loaded, removed)
     variants = (
         Variant(BASELINE.text, Edits()),
-        *(Variant(one.text, checked_edits(model, one)) for one in removed),
+        *map(Variant, (one.text for one in removed), checked_edits_of(removed, model)),
     )
-    for one in variants:
+    kinds = distinct(variants)
+    hooked = any(one.edits.is_hooked for one in kinds)
+    for one in variants if hooked else ():
         if one.edits.is_hooked and one.edits.is_by_example:
             what = "@resample" if one.edits.is_resampled else "cuts, patches and windows"
             raise UserError(
@@ -149,22 +118,45 @@ def make_plan(
     refuse_impossible(model, [variant.edits for variant in variants])
     for task in loaded:
         _refuse_empty(task)
-    planned = tuple(_planned(model, task, variants, limit, seed) for task in loaded)
+    planned = tuple(_planned(model, task, kinds, limit, seed) for task in loaded)
     units = tuple(cut_units(planned, len(variants), sizes))
+    entries = unit_entries(units, planned)
     manifest = Manifest(
         **describe_model(model),
-        tasks=tuple(_describe(one, cluster) for one in planned),
+        tasks=tuple(describe_planned(one, cluster) for one in planned),
         ablations=tuple(variant.text for variant in variants[1:]),
         hooks=hooks,
         donors=describe_donors(removed),
-        mean_reference=f"the first {REFERENCE_EXAMPLES} prompts of each task",
-        resample_donors="one cycle through each task's examples, drawn with the seed",
+        mean_reference=f"the first {REFERENCE_EXAMPLES} prompts of each task's draw",
+        resample_donors=f"one cycle through every {DONOR_CYCLE} examples of each task's draw",
         seed=seed,
         limit=limit,
-        units=tuple(_entry(unit, planned) for unit in units),
+        units=entries,
         libraries=libraries(),
     )
-    return Plan(planned, variants, units, manifest)
+    return Plan(planned, variants, units, manifest, sizes, cluster)
+
+
+def distinct(variants: Sequence[Variant]) -> list[Variant]:
+    """Some of the ablations in which every edit of a layer is found that any of them has.
+
+    What an ablation needs is what one of its edits needs; of all pairs of heads a few hundred
+    ablations have every edit.
+
+    Args:
+        variants: ablations.
+
+    Returns:
+        Those with an edit that none before them has, in their order.
+    """
+    seen: set[int] = set()
+    found = []
+    for one in variants:
+        own = set(map(id, one.edits.values()))
+        if not own <= seen:
+            found.append(one)
+            seen |= own
+    return found
 
 
 def _values(given: Ablations) -> list[Ablation]:
@@ -172,16 +164,6 @@ def _values(given: Ablations) -> list[Ablation]:
     if isinstance(given, Ablation):
         return [given]
     return [] if isinstance(given, str) else [value for one in given for value in _values(one)]
-
-
-def _entry(unit: WorkUnit, tasks: Sequence[PlannedTask]) -> UnitEntry:
-    return UnitEntry(
-        name=unit.name,
-        task=unit.task,
-        first=tasks[unit.task].doc_ids.index(unit.doc_ids[0]),
-        examples=len(unit.doc_ids),
-        ablations=(unit.ablations[0], unit.ablations[-1]),
-    )
 
 
 def _planned(
@@ -198,8 +180,8 @@ def _planned(
         _refuse_without_answers(task, variants)
     if any(scope == "answer" for one in variants for scope in one.edits.scopes):
         _refuse_no_answer(task, requests.of(doc_ids))
-    if any(one.edits.is_resampled for one in variants):
-        draw_donors(doc_ids, seed=seed)
+    source_ids = source_rows(task, doc_ids, variants, seed=seed)
+    checked_requests(task, source_ids, models.decoder(model), seed=seed)
     named = {name for one in variants for text in one.edits.position_classes
              for name in text.split(",")}  # fmt: skip
     if "answer" in named:
@@ -211,7 +193,7 @@ def _planned(
             f"task {task.name}: it generates, and hooks run where options are scored; use "
             "`with interp.ablate(model, hooked(...))` and model.generate"
         )
-    return PlannedTask(task, doc_ids, requests)
+    return PlannedTask(task, doc_ids, requests, source_ids)
 
 
 def _refuse_without_answers(task: Task, variants: Sequence[Variant]) -> None:
@@ -255,31 +237,6 @@ def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:
         )
 
 
-def cut_units(tasks: Sequence[PlannedTask], n_variants: int, sizes: UnitSizes) -> list[WorkUnit]:
-    """Examples x ablations in units with names that depend on the request alone.
-
-    Args:
-        tasks: the tasks with their examples.
-        n_variants: how many ablations, the baseline (number 0) counted.
-        sizes: of the units.
-
-    Returns:
-        Units that cover each (example, ablation) pair once.
-    """
-    units = []
-    for number, planned in enumerate(tasks):
-        kept = (c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in planned.task.name)
-        stem = "".join(kept)[:80]
-        for part, start in enumerate(range(0, len(planned.doc_ids), sizes.examples)):
-            chosen = planned.doc_ids[start : start + sizes.examples]
-            # the baseline's rows belong to the first unit of these examples
-            for group, first in enumerate(range(0, n_variants, sizes.ablations)):
-                numbers = tuple(range(first, min(first + sizes.ablations, n_variants)))
-                name = f"{number:02d}-{stem}-{part:04d}-{group:03d}"
-                units.append(WorkUnit(number, name, chosen, numbers))
-    return units
-
-
 def size(plan: Plan, unit: WorkUnit) -> float:
     """How much work a unit is, in characters read or written; only comparisons mean anything.
 
@@ -307,10 +264,22 @@ def _refuse_empty(task: Task) -> None:
         raise UserError(f"task {task.name}: it has no examples")
 
 
-def _describe(planned: PlannedTask, cluster: str | None) -> TaskEntry:
+def describe_planned(planned: PlannedTask, cluster: str | None) -> TaskEntry:
+    """A planned task as a manifest says it.
+
+    Args:
+        planned: the task with its examples and requests.
+        cluster: field of the rows that names what examples share; None for the task's own.
+
+    Returns:
+        An entry with all hashes.
+
+    Raises:
+        UserError: a row has no such field, or the task's YAML holds what it cannot.
+    """
     task, requests = planned.task, planned.requests
     try:
-        entry = describe_task(task, planned.doc_ids, cluster=cluster)
+        entry = describe_task(task, planned.doc_ids, cluster=cluster, source_ids=planned.source_ids)
     except UserError:
         raise
     except Exception as error:  # a YAML can hold anything anywhere

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, cast
@@ -25,9 +25,12 @@ from interp.errors import UserError, path_given
 from interp.models import decoder, given_model
 from interp.records import Shard
 from interp.results import Sweep, open_run
-from interp.sweeps.execution import in_order, pairs, run_fitting, runner
+from interp.sweeps.cutting import UNIT_ABLATIONS, UNIT_EXAMPLES, UnitSizes
+from interp.sweeps.execution import pairs, runner
+from interp.sweeps.extending import Extension, extension
 from interp.sweeps.on_ray import TaskQueue, WorkerPool, connected
-from interp.sweeps.plan import UNIT_ABLATIONS, UNIT_EXAMPLES, Ablations, Plan, UnitSizes, make_plan
+from interp.sweeps.pieces import Pace, run_in_pieces
+from interp.sweeps.plan import Ablations, Plan, make_plan
 from interp.sweeps.transport import pack_request
 from interp.sweeps.units import WorkUnit
 from interp.tasks import Task, load_task
@@ -62,7 +65,9 @@ def sweep(
 ) -> Sweep:
     """Run the baseline and every ablation over the same examples; write one record each.
 
-    The same call continues an interrupted run: finished units are verified and kept.
+    The same call continues an interrupted run: finished units are verified and kept. A call that
+    asks for more (tasks, ablations, a larger limit) extends the run: only what is missing is run.
+    One that asks for less is answered from what is there, and has no more.
 
     Args:
         model: from `interp.load_model`, a bridge booted by hand, a name or folder that is loaded
@@ -74,8 +79,9 @@ def sweep(
             combination.
         limit: at most this many examples of each task, drawn with the seed; all by default.
         seed: of the draw, and of the bootstrap.
-        out: folder of the run; new, empty, or holding this very run. Without one, a temporary
-            folder that is deleted when the result is no longer used.
+        out: folder of the run; new, empty, or holding this run, or a smaller or larger one of the
+            same kind. Without one, a temporary folder that is deleted when the result is no longer
+            used.
         donor: the other model, for swaps that do not name one.
         num_fewshot: few-shot examples in each prompt; by default what each task says.
         fewshot_seed: of the draw of few-shot examples; by default lm-evaluation-harness' own.
@@ -126,13 +132,13 @@ def sweep(
     with ExitStack() as stack:
         compute = partial(_run_here, model, Shortcuts(token_budget=token_budget))
         if ray:
-            request = pack_request(
-                model, plan, asked, limit=limit, seed=seed, sizes=sizes, cluster=cluster
-            )
+            # what cannot be sent is refused before anything is written
+            request = pack_request(model, plan, asked, limit=limit)
             connection = stack.enter_context(connected(ray))
-            compute = partial(_run_on_ray, WorkerPool(connection, request, plan, workers))
-        _carry_out(compute, plan, folder, Shard.parse(shard) if shard else None, allow)
-    found = Sweep(folder)
+            compute = partial(_run_on_ray, partial(WorkerPool, connection, request, workers))
+        part = Shard.parse(shard) if shard else None
+        answer = _carry_out(model, compute, plan, folder, part, allow)
+    found = Sweep(folder, answer)
     if temporary:
         weakref.finalize(found, temporary.cleanup)
     return found
@@ -211,25 +217,52 @@ def _origin(model: TransformerBridge) -> records.OriginEntry:
 
 
 def _carry_out(
+    model: TransformerBridge,
     compute: Callable[[Plan, Sequence[WorkUnit], "_Store"], dict[str, str]],
     plan: Plan,
     folder: Path,
     shard: Shard | None,
     allow: Sequence[str],
-) -> None:
-    """Open the store and compute what waits; the first moment at which anything is written."""
+) -> records.Manifest | None:
+    """Open the store and compute what waits; the first moment at which anything is written.
+
+    Returns:
+        What was asked, where the folder holds more.
+    """
     try:
-        manifest = records.open_store(folder, plan.manifest, allow=allow)
+        kept = records.open_or_make(folder, plan.manifest)
+        asked = extension(model, plan, kept, folder, allow=allow)
         with records.locked(folder, shard):
-            store = _Store(folder, manifest)
-            units = [u for i, u in enumerate(plan.units) if shard is None or shard.holds(i)]
-            failed = compute(plan, store.waiting(units), store)
+            while not records.extend_store(folder, kept, asked.manifest):
+                kept = records.read_manifest(folder)
+                asked = extension(model, plan, kept, folder, allow=allow)
+            if asked.plan is None:
+                _refuse_unfinished(folder, asked)
+                return asked.answer
+            store = _Store(folder, asked.manifest)
+            units = [u for i, u in enumerate(asked.plan.units) if not shard or shard.holds(i)]
+            failed = compute(asked.plan, store.waiting(units), store)
     except OSError as error:
         raise UserError(
             f"out {folder}: {error.strerror or error}; what was finished is kept, and the same "
             "command continues"
         ) from error
-    _refuse_failed(folder, failed, len(plan.units))
+    _refuse_failed(folder, failed, len(asked.plan.units))
+    return None
+
+
+def _refuse_unfinished(folder: Path, asked: Extension) -> None:
+    """Refuse a request for less where what holds its answers is not finished."""
+    assert asked.answer is not None
+    names, words = asked.answer.unit_names, ", ".join(asked.fewer)
+    wrong = records.problems(folder, names, asked.manifest)
+    if wrong:
+        raise UserError(
+            f"out {folder}: it holds a larger run ({words}), and {len(wrong)} of the {len(names)} "
+            "units with what is asked are missing or damaged; ask for all of it, or give another "
+            "folder"
+        )
+    log.info("out %s: it holds more than was asked (%s)", folder, words)
 
 
 @dataclass(frozen=True)
@@ -238,6 +271,14 @@ class _Store:
 
     folder: Path
     manifest: records.Manifest
+
+    @cached_property
+    def _fingerprints(self) -> Mapping[str, str]:
+        return self.manifest.unit_fingerprints()
+
+    def fingerprint(self, unit: WorkUnit) -> str:
+        """Hash of all that decides a unit's records."""
+        return self._fingerprints[unit.name]
 
     def waiting(self, units: Sequence[WorkUnit]) -> list[WorkUnit]:
         """Those that are not finished; a damaged shard is named and moved aside."""
@@ -250,7 +291,9 @@ class _Store:
 
     def write(self, unit: WorkUnit, found: Sequence[records.Record]) -> None:
         """Write a finished unit."""
-        records.write_unit(self.folder, unit.name, self.manifest, found)
+        run = self.fingerprint(unit)
+        records.write_unit(self.folder, unit.name, self.manifest, found, run=run)
+        records.remove_pieces(self.folder, unit.name)
 
 
 def _run_here(
@@ -262,23 +305,27 @@ def _run_here(
 ) -> dict[str, str]:
     """Compute units one after the other; those that failed, with the reason."""
     run, failed = runner(model, plan, shortcuts=shortcuts), {}
+    pace = Pace(model, plan)
     with _progress(plan, waiting) as bar:
         for unit in waiting:
             bar.set_postfix_str(plan.tasks[unit.task].task.name)
             try:
-                found = run_fitting(run, unit, bar.update)
+                found = run_in_pieces(
+                    run, unit, pace, store.folder, store.fingerprint(unit), bar.update
+                )
             except MemoryError as error:
                 failed[unit.name] = f"out of memory: {error}"
                 log.warning("unit %s: failed (%s)", unit.name, failed[unit.name])
                 continue
-            store.write(unit, in_order(plan, unit, found))
+            store.write(unit, found)
     return failed
 
 
 def _run_on_ray(
-    pool: WorkerPool, plan: Plan, waiting: Sequence[WorkUnit], store: _Store
+    hired: Callable[[Plan], WorkerPool], plan: Plan, waiting: Sequence[WorkUnit], store: _Store
 ) -> dict[str, str]:
     """Hand units out to Ray workers; those that failed, with the reason."""
+    pool = hired(plan)
     with _progress(plan, waiting) as bar:
 
         def finish(unit: WorkUnit, found: list[records.Record]) -> None:

@@ -25,7 +25,9 @@ from interp import models
 from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, SwapLayers, donors, parse
 from interp.errors import UserError
 from interp.models import model_name, refuse_quantised, wrap
-from interp.sweeps.plan import Plan, UnitSizes, make_plan
+from interp.records import Manifest
+from interp.sweeps.extending import in_order_of
+from interp.sweeps.plan import Plan, make_plan
 from interp.tasks import Task
 
 
@@ -58,8 +60,7 @@ class Request:
         tasks: the tasks, with their rows.
         ablations: text, and for each swap in it the number of its donor.
         limit: examples per task.
-        seed: of the draw.
-        sizes: of the units.
+        manifest: of the plan, which says the seed, the units, and the order of everything.
         cluster: field of the rows that names what examples share.
     """
 
@@ -68,8 +69,7 @@ class Request:
     tasks: tuple[Task, ...]
     ablations: list[tuple[str, tuple[int, ...]]]
     limit: int | None
-    seed: int
-    sizes: UnitSizes
+    manifest: Manifest
     cluster: str | None = None
 
 
@@ -145,9 +145,6 @@ def pack_request(
     ablations: Sequence[Ablation],
     *,
     limit: int | None,
-    seed: int,
-    sizes: UnitSizes,
-    cluster: str | None = None,
 ) -> Request:
     """All that another process needs to make the same plan.
 
@@ -156,9 +153,6 @@ def pack_request(
         plan: made from the same arguments.
         ablations: values, with their donors.
         limit: as for `make_plan`.
-        seed: as for `make_plan`.
-        sizes: as for `make_plan`.
-        cluster: as for `make_plan`.
 
     Returns:
         Plain data that can be sent to another process, weights included.
@@ -179,9 +173,8 @@ def pack_request(
         tasks=tuple(planned.task for planned in plan.tasks),
         ablations=[(a.text, tuple(number[id(d)] for d in donors(a))) for a in ablations],
         limit=limit,
-        seed=seed,
-        sizes=sizes,
-        cluster=cluster,
+        manifest=plan.manifest,
+        cluster=plan.cluster,
     )
 
 
@@ -200,11 +193,10 @@ def unpack_request(
         request.tasks,
         ablations,
         limit=request.limit,
-        seed=request.seed,
-        sizes=request.sizes,
+        seed=request.manifest.seed,
         cluster=request.cluster,
     )
-    return model, plan
+    return model, in_order_of(plan, request.manifest)
 
 
 def _with_donors(ablation: Ablation, given: list[Any]) -> Ablation:

@@ -16,6 +16,7 @@ from .counterfactual import (
 from .examples import (
     check_draw as check_draw,
     described as described,
+    draw_order as draw_order,
     how_drawn as how_drawn,
     select_examples as select_examples,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "covering",
     "described",
     "described_metrics",
+    "draw_order",
     "select_examples",
     "encode",
     "encode_pair",

@@ -8,7 +8,7 @@ import hashlib
 import json
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from interp.errors import UserError
@@ -36,10 +36,15 @@ class CheckedRequests:
     """
 
     by_row: Mapping[int, tuple[OptionRequest, ...] | tuple[GenerationRequest, ...]]
+    _hashed: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     def of(self, doc_ids: Iterable[int]) -> Requests:
         """The requests of some of the rows, in the order of `build_requests`."""
         return [request for i in doc_ids for request in self.by_row[i]]  # type: ignore[return-value]
+
+    def only(self, doc_ids: Iterable[int]) -> "CheckedRequests":
+        """The requests of some of the rows, in their order."""
+        return CheckedRequests({i: self.by_row[i] for i in doc_ids}, self._hashed)
 
     @property
     def sampling(self) -> Sampling | None:
@@ -59,11 +64,16 @@ class CheckedRequests:
 
     @property
     def sha256(self) -> str:
-        """Hash of all that is asked: tokens, stop strings, lengths and how answers are sampled."""
+        """Hash of all that is asked: tokens, stop strings, lengths and how answers are sampled.
+
+        The order of the rows makes no difference.
+        """
         digest = hashlib.sha256()
-        for doc_id, requests in self.by_row.items():
-            for request in requests:
-                digest.update(json.dumps([doc_id, _asked(request)]).encode())
+        for doc_id, requests in sorted(self.by_row.items()):
+            if doc_id not in self._hashed:
+                text = json.dumps([doc_id, [_asked(request) for request in requests]])
+                self._hashed[doc_id] = hashlib.sha256(text.encode()).digest()
+            digest.update(self._hashed[doc_id])
         return digest.hexdigest()
 
 

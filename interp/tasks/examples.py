@@ -1,5 +1,10 @@
-"""Which examples a limited run asks: a seeded draw, spread over subjects, equal for every model."""
+"""Which examples a limited run asks: a seeded draw, spread over subjects, equal for every model.
 
+Draws are nested: all rows have one seeded order, and a limit takes the first of them. So a run can
+be extended by a larger limit, and the examples that it has are among those of the larger one.
+"""
+
+import heapq
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -14,9 +19,7 @@ from interp.tasks.task import Task
 def select_examples(task: Task, limit: int | None, *, seed: int = 0) -> list[int]:
     """The examples of a task that are asked, in the order of its rows.
 
-    Strata (subjects, categories) are drawn from in proportion to their size, and every example is
-    as likely to be drawn as any other. The draw depends on the task's rows and the seed alone,
-    never on a model.
+    They are the first of `draw_order`, so that those of a limit are among those of a larger one.
 
     Args:
         task: its `strata` say what each row belongs to.
@@ -33,14 +36,39 @@ def select_examples(task: Task, limit: int | None, *, seed: int = 0) -> list[int
     count = len(task.documents())
     if limit is None or limit >= count:
         return list(range(count))
+    return sorted(draw_order(task, seed=seed)[:limit])
+
+
+def draw_order(task: Task, *, seed: int = 0) -> list[int]:
+    """All rows of a task in the order in which a limited run takes them.
+
+    Strata (subjects, categories) take turns in proportion to their size: among the first rows each
+    has its exact share, up to less than two rows. Every row is as likely to be among the first as
+    any other. The order depends on the task's rows and the seed alone, never on a model.
+
+    Args:
+        task: its `strata` say what each row belongs to.
+        seed: of the draw.
+
+    Returns:
+        Row numbers, each once.
+
+    Raises:
+        UserError: the seed is below 0 or no whole number.
+    """
+    check_draw(None, seed)
     rng = np.random.default_rng(seed)
     _, member = np.unique(np.array(task.strata), return_inverse=True)
     sizes = np.bincount(member)
-    chosen = [
-        rng.choice(np.flatnonzero(member == stratum), size=size, replace=False)
-        for stratum, size in enumerate(_shares(sizes, limit, rng))
-    ]
-    return sorted(np.concatenate(chosen).tolist())
+    if len(sizes) == 1:
+        return rng.permutation(len(member)).tolist()
+    turns = _turns(sizes, rng)
+    # from anywhere on in the circle of turns: at each place every row is as likely as any other
+    turns = np.roll(turns, -int(rng.integers(len(turns))))
+    order = np.empty(len(member), dtype=int)
+    for stratum in range(len(sizes)):
+        order[turns == stratum] = rng.permutation(np.flatnonzero(member == stratum))
+    return order.tolist()
 
 
 def check_draw(limit: object, seed: object) -> None:
@@ -113,18 +141,34 @@ def how_drawn(how: Mapping[str, Any]) -> str:
     return f"{answers} an example drawn at temperature {how['temperature']:g}{among}"
 
 
-def _shares(sizes: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
-    """How many of each stratum: its exact share rounded down or up, by one throw for all.
+def _turns(sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Which stratum has each turn, so that after every turn each has its share, rounded up or down.
 
-    Systematic sampling (Madow 1949): the exact shares lie end to end, in random order, and marks
-    one apart from a random start count how many fall on each; so that every example is as likely
-    to be drawn as any other, which rounding to the largest remainders would not give.
+    Row k of a stratum of n among N rows may come from turn `k N / n` on and has to come before turn
+    `(k + 1) N / n`; the most urgent one is next (Steiner & Yeomans 1993, "Level schedules for
+    mixed-model, just-in-time processes"). Equally urgent ones come in random order.
+
+    Args:
+        sizes: rows of each stratum, `[stratum]`.
+        rng: of the order of equally urgent strata.
+
+    Returns:
+        A number of a stratum for each turn, `[row]`.
     """
-    order = rng.permutation(len(sizes))
-    # in whole numbers of 1/total: no rounding error can lose a mark
-    ends = np.cumsum(limit * sizes[order].astype(np.int64))
-    total = int(sizes.sum())
-    marks = (ends + rng.integers(total)) // total
-    shares = np.empty(len(sizes), dtype=int)
-    shares[order] = np.diff(marks, prepend=0)
-    return shares
+    total, places = int(sizes.sum()), rng.permutation(len(sizes))
+    stratum = np.repeat(np.arange(len(sizes)), sizes)
+    nth = np.concatenate([np.arange(size) for size in sizes])
+    # in whole numbers: no rounding error can make a turn too early or too late
+    opens = nth * total // sizes[stratum]
+    closes = -((nth + 1) * total // -sizes[stratum])
+    order = np.argsort(opens, kind="stable")
+    rows = list(zip(*(a[order].tolist() for a in (opens, closes, places[stratum], stratum)),
+                    strict=True))  # fmt: skip
+    open_rows: list[tuple[int, int, int]] = []
+    turns, following = [], 0
+    for turn in range(total):
+        while following < total and rows[following][0] <= turn:
+            heapq.heappush(open_rows, rows[following][1:])
+            following += 1
+        turns.append(heapq.heappop(open_rows)[2])
+    return np.array(turns)

@@ -157,9 +157,9 @@ def test_a_sweep_of_texts_equals_a_loop(llama, tmp_path):
 
 
 def test_a_sweep_of_one_example_is_refused_before_writing(llama, tmp_path):
-    task = load_task(write_task(tmp_path))
+    task = load_task(write_task(tmp_path, rows=1))
     with pytest.raises(UserError, match="another example is needed"):
-        interp.sweep(llama, task, ["head:0.1@resample"], out=tmp_path / "run", limit=1)
+        interp.sweep(llama, task, ["head:0.1@resample"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

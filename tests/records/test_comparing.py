@@ -20,6 +20,8 @@ TASK = {
     "requests_sha256": "q",
     "cluster": "subject",
     "clusters": ["a", "b", "a"],
+    "source_ids": [4, 5],
+    "sources_sha256": "o",
     "sampling": {"draws": 2, "temperature": 0.6, "top_k": 0, "top_p": 1.0},
     "metrics": {"acc": {"aggregation": "mean", "higher_is_better": True}},
 }
@@ -64,6 +66,8 @@ def test_nothing_differs_from_itself_wherever_it_was_begun():
     assert words() == []
     assert words(origin={"command": ["another"], "device": "cuda"}) == []
     assert words(limit=None) == []
+    cut = [UNIT | {"ablations": [0, 1]}, UNIT | {"name": "01", "ablations": [2, 3]}]
+    assert words(units=cut) == []
 
 
 @pytest.mark.parametrize(
@@ -95,9 +99,8 @@ def test_nothing_differs_from_itself_wherever_it_was_begun():
          "task world: variant chat True, max_tokens 20 there, chat False, max_tokens 20 asked"),
         ({"task": {"cluster": "", "clusters": []}},
          "task world: clusters subject there, none asked"),
-        ({"units": [UNIT | {"ablations": [0, 1]},
-                    UNIT | {"name": "01", "ablations": [2, 3]}]},
-         "units of up to 3 examples and 4 ablations there, 3 and 2 asked"),
+        ({"task": {"sources_sha256": "x"}},
+         "task world: the rows that ablations take from have changed (sources_sha256)"),
     ],
 )  # fmt: skip
 def test_a_difference_is_said_once_and_in_words(entries, said):

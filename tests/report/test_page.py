@@ -155,7 +155,7 @@ def test_several_runs_have_a_section_each(run, mixed, tasks, quick):
     assert len(page.all("dialog", id="run-2-examples")) == 2 * len(mixed.manifest.ablations)
     names = [element["id"] for element in page.elements if element.get("id")]
     assert len(names) == len(set(names))
-    assert "the first 32 prompts" in page.all("section")[1]["text"]
+    assert "the first 32 prompts of each task's draw" in page.all("section")[1]["text"]
 
 
 @pytest.mark.slow

@@ -183,8 +183,12 @@ def test_a_refusal_says_what_was_asked_and_lists_nothing(tmp_path):
     out = tmp_path / "run"
     interp.sweep(model, [task], ["layer:0"], out=out, limit=4)
     for options, ablations, said in [
-        ({"limit": 8}, ["layer:0"], "(limit 4 there, 8 asked)"),
-        ({"limit": 4}, ["layer:0", "layer:1", "attn:0"], "(ablations: 2 more than there)"),
+        (
+            {"limit": 8},
+            ["layer:1"],
+            "(it holds what is not asked, ablations: layer:0, and lacks "
+            "ablations: layer:1, 4 examples of tiny-texts there, 8 asked; a run is extended by",
+        ),
         ({"limit": 8, "seed": 3}, ["layer:0"], "(seed 0 there, 3 asked)"),
     ]:
         with pytest.raises(UserError) as caught:

@@ -126,7 +126,7 @@ def test_a_request_makes_the_same_plan_elsewhere(family, task):
     model, donor = tiny_bridge(family), tiny_bridge(family, seed=1)
     asked = [*interp.each_swap(model, donor)[:1], interp.parse("layer:0+attn:1")]
     plan = make_plan(model, [task], asked, limit=4, sizes=SIZES)
-    request = pack_request(model, plan, asked, limit=4, seed=0, sizes=SIZES)
+    request = pack_request(model, plan, asked, limit=4)
     # without the tasks, whose class beartype wraps here and only here
     sent = pickle.loads(pickle.dumps(replace(request, tasks=())))
     there, again = unpack_request(replace(sent, tasks=request.tasks))
@@ -215,14 +215,14 @@ class PlayedRay:
 
 def play(llama, plan, trouble):
     asked = [interp.parse(text) for text in ABLATIONS]
-    request = pack_request(llama, plan, asked, limit=8, seed=0, sizes=SIZES)
+    request = pack_request(llama, plan, asked, limit=8)
     finished, told, ray = {}, [], PlayedRay(trouble)
 
     def finish(unit, records):
         assert unit.name not in finished, "counted twice"
         finished[unit.name] = records
 
-    pool = WorkerPool(ray, request, plan, 2)
+    pool = WorkerPool(ray, request, 2, plan)
     failed = pool.work(TaskQueue(plan, plan.units, finish), told.append)
     return finished, failed, told, ray
 

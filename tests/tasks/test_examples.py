@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import binomtest
 
 from interp.errors import UserError
-from interp.tasks import Task, described, select_examples
+from interp.tasks import Task, described, draw_order, select_examples
 from interp.tasks.examples import half_width
 
 
@@ -32,7 +32,24 @@ def test_every_stratum_gets_its_share(sizes, share, seed):
     assert len(drawn) == limit
     for i, size in enumerate(sizes):
         got = sum(strata[d] == f"s{i}" for d in drawn)
-        assert abs(got - limit * size / len(strata)) < 1
+        assert abs(got - limit * size / len(strata)) < 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6), seed=st.integers(0, 9))
+def test_the_examples_of_a_limit_are_among_those_of_a_larger_one(sizes, seed):
+    task = made([f"s{i}" for i, size in enumerate(sizes) for _ in range(size)])
+    order = draw_order(task, seed=seed)
+    assert sorted(order) == list(range(sum(sizes)))
+    for limit in range(1, sum(sizes) + 1):
+        assert select_examples(task, limit, seed=seed) == sorted(order[:limit])
+
+
+def test_a_few_examples_of_many_subjects_are_of_different_ones():
+    task = made([f"s{i}" for i in range(57) for _ in range(100)])
+    for seed in range(20):
+        first = draw_order(task, seed=seed)[:57]
+        assert len({task.strata[i] for i in first}) == 57
 
 
 def test_every_example_is_as_likely_as_any_other():

@@ -1,0 +1,189 @@
+"""A run that is asked for more: what is there is kept, the rest is planned.
+
+Tasks, examples and ablations that the run has come first and keep their numbers, so that its units
+stay as they are. A request for less is answered from what is there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import models, records
+from interp.records import OF_ROWS, Difference, Manifest, TaskEntry, UnitEntry
+from interp.sweeps.cutting import PlannedTask, cut_units, unit_entries
+from interp.sweeps.plan import Plan, describe_planned, distinct
+from interp.sweeps.sources import source_rows
+from interp.tasks import checked_requests
+
+
+@dataclass(frozen=True, eq=False)
+class Extension:
+    """A request beside the run that is in its folder.
+
+    Attributes:
+        plan: the request, in the order of the run, with the units that the run has; None where
+            the run has more than is asked.
+        manifest: what the folder will hold.
+        fewer: what is there and not asked, in words.
+        answer: where the run has more, the part of its manifest that was asked.
+    """
+
+    plan: Plan | None
+    manifest: Manifest
+    fewer: tuple[str, ...] = ()
+    answer: Manifest | None = None
+
+
+def extension(
+    model: TransformerBridge,
+    plan: Plan,
+    kept: Manifest,
+    folder: Path,
+    *,
+    allow: Sequence[str] = (),
+) -> Extension:
+    """How a request and the run in its folder go together.
+
+    Args:
+        model: the model.
+        plan: of the request alone.
+        kept: the manifest in the folder.
+        folder: of the run, for messages.
+        allow: names of differences that are accepted.
+
+    Returns:
+        What is to be run, if anything, and the manifest that says so.
+
+    Raises:
+        UserError: answers of two runs would be mixed, or the request has more of one thing than
+            the run and less of another.
+    """
+    asked = plan.manifest.model_copy(
+        update={"tasks": tuple(_as_there(model, plan, kept, one) for one in plan.tasks)}
+    )
+    found = records.conflicts(kept, asked)
+    extent = records.extent(kept, plan.manifest)
+    if not found and extent.more and extent.fewer:
+        words = (
+            f"it holds what is not asked, {', '.join(extent.fewer)}, and lacks "
+            f"{', '.join(extent.more)}; a run is extended by asking for all of it and more"
+        )
+        found = [Difference("request", extent.fewer, extent.more, words)]
+    noted = records.with_accepted(folder, kept, found, allow=allow)
+    if extent.fewer:
+        return Extension(None, noted, extent.fewer, _part(noted, plan.manifest))
+    joined = in_order_of(plan, kept)
+    entries = ("ablations", "hooks", "donors", "units", "limit")
+    grown = {name: getattr(joined.manifest, name) for name in entries}
+    grown["tasks"] = _as_kept(noted, joined.manifest.tasks)
+    return Extension(joined, noted.model_copy(update=grown))
+
+
+def _part(kept: Manifest, asked: Manifest) -> Manifest:
+    """What a run's manifest says of a request for less, and the units that hold its records."""
+    ids = {task.name: set(task.doc_ids) for task in asked.tasks}
+    texts, every = set(asked.texts), kept.texts
+
+    def holds(unit: UnitEntry) -> bool:
+        task = kept.tasks[unit.task]
+        rows = task.doc_ids[unit.first : unit.first + unit.examples]
+        own = every[unit.ablations[0] : unit.ablations[1] + 1]
+        return not (ids.get(task.name, set()).isdisjoint(rows) or texts.isdisjoint(own))
+
+    entries = ("ablations", "hooks", "donors", "limit")
+    part = {name: getattr(asked, name) for name in entries}
+    units = tuple(unit for unit in kept.units if holds(unit))
+    tasks = _as_kept(kept, asked.tasks)
+    return kept.model_copy(update=part | {"tasks": tasks, "units": units})
+
+
+def _as_kept(kept: Manifest, asked: Sequence[TaskEntry]) -> tuple[TaskEntry, ...]:
+    """Tasks of a request with what the run says of them, but for their rows.
+
+    A difference that was allowed (a version) does not change what decided the records.
+    """
+    there = {task.name: task for task in kept.tasks}
+    return tuple(
+        there[one.name].model_copy(update={name: getattr(one, name) for name in OF_ROWS})
+        if one.name in there
+        else one
+        for one in asked
+    )
+
+
+def in_order_of(plan: Plan, kept: Manifest) -> Plan:
+    """A plan with the order and the units of a run that has nothing else.
+
+    Args:
+        plan: of a request for all that the run has, and perhaps for more.
+        kept: the manifest of the run.
+
+    Returns:
+        The same tasks, examples and ablations, those of the run first.
+    """
+    names = {planned.task.name: planned for planned in plan.tasks}
+    there = [task.name for task in kept.tasks]
+    order = [*there, *(name for name in names if name not in set(there))]
+    rows = {task.name: task.doc_ids for task in kept.tasks}
+    seed = plan.manifest.seed
+    tasks = tuple(_with_first(names[name], rows.get(name, ()), plan, seed) for name in order)
+    texts = {one.text: one for one in plan.variants}
+    first = dict.fromkeys((plan.variants[0].text, *kept.ablations))
+    variants = tuple(texts[text] for text in (*first, *(t for t in texts if t not in first)))
+    units = tuple(cut_units(tasks, len(variants), plan.sizes, kept.units))
+    entries = {entry.name: entry for entry in kept.units}
+    fresh = [unit for unit in units if unit.name not in entries]
+    entries |= {entry.name: entry for entry in unit_entries(fresh, tasks)}
+    described = {entry.name: entry for entry in plan.manifest.tasks}
+    for one in tasks:
+        if one.doc_ids != described[one.task.name].doc_ids:
+            described[one.task.name] = describe_planned(one, plan.cluster)
+    manifest = plan.manifest.model_copy(
+        update={
+            "tasks": tuple(described[one.task.name] for one in tasks),
+            "ablations": tuple(one.text for one in variants[1:]),
+            "units": tuple(entries[unit.name] for unit in units),
+        }
+    )
+    return replace(plan, tasks=tasks, variants=variants, units=units, manifest=manifest)
+
+
+def _with_first(planned: PlannedTask, first: Sequence[int], plan: Plan, seed: int) -> PlannedTask:
+    """A task with some of its examples in front of the others."""
+    there = set(first)
+    doc_ids = (*first, *(i for i in planned.doc_ids if i not in there))
+    return replace(
+        planned,
+        doc_ids=doc_ids,
+        requests=planned.requests.only(doc_ids),
+        source_ids=source_rows(planned.task, doc_ids, distinct(plan.variants), seed=seed),
+    )
+
+
+def _as_there(
+    model: TransformerBridge, plan: Plan, kept: Manifest, planned: PlannedTask
+) -> TaskEntry:
+    """A task of the request with the examples that the run has of it, where it may have them."""
+    number = next(i for i, one in enumerate(plan.tasks) if one is planned)
+    asked = plan.manifest.tasks[number]
+    there = next((task for task in kept.tasks if task.name == asked.name), None)
+    rows = len(planned.task.documents())
+    if there is not None and (there.doc_ids, there.source_ids) == (
+        asked.doc_ids,
+        asked.source_ids,
+    ):
+        return asked
+    if there is None or not records.nested(there, asked) or max(there.doc_ids) >= rows:
+        return asked
+    requests, seed = planned.requests, plan.manifest.seed
+    if set(there.doc_ids) <= set(asked.doc_ids):
+        requests = requests.only(there.doc_ids)
+    else:
+        requests = checked_requests(planned.task, there.doc_ids, models.decoder(model), seed=seed)
+    source_ids = planned.source_ids
+    if there.source_ids and source_ids and max(there.source_ids) < rows:
+        source_ids = there.source_ids
+    same = replace(planned, doc_ids=there.doc_ids, requests=requests, source_ids=source_ids)
+    return describe_planned(same, plan.cluster)

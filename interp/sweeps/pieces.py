@@ -1,0 +1,132 @@
+"""A work unit in pieces, cut by measured time: an interrupted run loses at most a minute of work.
+
+Most units are computed at once. One that takes longer is cut by its examples, and where one example
+takes longer, by its ablations. Each piece that is not the last is kept in a file until the unit's
+shard is written.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from pathlib import Path
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp.ablations import outputs_on
+from interp.records import Record, read_pieces, write_piece
+from interp.sweeps.execution import Done, Runner, in_order, run_fitting
+from interp.sweeps.plan import Plan
+from interp.sweeps.units import WorkUnit
+from interp.tasks import GenerationRequest
+
+PIECE_SECONDS = 30.0
+"""What a piece is to take; the pace of the work may halve meanwhile."""
+FEW_PAIRS = 32
+"""A unit of so few (example, ablation) pairs is not worth a measurement in advance."""
+
+Missing = dict[int, tuple[int, ...]]
+
+
+@dataclass(eq=False)
+class Pace:
+    """How long one example takes under one ablation, by task, as far as it has been measured.
+
+    Attributes:
+        model: the model.
+        plan: of the sweep.
+        seconds: of a pair, by number of the task.
+    """
+
+    model: TransformerBridge
+    plan: Plan
+    seconds: dict[int, float] = field(default_factory=dict)
+
+    def of(self, unit: WorkUnit, pairs: int) -> float:
+        """Seconds of a pair; before anything was computed, what one unbatched pass tells."""
+        if unit.task in self.seconds:
+            return self.seconds[unit.task]
+        if pairs <= FEW_PAIRS:
+            return PIECE_SECONDS / FEW_PAIRS
+        requests = self.plan.tasks[unit.task].requests.of(unit.doc_ids[:1])
+        first, start = requests[0], time.perf_counter()
+        tokens = first.prompt if isinstance(first, GenerationRequest) else first.context
+        outputs_on(self.model, [*tokens, tokens[-1]] if len(tokens) < 2 else tokens, [])
+        passed = time.perf_counter() - start
+        # an answer is at most a pass for each of its tokens
+        steps = first.max_gen_toks if isinstance(first, GenerationRequest) else 1
+        self.seconds[unit.task] = passed * len(requests) * steps
+        return self.seconds[unit.task]
+
+
+def run_in_pieces(
+    run: Runner, unit: WorkUnit, pace: Pace, folder: Path, run_sha256: str, done: Done
+) -> list[Record]:
+    """A unit's records, in order; what was computed before an interruption is taken from files.
+
+    Args:
+        run: computes the records of a unit (`runner`).
+        unit: the unit.
+        pace: of the work so far; it is updated.
+        folder: of the run.
+        run_sha256: the fingerprint of the unit.
+        done: told how many (example, ablation) pairs are finished.
+
+    Returns:
+        The records of the unit, by ablation and then by example.
+
+    Raises:
+        MemoryError: a single example does not fit.
+    """
+    plan = pace.plan
+    numbers = {plan.variants[n].text: n for n in unit.ablations}
+    found = {
+        (record.ablation, record.doc_id): record
+        for record in read_pieces(folder, unit.name, run_sha256)
+        if record.ablation in numbers and record.doc_id in set(unit.doc_ids)
+    }
+    done(len(found))
+    missing = _missing(unit, [(numbers[text], doc_id) for text, doc_id in found])
+    while missing:
+        piece = next_piece(unit, missing, pace)
+        pairs, start = len(piece.doc_ids) * len(piece.ablations), time.perf_counter()
+        computed = run_fitting(run, piece, done)
+        # the first pace is an upper bound; a later one is that of the last piece
+        pace.seconds[unit.task] = (time.perf_counter() - start) / pairs
+        found |= {(record.ablation, record.doc_id): record for record in computed}
+        for doc_id in piece.doc_ids:
+            missing[doc_id] = tuple(n for n in missing[doc_id] if n not in set(piece.ablations))
+        missing = {doc_id: left for doc_id, left in missing.items() if left}
+        if missing:
+            write_piece(folder, unit.name, run_sha256, computed)
+    return in_order(plan, unit, list(found.values()))
+
+
+def next_piece(unit: WorkUnit, missing: Mapping[int, Sequence[int]], pace: Pace) -> WorkUnit:
+    """As much of what is missing as fits into the time of a piece; never nothing.
+
+    Args:
+        unit: the unit.
+        missing: example to the numbers of the ablations that it lacks.
+        pace: of the work so far.
+
+    Returns:
+        A unit of some of the examples under some of the ablations.
+    """
+    numbers = tuple(next(iter(missing.values())))
+    alike = [doc_id for doc_id, left in missing.items() if tuple(left) == numbers]
+    allowed = PIECE_SECONDS / max(pace.of(unit, len(alike) * len(numbers)), 1e-9)
+    examples = max(1, int(allowed / len(numbers)))
+    # pieces of one size, instead of a small one at the end
+    examples = ceil(len(alike) / ceil(len(alike) / examples))
+    ablations = len(numbers) if examples > 1 else max(1, min(len(numbers), int(allowed)))
+    return replace(unit, doc_ids=tuple(alike[:examples]), ablations=numbers[:ablations])
+
+
+def _missing(unit: WorkUnit, there: Sequence[tuple[int, int]]) -> Missing:
+    """Example to the numbers of the ablations that it lacks; examples that lack none left out."""
+    had: dict[int, set[int]] = {}
+    for number, doc_id in there:
+        had.setdefault(doc_id, set()).add(number)
+    left = {i: tuple(n for n in unit.ablations if n not in had.get(i, ())) for i in unit.doc_ids}
+    return {i: numbers for i, numbers in left.items() if numbers}
