@@ -1,6 +1,6 @@
 """What one ablation changes, layer by layer: the form that hooks, replay and decoding act on."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
@@ -170,6 +170,15 @@ class Edits(Mapping[int, LayerEdit]):
 
     def __len__(self) -> int:
         return len(self._by_layer)
+
+    # those of `Mapping` look every layer up again, which counts for a hundred thousand edits
+    def values(self) -> ValuesView[LayerEdit]:
+        """What changes, in order of layers."""
+        return self._by_layer.values()
+
+    def items(self) -> ItemsView[int, LayerEdit]:
+        """Layer and what changes there, in order of layers."""
+        return self._by_layer.items()
 
     def __hash__(self) -> int:
         return hash(tuple(self._by_layer.items()))

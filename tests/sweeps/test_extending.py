@@ -56,7 +56,7 @@ def same_records(one, other) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 )
 def test_growing_requests_give_the_records_of_the_large_one(llama, tasks, tmp_path, seed, computed):
     whole = sweep(llama, tasks, EVERY, limit=5, seed=seed)
@@ -84,7 +84,7 @@ def test_a_smaller_request_is_answered_from_what_is_there(llama, tasks, tmp_path
     assert not computed
     same_records(again, small)
     assert repr(again).startswith("Sweep(tiny-llama: 1 task, 2 examples, 1 ablation;")
-    assert again.importance(resamples=100)["n_family"].tolist() == [1]
+    assert set(again.importance(resamples=100)["n_family"]) == {1}
     assert not again.problems()
     next((again.folder / "units").glob("*.parquet")).unlink()
     with pytest.raises(UserError, match=r"it holds a larger run \(ablations: 2.* missing") as e:
