@@ -19,6 +19,7 @@ from . import (
 from .ablations import (
     AblateHead as AblateHead,
     AblateKVGroup as AblateKVGroup,
+    BackPatch as BackPatch,
     Cut as Cut,
     Exchange as Exchange,
     Order as Order,
@@ -37,6 +38,7 @@ from .ablations import (
     ablate as ablate,
     cumulative as cumulative,
     each_attention as each_attention,
+    each_back_patch as each_back_patch,
     each_cut as each_cut,
     each_exchange as each_exchange,
     each_head as each_head,

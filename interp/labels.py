@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count, product
 
+from interp.position_labels import class_label, cut_words, site_label
+
 SKILLS = {"world-facts": "Knowledge", "world-kv": "Retrieval", "world-arithmetic": "Reasoning"}
 
 PROTOCOLS = {
@@ -71,6 +73,7 @@ ASKED = {
     re.compile(r"wording-(\d+)-(.+)"): "another wording ({})",
     re.compile(r"option-order-(\d+)-(.+)"): "options in another order ({})",
     re.compile(r"chat-(.+)"): "as a chat",
+    re.compile(r"twins-([^-]+)-(.+)"): "pairs by {}",
     re.compile(r"(\d+)-tokens-(.+)"): "up to {} tokens",
     re.compile(r"1-draws-at-([\d.]+(?:e[+-]?\d+)?)-(.+)"): "drawn at temperature {}",
     re.compile(r"(\d+)-draws-at-([\d.]+(?:e[+-]?\d+)?)-(.+)"): "{} draws at temperature {}",
@@ -282,7 +285,9 @@ def kind_label(kind: str) -> str:
     if at and by in REPLACED and form in PLURALS:
         return f"{PLURALS[form]} {REPLACED[by]}"
     if form == "cut":
-        return f"attention {_cut_words(by)}"
+        return f"attention {cut_words(by)}"
+    if form.startswith("patch:"):
+        return f"{site_label(form.removeprefix('patch:'))} patched at {class_label(by)}"
     if form.removesuffix("-up").removesuffix("-down") in KINDS:
         return KINDS[form.removesuffix("-up").removesuffix("-down")]
     return f"ablations {kind}"
@@ -302,6 +307,9 @@ def layer_axis(kind: str) -> str:
     rest, scoped, scope = kind.partition("@@")
     form, _, by = rest.partition("@")
     words = LAYER_AXES.get(rest, f"Layer of {rest}")
+    if form.startswith("patch:"):
+        site = site_label(form.removeprefix("patch:"))
+        words = f"Layer with its {site} patched at {class_label(by)}"
     if by in REPLACED and form in PARTS:
         words = f"{PARTS[form]} {REPLACED[by]}"
     return words + (f", {SCOPES.get(scope, scope)}" if scoped else "")
@@ -320,15 +328,8 @@ def block_axis(kind: str, size: int | None) -> str:
     number = "" if size is None else f"{size} "
     form, _, classes = kind.partition("@")
     if form == "cut":
-        return f"First of the {number}layers {_cut_words(classes)}"
+        return f"First of the {number}layers {cut_words(classes)}"
     return f"First of the {number}layers {BLOCKS.get(kind, f'of {kind}')}"
-
-
-def _cut_words(classes: str) -> str:
-    """Words for what a cut hides from what: `answering/gold`."""
-    queries, _, keys = classes.partition("/")
-    asking, seen = (" and ".join(names.split(",")) for names in (queries, keys))
-    return f"cut from {asking} to {seen}"
 
 
 def count_axis(kind: str, way: str) -> str:

@@ -23,7 +23,9 @@ def run(kinds: list[str], models: int, out: Path, *, first: int = 0) -> None:
     from tqdm import tqdm
 
     from experiments.validity.checks import CHECKS
+    from experiments.validity.paths import check_paths
 
+    checks = CHECKS | {"paths": check_paths}
     torch.set_num_threads(1)  # the models are too small for more
     out.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
@@ -32,7 +34,7 @@ def run(kinds: list[str], models: int, out: Path, *, first: int = 0) -> None:
         waiting = [seed for seed in range(first, models) if seed not in done]
         for seed in tqdm(waiting, desc=kind, unit="model"):
             os.environ["TQDM_DISABLE"] = "1"  # the sweeps' own bars
-            lines = "".join(json.dumps(row) + "\n" for row in CHECKS[kind](seed))
+            lines = "".join(json.dumps(row) + "\n" for row in checks[kind](seed))
             with path.open("a") as file:
                 file.write(lines)
         os.environ.pop("TQDM_DISABLE", None)
@@ -67,6 +69,14 @@ def report(kinds: list[str], models: int, out: Path) -> str:
             "",
             f"Ranked by drop, the planted components come first in {int(ranked.sum())} of "
             f"{len(ranked)} (model, question) cases.",
+        ]
+    if "null" in table:
+        patched = table[table["null"].notna()]
+        lines += [
+            "",
+            f"Patched: least recovery of a planted part {table['least_planted'].min():.2f}, "
+            f"largest of any other {table['largest_other'].max():.2f}; of null heads at most "
+            f"{patched['null'].abs().max():.1e}.",
         ]
     nothing = table[table["question"].str.startswith("nothing planted")]
     return "\n".join([*lines, *(_false_alarms(nothing) if len(nothing) else [])]) + "\n"
@@ -105,7 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", type=int, default=200, help="seeds of each kind (200)")
     parser.add_argument("--first", type=int, default=0, help="first seed, to share the work (0)")
-    parser.add_argument("--kinds", nargs="+", default=list(CHECKS), choices=list(CHECKS))
+    kinds = [*CHECKS, "paths"]
+    parser.add_argument("--kinds", nargs="+", default=kinds, choices=kinds)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the rows")
     parser.add_argument("--table", type=Path, help="where to write the table (OUT/table.md)")
     parser.add_argument("--report-only", action="store_true", help="write the table again")

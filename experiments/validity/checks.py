@@ -52,10 +52,10 @@ def check_circuit(seed: int) -> list[Row]:
     scored = retrieval_heads(model, planted_task(plan, "kv"))
     looking = {*plan.induction, *plan.null}
     best = set(top_heads(scored.scores, 2))
-    rows.append(_row(seed, "kv: copying and null heads by retrieval score", looking, best))
+    rows.append(row_of(seed, "kv: copying and null heads by retrieval score", looking, best))
     written = scored.trace.written.mean(axis=0)
     writing = set(map(tuple, np.argwhere(written >= THRESHOLD).tolist()))
-    rows.append(_row(seed, "kv: copying heads by what they write", {*plan.induction}, writing))
+    rows.append(row_of(seed, "kv: copying heads by what they write", {*plan.induction}, writing))
     return rows
 
 
@@ -79,10 +79,10 @@ def check_redundant(seed: int, *, candidates: int = 6) -> list[Row]:
     joint = {t for t in important if "+" in t and not set(t.split("+")) & single}
     assert plan.previous_token is not None
     return [
-        _row(seed, "kv: redundant pair by pairwise ablation", {both}, joint),
-        _row(seed, "kv: single heads beside a redundant pair",
+        row_of(seed, "kv: redundant pair by pairwise ablation", {both}, joint),
+        row_of(seed, "kv: single heads beside a redundant pair",
              {AblateHead(*plan.previous_token).text}, single),
-        _row(seed, "kv: redundant heads by retrieval score", set(plan.induction),
+        row_of(seed, "kv: redundant heads by retrieval score", set(plan.induction),
              set(top_heads(scores, 2))),
     ]  # fmt: skip
 
@@ -93,7 +93,7 @@ def check_null(seed: int) -> list[Row]:
     model, task = build(plan), planted_task(plan, "kv", rows=NULL_ROWS)
     family = [*interp.each_head(model), *interp.each_mlp(model), *interp.each_layer(model)]
     found = importance(model, task, family)
-    row = _row(seed, "nothing planted: any component by effect", set(), set(_important(found)))
+    row = row_of(seed, "nothing planted: any component by effect", set(), set(_important(found)))
     row["smallest_p"] = float(found["p"].min())
     row["uncorrected"] = int((found["p"] < ALPHA).sum())
     row["baseline"] = float(found["baseline"].iloc[0])
@@ -117,7 +117,7 @@ def _null_head(
     trace = retrieval_heads(model, task).trace
     attention = float(trace.attention["gold_value"][:, head[0], head[1]].mean())
     drop = found["drop"][found["ablation"] == AblateHead(*head).text].iloc[0]
-    row = _row(seed, "kv: null head", {"attends"}, {"attends"} if attention > 0.5 else set())
+    row = row_of(seed, "kv: null head", {"attends"}, {"attends"} if attention > 0.5 else set())
     return [row | {"attention": attention, "drop": float(drop)}]
 
 
@@ -125,7 +125,7 @@ def _compared(seed: int, question: str, found: pd.DataFrame, truth: set[str]) ->
     """What is called important, and whether the planted ones have the largest drops."""
     ranked = found.sort_values("drop", ascending=False, kind="stable")
     first = set(ranked["ablation"].iloc[: len(truth)])
-    row = _row(seed, question, truth, set(_important(found)))
+    row = row_of(seed, question, truth, set(_important(found)))
     others = found[~found["ablation"].isin(truth)]["drop"]
     planted = found[found["ablation"].isin(truth)]["drop"]
     row["ranked_first"] = first == truth
@@ -139,7 +139,8 @@ def _important(found: pd.DataFrame) -> list[str]:
     return [str(text) for text in found[wanted]["ablation"]]
 
 
-def _row(seed: int, question: str, truth: set[Any], found: set[Any]) -> Row:
+def row_of(seed: int, question: str, truth: set[Any], found: set[Any]) -> Row:
+    """What was planted and what was found, with the numbers of hits, false alarms and misses."""
     counts = {"hit": truth & found, "false_alarm": found - truth, "missed": truth - found}
     row: Row = {"seed": seed, "question": question, "planted": sorted(map(str, truth))}
     row["found"] = sorted(map(str, found))

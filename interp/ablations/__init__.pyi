@@ -8,6 +8,7 @@ from .base import (
     Combination as Combination,
 )
 from .causal_families import (
+    each_back_patch as each_back_patch,
     each_cut as each_cut,
     each_patch as each_patch,
     each_window as each_window,
@@ -70,7 +71,10 @@ from .on_disk import (
     prune as prune,
     rearrange as rearrange,
 )
-from .patches import Patch as Patch
+from .patches import (
+    BackPatch as BackPatch,
+    Patch as Patch,
+)
 from .places import (
     BITS as BITS,
     Places as Places,
@@ -138,6 +142,7 @@ __all__ = [
     "Activations",
     "BASELINE",
     "BITS",
+    "BackPatch",
     "Combination",
     "Cut",
     "EditKind",
@@ -189,6 +194,7 @@ __all__ = [
     "donors",
     "draw_donors",
     "each_attention",
+    "each_back_patch",
     "each_cut",
     "each_exchange",
     "each_head",

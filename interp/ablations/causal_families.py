@@ -7,7 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.base import Ablation
 from interp.ablations.knockout import Cut
-from interp.ablations.patches import Patch
+from interp.ablations.patches import BackPatch, Patch
 from interp.ablations.shapes import blocks_of_size, shape_of
 from interp.ablations.value_checks import layer_in
 from interp.ablations.windowed_heads import RECENT, SINKS, StreamingHead
@@ -90,4 +90,25 @@ def each_window(
         StreamingHead(layer_in(layer, shape), head, sinks, recent)
         for layer in chosen
         for head in range(shape.n_heads)
+    ]
+
+
+def each_back_patch(model: TransformerBridge, *, positions: str = "last") -> list[Ablation]:
+    """Put every later layer's stream into every earlier layer: `backpatch:1-0@last`, ...
+
+    Args:
+        model: a bridge.
+        positions: at which positions.
+
+    Returns:
+        `n_layers * (n_layers - 1) / 2` ablations, by the earlier layer.
+
+    Raises:
+        UserError: no such class of positions.
+    """
+    n_layers = shape_of(model).n_layers
+    return [
+        BackPatch(source, target, positions)
+        for target in range(n_layers)
+        for source in range(target + 1, n_layers)
     ]

@@ -29,17 +29,19 @@ Place = tuple[int, Site]
 
 @dataclass(frozen=True, order=True)
 class Patched:
-    """An activation that is taken from the example's twin.
+    """An activation that is taken from the example's twin, or from a later layer of its own.
 
     Attributes:
         site: of what.
         head: whose z; -1 of other sites.
         positions: the class of positions at which.
+        origin: the layer whose residual stream of the example's own prompt is put; -1: the twin's.
     """
 
     site: PatchSite
     head: int
     positions: str
+    origin: int = -1
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class LayerEdit:
             enters the first, and the mean of what they return goes on.
         cuts: classes of positions, each with the class that it cannot attend to.
         windows: heads that see the first and the recent tokens only, each with how many of both.
-        patches: activations that are the twin's.
+        patches: activations that are the twin's, or those of a later layer.
         scoped: edits of this layer that act at some positions only, each with its scope.
         order: numbers of the layers in the order in which they run instead, all of them; this layer
             is the first place that differs. Nothing else is changed beside it.
@@ -259,8 +261,14 @@ class Edits(Mapping[int, LayerEdit]):
     @property
     def patched(self) -> tuple[Place, ...]:
         """The places that take their activations from the example's twin."""
-        found = {(n, one.site) for n, edit in self.items() for one in edit.patches}
-        return tuple(sorted(found))
+        patches = ((n, one) for n, edit in self.items() for one in edit.patches)
+        return tuple(sorted({(n, one.site) for n, one in patches if one.origin < 0}))
+
+    @property
+    def put_back(self) -> tuple[Place, ...]:
+        """The residual streams of the example's own prompt that are put into earlier layers."""
+        patches = (one for edit in self.values() for one in edit.patches)
+        return tuple(sorted({(one.origin, "resid") for one in patches if one.origin >= 0}))
 
     @property
     def order(self) -> tuple[int, ...]:

@@ -20,11 +20,14 @@ class Example:
         classes: class to its positions in the prompt, of those that `OF_EVERY_ROW` has not.
         twin: what patches put: place to `[1, pos, width]` of the example's twin; None where it has
             none.
+        later: what back-patches put: the residual streams `[1, pos, d_model]` of the example's own
+            prompt that enter some layers; None where none is wanted.
     """
 
     prompt: int
     classes: Mapping[str, frozenset[int]]
     twin: Outputs | None = None
+    later: Outputs | None = None
 
     def inside(self, names: str, start: int, end: int) -> Bool[Tensor, " pos"]:
         """`[pos]`, True at the positions of a class between `start` and `end`.

@@ -9,7 +9,12 @@ from typing import Any, Literal, cast, get_args
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.base import BASELINE, Ablation, Combination
-from interp.ablations.causal_families import each_cut, each_patch, each_window
+from interp.ablations.causal_families import (
+    each_back_patch,
+    each_cut,
+    each_patch,
+    each_window,
+)
 from interp.ablations.edits import Part, Scope, Shape
 from interp.ablations.position_classes import CLASS
 from interp.ablations.programs import Exchange, Parallel, Repeat
@@ -269,6 +274,7 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
 
 SIZED = ("blocks", "swap-blocks")
 PATCHES = re.compile(rf"patches:(resid|attn|mlp|heads)@({CLASS})")
+BACK_PATCHES = re.compile(rf"backpatches@({CLASS})")
 WINDOWS = re.compile(rf"cuts:{NUMBER}@({CLASS})/({CLASS})")
 STREAMING = re.compile(rf"(?:heads|head:{NUMBER}\.\*)@window(?:-{NUMBER}-{NUMBER})?")
 ONE_LAYER = re.compile(rf"(head|kvgroup):{NUMBER}\.\*(?:@(zero|mean|resample|group))?")
@@ -340,6 +346,8 @@ def family(
         return each_window(model, sinks=sizes[0], recent=sizes[1], layers=layers)
     if match := PATCHES.fullmatch(text):
         return each_patch(model, cast(Any, match[1].rstrip("s")), positions=match[2])
+    if match := BACK_PATCHES.fullmatch(text):
+        return each_back_patch(model, positions=match[1])
     if match := WINDOWS.fullmatch(text):
         return each_cut(model, int(match[1]), queries=match[2], keys=match[3])
     name, colon, size = text.partition(":")
@@ -377,6 +385,7 @@ def _refuse_family(text: str) -> None:
         allowed = [*FAMILIES, *SWAP_FAMILIES]
         raise UserError(
             f"ablation {text!r}: allowed are the families {', '.join(allowed)}, blocks:2, "
-            "swap-blocks:2, cuts:3@answering/gold, patches:resid@last and head:4.*, and single "
+            "swap-blocks:2, cuts:3@answering/gold, patches:resid@last, backpatches@last and "
+            "head:4.*, and single "
             f"ablations such as layer:7 or layer:3+head:7.2{did_you_mean(text, allowed)}"
         )

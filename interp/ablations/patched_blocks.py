@@ -1,4 +1,4 @@
-"""Activation patching: at some positions stands what the example's twin has."""
+"""Activation patching: at some positions stands what the twin, or a later layer, has."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +15,6 @@ from interp.ablations.edits import LayerEdit, Patched
 from interp.ablations.example import Example
 from interp.ablations.native_hooks import Call, called_positions, in_rows
 from interp.ablations.replaced_parts import Pairs, part_adding, part_on_bridge
-from interp.ablations.resample import Outputs
 from interp.errors import UserError
 
 
@@ -23,10 +22,10 @@ def patched_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Pairs:
     """Hooks under which a layer has what the example's twin has, in whole rows."""
-    (example, twin), found = _example(layer, given), list[Any]()
+    example, found = _example(layer, given), list[Any]()
     n_heads = models.decoder(model).n_heads
     for patched in sorted(edit.patches):
-        source = twin[layer, patched.site]
+        source = _source(example, layer, patched)
 
         def put(
             value: Tensor,
@@ -53,13 +52,22 @@ def patched_on_bridge(
     return found
 
 
-def _example(layer: int, given: Activations) -> tuple[Example, Outputs]:
-    if given.example is None or given.example.twin is None:
+def _example(layer: int, given: Activations) -> Example:
+    if given.example is None:
         raise UserError(
             f"layer {layer}: a patch needs an example that has a twin, and a prompt alone does "
             "not say it; use a sweep"
         )
-    return given.example, given.example.twin
+    return given.example
+
+
+def _source(example: Example, layer: int, patched: Patched) -> Tensor:
+    """What is put in a place, at every position of the prompt."""
+    if patched.origin < 0:
+        assert example.twin is not None
+        return example.twin[layer, patched.site]
+    assert example.later is not None
+    return example.later[patched.origin, "resid"]
 
 
 @contextmanager
@@ -67,12 +75,12 @@ def patched_on_blocks(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Iterator[None]:
     """Inside the context, a layer has what the example's twin has, where its patches say."""
-    (example, twin), decoder = _example(layer, given), models.decoder(model)
+    example, decoder = _example(layer, given), models.decoder(model)
     with ExitStack() as stack:
         call = stack.enter_context(called_positions(decoder, layer))
         for patched in sorted(edit.patches):
             where = partial(_inside, example, patched, call)
-            put = partial(call.put, twin[layer, patched.site])
+            put = partial(call.put, _source(example, layer, patched))
             if patched.site == "attention" or patched.site == "mlp":
                 hook = part_adding(decoder, layer, patched.site, put, where)
                 stack.enter_context(hook)

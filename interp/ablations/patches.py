@@ -3,7 +3,8 @@
 Meng et al., "Locating and Editing Factual Associations in GPT" (arXiv 2202.05262); Heimersheim &
 Nanda, "How to use and interpret activation patching" (arXiv 2404.15255). The twin is a prompt of
 the same number of tokens that asks for another answer (`interp.twins`); what it has at a position
-is put at the same position.
+is put at the same position. A back-patch, `backpatch:7-3@last`, takes it from a later layer of the
+example's own prompt.
 """
 
 import re
@@ -83,3 +84,56 @@ class Patch(Ablation):
         patched = Patched(SITES[self.site], head, self.positions)
         layer = layer_in(self.layer, shape)
         return Edits({layer: LayerEdit(patches=frozenset([patched]))})
+
+
+@dataclass(frozen=True)
+class BackPatch(Ablation):
+    """At some positions, an earlier layer is given what enters a later one.
+
+    Biran et al., "Hopping Too Late" (arXiv 2406.12775): the residual stream of the unablated prompt
+    in front of a later layer is put in front of an earlier one, so that the layers between act on
+    it a second time. No twin is needed.
+
+    Attributes:
+        source: the later layer, in front of which the stream is taken.
+        target: the earlier layer, in front of which it is put.
+        positions: a class of positions of the prompt, or several joined by commas.
+    """
+
+    source: int
+    target: int
+    positions: str = "last"
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "source", "target")
+        if self.source <= self.target:
+            raise UserError(
+                f"backpatch:{self.source}-{self.target}: the first number is the later layer, "
+                "whose stream is put into the earlier one"
+            )
+        if not isinstance(self.positions, str) or not re.fullmatch(CLASS, self.positions):
+            raise UserError(
+                f"backpatch:{self.source}-{self.target}: {self.positions!r} is no class of "
+                "positions; allowed are names such as last, gold, and several joined by commas"
+            )
+        if beyond := in_the_answer(self.positions):
+            raise UserError(
+                f"{self.text}: the unablated prompt has no answer yet; {beyond} is no class of the "
+                "prompt, take last"
+            )
+
+    @property
+    def text(self) -> str:
+        """`backpatch:7-3@last`."""
+        return f"backpatch:{self.source}-{self.target}@{self.positions}"
+
+    @property
+    def kind(self) -> str:
+        """`backpatch@last`, ..."""
+        return f"backpatch@{self.positions}"
+
+    def edits(self, shape: Shape) -> Edits:
+        """One stream put into an earlier layer."""
+        layer_in(self.source, shape)
+        patched = Patched("resid", -1, self.positions, self.source)
+        return Edits({self.target: LayerEdit(patches=frozenset([patched]))})

@@ -7,7 +7,7 @@ from typing import cast, get_args
 from interp.ablations.base import BASELINE, Ablation, Combination
 from interp.ablations.edits import PART_FORMS, Part, Scope
 from interp.ablations.knockout import Cut
-from interp.ablations.patches import Patch
+from interp.ablations.patches import BackPatch, Patch
 from interp.ablations.position_classes import CLASS
 from interp.ablations.programs import Exchange, Parallel, Repeat, Reverse, parsed_order
 from interp.ablations.scoped import Scoped
@@ -78,6 +78,11 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         rf"patch:head:{NUMBER}\.{NUMBER}@({CLASS})",
         lambda n, h, positions: Patch(int(n), "head", positions, int(h)),
     ),
+    (
+        "backpatch:7-3@last",
+        rf"backpatch:{NUMBER}-{NUMBER}@({CLASS})",
+        lambda source, target, positions: BackPatch(int(source), int(target), positions),
+    ),
     ("kvgroup:7.1", rf"kvgroup:{NUMBER}\.{NUMBER}", lambda n, g: AblateKVGroup(int(n), int(g))),
     (
         "swap:7, swap-attn:7, swap-mlp:7",
@@ -100,7 +105,7 @@ OTHER_NAMES = {
     "kv": "kvgroup",
 }
 KINDS = ("layer", "layers", "attn", "mlp", "head", "repeat", "exchange", "reverse", "parallel",
-         "order", "cut", "patch", "kvgroup", "swap", "swap-attn", "swap-mlp",
+         "order", "cut", "patch", "backpatch", "kvgroup", "swap", "swap-attn", "swap-mlp",
          "swaps", "swaps-attn", "swaps-mlp")  # fmt: skip
 
 

@@ -19,6 +19,11 @@ from .heads import (
     retrieval_heads as retrieval_heads,
     top_heads as top_heads,
 )
+from .query_focus import (
+    QueryFocus as QueryFocus,
+    head_agreement as head_agreement,
+    query_focused_heads as query_focused_heads,
+)
 from .rows import (
     attention_rows as attention_rows,
 )
@@ -29,13 +34,16 @@ from .skills import (
 
 __all__ = [
     "ALL",
+    "QueryFocus",
     "RetrievalHeads",
     "attention_rows",
     "by_gold_position",
     "detector_scores",
     "explained",
+    "head_agreement",
     "open_heads",
     "overlap",
+    "query_focused_heads",
     "removal_contrasts",
     "removal_curve",
     "removals",

@@ -53,6 +53,17 @@ class RetrievalHeads:
         copied = self.trace.examples["copied"].to_numpy(bool)
         return copied if self.copied_only else np.ones_like(copied)
 
+    @property
+    def by_example(self) -> Float[np.ndarray, "example layer head"]:
+        """Scores of the counted examples."""
+        found: np.ndarray = self._of_example[self._counted]
+        return found
+
+    @property
+    def counted_doc_ids(self) -> list[int]:
+        """The counted examples, in the order of `by_example`."""
+        return [int(n) for n in self.trace.examples.loc[self._counted, "doc_id"]]
+
     @cached_property
     def scores(self) -> Scores:
         """`[layer, head]` retrieval scores in [0, 1]: the mean over the counted examples."""

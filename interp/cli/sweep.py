@@ -2,7 +2,7 @@
 
 import argparse
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interp.cli.options import Commands, add_tasks, loaded, loads_a_model, required_out
 from interp.cli.varied import add_vary, numbers, run_varied
@@ -20,6 +20,7 @@ EXECUTION = ("shard", "ray", "workers", "token_budget", "allow", "cluster")
 FAMILIES = (
     "layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "blocks:N",
     "repeats", "exchanges", "parallels", "cuts:N@answering/gold", "patches:resid@last",
+    "backpatches@last",
     "pairs:layers",
     "layers@mean", "layers@linear", "attentions@resample", "mlps@mean", "heads@mean",
     "swaps", "swaps-attn", "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
@@ -49,6 +50,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "head:7.3@group, kvgroup:7.1, "
         "layers:20-27, repeat:20-26, exchange:7, reverse:3-5, parallel:10-15, "
         "order:0-9,11,10,12-31, cut:10-14@answering/gold, patch:resid:7@last, "
+        "backpatch:7-3@last, "
         "swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2), "
         "with @@prompt, @@answer or @@last behind them for some positions only",
     )
@@ -70,12 +72,16 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     add_vary(sweep)
     sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
-    _add_execution(sweep)
+    add_execution(sweep)
     sweep.set_defaults(run=_run)
 
 
-def _add_execution(sweep: argparse.ArgumentParser) -> None:
-    """How the run is carried out; none of it changes an answer."""
+def add_execution(sweep: argparse.ArgumentParser) -> None:
+    """Let a command say how its run is carried out; none of it changes an answer.
+
+    Args:
+        sweep: the parser.
+    """
     how = sweep.add_argument_group("many machines, and continuing a run")
     how.add_argument(
         "--shard", metavar="K/N", help="only every N-th work unit, from the K-th on (3/16)"
@@ -95,21 +101,67 @@ def _add_execution(sweep: argparse.ArgumentParser) -> None:
     how.add_argument("--cluster", metavar="FIELD", help="of the rows: what examples share")
 
 
-def _tasks(options: argparse.Namespace) -> "list[Task]":
-    """The tasks that are named, sampled where that is asked."""
-    from interp.errors import UserError
-    from interp.tasks import load_task, with_draws
+def execution(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said of how the run is carried out, as `interp.sweep` takes it.
 
-    if options.draws is not None and options.temperature is None:
-        raise UserError(
-            f"draws {options.draws}: greedy answers are all the same; give --temperature above 0"
-        )
-    tasks = [
+    Args:
+        options: of a command with `add_execution`.
+
+    Returns:
+        Keyword arguments.
+    """
+    return {name: getattr(options, name) for name in EXECUTION}
+
+
+def refuse_early(options: argparse.Namespace) -> None:
+    """Refuse what no run allows before a model is loaded and a large sweep is calibrated.
+
+    Args:
+        options: of a command with `loads_a_model` and `add_execution`.
+
+    Raises:
+        UserError: an option is out of range.
+    """
+    from interp.sweeps import refuse_options
+
+    refuse_options(
+        limit=options.limit,
+        seed=options.seed,
+        shard=options.shard,
+        workers=options.workers,
+        token_budget=options.token_budget,
+    )
+
+
+def named_tasks(options: argparse.Namespace) -> "list[Task]":
+    """The tasks of a command that has `--fewshot`.
+
+    Args:
+        options: of the command.
+
+    Returns:
+        Loaded tasks.
+    """
+    from interp.tasks import load_task
+
+    return [
         load_task(
             name, num_fewshot=options.fewshot, data=options.data, allow_code=options.allow_code
         )
         for name in options.tasks
     ]
+
+
+def _tasks(options: argparse.Namespace) -> "list[Task]":
+    """The tasks that are named, sampled where that is asked."""
+    from interp.errors import UserError
+    from interp.tasks import with_draws
+
+    if options.draws is not None and options.temperature is None:
+        raise UserError(
+            f"draws {options.draws}: greedy answers are all the same; give --temperature above 0"
+        )
+    tasks = named_tasks(options)
     if options.temperature is None:
         return tasks
     return [
@@ -121,19 +173,12 @@ def _run(options: argparse.Namespace) -> None:
     from interp.ablations import as_ablations
     from interp.models import load_model
     from interp.results import result_line
-    from interp.sweeps import refuse_options, sweep
+    from interp.sweeps import sweep
     from interp.tasks import as_chat, with_budget
 
     out = None if options.dry_run and options.out is None else required_out(options)
-    how = {name: getattr(options, name) for name in EXECUTION}
-    # refused here, before a model is loaded and a large sweep is calibrated
-    refuse_options(
-        limit=options.limit,
-        seed=options.seed,
-        shard=options.shard,
-        workers=options.workers,
-        token_budget=options.token_budget,
-    )
+    how = execution(options)
+    refuse_early(options)
     ways, tasks = numbers(options.vary), _tasks(options)
     model = loaded(options.model, options)
     if options.max_gen_toks is not None:

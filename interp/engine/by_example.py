@@ -70,14 +70,20 @@ class _Examples:
     donors: Mapping[int, int] | None
 
     def example(self, doc_id: int, context: Sequence[int]) -> Example:
-        """Where the classes that the ablations name are in one prompt, and what its twin has."""
-        places = sorted({place for one in self.edits for place in one.patched})
-        if not places:
-            return _placed(self.model, self.task, doc_id, self.edits, context)
-        tokens = twin_tokens(self.task, doc_id, models.decoder(self.model), context=context)
+        """Where classes of positions are in one prompt, and what its twin and later layers have."""
+        places = {place for one in self.edits for place in one.patched}
+        back = {place for one in self.edits for place in one.put_back}
+        tokens: Sequence[int] = ()
+        if places:
+            tokens = twin_tokens(self.task, doc_id, models.decoder(self.model), context=context)
         found = _placed(self.model, self.task, doc_id, self.edits, context)
-        outputs = outputs_on(self.model, tokens, places)
-        return replace(found, twin={place: one[None] for place, one in outputs.items()})
+        if places:
+            found = replace(found, twin=self._on(tokens, places))
+        return replace(found, later=self._on(context, back)) if back else found
+
+    def _on(self, tokens: Sequence[int], places: set[Place]) -> Outputs:
+        outputs = outputs_on(self.model, tokens, sorted(places))
+        return {place: one[None] for place, one in outputs.items()}
 
     def outputs(self, doc_id: int) -> tuple[dict[Place, Tensor], int]:
         """What the ablations take from the donor, and the last position of its prompt."""

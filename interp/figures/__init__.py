@@ -5,6 +5,8 @@
     fig = interp.figures.heatmap(sweep)            # tasks x layers
     fig = interp.figures.importance_map(sweep)     # heads by layer; also groups, blocks, pairs
     fig = interp.figures.retrieval_map(heads)      # layers x heads; also depth, removal, ...
+    fig = interp.figures.recovery_map(sweep)       # patches: layers x positions, layers x heads
+    fig = interp.figures.knockout_map(sweep)       # cuts: first layer x size of the window
     fig = interp.figures.compared.by_model(sweeps) # a line for each model; by_metric: each metric
     interp.figures.save(fig, "figures/layers")     # PDF, SVG, PNG and the data as CSV
     interp.figures.save_all(sweep, "figures")      # every figure that the sweep allows

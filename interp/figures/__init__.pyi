@@ -12,6 +12,10 @@ from .accepted_drafts import (
 from .by_protocol import (
     protocol_curves as protocol_curves,
 )
+from .causal_maps import (
+    knockout_map as knockout_map,
+    recovery_map as recovery_map,
+)
 from .effect_matrix import (
     downstream as downstream,
 )
@@ -104,12 +108,14 @@ __all__ = [
     "heatmap",
     "importance_map",
     "kinds",
+    "knockout_map",
     "layer_of",
     "layers",
     "lens",
     "pairs",
     "protocol_curves",
     "readout",
+    "recovery_map",
     "removal",
     "replacements",
     "retrieval_map",

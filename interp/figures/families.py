@@ -125,6 +125,9 @@ def _of_blocks(texts: Sequence[str]) -> list[Kind]:
         if match := _match(_BLOCK, text):
             blocks.setdefault(_name(match), {})[text] = (int(match["first"]), int(match["second"]))
     found = []
+    for name in [name for name in blocks if name.startswith("backpatch")]:
+        places = {text: (target, source) for text, (source, target) in blocks.pop(name).items()}
+        found.append(Kind(name, "map", ("Layer that is given the stream", "Taken from"), places))
     for name, own in blocks.items():
         single = _single_of(name)
         ones = {

@@ -1,5 +1,6 @@
 """Maps of two numbers: heads by layer, blocks by their first layer and size, pairs of layers."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +22,12 @@ CELL, LEAST_CELL = 0.16, 0.045
 HIGHEST = 8.0
 """Inches that the panels of a figure take at most: a page with its caption."""
 
+LEAST_PANEL = 0.65
+"""Inches of panels whose rows have names, at least: the names of an axis and of the colour bar."""
+
+LETTER = 0.125
+"""Inches that a line of letters takes."""
+
 RING = 5.0
 """Points of a cell that can hold a ring; smaller ones get a dot."""
 
@@ -36,13 +43,15 @@ class Map(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """The colour bar, and the names of the axes."""
+    """The colour bar, the names of the axes, and those of the rows where they are no numbers."""
 
     label: str
     low: float
     high: float
     x: str = "Head"
     y: str = "Layer"
+    rows: tuple[str, ...] = ()
+    """Names of the rows, from the lowest one; their numbers where it is empty."""
 
 
 def retrieval_map(
@@ -83,7 +92,7 @@ def retrieval_map(
             best = rows.nlargest(mark, "score", keep="first")
             panels.append(Map(cells_of(rows, "score"), model_label(model), best))
         page = style.Page(width=width, caption=caption)
-        return _printed(draw_maps(table, panels, Scale("Retrieval score", 0.0, 1.0), notes, page))
+        return printed(draw_maps(table, panels, Scale("Retrieval score", 0.0, 1.0), notes, page))
 
 
 def importance_map(
@@ -181,7 +190,15 @@ def _preferred(table: pd.DataFrame) -> str:
 
 
 def cells_of(rows: pd.DataFrame, value: str) -> pd.DataFrame:
-    """A table of the values of one column by `y` and `x`; NaN where there is none."""
+    """Cells of a map, NaN where there is none.
+
+    Args:
+        rows: Columns `x` and `y`, whole numbers from 0 on, and the value's.
+        value: Name of the column that is drawn.
+
+    Returns:
+        A column for each `x`, a row for each `y`.
+    """
     # pivot_table would average what pivot refuses
     grid = rows.pivot(index="y", columns="x", values=value)  # noqa: PD010
     size = range(int(rows["y"].max()) + 1), range(int(rows["x"].max()) + 1)
@@ -191,17 +208,25 @@ def cells_of(rows: pd.DataFrame, value: str) -> pd.DataFrame:
 def draw_maps(
     table: pd.DataFrame, maps: list[Map], scale: Scale, notes: list[str], page: style.Page
 ) -> Figure:
-    """Panels of one colour scale, their marked cells with rings or dots.
+    """Panels of cells with one colour bar and the small print.
 
     Args:
-        table: The rows that are drawn, with `x` and `y`.
-        maps: The panels.
-        scale: Colours and names of axes; diverging where it begins below 0.
-        notes: The small print; `{mark}` stands for what marks a cell.
-        page: Size and axes.
+        table: All rows that are drawn, with their cell in `x` and `y`.
+        maps: The panels; marked rows have the value in `drop` where colours diverge, else in
+            `score`.
+        scale: Of all panels.
+        notes: Sentences of the small print; `{mark}` becomes what the marks are.
+        page: Size and limits.
+
+    Returns:
+        The figure; the one of `page.ax` where axes are given.
+
+    Raises:
+        UserError: Axes are given and there are several panels.
     """
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
-        height = _height(maps, page, square=scale.y != "Layer")
+        named = bool(scale.rows)
+        height = _height(maps, page, square=scale.y != "Layer", named=named)
         figure, panels = _panels(table, len(maps), height, page)
         image = None
         for axes, one in zip(panels.flat, maps, strict=False):
@@ -212,7 +237,7 @@ def draw_maps(
                 np.ma.masked_invalid(one.cells.to_numpy(float)), origin="lower", aspect="auto",
                 vmin=scale.low, vmax=scale.high, cmap=DIVERGING if scale.low < 0 else SEQUENTIAL,
             )  # fmt: skip
-            if scale.y != "Layer":
+            if scale.y != "Layer" and not scale.rows:
                 # blocks have one layer at least: no empty row below them
                 first = int(one.cells.notna().any(axis=1).to_numpy().argmax())
                 axes.set_ylim(first - 0.5, len(one.cells) - 0.5)
@@ -220,6 +245,8 @@ def draw_maps(
             axes.tick_params(length=0)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(style.WholeNumbers())
+            if scale.rows:
+                _name_rows(axes, scale.rows, height)
         style.name_panels(panels, len(maps), x=scale.x, y=scale.y)
         assert image is not None
         rows = max(len(one.cells) for one in maps)
@@ -237,20 +264,30 @@ def draw_maps(
     return figure
 
 
-def _height(maps: list[Map], page: style.Page, *, square: bool) -> float:
+def _name_rows(axes: Axes, names: tuple[str, ...], inches: float) -> None:
+    """Names beside the rows, as many as a letter's height leaves room for."""
+    step = max(1, math.ceil(LETTER / inches))
+    chosen = range(0, len(names), step)
+    axes.set_yticks(list(chosen), [names[n] for n in chosen])
+
+
+def _height(maps: list[Map], page: style.Page, *, square: bool, named: bool) -> float:
     """Inches of a cell: less where the panels would not fit on a page; of layers by layers square.
 
-    Heads by layers are no triangle, and their cells are as wide as there is room.
+    Few rows with names are higher, for the names of the axis and of the colour bar. Heads by layers are no triangle, and their cells are as wide as there is room.
     """
     size = page.width or (style.COLUMN if len(maps) == 1 else style.PAGE)
     lines = -(-len(maps) // style.columns_of(len(maps), size))
     rows = max(len(one.cells) for one in maps)
+    if named:
+        most = max(CELL, LEAST_PANEL / (lines * rows))
+        return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, most))
     if not square:
         return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, CELL))
     # what axes, names and the colour bar take of a panel's width
     wide = (size - 1.0) / style.columns_of(len(maps), size) - 0.15
-    most = max(one.cells.shape[1] for one in maps)
-    return float(np.clip(min(HIGHEST / (lines * rows), wide / most), LEAST_CELL / 2, 2 * CELL))
+    columns = max(one.cells.shape[1] for one in maps)
+    return float(np.clip(min(HIGHEST / (lines * rows), wide / columns), LEAST_CELL / 2, 2 * CELL))
 
 
 def _panels(
@@ -289,6 +326,7 @@ def _mark(axes: Axes, marked: pd.DataFrame, *, small: bool, dark: bool, limit: f
         )  # fmt: skip
 
 
-def _printed(figure: Figure) -> style.PrintFigure:
+def printed(figure: Figure) -> style.PrintFigure:
+    """The same figure; it is one of our own, because no axes were given."""
     assert isinstance(figure, style.PrintFigure)
     return figure

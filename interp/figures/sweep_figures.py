@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.errors import path_given
-from interp.figures import curves, heatmaps, listed
+from interp.figures import causal_maps, curves, heatmaps, listed
 from interp.figures.drop_scales import on_scale
 from interp.figures.export import save
 from interp.figures.families import Kind, kinds
@@ -206,7 +207,8 @@ def drawings(
         numbers (`heads`, `heads-mean`, `kvgroups`, `blocks-map` for blocks of several sizes),
         with the model's name at the end where there are several; `others` for ablations that have
         no place on an axis; `scopes`, `replacements` and `pairs` where a sweep holds what they
-        join: both scopes of an ablation, several replacements, pairs and their parts. Metrics that
+        join: both scopes of an ablation, several replacements, pairs and their parts;
+        `recovery-positions` and `recovery-heads` of patches over pairs of prompts. Metrics that
         are no percentages have figures of their own, with the metric's name at the end.
     """
     scores, drops_ = (
@@ -222,6 +224,8 @@ def drawings(
             found[f"{name}{suffix}"] = partial(_drawn, draw, labels)
         for name, draw in depth_figures(source, chosen, page):
             found[f"{name}{suffix}"] = partial(_drawn, draw, labels)
+    for name, draw in _of_patches(source, tasks, page):
+        found[name] = partial(_drawn, draw, labels)
     return found
 
 
@@ -233,6 +237,24 @@ def _drawn(draw: Draw, labels: Mapping[str, str] | None) -> PrintFigure:
         figure = draw()
     assert isinstance(figure, PrintFigure)
     return figure
+
+
+def _of_patches(
+    source: Any, tasks: str | Sequence[str] | None, page: Page
+) -> Iterator[tuple[str, Draw]]:
+    """Maps of recovery, of the sweeps that patch activations of pairs of prompts."""
+    several = source if isinstance(source, list | tuple) else [source]
+    patched = [one for one in several if getattr(one, "patched_tasks", ())]
+    if not patched:
+        return
+    table = pd.concat([one.recovery() for one in patched], ignore_index=True)
+    if tasks is not None:
+        table = table[table["task"].isin([tasks] if isinstance(tasks, str) else list(tasks))]
+    for over in causal_maps.held(table):
+        draw = partial(
+            causal_maps.recovery_map, table, over=over, width=page.width, caption=page.caption
+        )
+        yield f"recovery-{over}", draw
 
 
 def _units(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -168,17 +168,28 @@ def of_kind(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
     chosen = held[kind]
     cells = [chosen.places.get(text) for text in table["ablation"]]
     place = pd.array([None if cell is None else cell[0] for cell in cells], dtype="Int64")
-    split = [split_task(task) for task in table["task"]]
-    found = table.assign(
-        place=place,
-        benchmark=[benchmark for benchmark, _ in split],
-        protocol=[protocol for _, protocol in split],
-    )
+    found = with_protocols(table).assign(place=place)
     if chosen.shape == "map":
         found["row"] = pd.array([None if c is None else c[1] for c in cells], dtype="Int64")
     elif "Layer" in chosen.axes[0] or "layer" in chosen.axes[0]:
         found["layer"] = place
     return found[found["place"].notna() | (table["ablation"] == BASELINE)], chosen
+
+
+def with_protocols(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, with the columns `benchmark` and `protocol` that a task's name holds.
+
+    Args:
+        table: With a column `task`.
+
+    Returns:
+        A new table.
+    """
+    split = [split_task(task) for task in table["task"]]
+    return table.assign(
+        benchmark=[benchmark for benchmark, _ in split],
+        protocol=[protocol for _, protocol in split],
+    )
 
 
 def _listed(held: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from .attribution import (
 from .grid import (
     prompt_grid as prompt_grid,
 )
+from .patchscopes import patchscope as patchscope
 from .quantities import (
     QUANTITIES as QUANTITIES,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "logit_lens",
     "new_folder",
     "open_lens",
+    "patchscope",
     "prompt_grid",
     "self_repair",
     "text_hash",

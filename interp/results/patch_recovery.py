@@ -6,14 +6,34 @@ answer and the own answer under the patch, minus that of the own prompt, over th
 prompt minus that of the own prompt. 0 where the patch changes nothing, 1 where it does all.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
 from interp.stats import BASELINE, fieller, means_of, sample_of, wilson
 
+OF_PAIRS = "twins-"
+"""How the names of tasks begin that `interp.twins` makes."""
+
 DIRECTIONS = ("denoising", "noising")
 """Directions of patching, in the order of the rows of each pair."""
+
+
+def patched_tasks(tasks: Iterable[str], ablations: Iterable[str]) -> list[str]:
+    """The tasks of pairs in a run that holds patches; recovery is of these.
+
+    Args:
+        tasks: names.
+        ablations: text forms.
+
+    Returns:
+        Names, none where nothing is patched.
+    """
+    if not any("patch:" in text for text in ablations):
+        return []
+    return [task for task in tasks if task.startswith(OF_PAIRS)]
 
 
 def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
@@ -46,8 +66,10 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
         confidence: coverage of the intervals.
 
     Returns:
-        Columns `model task direction ablation recovery low high n answer answer_low answer_high
-        n_answer interval`. `recovery` is the mean of `moved` over the mean of `full`, with
+        Columns `model task direction ablation recovery low high low_all high_all n answer
+        answer_low answer_high n_answer interval`. `low_all` and `high_all` hold for all ablations
+        of a task and direction together (Bonferroni), so that the best of them may be chosen.
+        `recovery` is the mean of `moved` over the mean of `full`, with
         Fieller's interval over pairs: a ratio of means, because ratios of single examples have no
         mean where one of them hardly differs from its twin. It is NaN where the twins are not
         clearly different. `answer` is the share of pairs whose answer became the twin's, with
@@ -58,10 +80,14 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     """
     found = []
     keys = ["model", "task", "direction", "ablation"]
-    for key, rows in recovery_by_example(responses).groupby(keys, sort=False):
+    examples = recovery_by_example(responses)
+    together = examples.groupby(keys[:3])["ablation"].nunique()
+    top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    for key, rows in examples.groupby(keys, sort=False):
         means = means_of(sample_of(rows[["moved", "full"]], None), points=False)
-        top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
         ratio = fieller(top, bottom, means, means.critical(confidence))
+        strict = means.critical(1 - (1 - confidence) / int(together[key[:3]]))
+        all_of_them = fieller(top, bottom, means, strict)
         answers = rows["answer"].dropna()
         right, n = float(answers.sum()), len(answers)
         low, high = wilson(np.array([right]), n, confidence=confidence) if n else ([np.nan],) * 2
@@ -71,6 +97,8 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
                 "recovery": ratio.value,
                 "low": ratio.low,
                 "high": ratio.high,
+                "low_all": all_of_them.low,
+                "high_all": all_of_them.high,
                 "n": len(rows),
                 "answer": right / n if n else np.nan,
                 "answer_low": low[0],
@@ -84,7 +112,7 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
 
 def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
     lengths = rows["loglikelihoods"].map(lambda one: 0 if one is None else len(one))
-    if not str(task).startswith("twins-") or not lengths.eq(2).all():
+    if not str(task).startswith(OF_PAIRS) or not lengths.eq(2).all():
         raise UserError(
             f"task {task}: recovery is of pairs of prompts; make them by interp.twins(model, task)"
         )

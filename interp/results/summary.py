@@ -15,6 +15,7 @@ from interp.results.wrong_answers import what_instead
 from interp.stats import design_effect, drops_by_document, findable, sample_of
 from interp.tasks import how_drawn
 
+RECOVERED = ["ablation", "recovery", "low", "high", "low_all", "high_all", "answer"]
 SHOWN = ["ablation", "drop", "low", "high", "p", "p_adjusted", "n"]
 
 
@@ -24,6 +25,10 @@ class Run(Protocol):
 
     folder: Path
     manifest: records.Manifest
+
+    @property
+    def patched_tasks(self) -> list[str]:
+        """Tasks of pairs of prompts in which activations are patched."""
 
     def importance(self, *, correction: str = "holm") -> pd.DataFrame:
         """Paired drops."""
@@ -42,6 +47,9 @@ class Run(Protocol):
 
     def kinds_of_error(self) -> pd.DataFrame:
         """What the wrong answers are."""
+
+    def recovery(self) -> pd.DataFrame:
+        """What patches bring of the twin's answer."""
 
     def values(
         self, *, tasks: Sequence[str] | str | None, ablations: Sequence[str] | str | None
@@ -97,7 +105,25 @@ def summary(
         lines += _tie_lines(ties[ties["task"] == task])
         if alike is not None and margin is not None:
             lines.append(_equivalent_line(alike[alike["task"] == task], margin))
+    for title, largest in _recovered(run, top):
+        lines += ["", title, _printed(largest)]
     return "\n".join(lines)
+
+
+def _recovered(run: Run, top: int) -> list[tuple[str, pd.DataFrame]]:
+    """The patches that bring most of the twin's answer, of each task of pairs and direction."""
+    if not run.patched_tasks:
+        return []
+    found = []
+    for (task, direction), rows in run.recovery().groupby(["task", "direction"], sort=False):
+        largest = rows.sort_values("recovery", ascending=False, kind="stable").head(top)
+        title = (
+            f"{task}, {direction}: normalised recovery of the log-probability difference "
+            f"(0: own prompt, 1: twin's), n = {rows['n'].iloc[0]} pairs; 95% Fieller, low_all and "
+            f"high_all Bonferroni over {len(rows)}; answer: share that became the twin's"
+        )
+        found.append((title, largest[RECOVERED]))
+    return found
 
 
 def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
@@ -185,6 +211,9 @@ def summary_html(run: Run, *, top: int = 5) -> str:
         parts.append(f"<p>{escape(f'{task}, {_baseline_line(base)}')}</p>")
         parts.append(largest[SHOWN].to_html(index=False, float_format=_number))
         parts += [f"<p>{escape(line)}</p>" for line in _failure_lines(rows)]
+    for title, largest in _recovered(run, top):
+        table = largest.to_html(index=False, float_format=_number)
+        parts.append(f"<p>{escape(title)}</p>{table}")
     return "\n".join(parts)
 
 

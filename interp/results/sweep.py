@@ -17,6 +17,7 @@ from interp.results.direction import falling, more_is_better
 from interp.results.floors import guessing, measured
 from interp.results.listing import counted
 from interp.results.lost import lost_together
+from interp.results.patch_recovery import patched_tasks, recovery
 from interp.results.row_fields import row_field
 from interp.results.selection import MetricChoice, choose_metric
 from interp.results.stored import StoredRecords
@@ -218,6 +219,29 @@ class Sweep(StoredRecords):
         if not tables:
             raise UserError(f"run {self.folder}: no task generates one answer an example")
         return pd.concat(tables, ignore_index=True)
+
+    @property
+    def patched_tasks(self) -> list[str]:
+        """Tasks of pairs of prompts (`interp.twins`) in which activations are patched."""
+        names = [task.name for task in self.manifest.tasks]
+        return patched_tasks(names, self.manifest.texts)
+
+    def recovery(self, *, confidence: float = 0.95) -> pd.DataFrame:
+        """How much of the twin's answer each ablation brings (`interp.results.recovery`).
+
+        Args:
+            confidence: coverage of the intervals.
+
+        Raises:
+            UserError: the run holds no patches, or no pairs of prompts.
+        """
+        tasks = self.patched_tasks
+        if not tasks:
+            raise UserError(
+                f"run {self.folder}: no patches over pairs of prompts; recovery is of "
+                "interp.twins(model, task) and patch:..."
+            )
+        return recovery(self.responses(tasks=tasks), confidence=confidence)
 
     def lost_together(self, *, metric: MetricChoice = None) -> pd.DataFrame:
         """Do two ablations lose the same examples? See `interp.results.lost_together`.

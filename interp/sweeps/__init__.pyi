@@ -17,6 +17,10 @@ from .identity import (
 from .measures import (
     describe_measure as describe_measure,
 )
+from .patch_search import (
+    PatchSearch as PatchSearch,
+    patch_search as patch_search,
+)
 from .plan import (
     Ablations as Ablations,
     Plan as Plan,
@@ -37,6 +41,7 @@ from .units import (
 
 __all__ = [
     "Ablations",
+    "PatchSearch",
     "Plan",
     "PlannedTask",
     "UNIT_ABLATIONS",
@@ -50,6 +55,7 @@ __all__ = [
     "loaded_tasks",
     "make_plan",
     "pack_request",
+    "patch_search",
     "refuse_options",
     "runner",
     "size",

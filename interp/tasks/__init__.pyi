@@ -10,6 +10,7 @@ from .checking import (
     checked_requests as checked_requests,
 )
 from .counterfactual import (
+    halves_of_pairs as halves_of_pairs,
     twin_tokens as twin_tokens,
     twins as twins,
 )
@@ -143,6 +144,7 @@ __all__ = [
     "encode_with_offsets",
     "functions_of",
     "generation_request",
+    "halves_of_pairs",
     "harness_folder",
     "harness_requests",
     "how_drawn",

@@ -8,6 +8,7 @@ the original, whose twin is the changed one. The options of a row are its own an
 
 import logging
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,13 @@ from interp.models import Decoder
 from interp.tasks.examples import select_examples
 from interp.tasks.key_value import LETTERS, layout_of, task_of_rows
 from interp.tasks.loading import load_task
-from interp.tasks.positions import MARK, SPANS, class_spans, encode_with_offsets
+from interp.tasks.positions import (
+    MARK,
+    SPANS,
+    answer_text,
+    class_spans,
+    encode_with_offsets,
+)
 from interp.tasks.requests import encode, prompt_text
 from interp.tasks.task import Task
 
@@ -27,6 +34,9 @@ log = logging.getLogger("interp")
 
 TWIN = "twin"
 """The field of a row that holds the prompt of its twin."""
+
+OTHER_ROWS = 64
+"""Rows whose answers are tried in the place of one that has no options."""
 
 Document = Mapping[str, Any]
 Change = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -85,16 +95,52 @@ def twins(
         if not rows:
             raise UserError(said)
         log.warning("%s; they are left out", said)
+    return _task_of_pairs(f"twins-{words}-{loaded.name}", rows, loaded.target_delimiter)
+
+
+def halves_of_pairs(pairs: Task, *, seed: int = 0) -> tuple[Task, Task]:
+    """The pairs of a task in two random halves: one to choose on, one to measure the choice on.
+
+    Args:
+        pairs: from `twins`.
+        seed: of the draw.
+
+    Returns:
+        Two tasks of pairs; the first has the odd one.
+
+    Raises:
+        UserError: the task is not of pairs, or has fewer than four.
+    """
+    rows = [dict(row) for row in pairs.documents()]
+    if any(TWIN not in row for row in rows):
+        raise UserError(f"task {pairs.name}: it has no pairs; make some by interp.twins")
+    count = len(rows) // 2
+    if count < 4:
+        raise UserError(f"task {pairs.name}: {count} pairs; two halves need 4 and more")
+    order = random.Random(seed).sample(range(count), count)
+    parts = (sorted(order[: -(-count // 2)]), sorted(order[-(-count // 2) :]))
+    one, other = (
+        _task_of_pairs(
+            pairs.name,
+            [row for n in part for row in rows[2 * n : 2 * n + 2]],
+            pairs.target_delimiter,
+        )
+        for part in parts
+    )
+    return one, other
+
+
+def _task_of_pairs(name: str, rows: Sequence[dict[str, Any]], delimiter: str) -> Task:
     config = {
         "output_type": "multiple_choice",
         "doc_to_text": "{{prompt}}",
         "doc_to_choice": "options",
         "doc_to_target": "gold",
-        "target_delimiter": loaded.target_delimiter,
+        "target_delimiter": delimiter,
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
         "metadata": {"version": 1.0, "cluster": "pair"},
     }
-    made: Task = task_of_rows(f"twins-{words}-{loaded.name}", rows, config)
+    made: Task = task_of_rows(name, rows, config)
     return made
 
 
@@ -152,6 +198,8 @@ def _changes(
 def _answered(document: Document, answer: str, **changed: Any) -> Document:
     """The row with another right answer."""
     found = {**document, **changed, "answer": answer}
+    if "first_answer" in document:
+        found |= {"first_answer": f" {answer}", "answers": [answer]}
     if "options" in document:
         found["gold"] = list(document["options"]).index(answer)
         if "letter" in document:
@@ -170,20 +218,30 @@ def _other_values(
     task: Task, document: Document, rng: random.Random, decoder: Decoder
 ) -> Iterator[Document]:
     """The gold value and another option of as many tokens in each other's places."""
-    answer, pairs = document["answer"], document.get("pairs")
+    answer, pairs = answer_text(task, document), document.get("pairs")
     others = document.get("options") or [value for _, value in pairs or ()]
+    if not others:
+        # where a row has no options, what answers other rows
+        rows = task.documents()
+        some = rng.sample(range(len(rows)), min(len(rows), OTHER_ROWS))
+        others = list(dict.fromkeys(answer_text(task, rows[n]) for n in some))
     for other in rng.sample(list(others), len(others)):
         # values of different lengths would move what lies between them
         if other == answer or _tokens_in_text(other, decoder) != _tokens_in_text(answer, decoder):
             continue
-        if pairs is None:
-            passage = document["passage"].replace(answer, MARK).replace(other, answer)
-            yield _answered(document, other, passage=passage.replace(MARK, other))
-            continue
         places = {answer: other, other: answer}
+        if pairs is None:
+            yield _answered(document, other, passage=_exchanged(document["passage"], places))
+            continue
         swapped = [[key, places.get(value, value)] for key, value in pairs]
         text, _ = layout_of(document, task.name).write([(k, v) for k, v in swapped])
         yield _answered(document, other, pairs=swapped, pairs_text=text)
+
+
+def _exchanged(passage: str, places: Mapping[str, str]) -> str:
+    """A passage in which two texts stand in each other's places, as whole words."""
+    either = "|".join(re.escape(text) for text in sorted(places, key=len, reverse=True))
+    return re.sub(rf"(?<!\w)(?:{either})(?!\w)", lambda found: places[found[0]], passage)
 
 
 def _other_rows(

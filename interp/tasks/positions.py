@@ -11,6 +11,7 @@ offsets; a field that is not in the prompt as it is has no place, which is said.
 - Any field of the rows (`passage`, `question`, `key`): its text in the row's own text.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -156,21 +157,36 @@ def _field(task: Task, document: Mapping[str, Any], own: str, name: str, where: 
     return found
 
 
+def answer_text(task: Task, document: Mapping[str, Any]) -> str:
+    """The right answer in words, also where a letter stands for it.
+
+    Args:
+        task: the task.
+        document: one of its rows.
+
+    Returns:
+        The row's `answer`, its right option, or what the task scores; without white space around.
+    """
+    answer, options = document.get("answer"), document.get("options")
+    if isinstance(answer, str) and answer:
+        return answer.strip()
+    if isinstance(options, list) and isinstance(document.get("gold"), int):
+        return str(options[document["gold"]]).strip()
+    scored = task.options(document)
+    right = task.gold_options(document) if scored else []
+    return (scored[right[0]] if right else task.target_text(document)).strip()
+
+
 def _answer_in(task: Task, document: Mapping[str, Any], own: str, where: str) -> list[Span]:
     """Where the right answer's text stands in the passage, or in the row's own text."""
-    answer = document.get("answer")
-    right = task.gold_options(document)
-    if not isinstance(answer, str) or not answer:
-        answer = task.options(document)[right[0]] if right else task.target_text(document)
-    answer, inside = answer.strip(), [(0, len(own))]
+    answer, inside = answer_text(task, document), [(0, len(own))]
+    # as whole words: the answer 5 does not stand in 57
+    whole = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)" if answer else r"(?!)")
     if "passage" in document:
         inside = _field(task, document, own, "passage", where)
     found = []
     for first, last in inside:
-        at = own.find(answer, first, last) if answer else -1
-        while at >= 0:
-            found.append((at, at + len(answer)))
-            at = own.find(answer, at + 1, last)
+        found += [match.span() for match in whole.finditer(own, first, last)]
     if not found:
         raise UserError(f"{where}: its answer {answer!r:.40} does not stand in it (class gold)")
     return found

@@ -5,7 +5,7 @@ import torch
 
 import interp
 from interp import models
-from interp.ablations import Patch, as_ablations, parse
+from interp.ablations import BackPatch, Patch, as_ablations, parse
 from interp.engine import Shortcuts, scores_by_example
 from interp.errors import UserError
 from interp.tasks import build_requests, encode
@@ -153,3 +153,60 @@ def test_what_has_no_twin_is_refused():
     refused = pytest.raises(UserError, match="a patch needs an example that has a twin")
     with refused, interp.ablate(model, TEXTS[0]):
         pass
+
+
+BACK = ["backpatch:2-0@last", "backpatch:2-1@gold,last", "backpatch:1-0@4-6"]
+
+
+def test_back_patches_parse_and_print_back():
+    for text in BACK:
+        assert parse(text).text == text
+    assert parse("backpatch:2-0@last") == BackPatch(2, 0)
+    model = tiny_bridge("llama")
+    texts = [one.text for one in as_ablations(model, "backpatches@last")]
+    assert texts == ["backpatch:1-0@last", "backpatch:2-0@last", "backpatch:2-1@last"]
+    for wrong, said in (("backpatch:1-1@last", "the first number is the later layer"),
+                        ("backpatch:2-1@answering", "has no answer yet")):  # fmt: skip
+        with pytest.raises(UserError, match=said):
+            parse(wrong)
+    with pytest.raises(UserError):
+        parse("backpatch:3-1@last").edits(interp.ablations.shape_of(model))
+
+
+def test_back_patched_scores_equal_transformerlens(bridge):
+    """A later layer's stream in front of an earlier one, without a twin."""
+    _, model = bridge
+    task, decoder = scored_task(1), models.decoder(model)
+    edits = {text: parse(text).edits(interp.ablations.shape_of(model)) for text in BACK}
+    asked = build_requests(task, range(1), decoder)
+    context = list(asked[0].context)
+    end = len(context) - 1
+    places = {"last": [end], "gold,last": [4, end], "4-6": [4, 5, 6]}
+    for shortcuts in (Shortcuts(), Shortcuts(replay=False, prefixes=False, stacked=False)):
+        found = {}
+        for one, _, scores in scores_by_example(
+            model, task, asked, list(edits.values()), shortcuts=shortcuts
+        ):
+            found.setdefault(one, {}).update(scores)
+        for text, one in edits.items():
+            patch = parse(text)
+            with torch.no_grad():
+                _, cache = model.run_with_cache(torch.tensor([context]))
+            there = cache[f"blocks.{patch.source}.hook_in"]
+            at = places[patch.positions]
+
+            def put(value, hook, there=there, at=at):
+                kept = value.clone()
+                kept[0, at] = there.reshape(len(context), -1)[at]
+                return kept
+
+            hooks = [(f"blocks.{patch.target}.hook_in", put)]
+            for number, request in enumerate(asked):
+                tokens = [*request.context, *request.continuation][:-1]
+                with torch.no_grad():
+                    logits = model.run_with_hooks(torch.tensor([tokens]), fwd_hooks=hooks)[0]
+                logprobs = logits.log_softmax(dim=-1)
+                expected = sum(
+                    float(logprobs[end + i, t]) for i, t in enumerate(request.continuation)
+                )
+                assert found[one][number][0] == pytest.approx(expected, abs=1e-4), text

@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.validity import checks
+from experiments.validity.paths import check_paths
 from experiments.validity.planted import build, circuit_plan, null_plan, redundant_plan
 from experiments.validity.questions import planted_task
 from interp.attention import retrieval_heads
@@ -69,3 +70,13 @@ def test_a_model_that_copies_nothing_has_no_retrieval_heads():
     plan = null_plan(3)
     with pytest.raises(UserError, match="answers none of 32 examples rightly"):
         retrieval_heads(build(plan), planted_task(plan, "kv"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1000, 1001])
+def test_paths_are_found_by_patching_and_null_paths_are_not(seed):
+    rows = check_paths(seed)
+    assert len(rows) == 6
+    assert_all_found(rows)
+    assert min(row["least_planted"] for row in rows) > 0.5
+    assert max(abs(row["null"]) for row in rows if row["null"] == row["null"]) < 1e-3

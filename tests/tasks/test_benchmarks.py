@@ -8,8 +8,10 @@ import json
 
 import pytest
 
+import interp
 from interp.errors import UserError
-from interp.tasks import load_task
+from interp.tasks import load_task, task_of_rows
+from tests.helpers.families import tiny_bridge
 
 MAIN = {
     "id": "1-1",
@@ -118,3 +120,40 @@ def test_rows_without_the_fact_are_refused_in_one_line(folder):
         load_task("openbookqa-fact:default", data=folder)
     assert "\n" not in str(caught.value)
     assert load_task("openbookqa:default", data=folder).documents()
+
+
+def test_a_fact_in_which_the_answer_is_replaced_is_a_twin(folder):
+    row = ADDITIONAL | {"question_stem": "w7 w8", "fact1": "w9 w21 w10 w20 w211"}
+    row["choices"] = {"text": ["w20", "w21", "w22 w23", "w24"], "label": list("ABCD")}
+    (folder / "openbookqa" / "additional" / "test.jsonl").write_text(json.dumps(row) + "\n")
+    model = tiny_bridge("llama")
+    for protocol, right in (("default", "B"), ("continuation", "w21")):
+        task = load_task(f"openbookqa-fact:{protocol}", data=folder)
+        denoising, noising = interp.twins(model, task, by="gold").documents()
+        assert noising["prompt"].startswith("Fact: w9 w21 w10 w20 w211\nw7 w8")
+        assert noising["options"][0] == right != noising["options"][1]
+        # whole words only; an option that is not in the fact takes the answer's place there
+        new = {"A": "w20", "D": "w24"}.get(denoising["options"][0], denoising["options"][0])
+        other = "w21" if new == "w20" else "w20"
+        assert denoising["prompt"].startswith(f"Fact: w9 {new} w10 {other} w211\n")
+        ((start, end),) = noising["spans"]["gold"]
+        assert noising["prompt"][start:end] == "w21"
+
+
+def test_a_document_takes_the_answer_of_another_row():
+    rows = [
+        {"passage": f"w9 w{n} w10\n", "question": "w11", "first_answer": f" w{n}",
+         "answers": [f"w{n}"]} for n in (30, 31, 32)
+    ]  # fmt: skip
+    config = {
+        "output_type": "loglikelihood", "doc_to_text": "{{passage}}{{question}}",
+        "doc_to_target": "first_answer", "target_delimiter": "",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }  # fmt: skip
+    made = interp.twins(tiny_bridge("llama"), task_of_rows("tiny-nq:continuation", rows, config))
+    assert len(made.documents()) == 6
+    for changed, own in zip(made.documents()[::2], made.documents()[1::2], strict=True):
+        assert own["prompt"] == changed["prompt"].replace(
+            changed["options"][0].strip(), own["options"][0].strip()
+        )
+        assert changed["options"] == own["options"][::-1]

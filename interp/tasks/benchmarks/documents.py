@@ -3,7 +3,7 @@
 Each function maps a data set as it is on the hub to one with the fields `question`, `options`,
 `gold` (number of the right option), `letters`, `letter` (of the right option) and `listing` (the
 options under their letters). In the forms with evidence, a line `Fact: ...`, `Facts: ...` or
-`Document: ...` stands in front of the question, and nothing else changes.
+`Document: ...` stands in front of the question, in the field `passage`, and nothing else changes.
 """
 
 import re
@@ -50,7 +50,8 @@ def openbookqa(rows: datasets.Dataset) -> datasets.Dataset:
 def openbookqa_with_fact(rows: datasets.Dataset) -> datasets.Dataset:
     """OpenBookQA with the core fact that its question was written from."""
     return _mapped(
-        rows, lambda row: _labelled(f"Fact: {row['fact1']}\n{row['question_stem']}", row)
+        rows,
+        lambda row: _labelled(row["question_stem"], row) | {"passage": f"Fact: {row['fact1']}\n"},
     )
 
 
@@ -64,7 +65,7 @@ def qasc_with_facts(rows: datasets.Dataset) -> datasets.Dataset:
 
     def one(row: Row) -> dict[str, Any]:
         facts = " ".join(row[key].strip().rstrip(".") + "." for key in ("fact1", "fact2"))
-        return _labelled(f"Facts: {facts}\n{row['question']}", row)
+        return _labelled(row["question"], row) | {"passage": f"Facts: {facts}\n"}
 
     return _mapped(rows, one)
 
@@ -79,8 +80,8 @@ def nq_with_document(rows: datasets.Dataset) -> datasets.Dataset:
 
     def one(row: Row) -> dict[str, Any]:
         gold = next(c for c in row["ctxs"] if c.get("isgold", True))
-        document = f"Document: {gold['title']}. {gold['text']}"
-        return _answers(f"{document}\nQ: {row['question']}?\nA:", row)
+        document = f"Document: {gold['title']}. {gold['text']}\n"
+        return _answers(f"Q: {row['question']}?\nA:", row) | {"passage": document}
 
     return _mapped(rows, one)
 

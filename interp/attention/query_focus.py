@@ -1,0 +1,207 @@
+"""Query-focused retrieval score: how far a question's tokens look at the evidence for its answer.
+
+Zhang et al., "Query-Focused Retrieval Heads" (arXiv 2506.09944, equation 1): the attention that a
+head's query positions give to the tokens of the gold document, summed over the document and
+averaged over the query. Nothing has to be copied, so that it is also of questions whose answer is
+not a piece of the context. The copy score (`retrieval_heads`) is of the moment of copying.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import models
+from interp.attention.heads import RetrievalHeads, Scores, top_heads
+from interp.attention.rows import attention_rows
+from interp.attention.skills import shared_heads
+from interp.errors import UserError, check_whole
+from interp.models import model_name
+from interp.stats import Sample, compared, mean_intervals
+from interp.tasks import Task, class_positions, encode, load_task, prompt_text, select_examples
+
+
+@dataclass(frozen=True, eq=False)
+class QueryFocus:
+    """The query-focused score of every head on every example.
+
+    Attributes:
+        model: name.
+        task: name.
+        queries: class of the positions that look.
+        keys: class of the positions that are looked at.
+        doc_ids: the examples.
+        by_example: `[example, layer, head]` scores in [0, 1].
+    """
+
+    model: str
+    task: str
+    queries: str
+    keys: str
+    doc_ids: tuple[int, ...]
+    by_example: Float[np.ndarray, "example layer head"]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """`[layer, head]` scores in [0, 1]: the mean over examples."""
+        found: np.ndarray = self.by_example.mean(axis=0)
+        return found
+
+    def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
+        """One row per head, best first: score with its interval over examples.
+
+        Args:
+            confidence: coverage of each interval.
+            seed: of a bootstrap, where one is needed.
+
+        Returns:
+            Columns `model task queries keys layer head score low high n interval`.
+        """
+        n = len(self.by_example)
+        sample = Sample(self.by_example.reshape(n, -1), np.arange(n), clustered=False)
+        low, high, kind = mean_intervals(sample, False, confidence, 1000, seed)
+        layer, head = (a.ravel() for a in np.indices(self.scores.shape))
+        table = pd.DataFrame(
+            {"model": self.model, "task": self.task, "queries": self.queries, "keys": self.keys,
+             "layer": layer, "head": head, "score": self.scores.ravel(), "low": low, "high": high,
+             "n": n, "interval": kind}
+        )  # fmt: skip
+        return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+    def __repr__(self) -> str:
+        best = ", ".join(
+            f"L{layer}H{head} {self.scores[layer, head]:.2f}"
+            for layer, head in top_heads(self.scores, min(4, self.scores.size))
+        )
+        return (
+            f"QueryFocus({self.model}, {self.task}, {self.queries} to {self.keys}: {best}; "
+            f"{len(self.doc_ids)} examples)"
+        )
+
+
+def query_focused_heads(
+    model: TransformerBridge,
+    task: str | Task,
+    *,
+    queries: str = "question",
+    keys: str = "passage",
+    limit: int | None = None,
+    seed: int = 0,
+) -> QueryFocus:
+    """How much of the question's attention lies on the evidence, for every head.
+
+    Args:
+        model: a bridge.
+        task: whose rows have both classes of positions (`docs/how-to/cause.md`).
+        queries: class of the positions that look: a field such as `"question"` or `"key"`, or
+            `"last"`.
+        keys: class of what they look at: `"passage"`, `"gold"`, or several joined by a comma, such
+            as `"gold,gold-key"` for the pair of a key-value row that is asked for.
+        limit: at most this many examples, drawn with the seed.
+        seed: of the draw.
+
+    Returns:
+        Scores by example.
+
+    Raises:
+        UserError: a row lacks a class, or is longer than the model's context.
+    """
+    loaded = task if isinstance(task, Task) else load_task(task)
+    decoder = models.decoder(model)
+    doc_ids = select_examples(loaded, limit, seed=seed)
+    found = []
+    for doc_id in tqdm(doc_ids, desc=model_name(model), unit="example", leave=False):
+        text = prompt_text(loaded, loaded.documents()[doc_id])
+        tokens = encode(text if loaded.generates else text.rstrip(), decoder)
+        looking, seen = (
+            _positions(names, loaded, doc_id, tokens, decoder) for names in (queries, keys)
+        )
+        rows = attention_rows(model, tokens, queries=looking).rows
+        found.append(rows[..., seen].sum(dim=-1).mean(dim=-1).numpy().astype(float))
+    return QueryFocus(
+        model_name(model), loaded.name, queries, keys, tuple(doc_ids), np.stack(found)
+    )
+
+
+def _positions(
+    names: str, task: Task, doc_id: int, tokens: list[int], decoder: models.Decoder
+) -> list[int]:
+    """The positions of classes in one prompt; `last` is of every row."""
+    each = set(names.split(","))
+    placed = class_positions(task, doc_id, each - {"last"}, decoder, context=tokens)
+    found = {position for some in placed.values() for position in some}
+    return sorted(found | ({len(tokens) - 1} if "last" in each else set()))
+
+
+def head_agreement(
+    one: QueryFocus | RetrievalHeads,
+    other: QueryFocus | RetrievalHeads,
+    *,
+    top: int = 8,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How far two scores, prompts or templates name the same heads.
+
+    Args:
+        one: scores of every head of a model, by example.
+        other: the same, by another score or in another wording.
+        top: heads of each that are compared as sets.
+        confidence: coverage of the interval.
+        resamples: of the bootstrap over examples.
+        seed: of the bootstrap and of the halves.
+
+    Returns:
+        One row: `spearman` of the scores over heads, its noise `ceiling`, and `disattenuated` with
+        `low` and `high`, as in `interp.stats.compare_profiles`; of the `top` heads of each how many
+        are `shared`, their `jaccard`, what the layers alone let one expect, and the chance `p` of
+        so many (heads of each layer drawn at random, exact).
+
+    Raises:
+        UserError: the two have other numbers of layers or heads.
+    """
+    if one.scores.shape != other.scores.shape:
+        raise UserError(
+            f"head agreement: {one.scores.shape} and {other.scores.shape} layers and heads; give "
+            "scores of one shape"
+        )
+    check_whole("top", top, 1, one.scores.size)
+    pair = [_profile(one), _profile(other)]
+    found = compared(
+        *pair, paired=pair[0].index.equals(pair[1].index), points=False,
+        confidence=confidence, resamples=resamples, seed=seed,
+    )  # fmt: skip
+    names = ("spearman", "ceiling", "disattenuated", "low", "high")
+    layers = np.indices(one.scores.shape)[0].ravel()
+    sets = [_best(result.scores, top) for result in (one, other)]
+    named = {"model": _of(one, "model"), "task": _of(one, "task"), "other": _of(other, "task"),
+             "top": top}  # fmt: skip
+    return pd.DataFrame([{**named, **{name: found[name] for name in names}, "n": len(pair[0]),
+                          "n_other": len(pair[1]),
+                          **shared_heads(sets[0], sets[1], layers)}])  # fmt: skip
+
+
+def _profile(result: QueryFocus | RetrievalHeads) -> pd.DataFrame:
+    """A row an example, a column a head."""
+    doc_ids = list(result.doc_ids) if isinstance(result, QueryFocus) else result.counted_doc_ids
+    values = result.by_example
+    layer, head = (a.ravel() for a in np.indices(values.shape[1:]))
+    columns = [f"head:{a}.{b}" for a, b in zip(layer, head, strict=True)]
+    index = pd.Index(doc_ids, name="doc_id")
+    return pd.DataFrame(values.reshape(len(values), -1), index=index, columns=columns)
+
+
+def _of(result: QueryFocus | RetrievalHeads, name: str) -> str:
+    return str(getattr(result if isinstance(result, QueryFocus) else result.trace, name))
+
+
+def _best(scores: Scores, top: int) -> np.ndarray:
+    chosen = np.zeros(scores.shape, dtype=bool)
+    for layer, head in top_heads(scores, top):
+        chosen[layer, head] = True
+    return chosen.ravel()

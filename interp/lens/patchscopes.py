@@ -1,0 +1,106 @@
+"""Patchscopes: a state of one prompt, decoded by another prompt.
+
+Ghandeharioui et al., "Patchscopes" (arXiv 2401.06102): the residual stream in front of a layer, at
+one position of a source prompt, is put in front of a layer, at one position of a target prompt.
+What the target prompt then says is read. A target such as `"cat -> cat; 135 -> 135; x"` makes the
+model repeat what the state stands for.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import models
+from interp.ablations import outputs_on
+from interp.engine import record, run_block
+from interp.errors import UserError, check_whole
+from interp.lens.readout import logits_of
+from interp.models import Decoder, model_name
+from interp.tasks import encode
+
+
+def patchscope(
+    model: TransformerBridge,
+    source: str,
+    target: str,
+    *,
+    answers: Sequence[str] = (),
+    position: int = -1,
+    at: int = -1,
+    layers: Sequence[int] | None = None,
+    into: int | None = None,
+) -> pd.DataFrame:
+    """What a target prompt says, given the state of a source prompt at each layer.
+
+    Args:
+        model: the model.
+        source: the prompt whose states are read; BOS is added as for a task.
+        target: the prompt that decodes them.
+        answers: texts whose first token's log-probability is also given, as they follow the target
+            prompt (a space in front is part of a text).
+        position: of the source, whose states are taken; -1 is its last token.
+        at: position of the target at which they are put.
+        layers: in front of which states are taken; all by default.
+        into: the layer of the target in front of which they are put; by default the same layer.
+
+    Returns:
+        Columns `model layer into top_token top_id probability`, and `logprob:ANSWER` in nats for
+        each of the answers; a row a layer, and first one of the target prompt alone, whose layer is
+        -1.
+
+    Raises:
+        UserError: a prompt that is empty or longer than the context, a position or layer that is
+            not there, or an answer without a token.
+    """
+    decoder = models.decoder(model)
+    n_layers = decoder.n_layers
+    taken, read = (_tokens(name, text, decoder) for name, text in
+                   (("source", source), ("target", target)))  # fmt: skip
+    for name, place, tokens in (("position", position, taken), ("at", at, read)):
+        check_whole(name, place, -len(tokens), len(tokens) - 1)
+    chosen = list(range(n_layers)) if layers is None else list(layers)
+    for layer in (*chosen, *(() if into is None else (into,))):
+        check_whole("layer", layer, 0, n_layers - 1)
+    firsts = {text: _first(text, target, read, decoder) for text in answers}
+    states = outputs_on(model, taken, [(layer, "resid") for layer in chosen])
+    baseline = record(decoder, torch.tensor([read], device=decoder.device), use_cache=False)
+    rows = [{"layer": -1, "into": -1, **_said(decoder, baseline.residuals[-1], firsts)}]
+    for layer in chosen:
+        first = layer if into is None else into
+        resid = baseline.residuals[first].clone()
+        resid[0, at] = states[layer, "resid"][position].to(resid)
+        for block in range(first, n_layers):
+            resid = run_block(decoder, block, resid, baseline)
+        rows.append({"layer": layer, "into": first, **_said(decoder, resid, firsts)})
+    table = pd.DataFrame(rows)
+    table.insert(0, "model", model_name(model))
+    return table
+
+
+def _tokens(name: str, text: str, decoder: Decoder) -> list[int]:
+    tokens = encode(text, decoder)
+    if not 1 <= len(tokens) <= decoder.max_length:
+        raise UserError(f"{name}: {len(tokens)} tokens; allowed are 1-{decoder.max_length}")
+    return list(tokens)
+
+
+def _first(text: str, target: str, read: Sequence[int], decoder: Decoder) -> int:
+    """The first token of an answer as it follows the target prompt."""
+    whole = encode(target + text, decoder)
+    if len(whole) <= len(read) or list(whole[: len(read)]) != list(read):
+        raise UserError(f"answer {text!r:.40}: it has no token of its own behind the target")
+    return int(whole[len(read)])
+
+
+def _said(decoder: Decoder, resid: torch.Tensor, firsts: dict[str, int]) -> dict[str, object]:
+    """What follows the last token, and how likely the answers are."""
+    logprobs = logits_of(decoder, resid[:, -1:]).log_softmax(dim=-1)[0, 0]
+    top = int(logprobs.argmax())
+    return {
+        "top_token": decoder.tokenizer.decode([top]),
+        "top_id": top,
+        "probability": float(logprobs[top].exp()),
+        **{f"logprob:{text}": float(logprobs[token]) for text, token in firsts.items()},
+    }

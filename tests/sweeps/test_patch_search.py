@@ -1,0 +1,83 @@
+"""The search in two stages: the planted head is found, and chance is paid for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import interp
+from experiments.validity.planted import build, circuit_plan
+from experiments.validity.questions import planted_task
+from interp.errors import UserError
+from interp.results import recovery
+from interp.sweeps import patch_search
+from interp.sweeps.patch_search import chosen_layers, found_heads
+from interp.tasks import halves_of_pairs
+
+PLAN = circuit_plan(0)  # L0H3 writes the token before, L3H1 copies, L4H2 only looks
+
+
+@pytest.fixture(scope="module")
+def planted():
+    model = build(PLAN)
+    return model, interp.twins(model, planted_task(PLAN, "kv", rows=16), by="key")
+
+
+def test_the_head_that_copies_is_found_and_the_one_that_looks_is_not(planted):
+    model, pairs = planted
+    found = patch_search(model, pairs, most=2)
+    ((layer, head),) = PLAN.induction
+    assert found.layers["ablation"].iloc[0] == f"patch:attn:{layer}@last"
+    assert found.found == [f"patch:head:{layer}.{head}@last"]
+    # the second stage has the other half of the pairs
+    rows = [stage.manifest.tasks[0].rows_sha256 for stage in found.stages]
+    assert found.heads["n"].tolist() == [len(pairs.documents()) // 4] * len(found.heads)
+    assert rows[0] != rows[1]
+    assert repr(found).startswith("PatchSearch(layers patch:attn:3@last; heads patch:head:3.1@last")
+    again = patch_search(model, pairs, most=2)
+    pd.testing.assert_frame_equal(found.heads, again.heads)
+
+
+def test_halves_are_of_whole_pairs_and_cover_all(planted):
+    _, pairs = planted
+    one, other = halves_of_pairs(pairs, seed=3)
+    prompts = [[row["prompt"] for row in part.documents()] for part in (one, other)]
+    assert sorted(prompts[0] + prompts[1]) == sorted(row["prompt"] for row in pairs.documents())
+    for part in (one, other):
+        rows = part.documents()
+        assert all(a["twin"] == b["prompt"] for a, b in zip(rows[::2], rows[1::2], strict=True))
+    with pytest.raises(UserError, match="it has no pairs"):
+        halves_of_pairs(planted_task(PLAN, "kv", rows=8))
+
+
+def made_up(texts, shares, *, pairs, noise, rng):
+    """Responses in which every patch brings its share of the twin's difference, and noise."""
+    rows = []
+    for doc_id in range(2 * pairs):
+        gaps = {"baseline": -4.0}
+        gaps |= {t: -4.0 + 8 * s + noise * rng.standard_normal() for t, s in
+                 zip(texts, shares, strict=True)}  # fmt: skip
+        rows += [{"model": "m", "task": "twins-key-kv", "doc_id": doc_id, "ablation": text,
+                  "loglikelihoods": (-1.0, -1.0 + gap)} for text, gap in gaps.items()]  # fmt: skip
+    return recovery(pd.DataFrame(rows))
+
+
+@pytest.mark.slow
+def test_where_layers_matter_and_no_head_does_few_heads_are_found():
+    """Three layers bring a fifth each and no head of them anything: 60 searches."""
+    layers = [f"patch:attn:{n}@last" for n in range(6)]
+    heads = [f"patch:head:{n}.{h}@last" for n in range(3) for h in range(4)]
+    alarms, naive = 0, 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        first = made_up(layers, [0.2] * 3 + [0.0] * 3, pairs=12, noise=1.0, rng=rng)
+        chosen = chosen_layers(first, most=3, direction="denoising")
+        assert chosen["chosen"].sum() <= 3
+        second = made_up([*layers[:3], *heads], [0.2] * 3 + [0.0] * 12, pairs=12, noise=1.0,
+                         rng=rng)  # fmt: skip
+        found = found_heads(second, "denoising")
+        quiet = found[found["ablation"].str.startswith("patch:head")]
+        alarms += bool(quiet["found"].any())
+        naive += bool((quiet["low"] > 0).any())
+    # 5% two-sided is 2.5% of 60 on the upper side; without correction a quarter would be
+    assert alarms <= 5
+    assert naive > 8
