@@ -94,7 +94,7 @@ def _patches(table: pd.DataFrame) -> pd.DataFrame:
     found = table["ablation"].str.extract(rf"^{PATCH.pattern}$")
     known = found["site"].notna()
     named = found[known].astype({"layer": int}).astype({"head": "float"})
-    return table[known].assign(**{name: named[name] for name in named})
+    return table[known].assign(**{str(name): named[name] for name in named})
 
 
 def _of_positions(table: pd.DataFrame, page: style.Page) -> style.PrintFigure:

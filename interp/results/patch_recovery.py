@@ -81,7 +81,7 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     found = []
     keys = ["model", "task", "direction", "ablation"]
     examples = recovery_by_example(responses)
-    together = examples.groupby(keys[:3])["ablation"].nunique()
+    together = examples.groupby(keys[:3])["ablation"].nunique().to_dict()
     top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     for key, rows in examples.groupby(keys, sort=False):
         means = means_of(sample_of(rows[["moved", "full"]], None), points=False)

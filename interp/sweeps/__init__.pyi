@@ -17,10 +17,6 @@ from .identity import (
 from .measures import (
     describe_measure as describe_measure,
 )
-from .patch_search import (
-    PatchSearch as PatchSearch,
-    patch_search as patch_search,
-)
 from .plan import (
     Ablations as Ablations,
     Plan as Plan,
@@ -34,6 +30,10 @@ from .run import (
 )
 from .transport import (
     pack_request as pack_request,
+)
+from .two_stages import (
+    PatchSearch as PatchSearch,
+    patch_search as patch_search,
 )
 from .units import (
     WorkUnit as WorkUnit,

@@ -10,7 +10,7 @@ from experiments.validity.questions import planted_task
 from interp.errors import UserError
 from interp.results import recovery
 from interp.sweeps import patch_search
-from interp.sweeps.patch_search import chosen_layers, found_heads
+from interp.sweeps.two_stages import chosen_layers, found_heads
 from interp.tasks import halves_of_pairs
 
 PLAN = circuit_plan(0)  # L0H3 writes the token before, L3H1 copies, L4H2 only looks
