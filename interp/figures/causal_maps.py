@@ -13,7 +13,7 @@ import pandas as pd
 
 from interp.errors import UserError
 from interp.figures import style, tables
-from interp.figures.head_maps import Map, Scale, draw_maps, cells_of, printed
+from interp.figures.head_maps import Map, Scale, cells_of, draw_maps, printed
 from interp.labels import renamed, series_titles
 from interp.position_labels import class_label, cut_label, site_label
 from interp.results import MetricChoice, choose_metric

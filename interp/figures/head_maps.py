@@ -23,7 +23,7 @@ HIGHEST = 8.0
 """Inches that the panels of a figure take at most: a page with its caption."""
 
 LEAST_PANEL = 0.65
-"""Inches of panels whose rows have names, at least: the names of an axis and of the colour bar."""
+"""Inches of a panel whose rows have names, at least: the names of an axis and of the colour bar."""
 
 LETTER = 0.125
 """Inches that a line of letters takes."""
@@ -274,13 +274,14 @@ def _name_rows(axes: Axes, names: tuple[str, ...], inches: float) -> None:
 def _height(maps: list[Map], page: style.Page, *, square: bool, named: bool) -> float:
     """Inches of a cell: less where the panels would not fit on a page; of layers by layers square.
 
-    Few rows with names are higher, for the names of the axis and of the colour bar. Heads by layers are no triangle, and their cells are as wide as there is room.
+    Few rows with names are higher, for the names of the axis and of the colour bar. Heads by layers
+    are no triangle, and their cells are as wide as there is room.
     """
     size = page.width or (style.COLUMN if len(maps) == 1 else style.PAGE)
     lines = -(-len(maps) // style.columns_of(len(maps), size))
     rows = max(len(one.cells) for one in maps)
     if named:
-        most = max(CELL, LEAST_PANEL / (lines * rows))
+        most = max(CELL, LEAST_PANEL / rows)
         return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, most))
     if not square:
         return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, CELL))
