@@ -72,7 +72,7 @@ class Line:
 
 LAST = ("patches:resid@last", "patches:attn@last", "patches:mlp@last")
 LINES = {
-    "map of one pair": Line(256, 0, 1, 1, ("patches:resid@each",)),
+    "map of one pair": Line(128, 0, 1, 1, ("patches:resid@each",)),
     "task, layers": Line(128, 256, 50, 2, LAST),
     "task, layers and heads": Line(128, 256, 50, 1, (*LAST, "patches:heads@last")),
 }
