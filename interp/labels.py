@@ -286,11 +286,10 @@ def kind_label(kind: str) -> str:
         return f"{PLURALS[form]} {REPLACED[by]}"
     if form == "cut":
         return f"attention {cut_words(by)}"
-    if form.startswith("patch:"):
-        return f"{site_label(form.removeprefix('patch:'))} patched at {class_label(by)}"
     if form.removesuffix("-up").removesuffix("-down") in KINDS:
         return KINDS[form.removesuffix("-up").removesuffix("-down")]
-    return f"ablations {kind}"
+    patched = f"{site_label(form[6:])} patched at {class_label(by)}"
+    return patched if form.startswith("patch:") else f"ablations {kind}"
 
 
 def layer_axis(kind: str) -> str:
@@ -308,8 +307,7 @@ def layer_axis(kind: str) -> str:
     form, _, by = rest.partition("@")
     words = LAYER_AXES.get(rest, f"Layer of {rest}")
     if form.startswith("patch:"):
-        site = site_label(form.removeprefix("patch:"))
-        words = f"Layer with its {site} patched at {class_label(by)}"
+        words = f"Layer with its {site_label(form[6:])} patched at {class_label(by)}"
     if by in REPLACED and form in PARTS:
         words = f"{PARTS[form]} {REPLACED[by]}"
     return words + (f", {SCOPES.get(scope, scope)}" if scoped else "")
@@ -327,9 +325,8 @@ def block_axis(kind: str, size: int | None) -> str:
     """
     number = "" if size is None else f"{size} "
     form, _, classes = kind.partition("@")
-    if form == "cut":
-        return f"First of the {number}layers {cut_words(classes)}"
-    return f"First of the {number}layers {BLOCKS.get(kind, f'of {kind}')}"
+    done = cut_words(classes) if form == "cut" else BLOCKS.get(kind, f"of {kind}")
+    return f"First of the {number}layers {done}"
 
 
 def count_axis(kind: str, way: str) -> str:
