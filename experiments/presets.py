@@ -137,7 +137,7 @@ _CAPS = {
     "lens": 100,
     "pruning": 100,
     "swap-curves": 100,
-    "programs": 40,
+    "programs": 20,
     "scopes": 40,
     "replacements": 60,
     "pairs": 80,

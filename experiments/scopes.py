@@ -30,8 +30,8 @@ NOT_TO_CONCLUDE = (
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Every layer in both scopes and everywhere, on generated tasks."""
-    return [Job("base", task, "scopes") for task in preset.task_names("skills")]
+    """Every layer in both scopes and everywhere, on key-value retrieval, generated."""
+    return [Job("base", task, "scopes") for task in preset.task_names("retrieval")]
 
 
 def run(preset: Preset, out: Path) -> Section:

@@ -48,7 +48,7 @@ def run(preset: Preset, out: Path) -> Section:
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     folder = out / "sweeps" / runs.plain(preset.models["base"]) / "text-loss"
     sweep = interp.sweep(preset.load("base"), f"text:{file}", "layers", out=folder)
-    loss = choose_metric(sweep.gains(), "loss")
+    loss = nats_a_token(sweep.values())
     tasks = choose_metric(runs.gains(preset, out, jobs(preset)))
     (name,) = set(loss["task"])
     one = {key: str(loss[key].iloc[0]) for key in ("model", "task", "metric")}
@@ -72,6 +72,23 @@ def run(preset: Preset, out: Path) -> Section:
         note=summary.AGREEMENT,
         not_to_conclude=NOT_TO_CONCLUDE,
     )
+
+
+def nats_a_token(values: pd.DataFrame) -> pd.DataFrame:
+    """The log-likelihood a token of each text, of which more is better, from its two sums.
+
+    Args:
+        values: of a sweep over texts (`Sweep.values`).
+
+    Returns:
+        The long table of `interp.stats` with one metric, `loss`.
+    """
+    keys = ["model", "task", "ablation", "doc_id"]
+    total, tokens = (
+        values[values["metric"] == f"loss,{name}"].set_index(keys)["value"]
+        for name in ("log-likelihood", "weight")
+    )
+    return (total / tokens).rename("value").reset_index().assign(metric="loss")
 
 
 def _sentence(drops: pd.DataFrame, what: str) -> str:

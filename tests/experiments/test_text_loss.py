@@ -1,0 +1,23 @@
+"""The loss of a text is what its tokens cost together over how many they are."""
+
+import pandas as pd
+
+from experiments.text_loss import nats_a_token
+
+
+def test_nats_a_token_are_a_ratio_text_by_text():
+    rows = [
+        {"model": "m", "task": "text:x", "ablation": ablation, "doc_id": doc, "metric": f"loss,{m}",
+         "value": value}
+        for ablation, doc, total, tokens in (
+            ("baseline", 0, -6.0, 3.0), ("baseline", 1, -10.0, 10.0), ("layer:0", 0, -12.0, 3.0),
+            ("layer:0", 1, -15.0, 10.0),
+        )
+        for m, value in (("log-likelihood", total), ("weight", tokens))
+    ]  # fmt: skip
+    found = nats_a_token(pd.DataFrame(rows).sample(frac=1, random_state=0))
+    by_text = found.set_index(["ablation", "doc_id"])["value"].to_dict()
+    assert by_text == {
+        ("baseline", 0): -2.0, ("baseline", 1): -1.0, ("layer:0", 0): -4.0, ("layer:0", 1): -1.5,
+    }  # fmt: skip
+    assert set(found["metric"]) == {"loss"}
