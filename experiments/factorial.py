@@ -48,6 +48,8 @@ def run(preset: Preset, out: Path) -> Section:
         )
         floors = floors_of(preset, tasks)
         one, two, three = tables(values, floors, seed=preset.seed)
+        # two benchmarks have cells of the same name
+        one["task"] = [f"{name}, {cell}" for cell in one["task"]]
         for found, table in ((cells, one), (effects, two), (shares, three)):
             found.append(table.assign(benchmark=name))
     drops, points, of_rest = (
