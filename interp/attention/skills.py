@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy import stats as sps
 
 from interp.ablations import AblateHead, SkipAttention, SkipLayer, parsed_or_none
 from interp.errors import UserError
@@ -16,6 +15,7 @@ from interp.stats import (
     check_options,
     compared,
     drops_by_document,
+    hypergeometric,
     importance as tested_drops,
     spearman,
     unit_name,
@@ -176,8 +176,9 @@ def shared_heads(
     for layer in np.unique(layers):
         here = layers == layer
         mine, its = int(one[here].sum()), int(other[here].sum())
-        every = np.arange(min(mine, its) + 1)
-        of_layer = sps.hypergeom(int(here.sum()), mine, its).pmf(every)
+        of_layer = np.zeros(min(mine, its) + 1)
+        counts, chances_of = hypergeometric(int(here.sum()), mine, its)
+        of_layer[counts] = chances_of
         chances = np.convolve(chances, of_layer)
     every = np.arange(len(chances))
     return counts | {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
-from interp.stats import adjust, drops_by_document, mcnemar, wilson
+from interp.stats import adjust, drops_by_document, fisher_exact_p, mcnemar, wilson
 
 ALPHA = 0.05
 """Level at which an ablation counts as harmful, after Holm's correction over all of them."""
@@ -60,8 +60,6 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
     Raises:
         UserError: an outcome is neither 0 nor 1.
     """
-    from scipy.stats import fisher_exact
-
     _check(values)
     tables = []
     for (model, task, metric), damage in drops_by_document(values).items():
@@ -85,13 +83,12 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
             smaller = min(mine, its)
             low, high = wilson(np.array([float(both)]), smaller, confidence=confidence)
             spread = np.sqrt(float(mine * its * (n - mine) * (n - its)))
-            grid = np.array([[both, mine - both], [its - both, n - mine - its + both]])
             rows.append(
                 {"model": model, "task": task, "metric": metric, "a": a, "b": b}
                 | {"lost_a": mine, "lost_b": its, "both": both, "expected": mine * its / n}
                 | {"shared": 100 * both / smaller, "low": 100 * low[0], "high": 100 * high[0]}
                 | {"phi": (n * both - mine * its) / spread if spread else np.nan}
-                | {"p": float(fisher_exact(grid).pvalue), "n": n}
+                | {"p": fisher_exact_p(both, mine, its, n), "n": n}
                 | {"interval": f"{100 * confidence:g}% Wilson", "test": "Fisher's exact test"}
             )
         table = pd.DataFrame(rows)

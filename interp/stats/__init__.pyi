@@ -15,6 +15,12 @@ from .detectability import (
     findable as findable,
     nothing_found as nothing_found,
 )
+from .distributions import (
+    fisher_exact_p as fisher_exact_p,
+    hypergeometric as hypergeometric,
+    student_p as student_p,
+    student_reach as student_reach,
+)
 from .factorial import (
     Cell as Cell,
     Contrast as Contrast,

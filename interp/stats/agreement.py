@@ -11,8 +11,8 @@ correlation of the two profiles' half samples over that of each profile's own ha
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats as sps
 
+from interp.stats.distributions import normal_reach, student_reach
 from interp.stats.ranks import spearman
 from interp.stats.ratios import Ratio
 from interp.stats.samples import Sample, blocks
@@ -231,10 +231,10 @@ def _shape(
     about = Sample(sample.table - means, sample.units, sample.clustered).sums() / len(sample.table)
     about *= np.sqrt(n_units / max(1, n_units - 1))
     error = float(np.sqrt((about.sum(axis=1) ** 2).sum()))
-    if n_units < 4 or total <= sps.t.isf(0.025, n_units - 1) * error:
+    if n_units < 4 or total <= student_reach(0.95, n_units - 1) * error:
         return None
     shape = means / total
     moved = (about - shape * about.sum(axis=1, keepdims=True)) / total
-    z2 = float(sps.norm.isf(0.025)) ** 2
+    z2 = normal_reach(0.95) ** 2
     least = z2 / (n_units + z2) ** 2 / total**2 if points else 0.0
     return shape, moved, np.full(len(shape), least)

@@ -2,14 +2,16 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats as sps
-from scipy.optimize import elementwise
 
+from interp.stats.distributions import normal_reach, normal_within
 from interp.stats.samples import Sample, blocks
 from interp.stats.skewness import mean_bounds, unit_values
 
 MIN_RARE = 10
 """Outcomes other than the commonest one that a 0/1 sample needs before a bootstrap is trusted."""
+
+HALVINGS = 60
+"""Steps of the search for the root of Tango's equation: to the last digit of a number near 1."""
 
 
 def mean_intervals(
@@ -100,12 +102,12 @@ def simultaneous(
     means = bootstrap_means(sample, resamples=resamples, seed=seed)
     error, centre = means.std(axis=0), sample.table.mean(axis=0)
     known = error > 1e-12
-    least = float(sps.norm.isf((1 - confidence) / 2))
+    least = normal_reach(confidence)
     critical = least
     if known.any():
         largest = np.abs((means - centre)[:, known] / error[known]).max(axis=1)
         critical = max(least, float(np.quantile(largest, confidence)))
-    together = float(1 - 2 * sps.norm.sf(critical))
+    together = normal_within(critical)
     if not points or not sample.clustered:
         low, high, _ = drop_intervals(sample, points, together, 100, seed, score=True)
         return low, high
@@ -141,7 +143,7 @@ def wilson(
     Returns:
         Lower and upper bounds, in [0, 1], of the shape of `successes`.
     """
-    z = float(sps.norm.isf((1 - confidence) / 2))
+    z = normal_reach(confidence)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -170,7 +172,7 @@ def tango(
     Returns:
         Lower and upper bounds, in [-1, 1], one a pair of counts.
     """
-    z = float(sps.norm.isf((1 - confidence) / 2))
+    z = normal_reach(confidence)
     return _tango_low(harmed, helped, n, z), -_tango_low(helped, harmed, n, z)
 
 
@@ -180,7 +182,7 @@ def _tango_low(
     """Lower bound of `tango`; the upper one follows by exchanging the two models."""
     drop = (harmed - helped) / n
 
-    def excess(delta: np.ndarray, harmed: np.ndarray, helped: np.ndarray) -> np.ndarray:
+    def excess(delta: np.ndarray) -> np.ndarray:
         # Tango's equation without its division, which is 0 / 0 at the ends; `share` is the
         # maximum-likelihood share of helped pairs when the true drop is delta.
         linear = (2 * n - harmed + helped) * delta - harmed - helped
@@ -191,8 +193,12 @@ def _tango_low(
 
     # Just below the estimate, which is itself a false root when one outcome is all there is.
     upper = np.maximum(drop - 1e-9, -1)
-    found = elementwise.find_root(excess, (np.full_like(drop, -1), upper), args=(harmed, helped))
-    return np.where(helped >= n, -1.0, found.x)
+    low = np.full_like(drop, -1)
+    for _ in range(HALVINGS):
+        middle = (low + upper) / 2
+        above = excess(middle) > 0
+        low, upper = np.where(above, middle, low), np.where(above, upper, middle)
+    return np.where(helped >= n, -1.0, low)
 
 
 def _bootstrap_intervals(

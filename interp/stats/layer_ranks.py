@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats as sps
 
 from interp.errors import UserError
 from interp.stats.agreement import reliability
 from interp.stats.profiles import drops_by_document, drops_sample
-from interp.stats.ranks import spearman
+from interp.stats.ranks import mean_ranks, spearman
 from interp.stats.samples import BASELINE
 
 PERMUTATIONS = 9999
@@ -117,7 +116,7 @@ def _correlation(
 
 def _points(similarity: Float[np.ndarray, " layer"], drops: pd.DataFrame) -> pd.DataFrame:
     drop = drops.mean(axis=0).to_numpy()
-    by_similarity, by_drop = (sps.rankdata(-x.round(12)) for x in (similarity, drop))
+    by_similarity, by_drop = (mean_ranks(-x.round(12)) for x in (similarity, drop))
     return pd.DataFrame(
         {
             "layer": list(drops.columns),

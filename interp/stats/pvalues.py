@@ -2,9 +2,9 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats as sps
 
 from interp.errors import UserError
+from interp.stats.distributions import binomial_at_most, binomial_exactly, student_p
 from interp.stats.samples import Sample, blocks
 from interp.stats.skewness import studentised, unit_values
 
@@ -44,8 +44,8 @@ def mcnemar(
         One p-value a comparison.
     """
     pairs, fewer = harmed + helped, np.minimum(harmed, helped)
-    exact = np.minimum(1.0, 2 * sps.binom.cdf(fewer, pairs, 0.5))
-    seen = sps.binom.pmf(fewer, pairs, 0.5)
+    exact = np.minimum(1.0, 2 * binomial_at_most(fewer, pairs, 0.5))
+    seen = binomial_exactly(fewer, pairs, 0.5)
     found = np.where(harmed == helped, 1 - seen / 2, exact - seen)
     return np.where(pairs == 0, 1.0, np.clip(found, 0.0, 1.0))
 
@@ -72,7 +72,7 @@ def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
     if n == 1:
         return np.ones(units.shape[1])
     student, hall = studentised(units)
-    p = 2 * sps.t.sf(np.minimum(np.abs(student), np.abs(hall)), n - 1)
+    p = student_p(np.minimum(np.abs(student), np.abs(hall)), n - 1)
     alike = np.ptp(units, axis=0) == 0
     return np.where(alike, np.where(units[0] == 0, 1.0, 2.0 ** (1 - n)), p)
 
@@ -120,7 +120,7 @@ def _whole_flips(sums: Int[np.ndarray, " units"]) -> float:
     chances = np.ones(1)  # of the sum of those that keep their sign
     for size, count in zip(sizes, counts, strict=True):
         steps = np.zeros(size * count + 1)
-        steps[::size] = sps.binom.pmf(np.arange(count + 1), count, 0.5)
+        steps[::size] = binomial_exactly(np.arange(count + 1), count, 0.5)
         chances = np.convolve(chances, steps)
     reached = 2 * np.arange(len(chances)) - np.abs(sums).sum()
     return float(min(1.0, chances[np.abs(reached) >= abs(sums.sum())].sum()))
@@ -143,9 +143,11 @@ def adjust(
     if correction == "none":
         return p.copy()
     if correction == "bh":
-        return np.asarray(sps.false_discovery_control(p, method="bh"))
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+        order = np.argsort(p)[::-1]
+        stepped = np.minimum.accumulate(p[order] * (len(p) / np.arange(len(p), 0, -1)))
+    else:
+        order = np.argsort(p)
+        stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, stepped)
     return adjusted

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats as sps
 
 
 def spearman(
@@ -20,8 +19,31 @@ def spearman(
     Returns:
         A correlation a row; NaN where one of the two has no spread.
     """
-    a, b = (sps.rankdata(x, axis=-1) for x in (one, other))
+    a, b = (mean_ranks(x) for x in (one, other))
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     product = np.asarray((a * b).sum(axis=-1))
     scale = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     return np.divide(product, scale, out=np.full_like(product, np.nan), where=scale > 0)
+
+
+def mean_ranks(values: Float[np.ndarray, "*rows items"]) -> Float[np.ndarray, "*rows items"]:
+    """Ranks from 1 on along the last axis; equal values get the mean of their ranks.
+
+    Args:
+        values: a profile, or a row each.
+
+    Returns:
+        Ranks of the shape of `values`; a row with a NaN has no ranks but NaN.
+    """
+    order = np.argsort(values, axis=-1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=-1)
+    items = np.arange(values.shape[-1])
+    differs = ordered[..., 1:] != ordered[..., :-1]
+    edge = np.ones_like(ordered[..., :1], dtype=bool)
+    first = np.where(np.concatenate([edge, differs], axis=-1), items, 0)
+    last = np.where(np.concatenate([differs, edge], axis=-1), items, items[-1])
+    first = np.maximum.accumulate(first, axis=-1)
+    last = np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
+    return np.where(np.isnan(values).any(axis=-1, keepdims=True), np.nan, ranks)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats as sps
 
+from interp.stats.distributions import f_quantile, normal_reach, student_reach
 from interp.stats.samples import Sample
 
 
@@ -31,11 +31,11 @@ class Means:
 
     def critical(self, confidence: float) -> float:
         """Quantile of Student's t for a two-sided interval of one number."""
-        return float(sps.t.isf((1 - confidence) / 2, max(1, self.n_units - 1)))
+        return float(student_reach(confidence, max(1, self.n_units - 1)))
 
     def critical_of_two(self, confidence: float) -> float:
         """Quantile of Scheffé (1953) for a number that depends on two estimated ones."""
-        return float(np.sqrt(2 * sps.f.isf(1 - confidence, 2, max(1, self.n_units - 1))))
+        return float(np.sqrt(2 * f_quantile(confidence, 2, max(1, self.n_units - 1))))
 
     def summed(self, groups: Float[np.ndarray, "columns groups"]) -> "Means":
         """The same of weighted sums of the columns."""
@@ -73,7 +73,7 @@ def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means
     if n_units == 1:
         covariance = np.full_like(covariance, np.inf)
     elif points:
-        z2 = float(sps.norm.isf((1 - confidence) / 2)) ** 2
+        z2 = normal_reach(confidence) ** 2
         least = z2 / (n_units + z2) ** 2
         own = np.diag_indices_from(covariance)
         covariance[own] = np.maximum(covariance[own], least)

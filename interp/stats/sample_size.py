@@ -4,9 +4,9 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats as sps
 
 from interp.errors import UserError
+from interp.stats.distributions import binomial_at_most, binomial_exactly, binomial_largest
 
 WANTED = 0.8
 """Power at which a drop counts as one that would have been found."""
@@ -50,14 +50,14 @@ def power(
     pairs = np.arange(n + 1)
     # McNemar rejects where harmed or helped is at most this critical value (-1: never)
     level = alpha / family
-    critical = np.asarray(sps.binom.ppf(level / 2, pairs, 0.5)).astype(int)
-    critical -= sps.binom.cdf(critical, pairs, 0.5) > level / 2
+    critical = binomial_largest(level / 2, pairs)
     # mid-p: one more, where its own chance counts by half only
     more = critical + 1
-    critical += 2 * sps.binom.cdf(more, pairs, 0.5) - sps.binom.pmf(more, pairs, 0.5) <= level
+    mid_p = 2 * binomial_at_most(more, pairs, 0.5) - binomial_exactly(more, pairs, 0.5)
+    critical += mid_p <= level
     harmed = 0.5 if share == 0 else (share + drop / 100) / (2 * share)
-    rejected = sps.binom.cdf(critical, pairs, harmed) + sps.binom.cdf(critical, pairs, 1 - harmed)
-    return float(np.sum(sps.binom.pmf(pairs, n, share) * np.where(critical < 0, 0, rejected)))
+    rejected = sum(binomial_at_most(critical, pairs, side) for side in (harmed, 1 - harmed))
+    return float(np.sum(binomial_exactly(pairs, np.array(n), share) * rejected))
 
 
 def examples_needed(

@@ -8,8 +8,8 @@ for both kinds.
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats as sps
 
+from interp.stats.distributions import student_reach
 from interp.stats.samples import Sample
 
 FLAT = 1e-8
@@ -60,7 +60,7 @@ def mean_bounds(
     """
     n = len(values)
     means, spread, skewness = _moments(values)
-    reach = float(sps.t.isf((1 - confidence) / 2, max(1, n - 1))) / np.sqrt(max(1, n - 1))
+    reach = float(student_reach(confidence, max(1, n - 1))) / np.sqrt(max(1, n - 1))
     bent = np.where(np.abs(skewness) > FLAT, skewness, 1.0)
     sides = []
     for sign in (1, -1):

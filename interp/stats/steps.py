@@ -7,7 +7,8 @@ of the likeliest distribution over the steps that has this mean, steps that were
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats as sps
+
+from interp.stats.distributions import normal_reach
 
 STEPS = np.arange(-2.0, 3.0)
 ITERATIONS = 60
@@ -26,7 +27,7 @@ def step_interval(
         Lower and upper bounds, one a column.
     """
     counts = np.stack([(table == step).sum(axis=0) for step in STEPS], axis=1).astype(float)
-    z = float(sps.norm.isf((1 - confidence) / 2))
+    z = normal_reach(confidence)
     return _low(counts, z), -_low(counts[:, ::-1], z)
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats as sps
+
+from interp.stats.distributions import student_p, student_reach
 
 Values = Float[np.ndarray, "*shape"]
 
@@ -18,13 +19,13 @@ def student_interval(
     Args:
         value: the estimates.
         error: their standard errors.
-        n_units: independent units (examples, clusters, texts) behind each.
+        n_units: independent units (examples, clusters, texts) of each.
         confidence: coverage of each interval.
 
     Returns:
         Lower and upper bounds, of the shape of `value`; NaN where there is one unit or no spread.
     """
-    half = float(sps.t.isf((1 - confidence) / 2, max(1, n_units - 1))) * error
+    half = float(student_reach(confidence, max(1, n_units - 1))) * error
     half = np.where(_known(error, n_units), half, np.nan)
     return value - half, value + half
 
@@ -42,7 +43,7 @@ def student_test(value: Values, error: Values, n_units: int) -> Values:
     """
     known = _known(error, n_units)
     statistic = np.abs(value) / np.where(known, error, 1.0)
-    return np.asarray(np.where(known, 2 * sps.t.sf(statistic, max(1, n_units - 1)), 1.0))
+    return np.asarray(np.where(known, student_p(statistic, max(1, n_units - 1)), 1.0))
 
 
 def _known(error: Values, n_units: int) -> Bool[np.ndarray, "*shape"]:

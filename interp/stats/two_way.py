@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats as sps
 
 from interp.errors import UserError, check_share
+from interp.stats.distributions import f_p, normal_reach, student_reach
 from interp.stats.failures import BASELINE, SERIES
 from interp.stats.pvalues import adjust
 from interp.stats.samples import Sample, sample_of, series
@@ -93,15 +93,15 @@ def fit_two_way(
         (rest**2).sum((-1, -2)) / free[2],
     )
     by_example, by_variant = squares[0] / (n * count), squares[1] / (n * count)
-    z2 = float(sps.norm.isf((1 - confidence) / 2)) ** 2
+    z2 = normal_reach(confidence) ** 2
     least = z2 / (n + z2) ** 2 if points else 0.0
     both = by_example + by_variant
     under = by_example**2 / free[0] + by_variant**2 / free[1]
     effective = np.divide(both**2, under, out=np.full_like(both, float(free[0])), where=under > 0)
-    wide = sps.t.isf((1 - confidence) / 2, effective) * np.sqrt(np.maximum(both, least))
+    wide = student_reach(confidence, effective) * np.sqrt(np.maximum(both, least))
     if count < FEWEST:
         wide = np.full_like(wide, np.nan)
-    narrow = sps.t.isf((1 - confidence) / 2, free[0]) * np.sqrt(np.maximum(by_example, least))
+    narrow = student_reach(confidence, free[0]) * np.sqrt(np.maximum(by_example, least))
     return TwoWay(
         mean, mean - wide, mean + wide, mean - narrow, mean + narrow,
         examples=np.maximum(squares[0] - squares[2], 0) / count,
@@ -119,7 +119,7 @@ def _test(
     """P-value of the F test; NaN where neither varies, to rounding."""
     varies = (of_variants > 1e-12) | (rest > 1e-12)
     ratio = of_variants / np.where(rest > 1e-12, rest, 1e-12)
-    return np.where(varies, sps.f.sf(ratio, free[1], free[2]), np.nan)
+    return np.where(varies, f_p(ratio, free[1], free[2]), np.nan)
 
 
 def variance_components(

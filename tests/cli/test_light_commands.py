@@ -30,7 +30,7 @@ def run(llama, tmp_path_factory):
         ("models", ("pandas", "matplotlib")),
         ("tasks", ("pandas", "matplotlib")),
         ("runs FOLDER", ("matplotlib", "scipy", "pandas", "pyarrow")),
-        ("show RUN", ("matplotlib", "seaborn")),
+        ("show RUN", ("matplotlib", "seaborn", "scipy.stats", "scipy.optimize")),
         ("export RUN --out OUT", ("matplotlib", "seaborn")),
         ("export RUN --harness --out OUT", ("matplotlib", "seaborn")),
         ("figures RUN --out OUT", ()),
