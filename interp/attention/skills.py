@@ -177,8 +177,8 @@ def shared_heads(
         here = layers == layer
         mine, its = int(one[here].sum()), int(other[here].sum())
         of_layer = np.zeros(min(mine, its) + 1)
-        counts, chances_of = hypergeometric(int(here.sum()), mine, its)
-        of_layer[counts] = chances_of
+        numbers, of_number = hypergeometric(int(here.sum()), mine, its)
+        of_layer[numbers] = of_number
         chances = np.convolve(chances, of_layer)
     every = np.arange(len(chances))
     return counts | {

@@ -45,7 +45,8 @@ def student_reach(confidence: float, free: Numbers) -> Float[np.ndarray, "..."]:
     Returns:
         Quantiles of the shape of `free`; NaN without a degree of freedom.
     """
-    return np.asarray(np.abs(special.stdtrit(free, (1 - confidence) / 2)), dtype=float)
+    tail = np.full(np.shape(free), (1 - confidence) / 2)
+    return np.asarray(np.abs(special.stdtrit(_floats(free), tail)), dtype=float)
 
 
 def student_p(t: Numbers, free: Numbers) -> Float[np.ndarray, "..."]:
@@ -58,7 +59,7 @@ def student_p(t: Numbers, free: Numbers) -> Float[np.ndarray, "..."]:
     Returns:
         P-values of the shape of `t`.
     """
-    return np.asarray(2 * special.stdtr(free, -np.abs(t)), dtype=float)
+    return np.asarray(2 * special.stdtr(_floats(free), -np.abs(_floats(t))), dtype=float)
 
 
 def f_p(ratio: Numbers, above: Numbers, below: Numbers) -> Float[np.ndarray, "..."]:
@@ -72,7 +73,8 @@ def f_p(ratio: Numbers, above: Numbers, below: Numbers) -> Float[np.ndarray, "..
     Returns:
         The chance of a larger ratio, of the shape of `ratio`.
     """
-    return np.asarray(special.fdtrc(above, below, ratio), dtype=float)
+    found = special.fdtrc(_floats(above), _floats(below), _floats(ratio))
+    return np.asarray(found, dtype=float)
 
 
 def f_quantile(share: float, above: int, below: int) -> float:
@@ -100,8 +102,9 @@ def binomial_at_most(count: Numbers, n: Numbers, share: float) -> Float[np.ndarr
     Returns:
         Chances of the shape that the two have together.
     """
-    known = special.bdtr(np.clip(count, 0, n), _whole(n), share)
-    return np.where(np.asarray(count) < 0, 0.0, known)
+    seen, trials = _floats(count), np.asarray(n).astype(int)
+    known = special.bdtr(np.clip(seen, 0, trials), trials, share)
+    return np.where(seen < 0, 0.0, known)
 
 
 def binomial_exactly(count: Numbers, n: Numbers, share: float) -> Float[np.ndarray, "..."]:
@@ -115,12 +118,12 @@ def binomial_exactly(count: Numbers, n: Numbers, share: float) -> Float[np.ndarr
     Returns:
         Chances of the shape that the two have together.
     """
-    within = (np.asarray(count) >= 0) & (np.asarray(count) <= n)
-    seen = np.where(within, count, 0)
-    chance = np.exp(
-        _log_ways(n, seen) + special.xlogy(seen, share) + special.xlog1py(n - seen, -share)
-    )
-    return np.where(within, chance, 0.0)
+    seen, trials = np.broadcast_arrays(_floats(count), _floats(n))
+    within = (seen >= 0) & (seen <= trials)
+    seen = np.where(within, seen, 0)
+    others = trials - seen
+    powers = special.xlogy(seen, share) + special.xlog1py(others, -share)
+    return np.where(within, np.exp(_log_ways(trials, seen) + powers), 0.0)
 
 
 def binomial_largest(level: float, n: Int[np.ndarray, " trials"]) -> Int[np.ndarray, " trials"]:
@@ -176,13 +179,10 @@ def fisher_exact_p(both: int, one: int, other: int, total: int) -> float:
 
 def _log_ways(total: Numbers, chosen: Numbers) -> Float[np.ndarray, "..."]:
     """The logarithm of the number of ways to choose so many items."""
-    return np.asarray(
-        special.gammaln(total + 1.0)
-        - special.gammaln(chosen + 1.0)
-        - special.gammaln(total - chosen + 1.0)
-    )
+    items, some = _floats(total), _floats(chosen)
+    ways = special.gammaln(items + 1) - special.gammaln(some + 1)
+    return np.asarray(ways - special.gammaln(items - some + 1), dtype=float)
 
 
-def _whole(n: Numbers) -> Int[np.ndarray, "..."]:
-    """Whole numbers as the integers that `scipy.special.bdtr` asks for."""
-    return np.asarray(n).astype(int)
+def _floats(values: Numbers) -> Float[np.ndarray, "..."]:
+    return np.asarray(values, dtype=float)

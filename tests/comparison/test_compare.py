@@ -11,6 +11,7 @@ from pandas.testing import assert_frame_equal
 
 import interp
 from interp.cli import main
+from interp.comparison import robustness
 from interp.comparison.result import comparison_of
 from interp.comparison.running import open_comparison
 from interp.comparison.swaps import ends_line, swap_curves, swap_sweep
@@ -118,7 +119,9 @@ def test_where_less_is_better_a_drop_is_damage_in_every_table(llama, other, tmp_
     path.write_text(
         yaml.safe_dump(config | {"metric_list": [{"metric": "acc", "higher_is_better": False}]})
     )
-    both = interp.compare({"one": llama, "other": other}, [str(path)], out=tmp_path / "out")
+    both = interp.compare(
+        {"one": llama, "other": other}, [str(path)], ["layers", "cumulative"], out=tmp_path / "out"
+    )
     right = both.sweeps["one"].importance(metric="acc").set_index("ablation")
     scores = both.sweeps["one"].scores().query("metric == 'acc'").set_index("ablation")["value"]
     assert right["drop"].abs().max() > 0
@@ -127,6 +130,11 @@ def test_where_less_is_better_a_drop_is_damage_in_every_table(llama, other, tmp_
     found = both.differences().query("metric == 'acc'").set_index("ablation")
     assert found["drop_a"].to_dict() == pytest.approx(right["drop"].to_dict())
     assert both.gains().query("metric == 'acc'")["value"].isin([0, 1]).all()
+    values = both.values().query("metric == 'acc'")
+    turned = values.assign(value=1 - values["value"])
+    left = both.robustness(resamples=50).query("metric == 'acc'").reset_index(drop=True)
+    assert_frame_equal(left, robustness(turned, both.n_layers, resamples=50, seed=both.seed))
+    assert not left["area"].equals(robustness(values, both.n_layers, resamples=50)["area"])
 
 
 def test_runs_of_other_examples_are_refused(found, llama, task, tmp_path):
