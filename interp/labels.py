@@ -79,7 +79,7 @@ ASKED = {
     re.compile(r"(\d+)-draws-at-([\d.]+(?:e[+-]?\d+)?)-(.+)"): "{} draws at temperature {}",
 }
 
-"""What `interp.tasks.variants` puts in front of a task's name, in words that follow it."""
+"""What `interp.tasks.variants` puts before a task's name, in words that follow it."""
 
 LAYER_AXES = {
     "layer": "Skipped layer",

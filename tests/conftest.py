@@ -51,7 +51,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def model(family: str):
-    """A tiny random model of the family, as a bridge with native blocks behind it."""
+    """A tiny random model of the family, as a bridge with native blocks over the same weights."""
     return tiny_bridge(family)
 
 

@@ -52,7 +52,7 @@ class Span(Ablation):
     """What happens to consecutive blocks, both ends included.
 
     Attributes:
-        form: what stands in front of the numbers in the text form.
+        form: the word before the numbers in the text form.
         first: the first block.
         last: the last one.
     """

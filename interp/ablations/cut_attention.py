@@ -48,8 +48,8 @@ def cut_on_bridge(
 def _example(layer: int, edit: LayerEdit, given: Activations) -> Example | None:
     if given.example is None and edit.cuts:
         raise UserError(
-            f"layer {layer}: a cut needs to know which positions are which, and a prompt alone "
-            "does not say it; use a sweep"
+            f"layer {layer}: a cut needs classes of positions, which a prompt alone lacks; "
+            "use a sweep"
         )
     return given.example
 

@@ -37,7 +37,7 @@ def of_the_row(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def in_the_answer(names: str) -> str:
-    """The first class among some that has positions behind the prompt; empty where none has.
+    """The first class among some that has positions after the prompt; empty where none has.
 
     Args:
         names: a class, or several joined by commas.

@@ -16,7 +16,7 @@ from interp.errors import UserError
 
 @dataclass(frozen=True)
 class Repeat(Span):
-    """Consecutive blocks, both ends included, run twice: behind the last the first comes again."""
+    """Consecutive blocks, both ends included, run twice: after the last the first runs again."""
 
     form = "repeat"
 

@@ -116,7 +116,7 @@ def check_loads(source: Path, folder: Path, name: str) -> None:
             load(folder)
         except Exception as error:  # files of strangers raise anything
             raise UserError(
-                f"model {name}: pruned, it does not load again ({first_line(error)}); nothing was "
+                f"model {name}: the pruned model does not load ({first_line(error)}); nothing was "
                 "written"
             ) from error
 

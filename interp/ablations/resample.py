@@ -88,12 +88,12 @@ def outputs_on(
 
 
 class _Stop(Exception):
-    """Raised in front of the final norm: no logits are wanted."""
+    """Raised before the final norm: no logits are wanted."""
 
 
 @contextmanager
 def _nothing_behind_the_blocks(decoder: Decoder) -> Iterator[None]:
-    """Inside the context, a pass ends in front of the final norm."""
+    """Inside the context, a pass ends before the final norm."""
 
     def stop(*_: Any) -> None:
         raise _Stop
@@ -136,8 +136,8 @@ def aligned(
         length: positions of the row.
 
     Returns:
-        `length` positions. In front of the donor its first position is repeated, behind it its
-        last.
+        `length` positions. Before the start of the donor its first position is repeated.
+        After its end its last one is.
     """
     places = torch.arange(length, device=z.device) + (donor_end - end)
     return z[places.clamp(0, len(z) - 1)]

@@ -180,7 +180,7 @@ def _parse_one(part: str, whole: str) -> Ablation:
     shown = f"{part!r} in {whole!r}" if part != whole else f"{part!r}"
     allowed = ", ".join(form for form, _, _ in FORMS)
     raise UserError(
-        f"ablation {shown}: allowed are {allowed}, each with @@prompt, @@answer or @@last behind "
+        f"ablation {shown}: allowed are {allowed}, each with @@prompt, @@answer or @@last after "
         f"it, and several joined by +{_suggestion(part)}"
     )
 

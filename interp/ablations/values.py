@@ -223,7 +223,7 @@ class SwapLayer(Ablation):
     Attributes:
         layer: which block.
         donor: the other model.
-        part: `"layer"`, `"attention"` or `"mlp"`. The norms in front of a sublayer and after it
+        part: `"layer"`, `"attention"` or `"mlp"`. The norms before a sublayer and after it
             go with it, so that the two parts together are the whole block.
     """
 

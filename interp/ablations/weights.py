@@ -1,7 +1,7 @@
 """Run a block, or its attention or MLP alone, with the weights of another model's.
 
 Which weights are swapped: `swap:7` takes every parameter of the block. `swap-attn:7` takes the
-attention's matrices and biases (query and key norms too), the norm in front of it and, where there
+attention's matrices and biases (query and key norms too), the norm before it and, where there
 is one, the norm after it; `swap-mlp:7` does the same for the MLP (all experts and their router).
 The two have no parameter in common and together are `swap:7`. Embedding, final norm and
 unembedding are never swapped: a swap of all layers is the donor's layers between the recipient's
@@ -37,7 +37,7 @@ def swapped(
 ) -> Iterator[None]:
     """Inside the context, block `layer` of the model, or a part of it, holds the donor's weights.
 
-    Only the storage behind each parameter is exchanged, so the bridge and its native blocks see
+    Only the storage of each parameter is exchanged, so the bridge and its native blocks see
     the swap together and the model is as it was afterwards, also after an exception.
 
     Yields:

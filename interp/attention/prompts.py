@@ -85,7 +85,7 @@ def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
     copied = []
     for position in written:
         first, last = offsets[position]
-        # a token may also hold a space or a quotation mark in front of the value
+        # a token may also hold a space or a quotation mark before the value
         first, last = max(first, start), min(last, start + len(document["answer"]))
         shift = gold_start - start
         copied.append(tuple(covering(offsets, (first + shift, last + shift))))

@@ -162,7 +162,7 @@ def scan_rows(
         )
     end = max(queries, default=-1) + 1
     if len(segments(model, [end, len(tokens)])) > 1:
-        # what stands behind the last query decides how the model computes what is before it
+        # what comes after the last query decides how the model computes what is before it
         end = len(tokens)
     if end > piece and not runs_in_pieces(model, end):
         piece = end
@@ -189,7 +189,7 @@ def _numbered(take: Take, numbers: list[int]) -> Callable[[int, Tensor], None]:
 
 
 class _Stop(Exception):
-    """Raised in front of the final norm: logits of all positions are not wanted."""
+    """Raised before the final norm: logits of all positions are not wanted."""
 
 
 @dataclass(eq=False)

@@ -49,7 +49,7 @@ def writes(
 
     Args:
         decoder: the modules of a model.
-        final: the stream in front of the final norm.
+        final: the stream before the final norm.
         z: from `QueryInputs`.
         looks: the heads that are asked.
         answer: the token that is copied at each query.

@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> None:
     run = open_run(options.folder)
     folder = Path(options.out) if options.out else run.folder / "export"
     if not options.out and folder.is_symlink():
-        raise UserError(f"{folder}: it is a link, and the run may be a stranger's; give --out DIR")
+        raise UserError(f"{folder}: it is a link, which may lead out of the run; give --out DIR")
     if options.kind == "harness":
         written = export_harness(run, folder)
     else:

@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
         close_templates()
         cli_evaluate()
     except SecurityError as error:
-        raise UserError(f"lm-eval: a task's template reaches for Python ({error})") from error
+        raise UserError(f"lm-eval: a task's template reads what it may not ({error})") from error
     except (ValueError, KeyError) as error:  # of which the harness makes its refusals
         logging.getLogger(__name__).debug("lm-eval failed", exc_info=True)
         raise UserError(f"lm-eval: {first_line(error)}") from error

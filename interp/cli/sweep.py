@@ -52,7 +52,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "order:0-9,11,10,12-31, cut:10-14@answering/gold, patch:resid:7@last, "
         "backpatch:7-3@last, "
         "swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2), "
-        "with @@prompt, @@answer or @@last behind them for some positions only",
+        "with @@prompt, @@answer or @@last after them for some positions only",
     )
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"

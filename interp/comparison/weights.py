@@ -95,7 +95,8 @@ def distance_and_effect(
 
     Returns:
         As `interp.stats.layer_correlations`: the correlations with the reliability of the effects,
-        and the points behind them. With few layers the permutation test can show little.
+        and the points that they are computed from. With few layers the permutation test can
+        show little.
 
     Raises:
         UserError: fewer than three single swaps.

@@ -38,12 +38,12 @@ def held_norm(
     vectors: Float[Tensor, "parts positions d_model"],
     final: Float[Tensor, "positions d_model"],
 ) -> Float[Tensor, "parts positions d_model"]:
-    """Parts of the residual stream behind the final norm, its scale held at that of the whole.
+    """Parts of the residual stream after the final norm, its scale held at that of the whole.
 
     Args:
         decoder: the modules of a model.
         vectors: what parts add.
-        final: the stream in front of the final norm.
+        final: the stream before the final norm.
 
     Returns:
         As many vectors, in float32; those of all parts and the norm's bias sum to the norm's
@@ -65,7 +65,7 @@ def final_norm(
 
     Args:
         decoder: the modules of a model.
-        final: the stream in front of it.
+        final: the stream before it.
 
     Returns:
         Both in float32; a bias of zeros where the norm has none.

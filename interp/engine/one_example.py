@@ -167,7 +167,7 @@ class _Tail:
         end: int,
         resid: Float[Tensor, "batch pos d_model"] | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
-        """The residual stream in front of layer `end`; it enters `first` as in the baseline."""
+        """The residual stream before layer `end`; it enters `first` as in the baseline."""
         cache = read_only_cache([self.prefix.cache])
         resid = self.residuals[first] if resid is None else resid
         for layer in range(first, end):

@@ -36,7 +36,7 @@ class Pass:
 
 
 class _Stop(Exception):
-    """Raised in front of the final norm: logits at every position are not wanted."""
+    """Raised before the final norm: logits at every position are not wanted."""
 
 
 def record(
@@ -52,7 +52,7 @@ def record(
         **model_arguments: further arguments of the model (`attention_mask`, `past_key_values` ...).
 
     Returns:
-        The residual stream in front of each block, and the arguments that each block was called
+        The residual stream before each block, and the arguments that each block was called
         with.
     """
     kept = Pass()
@@ -72,7 +72,7 @@ def record(
 
     with ExitStack() as stack, torch.no_grad():
         for block in decoder.blocks:
-            # in front of a placed block's own hook: masks are kept once, not once per device
+            # before a placed block's own hook: masks are kept once, not once per device
             handle = block.register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
             stack.callback(handle.remove)
         stack.callback(decoder.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)

@@ -83,7 +83,7 @@ def exact_shortcuts(model: TransformerBridge, wanted: Shortcuts, longest: int) -
         why.append("its attention adds more than a projection of z, so that it is never reused")
     if not exact.replay:
         exact = replace(exact, prefixes=False, sublayers=False)
-    # half a block of many: too little to tell anybody
+    # half a block of many: too little to report
     last = exact.last_block_positions and exact.replay and can.narrows_last_block
     exact = replace(exact, last_block_positions=last)
     for reason in why:

@@ -54,5 +54,5 @@ def _notes(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
     listed = ", ".join(f"{int(tokens[m]):,} tokens ({model_label(m)})" for m in models)
     return [
         f"Draft: the baseline's answers, {listed}.",
-        "Accepted: those in front of the first token that the ablated model would not write.",
+        "Accepted: those before the first token that the ablated model would not write.",
     ]

@@ -1,4 +1,4 @@
-"""Figures on disk as PDF, SVG and PNG, and the rows behind them as CSV."""
+"""Figures on disk as PDF, SVG and PNG, and the rows that they draw as CSV."""
 
 import io
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def save(
     *,
     formats: Sequence[str] = tuple(METADATA),
 ) -> list[Path]:
-    """Write a figure as PDF, SVG and 300-dpi PNG, and the rows behind it as CSV.
+    """Write a figure as PDF, SVG and 300-dpi PNG, and the rows that it draws as CSV.
 
     Each file is written whole or not at all, and takes the place of one that is there; a link is
     replaced, never followed.
@@ -35,7 +35,7 @@ def save(
     Args:
         fig: The figure.
         path: Path without suffix; missing folders are made.
-        data: The rows behind the figure; by default those that the figure of this package holds.
+        data: The rows that the figure draws; by default those that a figure of this package holds.
         formats: Some of `pdf`, `svg` and `png`.
 
     Returns:

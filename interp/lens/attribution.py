@@ -196,7 +196,7 @@ def component_vectors(
     """What each part adds to the residual stream at some positions, and the stream at the end.
 
     Returns:
-        Component to `[positions, d_model]`, and the stream in front of the final norm.
+        Component to `[positions, d_model]`, and the stream before the final norm.
 
     Raises:
         UserError: heads are asked for and their sum is not what the attention adds.

@@ -1,4 +1,4 @@
-"""A model by its name, folder or object, as a TransformerBridge with native blocks behind it."""
+"""A model by its name, folder or object, as a bridge with native blocks over the same weights."""
 
 import lazy_loader
 

@@ -54,7 +54,7 @@ def capture_contributions(
     Args:
         decoder: the modules of a model.
         layers: whose blocks, attentions and MLPs are read.
-        keep: called with the layer, the part, and what it adds `[batch * pos, d_model]`, behind the
+        keep: called with the layer, the part, and what it adds `[batch * pos, d_model]`, after the
             norm that follows a sublayer where there is one.
 
     Yields:

@@ -38,7 +38,7 @@ def load_model(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> TransformerBridge:
-    """Load a model as a plain TransformerBridge, with native blocks behind it.
+    """Load a model as a plain TransformerBridge, with native blocks over the same weights.
 
     Args:
         name: a hub name, a folder with `config.json` and safetensors, `organism:NAME`, or a Hugging

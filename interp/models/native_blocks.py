@@ -1,4 +1,4 @@
-"""The native Hugging Face blocks behind a bridge, and what the architecture says of them.
+"""The native Hugging Face blocks of a bridge, and what the architecture says of them.
 
 Behind each loaded bridge the same weights are kept as native blocks with fused attention: a second
 tree of modules over the same parameters, never a second copy. The architecture of a model (where
@@ -132,7 +132,7 @@ class Decoder:
 
 @dataclass(frozen=True, eq=False)
 class _Native:
-    """What `load_model` keeps behind a bridge."""
+    """What `load_model` keeps for a bridge."""
 
     root: Any
     tokenizer: Any
@@ -146,7 +146,7 @@ _decoders: "WeakKeyDictionary[TransformerBridge, Decoder]" = WeakKeyDictionary()
 
 
 def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
-    """A bridge over a Hugging Face model, with native blocks of the same parameters behind it.
+    """A bridge over a Hugging Face model, with native blocks over the same parameters.
 
     Args:
         root: a `...ForCausalLM` in evaluation mode. It becomes the bridge's: its submodules are
@@ -225,7 +225,7 @@ def model_name(model: TransformerBridge) -> str:
 
 
 def decoder(model: TransformerBridge) -> Decoder:
-    """The native blocks behind a bridge, or the bridge's own where it was booted elsewhere.
+    """The native blocks of a bridge, or the bridge's own where it was booted elsewhere.
 
     Args:
         model: a bridge.

@@ -6,13 +6,13 @@ from typing import Any
 from torch import nn
 
 NORMS_BEHIND = ("ln1_post", "ln2_post")
-"""TransformerLens' names for the norms behind an attention and behind an MLP."""
+"""TransformerLens' names for the norms after an attention and after an MLP."""
 
 
 def sublayer_ends(
     blocks: Sequence[nn.Module], sublayers: Sequence[nn.Module], norm: str | None
 ) -> tuple[nn.Module, ...]:
-    """The norm behind each sublayer, or the sublayer itself where its block has none."""
+    """The norm after each sublayer, or the sublayer itself where its block has none."""
 
     def end(block: nn.Module, sublayer: nn.Module) -> nn.Module:
         found: Any = block

@@ -32,7 +32,7 @@ class Asked:
     """A task of a run.
 
     Attributes:
-        task: None where it is not to be found, or is another one by now.
+        task: None where it is not found, or has changed since.
         missing: why, in words.
     """
 

@@ -7,7 +7,7 @@ FORMULA = ("=", "+", "@", "-", "\t", "\r")
 
 
 def plain_cell(text: str) -> str:
-    """A text behind an apostrophe where a spreadsheet would compute it; a number as it is."""
+    """The text, with an apostrophe before it where a spreadsheet would compute it."""
     return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
 
 

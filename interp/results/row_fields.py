@@ -32,7 +32,7 @@ def row_field(
         Row number to value, as text.
 
     Raises:
-        UserError: the task is not to be found, its rows are no longer those of the run, or a row
+        UserError: the task is not found, its rows are no longer those of the run, or a row
             has no such field.
     """
     if entry.cluster and entry.cluster == field:

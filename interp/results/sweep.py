@@ -315,7 +315,12 @@ class Sweep(StoredRecords):
         return values[~values["metric"].str.endswith(WEIGHT)]
 
     def _perplexities(self, table: pd.DataFrame) -> tuple[dict[str, str], dict[Any, str]]:
-        """Perplexities by the log-likelihoods behind them; weighted losses, and how of which."""
+        """What is summarised otherwise than by a mean.
+
+        Returns:
+            The perplexity that each metric of log-likelihoods gives, by the metric's name; and how
+            each weighted loss is aggregated, by task and metric.
+        """
         logs = [name for name in table["metric"].unique() if name.endswith(LOG)]
         weighted = {
             (task.name, name): declared["aggregation"]

@@ -91,7 +91,7 @@ def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
 
 
 def answer_of(text: str, values: Values) -> str:
-    """The answer in a text: behind the mark where the task has one, without what surrounds it."""
+    """The answer in a text: what follows the task's mark, if it has one, without surroundings."""
     return _plain(_result(text) if values.marked and RESULT in text else text)
 
 

@@ -92,7 +92,7 @@ def _of_text(
 
 
 def _relative(decoder: Decoder, whole: Pass, skipped: int) -> Float[Tensor, "layer pos"]:
-    """Relative changes of the layers behind a skipped one, position by position."""
+    """Relative changes of the layers after a skipped one, position by position."""
     resid = run_block(decoder, skipped, whole.residuals[skipped], whole)
     found = []
     for layer in range(skipped + 1, decoder.n_layers):

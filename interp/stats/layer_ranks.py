@@ -39,9 +39,10 @@ def layer_correlations(
 
     Returns:
         The correlations (`model task metric measure rho p reliability ceiling n_layers n test
-        disagree`; the last names the two layers whose ranks differ most), and the points behind
-        them (`model task metric measure layer similarity drop similarity_rank drop_rank gap`; rank
-        1 is the largest, a positive gap is a layer that matters more than its measure says).
+        disagree`; the last names the two layers whose ranks differ most), and the points of
+        which they are (`model task metric measure layer similarity drop similarity_rank drop_rank
+        gap`). Rank 1 is the largest. A positive gap is a layer that matters more than its measure
+        says.
 
     Raises:
         UserError: the sweep has no `layer:N`, the models differ, or a layer was skipped on other

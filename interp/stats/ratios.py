@@ -22,7 +22,7 @@ class Means:
     Attributes:
         means: a mean a column.
         covariance: of the means, `[columns, columns]`.
-        n_units: independent units (examples or clusters) behind them.
+        n_units: independent units (examples or clusters) that they are computed from.
     """
 
     means: Float[np.ndarray, " columns"]

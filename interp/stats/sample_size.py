@@ -70,7 +70,7 @@ def examples_needed(
 ) -> int:
     """The least n from which on `power` stays at `wanted` or more, to within 1%.
 
-    Exact tests' power rises in saw teeth; the n that is given is behind the last tooth that dips
+    Exact tests' power rises in saw teeth; the n that is given is after the last tooth that dips
     below.
 
     Args:

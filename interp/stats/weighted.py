@@ -45,7 +45,7 @@ def weighted_losses(
     confidence: float = 0.95,
     correction: str = "holm",
 ) -> pd.DataFrame:
-    """Scores or drops of weighted losses, in the places of the log-likelihoods behind them.
+    """Scores or drops of weighted losses, in the places of the log-likelihoods that they come from.
 
     Args:
         table: From `interp.stats.scores` or `interp.stats.importance`.

@@ -27,7 +27,7 @@ from interp.tasks import (
 )
 
 WORTH_CALIBRATING = 5000
-"""Examples times ablations from which on a sweep is told its cost before it starts."""
+"""Examples times ablations from which on a sweep says its cost before it starts."""
 
 
 @dataclass(frozen=True)

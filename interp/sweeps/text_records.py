@@ -106,7 +106,7 @@ def _records(
 def _by_example(
     requests: Sequence[GenerationRequest], done: Callable[[int], Any]
 ) -> Callable[[int], Any]:
-    """Tells of examples where it is told of answers, of which an example may have several."""
+    """Turns a count of finished answers, of which an example may have several, into one of examples."""
     examples, answers, told = len({request.doc_id for request in requests}), 0, 0
 
     def tell(finished: int) -> None:

@@ -1,7 +1,7 @@
 """A task of lm-evaluation-harness whose rows are made once and whose few-shot examples are fixed.
 
 Two things differ from a task that the harness builds itself. Rows may come from local files, or be
-made when they are asked for. And the few-shot examples in front of a row depend on that row alone.
+made when they are asked for. And the few-shot examples before a row depend on that row alone.
 The harness draws them from one random stream while it walks through the rows from the first to
 the last; here the whole walk is drawn once, so that a row gets the same examples as there
 whichever rows are asked for, in whatever order, by whichever process.
@@ -22,7 +22,7 @@ GivenRows = Mapping[str, Sequence[dict[str, Any]]]
 
 
 def fixed_task(base: Any, config: dict[str, Any], rows: GivenRows | None, seed: int) -> Any:
-    """A task of the harness' own class, with `FixedRows` in front of it.
+    """A task of the harness' own class, with `FixedRows` before it.
 
     Args:
         base: the class that the task names; None for the harness' usual one.
@@ -45,7 +45,7 @@ def evaluated_split(config: Mapping[str, Any]) -> str:
 
 
 class FixedRows:
-    """What is put in front of a task class of the harness.
+    """What is put before a task class of the harness.
 
     Attributes:
         fewshot_seed: of the choice of few-shot examples.
@@ -178,7 +178,7 @@ class FixedRows:
         found = self.copied()
         wanted = int(self.config.num_fewshot or 0)
         if wanted and hasattr(self, "sampler"):
-            # drawn from the rows as they were, so that no row stands in front of itself
+            # drawn from the rows as they were, so that no row is its own few-shot example
             found._fewshot = {wanted: self._drawn(wanted)}
         found._made = list(rows)
         found._number_rows()

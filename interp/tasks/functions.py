@@ -22,7 +22,7 @@ def functions_of(task: Task) -> list[Callable[..., Any]]:
     members = getattr(harness, "members", (harness,))
     found: list[Callable[..., Any]] = []
     for member in members:
-        # in front of the class that the definition names stand two of ours (`fixed_task`)
+        # before the class that the definition names stand two of ours (`fixed_task`)
         found.append(type(member).__mro__[2])
         config = member.config
         names = (

@@ -217,7 +217,7 @@ def _leaves(config: dict[str, Any], overrides: dict[str, Any], path: Path) -> li
         if file is None:
             names = _tagged_near(name, path)
             if not names:
-                raise UserError(f"task {name}: named by a group in {path}, and not to be found")
+                raise UserError(f"task {name}: a group in {path} names it, and it was not found")
             found += [Definition(one, _known(one), changed) for one in names]
         elif _parsed(file).get("group") == name:
             found += _leaves(_parsed(file), changed, file)

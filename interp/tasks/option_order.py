@@ -30,7 +30,7 @@ def rotated_options(
 
     Raises:
         UserError: the task scores no options, its prompts do not list them, or the fields that
-            hold them are not to be found.
+            hold them are not found.
     """
     if harness.OUTPUT_TYPE != "multiple_choice" or harness.multiple_input:
         raise UserError(f"task {task}: option-order is for tasks that score options")

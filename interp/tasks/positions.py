@@ -3,7 +3,7 @@
 Places are found by writing the prompt again with a mark in a field's place, and by the tokenizer's
 offsets; a field that is not in the prompt as it is has no place, which is said.
 
-- `few-shot`: what stands in front of the row's own text.
+- `few-shot`: what stands before the row's own text.
 - `gold`: of a key-value row the value that is asked for; else the right answer's text, where it
   stands in the row's own text (in its `passage`, where the row has one).
 - `gold-key`, `distractors`, `distractor-keys`: of a key-value row the key of that value in the
@@ -119,7 +119,7 @@ def _spans(
 
 def _few_shot(start: int, where: str) -> list[Span]:
     if not start:
-        raise UserError(f"{where}: nothing stands in front of its own text (class few-shot)")
+        raise UserError(f"{where}: no few-shot example comes before its own text (class few-shot)")
     return [(0, start)]
 
 
@@ -188,7 +188,7 @@ def _answer_in(task: Task, document: Mapping[str, Any], own: str, where: str) ->
     for first, last in inside:
         found += [match.span() for match in whole.finditer(own, first, last)]
     if not found:
-        raise UserError(f"{where}: its answer {answer!r:.40} does not stand in it (class gold)")
+        raise UserError(f"{where}: its prompt does not hold its answer {answer!r:.40} (class gold)")
     return found
 
 

@@ -247,7 +247,7 @@ def option_request(
     Args:
         doc_id: row of the task.
         option: which of the row's options.
-        context: tokens in front of the option.
+        context: tokens before the option.
         continuation: tokens of the option.
         decoder: of the model, whose context length counts.
 

@@ -2,7 +2,7 @@
 
 lm-evaluation-harness' tasks of kind `loglikelihood_rolling` (wikitext) score every token of a
 document. A document that is longer than the model's context is cut into windows, as the harness
-cuts it: each token is predicted once, the first of a window from one token in front of it.
+cuts it: each token is predicted once, the first of a window from one token before it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def windows(tokens: Sequence[int], first: int, most: int) -> list[Window]:
 
     Args:
         tokens: of the document.
-        first: the token in front of it.
+        first: the token before it.
         most: the most tokens of a window.
 
     Returns:

@@ -179,7 +179,7 @@ def _read(file: Path, _modified: int, _size: int) -> tuple[dict[str, Any], ...]:
     except (OSError, ValueError, KeyError, EOFError, csv.Error) as error:
         raise UserError(f"rows: {file} cannot be read ({first_line(error)})") from error
     if not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"rows: {file} holds something else than one object a row")
+        raise UserError(f"rows: {file}: each row must be one JSON object")
     return tuple(rows)
 
 

@@ -41,7 +41,7 @@ class TaskVariant:
 
     @property
     def prefix(self) -> str:
-        """What is printed in front of the task's name; never read back."""
+        """What is printed before the task's name; never read back."""
         words = f"{self.way}-" if self.way else ""
         words += "chat-" if self.chat_template else ""
         words += f"{self.max_tokens}-tokens-" if self.max_tokens is not None else ""
@@ -73,7 +73,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The key in the store: the plain name, and in front of it how the task is asked."""
+        """The key in the store: the plain name, and before it how the task is asked."""
         return self.variant.prefix + self.plain_name
 
     @property
@@ -109,7 +109,7 @@ class Task:
 
     @property
     def num_fewshot(self) -> int:
-        """Few-shot examples in front of each question."""
+        """Few-shot examples before each question."""
         return int(self._harness.config.num_fewshot or 0)
 
     @property

@@ -3,7 +3,7 @@
 lm-evaluation-harness renders task templates with Jinja, unrestricted. Here the same templates give
 the same text, with these exceptions, each of which is an error of one line:
 
-- a template that reaches for Python behind a row (its private attributes);
+- a template that reads private attributes of a row, which lead to Python;
 - a template that writes a null value, which would be asked as the word "None";
 - a text of more than `LONGEST` characters, or work that takes more memory than `MEMORY` bytes or
   more computing time than `SECONDS`.

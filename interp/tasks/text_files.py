@@ -58,7 +58,7 @@ def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
 def passages(text: str) -> list[str]:
     """A text in passages of about `PASSAGE` characters, none of them short.
 
-    Each ends behind the last line break in its second half, else behind the last space there.
+    Each ends after the last line break in its second half, else after the last space there.
 
     Args:
         text: any text.

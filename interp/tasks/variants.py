@@ -22,7 +22,7 @@ from interp.tasks.task import Task, TaskVariant
 
 Messages = Sequence[dict[str, str]]
 FROZEN_DATE = datetime(2024, 7, 26)
-"""What chat templates are told that the day is."""
+"""The day that chat templates are given as the present one."""
 
 _FORMATS = {f"%{letter}": FROZEN_DATE.strftime(f"%{letter}") for letter in "AaBbdfHIjMmpSyY"}
 _FORMATS |= {"%-d": str(FROZEN_DATE.day), "%e": f"{FROZEN_DATE.day:2}"}
@@ -131,7 +131,7 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
 
     Args:
         task: a task that generates.
-        max_gen_toks: most tokens of an answer; printed in front of the task's name.
+        max_gen_toks: most tokens of an answer; printed before the task's name.
 
     Returns:
         Another task; the given one stays as it is.
@@ -146,7 +146,7 @@ def with_budget(task: Task, max_gen_toks: int) -> Task:
 
 
 def with_draws(task: Task, *, temperature: float, draws: int | None = None) -> Task:
-    """The same task with answers sampled at a temperature; both are printed in front of its name.
+    """The same task with answers sampled at a temperature; both are printed before its name.
 
     The task's own filters say how several samples of an example become its metrics
     (`Task.score_texts`). Its own `top_k` and `top_p` hold, where it has any.

@@ -97,7 +97,7 @@ def way_names(kind: str, number: int) -> list[str]:
         number: how many, the published one counted.
 
     Returns:
-        `published`, and the kind with numbers from 1 behind it.
+        `published`, and the kind followed by numbers from 1.
 
     Raises:
         UserError: no such kind, or fewer than two.

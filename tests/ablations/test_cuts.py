@@ -191,7 +191,7 @@ def test_a_position_always_sees_itself():
     ("text", "message"),
     [
         ("cut:0@answering/passage", r"row 0: no class passage; allowed are few-shot, gold"),
-        ("cut:0@answering/few-shot", "nothing stands in front of its own text"),
+        ("cut:0@answering/few-shot", "no few-shot example comes before its own text"),
         ("cut:0@answering/pairs", r"field pairs is not in its prompt as it is"),
         ("cut:0-3@answering/gold", "layer 3: the model has layers 0-2"),
     ],

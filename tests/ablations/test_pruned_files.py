@@ -123,7 +123,7 @@ def test_a_folder_that_does_not_load_again_is_not_left_behind(folder, tmp_path, 
         return write(source, out, fewer, stack, kept)
 
     monkeypatch.setattr(on_disk, "_write_weights", losing)
-    with pytest.raises(UserError, match=r"does not load again.*lack model\.layers\.1\.mlp"):
+    with pytest.raises(UserError, match=r"pruned model does not load.*lack model\.layers\.1\.mlp"):
         prune(folder, "layer:1", out=tmp_path / "pruned")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

@@ -191,7 +191,7 @@ def test_texts_and_families_with_scopes(llama):
         ("repeat:0-1@@prompt", "it has no scope"),
         ("parallel:0-1@@answer", "it has no scope"),
         ("layer:1@@prompt@@last", "not one ablation"),
-        ("layer:1@@question", "each with @@prompt, @@answer or @@last behind it"),
+        ("layer:1@@question", "each with @@prompt, @@answer or @@last after it"),
         ("layer:1@@prompt+head:1.2@resample", "not combined with @resample"),
     ],
 )

@@ -139,7 +139,7 @@ def tiny_tokenizer() -> hf.PreTrainedTokenizerFast:
 
 
 def tiny_bridge(family: str, *, seed: int = 0) -> TransformerBridge:
-    """The random model as a bridge with native blocks behind it."""
+    """The random model as a bridge with native blocks over the same weights."""
     return wrap(tiny_model(family, seed=seed), tiny_tokenizer(), name=f"tiny-{family}")
 
 

@@ -182,4 +182,4 @@ def test_templates_of_the_harness_do_not_reach_python(monkeypatch, capsys):
         "lm_eval.__main__.cli_evaluate", lambda: apply_template(template, {"question": "w4"})
     )
     assert main(["harness", "run", "--model", "interp", "--tasks", "arc_easy"]) == 2
-    assert "a task's template reaches for Python" in capsys.readouterr().err
+    assert "a task's template reads what it may not" in capsys.readouterr().err

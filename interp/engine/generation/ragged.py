@@ -74,7 +74,7 @@ class RaggedCache(transformers.Cache):
         keys: for each layer `[row, kv_head, column, d_head]`, None before it is written.
         values: the same.
         shared: for each layer the prefixes, None without.
-        offset: positions in front of column 0.
+        offset: positions before column 0.
         columns: `[row, pos]` (or `[1, pos]` where all rows agree) of the tokens being run.
     """
 
@@ -133,7 +133,7 @@ class RaggedCache(transformers.Cache):
         return own_keys[:rows, :, : self.end], own_values[:rows, :, : self.end]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Positions in front of the widest row's new tokens."""
+        """Positions before the widest row's new tokens."""
         return self.offset + self.end - self.columns.shape[1]
 
     def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:

@@ -186,7 +186,7 @@ def _edits(
         )
     if asked.position_classes:
         raise UserError(
-            "cuts and patches: a prompt alone does not say which positions are which; use a sweep"
+            "cuts and patches need classes of positions, which a prompt alone lacks; use a sweep"
         )
     if asked.is_windowed:
         raise UserError(

@@ -54,7 +54,7 @@ class CachedZ:
 
 @dataclass(frozen=True, eq=False)
 class LayerInput:
-    """A batch in front of a layer.
+    """A batch before a layer.
 
     Attributes:
         batch: its rows.
@@ -81,7 +81,7 @@ class LayerInput:
         *,
         reused: bool = False,
     ) -> "LayerInput":
-        """The batch in front of layer `end`.
+        """The batch before layer `end`.
 
         Args:
             decoder: the modules of the model, as they are edited.
@@ -102,7 +102,7 @@ class LayerInput:
         return replace(self, resid=resid, layer=max(end, self.layer), attention=None)
 
     def next(self, decoder: Decoder, prefix: Prefix | None) -> "LayerInput":
-        """The batch in front of the next layer, in the baseline; keeps z to be used again."""
+        """The batch before the next layer, in the baseline; keeps z to be used again."""
         calls = batch_calls(decoder, self.batch, prefix)
         caches = [prefix.cache] if prefix else []
         with self.attention.kept(decoder, self.layer) if self.attention else nullcontext():

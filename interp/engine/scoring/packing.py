@@ -38,8 +38,8 @@ class Tree:
 
     Attributes:
         tokens: one a node, parents before children.
-        parents: number of the node in front of each; -1 after the prefix.
-        depths: how many nodes are in front of each, so that its position is prefix + depth.
+        parents: number of the node before each; -1 after the prefix.
+        depths: how many nodes are before each, so that its position is prefix + depth.
         scored: for each request its number, the nodes whose logits predict its continuation, and
             the continuation.
     """

@@ -196,7 +196,7 @@ class Scoring:
         starting_at: dict[int, list[Edits]] = {}
         for one in edits:
             starting_at.setdefault(one.first_layer(decoder.n_layers), []).append(one)
-        # what runs on behind the last block needs all of what leaves it
+        # what runs on after the last block needs all of what leaves it
         behind = any(one.order for one in starting_at.get(decoder.n_layers, []))
         batches = [
             LayerInput(

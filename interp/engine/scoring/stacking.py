@@ -35,7 +35,7 @@ MOST_ON_CPU = 512
 def most_stacked(
     decoder: Decoder, batches: Sequence[LayerInput], prefix: Prefix | None, tokens: int
 ) -> int:
-    """How many ablations of the layer in front of which batches stand are stacked; 1 is none.
+    """How many ablations of the layer before which batches stand are stacked; 1 is none.
 
     Args:
         decoder: the modules of the model.
@@ -75,10 +75,10 @@ class Stack:
     def scores(
         self, batches: Sequence[LayerInput], ablations: Sequence[Edits]
     ) -> Iterator[tuple[Edits, dict[int, Score]]]:
-        """Scores of all batches under ablations of the layer that they stand in front of.
+        """Scores of all batches under ablations of the layer that they enter.
 
         Args:
-            batches: in front of the same layer.
+            batches: before the same layer.
             ablations: of that layer only.
 
         Yields:
