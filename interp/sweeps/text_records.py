@@ -106,7 +106,7 @@ def _records(
 def _by_example(
     requests: Sequence[GenerationRequest], done: Callable[[int], Any]
 ) -> Callable[[int], Any]:
-    """Turns a count of finished answers, of which an example may have several, into one of examples."""
+    """Turns a count of finished answers into one of examples, which may have several."""
     examples, answers, told = len({request.doc_id for request in requests}), 0, 0
 
     def tell(finished: int) -> None:
