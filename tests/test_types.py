@@ -34,7 +34,7 @@ interp.figures.save(figure, "layers")
 
 # strict of the user's lines; of the libraries below the package only the names are looked at
 BELOW = ("torch", "transformers", "transformer_lens", "lm_eval", "datasets", "accelerate", "ray",
-         "huggingface_hub", "tokenizers", "safetensors", "matplotlib", "scipy", "seaborn",
+         "huggingface_hub", "tokenizers", "safetensors", "matplotlib", "scipy",
          "pyarrow", "numpy", "pydantic", "psutil", "peft")  # fmt: skip
 SETTINGS = "[mypy]\n" + "".join(
     f"[mypy-{name}.*]\nfollow_imports = skip\nignore_missing_imports = True\n" for name in BELOW
