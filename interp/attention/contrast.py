@@ -137,7 +137,7 @@ def removal_contrasts(
         UserError: the values lack the metric, the baseline or a set of the plan; an option that
             gives no interval.
     """
-    check_options(confidence, resamples)
+    check_options(confidence, resamples, seed)
     rows: list[dict[str, object]] = []
     for key, points, wide, clusters in series(_planned(values, plan, metric)):
         scale, unit = (100.0, "points") if points else (1.0, "value")

@@ -89,7 +89,7 @@ def overlap(
         UserError: several models, or several metrics per task; no head was ablated alone; the
             baseline is missing, or of other examples.
     """
-    check_options(confidence, resamples)
+    check_options(confidence, resamples, seed)
     chosen = _single_heads(values)
     profiles = {}
     for (_, task, _), damage in drops_by_document(chosen).items():

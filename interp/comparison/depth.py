@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.comparison.profiles import Outcomes, by_model, kinds, pairs_of
+from interp.comparison.profiles import Outcomes, by_model, check_layers, kinds, pairs_of
 from interp.errors import UserError
 from interp.stats import (
     BASELINE,
@@ -267,6 +267,7 @@ def _profiles(
 ) -> list[_Profile]:
     """Every model, task, metric and kind of ablation of single layers."""
     check_options(confidence, 100)
+    check_layers(values, n_layers)
     found = []
     for (task, metric), models in by_model(values).items():
         for one in models.values():

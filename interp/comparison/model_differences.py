@@ -64,7 +64,7 @@ def differences(
     Raises:
         UserError: fewer than two models, other examples, or no ablation in common.
     """
-    check_options(confidence, resamples)
+    check_options(confidence, resamples, seed)
     pairs, tables = pairs_of(values), []
     for models in by_model(values).values():
         for a, b in pairs:

@@ -1,6 +1,6 @@
 """Profiles of drops, cut by kind of ablation, and what a bootstrap over examples makes of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -9,11 +9,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.ablations import parsed_or_none
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.stats import (
     BASELINE,
     bootstrap_means,
     check_paired,
+    check_values,
     percentiles,
     sample_of,
     say_left_out,
@@ -89,6 +90,7 @@ def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
     Raises:
         UserError: fewer than two models.
     """
+    check_values(values)
     models = list(dict.fromkeys(values["model"]))
     if len(models) < 2:
         raise UserError(f"models {', '.join(map(str, models))}: at least two are compared")
@@ -119,11 +121,29 @@ def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]
     return found
 
 
+def check_layers(values: pd.DataFrame, n_layers: Mapping[str, int]) -> None:
+    """Refuse what does not say how many layers each model of a table of values has.
+
+    Args:
+        values: the long table of `interp.stats`.
+        n_layers: layers of each model.
+
+    Raises:
+        UserError: a model is missing, or its number is not a whole one.
+    """
+    check_values(values)
+    for model in values["model"].unique():
+        if not isinstance(n_layers, Mapping) or model not in n_layers:
+            raise UserError(f"n_layers {n_layers!r:.80}: the number of layers of {model} is needed")
+        check_whole(f"n_layers of {model}", n_layers[model], 1)
+
+
 def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
     """Without the examples on which another model fails without any ablation.
 
     A model that fails on all examples of a task has no outcome, and takes none from the others.
     """
+    check_values(values)
     bare = values[values["ablation"] == BASELINE]
     if not bare["value"].isna().any():
         return values

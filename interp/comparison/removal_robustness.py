@@ -16,9 +16,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.ablations import Combination, SkipLayer, parsed_or_none
-from interp.comparison.profiles import INTERVAL, bounds, by_model, pairs_of
+from interp.comparison.profiles import INTERVAL, bounds, by_model, check_layers, pairs_of
 from interp.errors import UserError
-from interp.stats import BASELINE, NO_INTERVAL, check_options
+from interp.stats import BASELINE, NO_INTERVAL, check_options, check_values
 
 
 def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -86,6 +86,7 @@ def robustness(
     Raises:
         UserError: no cumulative family.
     """
+    check_layers(values, n_layers)
     rows = []
     for key, drawn in _drawn(values, confidence, resamples, seed):
         area, share, failed = (drawn.pop(name) for name in ("area", "robustness", "failed"))
@@ -166,7 +167,8 @@ def mean_height(scores: Float[np.ndarray, "rows steps"]) -> Float[np.ndarray, " 
 def _drawn(
     values: pd.DataFrame, confidence: float, resamples: int, seed: int
 ) -> list[tuple[dict[str, str], dict[str, Any]]]:
-    check_options(confidence, resamples)
+    check_options(confidence, resamples, seed)
+    check_values(values)
     found = []
     texts = values.groupby("model", observed=True)["ablation"].unique()
     asked = {str(model): orders_of(list(names)) for model, names in texts.items()}

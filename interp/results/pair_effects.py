@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError
+from interp.errors import UserError, check_share
 from interp.stats import BASELINE, adjust, contrasts, sample_of, series
 
 PARTS = {"prompt": "prompt part", "answer": "answer part", "interaction": "interaction"}
@@ -39,6 +39,7 @@ def interactions(
     Raises:
         UserError: no pair, both parts of which were ablated alone, too.
     """
+    check_share("confidence", confidence)
     tables = []
     for key, points, wide, clusters in series(values):
         pairs = _pairs([str(name) for name in wide.columns])
@@ -89,6 +90,7 @@ def scope_parts(
     Raises:
         UserError: no ablation was run everywhere, at the prompt and at the answer.
     """
+    check_share("confidence", confidence)
     tables = list[pd.DataFrame]()
     for key, points, wide, clusters in series(values):
         names = [str(name) for name in wide.columns]

@@ -108,6 +108,7 @@ from .samples import (
     Sample as Sample,
     check_options as check_options,
     check_paired as check_paired,
+    check_values as check_values,
     sample_of as sample_of,
     series as series,
 )

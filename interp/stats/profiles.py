@@ -63,7 +63,7 @@ def compare_profiles(
     Raises:
         UserError: A profile is not there, or two have fewer than three ablations in common.
     """
-    check_options(confidence, resamples)
+    check_options(confidence, resamples, seed)
     known = drops_by_document(values)
     points = {
         (str(key["model"]), str(key["task"]), str(key["metric"])): in_points

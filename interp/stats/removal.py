@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError
+from interp.errors import UserError, names_given
 from interp.stats.margins import drops_against_margin
-from interp.stats.samples import BASELINE
+from interp.stats.samples import BASELINE, check_values
 
 
 def removable(
@@ -49,6 +49,8 @@ def removable(
         UserError: There are no steps, or one is not in the table; the margin is not positive; or as
             `interp.stats.importance`.
     """
+    check_values(values)
+    steps = [] if steps == [] else names_given("steps", steps, "a list of ablations as text")
     missing = [step for step in steps if step not in set(values["ablation"])]
     if missing or not steps:
         raise UserError(

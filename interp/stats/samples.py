@@ -13,6 +13,7 @@ from interp.errors import UserError, check_share, check_whole
 from interp.stats.failures import BASELINE, SERIES, without_failures
 
 MOST_RESAMPLES = 1_000_000
+MOST_SEED = 2**63 - 1
 
 BLOCK = 4_000_000
 """Random numbers held at a time (32 MB), whatever the number of resamples."""
@@ -77,7 +78,7 @@ def series(
         The key (`model`, `task`, `metric`), whether values are 0 or 1 and shown in points, the
         values as documents x ablations, and the cluster of each document or None.
     """
-    _check_values(values)
+    check_values(values)
     values = values.reset_index(drop=True)
     # Per task and metric, not per model: two models' rows must share their unit.
     zero_or_one = values["value"].isin([0, 1]) | values["value"].isna()
@@ -104,14 +105,16 @@ def _clusters(rows: pd.DataFrame, key: dict[str, object]) -> pd.Series | None:
     return pairs.set_index("doc_id")["cluster"]
 
 
-def check_options(confidence: float, resamples: int) -> None:
-    """Refuse a coverage or a number of resamples that gives no interval.
+def check_options(confidence: float, resamples: int, seed: int = 0) -> None:
+    """Refuse a coverage, a number of resamples or a seed that gives no interval.
 
     Args:
         confidence: coverage of intervals.
         resamples: bootstrap resamples.
+        seed: of the resamples.
     """
     check_share("confidence", confidence)
+    check_whole("seed", seed, 0, MOST_SEED)
     if isinstance(resamples, Integral) and resamples < 100:
         raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")
     check_whole("resamples", resamples, 100, MOST_RESAMPLES)
@@ -134,8 +137,18 @@ def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
         )
 
 
-def _check_values(values: pd.DataFrame) -> None:
-    """Refuse a table that would give a quietly wrong answer."""
+def check_values(values: pd.DataFrame) -> None:
+    """Refuse what is no table of values, and a table that would give a quietly wrong answer.
+
+    Args:
+        values: one row per model, task, metric, ablation and document.
+
+    Raises:
+        UserError: it is no table, a column is missing, it is empty, a value is infinite, or a
+            document is doubled.
+    """
+    if not isinstance(values, pd.DataFrame):
+        raise UserError(f"table of values {values!r:.80}: allowed is a DataFrame")
     keys = [*SERIES, "ablation"]
     needed = [*keys, "doc_id", "value"]
     missing = [name for name in needed if name not in values]

@@ -51,7 +51,7 @@ def scores(
     Raises:
         UserError: If a column is missing, a value is infinite, or a document is doubled.
     """
-    check_options(confidence, resamples)
+    check_options(confidence, resamples, seed)
     rows: list[dict[str, object]] = []
     for key, points, wide, clusters in series(values):
         for ablation in wide.columns:
@@ -167,7 +167,7 @@ def paired_drops(
     measured: Mapping[tuple[str, str], pd.Series] | None = None,
 ) -> pd.DataFrame:
     """As `importance`; with `score` 0/1 drops have Tango's interval throughout."""
-    check_options(confidence, resamples)
+    check_options(confidence, resamples, seed)
     tables = []
     for key, points, wide, clusters in series(values):
         check_paired(wide, key)

@@ -1,5 +1,6 @@
 """Tables of scores and drops: by hand, against scipy, at their edges, with clusters."""
 
+import inspect
 import itertools
 import math
 
@@ -10,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats as sps
 
-from interp import stats
+from interp import comparison, results, stats
+from interp.errors import UserError
 from tests.helpers.outcomes import draw, long
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
@@ -243,3 +245,49 @@ def test_clustered_scores() -> None:
     assert score["low"] == pytest.approx(
         100 * sps.binomtest(10, 10).proportion_ci(method="wilson").low
     )
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+NO_VALUES = [pd.DataFrame(), pd.DataFrame({"ablation": ["baseline"]})]
+
+
+@pytest.mark.parametrize("values", [None, {}, [1], "values", *NO_VALUES], ids=str)
+def test_what_is_no_table_of_values_is_refused(values):
+    with pytest.raises(UserError, match="table of values"):
+        inspect.unwrap(stats.check_values)(values)
+
+
+@pytest.mark.parametrize("values", NO_VALUES, ids=["empty", "other columns"])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda values: stats.removable(values, ["layer:0"], margin=5.0),
+        results.interactions,
+        results.scope_parts,
+        comparison.differences,
+        lambda values: comparison.robustness(values, {"a": 4}),
+        lambda values: comparison.centres(values, {"a": 4}),
+    ],
+    ids=["removable", "interactions", "scope_parts", "differences", "robustness", "centres"],
+)
+def test_every_measure_refuses_a_table_of_something_else(measure, values):
+    with pytest.raises(UserError, match="the table of values lacks"):
+        measure(values)
+
+
+@pytest.mark.parametrize(
+    "options", [{"seed": -1}, {"seed": None}, {"confidence": None}, {"resamples": "x"}], ids=str
+)
+def test_options_that_give_no_interval_are_refused(options):
+    (name,) = options
+    with pytest.raises(UserError, match=name):
+        inspect.unwrap(stats.check_options)(**{"confidence": 0.95, "resamples": 100, **options})
+
+
+@pytest.mark.parametrize("n_layers", [{}, {"b": 4}, {"a": 0}], ids=str)
+@pytest.mark.parametrize("measure", [comparison.robustness, comparison.centres, comparison.shifts])
+def test_a_model_of_unknown_depth_is_refused(measure, n_layers):
+    values = pd.concat([long(np.ones((4, 4)), model=name) for name in "ab"])
+    with pytest.raises(UserError, match="n_layers"):
+        measure(values, n_layers)
