@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError
+from interp.errors import UserError, check_share
 from interp.stats import BASELINE, fieller, means_of, sample_of, wilson
 
 OF_PAIRS = "twins-"
@@ -19,6 +19,9 @@ OF_PAIRS = "twins-"
 
 DIRECTIONS = ("denoising", "noising")
 """Directions of patching, in the order of the rows of each pair."""
+
+NEEDED = ("model", "task", "doc_id", "ablation", "loglikelihoods")
+"""Columns of responses that recovery is computed from."""
 
 
 def patched_tasks(tasks: Iterable[str], ablations: Iterable[str]) -> list[str]:
@@ -54,6 +57,12 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: a task is not of `interp.twins`, or one direction of a pair was not run.
     """
+    missing = [name for name in NEEDED if name not in responses]
+    if missing or responses.empty:
+        raise UserError(
+            f"responses: {'no rows' if not missing else 'no column ' + ', '.join(missing)}; give "
+            "those of a sweep over a task of interp.twins"
+        )
     tables = [_of_task(task, rows) for task, rows in responses.groupby("task", sort=False)]
     return pd.concat(tables, ignore_index=True)
 
@@ -78,6 +87,7 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     Raises:
         UserError: as `recovery_by_example`.
     """
+    check_share("confidence", confidence)
     found = []
     keys = ["model", "task", "direction", "ablation"]
     examples = recovery_by_example(responses)

@@ -20,8 +20,8 @@ from interp.ablations import shape_of
 from interp.errors import UserError, path_given
 from interp.results import MetricChoice, Sweep, choose_metric
 from interp.similarity.skipping import Order, curve_table, skipped_layers
-from interp.sweeps import sweep
-from interp.tasks import Task, load_task, select_examples
+from interp.sweeps import loaded_tasks, sweep
+from interp.tasks import Task, select_examples
 
 log = logging.getLogger("interp")
 
@@ -96,8 +96,8 @@ def greedy_removal(
         raise UserError(f"most {most!r}: allowed are 1-{n_layers - 1}")
     if type(beam) is not int or beam < 1:
         raise UserError(f"beam {beam!r}: allowed are 1 and more")
-    given = [tasks] if isinstance(tasks, str | Path | Task) else list(tasks)
-    loaded = [task if isinstance(task, Task) else load_task(task) for task in given]
+    stats.check_correction(correction)
+    loaded = loaded_tasks(tasks)
     half = _half(loaded, limit, seed)
     runs = sum(beam * (n_layers - k) for k in range(1, most)) + n_layers
     log.info(

@@ -76,6 +76,7 @@ from .profiles import (
 from .pvalues import (
     CORRECTIONS as CORRECTIONS,
     adjust as adjust,
+    check_correction as check_correction,
     mcnemar as mcnemar,
     mean_test as mean_test,
     sign_flip as sign_flip,

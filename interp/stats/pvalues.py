@@ -126,6 +126,19 @@ def _whole_flips(sums: Int[np.ndarray, " units"]) -> float:
     return float(min(1.0, chances[np.abs(reached) >= abs(sums.sum())].sum()))
 
 
+def check_correction(correction: str) -> None:
+    """Refuse what is no correction for many tests.
+
+    Args:
+        correction: `holm`, `bh` or `none`.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if correction not in CORRECTIONS:
+        raise UserError(f"correction {correction!r:.80}: allowed are {', '.join(CORRECTIONS)}")
+
+
 def adjust(
     p: Float[np.ndarray, " family"], *, correction: str = "holm"
 ) -> Float[np.ndarray, " family"]:
@@ -138,8 +151,7 @@ def adjust(
     Returns:
         Adjusted p-values, in the order of `p`, at most 1.
     """
-    if correction not in CORRECTIONS:
-        raise UserError(f"correction {correction!r}: allowed are {', '.join(CORRECTIONS)}")
+    check_correction(correction)
     if correction == "none":
         return p.copy()
     if correction == "bh":

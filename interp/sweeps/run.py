@@ -203,6 +203,8 @@ def loaded_tasks(tasks: Any, **options: Any) -> list[Task]:
                 "interp.load_task"
             )
         found.append(task if isinstance(task, Task) else load_task(task, **given))
+    if not found:
+        raise UserError("tasks: none given")
     return found
 
 

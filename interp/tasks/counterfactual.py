@@ -180,18 +180,18 @@ def _changes(
     task: Task, by: str | Change, rng: random.Random, decoder: Decoder
 ) -> Callable[[Document], Iterable[Document]]:
     """From a row to its candidate twins, in a drawn order."""
-    if not isinstance(by, str):
+    if callable(by):
         return lambda document: [by(dict(document))]
     first = task.documents()[0]
     if by == "key" and "pairs" in first:
         return lambda document: _other_keys(document, rng)
     if by == "gold" and ("pairs" in first or "passage" in first):
         return lambda document: _other_values(task, document, rng, decoder)
-    if by in first:
+    if isinstance(by, str) and by in first:
         return _other_rows(task, by, rng)
     raise UserError(
-        f"task {task.name}: no twins by {by!r}; allowed are gold (rows with pairs or a passage), "
-        f"key (rows with pairs), a function, and the fields {', '.join(first)}"
+        f"task {task.name}: no twins by {by!r:.80}; allowed are gold (rows with pairs or a "
+        f"passage), key (rows with pairs), a function, and the fields {', '.join(first)}"
     )
 
 

@@ -47,6 +47,20 @@ def test_intervals_cover_the_ratio():
     assert 0.92 <= np.mean(held) <= 0.975
 
 
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pd.DataFrame(), "responses: no column model"),
+        (responses(0.5).drop(columns="loglikelihoods"), "responses: no column loglikelihoods"),
+        (responses(0.5).iloc[:0], "responses: no rows"),
+    ],
+    ids=["empty", "other columns", "no rows"],
+)
+def test_what_is_no_table_of_responses_is_refused(table, message):
+    with pytest.raises(UserError, match=message):
+        recovery(table)
+
+
 def test_what_is_no_pair_is_refused():
     with pytest.raises(UserError, match=r"recovery is of pairs of prompts"):
         recovery(responses(0.5, task="kv:continuation"))

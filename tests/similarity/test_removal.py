@@ -52,10 +52,13 @@ def test_what_greedy_removal_cannot_do_is_refused_in_one_line(tmp_path, llama):
     for options, message in (
         ({"most": 3}, "most 3: allowed are 1-2"),
         ({"most": 1, "beam": 0}, "beam 0: allowed are 1 and more"),
+        ({"most": 1, "correction": "bonferroni"}, "correction 'bonferroni': allowed are holm"),
         ({"most": 1}, "3 examples; greedy removal needs 4"),
     ):
         with pytest.raises(UserError, match=message):
             greedy_removal(llama, task, out=tmp_path / "out", **options)
+    with pytest.raises(UserError, match="tasks: none given"):
+        greedy_removal(llama, [], most=1, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
