@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats as sps
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
@@ -20,6 +19,7 @@ from interp.errors import check_share
 from interp.models import Decoder
 from interp.similarity.measures import cosine
 from interp.similarity.states import selected_texts
+from interp.stats import student_reach
 
 PARTS: tuple[Literal["attention", "mlp", "layer"], ...] = ("attention", "mlp", "layer")
 
@@ -51,7 +51,7 @@ def influence_by_part(
     found = [_of_text(model, decoder, examples.tokens(n, decoder)) for n in examples.ids]
     values, n = np.stack(found), len(found)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
-    half = float(sps.t.isf((1 - confidence) / 2, max(1, n - 1))) * error
+    half = float(student_reach(confidence, max(1, n - 1))) * error
     means = values.mean(axis=0)
     rows = [
         {"layer": layer, "part": part, "value": means[layer, place],
