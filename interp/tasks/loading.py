@@ -79,7 +79,7 @@ def load_task(
     if is_text(name):
         if trusted_only:
             raise UserError(
-                f"task {name}: a path that a received file names is not read; give the path"
+                f"task {name}: a path that a received file names is not followed; give it"
             )
         task: Task = text_task(name, num_fewshot=num_fewshot)
     elif is_made(name):
@@ -109,9 +109,7 @@ def load_task(
 def _definitions(name: str, *, allow_code: bool, trusted_only: bool) -> tuple[Definition, ...]:
     """The files that a name stands for, refused where they run Python and may not."""
     if trusted_only and name.endswith((".yaml", ".yml")):
-        raise UserError(
-            f"task {name}: a path that a received file names is not read; give the path"
-        )
+        raise UserError(f"task {name}: a path that a received file names is not followed; give it")
     found = definitions(name)
     read = tuple(harness_folder() / folder for folder in CODE_READ)
     for one in found:
