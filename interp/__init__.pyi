@@ -17,6 +17,7 @@ from . import (
     tasks as tasks,
 )
 from .ablations import (
+    AblateExpert as AblateExpert,
     AblateHead as AblateHead,
     AblateKVGroup as AblateKVGroup,
     BackPatch as BackPatch,
@@ -41,6 +42,7 @@ from .ablations import (
     each_back_patch as each_back_patch,
     each_cut as each_cut,
     each_exchange as each_exchange,
+    each_expert as each_expert,
     each_head as each_head,
     each_kv_group as each_kv_group,
     each_layer as each_layer,

@@ -113,6 +113,8 @@ KINDS = {
     "head@mean": "heads put to their mean",
     "head@resample": "heads given their value on another example",
     "head@group": "heads put to zero with their groups",
+    "expert": "experts removed, the others' weights renormalised",
+    "expert@unnormalised": "experts removed, the others' weights as they are",
     "kvgroup": "key/value groups put to zero",
     "others": "other ablations",
 }

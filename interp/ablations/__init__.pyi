@@ -25,6 +25,10 @@ from .edits import (
     Variant as Variant,
 )
 from .example import Example as Example
+from .experts import (
+    AblateExpert as AblateExpert,
+    each_expert as each_expert,
+)
 from .families import (
     as_ablations as as_ablations,
     cumulative as cumulative,
@@ -136,6 +140,7 @@ from .weights import (
 from .windowed_heads import StreamingHead as StreamingHead
 
 __all__ = [
+    "AblateExpert",
     "AblateHead",
     "AblateKVGroup",
     "Ablation",
@@ -197,6 +202,7 @@ __all__ = [
     "each_back_patch",
     "each_cut",
     "each_exchange",
+    "each_expert",
     "each_head",
     "each_kv_group",
     "each_layer",

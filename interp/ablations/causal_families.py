@@ -8,7 +8,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.base import Ablation
 from interp.ablations.knockout import Cut
 from interp.ablations.patches import BackPatch, Patch
-from interp.ablations.shapes import blocks_of_size, shape_of
+from interp.ablations.shapes import blocks_of_size, layers_with, shape_of
 from interp.ablations.value_checks import layer_in
 from interp.ablations.windowed_heads import RECENT, SINKS, StreamingHead
 
@@ -55,10 +55,12 @@ def each_patch(
     """
     shape = shape_of(model)
     if site != "head":
-        return [Patch(layer, site, positions) for layer in range(shape.n_layers)]
+        part: dict[str, Literal["layer", "attention", "mlp"]] = {"attn": "attention", "mlp": "mlp"}
+        layers = layers_with(model, part.get(site, "layer"))
+        return [Patch(layer, site, positions) for layer in layers]
     return [
         Patch(layer, site, positions, head)
-        for layer in range(shape.n_layers)
+        for layer in layers_with(model, "heads")
         for head in range(shape.n_heads)
     ]
 
@@ -85,7 +87,7 @@ def each_window(
         UserError: a layer is out of range, or no recent token is left.
     """
     shape = shape_of(model)
-    chosen = range(shape.n_layers) if layers is None else layers
+    chosen = layers_with(model, "heads") if layers is None else layers
     return [
         StreamingHead(layer_in(layer, shape), head, sinks, recent)
         for layer in chosen

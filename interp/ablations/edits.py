@@ -64,6 +64,9 @@ class LayerEdit:
         zero_heads: heads whose z is zero.
         mean_heads: heads whose z is its mean.
         resample_heads: heads whose z is another example's.
+        removed_experts: experts that the router does not use; the others' weights grow to the
+            same sum.
+        zeroed_experts: experts whose weight is zero, and nothing takes their place.
         mean_parts: parts that add the mean of what they add elsewhere; of a whole block nothing
             else is computed.
         resample_parts: parts that add what they add on another example.
@@ -86,6 +89,8 @@ class LayerEdit:
     zero_heads: frozenset[int] = frozenset()
     mean_heads: frozenset[int] = frozenset()
     resample_heads: frozenset[int] = frozenset()
+    removed_experts: frozenset[int] = frozenset()
+    zeroed_experts: frozenset[int] = frozenset()
     mean_parts: frozenset[Part] = frozenset()
     resample_parts: frozenset[Part] = frozenset()
     linear: bool = False
@@ -130,6 +135,8 @@ class LayerEdit:
             zero_heads=zero,
             mean_heads=mean,
             resample_heads=(self.resample_heads | other.resample_heads) - zero - mean,
+            removed_experts=self.removed_experts | other.removed_experts,
+            zeroed_experts=self.zeroed_experts | other.zeroed_experts,
             mean_parts=mean_parts,
             resample_parts=(self.resample_parts | other.resample_parts) - nothing - fitted,
             linear=linear,

@@ -16,10 +16,11 @@ from interp.ablations.causal_families import (
     each_window,
 )
 from interp.ablations.edits import Part, Scope, Shape
+from interp.ablations.experts import each_expert
 from interp.ablations.position_classes import CLASS
 from interp.ablations.programs import Exchange, Parallel, Repeat
 from interp.ablations.scoped import Scoped
-from interp.ablations.shapes import blocks_of_size, shape_of
+from interp.ablations.shapes import blocks_of_size, layers_with, shape_of
 from interp.ablations.swap_families import SWAP_FAMILIES, swapped_blocks
 from interp.ablations.text import NUMBER, as_ablation, parse, parsed_or_none
 from interp.ablations.values import (
@@ -56,9 +57,12 @@ def each_attention(model: TransformerBridge) -> list[Ablation]:
         model: a bridge.
 
     Returns:
-        One ablation a layer, in the order of the layers.
+        One ablation a layer whose tokens are mixed, in the order of the layers.
+
+    Raises:
+        UserError: no layer has a part that mixes tokens and could be told apart.
     """
-    return [SkipAttention(layer) for layer in range(shape_of(model).n_layers)]
+    return [SkipAttention(layer) for layer in layers_with(model, "attention")]
 
 
 def each_mlp(model: TransformerBridge) -> list[Ablation]:
@@ -68,9 +72,12 @@ def each_mlp(model: TransformerBridge) -> list[Ablation]:
         model: a bridge.
 
     Returns:
-        One ablation a layer, in the order of the layers.
+        One ablation a layer that has an MLP, in the order of the layers.
+
+    Raises:
+        UserError: no layer has one.
     """
-    return [SkipMLP(layer) for layer in range(shape_of(model).n_layers)]
+    return [SkipMLP(layer) for layer in layers_with(model, "mlp")]
 
 
 def each_replaced(
@@ -87,9 +94,12 @@ def each_replaced(
         by: what takes its place (see `Replace`).
 
     Returns:
-        One ablation a layer, in the order of the layers.
+        One ablation a layer that has the part, in the order of the layers.
+
+    Raises:
+        UserError: no layer has it.
     """
-    return [Replace(layer, part, by) for layer in range(shape_of(model).n_layers)]
+    return [Replace(layer, part, by) for layer in layers_with(model, part)]
 
 
 def each_head(
@@ -100,15 +110,16 @@ def each_head(
     Args:
         model: the model whose heads are ablated.
         by: what takes the place of a head's z (see `AblateHead`).
-        layers: whose heads; those of all layers by default.
+        layers: whose heads; those of all layers that have any by default.
 
     Returns:
         One ablation a query head: all heads of the first layer, then those of the next.
 
     Raises:
-        UserError: a layer is out of range.
+        UserError: a layer is out of range, or no layer has heads.
     """
     shape = shape_of(model)
+    layers = layers_with(model, "heads") if layers is None else layers
     return [
         AblateHead(layer, head, by)
         for layer in _checked_layers(shape, layers)
@@ -123,16 +134,17 @@ def each_kv_group(
 
     Args:
         model: the model whose heads are ablated.
-        layers: whose groups; those of all layers by default.
+        layers: whose groups; those of all layers that have any by default.
 
     Returns:
         One ablation a group: all groups of the first layer, then those of the next. Without
         grouped-query attention a group is one head.
 
     Raises:
-        UserError: a layer is out of range.
+        UserError: a layer is out of range, or no layer has heads.
     """
     shape = shape_of(model)
+    layers = layers_with(model, "heads") if layers is None else layers
     return [
         AblateKVGroup(layer, group)
         for layer in _checked_layers(shape, layers)
@@ -265,6 +277,8 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "heads@window": each_window,
     "heads@group": partial(each_head, by="group"),
     "kvgroups": each_kv_group,
+    "experts": each_expert,
+    "experts@unnormalised": partial(each_expert, renormalised=False),
     "repeats": each_repeat,
     "exchanges": each_exchange,
     "parallels": each_parallel,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -18,15 +17,17 @@ from interp import models
 from interp.ablations.activations import Activations, Rows
 from interp.ablations.cut_attention import cut_on_blocks, cut_on_bridge
 from interp.ablations.edits import LayerEdit
+from interp.ablations.experts import (
+    experts_off,
+    experts_off_at_positions,
+    experts_off_in_rows,
+)
 from interp.ablations.native_hooks import (
     Where,
     block_skipped,
     block_skipped_in,
-    forward_replaced,
     hooked_after,
-    identity_block,
     in_rows,
-    output_replaced,
     replace_heads,
 )
 from interp.ablations.patched_blocks import patched_on_blocks, patched_on_bridge
@@ -47,6 +48,14 @@ from interp.ablations.side_by_side import (
     side_by_side_on_blocks,
     side_by_side_on_bridge,
     side_by_side_on_rows,
+)
+from interp.ablations.skipped_parts import (
+    attention_off,
+    attention_on_bridge,
+    mlp_off,
+    mlp_on_bridge,
+    skip_on_bridge,
+    skip_on_rows,
 )
 from interp.ablations.value_checks import function_or_refusal
 from interp.ablations.weights import swapped
@@ -106,58 +115,6 @@ def kinds_of(edit: LayerEdit) -> list[EditKind]:
         replaced = FITTED_PARTS if fitted else RESAMPLE_PARTS
         return [SKIP if edit.skip else replaced, *([HOOKS] if edit.hooks else [])]
     return [kind for kind in KINDS if kind.acts_in(edit)]
-
-
-def _skip_on_bridge(
-    _model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
-) -> HookPairs:
-    entered: list[Tensor] = []
-
-    def keep(resid_pre: Tensor, hook: Any) -> None:
-        entered[:] = [resid_pre]
-
-    def pass_unchanged(_resid_post: Tensor, hook: Any) -> Tensor:
-        return entered.pop()
-
-    block = f"blocks.{layer}"
-    return [(f"{block}.hook_in", keep), (f"{block}.hook_out", pass_unchanged)]
-
-
-def _skip_on_rows(
-    decoder: Decoder, layer: int, rows: Rows, _given: Activations
-) -> AbstractContextManager[Any]:
-    if rows.all:
-        return forward_replaced(decoder.blocks[layer], identity_block(decoder))
-    return hooked_after(decoder.blocks[layer], block_skipped_in(rows.mask))
-
-
-def _zero(value: Tensor, hook: Any) -> Tensor:
-    return torch.zeros_like(value)
-
-
-def _attention_on_bridge(
-    model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
-) -> HookPairs:
-    # where the sublayer itself adds the residual, only its projection is its own
-    inside = "o." if models.decoder(model).attention_adds_residual else ""
-    return [(f"blocks.{layer}.attn.{inside}hook_out", _zero)]
-
-
-def _mlp_on_bridge(
-    model: TransformerBridge, layer: int, _edit: LayerEdit, _given: Activations
-) -> HookPairs:
-    inside = "out." if models.decoder(model).mlp_adds_residual else ""
-    return [(f"blocks.{layer}.mlp.{inside}hook_out", _zero)]
-
-
-def _attention_off(decoder: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
-    nothing = output_replaced(torch.zeros_like, decoder.attention_adds_residual, mask)
-    return hooked_after(decoder.attentions[layer], nothing)
-
-
-def _mlp_off(decoder: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
-    nothing = output_replaced(torch.zeros_like, decoder.mlp_adds_residual, mask)
-    return hooked_after(decoder.mlps[layer], nothing)
 
 
 def _heads_on_bridge(
@@ -261,26 +218,26 @@ NATIVE_BLOCKS_SEE_NO_HOOKS = (
 
 SKIP = EditKind(
     ("skip",),
-    on_bridge=_skip_on_bridge,
+    on_bridge=skip_on_bridge,
     on_blocks=lambda model, layer, edit, given: block_skipped(models.decoder(model), layer),
-    on_rows=_skip_on_rows,
+    on_rows=skip_on_rows,
     on_positions=lambda decoder, layer, edit, where, given: hooked_after(
         decoder.blocks[layer], block_skipped_in(where)
     ),
 )
 SKIP_ATTENTION = EditKind(
     ("skip_attention",),
-    on_bridge=_attention_on_bridge,
-    on_blocks=lambda model, layer, edit, given: _attention_off(models.decoder(model), layer, None),
-    on_rows=lambda decoder, layer, rows, given: _attention_off(decoder, layer, rows.mask),
-    on_positions=lambda decoder, layer, edit, where, given: _attention_off(decoder, layer, where),
+    on_bridge=attention_on_bridge,
+    on_blocks=lambda model, layer, edit, given: attention_off(models.decoder(model), layer, None),
+    on_rows=lambda decoder, layer, rows, given: attention_off(decoder, layer, rows.mask),
+    on_positions=lambda decoder, layer, edit, where, given: attention_off(decoder, layer, where),
 )
 SKIP_MLP = EditKind(
     ("skip_mlp",),
-    on_bridge=_mlp_on_bridge,
-    on_blocks=lambda model, layer, edit, given: _mlp_off(models.decoder(model), layer, None),
-    on_rows=lambda decoder, layer, rows, given: _mlp_off(decoder, layer, rows.mask),
-    on_positions=lambda decoder, layer, edit, where, given: _mlp_off(decoder, layer, where),
+    on_bridge=mlp_on_bridge,
+    on_blocks=lambda model, layer, edit, given: mlp_off(models.decoder(model), layer, None),
+    on_rows=lambda decoder, layer, rows, given: mlp_off(decoder, layer, rows.mask),
+    on_positions=lambda decoder, layer, edit, where, given: mlp_off(decoder, layer, where),
 )
 HEADS = EditKind(
     ("zero_heads", "mean_heads"),
@@ -325,6 +282,14 @@ SWAPS = EditKind(
     on_rows=WEIGHTS_OF_A_BATCH,
     on_positions="a donor's weights hold at every position; a swap has no scope",
     weights=_donor_weights,
+)
+EXPERTS = EditKind(
+    ("removed_experts", "zeroed_experts"),
+    on_bridge=lambda model, layer, edit, given: (),
+    on_blocks=lambda model, layer, edit, given: ExitStack(),
+    on_rows=experts_off_in_rows,
+    on_positions=experts_off_at_positions,
+    weights=experts_off,
 )
 HOOKS = EditKind(
     ("hooks",),
@@ -375,6 +340,7 @@ KINDS = (
     SKIP,
     SWAPS,
     HEADS,
+    EXPERTS,
     RESAMPLE,
     SKIP_ATTENTION,
     SKIP_MLP,

@@ -53,6 +53,9 @@ def mean_outputs(
         total = rows.double().sum(dim=0)
         sums[place] = sums[place] + total if place in sums else total
 
+    def add_z(layer: int, z: Tensor) -> None:
+        add((layer, "z"), z.flatten(end_dim=1))
+
     texts = [
         (decoder.tokenizer.encode(one) if isinstance(one, str) else list(one))[
             -decoder.max_length :
@@ -64,7 +67,7 @@ def mean_outputs(
     positions = sum(map(len, texts))
     with (
         torch.no_grad(),
-        capture_z(decoder, layers, lambda layer, z: add((layer, "z"), z.flatten(end_dim=1))),
+        capture_z(decoder, decoder.layers_with("heads"), add_z),
         capture_contributions(decoder, layers, lambda layer, part, rows: add((layer, part), rows)),
     ):
         for tokens in texts:

@@ -9,19 +9,22 @@ import torch
 import transformers
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from transformers.cache_utils import CacheLayerMixin
 
 from interp.ablations.edits import LayerEdit
+from interp.errors import UserError
 from interp.models import COMPUTES_NOTHING, Decoder, hidden_states_of, residual_of
 
 Where = Bool[Tensor, " row"] | Callable[[], Bool[Tensor, "row pos"]]
 """Rows `[row]` of a batch, or a function that gives the positions `[row, pos]` of a call."""
 
 
-def identity_block(decoder: Decoder) -> Callable[..., Any]:
+def identity_block(decoder: Decoder, layer: int) -> Callable[..., Any]:
     """A block's forward that returns the residual stream that it is given.
 
     Args:
-        decoder: the decoder, which says whether its blocks return tuples.
+        decoder: the decoder, which says what its blocks return.
+        layer: which block.
 
     Returns:
         A function with the parameters of a block's `forward`. It returns a tuple where the model's
@@ -30,10 +33,24 @@ def identity_block(decoder: Decoder) -> Callable[..., Any]:
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         resid_pre = hidden_states_of(args, kwargs)
-        return (resid_pre,) if decoder.block_returns_tuple else resid_pre
+        return decoder.handed_on(layer, resid_pre)
 
     forward.__dict__[COMPUTES_NOTHING] = True
     return forward
+
+
+def _leave_nothing(cache: transformers.Cache, layer: int, resid_pre: Tensor) -> None:
+    """What a skipped block leaves in a cache: as many positions, nothing in them."""
+    kept: Any = cache.layers[layer] if layer < len(cache.layers) else None
+    # a recurrence: the cache is asked whether any text came before
+    for state in getattr(kept, "has_previous_state", {}):
+        kept.has_previous_state[state] = True
+    if kept is not None and not isinstance(kept, CacheLayerMixin):
+        return
+    nothing = resid_pre.new_zeros(resid_pre.shape[0], 1, resid_pre.shape[1], 1)
+    # a layer that reads the keys and values of another keeps none (Gemma 4)
+    with suppress(NotImplementedError):
+        cache.update(nothing, nothing, layer)
 
 
 def hands_on(block: nn.Module) -> bool:
@@ -63,20 +80,17 @@ def block_skipped(
     Yields:
         None; the block computes again afterwards.
     """
-    identity = identity_block(decoder)
+    identity = identity_block(decoder, layer)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         resid_pre = hidden_states_of(args, kwargs)
         for value in (*args[1:], *kwargs.values()):
             if isinstance(value, transformers.Cache):
-                nothing = resid_pre.new_zeros(resid_pre.shape[0], 1, resid_pre.shape[1], 1)
-                # a layer that reads the keys and values of another keeps none (Gemma 4)
-                with suppress(NotImplementedError):
-                    value.update(nothing, nothing, layer)
+                _leave_nothing(value, layer, resid_pre)
         if add is None:
             return identity(*args, **kwargs)
         out = resid_pre + add(resid_pre)
-        return (out,) if decoder.block_returns_tuple else out
+        return decoder.handed_on(layer, out)
 
     with forward_replaced(decoder.blocks[layer], forward):
         yield
@@ -290,6 +304,22 @@ class Call:
         return other.repeat(value.numel() // other.numel(), 1, 1).view_as(value)
 
 
+def _start(cache: transformers.Cache, layer: int, positions: int) -> int:
+    """How many tokens came before a call, as its layer is entered."""
+    kept = cache.layers
+    if layer >= len(kept) or isinstance(kept[layer], CacheLayerMixin):
+        return int(cache.get_seq_length(layer))
+    # a recurrence counts no positions: the first layer with keys does
+    other = next((n for n, one in enumerate(kept) if isinstance(one, CacheLayerMixin)), None)
+    if other is None:
+        raise UserError(
+            f"layer {layer}: the model keeps no keys, and what is given by position cannot be put "
+            "into an answer; use a task whose options are scored"
+        )
+    length = int(cache.get_seq_length(other))
+    return length - positions if other < layer else length
+
+
 @contextmanager
 def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
     """Where a block is called, read from the KV cache as the block is entered.
@@ -308,7 +338,7 @@ def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
         given = (*args, *kwargs.values())
         caches = [value for value in given if isinstance(value, transformers.Cache)]
         call.positions = resid_pre.shape[1]
-        call.start = int(caches[0].get_seq_length(layer)) if caches else 0
+        call.start = _start(caches[0], layer, call.positions) if caches else 0
         held = caches[0].layers[layer : layer + 1] if caches and call.start else []
         before = getattr(held[0], "keys", None) if held else None
         call.keys = call.positions + (call.start if before is None else before.shape[-2])

@@ -24,7 +24,9 @@ from interp.ablations.values import with_donor
 from interp.ablations.weights import check_donor
 from interp.errors import UserError
 from interp.models import (
+    Decoder,
     bridge_in_order,
+    check_expert,
     check_order_can_change,
     decoder,
     evaluation_mode,
@@ -124,9 +126,26 @@ def _check(model: TransformerBridge, named: Ablation, edits: Edits) -> None:
             one.zero_heads or one.mean_heads or one.resample_heads or one.windows for one in every
         ):
             decoder(model).check_heads(layer)
+        _check_parts(decoder(model), layer, every)
         for part, other in edit.swaps:
             decoder(other)
             check_donor(model, other, layer, part)
+
+
+def _check_parts(decoder: Decoder, layer: int, every: Sequence[LayerEdit]) -> None:
+    """Raise UserError where a layer does not have the part that is skipped or replaced."""
+    for edit in every:
+        for part, skipped in (("attention", edit.skip_attention), ("mlp", edit.skip_mlp)):
+            if skipped:
+                decoder.check_part(layer, part)
+        for part in edit.mean_parts | edit.resample_parts:
+            decoder.check_part(layer, part, alone=True)
+        for expert in sorted(edit.removed_experts | edit.zeroed_experts):
+            check_expert(decoder, layer, expert)
+        for patch in edit.patches:
+            decoder.check_part(layer, patch.site, alone=True)
+            if patch.site == "z":
+                decoder.check_heads(layer)
 
 
 def _check_scopes(edits: Edits, named: Ablation) -> None:

@@ -207,8 +207,11 @@ def _point(model: TransformerBridge, layer: int, part: Part) -> str:
     block, decoder = model.blocks[layer], models.decoder(model)
     if part == "layer":
         return f"blocks.{layer}.hook_out"
+    parts = decoder.parts[layer]
     name, norm, last = (
-        ("attn", "ln1_post", "o") if part == "attention" else ("mlp", "ln2_post", "out")
+        (parts.mixers[0], "ln1_post", "o")
+        if part == "attention"
+        else (parts.mlps[0], "ln2_post", "out")
     )
     adds = decoder.attention_adds_residual if part == "attention" else decoder.mlp_adds_residual
     if hasattr(block, norm):

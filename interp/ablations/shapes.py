@@ -1,5 +1,7 @@
 """How many layers and heads a model has, and how many blocks of layers of one size."""
 
+from typing import Literal
+
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
@@ -18,6 +20,36 @@ def shape_of(model: TransformerBridge) -> Shape:
     """
     decoder = models.decoder(model)
     return Shape(decoder.n_layers, decoder.n_heads, decoder.n_kv_heads)
+
+
+def layers_with(
+    model: TransformerBridge, part: Literal["layer", "attention", "mlp", "heads"]
+) -> tuple[int, ...]:
+    """The layers that have a part: in hybrid models not all have heads, or an MLP.
+
+    Args:
+        model: a bridge.
+        part: `layer`, `attention` (whatever mixes tokens), `mlp` or `heads`.
+
+    Returns:
+        Numbers of layers, ascending.
+
+    Raises:
+        UserError: no layer has it.
+    """
+    decoder = models.decoder(model)
+    found = tuple(range(decoder.n_layers)) if part == "layer" else decoder.layers_with(part)
+    if not found:
+        names = {
+            "attention": "a part that mixes tokens",
+            "mlp": "an MLP",
+            "heads": "attention heads",
+        }
+        raise UserError(
+            f"model {models.model_name(model)}: no layer has {names[part]} that can be told apart; "
+            "allowed are whole layers (layers, layer:7)"
+        )
+    return found
 
 
 def blocks_of_size(model: TransformerBridge, size: int) -> int:

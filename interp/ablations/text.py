@@ -6,6 +6,7 @@ from typing import cast, get_args
 
 from interp.ablations.base import BASELINE, Ablation, Combination
 from interp.ablations.edits import PART_FORMS, Part, Scope
+from interp.ablations.experts import AblateExpert
 from interp.ablations.knockout import Cut
 from interp.ablations.patches import BackPatch, Patch
 from interp.ablations.position_classes import CLASS
@@ -53,6 +54,11 @@ FORMS: tuple[tuple[str, str, Callable[..., Ablation]], ...] = (
         "head:7.3@window, head:7.3@window-4-64",
         rf"(?:head:|L){NUMBER}(?:\.|H){NUMBER}@window(?:-{NUMBER}-{NUMBER})?",
         lambda n, h, sinks, recent: windowed(int(n), int(h), sinks, recent),
+    ),
+    (
+        "expert:7.3, expert:7.3@unnormalised",
+        rf"expert:{NUMBER}\.{NUMBER}(@unnormalised)?",
+        lambda n, e, unnormalised: AblateExpert(int(n), int(e), not unnormalised),
     ),
     ("repeat:20-26", rf"repeat:{NUMBER}-{NUMBER}", lambda a, b: Repeat(int(a), int(b))),
     ("exchange:7", rf"exchange:{NUMBER}", lambda n: Exchange(int(n))),
@@ -104,8 +110,8 @@ OTHER_NAMES = {
     "ffn": "mlp",
     "kv": "kvgroup",
 }
-KINDS = ("layer", "layers", "attn", "mlp", "head", "repeat", "exchange", "reverse", "parallel",
-         "order", "cut", "patch", "backpatch", "kvgroup", "swap", "swap-attn", "swap-mlp",
+KINDS = ("layer", "layers", "attn", "mlp", "head", "expert", "repeat", "exchange", "reverse",
+         "parallel", "order", "cut", "patch", "backpatch", "kvgroup", "swap", "swap-attn", "swap-mlp",
          "swaps", "swaps-attn", "swaps-mlp")  # fmt: skip
 
 

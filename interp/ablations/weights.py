@@ -18,13 +18,13 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations.edits import Part
 from interp.ablations.values import SwapLayer
 from interp.errors import UserError
-from interp.models import refuse_quantised
+from interp.models import MIXERS, MLPS, refuse_quantised
 
 COMPONENTS: dict[str, Part] = {
-    "attn": "attention",
+    **dict.fromkeys(MIXERS, "attention"),
     "ln1": "attention",
     "ln1_post": "attention",
-    "mlp": "mlp",
+    **dict.fromkeys(MLPS, "mlp"),
     "ln2": "mlp",
     "ln2_post": "mlp",
 }
@@ -104,7 +104,9 @@ def part_parameters(
         )
     owners: dict[int, Part] = {}
     for name in filter(COMPONENTS.__contains__, components):
-        module = getattr(block, name)
+        module = getattr(block, name, None)
+        if module is None:
+            continue
         # OPT keeps its two MLP matrices in the block itself
         inside = [] if components[name].name else components[name].submodules
         for one in [getattr(module, sub) for sub in inside] or [module]:

@@ -155,6 +155,13 @@ def scan_rows(
     """
     refuse_hooks(model, "the tracer")
     decoder = models.decoder(model)
+    if len(decoder.layers_with("heads")) < decoder.n_layers:
+        layer = next(n for n, parts in enumerate(decoder.parts) if not parts.has_heads)
+        raise UserError(
+            f"model {model_name(model)}: layer {layer} has no attention heads "
+            f"({decoder.parts[layer].kind or 'nothing in it mixes tokens'}); rows of attention are "
+            "read of models that have them in every layer"
+        )
     if not 0 < len(tokens) <= decoder.max_length:
         raise UserError(
             f"prompt of {len(tokens)} tokens: model {model_name(model)} takes "

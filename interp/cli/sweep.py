@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # options that go to interp.sweep as they are
 EXECUTION = ("shard", "ray", "workers", "token_budget", "allow", "cluster")
 FAMILIES = (
-    "layers", "attentions", "mlps", "heads", "kvgroups", "cumulative", "blocks:N",
+    "layers", "attentions", "mlps", "heads", "kvgroups", "experts", "cumulative", "blocks:N",
     "repeats", "exchanges", "parallels", "cuts:N@answering/gold", "patches:resid@last",
     "backpatches@last",
     "pairs:layers",
@@ -47,7 +47,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         help=f"families ({', '.join(FAMILIES)}) or single ablations (layer:7, attn:7, "
         "mlp:7, layer:7@mean, layer:7@linear, mlp:7@resample, head:7.3, head:7.3@mean, "
         "head:7.3@resample, "
-        "head:7.3@group, kvgroup:7.1, "
+        "head:7.3@group, kvgroup:7.1, expert:7.3, expert:7.3@unnormalised, "
         "layers:20-27, repeat:20-26, exchange:7, reverse:3-5, parallel:10-15, "
         "order:0-9,11,10,12-31, cut:10-14@answering/gold, patch:resid:7@last, "
         "backpatch:7-3@last, "

@@ -93,8 +93,8 @@ def call_arguments(
         A pass whose first residual is the embedding; those after it are the same and mean nothing.
     """
     with ExitStack() as stack:
-        for block in decoder.blocks:
-            stack.enter_context(forward_replaced(block, identity_block(decoder)))
+        for layer, block in enumerate(decoder.blocks):
+            stack.enter_context(forward_replaced(block, identity_block(decoder, layer)))
         return record(decoder, input_ids, **model_arguments)
 
 
@@ -172,6 +172,6 @@ def unembed(
         ids = torch.zeros(1, len(chunk), dtype=torch.long, device=decoder.device)
         with ExitStack() as stack, torch.no_grad():
             stack.callback(decoder.ln_final.register_forward_pre_hook(give).remove)
-            for block in decoder.blocks:
-                stack.enter_context(forward_replaced(block, identity_block(decoder)))
+            for layer, block in enumerate(decoder.blocks):
+                stack.enter_context(forward_replaced(block, identity_block(decoder, layer)))
             yield decoder.root(input_ids=ids, use_cache=False).logits[0]

@@ -141,7 +141,10 @@ class Trials:
         """
         dec = self._decoder
         ids = random_tokens(dec, 1, 5)
-        return _holds(lambda: all(_projects(dec, ids, layer) for layer in {0, dec.n_layers - 1}))
+        # one layer of each kind, and the last
+        kinds = {parts.kind: layer for layer, parts in enumerate(dec.parts)}
+        layers = {0, dec.n_layers - 1, *kinds.values()}
+        return _holds(lambda: all(_projects(dec, ids, layer) for layer in layers))
 
     def narrows_last_block(self) -> bool:
         """Whether the last block gives the same at a position when it is computed there only.

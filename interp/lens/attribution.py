@@ -89,6 +89,7 @@ def direct_logit_attribution(
     """
     task = task if isinstance(task, Task) else load_task(task)
     decoder, drawn = models.decoder(model), select_examples(task, limit, seed=seed)
+    decoder.check_told_apart("direct logit attribution")
     components = _components(decoder, heads)
     tally = StreamingMean((len(components), len(QUANTITIES)))
     with tqdm(total=len(drawn), unit="example", desc=f"attribution, {task.name}") as bar:
@@ -158,7 +159,7 @@ def _components(decoder: Decoder, heads: bool) -> list[Component]:
     found = [Component("embedding")]
     for layer in range(decoder.n_layers):
         found += [Component(kind, layer) for kind in ("attention", "mlp", "layer")]
-        if heads:
+        if heads and decoder.parts[layer].has_heads:
             found += [Component("head", layer, head) for head in range(decoder.n_heads)]
     return [*found, Component("bias")]
 
@@ -207,7 +208,8 @@ def component_vectors(
     def keep(layer: int, here: Tensor) -> None:
         z[layer] = here[0, positions.to(here.device)]
 
-    with capture_z(decoder, range(decoder.n_layers) if heads else (), keep):
+    headed = decoder.layers_with("heads") if heads else ()
+    with capture_z(decoder, headed, keep):
         baseline = record(decoder, padded(decoder, [row]), use_cache=False)
     before = vectors_at(baseline.residuals[0][0], (positions,))
     found = {Component("embedding"): before}
@@ -217,7 +219,7 @@ def component_vectors(
         found[Component("attention", layer)] = middle - before
         found[Component("mlp", layer)] = after - middle
         found[Component("layer", layer)] = after - before
-        if heads:
+        if layer in headed:
             of_heads, bias = (x.to(before.device) for x in head_outputs(decoder, layer, z[layer]))
             _check_heads(model, layer, of_heads.sum(dim=0) + bias, middle - before)
             found |= {Component("head", layer, h): one for h, one in enumerate(of_heads)}

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp import models
 from interp.ablations import Ablation, Edits, LayerEdit, Means, edited
 from interp.engine import Pass, padded, record, run_block, segments, vectors_at
 from interp.errors import UserError
@@ -94,7 +95,12 @@ def residual_stack(
 
     Returns:
         `[depth, vectors, d_model]`, vectors in the order of `positions`.
+
+    Raises:
+        UserError: the stream after attentions of a model whose layers are not told apart.
     """
+    if sublayers:
+        models.decoder(model).check_told_apart("the stream after an attention")
     stacks, order = list[Tensor](), list[int]()
     for part in segments(model, [len(row) for row in rows]):
         number = {row: at for at, row in enumerate(part)}

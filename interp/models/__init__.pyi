@@ -1,3 +1,8 @@
+from .block_parts import (
+    MIXERS as MIXERS,
+    MLPS as MLPS,
+    Decoder as Decoder,
+)
 from .capture import (
     capture_contributions as capture_contributions,
     capture_z as capture_z,
@@ -11,6 +16,11 @@ from .checks import (
 )
 from .devices import (
     COMPUTES_NOTHING as COMPUTES_NOTHING,
+)
+from .experts import (
+    bridge_router as bridge_router,
+    check_expert as check_expert,
+    routers as routers,
 )
 from .files import (
     INDEX as INDEX,
@@ -37,7 +47,6 @@ from .loading import (
     model_folder as model_folder,
 )
 from .native_blocks import (
-    Decoder as Decoder,
     bridge_decoder as bridge_decoder,
     decoder as decoder,
     model_name as model_name,
@@ -56,11 +65,15 @@ __all__ = [
     "COMPUTES_NOTHING",
     "Decoder",
     "INDEX",
+    "MIXERS",
+    "MLPS",
     "NUMBERS",
     "bridge_decoder",
     "bridge_in_order",
+    "bridge_router",
     "capture_contributions",
     "capture_z",
+    "check_expert",
     "check_files",
     "check_loaded",
     "check_n_layers",
@@ -80,6 +93,7 @@ __all__ = [
     "relist",
     "hidden_states_of",
     "residual_of",
+    "routers",
     "weights_hash",
     "wrap",
 ]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from interp.models.native_blocks import Decoder
+from interp.models.block_parts import Decoder
 
 ContributingPart = Literal["layer", "attention", "mlp"]
 """What adds to the residual stream: a block, or one of its sublayers."""

@@ -10,7 +10,10 @@ NUMBERS = ("layer_idx", "_layer_idx", "layer_number", "layer_id", "layer_index",
 # lists that have other entries than layers, however many there are; lists of layer numbers, and
 # what else then has to say that they are the whole truth
 OTHER = re.compile(r"_ids?$|^architectures$|modules|label")
-NUMBERED = {"mlp_only_layers": {"decoder_sparse_step": 1}}
+NUMBERED: dict[str, dict[str, Any]] = {
+    "attn_layer_indices": {},
+    "mlp_only_layers": {"decoder_sparse_step": 1},
+}
 
 
 def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
@@ -27,7 +30,8 @@ def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
     changes: dict[str, Any] = {}
     for name, value in vars(text).items():
         if name in NUMBERED:
-            dense = set(value or ()) | _between_experts(text, n_layers)
+            dense = set(value or ())
+            dense |= _between_experts(text, n_layers) if name == "mlp_only_layers" else set()
             new = [place for place, old in enumerate(order) if old in dense]
             changes |= {name: new, **NUMBERED[name]}
         elif isinstance(value, list | tuple) and len(value) == n_layers and not OTHER.search(name):

@@ -17,9 +17,10 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
 from interp.models import native_blocks
+from interp.models.block_parts import Absent, Decoder
 from interp.models.capture import evaluation_mode
 from interp.models.layer_config import NUMBERS, relist
-from interp.models.native_blocks import Decoder, model_name
+from interp.models.native_blocks import model_name
 
 # orders whose modules are kept at a time: a block is a few thousand Python objects
 KEPT = 4
@@ -157,15 +158,29 @@ def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -
     def those(given: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
         found = []
         for (block, _), number in zip(blocks, order, strict=True):
+            if isinstance(given[number], Absent):
+                found.append(given[number])
+                continue
             inside = paths[id(given[number])][len(f"{name}.{number}") :].removeprefix(".")
             found.append(block.get_submodule(inside))
         return tuple(found)
+
+    def those_beside(given: Sequence[Sequence[nn.Module]]) -> tuple[tuple[nn.Module, ...], ...]:
+        most = max(map(len, given), default=0)
+        filled = [[*some, *(Absent() for _ in range(most - len(some)))] for some in given]
+        columns = [those([row[at] for row in filled]) for at in range(most)]
+        rows = zip(*columns, strict=True) if columns else [()] * len(order)
+        return tuple(tuple(one for one in row if not isinstance(one, Absent)) for row in rows)
 
     return replace(
         decoder,
         root=root,
         blocks=tuple(block for block, _ in blocks),
         attentions=those(decoder.attentions),
+        further_mixers=those_beside(decoder.further_mixers),
+        further_mlps=those_beside(decoder.further_mlps),
+        parts=tuple(decoder.parts[number] for number in order),
+        block_returns=tuple(decoder.block_returns[number] for number in order),
         output_projections=those(decoder.output_projections),
         mlps=those(decoder.mlps),
         attention_ends=those(decoder.attention_ends),

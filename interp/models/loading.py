@@ -8,6 +8,10 @@ from typing import Any
 import torch
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 from interp.errors import UserError, did_you_mean, first_line
 from interp.models.adapters import check_adapter, with_adapter
@@ -76,6 +80,8 @@ def load_model(
     check_files(
         str(name), folder, config, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
     )
+    if config.get("is_encoder_decoder"):
+        raise UserError(f"model {name}: encoder-decoder models are not supported")
     check_n_layers(str(name), folder, config)
     bits = quantization_config(str(name), quantize, torch_dtype)
     few_bits = (stored := bool(config.get("quantization_config"))) or bits is not None
@@ -86,7 +92,7 @@ def load_model(
     one = fitting(folder, torch_dtype, asked, str(name), stored=stored, quantize=quantize)
     places = None if one else _places(folder, torch_dtype, str(name), trust_remote_code, few_bits)
     try:
-        root, info = transformers.AutoModelForCausalLM.from_pretrained(
+        root, info = _model_class(config).from_pretrained(
             folder,
             dtype=torch_dtype,
             attn_implementation="eager",
@@ -111,6 +117,17 @@ def load_model(
     except Exception as error:  # broken files and missing devices raise anything
         raise UserError(f"model {name}: {first_line(error)}") from error
     return wrap(root, tokenizer, name=_shown(name, beside, merge_adapter))
+
+
+def _model_class(configuration: Mapping[str, Any]) -> Any:
+    """What loads a model: of one of several modalities its wrapper, whose text part is used."""
+    model_type = str(configuration.get("model_type"))
+    if (
+        model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        and model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    ):
+        return transformers.AutoModelForImageTextToText
+    return transformers.AutoModelForCausalLM
 
 
 def _shown(name: Any, adapter: Path | None, merged: bool) -> str:

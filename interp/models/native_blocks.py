@@ -19,115 +19,13 @@ from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError, first_line
+from interp.models.block_parts import Decoder, Found, parts_of_blocks
 from interp.models.checks import context_length, input_width, tell_of_tokens_outside
 from interp.models.devices import devices_of, join_blocks
 from interp.models.replaced_matrices import check_bridge, replaced_matrices, tried_logits
-from interp.models.sublayers import NORMS_BEHIND, sublayer_ends
 
-
-@dataclass(frozen=True, eq=False)
-class Decoder:
-    """The modules of a decoder-only model, in the order in which they run.
-
-    Attributes:
-        root: called with `input_ids`; runs embedding, blocks, final norm and unembedding.
-        blocks: one module per layer.
-        attentions: the attention sublayer of each block.
-        output_projections: inside each attention, the matrix that takes z
-            `[batch, pos, head * d_head]` to the residual stream.
-        mlps: the last module of each block whose output is the MLP's contribution.
-        attention_ends: the module of each block whose output its attention adds to the residual
-            stream: the norm after the attention where there is one (Gemma 2), else the attention.
-        mlp_ends: the same for the MLP.
-        ln_final: the norm after the last block.
-        tokenizer: as saved with the model, not altered by TransformerLens.
-        n_heads: query heads per layer.
-        n_kv_heads: key/value heads per layer.
-        d_head: width of z of a head in the first layer (not always d_model / n_heads); other layers
-            may have another.
-        d_model: width of the residual stream.
-        max_length: the longest context, in tokens.
-        d_vocab: rows of the embedding; token ids are below it.
-        block_returns_tuple: whether a block returns `(residual, ...)` or the residual alone.
-        attention_adds_residual: whether the attention returns the residual stream plus its
-            output (BLOOM) and not its output alone.
-        mlp_adds_residual: the same for the MLP.
-        order: under a layer program, which of the model's layers each block is; else empty.
-    """
-
-    root: Any
-    blocks: tuple[nn.Module, ...]
-    attentions: tuple[nn.Module, ...]
-    output_projections: tuple[nn.Module, ...]
-    mlps: tuple[nn.Module, ...]
-    attention_ends: tuple[nn.Module, ...]
-    mlp_ends: tuple[nn.Module, ...]
-    ln_final: nn.Module
-    tokenizer: Any
-    n_heads: int
-    n_kv_heads: int
-    d_head: int
-    d_model: int
-    max_length: int
-    d_vocab: int
-    block_returns_tuple: bool
-    attention_adds_residual: bool
-    mlp_adds_residual: bool
-    order: tuple[int, ...] = ()
-
-    @property
-    def n_layers(self) -> int:
-        """Number of transformer blocks."""
-        return len(self.blocks)
-
-    def layer_at(self, place: int) -> int:
-        """Which of the model's layers the block at a place is."""
-        return self.order[place] if self.order else place
-
-    @property
-    def device(self) -> torch.device:
-        """Where the input ids belong, and where logits come out."""
-        return next(self.root.parameters()).device
-
-    @property
-    def devices(self) -> tuple[torch.device, ...]:
-        """All devices that hold weights."""
-        return devices_of(self.root)
-
-    @property
-    def pad_id(self) -> int:
-        """A token id to pad with: the tokenizer's where the embedding has it, else 0."""
-        pad = getattr(self.tokenizer, "pad_token_id", None) or 0
-        return pad if pad < self.d_vocab else 0
-
-    def check_tokens(self, tokens: Sequence[int]) -> None:
-        """Raise UserError where a token id has no row in the embedding."""
-        outside = next((token for token in tokens if not 0 <= token < self.d_vocab), None)
-        if outside is not None:
-            text = self.tokenizer.convert_ids_to_tokens(outside) if self.tokenizer else "a token"
-            raise UserError(
-                f"token {outside} ({text}): the model's embedding has {self.d_vocab} rows; resize "
-                "it, or leave the token out"
-            )
-
-    def check_heads(self, layer: int) -> None:
-        """Raise UserError where a layer's z is not one of `n_heads` heads of equal width."""
-        width = input_width(self.output_projections[layer])
-        if width is not None and width % self.n_heads:
-            raise UserError(
-                f"layer {layer}: what its output projection takes in is {width} wide and cannot be "
-                f"told apart into {self.n_heads} heads"
-            )
-
-    def device_of(self, layer: int) -> torch.device:
-        """Where a block is, and what it computes."""
-        return next(self.blocks[layer].parameters()).device
-
-    def __repr__(self) -> str:
-        return (
-            f"Decoder({type(self.root).__name__}: {self.n_layers} layers, {self.n_heads} heads "
-            f"over {self.n_kv_heads} KV heads of width {self.d_head})"
-        )
+# largest difference of logits, relative to the largest, that is rounding in half precision
+SAME = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +85,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     finally:
         logging.root.setLevel(level)
     bridge.eval()
+    _put_back_nothing(bridge, root)
     _natives[bridge] = behind = _Native(native, tokenizer, name)
     if len(devices_of(native)) > 1:
         home = next(native.parameters()).device
@@ -195,15 +94,26 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     try:
         decoder = _native_decoder(bridge, behind)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
-        layers = "is not supported: not every layer of it is an attention and an MLP"
+        layers = "is not supported: its layers cannot be found in it"
         why = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
         raise UserError(
             f"model {name}: {type(root).__name__} {why} ({first_line(error)})"
         ) from error
-    if replaced:
-        check_bridge(bridge, decoder.root, name, replaced)
+    check_bridge(bridge, decoder.root, name, replaced)
     tell_of_tokens_outside(name, tokenizer, decoder.d_vocab)
     return bridge
+
+
+def _put_back_nothing(bridge: TransformerBridge, root: Any) -> None:
+    """Models that ask whether they have a rotary table are told again that they have none."""
+    for component in bridge.adapter.component_mapping.values():
+        owner, _, last = str(getattr(component, "name", None) or "").rpartition(".")
+        try:
+            kept = vars(root.get_submodule(owner))["_modules"]
+        except AttributeError:
+            continue
+        if last in kept and getattr(kept[last], "original_component", last) is None:
+            kept[last] = None
 
 
 def bridge_over(root: Any) -> TransformerBridge | None:
@@ -274,27 +184,13 @@ def _native_blocks(model: TransformerBridge) -> tuple[nn.Module, ...]:
 
 def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
     mapping = model.adapter.component_mapping
-    block, blocks = mapping["blocks"], _native_blocks(model)
-    attention, mlp = block.submodules["attn"], block.submodules["mlp"]
-    # OPT keeps its two MLP matrices in the block itself: the second one's output is the MLP's.
-    mlp_name = mlp.name or mlp.submodules["out"].name
     if len(devices_of(behind.root)) == 1:
         behind.root.to(next(model.parameters()).device)
-    mlps = tuple(b.get_submodule(mlp_name) for b in blocks)
-    attentions = tuple(b.get_submodule(attention.name) for b in blocks)
-    norms = {name: block.submodules[name].name for name in NORMS_BEHIND if name in block.submodules}
     return _decoder(
         model,
+        parts_of_blocks(_native_blocks(model), mapping["blocks"].submodules, own=True),
         root=behind.root,
         tokenizer=behind.tokenizer,
-        blocks=blocks,
-        attentions=attentions,
-        output_projections=tuple(
-            b.get_submodule(f"{attention.name}.{attention.submodules['o'].name}") for b in blocks
-        ),
-        mlps=mlps,
-        attention_ends=sublayer_ends(blocks, attentions, norms.get("ln1_post")),
-        mlp_ends=sublayer_ends(blocks, mlps, norms.get("ln2_post")),
         ln_final=behind.root.get_submodule(mapping["ln_final"].name),
     )
 
@@ -308,44 +204,40 @@ def bridge_decoder(model: TransformerBridge) -> Decoder:
     Returns:
         The decoder. `decoder` gives it, too, for a bridge that was booted elsewhere.
     """
-    blocks = tuple(model.blocks)
-    attentions = tuple(b.attn for b in blocks)
-    mlps = tuple(b.mlp if b.mlp.name else b.mlp.out for b in blocks)
+    submodules = model.adapter.component_mapping["blocks"].submodules
     return _decoder(
         model,
+        parts_of_blocks(tuple(model.blocks), submodules, own=False),
         root=model.original_model,
         tokenizer=model.tokenizer,
-        blocks=blocks,
-        attentions=attentions,
-        output_projections=tuple(b.attn.o for b in blocks),
-        mlps=mlps,
-        attention_ends=sublayer_ends(blocks, attentions, "ln1_post"),
-        mlp_ends=sublayer_ends(blocks, mlps, "ln2_post"),
         ln_final=model.ln_final,
     )
 
 
-def _decoder(model: TransformerBridge, **modules: Any) -> Decoder:
-    config = modules["root"].config.get_text_config()
+def _decoder(
+    model: TransformerBridge, found: Found, *, root: Any, tokenizer: Any, ln_final: nn.Module
+) -> Decoder:
+    config = root.config.get_text_config()
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(f"model {model_name(model)}: encoder-decoder models are not supported")
-    n_heads = int(model.cfg.n_heads)
-    width = input_width(modules["output_projections"][0])
-    forward = modules["attentions"][0].forward
-    original = getattr(modules["attentions"][0], "original_component", None)
-    original_mlp = getattr(modules["mlps"][0], "original_component", None)
+    headed = next((n for n, parts in enumerate(found.parts) if parts.has_heads), None)
+    n_heads = 1 if headed is None else int(model.cfg.n_heads)
+    width = None if headed is None else input_width(found.output_projections[headed])
     return Decoder(
-        **modules,
+        **vars(found),
+        root=root,
+        tokenizer=tokenizer,
+        ln_final=ln_final,
         n_heads=n_heads,
-        n_kv_heads=int(getattr(model.cfg, "n_key_value_heads", None) or n_heads),
+        n_kv_heads=int(getattr(model.cfg, "n_key_value_heads", None) or n_heads) if width else 1,
         # of the module that makes z: a configuration's head_dim may be that of keys (DeepSeek)
-        d_head=width // n_heads if width else int(model.cfg.d_head),
+        d_head=width // n_heads if width else int(getattr(model.cfg, "d_head", None) or 1),
         d_model=int(model.cfg.d_model),
-        max_length=context_length(config, modules["tokenizer"]),
-        d_vocab=_rows_of_embedding(modules["root"]),
-        block_returns_tuple=_block_returns_tuple(modules["root"], modules["blocks"][0]),
-        attention_adds_residual=_takes_residual(original.forward if original else forward),
-        mlp_adds_residual=_takes_residual((original_mlp or modules["mlps"][0]).forward),
+        max_length=context_length(config, tokenizer),
+        d_vocab=_rows_of_embedding(root),
+        block_returns=_block_returns(root, found.blocks, model_name(model)),
+        attention_adds_residual=_takes_residual(found.attentions[headed or 0]),
+        mlp_adds_residual=_takes_residual(found.mlps[0]),
     )
 
 
@@ -355,18 +247,34 @@ def _rows_of_embedding(root: Any) -> int:
     return int(weight.shape[0]) if weight is not None else int(root.config.vocab_size)
 
 
-def _takes_residual(forward: Any) -> bool:
-    return "residual" in inspect.signature(forward).parameters
+def _takes_residual(module: Any) -> bool:
+    inner = getattr(module, "original_component", None) or module
+    return "residual" in inspect.signature(inner.forward).parameters
 
 
-def _block_returns_tuple(root: nn.Module, block: nn.Module) -> bool:
-    seen: list[bool] = []
-    handle = block.register_forward_hook(lambda *call: seen.append(isinstance(call[2], tuple)))
+def _block_returns(root: nn.Module, blocks: Sequence[nn.Module], name: str) -> tuple[int, ...]:
+    """What each block returns; refuses a model whose positions see what follows them."""
+    seen: list[int] = []
+
+    def look(_module: nn.Module, _args: Any, out: Any) -> None:
+        seen.append(len(out) if isinstance(out, tuple) else 0)
+
+    handles = [block.register_forward_hook(look) for block in blocks]
     try:
         with torch.no_grad():
-            root(
-                input_ids=torch.zeros(1, 2, dtype=torch.long, device=next(root.parameters()).device)
-            )
+            ids = torch.tensor([[3, 4], [3, 5]], device=next(root.parameters()).device)
+            first, second = root(input_ids=ids).logits[:, 0].float()
     finally:
-        handle.remove()
-    return seen[0]
+        for handle in handles:
+            handle.remove()
+    if len(seen) != len(blocks):
+        raise UserError(
+            f"model {name}: {type(root).__name__} runs its {len(blocks)} blocks {len(seen)} times; "
+            "only models that run each once are supported"
+        )
+    if bool(((first - second).abs() > SAME * first.abs().max()).any()):
+        raise UserError(
+            f"model {name}: {type(root).__name__} lets a position see what follows it; only models "
+            "that predict the next token are supported"
+        )
+    return tuple(seen)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError
+from interp.errors import UserError, first_line
 
 
 def replaced_matrices(root: Any) -> str:
@@ -25,25 +25,42 @@ def tried_logits(root: Any, run: Any) -> torch.Tensor:
 
 
 def check_bridge(bridge: TransformerBridge, root: Any, name: str, what: str) -> None:
-    """Refuse a model whose bridge computes without what was put in place of its matrices.
+    """Refuse a model whose bridge does not compute what transformers computes.
 
-    TransformerLens splits a joint matrix of queries, keys and values, and reads its numbers.
+    TransformerLens splits a joint matrix of queries, keys and values, and reads its numbers: what
+    was put in place of the matrix is then left out.
 
     Args:
         bridge: over the model.
         root: the model's native modules.
         name: of the model, for the message.
-        what: stands in place of its matrices, as `replaced_matrices` says it.
+        what: stands in place of its matrices, as `replaced_matrices` says it; empty where nothing
+            does.
 
     Raises:
-        UserError: the logits of the two differ by more than rounding.
+        UserError: the bridge cannot run, or its logits differ by more than rounding.
     """
-    expected, found = tried_logits(root, root), tried_logits(root, bridge)
-    apart = float((expected - found).abs().max())
-    # rounding of activations to few bits falls otherwise where a logit moved by a little
-    if not apart <= 0.05 * float(expected.abs().max()):
-        advice = "merge it" if "adapter" in what else "load it without quantisation"
+    expected, kind = tried_logits(root, root), type(root).__name__
+    try:
+        found = tried_logits(root, bridge)
+    except Exception as error:  # what TransformerLens does not know raises anything
         raise UserError(
-            f"model {name}: TransformerLens cannot run {type(root).__name__} "
-            f"with {what} (its logits are {apart:.2g} off); {advice}"
+            f"model {name}: TransformerLens cannot run {kind} ({first_line(error)})"
+        ) from error
+    if not bool(expected.isfinite().all()):
+        return
+    apart = float((expected - found).float().abs().max())
+    # rounding of activations to few bits falls otherwise where a logit moved by a little
+    few_bits = what or expected.dtype != torch.float32
+    if apart <= (0.05 if few_bits else 1e-3) * float(expected.abs().max()):
+        return
+    if not what:
+        raise UserError(
+            f"model {name}: TransformerLens computes {kind} otherwise than transformers (logits "
+            f"{apart:.2g} off)"
         )
+    advice = "merge it" if "adapter" in what else "load it without quantisation"
+    raise UserError(
+        f"model {name}: TransformerLens cannot run {kind} with {what} (its logits are {apart:.2g} "
+        f"off); {advice}"
+    )

@@ -12,7 +12,7 @@ from interp.models import wrap
 D_VOCAB = 101
 N_LAYERS = 3
 
-_COMMON = {
+SIZES = {
     "vocab_size": D_VOCAB,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -27,10 +27,10 @@ _COMMON = {
 _ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
 FAMILIES = {
-    "llama": lambda: hf.LlamaConfig(**_COMMON),
+    "llama": lambda: hf.LlamaConfig(**SIZES),
     # as LLaMA 3.1 and later stretch their rotary angles
     "llama3": lambda: hf.LlamaConfig(
-        **_COMMON,
+        **SIZES,
         rope_parameters={
             "rope_type": "llama3",
             "rope_theta": 500000.0,
@@ -40,20 +40,20 @@ FAMILIES = {
             "original_max_position_embeddings": 16,
         },
     ),
-    "qwen2": lambda: hf.Qwen2Config(**_COMMON),
+    "qwen2": lambda: hf.Qwen2Config(**SIZES),
     # the head width is not hidden_size / heads
-    "qwen3": lambda: hf.Qwen3Config(**_COMMON, head_dim=16),
-    "mistral": lambda: hf.MistralConfig(**_COMMON, sliding_window=8),
+    "qwen3": lambda: hf.Qwen3Config(**SIZES, head_dim=16),
+    "mistral": lambda: hf.MistralConfig(**SIZES, sliding_window=8),
     "gemma2": lambda: hf.Gemma2Config(
-        **_COMMON, head_dim=16, query_pre_attn_scalar=16, sliding_window=8
+        **SIZES, head_dim=16, query_pre_attn_scalar=16, sliding_window=8
     ),
-    "gemma3": lambda: hf.Gemma3TextConfig(**_COMMON, head_dim=16, sliding_window=8),
-    "phi3": lambda: hf.Phi3Config(**_COMMON),
-    "olmo2": lambda: hf.Olmo2Config(**_COMMON),
-    "mixtral": lambda: hf.MixtralConfig(**_COMMON, num_local_experts=4),
+    "gemma3": lambda: hf.Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=8),
+    "phi3": lambda: hf.Phi3Config(**SIZES),
+    "olmo2": lambda: hf.Olmo2Config(**SIZES),
+    "mixtral": lambda: hf.MixtralConfig(**SIZES, num_local_experts=4),
     # the first layer is dense, as in some of its checkpoints
     "qwen3_moe": lambda: hf.Qwen3MoeConfig(
-        **_COMMON,
+        **SIZES,
         head_dim=16,
         num_experts=4,
         num_experts_per_tok=2,

@@ -278,7 +278,10 @@ def _own_cache(
 def _keep_rows(cache: transformers.DynamicCache, rows: Tensor) -> None:
     """Leave some rows of a cache, whose layers may be on several devices."""
     for layer in cache.layers:
-        if layer.keys is not None:
+        if hasattr(layer, "conv_states"):
+            # states of a recurrence, and keys and values beside them where there are any
+            layer.reorder_cache(rows.to(layer.device or rows.device))
+        elif layer.keys is not None:
             layer.batch_select_indices(rows.to(layer.keys.device))
 
 

@@ -17,7 +17,9 @@ def replaceable(decoder: Decoder) -> bool:
     root = decoder.root
     takes_positions = "position_ids" in inspect.signature(root.forward).parameters
     can_set = getattr(root, "_can_set_attn_implementation", lambda: False)
-    numbered = all(hasattr(module, "layer_idx") for module in decoder.attentions)
+    numbered = all(hasattr(module, "layer_idx") for module in decoder.attentions) and all(
+        parts.mixers == ("attn",) for parts in decoder.parts
+    )
     implementation = getattr(root.config, "_attn_implementation", None)
     return takes_positions and numbered and implementation in ("sdpa", "eager") and bool(can_set())
 

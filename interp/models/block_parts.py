@@ -1,0 +1,325 @@
+"""The parts of each block: what mixes tokens, the MLP, and which layers have heads.
+
+In hybrid models tokens are mixed by an attention in some layers and by a recurrence or a
+convolution in others (Qwen3-Next, Jamba, LFM2), by both at once (Falcon-H1), or by nothing
+(Nemotron-H, whose layers are a mixer or an MLP each). What a block has is read from the modules
+themselves; how they are called, from TransformerLens' component mapping.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from interp.errors import UserError
+from interp.models.checks import input_width
+from interp.models.devices import devices_of
+from interp.models.sublayers import NORMS_BEHIND, sublayer_ends
+
+MIXERS = ("attn", "linear_attn", "mixer", "mamba", "conv")
+"""TransformerLens' names for what mixes tokens; an attention first."""
+MLPS = ("mlp", "shared_mlp", "moe")
+"""Its names for what works on each token alone; where there are two, both add (Granite)."""
+PROJECTIONS = ("o", "out_proj", "out")
+"""TransformerLens' names for the matrix with which a mixer writes to the residual stream."""
+
+
+class Absent(nn.Module):
+    """Stands where a layer has no such part; never run."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one block has.
+
+    Attributes:
+        mixers: TransformerLens' names of what mixes tokens; none, one or several side by side.
+        mlps: its names of the MLP; none, one or several side by side.
+        has_heads: whether z of heads enters the first mixer's output projection.
+        kind: what mixes tokens, as the class is called, for messages.
+    """
+
+    mixers: tuple[str, ...]
+    mlps: tuple[str, ...]
+    has_heads: bool
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The modules of all blocks, layer by layer (see `Decoder`)."""
+
+    blocks: tuple[nn.Module, ...]
+    attentions: tuple[nn.Module, ...]
+    further_mixers: tuple[tuple[nn.Module, ...], ...]
+    output_projections: tuple[nn.Module, ...]
+    mlps: tuple[nn.Module, ...]
+    further_mlps: tuple[tuple[nn.Module, ...], ...]
+    attention_ends: tuple[nn.Module, ...]
+    mlp_ends: tuple[nn.Module, ...]
+    parts: tuple[Parts, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """The modules of a decoder-only model, in the order in which they run.
+
+    Attributes:
+        root: called with `input_ids`; runs embedding, blocks, final norm and unembedding.
+        blocks: one module per layer.
+        attentions: what mixes tokens in each block, its attention where it has one; `Absent` where
+            nothing does.
+        further_mixers: what mixes tokens beside it, at the same time (Falcon-H1).
+        output_projections: inside each attention, the matrix that takes z
+            `[batch, pos, head * d_head]` to the residual stream.
+        mlps: the last module of each block whose output is the MLP's contribution; `Absent` where
+            there is none.
+        further_mlps: MLPs beside it (experts beside a shared MLP in Granite).
+        attention_ends: the module of each block whose output its attention adds to the residual
+            stream: the norm after the attention where there is one (Gemma 2), else the attention.
+        mlp_ends: the same for the MLP.
+        ln_final: the norm after the last block.
+        tokenizer: as saved with the model, not altered by TransformerLens.
+        parts: what each block has, by TransformerLens' names.
+        n_heads: query heads per layer; 1 where no layer has any.
+        n_kv_heads: key/value heads per layer.
+        d_head: width of z of a head in the first layer (not always d_model / n_heads); other layers
+            may have another.
+        d_model: width of the residual stream.
+        max_length: the longest context, in tokens.
+        d_vocab: rows of the embedding; token ids are below it.
+        block_returns: of each block, how many values its tuple has; 0 where it returns the residual
+            stream alone.
+        attention_adds_residual: whether the attention returns the residual stream plus its
+            output (BLOOM) and not its output alone.
+        mlp_adds_residual: the same for the MLP.
+        order: under a layer program, which of the model's layers each block is; else empty.
+    """
+
+    root: Any
+    blocks: tuple[nn.Module, ...]
+    attentions: tuple[nn.Module, ...]
+    further_mixers: tuple[tuple[nn.Module, ...], ...]
+    output_projections: tuple[nn.Module, ...]
+    mlps: tuple[nn.Module, ...]
+    further_mlps: tuple[tuple[nn.Module, ...], ...]
+    attention_ends: tuple[nn.Module, ...]
+    mlp_ends: tuple[nn.Module, ...]
+    parts: tuple[Parts, ...]
+    ln_final: nn.Module
+    tokenizer: Any
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_model: int
+    max_length: int
+    d_vocab: int
+    block_returns: tuple[int, ...]
+    attention_adds_residual: bool
+    mlp_adds_residual: bool
+    order: tuple[int, ...] = ()
+
+    @property
+    def n_layers(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.blocks)
+
+    def layer_at(self, place: int) -> int:
+        """Which of the model's layers the block at a place is."""
+        return self.order[place] if self.order else place
+
+    def handed_on(self, layer: int, resid: torch.Tensor) -> Any:
+        """A residual stream in the form in which a block returns it."""
+        entries = self.block_returns[layer]
+        return (resid, *[None] * (entries - 1)) if entries else resid
+
+    @property
+    def device(self) -> torch.device:
+        """Where the input ids belong, and where logits come out."""
+        return next(self.root.parameters()).device
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """All devices that hold weights."""
+        return devices_of(self.root)
+
+    @property
+    def pad_id(self) -> int:
+        """A token id to pad with: the tokenizer's where the embedding has it, else 0."""
+        pad = getattr(self.tokenizer, "pad_token_id", None) or 0
+        return pad if pad < self.d_vocab else 0
+
+    def check_tokens(self, tokens: Sequence[int]) -> None:
+        """Raise UserError where a token id has no row in the embedding."""
+        outside = next((token for token in tokens if not 0 <= token < self.d_vocab), None)
+        if outside is not None:
+            text = self.tokenizer.convert_ids_to_tokens(outside) if self.tokenizer else "a token"
+            raise UserError(
+                f"token {outside} ({text}): the model's embedding has {self.d_vocab} rows; resize "
+                "it, or leave the token out"
+            )
+
+    def check_heads(self, layer: int) -> None:
+        """Raise UserError where a layer's z is not one of `n_heads` heads of equal width."""
+        if not self.parts[layer].has_heads:
+            others = ", ".join(map(str, self.layers_with("heads"))) or "none"
+            kind = self.parts[layer].kind
+            what = f"its tokens are mixed by {kind}" if kind else "nothing in it mixes tokens"
+            raise UserError(
+                f"layer {layer}: it has no attention heads that can be told apart ({what}); layers "
+                f"with heads: {others}"
+            )
+        width = input_width(self.output_projections[layer])
+        if width is not None and width % self.n_heads:
+            raise UserError(
+                f"layer {layer}: what its output projection takes in is {width} wide and cannot be "
+                f"told apart into {self.n_heads} heads"
+            )
+
+    def layers_with(self, part: Literal["attention", "mlp", "heads"]) -> tuple[int, ...]:
+        """The layers that have a part; every layer in most models."""
+        has = {
+            "attention": lambda parts: parts.mixers,
+            "mlp": lambda parts: parts.mlps,
+            "heads": lambda parts: parts.has_heads,
+        }[part]
+        return tuple(n for n, parts in enumerate(self.parts) if has(parts))
+
+    def check_part(self, layer: int, part: str, *, alone: bool = False) -> None:
+        """Raise UserError where a layer has no such part.
+
+        Args:
+            layer: which block.
+            part: `attention` (whatever mixes tokens) or `mlp`; anything else is always there.
+            alone: whether it must be one module.
+        """
+        if part not in ("attention", "mlp"):
+            return
+        parts = self.parts[layer]
+        names = parts.mlps if part == "mlp" else parts.mixers
+        short = "mlp" if part == "mlp" else "attn"
+        if alone and len(names) > 1:
+            raise UserError(
+                f"layer {layer}: {' and '.join(names)} work side by side in it, and what both add "
+                f"is not replaced; allowed are {short}:{layer} and layer:{layer}"
+            )
+        if names:
+            return
+        what = "MLP" if part == "mlp" else "part that mixes tokens"
+        if not (parts.mlps or parts.mixers):
+            what = "part that could be told apart from the rest"
+        raise UserError(f"layer {layer}: it has no {what}; allowed is layer:{layer}")
+
+    def check_told_apart(self, what: str) -> None:
+        """Raise UserError where the parts of a layer are not told apart.
+
+        Args:
+            what: is asked for, for the message.
+        """
+        for layer, parts in enumerate(self.parts):
+            if not (parts.mixers or parts.mlps):
+                raise UserError(
+                    f"{what}: TransformerLens takes layer {layer} of this model as a whole; its "
+                    "parts are not told apart"
+                )
+
+    def device_of(self, layer: int) -> torch.device:
+        """Where a block is, and what it computes."""
+        return next(self.blocks[layer].parameters()).device
+
+    def __repr__(self) -> str:
+        return (
+            f"Decoder({type(self.root).__name__}: {self.n_layers} layers, {self.n_heads} heads "
+            f"over {self.n_kv_heads} KV heads of width {self.d_head})"
+        )
+
+
+def parts_of_blocks(
+    blocks: Sequence[nn.Module], components: Mapping[str, Any], *, own: bool
+) -> Found:
+    """The parts of each block.
+
+    Args:
+        blocks: in the order in which they run.
+        components: TransformerLens' mapping of a block.
+        own: whether the blocks are transformers' own, whose parts have the names that the mapping
+            says; else they are TransformerLens'.
+
+    Returns:
+        The modules, `Absent` ones where a block lacks a part.
+    """
+    each = [_parts_of(block, components, own) for block in blocks]
+    attentions = tuple(mixers[0] if mixers else Absent() for mixers, _, _, _ in each)
+    mlps = tuple(own_mlps[0] if own_mlps else Absent() for _, own_mlps, _, _ in each)
+    norms = {
+        name: components[name].name if own else name for name in NORMS_BEHIND if name in components
+    }
+    return Found(
+        blocks=tuple(blocks),
+        attentions=attentions,
+        further_mixers=tuple(tuple(mixers[1:]) for mixers, _, _, _ in each),
+        output_projections=tuple(projection for _, _, projection, _ in each),
+        mlps=mlps,
+        further_mlps=tuple(tuple(own_mlps[1:]) for _, own_mlps, _, _ in each),
+        attention_ends=sublayer_ends(blocks, attentions, norms.get("ln1_post")),
+        mlp_ends=sublayer_ends(blocks, mlps, norms.get("ln2_post")),
+        parts=tuple(parts for _, _, _, parts in each),
+    )
+
+
+def _parts_of(
+    block: nn.Module, components: Mapping[str, Any], own: bool
+) -> tuple[list[nn.Module], list[nn.Module], nn.Module, Parts]:
+    mixers, mlps = dict[str, nn.Module](), dict[str, nn.Module]()
+    for key in filter(components.__contains__, (*MIXERS, *MLPS)):
+        module = _module(block, key, components[key], own)
+        if module is not None:
+            # Nemotron-H calls whatever a layer is a mixer
+            mixes = key in MIXERS and (key != "mixer" or _mixes(module))
+            (mixers if mixes else mlps)[key] = module
+    first = next(iter(mixers), "")
+    projection = _projection(mixers[first], components[first], own) if first else None
+    parts = Parts(
+        mixers=tuple(mixers),
+        mlps=tuple(mlps),
+        has_heads=first == "attn" and projection is not None,
+        kind=type(_original(mixers[first])).__name__ if first else "",
+    )
+    return list(mixers.values()), list(mlps.values()), projection or Absent(), parts
+
+
+def _module(block: nn.Module, key: str, component: Any, own: bool) -> nn.Module | None:
+    if component.name or key != "mlp":
+        return _inside(block, key, component, own)
+    # OPT keeps its two MLP matrices in the block itself: the second one's output is the MLP's
+    owner = block if own else getattr(block, key)
+    return _inside(owner, "out", component.submodules["out"], own)
+
+
+def _projection(mixer: nn.Module, component: Any, own: bool) -> nn.Module | None:
+    for key in PROJECTIONS:
+        if key in component.submodules:
+            found = _inside(mixer, key, component.submodules[key], own)
+            if found is not None:
+                return found
+    return None
+
+
+def _inside(owner: Any, key: str, component: Any, own: bool) -> nn.Module | None:
+    """A module by its name in transformers, or in TransformerLens' tree; None where it is not."""
+    found = owner
+    for name in (component.name or "").split(".") if own else [key]:
+        found = getattr(found, name, None) if name else None
+    return found if isinstance(found, nn.Module) else None
+
+
+def _original(module: nn.Module) -> Any:
+    return getattr(module, "original_component", None) or module
+
+
+def _mixes(module: nn.Module) -> bool:
+    """Whether a module of this name mixes tokens, and is no MLP."""
+    inner = _original(module)
+    return not any(hasattr(inner, name) for name in ("up_proj", "experts"))

@@ -1,0 +1,86 @@
+"""Mixtures of experts: the router of a layer, and how many experts it chooses from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from interp.errors import UserError
+from interp.models.block_parts import Decoder
+
+ROUTERS = ("gate", "router")
+"""What transformers calls the module that chooses the experts of a token."""
+
+
+def routers(decoder: Decoder) -> dict[int, tuple[Any, int]]:
+    """The routers whose choices can be changed, and how many experts each has, by layer.
+
+    A router is one that returns its logits, the weights of the chosen experts, and their numbers
+    (`[token, expert]`, `[token, chosen]` twice); that is tried on one vector, once.
+
+    Args:
+        decoder: the modules of a model.
+
+    Returns:
+        Layer to router and number of experts; empty for a dense model.
+    """
+    kept: dict[str, Any] = decoder.__dict__
+    if "routers" not in kept:
+        kept["routers"] = dict(_found(decoder))
+    found: dict[int, tuple[Any, int]] = kept["routers"]
+    return found
+
+
+def check_expert(decoder: Decoder, layer: int, expert: int) -> None:
+    """Raise UserError where a layer has no such expert, or its router takes no change.
+
+    Args:
+        decoder: the modules of a model.
+        layer: which block.
+        expert: number of the expert.
+    """
+    known = routers(decoder)
+    if layer not in known:
+        layers = ", ".join(map(str, known)) or "none"
+        raise UserError(
+            f"expert:{layer}.{expert}: layer {layer} has no router that hands out the weights of "
+            f"its experts; layers that have one: {layers}"
+        )
+    n_experts = known[layer][1]
+    if expert >= n_experts:
+        raise UserError(f"expert:{layer}.{expert}: layer {layer} has experts 0-{n_experts - 1}")
+
+
+def bridge_router(mlp: Any) -> Any:
+    """The router inside a bridge's MLP."""
+    return next(filter(None, (_named(mlp, name) for name in ROUTERS)), None)
+
+
+def _named(mlp: Any, name: str) -> nn.Module | None:
+    found = getattr(getattr(mlp, "original_component", None) or mlp, name, None)
+    return found if isinstance(found, nn.Module) else None
+
+
+def _found(decoder: Decoder) -> Iterator[tuple[int, tuple[nn.Module, int]]]:
+    for layer, mlp in enumerate(decoder.mlps):
+        router = bridge_router(mlp)
+        n_experts = _n_experts(decoder, layer, router) if router is not None else 0
+        if router is not None and n_experts:
+            yield layer, (router, n_experts)
+
+
+def _n_experts(decoder: Decoder, layer: int, router: nn.Module) -> int:
+    dtype = next(decoder.root.parameters()).dtype
+    vector = torch.ones(1, decoder.d_model, device=decoder.device_of(layer), dtype=dtype)
+    try:
+        with torch.no_grad():
+            out = router(vector)
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        # called otherwise than with what enters the MLP
+        return 0
+    if not (isinstance(out, tuple) and len(out) == 3):
+        return 0
+    logits, weights, chosen = out
+    fits = weights.shape == chosen.shape and not chosen.is_floating_point()
+    return int(logits.shape[-1]) if fits and logits.shape[-1] > 1 else 0
