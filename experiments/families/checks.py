@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -102,8 +103,9 @@ def _uses(
 ) -> Iterator[Found]:
     other = Plain(plain, decoder(model))
     kept, refusals = allowed(model)
-    for use, compare in (("scored", _scores), ("generated", _texts)):
-        found = _compared(lambda c=compare: c(model, other, [t for p in PARTS for t in kept[p]]))
+    texts = [text for part in PARTS for text in kept[part]]
+    for use, by_text in (("scored", _scores), ("generated", _texts)):
+        found = _compared(partial(by_text, model, other, texts))
         for part in PARTS:
             name, more = f"{part} {use}", "; ".join(refusals[part])
             if not kept[part]:
@@ -113,13 +115,10 @@ def _uses(
             else:
                 worst = max(found[text] for text in ("baseline", *kept[part]))
                 yield _judged(architecture, name, worst, len(kept[part]), more)
-    for use, compare in (
-        ("parts add up", lambda: _adds_up(model, kept)),
-        ("lens", lambda: _lens(model, other)),
-        ("attention rows", lambda: _attention(model, other)),
-        ("pruned folder", lambda: _pruned(source, folder, other)),
-    ):
-        yield _tried(architecture, use, compare)
+    yield _tried(architecture, "parts add up", partial(_adds_up, model, kept))
+    yield _tried(architecture, "lens", partial(_lens, model, other))
+    yield _tried(architecture, "attention rows", partial(_attention, model, other))
+    yield _tried(architecture, "pruned folder", partial(_pruned, source, folder, other))
 
 
 def _judged(architecture: str, use: str, difference: float, tried: int, reason: str = "") -> Found:

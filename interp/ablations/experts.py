@@ -55,8 +55,10 @@ class AblateExpert(Ablation):
 
     def edits(self, shape: Shape) -> Edits:
         """One expert of one layer."""
-        name = "removed_experts" if self.renormalised else "zeroed_experts"
-        edit = LayerEdit(**{name: frozenset([self.expert])})
+        one = frozenset([self.expert])
+        edit = (
+            LayerEdit(removed_experts=one) if self.renormalised else LayerEdit(zeroed_experts=one)
+        )
         return Edits({layer_in(self.layer, shape): edit})
 
 

@@ -75,6 +75,7 @@ def mlp_on_bridge(
 
 
 def attention_off(decoder: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
+    """What mixes the tokens of a layer adds nothing inside the context, somewhere or at all."""
     nothing = output_replaced(torch.zeros_like, decoder.attention_adds_residual, mask)
     return _hooked_after_each((decoder.attentions[layer], *decoder.further_mixers[layer]), nothing)
 
@@ -89,5 +90,6 @@ def _hooked_after_each(
 
 
 def mlp_off(decoder: Decoder, layer: int, mask: Where | None) -> AbstractContextManager[Any]:
+    """The MLP of a layer adds nothing inside the context, somewhere or at all."""
     nothing = output_replaced(torch.zeros_like, decoder.mlp_adds_residual, mask)
     return _hooked_after_each((decoder.mlps[layer], *decoder.further_mlps[layer]), nothing)

@@ -24,9 +24,12 @@ def read_configuration(name: str, folder: Path) -> dict[str, Any]:
         Its entries, unchecked.
 
     Raises:
-        UserError: the file is missing or is no JSON object, or its family is no name.
+        UserError: the file is missing or is no JSON object, its family is no name, or it says that
+            the model has an encoder.
     """
     found = _json(name, folder / "config.json")
+    if found.get("is_encoder_decoder") is True:
+        raise UserError(f"model {name}: encoder-decoder models are not supported")
     for entries in (found, found.get("text_config")):
         family = entries.get("model_type") if isinstance(entries, dict) else None
         if family is not None and not isinstance(family, str):

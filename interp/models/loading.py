@@ -80,8 +80,6 @@ def load_model(
     check_files(
         str(name), folder, config, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
     )
-    if config.get("is_encoder_decoder"):
-        raise UserError(f"model {name}: encoder-decoder models are not supported")
     check_n_layers(str(name), folder, config)
     bits = quantization_config(str(name), quantize, torch_dtype)
     few_bits = (stored := bool(config.get("quantization_config"))) or bits is not None

@@ -86,7 +86,8 @@ def test_equals_a_mixture_that_is_written_out(family, bridge):
     ]
     prompts = [GenerationRequest(row, (1, *tokens[row].tolist()), (), 3) for row in range(2)]
     edits = [Edits(), *(checked_edits(bridge, text) for text in TEXTS)]
-    scored, written = score_requests(bridge, requests, edits), list(generate(bridge, prompts, edits))
+    scored = score_requests(bridge, requests, edits)
+    written = list(generate(bridge, prompts, edits))
     for text, scores, answers in zip(TEXTS, scored[1:], written[1:], strict=True):
         model = plain(family, text)
         with torch.no_grad():

@@ -113,11 +113,8 @@ def test_an_architecture_that_is_no_decoder_is_refused(folder):
 COMMON = {"vocab_size": 101, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
           "num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0}  # fmt: skip
 UNSUPPORTED = {
-    "lfm2": lambda: hf.Lfm2Config(
-        **COMMON, layer_types=["conv", "full_attention"] * 2, block_multiple_of=16
-    ),
-    "mamba": lambda: hf.MambaConfig(
-        vocab_size=101, hidden_size=32, num_hidden_layers=4, state_size=8
+    "openai-gpt": lambda: hf.OpenAIGPTConfig(
+        vocab_size=101, n_embd=32, n_layer=4, n_head=4, n_positions=64
     ),
     "opt-350m": lambda: hf.OPTConfig(
         vocab_size=101, hidden_size=32, ffn_dim=48, num_hidden_layers=4, num_attention_heads=4,
