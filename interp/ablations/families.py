@@ -73,9 +73,6 @@ def each_mlp(model: TransformerBridge) -> list[Ablation]:
 
     Returns:
         One ablation a layer that has an MLP, in the order of the layers.
-
-    Raises:
-        UserError: no layer has one.
     """
     return [SkipMLP(layer) for layer in layers_with(model, "mlp")]
 
@@ -95,9 +92,6 @@ def each_replaced(
 
     Returns:
         One ablation a layer that has the part, in the order of the layers.
-
-    Raises:
-        UserError: no layer has it.
     """
     return [Replace(layer, part, by) for layer in layers_with(model, part)]
 
@@ -152,9 +146,7 @@ def each_kv_group(
     ]
 
 
-def _checked_layers(shape: Shape, layers: Sequence[int] | None) -> Sequence[int]:
-    if layers is None:
-        return range(shape.n_layers)
+def _checked_layers(shape: Shape, layers: Sequence[int]) -> Sequence[int]:
     several = isinstance(layers, Iterable) and not isinstance(layers, str | bytes)
     given = list(layers) if several else []
     if not given:

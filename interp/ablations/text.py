@@ -111,8 +111,8 @@ OTHER_NAMES = {
     "kv": "kvgroup",
 }
 KINDS = ("layer", "layers", "attn", "mlp", "head", "expert", "repeat", "exchange", "reverse",
-         "parallel", "order", "cut", "patch", "backpatch", "kvgroup", "swap", "swap-attn", "swap-mlp",
-         "swaps", "swaps-attn", "swaps-mlp")  # fmt: skip
+         "parallel", "order", "cut", "patch", "backpatch", "kvgroup", "swap", "swap-attn",
+         "swap-mlp", "swaps", "swaps-attn", "swaps-mlp")  # fmt: skip
 
 
 def parse(text: str) -> Ablation:
