@@ -348,8 +348,8 @@ def test_merge_refuses_other_runs_and_contradictions(llama, task, tmp_path):
     from interp.records import Record, merge, read_manifest, write_unit
 
     run = sweep(llama, [task], ["layer:0"], out=tmp_path / "a", limit=4)
-    other = sweep(llama, [task], ["layer:1"], out=tmp_path / "b", limit=4)
-    words = r"it is of another run than .* \(ablations: layer:1 more than there"
+    other = sweep(llama, [task], ["layer:0"], out=tmp_path / "b", limit=3)
+    words = r"it is of another run than .* \(task tiny-texts: 4 rows there, 3 asked"
     with pytest.raises(UserError, match=words):
         merge(tmp_path / "c", [run.folder, other.folder])
     same = sweep(llama, [task], ["layer:0"], out=tmp_path / "d", limit=4)
