@@ -1,0 +1,67 @@
+"""From the values of the forms to cells, effects, sentences and the figure; no model."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import factorial
+from interp import figures
+
+METRICS = ["likelihood_options", "likelihood_type", "likelihood_vocabulary", "greedy_options",
+           "greedy_type", "acc_ce"]  # fmt: skip
+
+
+def values_of(task, metrics, *, n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for metric, ablation in itertools.product(metrics, ("baseline", "layer:0", "layer:1")):
+        right = rng.random(n) < (0.3 if ablation == "layer:0" else 0.95)
+        rows += [{"model": "m", "task": task, "metric": metric, "ablation": ablation, "doc_id": i,
+                  "value": float(right[i])} for i in range(n)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_forms_become_cells_effects_and_a_figure():
+    names = [f"world2-{skill}-forms:{protocol}" for skill in ("facts", "unwritten",
+             "unwritten-steps") for protocol in ("continuation", "generate")]  # fmt: skip
+    found = factorial.benchmarks(names)
+    assert {name: len(tasks) for name, tasks in found.items()} == {
+        "world2-facts": 2, "world2-unwritten": 4,
+    }  # fmt: skip
+    drawn, shares = [], []
+    for name, tasks in found.items():
+        values = factorial.in_cells(
+            pd.concat(
+                [values_of(task, METRICS if "continuation" in task else ["exact_match,strict"])
+                 for task in tasks]
+            )
+        )  # fmt: skip
+        assert "acc_ce" not in set(values["metric"])
+        floors = {"options": 0.25, "type": 0.05, "vocabulary": 0.0}
+        cells, points, of_rest = factorial.tables(values, floors)
+        assert cells["task"].nunique() == 6 * (len(tasks) // 2)
+        cells["task"] = [f"{name}, {cell}" for cell in cells["task"]]
+        assert set(points["effect"]) == set(of_rest["effect"])
+        drawn.append(cells.assign(benchmark=name))
+        shares.append(of_rest.assign(benchmark=name))
+    table = pd.concat(shares, ignore_index=True)
+    assert "steps: with - without" in set(table["effect"])
+    first, second = factorial.sentences(table)
+    assert "n = 40" in first
+    assert "steps: with - without" in second
+    assert len(factorial._shown(table)) > 0
+    figure = figures.heatmap(pd.concat(drawn, ignore_index=True))
+    assert len(figure.axes[0].get_yticks()) == 18
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "cell"),
+    [("world2-kv-forms:continuation", "greedy_type", ("greedy", "type", "without")),
+     ("world2-unwritten-steps-forms:generate", "exact_match,strict-match",
+      ("greedy", "vocabulary", "with")),
+     ("world2-kv-forms:continuation", "gold_logprob", None)],
+)  # fmt: skip
+def test_a_metric_of_a_form_is_a_cell(task, metric, cell):
+    assert factorial.cell_of(task, metric) == cell
