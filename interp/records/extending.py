@@ -55,7 +55,15 @@ def extent(kept: Manifest, asked: Manifest) -> Extent:
 
 
 def nested(kept: TaskEntry, asked: TaskEntry) -> bool:
-    """Whether the examples of one of two entries are all among those of the other."""
+    """Whether the examples of one of two entries are all among those of the other.
+
+    Args:
+        kept: a task of the run.
+        asked: the same task as it is asked for.
+
+    Returns:
+        True where one holds all examples of the other.
+    """
     there, here = set(kept.doc_ids), set(asked.doc_ids)
     return there <= here or here <= there
 
