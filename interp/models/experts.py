@@ -53,7 +53,14 @@ def check_expert(decoder: Decoder, layer: int, expert: int) -> None:
 
 
 def bridge_router(mlp: Any) -> Any:
-    """The router inside a bridge's MLP."""
+    """The router inside a bridge's MLP.
+
+    Args:
+        mlp: of one layer of a bridge.
+
+    Returns:
+        The module that routes; None where the MLP has no experts.
+    """
     return next(filter(None, (_named(mlp, name) for name in ROUTERS)), None)
 
 

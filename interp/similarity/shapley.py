@@ -88,6 +88,9 @@ def random_orders(n_layers: int, count: int, *, seed: int) -> list[tuple[int, ..
         n_layers: layers of the model.
         count: how many orders; they are drawn one by one and may be alike.
         seed: of the draw.
+
+    Returns:
+        The layers of each order.
     """
     rng = np.random.default_rng([seed, 15])
     return [tuple(rng.permutation(n_layers).tolist()) for _ in range(count)]
@@ -101,6 +104,9 @@ def marginal_drops(
     Args:
         wide: examples x ablations, with the baseline and every set that the orders go through.
         orders: of all layers.
+
+    Returns:
+        Drops `[layer, example, order]`, in the unit of the table.
     """
     found = np.empty((len(orders[0]), len(wide), len(orders)))
     for place, order in enumerate(orders):
