@@ -52,14 +52,23 @@ def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
 
     Args:
         table: documents x ablations.
-        clusters: the cluster of every document; None where documents are independent.
+        clusters: the cluster of every document; None, or NaN throughout, where documents are
+            independent. (A table of several tasks has NaN where only some declare clusters.)
 
     Returns:
         Numbers `[documents, ablations]` and the number of each document's unit.
+
+    Raises:
+        UserError: only some of the documents have a cluster.
     """
-    if clusters is None:
+    if clusters is None or clusters.loc[table.index].isna().all():
         return Sample(table.to_numpy(float), np.arange(len(table)), clustered=False)
-    units = pd.factorize(clusters.loc[table.index], sort=True)[0]
+    own = clusters.loc[table.index]
+    if own.isna().any():
+        raise UserError(
+            f"{int(own.isna().sum())} of {len(own)} documents have no cluster; every one needs one"
+        )
+    units = pd.factorize(own, sort=True)[0]
     return Sample(table.to_numpy(float), units, clustered=True)
 
 

@@ -115,3 +115,12 @@ def test_a_run_without_answers_is_refused(llama, tmp_path) -> None:
     with pytest.raises(UserError, match="no task generates one answer"):
         run.kinds_of_error()
     assert "wrong answers" not in run.summary()
+
+
+def test_a_task_without_clusters_beside_one_that_has_some_is_read() -> None:
+    plain = answers({"baseline": ["right", "empty"] * 4, "layer:0": ["empty"] * 8})
+    beside = kinds_of_error(plain.assign(cluster=None))
+    pd.testing.assert_frame_equal(beside, kinds_of_error(plain))
+    some = plain.assign(cluster=[None if number == 0 else "a" for number in plain["doc_id"]])
+    with pytest.raises(UserError, match="have no cluster"):
+        kinds_of_error(some)
