@@ -9,7 +9,7 @@ drop is a paired difference over the same examples.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -40,7 +40,9 @@ def run(preset: Preset, out: Path) -> Section:
     """The drop of every layer in every cell, and what each factor changes in it."""
     from interp import figures
 
-    cells, effects, shares = [], [], []
+    cells: list[pd.DataFrame] = []
+    effects: list[pd.DataFrame] = []
+    shares: list[pd.DataFrame] = []
     for name, tasks in benchmarks(preset.task_names("forms")).items():
         values = pd.concat(
             [in_cells(runs.values(preset, out, [Job("base", task, "layers")])) for task in tasks],
@@ -170,10 +172,8 @@ def sentences(effects: pd.DataFrame) -> list[str]:
                 parts.append(f"{effect}: not testable (a whole model at its floor)")
                 continue
             moved = known[known["p_adjusted"] < 0.05]
-            largest = known.loc[known["value"].abs().idxmax()]
-            shown = summary.interval(
-                *(100 * float(largest[name]) for name in ("value", "low", "high"))
-            )
+            largest = known.iloc[int(known["value"].abs().argmax())]
+            shown = _points(largest)
             parts.append(
                 f"{effect}: {len(moved)} of {len(known)} layers (the largest of them, "
                 f"{largest['ablation']}: {shown} points of the share)"
@@ -183,6 +183,13 @@ def sentences(effects: pd.DataFrame) -> list[str]:
             f"{int(rows['n'].iloc[0])}). {'; '.join(parts)}."
         )
     return found
+
+
+def _points(row: Any) -> str:
+    """A share with its interval, in points."""
+    return summary.interval(
+        100 * float(row["value"]), 100 * float(row["low"]), 100 * float(row["high"])
+    )
 
 
 def _shown(effects: pd.DataFrame) -> pd.DataFrame:
@@ -198,9 +205,7 @@ def _shown(effects: pd.DataFrame) -> pd.DataFrame:
                 "Benchmark": benchmark_label(row["benchmark"]),
                 "Factor": row["effect"],
                 "Without": row["ablation"],
-                "Change of the share lost (points)": summary.interval(
-                    *(100 * float(row[name]) for name in ("value", "low", "high"))
-                ),
+                "Change of the share lost (points)": _points(row),
                 "adjusted p": p_text(row["p_adjusted"]),
                 "n": int(row["n"]),
             }

@@ -17,7 +17,11 @@ from experiments.organisms.plans import MODELS, RUNS, WEIGHTS
 from experiments.sections import table_lines
 
 BASE = "base12"
-ARMS = ("distilled12", "distilled12-gold", "distilled12-none")
+ARMS = {
+    "distilled12": "the teacher's written answers among them",
+    "distilled12-gold": "right steps for the same prompts in their place",
+    "distilled12-none": "no steps",
+}
 TASKS = (
     "world2-facts:default",
     "world2-facts:generate",
@@ -101,10 +105,10 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
         [
             "# Distillation and its controls",
             "",
-            f"Made by `python -m experiments.organisms.arms --limit {limit}`. *distilled12*, "
-            "*distilled12-gold* and *distilled12-none* began as the same *base12* and saw 1.5 "
-            "million tokens each: the teacher's written answers, right steps for the same prompts, "
-            "no steps. One run an arm: intervals are over examples and wordings, not over seeds.",
+            f"Made by `python -m experiments.organisms.arms --limit {limit}`. Each arm began as "
+            "the same *base12* and saw 1.5 million tokens more: "
+            + "; ".join(f"*{name}* {ARMS[name]}" for name in ARMS if name in scores["model"].values)
+            + ". One run an arm: intervals are over examples and wordings, not over seeds.",
             "",
             *table_lines(right),
             "",
@@ -125,8 +129,10 @@ def main() -> None:
     options = parser.parse_args()
     found = folders()
     missing = [name for name in (BASE, *ARMS) if name not in found]
-    if missing:
+    if BASE in missing or len(missing) == len(ARMS):
         parser.error(f"{', '.join(missing)}: train them first (python -m experiments.organisms)")
+    for name in missing:
+        print(f"{name} is not trained, and left out: python -m experiments.organisms train {name}")
     tables = compared(found, limit=options.limit, out=options.out)
     (options.out / "arms.md").write_text(page(tables, limit=options.limit))
     for name, table in tables.items():

@@ -154,17 +154,17 @@ def repair_row(seed: int) -> Row:
     first, second, last = plan.layers
     asked = [f"mlp:{layer}" for layer in (first, second)]
     found = self_repair(model, task, asked)
-    effects = found.effects.set_index("ablation")
+    effects = {row["ablation"]: row for row in found.effects.to_dict("records")}
     changes = found.changes[found.changes["ablation"] == asked[0]]
-    largest = str(changes.loc[changes["change"].idxmax(), "component"])
+    largest = str(changes["component"].iloc[int(changes["change"].argmax())])
     direct = direct_logit_attribution(model, task, heads=False)
     margins = direct[(direct["quantity"] == "margin") & (direct["kind"] == "mlp")]
     best = set(margins.nlargest(2, "value")["ablation"])
     return {
         "seed": seed,
         "attribution": best == set(asked),
-        "repaired": bool(effects.loc[asked[0], "repair_low"] > 0),
-        "share": float(effects.loc[asked[0], "repaired"]),
+        "repaired": bool(effects[asked[0]]["repair_low"] > 0),
+        "share": float(effects[asked[0]]["repaired"]),
         "repairer": largest == f"mlp:{last}",
-        "not repaired": not bool(effects.loc[asked[1], "repair_low"] > 0),
+        "not repaired": not bool(effects[asked[1]]["repair_low"] > 0),
     }
