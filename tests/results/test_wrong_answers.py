@@ -121,6 +121,6 @@ def test_a_task_without_clusters_beside_one_that_has_some_is_read() -> None:
     plain = answers({"baseline": ["right", "empty"] * 4, "layer:0": ["empty"] * 8})
     beside = kinds_of_error(plain.assign(cluster=None))
     pd.testing.assert_frame_equal(beside, kinds_of_error(plain))
-    some = plain.assign(cluster=[None if number == 0 else "a" for number in plain["doc_id"]])
+    some = plain.assign(cluster=plain["doc_id"].map(lambda number: "a" if number else None))
     with pytest.raises(UserError, match="have no cluster"):
         kinds_of_error(some)
