@@ -54,6 +54,7 @@ def examples(model):
         "linear": LayerEdit(linear=True),
         "parallel": LayerEdit(parallel=(1, 2)),
         "order": LayerEdit(order=(0, 2, 1)),
+        "windows": LayerEdit(windows=frozenset({(0, 1, 2), (3, 1, 1)})),
         "cuts": LayerEdit(cuts=frozenset({("answering", "0-1")})),
         "patches": LayerEdit(
             patches=frozenset(
