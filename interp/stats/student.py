@@ -27,7 +27,8 @@ def student_interval(
     """
     half = float(student_reach(confidence, max(1, n_units - 1))) * error
     half = np.where(_known(error, n_units), half, np.nan)
-    return value - half, value + half
+    # numpy makes numbers of arrays without axes
+    return np.asarray(value - half), np.asarray(value + half)
 
 
 def student_test(value: Values, error: Values, n_units: int) -> Values:

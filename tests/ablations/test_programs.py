@@ -267,8 +267,8 @@ def test_a_lens_refuses_programs(llama):
 def test_blocks_that_compute_by_their_number_are_not_moved():
     plain = tiny_model("llama")
     for block in plain.model.layers:
-        block.self_attn.register_forward_hook(
-            lambda module, _args, out: (out[0] * (1 + module.layer_idx), *out[1:])
+        block.register_forward_hook(
+            lambda module, _args, out: out * (1 + module.self_attn.layer_idx)
         )
     model = wrap(plain, tiny_tokenizer(), name="numbered")
     with pytest.raises(UserError, match="its blocks cannot be moved: they compute by their number"):
