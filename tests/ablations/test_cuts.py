@@ -204,7 +204,9 @@ def test_what_a_row_does_not_tell_is_refused(text, message):
 def test_where_no_task_says_what_is_where_a_cut_is_refused():
     model = tiny_bridge("llama")
     with (
-        pytest.raises(UserError, match="a cut needs classes of positions, which a prompt alone lacks"),
+        pytest.raises(
+            UserError, match="a cut needs classes of positions, which a prompt alone lacks"
+        ),
         interp.ablate(model, TEXTS[0]),
     ):
         pass
