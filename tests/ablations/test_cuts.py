@@ -1,7 +1,5 @@
 """Attention knockout against TransformerLens' patterns, zeroed and renormalised by hand."""
 
-import warnings
-
 import pytest
 import torch
 
@@ -13,6 +11,7 @@ from interp.errors import UserError
 from interp.tasks import PLAIN, build_requests, class_positions, task_of_rows
 from tests.helpers.families import FAMILIES, tiny_bridge
 from tests.helpers.key_value import CONFIG, make_task
+from tests.helpers.patterns import logits_under_patterns
 
 PAIRS = [("w5 w6", "w20"), ("w7", "w21 w22 w23"), ("w8", "w20 w23"), ("w9 w10", "w22")]
 SCORED = {
@@ -68,13 +67,8 @@ def hand_logits(model, tokens, text, at):
         return cut_off / cut_off.sum(dim=-1, keepdim=True)
 
     points = [(f"blocks.{layer}.attn.hook_pattern", hook) for layer in cut.layers]
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        try:
-            return model.run_with_hooks(torch.tensor([list(tokens)]), fwd_hooks=points)[0]
-        except UserWarning:
-            # OPT; that its cut positions see nothing is tried on the model itself
-            pytest.skip("TransformerLens cannot edit the patterns of this attention")
+    # OPT is skipped; that its cut positions see nothing is tried on the model itself
+    return logits_under_patterns(model, tokens, points)
 
 
 @pytest.fixture(

@@ -1,7 +1,5 @@
 """Heads that see the first and the recent tokens only, against a mask that is written out."""
 
-import warnings
-
 import pytest
 import torch
 
@@ -14,6 +12,7 @@ from interp.tasks import build_requests
 from tests.ablations.test_cuts import QUICK, scored_task
 from tests.helpers.families import FAMILIES, tiny_bridge
 from tests.helpers.key_value import make_task
+from tests.helpers.patterns import logits_under_patterns
 
 TEXTS = ["head:0.1@window-2-3", "head:2.0@window-1-2", "head:1.0@window-0-1+head:1.1@window-3-4"]
 
@@ -35,12 +34,7 @@ def hand_logits(model, tokens, text):
             return cut_off / cut_off.sum(dim=-1, keepdim=True)
 
         points.append((f"blocks.{window.layer}.attn.hook_pattern", hook))
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        try:
-            return model.run_with_hooks(torch.tensor([list(tokens)]), fwd_hooks=points)[0]
-        except UserWarning:
-            pytest.skip("TransformerLens cannot edit the patterns of this attention")
+    return logits_under_patterns(model, tokens, points)
 
 
 @pytest.fixture(
