@@ -11,8 +11,8 @@
     Sweep(organism:base: 1 task, 10 examples, 2 ablations; runs/first)
     >>> sweep.table()[["ablation", "drop", "low", "high"]]
       ablation  drop    low   high
-    0  layer:3   0.0 -27.75  27.75
-    1  layer:4 -50.0 -76.34  -8.37
+    0  layer:3 -20.0 -50.98  13.30
+    1  layer:4 -10.0 -40.42  20.53
     >>> figure = interp.figures.layers(sweep)
     >>> interp.open_run("runs/first")  # later, without the model
     Sweep(organism:base: 1 task, 10 examples, 2 ablations; runs/first)

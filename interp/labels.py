@@ -44,7 +44,6 @@ BENCHMARKS = {
     "nq-open": "Natural Questions",
     "nq-open-gold": "Natural Questions, passage given",
 }
-
 """Whole benchmarks whose words are more than those of their names."""
 
 NAMES = {
@@ -118,7 +117,6 @@ KINDS = {
     "kvgroup": "key/value groups put to zero",
     "others": "other ablations",
 }
-
 """What ablations of a kind are called."""
 
 PLURALS = {"layer": "layers", "attn": "attentions", "mlp": "MLPs", "head": "heads"}

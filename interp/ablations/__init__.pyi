@@ -25,9 +25,11 @@ from .edits import (
     Variant as Variant,
 )
 from .example import Example as Example
+from .expert_routing import (
+    each_expert as each_expert,
+)
 from .experts import (
     AblateExpert as AblateExpert,
-    each_expert as each_expert,
 )
 from .families import (
     as_ablations as as_ablations,

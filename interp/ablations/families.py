@@ -16,7 +16,7 @@ from interp.ablations.causal_families import (
     each_window,
 )
 from interp.ablations.edits import Part, Scope, Shape
-from interp.ablations.experts import each_expert
+from interp.ablations.expert_routing import each_expert
 from interp.ablations.position_classes import CLASS
 from interp.ablations.programs import Exchange, Parallel, Repeat
 from interp.ablations.scoped import Scoped

@@ -17,7 +17,7 @@ from interp import models
 from interp.ablations.activations import Activations, Rows
 from interp.ablations.cut_attention import cut_on_blocks, cut_on_bridge
 from interp.ablations.edits import LayerEdit
-from interp.ablations.experts import (
+from interp.ablations.expert_routing import (
     experts_off,
     experts_off_at_positions,
     experts_off_in_rows,

@@ -294,6 +294,9 @@ def add_colour_bar(
     """
     bar = figure.colorbar(image, ax=panels, pad=0.015, aspect=max(6.0, inches / 0.11))
     bar.outline.set_linewidth(0.6)
+    # beside few rows, ticks at every step would touch
+    bar.locator = MaxNLocator(nbins=int(min(9, max(1, inches / 0.2))))
+    bar.update_ticks()
     # a label that is longer than the bar would leave the figure
     bar.set_label(label if inches > 0.075 * len(label) else label.replace(" (", "\n("))
 

@@ -132,9 +132,9 @@ def test_where_less_is_better_a_drop_is_damage_in_every_table(llama, other, tmp_
     assert both.gains().query("metric == 'acc'")["value"].isin([0, 1]).all()
     values = both.values().query("metric == 'acc'")
     turned = values.assign(value=1 - values["value"])
-    left = both.robustness(resamples=50).query("metric == 'acc'").reset_index(drop=True)
-    assert_frame_equal(left, robustness(turned, both.n_layers, resamples=50, seed=both.seed))
-    assert not left["area"].equals(robustness(values, both.n_layers, resamples=50)["area"])
+    left = both.robustness(resamples=100).query("metric == 'acc'").reset_index(drop=True)
+    assert_frame_equal(left, robustness(turned, both.n_layers, resamples=100, seed=both.seed))
+    assert not left["area"].equals(robustness(values, both.n_layers, resamples=100)["area"])
 
 
 def test_runs_of_other_examples_are_refused(found, llama, task, tmp_path):
