@@ -295,10 +295,21 @@ def add_colour_bar(
     bar = figure.colorbar(image, ax=panels, pad=0.015, aspect=max(6.0, inches / 0.11))
     bar.outline.set_linewidth(0.6)
     # beside few rows, ticks at every step would touch
-    bar.locator = MaxNLocator(nbins=int(min(9, max(1, inches / 0.2))))
-    bar.update_ticks()
+    if inches < 0.5:
+        bar.set_ticks([_rounded_inwards(end) for end in image.get_clim()])
+    else:
+        bar.locator = MaxNLocator(nbins=int(min(9, inches / 0.2)))
+        bar.update_ticks()
     # a label that is longer than the bar would leave the figure
     bar.set_label(label if inches > 0.075 * len(label) else label.replace(" (", "\n("))
+
+
+def _rounded_inwards(value: float) -> float:
+    """The number of one digit that is nearest to it on the side of zero."""
+    if not value or not np.isfinite(value):
+        return 0.0
+    step = 10.0 ** np.floor(np.log10(abs(value)))
+    return float(np.trunc(value / step) * step)
 
 
 def add_legend(figure: Figure, series: Sequence[Artist], signs: Sequence[Artist]) -> None:
