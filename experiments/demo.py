@@ -26,7 +26,7 @@ TASKS = (
     ),
     "world2-arithmetic:generate",
 )
-EXAMPLES = 200
+EXAMPLES = 150
 SEED = 0
 OUT = Path("runs/demo")
 
@@ -36,7 +36,8 @@ def run(models: Sequence[str] = MODELS, *, limit: int = EXAMPLES, out: Path = OU
 
     Args:
         models: names for `interp.load_model`.
-        limit: examples a task; 200 make a drop of 10 points at 90% stand out from chance.
+        limit: examples a task; with 150 a drop of 14.5 points is found in 80% of cases, corrected
+            over twelve layers (`interp.stats.least_detectable`).
         out: one folder a model is made in it.
     """
     import interp
