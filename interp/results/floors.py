@@ -1,12 +1,41 @@
 """The score that guessing would give, where the records are enough to compute it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from interp import records
 from interp.results.wrong_answers import Values, answer_of
 from interp.stats import measured_floor
+
+MEASURED = ("acc", "exact_match")
+"""Metrics whose floor the answers show."""
+
+
+def floors_of(
+    tasks: Sequence[records.TaskEntry], answers: Callable[[str], list[dict[str, Any]]]
+) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], pd.Series]]:
+    """What each metric would be without knowing anything.
+
+    Args:
+        tasks: of the run's manifest.
+        answers: gives the records of the whole model for the name of a task.
+
+    Returns:
+        (task, metric) to the score of guessing; and to the floor that the answers show, example by
+        example, where they show one.
+    """
+    guessed: dict[tuple[str, str], float] = {}
+    shown: dict[tuple[str, str], pd.Series] = {}
+    for task in tasks:
+        rows = answers(task.name)
+        guessed |= {(task.name, name): share for name, share in guessing(rows).items()}
+        parts = None if task.sampling else measured(rows)
+        if parts is not None:
+            names = {str(name) for row in rows for name, _ in row["metrics"]}
+            shown |= {(task.name, n): parts for n in names if n.startswith(MEASURED)}
+    return guessed, shown
 
 
 def guessing(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

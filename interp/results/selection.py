@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from interp.errors import UserError, did_you_mean
-from interp.tasks import MEAN
+from interp.tasks import LOG, MEAN, WEIGHT
 
 MetricChoice = str | Mapping[str, str] | None
 
@@ -25,7 +25,7 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
     kept = []
     for task, rows in table.groupby("task", sort=False):
         names = sorted(rows["metric"].unique(), key=_rank)
-        wanted = metric.get(str(task)) if isinstance(metric, Mapping) else metric
+        wanted = _asked(metric, str(task))
         if wanted is not None and wanted not in names:
             raise UserError(
                 f"task {task}: no metric {wanted}; it has {', '.join(names)}"
@@ -35,6 +35,31 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
     if not kept:
         raise UserError("the table to draw is empty")
     return pd.concat(kept)
+
+
+def only_chosen(values: pd.DataFrame, task: str, metric: MetricChoice) -> pd.DataFrame:
+    """The values of the metric that `choose_metric` would keep, so that no other is summarised.
+
+    Some metrics are summarised from others (a perplexity from log-likelihoods). Where a task has
+    such metrics, or not the one that is asked for, all values are kept.
+
+    Args:
+        values: Of one task, one row an example, ablation and metric.
+        task: Its name.
+        metric: As for `choose_metric`.
+
+    Returns:
+        Some of the rows.
+    """
+    names = sorted(values["metric"].unique(), key=_rank)
+    if not names or any(name.endswith((LOG, WEIGHT)) for name in names):
+        return values
+    wanted = _asked(metric, task) or names[0]
+    return values[values["metric"] == wanted] if wanted in names else values
+
+
+def _asked(metric: MetricChoice, task: str) -> str | None:
+    return metric.get(task) if isinstance(metric, Mapping) else metric
 
 
 def _rank(metric: str) -> tuple[bool, bool, bool, bool, str]:

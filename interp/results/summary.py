@@ -30,11 +30,10 @@ class Run(Protocol):
     def patched_tasks(self) -> list[str]:
         """Tasks of pairs of prompts in which activations are patched."""
 
-    def importance(self, *, correction: str = "holm") -> pd.DataFrame:
-        """Paired drops."""
-
-    def scores(self) -> pd.DataFrame:
-        """Each metric under each ablation."""
+    def of_chosen_metric(
+        self, metric: MetricChoice = None, *, correction: str = "holm"
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Paired drops and the baseline's scores, by one metric per task."""
 
     def equivalence(self, *, margin: float) -> pd.DataFrame:
         """Which drops are smaller than the margin."""
@@ -45,7 +44,7 @@ class Run(Protocol):
     def ties(self) -> pd.DataFrame:
         """How many choices rounding may decide."""
 
-    def kinds_of_error(self) -> pd.DataFrame:
+    def kinds_of_error(self, *, ablations: Sequence[str] | None = None) -> pd.DataFrame:
         """What the wrong answers are."""
 
     def recovery(self) -> pd.DataFrame:
@@ -83,14 +82,13 @@ def summary(
     check_whole("top", top, 1)
     lines = [run_line(run.folder, run.manifest), *_conditions(run.manifest)]
     lines += _truncation_lines(run.truncation())
-    importance = choose_metric(run.importance(correction=correction), metric)
-    scores = choose_metric(run.scores(), metric)
-    ties, errors = run.ties(), _kinds_of_error(run)
+    importance, scores = run.of_chosen_metric(metric, correction=correction)
+    ties, errors = run.ties(), _kinds_of_error(run, _largest(importance, top))
     alike = None
     if margin is not None:
         alike = choose_metric(run.equivalence(margin=margin), metric)
     for task, rows in importance.groupby("task", sort=False):
-        base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
+        base = scores[scores["task"] == task].iloc[0]
         lines += ["", f"{task}, {_baseline_line(base)}"]
         whole = rows[rows["drop"].notna()]
         largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
@@ -140,10 +138,17 @@ def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
     ]
 
 
-def _kinds_of_error(run: Run) -> pd.DataFrame | None:
-    """What generated answers say; None where none was generated."""
+def _largest(importance: pd.DataFrame, top: int) -> list[str]:
+    """The ablations that are listed for any task."""
+    known = importance[importance["drop"].notna()]
+    ordered = known.sort_values("drop", ascending=False, kind="stable")
+    return sorted(set(ordered.groupby("task").head(top)["ablation"]))
+
+
+def _kinds_of_error(run: Run, ablations: Sequence[str]) -> pd.DataFrame | None:
+    """What answers say that were generated under some ablations; None where none was."""
     try:
-        return run.kinds_of_error()
+        return run.kinds_of_error(ablations=ablations)
     except UserError:
         return None
 
@@ -182,7 +187,7 @@ def result_line(run: Run, *, top: int = 3) -> str:
     Returns:
         The line, without an end.
     """
-    importance = choose_metric(run.importance())
+    importance = run.of_chosen_metric()[0]
     found = []
     for task, rows in importance.groupby("task", sort=False):
         whole = rows[rows["drop"].notna()]
@@ -200,12 +205,12 @@ def result_line(run: Run, *, top: int = 3) -> str:
 def summary_html(run: Run, *, top: int = 5) -> str:
     """The summary as HTML, for notebooks; a run without tables yet is its one line."""
     try:
-        importance, scores = choose_metric(run.importance()), choose_metric(run.scores())
+        importance, scores = run.of_chosen_metric()
     except UserError as error:
         return f"<p>{escape(repr(run))}</p><p>{escape(str(error))}</p>"
     parts = [f"<p><b>{escape(run_line(run.folder, run.manifest))}</b></p>"]
     for task, rows in importance.groupby("task", sort=False):
-        base = scores[(scores["task"] == task) & (scores["ablation"] == "baseline")].iloc[0]
+        base = scores[scores["task"] == task].iloc[0]
         whole = rows[rows["drop"].notna()]
         largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
         parts.append(f"<p>{escape(f'{task}, {_baseline_line(base)}')}</p>")

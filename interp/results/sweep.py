@@ -14,21 +14,22 @@ from interp.results import columns, summary
 from interp.results.by_field import importance_by
 from interp.results.design_effects import design_effects
 from interp.results.direction import falling, more_is_better
-from interp.results.floors import guessing, measured
+from interp.results.floors import floors_of
 from interp.results.listing import counted
 from interp.results.lost import lost_together
 from interp.results.patch_recovery import patched_tasks, recovery
+from interp.results.perplexities import from_log_likelihoods
 from interp.results.row_fields import row_field
-from interp.results.selection import MetricChoice, choose_metric
+from interp.results.selection import MetricChoice, choose_metric, only_chosen
 from interp.results.stored import StoredRecords
 from interp.results.truncation import truncated, with_truncation
 from interp.results.wrong_answers import kinds_of_error
-from interp.tasks import LOG, WEIGHT, WEIGHTED, Task
+from interp.tasks import WEIGHT, Task
 
 BASELINE_ANSWERS = ["doc_id", "target", "text", "loglikelihoods", "metrics"]
-MEASURED = ("acc", "exact_match")
-"""Metrics whose floor the answers show."""
 ANSWERS = ["model", "task", "ablation", "doc_id", "text", "finished", "target", "failure"]
+Chosen = Callable[[pd.DataFrame, str], pd.DataFrame] | None
+"""Takes the values and the name of a task, and returns the values that are wanted; None: all."""
 
 
 class Sweep(StoredRecords):
@@ -52,13 +53,7 @@ class Sweep(StoredRecords):
         Where prompts or answers were cut, columns `cut_prompts` and `cut_answers` say of how many
         examples (`truncation`).
         """
-        table = self._by_task(stats.scores, confidence=confidence, resamples=resamples)
-        names, weighted = self._perplexities(table)
-        if names:
-            table = _joined(table, stats.perplexity_scores(table, names))
-        if weighted:
-            table = _joined(table, self._weighted(table, weighted, confidence=confidence))
-        return with_truncation(table, self.truncation())
+        return self._scores(confidence, resamples)
 
     def importance(
         self,
@@ -156,15 +151,45 @@ class Sweep(StoredRecords):
         """
         return summary.summary(self, top=top, metric=metric, correction=correction, margin=margin)
 
-    def _drops(self, confidence: float, resamples: int, correction: str) -> pd.DataFrame:
+    def of_chosen_metric(
+        self, metric: MetricChoice = None, *, correction: str = "holm"
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Drops and the baseline's scores by one metric per task, which a summary prints.
+
+        The same rows as those of `importance` and `scores`, without the time of all others.
+
+        Args:
+            metric: one for all tasks, or one for each named task.
+            correction: of p-values, as for `importance`.
+        """
+        chosen = partial(only_chosen, metric=metric)
+        drops = self._drops(0.95, 2000, correction, chosen)
+        scores = self._scores(0.95, 2000, chosen, ablations=[stats.BASELINE])
+        return choose_metric(drops, metric), choose_metric(scores, metric)
+
+    def _scores(
+        self, confidence: float, resamples: int, chosen: Chosen = None, **options: Any
+    ) -> pd.DataFrame:
+        """Scores of every metric, perplexities beside the log-likelihoods they come from."""
+        options |= {"confidence": confidence, "resamples": resamples}
+        table = self._by_task(stats.scores, chosen, **options)
+        names, weighted = from_log_likelihoods(self.manifest.tasks, table)
+        if names:
+            table = _joined(table, stats.perplexity_scores(table, names))
+        if weighted:
+            table = _joined(table, self._weighted(table, weighted, confidence=confidence))
+        return with_truncation(table, self.truncation())
+
+    def _drops(
+        self, confidence: float, resamples: int, correction: str, chosen: Chosen = None
+    ) -> pd.DataFrame:
         """Drops of every metric, perplexities beside the log-likelihoods that they come from."""
         options: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
-        floors, shown = self._floors()
-        table = self._by_task(
-            stats.importance, correction=correction, floors=floors, measured=shown, **options
-        )
+        floors, shown = floors_of(self.manifest.tasks, self._baseline_answers)
+        further = {"correction": correction, "floors": floors, "measured": shown}
+        table = self._by_task(stats.importance, chosen, **options, **further)
         table = self._positive_is_damage(table)
-        names, weighted = self._perplexities(table)
+        names, weighted = from_log_likelihoods(self.manifest.tasks, table)
         if names:
             values = pd.concat([self.values(tasks=task) for task in table["task"].unique()])
             seed = self.manifest.seed
@@ -195,7 +220,11 @@ class Sweep(StoredRecords):
         )
 
     def kinds_of_error(
-        self, *, metric: MetricChoice = None, confidence: float = 0.95
+        self,
+        *,
+        metric: MetricChoice = None,
+        ablations: Sequence[str] | None = None,
+        confidence: float = 0.95,
     ) -> pd.DataFrame:
         """What the model writes instead of the right answer, by ablation.
 
@@ -203,6 +232,7 @@ class Sweep(StoredRecords):
 
         Args:
             metric: by which an answer is right; by default an exact match.
+            ablations: only these and the baseline have rows; all by default.
             confidence: coverage of the intervals.
 
         Raises:
@@ -215,7 +245,7 @@ class Sweep(StoredRecords):
                 right = choose_metric(self.values(tasks=task), metric)
                 right = right.assign(right=right["value"] == 1).drop(columns=["metric", "value"])
                 joined = answers.merge(right, on=["model", "task", "ablation", "doc_id"])
-                tables.append(kinds_of_error(joined, confidence=confidence))
+                tables.append(kinds_of_error(joined, ablations, confidence=confidence))
         if not tables:
             raise UserError(f"run {self.folder}: no task generates one answer an example")
         return pd.concat(tables, ignore_index=True)
@@ -301,36 +331,20 @@ class Sweep(StoredRecords):
         some = [table for table, has in pairs if has and len(table)]
         return pd.concat(some, ignore_index=True) if some else tables[0][:0]
 
-    def _by_task(self, function: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
+    def _by_task(
+        self, function: Callable[..., pd.DataFrame], chosen: Chosen = None, **options: Any
+    ) -> pd.DataFrame:
         """A table of `interp.stats` with the sweep's seed, one task at a time in memory."""
-        names, seed = sorted(task.name for task in self.manifest.tasks), self.manifest.seed
-        return pd.concat(
-            [function(self._outcomes(name), seed=seed, **options) for name in names],
-            ignore_index=True,
-        )
+        tables = []
+        for task in sorted(task.name for task in self.manifest.tasks):
+            values = self.values(tasks=task)
+            values = values[~values["metric"].str.endswith(WEIGHT)]  # no outcomes
+            wanted = values if chosen is None else chosen(values, task)
+            tables.append(function(wanted, seed=self.manifest.seed, **options))
+        return pd.concat(tables, ignore_index=True)
 
-    def _outcomes(self, task: str) -> pd.DataFrame:
-        """The values of a task, without the weights of its texts."""
-        values = self.values(tasks=task)
-        return values[~values["metric"].str.endswith(WEIGHT)]
-
-    def _perplexities(self, table: pd.DataFrame) -> tuple[dict[str, str], dict[Any, str]]:
-        """What is summarised otherwise than by a mean.
-
-        Returns:
-            The perplexity that each metric of log-likelihoods gives, by the metric's name; and how
-            each weighted loss is aggregated, by task and metric.
-        """
-        logs = [name for name in table["metric"].unique() if name.endswith(LOG)]
-        weighted = {
-            (task.name, name): declared["aggregation"]
-            for task in self.manifest.tasks
-            for name, declared in task.metrics.items()
-            if declared["aggregation"] in WEIGHTED
-        }
-        by_weight = {name for _, name in weighted}
-        named = {name: name.removesuffix(LOG) for name in logs}
-        return {log: name for log, name in named.items() if name not in by_weight}, weighted
+    def _baseline_answers(self, task: str) -> list[dict[str, Any]]:
+        return self._read(task, stats.BASELINE, BASELINE_ANSWERS).to_pylist()
 
     def _weighted(
         self, table: pd.DataFrame, weighted: dict[Any, str], **options: Any
@@ -349,21 +363,6 @@ class Sweep(StoredRecords):
         shares = [name for name in table if str(name).startswith(("floor", "relative"))]
         table.loc[turned, shares] = np.nan
         return table
-
-    def _floors(
-        self,
-    ) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], pd.Series]]:
-        """(task, metric) to the score of guessing, and to the floor that answers show."""
-        guessed: dict[tuple[str, str], float] = {}
-        shown: dict[tuple[str, str], pd.Series] = {}
-        for task in self.manifest.tasks:
-            rows = self._read(task.name, stats.BASELINE, BASELINE_ANSWERS).to_pylist()
-            guessed |= {(task.name, name): share for name, share in guessing(rows).items()}
-            parts = None if task.sampling else measured(rows)
-            if parts is not None:
-                names = {str(name) for row in rows for name, _ in row["metrics"]}
-                shown |= {(task.name, n): parts for n in names if n.startswith(MEASURED)}
-        return guessed, shown
 
     def _repr_html_(self) -> str:
         return summary.summary_html(self)

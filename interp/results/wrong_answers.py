@@ -111,7 +111,9 @@ def loops(text: str) -> bool:
     return repeated is not None and len(repeated[0]) >= 12
 
 
-def kinds_of_error(answers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+def kinds_of_error(
+    answers: pd.DataFrame, ablations: Collection[str] | None = None, *, confidence: float = 0.95
+) -> pd.DataFrame:
     """Share of each kind of answer under each ablation, with its interval.
 
     A drop says that an answer is no longer right; this says what stands there instead. A layer
@@ -121,6 +123,7 @@ def kinds_of_error(answers: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
         answers: one task's generated answers: `model task ablation doc_id text finished target
             failure right`, and `cluster` where examples have one. `right` is whether the answer
             counts as right by the metric.
+        ablations: only these and the baseline have rows; all by default.
         confidence: coverage of the intervals (Wilson 1927; of clusters as `interp.stats.scores`).
 
     Returns:
@@ -137,6 +140,8 @@ def kinds_of_error(answers: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
     held = [kind for kind in KINDS if kind in set(found["kind"]) or kind == "right"]
     rows = []
     for ablation, own in found.groupby("ablation", sort=False):
+        if ablations is not None and ablation not in (BASELINE, *ablations):
+            continue
         own = own.set_index("doc_id")
         is_kind = pd.DataFrame({kind: own["kind"].eq(kind).astype(float) for kind in held})
         sample = sample_of(is_kind, own.get("cluster"))

@@ -1,6 +1,6 @@
 """The tables of a result: scores and paired drops, each with its interval."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,12 @@ NUMBERS = ["baseline", "ablated", "drop", "low", "high", "low_all", "high_all", 
 
 
 def scores(
-    values: pd.DataFrame, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    values: pd.DataFrame,
+    *,
+    ablations: Collection[str] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Score of every model, task, metric and ablation, with its interval.
 
@@ -40,6 +45,7 @@ def scores(
 
     Args:
         values: The long table that `interp.stats` describes.
+        ablations: Only these have rows; all by default.
         confidence: Coverage of the intervals, between 0 and 1.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
@@ -55,6 +61,8 @@ def scores(
     rows: list[dict[str, object]] = []
     for key, points, wide, clusters in series(values):
         for ablation in wide.columns:
+            if ablations is not None and ablation not in ablations:
+                continue
             column = wide[ablation].dropna()
             sample = sample_of(column.to_frame(), clusters)
             low, high, kind = mean_intervals(sample, points, confidence, resamples, seed)
@@ -65,9 +73,10 @@ def scores(
                 | {"low": scale * low[0], "high": scale * high[0], "n": len(column)}
                 | {"unit": "points" if points else "value", "interval": kind[0]}
             )
+    asked = values if ablations is None else values[values["ablation"].isin(ablations)]
     return with_failures(
         pd.DataFrame(rows),
-        values,
+        asked,
         baseline=True,
         numbers=["value", "low", "high"],
         unit="value",

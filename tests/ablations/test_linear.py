@@ -132,6 +132,7 @@ def test_scores_and_logits_equal_plain_hooks(pair):
                 assert scores[number][0] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.thinned(share=2)
 def test_texts_equal_plain_hooks(pair):
     """Rows of several ablations in one batch, and batches that are padded on the left."""
     plain, model, means = pair

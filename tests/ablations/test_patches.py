@@ -1,5 +1,7 @@
 """Activation patching against TransformerLens' own cache and hooks, on pairs of prompts."""
 
+import functools
+
 import pytest
 import torch
 
@@ -40,9 +42,7 @@ def patched_logits(family, model, tokens, twin, text, places):
     patch = parse(text)
     point = OTHER_POINTS.get((family, patch.site), POINTS[patch.site])
     name = f"blocks.{patch.layer}.{point}"
-    with torch.no_grad():
-        _, cache = model.run_with_cache(torch.tensor([list(twin)]))
-    there = cache[name].reshape(len(twin), -1)
+    there = activations_of(model, twin)[name].reshape(len(twin), -1)
 
     def put(value, hook):
         kept = value.clone().view(len(tokens), -1)
@@ -56,6 +56,24 @@ def patched_logits(family, model, tokens, twin, text, places):
 
     with torch.no_grad():
         return model.run_with_hooks(torch.tensor([list(tokens)]), fwd_hooks=[(name, put)])[0]
+
+
+@functools.cache
+def activations_of(model, tokens):
+    with torch.no_grad():
+        return model.run_with_cache(torch.tensor([tokens]))[1]
+
+
+def expected_score(family, model, task, request, text):
+    twin = encode(task.documents()[request.doc_id]["twin"], models.decoder(model))
+    end = len(request.context) - 1
+    differ = [p for p in range(end + 1) if request.context[p] != twin[p]]
+    names = {"last": [end], "changed": differ, "3-5": [3, 4, 5]}
+    places = {p for name in parse(text).positions.split(",") for p in names[name]}
+    tokens = [*request.context, *request.continuation][:-1]
+    logits = patched_logits(family, model, tokens, tuple(twin), text, places)
+    logprobs = logits.log_softmax(dim=-1)
+    return sum(float(logprobs[end + i, t]) for i, t in enumerate(request.continuation))
 
 
 def test_texts_parse_and_print_back():
@@ -105,6 +123,10 @@ def test_scores_equal_transformerlens(bridge):
     edits = {text: parse(text).edits(interp.ablations.shape_of(model)) for text in TEXTS}
     asked = build_requests(task, range(2), decoder)
     plain = Shortcuts(replay=False, prefixes=False, stacked=False)
+    expected = [
+        {text: expected_score(family, model, task, request, text) for text in TEXTS}
+        for request in asked
+    ]
     for shortcuts in (Shortcuts(), plain):
         found = {}
         for one, _, scores in scores_by_example(
@@ -112,19 +134,8 @@ def test_scores_equal_transformerlens(bridge):
         ):
             found.setdefault(one, {}).update(scores)
         for text, one in edits.items():
-            for number, request in enumerate(asked):
-                twin = encode(task.documents()[request.doc_id]["twin"], decoder)
-                end = len(request.context) - 1
-                differ = [p for p in range(end + 1) if request.context[p] != twin[p]]
-                names = {"last": [end], "changed": differ, "3-5": [3, 4, 5]}
-                places = {p for name in parse(text).positions.split(",") for p in names[name]}
-                tokens = [*request.context, *request.continuation][:-1]
-                logits = patched_logits(family, model, tokens, twin, text, places)
-                logprobs = logits.log_softmax(dim=-1)
-                expected = sum(
-                    float(logprobs[end + i, t]) for i, t in enumerate(request.continuation)
-                )
-                assert found[one][number][0] == pytest.approx(expected, abs=1e-4), text
+            for number, scores in enumerate(expected):
+                assert found[one][number][0] == pytest.approx(scores[text], abs=1e-4), text
 
 
 def test_the_stream_at_every_position_is_the_twin():

@@ -131,6 +131,7 @@ def test_scores_equal_the_listed_model(pair):
         assert_same([found[0], found[-1]], alone)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_texts_equal_the_listed_model(pair):
     """Batches that are padded on the left, with keys and values of every place."""
@@ -160,6 +161,7 @@ def test_the_bridge_runs_the_listed_model(pair, text):
         assert torch.equal(model(tokens), before)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_side_by_side_is_the_mean_of_the_blocks(pair):
     family, model = pair

@@ -82,6 +82,7 @@ def test_scores_with_means_equal_plain_hooks(pair):
                     assert value == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.thinned(share=2)
 def test_texts_with_means_equal_plain_hooks(pair):
     """Rows of several ablations in one batch, and batches that are padded on the left."""
     family, plain, model = pair

@@ -86,6 +86,7 @@ def plain_score(family, plain, text, request):
     )
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_scores_equal_plain_hooks(pair):
     """Packed behind a prefix and replayed, and in rows padded on the right."""
@@ -101,6 +102,7 @@ def test_scores_equal_plain_hooks(pair):
                 assert value == pytest.approx(expected, abs=1e-4), text
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_texts_equal_plain_hooks(pair):
     """Batches that are padded on the left, and rows of their own."""

@@ -168,10 +168,11 @@ def test_bad_requests_write_nothing(llama, task, tmp_path, models, ablations, me
 def test_swap_curves_hold_every_step_with_its_score(swaps, llama):
     table = swap_curves(swaps, recipient="one")
     assert set(table["part"]) == {"layer", "attention", "mlp"}
+    metrics = set(swaps.importance()["metric"])
     for (_, curve, metric), rows in table.groupby(["part", "curve", "metric"]):
         steps = rows["n_swapped"].tolist()
         assert steps == ([0, 1, 1, 1] if curve == "single" else [0, 1, 2, 3])
-        assert metric in set(swaps.importance()["metric"])
+        assert metric in metrics
         if curve == "down":
             assert rows["first"].tolist()[1:] == [2, 1, 0]
     scores = swaps.scores().set_index(["ablation", "metric"])["value"]

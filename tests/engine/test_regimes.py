@@ -77,11 +77,11 @@ def test_scores_equal_plain_transformers_row_by_row(bridge, regime, shared, monk
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1)
     requests, plain = option_requests(shared=shared), ablated(regime)
     edits = [checked_edits(bridge, text) for text in plain]
+    expected = [[by_row(model, request) for request in requests] for model in plain.values()]
     for shortcuts in (Shortcuts(), Shortcuts(token_budget=64, stacked=False)):
         found = score_requests(bridge, requests, edits, shortcuts=shortcuts)
-        for scores, model in zip(found, plain.values(), strict=True):
-            for request, (value, _) in zip(requests, scores, strict=True):
-                assert value == pytest.approx(by_row(model, request), abs=1e-4), request
+        for scores, values in zip(found, expected, strict=True):
+            assert [value for value, _ in scores] == pytest.approx(values, abs=1e-4), shortcuts
 
 
 def by_whole_texts(model, request):
@@ -107,11 +107,10 @@ def test_answers_equal_plain_transformers_row_by_row(bridge, regime):
     ]
     plain = ablated(regime)
     edits = [checked_edits(bridge, text) for text in plain]
+    expected = [[by_whole_texts(model, one) for one in requests] for model in plain.values()]
     for settings in (None, Settings(plain=True)):
         found = generate(bridge, requests, edits, settings=settings)
-        for answers, model in zip(found, plain.values(), strict=True):
-            for request, answer in zip(requests, answers, strict=True):
-                assert answer.tokens == by_whole_texts(model, request), (settings, request)
+        assert [[answer.tokens for answer in answers] for answers in found] == expected, settings
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def text_of(tokens: list[int]) -> str:
     return " ".join(f"w{t}" for t in tokens if t > 3)
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", [[0], [1], [2], [0, 1], [1, 2]])
 def test_batched_decoding_equals_transformers_on_the_deleted_layer(any_model, any_family, layers):
@@ -147,7 +147,7 @@ def test_batched_decoding_equals_transformers_on_the_deleted_layer(any_model, an
         assert answer.text == text_of(plain_greedy(reference, request))
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["attn:1", "mlp:1", "head:1.2", "kvgroup:0.1", "swap:1", "baseline"]

@@ -21,7 +21,7 @@ SINGLE = {f.name: False for f in fields(Shortcuts) if isinstance(getattr(NONE, f
 UNPACKED = {"bloom"}  # its positions come from the mask alone
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2, turn=0)
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("few_shot", [0, 9])

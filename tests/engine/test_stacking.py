@@ -61,14 +61,14 @@ def tokens_of_mlps(model):
         yield seen
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2, turn=1)
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("few_shot", [0, 9])
 def test_stacked_scores_are_those_of_each_ablation_alone(family, few_shot, monkeypatch):
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1 if few_shot else 1000)
     model, edits = made(family, kinds_of(family))
-    requests, means = some_requests(few_shot=few_shot, examples=3), means_of(model)
+    requests, means = some_requests(few_shot=few_shot, examples=2), means_of(model)
     assert any(g.prefix for g in group_examples(requests)) == bool(few_shot)
     plain = score_requests(model, requests, edits, means=means, shortcuts=NONE)
     stacked = score_requests(model, requests, edits, means=means)

@@ -17,7 +17,7 @@ def assert_all_found(rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1000, 1001])
+@pytest.mark.parametrize("seed", [1000])
 def test_a_circuit_is_found_by_effect_and_by_attention(seed):
     rows = checks.check_circuit(seed)
     assert len(rows) == 9

@@ -125,6 +125,7 @@ def test_the_widths_are_those_of_a_journal(drawn) -> None:
     assert set(widths.values()) == {3.5, 7.2}
 
 
+@pytest.mark.slow
 def test_no_type_is_above_8_points_or_below_6(drawn) -> None:
     for name, figure in drawn.items():
         sizes = {text.get_fontsize() for text in visible_texts(figure)}
@@ -132,12 +133,14 @@ def test_no_type_is_above_8_points_or_below_6(drawn) -> None:
         assert min(sizes) >= 6, name
 
 
+@pytest.mark.slow
 def test_words_and_never_raw_names(drawn) -> None:
     for name, figure in drawn.items():
         raw = [text.get_text() for text in visible_texts(figure) if RAW.search(text.get_text())]
         assert raw == [], name
 
 
+@pytest.mark.slow
 def test_axes_are_named_and_several_panels_have_letters(drawn) -> None:
     for name, figure in drawn.items():
         bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
@@ -151,11 +154,13 @@ def test_axes_are_named_and_several_panels_have_letters(drawn) -> None:
         assert figure.get_suptitle() == "", name
 
 
+@pytest.mark.slow
 def test_the_number_of_examples_is_said(drawn) -> None:
     silent = {name for name, figure in drawn.items() if "n = " not in figure.footnote}
     assert silent == {"short grid", "long grid"}  # one prompt each
 
 
+@pytest.mark.slow
 def test_a_skill_and_a_model_have_one_colour_in_every_figure(drawn) -> None:
     fixed = {SKILLS[name]: palette.SKILL_COLOURS[name] for name in SKILLS}
     fixed |= palette.MODEL_COLOURS

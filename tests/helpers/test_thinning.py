@@ -1,10 +1,13 @@
 """What is left of a thinned test holds every value of every parameter."""
 
+from dataclasses import dataclass, field
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given, strategies as st
 
-from tests.helpers.thinning import kept
+from tests.helpers.thinning import kept, left_out
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3))
@@ -17,6 +20,37 @@ def test_every_value_is_tried_and_few_combinations_are(sizes):
     tried = set().union(*(combinations[name] for name in names))
     assert tried == set().union(*combinations.values())
     assert max(sizes) <= len(names) <= sum(sizes)
+
+
+@dataclass
+class Item:
+    nodeid: str
+    family: str
+    marks: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def callspec(self):
+        return SimpleNamespace(params={"family": self.family})
+
+    def get_closest_marker(self, name):
+        kwargs = self.marks.get(name)
+        return None if kwargs is None else SimpleNamespace(kwargs=kwargs)
+
+
+def test_tests_that_share_the_families_run_for_all_of_them_together():
+    marks = {"thinned": {"share": 2}, "slow": {}}
+    items = [
+        Item(f"tests/test_a.py::{test}[{family}]", family, marks)
+        for test in ("test_scores", "test_texts")
+        for family in "abcde"
+    ]
+    quick = Item("tests/test_a.py::test_texts[a]", "a", {"thinned": {"share": 2}})
+    items[5] = quick
+    gone = left_out(items)
+    run = [item for place, item in enumerate(items) if place not in gone]
+    assert [item.family for item in run if "scores" in item.nodeid] == ["a", "c", "e"]
+    # what belongs to the quick half is never left out
+    assert [item.family for item in run if "texts" in item.nodeid] == ["a", "b", "d"]
 
 
 def test_without_parameters_one_is_left():

@@ -1,7 +1,9 @@
 """Tests of many combinations, thinned: each value of each parameter is tried, not each combination.
 
 A test that is marked `thinned` runs for enough of its combinations that every family, every
-ablation and every other value occurs. `--every-combination` runs them all.
+ablation and every other value occurs. Marked `thinned(share=2)`, it runs for every second one of
+those; the next test of the file with that mark runs for the others. So tests of one property (its
+scores and its texts) share the families among them. `--every-combination` runs them all.
 """
 
 import hashlib
@@ -37,18 +39,34 @@ def kept(combinations: dict[str, Values]) -> set[str]:
 def left_out(items: Sequence[Any]) -> set[int]:
     """The positions of the collected tests that thinning leaves out."""
     by_function: dict[str, dict[str, Values]] = defaultdict(dict)
+    shares: dict[str, tuple[int, int | None]] = {}
     places: dict[str, int] = {}
+    quick: set[str] = set()
     for place, item in enumerate(items):
-        if item.get_closest_marker("thinned") is None:
+        mark = item.get_closest_marker("thinned")
+        if mark is None:
             continue
         nodeid: str = item.nodeid
         values = item.callspec.params
-        by_function[nodeid.split("[")[0]][nodeid] = frozenset(
+        function = nodeid.split("[")[0]
+        shares[function] = mark.kwargs.get("share", 1), mark.kwargs.get("turn")
+        by_function[function][nodeid] = frozenset(
             (name, id(value)) for name, value in values.items()
         )
         places[nodeid] = place
-    return {
-        places[name]
-        for combinations in by_function.values()
-        for name in combinations.keys() - kept(combinations)
-    }
+        if item.get_closest_marker("slow") is None:
+            quick.add(nodeid)
+    # a file's tests take turns in the order of their names, where they do not say it
+    turns: dict[str, int] = defaultdict(int)
+    gone: set[int] = set()
+    for function in sorted(by_function):
+        combinations, (share, turn) = by_function[function], shares[function]
+        run = sorted(kept(combinations))
+        if share > 1:
+            file = function.split("::")[0]
+            mine = run[(turns[file] if turn is None else turn) % share :: share] or run
+            turns[file] += turn is None
+            # the quick half is the one whose calls are checked, and stays whole
+            run = [name for name in run if name in mine or name in quick]
+        gone |= {places[name] for name in combinations.keys() - set(run)}
+    return gone

@@ -88,6 +88,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected, atol=1e-5, rtol=1e-5, check_exact=False)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
 def test_a_folder_is_loaded_over_two_gpus(any_family, tmp_path, monkeypatch):
@@ -137,7 +138,7 @@ def _exact(model):
     return [exact_shortcuts(model, EVERY, 64), can.narrows_last_block, can.rounding(24) is None]
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [2, 3])
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
@@ -160,7 +161,7 @@ def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypa
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["texts", "letters", "generate"])
 def test_sweeps_of_three_protocols(family, kind, tmp_path, monkeypatch):
@@ -219,6 +220,7 @@ def test_generation_with_other_settings(family, monkeypatch):
     assert found == expected
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_the_repl_under_ablate(family, monkeypatch):
     texts = ["w5 w6 w7", "w8 w9"]
@@ -244,6 +246,7 @@ def test_the_repl_under_ablate(family, monkeypatch):
             assert mine == theirs
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_lens_and_attribution(family, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, kind="letters", rows=6))
@@ -265,6 +268,7 @@ def test_lens_and_attribution(family, tmp_path, monkeypatch):
         same(mine, theirs)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_attention_and_similarity(family, monkeypatch):
     texts = ["w5 w6 w7", "w8 w9", "w10 w11 w12 w13", "w14", "w5 w15 w16"]
@@ -319,6 +323,7 @@ def test_a_donor_may_be_on_one_device(donor_place, monkeypatch):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_scoring_without_shortcuts(family, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, rows=5))

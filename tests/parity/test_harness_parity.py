@@ -12,7 +12,7 @@ from tests.helpers.harness import harness_evaluates, harness_responses
 from tests.helpers.task_files import write_task
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -35,6 +35,7 @@ def test_options_equal_the_harness_on_deleted_layers(tmp_path, family, kind, num
             assert {name: row[name] for name in metrics} == metrics
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", sorted(FAMILIES))

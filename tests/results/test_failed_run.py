@@ -37,7 +37,9 @@ def test_tables_have_rows_without_numbers(run):
     assert run.lost_together().empty
 
 
-@pytest.mark.parametrize("command", ["show", "report", "export"])
+@pytest.mark.parametrize(
+    "command", ["show", pytest.param("report", marks=pytest.mark.slow), "export"]
+)
 def test_no_command_ends_in_a_traceback(run, command, tmp_path, capsys):
     more = [] if command == "show" else ["--out", str(tmp_path / "out")]
     code = main([command, str(run.folder), *more])

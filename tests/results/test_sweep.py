@@ -50,6 +50,19 @@ def test_an_ablation_s_text_says_its_place(text, place):
     assert place_of(text) == place
 
 
+def test_what_a_summary_prints_are_rows_of_the_whole_tables(run):
+    for metric in (None, {"tiny-texts": "acc_norm"}):
+        drops, scores = run.of_chosen_metric(metric, correction="bh")
+        importance = choose_metric(run.importance(correction="bh"), metric)
+        rows = choose_metric(run.scores(), metric).query("ablation == 'baseline'")
+        for found, whole in ((drops, importance[list(drops)]), (scores, rows)):
+            pd.testing.assert_frame_equal(
+                found.reset_index(drop=True), whole.reset_index(drop=True)
+            )
+    with pytest.raises(UserError, match="no metric ac; it has"):
+        run.of_chosen_metric("ac")
+
+
 @pytest.mark.slow
 def test_importance_has_what_is_read_first_ahead_and_loses_nothing(run):
     table = run.importance()

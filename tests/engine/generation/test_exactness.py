@@ -72,6 +72,7 @@ def any_model(any_family):
     return tiny_bridge(any_family)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_family):
     asked = requests(until=())
@@ -85,6 +86,7 @@ def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_fam
         assert [[a.tokens for a in answers] for answers in found] == expected, name
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_other_ablations_equal_plain_decoding(any_model, any_family):
     asked, donor = requests(), tiny_bridge(any_family, seed=1)
