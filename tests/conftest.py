@@ -36,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Two cores are shared by whatever else runs: one thread a test is the fair choice."""
     torch.set_num_threads(1)
+    # the tests of the whole package are few and long: last, they would leave a core without work
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_"))
     if not config.getoption("--every-combination"):
         gone = left_out(items)
         config.hook.pytest_deselected(items=[items[place] for place in sorted(gone)])

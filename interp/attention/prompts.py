@@ -66,8 +66,8 @@ def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
     document = task.documents()[doc_id]
     spans = pair_spans(document, task.name)
     prompt, at = _prompt_and_pairs(task, document)
-    behind, value_at = _answer(task, document)
-    text = prompt + behind
+    answer, value_at = _answer(task, document)
+    text = prompt + answer
     tokens, offsets = encode_with_offsets(text, decoder)
     if len(tokens) > decoder.max_length:
         raise UserError(

@@ -68,8 +68,8 @@ def writes(
         outputs, _ = head_outputs(decoder, layer, z[layer][query][None])
         own = outputs[heads.to(outputs.device)].to(final.device)
         with torch.no_grad():
-            behind = held_norm(decoder, own, final[query : query + 1])[:, 0]
-            logits = behind @ embedding.weight.float().to(behind.device).T
+            normed = held_norm(decoder, own, final[query : query + 1])[:, 0]
+            logits = normed @ embedding.weight.float().to(normed.device).T
         best = logits.max(dim=-1)
         right = (best.indices == answer[query].to(best.indices.device)) & (best.values > 0)
         found[query, layer, heads] = right.float().cpu()

@@ -3,8 +3,8 @@
 A layer's relative depth is its number over the last layer's, 0 to 1, so that models of different
 depth share an axis. Its weight is its drop, or the sum of the drops of its heads, with its sign: a
 layer whose removal helps pulls away from its own depth. Only so do the chance drops of layers that
-do not matter cancel. With negative drops cut off at 0 they add up to a mass that lies everywhere,
-pulls the centre towards the middle, the more the weaker the profile, and makes profiles of
+do not matter cancel. With negative drops cut off at 0 they would add up to weight at every depth,
+which pulls the centre towards the middle, the more the weaker the profile, and makes profiles of
 different strength look shifted. Where the sum of the drops is not clearly above 0 there is no
 centre, and the table says so.
 """
@@ -109,8 +109,10 @@ def shifts(
         for a, b in ((a, b) for a, b in pairs if a in models and b in models):
             first, second = models[a], models[b]
             sides = first.quantities(confidence), second.quantities(confidence)
-            alike = _correlations(first, second, confidence)
-            for quantity, mine, its, correlation in zip(QUANTITIES, *sides, alike, strict=True):
+            correlations = _correlations(first, second, confidence)
+            for quantity, mine, its, correlation in zip(
+                QUANTITIES, *sides, correlations, strict=True
+            ):
                 moved = difference_of(mine, its, correlation)
                 known = first if np.isnan(mine.value) else second
                 rows.append(

@@ -112,7 +112,7 @@ def _of_heads(table: pd.DataFrame, page: style.Page) -> style.PrintFigure:
 
 
 def _place(name: str) -> tuple[int, str]:
-    """Classes by number in the order of the prompt, behind those with names."""
+    """Classes by number in the order of the prompt, after those with names."""
     number = re.match(r"\d+", name)
     return (int(number[0]) + 1, "") if number else (0, "")
 

@@ -146,8 +146,10 @@ def _panels(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page)
     with matplotlib.rc_context(style.RC):
         height = 1.7 if one or size < 5 else 1.5
         figure = style.new_figure(size, 0.9 + height * len(rows), table)
-        alike = len(set(table["unit"])) == 1
-        grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=alike, squeeze=False)
+        same_unit = len(set(table["unit"])) == 1
+        grid = figure.subplots(
+            len(rows), len(columns), sharex=True, sharey=same_unit, squeeze=False
+        )
         names = letters()
         points = 66 * (size - 0.7) / len(columns)
         for (row, column), axes in np.ndenumerate(grid):

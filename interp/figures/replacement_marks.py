@@ -93,10 +93,10 @@ def _figure(
     if n_layers > curves.MANY:
         columns = min(columns, 2 if size > 5 else 1)
     points = 66 * (size - 0.6 * columns) / columns / n_layers
-    apart = points >= APART * len(ways)
-    stacks = [list(ways)] if apart else [[way] for way in ways]
+    side_by_side = points >= APART * len(ways)
+    stacks = [list(ways)] if side_by_side else [[way] for way in ways]
     lines = -(-len(panels) // columns)
-    each = 1.5 if apart else 0.62
+    each = 1.5 if side_by_side else 0.62
     figure = style.new_figure(size, 0.9 + lines * (0.3 + each * len(stacks)), rows)
     grid = figure.subplots(
         lines * len(stacks), columns, sharex=True, sharey=page.ylim is not None, squeeze=False
@@ -113,7 +113,7 @@ def _figure(
         own[0].set_title(titles[name])
         tops.append(own[0])
         for axes, drawn in zip(own, stacks, strict=True):
-            _draw(axes, panels[name], drawn, ways[0], apart=apart)
+            _draw(axes, panels[name], drawn, ways[0], side_by_side=side_by_side)
         _one_scale(own, page)
         own[-1].set_xlabel("Layer" if place + columns >= len(panels) else "")
         own[-1].tick_params(labelbottom=True)
@@ -122,35 +122,37 @@ def _figure(
             own[len(own) // 2].set_ylabel(f"Drop{unit}")
     style.letter_panels(tops)
     style.add_legend(figure, *_legend(rows, ways))
-    style.finish(figure, _notes(rows, apart), caption=page.caption)
+    style.finish(figure, _notes(rows, side_by_side), caption=page.caption)
     return figure
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, ways: Sequence[str], first: str, *, apart: bool) -> None:
+def _draw(
+    axes: Axes, rows: pd.DataFrame, ways: Sequence[str], first: str, *, side_by_side: bool
+) -> None:
     """The marks of some ways in one panel; filled where significant."""
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
-    if not apart and ways[0] != first:
-        behind = rows[rows["way"] == first].sort_values("place")
-        axes.plot(behind["place"], behind["drop"], color="#9a9a9a", linewidth=0.8, zorder=1)
+    if not side_by_side and ways[0] != first:
+        skipped = rows[rows["way"] == first].sort_values("place")
+        axes.plot(skipped["place"], skipped["drop"], color="#9a9a9a", linewidth=0.8, zorder=1)
     step = min(0.2, 0.8 / len(ways))
     for number, way in enumerate(ways):
         own, look = rows[rows["way"] == way].sort_values("place"), WAYS[way][1]
         x = own["place"].to_numpy(float) + step * (number - (len(ways) - 1) / 2)
-        line = curves.Line(look.colour, look.marker, 0.0, crowded=not apart)
+        line = curves.Line(look.colour, look.marker, 0.0, crowded=not side_by_side)
         curves.draw_intervals(axes, x, own, line)
-        if not apart:
+        if not side_by_side:
             axes.plot(x, own["drop"], color=look.colour, linewidth=0.9)
         filled = (own["p_adjusted"] < tables.ALPHA).to_numpy()
         marker: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "none",
-                                  "markersize": 3.0 if apart else 1.8}  # fmt: skip
+                                  "markersize": 3.0 if side_by_side else 1.8}  # fmt: skip
         axes.plot(x[filled], own["drop"][filled], **marker)
-        if apart:
+        if side_by_side:
             axes.plot(x[~filled], own["drop"][~filled], markerfacecolor="white",
                       markeredgewidth=0.8, **marker)  # fmt: skip
     axes.xaxis.set_major_locator(style.WholeNumbers())
     top = int(rows["place"].max())
     axes.set_xlim(-0.6 - 0.01 * top, top + 0.6 + 0.01 * top)
-    if apart:
+    if side_by_side:
         # layers are told apart by thin lines between them rather than by lines at their ticks
         axes.grid(visible=False, axis="x")
         for edge in range(1, top + 1):
@@ -175,14 +177,14 @@ def _legend(rows: pd.DataFrame, ways: Sequence[str]) -> tuple[list[Artist], list
     return series, [filled]
 
 
-def _notes(rows: pd.DataFrame, apart: bool) -> list[str]:
+def _notes(rows: pd.DataFrame, side_by_side: bool) -> list[str]:
     protocols = rows.assign(way="")
-    marked = "Open marks" if apart else "No mark"
+    marked = "Open marks" if side_by_side else "No mark"
     return [
         tables.describe_n(rows),
         tables.describe_metrics(protocols),
-        tables.describe_intervals(rows, "Bars" if apart else "Shaded"),
-        "" if apart else "Grey: the layer skipped.",
+        tables.describe_intervals(rows, "Bars" if side_by_side else "Shaded"),
+        "" if side_by_side else "Grey: the layer skipped.",
         f"{marked}: {tables.p_name(rows)} ≥ {tables.ALPHA:g}.",
         tables.describe_tests(rows),
         *tables.describe_untestable(rows),

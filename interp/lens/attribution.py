@@ -239,8 +239,10 @@ def strongest_rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
     """The rival of each token of the right answer: the best wrong option, or any other token."""
     right = answer.options[answer.right]
     wrong = [o for place, o in enumerate(answer.options) if place != answer.right]
-    alike = all(len(o.continuation) == 1 and o.context == right.context for o in answer.options)
-    if wrong and alike:
+    one_token_each = all(
+        len(o.continuation) == 1 and o.context == right.context for o in answer.options
+    )
+    if wrong and one_token_each:
         ids = torch.tensor([o.continuation[0] for o in wrong], device=logits.device)
         return ids[logits[:, ids].argmax(dim=-1)]
     others = logits.scatter(-1, tokens[:, None], -torch.inf)

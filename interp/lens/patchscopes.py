@@ -1,9 +1,9 @@
 """Patchscopes: a state of one prompt, decoded by another prompt.
 
-Ghandeharioui et al., "Patchscopes" (arXiv 2401.06102): the residual stream in front of a layer, at
-one position of a source prompt, is put in front of a layer, at one position of a target prompt.
+Ghandeharioui et al., "Patchscopes" (arXiv 2401.06102): the residual stream before a layer, at
+one position of a source prompt, replaces that before a layer, at one position of a target prompt.
 What the target prompt then says is read. A target such as `"cat -> cat; 135 -> 135; x"` makes the
-model repeat what the state stands for.
+model repeat what the state represents.
 """
 
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ def patchscope(
             prompt (a space in front is part of a text).
         position: of the source, whose states are taken; -1 is its last token.
         at: position of the target at which they are put.
-        layers: in front of which states are taken; all by default.
-        into: the layer of the target in front of which they are put; by default the same layer.
+        layers: the states before these are taken; all by default.
+        into: the layer of the target before which they are put; by default the same layer.
 
     Returns:
         Columns `model layer into top_token top_id probability`, and `logprob:ANSWER` in nats for

@@ -83,8 +83,8 @@ class AnswerPositions:
 
 def decision(leads: Bool[np.ndarray, " depth"]) -> int:
     """The first depth from which an answer leads to the end; the number of depths if none."""
-    behind = np.flatnonzero(~leads)
-    return int(behind[-1]) + 1 if len(behind) else 0
+    not_leading = np.flatnonzero(~leads)
+    return int(not_leading[-1]) + 1 if len(not_leading) else 0
 
 
 def _option_columns(

@@ -177,5 +177,5 @@ def _card_lines(card: dict[str, Any]) -> Iterator[str]:
     yield "\nHeld-out divergence from the final prediction, in nats:\n"
     yield "| depth | after | plain lens | tuned lens |\n| --- | --- | --- | --- |"
     for row in _held_out(card):
-        behind = row["after"] if row["layer"] < 0 else f"{row['after']} {row['layer']}"
-        yield f"| {row['depth']:g} | {behind} | {row['plain']:.4f} | {row['tuned']:.4f} |"
+        place = row["after"] if row["layer"] < 0 else f"{row['after']} {row['layer']}"
+        yield f"| {row['depth']:g} | {place} | {row['plain']:.4f} | {row['tuned']:.4f} |"

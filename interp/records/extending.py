@@ -28,7 +28,7 @@ class Extent:
 
 
 def extent(kept: Manifest, asked: Manifest) -> Extent:
-    """How far what is asked goes beyond a run, and how far it stays behind.
+    """How much more than a run holds is asked for, and how much less.
 
     Args:
         kept: the manifest of a run.

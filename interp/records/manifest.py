@@ -69,7 +69,7 @@ class TaskEntry(_Entry):
         version: that its definition gives itself.
         num_fewshot: few-shot examples in each prompt.
         variant: how it was asked for: as a chat, with how many tokens, how often.
-        doc_ids: its rows; those that an extension added stand behind the others.
+        doc_ids: its rows; those that an extension added follow the others.
         rows_sha256: hash of those rows.
         fewshot_sha256: hash of the rows that few-shot examples are taken from.
         config_sha256: hash of its definition.

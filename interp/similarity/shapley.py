@@ -1,4 +1,4 @@
-"""Shapley values of layers: what a layer is worth beside every set of others, by sampled orders.
+"""Shapley values of layers: what a layer adds to every set of others, by sampled orders.
 
 A layer that another can stand in for costs nothing when it is skipped alone. Its Shapley value is
 its drop averaged over the sets of layers that are gone already ("cornerstone layers", Zhang et al.,

@@ -29,9 +29,9 @@ def influence_by_part(
 ) -> pd.DataFrame:
     """One minus the cosine of the residual stream before and after each attention, MLP and layer.
 
-    The stream behind an attention is what enters its layer plus what it adds; the stream in front
-    of an MLP is what leaves its layer without what the MLP adds. So both are defined where the two
-    run side by side, too.
+    The stream after an attention is what enters its layer plus what the attention adds. The stream
+    before an MLP is what leaves its layer minus what the MLP adds. So both are defined where the
+    two run in parallel, too.
 
     Args:
         model: the model.

@@ -23,10 +23,10 @@ import numpy as np
 from interp.errors import UserError
 
 LOG = ",log-likelihood"
-"""Follows the name of a perplexity where the log-likelihoods of examples stand."""
+"""Suffix of a perplexity's name: the metric that holds the log-likelihoods of examples."""
 
 WEIGHT = ",weight"
-"""Follows the name of a loss over texts where the weights of examples stand."""
+"""Suffix of the name of a loss over texts: the metric that holds the weights of examples."""
 
 WEIGHTED = ("weighted_perplexity", "bits_per_byte", "nats_per_token")
 """Aggregations of sums of log-likelihoods over sums of weights."""

@@ -31,7 +31,7 @@ _FROZEN_DAY = (
     + "".join(f"|replace('{one}', '{text}')" for one, text in _FORMATS.items())
     + " }}{% endmacro %}{{ '' }}"
 )
-"""In front of a chat template: a clock that stands still (transformers passes it no function)."""
+"""Precedes a chat template: a clock that always says the same (transformers passes none)."""
 
 SAMPLE: Messages = (
     {"role": "system", "content": "S"},

@@ -3,7 +3,7 @@
 Each function maps a data set as it is on the hub to one with the fields `question`, `options`,
 `gold` (number of the right option), `letters`, `letter` (of the right option) and `listing` (the
 options under their letters). In the forms with evidence, a line `Fact: ...`, `Facts: ...` or
-`Document: ...` stands in front of the question, in the field `passage`, and nothing else changes.
+`Document: ...` precedes the question, in the field `passage`; nothing else changes.
 """
 
 import re
