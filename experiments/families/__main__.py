@@ -2,14 +2,17 @@
 
 python -m experiments.families                        # all of them, a few seconds each
 python -m experiments.families LlamaForCausalLM       # these anew; the other rows stay
+python -m experiments.families --missing              # those that the table does not have yet
 """
 
 import argparse
 import contextlib
 import io
 import logging
+import signal
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,21 +27,49 @@ def main() -> int:
     """Check the asked architectures; returns 1 where a row is a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("architectures", nargs="*", help="names of classes; all by default")
-    asked = parser.parse_args().architectures
+    parser.add_argument("--missing", action="store_true", help="only those without a row")
+    parser.add_argument(
+        "--seconds", type=int, default=300, help="after which a use counts as a fault"
+    )
+    options = parser.parse_args()
+    asked = options.architectures
     known = built_by_transformers()
     for name in asked:
         if name not in known:
             parser.error(f"{name} is not among the {len(known)}{did_you_mean(name, list(known))}")
     logging.disable(logging.WARNING)
-    rows = [row for row in read_rows() if asked and row.architecture not in asked]
-    for name in tqdm(asked or list(known), unit="architecture"):
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    rows = [row for row in read_rows() if row.architecture in known]
+    there = {row.architecture for row in rows}
+    names = asked or [name for name in known if not (options.missing and name in there)]
+    for name in tqdm(names, unit="architecture"):
+        rows = [row for row in rows if row.architecture != name]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            warnings.catch_warnings(),
+            _interrupted_after(options.seconds),
+        ):
             warnings.simplefilter("ignore")
             with contextlib.redirect_stderr(io.StringIO()):
                 rows += check(name, Path(folder))
         write_rows(rows)
     write_page()
     return int(any(row.outcome in FAULTS for row in rows))
+
+
+@contextlib.contextmanager
+def _interrupted_after(seconds: int) -> Iterator[None]:
+    """Raises TimeoutError after that time, and again after as much: a use each."""
+
+    def over(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 if __name__ == "__main__":

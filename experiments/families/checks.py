@@ -12,7 +12,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 import interp
-from experiments.families.configurations import D_VOCAB, small_model
+from experiments.families.configurations import D_VOCAB, n_experts, small_model
 from experiments.families.plain import Plain
 from experiments.words import numbered_words, word_tokenizer
 from interp.ablations import Edits, checked_edits, prune
@@ -23,14 +23,14 @@ from interp.lens import prompt_grid
 from interp.models import decoder
 from interp.tasks import GenerationRequest, OptionRequest
 
-Outcome = Literal["exact", "refused", "wrong", "raises"]
+Outcome = Literal["exact", "refused", "wrong", "raises", "not built"]
+PARTS = ("layer", "attn", "mlp", "head", "expert")
+REGIMES = ("longer than its window", "short beside long", "behind a shared start")
 USES = (
     "load",
-    *(
-        f"{part} {use}"
-        for use in ("scored", "generated")
-        for part in ("layer", "attn", "mlp", "head")
-    ),
+    *(f"{part} scored" for part in PARTS),
+    *REGIMES,
+    *(f"{part} generated" for part in PARTS),
     "parts add up",
     "lens",
     "attention rows",
@@ -40,11 +40,12 @@ TOLERANCE = 1e-4
 LENGTH = 20
 END = 2
 MAX_NEW_TOKENS = 4
-PARTS = ("layer", "attn", "mlp", "head")
 # one of each kind where layers of two kinds alternate
 LAYERS = (1, 2)
+# tokens behind the shared start, which is longer than a window
 ROWS = (3, 9, 21)
-PROMPTS = (2, 18)
+# the first answer goes on across the length at which LongRoPE changes
+PROMPTS = (7, 18)
 Result = TypeVar("Result")
 
 
@@ -55,7 +56,8 @@ class Found:
     Attributes:
         architecture: class of transformers.
         use: `load`, `layer scored`, `head generated`, `lens`, `attention rows`, `pruned folder` ...
-        outcome: `exact`, `refused` (in one line, before any work), else a fault.
+        outcome: `exact`, `refused` (in one line, before any work), `not built` (transformers itself
+            makes no small model here), else a fault.
         difference: largest, in nats, logits or shares of attention; of texts the share that differ.
         tried: ablations, rows or folders that were compared.
         reason: the refusal's line, or the error.
@@ -80,9 +82,18 @@ def check(architecture: str, folder: Path) -> list[Found]:
         One entry for each use, in the same order for every architecture; only `load` where it is
         refused.
     """
-    source, plain = folder / "model", small_model(architecture)
+    source = folder / "model"
+    try:
+        plain = small_model(architecture)
+    except Exception as error:  # not ours: another library is missing, sizes that do not fit
+        return [Found(architecture, "load", "not built", reason=first_line(error))]
     plain.save_pretrained(source)
-    word_tokenizer(numbered_words(D_VOCAB)).save_pretrained(source)
+    tokenizer = word_tokenizer(numbered_words(D_VOCAB))
+    # as in many checkpoints: padding has no row of the embedding
+    tokenizer.add_special_tokens({"pad_token": "<outside>"})
+    tokenizer.save_pretrained(source)
+    # some tie what was made untied, once it is read
+    plain = type(plain).from_pretrained(source, attn_implementation="eager").eval()
     loaded = list[TransformerBridge]()
 
     def load() -> tuple[float, int]:
@@ -109,12 +120,18 @@ def _uses(
         for part in PARTS:
             name, more = f"{part} {use}", "; ".join(refusals[part])
             if not kept[part]:
-                yield Found(architecture, name, "refused", reason=more)
+                if more:
+                    yield Found(architecture, name, "refused", reason=more)
             elif isinstance(found, Found):
                 yield replace(found, architecture=architecture, use=name)
             else:
-                worst = max(found[text] for text in ("baseline", *kept[part]))
+                worst = max(max(found[text]) for text in ("baseline", *kept[part]))
                 yield _judged(architecture, name, worst, len(kept[part]), more)
+        if use == "scored" and not isinstance(found, Found):
+            short = len(ROWS)
+            for name, rows in zip(REGIMES, ((short - 1,), (short,), range(short)), strict=True):
+                worst = max(each[row] for each in found.values() for row in rows)
+                yield _judged(architecture, name, worst, len(found) * len(rows))
     yield _tried(architecture, "parts add up", partial(_adds_up, model, kept))
     yield _tried(architecture, "lens", partial(_lens, model, other))
     yield _tried(architecture, "attention rows", partial(_attention, model, other))
@@ -149,10 +166,12 @@ def allowed(model: TransformerBridge) -> tuple[dict[str, list[str]], dict[str, l
     kept: dict[str, list[str]] = {part: [] for part in PARTS}
     refusals: dict[str, list[str]] = {part: [] for part in PARTS}
     alike = len(set(decoder(model).parts)) == 1
-    for part in PARTS:
-        for layer in LAYERS if part == "layer" or not alike else LAYERS[:1]:
-            head = f".{decoder(model).n_heads - 1}@zero" if part == "head" else ""
-            text = f"{part}:{layer}{head}"
+    mixture = n_experts(decoder(model).root.config)
+    for part in PARTS if mixture else PARTS[:-1]:
+        # layers of experts can alternate with others that look alike
+        for layer in LAYERS if part in ("layer", "expert") or not alike else LAYERS[:1]:
+            within = {"head": f".{decoder(model).n_heads - 1}@zero", "expert": ".1@unnormalised"}
+            text = f"{part}:{layer}{within.get(part, '')}"
             try:
                 refuse_impossible(model, [checked_edits(model, text)])
                 kept[part].append(text)
@@ -188,36 +207,40 @@ def _edits(model: TransformerBridge, texts: Sequence[str]) -> list[Edits]:
     return [Edits(), *(checked_edits(model, text) for text in texts)]
 
 
-def _scores(model: TransformerBridge, other: Plain, texts: Sequence[str]) -> dict[str, float]:
-    requests, worst = option_requests(), dict[str, float]()
+def _scores(model: TransformerBridge, other: Plain, texts: Sequence[str]) -> dict[str, list[float]]:
+    """By ablation the largest difference in each row."""
+    requests, worst = option_requests(), dict[str, list[float]]()
     found = score_requests(model, requests, _edits(model, texts))
     for text, scores in zip(["baseline", *texts], found, strict=True):
-        differences = []
+        worst[text] = []
         with other.edited(text):
             for at in range(1, len(requests), 2):
                 context, longer = requests[at].context, requests[at].continuation
                 logprobs = other.logits([*context, *longer[:-1]]).log_softmax(-1)
                 each = logprobs[len(context) - 1 :][range(len(longer)), list(longer)]
-                for n, expected in ((at - 1, each[0]), (at, each.sum())):
-                    differences.append(_difference(torch.tensor(scores[n][0]), expected))
-        worst[text] = max(differences)
+                pairs = ((at - 1, each[0]), (at, each.sum()))
+                worst[text].append(
+                    max(_difference(torch.tensor(scores[n][0]), expected) for n, expected in pairs)
+                )
     return worst
 
 
-def _texts(model: TransformerBridge, other: Plain, texts: Sequence[str]) -> dict[str, float]:
+def _texts(model: TransformerBridge, other: Plain, texts: Sequence[str]) -> dict[str, list[float]]:
+    """By ablation whether each answer differs."""
     start, *own = tokens_of(1 + len(PROMPTS), 24, seed=3)
     prompts = [(1, *start[:6], *row[:length]) for row, length in zip(own, PROMPTS, strict=True)]
     requests = [GenerationRequest(n, p, (), MAX_NEW_TOKENS) for n, p in enumerate(prompts)]
-    wrong = dict[str, float]()
+    wrong = dict[str, list[float]]()
     for text, answers in zip(
         ["baseline", *texts], generate(model, requests, _edits(model, texts)), strict=True
     ):
         with other.edited(text):
-            wrong[text] = 0.0
+            wrong[text] = []
             for prompt, answer in zip(prompts, answers, strict=True):
                 tokens = list(answer.tokens)
                 ended = len(tokens) == MAX_NEW_TOKENS or tokens[-1:] == [END]
-                wrong[text] += not ended or tokens != other.greedy_after(prompt, tokens)
+                same = ended and tokens == other.greedy_after(prompt, tokens)
+                wrong[text].append(0.0 if same else 1.0)
     return wrong
 
 

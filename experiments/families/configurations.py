@@ -20,6 +20,8 @@ from transformers.models.auto.modeling_auto import (
 D_VOCAB = 101
 N_LAYERS = 4
 WINDOW = 8
+SWITCH = 16
+"""Tokens beyond which LongRoPE computes otherwise."""
 
 _ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 # what configuration classes call the same sizes
@@ -51,6 +53,13 @@ _TOWER = {
     "patch_size": 14,
 }
 _TOWERS: Mapping[str, dict[str, Any]] = {}
+# of the wrapper around the text part and the towers
+_WRAPPERS: Mapping[str, dict[str, Any]] = {
+    "Emu3ForConditionalGeneration": {"vocabulary_map": {"<image>": 3, "<|extra_200|>": 4}},
+}
+_ROTARY = {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+}
 _MLA = {
     "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8,
     "v_head_dim": 12, "head_dim": 8, "num_key_value_heads": 4, "first_k_dense_replace": 1,
@@ -82,6 +91,7 @@ SPECIAL: Mapping[str, dict[str, Any]] = {
     "Gemma4ForCausalLM": _GEMMA4,
     "Gemma4ForConditionalGeneration": _GEMMA4,
     "Glm4MoeLiteForCausalLM": _MLA,
+    "Glm4vForConditionalGeneration": _ROTARY,
     "GlmMoeDsaForCausalLM": _MLA
     | {"index_topk": 4, "index_n_heads": 2, "index_head_dim": 16, "qk_nope_head_dim": 8},
     "GraniteMoeHybridForCausalLM": _MAMBA
@@ -115,7 +125,16 @@ SPECIAL: Mapping[str, dict[str, Any]] = {
         "moe_shared_expert_intermediate_size": 24,
     },
     "OlmoHybridForCausalLM": _DELTA | {"layer_types": ["linear_attention", "full_attention"] * 2},
+    "Phi3ForCausalLM": {
+        "original_max_position_embeddings": SWITCH,
+        "rope_parameters": {
+            "rope_type": "longrope", "rope_theta": 1e4, "factor": 4.0,
+            "original_max_position_embeddings": SWITCH,
+            "short_factor": [1.0] * 4, "long_factor": [4.0] * 4,
+        },
+    },
     "Qwen2MoeForCausalLM": {"mlp_only_layers": [0]},
+    "Qwen2_5_VLForConditionalGeneration": _ROTARY,
     "Qwen3MoeForCausalLM": {"mlp_only_layers": [0]},
     "Qwen3NextForCausalLM": _DELTA | {"layer_types": ["linear_attention", "full_attention"] * 2},
     "Qwen3_5ForCausalLM": _DELTA | {"layer_types": ["linear_attention", "full_attention"] * 2},
@@ -129,7 +148,7 @@ SPECIAL: Mapping[str, dict[str, Any]] = {
         "mamba_ngroups": 1, "mamba_headdim": 8, "mamba_d_state": 8, "n_mamba_heads": 8,
         "chunk_size": 16, "num_mem_blocks": 1, "use_shared_attention_adapter": False,
         "adapter_rank": 4, "use_mem_rope": True, "num_key_value_heads": 4,
-        "layer_types": ["mamba", "hybrid", "mamba", "hybrid"],
+        "layers_block_type": ["mamba", "hybrid"] * 2,
     },
 }  # fmt: skip
 """What has to fit together, by architecture."""
@@ -181,7 +200,14 @@ def small_configuration(architecture: str) -> Any:
         for name in ("vision_config", "audio_config", "vq_config")
         if name in kind.sub_configs and getattr(whole, name, None) is not None
     }
-    return kind(text_config=small.to_dict(), **others)
+    return kind(text_config=small.to_dict(), **others, **_WRAPPERS.get(architecture, {}))
+
+
+def n_experts(config: Any) -> int:
+    """How many experts the configuration of a model has; 0 of a dense one."""
+    text = config.get_text_config().to_dict()
+    names = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    return max((text.get(name) or 0 for name in names), default=0)
 
 
 def _small(kind: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:

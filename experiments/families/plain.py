@@ -4,6 +4,7 @@ One row at a time, without a cache, without a batch, without padding. A deleted 
 it is given; what `interp prune` writes shows that this equals a checkpoint without it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -46,7 +47,8 @@ class Plain:
         """Inside the context, the model computes without a part.
 
         Args:
-            ablation: `layer:2`, `attn:2`, `mlp:2`, `head:2.1@zero`, or several joined by `+`.
+            ablation: `layer:2`, `attn:2`, `mlp:2`, `head:2.1@zero`, `expert:2.1@unnormalised`, or
+                several joined by `+`.
 
         Yields:
             None; the model is as it was afterwards.
@@ -68,6 +70,8 @@ class Plain:
         if kind == "mlp":
             ends = (decoder.mlp_ends[layer], *decoder.further_mlps[layer])
             return _each_adding_nothing(map(self.module, ends), decoder.mlp_adds_residual)
+        if kind == "expert":
+            return _zeroed_expert(self.module(decoder.mlps[layer]), head)
         projection = self.module(decoder.output_projections[layer])
         return _zeroed_columns(projection, head, decoder.n_heads)
 
@@ -126,3 +130,21 @@ def _zeroed_columns(projection: Any, head: int, n_heads: int) -> Iterator[None]:
         yield
     finally:
         weight.copy_(before)
+
+
+@contextmanager
+def _zeroed_expert(mlp: Any, expert: int) -> Iterator[None]:
+    """All weights of one expert are zero, so that it adds nothing; the router stays as it is."""
+    own = [
+        parameter.data if f".{expert}." in name else parameter.data[expert]
+        for name, parameter in mlp.named_parameters()
+        if re.search(rf"(?:^|\.)experts\.({expert}\.|\D)", name)
+    ]
+    before = [weight.clone() for weight in own]
+    for weight in own:
+        weight.zero_()
+    try:
+        yield
+    finally:
+        for weight, value in zip(own, before, strict=True):
+            weight.copy_(value)

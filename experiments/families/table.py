@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments.families.checks import USES, Found
+from experiments.families.checks import REGIMES, USES, Found
 from experiments.families.configurations import (
     N_LAYERS,
     built_by_transformers,
@@ -22,6 +22,8 @@ COLUMNS = {
     "attentions": ("attn scored", "attn generated"),
     "MLPs": ("mlp scored", "mlp generated"),
     "heads": ("head scored", "head generated"),
+    "experts": ("expert scored", "expert generated"),
+    **{regime: (regime,) for regime in REGIMES},
     "lens": ("lens",),
     "attention rows": ("attention rows",),
     "pruned folder": ("pruned folder",),
@@ -68,7 +70,9 @@ def page(rows: Sequence[Found]) -> str:
     for row in rows:
         by_name.setdefault(row.architecture, {})[row.use] = row
     run = {name: uses for name, uses in by_name.items() if uses["load"].outcome == "exact"}
-    refused = {name: uses["load"] for name, uses in by_name.items() if name not in run}
+    left = {name: uses["load"] for name, uses in by_name.items() if name not in run}
+    refused = {name: row for name, row in left.items() if row.outcome != "not built"}
+    unbuilt = {name: row for name, row in left.items() if name not in refused}
     others = [name for name in registered() if name not in built_by_transformers()]
     worst = max((row.difference for row in rows if row.outcome == "exact"), default=0.0)
     return "\n".join(
@@ -79,8 +83,11 @@ def page(rows: Sequence[Found]) -> str:
             "architecture that TransformerLens maps and transformers builds is made from a small "
             f"random configuration ({N_LAYERS} layers, width 32, float32), saved, loaded by "
             "`interp.load_model`, and compared with plain transformers: edited weights and deleted "
-            "layers, one row at a time, without a cache. Rows are longer than sliding windows and "
-            "chunks, long beside short, and behind a shared start.",
+            "layers, one row at a time, without a cache. All rows of a model are scored "
+            "together: of 5 to 34 tokens, beside sliding windows of 8 and, in Phi-3, a rotary "
+            "table that LongRoPE exchanges at 16; three of the four behind a shared start. The "
+            "token of padding lies outside the embedding. An expert is compared with one of whose "
+            "weights nothing is left (`expert:1.1@unnormalised`).",
             "",
             "*yes*: every log-likelihood, probability and attention weight within 1e-4 (largest "
             f"found: {worst:.0e}), every generated token the same. *some*: so in the layers that "
@@ -112,12 +119,25 @@ def page(rows: Sequence[Found]) -> str:
             "models, and models that come with code of their own. `interp.load_model` refuses "
             f"them in one line: {', '.join(others)}.",
             "",
+            *(
+                [
+                    "transformers could not build these where the table was made, and nothing is "
+                    "said of them: "
+                    + "; ".join(f"{name} ({_plain(row.reason)})" for name, row in unbuilt.items())
+                    + ".",
+                    "",
+                ]
+                if unbuilt
+                else []
+            ),
         ]
     )
 
 
 def _cell(uses: dict[str, Found], columns: Sequence[str]) -> str:
-    found = [uses[use] for use in columns]
+    found = [uses[use] for use in columns if use in uses]
+    if not found:
+        return ""
     if any(row.outcome in FAULTS for row in found):
         return "**fault**"
     if all(row.outcome == "refused" for row in found):
@@ -129,7 +149,9 @@ def _cell(uses: dict[str, Found], columns: Sequence[str]) -> str:
 def _reasons(run: dict[str, dict[str, Found]]) -> list[str]:
     lines = []
     for name, uses in run.items():
-        reasons = dict.fromkeys(_plain(uses[use].reason) for use in USES if uses[use].reason)
+        reasons = dict.fromkeys(
+            _plain(uses[use].reason) for use in USES if use in uses and uses[use].reason
+        )
         if reasons:
             lines.append(f"- {name}: {'. '.join(reasons)}.")
     return lines

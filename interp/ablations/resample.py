@@ -8,7 +8,7 @@ taken.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,13 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations.edits import Place
 from interp.errors import UserError
-from interp.models import Decoder, capture_contributions, capture_z, hidden_states_of
+from interp.models import (
+    Decoder,
+    capture_contributions,
+    capture_z,
+    hidden_states_of,
+    stopped_before_readout,
+)
 
 Outputs = Mapping[Place, Float[Tensor, "_ _ _"]]
 """Place to z `[batch, pos, head * d_head]`, or to what a part adds `[batch, pos, d_model]`.
@@ -78,32 +84,13 @@ def outputs_on(
     kept, layers = list(tokens)[-decoder.max_length :], {layer for layer, _ in wanted}
     with (
         torch.no_grad(),
-        _nothing_behind_the_blocks(decoder),
+        stopped_before_readout(decoder, lambda resid: None),
         _entering(decoder, [n for n, site in wanted if site == "resid"], keep),
         capture_z(decoder, layers, lambda layer, z: keep((layer, "z"), z[0])),
         capture_contributions(decoder, layers, lambda layer, part, rows: keep((layer, part), rows)),
     ):
         decoder.root(input_ids=torch.tensor([kept], device=decoder.device), use_cache=False)
     return found
-
-
-class _Stop(Exception):
-    """Raised before the final norm: no logits are wanted."""
-
-
-@contextmanager
-def _nothing_behind_the_blocks(decoder: Decoder) -> Iterator[None]:
-    """Inside the context, a pass ends before the final norm."""
-
-    def stop(*_: Any) -> None:
-        raise _Stop
-
-    handle = decoder.ln_final.register_forward_pre_hook(stop)
-    try:
-        with suppress(_Stop):
-            yield
-    finally:
-        handle.remove()
 
 
 @contextmanager

@@ -7,9 +7,10 @@ are cut out of what it returns for a piece, which is linear too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from interp.ablations import refuse_hooks
 from interp.attention.interactive import View, attention_view
 from interp.engine import runs_in_pieces, segments
 from interp.errors import UserError, check_whole
-from interp.models import Decoder, hidden_states_of, model_name
+from interp.models import Decoder, model_name, stopped_before_readout
 
 PIECE = 512
 IMPLEMENTATION = "interp_rows"
@@ -182,7 +183,7 @@ def scan_rows(
             columns = [queries[n] - start for n in numbers]
             watch.begin(columns, stop, _numbered(take, numbers))
             ids = torch.tensor([tokens[start:stop]], device=decoder.device)
-            with suppress(_Stop):
+            with stopped_before_readout(decoder, partial(setattr, watch, "resid")):
                 decoder.root(input_ids=ids, past_key_values=cache, use_cache=True)
             resid.update({n: watch.resid[0, c] for n, c in zip(numbers, columns, strict=True)})
             watch.check(decoder, model_name(model))
@@ -193,10 +194,6 @@ def scan_rows(
 
 def _numbered(take: Take, numbers: list[int]) -> Callable[[int, Tensor], None]:
     return lambda layer, rows: take(layer, numbers, rows)
-
-
-class _Stop(Exception):
-    """Raised before the final norm: logits of all positions are not wanted."""
 
 
 @dataclass(eq=False)
@@ -249,10 +246,6 @@ def _watched(decoder: Decoder) -> Iterator[_Watch]:
         if watch.columns and watch.layers[id(module)] not in watch.seen and given is not None:
             watch.give(module, given[0, :, watch.columns].float())
 
-    def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        watch.resid = hidden_states_of(args, kwargs)
-        raise _Stop
-
     with ExitStack() as stack:
         stack.callback(_active.reset, _active.set(watch))
         for config in fused:
@@ -260,7 +253,6 @@ def _watched(decoder: Decoder) -> Iterator[_Watch]:
             stack.callback(setattr, config, "_attn_implementation_internal", "sdpa")
         for attention in decoder.attentions:
             stack.callback(attention.register_forward_hook(cut_out).remove)
-        stack.callback(decoder.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
         yield watch
 
 

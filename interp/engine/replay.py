@@ -7,7 +7,7 @@ that layer can differ, because a decoder's residual stream flows one way.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from interp.ablations import forward_replaced, identity_block
-from interp.models import Decoder, hidden_states_of
+from interp.models import Decoder, stopped_before_readout
 
 UNEMBED_ROWS = 256
 
@@ -33,10 +33,6 @@ class Pass:
 
     residuals: list[Tensor] = field(default_factory=list)
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
-
-
-class _Stop(Exception):
-    """Raised before the final norm: logits at every position are not wanted."""
 
 
 def record(
@@ -66,18 +62,13 @@ def record(
             others = {k: v for k, v in kwargs.items() if k != "hidden_states"}
             kept.calls.append(((), others))
 
-    def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept.residuals.append(hidden_states_of(args, kwargs))
-        raise _Stop
-
     with ExitStack() as stack, torch.no_grad():
         for block in decoder.blocks:
             # before a placed block's own hook: masks are kept once, not once per device
             handle = block.register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
             stack.callback(handle.remove)
-        stack.callback(decoder.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
-        with suppress(_Stop):
-            decoder.root(input_ids=input_ids, **model_arguments)
+        stack.enter_context(stopped_before_readout(decoder, kept.residuals.append))
+        decoder.root(input_ids=input_ids, **model_arguments)
     return kept
 
 

@@ -9,6 +9,7 @@ from .capture import (
     evaluation_mode as evaluation_mode,
     hidden_states_of as hidden_states_of,
     residual_of as residual_of,
+    stopped_before_readout as stopped_before_readout,
 )
 from .checks import (
     check_loaded as check_loaded,
@@ -94,6 +95,7 @@ __all__ = [
     "hidden_states_of",
     "residual_of",
     "routers",
+    "stopped_before_readout",
     "weights_hash",
     "wrap",
 ]

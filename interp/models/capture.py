@@ -1,7 +1,7 @@
 """Read activations where they are computed: the heads' z, and what blocks and sublayers add."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -85,6 +85,46 @@ def capture_contributions(
                 hook = hook_of(layer, part, adds_residual=adds)
                 stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         yield
+
+
+@contextmanager
+def stopped_before_readout(
+    decoder: Decoder, keep: Callable[[Float[Tensor, "batch pos d_model"]], Any]
+) -> Iterator[None]:
+    """Inside the context, a pass ends before the final norm; the context swallows what ends it.
+
+    Some models (NanoChat) run the same norm on the embedding: what is called before the last block
+    was is not the final norm.
+
+    Args:
+        decoder: the modules of a model.
+        keep: called with what leaves the last block.
+
+    Yields:
+        None; the model runs whole again afterwards.
+    """
+    reached: set[int] = set()
+
+    def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if len(reached) == len(decoder.blocks):
+            reached.clear()
+            keep(hidden_states_of(args, kwargs))
+            raise _ReadoutReached
+
+    with ExitStack() as stack:
+        for number, block in enumerate(decoder.blocks):
+
+            def note(*_: Any, number: int = number) -> None:
+                reached.add(number)
+
+            stack.callback(block.register_forward_pre_hook(note).remove)
+        stack.callback(decoder.ln_final.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        with suppress(_ReadoutReached):
+            yield
+
+
+class _ReadoutReached(Exception):
+    """Raised before the final norm: logits at every position are not wanted."""
 
 
 def hidden_states_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -33,7 +33,7 @@ Text = Annotated[str, Field(strict=True)]
 UnitName = Annotated[str, Field(pattern=r"^[^/\\\x00.][^/\\\x00]*$", max_length=200)]
 
 
-class _Entry(BaseModel):
+class Entry(BaseModel):
     """A part of a manifest: immutable, and an unknown field is refused."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -45,7 +45,7 @@ class _Entry(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-class SamplingEntry(_Entry):
+class SamplingEntry(Entry):
     """How a task's answers are drawn.
 
     Attributes:
@@ -61,7 +61,7 @@ class SamplingEntry(_Entry):
     top_p: float
 
 
-class TaskEntry(_Entry):
+class TaskEntry(Entry):
     """A task of a run: which rows of it, and hashes of all that makes its prompts and metrics.
 
     Attributes:
@@ -101,7 +101,7 @@ class TaskEntry(_Entry):
     metrics: dict[str, dict[str, bool | int | float | str | None]] = Field(default_factory=dict)
 
 
-class UnitEntry(_Entry):
+class UnitEntry(Entry):
     """A work unit: a block of one task's examples under a range of the ablations.
 
     Attributes:
@@ -121,7 +121,7 @@ class UnitEntry(_Entry):
     asked_sha256: Text = ""
 
 
-class OriginEntry(_Entry):
+class OriginEntry(Entry):
     """Where and when a run was begun; decides no answer and may differ between two calls.
 
     Attributes:
@@ -137,7 +137,7 @@ class OriginEntry(_Entry):
     platform: Text = ""
 
 
-class AcceptedDifference(_Entry):
+class AcceptedDifference(Entry):
     """A difference between two calls of a run that the user allowed.
 
     Attributes:
@@ -151,7 +151,7 @@ class AcceptedDifference(_Entry):
     asked: Any = None
 
 
-class Manifest(_Entry):
+class Manifest(Entry):
     """What a run is: everything that decides its answers, in words and hashes.
 
     Attributes:

@@ -25,6 +25,10 @@ from .patch_recovery import (
 from .replacement_drops import (
     replacement_table as replacement_table,
 )
+from .rounding import (
+    measured_rounding as measured_rounding,
+    rounding_lines as rounding_lines,
+)
 from .saved import (
     Saved as Saved,
     claim_folder as claim_folder,
@@ -69,7 +73,9 @@ __all__ = [
     "lost_examples",
     "lost_together",
     "open_run",
+    "measured_rounding",
     "read_result",
+    "rounding_lines",
     "recovery",
     "recovery_by_example",
     "replacement_table",

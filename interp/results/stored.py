@@ -12,6 +12,7 @@ import pyarrow.dataset
 
 from interp import records
 from interp.errors import UserError, names_given, path_given
+from interp.results.rounding import measured_rounding
 
 VALUES = ["model", "task", "metric", "ablation", "doc_id", "value"]
 _PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))
@@ -62,6 +63,14 @@ class StoredRecords:
     def problems(self) -> dict[str, str]:
         """What is wrong with the units of the run, by name; empty where all are whole."""
         return records.problems(self.folder, self.manifest.unit_names, self._held)
+
+    def rounding(self) -> pd.DataFrame:
+        """The noise floor of half precision, by task and metric; no row where none was measured.
+
+        A sweep in bfloat16 or float16 runs up to 256 examples of the baseline again in other
+        batches: columns as in `interp.results.measured_rounding`.
+        """
+        return measured_rounding(self.folder, self.manifest)
 
     def responses(
         self,

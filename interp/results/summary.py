@@ -10,6 +10,7 @@ import pandas as pd
 from interp import records
 from interp.errors import UserError, check_whole
 from interp.results.listing import run_line
+from interp.results.rounding import rounding_lines
 from interp.results.selection import MetricChoice, choose_metric
 from interp.results.wrong_answers import what_instead
 from interp.stats import design_effect, drops_by_document, findable, sample_of
@@ -43,6 +44,9 @@ class Run(Protocol):
 
     def ties(self) -> pd.DataFrame:
         """How many choices rounding may decide."""
+
+    def rounding(self) -> pd.DataFrame:
+        """What rounding changes in the baseline."""
 
     def kinds_of_error(self, *, ablations: Sequence[str] | None = None) -> pd.DataFrame:
         """What the wrong answers are."""
@@ -84,6 +88,7 @@ def summary(
     lines += _truncation_lines(run.truncation())
     importance, scores = run.of_chosen_metric(metric, correction=correction)
     ties, errors = run.ties(), _kinds_of_error(run, _largest(importance, top))
+    rounding = rounding_lines(run.rounding(), run.manifest.dtype)
     alike = None
     if margin is not None:
         alike = choose_metric(run.equivalence(margin=margin), metric)
@@ -101,6 +106,7 @@ def summary(
         lines += findable(rows)
         lines += _error_lines(errors, str(task), largest)
         lines += _tie_lines(ties[ties["task"] == task])
+        lines += _rounding_lines(rounding.get(str(task)), whole)
         if alike is not None and margin is not None:
             lines.append(_equivalent_line(alike[alike["task"] == task], margin))
     for title, largest in _recovered(run, top):
@@ -282,6 +288,14 @@ def _tie_lines(rows: pd.DataFrame) -> list[str]:
         f"{rows['within'].iloc[0]:g} nats: rounding decides ({some}"
         f"{' ...' if len(tied) > 5 else ''})"
     ]
+
+
+def _rounding_lines(said: str | None, rows: pd.DataFrame) -> list[str]:
+    """What rounding changes in half precision, and how many drops are no larger."""
+    if said is None or "rounding" not in rows:
+        return []
+    within = int((rows["drop"].abs() <= rows["rounding"]).sum())
+    return [f"{said} ({within} of {len(rows)} drops are no larger)"]
 
 
 def _equivalent_line(rows: pd.DataFrame, margin: float) -> str:

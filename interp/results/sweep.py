@@ -95,7 +95,8 @@ class Sweep(StoredRecords):
             relative_low relative_high`. For `testable` the floor of a task with options is guessing
             among as many as each row has. `floor` is measured where the records tell the chosen
             letter or the answer that was written (`interp.stats.measured_floor`), else it is
-            guessing, or 0. `kind` is what the ablation is (`layer`, `head@mean`); `layer` and
+            guessing, or 0. In half precision `rounding` is the drop that rounding alone gives
+            (`rounding()`). `kind` is what the ablation is (`layer`, `head@mean`); `layer` and
             `head` are missing where it has none or several.
 
         Raises:
@@ -198,7 +199,7 @@ class Sweep(StoredRecords):
         if weighted:
             asked = {"confidence": confidence, "correction": correction}
             table = _joined(table, self._weighted(table, weighted, **asked))
-        return with_truncation(table, self.truncation())
+        return stats.with_rounding(with_truncation(table, self.truncation()), self.rounding())
 
     def truncation(self) -> pd.DataFrame:
         """How many examples of each task the whole model did not read or answer in full.

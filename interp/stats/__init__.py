@@ -12,6 +12,7 @@ optionally `cluster` (examples that share a context or a subject and are not ind
 - `power`, `examples_needed`, `power_table`: which drops a number of examples can show
   (`sample_size.py`).
 - `near_ties`: how many choices between options rounding may decide (`ties.py`).
+- `rounding_floor`, `with_rounding`: how large a drop can be by rounding alone (`rounding.py`).
 - `wilson`, `tango`, `mcnemar`, `sign_flip`, `adjust`, `spearman`: what they are made of, on arrays
   (`intervals.py`, `pvalues.py`, `ranks.py`).
 

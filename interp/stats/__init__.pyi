@@ -95,6 +95,10 @@ from .ratios import (
 from .removal import (
     removable as removable,
 )
+from .rounding import (
+    rounding_floor as rounding_floor,
+    with_rounding as with_rounding,
+)
 from .sample_size import (
     examples_needed as examples_needed,
     least_detectable as least_detectable,
@@ -214,6 +218,7 @@ __all__ = [
     "resampled_profile",
     "sample_of",
     "say_left_out",
+    "rounding_floor",
     "scores",
     "series",
     "shapes_differ",
@@ -232,4 +237,5 @@ __all__ = [
     "variance_components",
     "weighted_losses",
     "wilson",
+    "with_rounding",
 ]

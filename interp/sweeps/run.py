@@ -24,13 +24,14 @@ from interp.engine import Shortcuts
 from interp.errors import UserError, path_given
 from interp.models import decoder, given_model
 from interp.records import Shard
-from interp.results import Sweep, open_run
+from interp.results import Sweep, open_run, rounding_lines
 from interp.sweeps.cutting import UNIT_ABLATIONS, UNIT_EXAMPLES, UnitSizes
 from interp.sweeps.execution import pairs, runner
 from interp.sweeps.extending import Extension, extension
 from interp.sweeps.on_ray import TaskQueue, WorkerPool, connected
 from interp.sweeps.pieces import Pace, run_in_pieces
 from interp.sweeps.plan import Ablations, Plan, make_plan
+from interp.sweeps.rounding import measure_rounding
 from interp.sweeps.transport import pack_request
 from interp.sweeps.units import WorkUnit
 from interp.tasks import Task, load_task
@@ -138,7 +139,12 @@ def sweep(
             compute = partial(_run_on_ray, partial(WorkerPool, connection, request, workers))
         part = Shard.parse(shard) if shard else None
         answer = _carry_out(model, compute, plan, folder, part, allow)
+    if not ray:
+        # workers may be other devices than this process has
+        measure_rounding(model, plan, folder)
     found = Sweep(folder, answer)
+    for line in rounding_lines(found.rounding(), found.manifest.dtype).values():
+        log.warning("%s", line)
     if temporary:
         weakref.finalize(found, temporary.cleanup)
     return found

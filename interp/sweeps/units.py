@@ -76,6 +76,7 @@ def run_unit(
     seed: int = 0,
     shortcuts: Shortcuts = EVERY,
     done: Callable[[int], Any] = lambda examples: None,
+    warns: bool = True,
 ) -> list[Record]:
     """The records of one unit: every example under the baseline and every ablation.
 
@@ -88,6 +89,7 @@ def run_unit(
         seed: of the draws, where the task samples.
         shortcuts: what the engine shares and leaves out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
+        warns: say which prompts were cut, and what failed.
 
     Returns:
         One record an ablation and example, in no particular order.
@@ -97,7 +99,7 @@ def run_unit(
     asked = requests.of(unit.doc_ids)
     prompts = [r for r in asked if isinstance(r, OptionRequest) or r.draw == 0]
     cut = sum(prompt.truncated_tokens > 0 for prompt in prompts)
-    if cut:
+    if cut and warns:
         log.warning(
             "task %s: %d of %d prompts are longer than the model's context and lost tokens on "
             "their left (column cut_tokens)",
@@ -107,7 +109,8 @@ def run_unit(
         found = list(_texts(model, task, asked, batch, done))  # type: ignore[arg-type]
     else:
         found = list(_options(model, task, asked, batch, shortcuts, done))  # type: ignore[arg-type]
-    warn_of_failures(found, len(unit.doc_ids))
+    if warns:
+        warn_of_failures(found, len(unit.doc_ids))
     return found
 
 

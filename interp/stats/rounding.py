@@ -1,0 +1,68 @@
+"""The noise floor of a drop: how large one can be by rounding alone."""
+
+import numpy as np
+import pandas as pd
+
+from interp.stats.intervals import normal_reach, wilson
+
+HIDDEN = "not testable: rounding alone moves a drop by as much as there is to lose"
+"""In the column `testability`."""
+
+
+def rounding_floor(compared: int, changed: int, mean_square: float, n: int) -> float:
+    """The drop that rounding alone does not exceed in 95% of sweeps.
+
+    Two runs of one model in different batches differ in `changed` of `compared` examples. Each such
+    change is as likely up as down, so that the mean difference of n examples has the standard
+    deviation `sqrt(share * mean_square / n)`; the share is taken at the upper end of its 95% Wilson
+    interval, so that "none of 50" is not "never".
+
+    Args:
+        compared: examples that were run twice.
+        changed: of these, how many differ.
+        mean_square: mean of the squared differences of those that differ (1 for 0/1 values).
+        n: examples of the drop.
+
+    Returns:
+        A drop in the metric's own unit; half the width of an interval around 0.
+    """
+    share = float(wilson(np.array([float(changed)]), compared)[1][0])
+    return normal_reach(0.95) * float(np.sqrt(share * (mean_square if changed else 1.0) / n))
+
+
+def with_rounding(table: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Let a table of drops count what rounding alone can do.
+
+    Args:
+        table: of `importance`.
+        measured: `task metric compared changed mean_square`, one row a task and metric whose
+            baseline was run twice.
+
+    Returns:
+        The table as it is where nothing was measured. Else with a column `rounding`, the drop that
+        rounding alone does not exceed in 95% of sweeps, in the unit of the drop.
+        `least_detectable_drop` is then not below it, and a family is not `testable` where it is not
+        below all that there is to lose.
+    """
+    if not len(measured) or not len(table):
+        return table
+    ways = {
+        (one.task, one.metric): (int(one.compared), int(one.changed), float(one.mean_square))
+        for one in measured.itertuples()
+    }
+    keys = zip(table["task"], table["metric"], table["n"], strict=True)
+    floors = np.array(
+        [
+            rounding_floor(*ways[task, metric], int(n)) if (task, metric) in ways else np.nan
+            for task, metric, n in keys
+        ]
+    )
+    points = table["unit"] == "points"
+    table = table.assign(rounding=floors * np.where(points, 100.0, 1.0))
+    least = table["least_detectable_drop"]
+    table["least_detectable_drop"] = least.where(~(least < table["rounding"]), table["rounding"])
+    lost = table["baseline"] - table["floor"].fillna(0.0)
+    hidden = points & table["testable"].astype(bool) & (table["rounding"] >= lost)
+    table["testable"] = table["testable"].astype(bool) & ~hidden
+    table["testability"] = table["testability"].where(~hidden, HIDDEN)
+    return table
