@@ -25,6 +25,8 @@ METRICS = {
     "exact_match": "Exact match",
     "f1": "F1",
     "cut": "Share of cut answers",
+    "kl": "KL divergence (nats)",
+    "top1_agreement": "Top-1 agreement",
 }
 
 FILTERS = {"flexible-extract": "flexible", "strict-match": "strict", "none": ""}

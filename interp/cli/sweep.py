@@ -70,6 +70,12 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     sweep.add_argument(
         "--draws", type=int, metavar="N", help="answers drawn an example (the task's own number)"
     )
+    sweep.add_argument(
+        "--divergence",
+        action="store_true",
+        help="also record how far predictions are from those of the whole model: metrics kl (nats) "
+        "and top1_agreement",
+    )
     add_vary(sweep)
     sweep.add_argument("--donor", metavar="MODEL", help="the other model, for swaps")
     add_execution(sweep)
@@ -174,7 +180,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.models import load_model
     from interp.results import result_line
     from interp.sweeps import sweep
-    from interp.tasks import as_chat, with_budget
+    from interp.tasks import as_chat, with_budget, with_divergence
 
     out = None if options.dry_run and options.out is None else required_out(options)
     how = execution(options)
@@ -183,6 +189,8 @@ def _run(options: argparse.Namespace) -> None:
     model = loaded(options.model, options)
     if options.max_gen_toks is not None:
         tasks = [with_budget(task, options.max_gen_toks) for task in tasks]
+    if options.divergence:
+        tasks = [with_divergence(task) for task in tasks]
     if options.chat_template and not ways:
         tasks = [as_chat(task, model) for task in tasks]
     here = {"dtype": options.dtype, "device": options.device}

@@ -56,6 +56,9 @@ from .scoring.score import (
 from .scoring.targets import (
     Score as Score,
 )
+from .scoring.whole_model import (
+    Compared as Compared,
+)
 from .shortcuts import (
     EVERY as EVERY,
     Shortcuts as Shortcuts,
@@ -66,6 +69,7 @@ from .shortcuts import (
 
 __all__ = [
     "Answer",
+    "Compared",
     "EVERY",
     "Group",
     "NOT_FINITE",

@@ -144,6 +144,7 @@ def scores_by_example(
     donors: Mapping[int, int] | None = None,
     means: Means | None = None,
     shortcuts: Shortcuts = EVERY,
+    divergence: bool = False,
 ) -> Iterator[tuple[Edits, int, Scores]]:
     """Scores of options under each edit, one example at a time.
 
@@ -155,6 +156,7 @@ def scores_by_example(
         donors: example to donor (`draw_donors`), where something is resampled.
         means: what `@mean` puts, where an edit also asks for it.
         shortcuts: what to share and leave out; never changes a result.
+        divergence: compare with what the whole model predicts (scores are `Compared`).
 
     Yields:
         Ablation, example, and request number to (log-likelihood in nats, greedy).
@@ -175,7 +177,7 @@ def scores_by_example(
             (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
             for batch in padded_batches(group.trees, BATCH_TOKENS):
                 there = _aligned(outputs, len(context) - 1, donor_end, batch.ids.shape[1])
-                run = ExampleBatch(model, batch, example, exact, means, there)
+                run = ExampleBatch(model, batch, example, exact, means, there, divergence)
                 for one, scored in run.scores(edits):
                     found[one].update({chosen[n]: value for n, value in scored.items()})
         yield from ((one, doc_id, scores) for one, scores in found.items())

@@ -61,6 +61,19 @@ def most_caches(decoder: Decoder, prefix: int, layers: int) -> int:
     return max(1, int(SHARE * _free(decoder) / max(1, numbers * bytes_each)))
 
 
+def fits(decoder: Decoder, size: int) -> bool:
+    """Whether so many bytes may be kept beside what batches take.
+
+    Args:
+        decoder: the modules of the model.
+        size: bytes on its device.
+
+    Returns:
+        True where they are at most a quarter of the memory that is free now.
+    """
+    return size <= SHARE * _free(decoder)
+
+
 def _free(decoder: Decoder) -> int:
     """Free bytes on the device of the model."""
     if decoder.device.type == "cuda":

@@ -18,6 +18,7 @@ from interp.engine.replay import Pass, record, replay, run_block
 from interp.engine.scoring.packing import Batch
 from interp.engine.scoring.stacking import apart, even_chunks, stacked_batch
 from interp.engine.scoring.targets import Score, ScoredPositions
+from interp.engine.scoring.whole_model import WholeModel
 from interp.engine.shortcuts import Shortcuts
 from interp.models import Decoder
 
@@ -35,6 +36,7 @@ class ExampleBatch:
         shortcuts: those that are exact for the model at this length.
         means: what `@mean` puts.
         outputs: what `@resample` puts.
+        divergence: compare with what the whole model predicts (scores are `Compared`).
     """
 
     model: TransformerBridge
@@ -43,6 +45,7 @@ class ExampleBatch:
     shortcuts: Shortcuts
     means: Means | None
     outputs: Outputs
+    divergence: bool = False
     _tails: "dict[int, _Tail]" = field(default_factory=dict)
 
     def scores(self, edits: Sequence[Edits]) -> Iterator[tuple[Edits, dict[int, Score]]]:
@@ -78,6 +81,15 @@ class ExampleBatch:
         cache = transformers.DynamicCache()
         return record(self._decoder, self._ids, past_key_values=cache, use_cache=True), cache
 
+    @cached_property
+    def _beside(self) -> WholeModel | None:
+        """What the whole model predicts where logits are wanted; None where nothing is compared."""
+        if not self.divergence:
+            return None
+        targets = ScoredPositions.of(self.batch, self._decoder.device)
+        baseline = self._kept[0] if "_kept" in vars(self) else self._whole
+        return WholeModel.of(self._decoder, baseline.residuals[-1][targets.rows, targets.columns])
+
     def _start(self, edits: Edits) -> int:
         """The first position that an ablation changes; 0 where what lies before it is not kept."""
         if not self.shortcuts.prefixes or not edits:
@@ -95,14 +107,15 @@ class ExampleBatch:
         # before anything is edited
         tail = self._tail(start) if start else None
         whole = self._whole if self.shortcuts.replay and not start else None
+        beside = self._beside
         with edited(self.model, edits, self.means, self.outputs, example=self.example) as decoder:
             if tail is not None:
-                return tail.scores(decoder, tail.through(decoder, first, decoder.n_layers))
+                resid = tail.through(decoder, first, decoder.n_layers)
+                return tail.targets.scores(decoder, resid, beside)
             if whole is not None:
-                return targets.scores(decoder, replay(decoder, whole, first))
-            return targets.scores(
-                decoder, record(decoder, self._ids, use_cache=False).residuals[-1]
-            )
+                return targets.scores(decoder, replay(decoder, whole, first), beside)
+            resid = record(decoder, self._ids, use_cache=False).residuals[-1]
+            return targets.scores(decoder, resid, beside)
 
     def _stacked(self, edits: Sequence[Edits], first: int, start: int) -> list[dict[int, Score]]:
         """Each through its own layer alone, and through the layers after it with the others."""
@@ -112,7 +125,8 @@ class ExampleBatch:
                 behind.append(tail.through(decoder, first, first + 1))
         stacked = tail.times(decoder, len(edits))
         resid = stacked.through(decoder, first + 1, decoder.n_layers, torch.cat(behind))
-        return apart(stacked.scores(decoder, resid), tail.batch, len(edits))
+        beside = self._beside.times(len(edits)) if self._beside else None
+        return apart(stacked.targets.scores(decoder, resid, beside), tail.batch, len(edits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,12 +194,6 @@ class _Tail:
         targets = ScoredPositions.of(batch, decoder.device)
         calls = _calls(decoder, batch, self.prefix)
         return replace(self, batch=batch, targets=targets, residuals=(), calls=calls)
-
-    def scores(
-        self, decoder: Decoder, resid: Float[Tensor, "batch pos d_model"]
-    ) -> dict[int, Score]:
-        """Request number to its score, from what leaves the last block."""
-        return self.targets.scores(decoder, resid)
 
 
 def _calls(decoder: Decoder, batch: Batch, prefix: Prefix) -> Pass:

@@ -165,4 +165,6 @@ def unembed(
             stack.callback(decoder.ln_final.register_forward_pre_hook(give).remove)
             for layer, block in enumerate(decoder.blocks):
                 stack.enter_context(forward_replaced(block, identity_block(decoder, layer)))
-            yield decoder.root(input_ids=ids, use_cache=False).logits[0]
+            logits = decoder.root(input_ids=ids, use_cache=False).logits[0]
+        # outside: between two chunks the model is as it was, and others can use it
+        yield logits

@@ -119,6 +119,11 @@ def _one_task(
                          f"{asked.cluster or 'none'} asked")  # fmt: skip
     for entry in ("version", "num_fewshot", "variant", "sampling", "metrics"):
         one, other = (getattr(task, entry) for task in (kept, asked))
+        if entry == "metrics":
+            # only one side has some of them (--divergence), which says more than all of them
+            there, here = ([n for n in a if n not in b] for a, b in ((one, other), (other, one)))
+            if there or here:
+                one, other = there, here
         said = f"{name}: {entry} {_plain(one)} there, {_plain(other)} asked"
         told += _changed(f"{place}.{entry}", one, other, said)
     shown = any(d.name.endswith(("num_fewshot", "variant", "sampling")) for d in told)
@@ -202,7 +207,7 @@ def _changed(name: str, there: Any, asked: Any, words: str = "") -> Iterator[Dif
 
 def _plain(value: Any) -> str:
     """An entry in words: `none`, or its fields."""
-    if value in (None, {}, ()):
+    if value in (None, {}, (), []):
         return "none"
     if hasattr(value, "as_dict"):
         value = value.as_dict()

@@ -34,7 +34,7 @@ from interp.sweeps.plan import Ablations, Plan, make_plan
 from interp.sweeps.rounding import measure_rounding
 from interp.sweeps.transport import pack_request
 from interp.sweeps.units import WorkUnit
-from interp.tasks import Task, load_task
+from interp.tasks import Task, load_task, with_divergence
 
 log = logging.getLogger("interp")
 
@@ -56,6 +56,7 @@ def sweep(
     chat_template: bool = False,
     allow_code: bool = False,
     cluster: str | None = None,
+    divergence: bool = False,
     shard: str | None = None,
     allow: Sequence[str] = (),
     unit_examples: int = UNIT_EXAMPLES,
@@ -91,6 +92,9 @@ def sweep(
         allow_code: let task YAMLs run the Python that they name.
         cluster: field of the rows that names what examples share (a passage, a subject), so that
             they are resampled together; by default what the task says.
+        divergence: also record how far predictions at the scored positions are from those of the
+            whole model: metrics `kl` (nats) and `top1_agreement`. Where answers are generated, the
+            positions are those of the whole model's answer.
         shard: `"3/16"`: only every sixteenth unit, from the third on; other processes run the
             others into the same folder, or into folders that `interp merge` joins.
         allow: differences to the run in the folder that are accepted, by the names that the
@@ -124,6 +128,8 @@ def sweep(
         chat_template=model if chat_template else None,
         allow_code=allow_code or None,
     )
+    if divergence:
+        loaded = [with_divergence(task) for task in loaded]
     plan = make_plan(
         model, loaded, ablations, limit=limit, seed=seed, donor=donor, sizes=sizes, cluster=cluster
     )

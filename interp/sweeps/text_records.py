@@ -1,15 +1,24 @@
 """Generated answers become records: the text, whether it was cut, and the task's metrics."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, Means, Variant
-from interp.engine import Answer, answers_by_example, generate
+from interp.engine import (
+    Answer,
+    Compared,
+    Score,
+    answers_by_example,
+    generate,
+    score_requests,
+    scores_by_example,
+)
 from interp.records import Record
 from interp.sweeps.outcomes import record_of
-from interp.tasks import GenerationRequest, Task
+from interp.tasks import GenerationRequest, OptionRequest, Task, divergence_metrics
 
 CUT = "cut"
 """The metric that says which share of an example's answers the token limit cut."""
@@ -42,9 +51,12 @@ def text_records(
         One record an ablation and example.
     """
     edits = [one.edits for one in variants]
-    found = generate(model, requests, edits, means=means, done=_by_example(requests, done))
+    found = list(generate(model, requests, edits, means=means, done=_by_example(requests, done)))
+    read = _TeacherForced.of(model, task, requests, dict(zip(edits, found, strict=True)))
+    beside = read.scores(edits, means=means)
     for variant, answers in zip(variants, found, strict=True):
-        yield from _records(model, task, requests, variant, answers)
+        compared = read.by_example(beside.get(variant.edits))
+        yield from _records(model, task, requests, variant, answers, compared)
 
 
 def text_records_by_example(
@@ -65,10 +77,13 @@ def text_records_by_example(
     ):
         told(1)
         answers[one][number] = answer
+    read = _TeacherForced.of(model, task, requests, {})
+    beside = read.scores_by_example(edits, donors=donors, means=means)
     for variant in variants:
         found = answers[variant.edits]
         ordered = [found[number] for number in range(len(requests))]
-        yield from _records(model, task, requests, variant, ordered)
+        compared = read.by_example(beside.get(variant.edits))
+        yield from _records(model, task, requests, variant, ordered, compared)
 
 
 def _records(
@@ -77,6 +92,7 @@ def _records(
     requests: Sequence[GenerationRequest],
     variant: Variant,
     answers: Sequence[Answer],
+    compared: Mapping[int, Mapping[str, float]],
 ) -> Iterator[Record]:
     """One record per example, from the one answer to it or from all that were drawn."""
     drawn: dict[int, list[tuple[GenerationRequest, Answer]]] = {}
@@ -93,7 +109,7 @@ def _records(
             task,
             variant,
             doc_id,
-            metrics={**metrics, CUT: unfinished / len(own)},
+            metrics={**metrics, **compared.get(doc_id, {}), CUT: unfinished / len(own)},
             failure=next((answer.failure for answer in own if answer.failure), ""),
             token_counts=tuple(answer.n_tokens for answer in own),
             text=first.text,
@@ -101,6 +117,86 @@ def _records(
             finished=not unfinished,
             cut_tokens=request.truncated_tokens,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _TeacherForced:
+    """The whole model's answers, read token by token under ablations.
+
+    Attributes:
+        model: the model.
+        task: the task.
+        answers: of the whole model, as continuations that are scored; none where nothing is
+            compared.
+    """
+
+    model: TransformerBridge
+    task: Task
+    answers: tuple[OptionRequest, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: TransformerBridge,
+        task: Task,
+        requests: Sequence[GenerationRequest],
+        found: Mapping[Edits, Sequence[Answer]],
+    ) -> "_TeacherForced":
+        """The answers among those that were found, else generated now."""
+        if not task.compared:
+            return cls(model, task, ())
+        if Edits() in found:
+            whole = found[Edits()]
+        else:
+            (whole,) = generate(model, requests, [Edits()])
+        pairs = zip(requests, whole, strict=True)
+        # a token that failed is none
+        answers = (
+            OptionRequest(request.doc_id, request.draw, request.prompt, answer.tokens)
+            for request, answer in pairs
+            if answer.tokens and not answer.failure
+        )
+        return cls(model, task, tuple(answers))
+
+    def scores(self, edits: Sequence[Edits], *, means: Means | None) -> dict[Edits, list[Score]]:
+        """What is predicted along the answers, beside the whole model."""
+        if not self.answers:
+            return {}
+        found = score_requests(self.model, self.answers, edits, means=means, divergence=True)
+        return dict(zip(edits, found, strict=True))
+
+    def scores_by_example(
+        self,
+        edits: Sequence[Edits],
+        *,
+        donors: Mapping[int, int] | None,
+        means: Means | None,
+    ) -> dict[Edits, list[Score]]:
+        """As `scores`, where what an ablation does differs from example to example."""
+        if not self.answers:
+            return {}
+        found: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
+        for one, _, scored in scores_by_example(
+            self.model, self.task, self.answers, edits, donors=donors, means=means, divergence=True
+        ):
+            found[one].update(scored)
+        return {one: [scores[n] for n in sorted(scores)] for one, scores in found.items()}
+
+    def by_example(self, scores: Sequence[Score] | None) -> dict[int, dict[str, float]]:
+        """Metrics of each example whose answer was read, over all its draws."""
+        own: dict[int, list[tuple[Score, int]]] = {}
+        for request, score in zip(self.answers, scores or (), strict=True):
+            own.setdefault(request.doc_id, []).append((score, len(request.continuation)))
+        documents = self.task.documents()
+        return {
+            doc_id: divergence_metrics(
+                self.task,
+                documents[doc_id],
+                [(s.kl, s.agreed) for s, _ in pairs if isinstance(s, Compared)],
+                [count for _, count in pairs],
+            )
+            for doc_id, pairs in own.items()
+        }
 
 
 def _by_example(

@@ -9,7 +9,15 @@ from typing import Any
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Means, Variant
-from interp.engine import EVERY, NOT_FINITE, Score, Shortcuts, score_requests, scores_by_example
+from interp.engine import (
+    EVERY,
+    NOT_FINITE,
+    Compared,
+    Score,
+    Shortcuts,
+    score_requests,
+    scores_by_example,
+)
 from interp.models import decoder
 from interp.records import Record
 from interp.sweeps.outcomes import record_of, warn_of_failures
@@ -20,6 +28,7 @@ from interp.tasks import (
     OptionRequest,
     Task,
     checked_requests,
+    divergence_metrics,
 )
 
 log = logging.getLogger("interp")
@@ -125,7 +134,13 @@ def _options(
     plain, alone = batch.split()
     edits = [one.edits for one in plain.variants]
     found = score_requests(
-        model, requests, edits, means=plain.means, shortcuts=shortcuts, done=done
+        model,
+        requests,
+        edits,
+        means=plain.means,
+        shortcuts=shortcuts,
+        divergence=bool(task.compared),
+        done=done,
     )
     results = dict(zip(plain.variants, found, strict=True))
     results |= _options_by_example(model, task, requests, alone, shortcuts, done)
@@ -143,6 +158,9 @@ def _options(
                 [NO_OUTCOME] * len(responses) if failure else responses,
                 token_counts=counts,
             )
+            compared = [(one.kl, one.agreed) for one in responses if isinstance(one, Compared)]
+            if compared:
+                metrics |= divergence_metrics(task, documents[doc_id], compared, counts)
             yield record_of(
                 model,
                 task,
@@ -177,6 +195,7 @@ def _options_by_example(
         donors=batch.donors,
         means=batch.means,
         shortcuts=shortcuts,
+        divergence=bool(task.compared),
     ):
         found[one].update(scored)
         done(1)

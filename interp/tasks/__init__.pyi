@@ -14,6 +14,12 @@ from .counterfactual import (
     twin_tokens as twin_tokens,
     twins as twins,
 )
+from .divergence import (
+    AGREEMENT as AGREEMENT,
+    KL as KL,
+    divergence_metrics as divergence_metrics,
+    with_divergence as with_divergence,
+)
 from .examples import (
     check_draw as check_draw,
     described as described,
@@ -102,11 +108,13 @@ from .ways import (
 )
 
 __all__ = [
+    "AGREEMENT",
     "BEYOND_GREEDY",
     "BEYOND_SAMPLING",
     "CheckedRequests",
     "FEWSHOT_SEED",
     "GenerationRequest",
+    "KL",
     "LOG",
     "MARK",
     "WEIGHT",
@@ -137,6 +145,7 @@ __all__ = [
     "covering",
     "described",
     "described_metrics",
+    "divergence_metrics",
     "draw_order",
     "select_examples",
     "encode",
@@ -165,5 +174,6 @@ __all__ = [
     "way_names",
     "way_of",
     "with_budget",
+    "with_divergence",
     "with_draws",
 ]

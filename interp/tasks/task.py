@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -60,11 +60,13 @@ class Task:
     Attributes:
         plain_name: what `load_task` knows it by, or its YAML calls it.
         variant: how it is asked where that is not as it is published.
+        compared: metrics that compare with the whole model (`with_divergence`); none by default.
     """
 
     plain_name: str
     _harness: Any
     variant: TaskVariant = TaskVariant()
+    compared: Mapping[str, Metric] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # records, tables and figures tell tasks apart by their names
@@ -274,7 +276,7 @@ class Task:
                 raise UserError(
                     f"task {self.name}: its members do not agree on metric {name}; give them singly"
                 )
-        return found[0]
+        return found[0] | dict(self.compared)
 
     @cached_property
     def strata(self) -> list[str]:

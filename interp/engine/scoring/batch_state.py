@@ -17,6 +17,7 @@ from interp.engine.replay import Pass, run_block
 from interp.engine.scoring.masks import mask_arguments
 from interp.engine.scoring.packing import Batch
 from interp.engine.scoring.targets import Score, ScoredPositions
+from interp.engine.scoring.whole_model import WholeModel
 from interp.models import Decoder
 
 
@@ -63,6 +64,7 @@ class LayerInput:
         layer: which layer it enters; the number of layers where it has left the last.
         last_block: whether the last block is computed only where logits are wanted.
         attention: of that layer, in the baseline; None where it is not used again.
+        whole: what the whole model predicts where logits are wanted, to compare with.
     """
 
     batch: Batch
@@ -71,6 +73,7 @@ class LayerInput:
     layer: int
     last_block: bool
     attention: CachedZ | None = None
+    whole: WholeModel | None = None
 
     def through(
         self,
@@ -110,7 +113,11 @@ class LayerInput:
 
     def scores(self, decoder: Decoder) -> dict[int, Score]:
         """Request number to its score, after the last layer."""
-        return self.targets.scores(decoder, self.resid)
+        return self.targets.scores(decoder, self.resid, self.whole)
+
+    def predicted(self, decoder: Decoder) -> WholeModel:
+        """What the whole model predicts, after its last layer."""
+        return WholeModel.of(decoder, self.resid[self.targets.rows, self.targets.columns])
 
 
 def attention_unchanged(edits: Edits, layer: int) -> bool:

@@ -19,7 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations import Edits, Means, Places, edited
 from interp.engine.capabilities import refuse_impossible
-from interp.engine.memory import halving, token_budget
+from interp.engine.memory import fits, halving, token_budget
 from interp.engine.prefix import Prefix, prefix_cache, record_prefix
 from interp.engine.replay import record
 from interp.engine.scoring.batch_state import (
@@ -39,6 +39,7 @@ from interp.engine.scoring.packing import (
 from interp.engine.scoring.scopes import batch_labels, told_apart
 from interp.engine.scoring.stacking import Stack, most_stacked
 from interp.engine.scoring.targets import Score, ScoredPositions
+from interp.engine.scoring.whole_model import WholeModel
 from interp.engine.scoring.with_hooks import hooked_scores
 from interp.engine.shortcuts import EVERY, NONE, Shortcuts, exact_shortcuts, segments
 from interp.models import Decoder
@@ -55,6 +56,7 @@ def score_requests(
     *,
     means: Means | None = None,
     shortcuts: Shortcuts = EVERY,
+    divergence: bool = False,
     done: Callable[[int], Any] = lambda pairs: None,
 ) -> list[list[Score]]:
     """Score every request under every ablation.
@@ -65,11 +67,14 @@ def score_requests(
         edits: what each ablation changes; `Edits()` is the baseline.
         means: what `@mean` puts (`mean_outputs`).
         shortcuts: what to share and leave out; never changes a result.
+        divergence: compare what is predicted at each scored token with what the whole model
+            predicts there.
         done: told how many (example, ablation) pairs have been computed, as they are.
 
     Returns:
         For each ablation, for each request: the sum of log-probabilities of its continuation in
         nats, and whether greedy decoding would write it; `FAILED` where logits are not finite.
+        With `divergence` each is a `Compared`.
     """
     refuse_impossible(model, edits)
     found: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
@@ -78,12 +83,12 @@ def score_requests(
     lengths = [request.row_length for request in requests]
     for numbers in segments(model, lengths):
         exact = exact_shortcuts(model, shortcuts, max(lengths[n] for n in numbers))
-        work = Scoring(model, means, exact)
+        work = Scoring(model, means, exact, divergence)
         for one, scores in work.all([requests[n] for n in numbers], list(found)):
             named = {numbers[at]: score for at, score in scores.items()}
             progress.add(one, named)
             found[one].update(named)
-    alone = Scoring(model, means, NONE)
+    alone = Scoring(model, means, NONE, divergence)
     for one, scores in found.items():
         scores.update(_settled(alone, requests, one, scores))
     return [[found[one][n] for n in range(len(requests))] for one in edits]
@@ -131,17 +136,26 @@ class Scoring:
         model: a bridge.
         means: what `@mean` puts (`mean_outputs`).
         shortcuts: those that are exact for the model at the length of the requests.
+        divergence: compare with what the whole model predicts.
     """
 
     model: TransformerBridge
     means: Means | None
     shortcuts: Shortcuts
+    divergence: bool = False
 
     def all(self, requests: Sequence[OptionRequest], edits: Sequence[Edits]) -> Found:
         """Scores of all requests under all ablations; numbers are those of the given requests."""
         hooked = [one for one in edits if one.is_hooked]
         if hooked:
-            yield from hooked_scores(self.model, requests, hooked, self.means, self.shortcuts)
+            yield from hooked_scores(
+                self.model,
+                requests,
+                hooked,
+                self.means,
+                self.shortcuts,
+                divergence=self.divergence,
+            )
         scoped = [one for one in edits if one.is_scoped]
         native = [one for one in edits if not (one.is_hooked or one.is_scoped)]
         alike = told_apart(requests) if scoped else []
@@ -182,12 +196,15 @@ class Scoring:
             positions = ScoredPositions.of(batch, decoder.device)
             arguments = batch_arguments(decoder, batch, 0)
             ids = torch.from_numpy(batch.ids).to(decoder.device)
-            places = Places()
+            places, whole = Places(), None
             places.at(batch_labels(batch))
+            if self.divergence:
+                resid = record(decoder, ids, use_cache=False, **arguments).residuals[-1]
+                whole = WholeModel.of(decoder, resid[positions.rows, positions.columns])
             for one in edits:
                 with edited(self.model, one, self.means, places=places) as own:
                     resid = record(own, ids, use_cache=False, **arguments).residuals[-1]
-                    yield one, positions.scores(decoder, resid)
+                    yield one, positions.scores(decoder, resid, whole)
 
     def replayed(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
         """All batches side by side, block by block; each ablation from its first layer on."""
@@ -208,13 +225,11 @@ class Scoring:
             )
             for batch in self._batches(group, tokens)
         ]
-        for layer in range(max(starting_at) + 1):
-            here = starting_at.get(layer, [])
-            if self.shortcuts.sublayers and any(attention_unchanged(one, layer) for one in here):
-                batches = [replace(one, attention=CachedZ()) for one in batches]
-            following = batches
-            if batches[0].attention is not None or layer < max(starting_at):
-                following = [one.next(decoder, prefix) for one in batches]
+        entering = self._entering(batches, prefix, starting_at)
+        if self.divergence:
+            entering = self._beside_whole(batches, prefix, starting_at)
+        for batches in entering:
+            here = starting_at.get(batches[0].layer, [])
             stack, stacked = self._stack(batches, prefix, here, tokens)
             for one in here:
                 if one not in stacked:
@@ -224,7 +239,49 @@ class Scoring:
                             yield one, scores
             if stacked:
                 yield from stack.scores(batches, stacked)
+
+    def _entering(
+        self,
+        batches: list[LayerInput],
+        prefix: Prefix | None,
+        starting_at: Mapping[int, Sequence[Edits]],
+    ) -> Iterator[list[LayerInput]]:
+        """The batches before each layer at which an ablation starts, in the baseline."""
+        decoder = models.decoder(self.model)
+        for layer in range(max(starting_at) + 1):
+            here = starting_at.get(layer, [])
+            if self.shortcuts.sublayers and any(attention_unchanged(one, layer) for one in here):
+                batches = [replace(one, attention=CachedZ()) for one in batches]
+            following = batches
+            if batches[0].attention is not None or layer < max(starting_at):
+                following = [one.next(decoder, prefix) for one in batches]
+            if here:
+                yield batches
             batches = following
+
+    def _beside_whole(
+        self,
+        batches: list[LayerInput],
+        prefix: Prefix | None,
+        starting_at: Mapping[int, Sequence[Edits]],
+    ) -> Iterator[list[LayerInput]]:
+        """As `_entering`, each batch with what the whole model predicts where it is scored.
+
+        The baseline runs to its end first. The streams on its way are kept where they fit in
+        memory, else they are computed once more.
+        """
+        decoder = models.decoder(self.model)
+        to_the_end = {**starting_at, decoder.n_layers: starting_at.get(decoder.n_layers, [Edits()])}
+        numbers = sum(one.resid.numel() for one in batches) * len(to_the_end)
+        keeps = fits(decoder, 2 * numbers * batches[0].resid.element_size())
+        kept, last = [], batches
+        for last in self._entering(batches, prefix, to_the_end):
+            if keeps:
+                kept.append(last)
+        whole = [one.predicted(decoder) for one in last]
+        for entering in kept if keeps else self._entering(batches, prefix, starting_at):
+            pairs = zip(entering, whole, strict=True)
+            yield [replace(one, whole=other) for one, other in pairs]
 
     def _stack(
         self,

@@ -128,9 +128,10 @@ class Stack:
             resids.append(behind.resid)
         batch = stacked_batch(one.batch, len(edits))
         targets, resid = ScoredPositions.of(batch, decoder.device), torch.cat(resids)
-        whole = LayerInput(batch, targets, resid, layer + 1, self.last_block)
+        beside = one.whole.times(len(edits)) if one.whole else None
+        every = LayerInput(batch, targets, resid, layer + 1, self.last_block, whole=beside)
         calls = batch_calls(decoder, batch, self.prefix)
-        scores = whole.through(decoder, decoder.n_layers, calls, caches).scores(decoder)
+        scores = every.through(decoder, decoder.n_layers, calls, caches).scores(decoder)
         return apart(scores, one.batch, len(edits))
 
 

@@ -5,11 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.engine.replay import unembed
 from interp.engine.scoring.packing import Batch
+from interp.engine.scoring.whole_model import (
+    Compared,
+    Predictions,
+    WholeModel,
+    compared,
+    predictions,
+)
 from interp.models import Decoder
 
 Score = tuple[float, bool]
@@ -49,10 +56,22 @@ class ScoredPositions:
         )
 
     def scores(
-        self, decoder: Decoder, resid: Float[Tensor, "batch pos d_model"]
+        self,
+        decoder: Decoder,
+        resid: Float[Tensor, "batch pos d_model"],
+        whole: WholeModel | None = None,
     ) -> dict[int, Score]:
-        """Request number to its score, from what leaves the last block."""
-        return self.scores_of(unembed(decoder, resid[self.rows, self.columns]))
+        """Request number to its score, from what leaves the last block.
+
+        Args:
+            decoder: the modules of the model.
+            resid: the stream before the final norm.
+            whole: the whole model at the same places, to compare with (scores are `Compared`).
+        """
+        chunks = unembed(decoder, resid[self.rows, self.columns])
+        if whole is None:
+            return self.scores_of(chunks)
+        return self.compared_scores(chunks, whole.chunks(decoder))
 
     def scores_of(self, chunks: Iterable[Float[Tensor, "place d_vocab"]]) -> dict[int, Score]:
         """Request number to its score, from the logits at the places, in order.
@@ -62,7 +81,7 @@ class ScoredPositions:
         """
         values, greedy, offset = [], [], 0
         for logits in chunks:
-            here = (self.place >= offset) & (self.place < offset + len(logits))
+            here = self._here(offset, len(logits))
             local, tokens, logits = self.place[here] - offset, self.token[here], logits.float()
             wanted, (largest, first) = logits[local, tokens], logits.max(dim=-1)
             greedy.append(first[local] == tokens)
@@ -70,10 +89,45 @@ class ScoredPositions:
             # in place: the logits are as large as all else together, and are not needed again
             total = logits.sub_(largest[:, None]).exp_().sum(dim=-1).log_() + largest
             values.append((wanted - total[local]).double())
+        return self._by_request(torch.cat(values), torch.cat(greedy))
+
+    def compared_scores(
+        self,
+        chunks: Iterable[Float[Tensor, "place d_vocab"]],
+        whole: Iterable[Predictions],
+    ) -> dict[int, Score]:
+        """As `scores_of`, with what the whole model predicts at the same places beside it."""
+        values, greedy, divergences, agreements, offset = [], [], [], [], 0
+        for logits, others in zip(chunks, whole, strict=True):
+            here = self._here(offset, len(logits))
+            local, tokens = self.place[here] - offset, self.token[here]
+            offset += len(logits)
+            own = predictions(logits)
+            values.append(own[0][local, tokens].double())
+            greedy.append(own[1][local] == tokens)
+            divergence, agreed = compared(others, own)
+            divergences.append(divergence[local])
+            agreements.append(agreed[local])
+        found = self._by_request(torch.cat(values), torch.cat(greedy))
+        sums = {number: [0.0, 0] for number in found}
+        pairs = zip(torch.cat(divergences).tolist(), torch.cat(agreements).tolist(), strict=True)
+        for number, pair in zip(self.request, pairs, strict=True):
+            for place, value in enumerate(pair):
+                sums[number][place] += value
+        return {
+            number: Compared.of(score, float(sums[number][0]), int(sums[number][1]))
+            for number, score in found.items()
+        }
+
+    def _here(self, offset: int, rows: int) -> Bool[Tensor, " token"]:
+        """The tokens whose place is among the next rows of logits."""
+        return (self.place >= offset) & (self.place < offset + rows)
+
+    def _by_request(
+        self, values: Float[Tensor, " token"], greedy: Bool[Tensor, " token"]
+    ) -> dict[int, Score]:
         found: dict[int, Score] = {}
-        for number, value, best in zip(
-            self.request, torch.cat(values).tolist(), torch.cat(greedy).tolist(), strict=True
-        ):
+        for number, value, best in zip(self.request, values.tolist(), greedy.tolist(), strict=True):
             total_before, all_before = found.get(number, (0.0, True))
             found[number] = (total_before + value, all_before and best)
         return {

@@ -8,14 +8,17 @@ hook touches run once for all.
 from collections.abc import Iterator, Sequence
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations import Activations, Edits, Means, bridge_edited, layer_of_point
 from interp.engine.memory import token_budget
-from interp.engine.replay import record, replay
+from interp.engine.replay import record, replay, unembed
 from interp.engine.scoring.packing import group_examples, padded_batches
 from interp.engine.scoring.targets import Score, ScoredPositions
+from interp.engine.scoring.whole_model import predictions
 from interp.engine.shortcuts import Shortcuts
 from interp.models import bridge_decoder, evaluation_mode
 from interp.tasks import OptionRequest
@@ -27,6 +30,8 @@ def hooked_scores(
     edits: Sequence[Edits],
     means: Means | None,
     shortcuts: Shortcuts,
+    *,
+    divergence: bool = False,
 ) -> Iterator[tuple[Edits, dict[int, Score]]]:
     """Scores under each of the edits, batch by batch.
 
@@ -36,6 +41,7 @@ def hooked_scores(
         edits: ablations with hooks, and whatever else they change.
         means: what `@mean` puts (`mean_outputs`).
         shortcuts: whether to replay, and the token budget.
+        divergence: compare with what the whole model predicts (scores are `Compared`).
 
     Yields:
         Ablation, and request number to score.
@@ -49,16 +55,30 @@ def hooked_scores(
             replayed = shortcuts.replay and any(_inside_blocks(one) for one in edits)
             with evaluation_mode(model):
                 baseline = record(decoder, ids, use_cache=False) if replayed else None
+            whole = None
+            if divergence:
+                # hooks of the final norm would act on logits that are formed again
+                whole = predictions(_logits(model, ids, targets))
             for one in edits:
                 with torch.no_grad(), bridge_edited(model, one, Activations(means)):
                     if baseline is not None and _inside_blocks(one):
-                        scores = targets.scores(
-                            decoder, replay(decoder, baseline, one.first_layer(decoder.n_layers))
-                        )
+                        resid = replay(decoder, baseline, one.first_layer(decoder.n_layers))
+                        chunks = unembed(decoder, resid[targets.rows, targets.columns])
                     else:
-                        logits = model(ids)[targets.rows, targets.columns]
-                        scores = targets.scores_of([logits])
+                        chunks = iter([_logits(model, ids, targets)])
+                    if whole is None:
+                        scores = targets.scores_of(chunks)
+                    else:
+                        scores = targets.compared_scores([torch.cat(list(chunks))], [whole])
                 yield one, scores
+
+
+def _logits(
+    model: TransformerBridge, ids: Int[Tensor, "batch pos"], targets: ScoredPositions
+) -> Float[Tensor, "place d_vocab"]:
+    with torch.no_grad():
+        found: Tensor = model(ids)[targets.rows, targets.columns]
+    return found
 
 
 def _inside_blocks(edits: Edits) -> bool:
