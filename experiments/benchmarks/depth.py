@@ -1,24 +1,35 @@
-"""Repeats, scopes and the matrix of effects, side by side with what people do today.
+"""The depth laboratory, side by side with what people do today.
 
-    OMP_NUM_THREADS=1 python -m experiments.benchmarks.depth    # a few minutes
+    OMP_NUM_THREADS=1 python -m experiments.benchmarks.depth            # all lines, some minutes
+    OMP_NUM_THREADS=1 python -m experiments.benchmarks.depth --only divergence
 
-The peer of the repeats lists the layers of a Hugging Face model anew for each program, as a merged
-checkpoint would, and runs lm-evaluation-harness' own `HFLM` on it, on a sample of the programs; its
-time is scaled to all. Log-likelihoods are compared. Both sides run in one process, and what is
-measured is processor time, because others may use the machine. Scopes are compared with the same
-ablations everywhere. The peer of the effect matrix runs the model once for each cell (text, skipped
-layer, later layer), with hooks that keep what enters and leaves the later layer; a peer that keeps
-all later layers in one run is measured, too. Written are `results/depth.json` and `.md`.
+Lines, each with both sides in turn in one process, so many rounds; what is measured is processor
+time, because others may use the machine, and answers are compared:
+
+- `repeats`: every repeat (i, j) of a model, against lm-evaluation-harness' own `HFLM` on Hugging
+  Face models whose layers are listed anew, as a merged checkpoint would list them (a sample of the
+  programs, scaled to all);
+- `scopes`: an ablation at the prompt only, against the same ablation everywhere;
+- `divergence`: skipped layers with KL divergence and top-1 agreement, against the same without;
+- `greedy`: greedy removal of six layers, against deleting them and `HFLM` (a set of each step,
+  scaled to all);
+- `effects`: the effects of each layer on every later one, against a traced run a cell (text,
+  skipped layer, later layer); a peer that keeps all later layers in one run is measured, too.
+
+Written are `results/depth.json`, in which a line that is run alone takes the place of its last run,
+and `results/depth.md`.
 """
 
 import argparse
 import copy
 import json
 import random
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -27,12 +38,11 @@ from experiments.benchmarks.workloads import make_task, random_llama, tokenizer
 from interp.ablations import as_ablations, checked_edits
 from interp.engine import score_requests
 from interp.models import decoder, wrap
-from interp.similarity import downstream_effects
+from interp.similarity import downstream_effects, greedy_removal
 from interp.tasks import build_requests, encode, harness_requests, prompt_text
 
 RESULTS = Path(__file__).parent / "results"
 SCOPED = ("layer:6", "attn:6", "mlp:6", "head:6.3")
-BEST_OF = 3
 
 
 def seconds_of(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -40,6 +50,11 @@ def seconds_of(work: Callable[[], Any]) -> tuple[float, Any]:
     began = time.process_time()
     found = work()
     return time.process_time() - began, found
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """Median, least and most."""
+    return [median(values), min(values), max(values)]
 
 
 def listed(model: Any, order: Sequence[int]) -> Any:
@@ -62,35 +77,39 @@ def by_harness(model: Any, task: Any, examples: int, batch_size: int) -> list[fl
     return [value for value, _ in lm.loglikelihood(asked, disable_tqdm=True)]
 
 
-def repeats(
-    n_layers: int, width: int, examples: int, sample: int, batch_size: int
-) -> dict[str, Any]:
-    """Every repeat (i, j) by this package, and some of them by the peer."""
+def repeats(n_layers: int, width: int, examples: int, rounds: int) -> dict[str, Any]:
+    """Every repeat (i, j) by this package, and two of them a round by the peer."""
     plain, task = random_llama(n_layers, d_model=width), make_task("mmlu-letters", examples)
     model = wrap(copy.deepcopy(plain), tokenizer(), name="random")
     requests: Any = build_requests(task, range(examples), decoder(model))
-    programs = as_ablations(model, "repeats")
-    edits = [checked_edits(model, program) for program in programs]
+    edits = [checked_edits(model, program) for program in as_ablations(model, "repeats")]
     # what is exact is tried once, before the clock runs
     score_requests(model, requests[:4], edits[:1])
-    ours, found = seconds_of(lambda: score_requests(model, requests, edits))
-    theirs, worst = 0.0, 0.0
-    sampled = random.Random(0).sample(range(len(programs)), sample)
-    for number in sampled:
-        relisted = listed(plain, edits[number].order)
-        run = partial(by_harness, relisted, task, examples, batch_size)
-        seconds, values = seconds_of(run)
-        theirs += seconds / sample * len(programs)
-        both = zip(found[number], values, strict=True)
-        worst = max(worst, *(abs(mine - value) for (mine, _), value in both))
+    draw, ours, theirs, worst = random.Random(0), [], [], 0.0
+    for _ in range(rounds):
+        took, found = seconds_of(lambda: score_requests(model, requests, edits))
+        ours.append(took)
+        # a short and a long repeat, so that the mean length is about that of all
+        few = draw.sample(range(len(edits)), 2)
+        relisted = [listed(plain, edits[number].order) for number in few]
+        run = [partial(by_harness, one, task, examples, examples) for one in relisted]
+        both = [seconds_of(one) for one in run]
+        # a program costs what its length is
+        lengths = [len(edits[number].order) for number in few]
+        every = sum(len(one.order) for one in edits)
+        theirs.append(sum(seconds for seconds, _ in both) * every / sum(lengths))
+        for number, (_, values) in zip(few, both, strict=True):
+            pairs = zip(found[number], values, strict=True)
+            worst = max(worst, *(abs(mine - value) for (mine, _), value in pairs))
     return {
-        "layers": n_layers, "width": width, "examples": examples, "programs": len(programs),
-        "sampled": sample,
-        "ours": ours, "theirs": theirs, "times": theirs / ours, "largest difference": worst,
+        "layers": n_layers, "width": width, "examples": examples, "rounds": rounds,
+        "programs": len(edits), "ours": spread(ours), "theirs": spread(theirs),
+        "times": spread([b / a for a, b in zip(ours, theirs, strict=True)]),
+        "largest difference": worst,
     }  # fmt: skip
 
 
-def scopes(n_layers: int, width: int, examples: int) -> dict[str, float]:
+def scopes(n_layers: int, width: int, examples: int, rounds: int) -> dict[str, Any]:
     """Cost of an ablation at the prompt only, over that of the same ablation everywhere."""
     model = wrap(random_llama(n_layers, d_model=width), tokenizer(), name="random")
     task = make_task("mmlu-letters", examples)
@@ -99,13 +118,76 @@ def scopes(n_layers: int, width: int, examples: int) -> dict[str, float]:
     for text in SCOPED:
         both = [checked_edits(model, one) for one in (text, f"{text}@@prompt")]
         score_requests(model, requests[:4], both)
-        least = [
-            min(seconds_of(partial(score_requests, model, requests, [one]))[0]
-                for _ in range(BEST_OF))
-            for one in both
-        ]  # fmt: skip
-        found[text] = least[1] / least[0]
-    return found
+        ratios = []
+        for _ in range(rounds):
+            whole, scoped = (
+                seconds_of(partial(score_requests, model, requests, [one]))[0] for one in both
+            )
+            ratios.append(scoped / whole)
+        found[text] = spread(ratios)
+    return {"layers": n_layers, "width": width, "examples": examples, "rounds": rounds,
+            "ratios": found}  # fmt: skip
+
+
+def divergence(n_layers: int, width: int, examples: int, rounds: int) -> dict[str, Any]:
+    """Skipping each layer with divergences, over the same without; letters and option texts."""
+    model = wrap(random_llama(n_layers, d_model=width), tokenizer(), name="random")
+    edits = [checked_edits(model, one) for one in ("baseline", *as_ablations(model, "layers"))]
+    found: dict[str, Any] = {}
+    for shape in ("mmlu-letters", "hellaswag"):
+        requests: Any = build_requests(make_task(shape, examples), range(examples), decoder(model))
+        score_requests(model, requests[:4], edits[:2], divergence=True)
+        ratios, worst = [], 0.0
+        for number in range(rounds):
+            order = (False, True) if number % 2 else (True, False)
+            took = {
+                also: seconds_of(
+                    partial(score_requests, model, requests, edits, divergence=also)
+                )
+                for also in order
+            }  # fmt: skip
+            ratios.append(took[True][0] / took[False][0])
+            for rows in zip(took[False][1], took[True][1], strict=True):
+                pairs = zip(*rows, strict=True)
+                worst = max(worst, *(abs(one[0] - other[0]) for one, other in pairs))
+        found[shape] = {"ratio": spread(ratios), "largest difference": worst}
+    return {"layers": n_layers, "width": width, "examples": examples, "rounds": rounds,
+            "ratios": found}  # fmt: skip
+
+
+def greedy(n_layers: int, width: int, examples: int, rounds: int, most: int = 6) -> dict[str, Any]:
+    """Greedy removal by this package; and sets of each step deleted and scored by the peer."""
+    plain, task = random_llama(n_layers, d_model=width), make_task("mmlu-letters", 2 * examples)
+    model = wrap(copy.deepcopy(plain), tokenizer(), name="random")
+    requests: Any = build_requests(task, range(examples), decoder(model))
+    score_requests(model, requests[:4], [checked_edits(model, "layer:1")])
+    ours, theirs, worst = [], [], 0.0
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            took, removal = seconds_of(
+                lambda: greedy_removal(model, task, most=most, out=folder, metric="gold_logprob")
+            )
+        ours.append(took)
+        total = 0.0
+        for step in range(1, most + 1):
+            chosen = removal.order.steps[step - 1]
+            order = [layer for layer in range(n_layers) if layer not in chosen]
+            seconds, values = seconds_of(
+                partial(by_harness, listed(plain, order), task, examples, examples)
+            )
+            # as many sets as the step tries, on half of the examples; then the chosen on all
+            total += seconds * (n_layers - step + 1 + 2)
+            text = "+".join(f"layer:{layer}" for layer in chosen)
+            (mine,) = score_requests(model, requests, [checked_edits(model, text)])
+            pairs = zip(mine, values, strict=True)
+            worst = max(worst, *(abs(one - value) for (one, _), value in pairs))
+        theirs.append(total)
+    return {
+        "layers": n_layers, "width": width, "examples": 2 * examples, "rounds": rounds,
+        "removed": most, "ours": spread(ours), "theirs": spread(theirs),
+        "times": spread([b / a for a, b in zip(ours, theirs, strict=True)]),
+        "largest difference": worst,
+    }  # fmt: skip
 
 
 def _contributions(model: Any, ids: torch.Tensor, skipped: int | None) -> list[torch.Tensor]:
@@ -132,85 +214,122 @@ def _contributions(model: Any, ids: torch.Tensor, skipped: int | None) -> list[t
     return [after - before for before, after in zip(entered, left, strict=True)]
 
 
-def effects(n_layers: int, width: int, texts: int, sample: int) -> dict[str, Any]:
-    """The matrix of effects by this package, and some of its cells by traced runs."""
+def effects(n_layers: int, width: int, texts: int, rounds: int) -> dict[str, Any]:
+    """The matrix of effects by this package, and two rows of it a round by traced runs."""
     plain = random_llama(n_layers, d_model=width)
     model = wrap(copy.deepcopy(plain), tokenizer(), name="random")
     task = make_task("mmlu-letters", texts)
     prompts = [prompt_text(task, task.documents()[n]) for n in range(texts)]
     downstream_effects(model, prompts[:1])
-    ours, table = seconds_of(lambda: downstream_effects(model, prompts))
-    cells = table.set_index(["skipped", "layer"])["value"]
-    sampled = random.Random(0).sample(range(n_layers - 1), sample)
-    seconds, worst = 0.0, 0.0
     rows = [torch.tensor([encode(one, decoder(model))]) for one in prompts]
     whole = [_contributions(plain, ids, None) for ids in rows]
-    for skipped in sampled:
+    ours, a_layer, a_cell, worst, draw = [], [], [], 0.0, random.Random(0)
+    for _ in range(rounds):
+        took, table = seconds_of(lambda: downstream_effects(model, prompts))
+        ours.append(took)
+        cells = table.set_index(["skipped", "layer"])["value"]
+        seconds = 0.0
+        for skipped in draw.sample(range(n_layers - 1), 2):
 
-        def run(skipped: int = skipped) -> list[list[torch.Tensor]]:
-            return [_contributions(plain, ids, skipped) for ids in rows]
+            def run(skipped: int = skipped) -> list[list[torch.Tensor]]:
+                return [_contributions(plain, ids, skipped) for ids in rows]
 
-        took, found = seconds_of(run)
-        seconds += took / sample
-        for layer in range(skipped + 1, n_layers):
-            changes = [
-                ((after[layer] - before[layer]).norm(dim=-1) / before[layer].norm(dim=-1)).mean()
-                for after, before in zip(found, whole, strict=True)
-            ]
-            mean = float(torch.stack(changes).mean())
-            worst = max(worst, abs(mean - float(cells[skipped, layer])) / mean)
-    each_layer, each_cell = seconds * (n_layers - 1), seconds * len(cells)
+            took, found = seconds_of(run)
+            seconds += took / 2
+            for layer in range(skipped + 1, n_layers):
+                changes = [
+                    ((now[layer] - then[layer]).norm(dim=-1) / then[layer].norm(dim=-1)).mean()
+                    for now, then in zip(found, whole, strict=True)
+                ]
+                mean = float(torch.stack(changes).mean())
+                worst = max(worst, abs(mean - float(cells[skipped, layer])) / mean)
+        a_layer.append(seconds * (n_layers - 1))
+        a_cell.append(seconds * len(cells))
     return {
-        "texts": texts, "cells": len(cells), "sampled": sample, "ours": ours,
-        "a run a layer": each_layer, "a run a cell": each_cell,
-        "times a layer": each_layer / ours, "times": each_cell / ours,
-        "largest relative difference": worst,
+        "layers": n_layers, "width": width, "examples": texts, "rounds": rounds,
+        "cells": len(cells), "ours": spread(ours), "theirs": spread(a_cell),
+        "times": spread([b / a for a, b in zip(ours, a_cell, strict=True)]),
+        "times a layer": spread([b / a for a, b in zip(ours, a_layer, strict=True)]),
+        "largest difference": worst,
     }  # fmt: skip
+
+
+LINES: dict[str, Callable[[int, int, int, int], dict[str, Any]]] = {
+    "repeats": repeats,
+    "scopes": scopes,
+    "divergence": divergence,
+    "greedy": greedy,
+    "effects": effects,
+}
+WORDS = {
+    "repeats": "all {programs} repeats (i, j), five-shot letters; models listed anew, HFLM",
+    "greedy": "greedy removal of {removed} layers, five-shot letters; layers deleted, HFLM",
+    "effects": "effects of each layer on later ones ({cells} cells), five-shot prompts; a traced "
+    "run a cell",
+}
+
+
+def _with_spread(values: Sequence[float], digits: int, unit: str = "") -> str:
+    middle, least, most = (f"{value:.{digits}f}" for value in values)
+    return f"{middle}{unit} ({least} to {most})"
 
 
 def page(found: dict[str, Any]) -> str:
     """The results in words."""
-    r, costs, e = found["repeats"], found["scopes"], found["effects"]
-    rows = "".join(f"| `{text}` | {cost:.2f} |\n" for text, cost in costs.items())
-    return (
-        "# Repeats, scopes, effects downstream\n\n"
-        "Made by `python -m experiments.benchmarks.depth`; processor time, one process.\n\n"
-        f"All {r['programs']} repeats (i, j) of a random Llama of {r['layers']} layers and width "
-        f"{r['width']}, "
-        f"{r['examples']} five-shot questions with letters: {r['ours']:.1f} s. The same by "
-        "lm-evaluation-harness on models whose layers are listed anew, from "
-        f"{r['sampled']} of them: {r['theirs']:.1f} s, {r['times']:.1f} times as long. Largest "
-        f"difference of a log-likelihood: {r['largest difference']:.0e} nats.\n\n"
-        "Cost of an ablation at the prompt only, over that of the same one everywhere (best of "
-        f"{BEST_OF}):\n\n| ablation | ratio |\n| --- | --- |\n{rows}\n"
-        f"Effects of each layer on every later one, {e['texts']} five-shot prompts: "
-        f"{e['ours']:.1f} s. One traced run for each of the {e['cells']} cells: "
-        f"{e['a run a cell']:.1f} s, {e['times']:.1f} times as long; one for each skipped layer, "
-        f"which keeps all later ones: {e['a run a layer']:.1f} s, {e['times a layer']:.1f} times "
-        f"(both from {e['sampled']} skipped layers). Largest relative difference of a cell: "
-        f"{e['largest relative difference']:.0e}.\n"
-    )
+    lines = [
+        "# Order, place and scope of layers: what they cost", "",
+        "Made by `python -m experiments.benchmarks.depth`: processor time, one process, both sides "
+        "in turn; random Llamas, vocabulary 32,000. Medians (least to most).", "",
+        "| line; peer | layers x width | examples | rounds | ours, s | peer, s | ratio | largest "
+        "difference |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for name, words in WORDS.items():
+        if name not in found:
+            continue
+        r = found[name]
+        lines.append(
+            f"| {words.format(**r)} | {r['layers']} x {r['width']} | {r['examples']} | "
+            f"{r['rounds']} | {_with_spread(r['ours'], 1)} | {_with_spread(r['theirs'], 1)} | "
+            f"{_with_spread(r['times'], 1, 'x')} | {r['largest difference']:.0e} |"
+        )
+    if "effects" in found:
+        ratio = _with_spread(found["effects"]["times a layer"], 2, "x")
+        lines += [
+            "",
+            f"A peer that keeps all later layers in one traced run takes {ratio} of ours.",
+        ]
+    costs = []
+    if "scopes" in found:
+        for text, ratio in found["scopes"]["ratios"].items():
+            costs.append(f"| `{text}@@prompt` over `{text}` | {_with_spread(ratio, 2)} | |")
+    if "divergence" in found:
+        for shape, one in found["divergence"]["ratios"].items():
+            costs.append(
+                f"| each layer skipped, {shape}: with KL and top-1 over without | "
+                f"{_with_spread(one['ratio'], 2)} | {one['largest difference']:.0e} |"
+            )
+    if costs:
+        lines += ["", "| cost of | ratio | largest difference |", "| --- | --- | --- |", *costs]
+    lines += ["", "Differences are of log-likelihoods in nats, of effects relative."]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(LINES), default=list(LINES))
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--examples", type=int, default=8)
-    parser.add_argument("--sample", type=int, default=2, help="programs that the peer runs")
-    parser.add_argument("--batch-size", type=int, default=8, help="of the peer")
-    parser.add_argument("--texts", type=int, default=6, help="of the effects")
+    parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    found = {
-        "repeats": repeats(
-            asked.layers, asked.width, asked.examples, asked.sample, asked.batch_size
-        ),
-        "scopes": scopes(asked.layers, asked.width, asked.examples),
-        "effects": effects(asked.layers, asked.width, asked.texts, min(2, asked.layers - 1)),
-    }
-    (RESULTS / "depth.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / "depth.md").write_text(page(found))
+    path = RESULTS / "depth.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    for name in asked.only:
+        found[name] = LINES[name](asked.layers, asked.width, asked.examples, asked.rounds)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+        (RESULTS / "depth.md").write_text(page(found))
     print(page(found))
 
 

@@ -91,6 +91,9 @@ from .position_classes import (
     OF_EVERY_ROW as OF_EVERY_ROW,
     of_the_row as of_the_row,
 )
+from .positions_of_hooks import (
+    Positions as Positions,
+)
 from .programs import (
     Exchange as Exchange,
     Order as Order,
@@ -170,6 +173,7 @@ __all__ = [
     "Patched",
     "Place",
     "Places",
+    "Positions",
     "Repeat",
     "Replace",
     "Replacement",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
+from interp.ablations.hook_arguments import asks_positions, needs_positions
 from interp.errors import UserError
 
 Part = Literal["layer", "attention", "mlp"]
@@ -286,6 +287,16 @@ class Edits(Mapping[int, LayerEdit]):
     def is_hooked(self) -> bool:
         """Whether hooks of a user's own are among the edits."""
         return any(edit.hooks for edit in self.values())
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a hook of a user's own must be told what the positions of a batch are."""
+        return any(needs_positions(f) for edit in self.values() for _, f in edit.hooks)
+
+    @property
+    def asks_positions(self) -> bool:
+        """Whether a hook of a user's own takes what the positions of a batch are."""
+        return any(asks_positions(f) for edit in self.values() for _, f in edit.hooks)
 
     @property
     def is_resampled(self) -> bool:

@@ -32,6 +32,7 @@ from interp.ablations.native_hooks import (
 )
 from interp.ablations.patched_blocks import patched_on_blocks, patched_on_bridge
 from interp.ablations.places import Places
+from interp.ablations.positions_of_hooks import told_positions
 from interp.ablations.replaced_parts import (
     fitted_at_positions,
     fitted_on_blocks,
@@ -212,8 +213,8 @@ ANOTHER_EVERYWHERE = "another example stands at every position; @resample has no
 PROGRAM_EVERYWHERE = "a layer program holds at every position; it has no scope"
 WEIGHTS_OF_A_BATCH = "a donor's weights hold for all rows of a batch"
 NATIVE_BLOCKS_SEE_NO_HOOKS = (
-    "hooks of your own do not reach the native blocks; use `with interp.ablate(...)` and "
-    "model.generate, or a task whose options are scored"
+    "hooks of your own do not reach the native blocks; use `with interp.ablate(...)`, "
+    "interp.generate or a sweep"
 )
 
 SKIP = EditKind(
@@ -293,7 +294,9 @@ EXPERTS = EditKind(
 )
 HOOKS = EditKind(
     ("hooks",),
-    on_bridge=lambda model, layer, edit, given: edit.hooks,
+    on_bridge=lambda model, layer, edit, given: [
+        (point, told_positions(function, given.places)) for point, function in edit.hooks
+    ],
     on_blocks=NATIVE_BLOCKS_SEE_NO_HOOKS,
     on_rows=NATIVE_BLOCKS_SEE_NO_HOOKS,
     on_positions="hooks of your own choose their positions; they have no scope",

@@ -215,6 +215,11 @@ def bridge_edited(
         RuntimeError: a block ran but the hook that should have changed it never fired.
     """
     given, watch = given or Activations(), _Watch(model)
+    if given.places is None and edits.needs_positions:
+        raise UserError(
+            "a hook of your own asks for positions, and a forward pass does not say where its "
+            "prompt ends; use a sweep or interp.generate, or give the argument a default"
+        )
     Edits.merged([*(context.edits for context in _contexts.get(model, [])), edits])
     with ExitStack() as stack:
         stack.enter_context(one_thread(model))

@@ -17,8 +17,9 @@ def hooked(name: str, fwd_hooks: Sequence[tuple[Point, Callable[..., Any]]]) -> 
     """Any TransformerLens hooks as an ablation that can be swept.
 
     A sweep runs it on the bridge's own blocks, from the first layer that a hook touches, on rows
-    `[batch, pos, ...]` that are padded on the right. Generated tasks are not supported: there, use
-    `with interp.ablate(model, hooked(...)):` and `model.generate`.
+    `[batch, pos, ...]` that are padded on the right. Generated answers are decoded over whole rows,
+    without a cache. A function with an argument `positions` is given what each position of its
+    batch is (`interp.ablations.Positions`).
 
     Args:
         name: of your own choice; the key in the store and the label in a figure (`hook:NAME`).

@@ -188,17 +188,17 @@ def _planned(
         _refuse_no_answer(task, requests.of(doc_ids))
     for doc_id in doc_ids if named else ():
         _check_positions(model, task, doc_id, variants, requests)
-    if task.generates and any(one.edits.is_hooked for one in variants):
-        raise UserError(
-            f"task {task.name}: it generates, and hooks run where options are scored; use "
-            "`with interp.ablate(model, hooked(...))` and model.generate"
-        )
     return PlannedTask(task, doc_ids, requests, source_ids)
 
 
 def _refuse_without_answers(task: Task, variants: Sequence[Variant]) -> None:
     """Raise UserError where an ablation needs to know prompt and answer of a text."""
     for one in variants:
+        if one.edits.needs_positions:
+            raise UserError(
+                f"ablation {one.text}: its hooks ask for positions, and task {task.name} scores "
+                "whole texts, which have neither prompt nor answer"
+            )
         if one.edits.is_windowed:
             raise UserError(
                 f"ablation {one.text}: task {task.name} scores whole texts, and windows are run on "

@@ -5,11 +5,11 @@ import torch
 
 import interp
 from interp.ablations import Edits, checked_edits
-from interp.engine import score_requests
+from interp.engine import generate, score_requests
 from interp.engine.shortcuts import NONE
 from interp.errors import UserError
-from interp.tasks import load_task
-from tests.helpers.families import tiny_bridge
+from interp.tasks import GenerationRequest, build_requests, load_task
+from tests.helpers.families import random_tokens, tiny_bridge
 from tests.helpers.scoring import assert_same, some_requests
 from tests.helpers.task_files import write_task
 
@@ -76,8 +76,73 @@ def test_bad_hooks_are_refused_before_any_work(llama, tmp_path):
         interp.hooked("x", [])
     with pytest.raises(UserError, match="allowed in a name"):
         interp.hooked("a b", [("blocks.0.hook_out", mirrored)])
-    task = load_task(write_task(tmp_path, kind="generate"))
-    mine = interp.hooked("mirror", [("blocks.1.hook_out", mirrored)])
-    with pytest.raises(UserError, match="it generates, and hooks run where options"):
-        interp.sweep(llama, [task], [mine], out=tmp_path / "run")
+    asking = interp.hooked("asking", [("blocks.1.mlp.hook_out", silent_in_answer)])
+    file = tmp_path / "notes.txt"
+    file.write_text("w5 w6 w7 w8")
+    with pytest.raises(UserError, match=r"its hooks ask for positions, and task .* scores whole"):
+        interp.sweep(llama, f"text:{file}", [asking], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    with (
+        pytest.raises(UserError, match="asks for positions, and a forward pass does not say"),
+        interp.ablate(llama, asking),
+    ):
+        pass
+
+
+def silent_in_answer(value, hook, positions):
+    return value.masked_fill(positions.answer[..., None], 0.0)
+
+
+def silent_in_prompt(value, hook, positions):
+    return value.masked_fill(positions.prompt[..., None], 0.0)
+
+
+def silent_at_last(value, hook, positions):
+    return value.masked_fill(positions.last[..., None], 0.0)
+
+
+def loud_in_padding(value, hook, positions=None):
+    return value.masked_fill(positions.padding[..., None], 50.0)
+
+
+HOOKS = {"answer": silent_in_answer, "prompt": silent_in_prompt, "last": silent_at_last}
+
+
+def test_hooks_are_told_the_positions(llama):
+    """They do what scopes do, in padded batches of options and of answers; padding is no token."""
+    asked = some_requests(examples=3)
+    named = [interp.hooked(name, [("blocks.1.mlp.hook_out", f)]) for name, f in HOOKS.items()]
+    named.append(interp.hooked("padding", [("blocks.1.mlp.hook_out", loud_in_padding)]))
+    texts = [*(f"mlp:1@@{name}" for name in HOOKS), "baseline"]
+    mine = [checked_edits(llama, one) for one in named]
+    scoped = [checked_edits(llama, text) for text in texts]
+    assert_same(score_requests(llama, asked, mine), score_requests(llama, asked, scoped))
+    prompts = [
+        GenerationRequest(i, tuple(random_tokens(1, n, seed=n)[0].tolist()), (), 4)
+        for i, n in enumerate((9, 5, 12))
+    ]
+    for ours, theirs in zip(
+        generate(llama, prompts, mine), generate(llama, prompts, scoped), strict=True
+    ):
+        assert [one.tokens for one in ours] == [one.tokens for one in theirs]
+
+
+def test_answers_under_hooks_equal_whole_rows(llama, tmp_path):
+    """Each token is the likeliest of `run_with_hooks` on the whole text before it, row by row."""
+    task = load_task(write_task(tmp_path, kind="generate", rows=3))
+    points = [("blocks.1.hook_out", mirrored)]
+    mine = interp.hooked("mirror", points)
+    run = interp.sweep(llama, [task], [mine, "layer:1"], out=tmp_path / "run")
+    found = run.responses().set_index(["ablation", "doc_id"])["text"]
+    requests = build_requests(task, range(3), interp.models.decoder(llama))
+    for request in requests:
+        written = []
+        for _ in range(request.max_gen_toks):
+            ids = torch.tensor([[*request.prompt, *written]])
+            with torch.no_grad():
+                logits = llama.run_with_hooks(ids, fwd_hooks=points)
+            written.append(int(logits[0, -1].argmax()))
+        (answers,) = generate(llama, [request], [checked_edits(llama, mine)])
+        assert list(answers[0].tokens) == written[: answers[0].n_tokens]
+        assert found["hook:mirror", request.doc_id] == answers[0].text
+    assert any(found["hook:mirror", i] != found["baseline", i] for i in range(3))

@@ -22,6 +22,7 @@ from interp.engine.generation.pool import Counts
 from interp.engine.generation.run import Run, Settings
 from interp.engine.generation.sampling import Picking, choosing
 from interp.engine.generation.stopping import Answer
+from interp.engine.generation.with_hooks import hooked_answers
 from interp.models import model_name
 from interp.tasks import BEYOND_GREEDY, BEYOND_SAMPLING, GenerationRequest
 
@@ -89,9 +90,13 @@ def generate(
         difference of two logits below which a token was decoded plainly.
     """
     settings = settings or Settings.for_model(models.decoder(model))
+    hooked = [n for n, edits in enumerate(ablations) if edits.is_hooked]
     alone = [n for n, edits in enumerate(ablations) if edits.order or edits.is_scoped]
-    if alone and len(alone) < len(ablations):
-        return _apart(model, requests, ablations, alone, means, settings, done)
+    for some in (hooked, alone):
+        if some and len(some) < len(ablations):
+            return _apart(model, requests, ablations, some, means, settings, done)
+    if hooked:
+        return _with_hooks(model, requests, ablations, means, done)
     # blocks in another order share no batch with the model's own, and positions of a scope differ
     # from row to row
     settings = replace(settings, plain=settings.plain or bool(alone))
@@ -118,6 +123,22 @@ def generate(
         count.written = sum(answer.n_tokens for answer in found.values())
     ordered = [[found[number] for number in range(len(requests))] for found in answers]
     return Generated(ordered, counts, tuple(by_path), tolerance)
+
+
+def _with_hooks(
+    model: TransformerBridge,
+    requests: Sequence[GenerationRequest],
+    ablations: Sequence[Edits],
+    means: Means | None,
+    done: Callable[[int], Any],
+) -> Generated:
+    """Hooks of a user's own, which see the bridge's blocks and whole rows."""
+    say_what_is_left_out(model, requests)
+    answers = [hooked_answers(model, requests, one, means, done) for one in ablations]
+    counts = [Counts() for _ in ablations]
+    for count, found in zip(counts, answers, strict=True):
+        count.written = sum(answer.n_tokens for answer in found)
+    return Generated(answers, counts, ("batches",), 0.0)
 
 
 def _apart(

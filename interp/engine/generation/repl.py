@@ -55,7 +55,8 @@ def generate(
 
     Inside `with interp.ablate(model, ...)` the context's ablation holds too. The bridge's own
     `model.generate` works there as TransformerLens documents it; this one runs the native blocks
-    and is the one that sweeps use. Hooks of your own and `@resample` work there only.
+    and is the one that sweeps use; hooks of your own (`interp.hooked`) run on the bridge's.
+    `@resample` works in `model.generate` only.
 
     Args:
         model: from `interp.load_model`.
@@ -180,9 +181,10 @@ def _edits(
                 f"{asked.named('mean')}: it needs one reference set; give reference=[TEXTS]"
             )
         means = mean_outputs(model, reference, linear=asked.linear_layers)
-    if asked.is_hooked:
+    if asked.is_hooked and edits:
         raise UserError(
-            "hooks of your own do not reach the native blocks; use interp.ablate and model.generate"
+            "hooks of your own are not combined with the ablation of a context; give both to "
+            "interp.generate"
         )
     if asked.position_classes:
         raise UserError(
@@ -256,7 +258,8 @@ def _stream(
     means: Means | None,
 ) -> Iterator[str]:
     settings = Settings.for_model(models.decoder(model))
-    if edits.order or edits.is_scoped or path_of(model, request, settings) != "ragged":
+    apart = edits.order or edits.is_scoped or edits.is_hooked
+    if apart or path_of(model, request, settings) != "ragged":
         # this architecture is decoded by the plain path, whole
         (answers,) = generate_requests(model, [request], [edits], means=means)
         _refuse_failure(model, answers[0])

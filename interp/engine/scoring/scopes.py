@@ -24,6 +24,15 @@ def batch_labels(batch: Batch) -> Int[Tensor, "row pos"]:
     return labels
 
 
+def row_labels(batch: Batch) -> Int[Tensor, "row pos"]:
+    """As `batch_labels`, of rows that are padded on the right; 0 where there is padding."""
+    labels = batch_labels(batch)
+    ends = torch.zeros(len(labels), dtype=torch.long)
+    for _, row, columns, _ in batch.scored:
+        ends[row] = max(int(ends[row]), columns[-1] + 1)
+    return labels.masked_fill(torch.arange(labels.shape[1]) >= ends[:, None], 0)
+
+
 def told_apart(requests: Sequence[OptionRequest]) -> list[list[int]]:
     """Numbers of requests whose rows agree on what is prompt and what is answer."""
     lengths: dict[int, set[int]] = {}

@@ -1,7 +1,7 @@
 """Where a batch's logits are wanted, and the log-likelihoods that they give."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,7 @@ from interp.engine.scoring.whole_model import (
     Compared,
     Predictions,
     WholeModel,
-    compared,
-    predictions,
+    weighted_mean,
 )
 from interp.models import Decoder
 
@@ -69,59 +68,41 @@ class ScoredPositions:
             whole: the whole model at the same places, to compare with (scores are `Compared`).
         """
         chunks = unembed(decoder, resid[self.rows, self.columns])
-        if whole is None:
-            return self.scores_of(chunks)
-        return self.compared_scores(chunks, whole.chunks(decoder))
+        return self.scores_of(chunks, None if whole is None else whole.chunks(decoder))
 
-    def scores_of(self, chunks: Iterable[Float[Tensor, "place d_vocab"]]) -> dict[int, Score]:
+    def scores_of(
+        self,
+        chunks: Iterable[Float[Tensor, "place d_vocab"]],
+        whole: Iterable[Predictions] | None = None,
+    ) -> dict[int, Score]:
         """Request number to its score, from the logits at the places, in order.
 
         A NaN or an infinity anywhere in a row of logits makes its log-probabilities NaN, because
         they are taken relative to the row's largest; so what is checked is the score alone.
+
+        Args:
+            chunks: logits of some places at a time.
+            whole: what the whole model predicts there, in equal parts (scores are `Compared`).
         """
-        values, greedy, offset = [], [], 0
-        for logits in chunks:
-            here = self._here(offset, len(logits))
+        values, greedy, divergences, agreed, offset = [], [], [], [], 0
+        for logits, others in _beside(chunks, whole):
+            here = (self.place >= offset) & (self.place < offset + len(logits))
             local, tokens, logits = self.place[here] - offset, self.token[here], logits.float()
             wanted, (largest, first) = logits[local, tokens], logits.max(dim=-1)
             greedy.append(first[local] == tokens)
             offset += len(logits)
             # in place: the logits are as large as all else together, and are not needed again
-            total = logits.sub_(largest[:, None]).exp_().sum(dim=-1).log_() + largest
-            values.append((wanted - total[local]).double())
-        return self._by_request(torch.cat(values), torch.cat(greedy))
-
-    def compared_scores(
-        self,
-        chunks: Iterable[Float[Tensor, "place d_vocab"]],
-        whole: Iterable[Predictions],
-    ) -> dict[int, Score]:
-        """As `scores_of`, with what the whole model predicts at the same places beside it."""
-        values, greedy, divergences, agreements, offset = [], [], [], [], 0
-        for logits, others in zip(chunks, whole, strict=True):
-            here = self._here(offset, len(logits))
-            local, tokens = self.place[here] - offset, self.token[here]
-            offset += len(logits)
-            own = predictions(logits)
-            values.append(own[0][local, tokens].double())
-            greedy.append(own[1][local] == tokens)
-            divergence, agreed = compared(others, own)
-            divergences.append(divergence[local])
-            agreements.append(agreed[local])
+            logits = logits.sub_(largest[:, None])
+            cross = None if others is None else weighted_mean(others.p, logits)
+            total = logits.exp_().sum(dim=-1).log_()
+            if others is not None and cross is not None:
+                divergences.append(others.divergence(cross, total)[local])
+                agreed.append((others.first == first)[local])
+            values.append((wanted - (total + largest)[local]).double())
         found = self._by_request(torch.cat(values), torch.cat(greedy))
-        sums = {number: [0.0, 0] for number in found}
-        pairs = zip(torch.cat(divergences).tolist(), torch.cat(agreements).tolist(), strict=True)
-        for number, pair in zip(self.request, pairs, strict=True):
-            for place, value in enumerate(pair):
-                sums[number][place] += value
-        return {
-            number: Compared.of(score, float(sums[number][0]), int(sums[number][1]))
-            for number, score in found.items()
-        }
-
-    def _here(self, offset: int, rows: int) -> Bool[Tensor, " token"]:
-        """The tokens whose place is among the next rows of logits."""
-        return (self.place >= offset) & (self.place < offset + rows)
+        if whole is None:
+            return found
+        return self._compared(found, torch.cat(divergences), torch.cat(agreed))
 
     def _by_request(
         self, values: Float[Tensor, " token"], greedy: Bool[Tensor, " token"]
@@ -133,3 +114,26 @@ class ScoredPositions:
         return {
             number: score if math.isfinite(score[0]) else FAILED for number, score in found.items()
         }
+
+    def _compared(
+        self,
+        scores: Mapping[int, Score],
+        divergence: Float[Tensor, " token"],
+        agreed: Bool[Tensor, " token"],
+    ) -> dict[int, Score]:
+        """The scores with what the whole model predicts beside them."""
+        kl, same = dict.fromkeys(scores, 0.0), dict.fromkeys(scores, 0)
+        triples = zip(self.request, divergence.tolist(), agreed.tolist(), strict=True)
+        for number, value, both in triples:
+            kl[number] += value
+            same[number] += both
+        return {n: Compared.of(score, kl[n], same[n]) for n, score in scores.items()}
+
+
+def _beside(
+    chunks: Iterable[Float[Tensor, "place d_vocab"]], whole: Iterable[Predictions] | None
+) -> Iterator[tuple[Tensor, Predictions | None]]:
+    if whole is None:
+        yield from ((logits, None) for logits in chunks)
+    else:
+        yield from zip(chunks, whole, strict=True)

@@ -5,19 +5,68 @@ where p is what the whole model predicts and q what the ablated one does, in nat
 says whether both put the same token first.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.engine.memory import fits
 from interp.engine.replay import UNEMBED_ROWS, unembed
 from interp.models import Decoder
 
-Predictions = tuple[Float[Tensor, "place d_vocab"], Int[Tensor, " place"]]
-"""Log-probabilities in nats, and the likeliest token."""
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model predicts at some places, ready to be compared with.
+
+    Attributes:
+        p: probabilities.
+        first: the likeliest token.
+        mean: mean under `p` of the logits, the largest of which is 0.
+        mass: sum of `p`, 1 but for rounding.
+        total: log of the sum of the exponentials of these logits.
+    """
+
+    p: Float[Tensor, "place d_vocab"]
+    first: Int[Tensor, " place"]
+    mean: Float[Tensor, " place"]
+    mass: Float[Tensor, " place"]
+    total: Float[Tensor, " place"]
+
+    @classmethod
+    def of(cls, logits: Float[Tensor, "place d_vocab"]) -> "Predictions":
+        """From logits, which may be overwritten."""
+        logits = logits.float()
+        largest, first = logits.max(dim=-1)
+        logits = logits.sub_(largest[:, None])
+        p = logits.exp()
+        sums = p.sum(dim=-1, keepdim=True)
+        p = p.div_(sums)
+        return cls(p, first, weighted_mean(p, logits), p.sum(dim=-1), sums[:, 0].log())
+
+    def at(self, places: Tensor | slice) -> "Predictions":
+        """Those at some of the places."""
+        return Predictions(*(getattr(self, one.name)[places] for one in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """Several after each other."""
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    def divergence(
+        self, cross: Float[Tensor, " place"], total: Float[Tensor, " place"]
+    ) -> Float[Tensor, " place"]:
+        """Divergence of these predictions from others at the same places, in nats.
+
+        Args:
+            cross: mean under `p` of the others' logits, the largest of which is 0.
+            total: log of the sum of the exponentials of these.
+        """
+        found = self.mean - cross + (total - self.total) * self.mass
+        # rounding may leave a sum of nothing below zero
+        return found.clamp(min=0).double()
 
 
 class Compared(tuple[float, bool]):
@@ -58,8 +107,7 @@ class WholeModel:
         """From the stream that leaves the last block of the unedited model."""
         kept = None
         if fits(decoder, len(final) * decoder.d_vocab * 4):
-            parts = [predictions(logits) for logits in unembed(decoder, final)]
-            kept = (torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts]))
+            kept = Predictions.joined([Predictions.of(one) for one in unembed(decoder, final)])
         return cls(final, kept)
 
     def times(self, copies: int) -> "WholeModel":
@@ -69,37 +117,25 @@ class WholeModel:
     def chunks(self, decoder: Decoder) -> Iterator[Predictions]:
         """Predictions at the places, in order, as many at a time as `unembed` gives."""
         if self.kept is None:
-            final = self.final.repeat(self.copies, 1)
-            yield from (predictions(logits) for logits in unembed(decoder, final))
+            for logits in unembed(decoder, self.final.repeat(self.copies, 1)):
+                yield Predictions.of(logits)
             return
-        most = min(UNEMBED_ROWS, decoder.max_length)
-        logprobs, first = self.kept
+        count, most = len(self.kept.first), min(UNEMBED_ROWS, decoder.max_length)
         if self.copies == 1:
-            yield from zip(logprobs.split(most), first.split(most), strict=True)
+            yield from (self.kept.at(slice(i, i + most)) for i in range(0, count, most))
             return
-        places = torch.arange(self.copies * len(first), device=first.device) % len(first)
-        yield from ((logprobs[some], first[some]) for some in places.split(most))
+        places = torch.arange(self.copies * count, device=self.final.device) % count
+        yield from (self.kept.at(some) for some in places.split(most))
 
 
-def predictions(logits: Float[Tensor, "place d_vocab"]) -> Predictions:
-    """Log-probabilities in float32, and the likeliest token; the logits may be overwritten."""
-    logits = logits.float()
-    largest, first = logits.max(dim=-1)
-    logits = logits.sub_(largest[:, None])
-    return logits.sub_(logits.exp().sum(dim=-1, keepdim=True).log_()), first
-
-
-def compared(
-    whole: Predictions, other: Predictions
-) -> tuple[Float[Tensor, " place"], Bool[Tensor, " place"]]:
-    """Divergence from the whole model's predictions in nats, and whether the first tokens agree.
-
-    Args:
-        whole: of the whole model.
-        other: of an ablated one at the same places.
-    """
-    p = whole[0].exp()
-    # a token that the whole model excludes adds nothing, whatever the other gives it
-    terms = torch.where(p == 0, 0.0, p * (whole[0] - other[0]))
-    # rounding may leave a sum of nothing below zero
-    return terms.sum(dim=-1).clamp(min=0).double(), whole[1] == other[1]
+def weighted_mean(
+    p: Float[Tensor, "place d_vocab"], logits: Float[Tensor, "place d_vocab"]
+) -> Float[Tensor, " place"]:
+    """The mean of logits under probabilities; a token without probability adds nothing."""
+    found = torch.linalg.vecdot(p, logits)
+    unread = found.isnan()
+    if unread.any():
+        # some models give tokens that do not exist a logit of minus infinity
+        terms = torch.where(p[unread] == 0, 0.0, p[unread] * logits[unread])
+        found[unread] = terms.sum(dim=-1)
+    return found

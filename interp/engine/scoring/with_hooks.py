@@ -2,10 +2,11 @@
 
 Hooks see what they would see in `model.run_with_hooks`: rows of whole prompts, `[batch, pos, ...]`,
 padded on the right. So nothing is packed and no prefix is shared; blocks below the first one that a
-hook touches run once for all.
+hook touches run once for all. A hook that asks for it is told what each position is.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -13,12 +14,13 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.ablations import Activations, Edits, Means, bridge_edited, layer_of_point
+from interp.ablations import Activations, Edits, Means, Places, bridge_edited, layer_of_point
 from interp.engine.memory import token_budget
 from interp.engine.replay import record, replay, unembed
-from interp.engine.scoring.packing import group_examples, padded_batches
+from interp.engine.scoring.packing import Batch, group_examples, padded_batches
+from interp.engine.scoring.scopes import row_labels, told_apart
 from interp.engine.scoring.targets import Score, ScoredPositions
-from interp.engine.scoring.whole_model import predictions
+from interp.engine.scoring.whole_model import Predictions
 from interp.engine.shortcuts import Shortcuts
 from interp.models import bridge_decoder, evaluation_mode
 from interp.tasks import OptionRequest
@@ -46,31 +48,58 @@ def hooked_scores(
     Yields:
         Ablation, and request number to score.
     """
-    decoder = bridge_decoder(model)
-    budget = shortcuts.token_budget or token_budget(models.decoder(model), 0)
-    for group in group_examples(requests, prefixes=False, trees=False):
-        for batch in padded_batches(group.trees, budget):
-            ids = torch.from_numpy(batch.ids).to(decoder.device)
-            targets = ScoredPositions.of(batch, decoder.device)
-            replayed = shortcuts.replay and any(_inside_blocks(one) for one in edits)
-            with evaluation_mode(model):
-                baseline = record(decoder, ids, use_cache=False) if replayed else None
-            whole = None
-            if divergence:
-                # hooks of the final norm would act on logits that are formed again
-                whole = predictions(_logits(model, ids, targets))
-            for one in edits:
-                with torch.no_grad(), bridge_edited(model, one, Activations(means)):
-                    if baseline is not None and _inside_blocks(one):
-                        resid = replay(decoder, baseline, one.first_layer(decoder.n_layers))
-                        chunks = unembed(decoder, resid[targets.rows, targets.columns])
-                    else:
-                        chunks = iter([_logits(model, ids, targets)])
-                    if whole is None:
-                        scores = targets.scores_of(chunks)
-                    else:
-                        scores = targets.compared_scores([torch.cat(list(chunks))], [whole])
-                yield one, scores
+    together = [list(range(len(requests)))]
+    if any(one.asks_positions for one in edits):
+        # a row that is shared must agree on what is prompt and what is answer
+        together = told_apart(requests)
+    for numbers in together:
+        run = _Rows(model, edits, means, shortcuts, divergence)
+        for one, scores in run.scores([requests[n] for n in numbers]):
+            yield one, {numbers[at]: score for at, score in scores.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Requests that share rows, under each of some ablations (as for `hooked_scores`)."""
+
+    model: TransformerBridge
+    edits: Sequence[Edits]
+    means: Means | None
+    shortcuts: Shortcuts
+    divergence: bool
+
+    def scores(self, requests: Sequence[OptionRequest]) -> Iterator[tuple[Edits, dict[int, Score]]]:
+        """Ablation, and request number to score, batch by batch."""
+        tokens = self.shortcuts.token_budget or token_budget(models.decoder(self.model), 0)
+        for group in group_examples(requests, prefixes=False, trees=False):
+            for batch in padded_batches(group.trees, tokens):
+                yield from self._batch(batch)
+
+    def _batch(self, batch: Batch) -> Iterator[tuple[Edits, dict[int, Score]]]:
+        decoder = bridge_decoder(self.model)
+        ids = torch.from_numpy(batch.ids).to(decoder.device)
+        targets = ScoredPositions.of(batch, decoder.device)
+        replayed = self.shortcuts.replay and any(_inside_blocks(one) for one in self.edits)
+        with evaluation_mode(self.model):
+            baseline = record(decoder, ids, use_cache=False) if replayed else None
+        whole, places = None, Places()
+        places.at(row_labels(batch))
+        if self.divergence:
+            # hooks of the final norm would act on logits that are formed again
+            whole = Predictions.of(_logits(self.model, ids, targets))
+        for one in self.edits:
+            given = Activations(self.means, places=places)
+            with torch.no_grad(), bridge_edited(self.model, one, given):
+                if baseline is not None and _inside_blocks(one):
+                    resid = replay(decoder, baseline, one.first_layer(decoder.n_layers))
+                    chunks = unembed(decoder, resid[targets.rows, targets.columns])
+                else:
+                    chunks = iter([_logits(self.model, ids, targets)])
+                if whole is not None:
+                    # in one part, as the whole model's
+                    chunks = iter([torch.cat(list(chunks))])
+                scores = targets.scores_of(chunks, None if whole is None else [whole])
+            yield one, scores
 
 
 def _logits(

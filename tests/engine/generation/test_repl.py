@@ -116,11 +116,17 @@ def test_hooks_of_ones_own_are_not_passed_over(llama):
         interp.stream(llama, [PROMPT, PROMPT])
 
 
-def test_hooks_as_an_ablation_are_not_passed_over_either(llama):
-    mine = interp.hooked("zero", [("blocks.1.hook_out", lambda value, hook: value * 0)])
-    for asked in (mine, [mine, "layer:0"]):
-        with pytest.raises(UserError, match="hooks of your own do not reach the native blocks"):
-            interp.generate(llama, "w5 w6", asked)
+def test_hooks_as_an_ablation_run_on_the_bridge(llama):
+    mine = interp.hooked("zero", [("blocks.1.mlp.hook_out", lambda value, hook: value * 0)])
+    assert interp.generate(llama, PROMPT, mine) == interp.generate(llama, PROMPT, "mlp:1")
+    both = interp.generate(llama, PROMPT, [mine, "layer:0"])
+    assert both == interp.generate(llama, PROMPT, ["mlp:1", "layer:0"])
+    assert "".join(interp.stream(llama, PROMPT, mine)) == interp.generate(llama, PROMPT, mine)
+    with (
+        interp.ablate(llama, "layer:0"),
+        pytest.raises(UserError, match="not combined with the ablation of a context"),
+    ):
+        interp.generate(llama, PROMPT, mine)
 
 
 def test_what_a_generation_config_asks_for_is_said(caplog):
