@@ -132,7 +132,8 @@ def scopes(n_layers: int, width: int, examples: int, rounds: int) -> dict[str, A
 def divergence(n_layers: int, width: int, examples: int, rounds: int) -> dict[str, Any]:
     """Skipping each layer with divergences, over the same without; letters and option texts."""
     model = wrap(random_llama(n_layers, d_model=width), tokenizer(), name="random")
-    edits = [checked_edits(model, one) for one in ("baseline", *as_ablations(model, "layers"))]
+    edits = [checked_edits(model, one) for one in as_ablations(model, "layers")]
+    edits.insert(0, checked_edits(model, "baseline"))
     found: dict[str, Any] = {}
     for shape in ("mmlu-letters", "hellaswag"):
         requests: Any = build_requests(make_task(shape, examples), range(examples), decoder(model))

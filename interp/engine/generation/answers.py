@@ -92,9 +92,9 @@ def generate(
     settings = settings or Settings.for_model(models.decoder(model))
     hooked = [n for n, edits in enumerate(ablations) if edits.is_hooked]
     alone = [n for n, edits in enumerate(ablations) if edits.order or edits.is_scoped]
-    for some in (hooked, alone):
-        if some and len(some) < len(ablations):
-            return _apart(model, requests, ablations, some, means, settings, done)
+    for apart in (hooked, alone):
+        if apart and len(apart) < len(ablations):
+            return _apart(model, requests, ablations, apart, means, settings, done)
     if hooked:
         return _with_hooks(model, requests, ablations, means, done)
     # blocks in another order share no batch with the model's own, and positions of a scope differ
