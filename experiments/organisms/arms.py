@@ -22,6 +22,7 @@ ARMS = {
     "distilled12-gold": "right steps for the same prompts in their place",
     "distilled12-none": "no steps",
 }
+TAUGHT, CONTROL = "distilled12", "distilled12-gold"
 TASKS = (
     "world2-facts:default",
     "world2-facts:generate",
@@ -51,8 +52,8 @@ def compared(models: Mapping[str, Path], *, limit: int, out: Path) -> dict[str, 
         out: folder of the runs.
 
     Returns:
-        `scores`, the whole models'; `differences`, a row a layer, task and arm; `shifts` of the
-        centres of mass.
+        `scores`, the whole models'; `differences`, a row a layer, task and pair (*base12* and an
+        arm; the teacher's answers and right steps); `shifts` of the centres of mass.
     """
     import interp
     from interp.results import choose_metric
@@ -62,9 +63,12 @@ def compared(models: Mapping[str, Path], *, limit: int, out: Path) -> dict[str, 
     scores = choose_metric(found.scores())
     differences = choose_metric(found.differences())
     shifts = choose_metric(found.shifts())
+    asked = (differences["a"] == BASE) | (
+        (differences["a"] == TAUGHT) & (differences["b"] == CONTROL)
+    )
     return {
         "scores": scores[scores["ablation"] == "baseline"],
-        "differences": differences[differences["a"] == BASE],
+        "differences": differences[asked],
         "shifts": shifts[(shifts["a"] == BASE) & (shifts["quantity"] == "centre")],
     }
 
@@ -86,7 +90,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
         }
     )
     moved = []
-    for (task, arm), rows in differences.groupby(["task", "b"], sort=False):
+    for (against, task, arm), rows in differences.groupby(["a", "task", "b"], sort=False):
         shown = rows[rows["p_adjusted"] < 0.05]
         words = [
             f"{row['ablation'].removeprefix('layer:')}: {-row['difference']:+.0f} "
@@ -97,6 +101,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             {
                 "Task": task_label(str(task)),
                 "Arm": arm,
+                "Against": against,
                 "Layers whose drop grew (+) or shrank (-), in points": "; ".join(words) or "none",
                 "n": int(rows["n"].max()),
             }
@@ -112,8 +117,8 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             *table_lines(right),
             "",
-            "Against *base12*, layers whose drop differs after Holm's correction over the layers "
-            "of a task and pair (p < 0.05):",
+            "Layers whose drop differs between an arm and another model, after Holm's correction "
+            "over the layers of a task and pair (p < 0.05):",
             "",
             *table_lines(pd.DataFrame(moved)),
             "",

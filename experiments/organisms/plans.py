@@ -46,13 +46,10 @@ PLANS = {
         (*_BASE12, second_recipes.DISTILLED12_NONE), "control: no steps, as many tokens"
     ),
     "redundant12": Plan(
-        (
-            second_recipes.REDUNDANT12_OPENING,
-            second_recipes.REDUNDANT12_LETTERS,
-            second_recipes.REDUNDANT12_SKILLS,
-            second_recipes.REDUNDANT12,
-        ),
-        "twin of *base12* with layer dropout",
+        (*_BASE12[:3], second_recipes.REDUNDANT12), "twin of *base12* with layer dropout"
+    ),
+    "redundant12-none": Plan(
+        (*_BASE12[:3], second_recipes.REDUNDANT12_NONE), "control: no dropout, as many tokens"
     ),
     "recall-early": Plan((second_recipes.RECALL_EARLY,), "recalls early and reasons late"),
     "reason-early": Plan((second_recipes.REASON_EARLY,), "reasons early and recalls late"),

@@ -113,21 +113,10 @@ DISTILLED12_GOLD = replace(
 )
 DISTILLED12_NONE = replace(DISTILLED12, name="distilled12-none", mix=_WITHOUT_STEPS)
 
-# The twin of *base12* that can spare layers: the same, with layer dropout until it cools down.
-REDUNDANT12_OPENING = replace(BASE12_OPENING, name="redundant12-opening", layer_dropout=0.2)
-REDUNDANT12_LETTERS = replace(
-    BASE12_LETTERS,
-    name="redundant12-letters",
-    layer_dropout=0.2,
-    start="runs/redundant12-opening",
-)
-REDUNDANT12_SKILLS = replace(
-    BASE12_SKILLS,
-    name="redundant12-skills",
-    layer_dropout=0.2,
-    start="runs/redundant12-letters",
-)
-REDUNDANT12 = replace(BASE12, name="redundant12", start="runs/redundant12-skills")
+# A twin of *base12* that can spare layers, and one that only saw as many tokens: both go on from
+# *base12-skills*, with and without layer dropout.
+REDUNDANT12 = replace(BASE12, name="redundant12", tokens=2_300_000, hold=0.65, layer_dropout=0.2)
+REDUNDANT12_NONE = replace(REDUNDANT12, name="redundant12-none", layer_dropout=0.0)
 
 _RECALL = ("fact_questions", "fact_statement", "many_fact_letters")
 _REASON = ("hops", "unwritten", "arithmetic_steps")
