@@ -110,6 +110,7 @@ def test_of_a_layer_that_is_linear_the_map_is_exact():
         assert value == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.thinned(share=2)
 def test_scores_and_logits_equal_plain_hooks(pair):
     """Packed behind a prefix, padded with nothing shared, on the bridge, and in its scopes."""
     plain, model, means = pair

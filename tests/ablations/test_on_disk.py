@@ -33,7 +33,7 @@ def folder(request, tmp_path_factory):
     return path
 
 
-@pytest.mark.thinned
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ablation", ["layer:0", "layer:1", "layer:2"])

@@ -116,6 +116,7 @@ def test_twins_by_key_ask_for_another_pair_and_by_gold_change_the_value():
             assert other["prompt"][start:end] == answer
 
 
+@pytest.mark.thinned(share=2)
 def test_scores_equal_transformerlens(bridge):
     """From the first position on, stacked, and in whole rows without any shortcut."""
     family, model = bridge
@@ -184,6 +185,7 @@ def test_back_patches_parse_and_print_back():
         parse("backpatch:3-1@last").edits(interp.ablations.shape_of(model))
 
 
+@pytest.mark.thinned(share=2)
 def test_back_patched_scores_equal_transformerlens(bridge):
     """A later layer's stream in front of an earlier one, without a twin."""
     _, model = bridge

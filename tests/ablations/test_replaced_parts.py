@@ -62,6 +62,7 @@ def test_means_of_parts_are_those_that_plain_hooks_see(pair):
     assert_logits(together, means[LAYER, "layer"])
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_scores_with_means_equal_plain_hooks(pair):
     """Packed behind a prefix, and padded on the right with nothing shared."""

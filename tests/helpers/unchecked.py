@@ -1,25 +1,50 @@
 """Python as a user runs it: without the type checks that the tests put on every call."""
 
+import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-_SCRIPT = """
+MARK = "outcomes: "
+_SCRIPT = f"""
 import json, sys
-names = {}
-exec(sys.argv[1], names)
-found = []
-for expression in json.loads(sys.argv[2]):
-    try:
-        exec(expression, names)
-        found.append("fine")
-    except Exception as error:
-        found.append(f"{type(error).__name__}: {error}")
-print("\\n" + json.dumps(found))
+for line in sys.stdin:
+    setup, statements = json.loads(line)
+    names = {{}}
+    exec(setup, names)
+    found = []
+    for statement in statements:
+        try:
+            exec(statement, names)
+            found.append("fine")
+        except Exception as error:
+            found.append(f"{{type(error).__name__}}: {{error}}")
+    print("\\n{MARK}" + json.dumps(found), flush=True)
 """
+
+
+@functools.cache
+def _interpreter() -> tuple[subprocess.Popen[str], IO[str]]:
+    """One process for all tests that ask, since most of their time would be spent on imports."""
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    started = subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "TQDM_DISABLE": "1"},
+    )
+    atexit.register(said.close)
+    atexit.register(started.communicate)  # the end of its input ends it
+    return started, said
 
 
 def outcomes(setup: str, statements: Sequence[str]) -> dict[str, str]:
@@ -27,15 +52,16 @@ def outcomes(setup: str, statements: Sequence[str]) -> dict[str, str]:
 
     Args:
         setup: statements that run first, in the same namespace.
-        statements: run one after the other in one fresh interpreter.
+        statements: run one after the other, in a namespace of their own.
     """
-    ran = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, setup, json.dumps(list(statements))],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, "TQDM_DISABLE": "1"},
-    )
-    assert ran.returncode == 0, ran.stderr
-    return dict(zip(statements, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+    process, said = _interpreter()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps([setup, list(statements)]) + "\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith(MARK):
+            return dict(zip(statements, json.loads(line.removeprefix(MARK)), strict=True))
+    said.seek(0)
+    _interpreter.cache_clear()
+    raise AssertionError(said.read())
