@@ -26,7 +26,7 @@ from interp.errors import UserError
 from interp.models import wrap
 from interp.tasks import GenerationRequest
 from tests.helpers.families import (
-    FAMILIES,
+    BY_HALF,
     N_LAYERS,
     assert_logits,
     random_tokens,
@@ -59,7 +59,7 @@ def travels(name: str, family: str, text: str) -> bool:
     return not part or attention == (part == "attn")
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=BY_HALF)
 def kind(request):
     return request.param
 

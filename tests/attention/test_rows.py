@@ -10,11 +10,11 @@ from interp.attention import attention_rows, rows as rows_module
 from interp.attention.rows import scan_rows
 from interp.errors import UserError
 from interp.models import wrap
-from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge, tiny_tokenizer
+from tests.helpers.families import BY_HALF, random_tokens, tiny_bridge, tiny_tokenizer
 from tests.helpers.regimes import SWITCH, model_of
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=BY_HALF)
 def bridge(request):
     return tiny_bridge(request.param)
 

@@ -9,14 +9,14 @@ from interp.engine import EVERY, record, run_block, score_requests
 from interp.engine.capabilities import capabilities
 from interp.engine.last_block import compute_at_positions
 from interp.engine.prefix import prefix_cache, record_prefix
-from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
+from tests.helpers.families import BY_HALF, N_LAYERS, random_tokens, tiny_bridge
 from tests.helpers.scoring import some_requests
 
 WHOLE = {"bloom", "opt"}  # no positions of their own in what their MLPs are given
 LAST = N_LAYERS - 1
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", BY_HALF)
 def test_which_families_are_narrowed(family):
     model = tiny_bridge(family)
     assert capabilities(model).narrows_last_block == (family not in WHOLE)

@@ -11,7 +11,7 @@ from interp.engine import generate, record, unembed
 from interp.engine.replay import replay
 from interp.tasks import GenerationRequest
 from tests.helpers.families import (
-    FAMILIES,
+    BY_HALF,
     N_LAYERS,
     assert_logits,
     delete_layers,
@@ -27,7 +27,7 @@ KINDS = ["layer:0", "layer:1", "layer:2", "attn:1", "mlp:1", "head:1.2", "head:0
 MEANS_OVER = ["w5 w6 w7", "w8 w9"]
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=BY_HALF)
 def any_family(request):
     return request.param
 

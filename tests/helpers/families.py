@@ -2,6 +2,7 @@
 
 import functools
 
+import pytest
 import torch
 import transformers as hf
 from transformer_lens.model_bridge import TransformerBridge
@@ -86,6 +87,13 @@ FAMILIES = {
         vocab_size=D_VOCAB, hidden_size=32, n_layer=N_LAYERS, n_head=4, **_ENDS
     ),
 }
+
+IN_BOTH_HALVES = ("llama", "qwen3", "gpt2", "gpt_neox")
+BY_HALF = [
+    pytest.param(name, marks=() if name in IN_BOTH_HALVES else pytest.mark.slow)
+    for name in sorted(FAMILIES)
+]
+"""All families as parameters of a test: the quick half of the gate tries four of them."""
 
 
 def tiny_model(family: str, *, seed: int = 0) -> hf.PreTrainedModel:

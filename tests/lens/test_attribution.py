@@ -12,14 +12,14 @@ from interp.lens import direct_logit_attribution, logit_lens
 from interp.lens.answers import build_answers
 from interp.lens.attribution import Component, component_vectors, head_table, logit_shares
 from interp.tasks import load_task
-from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge
+from tests.helpers.families import BY_HALF, random_tokens, tiny_bridge
 from tests.helpers.planted import planted_bridge, write_planted
 from tests.helpers.task_files import write_task
 
 NORMED_HEADS = ("gemma2", "gemma3", "olmo2")
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", BY_HALF)
 def test_the_parts_add_up_to_the_logits(name):
     model = tiny_bridge(name)
     decoder, row = models.decoder(model), random_tokens(1, 10)[0].tolist()

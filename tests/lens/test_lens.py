@@ -21,13 +21,13 @@ from interp.lens.residual_stream import residual_stack
 from interp.models import decoder, wrap
 from interp.stats import StreamingMean, poisson_weights
 from interp.tasks import load_task
-from tests.helpers.families import FAMILIES, random_tokens, tiny_bridge, tiny_tokenizer
+from tests.helpers.families import BY_HALF, random_tokens, tiny_bridge, tiny_tokenizer
 from tests.helpers.planted import planted_bridge, write_planted
 from tests.helpers.regimes import SWITCH, model_of
 from tests.helpers.task_files import write_task
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=BY_HALF)
 def any_model(request):
     return tiny_bridge(request.param)
 

@@ -16,8 +16,8 @@ from interp.engine.generation.sampling import Greedy
 from interp.models import decoder, wrap
 from interp.tasks import GenerationRequest
 from tests.helpers.families import (
+    BY_HALF,
     D_VOCAB,
-    FAMILIES,
     N_LAYERS,
     deleted,
     tiny_bridge,
@@ -62,7 +62,7 @@ def by_single_row(model, request, edits, count):
     return tuple(written)
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=BY_HALF)
 def any_family(request):
     return request.param
 
