@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from tests.helpers.thinning import kept, left_out
+from tests.helpers.thinning import kept, left_out, one_turn
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3))
@@ -51,6 +51,16 @@ def test_tests_that_share_the_families_run_for_all_of_them_together():
     assert [item.family for item in run if "scores" in item.nodeid] == ["a", "c", "e"]
     # what belongs to the quick half is never left out
     assert [item.family for item in run if "texts" in item.nodeid] == ["a", "b", "d"]
+
+
+def test_a_turn_leaves_out_no_value_of_another_parameter():
+    combinations = {
+        f"{family}{text}": frozenset({("family", ord(family)), ("text", ord(text))})
+        for family, text in zip("abcdefgh", "xyxyxyxy", strict=True)
+    }
+    names = one_turn(combinations, 2, 0)
+    assert names == {"ax", "cx", "ex", "gx", "by"}
+    assert one_turn(combinations, 2, 1) == {"by", "dy", "fy", "hy", "ax"}
 
 
 def test_without_parameters_one_is_left():

@@ -36,6 +36,26 @@ def kept(combinations: dict[str, Values]) -> set[str]:
     return taken or set(order[:1])
 
 
+def one_turn(combinations: dict[str, Values], share: int, turn: int) -> set[str]:
+    """Every `share`-th of the names, from the `turn`-th on.
+
+    The parameter with the most values (as a rule the family of models) is what the turns share: of
+    every other parameter each value occurs in each turn.
+    """
+    names = sorted(combinations)
+    taken = set(names[turn % share :: share] or names)
+    of: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for parameter, value in set().union(*combinations.values()):
+        of[parameter].add((parameter, value))
+    of.pop(max(sorted(of), key=lambda parameter: len(of[parameter])), None)
+    missing = set().union(*of.values()) - set().union(*(combinations[name] for name in taken))
+    for name in names:
+        if combinations[name] & missing:
+            taken.add(name)
+            missing -= combinations[name]
+    return taken
+
+
 def left_out(items: Sequence[Any]) -> set[int]:
     """The positions of the collected tests that thinning leaves out."""
     by_function: dict[str, dict[str, Values]] = defaultdict(dict)
@@ -61,12 +81,12 @@ def left_out(items: Sequence[Any]) -> set[int]:
     gone: set[int] = set()
     for function in sorted(by_function):
         combinations, (share, turn) = by_function[function], shares[function]
-        run = sorted(kept(combinations))
+        run = kept(combinations)
         if share > 1:
             file = function.split("::")[0]
-            mine = run[(turns[file] if turn is None else turn) % share :: share] or run
-            turns[file] += turn is None
+            mine = {name: combinations[name] for name in run}
             # the quick half is the one whose calls are checked, and stays whole
-            run = [name for name in run if name in mine or name in quick]
-        gone |= {places[name] for name in combinations.keys() - set(run)}
+            run = one_turn(mine, share, turns[file] if turn is None else turn) | (run & quick)
+            turns[file] += turn is None
+        gone |= {places[name] for name in combinations.keys() - run}
     return gone
