@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from interp.ablations import parsed_or_none
+from interp import ablations
 
 LEADING = ["task", "ablation", "kind", "layer", "head", "metric", "drop", "low", "high",
            "p_adjusted", "n"]  # fmt: skip
@@ -39,7 +39,7 @@ def place_of(text: str) -> tuple[str, int | None, int | None]:
     Returns:
         The kind, the layer and the head; None for what the text has not, or has several of.
     """
-    parsed = parsed_or_none(text)
+    parsed = ablations.parsed_or_none(text)
     form, _, rest = text.partition(":")
     if parsed is None:
         return form, None, None

@@ -1,5 +1,7 @@
 """Facts about the curves by layer: panels, lines, names and the small print."""
 
+import functools
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ from matplotlib.figure import Figure
 
 from interp import figures
 from interp.figures import palette, style
+from tests.helpers.figure_tables import make_sweep
 
 
 def panels(figure: Figure) -> list:
@@ -133,12 +136,16 @@ def test_a_missing_task_leaves_its_panel_empty(sweep_of) -> None:
     assert [axes.get_title(loc="left") for axes in panels(figures.layers(both))] == list("ABCDE")
 
 
+@functools.cache
+def two_models(n_layers: int):
+    return make_sweep(models=["organism:base", "meta-llama/Llama-3.1-8B"], n_layers=n_layers, n=20)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", [figures.layers, figures.drops, figures.heatmap])
-def test_no_raw_names_and_nothing_outside_the_paper(sweep_of, draw) -> None:
-    models = ["organism:base", "meta-llama/Llama-3.1-8B"]
+def test_no_raw_names_and_nothing_outside_the_paper(draw) -> None:
     for n_layers in (8, 32):
-        figure = draw(sweep_of(models=models, n_layers=n_layers, n=20))
+        figure = draw(two_models(n_layers))
         read = texts(figure)
         for raw in ("world", "acc ", "exact_match", "p_adjusted", "default", "_", "organism"):
             assert raw not in read
