@@ -62,6 +62,14 @@ def test_means_of_parts_are_those_that_plain_hooks_see(pair):
     assert_logits(together, means[LAYER, "layer"])
 
 
+def score_of(plain, request):
+    row = [*request.context, *request.continuation]
+    logprobs = logits_of(plain, row).log_softmax(dim=-1)
+    return sum(
+        float(logprobs[p, row[p + 1]]) for p in range(len(request.context) - 1, len(row) - 1)
+    )
+
+
 @pytest.mark.thinned(share=2)
 @pytest.mark.slow
 def test_scores_with_means_equal_plain_hooks(pair):
@@ -70,17 +78,15 @@ def test_scores_with_means_equal_plain_hooks(pair):
     means, asked = mean_outputs(model, REFERENCE), some_requests(examples=3)
     edits = [checked_edits(model, text) for text in ("baseline", *TEXTS)]
     alone = Shortcuts(prefixes=False, options=False, sublayers=False, stacked=False)
+    expected = []
+    for text in TEXTS:
+        form, mean = by_hand(family, plain, text)
+        with adding(family, plain, form, mean):
+            expected.append([score_of(plain, request) for request in asked])
     for shortcuts in (EVERY, alone):
         found = score_requests(model, asked, edits, means=means, shortcuts=shortcuts)
-        for text, scores in zip(TEXTS, found[1:], strict=True):
-            form, mean = by_hand(family, plain, text)
-            with adding(family, plain, form, mean):
-                for request, (value, _) in zip(asked, scores, strict=True):
-                    row = [*request.context, *request.continuation]
-                    logprobs = logits_of(plain, row).log_softmax(dim=-1)
-                    at = range(len(request.context) - 1, len(row) - 1)
-                    expected = sum(float(logprobs[p, row[p + 1]]) for p in at)
-                    assert value == pytest.approx(expected, abs=1e-4)
+        for text, scores, values in zip(TEXTS, found[1:], expected, strict=True):
+            assert [value for value, _ in scores] == pytest.approx(values, abs=1e-4), text
 
 
 @pytest.mark.thinned(share=2)
