@@ -51,8 +51,12 @@ def with_rounding(table: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     if not len(measured) or not len(table):
         return table
     ways = {
-        (one.task, one.metric): (int(one.compared), int(one.changed), float(one.mean_square))
-        for one in measured.itertuples()
+        (one["task"], one["metric"]): (
+            int(one["compared"]),
+            int(one["changed"]),
+            float(one["mean_square"]),
+        )
+        for one in measured.to_dict("records")
     }
     keys = zip(table["task"], table["metric"], table["n"], strict=True)
     floors = np.array(
