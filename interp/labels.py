@@ -263,8 +263,7 @@ def uncapitalised(words: str) -> str:
 
 def model_label(model: str) -> str:
     """Words for a model: the last part of its name, unless the caller has others."""
-    given = _given(model)
-    return model_name(model) if given is None else given
+    return model_name(model) if (given := _given(model)) is None else given
 
 
 def model_name(model: str) -> str:
