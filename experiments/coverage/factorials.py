@@ -17,20 +17,18 @@ SETTINGS = {
     "6 cells, right 95-70%, drops 5-40 points, n 300": (300, 0.05, 0.07),
     "6 cells, right 95-70%, a drop of 3 points in each, n 200": (200, 0.03, 0.0),
 }
-THIN = 0.4
-"""Share of the sweeps that is run: each is a table of all cells."""
 
 
 def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
     """Coverage of every contrast of six cells on the same examples."""
-    fewer, cells = max(20, int(THIN * sweeps)), cells_of(DESIGN)
+    cells = cells_of(DESIGN)
     floors = {cell: FLOORS[cell[1]] for cell in cells}
     for number, (setting, (n, least, step)) in enumerate(SETTINGS.items()):
         rng = np.random.default_rng([seed, 13, number])
         right = dict(zip(cells, np.linspace(0.95, 0.7, len(cells)), strict=True))
         drops = dict(zip(cells, least + step * np.arange(len(cells)), strict=True))
         lost = {cell: drops[cell] / (right[cell] - floors[cell]) for cell in cells}
-        drawn = [_drawn(rng, n, right, drops) for _ in range(fewer)]
+        drawn = [_drawn(rng, n, right, drops) for _ in range(sweeps)]
         for what, truths, scale, given in (
             ("points", drops, 100.0, None), ("shares", lost, 1.0, floors),
         ):  # fmt: skip
@@ -43,9 +41,9 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
                 known = [row for row in found if row["low"] == row["low"]]
                 hits = [row["low"] <= true + 1e-9 and true - 1e-9 <= row["high"] for row in known]
                 name = f"factorial, {what}: {contrast.name}"
-                yield coverage_row(name, setting, hits, sweeps=fewer)
+                yield coverage_row(name, setting, hits, sweeps=sweeps)
                 if abs(true) < 1e-9:
-                    yield size_row(name, setting, [r["p"] < LEVEL for r in found], sweeps=fewer)
+                    yield size_row(name, setting, [r["p"] < LEVEL for r in found], sweeps=sweeps)
 
 
 def _drawn(

@@ -17,9 +17,6 @@ from interp.stats import (
     spearman,
 )
 
-THIN = 0.2
-"""Share of the sweeps that ceilings are measured in."""
-
 GRADED = np.linspace(0.02, 0.3, 8)
 MANY = np.linspace(0.3, 0.01, 32)
 SIX = np.concatenate([np.linspace(0.3, 0.02, 6), np.zeros(26)])
@@ -93,18 +90,17 @@ def rows(sweeps: int, seed: int, resamples: int = 200) -> Iterator[dict[str, Any
 
 def ceilings(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
     """Mean error of the noise ceiling: of one true profile it is how two samples correlate."""
-    fewer = max(20, int(THIN * sweeps))
     for number, (setting, (n, one, other, noise)) in enumerate(CORRELATIONS.items()):
         if one is not other:
             continue
         rng, found, observed = np.random.default_rng([seed, 15, number]), [], []
-        for sweep in range(fewer):
+        for sweep in range(sweeps):
             sides = _pair(rng, n, one, other, noise, shared=0.0)
             observed.append(float(spearman(*(s.table.mean(axis=0).round(12) for s in sides))))
             found.append(ceiling_of(*(reliability(s, seed=2 * sweep + i)
                                       for i, s in enumerate(sides))))  # fmt: skip
         truth = float(np.nanmean(observed))
-        yield error_row("noise ceiling", setting, found, truth, sweeps=fewer)
+        yield error_row("noise ceiling", setting, found, truth, sweeps=sweeps)
 
 
 def _kind(paired: bool) -> str:

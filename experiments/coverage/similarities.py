@@ -20,18 +20,15 @@ SETTINGS = {
     "CKA 0.5, width 32, n 512 in groups of 256": (512, 0.7, 32, 0.0),
 }
 GROUP = 256
-THIN = 0.3
-"""Share of the sweeps that is run."""
 
 
 def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
     """Coverage of the CKA of two sets of states."""
-    fewer = max(20, int(THIN * sweeps))
     for number, (setting, (n, weight, width, spread)) in enumerate(SETTINGS.items()):
         rng = np.random.default_rng([seed, 14, number])
         # the covariances are those of equal, independent directions: CKA is the squared weight
         truth, hits = weight**2, []
-        for _ in range(fewer):
+        for _ in range(sweeps):
             shared, own = rng.normal(size=(2, n, width))
             mixed = weight * shared + np.sqrt(1 - weight**2) * own
             if spread:
@@ -44,4 +41,4 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
                 sums.add(torch.tensor(shared[None, part]), torch.tensor(mixed[None, part]))
             row = sums.table({}).iloc[0]
             hits.append(bool(row["low"] <= truth <= row["high"]))
-        yield coverage_row("linear CKA", setting, hits, sweeps=fewer)
+        yield coverage_row("linear CKA", setting, hits, sweeps=sweeps)

@@ -8,7 +8,7 @@ rewrites the weights; here the norm's weight is folded into the direction alone,
 are streamed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +21,24 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.engine import final_norm, head_outputs, held_norm, padded, record, unembed, vectors_at
+from interp.engine import (
+    Pass,
+    final_norm,
+    head_outputs,
+    held_norm,
+    padded,
+    record,
+    unembed,
+    vectors_at,
+)
 from interp.errors import UserError
-from interp.lens.answers import Answer, build_answers
+from interp.lens.answers import build_answers
 from interp.lens.residual_stream import without_mlp
+from interp.lens.right_answers import AnswerBatch, answer_batches
 from interp.lens.tasks import CHUNK
 from interp.models import Decoder, capture_z, model_name
 from interp.stats import StreamingMean, poisson_weights
-from interp.tasks import Task, load_task, select_examples
+from interp.tasks import Task, cluster_units, load_task, select_examples
 
 KINDS = ("embedding", "attention", "mlp", "layer", "head", "bias")
 QUANTITIES = ("logit", "margin")
@@ -76,7 +86,8 @@ def direct_logit_attribution(
         limit: at most this many examples, drawn with the seed.
         heads: also every query head.
         follow: as in `interp.lens.logit_lens`.
-        seed: of the draw and of the bootstrap.
+        seed: of the draw and of the bootstrap, which resamples the clusters that the task declares,
+            or else examples.
 
     Returns:
         Columns `model task ablation kind layer head quantity value low high n interval`, in
@@ -95,11 +106,11 @@ def direct_logit_attribution(
     with tqdm(total=len(drawn), unit="example", desc=f"attribution, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
             answers = build_answers(model, task, drawn[start : start + CHUNK], follow=follow)
-            weights = poisson_weights([a.doc_id for a in answers], seed=seed)
-            for number, answer in enumerate(answers):
-                shares = _attributed(model, answer, components)
-                tally.add(weights[number : number + 1], shares[None])
-                bar.update()
+            for batch in answer_batches(model, answers):
+                units = cluster_units(task, [a.doc_id for a in batch.answers])
+                weights = poisson_weights(units, seed=seed)
+                tally.add(weights, _attributed(model, batch, components), units=units)
+                bar.update(len(batch.answers))
     low, high = tally.interval()
     tables = [
         pd.DataFrame(
@@ -115,7 +126,7 @@ def direct_logit_attribution(
                 "low": low[:, place],
                 "high": high[:, place],
                 "n": tally.n,
-                "interval": "95% Poisson bootstrap",
+                "interval": f"95% {tally.method}",
             }
         )
         for place, quantity in enumerate(QUANTITIES)
@@ -165,36 +176,37 @@ def _components(decoder: Decoder, heads: bool) -> list[Component]:
 
 
 def _attributed(
-    model: TransformerBridge, answer: Answer, components: Sequence[Component]
-) -> Float[np.ndarray, "components quantities"]:
-    """The shares of one example, means over the tokens of its right answer."""
+    model: TransformerBridge, batch: AnswerBatch, components: Sequence[Component]
+) -> Float[np.ndarray, "examples components quantities"]:
+    """The shares of some examples, means over the tokens of each right answer."""
     decoder = models.decoder(model)
-    right = answer.options[answer.right]
-    row = (*right.context, *right.continuation[:-1])
-    first = len(right.context) - 1
-    positions = torch.arange(first, first + len(right.continuation), device=decoder.device)
     heads = any(c.kind == "head" for c in components)
-    vectors, final = component_vectors(model, row, positions, heads=heads)
+    vectors, final = component_vectors(model, batch.rows, batch.at, heads=heads)
     logits = torch.cat(list(unembed(decoder, final))).float()
-    tokens = torch.tensor(right.continuation, device=decoder.device)
-    rivals = strongest_rivals(answer, logits, tokens)
-    check_logits(decoder, final, logits, (tokens, rivals))
+    rivals = batch.rivals(logits)
+    check_logits(decoder, final, logits, (batch.tokens, rivals))
     stacked = torch.stack([vectors[c] for c in components if c.kind != "bias"])
     shares = []
-    for chosen in (tokens, rivals):
+    for chosen in (batch.tokens, rivals):
         parts_of_logit, rest = logit_shares(decoder, stacked, final, chosen)
-        shares.append(torch.cat([parts_of_logit, rest[None]]).mean(dim=1))
-    return torch.stack([shares[0], shares[0] - shares[1]], dim=1).double().cpu().numpy()
+        shares.append(batch.means(torch.cat([parts_of_logit, rest[None]])).T)
+    return torch.stack([shares[0], shares[0] - shares[1]], dim=2).double().cpu().numpy()
 
 
 def component_vectors(
     model: TransformerBridge,
-    row: Sequence[int],
-    positions: Int[Tensor, " positions"],
+    rows: Sequence[Sequence[int]],
+    at: tuple[Int[Tensor, " positions"], Int[Tensor, " positions"]],
     *,
     heads: bool = True,
 ) -> tuple[dict[Component, Float[Tensor, "positions d_model"]], Float[Tensor, "positions d_model"]]:
     """What each part adds to the residual stream at some positions, and the stream at the end.
+
+    Args:
+        model: the model.
+        rows: token ids that may share a batch.
+        at: row and position of each vector.
+        heads: also of every query head.
 
     Returns:
         Component to `[positions, d_model]`, and the stream before the final norm.
@@ -206,23 +218,55 @@ def component_vectors(
     z: dict[int, Tensor] = {}
 
     def keep(layer: int, here: Tensor) -> None:
-        z[layer] = here[0, positions.to(here.device)]
+        z[layer] = vectors_at(here, at)
 
     headed = decoder.layers_with("heads") if heads else ()
     with capture_z(decoder, headed, keep):
-        baseline = record(decoder, padded(decoder, [row]), use_cache=False)
-    before = vectors_at(baseline.residuals[0][0], (positions,))
-    found = {Component("embedding"): before}
-    for layer in range(decoder.n_layers):
-        middle = vectors_at(without_mlp(model, baseline, layer)[0], (positions,))
-        after = vectors_at(baseline.residuals[layer + 1][0], (positions,))
+        whole = record(decoder, padded(decoder, rows), use_cache=False)
+    vectors, final = part_vectors(model, whole, at)
+    for layer in headed:
+        adds = vectors[Component("attention", layer)]
+        of_heads, bias = (x.to(adds.device) for x in head_outputs(decoder, layer, z[layer]))
+        _check_heads(model, layer, of_heads.sum(dim=0) + bias, adds)
+        vectors |= {Component("head", layer, h): one for h, one in enumerate(of_heads)}
+    return vectors, final
+
+
+def part_vectors(
+    model: TransformerBridge,
+    whole: Pass,
+    at: tuple[Int[Tensor, " positions"], Int[Tensor, " positions"]],
+    *,
+    below: Mapping[Component, Tensor] | None = None,
+    first: int = 0,
+) -> tuple[dict[Component, Float[Tensor, "positions d_model"]], Float[Tensor, "positions d_model"]]:
+    """What the embedding, each attention, MLP and layer add, from a recorded pass.
+
+    Args:
+        model: the model, edited as it was for the pass.
+        whole: the pass.
+        at: row and position of each vector.
+        below: the same of a pass that does not differ below layer `first`.
+        first: the first layer that is read.
+
+    Returns:
+        As `component_vectors`, without heads.
+    """
+    decoder = models.decoder(model)
+    found = {
+        part: vector
+        for part, vector in (below or {}).items()
+        if part.layer < first and part.kind != "head"
+    }
+    before = vectors_at(whole.residuals[first], at)
+    if not first:
+        found[Component("embedding")] = before
+    for layer in range(first, decoder.n_layers):
+        middle = vectors_at(without_mlp(model, whole, layer), at)
+        after = vectors_at(whole.residuals[layer + 1], at)
         found[Component("attention", layer)] = middle - before
         found[Component("mlp", layer)] = after - middle
         found[Component("layer", layer)] = after - before
-        if layer in headed:
-            of_heads, bias = (x.to(before.device) for x in head_outputs(decoder, layer, z[layer]))
-            _check_heads(model, layer, of_heads.sum(dim=0) + bias, middle - before)
-            found |= {Component("head", layer, h): one for h, one in enumerate(of_heads)}
         before = after
     return found, before
 
@@ -233,20 +277,6 @@ def _check_heads(model: TransformerBridge, layer: int, total: Tensor, whole: Ten
             f"model {model_name(model)}, layer {layer}: its heads enter the residual stream "
             "through a norm, so their direct effects do not add up; give heads=False"
         )
-
-
-def strongest_rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
-    """The rival of each token of the right answer: the best wrong option, or any other token."""
-    right = answer.options[answer.right]
-    wrong = [o for place, o in enumerate(answer.options) if place != answer.right]
-    one_token_each = all(
-        len(o.continuation) == 1 and o.context == right.context for o in answer.options
-    )
-    if wrong and one_token_each:
-        ids = torch.tensor([o.continuation[0] for o in wrong], device=logits.device)
-        return ids[logits[:, ids].argmax(dim=-1)]
-    others = logits.scatter(-1, tokens[:, None], -torch.inf)
-    return others.argmax(dim=-1)
 
 
 def logit_shares(

@@ -27,21 +27,32 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations import Ablation, Edits, Means, as_ablations, checked_edits, edited
-from interp.engine import reference_means, unembed
-from interp.errors import UserError
-from interp.lens.answers import Answer, build_answers
-from interp.lens.attribution import (
-    Component,
-    check_logits,
-    component_vectors,
-    logit_shares,
-    strongest_rivals,
+from interp.engine import (
+    EVERY,
+    Pass,
+    exact_shortcuts,
+    padded,
+    record,
+    reference_means,
+    run_block,
+    unembed,
 )
+from interp.errors import UserError
+from interp.lens.answers import build_answers
+from interp.lens.attribution import Component, check_logits, logit_shares, part_vectors
 from interp.lens.residual_stream import refuse_programs
+from interp.lens.right_answers import AnswerBatch, answer_batches
 from interp.lens.tasks import CHUNK
-from interp.models import model_name
-from interp.stats import Sample, fieller, mean_intervals, means_of, student_interval
-from interp.tasks import Task, load_task, select_examples
+from interp.models import Decoder, model_name
+from interp.stats import (
+    StreamingError,
+    fieller,
+    mean_intervals,
+    means_of,
+    sample_by,
+    student_interval,
+)
+from interp.tasks import Task, cluster_units, load_task, select_examples
 
 EFFECTS = ("direct", "total", "later", "norm", "repair")
 _ONE_PART = re.compile(r"(layer|attn|mlp|head):(\d+)(?:\.(\d+))?(?:@[a-z]+)?")
@@ -95,7 +106,7 @@ def self_repair(
         ablations: of one layer, attention, MLP or head each; also replaced by a mean.
         limit: at most this many examples, drawn with the seed.
         follow: as in `interp.lens.logit_lens`.
-        confidence: of the intervals.
+        confidence: of the intervals, over the clusters that the task declares, or else examples.
         seed: of the draw.
 
     Returns:
@@ -113,24 +124,31 @@ def self_repair(
     needs_means = any(edits.uses_mean for _, edits, _ in asked)
     means = reference_means(model, task, seed=seed) if needs_means else None
     parts = _parts(models.decoder(model).n_layers)
-    effects = list[np.ndarray]()
-    sums = np.zeros((2, len(asked), len(parts)))
+    effects, docs = list[np.ndarray](), list[int]()
+    changed = StreamingError(
+        (len(asked), len(parts)), clustered=len(set(cluster_units(task, drawn))) < len(drawn)
+    )
     with tqdm(total=len(drawn), unit="example", desc=f"self-repair, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
             answers = build_answers(model, task, drawn[start : start + CHUNK], follow=follow)
-            for answer in answers:
-                values, changes = _example(model, answer, asked, means)
+            for batch in answer_batches(model, answers):
+                values, changes = _of_batch(model, batch, asked, means)
                 effects.append(values)
-                sums += (changes, changes**2)
-                bar.update()
-    if not effects:
+                own = [answer.doc_id for answer in batch.answers]
+                changed.add(cluster_units(task, own), changes)
+                docs += own
+                bar.update(len(own))
+    if not docs:
         raise UserError(f"task {task.name}: no example has an answer to read")
+    order = np.argsort(docs, kind="stable")
+    values = np.concatenate(effects)[order]
+    units = cluster_units(task, [docs[place] for place in order])
     key = {"model": model_name(model), "task": task.name}
     owns = [own for _, _, own in asked]
     texts = [ablation.text for ablation, _, _ in asked]
     return SelfRepair(
-        _effects_table(np.stack(effects), texts, owns, confidence).assign(**key)[_COLUMNS],
-        _changes_table(sums, len(effects), texts, owns, confidence).assign(**key)[_CHANGES],
+        _effects_table(values, units, texts, owns, confidence).assign(**key)[_COLUMNS],
+        _changes_table(changed, texts, owns, confidence).assign(**key)[_CHANGES],
     )
 
 
@@ -165,50 +183,73 @@ def _own(component: Component) -> list[Component]:
     ]
 
 
-def _example(
+def _of_batch(
     model: TransformerBridge,
-    answer: Answer,
+    batch: AnswerBatch,
     asked: Sequence[tuple[Ablation, Edits, Component]],
     means: Means | None,
-) -> tuple[Float[np.ndarray, "ablations effects"], Float[np.ndarray, "ablations parts"]]:
-    """The effects of every ablation on one example, and the changes of all parts."""
+) -> tuple[
+    Float[np.ndarray, "examples ablations effects"], Float[np.ndarray, "examples ablations parts"]
+]:
+    """The effects of every ablation on some examples, and the changes of all parts.
+
+    What lies below an ablated layer is that of the whole model and is computed once.
+    """
     decoder = models.decoder(model)
-    right = answer.options[answer.right]
-    row = (*right.context, *right.continuation[:-1])
-    first = len(right.context) - 1
-    positions = torch.arange(first, first + len(right.continuation), device=decoder.device)
-    vectors, final = component_vectors(model, row, positions, heads=False)
+    replays = exact_shortcuts(model, EVERY, max(map(len, batch.rows))).replay
+    ids = padded(decoder, batch.rows)
+    whole = record(decoder, ids, use_cache=False)
+    vectors, final = part_vectors(model, whole, batch.at)
     logits = torch.cat(list(unembed(decoder, final))).float()
-    tokens = torch.tensor(right.continuation, device=decoder.device)
-    chosen = (tokens, strongest_rivals(answer, logits, tokens))
+    chosen = (batch.tokens, batch.rivals(logits))
     check_logits(decoder, final, logits, chosen)
     parts = _parts(decoder.n_layers)
 
-    def margins(of: dict[Component, Tensor], scaled_by: Tensor) -> tuple[np.ndarray, float]:
-        """Each part's share of the margin, and the whole margin."""
+    def margins(of: dict[Component, Tensor], scaled_by: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Each part's share of the margin `[examples, parts]`, and the whole margins."""
         stacked = torch.stack([of[Component("embedding")], *(of[part] for part in parts)])
         shares = [logit_shares(decoder, stacked, scaled_by, one) for one in chosen]
-        difference = (shares[0][0] - shares[1][0]).mean(dim=1)
-        rest = (shares[0][1] - shares[1][1]).mean()
-        return difference[1:].double().cpu().numpy(), float(difference.sum() + rest)
+        difference, rest = (
+            batch.means(one - other).double().cpu().numpy().T
+            for one, other in zip(*shares, strict=True)
+        )
+        return difference[:, 1:], difference.sum(axis=1) + rest
 
-    before, whole = margins(vectors, final)
-    values, changes = np.zeros((len(asked), len(EFFECTS))), np.zeros((len(asked), len(parts)))
+    before, margin = margins(vectors, final)
+    n = len(batch.answers)
+    values, changes = np.zeros((n, len(asked), len(EFFECTS))), np.zeros((n, len(asked), len(parts)))
     for place, (_, edits, component) in enumerate(asked):
+        first = component.layer if replays else 0
         with edited(model, edits, means):
-            without, its_final = component_vectors(model, row, positions, heads=False)
+            ablated = (
+                _from_layer(decoder, whole, first)
+                if replays
+                else record(decoder, ids, use_cache=False)
+            )
+            without, its_final = part_vectors(model, ablated, batch.at, below=vectors, first=first)
         after, at_old_scale = margins(without, final)
         _, left = margins(without, its_final)
         own = np.array([part in _own(component) for part in parts])
-        direct, later = (float((before - after)[one].sum()) for one in (own, ~own))
-        total, norm = whole - left, at_old_scale - left
-        values[place] = (direct, total, later, norm, direct - total)
-        changes[place] = after - before
+        direct, later = ((before - after)[:, one].sum(axis=1) for one in (own, ~own))
+        total, norm = margin - left, at_old_scale - left
+        values[:, place] = np.stack([direct, total, later, norm, direct - total], axis=1)
+        changes[:, place] = after - before
     return values, changes
 
 
+def _from_layer(decoder: Decoder, whole: Pass, first: int) -> Pass:
+    """The pass of an edited model, whose layers below `first` are those of the whole one."""
+    residuals = whole.residuals[: first + 1]
+    for layer in range(first, decoder.n_layers):
+        residuals.append(run_block(decoder, layer, residuals[-1], whole))
+    return Pass(residuals, whole.calls)
+
+
 def effect_intervals(
-    values: Float[np.ndarray, "examples ablations effects"], *, confidence: float = 0.95
+    values: Float[np.ndarray, "examples ablations effects"],
+    *,
+    units: Sequence[int] | None = None,
+    confidence: float = 0.95,
 ) -> dict[str, Float[np.ndarray, " ablations"]]:
     """Mean effects with the wider of Student's and Hall's interval, and the share repaired.
 
@@ -217,6 +258,7 @@ def effect_intervals(
 
     Args:
         values: of each example, the effects in the order of `EFFECTS`.
+        units: the independent unit of each example, such as its cluster; by default itself.
         confidence: coverage of each interval.
 
     Returns:
@@ -224,7 +266,7 @@ def effect_intervals(
     """
     n, shape = len(values), values.shape[1:]
     means = values.mean(axis=0)
-    sample = Sample(values.reshape(n, -1), np.arange(n), False)
+    sample = sample_by(values.reshape(n, -1), units)
     bounds = mean_intervals(sample, False, confidence, 100, 0)[:2]
     low, high = (side.reshape(shape) for side in bounds)
     columns: dict[str, Float[np.ndarray, " ablations"]] = {}
@@ -235,7 +277,7 @@ def effect_intervals(
     top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     shares = []
     for ablation in range(shape[0]):
-        of = means_of(Sample(values[:, ablation, pair], np.arange(n), False), points=False)
+        of = means_of(sample_by(values[:, ablation, pair], units), points=False)
         shares.append(fieller(top, bottom, of, of.critical(confidence)))
     columns["repaired"] = np.array([share.value for share in shares])
     columns["repaired_low"] = np.array([share.low for share in shares])
@@ -245,6 +287,7 @@ def effect_intervals(
 
 def _effects_table(
     values: Float[np.ndarray, "examples ablations effects"],
+    units: list[int],
     texts: list[str],
     owns: list[Component],
     confidence: float,
@@ -255,23 +298,22 @@ def _effects_table(
         "layer": [own.layer for own in owns],
         "head": [own.head for own in owns],
     }
-    columns = parts | effect_intervals(values, confidence=confidence)
-    interval = f"{100 * confidence:g}% Student and Hall; of the share repaired, Fieller"
+    columns = parts | effect_intervals(values, units=units, confidence=confidence)
+    by = " by cluster" if len(set(units)) < len(values) else ""
+    interval = f"{100 * confidence:g}% Student and Hall{by}; of the share repaired, Fieller"
     return pd.DataFrame(columns).assign(n=len(values), interval=interval)
 
 
 def _changes_table(
-    sums: Float[np.ndarray, "2 ablations parts"],
-    n: int,
+    changed: StreamingError,
     texts: list[str],
     owns: list[Component],
     confidence: float,
 ) -> pd.DataFrame:
     """Means of the changes of later parts, with Student's interval."""
-    mean = sums[0] / n
-    error = np.sqrt(np.maximum(sums[1] / n - mean**2, 0) / max(1, n - 1))
-    low, high = student_interval(mean, error, n, confidence=confidence)
-    parts = _parts(sums.shape[2] // 2)
+    mean, n = changed.mean, changed.n
+    low, high = student_interval(mean, changed.error, changed.n_units, confidence=confidence)
+    parts = _parts(mean.shape[1] // 2)
     rows = [
         {"ablation": text, "component": part.label, "kind": part.kind, "layer": part.layer,
          "change": mean[a, p], "low": low[a, p], "high": high[a, p], "n": n}

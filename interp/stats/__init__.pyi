@@ -114,6 +114,7 @@ from .samples import (
     check_options as check_options,
     check_paired as check_paired,
     check_values as check_values,
+    sample_by as sample_by,
     sample_of as sample_of,
     series as series,
 )
@@ -124,6 +125,7 @@ from .steps import (
     step_interval as step_interval,
 )
 from .streaming import (
+    StreamingError as StreamingError,
     StreamingMean as StreamingMean,
     poisson_weights as poisson_weights,
 )
@@ -166,6 +168,7 @@ __all__ = [
     "RemovalCurve",
     "SERIES",
     "Sample",
+    "StreamingError",
     "StreamingMean",
     "TwoWay",
     "WITHIN",
@@ -216,6 +219,7 @@ __all__ = [
     "removal_curve",
     "removable",
     "resampled_profile",
+    "sample_by",
     "sample_of",
     "say_left_out",
     "rounding_floor",

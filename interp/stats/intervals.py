@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from interp.stats.distributions import normal_reach, normal_within
+from interp.stats.distributions import normal_reach, normal_within, student_reach
 from interp.stats.samples import Sample, blocks
 from interp.stats.skewness import mean_bounds, unit_values
 
@@ -219,17 +219,32 @@ def _bootstrap_intervals(
 
 
 def percentiles(
-    replicates: Float[np.ndarray, "resamples ..."], confidence: float = 0.95
+    replicates: Float[np.ndarray, "resamples ..."],
+    confidence: float = 0.95,
+    *,
+    n_units: int | None = None,
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
     """Bounds that hold the share `confidence` of the replicates, NaN left out; NaN if none is.
+
+    With few units a bootstrap is too narrow: it divides by the number of units, and the normal
+    distribution stands where Student's does. The share is then larger by as much ("expanded
+    percentile interval", Hesterberg 2015).
 
     Args:
         replicates: `[resamples, ...]` values of a statistic.
         confidence: coverage of the interval.
+        n_units: independent units that were resampled; None leaves the share as it is. Of fewer
+            than two there is no interval.
 
     Returns:
         Lower and upper bounds, of the shape of one replicate.
     """
+    if n_units is not None:
+        if n_units < 2:
+            none = np.full(replicates.shape[1:], np.nan)
+            return none, none.copy()
+        reach = np.sqrt(n_units / (n_units - 1)) * float(student_reach(confidence, n_units - 1))
+        confidence = normal_within(reach)
     shares = [(1 - confidence) / 2, (1 + confidence) / 2]
     flat = replicates.reshape(len(replicates), -1)
     if not np.isnan(flat).any():

@@ -1,7 +1,7 @@
 """The table of values, checked and cut into paired samples."""
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from numbers import Integral
 from typing import NamedTuple
 
@@ -45,6 +45,23 @@ class Sample(NamedTuple):
         counts = np.stack([(self.table == outcome).sum(axis=0) for outcome in outcomes])
         unusual = self.table != outcomes[counts.argmax(axis=0)]
         return (Sample(unusual.astype(float), self.units, self.clustered).sums() > 0).sum(axis=0)
+
+
+def sample_by(
+    values: Float[np.ndarray, "docs columns"], units: Sequence[int] | None = None
+) -> Sample:
+    """Numbers with the independent unit of every document.
+
+    Args:
+        values: a row a document.
+        units: of each document, equal numbers for one unit; None where documents are independent.
+
+    Returns:
+        The sample; clustered where a unit has several documents.
+    """
+    if units is None or len(set(units)) == len(values):
+        return Sample(values, np.arange(len(values)), clustered=False)
+    return Sample(values, np.unique(np.asarray(units), return_inverse=True)[1], clustered=True)
 
 
 def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:

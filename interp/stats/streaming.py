@@ -2,9 +2,10 @@
 
 The Poisson bootstrap (Chamandy et al., "Estimating uncertainty for massive data streams", 2012):
 each example enters each replicate with its own weight drawn from Poisson(1), so that replicates
-are sums that grow as examples come. The weights of an example depend on the seed and its number
-alone: batches and order do not matter, and two models on the same examples share them, which
-makes a difference of their replicates a paired one.
+are sums that grow as examples come. The weights of an example depend on the seed and the number of
+its unit alone: batches and order do not matter, examples of one cluster are drawn together, and two
+models on the same examples share the weights, which makes a difference of their replicates a paired
+one.
 """
 
 from collections.abc import Sequence
@@ -12,27 +13,29 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from interp.stats.intervals import percentiles
+from interp.stats.intervals import MIN_RARE, percentiles, wilson
 
 RESAMPLES = 1000
+INTERVAL = "Poisson bootstrap"
 
 
 def poisson_weights(
-    doc_ids: Sequence[int], *, resamples: int = RESAMPLES, seed: int = 0
+    units: Sequence[int], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Float[np.ndarray, "examples replicates"]:
     """The weight of each example in the sample itself (column 0: one) and in each replicate.
 
     Args:
-        doc_ids: numbers of the examples; an example's weights depend on nothing else.
+        units: number of the example, or of the cluster that it belongs to
+            (`interp.tasks.cluster_units`); its weights depend on nothing else.
         resamples: how many replicates.
         seed: of the weights.
 
     Returns:
         `[examples, 1 + resamples]` whole numbers, 1 on average.
     """
-    weights = np.ones((len(doc_ids), resamples + 1))
-    for row, doc_id in enumerate(doc_ids):
-        weights[row, 1:] = np.random.default_rng([seed, doc_id]).poisson(1.0, resamples)
+    weights = np.ones((len(units), resamples + 1))
+    for row, unit in enumerate(units):
+        weights[row, 1:] = np.random.default_rng([seed, unit]).poisson(1.0, resamples)
     return weights
 
 
@@ -43,18 +46,22 @@ class StreamingMean:
         sums: `[replicates, *shape]`; replicate 0 is the sample itself.
         totals: `[replicates]` or `[replicates, *shape]`: what the sums are divided by.
         n: examples added.
+        n_units: independent units among them: examples, or clusters.
     """
 
     def __init__(self, shape: tuple[int, ...], *, resamples: int = RESAMPLES) -> None:
         self.sums = np.zeros((resamples + 1, *shape))
         self.totals = np.zeros(resamples + 1)
-        self.n = 0
+        self.n = self.n_units = 0
+        self._seen: set[int] = set()
 
     def add(
         self,
         weights: Float[np.ndarray, "examples replicates"],
         values: Float[np.ndarray, "examples ..."],
         counts: Float[np.ndarray, " examples"] | None = None,
+        *,
+        units: Sequence[int] | None = None,
     ) -> None:
         """Add examples.
 
@@ -62,10 +69,16 @@ class StreamingMean:
             weights: from `poisson_weights`.
             values: one array an example: its value, or its sum over `counts` observations.
             counts: observations an example; by default one each.
+            units: that the weights are of; by default each example is one of its own.
         """
         self.sums += np.tensordot(weights.T, values, axes=1)
         self.totals += weights.T @ (np.ones(len(values)) if counts is None else counts)
         self.n += len(values)
+        if units is None:
+            self.n_units += len(values)
+        else:
+            self._seen.update(units)
+            self.n_units = len(self._seen)
 
     @property
     def mean(self) -> Float[np.ndarray, "..."]:
@@ -83,5 +96,75 @@ class StreamingMean:
     def interval(
         self, confidence: float = 0.95
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-        """Percentile bounds of the mean."""
-        return percentiles(self.replicates, confidence)
+        """Percentile bounds of the mean, expanded for few units (`percentiles`)."""
+        return percentiles(self.replicates, confidence, n_units=self.n_units)
+
+    def share_interval(
+        self,
+        shares: Float[np.ndarray, "..."],
+        replicates: Float[np.ndarray, "resamples ..."],
+        confidence: float = 0.95,
+    ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+        """Bounds of shares of examples, which follow from the mean and its replicates.
+
+        Wilson's; of clusters the wider of the percentiles and of Wilson's interval with each
+        cluster as one example where fewer than `MIN_RARE` of those differ from the others.
+        """
+        wilson_low, wilson_high = wilson(shares * self.n_units, self.n_units, confidence=confidence)
+        if self.n_units == self.n:
+            return wilson_low, wilson_high
+        low, high = percentiles(replicates, confidence, n_units=self.n_units)
+        rare = np.minimum(shares, 1 - shares) * self.n_units < MIN_RARE
+        return (
+            np.where(rare, np.minimum(low, wilson_low), low),
+            np.where(rare, np.maximum(high, wilson_high), high),
+        )
+
+    @property
+    def method(self) -> str:
+        """Name of the interval."""
+        return INTERVAL if self.n_units == self.n else f"{INTERVAL} by cluster"
+
+
+class StreamingError:
+    """Means of arrays, one an example, and their standard errors over independent units.
+
+    Two sums are kept where every example is a unit of its own; of clusters, one sum each.
+    """
+
+    def __init__(self, shape: tuple[int, ...], *, clustered: bool) -> None:
+        self._sums = np.zeros((2, *shape))
+        self._of_unit: dict[int, np.ndarray] = {}
+        self._sizes: dict[int, int] = {}
+        self._clustered, self.n = clustered, 0
+
+    def add(self, units: Sequence[int], values: Float[np.ndarray, "examples ..."]) -> None:
+        """Add examples with the unit of each."""
+        self._sums += (values.sum(axis=0), (values**2).sum(axis=0))
+        self.n += len(values)
+        if self._clustered:
+            for unit, value in zip(units, values, strict=True):
+                self._of_unit[unit] = self._of_unit.get(unit, 0) + value
+                self._sizes[unit] = self._sizes.get(unit, 0) + 1
+
+    @property
+    def n_units(self) -> int:
+        """Independent units."""
+        return len(self._sizes) if self._clustered else self.n
+
+    @property
+    def mean(self) -> Float[np.ndarray, "..."]:
+        """Mean over the examples."""
+        return np.asarray(self._sums[0] / self.n)
+
+    @property
+    def error(self) -> Float[np.ndarray, "..."]:
+        """Standard error of the mean; 0 where there is one unit."""
+        free = max(1, self.n_units - 1)
+        if not self._clustered:
+            spread = np.maximum(self._sums[1] / self.n - self.mean**2, 0)
+            return np.asarray(np.sqrt(spread / free))
+        about = np.zeros(self._sums.shape[1:])
+        for unit, total in self._of_unit.items():
+            about += np.square(total - self._sizes[unit] * self.mean)
+        return np.asarray(np.sqrt(about * self.n_units / free) / self.n)

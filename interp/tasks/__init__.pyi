@@ -9,6 +9,9 @@ from .checking import (
     CheckedRequests as CheckedRequests,
     checked_requests as checked_requests,
 )
+from .clusters import (
+    cluster_units as cluster_units,
+)
 from .counterfactual import (
     halves_of_pairs as halves_of_pairs,
     twin_tokens as twin_tokens,
@@ -135,6 +138,7 @@ __all__ = [
     "as_chat",
     "asked_as",
     "build_requests",
+    "cluster_units",
     "build_rows",
     "chat_template_hash",
     "chat_text",

@@ -24,7 +24,8 @@ def test_the_parts_add_up_to_the_logits(name):
     model = tiny_bridge(name)
     decoder, row = models.decoder(model), random_tokens(1, 10)[0].tolist()
     positions, tokens = torch.tensor([4, 9]), torch.tensor([20, 30])
-    vectors, final = component_vectors(model, row, positions, heads=name not in NORMED_HEADS)
+    at = (torch.zeros_like(positions), positions)
+    vectors, final = component_vectors(model, [row], at, heads=name not in NORMED_HEADS)
     kept = [c for c in vectors if c.kind in ("embedding", "attention", "mlp")]
     assert len(kept) == 7
     shares, rest = logit_shares(decoder, torch.stack([vectors[c] for c in kept]), final, tokens)
@@ -36,7 +37,7 @@ def test_the_parts_add_up_to_the_logits(name):
     torch.testing.assert_close(shares.sum(dim=0) + rest, logits[:, 0], atol=1e-4, rtol=0)
     if name in NORMED_HEADS:
         with pytest.raises(UserError, match="give heads=False"):
-            component_vectors(model, row, positions)
+            component_vectors(model, [row], at)
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])
@@ -44,7 +45,7 @@ def test_the_shares_are_those_of_transformer_lens(name):
     model, folded = tiny_bridge(name), tiny_bridge(name)
     folded.enable_compatibility_mode()
     row, right, wrong = random_tokens(1, 10)[0].tolist(), 20, 30
-    vectors, final = component_vectors(model, row, torch.tensor([9]))
+    vectors, final = component_vectors(model, [row], (torch.tensor([0]), torch.tensor([9])))
 
     def ours(components):
         stacked = torch.stack([vectors[c] for c in components])

@@ -1,0 +1,96 @@
+"""Right answers in batches: their rows, where their tokens are predicted, and their rivals."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from interp import models
+from interp.engine import by_budget, segments
+from interp.lens.answers import Answer
+from interp.lens.tasks import TOKEN_BUDGET
+
+LOGITS_COST = 16
+"""Tokens of a row that the logits of one token of an answer count as."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerBatch:
+    """Right answers that run together, and where their tokens are predicted.
+
+    Attributes:
+        answers: the examples.
+        rows: token ids of each, without the last token of its answer.
+        at: row and position of what predicts each token of each right answer.
+        tokens: these tokens.
+    """
+
+    answers: tuple[Answer, ...]
+    rows: tuple[tuple[int, ...], ...]
+    at: tuple[Int[Tensor, " tokens"], Int[Tensor, " tokens"]]
+    tokens: Int[Tensor, " tokens"]
+
+    def rivals(self, logits: Float[Tensor, "tokens d_vocab"]) -> Int[Tensor, " tokens"]:
+        """The rival of each token."""
+        sizes = self._sizes()
+        parts = zip(self.answers, logits.split(sizes), self.tokens.split(sizes), strict=True)
+        return torch.cat([strongest_rivals(*part) for part in parts])
+
+    def means(self, values: Float[Tensor, "... tokens"]) -> Float[Tensor, "... answers"]:
+        """Means over the tokens of each answer."""
+        return torch.stack([part.mean(dim=-1) for part in values.split(self._sizes(), -1)], -1)
+
+    def _sizes(self) -> list[int]:
+        return [len(answer.options[answer.right].continuation) for answer in self.answers]
+
+
+def answer_batches(model: TransformerBridge, answers: Sequence[Answer]) -> Iterator[AnswerBatch]:
+    """Answers whose rows may share a batch, longest first, within the budget of tokens.
+
+    Args:
+        model: the model.
+        answers: from `build_answers`.
+
+    Yields:
+        Batches that hold each answer once.
+    """
+    device = models.decoder(model).device
+    rows, sizes = list[tuple[int, ...]](), list[int]()
+    for answer in answers:
+        right = answer.options[answer.right]
+        rows.append((*right.context, *right.continuation[:-1]))
+        # logits of the whole vocabulary are in memory for each token of an answer
+        sizes.append(max(len(rows[-1]), LOGITS_COST * len(right.continuation)))
+    for part in segments(model, [len(row) for row in rows]):
+        order = sorted(part, key=lambda number: -sizes[number])
+        for batch in by_budget(order, [sizes[number] for number in order], TOKEN_BUDGET):
+            places, tokens = list[tuple[int, int]](), list[int]()
+            for row, number in enumerate(batch):
+                right = answers[number].options[answers[number].right]
+                first = len(right.context) - 1
+                places += [(row, first + i) for i in range(len(right.continuation))]
+                tokens += right.continuation
+            at = torch.tensor(places, device=device).T
+            yield AnswerBatch(
+                tuple(answers[number] for number in batch),
+                tuple(rows[number] for number in batch),
+                (at[0], at[1]),
+                torch.tensor(tokens, device=device),
+            )
+
+
+def strongest_rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
+    """The rival of each token of the right answer: the best wrong option, or any other token."""
+    right = answer.options[answer.right]
+    wrong = [o for place, o in enumerate(answer.options) if place != answer.right]
+    one_token_each = all(
+        len(o.continuation) == 1 and o.context == right.context for o in answer.options
+    )
+    if wrong and one_token_each:
+        ids = torch.tensor([o.continuation[0] for o in wrong], device=logits.device)
+        return ids[logits[:, ids].argmax(dim=-1)]
+    others = logits.scatter(-1, tokens[:, None], -torch.inf)
+    return others.argmax(dim=-1)
