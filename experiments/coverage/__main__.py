@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from experiments.coverage import (
     centres,
+    clusters,
     contrasts,
     curves,
     drops,
@@ -26,6 +27,7 @@ from experiments.coverage import (
 FAMILIES = {
     "ceilings": profiles.ceilings,
     "centres": centres.rows,
+    "clusters": clusters.rows,
     "contrasts": contrasts.rows,
     "curves": curves.rows,
     "drops": drops.rows,

@@ -36,10 +36,11 @@ from interp.lens import direct_logit_attribution, self_repair
 from interp.models import wrap
 from interp.stats import adjust, mcnemar
 
-SIZES = (1, 2, 5, 10, 20, 30, 50)
+SIZES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)
 """Planted effects, in points."""
 
-N, DRAWS, ROWS, LEVEL = 200, 500, 96, 0.05
+NS = (50, 100, 200, 500, 1000)
+DRAWS, ROWS, LEVEL = 400, 96, 0.05
 KINDS = ("distributed", "superposed")
 SILENCE = 6.0
 """How strongly what is written already keeps a repairing neuron silent."""
@@ -110,8 +111,8 @@ def _repair(root: Any, layer: int, half: dict[int, int]) -> None:
 def power_rows(seed: int, kind: str) -> list[Row]:
     """How often the first layer is found where it costs so many points, and others are not.
 
-    The model answers each row once, whole and without each layer; samples of `N` rows are then
-    drawn with the share of the first half that makes the effect.
+    The model answers each row once, whole and without each layer; samples of rows are then drawn
+    with the share of the first half that makes the effect.
     """
     plan = graded(seed, kind)
     model, task = build(plan), planted_task(Plan(seed=seed), "facts", rows=ROWS)
@@ -123,28 +124,42 @@ def power_rows(seed: int, kind: str) -> list[Row]:
     mine = np.array(
         [int(task.documents()[i]["key"].removeprefix("w")) in plan.first_half for i in right.index]
     )
-    drops = (right["baseline"].to_numpy()[:, None] - right[layers].to_numpy()).astype(int)
+    drops = right["baseline"].to_numpy()[:, None] - right[layers].to_numpy()
+    first, others = plan.layers[0], [n for n in range(N_LAYERS) if n not in plan.layers[:2]]
     rng, rows = np.random.default_rng([seed, KINDS.index(kind)]), []
-    for size in SIZES:
-        found, alarms = 0, 0
-        for _ in range(DRAWS):
-            count = rng.binomial(N, size / 100)
-            drawn = np.concatenate(
-                [rng.choice(np.flatnonzero(mine), count),
-                 rng.choice(np.flatnonzero(~mine), N - count)]
+    for n in NS:
+        for size in SIZES:
+            significant = _significant(rng, drops, mine, n, size / 100)
+            rows.append(
+                {"seed": seed, "kind": kind, "n": n, "points": size,
+                 "power": float(significant[:, first].mean()),
+                 "false_finds": float(significant[:, others].any(axis=1).mean()),
+                 "baseline": 100 * float(right["baseline"].mean()),
+                 "planted": float(drops[mine][:, first].mean()) * size}
             )  # fmt: skip
-            harmed, helped = (drops[drawn] > 0).sum(axis=0), (drops[drawn] < 0).sum(axis=0)
-            p = adjust(mcnemar(harmed.astype(float), helped.astype(float)))
-            significant = (p < LEVEL) & (harmed > helped)
-            found += bool(significant[plan.layers[0]])
-            others = [n for n in range(N_LAYERS) if n not in plan.layers[:2]]
-            alarms += bool(significant[others].any())
-        rows.append(
-            {"seed": seed, "kind": kind, "points": size, "power": found / DRAWS,
-             "false_alarms": alarms / DRAWS, "baseline": 100 * float(right["baseline"].mean()),
-             "planted": 100 * float(drops[mine][:, plan.layers[0]].mean()) * size / 100}
-        )  # fmt: skip
     return rows
+
+
+def _significant(
+    rng: np.random.Generator, drops: np.ndarray, mine: np.ndarray, n: int, share: float
+) -> np.ndarray:
+    """Which layers are called important in each sample `[draws, layers]`.
+
+    Args:
+        rng: of the samples.
+        drops: of each answered row and layer: 1 harmed, -1 helped.
+        mine: rows whose fact the first layer holds.
+        n: examples of a sample.
+        share: of them that are drawn from `mine`.
+    """
+    counts = rng.binomial(n, share, size=DRAWS)
+    times = np.zeros((DRAWS, len(drops)))
+    for rows, drawn in ((np.flatnonzero(mine), counts), (np.flatnonzero(~mine), n - counts)):
+        times[:, rows] = rng.multinomial(drawn, np.full(len(rows), 1 / len(rows)))
+    harmed, helped = times @ (drops > 0), times @ (drops < 0)
+    p = mcnemar(harmed.ravel(), helped.ravel()).reshape(harmed.shape)
+    adjusted = np.array([adjust(of_sample) for of_sample in p])
+    return np.asarray((adjusted < LEVEL) & (harmed > helped))
 
 
 def repair_row(seed: int) -> Row:

@@ -1,67 +1,213 @@
 """Power curves over planted effects: `python -m experiments.validity.power --models 10`."""
 
 import argparse
+import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 HERE = Path(__file__).parent
+OUT = Path("runs/validity")
+FIGURE = HERE.parent / "figures" / "validity-power"
+WANTED = 0.8
 
 
-def table(models: int) -> str:
-    """Power by planted effect and kind of circuit beside the stated one, and what repair shows."""
+def run(models: int, out: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The rows of power and of repair of every model; those that are in the files are kept."""
     import pandas as pd
     from tqdm import tqdm
 
-    from experiments.validity.graded import DRAWS, KINDS, SIZES, N, power_rows, repair_row
-    from experiments.validity.planted import N_LAYERS
-    from interp.stats import power
+    from experiments.validity.graded import KINDS, power_rows, repair_row
 
-    seeds = list(tqdm(range(models), unit="model"))
-    rows = pd.DataFrame([row for kind in KINDS for s in seeds for row in power_rows(s, kind)])
-    repairs = pd.DataFrame([repair_row(seed) for seed in seeds])
-    head = ["planted effect (points)", "stated power", *KINDS, "false alarms"]
-    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head))]
-    for size in SIZES:
-        here = rows[rows["points"] == size]
+    out.mkdir(parents=True, exist_ok=True)
+    names = (*KINDS, "repairing")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in names:
+        path = out / f"power-{name}.jsonl"
+        known = path.read_text().splitlines() if path.is_file() else []
+        rows = [json.loads(line) for line in known]
+        done = {row["seed"] for row in rows}
+        for seed in tqdm([s for s in range(models) if s not in done], desc=name, unit="model"):
+            os.environ["TQDM_DISABLE"] = "1"  # the sweeps' own bars
+            made = [repair_row(seed)] if name == "repairing" else power_rows(seed, name)
+            with path.open("a") as file:
+                file.write("".join(json.dumps(row) + "\n" for row in made))
+            rows += made
+        os.environ.pop("TQDM_DISABLE", None)
+        found[name] = [row for row in rows if row["seed"] < models]
+    power = pd.DataFrame([row for kind in KINDS for row in found[kind]])
+    return power, pd.DataFrame(found["repairing"])
+
+
+def curves(power: "pd.DataFrame") -> "pd.DataFrame":
+    """Mean power and false finds by n and size, beside what `interp.stats.power` states.
+
+    Args:
+        power: rows of `power_rows`.
+
+    Returns:
+        Columns `n points stated`, one for each kind of circuit, and `false_finds`.
+    """
+    import pandas as pd
+
+    from experiments.validity.graded import KINDS
+    from experiments.validity.planted import N_LAYERS
+    from interp.stats import power as stated
+
+    rows = []
+    for (n, points), here in power.groupby(["n", "points"]):
         of_kind = here.groupby("kind")["power"].mean()
-        cells = [f"{size}", f"{power(N, size, family=N_LAYERS):.2f}"]
-        cells += [f"{of_kind[kind]:.2f}" for kind in KINDS]
-        lines.append("| " + " | ".join([*cells, f"{here['false_alarms'].mean():.3f}"]) + " |")
-    counts = {name: int(repairs[name].sum()) for name in repairs.columns if name not in
-              ("seed", "share")}  # fmt: skip
+        rows.append(
+            {"n": n, "points": points, "stated": stated(int(n), float(points), family=N_LAYERS)}
+            | {kind: of_kind[kind] for kind in KINDS}
+            | {"false_finds": here["false_finds"].mean()}
+        )
+    return pd.DataFrame(rows)
+
+
+def smallest(curve: "pd.DataFrame", column: str) -> dict[int, float]:
+    """By n, the smallest planted effect from which on power is 80% or more; NaN if none is."""
+    found = {}
+    for n, rows in curve.groupby("n"):
+        short = rows[rows[column] < WANTED]["points"].max()
+        enough = rows[rows["points"] > short]["points"]
+        found[int(n)] = float(enough.min()) if len(enough) else float("nan")
+    return found
+
+
+def figure(curve: "pd.DataFrame") -> "Figure":
+    """Power over the planted effect, a panel a kind, a line an n; the stated power dashed."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from experiments.validity.graded import KINDS
+    from interp.figures.style import PAGE, RC
+
+    with matplotlib.rc_context(RC):
+        drawn = Figure(figsize=(PAGE, 2.6), layout="constrained")
+        panels = drawn.subplots(1, len(KINDS), sharey=True)
+        colors = matplotlib.colormaps["viridis"]
+        ns = sorted(curve["n"].unique())
+        for axes, kind in zip(panels, KINDS, strict=True):
+            for place, n in enumerate(ns):
+                rows, color = curve[curve["n"] == n], colors(0.9 * place / (len(ns) - 1))
+                axes.plot(rows["points"], 100 * rows[kind], color=color, marker="o",
+                          label=f"n = {n}")  # fmt: skip
+                axes.plot(rows["points"], 100 * rows["stated"], color=color, ls="--", lw=0.7)
+            axes.axhline(100 * WANTED, color="#888888", lw=0.6)
+            axes.set_title(f"{kind} facts")
+            axes.set_xlabel("Planted effect (points)")
+        panels[0].set_ylabel("Found (% of samples)")
+        panels[-1].legend(loc="lower right")
+    return drawn
+
+
+def page(power: "pd.DataFrame", repairs: "pd.DataFrame", models: int) -> str:
+    """The table of what is found by size and n, and what repair shows."""
+    from experiments.validity.graded import DRAWS, KINDS, ROWS
+    from experiments.validity.planted import N_LAYERS
+
+    curve = curves(power)
+    sizes = sorted(curve["points"].unique())
+    lines = _table(["n", *(f"{size}" for size in sizes)], [
+        [f"{n}", *(f"{rows[list(KINDS)].mean(axis=1).iloc[i]:.2f}" for i in range(len(sizes)))]
+        for n, rows in curve.groupby("n")
+    ])  # fmt: skip
+    least = {name: smallest(curve, name) for name in ("stated", *KINDS)}
+    at = _table(
+        ["n", "stated", *KINDS, "false finds, at most"],
+        [
+            [f"{n}", *(f"{least[name][n]:g}" for name in ("stated", *KINDS)),
+             f"{rows['false_finds'].max():.1%}"]
+            for n, rows in curve.groupby("n")
+        ],
+    )  # fmt: skip
+    nothing = curve[curve["points"] == 0]
+    wrong = nothing[list(KINDS)].to_numpy().max()
+    gap = (curve[list(KINDS)].to_numpy() - curve[["stated"]].to_numpy()).min()
     return "\n".join(
         [
+            "# Effects that may be missed",
+            "",
+            f"Effects of 0 to 50 points are planted in models of {N_LAYERS} layers ({models} "
+            f"models a kind, {ROWS} answered rows each, {DRAWS} samples of each size). "
+            "*Distributed*: half of the facts lie in one layer, half in another. *Superposed*: "
+            "the first layer also holds the first step of a chain, in neurons that share their "
+            "directions. A layer is found where its drop is positive and its p after Holm's "
+            "correction over the layers is below 0.05.",
+            "",
+            "Share of samples in which the planted layer is found, by n and planted points (mean "
+            "of both kinds):",
+            "",
             *lines,
             "",
-            f"{models} models a kind, {DRAWS} samples of {N} examples each, Holm over {N_LAYERS} "
-            "layers; the layer is called important where its adjusted p is below 0.05.",
+            f"The smallest planted effect (points) from which on {WANTED:.0%} of the samples find "
+            "it, beside what `interp.stats.power` states, and how often another layer is found:",
             "",
-            f"A fact that a later MLP writes where it is missing ({models} models): direct "
-            f"attribution names the two MLPs that hold facts in {counts['attribution']}; the loss "
-            f"is called repaired in {counts['repaired']} (share {repairs['share'].mean():.2f}), "
-            f"the part that repairs it is named in {counts['repairer']}, and the facts without "
-            f"repair are not called repaired in {counts['not repaired']}.",
+            *at,
             "",
-            f"`python -m experiments.validity.power --models {models}` makes this page.",
+            f"Where the first layer holds none of what is asked, it is found in {wrong:.1%} of the "
+            f"samples at most. Power lies at most {-100 * gap:.1f} percentage points below what is "
+            "stated.",
+            "",
+            "![Power over the planted effect](../figures/validity-power.png)",
+            "",
+            *_of_repair(repairs),
+            "",
+            f"`python -m experiments.validity.power --models {models}` makes this page and its "
+            "figure.",
             "",
         ]
     )
 
 
+def _of_repair(repairs: "pd.DataFrame") -> list[str]:
+    n = len(repairs)
+    counts = {name: int(repairs[name].sum()) for name in
+              ("attribution", "repaired", "repairer", "not repaired")}  # fmt: skip
+    return [
+        "## A loss that is repaired",
+        "",
+        f"In {n} models a later MLP writes half of the facts where they are missing, so that the "
+        "layer that holds them costs nothing. Direct attribution names the two MLPs that hold "
+        f"facts in {counts['attribution']} of {n}; self-repair calls the loss repaired in "
+        f"{counts['repaired']} (share repaired {repairs['share'].mean():.2f} on average, "
+        f"{repairs['share'].min():.2f} to {repairs['share'].max():.2f}) and names the MLP that "
+        f"repairs it in {counts['repairer']}. The other half, which nothing repairs, is not "
+        f"called repaired in {counts['not repaired']}.",
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
 def main() -> None:
-    """Write the page."""
+    """Run what is missing; write the page and the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=HERE / "power.md")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the rows")
+    parser.add_argument("--page", type=Path, default=HERE / "power.md")
+    parser.add_argument("--figure", type=Path, default=FIGURE)
     options = parser.parse_args()
     import torch
 
+    from interp.figures import save
+
     torch.set_num_threads(1)
-    text = table(options.models)
-    options.out.write_text(text)
+    power, repairs = run(options.models, options.out)
+    text = page(power, repairs, options.models)
+    options.page.write_text(text)
+    curve = curves(power)
+    save(figure(curve), options.figure, formats=["png"])
+    curve.round(4).to_csv(options.page.with_suffix(".csv"), index=False)
     print(text)
 
 

@@ -18,7 +18,7 @@ from interp.attention.tracing import TOKEN_KINDS, Trace, trace
 from interp.errors import UserError, path_given
 from interp.labels import three_digits
 from interp.results import claim_folder, read_result, save_result
-from interp.stats import Sample, mean_intervals
+from interp.stats import mean_intervals, sample_by
 from interp.sweeps import describe_measure
 from interp.tasks import Task, load_task, select_examples
 
@@ -64,6 +64,14 @@ class RetrievalHeads:
         """The counted examples, in the order of `by_example`."""
         return [int(n) for n in self.trace.examples.loc[self._counted, "doc_id"]]
 
+    @property
+    def counted_units(self) -> list[int] | None:
+        """The independent unit of each counted example; None in traces of earlier versions."""
+        examples = self.trace.examples
+        if "unit" not in examples:
+            return None
+        return [int(unit) for unit in examples.loc[self._counted, "unit"]]
+
     @cached_property
     def scores(self) -> Scores:
         """`[layer, head]` retrieval scores in [0, 1]: the mean over the counted examples."""
@@ -73,12 +81,12 @@ class RetrievalHeads:
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
         """One row per head, best first: score with its interval, and attention by target.
 
-        The interval is the wider of Student's and Hall's over examples (Hall 1992),
-        within the range of their scores; where all examples agree the sample shows no spread, and
-        it is NaN.
+        The interval is the wider of Student's and Hall's over examples, or over the clusters that
+        the task declares (Hall 1992), within the range of their scores; where all examples agree
+        the sample shows no spread, and it is NaN.
         """
         values = self._of_example[self._counted]
-        sample = Sample(values.reshape(len(values), -1), np.arange(len(values)), clustered=False)
+        sample = sample_by(values.reshape(len(values), -1), self.counted_units)
         low, high, _ = mean_intervals(sample, False, confidence, 1000, seed)
         layer, head = (a.ravel() for a in np.indices(self.scores.shape))
         rows = {"model": self.trace.model, "task": self.trace.task, "layer": layer, "head": head}
@@ -87,9 +95,10 @@ class RetrievalHeads:
         rows |= {
             t: self.trace.attention[t][self._counted].mean(axis=0).ravel() for t in TOKEN_KINDS
         }
+        by = " by cluster" if sample.clustered else ""
         # where every example has the same score the sample shows no spread
         kind = np.where(
-            np.isnan(low), "none: all examples alike", f"{confidence:.0%} Student and Hall"
+            np.isnan(low), "none: all examples alike", f"{confidence:.0%} Student and Hall{by}"
         )
         table = pd.DataFrame({**rows, "n": len(values), "interval": kind})
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)

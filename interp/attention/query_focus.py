@@ -21,8 +21,16 @@ from interp.attention.rows import attention_rows
 from interp.attention.skills import shared_heads
 from interp.errors import UserError, check_whole
 from interp.models import model_name
-from interp.stats import Sample, compared, mean_intervals
-from interp.tasks import Task, class_positions, encode, load_task, prompt_text, select_examples
+from interp.stats import compared, mean_intervals, sample_by
+from interp.tasks import (
+    Task,
+    class_positions,
+    cluster_units,
+    encode,
+    load_task,
+    prompt_text,
+    select_examples,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,8 @@ class QueryFocus:
         keys: class of the positions that are looked at.
         doc_ids: the examples.
         by_example: `[example, layer, head]` scores in [0, 1].
+        units: the independent unit of each example, its cluster where the task declares clusters;
+            none where examples are independent.
     """
 
     model: str
@@ -44,6 +54,7 @@ class QueryFocus:
     keys: str
     doc_ids: tuple[int, ...]
     by_example: Float[np.ndarray, "example layer head"]
+    units: tuple[int, ...] = ()
 
     @cached_property
     def scores(self) -> Scores:
@@ -52,7 +63,7 @@ class QueryFocus:
         return found
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
-        """One row per head, best first: score with its interval over examples.
+        """One row per head, best first: score with its interval over examples or their clusters.
 
         Args:
             confidence: coverage of each interval.
@@ -62,7 +73,7 @@ class QueryFocus:
             Columns `model task queries keys layer head score low high n interval`.
         """
         n = len(self.by_example)
-        sample = Sample(self.by_example.reshape(n, -1), np.arange(n), clustered=False)
+        sample = sample_by(self.by_example.reshape(n, -1), self.units or None)
         low, high, kind = mean_intervals(sample, False, confidence, 1000, seed)
         layer, head = (a.ravel() for a in np.indices(self.scores.shape))
         table = pd.DataFrame(
@@ -123,7 +134,13 @@ def query_focused_heads(
         rows = attention_rows(model, tokens, queries=looking).rows
         found.append(rows[..., seen].sum(dim=-1).mean(dim=-1).numpy().astype(float))
     return QueryFocus(
-        model_name(model), loaded.name, queries, keys, tuple(doc_ids), np.stack(found)
+        model_name(model),
+        loaded.name,
+        queries,
+        keys,
+        tuple(doc_ids),
+        np.stack(found),
+        tuple(cluster_units(loaded, doc_ids)),
     )
 
 
@@ -192,7 +209,10 @@ def _profile(result: QueryFocus | RetrievalHeads) -> pd.DataFrame:
     values = result.by_example
     layer, head = (a.ravel() for a in np.indices(values.shape[1:]))
     columns = [f"head:{a}.{b}" for a, b in zip(layer, head, strict=True)]
+    units = list(result.units) if isinstance(result, QueryFocus) else result.counted_units
     index = pd.Index(doc_ids, name="doc_id")
+    if units and len(set(units)) < len(doc_ids):
+        index = pd.MultiIndex.from_arrays([doc_ids, units], names=["doc_id", "cluster"])
     return pd.DataFrame(values.reshape(len(values), -1), index=index, columns=columns)
 
 

@@ -23,7 +23,7 @@ from interp.attention.writing import QueryInputs, writes
 from interp.engine import unembed
 from interp.errors import UserError
 from interp.models import Decoder, capture_z, model_name
-from interp.tasks import Task, load_task, select_examples
+from interp.tasks import Task, cluster_units, load_task, select_examples
 
 TOKEN_KINDS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
 """What attention is summed over; the rest of a row is on the prompt's other tokens."""
@@ -36,8 +36,9 @@ class Trace:
     Attributes:
         model: name.
         task: name.
-        examples: one row per example: doc_id, gold_position, n_pairs, n_tokens, n_answer, copied
-            (whether the model, given the answer so far, predicts each of its tokens).
+        examples: one row per example: doc_id, unit (its cluster, or itself), gold_position,
+            n_pairs, n_tokens, n_answer, copied (whether the model, given the answer so far,
+            predicts each of its tokens).
         retrieval: `[example, layer, head]` share of the answer's tokens on which the head's
             strongest attention lies while they are predicted.
         published: the same by the rule of the published code: the strongest attention lies anywhere
@@ -117,6 +118,7 @@ def trace(
     examples = pd.DataFrame(
         {
             "doc_id": [p.doc_id for p in prompts],
+            "unit": cluster_units(loaded, doc_ids),
             "gold_position": [p.gold_position for p in prompts],
             "n_pairs": [p.n_pairs for p in prompts],
             "n_tokens": [len(p.tokens) for p in prompts],

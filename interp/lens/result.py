@@ -14,7 +14,8 @@ from interp.lens.quantities import ANSWERS, QUANTITIES
 from interp.lens.residual_stream import Depth
 from interp.stats import StreamingMean, percentiles
 
-INTERVAL = "Poisson bootstrap"
+SHARES = ("right_leads", "chosen_leads")
+"""Quantities that are 0 or 1 of each example."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +64,29 @@ class Lens:
         """Each quantity at each depth with its interval.
 
         Columns `model task ablation lens step depth layer after relative_depth quantity value low
-        high n interval`; quantities as in `QUANTITIES`, rows in the order of depths.
+        high n interval`; quantities as in `QUANTITIES`, rows in the order of depths. Shares of
+        examples have Wilson's interval; clusters that the task declares are resampled together.
         """
         tables = []
         for step, tally in self.steps.items():
-            low, high = tally.values.interval(confidence)
+            found = tally.values
+            low, high = found.interval(confidence)
             for place, quantity in enumerate(QUANTITIES):
+                bounds, method = (low[:, place], high[:, place]), found.method
+                if quantity in SHARES:
+                    share = found.mean[:, place]
+                    bounds = found.share_interval(share, found.replicates[..., place], confidence)
+                    method = found.share_method
                 columns: dict[str, Any] = {
                     "quantity": quantity,
-                    "value": tally.values.mean[:, place],
-                    "low": low[:, place],
-                    "high": high[:, place],
-                    "n": tally.values.n,
+                    "value": found.mean[:, place],
+                    "low": bounds[0],
+                    "high": bounds[1],
+                    "n": found.n,
+                    "interval": f"{100 * confidence:g}% {method}",
                 }
                 tables.append(self._by_depth(step).assign(**columns))
-        joined = pd.concat(tables, ignore_index=True)
-        return joined.assign(interval=f"{100 * confidence:g}% {INTERVAL}")
+        return pd.concat(tables, ignore_index=True)
 
     def decided(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """The share of examples whose answer leads from this depth on to the end.
@@ -87,9 +95,10 @@ class Lens:
         """
         tables = []
         for step, tally in self.steps.items():
-            shares = tally.decisions.mean.cumsum(axis=-1)[:, :-1]
-            low, high = percentiles(
-                tally.decisions.replicates.cumsum(axis=-1)[..., :-1], confidence
+            # rounding of a sum of shares must not leave [0, 1]
+            shares = tally.decisions.mean.cumsum(axis=-1)[:, :-1].clip(0, 1)
+            low, high = tally.decisions.share_interval(
+                shares, tally.decisions.replicates.cumsum(axis=-1)[..., :-1], confidence
             )
             for place, answer in enumerate(ANSWERS):
                 columns = {
@@ -98,10 +107,10 @@ class Lens:
                     "low": low[place],
                     "high": high[place],
                     "n": tally.decisions.n,
+                    "interval": f"{100 * confidence:g}% {tally.decisions.share_method}",
                 }
                 tables.append(self._by_depth(step).assign(**columns))
-        joined = pd.concat(tables, ignore_index=True)
-        return joined.assign(interval=f"{100 * confidence:g}% {INTERVAL}")
+        return pd.concat(tables, ignore_index=True)
 
     def decision_depth(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """The depth at which an answer first leads and stays, over the examples where it does.
@@ -115,7 +124,7 @@ class Lens:
         for step, tally in self.steps.items():
             means = mean_decision(self, tally.decisions.replicates)
             found = mean_decision(self, tally.decisions.mean)
-            low, high = percentiles(means, confidence)
+            low, high = percentiles(means, confidence, n_units=tally.decisions.n_units)
             for place, answer in enumerate(ANSWERS):
                 counts = tally.decisions.mean[place, :-1]
                 reached = np.flatnonzero(counts.cumsum() >= counts.sum() / 2)
@@ -126,7 +135,7 @@ class Lens:
                 ends = {"relative": found, "relative_low": low, "relative_high": high}
                 row |= {name: one[place] / self.n_layers for name, one in ends.items()}
                 row |= {"share_decided": counts.sum(), "n": tally.decisions.n}
-                rows.append(row | {"interval": f"{100 * confidence:g}% {INTERVAL}"})
+                rows.append(row | {"interval": f"{100 * confidence:g}% {tally.decisions.method}"})
         return pd.DataFrame(rows)
 
     @property
@@ -229,5 +238,5 @@ def decision_difference(
          mean_decision(lens, tally.replicates)[:, place] / lens.n_layers)
         for lens, tally in zip((one, other), pair, strict=True)
     ]  # fmt: skip
-    low, high = percentiles(found[0][1] - found[1][1], confidence)
+    low, high = percentiles(found[0][1] - found[1][1], confidence, n_units=pair[0].n_units)
     return {"difference": float(found[0][0] - found[1][0]), "low": float(low), "high": float(high)}

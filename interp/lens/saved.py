@@ -32,6 +32,7 @@ def save_lens(folder: Path, lens: Lens, request: Mapping[str, Any]) -> None:
         "depths": [asdict(depth) for depth in lens.depths],
         "steps": list(lens.steps),
         "n": [tally.values.n for tally in lens.steps.values()],
+        "n_units": [tally.values.n_units for tally in lens.steps.values()],
     }
     tables = {name: getattr(lens, name)() for name in ("table", "decided", "decision_depth")}
     save_result(folder, KIND, request, facts=facts, arrays=arrays, for_reading=tables)
@@ -54,9 +55,12 @@ def open_lens(folder: str | Path) -> Lens:
     try:
         steps = {
             str(step): StepMeans(
-                *(_tally(saved.arrays, f"{number}.{name}", int(n)) for name in TALLIES)
+                *(_tally(saved.arrays, f"{number}.{name}", int(n), int(u)) for name in TALLIES)
             )
-            for number, (step, n) in enumerate(zip(facts["steps"], facts["n"], strict=True))
+            for number, (step, n, u) in enumerate(
+                # lenses of earlier versions resampled examples
+                zip(facts["steps"], facts["n"], facts.get("n_units", facts["n"]), strict=True)
+            )
         }
         depths = tuple(Depth(**depth) for depth in facts["depths"])
         model, task = str(facts["model"]), str(facts["task"])
@@ -66,8 +70,9 @@ def open_lens(folder: str | Path) -> Lens:
     return Lens(model, task, ablation, kind, depths, steps)
 
 
-def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int) -> StreamingMean:
+def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int, n_units: int) -> StreamingMean:
     sums = arrays[f"{name}.sums"]
     tally = StreamingMean(sums.shape[1:], resamples=len(sums) - 1)
-    tally.sums, tally.totals, tally.n = sums, arrays[f"{name}.totals"], n
+    tally.sums, tally.totals = sums, arrays[f"{name}.totals"]
+    tally.n, tally.n_units = n, n_units
     return tally

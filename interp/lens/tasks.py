@@ -28,7 +28,7 @@ from interp.models import model_name
 from interp.results import claim_folder
 from interp.stats import MOST_RESAMPLES, poisson_weights
 from interp.sweeps import describe_measure
-from interp.tasks import Task, build_rows, load_task, select_examples
+from interp.tasks import Task, build_rows, cluster_units, load_task, select_examples
 
 log = logging.getLogger("interp")
 CHUNK = 256
@@ -82,7 +82,8 @@ def logit_lens(
         steps: regular expression of the pieces of a written-out answer that are read apart, such
             as `= ([0-9]+)`; of each match its first group, if it has one.
         sublayers: also read after each attention.
-        resamples: of the bootstrap.
+        resamples: of the bootstrap, which draws the clusters that the task declares, or else
+            examples.
         out: folder that the result is kept in, with `examples.parquet` (a row for each example,
             step and depth) and the tables as CSV; `interp.open_run` opens it again. The same call
             gives the result that is there. By default nothing is written.
@@ -127,7 +128,7 @@ def logit_lens(
                 values = _values(model, batch, edits=edits, means=means, translate=translate,
                                  sublayers=reading.sublayers)  # fmt: skip
                 failed |= {doc for (doc, _), value in values.items() if np.isnan(value).any()}
-                _add(lens, values, reading)
+                _add(lens, task, values, reading)
                 if writer:
                     writer.write(values)
                 bar.update(len(batch))
@@ -206,10 +207,11 @@ def _values(model: TransformerBridge, answers: Sequence[Answer], *, translate: T
     return values
 
 
-def _add(lens: Lens, values: Values, reading: LensOptions) -> None:
+def _add(lens: Lens, task: Task, values: Values, reading: LensOptions) -> None:
     names = list(QUANTITIES)
     known = list(dict.fromkeys(doc_id for doc_id, _ in values))
-    drawn = poisson_weights(known, resamples=reading.resamples, seed=reading.seed)
+    unit = dict(zip(known, cluster_units(task, known), strict=True))
+    drawn = poisson_weights(list(unit.values()), resamples=reading.resamples, seed=reading.seed)
     weights = dict(zip(known, drawn, strict=True))
     for step in dict.fromkeys(step for _, step in values):
         doc_ids = [doc_id for doc_id, name in values if name == step]
@@ -224,8 +226,9 @@ def _add(lens: Lens, values: Values, reading: LensOptions) -> None:
                 else:
                     decided[row, place, decision(leads > 0)] = 1
         tally = lens.steps.setdefault(step, StepMeans.empty(chosen.shape[1], reading.resamples))
-        tally.values.add(of_step, chosen)
-        tally.decisions.add(of_step, decided)
+        units = [unit[doc_id] for doc_id in doc_ids]
+        tally.values.add(of_step, chosen, units=units)
+        tally.decisions.add(of_step, decided, units=units)
 
 
 class _Examples:

@@ -4,9 +4,24 @@ import itertools
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from interp.errors import UserError
-from interp.stats import adjust, drops_by_document, fisher_exact_p, mcnemar, wilson
+from interp.stats import (
+    adjust,
+    drops_by_document,
+    drops_sample,
+    fieller,
+    fisher_exact_p,
+    mcnemar,
+    mean_test,
+    means_of,
+    sample_by,
+    sign_flip,
+    wilson,
+)
+
+FLIPS = 2000
 
 ALPHA = 0.05
 """Level at which an ablation counts as harmful, after Holm's correction over all of them."""
@@ -54,8 +69,10 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
         n interval test correction`; `both` is the number of examples that both lose, `expected`
         that of two independent ones, `shared` the percentage of the smaller set that the other
         loses as well, with Wilson's interval. `p` is Fisher's exact test (1935) of independence,
-        corrected over the pairs of a task (Holm). Ablations that lose all or no example have no
-        `phi`. Empty where fewer than two ablations harm.
+        corrected over the pairs of a task (Holm). Where examples come in clusters the interval is
+        Fieller's of the ratio and the test that of a covariance of 0, both over clusters.
+        Ablations that lose all or no example have no `phi`. Empty where fewer than two ablations
+        harm.
 
     Raises:
         UserError: an outcome is neither 0 nor 1.
@@ -69,28 +86,20 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
         known = right.loc[right["value"] == 1, "doc_id"]
         harmed = (plain == 1).sum().to_numpy(float)
         helped = (plain == -1).sum().to_numpy(float)
-        sure = (adjust(mcnemar(harmed, helped)) < ALPHA) & (harmed > helped)
+        sample = drops_sample(damage)
+        p = (
+            sign_flip(sample.sums(), resamples=FLIPS, seed=0)
+            if sample.clustered
+            else mcnemar(harmed, helped)
+        )
+        sure = (adjust(p) < ALPHA) & (harmed > helped)
         lost = plain.loc[known, sure] == 1
-        rows = []
-        for a, b in itertools.combinations(lost.columns, 2):
-            one, other = lost[a].to_numpy(), lost[b].to_numpy()
-            n, both, mine, its = (
-                len(one),
-                int((one & other).sum()),
-                int(one.sum()),
-                int(other.sum()),
-            )
-            smaller = min(mine, its)
-            low, high = wilson(np.array([float(both)]), smaller, confidence=confidence)
-            spread = np.sqrt(float(mine * its * (n - mine) * (n - its)))
-            rows.append(
-                {"model": model, "task": task, "metric": metric, "a": a, "b": b}
-                | {"lost_a": mine, "lost_b": its, "both": both, "expected": mine * its / n}
-                | {"shared": 100 * both / smaller, "low": 100 * low[0], "high": 100 * high[0]}
-                | {"phi": (n * both - mine * its) / spread if spread else np.nan}
-                | {"p": fisher_exact_p(both, mine, its, n), "n": n}
-                | {"interval": f"{100 * confidence:g}% Wilson", "test": "Fisher's exact test"}
-            )
+        units = _units(damage, lost.index)
+        rows: list[dict[str, object]] = [
+            {"model": model, "task": task, "metric": metric, "a": a, "b": b}
+            | _pair(lost[a].to_numpy(), lost[b].to_numpy(), units, confidence)
+            for a, b in itertools.combinations(lost.columns, 2)
+        ]
         table = pd.DataFrame(rows)
         if len(table):
             adjusted = adjust(table["p"].to_numpy(float))
@@ -101,6 +110,49 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
 COLUMNS = ["model", "task", "metric", "a", "b", "lost_a", "lost_b", "both", "expected", "shared",
            "low", "high", "phi", "p", "p_adjusted", "n", "interval", "test",
            "correction"]  # fmt: skip
+
+
+def _pair(
+    one: Bool[np.ndarray, " examples"],
+    other: Bool[np.ndarray, " examples"],
+    units: list[str] | None,
+    confidence: float,
+) -> dict[str, object]:
+    """What of two sets of lost examples is shared, over examples or their clusters."""
+    n, both = len(one), int((one & other).sum())
+    mine, its = int(one.sum()), int(other.sum())
+    smaller = min(mine, its)
+    spread = np.sqrt(float(mine * its * (n - mine) * (n - its)))
+    if units is None:
+        (low,), (high,) = wilson(np.array([float(both)]), smaller, confidence=confidence)
+        p = fisher_exact_p(both, mine, its, n)
+        names = {"interval": f"{100 * confidence:g}% Wilson", "test": "Fisher's exact test"}
+    else:
+        pair = np.stack([one & other, one if mine <= its else other], axis=1).astype(float)
+        means = means_of(sample_by(pair, units), points=False)
+        share = fieller(
+            np.array([1.0, 0.0]), np.array([0.0, 1.0]), means, means.critical(confidence)
+        )
+        low, high = np.clip([share.low, share.high], 0, 1)
+        product = (one - one.mean()) * (other - other.mean())
+        p = float(mean_test(sample_by(product[:, None], units))[0])
+        names = {
+            "interval": f"{100 * confidence:g}% Fieller by cluster",
+            "test": "covariance by cluster",
+        }
+    return {
+        "lost_a": mine, "lost_b": its, "both": both, "expected": mine * its / n,
+        "shared": 100 * both / smaller, "low": 100 * low, "high": 100 * high,
+        "phi": (n * both - mine * its) / spread if spread else np.nan, "p": p, "n": n, **names,
+    }  # fmt: skip
+
+
+def _units(damage: pd.DataFrame, doc_ids: pd.Index) -> list[str] | None:
+    """The cluster of each example; None where there are none."""
+    if damage.index.nlevels == 1:
+        return None
+    clusters = pd.Series(damage.index.get_level_values("cluster"), damage.index.get_level_values(0))
+    return [str(name) for name in clusters.loc[doc_ids]]
 
 
 def _plain(damage: pd.DataFrame) -> pd.DataFrame:

@@ -1,10 +1,11 @@
 """Linear CKA over groups of examples, with a jackknife over examples.
 
 The interval is of the CKA of all such examples: each is left out once (Efron & Stein 1981), on the
-scale of Fisher's transformation, because a CKA near 1 is skewed, with Student's t.
+scale of Fisher's transformation, because a CKA near 1 is skewed, with Student's t. What leaving out
+its examples changes is added up over a cluster, where examples come in clusters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -31,13 +32,14 @@ class CkaSums:
         self._lengths: tuple[Tensor, Tensor] | None = None
         self._sums: list[Tensor] = []
         self._changes: list[list[Tensor]] = [[], [], []]
+        self._units: list[int] = []
         self._same = False
 
-    def add(self, one: Tensor, other: Tensor) -> None:
+    def add(self, one: Tensor, other: Tensor, *, units: Sequence[int] | None = None) -> None:
         """Add a group `[depth, examples, d_model]`; fewer than four examples give no estimate.
 
         All groups are divided by the lengths of the first, or those of short states would count
-        for more.
+        for more. `units` are the independent units of the examples, by default each its own.
         """
         size = one.shape[1]
         if size < LEAST_CKA:
@@ -60,6 +62,7 @@ class CkaSums:
         self._sums = [a + b for a, b in zip(before, totals, strict=True)]
         for kept, (whole, left) in zip(self._changes, found, strict=True):
             kept.append((size - 1) * left - size * whole[..., None])
+        self._units += range(self.n, self.n + size) if units is None else units
         self.n += size
 
     def table(self, named: Mapping[str, str], *, confidence: float = 0.95) -> pd.DataFrame:
@@ -83,11 +86,13 @@ class CkaSums:
         value = torch.where(known, _ratio(crossed, one, other), torch.nan).cpu().numpy()
         moved = [torch.cat(parts, dim=-1) for parts in self._changes]
         left = [total[..., None] + change for total, change in zip(self._sums, moved, strict=True)]
-        low, high = _jackknife(value, _ratio(*left).cpu().numpy(), confidence)
+        units = np.unique(self._units, return_inverse=True)[1]
+        low, high = _jackknife(value, _ratio(*left).cpu().numpy(), units, confidence)
         if self._same:
             np.fill_diagonal(low, np.nan)
             np.fill_diagonal(high, np.nan)
-        name = f"{100 * confidence:g}% jackknife"
+        by = " by cluster" if units.max() + 1 < self.n else ""
+        name = f"{100 * confidence:g}% jackknife{by}"
         rows = [
             {**named, "depth": i, "other": j, "value": value[i, j], "low": low[i, j],
              "high": high[i, j], "n": self.n,
@@ -104,15 +109,18 @@ def _ratio(crossed: Tensor, one: Tensor, other: Tensor) -> Tensor:
 
 
 def _jackknife(
-    value: np.ndarray, left: np.ndarray, confidence: float
+    value: np.ndarray, left: np.ndarray, units: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of `[depth, other]` values from those without each example, on Fisher's scale."""
-    n = left.shape[-1]
+    n, n_units = left.shape[-1], int(units.max()) + 1
     moved = np.arctanh(np.clip(left, -NEAR_ONE, NEAR_ONE))
     about = moved - moved.mean(axis=-1, keepdims=True)
-    error = np.sqrt((n - 1) / n * np.square(about).sum(axis=-1))
+    of_units = np.zeros((*about.shape[:-1], n_units))
+    np.add.at(of_units, (..., units), about)
+    spread = np.square(of_units).sum(axis=-1) * n_units / max(1, n_units - 1)
+    error = (n - 1) / n * np.sqrt(spread)
     centre = np.arctanh(np.clip(value, -NEAR_ONE, NEAR_ONE))
-    low, high = student_interval(centre, error, n, confidence=confidence)
+    low, high = student_interval(centre, error, n_units, confidence=confidence)
     # an estimate above 1 is its own bound
     return np.minimum(np.tanh(low), value), np.maximum(np.tanh(high), value)
 

@@ -35,7 +35,6 @@ from interp.sweeps import describe_measure
 
 KIND = "similarity"
 TABLES = ("influence", "angular", "cka")
-INTERVAL = "Poisson bootstrap"
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,18 +196,20 @@ def _measured(
         for numbers in chunks(examples):
             last: dict[int, Tensor] = {}
             for batch in states(model, examples, numbers, bar):
-                weights = poisson_weights(batch.ids, resamples=resamples, seed=seed)
-                influence.add(weights, _influence(batch), batch.lengths.double().cpu().numpy())
+                units = examples.units(batch.ids)
+                weights = poisson_weights(units, resamples=resamples, seed=seed)
+                lengths = batch.lengths.double().cpu().numpy()
+                influence.add(weights, _influence(batch), lengths, units=units)
                 ends = batch.last()
-                angular.add(weights, _angles(ends, pairs))
+                angular.add(weights, _angles(ends, pairs), units=units)
                 last |= dict(zip(batch.ids, ends.unbind(dim=1), strict=True))
                 # or two batches are in memory while the next one is computed
                 del batch, ends
             together = torch.stack([last.pop(n) for n in numbers], dim=1)
-            groups.add(together, together)
+            groups.add(together, together, units=examples.units(numbers))
             del together
     named = {"model": model_name(model), "source": examples.name}
-    kind = f"{100 * confidence:g}% {INTERVAL}"
+    kind = f"{100 * confidence:g}% {influence.method}"
     return Similarity(
         **named,
         influence=_table(influence, {"layer": range(decoder.n_layers)}, named, confidence, kind),
@@ -245,7 +246,8 @@ def cka_between(
         source: as for `layer_similarity`.
         limit: the most examples, drawn with the seed; all by default.
         seed: of the draw.
-        confidence: of the intervals, a jackknife over examples.
+        confidence: of the intervals, a jackknife over examples, or over the clusters that the task
+            declares.
 
     Returns:
         Columns `model other_model source depth other value low high n interval`.
@@ -256,7 +258,8 @@ def cka_between(
     for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):
         mine = last_states(model, examples, numbers)
         # two models may be on two GPUs
-        groups.add(mine, last_states(other, examples, numbers).to(mine.device))
+        its = last_states(other, examples, numbers).to(mine.device)
+        groups.add(mine, its, units=examples.units(numbers))
     named = {"model": model_name(model), "other_model": model_name(other)}
     return groups.table(named | {"source": examples.name}, confidence=confidence)
 

@@ -46,7 +46,7 @@ def layer_shapley(
     continues what was interrupted.
 
     Examples and orders are both drawn at random, and the interval is over both
-    (`interp.stats.fit_two_way`).
+    (`interp.stats.fit_two_way`); clusters that the task declares stand for their examples.
 
     Args:
         model: the model.
@@ -75,8 +75,8 @@ def layer_shapley(
     )
     run = sweep(model, tasks, [skipped_layers(s) for s in sets], out=folder, limit=limit, seed=seed)
     tables = [
-        _of_series(key, points, wide, drawn, confidence)
-        for key, points, wide, _ in stats.series(choose_metric(run.gains(), metric))
+        _of_series(key, points, wide, clusters, drawn, confidence)
+        for key, points, wide, clusters in stats.series(choose_metric(run.gains(), metric))
     ]
     return pd.concat(tables, ignore_index=True).assign(sets=len(sets))
 
@@ -122,13 +122,21 @@ def _of_series(
     key: dict[str, object],
     points: bool,
     wide: pd.DataFrame,
+    clusters: pd.Series | None,
     orders: Sequence[Sequence[int]],
     confidence: float,
 ) -> pd.DataFrame:
     whole = wide.dropna()
     if len(whole) < 2:
         raise UserError(f"task {key['task']}: fewer than two examples have an outcome everywhere")
-    fit = stats.fit_two_way(marginal_drops(whole, orders), points=points, confidence=confidence)
+    drops = marginal_drops(whole, orders)
+    if clusters is not None:
+        tables = [pd.DataFrame(one, whole.index) for one in drops]
+        drops = np.stack([stats.unit_values(stats.sample_of(one, clusters)) for one in tables])
+    if drops.shape[1] < 2:
+        raise UserError(f"task {key['task']}: one cluster; an interval needs two or more")
+    fit = stats.fit_two_way(drops, points=points, confidence=confidence)
+    by = " by cluster" if clusters is not None else ""
     scale = 100.0 if points else 1.0
     return pd.DataFrame(
         {
@@ -136,6 +144,6 @@ def _of_series(
             "layer": range(len(fit.mean)), "value": scale * fit.mean, "low": scale * fit.low,
             "high": scale * fit.high, "n": len(whole), "orders": len(orders),
             "unit": "points" if points else "value",
-            "interval": f"{100 * confidence:g}% over examples and orders",
+            "interval": f"{100 * confidence:g}% over examples and orders{by}",
         }
     )  # fmt: skip

@@ -14,7 +14,15 @@ from interp import models
 from interp.engine import by_budget, padded, record, segments, vectors_at
 from interp.errors import UserError, names_given
 from interp.models import Decoder, model_name
-from interp.tasks import Task, check_draw, encode, load_task, prompt_text, select_examples
+from interp.tasks import (
+    Task,
+    check_draw,
+    cluster_units,
+    encode,
+    load_task,
+    prompt_text,
+    select_examples,
+)
 
 CHUNK = 256
 TOKEN_BUDGET = 4096
@@ -72,6 +80,10 @@ class Examples:
             document = self.task.documents()[number]
             return encode(prompt_text(self.task, document), decoder)[-decoder.max_length :]
         return encode(self.texts[number], decoder)[: decoder.max_length]
+
+    def units(self, numbers: Sequence[int]) -> list[int]:
+        """The independent unit of each example: its cluster, where the task declares clusters."""
+        return list(numbers) if self.task is None else cluster_units(self.task, numbers)
 
 
 def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -> Examples:

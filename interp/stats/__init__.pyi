@@ -121,6 +121,9 @@ from .samples import (
 from .selection import (
     expected_excess as expected_excess,
 )
+from .skewness import (
+    unit_values as unit_values,
+)
 from .steps import (
     step_interval as step_interval,
 )
@@ -238,6 +241,7 @@ __all__ = [
     "student_test",
     "tango",
     "unit_name",
+    "unit_values",
     "variance_components",
     "weighted_losses",
     "wilson",

@@ -48,7 +48,7 @@ class Sample(NamedTuple):
 
 
 def sample_by(
-    values: Float[np.ndarray, "docs columns"], units: Sequence[int] | None = None
+    values: Float[np.ndarray, "docs columns"], units: Sequence[Hashable] | None = None
 ) -> Sample:
     """Numbers with the independent unit of every document.
 

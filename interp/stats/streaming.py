@@ -122,8 +122,13 @@ class StreamingMean:
 
     @property
     def method(self) -> str:
-        """Name of the interval."""
+        """Name of `interval`."""
         return INTERVAL if self.n_units == self.n else f"{INTERVAL} by cluster"
+
+    @property
+    def share_method(self) -> str:
+        """Name of `share_interval`."""
+        return "Wilson" if self.n_units == self.n else self.method
 
 
 class StreamingError:

@@ -57,3 +57,25 @@ def test_failures_are_no_outcomes_and_hide_nothing() -> None:
     unread = values.assign(value=np.nan)
     assert lost_examples(unread).empty
     assert list(lost_examples(unread)) == list(lost_examples(values))
+
+
+def test_clusters_that_fare_alike_are_no_evidence_of_one_mechanism():
+    """Six of 24 wordings are lost by both ablations: 60 examples, six clusters."""
+    rng = np.random.default_rng(0)
+    wording = np.repeat(np.arange(24), 10)
+    lost = {
+        "layer:0": np.isin(wording, range(8)).astype(float),
+        "layer:1": np.isin(wording, range(2, 10)).astype(float),
+    }
+    frames = [
+        pd.DataFrame({"model": "m", "task": "t", "metric": "acc", "ablation": name,
+                      "doc_id": range(240), "value": 1 - values, "cluster": wording.astype(str)})
+        for name, values in ({"baseline": 0 * lost["layer:0"]} | lost).items()
+    ]  # fmt: skip
+    values = pd.concat(frames, ignore_index=True).sample(frac=1, random_state=int(rng.integers(9)))
+    (own,) = lost_together(values).to_dict("records")
+    (alone,) = lost_together(values.drop(columns="cluster")).to_dict("records")
+    assert own["phi"] == alone["phi"]
+    assert own["p"] > 100 * alone["p"]
+    assert own["high"] - own["low"] > alone["high"] - alone["low"]
+    assert own["test"] == "covariance by cluster"
