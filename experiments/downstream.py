@@ -76,7 +76,7 @@ def _sentence(model: str, name: str, table: pd.DataFrame) -> str:
     far = table[table["layer"] > table["skipped"] + 1]["value"]
     return (
         f"{model_label(model)}, {TITLES[name].lower()}: the next layer changes by "
-        f"{next_to.mean():.2f} of what it adds on average over skipped layers, those behind it by "
+        f"{next_to.mean():.2f} of what it adds on average over skipped layers, those after it by "
         f"{far.mean():.2f}; most changes layer {largest['layer']} without layer "
         f"{largest['skipped']}, "
         f"{summary.interval(largest['value'], largest['low'], largest['high'], 2)} "

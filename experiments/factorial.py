@@ -63,7 +63,7 @@ def run(preset: Preset, out: Path) -> Section:
         findings=sentences(of_rest),
         figures={
             "heatmap": (
-                figures.heatmap(drops),
+                figures.heatmap(drops, labels={task: cell_label(task) for task in drops["task"]}),
                 "Drop by cell (readout, candidates, steps) and skipped layer.",
             )
         },
@@ -159,6 +159,16 @@ def tables(
     )
 
 
+def cell_label(cell: str) -> str:
+    """Words for a benchmark and its cell: `Facts, greedy, options, no steps`."""
+    from interp.labels import benchmark_label
+
+    benchmark, *levels = cell.split(", ")
+    steps = dict(zip(STEPS, ("no steps", "steps"), strict=True))
+    words = [steps.get(level, level) for level in levels]
+    return ", ".join([benchmark_label(benchmark), *words])
+
+
 def sentences(effects: pd.DataFrame) -> list[str]:
     """For each model, benchmark and factor: of how many layers it changes the share lost."""
     from interp.labels import benchmark_label, model_label
@@ -175,7 +185,7 @@ def sentences(effects: pd.DataFrame) -> list[str]:
             largest = known.iloc[int(known["value"].abs().argmax())]
             shown = _points(largest)
             parts.append(
-                f"{effect}: {len(moved)} of {len(known)} layers (the largest of them, "
+                f"{effect}: {len(moved)} of {len(known)} layers (largest effect, "
                 f"{largest['ablation']}: {shown} points of the share)"
             )
         found.append(

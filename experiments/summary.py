@@ -1,8 +1,12 @@
 """Tables in words for the pages: baselines, and the layers or heads whose loss is significant."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+
+BY_CLUSTER = " by cluster"
+"""Ends the name of an interval whose examples are resampled or summed by cluster."""
 
 NAMED = 5
 """At most so many layers or heads of a row are named; the others are counted."""
@@ -64,12 +68,22 @@ def note(importance: pd.DataFrame, what: str) -> str:
         what: layers or heads.
     """
     first = importance.iloc[0]
-    intervals = " or ".join(dict.fromkeys(importance["interval"]))
+    intervals = _interval_words(importance["interval"])
     return (
         f"n: examples a task. Baseline: 95% Wilson interval. {what.capitalize()}: adjusted "
         f"p < 0.05 ({first['test']}, {first['correction'].title()} over the {what} of a task), "
         f"largest drop first, with its interval ({intervals}).{_chosen(importance)}"
     )
+
+
+def _interval_words(names: Iterable[str]) -> str:
+    """The kinds of interval of a table, each named once: `95% Tango score, also by cluster`."""
+    found = list(dict.fromkeys(names))
+    plain = list(dict.fromkeys(name.removesuffix(BY_CLUSTER) for name in found))
+    kinds = " or ".join([plain[0], *(name.removeprefix("95% ") for name in plain[1:])])
+    clustered = sum(name.endswith(BY_CLUSTER) for name in found)
+    where = "" if clustered == len(found) else " where rows have one"
+    return f"{kinds}, by cluster{where}" if clustered else kinds
 
 
 def _chosen(importance: pd.DataFrame) -> str:
@@ -126,7 +140,7 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
 
 def _number(value: float, otherwise: str) -> str:
     """Two digits, or words where there is no number."""
-    return f"{value:.2f}" if value == value else otherwise
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}") if value == value else otherwise
 
 
 def profiles(values: pd.DataFrame) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import factorial
+from experiments import factorial, summary
 from interp import figures
 
 METRICS = ["likelihood_options", "likelihood_type", "likelihood_vocabulary", "greedy_options",
@@ -54,6 +54,20 @@ def test_forms_become_cells_effects_and_a_figure():
     assert len(factorial._shown(table)) > 0
     figure = figures.heatmap(pd.concat(drawn, ignore_index=True))
     assert len(figure.axes[0].get_yticks()) == 18
+
+
+def test_cells_have_words():
+    assert factorial.cell_label("world2-kv, greedy, type") == "Pair look-up, greedy, type"
+    words = "Unwritten arithmetic, likelihood, options, steps"
+    assert factorial.cell_label("world2-unwritten, likelihood, options, with") == words
+
+
+def test_kinds_of_interval_are_named_once():
+    names = ["95% Tango score by cluster", "95% paired bootstrap by cluster", "95% Tango score"]
+    words = "95% Tango score or paired bootstrap, by cluster where rows have one"
+    assert summary._interval_words(names) == words
+    assert summary._interval_words(names[:2]).endswith("bootstrap, by cluster")
+    assert summary._interval_words(names[2:]) == "95% Tango score"
 
 
 @pytest.mark.parametrize(
