@@ -118,12 +118,14 @@ def _gain_sentences(gains: pd.DataFrame) -> list[str]:
     for model, rows in gains.groupby("model", sort=False):
         strong = rows[rows["p_adjusted"] < 0.05]
         whole = rows[rows["ablation"] == "baseline"].iloc[0]
-        parts = [f"whole model {_gain(whole)}"]
-        parts += [f"without {r['ablation'].replace(':', ' ')} {_gain(r)}" for r in
-                  strong[strong["ablation"] != "baseline"].to_dict("records")]  # fmt: skip
+        layers = [
+            f"without {row['ablation'].replace(':', ' ')} {_gain(row)}"
+            for row in strong[strong["ablation"] != "baseline"].to_dict("records")
+        ]
+        parts = "; ".join(layers) or "without any one layer no gain is shown"
         found.append(
-            f"{model_label(str(model))}, gain by the passage in points: {'; '.join(parts)}. Named "
-            f"are the layers with adjusted p < 0.05 ({whole['test']}, Holm over {len(rows)} "
+            f"{model_label(str(model))}, gain by the passage in points: whole model "
+            f"{_gain(whole)}; {parts} (adjusted p < 0.05, {whole['test']}, Holm over {len(rows)} "
             f"comparisons; n = {whole['n']}; 95% intervals, paired)."
         )
     return found

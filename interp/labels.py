@@ -33,6 +33,7 @@ FILTERS = {"flexible-extract": "flexible", "strict-match": "strict", "none": ""}
 
 BENCHMARKS = {
     "world-facts-passage": "Knowledge, passage given",
+    "world2-facts-passage": "Facts, passage given",
     "world2-facts": "Facts",
     "world2-kv": "Pair look-up",
     "world2-arithmetic": "Written arithmetic",
