@@ -66,7 +66,6 @@ NAMES = {
 }
 
 PAIRS = re.compile(r"kv-(\d+)")
-
 """Key-value retrieval of any size has one colour."""
 
 ASKED = {
