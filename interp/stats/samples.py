@@ -78,9 +78,9 @@ def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
     Raises:
         UserError: only some of the documents have a cluster.
     """
-    if clusters is None or clusters.loc[table.index].isna().all():
+    own = None if clusters is None else clusters.loc[table.index]
+    if own is None or own.isna().all():
         return Sample(table.to_numpy(float), np.arange(len(table)), clustered=False)
-    own = clusters.loc[table.index]
     if own.isna().any():
         raise UserError(
             f"{int(own.isna().sum())} of {len(own)} documents have no cluster; every one needs one"
@@ -190,6 +190,8 @@ def check_values(values: pd.DataFrame) -> None:
         "documents are doubled": values.duplicated([*keys, "doc_id"]).to_numpy(),
     }
     for problem, bad in problems.items():
+        if not bad.any():
+            continue
         for name, count in values.loc[bad].groupby(keys, observed=True).size().items():
             raise UserError(f"{_named(dict(zip(keys, name, strict=True)))}: {count} {problem}")
 
