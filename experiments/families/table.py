@@ -77,26 +77,7 @@ def page(rows: Sequence[Found]) -> str:
     worst = max((row.difference for row in rows if row.outcome == "exact"), default=0.0)
     return "\n".join(
         [
-            "# Which models",
-            "",
-            "Made by `python -m experiments.families`; nothing in it is written by hand. Each "
-            "architecture that TransformerLens maps and transformers builds is made from a small "
-            f"random configuration ({N_LAYERS} layers, width 32, float32), saved, loaded by "
-            "`interp.load_model`, and compared with plain transformers: edited weights and deleted "
-            "layers, one row at a time, without a cache. All rows of a model are scored "
-            "together: of 5 to 34 tokens, beside sliding windows of 8 and, in Phi-3, a rotary "
-            "table that LongRoPE exchanges at 16; three of the four behind a shared start. The "
-            "token of padding lies outside the embedding. An expert is compared with one of whose "
-            "weights nothing is left (`expert:1.1@unnormalised`).",
-            "",
-            "*yes*: every log-likelihood, probability and attention weight within 1e-4 (largest "
-            f"found: {worst:.0e}), every generated token the same. *some*: so in the layers that "
-            "have such a part, refused in one line in the others. *no*: refused in one line before "
-            "any work. "
-            f"transformers {version('transformers')}, transformer-lens "
-            f"{version('transformer-lens')}, torch {version('torch').partition('+')[0]}; all "
-            "values stand in `experiments/families/table.csv`.",
-            "",
+            *_introduction(worst),
             f"| architecture | {' | '.join(COLUMNS)} |",
             f"| --- |{' --- |' * len(COLUMNS)}",
             *(
@@ -132,6 +113,32 @@ def page(rows: Sequence[Found]) -> str:
             ),
         ]
     )
+
+
+def _introduction(worst: float) -> list[str]:
+    """What the table says and how it was made."""
+    return [
+        "# Which models",
+        "",
+        "Made by `python -m experiments.families`; nothing in it is written by hand. Each "
+        "architecture that TransformerLens maps and transformers builds is made from a small "
+        f"random configuration ({N_LAYERS} layers, width 32, float32), saved, loaded by "
+        "`interp.load_model`, and compared with plain transformers: edited weights and deleted "
+        "layers, one row at a time, without a cache. All rows of a model are scored "
+        "together: of 5 to 34 tokens, beside sliding windows of 8 and, in Phi-3, a rotary "
+        "table that LongRoPE exchanges at 16; three of the four behind a shared start. The "
+        "token of padding lies outside the embedding. An expert is compared with one of whose "
+        "weights nothing is left (`expert:1.1@unnormalised`).",
+        "",
+        "*yes*: every log-likelihood, probability and attention weight within 1e-4 (largest "
+        f"found: {worst:.0e}), every generated token the same. *some*: so in the layers that "
+        "have such a part, refused in one line in the others. *no*: refused in one line before "
+        "any work. "
+        f"transformers {version('transformers')}, transformer-lens "
+        f"{version('transformer-lens')}, torch {version('torch').partition('+')[0]}; all "
+        "values stand in `experiments/families/table.csv`.",
+        "",
+    ]
 
 
 def _cell(uses: dict[str, Found], columns: Sequence[str]) -> str:

@@ -63,10 +63,13 @@ class Rounding(Entry):
 
 
 def read_rounding(folder: Path) -> Rounding | None:
-    """What was measured; None where nothing was.
+    """How many answers rounding decides in a run.
 
     Args:
         folder: of the run.
+
+    Returns:
+        What `rounding.json` holds; None where the run has none.
 
     Raises:
         UserError: the file cannot be read.

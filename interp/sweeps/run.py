@@ -121,13 +121,9 @@ def sweep(
     refuse_hooks(model, "a sweep")
     asked = as_ablations(model, ablations, donor=donor)
     loaded = loaded_tasks(
-        tasks,
-        num_fewshot=num_fewshot,
-        fewshot_seed=fewshot_seed,
-        data=data,
-        chat_template=model if chat_template else None,
-        allow_code=allow_code or None,
-    )
+        tasks, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,
+        chat_template=model if chat_template else None, allow_code=allow_code or None,
+    )  # fmt: skip
     if divergence:
         loaded = [with_divergence(task) for task in loaded]
     plan = make_plan(
@@ -148,12 +144,17 @@ def sweep(
     if not ray:
         # workers may be other devices than this process has
         measure_rounding(model, plan, folder)
-    found = Sweep(folder, answer)
-    for line in rounding_lines(found.rounding(), found.manifest.dtype).values():
-        log.warning("%s", line)
+    found = _with_warnings(Sweep(folder, answer))
     if temporary:
         weakref.finalize(found, temporary.cleanup)
     return found
+
+
+def _with_warnings(run: Sweep) -> Sweep:
+    """The same run; what rounding decides in it is logged."""
+    for line in rounding_lines(run.rounding(), run.manifest.dtype).values():
+        log.warning("%s", line)
+    return run
 
 
 def refuse_options(
