@@ -23,9 +23,14 @@ def run(kinds: list[str], models: int, out: Path, *, first: int = 0) -> None:
     from tqdm import tqdm
 
     from experiments.validity.checks import CHECKS
+    from experiments.validity.measures import check_gpt2_measures, check_llama
     from experiments.validity.paths import check_paths
 
-    checks = CHECKS | {"paths": check_paths}
+    checks = CHECKS | {
+        "paths": check_paths,
+        "llama": check_llama,
+        "measures": check_gpt2_measures,
+    }
     torch.set_num_threads(1)  # the models are too small for more
     out.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
@@ -115,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", type=int, default=200, help="seeds of each kind (200)")
     parser.add_argument("--first", type=int, default=0, help="first seed, to share the work (0)")
-    kinds = [*CHECKS, "paths"]
+    kinds = [*CHECKS, "paths", "llama", "measures"]
     parser.add_argument("--kinds", nargs="+", default=kinds, choices=kinds)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the rows")
     parser.add_argument("--table", type=Path, help="where to write the table (OUT/table.md)")

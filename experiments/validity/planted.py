@@ -117,13 +117,18 @@ def facts_of(plan: Plan) -> Facts:
     )
 
 
-def build(plan: Plan) -> TransformerBridge:
-    """The model of a plan, as a bridge with native blocks behind it."""
-    return wrap(hand_written(plan), tokenizer(), name=f"planted-{plan.seed}")
+def build(plan: Plan, facts: Facts | None = None) -> TransformerBridge:
+    """The model of a plan, as a bridge with native blocks behind it.
+
+    Args:
+        plan: what is built in.
+        facts: what it knows; by default the facts of the plan.
+    """
+    return wrap(hand_written(plan, facts), tokenizer(), name=f"planted-{plan.seed}")
 
 
-def hand_written(plan: Plan) -> Any:
-    """The model of a plan, as a Hugging Face model."""
+def hand_written(plan: Plan, facts: Facts | None = None) -> Any:
+    """The model of a plan, as a Hugging Face model; knowing other facts, if some are given."""
     config = transformers.GPT2Config(
         vocab_size=D_VOCAB, n_embd=D_MODEL, n_layer=N_LAYERS, n_head=N_HEADS,
         n_positions=N_POSITIONS, n_inner=D_HEAD, tie_word_embeddings=False, bos_token_id=1,
@@ -131,7 +136,7 @@ def hand_written(plan: Plan) -> Any:
     )  # fmt: skip
     root = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     with torch.no_grad():
-        _write(root, plan)
+        _write(root, plan, facts or facts_of(plan))
     return root.eval()
 
 
@@ -141,7 +146,7 @@ def tokenizer() -> Any:
     return word_tokenizer(numbered_words(D_VOCAB))
 
 
-def _write(root: Any, plan: Plan) -> None:
+def _write(root: Any, plan: Plan, facts: Facts) -> None:
     generator = torch.Generator().manual_seed(plan.seed)
 
     def noise(*shape: int, size: float) -> Tensor:
@@ -168,7 +173,6 @@ def _write(root: Any, plan: Plan) -> None:
         _induction(root, layer, head, writes=0.35)
     for layer, head in plan.null:
         _induction(root, layer, head, writes=0.0)
-    facts = facts_of(plan)
     if plan.fact is not None:
         look_up(root, plan.fact, TOKEN, ANSWER, facts.objects, first_neuron=0)
     if plan.chain:
