@@ -83,7 +83,7 @@ def report(kinds: list[str], models: int, out: Path) -> str:
             f"largest of any other {table['largest_other'].max():.2f}; of null heads at most "
             f"{patched['null'].abs().max():.1e}.",
         ]
-    nothing = table[table["question"].str.startswith("nothing planted")]
+    nothing = table[table["question"].str.startswith("nothing planted: any")]
     return "\n".join([*lines, *(_false_alarms(nothing) if len(nothing) else [])]) + "\n"
 
 

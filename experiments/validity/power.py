@@ -126,8 +126,7 @@ def figure(curve: "pd.DataFrame") -> "Figure":
 
 def page(power: "pd.DataFrame", repairs: "pd.DataFrame", models: int) -> str:
     """The table of what is found by size and n, and what repair shows."""
-    from experiments.validity.graded import DRAWS, KINDS, ROWS
-    from experiments.validity.planted import N_LAYERS
+    from experiments.validity.graded import KINDS
 
     curve = curves(power)
     sizes = sorted(curve["points"].unique())
@@ -149,15 +148,7 @@ def page(power: "pd.DataFrame", repairs: "pd.DataFrame", models: int) -> str:
     gap = curve[list(KINDS)].to_numpy() - curve[["stated"]].to_numpy()
     return "\n".join(
         [
-            "# Effects that may be missed",
-            "",
-            f"Effects of 0 to 50 points are planted in models of {N_LAYERS} layers ({models} "
-            f"models a kind, {ROWS} answered rows each, {DRAWS} samples of each size). "
-            "*Distributed*: half of the facts lie in one layer, half in another. *Superposed*: "
-            "the first layer also holds the first step of a chain, in neurons that share their "
-            "directions. A layer is found where its drop is positive and its p after Holm's "
-            "correction over the layers is below 0.05.",
-            "",
+            *_introduction(models),
             "Share of samples in which the planted layer is found, by n and by the drop that it "
             "causes (points; mean of both kinds). The drop is smaller than the share of the "
             "questions that the layer answers, because without it some are guessed:",
@@ -186,6 +177,23 @@ def page(power: "pd.DataFrame", repairs: "pd.DataFrame", models: int) -> str:
             "",
         ]
     )
+
+
+def _introduction(models: int) -> list[str]:
+    from experiments.validity.graded import DRAWS, ROWS
+    from experiments.validity.planted import N_LAYERS
+
+    return [
+        "# Effects that may be missed",
+        "",
+        f"Effects of 0 to 50 points are planted in models of {N_LAYERS} layers ({models} "
+        f"models a kind, {ROWS} answered rows each, {DRAWS} samples of each size). "
+        "*Distributed*: half of the facts lie in one layer, half in another. *Superposed*: "
+        "the first layer also holds the first step of a chain, in neurons that share their "
+        "directions. A layer is found where its drop is positive and its p after Holm's "
+        "correction over the layers is below 0.05.",
+        "",
+    ]
 
 
 def _of_repair(repairs: "pd.DataFrame") -> list[str]:

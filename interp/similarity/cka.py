@@ -115,9 +115,9 @@ def _jackknife(
     n, n_units = left.shape[-1], int(units.max()) + 1
     moved = np.arctanh(np.clip(left, -NEAR_ONE, NEAR_ONE))
     about = moved - moved.mean(axis=-1, keepdims=True)
-    of_units = np.zeros((*about.shape[:-1], n_units))
-    np.add.at(of_units, (..., units), about)
-    spread = np.square(of_units).sum(axis=-1) * n_units / max(1, n_units - 1)
+    of_units = np.zeros((n_units, *about.shape[:-1]))
+    np.add.at(of_units, units, np.moveaxis(about, -1, 0))
+    spread = np.square(of_units).sum(axis=0) * n_units / max(1, n_units - 1)
     error = (n - 1) / n * np.sqrt(spread)
     centre = np.arctanh(np.clip(value, -NEAR_ONE, NEAR_ONE))
     low, high = student_interval(centre, error, n_units, confidence=confidence)
