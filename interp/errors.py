@@ -38,7 +38,34 @@ def path_given(what: str, given: Any) -> Path:
     """
     if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
         raise UserError(f"{what} {given!r:.80}: allowed is the path of a folder")
-    return Path(given)
+    path = Path(given)
+    try:
+        lengths = [len(os.fsencode(part)) for part in (str(path), *path.parts)]
+    except UnicodeEncodeError:
+        lengths = []
+    # of such a name every question to the file system is an OSError
+    if not lengths or lengths[0] > 4095 or max(lengths[1:], default=0) > 255:
+        raise UserError(f"{what} {str(given)[:60]!r}...: no file or folder can have this name")
+    return path
+
+
+def home_expanded(what: str, given: Any) -> Path:
+    """The path that a user gives, `~` at its start replaced by the folder that it stands for.
+
+    Args:
+        what: it is for, such as `model`.
+        given: text or a path, if it is right.
+
+    Returns:
+        The path; there need not be anything.
+
+    Raises:
+        UserError: no file can have this name, or `~name` names no user.
+    """
+    try:
+        return path_given(what, given).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{what} {given}: {first_line(error)}") from error
 
 
 def names_given(what: str, given: Any, allowed: str = "a name or several") -> list[str]:

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count, product
 
+from interp.errors import UserError
 from interp.position_labels import class_label, cut_words, site_label
 
 SKILLS = {"world-facts": "Knowledge", "world-kv": "Retrieval", "world-arithmetic": "Reasoning"}
 
-PROTOCOLS = {
-    "default": "Option letters",
-    "continuation": "Option texts",
-    "generate": "Generated answers",
-}
+PROTOCOLS = {"default": "Option letters", "continuation": "Option texts",
+             "generate": "Generated answers"}  # fmt: skip
 
 METRICS = {
     "acc": "Accuracy",
@@ -160,6 +158,8 @@ def renamed(labels: Mapping[str, str] | None) -> Iterator[None]:
     Yields:
         None; the names are printed as usual afterwards.
     """
+    if labels is not None and not isinstance(labels, Mapping):
+        raise UserError(f"labels {labels!r:.80}: allowed are names, each with the words for it")
     token = _GIVEN.set({**(_GIVEN.get() or {}), **(labels or {})})
     try:
         yield

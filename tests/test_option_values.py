@@ -7,7 +7,7 @@ from tests.helpers.unchecked import outcomes
 
 SETUP = """
 import interp
-from interp import figures, stats
+from interp import figures, similarity, stats
 from interp.attention import attention_rows
 from interp.similarity import layer_similarity
 from interp.tasks import load_task, with_draws
@@ -53,6 +53,31 @@ WRONG = [
     *(f"run.ties(within={value})" for value in ("nan", "-1", "[nan]", "'x'", "True")),
     *(f"run.values({name}={value})"
       for name in ("tasks", "ablations") for value in ("[]", "{}", "True", "nan", "[1]", "b'x'")),
+    *(f"stats.{call}" for call in (
+        "variance_components(None)", "variance_components(run.values(), over=[1])",
+        "near_ties(7)", "power('x', 5)", "least_detectable(100, wanted={})",
+        "measured_floor([], [])",
+        "examples_needed(5, wanted={})", "importance(run.values(), floors=3)",
+        "design_effects(run.values(), None)", "removal_curve(7, [])",
+        "layer_correlations(run.values(), '')")),
+    *(f"similarity.{call}" for call in (
+        "greedy_removal(model, TASK, most='x', out='o')", "at_random(3, 1, draws='x')",
+        "by_influence([], 1)", "by_importance(nan, 1)", "curve_table(run, 7)",
+        "downstream_effects(model, nan)", "pruning_curves(model, TASK, -1, out='o')",
+        "greedy_removal(model, TASK, most=1, metric=[1], out='o')")),
+    "interp.compare(0.5, TASK, out='o')",
+    "interp.compare({'a': model, 'b': model}, TASK, ablations=3, out='o')",
+    "interp.twins(model, TASK, by=3)",
+    "interp.tasks.halves_of_pairs('x')",
+    "interp.ablations.family(nan, model)",
+    "interp.Order(None)",
+    "interp.open_run('x' * 5000)",
+    "interp.open_run('\\ud800')",
+    "interp.results.kind_of('x' * 300)",
+    "interp.results.export_tables('x', 'o')",
+    "interp.lens.depths('x')",
+    "interp.load_model('organism:base', dtype={})",
+    "figures.drops(run, labels=0.5)",
     "interp.parse([1])",
     "interp.parse(None)",
     *(f"interp.generate(model, {prompt})" for prompt in ("2", "None", "[{}, 'x']", "b'w5'")),

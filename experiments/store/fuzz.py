@@ -18,23 +18,30 @@ import math
 import os
 import random
 import shutil
-import string
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from tqdm import tqdm
 
 from experiments.store import doors, hostile, plain_kinds
+from experiments.store.inputs import ablation_texts, command_lines, mutated
 from experiments.store.reports import OUT, write_result
 from experiments.store.tiny_model import write_model, write_task
+from interp.errors import UserError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
+
+PLANNED = ("task YAMLs", "command lines", "rows", "option values")
+"""Kinds whose inputs are also tried without a run: many more in the same time."""
+
+NOT_RUN = "the request is good, and is not run here"
 
 CHUNK = 250
 """Inputs from one seed."""
@@ -44,63 +51,9 @@ Check = Callable[[Any], bool]
 
 Strategy = st.SearchStrategy[Any] | plain_kinds.Draw
 
-numbers = st.integers(-3, 40) | st.integers() | st.floats()
-scalars = st.none() | st.booleans() | numbers | st.text(max_size=20)
-anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner)
-)
-pieces = st.sampled_from(
-    ["layer", "layers", "attn", "mlp", "head", "kvgroup", "swap", ":", "-", ".", "+", "@", "mean",
-     "zero", "resample", "0", "1", "2", "7", "99", "-1", " ", "baseline", "\n", "٣", "1e3"]
-)  # fmt: skip
-numbered = st.integers(0, 4).map(str)
-formed = st.one_of(
-    st.sampled_from(["layer:", "attn:", "mlp:", "swap:"]).flatmap(
-        lambda k: numbered.map(k.__add__)
-    ),
-    st.tuples(st.sampled_from(["head:", "kvgroup:"]), numbered, numbered).map(
-        lambda x: f"{x[0]}{x[1]}.{x[2]}"
-    ),
-    st.tuples(numbered, numbered).map(lambda x: f"layers:{x[0]}-{x[1]}"),
-)
-joined = st.lists(formed, min_size=1, max_size=3).map("+".join)
-ablation_texts = joined | st.lists(pieces, max_size=8).map("".join) | st.text(max_size=30)
-words = st.text(string.printable, max_size=12) | ablation_texts
-options = st.sampled_from(
-    ["--limit", "--seed", "--fewshot", "--dtype", "--device", "--donor", "--revision", "--shard",
-     "--ray", "--workers", "--allow", "--cluster", "--ablate", "--tasks", "--out", "--nonsense",
-     "--token-budget", "--max-gen-toks", "--data", "--allow-code", "--dry-run", "--temperature",
-     "--draws"]
-)  # fmt: skip
 
-
-def command_lines(model: str, task: str, out: str) -> st.SearchStrategy[list[str]]:
-    """A good command line with further, mostly bad, parts; or parts alone."""
-    bad = st.lists(st.tuples(options, words), min_size=1, max_size=2).map(
-        lambda pairs: [part for pair in pairs for part in pair]
-    )
-    good = ["sweep", model, "--tasks", task, "--limit", "1", "--out", out]
-    sweeps = st.tuples(ablation_texts, bad).map(lambda x: [*good, "--ablate", x[0], *x[1]])
-    others = st.sampled_from(["runs", "show", "export", "merge", "figures", "models", "x"])
-    rest = st.tuples(others, st.lists(words, max_size=3)).map(lambda x: [x[0], *x[1]])
-    return sweeps | rest
-
-
-def mutated(good: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """A good document with one to three of its values replaced, lost or added."""
-    keys = st.sampled_from(sorted(good)) | st.text(max_size=8)
-    changes = st.lists(st.tuples(keys, anything, st.booleans()), min_size=1, max_size=3)
-
-    def apply(found: list[tuple[str, Any, bool]]) -> dict[str, Any]:
-        result = dict(good)
-        for key, value, lost in found:
-            if lost:
-                result.pop(key, None)
-            else:
-                result[key] = value
-        return result
-
-    return changes.map(apply) | anything
+class Planned(UserError):
+    """A request was found good; nothing of it is run."""
 
 
 def run(
@@ -125,9 +78,9 @@ def run(
         total: file of counts to which those of each kind are added when it is done.
 
     Returns:
-        For each kind: `tried`, `refused`, `accepted`, `seconds`; `defects`, at most one a kind
-        (hypothesis stops a kind at its first and makes it small); `files_outside`, what was written
-        beside the folder in which the inputs were tried.
+        For each kind: `tried`, `refused`, `accepted`, `seconds`; `defects` (hypothesis stops a
+        kind at its first and makes it small; of a cheap kind all of a chunk); `files_outside`,
+        what was written beside the folder in which the inputs were tried.
     """
     result: dict[str, Any] = {"inputs": inputs, "seed": seed_, "kinds": {}, "defects": {}}
     with tempfile.TemporaryDirectory() as home:
@@ -196,15 +149,17 @@ def _try(
 def _try_plainly(
     draw: plain_kinds.Draw, check: Check, count: int, seed_: int, counts: dict[str, int]
 ) -> str | None:
-    rng = random.Random(seed_)
+    rng, found = random.Random(seed_), dict[str, str]()
     for _ in range(count):
         value = draw(rng)
         counts["tried"] += 1
         try:
             counts["accepted" if check(value) else "refused"] += 1
         except Exception as error:
-            return f"{type(error).__name__}: {error} by {value!r}"[:600]
-    return None
+            # the others that a chunk finds are worth knowing at once
+            said = f"{type(error).__name__}: {error}"
+            found.setdefault(said[:80], f"{said} by {value!r}"[:600])
+    return "\n".join(found.values()) or None
 
 
 Kinds = dict[str, tuple[Strategy, Check]]
@@ -225,14 +180,32 @@ def _kinds(folder: Path) -> Kinds:
         return code == 0
 
     lines = command_lines(str(model), str(task), str(out))
-    return {
+    small = write_model(folder / "small", d_model=8, n_layers=2)
+    whole = {
         **_text_kinds(bridge, task, folder),
         **_store_kinds(finished, out),
         "command lines": (lines, command),
-        **hostile.kinds(model, task, folder, _accepted, bridge),
+        **hostile.kinds(small, task, folder, _accepted, bridge),
+    }
+    return {
+        **whole,
+        **{f"{name}, planned": (whole[name][0], _planned(whole[name][1])) for name in PLANNED},
         **plain_kinds.kinds(bridge, task, finished, folder, _accepted),
         "doors": doors.kind(bridge, model, task, finished, folder, _accepted),
     }
+
+
+def _planned(check: Check) -> Check:
+    """The same, but that nothing is run once a request was found good."""
+
+    def stopped(*_: Any) -> None:
+        raise Planned(NOT_RUN)
+
+    def planned(value: Any) -> bool:
+        with patch("interp.sweeps.run._carry_out", stopped):
+            return check(value)
+
+    return planned
 
 
 def _text_kinds(bridge: Any, task: Path, folder: Path) -> Kinds:
@@ -298,10 +271,10 @@ def _store_kinds(finished: Any, out: Path) -> Kinds:
 
 def _accepted(action: Callable[[], Any]) -> bool:
     """Whether it succeeds; a UserError must be one line."""
-    from interp.errors import UserError
-
     try:
         action()
+    except Planned:
+        return True
     except UserError as error:
         reason = str(error)
     else:
@@ -344,6 +317,8 @@ def _main(arguments: list[str], models: dict[str, Any] | None = None) -> int:
     if code not in (0, 2):
         raise AssertionError(f"exit status {code}")
     assert "Traceback" not in shown.getvalue()
+    if shown.getvalue() == f"interp: {NOT_RUN}\n":
+        return 0
     if code == 2 and shown.getvalue().startswith("interp: "):
         assert shown.getvalue().count("\n") == 1, f"more than one line: {shown.getvalue()}"
     return code

@@ -113,8 +113,8 @@ MUTATIONS = (
     Mutation(
         "heads: width of z",
         "interp/models/native_blocks.py",
-        "width // n_heads if width else int(model.cfg.d_head)",
-        "int(model.cfg.d_head)",
+        'width // n_heads if width else int(getattr(model.cfg, "d_head", None) or 1)',
+        'int(getattr(model.cfg, "d_head", None) or 1)',
         "tests/ablations/test_head_widths.py::test_the_width_is_that_of_the_first_layer",
         1,
     ),

@@ -1,5 +1,6 @@
 """What an ablation is: a frozen value with a text form; and several of them at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,6 +79,9 @@ class Combination(Ablation):
     parts: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.parts, str) or not isinstance(self.parts, Iterable):
+            raise UserError(f"{self.parts!r:.80} is no combination; allowed are several ablations")
+        object.__setattr__(self, "parts", tuple(self.parts))
         for part in self.parts:
             if not isinstance(part, Ablation):
                 raise UserError(f"{part!r} is no part of a combination; allowed are ablations")

@@ -207,7 +207,11 @@ def every_pair(model: TransformerBridge, of: str = "layers") -> list[Ablation]:
     Raises:
         UserError: no such family, or one whose members do not combine (layer programs).
     """
-    if of not in FAMILIES or of in ("repeats", "exchanges", "parallels", "cumulative"):
+    if (
+        not isinstance(of, str)
+        or of not in FAMILIES
+        or of in ("repeats", "exchanges", "parallels", "cumulative")
+    ):
         raise UserError(f"ablation pairs:{of}: allowed is pairs:FAMILY, such as pairs:layers")
     return [a + b for a, b in combinations(FAMILIES[of](model), 2)]
 
@@ -339,6 +343,8 @@ def family(
     Raises:
         UserError: neither a family nor an ablation, or swaps without a donor.
     """
+    if not isinstance(text, str):
+        raise UserError(f"ablation {text!r:.80}: allowed is the name of a family, or a text form")
     if text in FAMILIES:
         return FAMILIES[text](model)
     whole, scoped, scope = text.rpartition("@@")

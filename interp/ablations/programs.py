@@ -5,7 +5,7 @@ Lad et al., "The Remarkable Robustness of LLMs" (arXiv 2406.19384): exchanges of
 program stands alone: nothing else is ablated with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from interp.ablations.base import Ablation, Span
@@ -80,6 +80,8 @@ class Order(Ablation):
     order: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.order, str | bytes | Mapping) or not isinstance(self.order, Iterable):
+            raise UserError(f"order {self.order!r:.80}: allowed are the numbers of layers")
         given = tuple(self.order)
         for number in given:
             if isinstance(number, bool) or not hasattr(type(number), "__index__") or number < 0:

@@ -1,13 +1,13 @@
 """Accuracy by number of heads removed, top heads against random ones: a test of cause."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from interp.ablations import Ablation, Replacement
 from interp.attention.heads import RetrievalHeads
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.stats import (
     BASELINE,
     NO_INTERVAL,
@@ -41,6 +41,9 @@ def removals(
         (ablation, k, `"top"` or `"random"`, number of the draw), each ablation once.
     """
     plan: list[tuple[Ablation, int, str, int]] = []
+    if isinstance(numbers, str) or not isinstance(numbers, Iterable):
+        raise UserError(f"numbers {numbers!r:.80}: allowed are numbers of heads")
+    check_whole("seed", seed, 0)
     for k in numbers:
         plan.append((heads.top(k, by=by), k, "top", 0))
         drawn = heads.random(k, draws=draws, seed=seed + k, by=by, nearest=nearest, fewer=True)

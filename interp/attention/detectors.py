@@ -8,7 +8,8 @@ from transformer_lens.head_detector import detect_head
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import refuse_hooks
-from interp.models import decoder
+from interp.errors import UserError, check_whole
+from interp.models import decoder, model_name
 
 KINDS = ("previous_token_head", "induction_head", "duplicate_token_head")
 
@@ -31,6 +32,9 @@ def detector_scores(
     Returns:
         `previous_token_head`, `induction_head` and `duplicate_token_head` to `[layer, head]`.
     """
+    check_whole("length", length, 1, decoder(model).max_length // 2)
+    check_whole("sequences", sequences, 1)
+    check_whole("seed", seed, 0)
     refuse_hooks(model, "the head detector")
     tokenizer = decoder(model).tokenizer
     generator = torch.Generator().manual_seed(seed)
@@ -41,6 +45,12 @@ def detector_scores(
         drawn = vocabulary[torch.randint(len(vocabulary), (length,), generator=generator)]
         text = tokenizer.decode(drawn.tolist()).strip()
         texts.append(f"{text} {text}")
+    with torch.no_grad():
+        logits = model(texts[0])
+    if not bool(logits.isfinite().all()):
+        raise UserError(
+            f"model {model_name(model)}: logits are not finite, so that its heads have no scores"
+        )
     found = {}
     for kind in tqdm(KINDS, desc="head detector", unit="kind"):
         every = [

@@ -1,5 +1,6 @@
 """Accuracy by the place of the pair that is asked for, with intervals."""
 
+import numpy as np
 import pandas as pd
 
 from interp import stats
@@ -21,10 +22,13 @@ def by_gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> pd.Dat
     Raises:
         UserError: An example has no gold position.
     """
+    named = "label" if isinstance(responses, pd.DataFrame) and "label" in responses else "ablation"
+    stats.check_columns("responses", responses, [named], ["doc_id", "correct"])
+    stats.check_columns("documents", documents, (), ["doc_id", "gold_position"])
     table = responses.merge(documents, on="doc_id", how="left")
-    if table["gold_position"].isna().any():
+    if not np.isfinite(table["gold_position"].astype(float)).all():
         raise UserError("gold position: some examples have none")
-    labels = table["label"] if "label" in table else table["ablation"]
+    labels = table[named]
     values = pd.DataFrame(
         {
             "model": "",

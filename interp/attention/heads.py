@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from math import comb, prod
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TOKEN_KINDS, Trace, trace
-from interp.errors import UserError, path_given
+from interp.errors import UserError, check_share, check_whole, path_given
 from interp.labels import three_digits
-from interp.results import claim_folder, read_result, save_result
+from interp.results import claim_folder, read_result, released_if_refused, save_result
 from interp.stats import mean_intervals, sample_by
 from interp.sweeps import describe_measure
 from interp.tasks import Task, load_task, select_examples
@@ -85,6 +86,8 @@ class RetrievalHeads:
         the task declares (Hall 1992), within the range of their scores; where all examples agree
         the sample shows no spread, and it is NaN.
         """
+        check_share("confidence", confidence)
+        check_whole("seed", seed, 0)
         values = self._of_example[self._counted]
         sample = sample_by(values.reshape(len(values), -1), self.counted_units)
         low, high, _ = mean_intervals(sample, False, confidence, 1000, seed)
@@ -145,21 +148,13 @@ class RetrievalHeads:
         Args:
             top: the most heads that are named.
         """
+        check_whole("top", top, 0)
         shown = self._best(top).to_string(index=False, float_format=three_digits)
         return f"{self!r}\n{shown}"
 
     def _best(self, top: int) -> pd.DataFrame:
-        shown = [
-            "layer",
-            "head",
-            "score",
-            "low",
-            "high",
-            "written",
-            "gold_value",
-            "first_token",
-            "n",
-        ]
+        shown = ["layer", "head", "score", "low", "high", "written", "gold_value", "first_token",
+                 "n"]  # fmt: skip
         return self.table().head(top)[shown]
 
     def _repr_html_(self) -> str:
@@ -212,8 +207,8 @@ def retrieval_heads(
         UserError: as `trace`; no example is answered rightly, so nothing is copied; the folder
             holds something else.
     """
-    if rule not in RULES:
-        raise UserError(f"rule {rule!r}: allowed are {', '.join(RULES)}")
+    if not isinstance(rule, str) or rule not in RULES:
+        raise UserError(f"rule {rule!r:.80}: allowed are {', '.join(RULES)}")
     task = task if isinstance(task, Task) else load_task(task)
     folder = path_given("out", out) if out is not None else None
     request = dict[str, Any]()
@@ -222,7 +217,16 @@ def retrieval_heads(
         request = describe_measure(model, task, select_examples(task, limit, seed=seed), options)
         if claim_folder(folder, KIND, request):
             return open_heads(folder)
-    traced = trace(model, task, limit=limit, seed=seed)
+    with released_if_refused(folder):
+        traced = trace(model, task, limit=limit, seed=seed)
+        _check_scored(traced, copied_only, rule)
+    heads = RetrievalHeads(traced, copied_only, rule)
+    if folder:
+        _save(folder, heads, request)
+    return heads
+
+
+def _check_scored(traced: Trace, copied_only: bool, rule: str) -> None:
     if copied_only and not traced.examples["copied"].any():
         raise UserError(
             f"task {traced.task}: model {traced.model} answers none of {len(traced.examples)} "
@@ -233,10 +237,6 @@ def retrieval_heads(
             f"model {traced.model}: its heads enter the residual stream through a norm, so what "
             "one of them writes is not defined; take rule attends or published"
         )
-    heads = RetrievalHeads(traced, copied_only, rule)
-    if folder:
-        _save(folder, heads, request)
-    return heads
 
 
 def open_heads(folder: str | Path) -> RetrievalHeads:
@@ -297,8 +297,8 @@ def top_heads(scores: Scores, k: int) -> list[Head]:
     Returns:
         (layer, head) each.
     """
-    if not 1 <= k <= scores.size:
-        raise UserError(f"{k} heads: the model has 1-{scores.size}")
+    if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= scores.size:
+        raise UserError(f"{k!r:.80} heads: the model has 1-{scores.size}")
     order = np.argsort(-scores, axis=None, kind="stable")[:k]
     return [(int(i) // scores.shape[1], int(i) % scores.shape[1]) for i in order]
 
@@ -333,6 +333,8 @@ def random_heads(
         UserError: a layer has too few other heads, or there are fewer distinct sets than draws.
     """
     n_layers, n_heads = scores.shape
+    check_whole("draws", draws, 1)
+    check_whole("seed", seed, 0)
     top = set(top_heads(scores, k))
     if scores.size - k < k:
         raise UserError(f"{k} heads: only {scores.size - k} others are left to draw from")
@@ -365,12 +367,14 @@ def all_but_top_heads(scores: Scores, k: int, *, first_layer: int | None = None)
     """All heads from `first_layer` up (by default the upper half) but the best k among them."""
     n_layers, n_heads = scores.shape
     first = n_layers // 2 if first_layer is None else first_layer
-    if not 0 <= first < n_layers:
-        raise UserError(f"layer {first}: the model has layers 0-{n_layers - 1}")
+    if not isinstance(first, Integral) or not 0 <= first < n_layers:
+        raise UserError(f"layer {first!r:.80}: the model has layers 0-{n_layers - 1}")
     upper = (n_layers - first) * n_heads
-    if not 0 <= k < upper:
-        raise UserError(f"keep {k} heads: layers {first}-{n_layers - 1} have {upper}; allowed are "
-                        f"0-{upper - 1}")  # fmt: skip
+    if not isinstance(k, Integral) or not 0 <= k < upper:
+        raise UserError(
+            f"keep {k!r:.80} heads: layers {first}-{n_layers - 1} have {upper}; allowed are "
+            f"0-{upper - 1}"
+        )
     kept = {(n + first, h) for n, h in top_heads(scores[first:], k)} if k else set()
     return [(n, h) for n in range(first, n_layers) for h in range(n_heads) if (n, h) not in kept]
 

@@ -6,6 +6,7 @@ averaged over the query. Nothing has to be copied, so that it is also of questio
 not a piece of the context. The copy score (`retrieval_heads`) is of the moment of copying.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +22,7 @@ from interp.attention.rows import attention_rows
 from interp.attention.skills import shared_heads
 from interp.errors import UserError, check_whole
 from interp.models import model_name
-from interp.stats import compared, mean_intervals, sample_by
+from interp.stats import check_options, compared, mean_intervals, sample_by
 from interp.tasks import (
     Task,
     class_positions,
@@ -31,6 +32,8 @@ from interp.tasks import (
     prompt_text,
     select_examples,
 )
+
+log = logging.getLogger("interp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +127,7 @@ def query_focused_heads(
     loaded = task if isinstance(task, Task) else load_task(task)
     decoder = models.decoder(model)
     doc_ids = select_examples(loaded, limit, seed=seed)
-    found = []
+    found, failed = dict[int, Float[np.ndarray, "layer head"]](), list[int]()
     for doc_id in tqdm(doc_ids, desc=model_name(model), unit="example", leave=False):
         text = prompt_text(loaded, loaded.documents()[doc_id])
         tokens = encode(text if loaded.generates else text.rstrip(), decoder)
@@ -132,16 +135,21 @@ def query_focused_heads(
             _positions(names, loaded, doc_id, tokens, decoder) for names in (queries, keys)
         )
         rows = attention_rows(model, tokens, queries=looking).rows
-        found.append(rows[..., seen].sum(dim=-1).mean(dim=-1).numpy().astype(float))
-    return QueryFocus(
-        model_name(model),
-        loaded.name,
-        queries,
-        keys,
-        tuple(doc_ids),
-        np.stack(found),
-        tuple(cluster_units(loaded, doc_ids)),
-    )
+        score = rows[..., seen].sum(dim=-1).mean(dim=-1).numpy().astype(float)
+        if np.isfinite(score).all():
+            found[doc_id] = score
+        else:
+            failed.append(doc_id)
+    named = model_name(model)
+    if failed:
+        said = (f"model {named}, task {loaded.name}: attention is not finite in {len(failed)} of "
+                f"{len(doc_ids)} examples (first: row {failed[0]})")  # fmt: skip
+        if not found:
+            raise UserError(said)
+        log.warning("%s; they are left out", said)
+    scores, kept = np.stack(list(found.values())), list(found)
+    units = tuple(cluster_units(loaded, kept))
+    return QueryFocus(named, loaded.name, queries, keys, tuple(kept), scores, units)
 
 
 def _positions(
@@ -182,6 +190,13 @@ def head_agreement(
     Raises:
         UserError: the two have other numbers of layers or heads.
     """
+    for given in (one, other):
+        if not isinstance(given, QueryFocus | RetrievalHeads):
+            raise UserError(
+                f"head agreement: {given!r:.80}; allowed is what query_focused_heads or "
+                "interp.retrieval_heads gives"
+            )
+    check_options(confidence, resamples, seed)
     if one.scores.shape != other.scores.shape:
         raise UserError(
             f"head agreement: {one.scores.shape} and {other.scores.shape} layers and heads; give "

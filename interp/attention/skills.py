@@ -9,10 +9,12 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from interp.ablations import AblateHead, SkipAttention, SkipLayer, parsed_or_none
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.stats import (
     BASELINE,
+    check_columns,
     check_options,
+    check_values,
     compared,
     drops_by_document,
     hypergeometric,
@@ -90,6 +92,8 @@ def overlap(
             baseline is missing, or of other examples.
     """
     check_options(confidence, resamples, seed)
+    check_values(values)
+    check_whole("k", k, 1)
     chosen = _single_heads(values)
     profiles = {}
     for (_, task, _), damage in drops_by_document(chosen).items():
@@ -243,6 +247,7 @@ def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _heads(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
+    check_columns("importance", importance, ["task", "metric", "ablation"], ["drop"])
     chosen = importance[importance["metric"] == metric]
     parsed = [parsed_or_none(text) for text in chosen["ablation"]]
     single = np.array([isinstance(one, AblateHead) for one in parsed], dtype=bool)

@@ -52,10 +52,10 @@ def numbers(given: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in given:
         kind, _, number = text.partition("=")
-        if kind not in OPTIONS or not number.isascii() or not number.isdigit() or int(number) < 2:
-            raise UserError(
-                f"--vary {text}: allowed are {', '.join(f'{one}=N' for one in OPTIONS)}, N from 2"
-            )
+        whole = number.isascii() and number.isdigit() and len(number) < 4
+        if kind not in OPTIONS or not whole or int(number) < 2:
+            allowed = ", ".join(f"{one}=N" for one in OPTIONS)
+            raise UserError(f"--vary {text:.80}: allowed are {allowed}, N from 2 to 999")
         if OPTIONS[kind] in found:
             raise UserError(f"--vary {text}: {kind} is given twice")
         found[OPTIONS[kind]] = int(number)

@@ -94,6 +94,8 @@ def weights_between(
     Raises:
         UserError: not two models, or of other shapes.
     """
+    if swaps is not None and not isinstance(swaps, Swaps):
+        raise UserError(f"swaps {swaps!r:.80}: allowed is what swaps_between gives")
     (_, one), (_, other) = _pair(models)
     matrices = weight_distances(one, other)
     layers = layer_distances(matrices)
@@ -108,7 +110,9 @@ def weights_between(
 def _pair(
     models: Mapping[str, TransformerBridge],
 ) -> tuple[tuple[str, TransformerBridge], tuple[str, TransformerBridge]]:
+    if not isinstance(models, Mapping):
+        raise UserError(f"models {models!r:.80}: allowed are two names, each with a model")
     if len(models) != 2:
-        raise UserError(f"models {', '.join(models) or 'none'}: two are wanted")
+        raise UserError(f"models {', '.join(map(str, models)) or 'none'}: two are wanted")
     first, second = models.items()
     return first, second

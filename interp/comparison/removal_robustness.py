@@ -17,8 +17,14 @@ from jaxtyping import Float
 
 from interp.ablations import Combination, SkipLayer, parsed_or_none
 from interp.comparison.profiles import INTERVAL, bounds, by_model, check_layers, pairs_of
-from interp.errors import UserError
-from interp.stats import BASELINE, NO_INTERVAL, check_options, check_values
+from interp.errors import UserError, names_given
+from interp.stats import (
+    BASELINE,
+    NO_INTERVAL,
+    check_columns,
+    check_options,
+    check_values,
+)
 
 
 def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -35,6 +41,7 @@ def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         UserError: there is none.
     """
+    texts = names_given("ablations", texts, "a list of text forms")
     known, found = set(texts), {}
     for text in texts:
         parsed = parsed_or_none(text)
@@ -150,6 +157,9 @@ def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns of the scores, with `order` and `n_removed` (0 is the whole model).
     """
+    check_columns("scores", scores, ["model", "task", "metric", "ablation"])
+    if scores.empty or BASELINE not in set(scores["ablation"]):
+        raise UserError("scores: there is none of the whole model")
     tables = []
     for _, rows in scores.groupby(["model", "task", "metric"], sort=False):
         for order, steps in orders_of(list(rows["ablation"])).items():

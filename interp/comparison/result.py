@@ -214,11 +214,15 @@ def comparison_of(
     Raises:
         UserError: fewer than two, or the runs are not of the same examples of the same tasks.
     """
+    if not isinstance(sweeps, Mapping):
+        raise UserError(f"sweeps {sweeps!r:.80}: allowed are names, each with a run or its folder")
     opened = {
         name: run if isinstance(run, Sweep) else open_run(run) for name, run in sweeps.items()
     }
     if len(opened) < 2:
         raise UserError(f"models {', '.join(opened) or 'none'}: at least two are compared")
+    if not isinstance(n_layers, Mapping) or not n_layers.keys() >= opened.keys():
+        raise UserError(f"n_layers {n_layers!r:.80}: allowed is the number of layers of each model")
     (first, reference), *others = opened.items()
     mine = {task.name: task for task in reference.manifest.tasks}
     for name, run in others:

@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import records
 from interp.ablations import Ablation, family, shape_of
 from interp.comparison.result import Comparison, comparison_of
-from interp.errors import UserError, first_line, path_given
+from interp.errors import UserError, first_line, names_given, path_given
 from interp.models import given_model, model_folder
 from interp.results import Sweep
 from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, sweep
@@ -179,7 +179,7 @@ def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablatio
     """
     if callable(chosen):
         return list(chosen(model))
-    texts = [chosen] if isinstance(chosen, str) else list(chosen)
+    texts = names_given("ablations", chosen, "text forms, families, or a function of the model")
     return list(dict.fromkeys(one for text in texts for one in family(text, model)))
 
 
@@ -189,8 +189,12 @@ def check_names(models: Mapping[str, Model]) -> None:
     Args:
         models: as for `compare`.
     """
+    if not isinstance(models, Mapping):
+        raise UserError(f"models {models!r:.80}: allowed are names, each with a model")
     if len(models) < 2:
-        raise UserError(f"models {', '.join(models) or 'none'}: at least two are compared")
+        raise UserError(
+            f"models {', '.join(map(str, models)) or 'none'}: at least two are compared"
+        )
     for name, given in models.items():
         _check_folder_name(name)
         if isinstance(given, str | Path):
@@ -198,7 +202,12 @@ def check_names(models: Mapping[str, Model]) -> None:
 
 
 def _check_folder_name(name: str) -> None:
-    if not name or name.startswith(".") or not all(c.isalnum() or c in "_-." for c in name):
+    if (
+        not isinstance(name, str)
+        or not name
+        or name.startswith(".")
+        or not all(c.isalnum() or c in "_-." for c in name)
+    ):
         raise UserError(
             f"model name {name!r}: it names a folder; allowed are letters, digits, `_`, `-` and `.`"
         )

@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import check_donor, part_parameters
 from interp.errors import UserError
 from interp.models import decoder, model_name, refuse_quantised
-from interp.stats import layer_correlations
+from interp.stats import check_columns, check_values, layer_correlations
 
 
 def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.DataFrame:
@@ -68,13 +68,19 @@ def layer_distances(distances: pd.DataFrame) -> pd.DataFrame:
         Columns `model other layer part frobenius spectral`; `part` `layer` is all of it.
         Frobenius: of all weights together; spectral: the largest of any matrix.
     """
+    check_columns(
+        "distances", distances, ["model", "other", "layer", "part", "shape"],
+        ["change", "norm", "spectral"],
+    )  # fmt: skip
+    if distances.empty:
+        raise UserError("distances: there are no rows")
     whole = distances.assign(part="layer")
     parts = distances[distances["part"] != "layer"]
     keys = ["model", "other", "layer", "part"]
     rows = []
     for key, group in pd.concat([whole, parts]).groupby(keys, sort=False):
         total = (group["change"] ** 2).sum() ** 0.5 / (group["norm"] ** 2).sum() ** 0.5
-        matrices = group[group["shape"].str.contains(",")]
+        matrices = group[group["shape"].astype(str).str.contains(",")]
         rows.append(
             dict(zip(keys, key, strict=True))
             | {"frobenius": float(total), "spectral": float(matrices["spectral"].max())}
@@ -101,6 +107,8 @@ def distance_and_effect(
     Raises:
         UserError: fewer than three single swaps.
     """
+    check_columns("distances", distances, ["part"], ["layer", "frobenius", "spectral"])
+    check_values(values)
     recipient = str(values["model"].iloc[0])
     whole = distances[distances["part"] == "layer"]
     measures = pd.concat(

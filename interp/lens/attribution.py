@@ -37,7 +37,7 @@ from interp.lens.residual_stream import without_mlp
 from interp.lens.right_answers import AnswerBatch, answer_batches
 from interp.lens.tasks import CHUNK
 from interp.models import Decoder, capture_z, model_name
-from interp.stats import StreamingMean, poisson_weights
+from interp.stats import StreamingMean, check_columns, poisson_weights
 from interp.tasks import Task, cluster_units, load_task, select_examples
 
 KINDS = ("embedding", "attention", "mlp", "layer", "head", "bias")
@@ -151,17 +151,22 @@ def head_table(
         Columns `task layer head direct_effect drop p_adjusted retrieval_score`; the last three
         only where given.
     """
+    columns = ["kind", "quantity", "task", "ablation", "layer", "head"]
+    check_columns("attribution", attribution, columns, ["value", "low", "high"])
     rows = attribution[(attribution["kind"] == "head") & (attribution["quantity"] == "margin")]
     table = rows[["task", "ablation", "layer", "head", "value", "low", "high"]].rename(
         columns={"value": "direct_effect", "low": "direct_low", "high": "direct_high"}
     )
     if importance is not None:
-        columns = ["task", "ablation", "drop", "p_adjusted"]
-        effects = importance[columns]
+        check_columns("importance", importance, ["task", "ablation"], ["drop", "p_adjusted"])
+        effects = importance[["task", "ablation", "drop", "p_adjusted"]]
         if effects.duplicated(["task", "ablation"]).any():
             raise UserError("importance: several metrics a task; keep one (rows of one metric)")
         table = table.merge(effects, on=["task", "ablation"], how="left")
     if retrieval_scores is not None:
+        shape = np.shape(retrieval_scores)
+        if len(shape) != 2 or (table[["layer", "head"]].max() >= shape).any():
+            raise UserError(f"retrieval_scores of shape {shape}: allowed is a score of every head")
         table["retrieval_score"] = retrieval_scores[table["layer"], table["head"]]
     return table.drop(columns="ablation").reset_index(drop=True)
 

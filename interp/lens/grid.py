@@ -1,5 +1,6 @@
 """The classic grid of the logit lens: every token of one prompt at every depth."""
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -9,11 +10,13 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.errors import UserError
-from interp.lens.readout import logits_of
+from interp.lens.readout import NO_TOKEN, logits_of
 from interp.lens.residual_stream import depths, refuse_programs, residual_stack
 from interp.lens.tuned import TunedLens
 from interp.models import model_name
 from interp.tasks import encode
+
+log = logging.getLogger("interp")
 
 AT_ONCE = 8
 
@@ -57,15 +60,21 @@ def prompt_grid(
     translate = tuned.translator(model, sublayers=sublayers) if tuned else None
     positions = [(0, position) for position in range(len(tokens))]
     stack = residual_stack(model, [tokens], positions, edits=edits, sublayers=sublayers)
-    rows = []
+    rows, failed = [], 0
     for start in range(0, len(tokens), AT_ONCE):
         chunk = stack[:, start : start + AT_ONCE]
         chunk = translate(chunk) if translate else chunk
         logprobs = logits_of(decoder, chunk).log_softmax(dim=-1)
         top = logprobs.max(dim=-1)
+        finite = top.values.isfinite()
+        failed += int((~finite).any(dim=0).sum())
+        # of an impossible token 0 times minus infinity is 0; what is not finite has no entropy
         entropy = -(logprobs.exp() * logprobs).nan_to_num().sum(dim=-1)
+        entropy = entropy.masked_fill(~finite, float("nan"))
         for place, depth in enumerate(depths(decoder.n_layers, sublayers=sublayers)):
             for offset in range(chunk.shape[1]):
+                known = bool(finite[place, offset])
+                token = int(top.indices[place, offset]) if known else NO_TOKEN
                 rows.append(
                     {
                         "position": start + offset,
@@ -74,12 +83,15 @@ def prompt_grid(
                         "layer": depth.layer,
                         "after": depth.after,
                         "relative_depth": depth.number / decoder.n_layers,
-                        "top_token": _shown(decoder.tokenizer, int(top.indices[place, offset])),
-                        "top_id": int(top.indices[place, offset]),
+                        "top_token": _shown(decoder.tokenizer, token) if known else "",
+                        "top_id": token,
                         "probability": float(torch.exp(top.values[place, offset])),
                         "entropy": float(entropy[place, offset]),
                     }
                 )
+    if failed:
+        log.warning("model %s: logits are not finite at %d of %d positions; the depths where they "
+                    "are not have no token", model_name(model), failed, len(tokens))  # fmt: skip
     table = pd.DataFrame(rows).sort_values(["position", "depth"], ignore_index=True)
     table.insert(0, "model", model_name(model))
     table.insert(1, "ablation", asked.text)

@@ -6,7 +6,8 @@ What the target prompt then says is read. A target such as `"cat -> cat; 135 -> 
 model repeat what the state represents.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 import torch
@@ -15,10 +16,12 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations import outputs_on
 from interp.engine import record, run_block
-from interp.errors import UserError, check_whole
-from interp.lens.readout import logits_of
+from interp.errors import UserError, check_whole, names_given
+from interp.lens.readout import NO_TOKEN, logits_of
 from interp.models import Decoder, model_name
 from interp.tasks import encode
+
+log = logging.getLogger("interp")
 
 
 def patchscope(
@@ -60,7 +63,10 @@ def patchscope(
                    (("source", source), ("target", target)))  # fmt: skip
     for name, place, tokens in (("position", position, taken), ("at", at, read)):
         check_whole(name, place, -len(tokens), len(tokens) - 1)
+    if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
+        raise UserError(f"layers {layers!r:.80}: allowed are numbers of layers")
     chosen = list(range(n_layers)) if layers is None else list(layers)
+    answers = names_given("answers", answers, "a list of texts") if answers != () else ()
     for layer in (*chosen, *(() if into is None else (into,))):
         check_whole("layer", layer, 0, n_layers - 1)
     firsts = {text: _first(text, target, read, decoder) for text in answers}
@@ -75,11 +81,17 @@ def patchscope(
             resid = run_block(decoder, block, resid, baseline)
         rows.append({"layer": layer, "into": first, **_said(decoder, resid, firsts)})
     table = pd.DataFrame(rows)
+    failed = int((table["top_id"] == NO_TOKEN).sum())
+    if failed:
+        log.warning("model %s: logits are not finite in %d of %d rows; they have no token",
+                    model_name(model), failed, len(table))  # fmt: skip
     table.insert(0, "model", model_name(model))
     return table
 
 
 def _tokens(name: str, text: str, decoder: Decoder) -> list[int]:
+    if not isinstance(text, str):
+        raise UserError(f"{name} {text!r:.80}: allowed is a text")
     tokens = encode(text, decoder)
     if not 1 <= len(tokens) <= decoder.max_length:
         raise UserError(f"{name}: {len(tokens)} tokens; allowed are 1-{decoder.max_length}")
@@ -97,6 +109,9 @@ def _first(text: str, target: str, read: Sequence[int], decoder: Decoder) -> int
 def _said(decoder: Decoder, resid: torch.Tensor, firsts: dict[str, int]) -> dict[str, object]:
     """What follows the last token, and how likely the answers are."""
     logprobs = logits_of(decoder, resid[:, -1:]).log_softmax(dim=-1)[0, 0]
+    if not bool(logprobs.max().isfinite()):
+        named = dict.fromkeys((f"logprob:{text}" for text in firsts), float("nan"))
+        return {"top_token": "", "top_id": NO_TOKEN, "probability": float("nan"), **named}
     top = int(logprobs.argmax())
     return {
         "top_token": decoder.tokenizer.decode([top]),

@@ -89,6 +89,10 @@ def read(
     return Readout(**joined)
 
 
+NO_TOKEN = -1
+"""Stands for the likeliest token where logits are not finite."""
+
+
 def logits_of(
     decoder: Decoder, stack: Float[Tensor, "depth vectors d_model"]
 ) -> Float[Tensor, "depth vectors d_vocab"]:

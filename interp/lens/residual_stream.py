@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations import Ablation, Edits, LayerEdit, Means, edited
 from interp.engine import Pass, padded, record, run_block, segments, vectors_at
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
     Returns:
         The embedding first, then one depth a layer (or two, with `sublayers`).
     """
+    check_whole("n_layers", n_layers, 1, 100_000)
     found = [Depth(0.0, -1, "embedding")]
     for layer in range(n_layers):
         if sublayers:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.errors import UserError
+from interp.errors import UserError, check_share
 from interp.lens.answers import WHOLE
 from interp.lens.quantities import ANSWERS, QUANTITIES
 from interp.lens.residual_stream import Depth
@@ -221,9 +221,14 @@ def decision_difference(
     Raises:
         UserError: the two are of different tasks, numbers of examples or resamples.
     """
+    check_share("confidence", confidence)
+    if not isinstance(answer, str) or answer not in ANSWERS:
+        raise UserError(f"answer {answer!r:.80}: allowed are {', '.join(ANSWERS)}")
     pair = []
     for lens in (one, other):
-        if step not in lens.steps:
+        if not isinstance(lens, Lens):
+            raise UserError(f"lens {lens!r:.80}: allowed is what interp.logit_lens gives")
+        if not isinstance(step, str) or step not in lens.steps:
             raise UserError(f"step {step!r}: {lens!r} has {', '.join(lens.steps)}")
         pair.append(lens.steps[step].decisions)
     if (

@@ -25,7 +25,7 @@ from interp.lens.result import Lens, StepMeans
 from interp.lens.saved import KIND, open_lens, save_lens
 from interp.lens.tuned import TunedLens
 from interp.models import model_name
-from interp.results import claim_folder
+from interp.results import claim_folder, released_if_refused
 from interp.stats import MOST_RESAMPLES, poisson_weights
 from interp.sweeps import describe_measure
 from interp.tasks import Task, build_rows, cluster_units, load_task, select_examples
@@ -120,7 +120,8 @@ def logit_lens(
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
                 tuple(read_depths), {})  # fmt: skip
     writer, failed = _Examples(folder, lens) if folder else None, set[int]()
-    with tqdm(total=len(drawn), unit="example", desc=f"{lens.model}, {task.name}") as bar:
+    described = f"{lens.model}, {task.name}"
+    with released_if_refused(folder), tqdm(total=len(drawn), unit="example", desc=described) as bar:
         for start in range(0, len(drawn), CHUNK):
             chosen = drawn[start : start + CHUNK]
             answers = build_answers(model, task, chosen, follow=reading.follow, steps=reading.steps)
@@ -132,9 +133,9 @@ def logit_lens(
                 if writer:
                     writer.write(values)
                 bar.update(len(batch))
+        if not lens.steps:
+            raise UserError(f"task {task.name}: no example has an answer to read")
     _say_failures(lens, failed, len(drawn))
-    if not lens.steps:
-        raise UserError(f"task {task.name}: no example has an answer to read")
     if writer and folder:
         writer.close()
         save_lens(folder, lens, request)

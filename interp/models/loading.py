@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
-from interp.errors import UserError, did_you_mean, first_line
+from interp.errors import UserError, did_you_mean, first_line, home_expanded
 from interp.models.adapters import check_adapter, with_adapter
 from interp.models.checks import check_loaded, check_n_layers
 from interp.models.devices import without_accelerate
@@ -130,7 +130,8 @@ def _model_class(configuration: Mapping[str, Any]) -> Any:
 
 def _shown(name: Any, adapter: Path | None, merged: bool) -> str:
     """The name of a model in results; an adapter is a part of it."""
-    shown = Path(name).expanduser().name if Path(name).expanduser().is_dir() else str(name)
+    folder = home_expanded("model", name)
+    shown = folder.name if folder.is_dir() else str(name)
     if adapter is not None:
         shown = f"{shown}+{adapter.resolve().name}"
         LOG.info("model %s: adapter %s", shown, "merged" if merged else "beside the weights")
@@ -140,7 +141,7 @@ def _shown(name: Any, adapter: Path | None, merged: bool) -> str:
 def _adapter_folder(name: str, adapter: str | Path | None, lossy: bool) -> Path | None:
     if adapter is None:
         return None
-    folder = Path(adapter).expanduser()
+    folder = home_expanded("adapter", adapter)
     check_adapter(name, folder)
     if lossy:
         raise UserError(
@@ -175,7 +176,7 @@ def _dtype(dtype: str | torch.dtype, configuration: Mapping[str, Any]) -> torch.
         return dtype
     if dtype == "auto":
         return _stored_dtype(configuration)
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise UserError(f"dtype {dtype}: allowed are {', '.join(DTYPES)} and auto")
     return DTYPES[dtype]
 
@@ -185,8 +186,9 @@ def _stored_dtype(configuration: Mapping[str, Any]) -> torch.dtype:
     for part in (configuration, configuration.get("text_config")):
         if isinstance(part, dict):
             for key in ("dtype", "torch_dtype"):
-                if part.get(key) in DTYPES:
-                    return DTYPES[part[key]]
+                named = part.get(key)
+                if isinstance(named, str) and named in DTYPES:
+                    return DTYPES[named]
     return torch.float32
 
 
@@ -203,7 +205,8 @@ def model_folder(name: str, revision: str | None = None) -> Path:
     Raises:
         UserError: there is no such model, or a revision of a folder is asked for.
     """
-    if revision is not None and (name.startswith("organism:") or Path(name).expanduser().is_dir()):
+    folder = home_expanded("model", name)
+    if revision is not None and (name.startswith("organism:") or folder.is_dir()):
         raise UserError(f"revision {revision}: {name} is a local folder; only hub models have any")
     if name.startswith("organism:"):
         shipped = organisms()
@@ -213,7 +216,6 @@ def model_folder(name: str, revision: str | None = None) -> Path:
                 f"{did_you_mean(name, shipped)}"
             )
         return shipped[name]
-    folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"model {name}: the folder has no config.json")

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from interp.errors import UserError
+from interp.errors import UserError, path_given
 from interp.labels import model_label, task_label
 from interp.records import write_whole
 from interp.report.sections import MOST_EXAMPLES, Choice, Run, section, together
@@ -64,7 +64,7 @@ def write_report(
         UserError: no run, an unfinished run, a metric that is not there; before anything is
             written.
     """
-    target = Path(path)
+    target = path_given("out", path)
     if target.is_dir():
         raise UserError(f"out {target}: a folder; give the page a name, such as {target}/page.html")
     page = render(runs, choice=choice, title=title, question=question)

@@ -34,11 +34,13 @@ from .saved import (
     claim_folder as claim_folder,
     kind_of as kind_of,
     read_result as read_result,
+    released_if_refused as released_if_refused,
     save_result as save_result,
 )
 from .selection import (
     MetricChoice as MetricChoice,
     choose_metric as choose_metric,
+    unknown_metric as unknown_metric,
 )
 from .summary import (
     result_line as result_line,
@@ -78,10 +80,12 @@ __all__ = [
     "rounding_lines",
     "recovery",
     "recovery_by_example",
+    "released_if_refused",
     "replacement_table",
     "result_line",
     "run_line",
     "save_result",
     "scope_parts",
+    "unknown_metric",
     "what_instead",
 ]

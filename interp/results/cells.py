@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from interp.stats import check_columns
+
 FORMULA = ("=", "+", "@", "-", "\t", "\r")
 """What a spreadsheet takes for the start of a formula."""
 
@@ -30,6 +32,7 @@ def csv_text(table: pd.DataFrame, *, neutral: bool = True) -> str:
     Returns:
         The text, a header in front and no index.
     """
+    check_columns("table", table, ())
     text: str = (plain_cells(table) if neutral else table).to_csv(index=False)
     return text
 

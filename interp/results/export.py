@@ -31,6 +31,11 @@ KINDS = ("csv", "parquet", "latex")
 LONGEST = 100
 
 
+def _check_sweep(run: Any) -> None:
+    if not isinstance(run, Sweep):
+        raise UserError(f"run {run!r:.80}: allowed is a finished run (interp.open_run)")
+
+
 def export_tables(
     run: Sweep, folder: str | Path, *, kind: str = "csv", neutral: bool = True
 ) -> list[Path]:
@@ -52,6 +57,7 @@ def export_tables(
     Raises:
         UserError: the run is unfinished, or another kind is asked for.
     """
+    _check_sweep(run)
     if kind not in KINDS:
         raise UserError(f"kind {kind!r}: allowed are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     run.dataset()  # before any folder is made: it verifies the run
@@ -134,6 +140,7 @@ def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
     Raises:
         UserError: the run is unfinished.
     """
+    _check_sweep(run)
     run.dataset()
     folder = path_given("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)

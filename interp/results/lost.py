@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from interp.errors import UserError
+from interp.errors import UserError, check_share
 from interp.stats import (
     adjust,
+    check_values,
     drops_by_document,
     drops_sample,
     fieller,
@@ -77,6 +78,7 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
     Raises:
         UserError: an outcome is neither 0 nor 1.
     """
+    check_share("confidence", confidence)
     _check(values)
     tables = []
     for (model, task, metric), damage in drops_by_document(values).items():
@@ -161,6 +163,7 @@ def _plain(damage: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check(values: pd.DataFrame) -> None:
+    check_values(values)
     # NaN is a failure, which is no outcome
     other = ~values["value"].isin([0, 1]) & values["value"].notna()
     if other.any():

@@ -12,7 +12,16 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import UserError, check_share
-from interp.stats import BASELINE, fieller, means_of, sample_of, wilson
+from interp.stats import (
+    BASELINE,
+    NO_INTERVAL,
+    check_columns,
+    check_loglikelihoods,
+    fieller,
+    means_of,
+    sample_of,
+    wilson,
+)
 
 OF_PAIRS = "twins-"
 """How the names of tasks begin that `interp.twins` makes."""
@@ -57,7 +66,15 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: a task is not of `interp.twins`, or one direction of a pair was not run.
     """
+    if not isinstance(responses, pd.DataFrame):
+        raise UserError(f"responses {responses!r:.80}: allowed is a DataFrame")
     missing = [name for name in NEEDED if name not in responses]
+    if not missing and len(responses):
+        check_columns("responses", responses, NEEDED, ["doc_id"])
+        check_loglikelihoods(responses["loglikelihoods"])
+        keys = ["model", "task", "ablation", "doc_id"]
+        if responses[keys].isna().any(axis=None) or responses.duplicated(keys).any():
+            raise UserError("responses: an example is there twice, or has no name")
     if missing or responses.empty:
         raise UserError(
             f"responses: {'no rows' if not missing else 'no column ' + ', '.join(missing)}; give "
@@ -82,7 +99,9 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
         Fieller's interval over pairs: a ratio of means, because ratios of single examples have no
         mean where one of them hardly differs from its twin. It is NaN where the twins are not
         clearly different. `answer` is the share of pairs whose answer became the twin's, with
-        Wilson's interval, among those in which it could.
+        Wilson's interval, among those in which it could. Pairs whose prompts have no finite
+        log-likelihoods are left out. A patch under which some pair has none has no numbers, and
+        `failures` says of how many pairs.
 
     Raises:
         UserError: as `recovery_by_example`.
@@ -93,12 +112,17 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     examples = recovery_by_example(responses)
     together = examples.groupby(keys[:3])["ablation"].nunique().to_dict()
     top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    # where a prompt itself has no answer nothing can be recovered, whatever is patched
+    examples = examples[examples["full"].notna()]
+    if examples.empty:
+        raise UserError("recovery: no pair has finite log-likelihoods without any ablation")
     for key, rows in examples.groupby(keys, sort=False):
         means = means_of(sample_of(rows[["moved", "full"]], None), points=False)
         ratio = fieller(top, bottom, means, means.critical(confidence))
         strict = means.critical(1 - (1 - confidence) / int(together[key[:3]]))
         all_of_them = fieller(top, bottom, means, strict)
-        answers = rows["answer"].dropna()
+        failures = int(rows["moved"].isna().sum())
+        answers = rows["answer"].dropna()[: 0 if failures else None]
         right, n = float(answers.sum()), len(answers)
         low, high = wilson(np.array([right]), n, confidence=confidence) if n else ([np.nan],) * 2
         found.append(
@@ -114,10 +138,12 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
                 "answer_low": low[0],
                 "answer_high": high[0],
                 "n_answer": n,
-                "interval": "fieller",
+                "interval": NO_INTERVAL if failures else "fieller",
+                "failures": failures,
             }
         )
-    return pd.DataFrame(found)
+    table = pd.DataFrame(found)
+    return table if table["failures"].any() else table.drop(columns="failures")
 
 
 def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
@@ -128,10 +154,15 @@ def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
         )
     # the options of a row are its own answer and its twin's
     gap = rows["loglikelihoods"].map(lambda one: float(one[1]) - float(one[0]))
-    table = rows[["model", "task", "ablation", "doc_id"]].assign(gap=gap)
+    whole = rows["doc_id"].astype(int)
+    table = rows[["model", "task", "ablation"]].assign(doc_id=whole, gap=gap)
     own = table[table["ablation"] == BASELINE].set_index(["model", "doc_id"])["gap"]
     found = table[table["ablation"] != BASELINE].copy()
     places = list(zip(found["model"], found["doc_id"], strict=True))
+    # a table that lost rows, or whose numbers of rows were read as decimals
+    unknown = next((doc_id for model, doc_id in places if (model, doc_id) not in own), None)
+    if unknown is not None:
+        raise UserError(f"task {task}, row {unknown}: no baseline to compare with")
     missing = next((doc_id for model, doc_id in places if (model, doc_id ^ 1) not in own), None)
     if missing is not None:
         raise UserError(
@@ -141,7 +172,7 @@ def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
     here = np.array([own[place] for place in places])
     there = -np.array([own[model, doc_id ^ 1] for model, doc_id in places])
     moved, full = found["gap"].to_numpy() - here, there - here
-    possible = (here < 0) & (there > 0)
+    possible, there_now = (here < 0) & (there > 0), found["gap"].to_numpy()
     return pd.DataFrame(
         {
             "model": found["model"].to_numpy(),
@@ -152,6 +183,6 @@ def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
             "moved": moved,
             "full": full,
             "recovery": np.where(full > 0, moved / np.where(full > 0, full, 1), np.nan),
-            "answer": np.where(possible, (found["gap"].to_numpy() > 0).astype(float), np.nan),
+            "answer": np.where(possible & ~np.isnan(moved), (there_now > 0).astype(float), np.nan),
         }
     )

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from interp.errors import UserError
+from interp.stats import check_columns
 
 WAYS = {"skip": "", "mean": "@mean", "resample": "@resample", "linear": "@linear"}
 
@@ -22,9 +23,19 @@ def replacement_table(importance: pd.DataFrame, *, part: str = "layer") -> pd.Da
     Raises:
         UserError: fewer than two of the ways were swept.
     """
+    if part not in ("layer", "attn", "mlp"):
+        raise UserError(f"part {part!r:.80}: allowed are layer, attn, mlp")
+    check_columns(
+        "importance", importance, ["model", "task", "metric", "ablation", "family", "n", "unit"],
+        ["drop", "low", "high", "p_adjusted"],
+    )  # fmt: skip
+    if importance.duplicated(["model", "task", "metric", "ablation"]).any():
+        raise UserError("importance: an ablation of a task is there twice")
     tables = []
     keys = ["model", "task", "metric", "layer"]
-    form = importance["ablation"].str.extract(rf"^{part}:(?P<layer>\d+)(?P<way>@[a-z]+)?$")
+    form = (
+        importance["ablation"].astype(str).str.extract(rf"^{part}:(?P<layer>\d+)(?P<way>@[a-z]+)?$")
+    )
     for name, ending in WAYS.items():
         chosen = form["layer"].notna() & (form["way"].fillna("") == ending)
         rows = importance[chosen].assign(layer=form["layer"][chosen].astype(int))
@@ -35,9 +46,10 @@ def replacement_table(importance: pd.DataFrame, *, part: str = "layer") -> pd.Da
             kept = rows.rename(columns=columns).set_index(keys)
             tables.append(kept[list(columns.values())])
     if len(tables) < 2:
+        swept = ", ".join(dict.fromkeys(map(str, importance["family"]))) or "none"
         raise UserError(
             f"replacements of {part}: two of {', '.join(part + one for one in WAYS.values())} are "
-            f"needed; swept are {', '.join(dict.fromkeys(importance['family'])) or 'none'}"
+            f"needed; swept are {swept}"
         )
     joined = pd.concat(tables, axis=1).reset_index()
     shared = importance.drop_duplicates(keys[:3]).set_index(keys[:3])[["n", "unit"]]

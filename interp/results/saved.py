@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,27 @@ def claim_folder(folder: Path, kind: str, request: Mapping[str, Any]) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     _write_head(folder, kind, request, finished=False)
     return False
+
+
+@contextmanager
+def released_if_refused(folder: Path | None) -> Iterator[None]:
+    """Take the claim of a folder back where what was asked cannot be carried out.
+
+    Without it, the same folder would refuse the request that the message advises.
+
+    Args:
+        folder: that was claimed; None where nothing is kept.
+
+    Yields:
+        None; the result is computed within.
+    """
+    try:
+        yield
+    except UserError:
+        if folder is not None and [path.name for path in folder.iterdir()] == [FILE]:
+            (folder / FILE).unlink()
+            folder.rmdir()
+        raise
 
 
 def save_result(
@@ -160,7 +182,8 @@ def kind_of(folder: str | Path) -> str | None:
     Raises:
         UserError: its `result.json` cannot be read.
     """
-    return str(_head(Path(folder))["kind"]) if (Path(folder) / FILE).exists() else None
+    place = path_given("folder", folder)
+    return str(_head(place)["kind"]) if (place / FILE).exists() else None
 
 
 def _write_head(

@@ -1,10 +1,11 @@
 """Which metric of a table is read where none was named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from interp.errors import UserError, did_you_mean
+from interp.stats import check_columns
 from interp.tasks import LOG, MEAN, WEIGHT
 
 MetricChoice = str | Mapping[str, str] | None
@@ -22,15 +23,15 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
     Returns:
         The rows of the kept metrics, task by task.
     """
+    check_columns("table", table, ["task", "metric"])
+    if metric is not None and not isinstance(metric, str | Mapping):
+        raise UserError(f"metric {metric!r:.80}: allowed are a name, or one for each named task")
     kept = []
     for task, rows in table.groupby("task", sort=False):
-        names = sorted(rows["metric"].unique(), key=_rank)
+        names = sorted(map(str, rows["metric"].unique()), key=_rank)
         wanted = _asked(metric, str(task))
         if wanted is not None and wanted not in names:
-            raise UserError(
-                f"task {task}: no metric {wanted}; it has {', '.join(names)}"
-                f"{did_you_mean(wanted, names)}"
-            )
+            raise unknown_metric(task, wanted, names)
         kept.append(rows[rows["metric"] == (wanted or names[0])])
     if not kept:
         raise UserError("the table to draw is empty")
@@ -60,6 +61,20 @@ def only_chosen(values: pd.DataFrame, task: str, metric: MetricChoice) -> pd.Dat
 
 def _asked(metric: MetricChoice, task: str) -> str | None:
     return metric.get(task) if isinstance(metric, Mapping) else metric
+
+
+def unknown_metric(task: object, wanted: object, known: Sequence[str]) -> UserError:
+    """What is said where a task has no metric of a name.
+
+    Args:
+        task: its name.
+        wanted: the metric that was asked for.
+        known: the metrics that it has.
+    """
+    return UserError(
+        f"task {task}: no metric {wanted!s:.80}; it has {', '.join(known)}"
+        f"{did_you_mean(wanted, known)}"
+    )
 
 
 def _rank(metric: str) -> tuple[bool, bool, bool, bool, str]:

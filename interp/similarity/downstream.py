@@ -19,8 +19,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations import Places, checked_edits, edited
 from interp.engine import Pass, record, run_block
-from interp.errors import UserError
+from interp.errors import UserError, check_share, names_given
 from interp.models import Decoder
+from interp.similarity.states import refuse_not_finite
 from interp.stats import student_interval
 from interp.tasks import encode
 
@@ -52,14 +53,16 @@ def downstream_effects(
     Raises:
         UserError: no text, or one of fewer than four tokens.
     """
+    check_share("confidence", confidence)
     decoder, found = models.decoder(model), list[np.ndarray]()
-    if not texts:
-        raise UserError("texts: at least one is needed")
-    for number, text in enumerate(texts):
+    for number, text in enumerate(names_given("texts", texts, "a list of texts, at least one")):
         tokens = encode(text, decoder)[-decoder.max_length :]
         if len(tokens) < 4:
             raise UserError(f"text {number}: {len(tokens)} tokens; four are needed")
-        found.append(_of_text(model, decoder, tokens, later=later_positions))
+        batch = torch.tensor([list(tokens)], device=decoder.device)
+        whole = record(decoder, batch, use_cache=False)
+        refuse_not_finite(f"text {number}", whole.residuals)
+        found.append(_of_text(model, decoder, whole, later=later_positions))
     values, n = np.stack(found), len(found)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
     means = values.mean(axis=0)
@@ -75,11 +78,11 @@ def downstream_effects(
 
 
 def _of_text(
-    model: TransformerBridge, decoder: Decoder, tokens: Sequence[int], *, later: bool
+    model: TransformerBridge, decoder: Decoder, whole: Pass, *, later: bool
 ) -> Float[np.ndarray, "skipped layer"]:
     """Mean relative changes over the measured positions of one text; NaN where there is none."""
-    whole = record(decoder, torch.tensor([list(tokens)], device=decoder.device), use_cache=False)
-    length, middle = len(tokens), len(tokens) // 2
+    length = whole.residuals[0].shape[1]
+    middle = length // 2
     changes = np.full((decoder.n_layers, decoder.n_layers), np.nan)
     for skipped in range(decoder.n_layers):
         places = Places()

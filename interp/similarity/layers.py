@@ -18,7 +18,7 @@ from interp import models
 from interp.errors import UserError, check_share, check_whole, path_given
 from interp.labels import three_digits
 from interp.models import model_name
-from interp.results import claim_folder, read_result, save_result
+from interp.results import claim_folder, read_result, released_if_refused, save_result
 from interp.similarity.cka import CkaSums, no_cka
 from interp.similarity.measures import angular_distance, cosine
 from interp.similarity.states import (
@@ -153,7 +153,8 @@ def layer_similarity(
     request = describe_measure(model, examples.task, examples.ids, options)
     if claim_folder(folder, KIND, request):
         return open_similarity(folder)
-    found = _measured(model, examples, seed, resamples, confidence)
+    with released_if_refused(folder):
+        found = _measured(model, examples, seed, resamples, confidence)
     tables = {name: getattr(found, name) for name in TABLES}
     facts = {"model": found.model, "source": found.source}
     save_result(folder, KIND, request, facts=facts, tables=tables, for_reading=tables)
@@ -254,13 +255,16 @@ def cka_between(
     """
     check_share("confidence", confidence)
     examples = selected_texts(source, limit=limit, seed=seed)
+    # both before either is run
+    for one in (model, other):
+        models.decoder(one)
+    named = {"model": model_name(model), "other_model": model_name(other)}
     groups = CkaSums()
     for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):
         mine = last_states(model, examples, numbers)
         # two models may be on two GPUs
         its = last_states(other, examples, numbers).to(mine.device)
         groups.add(mine, its, units=examples.units(numbers))
-    named = {"model": model_name(model), "other_model": model_name(other)}
     return groups.table(named | {"source": examples.name}, confidence=confidence)
 
 

@@ -20,7 +20,7 @@ from interp.ablations import shape_of
 from interp.errors import UserError, path_given
 from interp.results import MetricChoice, Sweep, choose_metric
 from interp.similarity.skipping import Order, curve_table, skipped_layers
-from interp.sweeps import loaded_tasks, sweep
+from interp.sweeps import check_metric, loaded_tasks, sweep
 from interp.tasks import Task, select_examples
 
 log = logging.getLogger("interp")
@@ -89,7 +89,7 @@ def greedy_removal(
 
     Raises:
         UserError: before anything is run: no such task, a task with fewer than four examples, more
-            layers than the model has less one, a beam below 1.
+            layers than the model has less one, a beam below 1, a metric that a task does not have.
     """
     n_layers, folder = shape_of(model).n_layers, path_given("out", out)
     if type(most) is not int or not 1 <= most < n_layers:
@@ -98,6 +98,7 @@ def greedy_removal(
         raise UserError(f"beam {beam!r}: allowed are 1 and more")
     stats.check_correction(correction)
     loaded = loaded_tasks(tasks)
+    check_metric(model, loaded, metric)
     half = _half(loaded, limit, seed)
     runs = sum(beam * (n_layers - k) for k in range(1, most)) + n_layers
     log.info(

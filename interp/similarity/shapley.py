@@ -17,10 +17,10 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import stats
 from interp.ablations import shape_of
-from interp.errors import UserError, check_whole, path_given
+from interp.errors import UserError, check_share, check_whole, path_given
 from interp.results import MetricChoice, choose_metric
 from interp.similarity.skipping import skipped_layers
-from interp.sweeps import sweep
+from interp.sweeps import check_metric, loaded_tasks, refuse_options, sweep
 from interp.tasks import Task
 
 log = logging.getLogger("interp")
@@ -64,16 +64,22 @@ def layer_shapley(
         without any layer.
 
     Raises:
-        UserError: before anything is run: fewer than three orders, or as `interp.sweep`.
+        UserError: before anything is run: fewer than three orders, a metric that a task does not
+            have, or as `interp.sweep`.
     """
     check_whole("orders", orders, LEAST_ORDERS, MOST_ORDERS)
+    check_share("confidence", confidence)
+    refuse_options(limit=limit, seed=seed)
+    loaded = loaded_tasks(tasks)
+    check_metric(model, loaded, metric)
     n_layers, folder = shape_of(model).n_layers, path_given("out", out)
     drawn = random_orders(n_layers, orders, seed=seed)
     sets = sorted({tuple(sorted(one[:k])) for one in drawn for k in range(1, n_layers + 1)})
     log.info(
         "Shapley values: %d sets of layers (%d orders of %d layers)", len(sets), orders, n_layers
     )
-    run = sweep(model, tasks, [skipped_layers(s) for s in sets], out=folder, limit=limit, seed=seed)
+    removed = [skipped_layers(one) for one in sets]
+    run = sweep(model, loaded, removed, out=folder, limit=limit, seed=seed)
     tables = [
         _of_series(key, points, wide, clusters, drawn, confidence)
         for key, points, wide, clusters in stats.series(choose_metric(run.gains(), metric))

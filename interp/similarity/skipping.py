@@ -18,7 +18,7 @@ from interp.ablations import (
     parsed_or_none,
     shape_of,
 )
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.results import MetricChoice, Sweep, choose_metric, open_run
 from interp.sweeps import loaded_tasks, sweep
 from interp.tasks import Task, select_examples
@@ -55,7 +55,11 @@ def nested(name: str, layers: Sequence[int], most: int, *, draw: int = 0) -> Ord
 
     Returns:
         Sets of one layer, two, ... up to `most`, each with those before it.
+
+    Raises:
+        UserError: `most` is no number from 1 to that of the layers.
     """
+    check_whole("most", most, 1, len(layers))
     return Order(name, tuple(tuple(sorted(layers[:n])) for n in range(1, most + 1)), draw)
 
 
@@ -68,7 +72,11 @@ def by_influence(influence: pd.DataFrame, most: int) -> Order:
 
     Returns:
         The order, of 1 to `most` layers.
+
+    Raises:
+        UserError: the table is of several models or tasks, or has fewer layers.
     """
+    _check_each_once("influence", influence, ["layer"])
     ranked = influence.sort_values("value", kind="stable")["layer"].tolist()
     return nested("block influence", ranked, most)
 
@@ -82,10 +90,17 @@ def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
 
     Returns:
         A block for each size from 1 to `most`. A larger block need not contain a smaller one.
+
+    Raises:
+        UserError: the table is of several models or tasks, or has no block of a size.
     """
+    _check_each_once("angular", angular, ["block", "layer"])
+    check_whole("most", most, 1, int(angular["block"].max()))
     steps = []
     for block in range(1, most + 1):
         rows = angular[angular["block"] == block]
+        if rows.empty:
+            raise UserError(f"angular: it has no block of {block} layers")
         first = int(rows["layer"].to_numpy()[rows["value"].to_numpy().argmin()])
         steps.append(tuple(range(first, first + block)))
     return Order("angular distance (block)", tuple(steps))
@@ -112,10 +127,12 @@ def by_importance(
     """
     measured_on = dict[str, frozenset[int]]()
     if not isinstance(importance, pd.DataFrame):
+        _check_sweeps(importance)
         sweeps = [importance] if isinstance(importance, Sweep) else list(importance)
         measured_on = {t.name: frozenset(t.doc_ids) for one in sweeps for t in one.manifest.tasks}
         tables = [choose_metric(one.importance(), metric) for one in sweeps]
         importance = pd.concat(tables, ignore_index=True)
+    stats.check_columns("importance", importance, ["task", "ablation"], ["drop"])
     layer = importance["ablation"].map(_skipped_layer)
     rows = importance.assign(layer=layer).dropna(subset="layer")
     if rows.empty:
@@ -137,6 +154,7 @@ def deepest_first(n_layers: int, most: int) -> Order:
     Returns:
         The order, of 1 to `most` layers.
     """
+    check_whole("n_layers", n_layers, 1)
     return nested("from the deepest", list(reversed(range(n_layers))), most)
 
 
@@ -152,6 +170,9 @@ def at_random(n_layers: int, most: int, *, draws: int = 5, seed: int = 0) -> lis
     Returns:
         `draws` orders of one name, told apart by `Order.draw`.
     """
+    check_whole("n_layers", n_layers, 1)
+    check_whole("draws", draws, 1)
+    check_whole("seed", seed, 0)
     rng = np.random.default_rng(seed)
     return [
         nested("random", rng.permutation(n_layers).tolist(), most, draw=draw)
@@ -188,6 +209,7 @@ def pruning_curves(
             left.
     """
     n_layers = shape_of(model).n_layers
+    _check_orders(orders)
     for order in orders:
         for step in order.steps:
             if len(step) >= n_layers:
@@ -228,7 +250,9 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
         One row an order, task, metric and number of layers skipped, with the score and its
         interval.
     """
+    _check_orders(orders)
     scores = run if isinstance(run, pd.DataFrame) else _scores(run, orders)
+    stats.check_columns("scores", scores, ["task", "metric", "ablation"])
     tables = []
     for order in orders:
         for n_removed, step in enumerate(((), *order.steps)):
@@ -259,6 +283,33 @@ def _scores(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:
 def _rows_of_orders(orders: Sequence[Order], task: str) -> frozenset[int]:
     """The rows of a task that any of the orders was measured on."""
     return frozenset[int]().union(*(order.measured_on.get(task, ()) for order in orders))
+
+
+def _check_orders(orders: Any) -> None:
+    several = isinstance(orders, Sequence) and not isinstance(orders, str)
+    if not several or not orders or not all(isinstance(one, Order) for one in orders):
+        raise UserError(
+            f"orders {orders!r:.80}: allowed is a list of orders, such as deepest_first(n_layers, "
+            "most)"
+        )
+
+
+def _check_sweeps(given: Any) -> None:
+    several = [given] if isinstance(given, Sweep) else given
+    listed = isinstance(several, Sequence) and not isinstance(several, str)
+    if not listed or not several or not all(isinstance(one, Sweep) for one in several):
+        raise UserError(
+            f"importance {given!r:.80}: allowed are a sweep, several, or a table of importance"
+        )
+
+
+def _check_each_once(what: str, table: Any, names: Sequence[str]) -> None:
+    """Refuse a table that says two things of a layer: the order would go by either."""
+    stats.check_columns(what, table, (), [*names, "value"])
+    if table.empty or table[[*names, "value"]].isna().any(axis=None):
+        raise UserError(f"{what}: it has no rows, or some without a value")
+    if table.duplicated(list(names)).any():
+        raise UserError(f"{what}: rows of several models or tasks; keep one of each")
 
 
 def _skipped_layer(text: str) -> int | None:

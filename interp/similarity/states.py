@@ -1,6 +1,6 @@
 """The residual stream over texts or a task's prompts, batch by batch, never a padding token."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from interp.tasks import (
     select_examples,
 )
 
+WIDER = "a number format of a wider range (bfloat16, float32) may hold it"
 CHUNK = 256
 TOKEN_BUDGET = 4096
 
@@ -163,8 +164,23 @@ def _refuse_not_finite(batch: States, source: str) -> None:
             example = batch.ids[int(wrong.nonzero()[0, 0])]
             raise UserError(
                 f"{source}, example {example}: the residual stream is not finite at depth {depth}; "
-                "a number format of a wider range (bfloat16, float32) may hold it"
+                f"{WIDER}"
             )
+
+
+def refuse_not_finite(named: str, residuals: Iterable[Tensor]) -> None:
+    """Refuse a text whose residual stream is NaN or infinite anywhere.
+
+    Args:
+        named: the text, for the message.
+        residuals: its residual stream at each depth.
+
+    Raises:
+        UserError: the first depth at which it is so.
+    """
+    for depth, resid in enumerate(residuals):
+        if not bool(resid.isfinite().all()):
+            raise UserError(f"{named}: the residual stream is not finite at depth {depth}; {WIDER}")
 
 
 def last_states(

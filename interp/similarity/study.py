@@ -18,7 +18,7 @@ from jaxtyping import Float
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.errors import UserError
+from interp.errors import UserError, names_given
 from interp.models import model_name
 from interp.similarity.measures import cosine
 
@@ -43,6 +43,7 @@ def study_angular_distance(
     Raises:
         UserError: fewer than three texts.
     """
+    texts = names_given("texts", texts, "a list of texts")
     if len(texts) < STUDY_TEXTS:
         raise UserError(f"texts: {len(texts)} given; the study's script reads {STUDY_TEXTS}")
     decoder = models.decoder(model)

@@ -15,10 +15,10 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations import Place, outputs_on
-from interp.errors import check_share
+from interp.errors import check_share, names_given
 from interp.models import Decoder
 from interp.similarity.measures import cosine
-from interp.similarity.states import selected_texts
+from interp.similarity.states import refuse_not_finite, selected_texts
 from interp.stats import student_reach
 
 PARTS: tuple[Literal["attention", "mlp", "layer"], ...] = ("attention", "mlp", "layer")
@@ -48,8 +48,9 @@ def influence_by_part(
         UserError: no text, or an empty one.
     """
     check_share("confidence", confidence)
-    examples, decoder = selected_texts(list(texts)), models.decoder(model)
-    found = [_of_text(model, decoder, examples.tokens(n, decoder)) for n in examples.ids]
+    given = names_given("texts", texts, "a list of texts, at least one")
+    examples, decoder = selected_texts(given), models.decoder(model)
+    found = [_of_text(model, decoder, n, examples.tokens(n, decoder)) for n in examples.ids]
     values, n = np.stack(found), len(found)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
     half = float(student_reach(confidence, max(1, n - 1))) * error
@@ -66,12 +67,14 @@ def influence_by_part(
 
 
 def _of_text(
-    model: TransformerBridge, decoder: Decoder, tokens: Sequence[int]
+    model: TransformerBridge, decoder: Decoder, number: int, tokens: Sequence[int]
 ) -> Float[np.ndarray, "layer part"]:
     layers = range(decoder.n_layers)
     wanted: list[Place] = [(layer, "resid") for layer in layers]
     wanted += [(layer, part) for layer in layers for part in PARTS]
     given = outputs_on(model, tokens, wanted)
+    last = given[layers[-1], "resid"] + given[layers[-1], "layer"]
+    refuse_not_finite(f"text {number}", [*(given[layer, "resid"] for layer in layers), last])
     found = np.empty((decoder.n_layers, len(PARTS)))
     for layer in range(decoder.n_layers):
         before = given[layer, "resid"].float()

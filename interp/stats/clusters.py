@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from interp.errors import UserError
-from interp.stats.samples import Sample, blocks
+from interp.errors import UserError, check_whole
+from interp.stats.samples import MOST_RESAMPLES, Sample, blocks, check_columns
 
 
 def design_effect(sample: Sample) -> Float[np.ndarray, " ablations"]:
@@ -50,6 +50,13 @@ def design_effects(
     Raises:
         UserError: all documents have the same value, or each its own.
     """
+    check_columns("damage", damage, (), list(damage) if isinstance(damage, pd.DataFrame) else ())
+    check_whole("permutations", permutations, 1, MOST_RESAMPLES)
+    check_whole("seed", seed, 0)
+    if not isinstance(field, pd.Series) or not damage.index.isin(field.index).all():
+        raise UserError("field: allowed is a value for each document of the drops, by its index")
+    if damage.index.has_duplicates or field.index.has_duplicates or damage.empty:
+        raise UserError("damage: there is no drop, or a document is doubled")
     units = pd.factorize(field.loc[damage.index], sort=True)[0]
     n_values = int(units.max()) + 1
     if not 1 < n_values < len(units):

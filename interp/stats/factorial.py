@@ -10,16 +10,17 @@ over the levels of the other factors; an interaction is the difference of such d
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.errors import UserError, check_share
+from interp.errors import UserError, check_share, names_given
 from interp.stats.intervals import mean_intervals
-from interp.stats.pvalues import adjust, mean_test
-from interp.stats.samples import BASELINE, Sample, sample_of, series
+from interp.stats.pvalues import adjust, check_correction, mean_test
+from interp.stats.samples import BASELINE, Sample, check_columns, sample_of, series
 from interp.stats.student import student_interval
 
 Cell = tuple[str, ...]
@@ -115,7 +116,11 @@ def factorial_effects(
         UserError: a factor is no column, fewer than two levels, or a cell has no values.
     """
     check_share("confidence", confidence)
+    check_correction(correction)
     _check_design(values, design)
+    for cell in cells_of(design) if floors is not None else ():
+        if not isinstance(floors, Mapping) or not isinstance(floors.get(cell), Real):
+            raise UserError(f"floors {floors!r:.80}: allowed is a number for each cell, as {cell}")
     rows = []
     for model, of_model in values.groupby("model", observed=True, sort=False):
         wide, clusters = _by_cell(of_model, design, str(model))
@@ -135,9 +140,15 @@ def factorial_effects(
 
 
 def _check_design(values: pd.DataFrame, design: Design) -> None:
+    check_columns("values", values, ["model", "ablation", "doc_id"], ["value"])
+    if not isinstance(design, Mapping) or not design:
+        raise UserError(f"design {design!r:.80}: allowed are factors, each with its levels")
+    if values.empty:
+        raise UserError("the table of values is empty")
     for name, levels in design.items():
         if name not in values:
             raise UserError(f"factor {name}: no such column; there are {', '.join(values.columns)}")
+        names_given(f"levels of factor {name}", levels, "a list of names")
         if len(set(levels)) < 2:
             raise UserError(f"factor {name}: {len(set(levels))} levels; two are needed")
 
@@ -153,7 +164,7 @@ def _by_cell(
         if not chosen.any():
             raise UserError(f"model {model}: no values of the cell {', '.join(cell)}")
         one = values[chosen].assign(task=", ".join(cell), metric="right")
-        _, points, wide, own = next(series(one))
+        _, points, wide, own = next(series(one), (None, True, pd.DataFrame(), None))
         if not points:
             raise UserError(f"cell {', '.join(cell)}: outcomes other than 0 and 1")
         if BASELINE not in wide:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from interp.errors import UserError
 from interp.stats.ratios import Means, fieller, means_of
 from interp.stats.samples import Sample
 
@@ -24,6 +25,10 @@ def measured_floor(answers: pd.Series, targets: pd.Series) -> pd.Series:
     Returns:
         Each example's part, as a share; NaN for a single example.
     """
+    if not isinstance(answers, pd.Series) or not isinstance(targets, pd.Series):
+        raise UserError("a floor: allowed are a Series of answers and one of right answers")
+    if not answers.index.equals(targets.index):
+        raise UserError("a floor: answers and right answers are of other examples")
     n = len(answers)
     if n < 2:
         return pd.Series(np.nan, answers.index)

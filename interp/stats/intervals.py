@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from interp.errors import check_share
 from interp.stats.distributions import normal_reach, normal_within, student_reach
 from interp.stats.samples import Sample, blocks
 from interp.stats.skewness import mean_bounds, unit_values
@@ -238,7 +239,11 @@ def percentiles(
 
     Returns:
         Lower and upper bounds, of the shape of one replicate.
+
+    Raises:
+        UserError: the coverage is no share between 0 and 1.
     """
+    check_share("confidence", confidence)
     if n_units is not None:
         if n_units < 2:
             none = np.full(replicates.shape[1:], np.nan)

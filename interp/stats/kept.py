@@ -1,15 +1,17 @@
 """How much of what can be lost is left as layers go: a number a curve, and two curves compared."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from interp.errors import UserError, check_share
+from interp.errors import UserError, check_share, names_given
 from interp.stats.ratios import NO_RATIO, Means, Ratio, difference_of, fieller, means_of
-from interp.stats.samples import BASELINE, Sample, check_paired, sample_of, series
+from interp.stats.samples import BASELINE, Sample, check_paired, check_values, sample_of, series
 
 OVER = np.array([1.0, 0.0])
 UNDER = np.array([0.0, 1.0])
@@ -53,6 +55,10 @@ def removal_curve(
         UserError: there are no steps; one is not in the table, or failed on an example; the table
             has several series.
     """
+    check_values(values)
+    steps = [] if steps == [] else names_given("steps", steps, "a list of ablations as text")
+    if isinstance(floor, bool) or not isinstance(floor, Real) or not math.isfinite(floor):
+        raise UserError(f"floor {floor!r:.80}: allowed are numbers")
     missing = [step for step in steps if step not in set(values["ablation"])]
     if missing or not steps:
         raise UserError(

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.stats.agreement import reliability
 from interp.stats.profiles import drops_by_document, drops_sample
 from interp.stats.ranks import mean_ranks, spearman
-from interp.stats.samples import BASELINE
+from interp.stats.samples import BASELINE, check_columns, check_values
 
 PERMUTATIONS = 9999
 
@@ -48,6 +48,9 @@ def layer_correlations(
         UserError: the sweep has no `layer:N`, the models differ, or a layer was skipped on other
             examples than the baseline's.
     """
+    check_columns("measures", measures, ["model", "measure"], ["layer", "value"])
+    check_values(values)
+    check_whole("seed", seed, 0)
     correlations, points = [], []
     for key, drops in _drops(values, form):
         layers = list(drops.columns)
@@ -60,8 +63,8 @@ def layer_correlations(
             points.append(_points(similarity, drops).assign(**named))
     if not correlations:
         raise UserError(
-            f"similarity of {', '.join(measures['model'].unique())}: the sweep is of "
-            f"{', '.join(values['model'].unique())}, or has no ablation {form}:N"
+            f"similarity of {', '.join(map(str, measures['model'].unique()))}: the sweep is of "
+            f"{', '.join(map(str, values['model'].unique()))}, or has no ablation {form}:N"
         )
     table, joined = pd.DataFrame(correlations), pd.concat(points, ignore_index=True)
     names = ["model", "task", "metric", "measure"]

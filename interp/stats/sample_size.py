@@ -1,17 +1,22 @@
 """What a sweep can show: power, the examples it takes, the least drop that would be found."""
 
+from collections.abc import Iterable
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError
+from interp.errors import UserError, check_number, check_share, check_whole
 from interp.stats.distributions import binomial_at_most, binomial_exactly, binomial_largest
 
 WANTED = 0.8
 """Power at which a drop counts as one that would have been found."""
 
 ALPHA = 0.05
+
+MOST_EXAMPLES = 10_000_000
+"""More would not fit into memory, and no benchmark has so many."""
 
 
 def power(
@@ -42,11 +47,9 @@ def power(
         UserError: A number that is out of range.
     """
     share = _shares(drop, discordant)
-    if n < 1 or family < 1 or not 0 < alpha < 1:
-        raise UserError(
-            f"power: n {n}, family {family}, alpha {alpha}: allowed are n and family from 1 on, "
-            "alpha between 0 and 1"
-        )
+    check_whole("n", n, 1, MOST_EXAMPLES)
+    check_whole("family", family, 1)
+    check_share("alpha", alpha)
     pairs = np.arange(n + 1)
     # McNemar rejects where harmed or helped is at most this critical value (-1: never)
     level = alpha / family
@@ -87,8 +90,9 @@ def examples_needed(
         UserError: A number that is out of range, or more than a million examples are needed.
     """
     _shares(drop, discordant)
-    if drop <= 0 or not 0 < wanted < 1:
-        raise UserError(f"drop {drop}, wanted {wanted}: allowed are drops above 0, and 0 to 1")
+    check_share("wanted", wanted)
+    if drop <= 0:
+        raise UserError(f"drop {drop}: allowed are drops above 0")
 
     def enough(n: int) -> bool:
         return power(n, drop, discordant=discordant, alpha=alpha, family=family) >= wanted
@@ -125,6 +129,14 @@ def power_table(
     Returns:
         Columns `n drop discordant family alpha power test`.
     """
+    for what, several in (("ns", ns), ("drops", drops)):
+        if isinstance(several, str | bytes) or not isinstance(several, Iterable):
+            raise UserError(f"{what} {several!r:.80}: allowed are numbers")
+    check_number("noise", noise)
+    for n in ns:
+        check_whole("n", n, 1, MOST_EXAMPLES)
+    for drop in drops:
+        _shares(drop, None)
     rows = [
         {"n": n, "drop": drop, "discordant": drop + 2 * noise, "family": family, "alpha": alpha}
         for n in ns
@@ -145,7 +157,6 @@ def power_table(
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
 def least_detectable(
     n: int,
     *,
@@ -169,9 +180,18 @@ def least_detectable(
     Raises:
         UserError: A number that is out of range.
     """
-    if not 0 <= noise < 50 or not 0 < wanted < 1:
-        raise UserError(f"noise {noise}, wanted {wanted}: allowed are 0 to 50 points, and 0 to 1")
+    check_whole("n", n, 1, MOST_EXAMPLES)
+    check_whole("family", family, 1)
+    for name, share in (("alpha", alpha), ("wanted", wanted)):
+        check_share(name, share)
+    check_number("noise", noise)
+    if noise >= 50:
+        raise UserError(f"noise {noise}: allowed are 0 to 50 points")
+    return _least_detectable(int(n), float(noise), int(family), float(alpha), float(wanted))
 
+
+@lru_cache(maxsize=1024)
+def _least_detectable(n: int, noise: float, family: int, alpha: float, wanted: float) -> float:
     def found(steps: int) -> bool:
         drop = steps / 2
         return power(n, drop, discordant=drop + 2 * noise, alpha=alpha, family=family) >= wanted
@@ -200,6 +220,10 @@ def smallest_p(right: int, family: int) -> float:
 
 def _shares(drop: float, discordant: float | None) -> float:
     """Share of discordant pairs, checked."""
+    for name, given in (("drop", drop), ("discordant", discordant)):
+        real = isinstance(given, Real) and not isinstance(given, bool)
+        if not real and not (given is None and name == "discordant"):
+            raise UserError(f"{name} {given!r:.80}: allowed are points, from 0 to 100")
     points = abs(drop) if discordant is None else discordant
     if not 0 <= abs(drop) <= points <= 100:
         raise UserError(

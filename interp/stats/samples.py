@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
-from numbers import Integral
-from typing import NamedTuple
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -163,6 +163,52 @@ def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
         )
 
 
+def check_columns(
+    what: str, table: Any, columns: Sequence[str], numbers: Sequence[str] = ()
+) -> None:
+    """Refuse what is no table, lacks a column, or holds no numbers where it should.
+
+    Args:
+        what: the table is, for the message.
+        table: a table, if it is right.
+        columns: that it needs.
+        numbers: columns, also needed, that hold numbers (or NaN).
+
+    Raises:
+        UserError: it is not so.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise UserError(f"{what}: allowed is a DataFrame, given was {table!r:.80}")
+    missing = [name for name in (*columns, *numbers) if name not in table]
+    if missing:
+        raise UserError(f"{what}: it lacks the columns {', '.join(missing)}")
+    for name in numbers:
+        if pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        odd = next((v for v in table[name] if v is not None and not isinstance(v, Real)), None)
+        if odd is not None:
+            raise UserError(f"{what}, column {name}: {odd!r:.80} is no number")
+
+
+def check_loglikelihoods(column: pd.Series) -> None:
+    """Refuse a column of responses that holds other than lists of numbers, or None.
+
+    Args:
+        column: log-likelihoods of options, in nats.
+
+    Raises:
+        UserError: the first that is none.
+    """
+    for place, one in column.items():
+        if one is None or (isinstance(one, np.ndarray) and one.dtype.kind in "fiu"):
+            continue
+        listed = isinstance(one, list | tuple | np.ndarray)
+        if not listed or not all(isinstance(value, Real) for value in one):
+            raise UserError(
+                f"loglikelihoods of row {place}: {one!r:.80}; allowed is a list of numbers"
+            )
+
+
 def check_values(values: pd.DataFrame) -> None:
     """Refuse what is no table of values, and a table that would give a quietly wrong answer.
 
@@ -180,6 +226,7 @@ def check_values(values: pd.DataFrame) -> None:
     missing = [name for name in needed if name not in values]
     if missing:
         raise UserError(f"the table of values lacks {', '.join(missing)}; needed: {needed}")
+    check_columns("the table of values", values, (), ["value"])
     if values.empty:
         raise UserError("the table of values is empty")
     unnamed = int(values[[*keys, "doc_id"]].isna().any(axis=1).sum())

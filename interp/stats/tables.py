@@ -10,7 +10,7 @@ from interp.stats.detectability import FAILED, YES
 from interp.stats.failures import NO_INTERVAL, with_failures
 from interp.stats.floors import shares_lost
 from interp.stats.intervals import drop_intervals, mean_intervals, simultaneous, wilson
-from interp.stats.pvalues import adjust, paired_test
+from interp.stats.pvalues import adjust, check_correction, paired_test
 from interp.stats.sample_size import ALPHA, least_detectable, smallest_p
 from interp.stats.samples import (
     BASELINE,
@@ -177,6 +177,10 @@ def paired_drops(
 ) -> pd.DataFrame:
     """As `importance`; with `score` 0/1 drops have Tango's interval throughout."""
     check_options(confidence, resamples, seed)
+    check_correction(correction)
+    for name, given in (("floors", floors), ("measured", measured)):
+        if given is not None and not isinstance(given, Mapping):
+            raise UserError(f"{name} {given!r:.80}: allowed is one for each (task, metric)")
     tables = []
     for key, points, wide, clusters in series(values):
         check_paired(wide, key)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import check_number
+from interp.stats.samples import check_columns, check_loglikelihoods
 
 WITHIN = 1e-4  # nats: what log-likelihoods may differ by in float32, however they are computed
 
@@ -27,6 +28,8 @@ def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFram
         UserError: `within` is no number of 0 and more.
     """
     check_number("within", within)
+    check_columns("responses", responses, ["model", "task", "ablation", "loglikelihoods"])
+    check_loglikelihoods(responses["loglikelihoods"])
     several = responses["loglikelihoods"].map(
         lambda s: s is not None and len(s) > 1 and bool(np.isfinite(np.asarray(s, float)).all())
     )

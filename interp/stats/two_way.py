@@ -19,8 +19,8 @@ from jaxtyping import Float
 from interp.errors import UserError, check_share
 from interp.stats.distributions import f_p, normal_reach, student_reach
 from interp.stats.failures import BASELINE, SERIES
-from interp.stats.pvalues import adjust
-from interp.stats.samples import Sample, sample_of, series
+from interp.stats.pvalues import adjust, check_correction
+from interp.stats.samples import Sample, check_values, sample_of, series
 
 FEWEST = 3
 """Variants from which an interval over variants is given."""
@@ -151,7 +151,12 @@ def variance_components(
         UserError: fewer than two variants, or not all were asked the same examples.
     """
     check_share("confidence", confidence)
+    check_correction(correction)
+    if not isinstance(values, pd.DataFrame) or not isinstance(over, str) or over not in values:
+        raise UserError(f"over {over!r:.80}: allowed is a column of the table of values")
     names = list(dict.fromkeys(values[over]))
+    for name in names:
+        check_values(values[values[over] == name].assign(model=str(name)))
     if len(names) < 2:
         raise UserError(f"{over} {', '.join(map(str, names)) or 'none'}: at least two are needed")
     rows: list[dict[str, object]] = []

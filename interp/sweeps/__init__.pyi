@@ -38,6 +38,9 @@ from .two_stages import (
 from .units import (
     WorkUnit as WorkUnit,
 )
+from .wanted_metric import (
+    check_metric as check_metric,
+)
 
 __all__ = [
     "Ablations",
@@ -49,6 +52,7 @@ __all__ = [
     "UnitSizes",
     "WORTH_CALIBRATING",
     "WorkUnit",
+    "check_metric",
     "describe_measure",
     "describe_task",
     "estimate",

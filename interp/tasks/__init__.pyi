@@ -8,6 +8,7 @@ from .aggregation import (
 from .checking import (
     CheckedRequests as CheckedRequests,
     checked_requests as checked_requests,
+    metric_names as metric_names,
 )
 from .clusters import (
     cluster_units as cluster_units,
@@ -151,6 +152,7 @@ __all__ = [
     "described_metrics",
     "divergence_metrics",
     "draw_order",
+    "metric_names",
     "select_examples",
     "encode",
     "encode_pair",

@@ -119,17 +119,35 @@ def _checked_row(task: Task, doc_id: int, decoder: Decoder, seed: int) -> Any:
     return tuple(requests)
 
 
-def _score(task: Task, document: dict[str, Any], requests: Sequence[Any]) -> None:
+def metric_names(task: Task, decoder: Decoder) -> list[str]:
+    """The names of the metrics that each example of a task gets, found without the model.
+
+    Args:
+        task: the task; its first row is scored with a made-up response.
+        decoder: of the model, whose tokenizer counts.
+
+    Returns:
+        Names as the records of a sweep have them; none where the task has no rows.
+
+    Raises:
+        UserError: the row cannot be asked or scored.
+    """
+    if not len(task.documents()):
+        return []
+    requests = checked_requests(task, [0], decoder).of([0])
+    return sorted(_score(task, task.documents()[0], requests))
+
+
+def _score(task: Task, document: dict[str, Any], requests: Sequence[Any]) -> dict[str, float]:
     """Score made-up responses: what cannot be scored is found before it is asked."""
     task.target_text(document)
     if task.generates:
         sampled = None if requests[0].sampling is None else [""] * len(requests)
-        task.score_texts(document, task.given_answers("", sampled))
-    elif not requests:
+        return task.score_texts(document, task.given_answers("", sampled))
+    if not requests:
         raise ValueError("it has no options")
-    else:
-        count = len(requests)
-        task.score_options(document, [(-1.0, False)] * count, token_counts=[1] * count)
+    count = len(requests)
+    return task.score_options(document, [(-1.0, False)] * count, token_counts=[1] * count)
 
 
 def _wrong_answer(task: Task, document: dict[str, Any]) -> str | None:

@@ -10,12 +10,13 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.errors import UserError
+from interp.errors import UserError, check_whole, first_line
 from interp.models import Decoder
 from interp.tasks.examples import select_examples
 from interp.tasks.key_value import LETTERS, layout_of, task_of_rows
@@ -29,6 +30,7 @@ from interp.tasks.positions import (
 )
 from interp.tasks.requests import encode, prompt_text
 from interp.tasks.task import Task
+from interp.tasks.templates import bounded
 
 log = logging.getLogger("interp")
 
@@ -73,20 +75,17 @@ def twins(
     """
     loaded = task if isinstance(task, Task) else load_task(task)
     decoder, rows, words = models.decoder(model), [], by if isinstance(by, str) else "function"
-    changed = _changes(loaded, by, random.Random(f"{seed}-{words}"), decoder)
-    without: list[int] = []
-    for doc_id in select_examples(loaded, limit, seed=seed):
-        document = loaded.documents()[doc_id]
-        found = next(
-            (one for one in changed(document) if _fits(loaded, document, one, decoder)), None
-        )
-        if found is None:
+    drawn, without = select_examples(loaded, limit, seed=seed), list[int]()
+    if not drawn:
+        raise UserError(f"task {loaded.name}: it has no examples")
+    with _rows_of_users(loaded):
+        changed = _changes(loaded, by, random.Random(f"{seed}-{words}"), decoder)
+    for doc_id in drawn:
+        with _rows_of_users(loaded, doc_id):
+            both = _directions(loaded, doc_id, changed, decoder)
+        if not both:
             without.append(doc_id)
-            continue
-        rows += [
-            _row(loaded, doc_id, "denoising", found, document, decoder),
-            _row(loaded, doc_id, "noising", document, found, decoder),
-        ]
+        rows += both
     if without:
         said = (
             f"task {loaded.name}, row {without[0]}: no twin of it (by {words}) has another answer "
@@ -111,6 +110,9 @@ def halves_of_pairs(pairs: Task, *, seed: int = 0) -> tuple[Task, Task]:
     Raises:
         UserError: the task is not of pairs, or has fewer than four.
     """
+    if not isinstance(pairs, Task):
+        raise UserError(f"pairs {pairs!r:.80}: allowed is a task from interp.twins")
+    check_whole("seed", seed, 0)
     rows = [dict(row) for row in pairs.documents()]
     if any(TWIN not in row for row in rows):
         raise UserError(f"task {pairs.name}: it has no pairs; make some by interp.twins")
@@ -174,6 +176,34 @@ def twin_tokens(
             f"{len(context)}; they must be aligned"
         )
     return tokens
+
+
+@contextmanager
+def _rows_of_users(task: Task, doc_id: int | None = None) -> Iterator[None]:
+    """Rows, templates and functions of a user's own may raise anything: it is said in one line."""
+    try:
+        with bounded():
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        row = "" if doc_id is None else f", row {doc_id}"
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"task {task.name}{row}: no twin can be made of it ({said})") from error
+
+
+def _directions(
+    task: Task, doc_id: int, changed: Callable[[Document], Iterable[Document]], decoder: Decoder
+) -> list[dict[str, Any]]:
+    """A row and its twin, each run with the other's activations; nothing where it has no twin."""
+    document = task.documents()[doc_id]
+    twin = next((one for one in changed(document) if _fits(task, document, one, decoder)), None)
+    if twin is None:
+        return []
+    return [
+        _row(task, doc_id, "denoising", twin, document, decoder),
+        _row(task, doc_id, "noising", document, twin, decoder),
+    ]
 
 
 def _changes(

@@ -8,9 +8,10 @@ import random
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, overload
 
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.tasks.building import build
 
 LETTERS = "ABCD"
@@ -201,12 +202,14 @@ def key_value_rows(
     Raises:
         UserError: fewer than 4 pairs, no rows, or a gold position outside the pairs.
     """
-    if n_pairs < len(LETTERS):
-        raise UserError(f"pairs {n_pairs}: allowed are {len(LETTERS)} and more")
-    if rows < 1:
-        raise UserError(f"rows {rows}: allowed are 1 and more")
-    if gold_position is not None and not 0 <= gold_position < n_pairs:
-        raise UserError(f"gold position {gold_position}: {n_pairs} pairs have 0-{n_pairs - 1}")
+    check_whole("pairs", n_pairs, len(LETTERS))
+    check_whole("rows", rows, 1)
+    check_whole("seed", seed, 0)
+    inside = isinstance(gold_position, Integral) and not isinstance(gold_position, bool)
+    if gold_position is not None and not (inside and 0 <= gold_position < n_pairs):
+        raise UserError(
+            f"gold position {gold_position!r:.80}: {n_pairs} pairs have 0-{n_pairs - 1}"
+        )
     return KeyValueRows(n_pairs, rows=rows, seed=seed, gold_position=gold_position)
 
 
@@ -251,6 +254,13 @@ def task_of_rows(
     """
     from interp.tasks.task import Task
 
+    if not isinstance(name, str) or not name:
+        raise UserError(f"name {name!r:.80}: allowed is the name of a task")
+    if not isinstance(config, Mapping):
+        raise UserError(f"task {name}: config {config!r:.80}; allowed are keys, each with a value")
+    listed = isinstance(rows, Sequence) and not isinstance(rows, str | bytes)
+    if not listed or not rows or not all(isinstance(row, Mapping) for row in rows):
+        raise UserError(f"task {name}: rows {rows!r:.80}; allowed is a list of rows, at least one")
     whole = {"task": name, "test_split": "test", **config}
     return Task(name, build(whole, num_fewshot=num_fewshot, made={"test": rows}))
 

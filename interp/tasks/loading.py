@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.errors import UserError, path_given
+from interp.errors import UserError, home_expanded
 from interp.tasks.building import NoRows, build, read_config
 from interp.tasks.fixed import FEWSHOT_SEED
 from interp.tasks.groups import Group
@@ -68,7 +68,7 @@ def load_task(
             not the protocol that the name asks for.
     """
     name = str(name)
-    folder = path_given("data", data).expanduser() if data is not None else None
+    folder = home_expanded("data", data) if data is not None else None
     if num_fewshot is not None and (type(num_fewshot) is not int or num_fewshot < 0):
         raise UserError(f"num_fewshot {num_fewshot!r}: allowed are whole numbers from 0")
     fewshot_seed = FEWSHOT_SEED if fewshot_seed is None else fewshot_seed

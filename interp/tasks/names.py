@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from interp.errors import UserError
+from interp.errors import UserError, home_expanded
 
 SHIPPED = Path(__file__).parent
 PROTOCOLS = ("default", "continuation", "generate")
@@ -70,10 +70,10 @@ def definitions(name: str) -> tuple[Definition, ...]:
     if name in shipped_tasks():
         return (Definition(name, shipped_tasks()[name]),)
     if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser().resolve()
+        path = home_expanded("task", name)
         if not path.is_file():
             raise UserError(f"task {name}: no such file")
-        return (Definition("", path),)
+        return (Definition("", path.resolve()),)
     benchmark, protocol = split_name(name)
     tried = [name] if protocol is None else [benchmark + end for end in ENDINGS[protocol]]
     for candidate in tried:

@@ -7,7 +7,8 @@ plain text, which is cut into passages.
 from pathlib import Path
 from typing import Any
 
-from interp.errors import UserError
+from interp.errors import UserError, home_expanded
+from interp.records import read_regular
 from interp.tasks.key_value import task_of_rows
 from interp.tasks.rows import read_rows
 
@@ -45,7 +46,7 @@ def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
     """
     if num_fewshot:
         raise UserError(f"task {name}: a text has no few-shot examples")
-    path = Path(name.removeprefix(TEXT)).expanduser()
+    path = home_expanded("task", name.removeprefix(TEXT))
     if path.suffix in (".jsonl", ".json", ".parquet", ".csv"):
         texts = [_field(row, name, number) for number, row in enumerate(read_rows(path), start=1)]
     else:
@@ -80,7 +81,9 @@ def passages(text: str) -> list[str]:
 
 def _read(path: Path, name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        # a pipe or a device may have no end
+        text = read_regular(path).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise UserError(f"task {name}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -67,3 +67,37 @@ def test_what_is_no_pair_is_refused():
     rows = responses(0.5)
     with pytest.raises(UserError, match="row 3, the other direction of row 2, was not run"):
         recovery(rows[rows["doc_id"] != 3])
+
+
+def test_a_patch_that_fails_on_a_pair_has_no_numbers_and_the_others_keep_theirs():
+    """NaN is neither the twin's answer nor another one."""
+    whole = responses(1.0)
+    other = whole[whole["ablation"] != "baseline"].assign(ablation="patch:resid:2@last")
+    pairs = zip(other["doc_id"], other["loglikelihoods"], strict=True)
+    other["loglikelihoods"] = [(np.nan, np.nan) if doc == 4 else both for doc, both in pairs]
+    table = recovery(pd.concat([whole, other])).set_index(["ablation", "direction"])
+    bad = table.loc[("patch:resid:2@last", "denoising")]
+    assert bad["failures"] == 1
+    assert bad[["recovery", "low", "high", "answer", "answer_low"]].isna().all()
+    assert bad["interval"].startswith("none")
+    for ablation, direction in table.index.drop(("patch:resid:2@last", "denoising")):
+        assert table.loc[(ablation, direction), "recovery"] == pytest.approx(1.0, abs=1e-9)
+        assert table.loc[(ablation, direction), ["answer", "failures"]].tolist() == [1.0, 0.0]
+
+
+def test_a_pair_that_fails_without_any_ablation_is_left_out():
+    table = responses(1.0)
+    first = (table["doc_id"] == 4) & (table["ablation"] == "baseline")
+    table["loglikelihoods"] = [(np.nan, np.nan) if bad else both for bad, both in
+                               zip(first, table["loglikelihoods"], strict=True)]  # fmt: skip
+    found = recovery(table)
+    assert found["n"].tolist() == [11, 11]
+    assert found["recovery"].to_numpy() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_an_example_that_is_there_twice_or_without_a_baseline_is_refused():
+    table = responses(0.5)
+    with pytest.raises(UserError, match="an example is there twice"):
+        recovery(pd.concat([table, table[:1]]))
+    with pytest.raises(UserError, match="row 2: no baseline to compare with"):
+        recovery(table[(table["doc_id"] != 2) | (table["ablation"] != "baseline")])

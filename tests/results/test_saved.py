@@ -8,7 +8,13 @@ import pytest
 
 import interp
 from interp.errors import UserError
-from interp.results import claim_folder, kind_of, read_result, save_result
+from interp.results import (
+    claim_folder,
+    kind_of,
+    read_result,
+    released_if_refused,
+    save_result,
+)
 from interp.similarity import layer_similarity
 from tests.helpers.task_files import write_task
 
@@ -122,3 +128,23 @@ def test_names_in_a_received_result_lead_nowhere_else(tmp_path):
 def test_a_folder_of_nothing_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"no manifest\.json there, and no result"):
         interp.open_run(tmp_path)
+
+
+def test_a_refusal_gives_its_folder_back(tmp_path):
+    """What the message advises can be asked for in the same folder."""
+    out = tmp_path / "out"
+
+    def refused(error, *, written=False):
+        claim_folder(out, "lens", {"answers": "right"})
+        if written:
+            (out / "kept.csv").write_text("x")
+        with pytest.raises(type(error)), released_if_refused(out):
+            raise error
+
+    refused(UserError("no answer is right"))
+    assert not out.exists()
+    refused(KeyboardInterrupt())
+    with pytest.raises(UserError, match="it holds another result"):
+        claim_folder(out, "lens", {"answers": "all"})
+    refused(UserError("no answer is right"), written=True)
+    assert (out / "kept.csv").exists()

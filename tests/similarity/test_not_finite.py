@@ -1,10 +1,15 @@
 """A model whose numbers are not finite is named by similarity and tracing, and never ranked."""
 
+import logging
+
 import pytest
 
 import interp
+from interp.attention import detector_scores, query_focused_heads
 from interp.errors import UserError
+from interp.lens import patchscope, prompt_grid
 from interp.models import decoder
+from interp.similarity import downstream_effects, influence_by_part
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +30,31 @@ def test_similarity_names_the_example_and_the_depth(broken):
 def test_a_trace_names_the_example(broken):
     with pytest.raises(UserError, match=r"example \d+: logits of organism:base are not finite"):
         interp.retrieval_heads(broken, "world-kv:generate", limit=2)
+
+
+def test_effects_and_influence_name_the_text_and_the_depth(broken):
+    for call in (downstream_effects, influence_by_part):
+        with pytest.raises(UserError, match="text 0: the residual stream is not finite at depth 3"):
+            call(broken, ["one text of several words and a few more"] * 2)
+
+
+def test_heads_of_such_a_model_have_no_scores(broken):
+    with pytest.raises(UserError, match="logits are not finite, so that its heads have no scores"):
+        detector_scores(broken, length=4, sequences=1)
+    with pytest.raises(UserError, match="attention is not finite in 2 of 2 examples"):
+        query_focused_heads(broken, "world-kv:generate", queries="last", keys="gold", limit=2)
+
+
+def test_what_is_not_finite_has_no_token_and_no_entropy(broken, caplog):
+    """An entropy of 0 would say that the model is certain."""
+    caplog.set_level(logging.WARNING, logger="interp")
+    grid = prompt_grid(broken, "Where does")
+    lost = grid["layer"] >= 2
+    lost &= ~((grid["layer"] == 2) & (grid["after"] == "attention"))
+    assert grid.loc[lost, ["entropy", "probability"]].isna().all(axis=None)
+    assert (grid.loc[lost, "top_id"] == -1).all()
+    assert grid.loc[~lost, ["entropy", "probability"]].notna().all(axis=None)
+    assert "logits are not finite at" in caplog.text
+    read = patchscope(broken, "Where does", "Rome is", layers=[0])
+    assert (read["top_id"] == -1).all()
+    assert read["probability"].isna().all()

@@ -53,6 +53,11 @@ def test_what_greedy_removal_cannot_do_is_refused_in_one_line(tmp_path, llama):
         ({"most": 3}, "most 3: allowed are 1-2"),
         ({"most": 1, "beam": 0}, "beam 0: allowed are 1 and more"),
         ({"most": 1, "correction": "bonferroni"}, "correction 'bonferroni': allowed are holm"),
+        ({"most": 1, "metric": "accuracy"}, "no metric accuracy; it has acc, acc_ce"),
+        (
+            {"most": 1, "metric": {"facts": "acc"}},
+            "metric of task 'facts': the tasks are tiny-texts",
+        ),
         ({"most": 1}, "3 examples; greedy removal needs 4"),
     ):
         with pytest.raises(UserError, match=message):

@@ -57,6 +57,9 @@ def test_values_of_all_layers_add_up_to_what_removing_all_costs(tmp_path):
 def test_too_few_orders_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match="orders 2: allowed are whole numbers from 3"):
         layer_shapley(tiny_bridge("llama"), "any", orders=2, out=tmp_path / "out")
+    task = write_task(tmp_path, rows=4)
+    with pytest.raises(UserError, match="no metric accuracy; it has acc"):
+        layer_shapley(tiny_bridge("llama"), task, orders=3, out=tmp_path / "out", metric="accuracy")
     assert not (tmp_path / "out").exists()
 
 

@@ -48,6 +48,23 @@ def test_orders():
     assert at_random(6, 5, draws=2, seed=1)[0].steps == one.steps
 
 
+def test_an_order_of_more_layers_than_there_are_is_refused():
+    """Its last steps would be the same set again and again."""
+    influence = pd.DataFrame({"layer": range(4), "value": [0.5, 0.1, 0.4, 0.2]})
+    for order in (lambda: by_influence(influence, 5), lambda: deepest_first(4, 5),
+                  lambda: at_random(4, 0)):  # fmt: skip
+        with pytest.raises(UserError, match=r"most \d: allowed are whole numbers from 1 to 4"):
+            order()
+
+
+def test_an_order_by_a_table_of_several_tasks_is_refused():
+    one = pd.DataFrame({"layer": range(3), "block": 1, "value": [0.5, 0.1, 0.4]})
+    both = pd.concat([one.assign(source=name) for name in ("a", "b")])
+    for order in (by_influence, by_angular_distance):
+        with pytest.raises(UserError, match="rows of several models or tasks; keep one"):
+            order(both, 2)
+
+
 def test_curves_are_the_sweep_s_scores(llama, tmp_path):
     path = str(write_task(tmp_path, kind="letters", rows=10))
     orders = [deepest_first(3, 2), Order("mine", ((0,), (0, 2)))]
