@@ -9,12 +9,7 @@ from typing import Any, Literal, cast, get_args
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations.base import BASELINE, Ablation, Combination
-from interp.ablations.causal_families import (
-    each_back_patch,
-    each_cut,
-    each_patch,
-    each_window,
-)
+from interp.ablations.causal_families import each_back_patch, each_cut, each_patch, each_window
 from interp.ablations.edits import Part, Scope, Shape
 from interp.ablations.expert_routing import each_expert
 from interp.ablations.position_classes import CLASS
@@ -207,13 +202,9 @@ def every_pair(model: TransformerBridge, of: str = "layers") -> list[Ablation]:
     Raises:
         UserError: no such family, or one whose members do not combine (layer programs).
     """
-    if (
-        not isinstance(of, str)
-        or of not in FAMILIES
-        or of in ("repeats", "exchanges", "parallels", "cumulative")
-    ):
+    if str(of) not in FAMILIES or of in ("repeats", "exchanges", "parallels", "cumulative"):
         raise UserError(f"ablation pairs:{of}: allowed is pairs:FAMILY, such as pairs:layers")
-    return [a + b for a, b in combinations(FAMILIES[of](model), 2)]
+    return [a + b for a, b in combinations(FAMILIES[str(of)](model), 2)]
 
 
 def each_repeat(model: TransformerBridge) -> list[Ablation]:
@@ -365,7 +356,7 @@ def family(
     name, colon, size = text.partition(":")
     if name == "pairs":
         return every_pair(model, size)
-    if name in SIZED and not size.isdigit():
+    if name in SIZED and not re.fullmatch(NUMBER, size):
         raise UserError(f"ablation {text}: allowed is {name}:N, N a number of layers")
     if name == "blocks":
         return sliding_blocks(model, int(size))

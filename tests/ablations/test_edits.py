@@ -117,6 +117,8 @@ def test_ablations_may_be_given_in_any_form(llama, given, texts):
         ("attention:2", "did you mean attn:2"),
         ("swaps", "swap needs a donor"),
         ("blocks:x", "blocks:N"),
+        ("blocks:\u00b2", "blocks:N"),
+        ("blocks:" + "9" * 5000, "blocks:N"),
         ("head:9.*", "layer 9: the model has layers 0-2"),
         ("kvgroup:1.*@mean", "a KV group is zeroed"),
     ],
