@@ -56,7 +56,8 @@ def removal_curve(
             has several series.
     """
     check_values(values)
-    steps = [] if steps == [] else names_given("steps", steps, "a list of ablations as text")
+    none = isinstance(steps, list | tuple) and not steps
+    steps = [] if none else names_given("steps", steps, "a list of ablations as text")
     if isinstance(floor, bool) or not isinstance(floor, Real) or not math.isfinite(floor):
         raise UserError(f"floor {floor!r:.80}: allowed are numbers")
     missing = [step for step in steps if step not in set(values["ablation"])]

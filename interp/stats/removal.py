@@ -50,7 +50,8 @@ def removable(
             `interp.stats.importance`.
     """
     check_values(values)
-    steps = [] if steps == [] else names_given("steps", steps, "a list of ablations as text")
+    none = isinstance(steps, list | tuple) and not steps
+    steps = [] if none else names_given("steps", steps, "a list of ablations as text")
     missing = [step for step in steps if step not in set(values["ablation"])]
     if missing or not steps:
         raise UserError(
