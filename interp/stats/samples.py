@@ -164,7 +164,7 @@ def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
 
 
 def check_columns(
-    what: str, table: Any, columns: Sequence[str], numbers: Sequence[str] = ()
+    what: str, table: Any, columns: Sequence[Hashable], numbers: Sequence[Hashable] = ()
 ) -> None:
     """Refuse what is no table, lacks a column, or holds no numbers where it should.
 
@@ -181,7 +181,7 @@ def check_columns(
         raise UserError(f"{what}: allowed is a DataFrame, given was {table!r:.80}")
     missing = [name for name in (*columns, *numbers) if name not in table]
     if missing:
-        raise UserError(f"{what}: it lacks the columns {', '.join(missing)}")
+        raise UserError(f"{what}: it lacks the columns {', '.join(map(str, missing))}")
     for name in numbers:
         if pd.api.types.is_numeric_dtype(table[name]):
             continue
