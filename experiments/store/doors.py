@@ -101,7 +101,8 @@ def kind(
 
     def draw(rng: random.Random) -> tuple[str, str, Any]:
         if not doors:
-            doors.update(all_doors(bridge, model, task, finished, folder))
+            every = all_doors(bridge, model, task, finished, folder)
+            doors.update({n: (c, g) for n, (c, g) in every.items() if parameters(c) | set(g)})
             os.mkfifo(folder / "fifo")
             (folder / "empty").touch()
         name = rng.choice(sorted(doors))
