@@ -164,6 +164,12 @@ def importance(
     )
 
 
+def _check_floors(**given: object) -> None:
+    for name, floors in given.items():
+        if floors is not None and not isinstance(floors, Mapping):
+            raise UserError(f"{name} {floors!r:.80}: allowed is one for each (task, metric)")
+
+
 def paired_drops(
     values: pd.DataFrame,
     *,
@@ -178,9 +184,7 @@ def paired_drops(
     """As `importance`; with `score` 0/1 drops have Tango's interval throughout."""
     check_options(confidence, resamples, seed)
     check_correction(correction)
-    for name, given in (("floors", floors), ("measured", measured)):
-        if given is not None and not isinstance(given, Mapping):
-            raise UserError(f"{name} {given!r:.80}: allowed is one for each (task, metric)")
+    _check_floors(floors=floors, measured=measured)
     tables = []
     for key, points, wide, clusters in series(values):
         check_paired(wide, key)
