@@ -181,6 +181,12 @@ def _runs(bridge: Any, task: Path) -> Doors:
     }  # fmt: skip
 
 
+_METHODS_OF_HEADS: dict[str, dict[str, Any]] = {
+    "table": {}, "by": {"column": "n_pairs"}, "top": {"k": 1}, "keep": {"k": 1}, "summary": {},
+    "random": {"k": 1, "draws": 1, "seed": 0},
+}  # fmt: skip
+
+
 def _readings(bridge: Any) -> Doors:
     import interp
     from interp import attention, lens
@@ -215,8 +221,7 @@ def _readings(bridge: Any) -> Doors:
         "removals": (attention.removals, {"heads": found, "numbers": [1], "draws": 2}),
         "head_agreement": (attention.head_agreement, {"one": found, "other": found, "top": 2}),
         **{f"RetrievalHeads.{name}": (getattr(found, name), given) for name, given in
-           {"table": {}, "by": {"column": "n_pairs"}, "top": {"k": 1}, "keep": {"k": 1},
-            "summary": {}, "random": {"k": 1, "draws": 1, "seed": 0}}.items()},
+           _METHODS_OF_HEADS.items()},
     }  # fmt: skip
 
 

@@ -48,7 +48,9 @@ def tables(bridge: Any, task: Path, finished: Any, folder: Path) -> Doors:
     }
 
 
-def _named(functions: dict[Callable[..., Any], dict[str, Any]], before: str = "") -> Doors:
+def _named(
+    functions: dict[Callable[..., Any], dict[str, Any]], before: str = ""
+) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     return {before + function.__name__: (function, given) for function, given in functions.items()}
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from math import comb, prod
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -297,7 +296,7 @@ def top_heads(scores: Scores, k: int) -> list[Head]:
     Returns:
         (layer, head) each.
     """
-    if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= scores.size:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= scores.size:
         raise UserError(f"{k!r:.80} heads: the model has 1-{scores.size}")
     order = np.argsort(-scores, axis=None, kind="stable")[:k]
     return [(int(i) // scores.shape[1], int(i) % scores.shape[1]) for i in order]
@@ -367,10 +366,10 @@ def all_but_top_heads(scores: Scores, k: int, *, first_layer: int | None = None)
     """All heads from `first_layer` up (by default the upper half) but the best k among them."""
     n_layers, n_heads = scores.shape
     first = n_layers // 2 if first_layer is None else first_layer
-    if not isinstance(first, Integral) or not 0 <= first < n_layers:
+    if not isinstance(first, int | np.integer) or not 0 <= first < n_layers:
         raise UserError(f"layer {first!r:.80}: the model has layers 0-{n_layers - 1}")
     upper = (n_layers - first) * n_heads
-    if not isinstance(k, Integral) or not 0 <= k < upper:
+    if not isinstance(k, int | np.integer) or not 0 <= k < upper:
         raise UserError(
             f"keep {k!r:.80} heads: layers {first}-{n_layers - 1} have {upper}; allowed are "
             f"0-{upper - 1}"
