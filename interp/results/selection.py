@@ -70,6 +70,9 @@ def unknown_metric(task: object, wanted: object, known: Sequence[str]) -> UserEr
         task: its name.
         wanted: the metric that was asked for.
         known: the metrics that it has.
+
+    Returns:
+        The error, to be raised.
     """
     return UserError(
         f"task {task}: no metric {wanted!s:.80}; it has {', '.join(known)}"
