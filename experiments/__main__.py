@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from experiments.presets import Preset, add_options, chosen_preset
+from experiments.runs import share
 from experiments.sections import write
 
 NAMES = (
@@ -85,12 +86,20 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=("all", *NAMES), metavar="NAME",
                         help=f"all, or some of {', '.join(NAMES)}")  # fmt: skip
     add_options(parser)
+    parser.add_argument("--shard", metavar="K/N", help="only the K-th of N shares of every sweep")
     options = parser.parse_args()
     names = NAMES if "all" in options.names else tuple(n for n in NAMES if n in options.names)
     try:
         preset, chosen = chosen_preset(options), modules(names)
-        announce(preset, [job for module in chosen for job in module.jobs(preset)])
-        if not options.dry_run:
+        jobs = [job for module in chosen for job in module.jobs(preset)]
+        announce(preset, jobs)
+        if options.shard and not options.dry_run:
+            count = share(preset, options.out, jobs, options.shard)
+            print(
+                f"{options.shard} of {count} sweeps; when all shares are done, the same command "
+                "without --shard makes the tables and figures"
+            )
+        elif not options.dry_run:
             print(everything(preset, options.out, chosen))
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -125,20 +125,56 @@ def finished(preset: Preset, out: Path, job: Job) -> "Sweep":
         UserError: as `interp.sweep`.
     """
     import interp
-    from interp.tasks import load_task
 
     folder, asked = _folder(preset, out, job), _asked(preset, job)
     note = folder / "asked.json"
     if note.is_file() and json.loads(note.read_text()) == asked:
         return interp.open_run(folder)
+    run = _swept(preset, folder, job)
+    note.write_text(json.dumps(asked, indent=1) + "\n")
+    return run
+
+
+def share(preset: Preset, out: Path, jobs: list[Job], shard: str) -> int:
+    """Run one share of every sweep; processes with the other shares run the rest.
+
+    What is no sweep (a lens, a trace, a curve in an order that a sweep gives) is left to the call
+    without a share, which finds the sweeps done.
+
+    Args:
+        preset: models, tasks, limits.
+        out: folder of the experiments, the same for all shares.
+        jobs: what all experiments ask; one that several ask is run once.
+        shard: `"3/16"`, as for `interp.sweep`.
+
+    Returns:
+        How many sweeps there are.
+
+    Raises:
+        UserError: as `interp.sweep`.
+    """
+    # by model, so that each is loaded once
+    sweeps = {_folder(preset, out, job): job for job in jobs if job.family in FAMILIES}
+    for folder in sorted(sweeps):
+        note = folder / "asked.json"
+        if note.is_file() and json.loads(note.read_text()) == _asked(preset, sweeps[folder]):
+            continue
+        _swept(preset, folder, sweeps[folder], shard=shard)
+    return len(sweeps)
+
+
+def _swept(preset: Preset, folder: Path, job: Job, *, shard: str | None = None) -> "Sweep":
+    import interp
+    from interp.tasks import load_task
+
     task = load_task(job.task, data=preset.data)
     model = preset.load(job.role)
     donor = preset.load(job.donor) if job.donor else None
     limit = preset.limit(job.task, job.family)
     ablations = FAMILIES[job.family](model, donor)
-    run = interp.sweep(model, task, ablations, out=folder, limit=limit, seed=preset.seed)
-    note.write_text(json.dumps(asked, indent=1) + "\n")
-    return run
+    return interp.sweep(
+        model, task, ablations, out=folder, limit=limit, seed=preset.seed, shard=shard
+    )
 
 
 def scores(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from experiments.families.plain import Plain
 from experiments.words import numbered_words, word_tokenizer
 from interp.ablations import Edits, checked_edits, prune
 from interp.attention import attention_rows
-from interp.engine import generate, refuse_impossible, score_requests
+from interp.engine import generate, record, refuse_impossible, score_requests
 from interp.errors import UserError, first_line
 from interp.lens import prompt_grid
 from interp.models import decoder
@@ -132,7 +132,8 @@ def _uses(
             for name, rows in zip(REGIMES, ((short - 1,), (short,), range(short)), strict=True):
                 worst = max(each[row] for each in found.values() for row in rows)
                 yield _judged(architecture, name, worst, len(found) * len(rows))
-    yield _tried(architecture, "parts add up", partial(_adds_up, model, kept))
+    if _one_stream(model):
+        yield _tried(architecture, "parts add up", partial(_adds_up, model, kept))
     yield _tried(architecture, "lens", partial(_lens, model, other))
     yield _tried(architecture, "attention rows", partial(_attention, model, other))
     yield _tried(architecture, "pruned folder", partial(_pruned, source, folder, other))
@@ -244,6 +245,12 @@ def _texts(model: TransformerBridge, other: Plain, texts: Sequence[str]) -> dict
     return wrong
 
 
+def _one_stream(model: TransformerBridge) -> bool:
+    """Whether a layer without its parts hands on what it is given: not where it mixes streams."""
+    tokens = torch.tensor(tokens_of(1, LENGTH, seed=4))
+    return all(resid.ndim == 3 for resid in record(decoder(model), tokens).residuals)
+
+
 def _adds_up(model: TransformerBridge, kept: Mapping[str, Sequence[str]]) -> tuple[float, int]:
     """Without its attention and its MLP a layer adds nothing: no other part was forgotten."""
     tokens, worst, tried = torch.tensor(tokens_of(1, LENGTH, seed=4)), 0.0, 0
@@ -300,10 +307,12 @@ def _eager(model: Any) -> Iterator[None]:
 
 def _pruned(source: Path, folder: Path, other: Plain) -> tuple[float, int]:
     tokens, worst = tokens_of(1, LENGTH, seed=5)[0], 0.0
-    for layer in LAYERS:
+    # of layers of one kind one stands for all
+    layers = LAYERS if len(set(other.decoder.parts)) > 1 else LAYERS[:1]
+    for layer in layers:
         out = prune(source, f"layer:{layer}", out=folder / f"without-{layer}").folder
         saved = type(other.model).from_pretrained(out, attn_implementation="eager").eval()
         with torch.no_grad(), other.edited(f"layer:{layer}"):
             own = saved(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
             worst = max(worst, _difference(own, other.logits(tokens)))
-    return worst, len(LAYERS)
+    return worst, len(layers)

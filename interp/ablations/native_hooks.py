@@ -33,7 +33,12 @@ def identity_block(decoder: Decoder, layer: int) -> Callable[..., Any]:
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         resid_pre = hidden_states_of(args, kwargs)
-        return decoder.handed_on(layer, resid_pre)
+        returned = decoder.handed_on(layer, resid_pre)
+        state = kwargs.get("state")
+        # RWKV hands one state of all layers from block to block
+        if state is not None and isinstance(returned, tuple) and len(returned) > 1:
+            return (resid_pre, state, *returned[2:])
+        return returned
 
     forward.__dict__[COMPUTES_NOTHING] = True
     return forward

@@ -42,6 +42,7 @@ from .replay import (
 )
 from .residuals import (
     padded as padded,
+    refuse_several_streams as refuse_several_streams,
     vectors_at as vectors_at,
 )
 from .scoring.packing import (
@@ -93,6 +94,7 @@ __all__ = [
     "padded_batches",
     "record",
     "refuse_impossible",
+    "refuse_several_streams",
     "reference_means",
     "reference_rows",
     "release_memory",

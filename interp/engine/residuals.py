@@ -5,7 +5,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from interp.errors import UserError
 from interp.models import Decoder
+
+
+def refuse_several_streams(residuals: Sequence[Tensor], what: str) -> None:
+    """Refuse a model that keeps several residual streams at each position (hyper-connections).
+
+    Its blocks are run and ablated; what reads one vector a position has nothing to read.
+
+    Args:
+        residuals: what enters each block, and what leaves the last.
+        what: that reads them, for the message.
+
+    Raises:
+        UserError: they are not `[batch, pos, d_model]`.
+    """
+    streams = next((resid.shape[2] for resid in residuals if resid.ndim > 3), None)
+    if streams is not None:
+        raise UserError(
+            f"{what}: the model keeps {streams} residual streams at each position "
+            "(hyper-connections), and is read only where it keeps one; its ablations can be swept"
+        )
 
 
 def vectors_at(resid: Tensor, at: tuple[Tensor, ...]) -> Tensor:

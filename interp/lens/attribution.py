@@ -28,6 +28,7 @@ from interp.engine import (
     held_norm,
     padded,
     record,
+    refuse_several_streams,
     unembed,
     vectors_at,
 )
@@ -228,6 +229,7 @@ def component_vectors(
     headed = decoder.layers_with("heads") if heads else ()
     with capture_z(decoder, headed, keep):
         whole = record(decoder, padded(decoder, rows), use_cache=False)
+    refuse_several_streams(whole.residuals, "attribution")
     vectors, final = part_vectors(model, whole, at)
     for layer in headed:
         adds = vectors[Component("attention", layer)]

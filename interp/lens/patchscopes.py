@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations import outputs_on
-from interp.engine import record, run_block
+from interp.engine import record, refuse_several_streams, run_block
 from interp.errors import UserError, check_whole, names_given
 from interp.lens.readout import NO_TOKEN, logits_of
 from interp.models import Decoder, model_name
@@ -72,6 +72,7 @@ def patchscope(
     firsts = {text: _first(text, target, read, decoder) for text in answers}
     states = outputs_on(model, taken, [(layer, "resid") for layer in chosen])
     baseline = record(decoder, torch.tensor([read], device=decoder.device), use_cache=False)
+    refuse_several_streams(baseline.residuals, "patchscope")
     rows = [{"layer": -1, "into": -1, **_said(decoder, baseline.residuals[-1], firsts)}]
     for layer in chosen:
         first = layer if into is None else into

@@ -10,7 +10,15 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations import Ablation, Edits, LayerEdit, Means, edited
-from interp.engine import Pass, padded, record, run_block, segments, vectors_at
+from interp.engine import (
+    Pass,
+    padded,
+    record,
+    refuse_several_streams,
+    run_block,
+    segments,
+    vectors_at,
+)
 from interp.errors import UserError, check_whole
 
 
@@ -131,6 +139,7 @@ def _padded_together(
     """As `residual_stack`, of rows that may share a batch."""
     with edited(model, edits, means) as decoder:
         baseline = record(decoder, padded(decoder, rows), use_cache=False)
+        refuse_several_streams(baseline.residuals, "lens")
         at = tuple(torch.tensor(x, device=decoder.device) for x in zip(*positions, strict=True))
         found = [vectors_at(baseline.residuals[0], at)]
         for layer in range(decoder.n_layers):

@@ -18,9 +18,9 @@ from interp.models.checks import input_width
 from interp.models.devices import devices_of
 from interp.models.sublayers import NORMS_BEHIND, sublayer_ends
 
-MIXERS = ("attn", "linear_attn", "mixer", "mamba", "conv")
+MIXERS = ("attn", "linear_attn", "mixer", "mamba", "conv", "time_mix")
 """TransformerLens' names for what mixes tokens; an attention first."""
-MLPS = ("mlp", "shared_mlp", "moe")
+MLPS = ("mlp", "shared_mlp", "moe", "channel_mix")
 """Its names for what works on each token alone; where there are two, both add (Granite)."""
 PROJECTIONS = ("o", "out_proj", "out")
 """TransformerLens' names for the matrix with which a mixer writes to the residual stream."""

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.engine import by_budget, padded, record, segments, vectors_at
+from interp.engine import by_budget, padded, record, refuse_several_streams, segments, vectors_at
 from interp.errors import UserError, names_given
 from interp.models import Decoder, model_name
 from interp.tasks import (
@@ -149,6 +149,7 @@ def states(
 def _of_batch(decoder: Decoder, rows: Mapping[int, Sequence[int]], source: str) -> States:
     # causal attention never looks right, so padding there needs no mask
     kept = record(decoder, padded(decoder, list(rows.values())), use_cache=False)
+    refuse_several_streams(kept.residuals, "similarity")
     own = torch.tensor([len(row) for row in rows.values()], device=decoder.device)
     found = States(tuple(rows), kept.residuals, own)
     _refuse_not_finite(found, source)

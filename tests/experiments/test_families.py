@@ -1,0 +1,55 @@
+"""The table of architectures: its form, that it is up to date, and a thin sample made again."""
+
+import pytest
+
+from experiments.families.checks import USES, check
+from experiments.families.configurations import built_by_transformers, registered
+from experiments.families.table import FAULTS, PAGE, page, read_rows
+
+SAMPLE = ("Qwen2ForCausalLM", "NanoChatForCausalLM")
+"""One of the usual form; one that was wrong before it was in the table."""
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return read_rows()
+
+
+def test_every_row_is_exact_or_refused_in_one_line(rows):
+    assert {row.outcome for row in rows} <= {"exact", "refused", "not built"}
+    assert not [row for row in rows if row.outcome in FAULTS]
+    for row in rows:
+        assert (row.outcome == "exact") != bool(row.tried == 0)
+        assert row.outcome == "exact" or row.reason
+        assert "\n" not in row.reason
+        assert row.outcome != "exact" or row.difference <= 1e-4
+
+
+def test_the_table_is_up_to_date_in_form(rows):
+    """Each row is of an architecture that the installed libraries have, its uses in their order."""
+    known = built_by_transformers()
+    names = [row.architecture for row in rows]
+    assert list(dict.fromkeys(names)) == [name for name in registered() if name in set(names)]
+    for name in dict.fromkeys(names):
+        assert name in known
+        uses = [row.use for row in rows if row.architecture == name]
+        assert uses == [use for use in USES if use in uses]
+        assert uses[0] == "load"
+    assert PAGE.read_text(encoding="utf-8") == page(rows)
+
+
+def same(name: str, rows, folder) -> None:
+    kept = {row.use: row.outcome for row in rows if row.architecture == name}
+    found = {row.use: row.outcome for row in check(name, folder)}
+    assert found == kept
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_sample_is_as_the_table_says(name, rows, tmp_path):
+    same(name, rows, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", dict.fromkeys(row.architecture for row in read_rows()))
+def test_the_whole_table_is_as_it_says(name, rows, tmp_path):
+    same(name, rows, tmp_path)
