@@ -1,6 +1,7 @@
 """How noisy half precision is: the same sweep in float32, bfloat16 and float16.
 
     python -m experiments.benchmarks.precision MODEL --tasks ... [--data DIR] --limit 50
+    python -m experiments.benchmarks.precision MODEL --tasks ... --floor
 
 For each type and task: how far log-likelihoods move, how often the chosen option (or the generated
 text) changes, and what that does to what a sweep reports, the drop of the metric under a skipped
@@ -11,17 +12,21 @@ the same, and in half precision the order of the sums decides many a token.
 
 import argparse
 import tempfile
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
+from transformer_lens.model_bridge import TransformerBridge
 
 import interp
 from experiments.benchmarks.reports import RESULTS, write
 from interp.ablations import Edits, shape_of
-from interp.engine import Settings, generate
+from interp.engine import Settings, generate, score_requests
 from interp.models import decoder
+from interp.stats import rounding_floor
 from interp.tasks import Task, build_requests, select_examples
 
 TYPES = ("float32", "bfloat16", "float16")
@@ -34,6 +39,17 @@ COLUMNS = {
     "changed": ("other option chosen (%)", ".2f"),
     "drop_moved": ("drop moved, most (points)", ".1f"),
     "unlike_plain": ("texts unlike plain decoding in the type (%)", ".1f"),
+}
+
+FLOOR_COLUMNS = {
+    "task": ("task", ""),
+    "dtype": ("type", ""),
+    "examples": ("examples", ","),
+    "changed": ("answers that batching changes, most", ","),
+    "largest": ("largest drop by batching (points)", ".2f"),
+    "floor": ("noise floor (points)", ".2f"),
+    "within": ("pairs of batchings within it", ","),
+    "pairs": ("of", ","),
 }
 
 
@@ -83,6 +99,59 @@ def compared(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def floors(model: str, tasks: list[Task], limit: int) -> pd.DataFrame:
+    """The noise floor that a sweep prints, against drops between batchings of the whole model.
+
+    The baseline is scored in batches of 1, 3, 7 and of all examples. Each two of these differ by
+    rounding alone: their difference in accuracy is a drop of nothing.
+
+    Columns: task, dtype, examples, `changed` (most examples that two batchings decide otherwise),
+    `largest` (points, the largest difference in accuracy between two), `floor` (points, as a sweep
+    prints it: from the batches of 7 beside all at once), `within` (pairs within it, of `pairs`).
+    """
+    rows = []
+    for dtype in TYPES:
+        loaded = interp.load_model(model, dtype=dtype)
+        for task in tasks:
+            doc_ids = select_examples(task, limit, seed=0)
+            right = {size: _right(loaded, task, doc_ids, size) for size in (1, 3, 7, len(doc_ids))}
+            pairs = [(a, b) for a, b in combinations(right.values(), 2)]
+            changed = int((right[7] != right[len(doc_ids)]).sum())
+            floor = 100 * rounding_floor(len(doc_ids), changed, 1.0, len(doc_ids))
+            drops = [100 * abs(a.mean() - b.mean()) for a, b in pairs]
+            rows.append(
+                {
+                    "task": task.name,
+                    "dtype": dtype,
+                    "examples": len(doc_ids),
+                    "changed": max(int((a != b).sum()) for a, b in pairs),
+                    "largest": max(drops),
+                    "floor": floor,
+                    "within": sum(drop <= floor for drop in drops),
+                    "pairs": len(pairs),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _right(
+    model: TransformerBridge, task: Task, doc_ids: list[int], size: int
+) -> Bool[np.ndarray, " examples"]:
+    """Whether the likeliest option of each example is the right one, so many at a time."""
+    found = []
+    for start in range(0, len(doc_ids), size):
+        some = doc_ids[start : start + size]
+        requests: Any = build_requests(task, some, decoder(model))
+        (scores,) = score_requests(model, requests, [Edits()])
+        for doc_id in some:
+            own = [(r, s) for r, s in zip(requests, scores, strict=True) if r.doc_id == doc_id]
+            counts = tuple(len(request.continuation) for request, _ in own)
+            answers = [score for _, score in own]
+            document = task.documents()[doc_id]
+            found.append(task.score_options(document, answers, token_counts=counts)["acc"] == 1)
+    return np.array(found)
+
+
 def unlike_plain(model: str, task: Task, dtype: str, limit: int) -> float:
     """The share of texts, in percent, that plain decoding writes otherwise in the same type."""
     loaded = interp.load_model(model, dtype=dtype)
@@ -102,8 +171,21 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--out", type=Path, default=RESULTS / "precision", help="without ending")
+    parser.add_argument("--floor", action="store_true", help="the noise floor against measurement")
     options = parser.parse_args()
     tasks = [interp.load_task(name, data=options.data) for name in options.tasks]
+    if options.floor:
+        table = floors(options.model, tasks, options.limit)
+        print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+        name = Path(options.model).name
+        note = (
+            f"{name}, the whole model in batches of 1, 3, 7 and of all examples: the most answers "
+            "that two batchings decide otherwise, the largest difference in accuracy between two, "
+            "and the noise floor that a sweep prints (95% of drops by rounding are below it)."
+        )
+        result = {"model": name, "limit": options.limit, "rows": table.to_dict("records")}
+        write(options.out.with_name("noise-floor"), result, FLOOR_COLUMNS, note)
+        return
     found = {d: responses(options.model, tasks, d, options.limit) for d in TYPES}
     table = compared(found)
     generating = {task.name: task for task in tasks if task.generates}

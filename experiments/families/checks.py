@@ -216,13 +216,10 @@ def _scores(model: TransformerBridge, other: Plain, texts: Sequence[str]) -> dic
         worst[text] = []
         with other.edited(text):
             for at in range(1, len(requests), 2):
-                context, longer = requests[at].context, requests[at].continuation
-                logprobs = other.logits([*context, *longer[:-1]]).log_softmax(-1)
-                each = logprobs[len(context) - 1 :][range(len(longer)), list(longer)]
-                pairs = ((at - 1, each[0]), (at, each.sum()))
-                worst[text].append(
-                    max(_difference(torch.tensor(scores[n][0]), expected) for n, expected in pairs)
-                )
+                options = [requests[n].continuation for n in (at - 1, at)]
+                expected = other.option_scores(requests[at].context, options)
+                own = torch.tensor([scores[at - 1][0], scores[at][0]])
+                worst[text].append(_difference(own, torch.tensor(expected)))
     return worst
 
 

@@ -26,6 +26,9 @@ class Plain:
 
     def __init__(self, model: Any, decoder: Decoder) -> None:
         self.model, self.decoder = model, decoder
+        rotary = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+        # a longer text is not only continued: its first tokens are computed otherwise
+        self.by_length = rotary.get("rope_type") in ("longrope", "dynamic")
         self._paths = {id(module): path for path, module in decoder.root.named_modules()}
 
     def module(self, theirs: nn.Module) -> Any:
@@ -39,8 +42,23 @@ class Plain:
 
     def greedy_after(self, prompt: Sequence[int], answer: Sequence[int]) -> list[int]:
         """The likeliest token at each place of an answer, given what stands before it."""
+        if self.by_length:
+            texts = ([*prompt, *answer[:end]] for end in range(len(answer)))
+            return [int(self.logits(text)[-1].argmax()) for text in texts]
         logits = self.logits([*prompt, *answer])[len(prompt) - 1 : -1]
         return [int(token) for token in logits.argmax(-1)]
+
+    def option_scores(
+        self, context: Sequence[int], options: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """Log-probability of each option; all but the last are what the last one starts with."""
+        longest = options[-1]
+        scores = []
+        for option in options:
+            run = option if self.by_length else longest
+            logprobs = self.logits([*context, *run[:-1]]).log_softmax(-1)[len(context) - 1 :]
+            scores.append(float(logprobs[range(len(option)), list(option)].sum()))
+        return scores
 
     @contextmanager
     def edited(self, ablation: str) -> Iterator[None]:

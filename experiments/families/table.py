@@ -1,7 +1,7 @@
 """The table of architectures: `table.csv`, and the page of the documentation."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -73,6 +73,7 @@ def page(rows: Sequence[Found]) -> str:
     left = {name: uses["load"] for name, uses in by_name.items() if name not in run}
     refused = {name: row for name, row in left.items() if row.outcome != "not built"}
     unbuilt = {name: row for name, row in left.items() if name not in refused}
+    waiting = [name for name in built_by_transformers() if name not in by_name]
     others = [name for name in registered() if name not in built_by_transformers()]
     worst = max((row.difference for row in rows if row.outcome == "exact"), default=0.0)
     return "\n".join(
@@ -89,6 +90,7 @@ def page(rows: Sequence[Found]) -> str:
             "",
             *_reasons(run),
             "",
+            *_not_tried(waiting, unbuilt),
             "## Refused as a whole",
             "",
             "| architecture | why |",
@@ -100,17 +102,6 @@ def page(rows: Sequence[Found]) -> str:
             "models, and models that come with code of their own. `interp.load_model` refuses "
             f"them in one line: {', '.join(others)}.",
             "",
-            *(
-                [
-                    "transformers could not build these where the table was made, and nothing is "
-                    "said of them: "
-                    + "; ".join(f"{name} ({_plain(row.reason)})" for name, row in unbuilt.items())
-                    + ".",
-                    "",
-                ]
-                if unbuilt
-                else []
-            ),
         ]
     )
 
@@ -139,6 +130,20 @@ def _introduction(worst: float) -> list[str]:
         "values stand in `experiments/families/table.csv`.",
         "",
     ]
+
+
+def _not_tried(waiting: Sequence[str], unbuilt: Mapping[str, Found]) -> list[str]:
+    """Of which architectures the table says nothing."""
+    lines = []
+    if waiting:
+        lines.append(
+            f"Mapped, and not tried yet (`python -m experiments.families --missing` tries them): "
+            f"{', '.join(waiting)}. Nothing is said of these."
+        )
+    for name, row in unbuilt.items():
+        lines.append(f"{name} could not be built where the table was made ({_plain(row.reason)}).")
+    body = [part for line in lines for part in (line, "")]
+    return ["## Not in the table", "", *body] if lines else []
 
 
 def _cell(uses: dict[str, Found], columns: Sequence[str]) -> str:

@@ -19,9 +19,12 @@ from interp.sweeps.cutting import UNIT_ABLATIONS
 from interp.sweeps.units import AblationBatch, WorkUnit, run_unit
 from interp.tasks import Task
 
-SCORED, GENERATED, LEAST_GENERATED = 18, 24, 3
-"""Examples in the larger of a task's two runs: of a task that is scored, and of one whose answers
-are generated (they differ in length). Each of several answers to one example counts."""
+SCORED, GENERATED, LEAST = 18, 24, 3
+"""Most examples in the larger of a task's two runs: of a task that is scored, and of one whose
+answers are generated (they differ in length; each of several answers to one example counts). And
+the fewest, of a sweep that is short itself."""
+SHARE = 0.08
+"""Of the sweep's own work that the calibration may take."""
 FEWER = 3
 """The smaller run has the larger one's examples divided by this."""
 LAYERS, PER_LAYER = 3, 4
@@ -97,16 +100,20 @@ def task_seconds(model: TransformerBridge, work: TaskWork, timer: Callable[[], f
     def seconds(doc_ids: Sequence[int], edits: Sequence[Edits]) -> float:
         variants = tuple(Variant(str(i), one) for i, one in enumerate(edits))
         unit = WorkUnit(0, "calibration", tuple(doc_ids))
+        if not doc_ids:
+            return 0.0
         start = timer()
         # a few examples are small batches, which the engine stacks; those of a whole unit are not
         run_unit(model, work.task, unit, AblationBatch(variants), shortcuts=UNSTACKED)
         return timer() - start
 
     seconds(few, [Edits()])  # the first pass also allocates
-    baseline = Timing(len(few), len(many), seconds(few, [Edits()]), seconds(many, [Edits()]))
+    # in proportion to the larger run, the smaller one says nothing
+    smaller = [] if work.task.generates else few
+    baseline = Timing(len(few), len(many), seconds(smaller, [Edits()]), seconds(many, [Edits()]))
     ablation = Timing(len(few), len(many), 0.0, 0.0)
     if chosen:
-        all_few, all_many = seconds(few, [Edits(), *chosen]), seconds(many, [Edits(), *chosen])
+        all_few, all_many = seconds(smaller, [Edits(), *chosen]), seconds(many, [Edits(), *chosen])
         ablation = Timing(
             len(few),
             len(many),
@@ -128,12 +135,26 @@ def calibration_examples(work: TaskWork) -> tuple[list[int], list[int]]:
     """The examples of the two runs: a few, and more of them."""
     if work.task.generates:
         # answers are as long as they are, whatever the length of their prompts
-        most, within = max(LEAST_GENERATED, GENERATED // work.n_samples), 0.0
+        most, within = GENERATED // work.n_samples, 0.0
     else:
         # the middles of equal parts by length: a few long rows can cost as much as all others
         most, within = SCORED, 0.5
+    most = max(LEAST, min(most, _affordable(work)))
     many = spread(work.doc_ids, min(most, len(work.doc_ids)), within)
     return spread(many, math.ceil(len(many) / FEWER), within), many
+
+
+def _affordable(work: TaskWork) -> int:
+    """Examples of the larger run with which the calibration takes `SHARE` of the sweep.
+
+    In passes through all layers: one a baseline, half of one an ablation that is replayed, a whole
+    one where answers are generated.
+    """
+    each = 1.0 if work.task.generates else 0.5
+    sweep = len(work.doc_ids) * (1 + each * len(work.edits))
+    runs = 1 if work.task.generates else 1 + 1 / FEWER
+    own = 1 / FEWER + runs * (2 + each * len(calibrated(work.edits)))
+    return int(SHARE * sweep / own)
 
 
 def unit_sizes(n_examples: int, unit_examples: int) -> list[int]:

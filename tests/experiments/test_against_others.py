@@ -1,5 +1,9 @@
 """The comparison with what others published, on small runs of made-up models."""
 
+import os
+import subprocess
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from transformers import LlamaForCausalLM
@@ -76,3 +80,27 @@ def test_shares_of_the_experiments_are_one_run(task, tmp_path):
         key = ["ablation", "doc_id"]
         one, other = (run.responses().sort_values(key) for run in (there, alone))
         assert one["acc"].tolist() == other["acc"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("index", "commands"),
+    [
+        ("3", ["-m experiments all --preset study --out disk --shard 3/16"]),
+        (
+            "0",
+            [
+                "-m experiments all --preset study --out disk",
+                "-m experiments.against_others --out disk",
+            ],
+        ),
+    ],
+)
+def test_the_batch_script_runs_shares_and_then_the_tables(index, commands):
+    script = Path(runs.__file__).with_name("study.slurm")
+    array = {"SLURM_ARRAY_TASK_ID": index, "SLURM_ARRAY_TASK_COUNT": "16"}
+    said = subprocess.run(
+        ["bash", str(script)],
+        env=os.environ | array | {"PYTHON": "echo", "OUT": "disk"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.splitlines() == commands

@@ -38,10 +38,11 @@ def test_few_heads_of_a_layer_are_calibrated_together():
 def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
     """With a clock that ticks once an example and variant, the estimate is exact."""
     model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind=kind, rows=60))
-    ticks = 0.0
+    ticks, largest = 0.0, 0
 
     def run_unit(_model, _task, unit, batch, **_options):
-        nonlocal ticks
+        nonlocal ticks, largest
+        largest = max(largest, len(unit.doc_ids))
         ticks += (len(unit.doc_ids) + 3) * len(batch.variants)
 
     monkeypatch.setattr(calibration, "run_unit", run_unit)
@@ -49,7 +50,7 @@ def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
     found = estimate(model, [task], ablations, limit=50, unit_examples=20, timer=lambda: ticks)
     # three units of 20, 20 and 10 examples, each with a fixed part of 3 a variant; decoded rows
     # fill batches of one size, so that their cost is taken in proportion to the larger draw's
-    scored, generated = 50 + 3 * 3, 50 * (calibration.GENERATED + 3) / calibration.GENERATED
+    scored, generated = 50 + 3 * 3, 50 * (largest + 3) / largest
     each = generated if kind == "generate" else scored
     assert found.seconds == pytest.approx(each * (1 + len(ablations)))
     assert found.examples == 50
@@ -57,6 +58,27 @@ def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
     assert found.weights_bytes == 4 * found.parameters
     assert found.parameters == sum(p.numel() for p in decoder.root.parameters())
     assert (found.answer_tokens > 0) == (kind == "generate")
+
+
+@pytest.mark.parametrize(("kind", "most"), [("texts", "SCORED"), ("generate", "GENERATED")])
+def test_a_calibration_takes_a_tenth_of_the_sweep_at_most(tmp_path, kind, most):
+    """In passes through all layers, an ablation at half of one where it is replayed."""
+    model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind=kind, rows=60))
+    each = 1 if kind == "generate" else 0.5
+    edits = [interp.ablations.checked_edits(model, one) for one in interp.each_head(model)]
+    sizes = []
+    for examples, ablations in ((50, 5), (200, 5), (200, len(edits)), (2000, len(edits))):
+        work = calibration.TaskWork(task, range(examples), 1, edits[:ablations], 128)
+        few, many = map(len, calibration.calibration_examples(work))
+        chosen = len(calibrated(work.edits))
+        passes = few + many * (2 + each * chosen)
+        if kind == "texts":
+            passes += few * (2 + each * chosen)
+        short = many == calibration.LEAST
+        assert short or passes <= 0.1 * examples * (1 + each * ablations)
+        sizes.append(many)
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == getattr(calibration, most)
 
 
 @pytest.mark.parametrize(
