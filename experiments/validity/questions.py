@@ -26,12 +26,20 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def planted_task(plan: Plan, skill: str, *, rows: int = ROWS) -> Task:
-    """One skill as a task: `kv`, `facts` or `chain`, its rows drawn with the plan's seed."""
+def planted_task(plan: Plan, skill: str, *, rows: int = ROWS, cluster: str | None = None) -> Task:
+    """One skill as a task: `kv`, `facts` or `chain`, its rows drawn with the plan's seed.
+
+    Args:
+        plan: of the model.
+        skill: what is asked.
+        rows: how many.
+        cluster: field that names what rows share; `key` of facts that are asked several times.
+    """
     rng = random.Random(f"{skill}-{plan.seed}")
     make = {"kv": _pairs, "facts": _fact, "chain": _chain}[skill]
     made = [_with_options(make(plan, rng), rng) for _ in range(rows)]
-    return task_of_rows(f"planted-{skill}:continuation", made, CONFIG)
+    config = CONFIG if cluster is None else CONFIG | {"metadata": {"cluster": cluster}}
+    return task_of_rows(f"planted-{skill}:continuation", made, config)
 
 
 def _pairs(_plan: Plan, rng: random.Random) -> dict[str, Any]:

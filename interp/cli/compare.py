@@ -40,6 +40,13 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--weights", action="store_true", help="also how far each weight moved between the two"
     )
     compare.add_argument(
+        "--drop",
+        choices=["points", "floor-aware", "relative"],
+        default="points",
+        help="drops of the profiles in points, or as a share of baseline minus floor or of the "
+        "baseline",
+    )
+    compare.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"
     )
     compare.set_defaults(run=_run)
@@ -88,7 +95,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.weights:
         weights = weights_between(pair, swaps=swaps, seed=options.seed)
     _write_tables(found.tables(), swaps, weights, out)
-    for name, figure in comparison_figures(found, swaps=swaps, weights=weights).items():
+    for name, figure in comparison_figures(
+        found, swaps=swaps, weights=weights, drop=options.drop
+    ).items():
         print(*figures.save(figure, out / "figures" / name), sep="\n")
     print(found.summary())
 

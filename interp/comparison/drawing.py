@@ -10,7 +10,11 @@ from interp.results import choose_metric
 
 
 def comparison_figures(
-    found: Comparison, *, swaps: Swaps | None = None, weights: Weights | None = None
+    found: Comparison,
+    *,
+    swaps: Swaps | None = None,
+    weights: Weights | None = None,
+    drop: str = "points",
 ) -> dict[str, PrintFigure]:
     """Profiles, differences, swap curves and distances of weights, as far as there are any.
 
@@ -18,6 +22,7 @@ def comparison_figures(
         found: the comparison.
         swaps: of its first two models.
         weights: of its first two models; drawn beside the swaps.
+        drop: scale of the drops of the profiles, as for `interp.figures.drops`.
 
     Returns:
         Name, fit for a file, to figure.
@@ -25,7 +30,7 @@ def comparison_figures(
     drawn: dict[str, PrintFigure] = {}
     importance = found.importance()
     if importance["ablation"].str.fullmatch(r"layer:\d+").any():
-        drawn["profiles"] = figures.comparison.profiles(importance, found.n_layers)
+        drawn["profiles"] = figures.comparison.profiles(importance, found.n_layers, drop=drop)
         drawn["differences"] = figures.comparison.differences(found.differences())
     if swaps is None:
         return drawn

