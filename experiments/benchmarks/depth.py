@@ -275,25 +275,35 @@ def _with_spread(values: Sequence[float], digits: int, unit: str = "") -> str:
     return f"{middle}{unit} ({least} to {most})"
 
 
+def _size(line: dict[str, Any]) -> str:
+    return (
+        f"{line['layers']} layers x {line['width']}, {line['examples']} examples, "
+        f"{line['rounds']} rounds"
+    )
+
+
 def page(found: dict[str, Any]) -> str:
     """The results in words."""
     lines = [
         "# Order, place and scope of layers: what they cost", "",
         "Made by `python -m experiments.benchmarks.depth`: processor time, one process, both sides "
-        "in turn; random Llamas, vocabulary 32,000. Medians (least to most).", "",
-        "| line; peer | layers x width | examples | rounds | ours, s | peer, s | ratio | largest "
-        "difference |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "in turn; random Llamas, vocabulary 32,000. Medians (least to most).",
     ]  # fmt: skip
+    rows = []
     for name, words in WORDS.items():
         if name not in found:
             continue
         r = found[name]
-        lines.append(
-            f"| {words.format(**r)} | {r['layers']} x {r['width']} | {r['examples']} | "
-            f"{r['rounds']} | {_with_spread(r['ours'], 1)} | {_with_spread(r['theirs'], 1)} | "
-            f"{_with_spread(r['times'], 1, 'x')} | {r['largest difference']:.0e} |"
+        rows.append(
+            f"| {words.format(**r)} | {_size(r)} | {_with_spread(r['ours'], 1)} | "
+            f"{_with_spread(r['theirs'], 1)} | {_with_spread(r['times'], 1, 'x')} | "
+            f"{r['largest difference']:.0e} |"
         )
+    if rows:
+        lines += [
+            "", "| line; peer | size | ours, s | peer, s | ratio | largest difference |",
+            "| --- | --- | --- | --- | --- | --- |", *rows,
+        ]  # fmt: skip
     if "effects" in found:
         ratio = _with_spread(found["effects"]["times a layer"], 2, "x")
         lines += [
@@ -302,16 +312,20 @@ def page(found: dict[str, Any]) -> str:
         ]
     costs = []
     if "scopes" in found:
+        size = _size(found["scopes"])
         for text, ratio in found["scopes"]["ratios"].items():
-            costs.append(f"| `{text}@@prompt` over `{text}` | {_with_spread(ratio, 2)} | |")
+            what = f"`{text}@@prompt` over `{text}`, letters"
+            costs.append(f"| {what} | {size} | {_with_spread(ratio, 2)} | |")
     if "divergence" in found:
+        size = _size(found["divergence"])
         for shape, one in found["divergence"]["ratios"].items():
             costs.append(
-                f"| each layer skipped, {shape}: with KL and top-1 over without | "
+                f"| each layer skipped, {shape}: with KL and top-1 over without | {size} | "
                 f"{_with_spread(one['ratio'], 2)} | {one['largest difference']:.0e} |"
             )
     if costs:
-        lines += ["", "| cost of | ratio | largest difference |", "| --- | --- | --- |", *costs]
+        head = ["| cost of | size | ratio | largest difference |", "| --- | --- | --- | --- |"]
+        lines += ["", *head, *costs]
     lines += ["", "Differences are of log-likelihoods in nats, of effects relative."]
     return "\n".join(lines) + "\n"
 
