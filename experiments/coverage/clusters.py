@@ -126,7 +126,8 @@ def similarities(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
             sums = CkaSums()
             sums.add(torch.tensor(shared[None]), torch.tensor(mixed[None]), units=units.tolist())
             row = sums.table({}).iloc[0]
-            hits.append(bool(row["low"] <= weight**2 <= row["high"]))
+            if not np.isnan(row["low"]):
+                hits.append(bool(row["low"] <= weight**2 <= row["high"]))
         yield coverage_row("linear CKA, by cluster", _setting(clusters, each), hits, sweeps=sweeps)
 
 

@@ -2,7 +2,8 @@
 
 The interval is of the CKA of all such examples: each is left out once (Efron & Stein 1981), on the
 scale of Fisher's transformation, because a CKA near 1 is skewed, with Student's t. What leaving out
-its examples changes is added up over a cluster, where examples come in clusters.
+its examples changes is added up over a cluster, where examples come in clusters; of fewer than 40
+clusters there is no interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,13 @@ from interp.similarity.measures import hsic_left_out, mean_length
 from interp.stats import student_interval
 
 LEAST_CKA = 4
+LEAST_CLUSTERS = 40
+"""Clusters from which on there is an interval.
+
+Examples of one cluster raise the estimate itself: with 40 clusters of five (correlation 0.2) 92% of
+the intervals cover, with 20 of ten 72%.
+"""
+
 NEAR_ONE = 1 - 1e-9
 
 
@@ -91,7 +99,10 @@ class CkaSums:
         if self._same:
             np.fill_diagonal(low, np.nan)
             np.fill_diagonal(high, np.nan)
-        by = " by cluster" if units.max() + 1 < self.n else ""
+        clusters = int(units.max()) + 1
+        by = " by cluster" if clusters < self.n else ""
+        if by and clusters < LEAST_CLUSTERS:
+            low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
         name = f"{100 * confidence:g}% jackknife{by}"
         rows = [
             {**named, "depth": i, "other": j, "value": value[i, j], "low": low[i, j],

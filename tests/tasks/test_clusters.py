@@ -48,7 +48,6 @@ def test_measures_of_a_task_with_clusters_resample_them(tmp_path):
     similar = layer_similarity(model, task, resamples=100)
     for table in (similar.influence, similar.angular):
         assert table["interval"].str.endswith("by cluster").all()
-    named = similar.cka["interval"]
-    assert set(named) == {"none", "95% jackknife by cluster"}
+    assert set(similar.cka["interval"]) == {"none"}  # too few clusters for one
     shapley = layer_shapley(model, task, orders=3, out=tmp_path / "s", metric="gold_logprob")
     assert shapley["interval"].str.endswith("by cluster").all()
