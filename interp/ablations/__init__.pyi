@@ -77,6 +77,10 @@ from .on_disk import (
     prune as prune,
     rearrange as rearrange,
 )
+from .patched_blocks import (
+    entering_patched as entering_patched,
+    patches_what_enters as patches_what_enters,
+)
 from .patches import (
     BackPatch as BackPatch,
     Patch as Patch,

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations.activations import Activations
-from interp.ablations.edits import LayerEdit, Patched
+from interp.ablations.edits import Edits, LayerEdit, Patched
 from interp.ablations.example import Example
 from interp.ablations.native_hooks import Call, called_positions, in_rows
 from interp.ablations.replaced_parts import Pairs, part_adding, part_on_bridge
@@ -68,6 +70,52 @@ def _source(example: Example, layer: int, patched: Patched) -> Tensor:
         return example.twin[layer, patched.site]
     assert example.later is not None
     return example.later[patched.origin, "resid"]
+
+
+def patches_what_enters(edit: LayerEdit) -> bool:
+    """Whether an edit does nothing but replace the residual stream that enters its layer.
+
+    Args:
+        edit: of one layer.
+
+    Returns:
+        True where the layer itself then computes as ever.
+    """
+    alone = replace(edit, patches=frozenset()) == LayerEdit()
+    return alone and bool(edit.patches) and all(one.site == "resid" for one in edit.patches)
+
+
+def entering_patched(
+    example: Example,
+    edits: Edits,
+    layer: int,
+    resid: Float[Tensor, "batch pos d_model"],
+    start: int,
+) -> Float[Tensor, "batch pos d_model"]:
+    """The residual stream that enters a layer whose edit replaces nothing else.
+
+    Args:
+        example: what its twin, or its later layers, have.
+        edits: what the ablation changes.
+        layer: which layer; `patches_what_enters` its edit.
+        resid: the stream of the unablated pass, from `start` on.
+        start: the position that it begins at.
+
+    Returns:
+        Of the shape of `resid`.
+    """
+    length = resid.shape[1]
+    for patched in sorted(edits[layer].patches):
+        source = _source(example, layer, patched)
+        places = torch.arange(start, start + length, device=source.device)
+        there = source[:, places.clamp(max=source.shape[1] - 1)].to(resid)
+        inside = example.inside(patched.positions, start, start + length)[None]
+        resid = in_rows(partial(_mask, inside), there, resid)
+    return resid
+
+
+def _mask(inside: Tensor) -> Tensor:
+    return inside
 
 
 @contextmanager

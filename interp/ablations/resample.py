@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -61,7 +62,11 @@ def draw_donors(doc_ids: Sequence[int], *, seed: int, part: int = 0) -> dict[int
 
 
 def outputs_on(
-    model: TransformerBridge, tokens: Sequence[int], places: Iterable[Place]
+    model: TransformerBridge,
+    tokens: Sequence[int],
+    places: Iterable[Place],
+    *,
+    before: transformers.DynamicCache | None = None,
 ) -> dict[Place, Float[Tensor, "pos _"]]:
     """What heads, blocks and sublayers give on one sequence, at all positions.
 
@@ -69,10 +74,12 @@ def outputs_on(
         model: the unablated model.
         tokens: one sequence; what exceeds the context length is cut on the left.
         places: which layers, and what of them.
+        before: keys and values of what the sequence begins with, one row; they are grown.
 
     Returns:
         Place to z `[pos, head * d_head]` of the layer's heads, to what the part adds to the
-        residual stream `[pos, d_model]`, or to the stream that enters the block.
+        residual stream `[pos, d_model]`, or to the stream that enters the block; NaN at the
+        positions that `before` holds.
     """
     decoder = models.decoder(model)
     wanted, found = set(places), dict[Place, Tensor]()
@@ -82,6 +89,8 @@ def outputs_on(
             found[place] = rows
 
     kept, layers = list(tokens)[-decoder.max_length :], {layer for layer, _ in wanted}
+    held = before.get_seq_length() if before is not None else 0
+    arguments = {"past_key_values": before} if held else {}
     with (
         torch.no_grad(),
         stopped_before_readout(decoder, lambda resid: None),
@@ -89,8 +98,14 @@ def outputs_on(
         capture_z(decoder, layers, lambda layer, z: keep((layer, "z"), z[0])),
         capture_contributions(decoder, layers, lambda layer, part, rows: keep((layer, part), rows)),
     ):
-        decoder.root(input_ids=torch.tensor([kept], device=decoder.device), use_cache=False)
-    return found
+        ids = torch.tensor([kept[held:]], device=decoder.device)
+        decoder.root(input_ids=ids, use_cache=bool(held), **arguments)
+    if not held:
+        return found
+    return {
+        place: torch.cat([rows.new_full((held, rows.shape[1]), torch.nan), rows])
+        for place, rows in found.items()
+    }
 
 
 @contextmanager

@@ -6,8 +6,9 @@ and answer position t that of the donor's answer position t. Under a cut, positi
 cannot see those of another, and where they are is the example's own.
 
 What acts at some positions only changes nothing before them. So keys and values are kept of one
-unablated pass, and an ablation runs from its first position and its first layer on; ablations of
-one layer that begin at one position go through the layers after it together.
+unablated pass, and an ablation runs from its first position and its first layer on; ablations go
+through the layers after their own together (`one_example.stacks`). What all prompts start with is
+run once, where no ablation acts there.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,8 @@ from interp.engine.generation.plain import plain_batches, single_row
 from interp.engine.generation.run import Settings
 from interp.engine.generation.sampling import choosing
 from interp.engine.generation.stopping import Answer
-from interp.engine.one_example import ExampleBatch
+from interp.engine.one_example import ExampleBatch, first_position
+from interp.engine.prefix import Prefix, expand, record_prefix
 from interp.engine.scoring.packing import group_examples, padded_batches
 from interp.engine.scoring.targets import Score
 from interp.engine.shortcuts import EVERY, Shortcuts, exact_shortcuts, segments
@@ -51,6 +53,8 @@ from interp.tasks import (
 
 Scores = dict[int, Score]
 BATCH_TOKENS = 4096
+# a pass of its own costs about as much as so many tokens more in every example
+LEAST_SHARED = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,27 +66,40 @@ class _Examples:
         task: the examples' task.
         edits: the ablations.
         donors: example to donor (`draw_donors`), where something is resampled.
+        shared: what all prompts start with, where it is run for all of them together.
     """
 
     model: TransformerBridge
     task: Task
     edits: tuple[Edits, ...]
     donors: Mapping[int, int] | None
+    shared: Prefix | None = None
 
-    def example(self, doc_id: int, context: Sequence[int]) -> Example:
-        """Where classes of positions are in one prompt, and what its twin and later layers have."""
+    def example(self, doc_id: int, context: Sequence[int]) -> tuple[Example, Prefix | None]:
+        """Where classes of positions are in one prompt, and what its twin and later layers have.
+
+        With it comes what the prompt shares with others, where every ablation acts behind it.
+        """
         places = {place for one in self.edits for place in one.patched}
         back = {place for one in self.edits for place in one.put_back}
         tokens: Sequence[int] = ()
         if places:
             tokens = twin_tokens(self.task, doc_id, models.decoder(self.model), context=context)
         found = _placed(self.model, self.task, doc_id, self.edits, context)
+        shared = self.shared
+        if shared and min(first_position(one, found) for one in self.edits) < len(shared):
+            shared = None
         if places:
-            found = replace(found, twin=self._on(tokens, places))
-        return replace(found, later=self._on(context, back)) if back else found
+            found = replace(found, twin=self._on(tokens, places, shared))
+        if back:
+            found = replace(found, later=self._on(context, back, shared))
+        return found, shared
 
-    def _on(self, tokens: Sequence[int], places: set[Place]) -> Outputs:
-        outputs = outputs_on(self.model, tokens, sorted(places))
+    def _on(self, tokens: Sequence[int], places: set[Place], shared: Prefix | None) -> Outputs:
+        before = None
+        if shared is not None and tuple(tokens[: len(shared)]) == shared.tokens:
+            before = expand(shared.cache, 1)
+        outputs = outputs_on(self.model, tokens, sorted(places), before=before)
         return {place: one[None] for place, one in outputs.items()}
 
     def outputs(self, doc_id: int) -> tuple[dict[Place, Tensor], int]:
@@ -162,9 +179,11 @@ def scores_by_example(
         Ablation, example, and request number to (log-likelihood in nats, greedy).
     """
     refuse_impossible(model, edits)
-    examples = _Examples(model, task, tuple(edits), donors)
     longest = max((request.row_length for request in requests), default=0)
     exact = exact_shortcuts(model, shortcuts, longest)
+    shared = _shared_start(requests) if exact.prefixes else ()
+    prefix = record_prefix(models.decoder(model), shared) if shared else None
+    examples = _Examples(model, task, tuple(edits), donors, prefix)
     numbers: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         numbers.setdefault(request.doc_id, []).append(number)
@@ -173,14 +192,26 @@ def scores_by_example(
         found: dict[Edits, Scores] = {one: {} for one in edits}
         for chosen in _alike(model, requests, mine):
             context = requests[chosen[0]].context
-            example = examples.example(doc_id, context)
+            example, behind = examples.example(doc_id, context)
             (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
             for batch in padded_batches(group.trees, BATCH_TOKENS):
                 there = _aligned(outputs, len(context) - 1, donor_end, batch.ids.shape[1])
-                run = ExampleBatch(model, batch, example, exact, means, there, divergence)
+                run = ExampleBatch(model, batch, example, exact, means, there, divergence, behind)
                 for one, scored in run.scores(edits):
                     found[one].update({chosen[n]: value for n, value in scored.items()})
         yield from ((one, doc_id, scores) for one, scores in found.items())
+
+
+def _shared_start(requests: Sequence[OptionRequest]) -> tuple[int, ...]:
+    """What the prompts of all examples start with, where it is long enough to be run apart."""
+    contexts = sorted({request.context for request in requests})
+    if len(contexts) < 2:
+        return ()
+    first, last = contexts[0], contexts[-1]
+    pairs = enumerate(zip(first, last, strict=False))
+    common = next((at for at, (a, b) in pairs if a != b), min(len(first), len(last)))
+    common = min(common, *(len(context) - 1 for context in contexts))
+    return tuple(first[:common]) if common >= LEAST_SHARED else ()
 
 
 def _alike(
@@ -222,7 +253,7 @@ def answers_by_example(
     for i, request in enumerate(requests):
         if not i or request.doc_id != requests[i - 1].doc_id:
             outputs, donor_end = examples.outputs(request.doc_id)
-            example = examples.example(request.doc_id, request.prompt)
+            example, _ = examples.example(request.doc_id, request.prompt)
         length = len(request.prompt) + request.max_gen_toks
         there = _aligned(outputs, len(request.prompt) - 1, donor_end, length)
         (stop,), choose = stops_of(models.decoder(model), [request]), choosing([request])

@@ -12,17 +12,46 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.ablations import Edits, Example, LayerEdit, Means, Outputs, edited
-from interp.engine.prefix import Prefix, calls_after, read_only_cache
+from interp.ablations import (
+    Edits,
+    Example,
+    LayerEdit,
+    Means,
+    Outputs,
+    edited,
+    entering_patched,
+    patches_what_enters,
+)
+from interp.engine.prefix import Prefix, calls_after, expand, read_only_cache
 from interp.engine.replay import Pass, record, replay, run_block
 from interp.engine.scoring.packing import Batch
-from interp.engine.scoring.stacking import apart, even_chunks, stacked_batch
+from interp.engine.scoring.stacking import MOST_ON_CPU, apart, stacked_batch
 from interp.engine.scoring.targets import Score, ScoredPositions
 from interp.engine.scoring.whole_model import WholeModel
 from interp.engine.shortcuts import Shortcuts
 from interp.models import Decoder
 
 STACKED_TOKENS = 4096
+# ablations of different layers wait for each other's layers, which costs nothing only as long as a
+# block takes about as long for their tokens as for one
+MIXED_ON_CPU, MIXED_TOKENS = 64, 512
+# every row has its own copy of the keys and values before it
+STACKED_KEYS = 16384
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An ablation of one layer that changes nothing before some position.
+
+    Attributes:
+        edits: what it changes.
+        first: the layer.
+        start: the first position.
+    """
+
+    edits: Edits
+    first: int
+    start: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +66,7 @@ class ExampleBatch:
         means: what `@mean` puts.
         outputs: what `@resample` puts.
         divergence: compare with what the whole model predicts (scores are `Compared`).
+        shared: what many examples start with; no ablation changes anything there.
     """
 
     model: TransformerBridge
@@ -46,21 +76,22 @@ class ExampleBatch:
     means: Means | None
     outputs: Outputs
     divergence: bool = False
+    shared: Prefix | None = None
     _tails: "dict[int, _Tail]" = field(default_factory=dict)
 
     def scores(self, edits: Sequence[Edits]) -> Iterator[tuple[Edits, dict[int, Score]]]:
         """Request number to its score, under each of the ablations."""
-        together: dict[tuple[int, int], list[Edits]] = {}
+        together: list[Cell] = []
         for one in edits:
             first, start = one.first_layer(self._decoder.n_layers), self._start(one)
             if start and self.shortcuts.stacked and one.only_in(first):
-                together.setdefault((first, start), []).append(one)
+                together.append(Cell(one, first, start))
             else:
                 yield one, self._alone(one, first, start)
-        for (first, start), some in together.items():
-            most = max(1, STACKED_TOKENS // self._tail(start).batch.ids.size)
-            for chunk in even_chunks(some, most):
-                yield from zip(chunk, self._stacked(chunk, first, start), strict=True)
+        on_cpu = self._decoder.device.type != "cuda"
+        most, mixed = (MOST_ON_CPU, MIXED_ON_CPU) if on_cpu else (STACKED_TOKENS, MIXED_TOKENS)
+        for cells in stacks(together, self.batch.ids.shape, most=most, mixed=mixed):
+            yield from zip((one.edits for one in cells), self._stacked(cells), strict=True)
 
     @property
     def _decoder(self) -> Decoder:
@@ -77,9 +108,11 @@ class ExampleBatch:
 
     @cached_property
     def _kept(self) -> tuple[Pass, transformers.DynamicCache]:
-        """The unablated pass, and its keys and values, every layer whole."""
-        cache = transformers.DynamicCache()
-        return record(self._decoder, self._ids, past_key_values=cache, use_cache=True), cache
+        """The unablated pass behind what is shared, and keys and values, every layer whole."""
+        ids, cache = self._ids, transformers.DynamicCache()
+        if self.shared is not None:
+            ids, cache = ids[:, len(self.shared) :], expand(self.shared.cache, len(ids))
+        return record(self._decoder, ids, past_key_values=cache, use_cache=True), cache
 
     @cached_property
     def _beside(self) -> WholeModel | None:
@@ -87,19 +120,21 @@ class ExampleBatch:
         if not self.divergence:
             return None
         targets = ScoredPositions.of(self.batch, self._decoder.device)
-        baseline = self._kept[0] if "_kept" in vars(self) else self._whole
-        return WholeModel.of(self._decoder, baseline.residuals[-1][targets.rows, targets.columns])
+        behind = len(self.shared or ())
+        baseline = self._kept[0] if behind or "_kept" in vars(self) else self._whole
+        columns = targets.columns - behind
+        return WholeModel.of(self._decoder, baseline.residuals[-1][targets.rows, columns])
 
     def _start(self, edits: Edits) -> int:
         """The first position that an ablation changes; 0 where what lies before it is not kept."""
         if not self.shortcuts.prefixes or not edits:
             return 0
-        return min(_first_position(edit, self.example) for edit in edits.values())
+        return first_position(edits, self.example)
 
     def _tail(self, start: int) -> "_Tail":
         if start not in self._tails:
-            baseline, cache = self._kept
-            self._tails[start] = _Tail.of(self._decoder, self.batch, baseline, cache, start)
+            (baseline, cache), behind = self._kept, len(self.shared or ())
+            self._tails[start] = _Tail.of(self._decoder, self.batch, baseline, cache, start, behind)
         return self._tails[start]
 
     def _alone(self, edits: Edits, first: int, start: int) -> dict[int, Score]:
@@ -117,16 +152,43 @@ class ExampleBatch:
             resid = record(decoder, self._ids, use_cache=False).residuals[-1]
             return targets.scores(decoder, resid, beside)
 
-    def _stacked(self, edits: Sequence[Edits], first: int, start: int) -> list[dict[int, Score]]:
-        """Each through its own layer alone, and through the layers after it with the others."""
-        tail, decoder, behind = self._tail(start), self._decoder, []
-        for one in edits:
-            with edited(self.model, one, self.means, self.outputs, example=self.example):
-                behind.append(tail.through(decoder, first, first + 1))
-        stacked = tail.times(decoder, len(edits))
-        resid = stacked.through(decoder, first + 1, decoder.n_layers, torch.cat(behind))
-        beside = self._beside.times(len(edits)) if self._beside else None
-        return apart(stacked.targets.scores(decoder, resid, beside), tail.batch, len(edits))
+    def _stacked(self, cells: Sequence[Cell]) -> list[dict[int, Score]]:
+        """Each through its own layer alone, and through the layers after it with the others.
+
+        What only replaces the stream that enters a layer goes through that layer with the others,
+        too. Rows whose layer is yet to come run along and are replaced there.
+        """
+        tail, decoder = self._tail(min(one.start for one in cells)), self._decoder
+        stacked, rows, running = tail.times(decoder, len(cells)), len(tail.batch.ids), False
+        first = min(one.first for one in cells)
+        resid = tail.residuals[first].repeat(len(cells), 1, 1)
+        for layer in range(first, decoder.n_layers):
+            behind = {}
+            for place, one in enumerate(cells):
+                at = slice(place * rows, (place + 1) * rows)
+                if one.first != layer:
+                    continue
+                if patches_what_enters(one.edits[layer]):
+                    resid[at], running = self._entering(tail, one), True
+                else:
+                    with edited(
+                        self.model, one.edits, self.means, self.outputs, example=self.example
+                    ):
+                        behind[place] = at, tail.through(decoder, layer, layer + 1)
+            if running:
+                resid = stacked.through(decoder, layer, layer + 1, resid)
+            else:
+                resid = tail.residuals[layer + 1].repeat(len(cells), 1, 1)
+            for at, one_behind in behind.values():
+                resid[at] = one_behind
+            running = running or bool(behind)
+        beside = self._beside.times(len(cells)) if self._beside else None
+        return apart(stacked.targets.scores(decoder, resid, beside), tail.batch, len(cells))
+
+    def _entering(self, tail: "_Tail", cell: Cell) -> Float[Tensor, "batch pos d_model"]:
+        return entering_patched(
+            self.example, cell.edits, cell.first, tail.residuals[cell.first], len(tail.prefix)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +216,9 @@ class _Tail:
         baseline: Pass,
         cache: transformers.DynamicCache,
         start: int,
+        behind: int,
     ) -> "_Tail":
-        """The rows of a batch from position `start` on."""
+        """The rows of a batch from position `start` on; `baseline` is from `behind` on."""
         before = transformers.DynamicCache()
         before.layers = [copy.copy(layer) for layer in cache.layers]
         for layer in before.layers:
@@ -170,7 +233,7 @@ class _Tail:
             rest,
             ScoredPositions.of(rest, decoder.device),
             prefix,
-            [resid[:, start:] for resid in baseline.residuals],
+            [resid[:, start - behind :] for resid in baseline.residuals],
             _calls(decoder, rest, prefix),
         )
 
@@ -198,6 +261,48 @@ class _Tail:
 
 def _calls(decoder: Decoder, batch: Batch, prefix: Prefix) -> Pass:
     return calls_after(decoder, torch.from_numpy(batch.ids).to(decoder.device), prefix)
+
+
+def stacks(
+    cells: Sequence[Cell], shape: tuple[int, ...], *, most: int, mixed: int
+) -> list[list[Cell]]:
+    """Which ablations go through the layers together.
+
+    Args:
+        cells: ablations.
+        shape: rows and positions of the batch.
+        most: tokens that those of one layer may have together, counted from the first position that
+            one of them changes.
+        mixed: the same of those of several layers.
+
+    Returns:
+        Every ablation once; those of a stack are in the order of their layers.
+    """
+    found: list[list[Cell]] = []
+    rows, length = shape
+    for cell in sorted(cells, key=lambda one: (one.first, -one.start)):
+        last = found[-1] if found else []
+        together = [*last, cell]
+        tokens = len(together) * rows * (length - min(one.start for one in together))
+        limit = most if together[0].first == cell.first else mixed
+        if last and tokens <= limit and len(together) * rows * length <= STACKED_KEYS:
+            last.append(cell)
+        else:
+            found.append([cell])
+    return found
+
+
+def first_position(edits: Edits, example: Example) -> int:
+    """The first position at which an ablation changes anything; 0 also where nothing says it.
+
+    Args:
+        edits: what it changes.
+        example: where its classes of positions are.
+
+    Returns:
+        A position of the row.
+    """
+    return min((_first_position(edit, example) for edit in edits.values()), default=0)
 
 
 def _first_position(edit: LayerEdit, example: Example) -> int:

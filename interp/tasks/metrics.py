@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from interp.tasks.aggregation import Metric, example_metrics as numbers, scores_itself
 from interp.tasks.rolling import OWN_METRICS
@@ -64,9 +63,9 @@ def option_metrics(
     per_token = scores / np.maximum(np.array(token_counts[:count]), 1)
     own["acc_ce"] = float(int(np.argmax(per_token)) in gold)
     if gold:
-        right = float(logsumexp(scores[gold]))
+        right = float(np.logaddexp.reduce(scores[gold]))
         own["gold_logprob"] = right
-        own["gold_prob"] = float(np.exp(right - logsumexp(scores)))
+        own["gold_prob"] = float(np.exp(right - np.logaddexp.reduce(scores)))
     return own
 
 
