@@ -25,9 +25,11 @@ def run(kinds: list[str], models: int, out: Path, *, first: int = 0) -> None:
     from experiments.validity.checks import CHECKS
     from experiments.validity.measures import check_gpt2_measures, check_llama
     from experiments.validity.paths import check_paths
+    from experiments.validity.sources import check_sources
 
     checks = CHECKS | {
         "paths": check_paths,
+        "sources": check_sources,
         "llama": check_llama,
         "measures": check_gpt2_measures,
     }
@@ -120,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", type=int, default=200, help="seeds of each kind (200)")
     parser.add_argument("--first", type=int, default=0, help="first seed, to share the work (0)")
-    kinds = [*CHECKS, "paths", "llama", "measures"]
+    kinds = [*CHECKS, "paths", "sources", "llama", "measures"]
     parser.add_argument("--kinds", nargs="+", default=kinds, choices=kinds)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the rows")
     parser.add_argument("--table", type=Path, help="where to write the table (OUT/table.md)")

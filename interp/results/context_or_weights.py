@@ -1,0 +1,90 @@
+"""Which parts follow the passage and which the weights, where the two disagree.
+
+On a passage that contradicts what a model has learnt there are two answers: the passage's and the
+memorised one. A part whose ablation lowers the log-probability of the first minus that of the
+second works for the passage; one that raises it works for the weights (Yu, Merullo & Pavlick, arXiv
+2310.15910; "The Atlas of In-Context Learning", arXiv 2505.15807, asks the same of attributions).
+"""
+
+import numpy as np
+import pandas as pd
+
+from interp.errors import UserError, check_share
+from interp.results.patch_recovery import NEEDED, OF_PAIRS
+from interp.stats import BASELINE, means_of, sample_of
+
+OF_PASSAGES = f"{OF_PAIRS}gold-"
+"""How the names of tasks begin whose twins have another answer in the passage."""
+
+
+def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """By how much every ablation moves the answer away from the passage, or towards it.
+
+    Args:
+        responses: of a sweep over a task of `interp.twins(model, task, by="gold")` whose rows have
+            passages: `model task doc_id ablation loglikelihoods`, the baseline among them. Only
+            rows that run the changed passage are read: there the passage contradicts the weights.
+        confidence: coverage of the intervals.
+
+    Returns:
+        Columns `model task ablation follows change low high low_all high_all baseline overruled n`,
+        a row an ablation. `change`: log-probability of the passage's answer minus that of the
+        memorised one, under the ablation less without it, in nats, with Student's interval over
+        pairs; `low_all` and `high_all` hold for all ablations of a task together (Bonferroni).
+        `follows`: `passage` where that interval is below 0, `weights` where it is above, else
+        empty. `baseline` is the difference without an ablation and `overruled` the share of pairs
+        in which the passage's answer is the likelier one: where that is near 0 the passage does not
+        overrule the weights, and what follows it cannot be told.
+
+    Raises:
+        UserError: a task is not of such twins, or there is nothing but the baseline.
+    """
+    check_share("confidence", confidence)
+    missing = [name for name in NEEDED if name not in responses]
+    if missing or responses.empty:
+        raise UserError(
+            f"responses: {'no rows' if not missing else 'no column ' + ', '.join(missing)}; give "
+            "those of a sweep over a task of interp.twins by gold"
+        )
+    other = next((t for t in responses["task"] if not str(t).startswith(OF_PASSAGES)), None)
+    if other is not None:
+        raise UserError(
+            f"task {other}: no passages that contradict the weights; make them by "
+            'interp.twins(model, task, by="gold")'
+        )
+    # even rows run the changed passage
+    contradicted = responses[responses["doc_id"] % 2 == 0]
+    groups = contradicted.groupby(["model", "task"], sort=False)
+    tables = [_of_task(str(m), str(t), rows, confidence) for (m, t), rows in groups]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    # the options of a row are its own answer, which the passage gives, and its twin's
+    gaps = rows["loglikelihoods"].map(lambda one: float(one[0]) - float(one[1]))
+    table = rows.assign(gap=gaps).pivot_table(index="doc_id", columns="ablation", values="gap")
+    if BASELINE not in table or table.shape[1] < 2:
+        raise UserError(f"task {task}: the baseline and one ablation or more are needed")
+    own = table.pop(BASELINE)
+    means = means_of(sample_of(table.sub(own, axis=0), None), points=False)
+    error = np.sqrt(np.diag(means.covariance))
+    reach = means.critical(confidence) * error
+    reach_all = means.critical(1 - (1 - confidence) / table.shape[1]) * error
+    low_all, high_all = means.means - reach_all, means.means + reach_all
+    follows = np.where(high_all < 0, "passage", np.where(low_all > 0, "weights", ""))
+    found = pd.DataFrame(
+        {
+            "ablation": table.columns,
+            "follows": follows,
+            "change": means.means,
+            "low": means.means - reach,
+            "high": means.means + reach,
+            "low_all": low_all,
+            "high_all": high_all,
+        }
+    )
+    return found.assign(
+        model=model, task=task, baseline=own.mean(), overruled=(own > 0).mean(), n=len(own)
+    )[[
+        "model", "task", *found.columns, "baseline", "overruled", "n",
+    ]]  # fmt: skip
