@@ -38,10 +38,11 @@ def scores(model, task, texts, **shortcuts):
     asked = build_requests(task, range(len(task.documents())), models.decoder(model))
     found = {}
     for one, _, values in scores_by_example(
-        model, task, asked, edits, shortcuts=Shortcuts(**shortcuts)
+        model, task, asked, edits, shortcuts=Shortcuts(**shortcuts), divergence=True
     ):
-        found |= {(one, number): value for number, (value, _) in values.items()}
-    assert len(found) == len(texts) * len(asked)
+        found |= {(one, number, "score"): score[0] for number, score in values.items()}
+        found |= {(one, number, "divergence"): score.kl for number, score in values.items()}
+    assert len(found) == 2 * len(texts) * len(asked)
     return found
 
 

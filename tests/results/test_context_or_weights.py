@@ -10,7 +10,8 @@ from interp.results import context_or_weights
 from tests.experiments.test_validity import assert_all_found
 
 
-@pytest.mark.parametrize("seed", [3, pytest.param(1004, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [3, 1004])
 def test_what_copies_and_what_remembers_are_named(seed):
     rows = check_sources(seed, rows=5)
     assert len(rows) == 4
