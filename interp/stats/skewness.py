@@ -22,6 +22,9 @@ def unit_values(sample: Sample) -> Float[np.ndarray, "units ablations"]:
     Of an example it is its own value. Of a cluster it is the mean plus what its examples together
     move the mean by, times the number of clusters.
 
+    Args:
+        sample: examples by ablations, with the unit of each example.
+
     Returns:
         `[units, ablations]`; the table itself where documents are independent.
     """
