@@ -70,7 +70,7 @@ def curves(power: "pd.DataFrame") -> "pd.DataFrame":
         cost = float(here["planted"].mean())
         rows.append(
             {"n": n, "points": points, "cost": cost}
-            | {"stated": stated(int(n), cost, family=N_LAYERS)}
+            | {"stated": stated(int(here["n"].iloc[0]), cost, family=N_LAYERS)}
             | {kind: of_kind[kind] for kind in KINDS}
             | {"false_finds": here["false_finds"].mean()}
         )
@@ -85,15 +85,16 @@ def smallest(curve: "pd.DataFrame", column: str) -> dict[int, float]:
     import numpy as np
 
     found = {}
-    for n, rows in curve.groupby("n"):
+    for _, rows in curve.groupby("n"):
+        n = int(rows["n"].iloc[0])
         along = rows.sort_values("cost")
         power, cost = along[column].to_numpy(), along["cost"].to_numpy()
         short = np.flatnonzero(power < WANTED)
         last = int(short[-1]) if len(short) else -1
-        found[int(n)] = float("nan")
+        found[n] = float("nan")
         if 0 <= last < len(power) - 1:
             share = (WANTED - power[last]) / (power[last + 1] - power[last])
-            found[int(n)] = float(cost[last] + share * (cost[last + 1] - cost[last]))
+            found[n] = float(cost[last] + share * (cost[last + 1] - cost[last]))
     return found
 
 
