@@ -189,7 +189,7 @@ def tokens_of(rows: int, positions: int, *, seed: int) -> list[list[int]]:
 
 def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Largest difference of what both leave finite; infinite where one is not."""
-    difference = (found - expected).abs()
+    difference = (found - expected).detach().abs()
     return float(difference.max()) if bool(difference.isfinite().all()) else math.inf
 
 
