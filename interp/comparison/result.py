@@ -13,7 +13,7 @@ from interp.comparison.depth import centres, shifts
 from interp.comparison.model_differences import differences
 from interp.comparison.profile_correlations import correlations
 from interp.comparison.removal_robustness import orders_of, robustness
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.labels import three_digits
 from interp.results import MetricChoice, Sweep, choose_metric, open_run
 from interp.stats import variance_components
@@ -166,6 +166,7 @@ class Comparison:
             top: the most ablations that are named.
             metric: one for all tasks, or one for each named task.
         """
+        check_whole("top", top, 1)
         shown = self._largest(top, metric).to_string(index=False, float_format=three_digits)
         return f"{self!r}\nlargest differences of drops:\n{shown}"
 

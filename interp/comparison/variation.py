@@ -6,6 +6,7 @@ from html import escape
 
 import pandas as pd
 
+from interp.errors import check_whole
 from interp.labels import three_digits
 from interp.results import MetricChoice, Sweep, choose_metric
 from interp.stats import variance_components
@@ -101,6 +102,7 @@ class Variation:
             top: the most ablations that are named.
             metric: one for all tasks, or one for each named task.
         """
+        check_whole("top", top, 1)
         shown = self._largest(top, metric).to_string(index=False, float_format=three_digits)
         return f"{self!r}\nwhat varies most from one way of asking to another:\n{shown}"
 

@@ -56,6 +56,8 @@ def prompt_grid(
     tokens = encode(prompt, decoder)
     if not 1 <= len(tokens) <= decoder.max_length:
         raise UserError(f"prompt: {len(tokens)} tokens; allowed are 1-{decoder.max_length}")
+    if tuned is not None and not isinstance(tuned, TunedLens):
+        raise UserError(f"tuned {tuned!r:.80}: allowed is a TunedLens, or none for the plain lens")
     sublayers = sublayers and (tuned is None or tuned.sublayers)
     translate = tuned.translator(model, sublayers=sublayers) if tuned else None
     positions = [(0, position) for position in range(len(tokens))]

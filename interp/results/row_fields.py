@@ -99,7 +99,9 @@ def _task(
 
     name = str(entry.variant.get("plain_name", entry.name))
     found = None
-    for one in given:
+    for one in [given] if isinstance(given, str | Path | Task) else given:
+        if isinstance(one, str) and not one.strip():
+            raise UserError(f"given {one!r}: allowed are paths of YAMLs and loaded tasks")
         task = one if isinstance(one, Task) else load_task(one, data=data, allow_code=allow_code)
         if task.name == entry.name:
             return task

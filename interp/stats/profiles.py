@@ -17,6 +17,7 @@ from interp.stats.samples import (
     Sample,
     check_options,
     check_paired,
+    check_values,
     sample_of,
     series,
 )
@@ -163,6 +164,7 @@ def drops_by_document(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.Dat
     Raises:
         UserError: The baseline is missing or the documents are not the same.
     """
+    check_values(values)
     say_left_out(values)
     found = {}
     for key, _, wide, clusters in series(values):
