@@ -1,7 +1,7 @@
+from .answer_sources import context_or_weights as context_or_weights
 from .cells import (
     csv_text as csv_text,
 )
-from .answer_sources import context_or_weights as context_or_weights
 from .export import (
     export_harness as export_harness,
     export_tables as export_tables,
