@@ -6,10 +6,10 @@ python -m experiments.against_others RUN RUN ...  # these runs
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -48,11 +48,11 @@ def drops_of(*layers: int) -> Callable[[pd.DataFrame], str]:
 
     def read(drops: pd.DataFrame) -> str:
         rank = drops["drop"].rank(ascending=False, method="min").astype(int)
-        rows = drops.assign(rank=rank).set_index("layer")
+        rows = {row["layer"]: row for row in drops.assign(rank=rank).to_dict("records")}
         said = [
-            f"layer {n}: {_drop(rows.loc[n])}, rank {rows.loc[n, 'rank']} of {len(rows)}"
+            f"layer {n}: {_drop(rows[n])}, rank {rows[n]['rank']} of {len(rows)}"
             for n in layers
-            if n in rows.index
+            if n in rows
         ]
         return f"baseline {drops['baseline'].iloc[0]:.1f}; {'; '.join(said) or 'no such layer'}"
 
@@ -85,7 +85,7 @@ def gains(first: int, last: int) -> Callable[[pd.DataFrame], str]:
     return read
 
 
-def _drop(row: pd.Series) -> str:
+def _drop(row: Mapping[Any, Any] | pd.Series) -> str:
     return f"{row['drop']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
 
 

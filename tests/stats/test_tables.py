@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,14 @@ from interp.errors import UserError
 from tests.helpers.outcomes import draw, long
 
 # scipy 1.15 renamed it
-SEED = "rng" if "rng" in inspect.signature(sps.bootstrap).parameters else "random_state"
+SEED: str = "rng" if "rng" in inspect.signature(sps.bootstrap).parameters else "random_state"
+
+
+def seeded(seed: int) -> Any:
+    """The seed of scipy's bootstrap, by the name that this version has for it."""
+    return {SEED: seed}
+
+
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 binary_tables = hnp.arrays(
     np.float64, st.tuples(st.integers(1, 30), st.integers(2, 5)), elements=st.sampled_from([0, 1])
@@ -50,7 +58,7 @@ def test_continuous_scores_are_not_scaled() -> None:
     assert row["value"] == pytest.approx(values[:, 0].mean())
     assert (row["unit"], row["interval"]) == ("value", "90% Student and Hall")
     reference = sps.bootstrap(
-        (values[:, 0],), np.mean, confidence_level=0.9, method="percentile", **{SEED: 1}
+        (values[:, 0],), np.mean, confidence_level=0.9, method="percentile", **seeded(1)
     ).confidence_interval
     assert [row["low"], row["high"]] == pytest.approx(list(reference), abs=0.02)
 
@@ -83,7 +91,7 @@ def test_bootstrap_agrees_with_scipy() -> None:
         lambda a, b, axis: (a - b).mean(axis=axis),
         paired=True,
         method="percentile",
-        **{SEED: 0},
+        **seeded(0),
     ).confidence_interval
     assert [row["low"], row["high"]] == pytest.approx([100 * x for x in reference], abs=1)
 
