@@ -29,6 +29,7 @@ NAMES = (
     "text_loss",
     "downstream",
     "sets",
+    "cause",
 )
 
 

@@ -25,8 +25,8 @@ from experiments.runs import Job
 READING, GENERATING = 0.40, 0.03
 """Assumed shares of the peak."""
 
-SEVERAL = {"scopes": 3, "replacements": 4}
-"""Families of one sweep in which each layer is ablated in so many ways."""
+SEVERAL = {"scopes": 3, "replacements": 4, "patches-gold": 8, "patches-person": 8, "cuts": 3}
+"""Families of one sweep in which each layer is ablated in so many ways; of pairs, in both rows."""
 
 GPUS = {
     "H100": {"bfloat16": 989.4e12, "float16": 989.4e12, "float32": 66.9e12},

@@ -22,7 +22,9 @@ ROLES = {
     "distilled": "of the shape of `base`; reasoning was distilled into it",
     "teacher": "of the shape of `base`; what `distilled` was taught by",
 }
-QUESTIONS = ("protocols", "forms", "options", "retrieval", "passage", "reasoning", "skills")
+QUESTIONS = (
+    "protocols", "forms", "options", "retrieval", "passage", "reasoning", "skills", "pairs",
+)  # fmt: skip
 PASSAGES = Path(__file__).parent / "passages"
 RUNS = Path("runs/experiments")
 
@@ -48,7 +50,8 @@ class Preset:
             scored and written; `options`: scored option texts; `retrieval`:
             key-value retrieval, generated; `passage`: pairs, the question alone and the same
             question behind its passage; `reasoning`: written-out arithmetic; `skills`: one
-            generated task a skill, for heads and lens.
+            generated task a skill, for heads and lens; `pairs`: scored tasks whose prompts are
+            patched from prompts that differ in one thing.
         limits: examples a task, by its name.
         caps: at most so many examples, by family of ablations (`layers`, `heads`, `swaps` ...) or
             reading (`lens`, `trace`); a sweep of every head is long.
@@ -142,6 +145,9 @@ _CAPS = {
     "replacements": 60,
     "pairs": 80,
     "sets": 80,
+    "patches-gold": 16,
+    "patches-person": 16,
+    "cuts": 24,
 }
 
 FIRST_WORLD = Preset(
@@ -160,6 +166,7 @@ FIRST_WORLD = Preset(
         "passage": ("world-facts:generate", _WITH_PASSAGE),
         "reasoning": ("world-arithmetic:generate",),
         "skills": ("world-facts:generate", "world-kv:generate", "world-arithmetic:generate"),
+        "pairs": ("world-kv:continuation", "world-facts:continuation"),
     },
     limits=dict.fromkeys((*_WORLD, *_FORMS, _WITH_PASSAGE), 200),
     caps=_CAPS,
@@ -196,6 +203,7 @@ ORGANISMS = Preset(
         "passage": ("world2-facts:generate", _WITH_PASSAGE2),
         "reasoning": ("world2-arithmetic:generate",),
         "skills": ("world2-facts:generate", "world2-kv:generate", "world2-arithmetic:generate"),
+        "pairs": ("world2-kv:continuation", "world2-facts:continuation"),
     },
     limits=dict.fromkeys((*_WORLD2, *_FORMS2, _WITH_PASSAGE2, "world2-arithmetic:generate"), 200),
     caps=_CAPS,
@@ -218,6 +226,7 @@ STUDY = Preset(
         "passage": ("openbookqa:continuation", "openbookqa-fact:continuation"),
         "reasoning": ("gsm8k:generate",),
         "skills": ("mmlu:generate", "kv-75:generate", "gsm8k:generate"),
+        "pairs": ("openbookqa-fact:continuation",),
     },
     # of our own choice: a drop of 5 points at 60% stands out in 1,000 examples
     limits={

@@ -95,6 +95,12 @@ def _of(*families: str) -> 'Callable[["TransformerBridge", Any], "list[Ablation]
     return make
 
 
+_PATCHES = _of(
+    "patches:resid@changed", "patches:resid@last", "patches:attn@last", "patches:mlp@last"
+)
+PAIRED = {"patches-gold": "gold", "patches-person": "person"}
+"""Families that are run on pairs of prompts (`interp.twins`), and what differs between them."""
+
 FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "layers": _layers,
     "attentions": _attentions,
@@ -106,6 +112,9 @@ FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "scopes": _of("layers", "layers@@prompt", "layers@@answer"),
     "replacements": _of("layers", "layers@mean", "layers@resample", "layers@linear"),
     "pairs": _of("layers", "pairs:layers"),
+    "patches-gold": _PATCHES,
+    "patches-person": _PATCHES,
+    "cuts": _of("cuts:1@answering/gold", "cuts:2@answering/gold", "cuts:2@answering/distractors"),
 }
 """Name of a family to the function (model, donor) that makes it."""
 
@@ -170,8 +179,12 @@ def _swept(preset: Preset, folder: Path, job: Job, *, shard: str | None = None) 
     task = load_task(job.task, data=preset.data)
     model = preset.load(job.role)
     donor = preset.load(job.donor) if job.donor else None
-    limit = preset.limit(job.task, job.family)
+    limit: int | None = preset.limit(job.task, job.family)
     ablations = FAMILIES[job.family](model, donor)
+    if job.family in PAIRED:
+        # the limit is of pairs, each of which has two rows
+        by = PAIRED[job.family]
+        task, limit = interp.twins(model, task, by=by, limit=limit, seed=preset.seed), None
     return interp.sweep(
         model, task, ablations, out=folder, limit=limit, seed=preset.seed, shard=shard
     )

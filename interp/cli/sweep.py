@@ -189,7 +189,7 @@ def _run(options: argparse.Namespace) -> None:
     model = loaded(options.model, options)
     if options.max_gen_toks is not None:
         tasks = [with_budget(task, options.max_gen_toks) for task in tasks]
-    if options.divergence:
+    if options.divergence and not ways:
         tasks = [with_divergence(task) for task in tasks]
     if options.chat_template and not ways:
         tasks = [as_chat(task, model) for task in tasks]

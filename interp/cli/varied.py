@@ -82,7 +82,8 @@ def run_varied(
 
     found = vary(
         model, tasks, ablations, out=options.out, limit=options.limit, seed=options.seed,
-        chat_template=options.chat_template, **(numbers(options.vary) | how),
+        chat_template=options.chat_template, divergence=options.divergence,
+        **(numbers(options.vary) | how),
     )  # fmt: skip
     if options.shard:
         print(f"next: interp merge {options.out}/WAY for each of {', '.join(found.sweeps)}")

@@ -36,6 +36,7 @@ def compare(
     chat_template: bool = False,
     allow_code: bool = False,
     cluster: str | None = None,
+    divergence: bool = False,
     shard: str | None = None,
     allow: Sequence[str] = (),
     unit_examples: int = UNIT_EXAMPLES,
@@ -65,6 +66,7 @@ def compare(
         chat_template: generating tasks through each model's own chat template.
         allow_code: as for `interp.sweep`.
         cluster: as for `interp.sweep`.
+        divergence: as for `interp.sweep`; of each model from itself, whole.
         shard: `"3/16"`: only this part of every model's units. When no unit is missing any more,
             the same call without `shard` completes the comparison.
         allow: as for `interp.sweep`.
@@ -101,6 +103,7 @@ def compare(
             chat_template=chat_template,
             allow_code=allow_code,
             cluster=cluster,
+            divergence=divergence,
             shard=shard,
             allow=allow,
             unit_examples=unit_examples,

@@ -44,6 +44,7 @@ def vary(
     chat_template: bool = False,
     allow_code: bool = False,
     cluster: str | None = None,
+    divergence: bool = False,
     shard: str | None = None,
     allow: Sequence[str] = (),
     unit_examples: int = UNIT_EXAMPLES,
@@ -76,6 +77,7 @@ def vary(
         chat_template: generating tasks through the model's chat template.
         allow_code: as for `interp.sweep`.
         cluster: as for `interp.sweep`.
+        divergence: as for `interp.sweep`.
         shard: `"3/16"`: only this part of every way's units. When no unit is missing any more, the
             same call without `shard` completes the variation.
         allow: as for `interp.sweep`.
@@ -114,6 +116,7 @@ def vary(
             seed=seed,
             donor=donor,
             cluster=cluster,
+            divergence=divergence,
             shard=shard,
             allow=allow,
             unit_examples=unit_examples,

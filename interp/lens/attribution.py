@@ -166,7 +166,7 @@ def head_table(
         table = table.merge(effects, on=["task", "ablation"], how="left")
     if retrieval_scores is not None:
         shape = np.shape(retrieval_scores)
-        if len(shape) != 2 or (table[["layer", "head"]].max() >= shape).any():
+        if len(shape) != 2 or (table[["layer", "head"]].max() >= np.array(shape)).any():
             raise UserError(f"retrieval_scores of shape {shape}: allowed is a score of every head")
         table["retrieval_score"] = retrieval_scores[table["layer"], table["head"]]
     return table.drop(columns="ablation").reset_index(drop=True)

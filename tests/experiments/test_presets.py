@@ -168,7 +168,7 @@ def test_what_not_to_conclude_stands_on_the_page_of_each_new_experiment():
     page = sections.markdown(section(not_to_conclude=("Not this.", "Nor that.")))
     assert "### What not to conclude\n\nNot this.\n\nNor that.\n" in page
     assert "What not" not in sections.markdown(section())
-    for name in ("programs", "scopes", "replacements", "text_loss", "downstream", "sets"):
+    for name in ("programs", "scopes", "replacements", "text_loss", "downstream", "sets", "cause"):
         (module,) = everything.modules((name,))
         assert len(module.NOT_TO_CONCLUDE) == 2
 
