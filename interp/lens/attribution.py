@@ -224,7 +224,8 @@ def component_vectors(
     z: dict[int, Tensor] = {}
 
     def keep(layer: int, here: Tensor) -> None:
-        z[layer] = vectors_at(here, at)
+        # where the projection that they go through is
+        z[layer] = vectors_at(here, at).to(here.device)
 
     headed = decoder.layers_with("heads") if heads else ()
     with capture_z(decoder, headed, keep):

@@ -12,7 +12,7 @@ from interp.ablations import Ablation, as_ablation, checked_edits
 from interp.errors import UserError
 from interp.lens.readout import NO_TOKEN, logits_of
 from interp.lens.residual_stream import depths, refuse_programs, residual_stack
-from interp.lens.tuned import TunedLens
+from interp.lens.tuned import TunedLens, check_tuned
 from interp.models import model_name
 from interp.tasks import encode
 
@@ -56,8 +56,7 @@ def prompt_grid(
     tokens = encode(prompt, decoder)
     if not 1 <= len(tokens) <= decoder.max_length:
         raise UserError(f"prompt: {len(tokens)} tokens; allowed are 1-{decoder.max_length}")
-    if tuned is not None and not isinstance(tuned, TunedLens):
-        raise UserError(f"tuned {tuned!r:.80}: allowed is a TunedLens, or none for the plain lens")
+    check_tuned(tuned)
     sublayers = sublayers and (tuned is None or tuned.sublayers)
     translate = tuned.translator(model, sublayers=sublayers) if tuned else None
     positions = [(0, position) for position in range(len(tokens))]

@@ -23,7 +23,7 @@ from interp.lens.readout import Translate, read
 from interp.lens.residual_stream import depths, refuse_programs, residual_stack
 from interp.lens.result import Lens, StepMeans
 from interp.lens.saved import KIND, open_lens, save_lens
-from interp.lens.tuned import TunedLens
+from interp.lens.tuned import TunedLens, check_tuned
 from interp.models import model_name
 from interp.results import claim_folder, released_if_refused
 from interp.stats import MOST_RESAMPLES, poisson_weights
@@ -145,8 +145,7 @@ def logit_lens(
 def _check(reading: LensOptions, tuned: Any) -> None:
     check_reading(reading.follow, reading.steps)
     check_whole("resamples", reading.resamples, 1, MOST_RESAMPLES)
-    if tuned is not None and not isinstance(tuned, TunedLens):
-        raise UserError(f"tuned {tuned!r:.80}: allowed is an interp.lens.TunedLens")
+    check_tuned(tuned)
 
 
 def _say_failures(lens: Lens, failed: set[int], n: int) -> None:

@@ -179,3 +179,9 @@ def _card_lines(card: dict[str, Any]) -> Iterator[str]:
     for row in _held_out(card):
         place = row["after"] if row["layer"] < 0 else f"{row['after']} {row['layer']}"
         yield f"| {row['depth']:g} | {place} | {row['plain']:.4f} | {row['tuned']:.4f} |"
+
+
+def check_tuned(given: Any) -> None:
+    """Refuse what is neither a tuned lens nor None."""
+    if given is not None and not isinstance(given, TunedLens):
+        raise UserError(f"tuned {given!r:.80}: allowed is an interp.lens.TunedLens, or none")
