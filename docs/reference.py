@@ -18,9 +18,8 @@ INTERNAL = ("cli", "engine")
 COPIES = {
     "interp/records/README.md": "method/store.md",
     "tests/parity/README.md": "method/families.md",
-    "experiments/heads.md": "results/heads.md",
-    "experiments/lens.md": "results/lens.md",
-    "experiments/similarity.md": "results/similarity.md",
+    "experiments/results/organisms/results.md": "results/organisms.md",
+    "experiments/headline.md": "results/headline.md",
     "experiments/distillation.md": "results/distillation.md",
 }
 OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)\s]+)\)")
