@@ -108,23 +108,11 @@ def vary(
     runs: dict[str, Sweep] = {}
     for way, these in asked.items():
         runs[way] = sweep(
-            model,
-            [as_chat(task, model) for task in these] if chat_template else these,
-            ablations,
-            out=folder / way,
-            limit=limit,
-            seed=seed,
-            donor=donor,
-            cluster=cluster,
-            divergence=divergence,
-            shard=shard,
-            allow=allow,
-            unit_examples=unit_examples,
-            unit_ablations=unit_ablations,
-            token_budget=token_budget,
-            ray=ray,
-            workers=workers,
-        )
+            model, [as_chat(task, model) for task in these] if chat_template else these, ablations,
+            out=folder / way, limit=limit, seed=seed, donor=donor, cluster=cluster,
+            divergence=divergence, shard=shard, allow=allow, unit_examples=unit_examples,
+            unit_ablations=unit_ablations, token_budget=token_budget, ray=ray, workers=workers,
+        )  # fmt: skip
     return _completed(folder, runs)
 
 
