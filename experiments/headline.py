@@ -70,9 +70,9 @@ def run(preset: Preset, out: Path) -> Section:
     from interp import figures
 
     roles = preset.roles("base", "other", "distilled")
-    influence = {role: _by_influence(preset, out, role) for role in roles}
+    influence = {role: influence_on_texts(preset, out, role) for role in roles}
     found = [
-        _of_task(preset, out, role, name, influence[role])
+        measured(preset, out, role, name, influence[role])
         for role in roles
         for name in preset.task_names("protocols")
     ]
@@ -125,7 +125,19 @@ def halves(documents: pd.Series, *, seed: int = 0) -> tuple[set[int], set[int]]:
     return set(rows[:half].tolist()), set(rows[half:].tolist())
 
 
-def _of_task(preset: Preset, out: Path, role: str, name: str, influence: pd.DataFrame) -> Measured:
+def measured(preset: Preset, out: Path, role: str, name: str, influence: pd.DataFrame) -> Measured:
+    """Remove the layers of one model one after the other, in each order, under one task.
+
+    Args:
+        preset: models, tasks, sizes.
+        out: folder of the experiments.
+        role: of the model.
+        name: of the task.
+        influence: of each layer of the model (`influence_on_texts`).
+
+    Returns:
+        The curves on the half of the examples that chose no order.
+    """
     import interp
     from interp.results import choose_metric
     from interp.similarity import by_importance, by_influence, curve_table, skipped_layers
@@ -162,7 +174,7 @@ def _of_task(preset: Preset, out: Path, role: str, name: str, influence: pd.Data
     )
 
 
-def _by_influence(preset: Preset, out: Path, role: str) -> pd.DataFrame:
+def influence_on_texts(preset: Preset, out: Path, role: str) -> pd.DataFrame:
     """Block influence of each layer on texts that belong to no task's examples."""
     from interp.similarity import layer_similarity
 
