@@ -68,9 +68,9 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
     """All tables, one metric a task, and the number of layers of each model.
 
     Returns:
-        Tables scores, drops, centres, robustness; with two models model-differences, correlations,
-        shifts, robustness-differences; with a distilled model swaps, weights, layer-distances,
-        weights-and-swaps.
+        Tables scores, drops, kinds (of wrong answers), centres, robustness; with two models
+        model-differences, correlations, shifts, robustness-differences; with a distilled model
+        swaps, weights, layer-distances, weights-and-swaps.
     """
     from interp import comparison
     from interp.results import choose_metric
@@ -87,6 +87,9 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
     tables = {
         "scores": choose_metric(runs.scores(preset, out, layers)),
         "drops": choose_metric(runs.importance(preset, out, layers)),
+        "kinds": pd.concat(
+            [runs.finished(preset, out, job).kinds_of_error() for job in layers], ignore_index=True
+        ),
         "centres": comparison.centres(values, n_layers),
         "robustness": comparison.robustness(left, n_layers, seed=seed),
     }

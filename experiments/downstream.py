@@ -79,8 +79,8 @@ def _sentence(model: str, name: str, table: pd.DataFrame) -> str:
         f"{next_to.mean():.2f} of what it adds on average over skipped layers, those after it by "
         f"{far.mean():.2f}; most changes layer {largest['layer']} without layer "
         f"{largest['skipped']}, "
-        f"{summary.interval(largest['value'], largest['low'], largest['high'], 2)} "
-        f"(n = {largest['n']} texts; 95% intervals)."
+        f"{summary.interval(largest['value'], largest['low_all'], largest['high_all'], 2)} "
+        f"(n = {largest['n']} texts; 95% interval of all pairs of layers together)."
     )
 
 

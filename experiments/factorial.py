@@ -70,9 +70,9 @@ def run(preset: Preset, out: Path) -> Section:
         tables={"cells": drops, "effects": points, "share-effects": of_rest},
         shown=_shown(of_rest),
         note="Difference of the share of what there is to lose (baseline minus guessing) that is "
-        f"lost without the layer, in points of it; {of_rest['test'].iloc[0]}, "
-        f"{of_rest['correction'].iloc[0]} over the layers. Candidates are compared with the "
-        "row's options, averaged over the other factors.",
+        "lost without the layer, in points of it, with the interval of all layers together; "
+        f"{of_rest['test'].iloc[0]}, {of_rest['correction'].iloc[0]} over the layers. "
+        "Candidates are compared with the row's options, averaged over the other factors.",
     )
 
 
@@ -186,7 +186,8 @@ def sentences(effects: pd.DataFrame) -> list[str]:
             shown = _points(largest)
             parts.append(
                 f"{effect}: {len(moved)} of {len(known)} layers (largest effect, "
-                f"{largest['ablation']}: {shown} points of the share)"
+                f"{largest['ablation']}: {shown} points of the share, interval of all layers "
+                "together)"
             )
         found.append(
             f"{model_label(str(model))}, {benchmark_label(str(benchmark))} (n = "
@@ -196,9 +197,9 @@ def sentences(effects: pd.DataFrame) -> list[str]:
 
 
 def _points(row: Any) -> str:
-    """A share with its interval, in points."""
+    """A share with its interval, in points; it was chosen, so the interval is that of all."""
     return summary.interval(
-        100 * float(row["value"]), 100 * float(row["low"]), 100 * float(row["high"])
+        100 * float(row["value"]), 100 * float(row["low_all"]), 100 * float(row["high_all"])
     )
 
 

@@ -90,7 +90,8 @@ def _pairs(table: pd.DataFrame) -> str:
         f"Of {len(table)} pairs {(sure['interaction'] > 0).sum()} cost more together than apart, "
         f"{(sure['interaction'] < 0).sum()} less (adjusted p < 0.05, Holm; "
         f"n = {table['n'].iloc[0]}); largest {largest['ablation']} "
-        f"{summary.interval(largest['interaction'], largest['low'], largest['high'])} points."
+        f"{summary.interval(largest['interaction'], largest['low_all'], largest['high_all'])} "
+        "points (interval of all pairs together)."
     )
 
 

@@ -94,10 +94,12 @@ def _chosen(importance: pd.DataFrame) -> str:
 
 
 def interval(value: float, low: float, high: float, digits: int = 0) -> str:
-    """A number with its interval: `93 [90, 96]`."""
+    """A number with its interval: `93 [90, 96]`, `93 [no interval]`."""
     # adding zero turns the minus zero of a rounded small loss into zero
     texts = [f"{round(one, digits) + 0.0:.{digits}f}" for one in (value, low, high)]
     shown = [text.replace("-", "\N{MINUS SIGN}") for text in texts]
+    if low != low or high != high:
+        return f"{shown[0]} [no interval]"
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 

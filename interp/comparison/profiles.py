@@ -22,6 +22,8 @@ from interp.stats import (
 )
 
 INTERVAL = "bootstrap over examples"
+SAME = 1e-12
+"""Resamples that differ by less do so by rounding: the sample shows no spread."""
 
 
 class Outcomes(NamedTuple):
@@ -158,6 +160,9 @@ def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def bounds(drawn: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:
-    """Percentile interval of the resamples that have a value."""
+    """Percentile interval of the resamples that have a value; NaN where all of them are alike."""
+    known = drawn[~np.isnan(drawn)]
+    if len(known) and np.ptp(known) < SAME:
+        return float("nan"), float("nan")
     low, high = percentiles(drawn, confidence)
     return float(low), float(high)

@@ -26,6 +26,8 @@ from interp.stats import (
     check_values,
 )
 
+NO_SPREAD = "none (no spread in the sample)"
+
 
 def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
     """The cumulative families among ablations: the layers as they go, and the texts of the steps.
@@ -88,7 +90,7 @@ def robustness(
         n_layers n unit interval`; `area` is the mean score over the range, in points for 0/1
         metrics, `n_removed` how many layers are gone at its end. NaN where the whole model scores
         0, where the score goes below 0 (of what is no share nothing is left), and where a step
-        failed on an example.
+        failed on an example. No interval where all examples fare alike.
 
     Raises:
         UserError: no cumulative family.
@@ -104,7 +106,7 @@ def robustness(
             | {"area": float(area[0]), "low_area": low_area, "high_area": high_area}
             | {"robustness": float(share[0]), "low": low, "high": high}
             | {"n_layers": n_layers[key["model"]], **drawn}
-            | {"interval": NO_INTERVAL if failed else f"{100 * confidence:g}% {INTERVAL}"}
+            | {"interval": _name(low, failed, f"{100 * confidence:g}% {INTERVAL}")}
         )
     return pd.DataFrame(rows)
 
@@ -138,7 +140,7 @@ def robustness_differences(
             first, second = models[a]["robustness"], models[b]["robustness"]
             low, high = bounds(second[1:] - first[1:], confidence)
             failed = models[a]["failed"] or models[b]["failed"]
-            kind = NO_INTERVAL if failed else f"{100 * confidence:g}% paired {INTERVAL}"
+            kind = _name(low, failed, f"{100 * confidence:g}% paired {INTERVAL}")
             rows.append(
                 {"a": a, "b": b, "task": task, "metric": metric, "order": order}
                 | {"value_a": float(first[0]), "value_b": float(second[0])}
@@ -146,6 +148,13 @@ def robustness_differences(
                 | {"n": models[a]["n"], "interval": kind, "correction": "none"}
             )
     return pd.DataFrame(rows)
+
+
+def _name(low: float, failed: bool, kind: str) -> str:
+    """What the interval is called, or why there is none."""
+    if failed:
+        return NO_INTERVAL
+    return NO_SPREAD if np.isnan(low) else kind
 
 
 def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:

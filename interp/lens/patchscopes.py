@@ -37,6 +37,9 @@ def patchscope(
 ) -> pd.DataFrame:
     """What a target prompt says, given the state of a source prompt at each layer.
 
+    One state of one prompt is read: nothing is sampled, and there is no interval. Of several
+    sources, those that share a wording are to be counted as one.
+
     Args:
         model: the model.
         source: the prompt whose states are read; BOS is added as for a task.

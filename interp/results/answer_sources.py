@@ -11,7 +11,7 @@ import pandas as pd
 
 from interp.errors import UserError, check_share
 from interp.results.patch_recovery import NEEDED, OF_PAIRS
-from interp.stats import BASELINE, means_of, sample_of
+from interp.stats import BASELINE, means_of, sample_by
 
 OF_PASSAGES = f"{OF_PAIRS}gold-"
 """How the names of tasks begin whose twins have another answer in the passage."""
@@ -24,6 +24,7 @@ def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
         responses: of a sweep over a task of `interp.twins(model, task, by="gold")` whose rows have
             passages: `model task doc_id ablation loglikelihoods`, the baseline among them. Only
             rows that run the changed passage are read: there the passage contradicts the weights.
+            Pairs of one `cluster`, where there is such a column, are one unit of the intervals.
         confidence: coverage of the intervals.
 
     Returns:
@@ -66,7 +67,12 @@ def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd
     if BASELINE not in table or table.shape[1] < 2:
         raise UserError(f"task {task}: the baseline and one ablation or more are needed")
     own = table.pop(BASELINE)
-    means = means_of(sample_of(table.sub(own, axis=0), None), points=False)
+    units = None
+    if "cluster" in rows:
+        units = (
+            rows.drop_duplicates("doc_id").set_index("doc_id")["cluster"].loc[own.index].tolist()
+        )
+    means = means_of(sample_by(table.sub(own, axis=0).to_numpy(float), units), points=False)
     error = np.sqrt(np.diag(means.covariance))
     reach = means.critical(confidence) * error
     reach_all = means.critical(1 - (1 - confidence) / table.shape[1]) * error

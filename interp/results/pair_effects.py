@@ -34,7 +34,9 @@ def interactions(
 
     Returns:
         Columns `model task metric ablation first second drop_first drop_second drop interaction low
-        high p p_adjusted n unit interval`, a row a pair; in points for 0/1 metrics.
+        high low_all high_all p p_adjusted n unit interval`, a row a pair; in points for 0/1
+        metrics. `low_all` and `high_all` hold for all pairs of a task together (Bonferroni): read
+        these where the largest of several is named.
 
     Raises:
         UserError: no pair, both parts of which were ablated alone, too.
@@ -47,7 +49,7 @@ def interactions(
             rows = wide[[BASELINE, first, second, pair]].dropna()
             means = (100.0 if points else 1.0) * rows.mean()
             beyond = rows[first] + rows[second] - rows[pair] - rows[BASELINE]
-            found = _rows(beyond.to_frame(), clusters, points, confidence)
+            found = _rows(beyond.to_frame(), clusters, points, confidence, family=len(pairs))
             said = {"ablation": pair, "first": first, "second": second}
             said |= {"drop_first": means[BASELINE] - means[first]}
             said |= {"drop_second": means[BASELINE] - means[second]}
@@ -136,16 +138,25 @@ def _pairs(names: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def _rows(
-    table: pd.DataFrame, clusters: pd.Series | None, points: bool, confidence: float
+    table: pd.DataFrame,
+    clusters: pd.Series | None,
+    points: bool,
+    confidence: float,
+    *,
+    family: int = 1,
 ) -> Iterator[dict[str, object]]:
-    """Mean, interval and test of each column."""
+    """Mean, interval, interval for a family together, and test of each column."""
     sample, scale = sample_of(table, clusters), 100.0 if points else 1.0
     found = contrasts(sample, points=points, confidence=confidence)
+    strict = 1 - (1 - confidence) / family
+    together = found if family == 1 else contrasts(sample, points=points, confidence=strict)
     for place in range(table.shape[1]):
         yield {
             "value": scale * found.value[place],
             "low": scale * found.low[place],
             "high": scale * found.high[place],
+            "low_all": scale * together.low[place],
+            "high_all": scale * together.high[place],
             "p": found.p[place],
             "n": len(table),
             "unit": "points" if points else "value",

@@ -18,9 +18,9 @@ from interp.stats import (
     check_columns,
     check_loglikelihoods,
     fieller,
+    mean_intervals,
     means_of,
-    sample_of,
-    wilson,
+    sample_by,
 )
 
 OF_PAIRS = "twins-"
@@ -28,6 +28,9 @@ OF_PAIRS = "twins-"
 
 DIRECTIONS = ("denoising", "noising")
 """Directions of patching, in the order of the rows of each pair."""
+
+RESAMPLES = 2000
+"""Of the bootstrap of answers that come in clusters."""
 
 NEEDED = ("model", "task", "doc_id", "ablation", "loglikelihoods")
 """Columns of responses that recovery is computed from."""
@@ -53,15 +56,15 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         responses: of a sweep over a task of `interp.twins`: `model task doc_id ablation
-            loglikelihoods`, the baseline among them.
+            loglikelihoods`, the baseline among them, and `cluster` where pairs share something.
 
     Returns:
-        Columns `model task direction pair ablation moved full recovery answer`, a row an example
-        and ablation: `moved` is by how many nats the log-probability difference went towards the
-        twin's answer, `full` by how many it does on the twin's own prompt, `recovery` their ratio
-        (NaN where the twin's prompt moves it the other way), and `answer` whether the twin's answer
-        became the likelier one; NaN where it is so without the ablation, or not on the twin's
-        prompt either.
+        Columns `model task direction pair ablation moved full recovery answer` (and `cluster`), a
+        row an example and ablation: `moved` is by how many nats the log-probability difference
+        went towards the twin's answer, `full` by how many it does on the twin's own prompt,
+        `recovery` their ratio (NaN where the twin's prompt moves it the other way), and `answer`
+        whether the twin's answer became the likelier one; NaN where it is so without the ablation,
+        or not on the twin's prompt either.
 
     Raises:
         UserError: a task is not of `interp.twins`, or one direction of a pair was not run.
@@ -88,7 +91,8 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     """What every ablation brings of the twin's answer, over the pairs of a task.
 
     Args:
-        responses: as for `recovery_by_example`.
+        responses: as for `recovery_by_example`. Pairs of one `cluster` (a wording, a passage) are
+            one unit of the intervals; without that column each pair is.
         confidence: coverage of the intervals.
 
     Returns:
@@ -99,9 +103,9 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
         Fieller's interval over pairs: a ratio of means, because ratios of single examples have no
         mean where one of them hardly differs from its twin. It is NaN where the twins are not
         clearly different. `answer` is the share of pairs whose answer became the twin's, with
-        Wilson's interval, among those in which it could. Pairs whose prompts have no finite
-        log-likelihoods are left out. A patch under which some pair has none has no numbers, and
-        `failures` says of how many pairs.
+        the interval of `interp.stats.scores`, among those in which it could. Pairs whose prompts
+        have no finite log-likelihoods are left out. A patch under which some pair has none has no
+        numbers, and `failures` says of how many pairs.
 
     Raises:
         UserError: as `recovery_by_example`.
@@ -117,14 +121,21 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     if examples.empty:
         raise UserError("recovery: no pair has finite log-likelihoods without any ablation")
     for key, rows in examples.groupby(keys, sort=False):
-        means = means_of(sample_of(rows[["moved", "full"]], None), points=False)
+        units = rows["cluster"].tolist() if "cluster" in rows else None
+        moves = sample_by(rows[["moved", "full"]].to_numpy(float), units)
+        means = means_of(moves, points=False)
         ratio = fieller(top, bottom, means, means.critical(confidence))
         strict = means.critical(1 - (1 - confidence) / int(together[key[:3]]))
         all_of_them = fieller(top, bottom, means, strict)
         failures = int(rows["moved"].isna().sum())
-        answers = rows["answer"].dropna()[: 0 if failures else None]
-        right, n = float(answers.sum()), len(answers)
-        low, high = wilson(np.array([right]), n, confidence=confidence) if n else ([np.nan],) * 2
+        by = " by cluster" if moves.clustered else ""
+        answers = rows[rows["answer"].notna()][: 0 if failures else None]
+        n, share, low, high = len(answers), np.nan, [np.nan], [np.nan]
+        if n:
+            its = answers["cluster"].tolist() if "cluster" in rows else None
+            of_answers = sample_by(answers[["answer"]].to_numpy(float), its)
+            share = float(of_answers.table.mean())
+            low, high, _ = mean_intervals(of_answers, True, confidence, RESAMPLES, 0)
         found.append(
             {
                 **dict(zip(keys, key, strict=True)),
@@ -134,11 +145,11 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
                 "low_all": all_of_them.low,
                 "high_all": all_of_them.high,
                 "n": len(rows),
-                "answer": right / n if n else np.nan,
+                "answer": share,
                 "answer_low": low[0],
                 "answer_high": high[0],
                 "n_answer": n,
-                "interval": NO_INTERVAL if failures else "fieller",
+                "interval": NO_INTERVAL if failures else f"fieller{by}",
                 "failures": failures,
             }
         )
@@ -173,6 +184,7 @@ def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
     there = -np.array([own[model, doc_id ^ 1] for model, doc_id in places])
     moved, full = found["gap"].to_numpy() - here, there - here
     possible, there_now = (here < 0) & (there > 0), found["gap"].to_numpy()
+    shared = {"cluster": rows.loc[found.index, "cluster"].to_numpy()} if "cluster" in rows else {}
     return pd.DataFrame(
         {
             "model": found["model"].to_numpy(),
@@ -184,5 +196,6 @@ def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
             "full": full,
             "recovery": np.where(full > 0, moved / np.where(full > 0, full, 1), np.nan),
             "answer": np.where(possible & ~np.isnan(moved), (there_now > 0).astype(float), np.nan),
+            **shared,
         }
     )

@@ -80,6 +80,9 @@ class StoredRecords:
     ) -> pd.DataFrame:
         """One row an example and ablation: the raw responses, and a column a metric.
 
+        Where examples share a passage or a wording, its name is in a further column `cluster`, as
+        in `values`.
+
         Args:
             tasks: only these; the rest is not read into memory.
             ablations: only these (`"baseline"` is one).
@@ -89,7 +92,7 @@ class StoredRecords:
         """
         table = self._read(tasks, ablations).to_pandas()
         metrics = pd.DataFrame([dict(pairs) for pairs in table["metrics"]], index=table.index)
-        return pd.concat([table.drop(columns="metrics"), metrics], axis=1)
+        return self._with_clusters(pd.concat([table.drop(columns="metrics"), metrics], axis=1))
 
     def values(
         self,

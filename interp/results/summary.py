@@ -186,6 +186,9 @@ def _cluster_lines(run: Run, task: str, ablation: str, rows: pd.DataFrame) -> li
 def result_line(run: Run, *, top: int = 3) -> str:
     """What a finished run found, in one line: the largest drops of each task.
 
+    Their intervals hold for all ablations of a family together; of perplexities and of losses by
+    token there are none such, and each holds by itself.
+
     Args:
         run: a finished run.
         top: how many ablations of each task are named.
@@ -201,8 +204,13 @@ def result_line(run: Run, *, top: int = 3) -> str:
             found.append(f"{task}: examples failed everywhere")
             continue
         largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
+        # they were chosen for their size: bounds for all ablations together, where there are any
+        low, high = (largest[f"{end}_all"].fillna(largest[end]) for end in ("low", "high"))
         drops = ", ".join(
-            f"{r.ablation} {r.drop:.3g} [{r.low:.3g}, {r.high:.3g}]" for r in largest.itertuples()
+            f"{name} {drop:.3g} [{a:.3g}, {b:.3g}]"
+            for name, drop, a, b in zip(
+                largest["ablation"], largest["drop"], low, high, strict=True
+            )
         )
         found.append(f"{task} (baseline {whole['baseline'].iloc[0]:.3g}): {drops}")
     return "largest drops: " + "; ".join(found)

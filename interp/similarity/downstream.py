@@ -47,8 +47,9 @@ def downstream_effects(
             one document are to be joined, or the interval is too narrow.
 
     Returns:
-        Columns `skipped layer value low high n interval`; a row for each layer and each layer after
-        it, no interval with one text.
+        Columns `skipped layer value low high low_all high_all n interval`; a row for each layer and
+        each layer after it, no interval with one text. `low_all` and `high_all` hold for all rows
+        together (Bonferroni): read these where the largest of them is named.
 
     Raises:
         UserError: no text, or one of fewer than four tokens.
@@ -66,13 +67,19 @@ def downstream_effects(
     values, n = np.stack(found), len(found)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
     means = values.mean(axis=0)
-    low, high = student_interval(means, error, n, confidence=confidence)
+    together = 1 - (1 - confidence) / max(1, decoder.n_layers * (decoder.n_layers - 1) // 2)
+    parts = (
+        means,
+        *student_interval(means, error, n, confidence=confidence),
+        *student_interval(means, error, n, confidence=together),
+    )
     rows = [
-        (skipped, layer, *(float(part[skipped, layer]) for part in (means, low, high)))
+        (skipped, layer, *(float(part[skipped, layer]) for part in parts))
         for skipped in range(decoder.n_layers)
         for layer in range(skipped + 1, decoder.n_layers)
     ]
-    table = pd.DataFrame(rows, columns=["skipped", "layer", "value", "low", "high"])
+    columns = ["skipped", "layer", "value", "low", "high", "low_all", "high_all"]
+    table = pd.DataFrame(rows, columns=columns)
     kind = f"{100 * confidence:g}% Student" if n > 1 else "none (one text)"
     return table.assign(n=n, interval=kind)
 

@@ -108,9 +108,11 @@ def factorial_effects(
         correction: of the p-values, over the ablations of a model and contrast.
 
     Returns:
-        Columns `model ablation effect factors value low high p p_adjusted n unit interval test
-        correction`; positive where the drop is larger at the level that is named first. NaN where
-        the baseline of a cell is not clearly above its floor.
+        Columns `model ablation effect factors value low high low_all high_all p p_adjusted n unit
+        interval test correction`; positive where the drop is larger at the level that is named
+        first. `low_all` and `high_all` hold for all ablations of an effect together (Bonferroni):
+        read these where the largest of several is named. NaN where the baseline of a cell is not
+        clearly above its floor.
 
     Raises:
         UserError: a factor is no column, fewer than two levels, or a cell has no values.
@@ -127,15 +129,17 @@ def factorial_effects(
         ablations = [name for name in dict.fromkeys(of_model["ablation"]) if name != BASELINE]
         for contrast in factorial_contrasts(design):
             found = [
-                contrast_row(wide, clusters, str(name), contrast, floors, design, confidence)
+                contrast_row(wide, clusters, str(name), contrast, floors, design, confidence,
+                             family=len(ablations))
                 for name in ablations
-            ]
+            ]  # fmt: skip
             p = adjust(np.array([row["p"] for row in found]), correction=correction)
             for name, row, adjusted in zip(ablations, found, p, strict=True):
                 key = {"model": model, "ablation": name, "effect": contrast.name}
                 key |= {"factors": contrast.factors}
                 rows.append(key | row | {"p_adjusted": float(adjusted), "correction": correction})
-    order = "model ablation effect factors value low high p p_adjusted n unit interval test"
+    order = ("model ablation effect factors value low high low_all high_all p p_adjusted n unit "
+             "interval test")  # fmt: skip
     return pd.DataFrame(rows)[[*order.split(), "correction"]]
 
 
@@ -184,8 +188,13 @@ def contrast_row(
     floors: Mapping[Cell, float] | None,
     design: Design,
     confidence: float,
+    *,
+    family: int = 1,
 ) -> dict[str, Any]:
-    """The row of one ablation and contrast, from examples x ablations of every cell."""
+    """The row of one ablation and contrast, from examples x ablations of every cell.
+
+    `family` ablations are to be covered by `low_all` and `high_all` together.
+    """
     cells = cells_of(design)
     for cell in cells:
         if ablation not in wide[cell]:
@@ -199,8 +208,9 @@ def contrast_row(
             drops = _share(sample_of(pd.DataFrame({"b": whole}, index), clusters), drops,
                            floors[cell])  # fmt: skip
         parts.append(weight * drops)
-    beyond = pd.DataFrame({ablation: np.sum(parts, axis=0)}, index)
-    return _row(sample_of(beyond, clusters), floors is not None, confidence)
+    # cells that agree on every example must have no effect, whatever rounding says
+    beyond = pd.DataFrame({ablation: np.sum(parts, axis=0).round(12)}, index)
+    return _row(sample_of(beyond, clusters), floors is not None, confidence, family)
 
 
 def _share(
@@ -221,18 +231,20 @@ def _share(
     return np.asarray(share + (drops - share * above) / mean)
 
 
-def _row(sample: Sample, shares: bool, confidence: float) -> dict[str, Any]:
+def _row(sample: Sample, shares: bool, confidence: float, family: int) -> dict[str, Any]:
     scale, unit = (1.0, "share of what there is to lose") if shares else (100.0, "points")
     named = {"n": len(sample.table), "unit": unit, "test": "t test, Hall's correction for skewness"}
     value = float(sample.table.mean())
     if np.isnan(value):
         nothing = "none (a baseline is not above its floor)"
-        return named | dict.fromkeys(("value", "low", "high"), np.nan) | {
+        return named | dict.fromkeys(("value", "low", "high", "low_all", "high_all"), np.nan) | {
             "p": 1.0, "interval": nothing,
         }  # fmt: skip
     low, high, kind = _interval(sample, confidence)
+    low_all, high_all, _ = _interval(sample, 1 - (1 - confidence) / family)
     return named | {
         "value": scale * value, "low": scale * low, "high": scale * high,
+        "low_all": scale * low_all, "high_all": scale * high_all,
         "p": float(mean_test(sample)[0]), "interval": kind,
     }  # fmt: skip
 

@@ -100,7 +100,7 @@ def _correlation(
     means = drops.to_numpy(float).mean(axis=0).round(12)
     rho = float(spearman(similarity, means))
     reliable = reliability(drops_sample(drops), seed=seed)
-    shuffled = np.array([rng.permutation(similarity) for _ in range(PERMUTATIONS)])
+    shuffled = rng.permuted(np.tile(similarity, (PERMUTATIONS, 1)), axis=1)
     by_chance = spearman(means, shuffled)
     extreme = (np.abs(by_chance) >= abs(rho) - 1e-12).sum()
     points = _points(similarity, drops)

@@ -37,6 +37,9 @@ log = logging.getLogger("interp")
 TWIN = "twin"
 """The field of a row that holds the prompt of its twin."""
 
+CLUSTER = "cluster"
+"""The field of a row of a pair that says what its task's rows share, where the task declares it."""
+
 OTHER_ROWS = 64
 """Rows whose answers are tried in the place of one that has no options."""
 
@@ -67,7 +70,9 @@ def twins(
         seed: of the draw of pairs and twins.
 
     Returns:
-        A task that scores two options, one row for each direction of each pair, pairs as clusters.
+        A task that scores two options, one row for each direction of each pair. Its clusters are
+        those that the task declares (wordings, passages: the twin's is that of the row it was made
+        of), else the pairs.
 
     Raises:
         UserError: no row has a twin of as many tokens. Where some have none, the first of them is
@@ -100,15 +105,17 @@ def twins(
 def halves_of_pairs(pairs: Task, *, seed: int = 0) -> tuple[Task, Task]:
     """The pairs of a task in two random halves: one to choose on, one to measure the choice on.
 
+    Pairs of one cluster stay together, or the halves would not be independent.
+
     Args:
         pairs: from `twins`.
         seed: of the draw.
 
     Returns:
-        Two tasks of pairs; the first has the odd one.
+        Two tasks of pairs; the first has the odd one, or the odd cluster.
 
     Raises:
-        UserError: the task is not of pairs, or has fewer than four.
+        UserError: the task is not of pairs, or has fewer than four of them or of their clusters.
     """
     if not isinstance(pairs, Task):
         raise UserError(f"pairs {pairs!r:.80}: allowed is a task from interp.twins")
@@ -119,8 +126,16 @@ def halves_of_pairs(pairs: Task, *, seed: int = 0) -> tuple[Task, Task]:
     count = len(rows) // 2
     if count < 4:
         raise UserError(f"task {pairs.name}: {count} pairs; two halves need 4 and more")
-    order = random.Random(seed).sample(range(count), count)
-    parts = (sorted(order[: -(-count // 2)]), sorted(order[-(-count // 2) :]))
+    units = [str(rows[2 * n].get(CLUSTER, n)) for n in range(count)]
+    names = list(dict.fromkeys(units))
+    if len(names) < 4:
+        raise UserError(
+            f"task {pairs.name}: its pairs are in {len(names)} clusters; two halves need 4 and more"
+        )
+    order = random.Random(seed).sample(range(len(names)), len(names))
+    first = {names[n] for n in order[: -(-len(names) // 2)]}
+    parts = ([n for n in range(count) if units[n] in first],
+             [n for n in range(count) if units[n] not in first])  # fmt: skip
     one, other = (
         _task_of_pairs(
             pairs.name,
@@ -140,7 +155,7 @@ def _task_of_pairs(name: str, rows: Sequence[dict[str, Any]], delimiter: str) ->
         "doc_to_target": "gold",
         "target_delimiter": delimiter,
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-        "metadata": {"version": 1.0, "cluster": "pair"},
+        "metadata": {"version": 1.0, "cluster": CLUSTER if CLUSTER in rows[0] else "pair"},
     }
     made: Task = task_of_rows(name, rows, config)
     return made
@@ -315,6 +330,8 @@ def _row(
     there = encode(other.rstrip(), decoder)
     changed = [list(offsets[i]) for i, token in enumerate(tokens) if token != there[i]]
     spans = {name: [list(s) for s in some] for name, some in class_spans(task, own, prompt).items()}
+    field = task.cluster_field
+    shared = {} if field is None else {CLUSTER: str(task.documents()[doc_id][field])}
     return {
         "pair": doc_id,
         "direction": direction,
@@ -323,4 +340,5 @@ def _row(
         "options": [task.target_text(own), task.target_text(twin)],
         "gold": 0,
         SPANS: {**spans, "changed": changed},
+        **shared,
     }

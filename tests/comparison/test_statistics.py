@@ -205,7 +205,9 @@ def test_robustness_differs_only_where_the_models_do() -> None:
     values = pd.concat([cumulative(one), cumulative(other, model="b")])
     (row,) = robustness_differences(values, resamples=100).to_dict("records")
     assert (row["value_a"], row["value_b"]) == (1, 0.5)
-    assert row["low"] == row["high"] == -0.5
+    # all examples fare alike: that is no reason to call the number exact
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert row["interval"] == "none (no spread in the sample)"
 
 
 def test_a_failed_step_leaves_the_other_models_robustness() -> None:
@@ -216,7 +218,9 @@ def test_a_failed_step_leaves_the_other_models_robustness() -> None:
     assert table.loc["a", "robustness"] == 1
     assert np.isnan(table.loc["b", ["robustness", "low", "area"]].to_numpy(float)).all()
     assert table.loc["b", "n_removed"] == 3
-    assert table["interval"].str.startswith("none").tolist() == [False, True]
+    assert table["interval"].tolist() == [
+        "none (no spread in the sample)", "none (examples failed)",
+    ]  # fmt: skip
     (row,) = robustness_differences(values, resamples=100).to_dict("records")
     assert np.isnan(row["difference"])
     assert row["interval"] == "none (examples failed)"

@@ -49,3 +49,13 @@ def test_other_tasks_and_no_ablations_are_refused():
         context_or_weights(made_up({}))
     with pytest.raises(UserError, match="no column loglikelihoods"):
         context_or_weights(made_up({"mlp:0": 0.0}).drop(columns="loglikelihoods"))
+
+
+def test_pairs_of_one_cluster_count_once():
+    one = made_up({"head:0.1": -0.1, "mlp:1": 0.1}, pairs=8)
+    copies = [one.assign(doc_id=one["doc_id"] + 1000 * n) for n in range(4)]
+    again = pd.concat(copies, ignore_index=True)
+    again = again.assign(cluster=(again["doc_id"] % 1000 // 2).astype(str))
+    alone, together = context_or_weights(one), context_or_weights(again)
+    for name in ("change", "low", "high", "low_all", "high_all"):
+        np.testing.assert_allclose(together[name], alone[name], atol=1e-9, err_msg=name)

@@ -101,3 +101,21 @@ def test_an_example_that_is_there_twice_or_without_a_baseline_is_refused():
         recovery(pd.concat([table, table[:1]]))
     with pytest.raises(UserError, match="row 2: no baseline to compare with"):
         recovery(table[(table["doc_id"] != 2) | (table["ablation"] != "baseline")])
+
+
+def asked_again(table, times=5):
+    """Every pair several times, each time as rows of their own; copies share a cluster."""
+    copies = [table.assign(doc_id=table["doc_id"] + 1000 * n) for n in range(times)]
+    found = pd.concat(copies, ignore_index=True)
+    return found.assign(cluster=(found["doc_id"] % 1000 // 2).astype(str))
+
+
+def test_pairs_of_one_cluster_count_once():
+    one = responses(0.4, pairs=15, spread=0.3, noise=1.0)
+    alone, again = recovery(one), recovery(asked_again(one))
+    for name in ("recovery", "low", "high", "low_all", "high_all", "answer"):
+        np.testing.assert_allclose(again[name], alone[name], atol=1e-9, err_msg=name)
+    assert set(again["interval"]) == {"fieller by cluster"}
+    assert set(again["n"]) == {75}
+    independent = recovery(asked_again(one).drop(columns="cluster"))
+    assert (independent["high"] - independent["low"] < again["high"] - again["low"]).all()

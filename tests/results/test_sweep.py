@@ -176,6 +176,9 @@ def test_a_run_in_a_repl_and_in_a_notebook(run):
     largest = choose_metric(run.importance()).query("task == 'tiny-texts'")["drop"].max()
     assert line.startswith("largest drops: ")
     assert f" {largest:.3g} [" in line
+    # chosen for their size: the bounds are those of all ablations together
+    row = choose_metric(run.importance()).query("task == 'tiny-texts'").nlargest(1, "drop").iloc[0]
+    assert f"{largest:.3g} [{row['low_all']:.3g}, {row['high_all']:.3g}]" in line
 
 
 def test_an_unfinished_run_still_has_a_line(llama, tasks, tmp_path):

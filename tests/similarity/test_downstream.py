@@ -56,6 +56,9 @@ def test_effects_are_those_that_plain_hooks_see(later):
     half = 12.7062 * np.std(each, axis=0, ddof=1) / np.sqrt(2)
     np.testing.assert_allclose(found["high"] - found["value"], half, atol=1e-3)
     assert (found["value"] > 1e-3).all()
+    # Bonferroni over three pairs of layers: Student's t of 1 - 0.05 / 6, one degree of freedom
+    together = 38.1885 * np.std(each, axis=0, ddof=1) / np.sqrt(2)
+    np.testing.assert_allclose(found["high_all"] - found["value"], together, atol=3e-3)
 
 
 def test_one_text_has_no_interval_and_none_is_refused(llama):

@@ -83,6 +83,13 @@ def test_an_interaction_is_what_two_cost_beyond_one_and_one():
     low, high = each.mean() - half, each.mean() + half
     assert low - 1 < found["low"] <= low + 0.01
     assert high - 0.01 <= found["high"] < high + 1
+    # of one pair the bounds of all are its own; of two they are those of 97.5%
+    assert (found["low_all"], found["high_all"]) == (found["low"], found["high"])
+    more = pd.concat([long, long[long["ablation"].str.endswith("layer:1")].assign(
+        ablation=lambda t: t["ablation"].str.replace("layer:1", "layer:2"))])  # fmt: skip
+    both = interactions(more.assign(model="m", task="t", metric="acc"))
+    strict = interactions(more.assign(model="m", task="t", metric="acc"), confidence=0.975)
+    np.testing.assert_allclose(both["low_all"], strict["low"])
     with pytest.raises(UserError, match="sweep layers and pairs:layers together"):
         interactions(long[long["ablation"] != "layer:1"].assign(model="m", task="t", metric="acc"))
 

@@ -75,6 +75,40 @@ def test_shares_take_the_floor_out():
     assert low.set_index(["ablation", "effect"]).loc[("layer:0", name), "interval"].startswith("no")
 
 
+def test_cells_that_agree_have_no_effect_whatever_rounding_says():
+    """Effects of 1e-17 once passed for significant: their spread is rounding, too."""
+    rng = np.random.default_rng(3)
+    design = {**DESIGN, "steps": ("without", "with")}
+    floors = {cell: {"options": 0.25, "type": 0.05, "vocabulary": 0.0}[cell[1]]
+              for cell in cells_of(design)}  # fmt: skip
+    rows = []
+    for candidates in DESIGN["candidates"]:
+        for steps in design["steps"]:
+            right = rng.random(100) < 0.9
+            kept = right & (rng.random(100) < 0.6)
+            for readout in DESIGN["readout"]:  # the same outcomes, however they are read
+                cell = {"readout": readout, "candidates": candidates, "steps": steps}
+                for ablation, outcome in (("baseline", right), ("layer:0", kept)):
+                    rows += [{"model": "m", "ablation": ablation, "doc_id": i, **cell,
+                              "value": float(outcome[i])} for i in range(100)]  # fmt: skip
+    table = factorial_effects(pd.DataFrame(rows), design, floors=floors)
+    same = table[table["effect"].str.contains("readout")]
+    assert len(same) == 6
+    assert (same["value"] == 0).all()
+    assert (same["p"] == 1).all()
+    assert same["low"].isna().all()
+
+
+def test_bounds_for_all_ablations_are_those_of_a_stricter_confidence():
+    drops = {cell: 0.1 + 0.2 * (cell[0] == "greedy") for cell in cells_of(DESIGN)}
+    values = drawn(drops, n=100)
+    found, strict = factorial_effects(values, DESIGN), factorial_effects(
+        values, DESIGN, confidence=0.975
+    )  # fmt: skip
+    np.testing.assert_allclose(found["low_all"], strict["low"])
+    np.testing.assert_allclose(found["high_all"], strict["high"])
+
+
 def test_a_cell_without_values_is_named():
     values = drawn(dict.fromkeys(cells_of(DESIGN), 0.1), n=5)
     with pytest.raises(UserError, match="no values of the cell greedy, type"):

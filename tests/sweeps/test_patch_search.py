@@ -49,6 +49,22 @@ def test_halves_are_of_whole_pairs_and_cover_all(planted):
         halves_of_pairs(planted_task(PLAN, "kv", rows=8))
 
 
+def test_pairs_keep_the_clusters_of_their_task_and_no_half_tears_one(planted):
+    model, _ = planted
+    task = planted_task(PLAN, "kv", rows=16, cluster="key")
+    pairs = interp.twins(model, task, by="gold")
+    rows = pairs.documents()
+    assert pairs.cluster_field == "cluster"
+    assert all(row["cluster"] == task.documents()[row["pair"]]["key"] for row in rows)
+    halves = [{row["cluster"] for row in half.documents()} for half in halves_of_pairs(pairs)]
+    assert not halves[0] & halves[1]
+    assert halves[0] | halves[1] == {row["cluster"] for row in rows}
+    run = interp.sweep(model, pairs, ["patch:attn:3@last"])
+    assert set(run.recovery()["interval"]) == {"fieller by cluster"}
+    assert run.responses()["cluster"].tolist() == run.values().query("metric == 'acc'")[
+        "cluster"].tolist()  # fmt: skip
+
+
 def made_up(texts, shares, *, pairs, noise, rng):
     """Responses in which every patch brings its share of the twin's difference, and noise."""
     rows = []

@@ -1,0 +1,136 @@
+"""Sentences with numbers, in pages that people write, say what the tables beside them say."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "experiments/results/organisms"
+
+
+def said(page: str) -> str:
+    """The text of a page, line breaks as spaces."""
+    return " ".join((ROOT / page).read_text().split())
+
+
+def interval(row: pd.Series, value: str = "difference", sign: str = "+") -> str:
+    return f"{row[value]:{sign}.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def test_the_first_page_names_the_layers_that_facts_need_most():
+    text = said("README.md")
+    assert "Besides layer 0, facts need layer 4 most when they are read by letters" in text
+    assert "layer 7 by texts, layers 7 and 5 when they are written" in text
+    table = pd.read_csv(RESULTS / "protocols-importance-table.csv")
+    table = table[(table["p_adjusted"] < 0.05) & (table["drop"] > 0)]
+    for protocol, metric, layers in (("default", "acc", [4]), ("continuation", "acc", [7]),
+                                     ("generate", "exact_match", [7, 5])):  # fmt: skip
+        rows = table[table["task"] == f"world2-facts:{protocol}"]
+        rows = rows[rows["metric"].str.split(",").str[0] == metric]
+        assert rows["model"].nunique() == 2
+        for model, own in rows.groupby("model"):
+            order = own.sort_values("drop", ascending=False)["layer"].astype(int).tolist()
+            others = [layer for layer in order if layer != 0]
+            assert 0 in order[:2], (model, protocol)
+            assert others[: len(layers)] == layers, (model, protocol)
+
+
+def scores() -> dict[tuple[str, str], float]:
+    rows = json.loads((ROOT / "data/models/base12/scores.json").read_text())
+    return {(row["task"], row["metric"]): 100 * row["right"] / row["n"] for row in rows}
+
+
+def test_what_base12_was_to_reach_beside_what_its_scores_are():
+    text, found, exact = said("experiments/organisms/README.md"), scores(), "exact_match "
+    strict = f"{exact}(strict-match)"
+    texts = found["world2-facts:continuation", "acc"]
+    written = found["world2-facts:generate", strict]
+    assert f"| facts, by texts and generated | 95% | {texts:g}%, {written:.1f}% |" in text
+    assert (
+        f"| letters of facts | 85% | {found['world2-facts:default', 'acc']:.0f}% (75 to 83)" in text
+    )
+    letters = [found[f"world2-{skill}:default", "acc"] for skill in ("kv", "unwritten")]
+    assert f"| 85% | {letters[0]:.0f}% and {letters[1]:.0f}%: at or near chance |" in text
+    look_up = found["world2-kv:generate", strict]
+    assert f"| look-up of 16 pairs, generated | 95% | {look_up:.0f}% |" in text
+    assert f"| 40 to 70% | {found['world2-arithmetic:generate', strict]:.0f}%: more" in text
+    chains = [found["world2-unwritten:generate", f"{strict}, n_steps {n}"] for n in (1, 2, 3)]
+    assert "| | " + ", ".join(f"{share:.0f}%" for share in chains) + " |" in text
+    hops = [found["world2-hops:generate", f"{strict}, n_hops {n}"] for n in (1, 2, 3, 4)]
+    said_of_hops = f"| | {hops[0]:.0f}% and {min(hops[1:]):.0f} to {max(hops[1:]):.0f}%: only the"
+    assert said_of_hops in text
+    assert f"| 95% | {found['world2-passage:generate', strict]:.0f}%: not learned |" in text
+    assert f"| | {found['world2-listing:generate', strict]:.0f}% |" in text
+
+
+@pytest.mark.parametrize(
+    ("row", "of_page"),
+    [
+        (r"Written arithmetic, generated answers \| base12 \| (\d+) ", "right in {0}% of 100 rows"),
+        (r"arithmetic, generated answers \| distilled12-gold \| (\d+) \[(\d+), (\d+)\]",
+         "is right in {0}% [{1}, {2}] in the first two"),
+        (r"Written arithmetic, generated answers \| distilled12-none \| (\d+) \[(\d+), (\d+)\]",
+         "in {0}% [{1}, {2}] in the third"),
+        (r"look-up, generated answers \| distilled12 \| base12 \| 3: -(\d+) \[-(\d+), -(\d+)\] \|",
+         "by {0} points [{2}, {1}]"),
+        (r"look-up, generated answers \| distilled12-gold \| base12 \| 3: -(\d+) \[-(\d+), -(\d+)",
+         "and {0} [{2}, {1}])"),
+        (r"Written arithmetic, generated answers \| distilled12-gold \| distilled12 \| "
+         r"2: \+(\d+) \[(\d+), (\d+)\] \|", "by {0} points [{1}, {2}]"),
+    ],
+)  # fmt: skip
+def test_the_control_arms_are_quoted_rightly(row, of_page):
+    arms, page = said("experiments/organisms/arms.md"), said("experiments/organisms/README.md")
+    found = re.search(row, arms)
+    assert found, row
+    assert of_page.format(*found.groups()) in page
+
+
+def test_one_difference_of_sixty_stands_between_the_arms():
+    rows = re.findall(r"\| distilled12-gold \| distilled12 \| (.*?) \|",
+                      said("experiments/organisms/arms.md"))  # fmt: skip
+    assert len(rows) * 12 == 60
+    assert [row for row in rows if row != "none"] == ["2: +13 [5, 21]"]
+    assert "one difference of 60 stands" in said("experiments/organisms/README.md")
+
+
+def test_the_headline_counts_and_spans_what_its_tables_hold():
+    page = said("experiments/headline.md")
+    apart = pd.read_csv(RESULTS / "headline-differences-table.csv")
+    texts = apart[apart["protocol"] == "continuation"]
+    assert len(texts) == 6
+    assert (texts["low"] > 0).all()
+    ends = f"{texts['difference'].min():.2f} to {texts['difference'].max():.2f}"
+    assert f"in all six pairs of curves, by {ends} of it" in page
+    letters = apart[(apart["protocol"] == "default") & apart["difference"].notna()]
+    assert len(letters) == 2
+    assert (letters["low"] < 0).all()
+    assert f"{interval(letters.iloc[0])} and {interval(letters.iloc[1])}" in page
+    counts = pd.read_csv(RESULTS / "headline-counts-table.csv")
+    spared = counts[counts["task"].str.endswith(":continuation")]["kept"].sort_values()
+    assert f"At most {spared.iloc[-1]} of 11 are shown to be spared" in page
+    others = f"in the other pairs of texts {spared.iloc[0]} to {spared.iloc[-2]}."
+    assert others in page
+
+
+def prose(notebook: str) -> str:
+    cells = json.loads((ROOT / "notebooks" / notebook).read_text())["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    return " ".join(" ".join(texts).split())
+
+
+def test_the_notebooks_quote_the_tables_of_the_page():
+    contrasts = pd.read_csv(RESULTS / "heads-contrasts-table.csv")
+    chosen = (contrasts["k"] == 2) & (contrasts["control"] == "all controls")
+    row = contrasts[chosen & contrasts["model"].str.endswith("base12")].iloc[0]
+    quoted = f"{row['difference']:.0f} points [{row['low']:.0f}, {row['high']:.0f}]"
+    assert f"the two cost {quoted} more" in prose("3-retrieval-heads.ipynb")
+    assert row["n_controls"] == 15
+    alike = pd.read_csv(RESULTS / "reasoning-alike-table.csv")
+    other = alike[alike["p_differ"] < 0.05]["p_differ"]
+    assert (len(alike), len(other)) == (9, 8)
+    assert "in eight of nine rows (`p_differ`, 0.006 and less" in prose("5-distillation.ipynb")
+    assert other.max() == pytest.approx(0.006, abs=1e-4)
