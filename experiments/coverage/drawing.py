@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 LEVEL = 0.05
 
@@ -23,6 +23,38 @@ def changes(
     uniform = rng.random((n, len(drops)))
     harmed = uniform < np.array(drops) + noise
     return harmed.astype(float) - (uniform >= 1 - noise)
+
+
+def outcomes(
+    rng: np.random.Generator,
+    n: int,
+    right: float,
+    drops: Float[np.ndarray, " ablations"],
+    noise: float,
+    *,
+    shared: float = 0.0,
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, "n ablations"]]:
+    """Right answers of the whole model, and under each ablation.
+
+    Args:
+        rng: of the draw.
+        n: examples.
+        right: share that the whole model gets right.
+        drops: true drop of each ablation, a share.
+        noise: share of examples that each ablation helps by chance; as many more are harmed.
+        shared: share of the cells in which luck is the same for all ablations.
+
+    Returns:
+        Two arrays of outcomes.
+    """
+    whole = rng.random(n) < right
+    luck = rng.random((n, len(drops)))
+    if shared:
+        luck = np.where(rng.random(luck.shape) < shared, rng.random((n, 1)), luck)
+    lost = luck < (drops + noise) / right
+    # as many are harmed as helped, so that luck moves no mean
+    helped = luck < noise / (1 - right)
+    return whole, np.where(whole[:, None], ~lost, helped)
 
 
 def coverage_row(

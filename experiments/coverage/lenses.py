@@ -1,21 +1,21 @@
 """At which depth an answer is decided: its mean, and the difference of two models."""
 
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import torch
 from jaxtyping import Float
 
 from experiments.coverage.drawing import coverage_row
-from interp.lens import QUANTITIES, WHOLE, Depth, Lens, decision_difference
-from interp.lens.result import StepMeans
-from interp.stats import StreamingMean, poisson_weights
+from interp.lens import Depth, Lens
+from interp.lens.result import mean_decision
+from interp.stats import StreamingMean, percentiles, poisson_weights
 
 LAYERS = 12
 DEPTHS = (Depth(0, -1, "embedding"), *(Depth(n + 1, n, "layer") for n in range(LAYERS)))
-ALIKE = 0.2
+LENS = Lens("m", "t", "baseline", "logit lens", DEPTHS, {})
+ALIKE, PARTS = 0.2, 20
 SETTINGS = {
     "90 of 100 decided, late, n 50": (50, 1, 0.9, 6.0),
     "90 of 100 decided, late, n 200": (200, 1, 0.9, 6.0),
@@ -28,26 +28,30 @@ SETTINGS = {
 
 
 def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Coverage of `Lens.decision_depth` and `decision_difference`, through the lens itself."""
+    """Coverage of `Lens.decision_depth` and `decision_difference`."""
     for number, (setting, (clusters, each, share, late)) in enumerate(SETTINGS.items()):
         rng = np.random.default_rng([seed, 41, number])
         units = np.repeat(np.arange(clusters), each)
-        # one draw of weights serves all sweeps: their values are independent
-        weights = poisson_weights(units.tolist(), seed=seed)
         chances = [_chances(late), _chances(late - 1)]
         truths = [float(np.arange(LAYERS + 1) @ one) for one in chances]
-        hits, apart = [], []
-        for _ in range(sweeps):
-            luck = _luck(rng, clusters, each)
-            pair = [_lens(rng, luck, one, share, weights, units.tolist()) for one in chances]
-            table = pair[0].decision_depth()
-            hits.append(_holds(table[table["answer"] == "right"].iloc[0], truths[0]))
-            difference = pd.Series(decision_difference(pair[0], pair[1]))
-            apart.append(_holds(difference, (truths[0] - truths[1]) / LAYERS))
+        hits, apart = list[bool](), list[bool]()
+        for part in range(PARTS):
+            # one draw of weights serves some sweeps: their values are independent
+            weights = poisson_weights(units.tolist(), seed=seed + part)
+            luck = _luck(rng, clusters, each, max(1, sweeps // PARTS))
+            pair = [_decided(rng, luck, one, share, weights, units.tolist()) for one in chances]
+            drawn = [mean_decision(LENS, one.replicates) for one in pair]
+            hits += _held(drawn[0], truths[0], clusters)
+            apart += _held(drawn[0] - drawn[1], truths[0] - truths[1], clusters)
         for what, found in (("decision depth (lens)", hits),
                             ("difference of decision depths (lens)", apart)):  # fmt: skip
-            given = [one for one in found if one is not None]
-            yield coverage_row(what, setting, given, sweeps=sweeps)
+            yield coverage_row(what, setting, found, sweeps=len(found))
+
+
+def _held(drawn: Float[np.ndarray, "replicates sweeps"], truth: float, n_units: int) -> list[bool]:
+    """Whether the interval of each sweep holds the truth."""
+    low, high = percentiles(drawn, n_units=n_units)
+    return list((low <= truth) & (truth <= high))
 
 
 def _chances(late: float) -> Float[np.ndarray, " depths"]:
@@ -58,34 +62,29 @@ def _chances(late: float) -> Float[np.ndarray, " depths"]:
     return np.asarray(found / found.sum())
 
 
-def _luck(rng: np.random.Generator, clusters: int, each: int) -> Float[np.ndarray, " n"]:
+def _luck(
+    rng: np.random.Generator, clusters: int, each: int, sweeps: int
+) -> Float[np.ndarray, "n sweeps"]:
     """Uniform numbers; those of one cluster are alike."""
-    own = rng.normal(size=clusters * each)
-    if each > 1:
-        shared = np.repeat(rng.normal(size=clusters), each)
-        own = np.sqrt(ALIKE) * shared + np.sqrt(1 - ALIKE) * own
-    return np.array([NormalDist().cdf(one) for one in own])
+    if each == 1:
+        return rng.random((clusters, sweeps))
+    shared = np.repeat(rng.normal(size=(clusters, sweeps)), each, axis=0)
+    own = np.sqrt(ALIKE) * shared + np.sqrt(1 - ALIKE) * rng.normal(size=shared.shape)
+    return np.asarray(torch.special.ndtr(torch.from_numpy(own)).numpy())
 
 
-def _lens(
+def _decided(
     rng: np.random.Generator,
-    luck: Float[np.ndarray, " n"],
+    luck: Float[np.ndarray, "n sweeps"],
     chances: Float[np.ndarray, " depths"],
     share: float,
     weights: Float[np.ndarray, "n replicates"],
     units: Sequence[int],
-) -> Lens:
-    """A lens that read these examples; two models decide about the same ones late."""
+) -> StreamingMean:
+    """At which depth each example is decided; two models decide about the same ones late."""
     places = np.minimum(np.searchsorted(chances.cumsum(), luck), LAYERS)
-    never = rng.random(len(luck)) >= share
-    decided = np.zeros((len(luck), 2, LAYERS + 2))
-    decided[np.arange(len(luck)), :, np.where(never, LAYERS + 1, places)] = 1.0
-    tally = StreamingMean((2, LAYERS + 2))
+    never = rng.random(luck.shape) >= share
+    decided = np.eye(LAYERS + 2)[np.where(never, LAYERS + 1, places)]
+    tally = StreamingMean((luck.shape[1], LAYERS + 2))
     tally.add(weights, decided, units=units)
-    step = StepMeans(StreamingMean((LAYERS + 1, len(QUANTITIES))), tally)
-    return Lens("m", "t", "baseline", "logit lens", DEPTHS, {WHOLE: step})
-
-
-def _holds(row: "pd.Series", truth: float) -> bool | None:
-    low, high = (row["low"], row["high"])
-    return None if np.isnan(low) else bool(low - 1e-9 <= truth <= high + 1e-9)
+    return tally

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
-from experiments.coverage.drawing import LEVEL, coverage_row, size_row
-from experiments.coverage.tables import long_table, outcomes
+from experiments.coverage.drawing import LEVEL, coverage_row, outcomes, size_row
 from interp.comparison import differences
-from interp.results import lost_together
+from interp.results.lost import shared_losses
 from interp.stats import BASELINE
 
 PAIRS = {
@@ -27,7 +27,7 @@ ALIKE = 0.2
 
 def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
     """Coverage and size of `differences` of 0/1 drops; of `lost_together` by cluster."""
-    for n in (50, 100, 200):
+    for n in (50, 200):
         for number, (name, (one, other, noise)) in enumerate(PAIRS.items()):
             rng, hits, rejected = np.random.default_rng([seed, 51, n, number]), [], []
             for part in range(max(1, sweeps // TOGETHER)):
@@ -44,13 +44,13 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
                                sweeps=len(rejected))  # fmt: skip
     for clusters, each in ((20, 10), (40, 5)):
         rng, held, refused = np.random.default_rng([seed, 52, clusters]), [], []
+        units = np.repeat(np.arange(clusters), each)
         for _ in range(sweeps):
-            table = lost_together(_lost(rng, clusters, each))
-            if len(table):
-                row = table.iloc[0]
-                refused.append(bool(row["p"] < LEVEL))
-                if not np.isnan(row["low"]):
-                    held.append(bool(row["low"] <= 60 <= row["high"]))
+            one, other = (_lost(rng, units, share) for share in (0.4, 0.6))
+            row = shared_losses(one, other, [str(unit) for unit in units], 0.95)
+            refused.append(bool(row["p"] < LEVEL))
+            if not np.isnan(row["low"]):
+                held.append(bool(row["low"] <= 60 <= row["high"]))
         setting = f"40 and 60% are lost, {clusters} clusters of {each}, alike by {ALIKE}"
         yield coverage_row("lost examples that are shared, by cluster", setting, held,
                            sweeps=sweeps)  # fmt: skip
@@ -63,17 +63,17 @@ def _pair(rng: np.random.Generator, n: int, one: float, other: float, noise: flo
     tables = []
     for model, drop in (("a", one), ("b", other)):
         whole, left = outcomes(rng, n, RIGHT, np.full(TOGETHER, drop), noise)
-        columns = {BASELINE: whole * 1.0}
-        columns |= {f"layer:{at}": left[:, at] * 1.0 for at in range(TOGETHER)}
-        tables.append(long_table(columns, model=model))
-    return pd.concat(tables, ignore_index=True)
+        names = [BASELINE, *(f"layer:{at}" for at in range(TOGETHER))]
+        columns = {"ablation": np.repeat(names, n), "doc_id": np.tile(np.arange(n), len(names))}
+        values = np.column_stack([whole, left]).T.ravel() * 1.0
+        tables.append(pd.DataFrame({"model": model, **columns, "value": values}))
+    return pd.concat(tables, ignore_index=True).assign(task="t", metric="acc")
 
 
-def _lost(rng: np.random.Generator, clusters: int, each: int) -> pd.DataFrame:
-    """Two ablations; what each loses goes by cluster, apart from what the other loses."""
-    units, total = np.repeat(np.arange(clusters), each), 1 / ALIKE - 1
-    columns = {BASELINE: np.ones(len(units))}
-    for name, share in (("layer:0", 0.4), ("layer:1", 0.6)):
-        own = rng.beta(share * total, (1 - share) * total, size=clusters)[units]
-        columns[name] = (rng.random(len(units)) >= own) * 1.0
-    return long_table(columns, clusters=units.astype(float))
+def _lost(
+    rng: np.random.Generator, units: np.ndarray, share: float
+) -> Bool[np.ndarray, " examples"]:
+    """What an ablation loses goes by cluster, apart from what the other loses."""
+    total = 1 / ALIKE - 1
+    own = rng.beta(share * total, (1 - share) * total, size=int(units.max()) + 1)[units]
+    return np.asarray(rng.random(len(units)) < own)

@@ -14,7 +14,7 @@ STREAMED = ("Poisson bootstrap (lens, attribution, influence)",)
 CORRELATED = ("disattenuated correlation of profiles", "noise ceiling", "profiles differ in shape")
 LOSSES = ("loss of texts, nats a token", "difference of losses of texts")
 PERPLEXITIES = ("perplexity", "difference of perplexities")
-WEIGHED = ("recovery by a patch, from responses", "recovery, all patches together")
+WEIGHED = ("recovery by a patch, pairs and clusters", "recovery, all patches together")
 
 TRIED: dict[str, tuple[str, ...]] = {
     "attention/contrast.py: removal_contrasts": (
@@ -52,7 +52,7 @@ TRIED: dict[str, tuple[str, ...]] = {
         "passage or weights: one change", "passage or weights: all changes",
         "passage or weights: any null part named",
     ),
-    "results/lost.py: _pair": (
+    "results/lost.py: shared_losses": (
         "lost examples that are shared", "lost examples are independent (Fisher)",
         "lost examples that are shared, by cluster", "lost examples are independent, by cluster",
     ),
@@ -127,8 +127,8 @@ PASSED_ON: dict[str, str] = {
     "results/design_effects.py": "stats/clusters.py: design_effects",
     "results/latex.py: importance_latex": "stats/tables.py: paired_drops",
     "results/latex.py: scores_latex": "stats/tables.py: scores",
-    "results/lost.py": "results/lost.py: _pair",
-    "results/lost.py: lost_together": "results/lost.py: _pair",
+    "results/lost.py": "results/lost.py: shared_losses",
+    "results/lost.py: lost_together": "results/lost.py: shared_losses",
     "results/pair_effects.py: _adjusted": "results/pair_effects.py: _rows",
     "results/pair_effects.py: scope_parts": "results/pair_effects.py: _rows",
     "results/replacement_drops.py: replacement_table": "stats/tables.py: paired_drops",

@@ -1,59 +1,61 @@
-"""How much of a score is left as layers go: the area under the curve, over the whole score."""
+"""How much of a score is left as layers go: the area under the curve, over the whole score.
+
+As `interp.comparison.robustness` computes it; two models on the same examples.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from jaxtyping import Float
 
 from experiments.coverage.drawing import coverage_row
-from experiments.coverage.tables import long_table
-from interp.comparison import robustness, robustness_differences
-from interp.stats import BASELINE
+from interp.comparison.removal_robustness import mean_height
+from interp.stats import Sample, bootstrap_means, percentiles
 
-LAYERS, RIGHT = 8, 0.8
-STEPS = ["+".join(f"layer:{at}" for at in range(7, 7 - n, -1)) for n in range(1, 7)]
-SETTINGS = ((50, 0.2), (200, 0.0))
+RIGHT, RESAMPLES = 0.8, 500
+KEPT = np.linspace(0.95, 0.1, 6)
+"""Share of its right answers that a model keeps, step by step."""
+
+SETTINGS = ((50, 0.2), (50, 0.0), (200, 0.2), (200, 0.0))
 """Examples, and how much more of its score the second model keeps at every step."""
-
-RESAMPLES = 500
 
 
 def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Coverage of `robustness` and `robustness_differences`."""
-    kept = np.linspace(0.95, 0.1, len(STEPS))
+    """Coverage of a model's robustness, of the area, and of the difference of two models."""
     for n, gap in SETTINGS:
         rng = np.random.default_rng([seed, 50, n, int(10 * gap)])
-        other = np.minimum(1.0, kept + gap)
-        truth = [_height(np.append(1.0, one)) for one in (kept, other)]
-        own, area, apart = [], [], []
+        shares = KEPT, np.minimum(1.0, KEPT + gap)
+        truth = [float(mean_height(np.append(1.0, one)[None])[0]) for one in shares]
+        own, area, apart = list[bool](), list[bool](), list[bool]()
         for sweep in range(sweeps):
-            values, layers = _two(rng, n, kept, other), {"a": LAYERS, "b": LAYERS}
-            table = robustness(values, layers, resamples=RESAMPLES, seed=sweep)
-            first = table.set_index("model").loc["a"]
-            own.append(bool(first["low"] <= truth[0] <= first["high"]))
-            height = 100 * RIGHT * truth[0]
-            area.append(bool(first["low_area"] <= height <= first["high_area"]))
-            found = robustness_differences(values, resamples=RESAMPLES, seed=sweep).iloc[0]
-            apart.append(bool(found["low"] <= truth[1] - truth[0] <= found["high"]))
-        setting = f"6 of 8 layers go, {100 * gap:.0f} points more, n {n}"
+            lasting = rng.random(n)
+            drawn = [_heights(rng, lasting, one, [sweep, 2]) for one in shares]
+            own.append(_holds(drawn[0][1], truth[0]))
+            area.append(_holds(drawn[0][0], RIGHT * truth[0]))
+            apart.append(_holds(drawn[1][1] - drawn[0][1], truth[1] - truth[0]))
+        setting = f"6 layers go, {100 * gap:.0f} points more, n {n}"
         yield coverage_row("robustness", setting, own, sweeps=sweeps)
         yield coverage_row("area under a removal curve", setting, area, sweeps=sweeps)
         yield coverage_row("difference of robustness", setting, apart, sweeps=sweeps)
 
 
-def _height(scores: np.ndarray) -> float:
-    return float(((scores[0] + scores[-1]) / 2 + scores[1:-1].sum()) / (len(scores) - 1))
+def _holds(drawn: Float[np.ndarray, " resamples"], truth: float) -> bool:
+    low, high = percentiles(drawn)
+    return bool(low <= truth <= high)
 
 
-def _two(rng: np.random.Generator, n: int, kept: np.ndarray, other: np.ndarray) -> "pd.DataFrame":
-    """Two models on the same examples, each of which lasts up to a step of its own."""
-    lasting, tables = rng.random(n), []
-    for model, shares in (("a", kept), ("b", other)):
-        own = np.where(rng.random(n) < 0.5, lasting, rng.random(n))
-        whole = rng.random(n) < RIGHT
-        columns = {BASELINE: whole * 1.0}
-        for step, share in zip(STEPS, shares, strict=True):
-            columns[step] = (whole & (own < share)) * 1.0
-        tables.append(long_table(columns, model=model))
-    return pd.concat(tables, ignore_index=True)
+def _heights(
+    rng: np.random.Generator,
+    lasting: Float[np.ndarray, " n"],
+    shares: Float[np.ndarray, " steps"],
+    seed: list[int],
+) -> tuple[Float[np.ndarray, " resamples"], Float[np.ndarray, " resamples"]]:
+    """Resampled areas and robustness of a model whose examples last up to a step of their own."""
+    n = len(lasting)
+    own = np.where(rng.random(n) < 0.5, lasting, rng.random(n))
+    whole = rng.random(n) < RIGHT
+    table = np.column_stack([whole, whole[:, None] & (own[:, None] < shares)]) * 1.0
+    means = bootstrap_means(Sample(table, np.arange(n), False), resamples=RESAMPLES, seed=seed)
+    height = mean_height(means)
+    return height, height / means[:, 0]

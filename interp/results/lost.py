@@ -100,7 +100,7 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
         units = _units(damage, lost.index)
         rows: list[dict[str, object]] = [
             {"model": model, "task": task, "metric": metric, "a": a, "b": b}
-            | _pair(lost[a].to_numpy(), lost[b].to_numpy(), units, confidence)
+            | shared_losses(lost[a].to_numpy(), lost[b].to_numpy(), units, confidence)
             for a, b in itertools.combinations(lost.columns, 2)
         ]
         table = pd.DataFrame(rows)
@@ -115,7 +115,7 @@ COLUMNS = ["model", "task", "metric", "a", "b", "lost_a", "lost_b", "both", "exp
            "correction"]  # fmt: skip
 
 
-def _pair(
+def shared_losses(
     one: Bool[np.ndarray, " examples"],
     other: Bool[np.ndarray, " examples"],
     units: list[str] | None,

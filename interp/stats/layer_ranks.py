@@ -90,24 +90,35 @@ def _layer_of(text: str, form: str) -> int | None:
     return int(number) if number != text and number.isdigit() else None
 
 
+def permuted(
+    measure: Float[np.ndarray, " layer"], means: Float[np.ndarray, " layer"], seed: int
+) -> tuple[float, float]:
+    """Spearman's correlation of two numbers of each layer, and its p if layers were exchangeable.
+
+    A true null hypothesis is rejected in FROM to TO% of simulated sweeps of 8, 12 and 32 layers.
+    """
+    rho = float(spearman(measure, means))
+    if np.isnan(rho):
+        return rho, float("nan")
+    rng = np.random.default_rng(seed)
+    by_chance = spearman(means, rng.permuted(np.tile(measure, (PERMUTATIONS, 1)), axis=1))
+    extreme = int((np.abs(by_chance) >= abs(rho) - 1e-12).sum())
+    return rho, (extreme + 1) / (PERMUTATIONS + 1)
+
+
 def _correlation(
     similarity: Float[np.ndarray, " layer"],
     drops: pd.DataFrame,
     seed: int,
 ) -> dict[str, object]:
-    rng = np.random.default_rng(seed)
     # rounding must not break ties between drops of the same counts
-    means = drops.to_numpy(float).mean(axis=0).round(12)
-    rho = float(spearman(similarity, means))
+    rho, p = permuted(similarity, drops.to_numpy(float).mean(axis=0).round(12), seed)
     reliable = reliability(drops_sample(drops), seed=seed)
-    shuffled = rng.permuted(np.tile(similarity, (PERMUTATIONS, 1)), axis=1)
-    by_chance = spearman(means, shuffled)
-    extreme = (np.abs(by_chance) >= abs(rho) - 1e-12).sum()
     points = _points(similarity, drops)
     far = points.reindex(points["gap"].abs().sort_values(ascending=False, kind="stable").index)
     return {
         "rho": rho,
-        "p": np.nan if np.isnan(rho) else (extreme + 1) / (PERMUTATIONS + 1),
+        "p": p,
         "least_p": 1 / (PERMUTATIONS + 1),
         "reliability": reliable,
         "ceiling": float(np.sqrt(reliable)) if reliable > 0 else np.nan,
