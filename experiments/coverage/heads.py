@@ -35,13 +35,13 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng([seed, 49, number])
         first = np.clip(np.linspace(-0.3, 0.6, 64), 0.01, 1)
         second = np.clip(first + apart * rng.normal(size=64), 0.01, 1)
-        truth, hits = float(spearman(first.round(9), second.round(9))), []
+        truth, held = float(spearman(first.round(9), second.round(9))), list[bool]()
         for sweep in range(sweeps):
             pair = [_scores(rng, n, one) for one in (first, second)]
             found = compared(*pair, paired=False, points=False, resamples=200, seed=sweep)
             if not np.isnan(found["low"]):
-                hits.append(found["low"] - 1e-9 <= truth <= found["high"] + 1e-9)
-        yield coverage_row("agreement of two scores of heads, disattenuated", setting, hits,
+                held.append(found["low"] - 1e-9 <= truth <= found["high"] + 1e-9)
+        yield coverage_row("agreement of two scores of heads, disattenuated", setting, held,
                            sweeps=sweeps)  # fmt: skip
 
 

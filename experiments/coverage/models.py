@@ -46,8 +46,9 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
         rng, held, refused = np.random.default_rng([seed, 52, clusters]), [], []
         units = np.repeat(np.arange(clusters), each)
         for _ in range(sweeps):
-            one, other = (_lost(rng, units, share) for share in (0.4, 0.6))
-            row = shared_losses(one, other, [str(unit) for unit in units], 0.95)
+            row: dict[str, Any] = shared_losses(
+                _lost(rng, units, 0.4), _lost(rng, units, 0.6), [str(u) for u in units], 0.95
+            )
             refused.append(bool(row["p"] < LEVEL))
             if not np.isnan(row["low"]):
                 held.append(bool(row["low"] <= 60 <= row["high"]))

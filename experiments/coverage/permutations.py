@@ -22,7 +22,7 @@ FIELDS = {
 }
 """Rows, values of the field, and the true drop, a share."""
 
-TOGETHER = 100
+TOGETHER = 20
 """Sweeps that one call tests as the columns of a table."""
 
 

