@@ -18,14 +18,17 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv
 	$(BIN)/python -m experiments.demo
 
-# one thread a test, one worker a core; every call of the quick half is checked against its annotations
+# one thread a test, one worker a core; what the tests of a file share is made once
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# every call of the quick half is checked against its annotations
 test: venv
-	$(BIN)/python -m pytest --numprocesses auto -m "not slow"
-	INTERP_TYPE_CHECKS=off $(BIN)/python -m pytest --numprocesses auto -m slow
+	$(PYTEST) -m "not slow"
+	INTERP_TYPE_CHECKS=off $(PYTEST) -m slow
 
 # every combination of what the tests above thin out, and type checks on every call
 test-all: venv
-	$(BIN)/python -m pytest --numprocesses auto --every-combination
+	$(PYTEST) --every-combination
 
 lint: venv
 	$(BIN)/ruff format --check .
@@ -37,7 +40,7 @@ check: lint test
 
 # the half of the tests that is quick
 test-quick: venv
-	$(BIN)/python -m pytest --numprocesses auto -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # the lowest versions that pyproject.toml allows, in an environment of their own
 test-lowest:

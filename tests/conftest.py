@@ -8,7 +8,6 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 import pytest
-import torch
 from hypothesis import settings
 
 from tests.helpers import type_checks
@@ -17,7 +16,7 @@ from tests.helpers import type_checks
 if os.environ.get("INTERP_TYPE_CHECKS") != "off":
     type_checks.install("interp")  # before anything of it is imported
 
-from tests.helpers.families import FAMILIES, tiny_bridge
+# Models are imported where they are made: the process that hands tests out needs none.
 from tests.helpers.thinning import left_out
 
 # the gate tries the same inputs on each run; `--hypothesis-profile=explore` draws new ones
@@ -35,9 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Two cores are shared by whatever else runs: one thread a test is the fair choice."""
+    import torch
+
     torch.set_num_threads(1)
-    # the tests of the whole package are few and long: last, they would leave a core without work
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_"))
+    # files of few and long tests come first: last, they would leave a core without work
+    long = ("tests/test_", "tests/experiments/", "tests/report/", "tests/figures/", "tests/models/")
+    items.sort(key=lambda item: not item.nodeid.startswith(long))
     if not config.getoption("--every-combination"):
         gone = left_out(items)
         config.hook.pytest_deselected(items=[items[place] for place in sorted(gone)])
@@ -47,6 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", params=["llama", "qwen3", "gpt2", "gpt_neox"])
 def family(request: pytest.FixtureRequest) -> str:
     """The families that every exactness test covers; tests/parity covers more."""
+    from tests.helpers.families import FAMILIES
+
     assert request.param in FAMILIES
     return str(request.param)
 
@@ -54,10 +58,14 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def model(family: str):
     """A tiny random model of the family, as a bridge with native blocks over the same weights."""
+    from tests.helpers.families import tiny_bridge
+
     return tiny_bridge(family)
 
 
 @pytest.fixture(scope="session")
 def llama():
     """A tiny random Llama with 4 query heads over 2 KV heads."""
+    from tests.helpers.families import tiny_bridge
+
     return tiny_bridge("llama")

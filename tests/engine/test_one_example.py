@@ -46,6 +46,7 @@ def scores(model, task, texts, **shortcuts):
     return found
 
 
+@pytest.mark.thinned(share=3)
 @pytest.mark.parametrize(
     "family", [pytest.param(f, marks=() if f in QUICK else pytest.mark.slow) for f in FAMILIES]
 )

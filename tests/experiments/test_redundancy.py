@@ -39,7 +39,7 @@ def test_the_share_that_the_twin_keeps_more_is_that_of_the_curves(table):
     assert row["control"] == pytest.approx(0.5)
     assert row["twin"] == pytest.approx(0.9)
     assert row["difference"] == pytest.approx(0.4)
-    assert row["low"] < 0.4 < row["high"] and row["low"] > 0.2
+    assert 0.2 < row["low"] < 0.4 < row["high"]
     assert row["n"] == 60
 
 

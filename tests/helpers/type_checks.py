@@ -2,10 +2,12 @@
 
 `jaxtyping`'s own import hook binds the arguments of every call anew to compare the shapes of
 tensors with each other, which doubles the time of the tests. Only functions that name shapes need
-that; the checks of all others are compiled once, by beartype.
+that; the checks of all others are compiled once, by beartype. They are compiled when a function is
+first called: a test calls a few of some thousands.
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, get_args
@@ -47,11 +49,29 @@ def _of_class(checked: Any, typechecker: Any) -> Any:
         return checked
     if any(map(_names_shapes, fills_fields.__annotations__.values())):
         return _with_shapes(checked, typechecker=typechecker)
-    type.__setattr__(checked, "__init__", _with_types(fills_fields))
+    type.__setattr__(checked, "__init__", _at_first_call(fills_fields, _with_types))
     return checked
 
 
 def _of_function(function: Callable[..., Any], typechecker: Any) -> Any:
+    return _at_first_call(function, lambda given: _compiled(given, typechecker))
+
+
+def _at_first_call(function: Callable[..., Any], check: Callable[..., Any]) -> Any:
+    """The function as it is checked, which is made when it is first called."""
+    checked: Callable[..., Any] | None = None
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal checked
+        if checked is None:
+            checked = check(function)
+        return checked(*args, **kwargs)
+
+    return call
+
+
+def _compiled(function: Callable[..., Any], typechecker: Any) -> Any:
     annotations = getattr(function, "__annotations__", {}).values()
     if any(isinstance(annotation, str) for annotation in annotations):
         # what is quoted may exist for mypy alone, which jaxtyping passes over

@@ -9,14 +9,20 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 MARK = "outcomes: "
 _SCRIPT = f"""
 import json, sys
+from tests.helpers.unchecked import tried
 for line in sys.stdin:
-    setup, statements = json.loads(line)
-    names = {{}}
+    print("\\n{MARK}" + json.dumps(tried(*json.loads(line))), flush=True)
+"""
+
+
+def tried(setup: str, statements: Sequence[str]) -> list[str]:
+    """What each statement ends in, run here."""
+    names: dict[str, Any] = {}
     exec(setup, names)
     found = []
     for statement in statements:
@@ -24,9 +30,8 @@ for line in sys.stdin:
             exec(statement, names)
             found.append("fine")
         except Exception as error:
-            found.append(f"{{type(error).__name__}}: {{error}}")
-    print("\\n{MARK}" + json.dumps(found), flush=True)
-"""
+            found.append(f"{type(error).__name__}: {error}")
+    return found
 
 
 @functools.cache
@@ -54,6 +59,8 @@ def outcomes(setup: str, statements: Sequence[str]) -> dict[str, str]:
         setup: statements that run first, in the same namespace.
         statements: run one after the other, in a namespace of their own.
     """
+    if os.environ.get("INTERP_TYPE_CHECKS") == "off":
+        return dict(zip(statements, tried(setup, statements), strict=True))
     process, said = _interpreter()
     assert process.stdin is not None
     assert process.stdout is not None

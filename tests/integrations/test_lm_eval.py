@@ -1,7 +1,6 @@
 """The engine as lm-evaluation-harness' model, against `HFLM` on models with a layer deleted."""
 
 import logging
-import subprocess
 import sys
 
 import pytest
@@ -15,6 +14,7 @@ from interp.integrations.lm_eval import AblatedModel
 from interp.models import decoder
 from interp.tasks import load_task
 from tests.helpers.families import FAMILIES, deleted, tiny_bridge, tiny_model, tiny_tokenizer
+from tests.helpers.forked import in_a_fork
 from tests.helpers.harness import harness_evaluates
 from tests.helpers.task_files import write_task, write_task_with_code
 
@@ -126,15 +126,11 @@ def test_every_family_can_be_asked():
 @pytest.mark.slow
 def test_the_command_line_passes_through(folder, tmp_path):
     task, mark = write_task_with_code(tmp_path)
-    command = [sys.executable, "-m", "interp.cli", "harness", "run", "--model", "interp"]
+    command = ["harness", "run", "--model", "interp"]
     command += ["--model_args", f"pretrained={folder},ablation=layer:1"]
-    shown = subprocess.run(
-        [*command, "--tasks", str(task), "--limit", "3", "--allow-code"],
-        capture_output=True,
-        text=True,
-    )
-    assert shown.returncode == 0, shown.stderr[-2000:]
-    assert "tiny-texts" in shown.stdout
+    command += ["--tasks", str(task), "--limit", "3", "--allow-code"]
+    script = "import sys; from interp.cli import main; sys.exit(main(sys.argv[1:]))"
+    assert "tiny-texts" in in_a_fork(script, *command)
     assert mark.exists()
 
 

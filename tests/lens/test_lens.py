@@ -1,8 +1,6 @@
 """The lens against TransformerLens' own, the model's own logits, and planted facts."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -22,6 +20,7 @@ from interp.models import decoder, wrap
 from interp.stats import StreamingMean, poisson_weights
 from interp.tasks import load_task
 from tests.helpers.families import BY_HALF, random_tokens, tiny_bridge, tiny_tokenizer
+from tests.helpers.forked import in_a_fork
 from tests.helpers.planted import planted_bridge, write_planted
 from tests.helpers.regimes import SWITCH, model_of
 from tests.helpers.task_files import write_task
@@ -317,10 +316,7 @@ def test_memory_does_not_grow_with_the_examples(tmp_path):
         folder = tmp_path / str(rows)
         folder.mkdir()
         path = write_task(folder, kind="letters", rows=rows)
-        shown = subprocess.run(
-            [sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True
-        )
-        grown.append(float(shown.stdout.split()[-1]))
+        grown.append(float(in_a_fork(MEMORY, str(path)).split()[-1]))
     # 1,200 more examples hold 8 MB of numbers (14 quantities, 7 depths); none of it stays
     assert grown[1] - grown[0] < 6, grown
 

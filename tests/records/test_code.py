@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from interp.records import code_sha256
+from tests.helpers.forked import in_a_fork
 
 HEAD = """
 import functools, math, torch, other
@@ -41,8 +42,8 @@ TAKEN = {
 }
 
 
-def hashes(tmp_path, **changes) -> dict[str, str]:
-    """The hash of each form of hook, made in a process of its own."""
+def hashes(tmp_path, *, afresh: bool = False, **changes) -> dict[str, str]:
+    """The hash of each form of hook, in a process of its own: a fork, or an interpreter afresh."""
     values = SAME | changes
     (tmp_path / "other.py").write_text(f"def g(value):\n    return value + {values['plus']}\n")
     source = HEAD.format(**values) + "".join(
@@ -50,14 +51,19 @@ def hashes(tmp_path, **changes) -> dict[str, str]:
     )
     (tmp_path / "hooks.py").write_text(source)
     code = """
-        import json, hooks
+        import json, sys
+        sys.path.insert(0, sys.argv[1])
+        import hooks
         from interp.records import code_sha256
         found = {n[6:]: code_sha256(v) for n, v in vars(hooks).items() if n.startswith("found_")}
         print(json.dumps(found))
     """
+    code = textwrap.dedent(code)
+    if not afresh:
+        return json.loads(in_a_fork(code, str(tmp_path)))
     shown = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.path.insert(0, '.')\n" + textwrap.dedent(code)],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     return json.loads(shown.stdout)
@@ -65,7 +71,7 @@ def hashes(tmp_path, **changes) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory) -> dict[str, str]:
-    return hashes(tmp_path_factory.mktemp("hooks"))
+    return hashes(tmp_path_factory.mktemp("hooks"), afresh=True)
 
 
 @pytest.mark.slow
