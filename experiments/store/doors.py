@@ -70,8 +70,8 @@ INSIDE = {
     " findable nothing_found say_left_out before_running hypergeometric fisher_exact_p"
     " perplexity_drops perplexity_scores weighted_losses factorial_contrasts smallest_p"
     " rounding_floor sample_by unit_values with_rounding",
-    "sweeps": "check_metric describe_measure describe_task estimate loaded_tasks make_plan"
-    " pack_request refuse_options runner size",
+    "sweeps": "check_ahead check_metric describe_measure describe_task estimate loaded_tasks"
+    " make_plan pack_request refuse_options runner size",
     "tasks": "as_chat asked_as build_requests build_rows chat_template_hash chat_text"
     " check_draw checked_requests class_positions close_templates covering described"
     " described_metrics draw_order encode encode_pair encode_with_offsets functions_of"

@@ -1,13 +1,14 @@
 """Bad inputs of every kind: each must be a one-line error, with no traceback and nothing written.
 
-    python -m experiments.store.fuzz --inputs 20000
-    python -m experiments.store.fuzz --only shards --inputs 5000 --seconds 300 --seed 7 \
-        --add experiments/store/fuzz.json
+    python -m experiments.store.fuzz --inputs 50000 --counts experiments/store/fuzz.json
+    python -m experiments.store.fuzz --only shards --inputs 5000 --seconds 300 --seed 7
 
 Command lines, ablation texts, task YAMLs, manifests and shards, and what strangers give
 (`hostile.py`: model folders, rows, templates, option values, code), made by hypothesis from a
-seed; and cheap kinds of the same and of public calls (`plain_kinds.py`, `doors.py`). An input that
-happens to be good is counted as accepted.
+seed; and the same drawn by a plain generator, many times as fast (`plain_kinds.py`,
+`whole_requests.py`), with public calls (`doors.py`). An input that happens to be good is counted
+as accepted. With `--counts` each chunk of inputs is added to the file, and the same command
+continues with the seeds that follow.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import yaml
 from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from tqdm import tqdm
 
-from experiments.store import doors, hostile, plain_kinds
+from experiments.store import doors, hostile, plain_kinds, whole_requests
 from experiments.store.inputs import ablation_texts, command_lines, mutated
 from experiments.store.reports import OUT, write_result
 from experiments.store.tiny_model import write_model, write_task
@@ -38,13 +39,21 @@ from interp.errors import UserError
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-PLANNED = ("task YAMLs", "command lines", "rows", "option values")
-"""Kinds whose inputs are also tried without a run: many more in the same time."""
+SHARES = {
+    "ablation texts": 4, "task YAMLs": 1, "command lines": 1, "manifests": 1, "shards": 2,
+    "model folders": 1, "rows": 1, "templates": 2, "option values": 2, "code": 1,
+    "task YAMLs, planned": 30, "command lines, planned": 60, "rows, planned": 40,
+    "code, planned": 20, "option values, planned": 60, "model folders, drawn": 12,
+    "model files": 12, "manifests, shown": 8, "results, shown": 10, "ablation texts, parsed": 200,
+    "manifests, read": 150, "shards, verified": 150, "shards, forged": 20, "rows, rendered": 100,
+    "templates, rendered": 130, "doors": 7,
+}  # fmt: skip
+"""How many of a thousand inputs are of each kind: many of those that cost little."""
 
 NOT_RUN = "the request is good, and is not run here"
 
 CHUNK = 250
-"""Inputs from one seed."""
+"""Inputs from one seed, at most; of a kind of few inputs a tenth of them."""
 
 Check = Callable[[Any], bool]
 """Refuses an input by UserError (False), accepts it (True), or raises: a defect."""
@@ -64,67 +73,71 @@ def run(
     only: str | None = None,
     tell: bool = True,
     seconds: float = math.inf,
-    total: Path | None = None,
+    counts: Path | None = None,
 ) -> dict[str, Any]:
-    """Try so many inputs, as many of each kind, or all of the one kind that is named.
+    """Try so many inputs of all kinds (`SHARES`), or of the one kind that is named.
 
     Args:
         inputs: at most.
         out: folder of the result.
-        seed_: of the first chunk; each further chunk has the next one.
+        seed_: of the first chunk of each kind; each further chunk has the next one.
         only: one kind.
         tell: show progress.
         seconds: at most so long a kind; a chunk that is begun is finished.
-        total: file of counts to which those of each kind are added when it is done.
+        counts: file to which every finished chunk is added, and from which a run that was
+            interrupted goes on: what is counted there is not tried again.
 
     Returns:
-        For each kind: `tried`, `refused`, `accepted`, `seconds`; `defects` (hypothesis stops a
-        kind at its first and makes it small; of a cheap kind all of a chunk); `files_outside`,
-        what was written beside the folder in which the inputs were tried.
+        For each kind: `tried`, `refused`, `accepted`, `seconds`, `chunks`; `defects` (hypothesis
+        stops a kind at its first and makes it small; of a plain kind all of a chunk);
+        `files_outside`, what was written beside the folder in which the inputs were tried.
     """
     result: dict[str, Any] = {"inputs": inputs, "seed": seed_, "kinds": {}, "defects": {}}
+    if counts and counts.is_file():
+        result |= json.loads(counts.read_text())
     with tempfile.TemporaryDirectory() as home:
         scratch = Path(home) / "scratch"
         scratch.mkdir()
         with contextlib.chdir(scratch):
             kinds = {k: v for k, v in _kinds(scratch).items() if only in (None, k)}
             for name, (strategy, check) in tqdm(kinds.items(), disable=not tell):
-                counts = {"tried": 0, "refused": 0, "accepted": 0}
-                start, wanted, chunk = time.monotonic(), inputs // len(kinds), 0
-                defect = None
-                while counts["tried"] < wanted and not defect:
-                    most = min(CHUNK, wanted - counts["tried"])
-                    defect = _try(strategy, check, most, seed_ + chunk, counts)
-                    chunk += 1
+                share = SHARES[name] / sum(SHARES[k] for k in kinds)
+                wanted, start = max(1, round(inputs * share)), time.monotonic()
+                found = result["kinds"].setdefault(name, dict.fromkeys(COUNTED, 0))
+                result["defects"].pop(name, None)
+                while found["tried"] < wanted and name not in result["defects"]:
                     if time.monotonic() - start > seconds:
                         break
-                result["kinds"][name] = counts | {"seconds": round(time.monotonic() - start)}
-                if defect:
-                    result["defects"][name] = defect
-                outside = sorted(p.name for p in Path(home).iterdir() if p != scratch)
-                result["files_outside"] = outside
-                if total:
-                    add(name, result, total)
-    write_result(result, out, "fuzz")
+                    most = min(CHUNK, max(1, wanted // 10), wanted - found["tried"])
+                    _try_chunk(name, (strategy, check), most, result)
+                    result["files_outside"] = sorted(
+                        p.name for p in Path(home).iterdir() if p != scratch
+                    )
+                    if counts:
+                        counts.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+    result["tried"] = sum(kind["tried"] for kind in result["kinds"].values())
+    if counts:
+        counts.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+    else:
+        write_result(result, out, "fuzz")
     return result
 
 
-def add(name: str, result: dict[str, Any], total: Path) -> None:
-    """Add what was tried of one kind to the counts that a file holds."""
-    found: dict[str, Any] = {"kinds": {}, "defects": {}, "files_outside": []}
-    if total.is_file():
-        found = json.loads(total.read_text())
-    counts, before = result["kinds"][name], found["kinds"].get(name, {})
-    found["kinds"][name] = {key: before.get(key, 0) + value for key, value in counts.items()}
-    found["kinds"][name]["first_seeds"] = [*before.get("first_seeds", []), result["seed"]]
-    found["defects"] |= result["defects"]
-    found["files_outside"] = sorted({*found["files_outside"], *result["files_outside"]})
-    found["tried"] = sum(kind["tried"] for kind in found["kinds"].values())
-    total.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+COUNTED = ("tried", "refused", "accepted", "seconds", "chunks")
+
+
+def _try_chunk(name: str, kind: "Kind", most: int, result: dict[str, Any]) -> None:
+    """Try a chunk of inputs; a defect is noted, and its chunk is counted."""
+    found, start = result["kinds"][name], time.process_time()
+    defect = _try(*kind, most, result["seed"] + found["chunks"], found)
+    found["chunks"] += 1
+    found["seconds"] = round(found["seconds"] + time.process_time() - start, 1)
+    if defect:
+        result["defects"][name] = defect
 
 
 def _try(
-    strategy: Strategy, check: Check, count: int, seed_: int, counts: dict[str, int]
+    strategy: Strategy, check: Check, count: int, seed_: int, counts: dict[str, Any]
 ) -> str | None:
     if not isinstance(strategy, st.SearchStrategy):
         return _try_plainly(strategy, check, count, seed_, counts)
@@ -147,7 +160,7 @@ def _try(
 
 
 def _try_plainly(
-    draw: plain_kinds.Draw, check: Check, count: int, seed_: int, counts: dict[str, int]
+    draw: plain_kinds.Draw, check: Check, count: int, seed_: int, counts: dict[str, Any]
 ) -> str | None:
     rng, found = random.Random(seed_), dict[str, str]()
     for _ in range(count):
@@ -162,7 +175,8 @@ def _try_plainly(
     return "\n".join(found.values()) or None
 
 
-Kinds = dict[str, tuple[Strategy, Check]]
+Kind = tuple[Strategy, Check]
+Kinds = dict[str, Kind]
 
 
 def _kinds(folder: Path) -> Kinds:
@@ -187,9 +201,11 @@ def _kinds(folder: Path) -> Kinds:
         "command lines": (lines, command),
         **hostile.kinds(small, task, folder, _accepted, bridge),
     }
+    paths = {"model": model, "small": small, "task": task, "run": finished.folder, "out": out,
+             "folder": folder}  # fmt: skip
     return {
         **whole,
-        **{f"{name}, planned": (whole[name][0], _planned(whole[name][1])) for name in PLANNED},
+        **whole_requests.kinds(bridge, whole, _planned, paths, _accepted),
         **plain_kinds.kinds(bridge, task, finished, folder, _accepted),
         "doors": doors.kind(bridge, model, task, finished, folder, _accepted),
     }
@@ -246,10 +262,12 @@ def _store_kinds(finished: Any, out: Path) -> Kinds:
 
     def manifest(document: Any) -> bool:
         before = sorted(p.name for p in finished.folder.rglob("*"))
-        target.write_text(json.dumps(document))
-        code = _main(["show", str(finished.folder)])
+        target.write_text(json.dumps(document, default=repr))
+        try:
+            code = _main(["show", str(finished.folder)])
+        finally:
+            target.write_text(manifest_text)
         assert before == sorted(p.name for p in finished.folder.rglob("*")), "something was written"
-        target.write_text(manifest_text)
         return code == 0
 
     def parquet(content: bytes) -> bool:
@@ -259,6 +277,7 @@ def _store_kinds(finished: Any, out: Path) -> Kinds:
         assert good == (content == shard), "a damaged shard was taken for a whole one"
         code = _main(["export", str(finished.folder), "--out", str(out)])
         left = _removed(out)
+        shard_path(finished.folder, unit).write_bytes(shard)
         assert (code == 0) == good, "a damaged run was exported"
         assert good or not left, "a refused export left a folder"
         return good
@@ -317,11 +336,11 @@ def _main(arguments: list[str], models: dict[str, Any] | None = None) -> int:
     if code not in (0, 2):
         raise AssertionError(f"exit status {code}")
     assert "Traceback" not in shown.getvalue()
-    if shown.getvalue() == f"interp: {NOT_RUN}\n":
-        return 0
-    if code == 2 and shown.getvalue().startswith("interp: "):
-        assert shown.getvalue().count("\n") == 1, f"more than one line: {shown.getvalue()}"
-    return code
+    # what the library says on the way stands before the reason
+    lines = shown.getvalue().splitlines()
+    if code == 2 and not all(line.startswith(("interp: ", "usage: ")) for line in lines):
+        raise AssertionError(f"more than one line: {shown.getvalue()}")
+    return 0 if f"interp: {NOT_RUN}" in lines else code
 
 
 def _removed(folder: Path) -> bool:
@@ -338,7 +357,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one kind, such as 'task YAMLs'")
     parser.add_argument("--seconds", type=float, default=math.inf, help="at most, of each kind")
-    parser.add_argument("--add", type=Path, help="file of counts to which these are added")
+    parser.add_argument("--counts", type=Path, help="file that is added to, and continued from")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     result = run(
@@ -347,7 +366,7 @@ def main() -> None:
         seed_=options.seed,
         only=options.only,
         seconds=options.seconds,
-        total=options.add and options.add.resolve(),
+        counts=options.counts and options.counts.resolve(),
     )
     print(json.dumps(result, indent=2))
     raise SystemExit(bool(result["defects"]))

@@ -76,7 +76,7 @@ def kinds(
             st.dictionaries(option_names, anything, min_size=1, max_size=2),
             _option_check(task, folder, attempt, bridge),
         ),
-        "code": (st.integers(0, 5), _code_check(task, folder, attempt, bridge)),
+        "code": (st.sampled_from(_code_texts(task)), _code_check(folder, attempt, bridge)),
     }
 
 
@@ -192,15 +192,9 @@ def _option_check(task: Path, folder: Path, attempt: Attempt, bridge: Any) -> Ch
     return check
 
 
-def _code_check(task: Path, folder: Path, attempt: Attempt, bridge: Any) -> Check:
-    import interp
-
-    mark = folder / "mark"
-    place = folder / "from-elsewhere"
-    place.mkdir(exist_ok=True)
-    (place / "evil.py").write_text(f"open({str(mark)!r}, 'w').close()\ndef f(x=None): return x\n")
+def _code_texts(task: Path) -> tuple[str, ...]:
     base = task.read_text()
-    texts = (
+    return (
         base + "process_docs: !function evil.f\n",
         base + "process_docs: !function evil.f\ninclude: missing.yaml\n",
         "- !function evil.f\n",
@@ -209,12 +203,22 @@ def _code_check(task: Path, folder: Path, attempt: Attempt, bridge: Any) -> Chec
         base + "aggregation: !function 'evil.f'\n",
     )
 
-    def check(number: int) -> bool:
+
+def _code_check(folder: Path, attempt: Attempt, bridge: Any) -> Check:
+    import interp
+
+    mark = folder / "mark"
+    place = folder / "from-elsewhere"
+    place.mkdir(exist_ok=True)
+    (place / "evil.py").write_text(f"open({str(mark)!r}, 'w').close()\ndef f(x=None): return x\n")
+    (place / "other.yaml").write_text("process_docs: !function evil.f\n")
+
+    def check(text: str) -> bool:
         path, out = place / "code.yaml", folder / "out"
-        path.write_text(texts[number])
+        path.write_text(text)
         accepted = attempt(lambda: interp.sweep(bridge, str(path), ["layer:0"], limit=1, out=out))
         shutil.rmtree(out, ignore_errors=True)
-        assert not mark.exists(), f"code of a stranger was run by {texts[number]!r}"
+        assert not mark.exists(), f"code of a stranger was run by {text!r}"
         return accepted
 
     return check

@@ -152,7 +152,7 @@ def _written(
         written = _write_weights(source, folder, shards, stack, kept)
         with _refusing(str(name), kept):
             pruned.save_pretrained(folder)
-        copy_side_files(source, folder)
+        copy_side_files(source, folder, str(name))
         renumber_names(folder, {old: new for new, old in enumerate(kept)}, str(name))
         check_loads(source, folder, str(name))
         (folder / "README.md").write_text(_note(str(name), given, kept, n_layers, revision))
@@ -230,8 +230,13 @@ def _shards(source: Path, name: str) -> dict[str, list[str]]:
         raise UserError(f"model {name}: no {missing[0]} in {source}; only safetensors are pruned")
     found = {}
     for file in files:
-        with safe_open(source / file, framework="pt") as tensors:
-            found[file] = list(tensors.keys())
+        try:
+            with safe_open(source / file, framework="pt") as tensors:
+                found[file] = list(tensors.keys())
+        except Exception as error:  # safetensors raises its own and others
+            raise UserError(
+                f"model {name}: its {file} cannot be read ({first_line(error)})"
+            ) from error
     return found
 
 

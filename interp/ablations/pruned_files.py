@@ -33,8 +33,17 @@ TAKEN = (
 NAMED = re.compile(r"(?P<stack>(?:^|.*?\.)(?:layers|h|blocks|block))\.(?P<number>\d+)(?=\.|$)")
 
 
-def copy_side_files(source: Path, folder: Path) -> None:
-    """Tokenizer, chat templates and generation settings, without names of code."""
+def copy_side_files(source: Path, folder: Path, name: str) -> None:
+    """Tokenizer, chat templates and generation settings, without names of code.
+
+    Args:
+        source: the original's folder.
+        folder: that they are copied to.
+        name: of the model, for messages.
+
+    Raises:
+        UserError: the tokenizer's settings cannot be read.
+    """
     for pattern in TAKEN:
         for file in sorted(source.glob(pattern)):
             if not file.is_file() or file.name.endswith(".index.json"):
@@ -42,16 +51,23 @@ def copy_side_files(source: Path, folder: Path) -> None:
             target = folder / file.relative_to(source)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
-    without_code(folder / "tokenizer_config.json")
-    without_code(folder / "config.json")
+    without_code(folder / "tokenizer_config.json", name)
+    without_code(folder / "config.json", name)
 
 
-def without_code(file: Path) -> None:
+def without_code(file: Path, name: str) -> None:
     """A JSON file without `auto_map`: what is pruned is built by transformers' own classes."""
-    if file.is_file():
-        content = json.loads(file.read_text())
-        if content.pop("auto_map", None) is not None:
-            file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    if not file.is_file():
+        return
+    try:
+        content = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"model {name}: its {file.name} cannot be read ({first_line(error)})"
+        ) from error
+    if content.pop("auto_map", None) is not None:
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        file.write_text(text, encoding="utf-8")
 
 
 def renumber_names(folder: Path, places: Mapping[int, int], name: str) -> None:

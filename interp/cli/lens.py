@@ -40,9 +40,9 @@ def _run(options: argparse.Namespace) -> None:
     from interp.ablations import checked_edits, parse
     from interp.errors import UserError
     from interp.lens import check_reading, load_tuned_lens
-    from interp.models import model_folder
-    from interp.results import claim_folder
-    from interp.tasks import load_task
+    from interp.models import decoder, model_folder
+    from interp.results import claim_folder, released_if_refused
+    from interp.tasks import checked_requests, load_task, select_examples
 
     if not options.tasks and not options.prompt:
         raise UserError("interp lens: nothing to read; give --tasks or --prompt")
@@ -63,16 +63,23 @@ def _run(options: argparse.Namespace) -> None:
     for name in options.models:
         model = loaded(name, options)
         checked_edits(model, ablation)
+        if given is not None:
+            given.translator(model, sublayers=False)
+        for task in tasks:
+            # a bad row of a later task is found before the first is read
+            drawn = select_examples(task, options.limit, seed=options.seed)
+            checked_requests(task, drawn, decoder(model), seed=options.seed)
         # what is in the folder is of the same words, or it is refused
         claim_folder(out, "several lenses", _asked(options))
-        tuned = _trained(model, options, texts, out) if texts else given
-        if options.prompt:
-            _grid(model, options, tuned, out)
-        for task in tasks:
-            for lens in (None, tuned) if tuned else (None,):
-                lenses.append(_read(model, task, options, lens, out))
-            if options.attribution:
-                attributions.append(_attribute(model, task, options, out))
+        with released_if_refused(out):
+            tuned = _trained(model, options, texts, out) if texts else given
+            if options.prompt:
+                _grid(model, options, tuned, out)
+            for task in tasks:
+                for lens in (None, tuned) if tuned else (None,):
+                    lenses.append(_read(model, task, options, lens, out))
+                if options.attribution:
+                    attributions.append(_attribute(model, task, options, out))
     if lenses:
         _figures(lenses, attributions, out)
 

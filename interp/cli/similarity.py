@@ -44,6 +44,7 @@ def _run(options: argparse.Namespace) -> None:
 
     from interp import figures
     from interp.errors import UserError
+    from interp.models import model_name
     from interp.results import open_run
     from interp.similarity import layer_similarity, study_angular_distance
     from interp.tasks import load_task
@@ -55,10 +56,16 @@ def _run(options: argparse.Namespace) -> None:
         raise UserError("--as-study: the study's script reads texts; give --texts FILE")
     texts = text_lines("--texts", options.texts)
     run = open_run(options.sweep) if options.sweep else None
+    if run is not None and not any(n.startswith("layer:") for n in run.manifest.ablations):
+        raise UserError(f"--run {options.sweep}: it has no ablation layer:N")
     task = None
     if options.tasks:
         task = load_task(the_task(options), data=options.data, allow_code=options.allow_code)
     model = loaded(options.model, options)
+    if run is not None and run.manifest.model != model_name(model):
+        raise UserError(
+            f"--run {options.sweep}: it is of {run.manifest.model}, not of {model_name(model)}"
+        )
     found = layer_similarity(model, task or texts, limit=options.limit, seed=options.seed, out=out)
     print(found.summary())
     angular = found.angular

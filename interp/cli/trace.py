@@ -51,6 +51,9 @@ def _run(options: argparse.Namespace) -> None:
     out, task = required_out(options), _task(options)
     if options.draws < 0:
         raise UserError(f"draws {options.draws}: allowed are 0 and more")
+    rows = len(task.documents())
+    if options.example is not None and not 0 <= options.example < rows:
+        raise UserError(f"example {options.example}: task {task.name} has rows 0-{rows - 1}")
     model = loaded(options.model, options)
     if not 1 <= options.top <= model.cfg.n_layers * model.cfg.n_heads:
         raise UserError(
@@ -123,7 +126,8 @@ def _figures(
 def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) -> list[Path]:
     from interp import figures
     from interp.attention import removal_contrasts, removal_curve, removals
-    from interp.results import choose_metric
+    from interp.records import write_whole
+    from interp.results import choose_metric, csv_text
     from interp.sweeps import sweep
 
     out = Path(options.out)
@@ -135,5 +139,5 @@ def _contrast(model: Any, task: Any, heads: Any, options: argparse.Namespace) ->
     metric = choose_metric(scores)["metric"].iloc[0]
     curve = removal_curve(scores, plan, metric=metric)
     contrasts = removal_contrasts(run.gains(), plan, metric=metric, seed=options.seed)
-    contrasts.to_csv(out / "removal-contrasts.csv", index=False)
+    write_whole(out / "removal-contrasts.csv", csv_text(contrasts).encode())
     return figures.save(figures.removal(curve), out / "removal-curve")

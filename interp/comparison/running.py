@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
@@ -14,7 +14,7 @@ from interp.comparison.result import Comparison, comparison_of
 from interp.errors import UserError, first_line, names_given, path_given
 from interp.models import given_model, model_folder
 from interp.results import Sweep
-from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, sweep
+from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, check_ahead, loaded_tasks, sweep
 from interp.tasks import Task
 
 FILE = "comparison.json"
@@ -83,10 +83,25 @@ def compare(
     Raises:
         UserError: before anything is written: fewer than two models, a name that is no folder's,
             a folder with a comparison of other models, or a request that cannot be carried out
-            for the first of them.
+            for the first of them, or for one that is in memory.
     """
     check_names(models)
     _refuse_others(path_given("out", out), models)
+    alike: dict[str, Any] = {
+        "limit": limit, "seed": seed, "cluster": cluster, "divergence": divergence, "allow": allow,
+        "unit_examples": unit_examples, "unit_ablations": unit_ablations,
+    }  # fmt: skip
+    asked: dict[str, Any] = {
+        "num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": data,
+        "allow_code": allow_code or None,
+    }  # fmt: skip
+    for name, model in list(models.items())[1:]:
+        # the first is checked by its own sweep; a model that is not loaded yet, when it is
+        if isinstance(model, TransformerBridge):
+            loaded = loaded_tasks(tasks, chat_template=model if chat_template else None, **asked)
+            check_ahead(
+                model, loaded, ablations_of(model, ablations), out=Path(out) / name, **alike
+            )
     sweeps, n_layers = {}, {}
     for name, given in models.items():
         model = given_model(given)
@@ -95,22 +110,13 @@ def compare(
             tasks,
             ablations_of(model, ablations),
             out=Path(out) / name,
-            limit=limit,
-            seed=seed,
-            num_fewshot=num_fewshot,
-            fewshot_seed=fewshot_seed,
-            data=data,
             chat_template=chat_template,
-            allow_code=allow_code,
-            cluster=cluster,
-            divergence=divergence,
             shard=shard,
-            allow=allow,
-            unit_examples=unit_examples,
-            unit_ablations=unit_ablations,
             token_budget=token_budget,
             ray=ray,
             workers=workers,
+            **alike,
+            **(asked | {"allow_code": allow_code}),
         )
         n_layers[name] = shape_of(model).n_layers
     found = comparison_of(sweeps, n_layers)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
@@ -16,6 +17,7 @@ from interp.sweeps import (
     UNIT_ABLATIONS,
     UNIT_EXAMPLES,
     Ablations,
+    check_ahead,
     loaded_tasks,
     refuse_options,
     sweep,
@@ -92,7 +94,7 @@ def vary(
 
     Raises:
         UserError: before anything is written: nothing is varied, a task does not have a way, or
-            whatever `interp.sweep` refuses.
+            whatever `interp.sweep` refuses under any of the ways.
     """
     given = (fewshot_seeds, fewshot_orders, wordings, option_orders)
     ways = asked_ways(dict(zip(WAYS, given, strict=True)))
@@ -105,14 +107,22 @@ def vary(
     # all of them before the first run, so that a way that a task does not have costs nothing
     asked = {way: [asked_as(task, way) for task in plain] for way in ways}
     model = given_model(model)
-    runs: dict[str, Sweep] = {}
-    for way, these in asked.items():
-        runs[way] = sweep(
-            model, [as_chat(task, model) for task in these] if chat_template else these, ablations,
-            out=folder / way, limit=limit, seed=seed, donor=donor, cluster=cluster,
-            divergence=divergence, shard=shard, allow=allow, unit_examples=unit_examples,
-            unit_ablations=unit_ablations, token_budget=token_budget, ray=ray, workers=workers,
-        )  # fmt: skip
+    if chat_template:
+        asked = {way: [as_chat(task, model) for task in these] for way, these in asked.items()}
+    alike: dict[str, Any] = {
+        "limit": limit, "seed": seed, "donor": donor, "cluster": cluster, "divergence": divergence,
+        "allow": allow, "unit_examples": unit_examples, "unit_ablations": unit_ablations,
+    }  # fmt: skip
+    # the first way is checked by its own sweep; a bad row of another way would be found after it
+    for way in list(asked)[1:]:
+        check_ahead(model, asked[way], ablations, out=folder / way, **alike)
+    runs = {
+        way: sweep(
+            model, these, ablations, out=folder / way, shard=shard, token_budget=token_budget,
+            ray=ray, workers=workers, **alike,
+        )
+        for way, these in asked.items()
+    }  # fmt: skip
     return _completed(folder, runs)
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from interp.errors import UserError
 from interp.figures.style import RC, PrintFigure
 from interp.records import write_whole
+from interp.results import csv_text
 
 # No dates: the same figure gives the same file, so a figure in git changes only when it does.
 METADATA: dict[str, dict[str, str | None]] = {
@@ -56,7 +57,7 @@ def save(
     if data is None and isinstance(fig, PrintFigure):
         data = fig.data
     if data is not None:
-        contents["csv"] = data.to_csv(index=False).encode("utf-8", "surrogatepass")
+        contents["csv"] = csv_text(data).encode("utf-8", "surrogatepass")
     written = []
     for suffix, content in contents.items():
         # Not with_suffix: "layers-v1.2" keeps its ".2".

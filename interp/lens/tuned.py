@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -24,6 +24,7 @@ from interp.errors import UserError, path_given
 from interp.lens.readout import Translate
 from interp.lens.residual_stream import depths
 from interp.models import decoder, model_name, weights_hash
+from interp.records import write_whole
 
 FILE = "tuned-lens.safetensors"
 
@@ -77,8 +78,8 @@ class TunedLens:
         folder = new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {"matrices": self.matrices.cpu(), "biases": self.biases.cpu()}
-        save_file(tensors, folder / FILE, metadata={"card": json.dumps(self.card)})
-        (folder / "README.md").write_text("\n".join(_card_lines(self.card)) + "\n")
+        write_whole(folder / FILE, save(tensors, metadata={"card": json.dumps(self.card)}))
+        write_whole(folder / "README.md", ("\n".join(_card_lines(self.card)) + "\n").encode())
         return folder
 
     def __repr__(self) -> str:

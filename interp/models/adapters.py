@@ -8,6 +8,13 @@ from typing import Any
 from interp.errors import UserError, first_line
 
 CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+NOT_READ = {
+    "megatron_config": "names a library that its author chose, which would be imported",
+    "alora_invocation_tokens": "acts behind certain tokens only",
+    "layer_replication": "changes the number of layers",
+}
+"""Entries of an adapter's configuration with which it is another thing than weights to add."""
 
 
 def check_adapter(name: str, folder: Path) -> None:
@@ -18,15 +25,17 @@ def check_adapter(name: str, folder: Path) -> None:
         folder: of the adapter, as `peft` saves it.
 
     Raises:
-        UserError: `peft` is not installed, the folder holds no adapter, or its weights are pickles.
+        UserError: `peft` is not installed, the folder holds no adapter, its weights are pickles, or
+            its configuration asks for more than weights that are added.
     """
     if not (folder / CONFIG).is_file():
         raise UserError(f"model {name}: adapter {folder} has no {CONFIG}")
-    if not list(folder.glob("*.safetensors")):
-        raise UserError(f"model {name}: adapter {folder} has no weights; allowed are *.safetensors")
+    if not (folder / WEIGHTS).is_file():
+        # beside a file of another name peft would read a pickle
+        raise UserError(f"model {name}: adapter {folder} has no weights; allowed is {WEIGHTS}")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"model {name}: adapter {folder}/{CONFIG} is no JSON ({error})") from error
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise UserError(f"model {name}: adapter {folder}/{CONFIG} names no peft_type")
@@ -34,6 +43,12 @@ def check_adapter(name: str, folder: Path) -> None:
         raise UserError(
             f"model {name}: adapter {folder} is for {config['task_type']}; allowed is CAUSAL_LM"
         )
+    for entry, what in NOT_READ.items():
+        if config.get(entry):
+            raise UserError(
+                f"model {name}: adapter {folder} {what} ({entry} in {CONFIG}); allowed are LoRA "
+                "and similar methods, which change weights alone"
+            )
     if find_spec("peft") is None:
         raise UserError(
             f"model {name}: adapter {folder} needs peft; install it with pip install 'interp[peft]'"
@@ -84,8 +99,5 @@ def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
 def _tensor_names(folder: Path) -> set[str]:
     from safetensors import safe_open
 
-    names: set[str] = set()
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            names |= set(tensors.keys())
-    return names
+    with safe_open(folder / WEIGHTS, framework="pt") as tensors:
+        return set(tensors.keys())

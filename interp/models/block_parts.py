@@ -153,8 +153,9 @@ class Decoder:
 
     def check_tokens(self, tokens: Sequence[int]) -> None:
         """Raise UserError where a token id has no row in the embedding."""
-        outside = next((token for token in tokens if not 0 <= token < self.d_vocab), None)
-        if outside is not None:
+        # the least and the largest are found in a fraction of the time that a loop takes
+        if tokens and not 0 <= min(tokens) <= max(tokens) < self.d_vocab:
+            outside = next(token for token in tokens if not 0 <= token < self.d_vocab)
             text = self.tokenizer.convert_ids_to_tokens(outside) if self.tokenizer else "a token"
             raise UserError(
                 f"token {outside} ({text}): the model's embedding has {self.d_vocab} rows; resize "

@@ -162,11 +162,14 @@ def read_result(folder: str | Path, kind: str) -> Saved:
             raise UserError(f"{path}: it cannot be read ({error.strerror})") from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise UserError(f"{path}: it is damaged; compute the result again in another folder")
-        if name == ARRAYS:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-        else:
-            tables[path.stem] = pd.read_parquet(io.BytesIO(content))
+        try:
+            if name == ARRAYS:
+                with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                    arrays = {key: file[key] for key in file.files}
+            else:
+                tables[path.stem] = pd.read_parquet(io.BytesIO(content))
+        except Exception as error:  # what somebody else wrote raises anything
+            raise UserError(f"{path}: it cannot be read ({first_line(error)})") from error
     return Saved(kind, head["request"], head["facts"], tables, arrays)
 
 
@@ -200,7 +203,7 @@ def _head(folder: Path) -> dict[str, Any]:
         head: dict[str, Any] = json.loads(read_regular(path))
         found = {name: head[name] for name in ("version", "kind", "finished", "request")}
         found |= {"facts": head.get("facts", {}), "files": head.get("files", {})}
-        whole = isinstance(found["request"], dict) and isinstance(found["files"], dict)
+        whole = all(isinstance(found[name], dict) for name in ("request", "facts", "files"))
     except FileNotFoundError:
         raise UserError(f"{folder}: no {FILE} there") from None
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:

@@ -20,7 +20,7 @@ from interp.ablations import shape_of
 from interp.errors import UserError, path_given
 from interp.results import MetricChoice, Sweep, choose_metric
 from interp.similarity.skipping import Order, curve_table, skipped_layers
-from interp.sweeps import check_metric, loaded_tasks, sweep
+from interp.sweeps import check_metric, loaded_tasks, make_plan, sweep
 from interp.tasks import Task, select_examples
 
 log = logging.getLogger("interp")
@@ -100,6 +100,8 @@ def greedy_removal(
     loaded = loaded_tasks(tasks)
     check_metric(model, loaded, metric)
     half = _half(loaded, limit, seed)
+    # the rows that score are read before those that choose are run
+    make_plan(model, loaded, skipped_layers([0]), limit=2 * half, seed=seed)
     runs = sum(beam * (n_layers - k) for k in range(1, most)) + n_layers
     log.info(
         "greedy removal: up to %d sets of layers on %d examples a task, then %d sets on %d",

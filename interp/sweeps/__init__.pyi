@@ -1,3 +1,6 @@
+from .ahead import (
+    check_ahead as check_ahead,
+)
 from .cost import (
     WORTH_CALIBRATING as WORTH_CALIBRATING,
     estimate as estimate,
@@ -52,6 +55,7 @@ __all__ = [
     "UnitSizes",
     "WORTH_CALIBRATING",
     "WorkUnit",
+    "check_ahead",
     "check_metric",
     "describe_measure",
     "describe_task",

@@ -15,6 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import Patch, each_patch, shape_of
 from interp.errors import UserError, check_whole, path_given
 from interp.results import Sweep
+from interp.sweeps.plan import make_plan
 from interp.sweeps.run import sweep
 from interp.tasks import Task, halves_of_pairs
 
@@ -80,6 +81,8 @@ def patch_search(
     folder = None if out is None else path_given("out", out)
     first, second = halves_of_pairs(pairs, seed=seed)
     every = each_patch(model, "attn", positions=positions)
+    # the rows of the second stage are read before the first is run
+    make_plan(model, second, every, seed=seed)
     by_layer = sweep(model, first, every, seed=seed, out=folder and folder / "layers")
     layers = chosen_layers(by_layer.recovery(), most=most, direction=direction)
     chosen = [one for one in every if one.text in set(layers.loc[layers["chosen"], "ablation"])]

@@ -69,11 +69,9 @@ from .recomputing import (
 )
 from .requests import (
     BEYOND_GREEDY as BEYOND_GREEDY,
-    BEYOND_SAMPLING as BEYOND_SAMPLING,
     GenerationRequest as GenerationRequest,
     OptionRequest as OptionRequest,
     Row as Row,
-    Sampling as Sampling,
     build_requests as build_requests,
     build_rows as build_rows,
     encode as encode,
@@ -82,6 +80,10 @@ from .requests import (
     harness_requests as harness_requests,
     option_request as option_request,
     prompt_text as prompt_text,
+)
+from .sampled import (
+    BEYOND_SAMPLING as BEYOND_SAMPLING,
+    Sampling as Sampling,
 )
 from .task import (
     Task as Task,

@@ -6,7 +6,6 @@ tokenizer. Requests whose rows are equal are run once: the letters A to D of a q
 one token that is never fed to the model.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from interp.errors import UserError
 from interp.models import Decoder
 from interp.tasks.rolling import windows
+from interp.tasks.sampled import Sampling, asked_sampling
 from interp.tasks.task import Task
 
 DEFAULT_MAX_GEN_TOKS = 256
@@ -30,14 +30,6 @@ BEYOND_GREEDY: dict[str, Any] = {
     "forced_bos_token_id": None,
     "forced_eos_token_id": None,
     "sequence_bias": None,
-}
-# those of `transformers` that change only what is drawn, beside temperature, top_k and top_p
-BEYOND_SAMPLING: dict[str, Any] = {
-    "min_p": None,
-    "top_h": None,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
 }
 
 
@@ -63,23 +55,6 @@ class OptionRequest:
     def row_length(self) -> int:
         """Tokens that the model runs on; the last of the continuation is predicted only."""
         return len(self.context) + len(self.continuation) - 1
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the tokens of an answer are drawn from `softmax(logits / temperature)`.
-
-    Attributes:
-        temperature: above 0.
-        seed: of all draws.
-        top_k: only among this many likeliest tokens; 0 for all.
-        top_p: only among the likeliest tokens that together have this probability; 1 for all.
-    """
-
-    temperature: float
-    seed: int = 0
-    top_k: int = 0
-    top_p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +182,13 @@ def encode(text: str, decoder: Decoder) -> list[int]:
     return tokens
 
 
-def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list[int], list[int]]:
+def encode_pair(
+    context: str,
+    continuation: str,
+    decoder: Decoder,
+    *,
+    known: dict[str, list[int]] | None = None,
+) -> tuple[list[int], list[int]]:
     """Token ids of a context and of the continuation after it.
 
     Split as `TemplateLM._encode_pair` of lm-evaluation-harness splits them: trailing spaces of the
@@ -217,6 +198,8 @@ def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list
         context: the prompt; where it is empty, the beginning-of-sequence token stands for it.
         continuation: what is scored after it.
         decoder: of the model, whose tokenizer counts.
+        known: contexts that are encoded already; this one is added. The options of a question
+            share theirs.
 
     Returns:
         Token ids of both. Joined, they are what the model reads.
@@ -229,7 +212,10 @@ def encode_pair(context: str, continuation: str, decoder: Decoder) -> tuple[list
     spaces = len(context) - len(context.rstrip())
     if spaces:
         context, continuation = context[:-spaces], context[-spaces:] + continuation
-    whole, before = encode(context + continuation, decoder), encode(context, decoder)
+    known = {} if known is None else known
+    if context not in known:
+        known[context] = encode(context, decoder)
+    before, whole = known[context], encode(context + continuation, decoder)
     return before, whole[len(before) :]
 
 
@@ -293,7 +279,7 @@ def generation_request(
                 f"task {task}: {name} {arguments[name]}; allowed is plain generation, greedy or "
                 "sampled"
             )
-    sampling = _sampling(arguments, task, seed) if arguments.get("do_sample") else None
+    sampling = asked_sampling(arguments, task, seed) if arguments.get("do_sample") else None
     eos = decoder.tokenizer.decode([decoder.tokenizer.eos_token_id])
     until = [s for s in handle_stop_sequences(arguments.get("until"), eos) if s]
     longest = arguments["max_gen_toks"]
@@ -345,7 +331,7 @@ def _windows(task: Task, doc_id: int, decoder: Decoder) -> list[OptionRequest]:
 
 
 def _options(task: Task, doc_id: int, decoder: Decoder) -> list[OptionRequest]:
-    requests = []
+    requests, known = [], dict[str, list[int]]()
     for option, instance in enumerate(harness_requests(task, doc_id)):
         if instance.request_type != "loglikelihood":
             raise UserError(
@@ -353,7 +339,7 @@ def _options(task: Task, doc_id: int, decoder: Decoder) -> list[OptionRequest]:
                 "allowed are loglikelihood(_rolling), multiple_choice and generate_until"
             )
         before, after = instance.args
-        context, continuation = encode_pair(before, after, decoder)
+        context, continuation = encode_pair(before, after, decoder, known=known)
         if not continuation:
             raise UserError(
                 f"task {task.name}, row {doc_id}, option {option}: {instance.args[1]!r} adds no "
@@ -374,27 +360,3 @@ def _generations(task: Task, doc_id: int, decoder: Decoder, seed: int) -> list[G
     request = generation_request(doc_id, text, arguments, decoder, task=task.name, seed=seed)
     draws = 1 if request.sampling is None else int(instance.repeats or 1)
     return [replace(request, draw=draw) for draw in range(draws)]
-
-
-def _sampling(arguments: dict[str, Any], task: str, seed: int) -> Sampling:
-    """How the harness' arguments draw; `transformers` refuses the same values."""
-    for name, neutral in BEYOND_SAMPLING.items():
-        if arguments.get(name, neutral) not in (neutral, None):
-            raise UserError(
-                f"task {task}: {name} {arguments[name]}; allowed are temperature, top_k and top_p"
-            )
-    given: list[Any] = [arguments.get(name) for name in ("temperature", "top_k", "top_p")]
-    temperature, top_k, top_p = given
-    if not _is_number(temperature) or temperature <= 0:
-        raise UserError(
-            f"task {task}: it samples at temperature {temperature}; allowed are numbers above 0"
-        )
-    if top_k is not None and (type(top_k) is not int or top_k < 0):
-        raise UserError(f"task {task}: top_k {top_k}; allowed are whole numbers, 0 for all tokens")
-    if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
-        raise UserError(f"task {task}: top_p {top_p}; allowed are numbers above 0 and up to 1")
-    return Sampling(float(temperature), seed, top_k or 0, 1.0 if top_p is None else float(top_p))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

@@ -40,6 +40,15 @@ def test_all_chat_templates_are_kept(folder, tmp_path):
     assert kept == {"default": TEMPLATE, "tool_use": f"tools {TEMPLATE}"}
 
 
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "model.safetensors"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[1]", b"\xff", b""])
+def test_a_damaged_file_is_named_and_nothing_is_left(folder, tmp_path, file, content):
+    (folder / file).write_bytes(content)
+    with pytest.raises(UserError, match=rf"its {file} cannot be read"):
+        prune(folder, "layer:1", out=tmp_path / "pruned")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_code_that_stays_behind_is_not_named(folder, tmp_path):
     configured(folder, auto_map={"AutoModelForCausalLM": "modeling_own.Own"})
     (folder / "modeling_own.py").write_text("raise SystemExit")

@@ -2,8 +2,11 @@
 
 import pandas as pd
 import pytest
+import torch
 
+import interp
 from interp.cli import main
+from interp.lens import TunedLens
 from tests.helpers.families import tiny_model, tiny_tokenizer
 from tests.helpers.task_files import write_task
 
@@ -86,3 +89,31 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, texts, tmp_path, capsy
         assert not out.exists()
     assert main([*lens, "--tasks", task, "--out", str(tmp_path)]) == 2
     assert "it is not empty" in capsys.readouterr().err
+
+
+def test_what_a_later_step_needs_is_refused_before_the_first(folder, llama, tmp_path, capsys):
+    good, out, run = str(write_task(tmp_path)), tmp_path / "out", str(tmp_path / "run")
+    bad = write_task(tmp_path, kind="letters", rows=3)
+    with (tmp_path / "letters.jsonl").open("a") as file:
+        file.write('{"question": "w5", "choices": ["w6", "w7"], "gold": 2}\n')
+    tuned = TunedLens(torch.zeros(3, 32, 32), torch.zeros(3, 32), False, {
+        "model": "x", "weights_sha256": "of another model", "text": "x", "held_out_kl_plain": [],
+    })  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("interp.lens.tuned._card_lines", lambda card: [card["model"]])
+        tuned.save(tmp_path / "tuned")
+    interp.sweep(llama, good, ["mlp:1"], limit=2, out=run)
+    lens, similarity = ["lens", folder, "--tasks", good], ["similarity", folder, "--task", good]
+    for arguments, message in [
+        ([*lens, str(bad)], "row 3 (row 4 of"),
+        ([*lens, "--tuned", str(tmp_path / "tuned")], "trained for other weights"),
+        ([*similarity, "--run", run], "it has no ablation layer:N"),
+        (["trace", folder, "--task", "kv-4", "--example", "-1"], "example -1: task kv-4:"),
+    ]:
+        assert main([*arguments, "--out", str(out)]) == 2
+        assert message in capsys.readouterr().err
+        assert not out.exists(), message
+    interp.sweep(llama, good, ["mlp:1", "layer:0"], limit=2, out=run)
+    assert main([*similarity, "--run", run, "--out", str(out)]) == 2
+    assert "not of tiny" in capsys.readouterr().err
+    assert not out.exists()

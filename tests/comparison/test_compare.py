@@ -297,3 +297,12 @@ def test_the_command_writes_tables_and_figures(tmp_path, task, capsys):
     assert "at least two are compared" in capsys.readouterr().err
     assert main([*command, "--ablate", "swaps"]) == 2
     assert "models are swapped with each other by --swaps" in capsys.readouterr().err
+
+
+def test_another_run_of_the_second_model_is_found_before_the_first_is_run(
+    llama, other, task, tmp_path
+):
+    sweep(other, task, ["layer:0"], limit=2, seed=1, out=tmp_path / "other")
+    with pytest.raises(UserError, match=r"other: .*seed 1 there, 0 asked"):
+        interp.compare({"one": llama, "other": other}, task, "layers", limit=2, out=tmp_path)
+    assert not (tmp_path / "one").exists()

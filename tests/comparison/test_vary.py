@@ -1,6 +1,7 @@
 """One sweep asked in several ways: a run each, and the components of variance."""
 
 import inspect
+import json
 
 import numpy as np
 import pandas as pd
@@ -135,3 +136,25 @@ def test_every_option_of_a_sweep_is_one_of_a_variation():
     mine, its = (inspect.signature(f).parameters for f in (interp.vary, interp.sweep))
     assert its.keys() <= mine.keys()
     assert {name for name in its if mine[name].default != its[name].default} == {"out"}
+
+
+def test_a_bad_row_of_another_way_is_found_before_the_published_one_is_run(llama, tmp_path):
+    path, out = write_task(tmp_path, rows=4), tmp_path / "out"
+    config = yaml.safe_load(path.read_text())
+    rows = (tmp_path / "texts.jsonl").read_text().splitlines()
+    rows[-1] = json.dumps(json.loads(rows[-1]) | {"note": None})
+    rows[:-1] = [json.dumps(json.loads(row) | {"note": "w5"}) for row in rows[:-1]]
+    (tmp_path / "texts.jsonl").write_text("\n".join(rows))
+    config["metadata"] = {"wordings": ["{{note}} {{question}}"]}
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"wording-1-tiny-texts, row 3 \(row 4 of .*null"):
+        interp.vary(llama, path, ["layer:0"], out=out, wordings=2)
+    assert not out.exists()
+
+
+def test_another_run_in_the_folder_of_a_way_is_found_before_the_first_is_run(llama, tmp_path):
+    path, out = write_task(tmp_path, rows=4, num_fewshot=1), tmp_path / "out"
+    interp.sweep(llama, path, ["layer:0"], out=out / "fewshot-seed-1")
+    with pytest.raises(UserError, match="fewshot-seed-1: "):
+        interp.vary(llama, path, ["layer:0"], out=out, fewshot_seeds=2)
+    assert not (out / "published").exists()

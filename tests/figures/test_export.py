@@ -73,3 +73,9 @@ def test_all_figures_of_a_run(sweep_of, tmp_path: Path) -> None:
     paths = figures.save_all(type(sweep)(blocks), tmp_path, formats=["png"])
     names = ["layers-down-layers", "layers-down-drops", "layers-down-heatmap"]
     assert [path.name for path in paths if path.suffix == ".png"] == [f"{n}.png" for n in names]
+
+
+def test_a_spreadsheet_computes_nothing_of_the_rows(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"task": ["=1+1", "plain"], "drop": [-1.5, 2.0]})
+    *_, path = figures.save(Figure(), tmp_path / "x", data=rows, formats=["svg"])
+    assert path.read_text() == "task,drop\n'=1+1,-1.5\nplain,2.0\n"

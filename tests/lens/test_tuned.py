@@ -1,5 +1,6 @@
 """The tuned lens: better than the plain one, saved whole, and tied to its model."""
 
+import errno
 import json
 
 import pytest
@@ -64,6 +65,16 @@ def test_it_is_saved_with_its_card(tuned, tmp_path):
     (tmp_path / "lens" / "tuned-lens.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match="cannot be read"):
         load_tuned_lens(tmp_path / "lens")
+
+
+def test_on_a_full_disk_no_half_of_it_is_left(tuned, tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        tuned.save(tmp_path / "lens")
+    assert not list((tmp_path / "lens").iterdir())
 
 
 def test_the_maps_are_affine_and_leave_the_last_depth():

@@ -1,6 +1,7 @@
 """Adapters of `peft`, merged or beside the weights, against `peft` itself."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -135,12 +136,38 @@ def test_adapters_that_do_not_fit_are_refused_in_one_line(folders, tmp_path, fam
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (broken / "adapter_config.json").write_text(json.dumps(settings))
     (broken / "adapter_model.bin").write_bytes(b"a pickle")
-    with pytest.raises(UserError, match=r"allowed are \*\.safetensors"):
+    with pytest.raises(UserError, match=r"allowed is adapter_model\.safetensors"):
+        interp.load_model(base, adapter=broken)
+    # beside safetensors of another name the pickle would be read
+    (broken / "x.safetensors").write_bytes((adapter / "adapter_model.safetensors").read_bytes())
+    with pytest.raises(UserError, match=r"allowed is adapter_model\.safetensors"):
         interp.load_model(base, adapter=broken)
     other = next(name for name in TARGETS if name != family)
     adapted(other).save_pretrained(tmp_path / "other")
     with pytest.raises(UserError, match="adapter") as told:
         interp.load_model(base, adapter=tmp_path / "other")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"megatron_config": {"x": 1}, "megatron_core": "evil"},
+        {"alora_invocation_tokens": [5]},
+        {"layer_replication": [[0, 2], [1, 3]]},
+        "[" * 100_000,
+    ],
+)
+def test_an_adapter_that_is_more_than_weights_is_refused(folders, tmp_path, monkeypatch, entries):
+    base, adapter = folders
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    shutil.copytree(adapter, tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    nested = isinstance(entries, str)
+    file.write_text(entries if nested else json.dumps(json.loads(file.read_text()) | entries))
+    with pytest.raises(UserError, match="is no JSON" if nested else next(iter(entries))) as told:
+        interp.load_model(base, adapter=tmp_path / "adapter")
     assert "\n" not in str(told.value)
 
 

@@ -1,5 +1,6 @@
 """Greedy removal against a loop that was written out, and interactions of pairs by hand."""
 
+import json
 from itertools import combinations
 
 import numpy as np
@@ -64,6 +65,17 @@ def test_what_greedy_removal_cannot_do_is_refused_in_one_line(tmp_path, llama):
             greedy_removal(llama, task, out=tmp_path / "out", **options)
     with pytest.raises(UserError, match="tasks: none given"):
         greedy_removal(llama, [], most=1, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_row_of_those_that_score_is_found_before_the_search(tmp_path, llama):
+    path = write_task(tmp_path, rows=12)
+    held_out = max(set(range(12)) - set(select_examples(load_task(path), 6)))
+    rows = [json.loads(row) for row in (tmp_path / "texts.jsonl").read_text().splitlines()]
+    rows[held_out]["gold"] = None
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=rf"row {held_out} \(row {held_out + 1} of .*column gold"):
+        greedy_removal(llama, path, most=1, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

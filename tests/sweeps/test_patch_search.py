@@ -9,9 +9,10 @@ from experiments.validity.planted import build, circuit_plan
 from experiments.validity.questions import planted_task
 from interp.errors import UserError
 from interp.results import recovery
-from interp.sweeps import patch_search
+from interp.sweeps import patch_search, two_stages
 from interp.sweeps.two_stages import chosen_layers, found_heads
-from interp.tasks import halves_of_pairs
+from interp.tasks import halves_of_pairs, load_task
+from tests.helpers.task_files import write_task
 
 PLAN = circuit_plan(0)  # L0H3 writes the token before, L3H1 copies, L4H2 only looks
 
@@ -63,6 +64,19 @@ def test_pairs_keep_the_clusters_of_their_task_and_no_half_tears_one(planted):
     assert set(run.recovery()["interval"]) == {"fieller by cluster"}
     assert run.responses()["cluster"].tolist() == run.values().query("metric == 'acc'")[
         "cluster"].tolist()  # fmt: skip
+
+
+def test_a_bad_row_of_the_second_half_is_found_before_the_first_is_run(
+    planted, llama, tmp_path, monkeypatch
+):
+    path = write_task(tmp_path, rows=4)
+    with (tmp_path / "texts.jsonl").open("a") as file:
+        file.write('{"question": "w5", "choices": ["w6", "w7"], "gold": 2}\n')
+    halves = planted[1], load_task(path)
+    monkeypatch.setattr(two_stages, "halves_of_pairs", lambda *_, **__: halves)
+    with pytest.raises(UserError, match=r"row 4 \(row 5 of .*2 names no option"):
+        patch_search(llama, planted[1], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def made_up(texts, shares, *, pairs, noise, rng):
