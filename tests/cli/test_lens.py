@@ -97,7 +97,7 @@ def test_what_a_later_step_needs_is_refused_before_the_first(folder, llama, tmp_
     with (tmp_path / "letters.jsonl").open("a") as file:
         file.write('{"question": "w5", "choices": ["w6", "w7"], "gold": 2}\n')
     tuned = TunedLens(torch.zeros(3, 32, 32), torch.zeros(3, 32), False, {
-        "model": "x", "weights_sha256": "of another model", "text": "x", "held_out_kl_plain": [],
+        "model": "x", "weights_sha256": "of another model", "sublayers": False, "text": "x",
     })  # fmt: skip
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("interp.lens.tuned._card_lines", lambda card: [card["model"]])
