@@ -9,6 +9,7 @@ from interp.cli.varied import numbers
 from interp.errors import UserError
 from interp.models import model_folder
 from interp.results import kind_of
+from tests.helpers.task_files import write_task
 
 NAMES = ["x" * 300, "~nobody-has-this-name/x", "y/" * 2500]
 
@@ -38,6 +39,13 @@ def test_bytes_that_are_no_text_may_be_a_path(tmp_path):
     os.mkdir(folder)
     with pytest.raises(UserError, match=r"manifest|no run|holds"):
         interp.open_run(folder)
+
+
+def test_a_run_in_such_a_path_says_why_its_tables_cannot_be_read(llama, tmp_path):
+    folder, task = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"), write_task(tmp_path, rows=2)
+    run = interp.sweep(llama, task, ["layer:0"], out=folder)
+    with pytest.raises(UserError, match="its path is no UTF-8"):
+        run.values()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")

@@ -93,6 +93,7 @@ from .places import (
 )
 from .position_classes import (
     OF_EVERY_ROW as OF_EVERY_ROW,
+    first_numbered as first_numbered,
     of_the_row as of_the_row,
 )
 from .positions_of_hooks import (
@@ -233,6 +234,7 @@ __all__ = [
     "kinds_of",
     "layer_of_point",
     "mean_outputs",
+    "first_numbered",
     "of_the_row",
     "outputs_on",
     "padded_labels",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from interp.ablations.base import Span
 from interp.ablations.edits import Edits, LayerEdit, Shape
-from interp.ablations.position_classes import CLASS
+from interp.ablations.position_classes import CLASS, check_ranges
 from interp.ablations.value_checks import layer_in
 from interp.errors import UserError
 
@@ -40,6 +40,7 @@ class Cut(Span):
                     f"cut:{self.first}-{self.last}: {name!r} is no class of positions; allowed are "
                     "names such as answering, last, gold, and several joined by commas"
                 )
+            check_ranges(name, self.text)
 
     @property
     def text(self) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from interp.ablations.base import Ablation
 from interp.ablations.edits import Edits, LayerEdit, Patched, PatchSite, Shape
-from interp.ablations.position_classes import CLASS, in_the_answer
+from interp.ablations.position_classes import CLASS, check_ranges, in_the_answer
 from interp.ablations.value_checks import check_numbers, index_in, layer_in
 from interp.errors import UserError
 
@@ -54,6 +54,7 @@ class Patch(Ablation):
                 f"patch:{self.site}:{self.layer}: {self.positions!r} is no class of positions; "
                 "allowed are names such as last, gold, changed, and several joined by commas"
             )
+        check_ranges(self.positions, self.text)
         if beyond := in_the_answer(self.positions):
             raise UserError(
                 f"{self.text}: a twin has no answer yet; {beyond} is no class of the prompt, take "
@@ -116,6 +117,7 @@ class BackPatch(Ablation):
                 f"backpatch:{self.source}-{self.target}: {self.positions!r} is no class of "
                 "positions; allowed are names such as last, gold, and several joined by commas"
             )
+        check_ranges(self.positions, self.text)
         if beyond := in_the_answer(self.positions):
             raise UserError(
                 f"{self.text}: the unablated prompt has no answer yet; {beyond} is no class of the "

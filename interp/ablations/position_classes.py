@@ -8,6 +8,8 @@ holds (`interp.tasks.class_positions`). Several are joined by a comma: `last,gol
 import re
 from collections.abc import Iterable
 
+from interp.errors import UserError
+
 OF_EVERY_ROW = ("prompt", "last", "answer", "answering", "first")
 """Classes that every example has.
 
@@ -46,3 +48,34 @@ def in_the_answer(names: str) -> str:
         `answer`, `answering`, or an empty text.
     """
     return next((one for one in names.split(",") if one in ("answer", "answering")), "")
+
+
+def check_ranges(names: str, where: str) -> None:
+    """Refuse positions by number that run downwards: they would be none at all.
+
+    Args:
+        names: a class, or several joined by commas.
+        where: the ablation, for messages.
+
+    Raises:
+        UserError: a range such as `7-3`.
+    """
+    for one in names.split(","):
+        numbered = NUMBERED.fullmatch(one)
+        if numbered and numbered[2] and int(numbered[2]) < int(numbered[1]):
+            raise UserError(
+                f"{where}: the range {one} runs downwards; write {numbered[2]}-{numbered[1]}"
+            )
+
+
+def first_numbered(names: str) -> dict[str, int]:
+    """Of each class among some that names positions by number, the first position.
+
+    Args:
+        names: a class, or several joined by commas.
+
+    Returns:
+        Class to position; empty where none is a number.
+    """
+    found = ((one, NUMBERED.fullmatch(one)) for one in names.split(","))
+    return {one: int(numbered[1]) for one, numbered in found if numbered}

@@ -5,6 +5,7 @@ Lad et al., "The Remarkable Robustness of LLMs" (arXiv 2406.19384): exchanges of
 program stands alone: nothing else is ablated with it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from interp.ablations.base import Ablation, Span
 from interp.ablations.edits import Edits, LayerEdit, Shape
 from interp.ablations.value_checks import check_numbers, layer_in
 from interp.errors import UserError
+
+MOST_LAYERS = 1_000_000
+"""Of an order: numbers of layers have six digits at most, so that one is named twice beyond."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Order(Ablation):
         object.__setattr__(self, "order", tuple(int(n) for n in given))
         if not given:
             raise UserError("order: it names no layer")
-        twice = next((n for n in given if given.count(n) > 1), None)
+        twice = next((n for n, count in Counter(given).items() if count > 1), None)
         if twice is not None:
             raise UserError(
                 f"{self.text}: layer {twice} is named twice; repeat:{twice}-{twice} runs it twice"
@@ -156,6 +160,8 @@ def parsed_order(text: str) -> Order:
         if last and int(last) < int(first):
             raise UserError(f"order:{text}: the range {run} runs downwards; name its layers singly")
         order += range(int(first), int(last or first) + 1)
+        if len(order) > MOST_LAYERS:
+            raise UserError(f"order:{text:.80}: it names more than {MOST_LAYERS:,} layers")
     return Order(tuple(order))
 
 

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from interp.errors import first_line
+from interp.errors import UserError, first_line
 from interp.records.files import (
     as_text,
     move_aside,
@@ -288,8 +289,13 @@ def dataset(folder: Path, units: Iterable[str]) -> pyarrow.dataset.Dataset:
 
     Returns:
         A dataset of the columns of `SCHEMA`, one row a record.
+
+    Raises:
+        UserError: the folder's path is no text, which Arrow cannot open.
     """
     paths = [str(shard_path(folder, unit)) for unit in units]
+    if os.fsencode(folder) != str(folder).encode(errors="replace"):
+        raise UserError(f"run {str(folder)!r}: its path is no UTF-8; move it to read its tables")
     return pyarrow.dataset.dataset(paths, schema=SCHEMA, format="parquet")
 
 

@@ -18,6 +18,7 @@ from interp.ablations import (
     Variant,
     as_ablations,
     checked_edits_of,
+    first_numbered,
 )
 from interp.engine import REFERENCE_EXAMPLES, example_of, refuse_impossible
 from interp.errors import UserError, first_line
@@ -224,6 +225,20 @@ def _check_positions(
     contexts = {r.prompt if isinstance(r, GenerationRequest) else r.context for r in asked}
     for context in sorted(contexts):
         example_of(model, task, doc_id, edits, context)
+    longest = max(
+        r.max_gen_toks if isinstance(r, GenerationRequest) else len(r.continuation) for r in asked
+    )
+    prompt = min(map(len, contexts))
+    for one in variants:
+        # an answer has no twin, and its last token is not run
+        end = prompt if one.edits.patched or one.edits.put_back else prompt + longest - 1
+        for names in one.edits.position_classes:
+            for name, first in first_numbered(names).items():
+                if first >= end:
+                    raise UserError(
+                        f"ablation {one.text}: task {task.name}, row {doc_id}: no position {name} "
+                        f"is run there; its positions are 0-{end - 1}"
+                    )
 
 
 def _refuse_no_answer(task: Task, requests: Sequence[Any]) -> None:

@@ -192,6 +192,10 @@ def test_a_position_always_sees_itself():
         ("cut:0@answering/few-shot", "no few-shot example comes before its own text"),
         ("cut:0@answering/pairs", r"field pairs is not in its prompt as it is"),
         ("cut:0-3@answering/gold", "layer 3: the model has layers 0-2"),
+        ("cut:0@9-3/last", "cut:0-0@9-3/last: the range 9-3 runs downwards; write 3-9"),
+        ("cut:0@last/first,99", r"row 0: no position 99 is run there; its positions are 0-\d\d$"),
+        ("backpatch:2-0@99", r"row 0: no position 99 is run there; its positions are 0-\d\d$"),
+        ("patch:mlp:0@7-3", "patch:mlp:0@7-3: the range 7-3 runs downwards"),
     ],
 )
 def test_what_a_row_does_not_tell_is_refused(text, message):

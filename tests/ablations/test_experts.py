@@ -1,5 +1,7 @@
 """`expert:1.2`: against a plain model whose mixture is written out in the test."""
 
+from functools import partial
+
 import pytest
 import torch
 import transformers as hf
@@ -28,8 +30,8 @@ def model_of(family):
     return model.eval()
 
 
-def written_out(model, layer, removed, zeroed):
-    """Replace the mixture of a layer by a loop over its experts, without some of them."""
+def written_out(model, layer, removed, zeroed, there=lambda position: True):
+    """Replace the mixture of a layer by a loop over its experts, some left out where it is said."""
     mixture = model.model.layers[layer].mlp
 
     def forward(hidden):
@@ -41,9 +43,11 @@ def written_out(model, layer, removed, zeroed):
             weights = {expert: shares[expert] for expert in top}
             if getattr(mixture.gate, "norm_topk_prob", True):
                 weights = {e: w / sum(shares[n] for n in top) for e, w in weights.items()}
-            weights = {e: w for e, w in weights.items() if e not in zeroed}
+            if there(position):
+                weights = {e: w for e, w in weights.items() if e not in zeroed}
             before = sum(weights.values())
-            weights = {e: w for e, w in weights.items() if e not in removed}
+            if there(position):
+                weights = {e: w for e, w in weights.items() if e not in removed}
             after = sum(weights.values())
             for expert, weight in weights.items():
                 gate, up = (mixture.experts.gate_up_proj[expert] @ x).chunk(2)
@@ -104,6 +108,34 @@ def test_equals_a_mixture_that_is_written_out(family, bridge):
                 row = torch.tensor([[*prompt.prompt, *answer.tokens]])
                 likeliest = model(row).logits[0, len(prompt.prompt) - 1 : -1].argmax(-1)
                 assert list(answer.tokens) == likeliest.tolist()
+
+
+def test_experts_are_left_out_at_some_positions_of_the_last_layer_too(family, bridge):
+    """Options of several lengths: the last block is computed where they are scored only."""
+    tokens, ends = random_tokens(2, 9), [(7,), (8, 9), (10, 11, 12)]
+    requests = [
+        OptionRequest(row, option, (1, *tokens[row, : 5 + row].tolist()), end)
+        for row in range(2)
+        for option, end in enumerate(ends)
+    ]
+    places = {
+        "prompt": lambda position, prompt: position < prompt,
+        "last": lambda position, prompt: position == prompt - 1,
+        "answer": lambda position, prompt: position >= prompt,
+    }
+    edits = [checked_edits(bridge, f"expert:2.{n}@@{scope}") for scope in places for n in range(4)]
+    found = iter(score_requests(bridge, requests, [Edits(), *edits])[1:])
+    for scope, inside in places.items():
+        for expert in range(4):
+            for request, (value, _) in zip(requests, next(found), strict=True):
+                model, prompt = model_of(family), len(request.context)
+                there = partial(inside, prompt=prompt)
+                written_out(model, 2, {expert}, set(), there)
+                with torch.no_grad():
+                    row = torch.tensor([[*request.context, *request.continuation]])
+                    logprobs = model(row).logits[0].log_softmax(-1)[prompt - 1 : -1]
+                own = logprobs[range(len(request.continuation)), list(request.continuation)]
+                assert value == pytest.approx(float(own.sum()), abs=1e-4), (scope, expert)
 
 
 def test_the_family_has_every_expert_of_the_layers_that_have_any():

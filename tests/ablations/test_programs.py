@@ -243,6 +243,8 @@ def test_families_of_programs(llama):
         ("exchange:2", "layer 2 is the last"),
         ("exchange:9", "layer 9: the model has layers 0-2"),
         ("order:0,1,1", "layer 1 is named twice"),
+        ("order:0-999999", "layer 999999: the model has layers 0-2"),
+        ("order:" + ",".join(["0-999999"] * 9), "it names more than 1,000,000 layers"),
         ("order:0,2", "layer 1 is missing"),
         ("order:0-3", "layer 3: the model has layers 0-2"),
         ("order:2-0", "runs downwards"),

@@ -312,8 +312,11 @@ class Scoring:
         Calls of the blocks are made by the model in its own order, whatever that of `decoder` is.
         """
         layer, last_block = batches[0].layer, batches[0].last_block
-        if decoder.order and decoder.order[-1] != models.decoder(self.model).n_layers - 1:
-            # that the last block can be narrowed was tried on the model's own last block
+        last = models.decoder(self.model).n_layers - 1
+        other = bool(decoder.order) and decoder.order[-1] != last
+        if other or _routes_by_position(edits, last):
+            # that the last block can be narrowed was tried on the model's own last block, and
+            # inside of it a router would not know at which positions it is
             batches, last_block = [replace(one, last_block=False) for one in batches], False
         places.of_prompt(len(prefix or ()))
         caches = [prefix_cache(decoder, prefix, layer, last_block=last_block)] if prefix else []
@@ -328,3 +331,9 @@ class Scoring:
     def _batches(self, group: Group, tokens: int) -> list[Batch]:
         make = packed_batches if self.shortcuts.options else padded_batches
         return make(group.trees, tokens)
+
+
+def _routes_by_position(edits: Edits, layer: int) -> bool:
+    """Whether experts of a layer are left out at some positions only."""
+    scoped = edits[layer].scoped if layer in edits else ()
+    return any(edit.removed_experts or edit.zeroed_experts for _, edit in scoped)
