@@ -17,7 +17,7 @@ if os.environ.get("INTERP_TYPE_CHECKS") != "off":
     type_checks.install("interp")  # before anything of it is imported
 
 # Models are imported where they are made: the process that hands tests out needs none.
-from tests.helpers.thinning import left_out
+from tests.helpers.thinning import left_out, try_every_combination
 
 # the gate tries the same inputs on each run; `--hypothesis-profile=explore` draws new ones
 settings.register_profile("gate", derandomize=True, deadline=None)
@@ -30,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-combination", action="store_true", help="run what `thinned` tests leave out, too"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sizes of tests are chosen when their modules are imported."""
+    try_every_combination(config.getoption("--every-combination"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

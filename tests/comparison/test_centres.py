@@ -6,6 +6,7 @@ import pytest
 
 from interp.comparison import centres, shifts
 from tests.helpers.outcomes import long
+from tests.helpers.thinning import sized
 
 
 def outcomes(drops: list[float], n: int, noise: float, rng: np.random.Generator) -> np.ndarray:
@@ -31,7 +32,7 @@ FEW_OF_MANY = [0.2] * 4 + [0.0] * 28
     [(FEW_OF_MANY, 200, 0.05), ([0.98, 0.02, 0.36, 0.04, 0.98, 0, 0, 0.04], 200, 0.005)],
 )
 def test_the_interval_of_a_centre_covers_it(drops: list[float], n: int, noise: float) -> None:
-    rng, sweeps = np.random.default_rng(0), 80
+    rng, sweeps = np.random.default_rng(0), sized(thinned=80, whole=120)
     depth = np.arange(len(drops)) / (len(drops) - 1)
     truth = np.average(depth, weights=drops)
     covered, estimates = 0, []
@@ -47,7 +48,8 @@ def test_the_interval_of_a_centre_covers_it(drops: list[float], n: int, noise: f
 
 @pytest.mark.slow
 def test_profiles_of_different_strength_are_not_shifted() -> None:
-    rng, sweeps, false, known = np.random.default_rng(1), 60, 0, 0
+    rng, sweeps = np.random.default_rng(1), sized(thinned=60, whole=100)
+    false, known = 0, 0
     for _ in range(sweeps):
         values = pd.concat(
             [

@@ -14,6 +14,7 @@ from interp.comparison.removal_robustness import mean_height, removal_curves, ro
 from interp.errors import UserError
 from interp.stats import scores
 from tests.helpers.outcomes import draw, long
+from tests.helpers.thinning import sized
 
 quick = settings(max_examples=8, deadline=None, derandomize=True)
 
@@ -63,16 +64,16 @@ def test_the_test_is_the_exact_sign_flip_where_examples_are_few() -> None:
 @pytest.mark.parametrize("n", [80])
 @pytest.mark.parametrize("harm", [(0.02, 0.0), (0.02, 0.02), (0.4, 0.05)])
 def test_intervals_cover_the_truth(n: int, harm: tuple[float, float]) -> None:
-    covered = []
-    for seed in range(60):
+    covered, sweeps = [], sized(thinned=60, whole=100)
+    for seed in range(sweeps):
         pairs = [
             draw(n, baseline=0.9, harmed=h, helped=0.0, seed=2 * seed + i)
             for i, h in enumerate(harm)
         ]
         row = differences(two(*pairs), resamples=200, seed=seed).iloc[0]
         covered.append(row["low"] <= 100 * (harm[0] - harm[1]) <= row["high"])
-    # three standard errors of 60 draws below 93%
-    assert np.mean(covered) >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / 60)
+    # three standard errors below 93%
+    assert np.mean(covered) >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / sweeps)
 
 
 @pytest.mark.slow

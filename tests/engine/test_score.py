@@ -15,6 +15,7 @@ from interp.models import decoder
 from interp.tasks import OptionRequest
 from tests.helpers.families import FAMILIES, tiny_bridge
 from tests.helpers.scoring import KINDS, assert_same, edits_of, means_of, some_requests
+from tests.helpers.thinning import sized
 
 # every switch of the engine but the token budget, so that a new one cannot be forgotten here
 SINGLE = {f.name: False for f in fields(Shortcuts) if isinstance(getattr(NONE, f.name), bool)}
@@ -114,7 +115,7 @@ def request_sets(draw):
 
 
 @settings(
-    max_examples=8, deadline=None, derandomize=True,
+    max_examples=sized(thinned=8, whole=12), deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
 @given(

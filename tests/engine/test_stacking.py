@@ -21,6 +21,7 @@ from interp.engine.scoring.targets import ScoredPositions
 from interp.engine.shortcuts import NONE
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_bridge
 from tests.helpers.scoring import assert_same, edits_of, means_of, some_requests
+from tests.helpers.thinning import sized
 
 HEADS = [f"head:0.{i}" for i in range(4)]
 UNGROUPED = {"gpt2", "gpt_neox", "opt", "bloom"}  # every query head has a KV head of its own
@@ -68,7 +69,8 @@ def tokens_of_mlps(model):
 def test_stacked_scores_are_those_of_each_ablation_alone(family, few_shot, monkeypatch):
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1 if few_shot else 1000)
     model, edits = made(family, kinds_of(family))
-    requests, means = some_requests(few_shot=few_shot, examples=2), means_of(model)
+    examples = sized(thinned=2, whole=3)
+    requests, means = some_requests(few_shot=few_shot, examples=examples), means_of(model)
     assert any(g.prefix for g in group_examples(requests)) == bool(few_shot)
     plain = score_requests(model, requests, edits, means=means, shortcuts=NONE)
     stacked = score_requests(model, requests, edits, means=means)
@@ -81,7 +83,7 @@ def test_stacked_scores_are_those_of_each_ablation_alone(family, few_shot, monke
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=sized(thinned=8, whole=15), deadline=None, derandomize=True)
 @given(
     st.sampled_from(["llama", "mistral", "opt", "mixtral"]),
     st.integers(4, 300),

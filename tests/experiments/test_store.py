@@ -7,15 +7,18 @@ import sys
 import pytest
 
 from experiments.store import coverage, scaling
+from tests.helpers.thinning import sized
 
 
 @pytest.mark.slow
 def test_kills_lose_and_double_nothing(tmp_path):
     # in a process of its own: it forks, and the forks are killed
     command = [sys.executable, "-m", "experiments.store.kills", "--out", str(tmp_path)]
-    subprocess.run([*command, "--kills", "3", "--examples", "8"], check=True, capture_output=True)
+    kills = sized(thinned=3, whole=5)
+    more = ["--kills", str(kills), "--examples", "8"]
+    subprocess.run([*command, *more], check=True, capture_output=True)
     result = json.loads((tmp_path / "kills.json").read_text())
-    assert result["kills"] == 3
+    assert result["kills"] == kills
     for what in ("lost", "doubled", "different", "shards_different", "temporary_files"):
         assert result[what] == 0, what
     assert max(result["units_at_kill"]) > 0
@@ -24,10 +27,12 @@ def test_kills_lose_and_double_nothing(tmp_path):
 @pytest.mark.slow
 def test_bad_inputs_are_refused_in_one_line_and_nothing_is_written(tmp_path):
     command = [sys.executable, "-m", "experiments.store.fuzz", "--out", str(tmp_path)]
-    subprocess.run([*command, "--inputs", "60", "--seed", "1"], capture_output=True, check=False)
+    inputs = sized(thinned=60, whole=250)
+    more = ["--inputs", str(inputs), "--seed", "1"]
+    subprocess.run([*command, *more], capture_output=True, check=False)
     result = json.loads((tmp_path / "fuzz.json").read_text())
     assert result["defects"] == {}
-    assert sum(kind["refused"] for kind in result["kinds"].values()) > 30
+    assert sum(kind["refused"] for kind in result["kinds"].values()) > 0.4 * inputs
 
 
 @pytest.mark.parametrize(("drop", "noise"), [(0.02, 0.1), (0.2, 0.02)])

@@ -8,6 +8,7 @@ from experiments.validity.planted import build, circuit_plan, null_plan, redunda
 from experiments.validity.questions import planted_task
 from interp.attention import retrieval_heads
 from interp.errors import UserError
+from tests.helpers.thinning import sized
 
 
 def assert_all_found(rows):
@@ -17,7 +18,7 @@ def assert_all_found(rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1000])
+@pytest.mark.parametrize("seed", sized(thinned=[1000], whole=[1000, 1001]))
 def test_a_circuit_is_found_by_effect_and_by_attention(seed):
     rows = checks.check_circuit(seed)
     assert len(rows) == 9

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from tests.helpers.thinning import kept, left_out, one_turn
+from tests.helpers.thinning import kept, left_out, one_turn, sized, try_every_combination
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3))
@@ -65,3 +65,13 @@ def test_a_turn_leaves_out_no_value_of_another_parameter():
 
 def test_without_parameters_one_is_left():
     assert kept({"a": frozenset()}) == {"a"}
+
+
+def test_sizes_are_whole_where_every_combination_is_asked_for(request):
+    every = request.config.getoption("--every-combination")
+    assert sized(thinned=3, whole=5) == (5 if every else 3)
+    try:
+        try_every_combination(not every)
+        assert sized(thinned=3, whole=5) == (3 if every else 5)
+    finally:
+        try_every_combination(every)

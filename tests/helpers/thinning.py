@@ -4,14 +4,38 @@ A test that is marked `thinned` runs for enough of its combinations that every f
 ablation and every other value occurs. Marked `thinned(share=2)`, it runs for every second one of
 those; the next test of the file with that mark runs for the others. So tests of one property (its
 scores and its texts) share the families among them. `--every-combination` runs them all.
+
+What a test draws, and how often, is thinned by `sized`: fewer by default, all with that option.
 """
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 Values = frozenset[tuple[str, int]]
+Size = TypeVar("Size")
+
+_every_combination = False
+
+
+def try_every_combination(chosen: bool) -> None:
+    """Say, before tests are collected, whether `--every-combination` was given."""
+    global _every_combination
+    _every_combination = chosen
+
+
+def sized(*, thinned: Size, whole: Size) -> Size:
+    """How many draws, examples or seeds a test takes.
+
+    Args:
+        thinned: what it takes in the gate.
+        whole: what it takes with `--every-combination`.
+
+    Returns:
+        One of the two.
+    """
+    return whole if _every_combination else thinned
 
 
 def kept(combinations: dict[str, Values]) -> set[str]:

@@ -11,6 +11,7 @@ from scipy import stats as sps
 from interp import stats
 from interp.errors import UserError
 from tests.helpers.outcomes import draw, long
+from tests.helpers.thinning import sized
 
 
 def frame(table: np.ndarray, **names: str) -> pd.DataFrame:
@@ -42,16 +43,17 @@ def test_equivalence_is_the_interval_inside_the_margin() -> None:
 
 @pytest.mark.slow
 def test_a_drop_at_the_margin_is_called_equivalent_in_a_twentieth_of_samples() -> None:
+    sweeps = sized(thinned=150, whole=400)
     called = [
         stats.equivalence(
             frame(draw(300, baseline=0.7, harmed=0.15, helped=0.05, seed=seed)),
             margin=10.0,
-            resamples=100,
+            resamples=sized(thinned=100, whole=300),
         )["equivalent"].item()
-        for seed in range(150)
+        for seed in range(sweeps)
     ]
-    # three standard errors of 150 draws above the level
-    assert np.mean(called) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
+    # three standard errors above the level
+    assert np.mean(called) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / sweeps)
 
 
 @pytest.mark.parametrize("margin", [0.0, -1.0, float("nan"), float("inf")])
@@ -211,7 +213,8 @@ def test_the_interval_covers_where_the_profiles_stand_out() -> None:
     covered = []
     one, other = (np.linspace(0.05, 0.9, 10)[rng.permutation(10)] for _ in range(2))
     truth = stats.spearman(one, other)
-    for seed in range(40):
+    sweeps = sized(thinned=40, whole=150)
+    for seed in range(sweeps):
         values = pd.concat(
             [
                 profile_values(one, 400, 2 * seed, task="a"),
@@ -220,7 +223,7 @@ def test_the_interval_covers_where_the_profiles_stand_out() -> None:
         )
         (row,) = stats.compare_profiles(values, resamples=200, seed=seed).to_dict("records")
         covered.append(row["low"] - 1e-9 <= truth <= row["high"] + 1e-9)
-    assert np.mean(covered) >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / 40)
+    assert np.mean(covered) >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / sweeps)
 
 
 def test_the_same_profile_correlates_fully_with_itself() -> None:
