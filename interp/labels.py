@@ -266,6 +266,11 @@ def model_label(model: str) -> str:
     return model_name(model) if (given := _given(model)) is None else given
 
 
+def typed(model: str, dtype: str) -> str:
+    """A model's name with the type of its weights, where that is known."""
+    return f"{model} in {dtype}" if dtype else model
+
+
 def model_name(model: str) -> str:
     """The last part of a model's name: of a hub name, a folder, or `organism:NAME`."""
     return re.split(r"[/:]", model.rstrip("/"))[-1]

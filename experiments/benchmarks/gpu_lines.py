@@ -6,7 +6,6 @@ memory; it is timed on a few layers and scaled to all.
 """
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,14 @@ import torch
 
 from experiments.benchmarks.arithmetic import generation_operations, remaining_operations
 from experiments.benchmarks.generation_workloads import gsm_shaped
-from experiments.benchmarks.gpu_models import SHAPES, peak_bytes, random_model, synchronised
+from experiments.benchmarks.gpu_models import SHAPES, peak_bytes, random_model
+from experiments.benchmarks.gpu_rates import (
+    MatrixBytes,
+    launched,
+    matmul_rate,
+    memory_rate,
+    timed,
+)
 from experiments.benchmarks.workloads import make_task, tokenizer
 from interp import models
 from interp.ablations import Edits, checked_edits, each_layer
@@ -61,20 +67,9 @@ def rates(size: Size) -> dict[str, Any]:
     """The limits of the machine: matrix multiplication and copying."""
     found: dict[str, Any] = {}
     for dtype in dict.fromkeys((size.half, torch.float32)):
-        found[f"{_shown(dtype)}_tflops"] = matmul_rate(size, dtype) / 1e12
-    count = 2**20 if size.device == "cpu" else 2**28
-    source = torch.ones(count, device=size.device)
-    target = torch.empty_like(source)
-    seconds = _each(size, lambda: target.copy_(source), 3 if size.device == "cpu" else 20)
-    found["copied_gb_a_second"] = 2 * 4 * count / seconds / 1e9
+        found[f"{_shown(dtype)}_tflops"] = matmul_rate(size.device, size.matrix, dtype) / 1e12
+    found["copied_gb_a_second"] = memory_rate(size.device) / 1e9
     return found
-
-
-def matmul_rate(size: Size, dtype: torch.dtype) -> float:
-    """Operations a second of a large square product (a multiply-add is two)."""
-    n = size.matrix
-    a, b = (torch.randn(n, n, device=size.device, dtype=dtype) for _ in range(2))
-    return 2 * n**3 / _each(size, lambda: a @ b, 3 if size.device == "cpu" else 20)
 
 
 def parity_float32(size: Size) -> dict[str, Any]:
@@ -85,11 +80,16 @@ def parity_float32(size: Size) -> dict[str, Any]:
 def parity_bfloat16(size: Size) -> dict[str, Any]:
     """The same in bfloat16, beside what another batch size changes in `HFLM` itself."""
     found = _compared(size, size.small, size.half)
-    task = make_task("mmlu-letters", size.examples)
+    task, asked = (
+        make_task("mmlu-letters", size.examples),
+        with_budget(gsm_shaped(4), size.new_tokens),
+    )
     model = random_model(size.small, size.half, size.device)
     alone, together = (_harness_scores(model, task, size.examples, n) for n in (1, PEER_BATCH))
     moved = [abs(a - b) for a, b in zip(alone, together, strict=True)]
-    return found | {"noise_floor_nats": max(moved)}
+    written = [_harness_texts(model, asked, 4, batch_size=n) for n in (1, PEER_BATCH)]
+    unlike = sum(a != b for a, b in zip(*written, strict=True))
+    return found | {"noise_floor_nats": max(moved), "noise_floor_texts_of_4": unlike}
 
 
 def _compared(size: Size, name: str, dtype: torch.dtype) -> dict[str, Any]:
@@ -132,13 +132,13 @@ def endings(size: Size) -> dict[str, Any]:
 
 
 def _scored(size: Size, shape: str) -> dict[str, Any]:
-    rate = matmul_rate(size, size.half)
+    rate = matmul_rate(size.device, size.matrix, size.half)
     task = make_task(shape, size.examples)
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
     requests = _requests(task, size.examples, model)
     score_requests(model, requests[:8], edits[:2])  # first use: shortcuts are tried, kernels load
-    seconds, _ = _timed(size, lambda: score_requests(model, requests, edits))
+    seconds, _ = timed(size.device, lambda: score_requests(model, requests, edits))
     operations = remaining_operations(model, requests, edits)
     held = peak_bytes(size.device)
     del model
@@ -154,21 +154,27 @@ def _scored(size: Size, shape: str) -> dict[str, Any]:
 
 def generation(size: Size) -> dict[str, Any]:
     """All layers, generated answers."""
-    rate = matmul_rate(size, size.half)
+    rate, moved_a_second = (
+        matmul_rate(size.device, size.matrix, size.half),
+        memory_rate(size.device),
+    )
     count = max(size.examples // 4, 2)
     task = with_budget(gsm_shaped(count), size.new_tokens)
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
     requests = _requests(task, count, model)
     generate(model, requests[:1], edits[:2])
-    seconds, found = _timed(size, lambda: generate(model, requests, edits))
+    seconds, found = timed(size.device, lambda: generate(model, requests, edits))
     operations = generation_operations(model, requests, edits, found.answers)
     held = peak_bytes(size.device)
+    with MatrixBytes() as moved:
+        generate(model, requests, edits)
     del model
     peer = _peer_seconds(size, lambda plain: _harness_texts(plain, task, count))
     return {
         **_beside(count, edits, seconds, peer),
         "share_of_matmul_rate": operations / seconds / rate,
+        "share_of_memory_rate": moved.count / seconds / moved_a_second,
         "peak_gib": held / 2**30,
         "paths": list(found.paths),
     }
@@ -183,7 +189,7 @@ def heads(size: Size) -> dict[str, Any]:
     edits = [Edits(), *(checked_edits(model, f"head:{layer}.{head}") for layer, head in asked)]
     requests = _requests(task, size.examples, model)
     score_requests(model, requests[:8], edits[:2])
-    seconds, _ = _timed(size, lambda: score_requests(model, requests, edits))
+    seconds, _ = timed(size.device, lambda: score_requests(model, requests, edits))
     prompts = [
         torch.tensor([[*r.context, *r.continuation]], device=size.device) for r in requests[::4]
     ]
@@ -199,7 +205,7 @@ def heads(size: Size) -> dict[str, Any]:
                 with torch.no_grad():
                     model.run_with_hooks(prompt, fwd_hooks=[(f"blocks.{layer}.attn.hook_z", zero)])
 
-    peer, _ = _timed(size, hooked)
+    peer, _ = timed(size.device, hooked)
     peer *= len(edits) / 2
     return {
         **_beside(size.examples, edits, seconds, peer),
@@ -212,7 +218,7 @@ def tracing(size: Size) -> dict[str, Any]:
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     tokens = torch.randint(4, 32_000, (size.context,), generator=torch.Generator().manual_seed(0))
     weights = peak_bytes(size.device)
-    seconds, rows = _timed(size, lambda: attention_rows(model, tokens.tolist(), queries=[-1]))
+    seconds, rows = timed(size.device, lambda: attention_rows(model, tokens.tolist(), queries=[-1]))
     return {
         "context": size.context,
         "seconds": seconds,
@@ -237,7 +243,7 @@ def swaps(size: Size) -> dict[str, Any]:
         *(checked_edits(model, f"swap:{layer}", donor=donor) for layer in range(n_layers)),
     ]
     requests = _requests(task, size.examples, model)
-    seconds, found = _timed(size, lambda: score_requests(model, requests, edits))
+    seconds, found = timed(size.device, lambda: score_requests(model, requests, edits))
     moved = max(abs(a[0] - b[0]) for a, b in zip(found[0], found[1], strict=True))
     return {
         "examples": size.examples,
@@ -254,19 +260,24 @@ def launches(size: Size) -> dict[str, Any]:
     decoder, n_layers = models.decoder(model), SHAPES[size.large].n_layers
     prompt = torch.randint(4, 32_000, (1, 256), device=size.device)
     task = make_task("mmlu-letters", size.examples)
-    requests = _requests(task, size.examples, model)
+    # a profile of a whole sweep would take longer than the sweep
+    requests = _requests(task, max(size.examples // 4, 1), model)
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
     score_requests(model, requests[:8], edits[:2])
     # a sweep that begins at each layer runs, summed over layers, so many blocks
     blocks = n_layers + sum(n_layers - layer - 1 for layer in range(n_layers))
     with torch.no_grad():
-        whole = _launched(size, lambda: decoder.root(prompt))
-        one = _launched(size, lambda: decoder.root(prompt[:, :1]))
-    swept = _launched(size, lambda: score_requests(model, requests, edits))
+        decoder.root(prompt)
+        whole, _ = launched(size.device, lambda: decoder.root(prompt))
+        one, one_busy = launched(size.device, lambda: decoder.root(prompt[:, :1]))
+    swept, busy = launched(size.device, lambda: score_requests(model, requests, edits))
     return {
         "forward_a_block": whole / n_layers,
         "token_a_block": one / n_layers,
         "sweep_a_block_and_ablation": swept / blocks,
+        # the rest of the time the GPU waits to be given work: launches bind
+        "token_busy_share": one_busy,
+        "sweep_busy_share": busy,
     }
 
 
@@ -286,30 +297,16 @@ LINES: dict[str, Callable[[Size], dict[str, Any]]] = {
 """In the order in which they run: what matters most comes first."""
 
 
-def _launched(size: Size, work: Callable[[], Any]) -> int:
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if size.device.startswith("cuda"):
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=kinds) as seen:
-        work()
-        synchronised(size.device)
-    launch = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
-    if size.device.startswith("cuda"):
-        return sum(e.count for e in seen.key_averages() if e.key in launch)
-    # a CPU launches nothing: its operators stand in, so that the line can be tried
-    return sum(e.count for e in seen.key_averages() if e.key.startswith("aten::"))
-
-
 def _peer_seconds(size: Size, work: Callable[[Any], Any]) -> float:
     """Seconds of the peer on the whole model and some layers, scaled to all."""
     plain = random_model(size.large, size.half, size.device)
     whole = list(plain.model.layers)
     asked = random.Random(0).sample(range(len(whole)), size.peer_layers)
-    baseline, _ = _timed(size, lambda: work(plain))
+    baseline, _ = timed(size.device, lambda: work(plain))
     deleted = 0.0
     for gone in asked:
         _keep_layers(plain, whole, gone)
-        seconds, _ = _timed(size, lambda: work(plain))
+        seconds, _ = timed(size.device, lambda: work(plain))
         deleted += seconds
     return baseline + deleted / len(asked) * len(whole)
 
@@ -336,9 +333,11 @@ def _harness_scores(plain: Any, task: Task, count: int, batch_size: int) -> list
     return [value for value, _ in found]
 
 
-def _harness_texts(plain: Any, task: Task, count: int) -> list[str]:
+def _harness_texts(
+    plain: Any, task: Task, count: int, *, batch_size: int = PEER_BATCH
+) -> list[str]:
     asked = [one for doc_id in range(count) for one in harness_requests(task, doc_id)]
-    found: list[str] = _harness(plain, PEER_BATCH).generate_until(asked, disable_tqdm=True)
+    found: list[str] = _harness(plain, batch_size).generate_until(asked, disable_tqdm=True)
     return found
 
 
@@ -355,21 +354,6 @@ def _beside(examples: int, edits: list[Edits], seconds: float, peer: float) -> d
 
 def _requests(task: Task, count: int, model: Any) -> Any:
     return build_requests(task, range(count), models.decoder(model))
-
-
-def _timed(size: Size, work: Callable[[], Any]) -> tuple[float, Any]:
-    synchronised(size.device)
-    began = time.perf_counter()
-    found = work()
-    synchronised(size.device)
-    return time.perf_counter() - began, found
-
-
-def _each(size: Size, work: Callable[[], Any], repeats: int) -> float:
-    for _ in range(2):
-        work()
-    seconds, _ = _timed(size, lambda: [work() for _ in range(repeats)])
-    return seconds / repeats
 
 
 def _shown(dtype: torch.dtype) -> str:

@@ -55,6 +55,7 @@ LINES = {
     "mmlu-letters-layers": Line("mmlu-letters", "layers", 32),
     "mmlu-texts-layers": Line("mmlu-texts", "layers", 16),
     "hellaswag-layers": Line("hellaswag", "layers", 32),
+    "short-endings-layers": Line("short-endings", "layers", 32),
     "mmlu-letters-heads": Line("mmlu-letters", "heads", 24),
     "mmlu-letters-6-layers": Line("mmlu-letters", "layers", 32, 6),
     "mmlu-letters-24-layers": Line("mmlu-letters", "layers", 32, 24),

@@ -48,6 +48,7 @@ SHAPES = {
     "mmlu-letters": Shape((30, 70), 4, (0, 0), 5, True),
     "mmlu-texts": Shape((30, 70), 4, (4, 12), 5, True),
     "hellaswag": Shape((40, 80), 4, (15, 35), 0, False),
+    "short-endings": Shape((27, 27), 4, (4, 12), 0, False),
 }
 
 

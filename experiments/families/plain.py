@@ -89,7 +89,8 @@ class Plain:
             ends = (decoder.mlp_ends[layer], *decoder.further_mlps[layer])
             return _each_adding_nothing(map(self.module, ends), decoder.mlp_adds_residual)
         if kind == "expert":
-            return _zeroed_expert(self.module(decoder.mlps[layer]), head)
+            mlps = (decoder.mlps[layer], *decoder.further_mlps[layer])
+            return _zeroed_expert(list(map(self.module, mlps)), head)
         projection = self.module(decoder.output_projections[layer])
         return _zeroed_columns(projection, head, decoder.n_heads)
 
@@ -151,10 +152,11 @@ def _zeroed_columns(projection: Any, head: int, n_heads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _zeroed_expert(mlp: Any, expert: int) -> Iterator[None]:
+def _zeroed_expert(mlps: Sequence[nn.Module], expert: int) -> Iterator[None]:
     """All weights of one expert are zero, so that it adds nothing; the router stays as it is."""
     own = [
         parameter.data if f".{expert}." in name else parameter.data[expert]
+        for mlp in mlps
         for name, parameter in mlp.named_parameters()
         if re.search(rf"(?:^|\.)experts\.({expert}\.|\D)", name)
     ]

@@ -18,8 +18,9 @@ from interp.ablations.native_hooks import Where, in_rows
 from interp.errors import UserError
 from interp.models import Decoder, bridge_router, routers
 
-Router = tuple[Tensor, Tensor, Tensor]
-"""What a router returns: logits `[token, expert]`, weights and numbers `[token, chosen]`."""
+Router = tuple[Tensor, ...]
+"""What a router returns: logits `[token, expert]`, weights and numbers `[token, chosen]`; or the
+weights `[token, expert]`, zero where an expert is not chosen, and the logits."""
 
 
 def each_expert(model: TransformerBridge, *, renormalised: bool = True) -> list[Ablation]:
@@ -72,15 +73,27 @@ def weights_without(
     return torch.where(remaining != 0, left * (total / remaining), left)
 
 
+def _weights(out: Router) -> tuple[Tensor, Tensor]:
+    """Weights of experts and the numbers of these, `[token, chosen]` each."""
+    if len(out) == 3:
+        return out[1], out[2]
+    return out[0], torch.arange(out[0].shape[-1], device=out[0].device).expand_as(out[0])
+
+
+def _with_weights(out: Router, weights: Tensor) -> Router:
+    """What a router returns, with other weights."""
+    return (out[0], weights, out[2]) if len(out) == 3 else (weights, *out[1:])
+
+
 def _hook(groups: Sequence[tuple[Tensor | None, LayerEdit]]) -> Callable[..., Router]:
     """A router's forward hook; each edit in the rows of its numbers, or in all."""
 
     def hook(_module: nn.Module, _args: Any, out: Router) -> Router:
-        logits, weights, chosen = out
+        weights, chosen = _weights(out)
         for rows, edit in groups:
             there = weights_without(weights, chosen, edit)
             weights = there if rows is None else in_rows(rows, there, weights)
-        return logits, weights, chosen
+        return _with_weights(out, weights)
 
     return hook
 
@@ -98,9 +111,10 @@ def _hooked(router: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
 def experts_off(model: TransformerBridge, layer: int, edit: LayerEdit) -> Iterator[None]:
     """Inside the context, routers of a bridge and of its native blocks leave experts out."""
     native, _ = routers(models.decoder(model))[layer]
-    own = bridge_router(getattr(model.blocks[layer], models.decoder(model).parts[layer].mlps[0]))
+    names = models.decoder(model).parts[layer].mlps
+    own = [bridge_router(getattr(model.blocks[layer], name)) for name in names]
     with ExitStack() as stack:
-        for router in {id(one): one for one in (native, own)}.values():
+        for router in {id(one): one for one in (native, *filter(None, own))}.values():
             stack.enter_context(_hooked(router, _hook([(None, edit)])))
         yield
 
@@ -126,8 +140,9 @@ def experts_off_at_positions(
     """Inside the context, experts are left out at some positions."""
 
     def hook(_module: nn.Module, _args: Any, out: Router) -> Router:
-        logits, weights, chosen = out
-        return logits, in_rows(where, weights_without(weights, chosen, edit), weights), chosen
+        weights, chosen = _weights(out)
+        there = weights_without(weights, chosen, edit)
+        return _with_weights(out, in_rows(where, there, weights))
 
     with _hooked(routers(decoder)[layer][0], hook):
         yield

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.ablations.edits import Place
-from interp.models import Decoder, hidden_states_of
+from interp.models import Decoder, as_float64, hidden_states_of
 
 RIDGES = (1e-8, 1e-6, 1e-4, 1e-2, 1.0, 100.0)
 """What is added to the diagonal of the second moments, as a share of its mean."""
@@ -46,8 +46,8 @@ class _Moments:
     @classmethod
     def of(cls, entering: Float[Tensor, "pos d"], added: Float[Tensor, "pos d"]) -> "_Moments":
         """Of some positions, in float64."""
-        x = torch.cat([entering, entering.new_ones(len(entering), 1)], dim=1).double()
-        y = added.double()
+        x = as_float64(torch.cat([entering, entering.new_ones(len(entering), 1)], dim=1))
+        y = as_float64(added)
         return cls(x.T @ x, x.T @ y, y.square().sum())
 
     def __add__(self, other: "_Moments") -> "_Moments":

@@ -11,7 +11,7 @@ from interp import models
 from interp.ablations.edits import Place
 from interp.ablations.linear import linear_maps
 from interp.errors import UserError
-from interp.models import capture_contributions, capture_z
+from interp.models import as_float64, capture_contributions, capture_z
 
 Means = Mapping[Place, Float[Tensor, "..."]]
 """For each layer mean z `[head, d_head]`, and the mean `[d_model]` of what each part adds.
@@ -50,7 +50,7 @@ def mean_outputs(
     layers, sums = range(decoder.n_layers), dict[Place, Tensor]()
 
     def add(place: Place, rows: Tensor) -> None:
-        total = rows.double().sum(dim=0)
+        total = as_float64(rows).sum(dim=0)
         sums[place] = sums[place] + total if place in sums else total
 
     def add_z(layer: int, z: Tensor) -> None:

@@ -16,7 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TOKEN_KINDS, Trace, trace
 from interp.errors import UserError, check_share, check_whole, path_given
-from interp.labels import three_digits
+from interp.labels import three_digits, typed
 from interp.results import claim_folder, read_result, released_if_refused, save_result
 from interp.stats import mean_intervals, sample_by
 from interp.sweeps import describe_measure
@@ -168,8 +168,8 @@ class RetrievalHeads:
         counted, all_examples = int(self._counted.sum()), len(self._counted)
         what = "rightly answered" if self.copied_only else "traced"
         return (
-            f"RetrievalHeads({self.trace.model}, {self.trace.task}: {best}; {counted} of "
-            f"{all_examples} examples {what})"
+            f"RetrievalHeads({typed(self.trace.model, self.trace.dtype)}, {self.trace.task}: "
+            f"{best}; {counted} of {all_examples} examples {what})"
         )
 
 
@@ -261,6 +261,7 @@ def open_heads(folder: str | Path) -> RetrievalHeads:
             saved.arrays["published"],
             saved.arrays["written"],
             attention,
+            str(saved.facts.get("dtype", "")),
         )
         return RetrievalHeads(traced, bool(saved.facts["copied_only"]), str(saved.facts["rule"]))
     except (KeyError, TypeError) as error:
@@ -272,6 +273,7 @@ def _save(folder: Path, heads: RetrievalHeads, request: dict[str, Any]) -> None:
     facts = {
         "model": traced.model,
         "task": traced.task,
+        "dtype": traced.dtype,
         "copied_only": heads.copied_only,
         "rule": heads.rule,
     }

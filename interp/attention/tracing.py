@@ -22,7 +22,8 @@ from interp.attention.rows import PIECE, scan_rows
 from interp.attention.writing import QueryInputs, writes
 from interp.engine import unembed
 from interp.errors import UserError
-from interp.models import Decoder, capture_z, model_name
+from interp.labels import typed
+from interp.models import Decoder, capture_z, model_name, weights_kept
 from interp.tasks import Task, cluster_units, load_task, select_examples
 
 TOKEN_KINDS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
@@ -47,6 +48,7 @@ class Trace:
             output promotes above all others; NaN where heads enter the stream through a norm.
         attention: kind of token (`TOKEN_KINDS`) to `[example, layer, head]`, the mean over
             answering positions of the attention on all tokens of this kind.
+        dtype: of the model's weights; empty in results of earlier versions.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Trace:
     published: Float[np.ndarray, "example layer head"]
     written: Float[np.ndarray, "example layer head"]
     attention: dict[str, Float[np.ndarray, "example layer head"]]
+    dtype: str = ""
 
     def table(self) -> pd.DataFrame:
         """One row per example, layer and head."""
@@ -70,8 +73,8 @@ class Trace:
     def __repr__(self) -> str:
         right = int(self.examples["copied"].sum())
         return (
-            f"Trace({self.model}, {self.task}: {len(self.examples)} examples, {right} answered "
-            "rightly)"
+            f"Trace({typed(self.model, self.dtype)}, {self.task}: {len(self.examples)} examples, "
+            f"{right} answered rightly)"
         )
 
 
@@ -127,7 +130,12 @@ def trace(
         }
     )
     return Trace(
-        model_name(model), loaded.name, examples, scores[0], scores[1], scores[2], attention
+        model_name(model),
+        loaded.name,
+        examples,
+        *scores,
+        attention,
+        weights_kept(model),
     )
 
 

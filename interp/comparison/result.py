@@ -196,7 +196,10 @@ class Comparison:
 
     def __repr__(self) -> str:
         tasks = [task.name for task in next(iter(self.sweeps.values())).manifest.tasks]
-        models = ", ".join(f"{name} ({count} layers)" for name, count in self.n_layers.items())
+        models = ", ".join(
+            f"{name} ({count} layers, {self.sweeps[name].manifest.dtype})"
+            for name, count in self.n_layers.items()
+        )
         return f"Comparison({models}; {', '.join(tasks)})"
 
 

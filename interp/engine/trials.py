@@ -1,17 +1,28 @@
 """Trials of the shortcuts on a model: random tokens, against its own pass over each row alone."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.ablations import Edits, Example, LayerEdit, edited
+from interp.engine.comparing import (
+    CANNOT,
+    LARGEST,
+    around,
+    close,
+    holds,
+    random_tokens,
+    same_logits,
+)
 from interp.engine.generation.plain import PlainRow, RowCaching, forced_logits
 from interp.engine.generation.probing import ragged_residuals
 from interp.engine.last_block import compute_at_positions
@@ -20,13 +31,6 @@ from interp.engine.replay import Pass, call_arguments, record, replay, run_block
 from interp.engine.scoring.masks import mask_arguments
 from interp.models import Decoder
 
-# largest difference of a residual vector, relative to its length, that is rounding
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-# of logits, relative to the largest: rounding is three orders of magnitude below, a wrong mask
-# above
-LARGEST = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-# what a model raises that cannot be called so
-CANNOT = (TypeError, ValueError, RuntimeError, LookupError, AttributeError)
 Caching = Literal["kept", "rebuilt", "none"]
 
 
@@ -48,13 +52,18 @@ class Trials:
     def _decoder(self) -> Decoder:
         return models.decoder(self.model)
 
+    @cached_property
+    def _two_rows(self) -> tuple[Tensor, Pass]:
+        """Two rows of a few tokens, and the model's own pass over both; several trials begin so."""
+        ids = random_tokens(self._decoder, 2, min(5, self._decoder.max_length))
+        return ids, record(self._decoder, ids, use_cache=False)
+
     def replays(self) -> bool:
         """Whether blocks called one by one, from any of them on, give what the model gives."""
         dec = self._decoder
-        ids = random_tokens(dec, 2, 5)
 
         def same() -> bool:
-            whole = record(dec, ids, use_cache=False)
+            ids, whole = self._two_rows
             for first in sorted({0, dec.n_layers // 2, dec.n_layers - 1}):
                 # anew: blocks may hand on what they compute in their arguments (Gemma 4)
                 calls = call_arguments(dec, ids, use_cache=False)
@@ -63,7 +72,7 @@ class Trials:
                     return False
             return True
 
-        return _holds(same)
+        return holds(same)
 
     def runs_without(self, layers: tuple[int, ...]) -> bool:
         """Whether the model runs at all when these layers are skipped."""
@@ -75,7 +84,7 @@ class Trials:
                 record(dec, ids, use_cache=False)
             return True
 
-        return _holds(runs)
+        return holds(runs)
 
     def cuts(self, layer: int) -> bool:
         """Whether a position of a block no longer depends on those from which it is cut off."""
@@ -103,7 +112,7 @@ class Trials:
                 and not close(seen, plain[:, answering])
             )
 
-        return _holds(same)
+        return holds(same)
 
     def windows(self, layer: int) -> bool:
         """Whether one head of a block loses sight of some positions, and no other head does."""
@@ -132,7 +141,7 @@ class Trials:
             )
 
         baseline = record(dec, ids, use_cache=False)
-        return _holds(same)
+        return holds(same)
 
     def reuses_attention(self) -> bool:
         """Whether each attention's output is its output projection of z and nothing else.
@@ -144,7 +153,7 @@ class Trials:
         # one layer of each kind, and the last
         kinds = {parts.kind: layer for layer, parts in enumerate(dec.parts)}
         layers = {0, dec.n_layers - 1, *kinds.values()}
-        return _holds(lambda: all(_projects(dec, ids, layer) for layer in layers))
+        return holds(lambda: _projects(dec, ids, sorted(layers)))
 
     def narrows_last_block(self) -> bool:
         """Whether the last block gives the same at a position when it is computed there only.
@@ -153,49 +162,63 @@ class Trials:
         and positions as one axis (OPT).
         """
         dec, last = self._decoder, self._decoder.n_layers - 1
-        ids = random_tokens(dec, 2, 5)
         rows = torch.tensor([0, 1, 1], device=dec.device)
         columns = torch.tensor([4, 0, 3], device=dec.device)
 
         def same() -> bool:
-            whole = record(dec, ids, use_cache=False)
+            _, whole = self._two_rows
             with compute_at_positions(dec, last, rows, columns):
                 found = run_block(dec, last, whole.residuals[last], whole)[rows, columns]
             return close(found, whole.residuals[-1][rows, columns])
 
-        return _holds(same)
+        return holds(same)
 
     def _whole(self, row: Int[Tensor, " pos"]) -> Float[Tensor, "pos d_model"]:
         """The residual stream that leaves the last block, of one row alone."""
         return record(self._decoder, row[None], use_cache=False).residuals[-1][0]
 
+    def _whole_rows(self, rows: Int[Tensor, "row pos"]) -> Float[Tensor, "row pos d_model"]:
+        """The same of rows of one length: together where that is exact, else one by one."""
+        if self._rows_are_apart:
+            return record(self._decoder, rows, use_cache=False).residuals[-1]
+        return torch.stack([self._whole(row) for row in rows])
+
+    @cached_property
+    def _rows_are_apart(self) -> bool:
+        """Whether two short rows, padded on the right, are as each alone."""
+        ids, whole = self._two_rows
+        return self._padded(ids, whole, min(3, ids.shape[1] - 1))
+
     def pads(self, at: int, *, beyond: bool = False) -> bool:
         """Two rows of different lengths, padded on the right, against each alone."""
         dec = self._decoder
-        short, long = _around(at, dec.max_length, 3, 5)
+        if not at:
+            return holds(lambda: self._rows_are_apart)
+        short, long = around(at, dec.max_length, 3, 5)
         if beyond:
             short, long = at + 1, min(at + 5, dec.max_length)
         ids = random_tokens(dec, 2, long)
+        return holds(lambda: self._padded(ids, record(dec, ids, use_cache=False), short))
 
-        def same() -> bool:
-            both = record(dec, ids, use_cache=False).residuals[-1]
+    def _padded(self, ids: Int[Tensor, "row pos"], whole: Pass, short: int) -> bool:
+        """Whether the first tokens of one row, and another row, are what each is alone."""
+        both = whole.residuals[-1]
+        with torch.no_grad():
             return close(both[0, :short], self._whole(ids[0, :short])) and close(
                 both[1], self._whole(ids[1])
             )
 
-        return _holds(same)
-
     def prefixes(self, at: int) -> bool:
         """Two rows after a cached prefix, from the first block and from a later one on."""
         dec = self._decoder
-        length, long = _around(at, dec.max_length, 4, 9)
+        length, long = around(at, dec.max_length, 4, 9)
         ids = random_tokens(dec, 2, long)
         ids[1, :length] = ids[0, :length]
 
         def same() -> bool:
             shared = record_prefix(dec, ids[0, :length].tolist())
             calls = calls_after(dec, ids[:, length:], shared)
-            expected = torch.stack([self._whole(row) for row in ids])[:, length:]
+            expected = self._whole_rows(ids)[:, length:]
             for first in sorted({0, dec.n_layers // 2}):
                 resid = calls.residuals[0]
                 kept = read_only_cache([shared.cache] * len(ids))
@@ -208,7 +231,7 @@ class Trials:
                     return False
             return True
 
-        return _holds(same)
+        return holds(same)
 
     def packs(self, at: int, *, before: bool = False, prefixes: bool = True) -> bool:
         """Two questions of two options each in one row, against four rows of their own.
@@ -239,7 +262,8 @@ class Trials:
 
         def same() -> bool:
             nodes = [torch.from_numpy(np.flatnonzero(sees[end])) for end in ends]
-            rows = [self._whole(torch.cat([prefix, tokens[path]])) for path in nodes]
+            # all are of one length
+            rows = self._whole_rows(torch.stack([torch.cat([prefix, tokens[p]]) for p in nodes]))
 
             def same_paths(packed: Tensor) -> bool:
                 return all(
@@ -257,7 +281,7 @@ class Trials:
             calls = calls_after(dec, drawn[None], None, **arguments)
             return same_paths(replay(dec, calls, 0)[0, n_prefix:])
 
-        return _holds(same)
+        return holds(same)
 
     def ragged(self, at: int, first: int) -> float | None:
         """Largest difference of logits under the ragged attention; None where it is no rounding."""
@@ -288,7 +312,7 @@ class Trials:
         """One row, token by token: which way of caching gives what the whole text gives."""
         model = self.model
         dec = self._decoder
-        prompt, end = _around(at, dec.max_length, 4, 8)
+        prompt, end = around(at, dec.max_length, 4, 8)
         row = random_tokens(dec, end)
         ways: tuple[Caching, ...] = ("kept", "rebuilt")
         for caching in ways:
@@ -301,9 +325,9 @@ class Trials:
                 lengths = range(prompt, end)
                 expected = [self._whole(row[:length])[-1] for length in lengths]
                 logits = torch.cat(list(unembed(dec, torch.stack(expected))))
-                return _same_logits(torch.stack(found), logits)
+                return same_logits(torch.stack(found), logits)
 
-            if _holds(same):
+            if holds(same):
                 return caching
         return "none"
 
@@ -311,7 +335,7 @@ class Trials:
         """Two prompts padded on the left, decoded twice from one pass over them."""
         model = self.model
         dec = self._decoder
-        short, long = _around(at, dec.max_length, 3, 8)
+        short, long = around(at, dec.max_length, 3, 8)
         ids = random_tokens(dec, 2, long)
         prompts = [ids[0, : long - 4], ids[1, : short - 1 if short > 2 else 1]]
         forced = ids[:, -2:]
@@ -326,60 +350,33 @@ class Trials:
                     for prompt, tokens in zip(prompts, forced, strict=True)
                 ]
                 last = torch.stack([self._whole(row)[-1] for row in rows])
-                if not _same_logits(logits.flatten(0, 1), torch.cat(list(unembed(dec, last)))):
+                if not same_logits(logits.flatten(0, 1), torch.cat(list(unembed(dec, last)))):
                     return False
             return True
 
-        return _holds(same)
+        return holds(same)
 
 
-def close(found: Tensor, expected: Tensor) -> bool:
-    """Whether residual vectors `[..., d_model]` differ by rounding only."""
-    tolerance = TOLERANCE.get(found.dtype, 1e-4)
-    difference = (found - expected).float().norm(dim=-1)
-    return bool((difference <= tolerance * expected.float().norm(dim=-1)).all())
+def _projects(dec: Decoder, ids: Tensor, layers: Sequence[int]) -> bool:
+    seen: dict[tuple[int, str], Any] = {}
 
+    def keeper(layer: int, name: str) -> Callable[..., None]:
+        def keep(_module: nn.Module, _args: Any, out: Any) -> None:
+            seen[layer, name] = out
 
-def _same_logits(found: Tensor, expected: Tensor) -> bool:
-    largest = LARGEST.get(expected.dtype, 1e-4)
-    difference = (found.float() - expected.float()).abs().max()
-    return bool(difference <= largest * expected.float().abs().max())
+        return keep
 
+    with ExitStack() as stack:
+        for layer in layers:
+            modules = {"z": dec.output_projections[layer], "attention": dec.attentions[layer]}
+            for name, module in modules.items():
+                handle = module.register_forward_hook(keeper(layer, name))
+                stack.callback(handle.remove)
+        record(dec, ids, use_cache=False)
 
-def _holds(same: Callable[[], bool]) -> bool:
-    try:
-        with torch.no_grad():
-            return same()
-    except CANNOT:
-        return False
+    def same(layer: int) -> bool:
+        out = seen.get((layer, "attention"))
+        out = out[0] if isinstance(out, tuple) else out
+        return isinstance(out, Tensor) and torch.equal(out, seen[layer, "z"].view(out.shape))
 
-
-def _around(at: int, most: int, short: int, long: int) -> tuple[int, int]:
-    """Lengths of two rows, one on each side of a change; two lengths of ours where it is 0."""
-    if not at:
-        return min(short, most - 1), min(long, most)
-    return max(1, at - 1), min(at + 4, most)
-
-
-def random_tokens(dec: Decoder, *shape: int) -> Tensor:
-    """The same random tokens each time."""
-    generator = torch.Generator().manual_seed(0)
-    most = dec.root.config.get_text_config().vocab_size
-    return torch.randint(most, shape, generator=generator).to(dec.device)
-
-
-def _projects(dec: Decoder, ids: Tensor, layer: int) -> bool:
-    seen: dict[str, Any] = {}
-    attention, projection = dec.attentions[layer], dec.output_projections[layer]
-    handles = [
-        projection.register_forward_hook(lambda _m, _a, out: seen.update(projected=out)),
-        attention.register_forward_hook(lambda _m, _a, out: seen.update(out=out)),
-    ]
-    try:
-        dec.root(input_ids=ids, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    out = seen.get("out")
-    out = out[0] if isinstance(out, tuple) else out
-    return isinstance(out, Tensor) and torch.equal(out, seen["projected"].view(out.shape))
+    return all(map(same, layers))

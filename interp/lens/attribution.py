@@ -196,7 +196,7 @@ def _attributed(
     for chosen in (batch.tokens, rivals):
         parts_of_logit, rest = logit_shares(decoder, stacked, final, chosen)
         shares.append(batch.means(torch.cat([parts_of_logit, rest[None]])).T)
-    return torch.stack([shares[0], shares[0] - shares[1]], dim=2).double().cpu().numpy()
+    return torch.stack([shares[0], shares[0] - shares[1]], dim=2).cpu().double().numpy()
 
 
 def component_vectors(

@@ -137,5 +137,5 @@ def _ranks(logits: Tensor, vectors: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _array(values: Tensor) -> np.ndarray:
-    values = values.double() if values.is_floating_point() else values.long()
-    return values.cpu().numpy()
+    values = values.cpu()
+    return (values.double() if values.is_floating_point() else values.long()).numpy()

@@ -210,7 +210,7 @@ def _of_batch(
         stacked = torch.stack([of[Component("embedding")], *(of[part] for part in parts)])
         shares = [logit_shares(decoder, stacked, scaled_by, one) for one in chosen]
         difference, rest = (
-            batch.means(one - other).double().cpu().numpy().T
+            batch.means(one - other).cpu().double().numpy().T
             for one, other in zip(*shares, strict=True)
         )
         return difference[:, 1:], difference.sum(axis=1) + rest

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.errors import UserError, check_share
+from interp.labels import typed
 from interp.lens.answers import WHOLE
 from interp.lens.quantities import ANSWERS, QUANTITIES
 from interp.lens.residual_stream import Depth
@@ -51,6 +52,7 @@ class Lens:
         kind: `logit lens` or `tuned lens`.
         depths: the depths that were read.
         steps: the sums, by step; `answer` is the whole answer.
+        dtype: of the model's weights; empty in results of earlier versions.
     """
 
     model: str
@@ -179,7 +181,7 @@ class Lens:
     def __repr__(self) -> str:
         n = next((t.values.n for t in self.steps.values()), 0)
         return (
-            f"Lens({self.kind} of {self.model} on {self.task}, {self.ablation}: "
+            f"Lens({self.kind} of {typed(self.model, self.dtype)} on {self.task}, {self.ablation}: "
             f"{n} examples, "
             f"{len(self.depths)} depths, {len(self.steps)} step{'s' * (len(self.steps) != 1)})"
         )

@@ -27,6 +27,7 @@ def save_lens(folder: Path, lens: Lens, request: Mapping[str, Any]) -> None:
     facts = {
         "model": lens.model,
         "task": lens.task,
+        "dtype": lens.dtype,
         "ablation": lens.ablation,
         "lens": lens.kind,
         "depths": [asdict(depth) for depth in lens.depths],
@@ -65,9 +66,10 @@ def open_lens(folder: str | Path) -> Lens:
         depths = tuple(Depth(**depth) for depth in facts["depths"])
         model, task = str(facts["model"]), str(facts["task"])
         ablation, kind = str(facts["ablation"]), str(facts["lens"])
+        dtype = str(facts.get("dtype", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its lens cannot be read ({error})") from error
-    return Lens(model, task, ablation, kind, depths, steps)
+    return Lens(model, task, ablation, kind, depths, steps, dtype)
 
 
 def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int, n_units: int) -> StreamingMean:

@@ -24,7 +24,7 @@ from interp.lens.residual_stream import depths, refuse_programs, residual_stack
 from interp.lens.result import Lens, StepMeans
 from interp.lens.saved import KIND, open_lens, save_lens
 from interp.lens.tuned import TunedLens, check_tuned
-from interp.models import model_name
+from interp.models import model_name, weights_kept
 from interp.results import claim_folder, released_if_refused
 from interp.stats import MOST_RESAMPLES, poisson_weights
 from interp.sweeps import describe_measure
@@ -118,7 +118,7 @@ def logit_lens(
         means = reference_means(model, task, seed=reading.seed, linear=edits.linear_layers)
     read_depths = depths(decoder.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, asked.text, "tuned lens" if tuned else "logit lens",
-                tuple(read_depths), {})  # fmt: skip
+                tuple(read_depths), {}, weights_kept(model))  # fmt: skip
     writer, failed = _Examples(folder, lens) if folder else None, set[int]()
     described = f"{lens.model}, {task.name}"
     with released_if_refused(folder), tqdm(total=len(drawn), unit="example", desc=described) as bar:

@@ -16,7 +16,7 @@ from interp.errors import UserError
 from interp.lens.readout import Translate, read
 from interp.lens.residual_stream import residual_stack
 from interp.lens.tuned import TunedLens, translated
-from interp.models import model_name, weights_hash
+from interp.models import model_name, weights_hash, weights_kept
 from interp.tasks import encode
 
 HELD_OUT_SHARE = 5
@@ -94,6 +94,7 @@ def train_tuned_lens(
     card = {
         "model": model_name(model),
         "weights_sha256": weights_hash(model),
+        "dtype": weights_kept(model),
         "n_layers": decoder.n_layers,
         "sublayers": training.sublayers,
         "text": source,

@@ -17,6 +17,8 @@ from .checks import (
 )
 from .devices import (
     COMPUTES_NOTHING as COMPUTES_NOTHING,
+    as_float64 as as_float64,
+    weights_on_cpu as weights_on_cpu,
 )
 from .experts import (
     bridge_router as bridge_router,
@@ -44,6 +46,7 @@ from .layer_order import (
     in_order as in_order,
 )
 from .loading import (
+    folder_name as folder_name,
     load_model as load_model,
     model_folder as model_folder,
 )
@@ -53,9 +56,14 @@ from .native_blocks import (
     model_name as model_name,
     wrap as wrap,
 )
+from .placement import (
+    fewest_gpus as fewest_gpus,
+    put_over_gpus as put_over_gpus,
+)
 from .quantised import (
     quantization_of as quantization_of,
     refuse_quantised as refuse_quantised,
+    weights_kept as weights_kept,
 )
 from .shipped import (
     data_folder as data_folder,
@@ -69,6 +77,7 @@ __all__ = [
     "MIXERS",
     "MLPS",
     "NUMBERS",
+    "as_float64",
     "bridge_decoder",
     "bridge_in_order",
     "bridge_router",
@@ -82,12 +91,15 @@ __all__ = [
     "data_folder",
     "decoder",
     "evaluation_mode",
+    "fewest_gpus",
+    "folder_name",
     "given_model",
     "in_order",
     "load_model",
     "model_folder",
     "model_name",
     "organisms",
+    "put_over_gpus",
     "quantization_of",
     "read_configuration",
     "refuse_quantised",
@@ -97,5 +109,7 @@ __all__ = [
     "routers",
     "stopped_before_readout",
     "weights_hash",
+    "weights_kept",
+    "weights_on_cpu",
     "wrap",
 ]

@@ -7,7 +7,8 @@ device; the last one hands the residual stream back to where the final norm and 
 are. A layer's keys and values stay where its block is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,6 +35,29 @@ def join_blocks(blocks: Sequence[nn.Module], home: torch.device) -> None:
     blocks[-1].register_forward_hook(lambda _module, _args, out: to_device(out, home))
 
 
+@contextmanager
+def weights_on_cpu(roots: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside the context the weights lie on the CPU, so that others can use the GPUs.
+
+    Args:
+        roots: models, whose parameters and buffers stay the same objects.
+
+    Yields:
+        None; afterwards every tensor is where it was.
+    """
+    named = {id(t): t for root in roots for t in (*root.parameters(), *root.buffers())}
+    kept = [(tensor, tensor.device) for tensor in named.values()]
+    try:
+        for tensor, _ in kept:
+            tensor.data = tensor.data.cpu()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        yield
+    finally:
+        for tensor, device in kept:
+            tensor.data = tensor.data.to(device)
+
+
 def without_accelerate(root: Any) -> Any:
     """A model that accelerate has placed, without accelerate's hooks."""
     from accelerate.hooks import remove_hook_from_submodules
@@ -45,6 +69,18 @@ def without_accelerate(root: Any) -> Any:
         if getattr(own, "__func__", None) is type(module).forward:
             del module.__dict__["forward"]
     return root
+
+
+def as_float64(tensor: Tensor) -> Tensor:
+    """A tensor in float64: on its device, or on the CPU where its device has no such type (MPS).
+
+    Args:
+        tensor: of any type, on any device.
+
+    Returns:
+        The same numbers.
+    """
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def to_device(value: Any, device: torch.device) -> Any:

@@ -17,7 +17,8 @@ def routers(decoder: Decoder) -> dict[int, tuple[Any, int]]:
     """The routers whose choices can be changed, and how many experts each has, by layer.
 
     A router is one that returns its logits, the weights of the chosen experts, and their numbers
-    (`[token, expert]`, `[token, chosen]` twice); that is tried on one vector, once.
+    (`[token, expert]`, `[token, chosen]` twice), or the weights of all experts, zero where they are
+    not chosen, and its logits (Llama 4); that is tried on one vector, once.
 
     Args:
         decoder: the modules of a model.
@@ -70,24 +71,38 @@ def _named(mlp: Any, name: str) -> nn.Module | None:
 
 
 def _found(decoder: Decoder) -> Iterator[tuple[int, tuple[nn.Module, int]]]:
-    for layer, mlp in enumerate(decoder.mlps):
-        router = bridge_router(mlp)
-        n_experts = _n_experts(decoder, layer, router) if router is not None else 0
-        if router is not None and n_experts:
-            yield layer, (router, n_experts)
+    for layer, first in enumerate(decoder.mlps):
+        # experts can lie beside a plain MLP (Granite)
+        for mlp in (first, *decoder.further_mlps[layer]):
+            router = bridge_router(mlp)
+            n_experts = _n_experts(decoder, layer, mlp, router) if router is not None else 0
+            if router is not None and n_experts:
+                yield layer, (router, n_experts)
 
 
-def _n_experts(decoder: Decoder, layer: int, router: nn.Module) -> int:
+def _n_experts(decoder: Decoder, layer: int, mlp: nn.Module, router: nn.Module) -> int:
     dtype = next(decoder.root.parameters()).dtype
-    vector = torch.ones(1, decoder.d_model, device=decoder.device_of(layer), dtype=dtype)
+    vector = torch.ones(1, 1, decoder.d_model, device=decoder.device_of(layer), dtype=dtype)
+    seen: list[Any] = []
+    handle = router.register_forward_hook(lambda _module, _args, out: seen.append(out))
     try:
         with torch.no_grad():
-            out = router(vector)
+            mlp(vector)
     except (TypeError, ValueError, RuntimeError, AttributeError):
-        # called otherwise than with what enters the MLP
+        # called otherwise than with what enters it
         return 0
-    if not (isinstance(out, tuple) and len(out) == 3):
+    finally:
+        handle.remove()
+    out = seen[0] if seen else None
+    if not isinstance(out, tuple) or not all(isinstance(one, torch.Tensor) for one in out):
         return 0
-    logits, weights, chosen = out
-    fits = weights.shape == chosen.shape and not chosen.is_floating_point()
+    if len(out) == 3:
+        logits, weights, chosen = out
+        fits = weights.shape == chosen.shape and not chosen.is_floating_point()
+    elif len(out) == 2:
+        weights, logits = out
+        fits = weights.shape == logits.shape and logits.is_floating_point()
+        fits = fits and bool((weights >= 0).all() and (weights == 0).any())
+    else:
+        return 0
     return int(logits.shape[-1]) if fits and logits.shape[-1] > 1 else 0

@@ -1,6 +1,7 @@
 """A hub name, a local folder or a shipped organism, as a plain TransformerBridge."""
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,11 @@ def load_model(
 def _model_class(configuration: Mapping[str, Any]) -> Any:
     """What loads a model: of one of several modalities its wrapper, whose text part is used."""
     model_type = str(configuration.get("model_type"))
-    if (
-        model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-        and model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    ):
+    wrapper = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(model_type)
+    text_alone = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    # of some (Emu3) there are checkpoints of both
+    named = configuration.get("architectures") or []
+    if wrapper and (not text_alone or (wrapper in named and wrapper != text_alone)):
         return transformers.AutoModelForImageTextToText
     return transformers.AutoModelForCausalLM
 
@@ -131,11 +133,26 @@ def _model_class(configuration: Mapping[str, Any]) -> Any:
 def _shown(name: Any, adapter: Path | None, merged: bool) -> str:
     """The name of a model in results; an adapter is a part of it."""
     folder = home_expanded("model", name)
-    shown = folder.name if folder.is_dir() else str(name)
+    shown = folder_name(folder) if folder.is_dir() else str(name)
     if adapter is not None:
-        shown = f"{shown}+{adapter.resolve().name}"
+        shown = f"{shown}+{folder_name(adapter)}"
         LOG.info("model %s: adapter %s", shown, "merged" if merged else "beside the weights")
     return shown
+
+
+def folder_name(folder: Path) -> str:
+    """What a folder of a model is called: by its last part, or of the hub's cache by its model.
+
+    Args:
+        folder: that is there; `.` and `..` stand for folders that have names.
+
+    Returns:
+        `model` of `/data/model`, `owner/model` of `.../models--owner--model/snapshots/0a1b`.
+    """
+    path = Path(os.path.abspath(folder))
+    owner, _, name = path.parent.parent.name.removeprefix("models--").partition("--")
+    cached = path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--")
+    return (f"{owner}/{name}" if name else owner) if cached else path.name
 
 
 def _adapter_folder(name: str, adapter: str | Path | None, lossy: bool) -> Path | None:
@@ -164,7 +181,7 @@ def _in_memory(root: transformers.PreTrainedModel, tokenizer: Any) -> Transforme
     known = str(getattr(root, "name_or_path", "") or "")
     name = known or type(root).__name__
     if known and Path(known).is_dir():
-        name = Path(known).resolve().name
+        name = folder_name(Path(known))
     if not root.can_generate():
         raise UserError(f"model {name}: {type(root).__name__} is no model that predicts tokens")
     root.set_attn_implementation("eager")

@@ -23,6 +23,7 @@ from interp.models.block_parts import Decoder, Found, parts_of_blocks
 from interp.models.checks import context_length, input_width, tell_of_tokens_outside
 from interp.models.devices import devices_of, join_blocks
 from interp.models.replaced_matrices import check_bridge, replaced_matrices, tried_logits
+from interp.models.whole_blocks import name_parts
 
 # largest difference of logits, relative to the largest, that is rounding in half precision
 SAME = 0.05
@@ -86,9 +87,13 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
         logging.root.setLevel(level)
     bridge.eval()
     _put_back_nothing(bridge, root)
+    name_parts(bridge)
     _natives[bridge] = behind = _Native(native, tokenizer, name)
-    if len(devices_of(native)) > 1:
-        home = next(native.parameters()).device
+    home = next(native.parameters()).device
+    if len(devices_of(native)) == 1:
+        # TransformerLens takes the machine's best device, wherever a given model is
+        bridge.cfg.device = bridge.adapter.cfg.device = str(home)
+    else:
         for blocks in (_native_blocks(bridge), tuple(bridge.blocks)):
             join_blocks(blocks, home)
     try:

@@ -6,6 +6,8 @@ GPU that is used, so that token ids go in and logits come out in one place. Noth
 the CPU or on disk beside GPUs: such a sweep would take weeks without saying why.
 """
 
+import itertools
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from interp.errors import UserError, first_line
+from interp.models.devices import devices_of
+
+LOG = logging.getLogger("interp")
 
 # what the embedding of one batch, its logits and the libraries take beside the weights
 ROOM = 1.1
@@ -84,6 +89,14 @@ def asked_device(name: str, device: str | torch.device | None) -> torch.device:
         raise UserError(f"device {found}: nothing is computed there; allowed are cpu, cuda and mps")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {found}: this torch sees no GPU; allowed is cpu")
+    if found.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise UserError(f"device {found}: this torch sees no GPU of Apple's; allowed is cpu")
+        LOG.warning(
+            "model %s: on MPS torch has computed wrongly without saying so (TransformerLens issue "
+            "1178); compare a few answers with device cpu",
+            name,
+        )
     return found
 
 
@@ -172,6 +185,63 @@ def placed(
         raise UserError(f"model {name}: {first_line(error)}") from error
     n_layers = int(config.get_text_config().num_hidden_layers)
     return device_map(model, n_layers, dtype, free_bytes(), name)
+
+
+def put_over_gpus(root: transformers.PreTrainedModel, name: str) -> None:
+    """Move a model in memory to the visible GPUs, whole layers at a time.
+
+    Args:
+        root: the model, on any device; its parameters stay the same objects.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: as `device_map`.
+    """
+    n_layers = int(root.config.get_text_config().num_hidden_layers)
+    dtype = next(root.parameters()).dtype
+    places = device_map(root, n_layers, dtype, free_bytes(), name)
+    for key, tensor in (*root.named_parameters(), *root.named_buffers()):
+        fitting_keys = [one for one in places if key == one or key.startswith(f"{one}.")]
+        tensor.data = tensor.data.to(places[max(fitting_keys, key=len)])
+    # where TransformerLens looks for it, as accelerate leaves it
+    root.hf_device_map = places  # type: ignore[assignment]
+
+
+def fewest_gpus(roots: Sequence[transformers.PreTrainedModel]) -> int:
+    """How many GPUs such as those of the first model hold several models at once.
+
+    Args:
+        roots: models in memory, the first of them on GPUs.
+
+    Returns:
+        The fewest, whole layers at a time; 1 where no model is on several.
+    """
+    devices = [devices_of(root) for root in roots]
+    if all(len(places) == 1 for places in devices):
+        return 1
+    each = min(torch.cuda.mem_get_info(device)[1] for device in devices[0])
+    sizes = [_sizes(root) for root in roots]
+    return next(count for count in itertools.count(1) if _all_fit(sizes, count, int(each / ROOM)))
+
+
+def _all_fit(models: Sequence[Sequence[int]], count: int, each: int) -> bool:
+    """Whether so many equal GPUs have room; as many as there are layers always count as enough."""
+    room = {str(number): each for number in range(count)}
+    for sizes in models:
+        places = place(sizes, room)
+        if places is None:
+            return count >= sum(map(len, models))
+        for size, device in zip(sizes, places, strict=True):
+            room[device] -= size
+    return True
+
+
+def _sizes(root: transformers.PreTrainedModel) -> list[int]:
+    """Bytes of embedding and unembedding together, and of each block."""
+    dtype = next(root.parameters()).dtype
+    stack = block_stack(root, int(root.config.get_text_config().num_hidden_layers))
+    blocks = [_bytes(block, dtype) for block in root.get_submodule(stack).children()]
+    return [_bytes(root, dtype) - sum(blocks), *blocks]
 
 
 def device_map(

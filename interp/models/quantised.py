@@ -14,6 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import UserError
 from interp.models.native_blocks import decoder, model_name
+from interp.models.replaced_matrices import has_adapter
 
 Quantization = Literal["4bit", "8bit"]
 
@@ -72,6 +73,20 @@ def quantization_of(model: TransformerBridge) -> str:
     if method != "bitsandbytes":
         return method
     return "bitsandbytes 8bit" if found.get("load_in_8bit") else "bitsandbytes 4bit"
+
+
+def weights_kept(model: TransformerBridge) -> str:
+    """In which type a model computes, and what of its weights is kept otherwise.
+
+    Args:
+        model: a bridge.
+
+    Returns:
+        `float32`, `bfloat16, bitsandbytes 4bit`, `float32, adapter beside the weights`, ...
+    """
+    found = [str(next(model.parameters()).dtype).removeprefix("torch."), quantization_of(model)]
+    beside = "adapter beside the weights" if has_adapter(decoder(model).root) else ""
+    return ", ".join(filter(None, [*found, beside]))
 
 
 def refuse_quantised(model: TransformerBridge, what: str) -> None:

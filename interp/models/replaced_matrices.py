@@ -12,8 +12,13 @@ def replaced_matrices(root: Any) -> str:
     """What kind of matrix stands in place of plain ones, in words; empty where none does."""
     if getattr(root.config, "quantization_config", None) is not None:
         return "quantised weights"
+    return "an adapter beside its weights" if has_adapter(root) else ""
+
+
+def has_adapter(root: Any) -> bool:
+    """Whether an adapter's matrices are modules of their own beside a model's."""
     adapted = any("lora_" in name for name, _ in root.named_modules())
-    return "an adapter beside its weights" if adapted or hasattr(root, "peft_config") else ""
+    return adapted or hasattr(root, "peft_config")
 
 
 def tried_logits(root: Any, run: Any) -> torch.Tensor:

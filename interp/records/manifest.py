@@ -161,7 +161,7 @@ class Manifest(Entry):
         config_sha256: hash of what it reads from its configuration, and of its end tokens.
         code_sha256: hash of its code, where that is no installed library.
         tokenizer_sha256: hash of the tokenizer's files and behaviour.
-        dtype: of its weights.
+        dtype: of its weights; behind it how they are quantised, or that an adapter is beside them.
         tasks: what was asked.
         ablations: text forms, without the baseline.
         hooks: text of a user's hooks to the hash of their code.

@@ -20,7 +20,7 @@ from interp import models
 from interp.ablations import Places, checked_edits, edited
 from interp.engine import Pass, record, run_block
 from interp.errors import UserError, check_share, names_given
-from interp.models import Decoder
+from interp.models import Decoder, as_float64
 from interp.similarity.states import refuse_not_finite
 from interp.stats import student_interval
 from interp.tasks import encode
@@ -110,6 +110,6 @@ def _relative(decoder: Decoder, whole: Pass, skipped: int) -> Float[Tensor, "lay
         after = run_block(decoder, layer, resid, whole)
         before = (whole.residuals[layer + 1] - whole.residuals[layer]).float()
         change = ((after - resid).float() - before).norm(dim=-1) / before.norm(dim=-1)
-        found.append(change[0].double().to(resid.device))
+        found.append(as_float64(change[0].to(resid.device)))
         resid = after
     return torch.stack(found) if found else torch.zeros(0, resid.shape[1])

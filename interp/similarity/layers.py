@@ -16,8 +16,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.errors import UserError, check_share, check_whole, path_given
-from interp.labels import three_digits
-from interp.models import model_name
+from interp.labels import three_digits, typed
+from interp.models import as_float64, model_name, weights_kept
 from interp.results import claim_folder, read_result, released_if_refused, save_result
 from interp.similarity.cka import CkaSums, no_cka
 from interp.similarity.measures import angular_distance, cosine
@@ -50,6 +50,7 @@ class Similarity:
         cka: columns `model source depth other value low high n interval`: linear CKA with a
             jackknife over examples; NaN where a depth has no spread (all prompts end with the same
             token), everywhere for fewer than 4 examples.
+        dtype: of the model's weights; empty in results of earlier versions.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Similarity:
     influence: pd.DataFrame
     angular: pd.DataFrame
     cka: pd.DataFrame
+    dtype: str = ""
 
     def table(self) -> pd.DataFrame:
         """One row for each layer: both scores with their intervals, and the number of examples.
@@ -96,8 +98,8 @@ class Similarity:
         least = self.influence.sort_values("value", kind="stable").head(3)
         layers = ", ".join(f"{r.layer} ({r.value:.3f})" for r in least.itertuples())
         return (
-            f"Similarity({self.model} on {self.source}: {n} examples; layers of the smallest block "
-            f"influence: {layers})"
+            f"Similarity({typed(self.model, self.dtype)} on {self.source}: {n} examples; layers of "
+            f"the smallest block influence: {layers})"
         )
 
 
@@ -156,7 +158,7 @@ def layer_similarity(
     with released_if_refused(folder):
         found = _measured(model, examples, seed, resamples, confidence)
     tables = {name: getattr(found, name) for name in TABLES}
-    facts = {"model": found.model, "source": found.source}
+    facts = {"model": found.model, "source": found.source, "dtype": found.dtype}
     save_result(folder, KIND, request, facts=facts, tables=tables, for_reading=tables)
     return found
 
@@ -176,7 +178,8 @@ def open_similarity(folder: str | Path) -> Similarity:
     saved = read_result(folder, KIND)
     try:
         names = str(saved.facts["model"]), str(saved.facts["source"])
-        return Similarity(*names, *(saved.tables[name] for name in TABLES))
+        tables = (saved.tables[name] for name in TABLES)
+        return Similarity(*names, *tables, str(saved.facts.get("dtype", "")))
     except KeyError as error:
         raise UserError(f"{folder}: its similarity cannot be read (no {error})") from error
 
@@ -199,7 +202,7 @@ def _measured(
             for batch in states(model, examples, numbers, bar):
                 units = examples.units(batch.ids)
                 weights = poisson_weights(units, resamples=resamples, seed=seed)
-                lengths = batch.lengths.double().cpu().numpy()
+                lengths = batch.lengths.cpu().double().numpy()
                 influence.add(weights, _influence(batch), lengths, units=units)
                 ends = batch.last()
                 angular.add(weights, _angles(ends, pairs), units=units)
@@ -224,6 +227,7 @@ def _measured(
         cka=groups.table(named, confidence=confidence)
         if groups.n
         else no_cka(decoder.n_layers + 1, named),
+        dtype=weights_kept(model),
     )
 
 
@@ -278,14 +282,14 @@ def _influence(batch: States) -> np.ndarray:
     layers = []
     for before, after in zip(batch.residuals, batch.residuals[1:], strict=False):
         changed = 1 - cosine(before, after.to(before.device))
-        layers.append((changed * real.to(before.device)).double().sum(dim=1).cpu())
+        layers.append(as_float64(changed * real.to(before.device)).sum(dim=1).cpu())
     return torch.stack(layers, dim=1).numpy()
 
 
 def _angles(last: Tensor, pairs: list[tuple[int, int]]) -> np.ndarray:
     """`[batch, pairs]`."""
     found = [angular_distance(last[layer], last[layer + block]) for layer, block in pairs]
-    return torch.stack(found, dim=1).double().cpu().numpy()
+    return torch.stack(found, dim=1).cpu().double().numpy()
 
 
 def _table(

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.models import as_float64
+
 
 def cosine(one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"]) -> Tensor:
     """Cosine of the angle between vectors, in float32, in [-1, 1].
@@ -85,7 +87,7 @@ def mean_length(states: Float[Tensor, "a examples d"]) -> Float[Tensor, " a"]:
     Returns:
         One length a depth, in float64.
     """
-    states = states.double()
+    states = as_float64(states)
     lengths = (states - states.mean(dim=1, keepdim=True)).norm(dim=-1)
     return lengths.mean(dim=-1).clamp(min=1e-30)
 
@@ -143,7 +145,7 @@ def _kernels(
     states: Float[Tensor, "a examples d"], lengths: Float[Tensor, " a"]
 ) -> Float[Tensor, "a examples examples"]:
     """Gram matrices without their diagonals, of centred states over a length, in float64."""
-    states = states.double()
+    states = as_float64(states)
     states = (states - states.mean(dim=1, keepdim=True)) / lengths[:, None, None]
     gram = states @ states.transpose(1, 2)
     return gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2))

@@ -84,7 +84,7 @@ def _of_text(
     found = np.zeros((decoder.n_layers - 1, decoder.n_layers))
     for block in range(1, decoder.n_layers):
         angles = cosine(last[:-block], last[block:]).arccos() / torch.pi
-        found[block - 1, : len(angles)] = angles.double().cpu().numpy()
+        found[block - 1, : len(angles)] = angles.cpu().double().numpy()
     return found
 
 

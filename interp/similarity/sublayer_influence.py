@@ -16,7 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations import Place, outputs_on
 from interp.errors import check_share, names_given
-from interp.models import Decoder
+from interp.models import Decoder, as_float64
 from interp.similarity.measures import cosine
 from interp.similarity.states import refuse_not_finite, selected_texts
 from interp.stats import student_reach
@@ -85,5 +85,5 @@ def _of_text(
             "layer": (before, after),
         }
         for place, part in enumerate(PARTS):
-            found[layer, place] = float((1 - cosine(*ends[part])).double().mean())
+            found[layer, place] = float(as_float64(1 - cosine(*ends[part])).mean())
     return found

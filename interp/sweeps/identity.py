@@ -18,7 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp.ablations import Ablation, Combination, Hooked, donors
 from interp.engine import end_tokens
 from interp.errors import UserError
-from interp.models import Decoder, decoder, model_name, weights_hash
+from interp.models import Decoder, decoder, model_name, weights_hash, weights_kept
 from interp.records import SOURCE, TaskEntry, as_text, code_sha256, is_library
 from interp.tasks import Task, described_metrics, functions_of
 
@@ -58,7 +58,7 @@ def describe_model(model: TransformerBridge) -> dict[str, Any]:
         "config_sha256": _configuration_hash(found),
         "code_sha256": _model_code(found.root),
         "tokenizer_sha256": _tokenizer_hash(found.tokenizer),
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "dtype": weights_kept(model),
     }
 
 

@@ -1,4 +1,4 @@
-"""The same work units on Ray: one actor a device, which keeps the model loaded.
+"""The same work units on Ray: one actor a device, or a group of GPUs, which keeps the model loaded.
 
 Units are handed out largest first, so that the last one is a small one. The driver alone writes
 the store: a shard is there once, however often its unit was tried. A worker that dies costs its
@@ -6,8 +6,7 @@ unit, which another one takes; a unit that does not fit in memory is halved.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,10 +15,10 @@ from interp.errors import UserError, first_line
 from interp.records import Record
 from interp.sweeps.execution import halves, in_order, runner
 from interp.sweeps.plan import Plan, size
+from interp.sweeps.ray_cluster import TRIES, device_of, said, worker_count
 from interp.sweeps.transport import Request, unpack_request
 from interp.sweeps.units import WorkUnit
 
-TRIES = 3
 Finish = Callable[[WorkUnit, list[Record]], Any]
 
 
@@ -213,19 +212,11 @@ class WorkerPool:
 
     def __init__(self, ray: Any, request: Request, workers: int | None, plan: Plan) -> None:
         self.ray = ray
-        resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0))
-        self.device = "cuda" if gpus else "cpu"
-        most = gpus or int(resources.get("CPU", 1))
-        if workers is not None and not 1 <= workers <= most:
-            raise UserError(
-                f"workers {workers}: allowed are 1-{most}, one per {_device_name(gpus)}"
-            )
-        self.count = workers or most
+        self.device, self.count = device_of(ray), worker_count(ray, request, workers)
         # the plan of a run that is extended has the order of the run
         sent = replace(request, manifest=plan.manifest)
         self.arguments = (ray.put(sent), plan.manifest.fingerprint(), self.device)
-        needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+        needs = {"num_gpus": request.group} if self.device == "cuda" else {"num_cpus": 1}
         self.factory = ray.remote(Worker).options(max_restarts=0, **needs)
         self.busy: dict[Any, tuple[Any, Chunk | None]] = {}
         self.failed_starts = 0
@@ -271,9 +262,9 @@ class WorkerPool:
         try:
             found: Outcome = self.ray.get(future)
         except (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
-            return Died(_line(error))
+            return Died(said(error))
         except errors.RayTaskError as error:
-            return Failed(_line(error.cause))
+            return Failed(said(error.cause))
         return found
 
     def _begun(self, outcome: Outcome) -> None:
@@ -304,69 +295,3 @@ def _enter(queue: TaskQueue, chunk: Chunk, outcome: Outcome, tell: Callable[[str
     elif isinstance(outcome, Failed):
         tell(f"unit {chunk.name}: failed ({outcome.reason})")
         queue.fail(chunk, outcome.reason)
-
-
-@contextmanager
-def connected(address: str) -> Iterator[Any]:
-    """Ray, connected until the block ends; a connection that is there already is used and left.
-
-    Args:
-        address: `auto` (a cluster that runs here, or else a new one on this machine), `local`, or
-            the address of a cluster.
-
-    Yields:
-        The module `ray`.
-
-    Raises:
-        UserError: Ray is not installed or not reachable.
-    """
-    try:
-        import ray
-    except ImportError:
-        raise UserError("ray: it is not installed; pip install 'interp[ray]'") from None
-    if ray.is_initialized():
-        yield ray
-        return
-    try:
-        if address == "local" or (address == "auto" and not _runs_here(ray)):
-            _start_here(ray)
-        elif address != "auto":
-            ray.init(address, log_to_driver=False, logging_level="error")
-    except Exception as error:  # Ray raises plain exceptions, too
-        ray.shutdown()
-        raise UserError(f"ray {address}: no cluster there ({_line(error)})") from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _runs_here(ray: Any) -> bool:
-    """Connect to a cluster that this machine is part of, if there is one."""
-    try:
-        ray.init("auto", log_to_driver=False, logging_level="error")
-    except ConnectionError:
-        return False
-    return True
-
-
-def _start_here(ray: Any) -> None:
-    """Start a cluster of this machine alone; Ray waits half a minute, too short on a busy one."""
-    for attempt in range(1, TRIES + 1):
-        try:
-            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error")
-            return
-        except Exception:
-            ray.shutdown()
-            if attempt == TRIES:
-                raise
-
-
-def _device_name(gpus: int) -> str:
-    return "GPU of the cluster" if gpus else "core of the cluster"
-
-
-def _line(error: BaseException) -> str:
-    first = first_line(error)
-    # what was raised while an actor began is at the end of its traceback
-    return str(error).strip().splitlines()[-1].strip() if "creation task" in first else first

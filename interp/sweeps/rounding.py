@@ -39,7 +39,7 @@ def measure_rounding(model: TransformerBridge, plan: Plan, folder: Path) -> bool
         precision, nor before the baseline of every task is there.
     """
     manifest = records.read_manifest(folder)
-    if manifest.dtype not in HALF:
+    if manifest.dtype.partition(",")[0] not in HALF:
         return False
     units = [unit.name for unit in manifest.units if unit.ablations[0] == 0]
     if any(not records.shard_path(folder, unit).is_file() for unit in units):

@@ -28,11 +28,12 @@ from interp.results import Sweep, open_run, rounding_lines
 from interp.sweeps.cutting import UNIT_ABLATIONS, UNIT_EXAMPLES, UnitSizes
 from interp.sweeps.execution import pairs, runner
 from interp.sweeps.extending import Extension, extension
-from interp.sweeps.on_ray import TaskQueue, WorkerPool, connected
+from interp.sweeps.on_ray import TaskQueue, WorkerPool
 from interp.sweeps.pieces import Pace, run_in_pieces
 from interp.sweeps.plan import Ablations, Plan, make_plan
+from interp.sweeps.ray_cluster import connected, device_of, worker_count
 from interp.sweeps.rounding import measure_rounding
-from interp.sweeps.transport import pack_request
+from interp.sweeps.transport import gpus_left_free, pack_request
 from interp.sweeps.units import WorkUnit
 from interp.tasks import Task, load_task, with_divergence
 
@@ -103,7 +104,8 @@ def sweep(
         unit_ablations: the most ablations of one work unit.
         token_budget: most tokens of one batch of scored options, padding counted, in this process;
             by default from free memory.
-        ray: `"auto"` or the address of a Ray cluster: the units run there, one worker per device.
+        ray: `"auto"` or the address of a Ray cluster: the units run there, one worker per device,
+            or per group of GPUs where no single one holds the model.
         workers: how many, with `ray`; by default as many as the cluster has GPUs, or cores.
 
     Returns:
@@ -132,17 +134,20 @@ def sweep(
     plan = replace(plan, manifest=plan.manifest.model_copy(update={"origin": _origin(model)}))
     temporary = tempfile.TemporaryDirectory(prefix="interp-sweep-") if out is None else None
     folder = Path(temporary.name if temporary else cast(str | Path, out))
+    own = workers_on = decoder(model).device.type
     with ExitStack() as stack:
         compute = partial(_run_here, model, Shortcuts(token_budget=token_budget))
         if ray:
             # what cannot be sent is refused before anything is written
             request = pack_request(model, plan, asked, limit=limit)
             connection = stack.enter_context(connected(ray))
+            workers, workers_on = worker_count(connection, request, workers), device_of(connection)
+            stack.enter_context(gpus_left_free(model, asked))
             compute = partial(_run_on_ray, partial(WorkerPool, connection, request, workers))
         part = Shard.parse(shard) if shard else None
         answer = _carry_out(model, compute, plan, folder, part, allow)
-    if not ray:
-        # workers may be other devices than this process has
+    # workers may be other devices than this process has, and round otherwise
+    if workers_on == own:
         measure_rounding(model, plan, folder)
     found = _with_warnings(Sweep(folder, answer))
     if temporary:

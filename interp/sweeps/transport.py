@@ -24,7 +24,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import models
 from interp.ablations import BASELINE, Ablation, Combination, SwapLayer, SwapLayers, donors, parse
 from interp.errors import UserError
-from interp.models import model_name, refuse_quantised, wrap
+from interp.models import (
+    fewest_gpus,
+    model_name,
+    put_over_gpus,
+    refuse_quantised,
+    weights_on_cpu,
+    wrap,
+)
 from interp.records import Manifest
 from interp.sweeps.extending import in_order_of
 from interp.sweeps.plan import Plan, make_plan
@@ -41,6 +48,7 @@ class PackedModel:
         arrays: the bytes of each tensor.
         tensors: type, shape and whether it is a parameter, for each tensor.
         tokenizer: its files, name to content.
+        n_devices: over how many GPUs its layers are placed; 1 on any one device.
     """
 
     name: str
@@ -48,6 +56,7 @@ class PackedModel:
     arrays: list[np.ndarray] = field(repr=False)
     tensors: list[tuple[torch.dtype, tuple[int, ...], bool]] = field(repr=False)
     tokenizer: dict[str, bytes] = field(repr=False)
+    n_devices: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +71,7 @@ class Request:
         limit: examples per task.
         manifest: of the plan, which says the seed, the units, and the order of everything.
         cluster: field of the rows that names what examples share.
+        group: GPUs that one worker needs for the model and its donors.
     """
 
     model: PackedModel
@@ -71,6 +81,7 @@ class Request:
     limit: int | None
     manifest: Manifest
     cluster: str | None = None
+    group: int = 1
 
 
 def pack_model(model: TransformerBridge) -> PackedModel:
@@ -80,19 +91,14 @@ def pack_model(model: TransformerBridge) -> PackedModel:
         Bytes and arrays that can be sent to another process, weights included.
 
     Raises:
-        UserError: it was booted by hand, so that there are no native blocks to send, or it is
-            placed over several devices.
+        UserError: it was booted by hand, so that there are no native blocks to send, or its weights
+            are quantised.
     """
     decoder = models.decoder(model)
     if not isinstance(decoder.root, transformers.PreTrainedModel) or any(
         hasattr(block, "original_component") for block in decoder.blocks
     ):
         raise UserError(f"model {model_name(model)}: Ray needs one from interp.load_model")
-    if len(decoder.devices) > 1:
-        raise UserError(
-            f"model {model_name(model)}: it is placed over {', '.join(map(str, decoder.devices))}, "
-            "and each of Ray's workers has one device; run it without Ray"
-        )
     # scales lie beside the tensors, and would be left behind
     refuse_quantised(model, "Ray")
     packer = _Packer()
@@ -104,7 +110,28 @@ def pack_model(model: TransformerBridge) -> PackedModel:
         arrays=packer.arrays,
         tensors=packer.tensors,
         tokenizer=_tokenizer_files(decoder.tokenizer),
+        n_devices=len(decoder.devices),
     )
+
+
+@contextmanager
+def gpus_left_free(model: TransformerBridge, ablations: Sequence[Ablation]) -> Iterator[None]:
+    """Inside the context, models that are placed over several GPUs lie on the CPU.
+
+    The GPUs of this machine are those of the workers, too, and have no room for a second copy.
+
+    Args:
+        model: the model.
+        ablations: values, with their donors.
+
+    Yields:
+        None; afterwards the models are where they were.
+    """
+    given = {id(one): one for one in (model, *(d for a in ablations for d in donors(a)))}
+    roots = [models.decoder(one).root for one in given.values()]
+    placed = any(len(set(map(str, models.decoder(one).devices))) > 1 for one in given.values())
+    with weights_on_cpu(roots if placed else []):
+        yield
 
 
 @contextmanager
@@ -125,15 +152,30 @@ def _without_hooks(root: nn.Module) -> Iterator[None]:
 
 
 def unpack_model(packed: PackedModel, device: str | torch.device = "cpu") -> TransformerBridge:
-    """The model again, on a device."""
+    """The model again.
+
+    Args:
+        packed: the model as plain data.
+        device: where it goes; one that was placed over several GPUs goes over all visible ones.
+
+    Returns:
+        A bridge, as `interp.load_model` gives it.
+
+    Raises:
+        UserError: the visible GPUs have no room for it.
+    """
     root = _Unpacker(packed).load()
+    if packed.n_devices > 1 and torch.device(device).type == "cuda":
+        put_over_gpus(root, packed.name)
+    else:
+        root = root.to(device)
     folder = tempfile.TemporaryDirectory(prefix="interp-tokenizer-")
     tokenizer = None
     if packed.tokenizer:
         for name, content in packed.tokenizer.items():
             (Path(folder.name) / name).write_bytes(content)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder.name, local_files_only=True)
-    bridge = wrap(root.to(device).eval(), tokenizer, name=packed.name)
+    bridge = wrap(root.eval(), tokenizer, name=packed.name)
     # TransformerLens may read the tokenizer's files again for as long as the bridge lives
     weakref.finalize(bridge, folder.cleanup)
     return bridge
@@ -175,6 +217,7 @@ def pack_request(
         limit=limit,
         manifest=plan.manifest,
         cluster=plan.cluster,
+        group=fewest_gpus([models.decoder(one).root for one in (model, *given.values())]),
     )
 
 

@@ -74,7 +74,9 @@ def test_one_run_a_model_on_the_same_examples(found):
     means = found.importance(metric="acc").groupby("ablation")["drop"].mean()
     assert components.loc["layer:1", "value"] == pytest.approx(means["layer:1"])
     assert components["n_variants"].unique().tolist() == [2]
-    assert repr(found) == "Comparison(one (3 layers), other (3 layers); tiny-texts)"
+    assert repr(found) == (
+        "Comparison(one (3 layers, float32), other (3 layers, float32); tiny-texts)"
+    )
 
 
 @pytest.mark.slow

@@ -2,9 +2,9 @@
 
 Every tensor stays on the CPU, with its numbers, and carries the name of the device that it would
 be on. Each call of torch is checked as CUDA would check it: tensors of two devices do not meet,
-a tensor on a GPU does not become an array. So values and device flow are tested in one run. What
-meets inside one kernel or one C++ function is not seen; `tests/helpers/test_pretended.py` compares
-the rules with those of torch's own FakeTensorMode.
+a tensor on a GPU does not become an array; and on Apple's MPS nothing is of float64. So values and
+device flow are tested in one run. What meets inside one kernel or one C++ function is not seen;
+`tests/helpers/test_pretended.py` compares the rules with those of torch's own FakeTensorMode.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,15 @@ from torch.overrides import TorchFunctionMode
 
 CPU = torch.device("cpu")
 MIXED = "Expected all tensors to be on the same device"
+NO_DOUBLE = (
+    "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64"
+)
 
 
 def device_named(name: Any) -> torch.device:
     """A device with its number, as torch shows it."""
     found = torch.device("cuda", name) if isinstance(name, int) else torch.device(name)
-    return torch.device("cuda", 0) if str(found) == "cuda" else found
+    return torch.device(found.type, 0) if str(found) in ("cuda", "mps") else found
 
 
 def device_of(tensor: Tensor) -> torch.device:
@@ -31,8 +34,10 @@ def device_of(tensor: Tensor) -> torch.device:
 
 
 def put(value: Any, device: torch.device) -> Any:
-    """Say that tensors (of a tuple, list or dict) are on a device."""
+    """Say that tensors (of a tuple, list or dict) are on a device; Apple's has no float64."""
     for tensor in _tensors(value):
+        if device.type == "mps" and tensor.dtype in (torch.float64, torch.complex128):
+            raise TypeError(NO_DOUBLE)
         tensor._pretended = device
     return value
 

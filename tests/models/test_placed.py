@@ -4,9 +4,12 @@ No GPU is needed and none was used: every tensor is on the CPU and says that it 
 (`tests/helpers/pretended.py`), and a call in which tensors of two GPUs meet fails.
 """
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +32,6 @@ from interp.models import weights_hash, wrap
 from interp.models.placement import block_stack, device_map
 from interp.similarity import cka_between, study_angular_distance
 from interp.sweeps import estimate
-from interp.sweeps.transport import pack_model
 from interp.tasks import Sampling, build_requests, load_task
 from tests.helpers.families import FAMILIES, N_LAYERS, random_tokens, tiny_model, tiny_tokenizer
 from tests.helpers.key_value import make_task
@@ -346,11 +348,92 @@ def test_the_estimate_names_all_gpus(tmp_path, monkeypatch):
     assert found.peak_bytes == 3 * 1000
 
 
-def test_ray_is_refused_by_name(monkeypatch):
+class PlayedRay:
+    """Ray's interface over plain calls, on a cluster of one machine."""
+
+    def __init__(self, gpus: int) -> None:
+        self.gpus, self.needs, self.waiting = gpus, [], {}
+
+    def cluster_resources(self):
+        return {"CPU": 8.0, "GPU": float(self.gpus)}
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": self.cluster_resources()}]
+
+    def put(self, value):
+        return value
+
+    def kill(self, _worker):
+        pass
+
+    def remote(self, made):
+        def options(**needs):
+            def hired(*arguments):
+                self.needs.append(needs["num_gpus"])
+                worker = made(*arguments)
+                calls = {name: self.call(getattr(worker, name)) for name in ("ready", "compute")}
+                return SimpleNamespace(worker=worker, **calls)
+
+            return SimpleNamespace(remote=hired)
+
+        return SimpleNamespace(options=options)
+
+    def call(self, method):
+        def promised(*arguments):
+            future = object()
+            self.waiting[future] = partial(method, *arguments)
+            return future
+
+        return SimpleNamespace(remote=promised)
+
+    def wait(self, futures, num_returns):
+        return futures[-num_returns:], []
+
+    def get(self, future):
+        return self.waiting.pop(future)()
+
+    class exceptions:
+        class RayActorError(Exception):
+            pass
+
+        OutOfMemoryError = NodeDiedError = RayTaskError = RayActorError
+
+
+@pytest.mark.slow
+def test_on_ray_each_worker_has_the_gpus_that_hold_the_model(tmp_path, monkeypatch):
+    task = load_task(write_task(tmp_path, kind="letters", rows=6))
+    expected = interp.sweep(on_one_device("llama"), [task], ["layer:1", "mlp:2"], limit=5)
+    ray, bytes_of_all = PlayedRay(5), sum(p.numel() * 4 for p in tiny_model("llama").parameters())
+    played = contextlib.nullcontext(ray)
+    monkeypatch.setattr("interp.sweeps.run.connected", lambda address: played)
+    with pretending(monkeypatch, FREE):
+        model = put_on_gpus("llama", gpus=3)
+        # what a worker sees: two GPUs, neither of which holds the model
+        each = int(0.7 * 1.1 * bytes_of_all)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (each, each))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        places = [str(p.device) for p in models.decoder(model).root.parameters()]
+        found = interp.sweep(
+            model, [task], ["layer:1", "mlp:2"], limit=5, ray="auto", unit_examples=2
+        )
+        assert [str(p.device) for p in models.decoder(model).root.parameters()] == places
+    assert ray.needs == [2, 2]
+    same(found.values(), expected.values())
+
+
+def test_a_cluster_whose_machines_have_too_few_gpus_is_refused(tmp_path, monkeypatch):
+    task = load_task(write_task(tmp_path, kind="letters", rows=6))
+    ray = PlayedRay(1)
+    monkeypatch.setattr("interp.sweeps.run.connected", lambda address: contextlib.nullcontext(ray))
     with pretending(monkeypatch):
         model = put_on_gpus("llama", gpus=2)
-        with pytest.raises(UserError, match="placed over cuda:0, cuda:1, and each of Ray's"):
-            pack_model(model)
+        places = [str(p.device) for p in model.parameters()]
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (FREE, 40_000))
+        with pytest.raises(UserError, match="placed over 2 GPUs, and no machine"):
+            interp.sweep(model, [task], ["layer:1"], limit=5, ray="auto", out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+        # the weights are where they were
+        assert [str(p.device) for p in model.parameters()] == places
 
 
 def test_without_its_hooks_tensors_of_two_gpus_meet(monkeypatch):

@@ -11,6 +11,7 @@ from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from interp.engine.generation.noise import gumbel
 from interp.engine.generation.stopping import FAILED
+from interp.models import as_float64
 from interp.tasks import GenerationRequest, Sampling
 
 # where a token stands: number of the request, and of the token in its answer
@@ -96,6 +97,7 @@ class Picking:
         for part in logits.split(max(1, AT_ONCE // logits.shape[-1])):
             here = positions[len(found) : len(found) + len(part)]
             asked = [(self.requests[number], position) for number, position in here]
+            part = as_float64(part)
             noise = gumbel(
                 sampling.seed,
                 [(position, request.doc_id, request.draw) for request, position in asked],
@@ -142,7 +144,7 @@ def sampled_tokens(
     tolerance: float,
 ) -> list[tuple[int, bool]]:
     """For each row the token that the noise draws, and whether rounding cannot change it."""
-    scores, margin = logits.double() / sampling.temperature, tolerance / sampling.temperature
+    scores, margin = as_float64(logits) / sampling.temperature, tolerance / sampling.temperature
     kept, sure = allowed(scores, sampling, margin)
     noisy = (scores + noise).masked_fill_(~kept, -math.inf)
     if tolerance == 0 or logits.shape[-1] < 2:

@@ -16,7 +16,7 @@ from interp.engine.scoring.whole_model import (
     WholeModel,
     weighted_mean,
 )
-from interp.models import Decoder
+from interp.models import Decoder, as_float64
 
 Score = tuple[float, bool]
 """Log-likelihood in nats, and whether greedy decoding writes it; NaN where it is a failure."""
@@ -96,9 +96,9 @@ class ScoredPositions:
             cross = None if others is None else weighted_mean(others.p, logits)
             total = logits.exp_().sum(dim=-1).log_()
             if others is not None and cross is not None:
-                divergences.append(others.divergence(cross, total)[local])
+                divergences.append(as_float64(others.divergence(cross, total)[local]))
                 agreed.append((others.first == first)[local])
-            values.append((wanted - (total + largest)[local]).double())
+            values.append(as_float64(wanted - (total + largest)[local]))
         found = self._by_request(torch.cat(values), torch.cat(greedy))
         if whole is None:
             return found

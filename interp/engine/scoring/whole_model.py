@@ -66,7 +66,7 @@ class Predictions:
         """
         found = self.mean - cross + (total - self.total) * self.mass
         # rounding may leave a sum of nothing below zero
-        return found.clamp(min=0).double()
+        return found.clamp(min=0)
 
 
 class Compared(tuple[float, bool]):
