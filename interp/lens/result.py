@@ -61,6 +61,7 @@ class Lens:
     kind: str
     depths: tuple[Depth, ...]
     steps: dict[str, StepMeans]
+    dtype: str = ""
 
     def table(self, *, confidence: float = 0.95) -> pd.DataFrame:
         """Each quantity at each depth with its interval.

@@ -23,6 +23,7 @@ from interp.models.block_parts import Decoder, Found, parts_of_blocks
 from interp.models.checks import context_length, input_width, tell_of_tokens_outside
 from interp.models.devices import devices_of, join_blocks
 from interp.models.replaced_matrices import check_bridge, replaced_matrices, tried_logits
+from interp.models.text_alone import no_processor
 from interp.models.whole_blocks import name_parts
 
 # largest difference of logits, relative to the largest, that is rounding in half precision
@@ -69,9 +70,10 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     level = logging.root.level
     try:
         if tokenizer is not None:
-            bridge = TransformerBridge.boot_transformers(
-                name, hf_model=root, dtype=next(root.parameters()).dtype, **kwargs
-            )
+            with no_processor():
+                bridge = TransformerBridge.boot_transformers(
+                    name, hf_model=root, dtype=next(root.parameters()).dtype, **kwargs
+                )
         else:
             from transformer_lens.model_bridge.sources import build_bridge_from_module
 

@@ -1,7 +1,7 @@
 """Blocks that TransformerLens maps as a whole, although their parts can be told apart."""
 
 from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.generalized_components import GeneralizedComponent
+from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 PARTS = {"RecurrentGemmaDecoderLayer": {"mixer": "temporal_block", "mlp": "mlp_block"}}
 """By class of a block: TransformerLens' names of its parts, and where transformers keeps them."""

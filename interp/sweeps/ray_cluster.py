@@ -90,7 +90,7 @@ def worker_count(ray: Any, request: Request, workers: int | None) -> int:
     most = _most(ray, group) if gpus else int(ray.cluster_resources().get("CPU", 1))
     if group > 1 and not most:
         raise UserError(
-            f"ray: model {request.model.name} is placed over {group} GPUs, and no machine of the "
+            f"ray: model {request.model.name} needs {group} GPUs at once, and no machine of the "
             "cluster has as many"
         )
     if workers is not None and not 1 <= workers <= most:

@@ -64,7 +64,7 @@ def lenses(model, folder):
         interp.logit_lens(model, task, tuned=tuned).table(),
         prompt_grid(model, "w5 w6 w7").drop(columns="top_token"),
         direct_logit_attribution(model, task),
-        self_repair(model, task, "mlps").table(),
+        self_repair(model, task, "mlps").effects,
     ]
 
 

@@ -402,7 +402,8 @@ class PlayedRay:
 @pytest.mark.slow
 def test_on_ray_each_worker_has_the_gpus_that_hold_the_model(tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, kind="letters", rows=6))
-    expected = interp.sweep(on_one_device("llama"), [task], ["layer:1", "mlp:2"], limit=5)
+    asked = {"ablations": ["layer:1", "mlp:2"], "limit": 5, "unit_examples": 2}
+    expected = interp.sweep(on_one_device("llama"), [task], **asked)
     ray, bytes_of_all = PlayedRay(5), sum(p.numel() * 4 for p in tiny_model("llama").parameters())
     played = contextlib.nullcontext(ray)
     monkeypatch.setattr("interp.sweeps.run.connected", lambda address: played)
@@ -413,9 +414,7 @@ def test_on_ray_each_worker_has_the_gpus_that_hold_the_model(tmp_path, monkeypat
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (each, each))
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         places = [str(p.device) for p in models.decoder(model).root.parameters()]
-        found = interp.sweep(
-            model, [task], ["layer:1", "mlp:2"], limit=5, ray="auto", unit_examples=2
-        )
+        found = interp.sweep(model, [task], ray="auto", **asked)
         assert [str(p.device) for p in models.decoder(model).root.parameters()] == places
     assert ray.needs == [2, 2]
     same(found.values(), expected.values())
@@ -429,7 +428,7 @@ def test_a_cluster_whose_machines_have_too_few_gpus_is_refused(tmp_path, monkeyp
         model = put_on_gpus("llama", gpus=2)
         places = [str(p.device) for p in model.parameters()]
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (FREE, 40_000))
-        with pytest.raises(UserError, match="placed over 2 GPUs, and no machine"):
+        with pytest.raises(UserError, match="needs 4 GPUs at once, and no machine"):
             interp.sweep(model, [task], ["layer:1"], limit=5, ray="auto", out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
         # the weights are where they were

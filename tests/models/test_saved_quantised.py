@@ -66,7 +66,7 @@ def four_bits(weight):
     whole = (weight / scale[:, None]).round().clamp(-7, 7).to(torch.int32)
     parts = (whole + 8).T.reshape(-1, 8, len(weight))
     packed = sum(parts[:, n] << (4 * n) for n in range(8))
-    return {"qweight": packed, "scales": scale}, whole * scale[:, None]
+    return {"qweight": packed.contiguous(), "scales": scale}, whole * scale[:, None]
 
 
 class PackedLinear(nn.Module):
