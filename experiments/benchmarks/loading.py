@@ -75,7 +75,7 @@ def write_checkpoint(shape_name: str, folder: Path) -> int:
             held = 0
         shards[-1].append((name, parameter.shape))
         held, total = held + size, total + size
-    places = {}
+    places: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         made = {name: torch.randn(size, dtype=torch.bfloat16) * 0.02 for name, size in shard}

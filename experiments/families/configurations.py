@@ -93,7 +93,7 @@ SPECIAL: Mapping[str, dict[str, Any]] = {
     "Glm4MoeLiteForCausalLM": _MLA,
     "Glm4vForConditionalGeneration": _ROTARY,
     "GlmMoeDsaForCausalLM": _MLA
-    | {"index_topk": 4, "index_n_heads": 2, "index_head_dim": 16, "qk_nope_head_dim": 8},
+    | {"index_topk": 4, "index_n_heads": 16, "index_head_dim": 16, "qk_nope_head_dim": 8},
     "GraniteMoeHybridForCausalLM": _MAMBA
     | {
         "layer_types": ["mamba", "attention"] * 2, "shared_intermediate_size": 24,

@@ -152,7 +152,8 @@ def scan_rows(
 
     Raises:
         UserError: active hooks; an empty or too long prompt; an attention that has a term which
-            is not in its scores (learned sinks, position bias).
+            is not in its scores (learned sinks, position bias), or sees only keys that an index
+            chooses.
     """
     refuse_hooks(model, "the tracer")
     decoder = models.decoder(model)
@@ -162,6 +163,12 @@ def scan_rows(
             f"model {model_name(model)}: layer {layer} has no attention heads "
             f"({decoder.parts[layer].kind or 'nothing in it mixes tokens'}); rows of attention are "
             "read of models that have them in every layer"
+        )
+    chosen = [n for n, one in enumerate(decoder.attentions) if getattr(one, "indexer", None)]
+    if chosen:
+        raise UserError(
+            f"model {model_name(model)}: in layer {chosen[0]} an index chooses the keys that a query "
+            "sees (sparse attention), which rows of attention do not show"
         )
     if not 0 < len(tokens) <= decoder.max_length:
         raise UserError(

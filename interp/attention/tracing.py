@@ -133,7 +133,9 @@ def trace(
         model_name(model),
         loaded.name,
         examples,
-        *scores,
+        scores[0],
+        scores[1],
+        scores[2],
         attention,
         weights_kept(model),
     )

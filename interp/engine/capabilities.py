@@ -3,8 +3,9 @@
 Nothing here is looked up in a list of architectures. A shortcut is run on random tokens and
 compared with the model's own pass over each row alone. Some architectures compute differently
 beyond a length: a sliding window, a chunk of attention, a rotary table that is exchanged for
-another (LongRoPE), a scale of the queries by position (Llama 4). Each such length that the work
-reaches is a separate regime: a shortcut is tried again there, with rows on both sides of it.
+another (LongRoPE), a scale of the queries by position (Llama 4), keys that are chosen (DeepSeek's
+sparse attention). Each such length that the work reaches is a separate regime: a shortcut is tried
+again there, with rows on both sides of it.
 """
 
 import re
@@ -22,7 +23,7 @@ from interp.errors import UserError
 from interp.models import decoder, model_name
 
 # names of configuration entries that say at which length something changes
-CHANGES = re.compile(r"window|chunk|original_max_position|floor_scale")
+CHANGES = re.compile(r"window|chunk|original_max_position|floor_scale|index_topk")
 # packed rows are at least about so long, whatever the length of the examples in them
 PACKED_ROW = 256
 

@@ -204,7 +204,7 @@ def put_over_gpus(root: transformers.PreTrainedModel, name: str) -> None:
         fitting_keys = [one for one in places if key == one or key.startswith(f"{one}.")]
         tensor.data = tensor.data.to(places[max(fitting_keys, key=len)])
     # where TransformerLens looks for it, as accelerate leaves it
-    root.hf_device_map = places  # type: ignore[assignment]
+    root.hf_device_map = places
 
 
 def fewest_gpus(roots: Sequence[transformers.PreTrainedModel]) -> int:

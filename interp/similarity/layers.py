@@ -177,9 +177,12 @@ def open_similarity(folder: str | Path) -> Similarity:
     """
     saved = read_result(folder, KIND)
     try:
-        names = str(saved.facts["model"]), str(saved.facts["source"])
-        tables = (saved.tables[name] for name in TABLES)
-        return Similarity(*names, *tables, str(saved.facts.get("dtype", "")))
+        return Similarity(
+            model=str(saved.facts["model"]),
+            source=str(saved.facts["source"]),
+            **{name: saved.tables[name] for name in TABLES},
+            dtype=str(saved.facts.get("dtype", "")),
+        )
     except KeyError as error:
         raise UserError(f"{folder}: its similarity cannot be read (no {error})") from error
 

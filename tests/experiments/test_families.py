@@ -56,7 +56,7 @@ def test_a_sample_is_as_the_table_says(name, rows, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.thinned(share=14)
+@pytest.mark.thinned(share=26)
 @pytest.mark.parametrize("name", dict.fromkeys(row.architecture for row in read_rows()))
 def test_the_whole_table_is_as_it_says(name, rows, tmp_path):
     same(name, rows, tmp_path)
