@@ -167,8 +167,8 @@ def scan_rows(
     chosen = [n for n, one in enumerate(decoder.attentions) if getattr(one, "indexer", None)]
     if chosen:
         raise UserError(
-            f"model {model_name(model)}: in layer {chosen[0]} an index chooses the keys that a query "
-            "sees (sparse attention), which rows of attention do not show"
+            f"model {model_name(model)}: in layer {chosen[0]} an index chooses the keys that a "
+            "query sees (sparse attention), which rows of attention do not show"
         )
     if not 0 < len(tokens) <= decoder.max_length:
         raise UserError(
