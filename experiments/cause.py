@@ -51,7 +51,7 @@ def _by(task: str) -> str:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Maps of recovery, one a task, and of what is lost without attention to the value."""
+    """Maps of recovery, one per task, and of what is lost without attention to the value."""
     from interp import figures
     from interp.results import choose_metric
 

@@ -179,7 +179,7 @@ def _replacements(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.Da
 
 
 def _positions(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataFrame:
-    """One row an example: right or not, whole and without the best heads."""
+    """One row per example: right or not, whole and without the best heads."""
     names = {"baseline": "baseline", heads.top(1).text: "Best head removed"}
     names[heads.top(TOP).text] = f"Best {TOP} removed"
     chosen = swept.responses(ablations=list(names))

@@ -51,7 +51,7 @@ def run(preset: Preset, out: Path) -> Section:
         figures={
             "layers": (
                 figures.compared.by_model(scores),
-                "One task of each skill without one layer, a line a model.",
+                "One task of each skill without one layer, a line per model.",
             ),
             "heads": (
                 figures.importance_map(head_drops),

@@ -3,7 +3,7 @@
     python -m experiments.replacements --preset organisms
 
 Each layer skipped, replaced by the mean of what it adds, by what it adds on another example, and by
-its best affine map (ReplaceMe, arXiv 2505.02819), on the same examples: one table a model.
+its best affine map (ReplaceMe, arXiv 2505.02819), on the same examples: one table per model.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """One table a task: the drop of each layer under each replacement."""
+    """One table per task: the drop of each layer under each replacement."""
     from interp import figures
     from interp.results import choose_metric, replacement_table
 

@@ -176,7 +176,7 @@ def orders(similarity: Any, importance: "Sequence[Sweep]", *, seed: int = 0) -> 
 
     Args:
         similarity: `interp.layer_similarity` of texts.
-        importance: the sweeps of every layer, one a task.
+        importance: the sweeps of every layer, one per task.
         seed: of the random ones.
     """
     from interp.similarity import (

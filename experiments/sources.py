@@ -52,7 +52,7 @@ def log_probability(model: TransformerBridge, prompt: str, answer: str) -> float
 
 
 def preferences(name: str, task: str, *, limit: int, seed: int = 0) -> pd.DataFrame:
-    """Both answers' log-probabilities in every form, a row a question and form."""
+    """Both answers' log-probabilities in every form, a row per question and form."""
     model, rows = interp.load_model(name), interp.load_task(task).documents()
     rng, alike, found = random.Random(seed), dict[str, list[Row]](), []
     for row in rows:

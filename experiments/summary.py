@@ -13,7 +13,7 @@ NAMED = 5
 
 
 def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
-    """A row a model and task: its baseline, and what significantly harms it, largest drop first.
+    """A row per model and task: its baseline, and what significantly harms it, largest drop first.
 
     Args:
         scores: from `interp.stats.scores`, baselines among them.

@@ -27,7 +27,7 @@ def jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Accuracy by skipped layer, a line a metric."""
+    """Accuracy by skipped layer, a line per metric."""
     from interp import figures
 
     asked = jobs(preset)

@@ -181,9 +181,9 @@ def benchmark_label(benchmark: str) -> str:
     """Words for a benchmark: the skill of ours, the printed name of a known one."""
     if (given := _given(benchmark)) is not None:
         return given
-    rest, asked = _how_asked(benchmark)
-    if asked:
-        return f"{benchmark_label(rest)}, {asked}"
+    rest, how = _how_asked(benchmark)
+    if how:
+        return f"{benchmark_label(rest)}, {how}"
     whole = SKILLS | BENCHMARKS
     if benchmark in whole:
         return whole[benchmark]
@@ -196,15 +196,15 @@ def benchmark_label(benchmark: str) -> str:
 
 def plain_benchmark(benchmark: str) -> str:
     """A benchmark however it was asked: `chat-gsm8k` is `gsm8k`."""
-    rest, asked = _how_asked(benchmark)
-    return plain_benchmark(rest) if asked else benchmark
+    rest, how = _how_asked(benchmark)
+    return plain_benchmark(rest) if how else benchmark
 
 
 def _how_asked(benchmark: str) -> tuple[str, str]:
     """What follows the first of the prefixes of `ASKED`, and its words; else no words."""
     for pattern, words in ASKED.items():
-        if found := pattern.fullmatch(benchmark):
-            *numbers, rest = found.groups()
+        if match := pattern.fullmatch(benchmark):
+            *numbers, rest = match.groups()
             return rest, words.format(*numbers)
     return benchmark, ""
 
@@ -371,12 +371,12 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     distinct = list(dict.fromkeys(names))
     plain = {name: re.sub(r"[^\w.=+-]+", "-", name).strip("-.")[:60] for name in distinct}
     taken = [words.lower() for words in plain.values()]
-    found = {}
+    names_of = {}
     for name, words in plain.items():
         alone = words and len(name) <= 60 and taken.count(words.lower()) == 1
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        found[name] = words if alone else f"{words or 'name'}-{digest}"
-    return found
+        names_of[name] = words if alone else f"{words or 'name'}-{digest}"
+    return names_of
 
 
 def p_text(p: float, least: float = 0.0) -> str:

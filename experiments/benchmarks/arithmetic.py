@@ -69,7 +69,7 @@ def generation_operations(
         model: of Llama's shape.
         requests: as for `generate`.
         edits: of every ablation.
-        answers: for each ablation one a request.
+        answers: for each ablation one per request.
     """
     dec = decoder(model)
     shape = _shape(dec)

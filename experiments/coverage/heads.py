@@ -46,6 +46,6 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def _scores(rng: np.random.Generator, n: int, truth: np.ndarray) -> pd.DataFrame:
-    """A row an example, a column a head."""
+    """A row per example, a column per head."""
     values = rng.binomial(2, truth, size=(n, len(truth))) / 2
     return pd.DataFrame(values, index=pd.RangeIndex(n, name="doc_id"))

@@ -52,7 +52,7 @@ def compared(models: Mapping[str, Path], *, limit: int, out: Path) -> dict[str, 
         out: folder of the runs.
 
     Returns:
-        `scores`, the whole models'; `differences`, a row a layer, task and pair (*base12* and an
+        `scores`, the whole models'; `differences`, a row per layer, task and pair (*base12* and an
         arm; the teacher's answers and right steps); `shifts` of the centres of mass.
     """
     import interp

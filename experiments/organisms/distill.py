@@ -97,7 +97,7 @@ def teacher_answers(
         prompts: texts that end in `Answer:`.
 
     Returns:
-        One answer a prompt, with its leading space.
+        One answer per prompt, with its leading space.
     """
     teacher.eval()
     answers = []

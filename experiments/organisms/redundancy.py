@@ -66,7 +66,7 @@ def models_compared(found: Sequence[Measured], control: str, twin: str) -> pd.Da
         twin: name of the other.
 
     Returns:
-        A row a task and order: `task order control twin difference low high n`; the shares that
+        A row per task and order: `task order control twin difference low high n`; the shares that
         each keeps, and the difference with its interval. NaN where a baseline is not clearly above
         guessing.
     """

@@ -151,7 +151,7 @@ CHECKS = {"circuit": check_circuit, "redundant": check_redundant, "null": check_
 
 
 def summary(rows: Sequence[Row]) -> pd.DataFrame:
-    """One row a question: models, precision, recall, exact answers, models with false alarms."""
+    """One row per question: models, precision, recall, exact answers, models with false alarms."""
     table = pd.DataFrame(rows)
     made = []
     for question, group in table.groupby("question", sort=False):

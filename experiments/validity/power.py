@@ -99,7 +99,7 @@ def smallest(curve: "pd.DataFrame", column: str) -> dict[int, float]:
 
 
 def figure(curve: "pd.DataFrame") -> "Figure":
-    """Power over the planted effect, a panel a kind, a line an n; the stated power dashed."""
+    """Power over the planted effect, a panel per kind, a line an n; the stated power dashed."""
     import matplotlib
     from matplotlib.figure import Figure
 

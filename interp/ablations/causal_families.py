@@ -48,7 +48,7 @@ def each_patch(
         positions: at which positions.
 
     Returns:
-        One ablation a layer, or one a head, layer by layer.
+        One ablation per layer, or one per head, layer by layer.
 
     Raises:
         UserError: no such site or class of positions.
@@ -81,7 +81,7 @@ def each_window(
         layers: whose heads; those of all layers by default.
 
     Returns:
-        One ablation a query head: all heads of the first layer, then those of the next.
+        One ablation per query head: all heads of the first layer, then those of the next.
 
     Raises:
         UserError: a layer is out of range, or no recent token is left.

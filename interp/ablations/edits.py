@@ -220,11 +220,13 @@ class Edits(Mapping[int, LayerEdit]):
             edit.parallel or edit.order for edits in several for edit in edits.values()
         ):
             raise UserError("a layer program stands alone: nothing else can be ablated with it")
-        found: dict[int, LayerEdit] = {}
+        merged_layers: dict[int, LayerEdit] = {}
         for edits in several:
             for layer, edit in edits.items():
-                found[layer] = found[layer] | edit if layer in found else edit
-        return Edits(found)
+                merged_layers[layer] = (
+                    merged_layers[layer] | edit if layer in merged_layers else edit
+                )
+        return Edits(merged_layers)
 
     def first_layer(self, n_layers: int) -> int:
         """The first layer that changes; `n_layers` for the baseline, in which none does."""

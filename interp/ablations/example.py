@@ -41,10 +41,10 @@ class Example:
             A mask of `end - start` positions.
         """
         at = torch.arange(start, end)
-        found = torch.zeros(len(at), dtype=torch.bool)
+        is_inside = torch.zeros(len(at), dtype=torch.bool)
         for name in names.split(","):
             if name in OF_EVERY_ROW:
-                found |= {
+                is_inside |= {
                     "prompt": at < self.prompt,
                     "last": at == self.prompt - 1,
                     "answer": at >= self.prompt,
@@ -53,10 +53,12 @@ class Example:
                 }[name]
             elif numbered := NUMBERED.fullmatch(name):
                 low, high = int(numbered[1]), int(numbered[2] or numbered[1])
-                found |= (at >= low) & (at <= high)
+                is_inside |= (at >= low) & (at <= high)
             else:
-                found |= torch.isin(at, torch.tensor(sorted(self.classes[name]), dtype=at.dtype))
-        return found
+                is_inside |= torch.isin(
+                    at, torch.tensor(sorted(self.classes[name]), dtype=at.dtype)
+                )
+        return is_inside
 
     def earliest(self, names: str) -> int:
         """The first position of a class, or the last of the prompt where it has none before."""

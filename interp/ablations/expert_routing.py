@@ -31,7 +31,7 @@ def each_expert(model: TransformerBridge, *, renormalised: bool = True) -> list[
         renormalised: see `AblateExpert`.
 
     Returns:
-        One ablation an expert: all of the first layer that has any, then those of the next.
+        One ablation per expert: all of the first layer that has any, then those of the next.
 
     Raises:
         UserError: no layer has a router whose choices can be changed.
@@ -91,8 +91,10 @@ def _hook(groups: Sequence[tuple[Tensor | None, LayerEdit]]) -> Callable[..., Ro
     def hook(_module: nn.Module, _args: Any, out: Router) -> Router:
         weights, chosen = _weights(out)
         for rows, edit in groups:
-            there = weights_without(weights, chosen, edit)
-            weights = there if rows is None else in_rows(rows, there, weights)
+            remaining_weights = weights_without(weights, chosen, edit)
+            weights = (
+                remaining_weights if rows is None else in_rows(rows, remaining_weights, weights)
+            )
         return _with_weights(out, weights)
 
     return hook
@@ -112,9 +114,9 @@ def experts_off(model: TransformerBridge, layer: int, edit: LayerEdit) -> Iterat
     """Inside the context, routers of a bridge and of its native blocks leave experts out."""
     native, _ = routers(models.decoder(model))[layer]
     names = models.decoder(model).parts[layer].mlps
-    own = [bridge_router(getattr(model.blocks[layer], name)) for name in names]
+    module = [bridge_router(getattr(model.blocks[layer], name)) for name in names]
     with ExitStack() as stack:
-        for router in {id(one): one for one in (native, *filter(None, own))}.values():
+        for router in {id(one): one for one in (native, *filter(None, module))}.values():
             stack.enter_context(_hooked(router, _hook([(None, edit)])))
         yield
 

@@ -40,7 +40,7 @@ def each_layer(model: TransformerBridge) -> list[Ablation]:
         model: a bridge.
 
     Returns:
-        One ablation a layer, in the order of the layers.
+        One ablation per layer, in the order of the layers.
     """
     return [SkipLayer(layer) for layer in range(shape_of(model).n_layers)]
 
@@ -52,7 +52,7 @@ def each_attention(model: TransformerBridge) -> list[Ablation]:
         model: a bridge.
 
     Returns:
-        One ablation a layer whose tokens are mixed, in the order of the layers.
+        One ablation per layer whose tokens are mixed, in the order of the layers.
 
     Raises:
         UserError: no layer has a part that mixes tokens and could be told apart.
@@ -67,7 +67,7 @@ def each_mlp(model: TransformerBridge) -> list[Ablation]:
         model: a bridge.
 
     Returns:
-        One ablation a layer that has an MLP, in the order of the layers.
+        One ablation per layer that has an MLP, in the order of the layers.
     """
     return [SkipMLP(layer) for layer in layers_with(model, "mlp")]
 
@@ -86,7 +86,7 @@ def each_replaced(
         by: what takes its place (see `Replace`).
 
     Returns:
-        One ablation a layer that has the part, in the order of the layers.
+        One ablation per layer that has the part, in the order of the layers.
     """
     return [Replace(layer, part, by) for layer in layers_with(model, part)]
 
@@ -102,7 +102,7 @@ def each_head(
         layers: whose heads; those of all layers that have any by default.
 
     Returns:
-        One ablation a query head: all heads of the first layer, then those of the next.
+        One ablation per query head: all heads of the first layer, then those of the next.
 
     Raises:
         UserError: a layer is out of range, or no layer has heads.
@@ -126,7 +126,7 @@ def each_kv_group(
         layers: whose groups; those of all layers that have any by default.
 
     Returns:
-        One ablation a group: all groups of the first layer, then those of the next. Without
+        One ablation per group: all groups of the first layer, then those of the next. Without
         grouped-query attention a group is one head.
 
     Raises:
@@ -311,11 +311,11 @@ def as_ablations(
             f"ablations {given!r}: allowed are a family such as 'layers', a text such as "
             "'layer:7', a value such as interp.SkipLayer(7), and a list of them"
         )
-    found: dict[Ablation, None] = {}
+    distinct: dict[Ablation, None] = {}
     for one in given:
         several = family(one, model, donor) if isinstance(one, str) else [as_ablation(one)]
-        found |= dict.fromkeys(with_donor(ablation, donor) for ablation in several)
-    return tuple(found)
+        distinct |= dict.fromkeys(with_donor(ablation, donor) for ablation in several)
+    return tuple(distinct)
 
 
 def family(

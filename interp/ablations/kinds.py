@@ -152,8 +152,8 @@ def _heads_at_positions(
 
     def hook(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         z = args[0].flatten(start_dim=2)
-        there, *_ = replaced(module, (z,))
-        return (in_rows(where, there, z).view_as(args[0]), *args[1:])
+        replaced_z, *_ = replaced(module, (z,))
+        return (in_rows(where, replaced_z, z).view_as(args[0]), *args[1:])
 
     stack = ExitStack()
     stack.callback(decoder.output_projections[layer].register_forward_pre_hook(hook).remove)
@@ -177,18 +177,18 @@ def _scoped_on_blocks(
 def _scoped_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> HookPairs:
-    places, found = _places(edit, layer, given), list[tuple[str, Hook]]()
+    places, hooks = _places(edit, layer, given), list[tuple[str, Hook]]()
     for scope, inner in edit.scoped:
         where = partial(places.inside, scope)
         for kind in kinds_of(inner):
             pairs = function_or_refusal(kind.on_bridge, layer)(model, layer, inner, given)
-            found += [(point, partial(_hook_at, where, hook)) for point, hook in pairs]
-    return found
+            hooks += [(point, partial(_hook_at, where, hook)) for point, hook in pairs]
+    return hooks
 
 
 def _hook_at(where: Where, replaced: Hook, value: Tensor, hook: Any) -> Tensor | None:
-    there = replaced(value, hook=hook)
-    return None if there is None else in_rows(where, there, value)
+    replaced_value = replaced(value, hook=hook)
+    return None if replaced_value is None else in_rows(where, replaced_value, value)
 
 
 def _places(edit: LayerEdit, layer: int, given: Activations) -> Places:

@@ -87,7 +87,7 @@ def linear_maps(
         the model's type, on its device.
     """
     most = max(1, AT_ONCE // (4 * 8 * (decoder.d_model + 1) ** 2))
-    found: dict[Place, Tensor] = {}
+    maps: dict[Place, Tensor] = {}
     dtype = next(decoder.root.parameters()).dtype
     for start in range(0, len(layers), most):
         some = layers[start : start + most]
@@ -97,8 +97,8 @@ def linear_maps(
                 for ridge in RIDGES
             }
             both = (first + second).solved(min(held_out, key=lambda ridge: held_out[ridge]))
-            found[layer, "linear"] = both.T.to(decoder.device, dtype).contiguous()
-    return found
+            maps[layer, "linear"] = both.T.to(decoder.device, dtype).contiguous()
+    return maps
 
 
 def affine(linear: Float[Tensor, "d_model width"], value: Tensor) -> Tensor:
@@ -111,20 +111,20 @@ def affine(linear: Float[Tensor, "d_model width"], value: Tensor) -> Tensor:
     Returns:
         `[..., d_model]`, of the type of `value`.
     """
-    there = linear.to(value)
-    return nn.functional.linear(value, there[:, :-1], there[:, -1])
+    linear_map = linear.to(value)
+    return nn.functional.linear(value, linear_map[:, :-1], linear_map[:, -1])
 
 
 def _moments(
     decoder: Decoder, texts: Sequence[Sequence[int]], layers: Sequence[int]
 ) -> dict[int, tuple[_Moments, _Moments]]:
     """Layer to the moments of every other text, and of the rest; halves of one text alone."""
-    found: dict[tuple[int, int], _Moments] = {}
+    moments: dict[tuple[int, int], _Moments] = {}
     number = 0
 
     def add(layer: int, half: int, entering: Tensor, added: Tensor) -> None:
         one = _Moments.of(entering, added)
-        found[layer, half] = found[layer, half] + one if (layer, half) in found else one
+        moments[layer, half] = moments[layer, half] + one if (layer, half) in moments else one
 
     def hook_of(layer: int) -> Any:
         def hook(_module: nn.Module, args: Any, kwargs: dict[str, Any], out: Any) -> None:
@@ -152,4 +152,4 @@ def _moments(
     finally:
         for handle in handles:
             handle.remove()
-    return {layer: (found[layer, 0], found[layer, 1]) for layer in layers}
+    return {layer: (moments[layer, 0], moments[layer, 1]) for layer in layers}

@@ -344,8 +344,8 @@ def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
         caches = [value for value in given if isinstance(value, transformers.Cache)]
         call.positions = resid_pre.shape[1]
         call.start = _start(caches[0], layer, call.positions) if caches else 0
-        held = caches[0].layers[layer : layer + 1] if caches and call.start else []
-        before = getattr(held[0], "keys", None) if held else None
+        cached_layers = caches[0].layers[layer : layer + 1] if caches and call.start else []
+        before = getattr(cached_layers[0], "keys", None) if cached_layers else None
         call.keys = call.positions + (call.start if before is None else before.shape[-2])
 
     handle = decoder.blocks[layer].register_forward_pre_hook(look, with_kwargs=True)

@@ -66,8 +66,8 @@ def checked_edits(
     Raises:
         UserError: malformed text, a number out of range, a missing or unfitting donor.
     """
-    (found,) = checked_edits_of([as_ablation(ablation)], model, donor=donor)
-    return found
+    (edits,) = checked_edits_of([as_ablation(ablation)], model, donor=donor)
+    return edits
 
 
 def checked_edits_of(
@@ -92,7 +92,7 @@ def checked_edits_of(
     Raises:
         UserError: a number out of range, a missing or unfitting donor.
     """
-    shape, found = shape_of(model), []
+    shape, checked = shape_of(model), []
     # by identity; the value beside it keeps the part alive
     parts: dict[int, tuple[Ablation, Edits]] = {}
     looked_at: dict[int, LayerEdit] = {}
@@ -110,8 +110,8 @@ def checked_edits_of(
         if not all(id(edit) in looked_at for edit in edits.values()) or edits.is_scoped:
             _check(model, named, edits)
             looked_at |= {id(edit): edit for edit in edits.values()}
-        found.append(edits)
-    return found
+        checked.append(edits)
+    return checked
 
 
 def _check(model: TransformerBridge, named: Ablation, edits: Edits) -> None:
@@ -260,26 +260,26 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, Means | None]:
         UserError: other hooks are active, or two contexts hold different means.
     """
     contexts = _contexts.get(model, [])
-    found: Means | None = None
+    means: Means | None = None
     for one in contexts:
-        if one.means is not None and found is not None:
+        if one.means is not None and means is not None:
             raise UserError("@mean: only one of the nested contexts may hold a reference set")
-        found = one.means if one.means is not None else found
+        means = one.means if one.means is not None else means
         if one.edits.is_hooked or one.edits.is_resampled or one.edits.is_windowed:
             raise UserError(
                 f"model {model_name(model)}: hooks of your own, @resample and @window do not reach "
                 "the native blocks; use model.generate"
             )
-    ours = sum(one.n_hooks for one in contexts)
+    n_own_hooks = sum(one.n_hooks for one in contexts)
     # one point has several names
     points = {id(point): point for point in model.hook_dict.values()}.values()
     active = sum(not hook.is_permanent for point in points for hook in point.fwd_hooks)
-    if active > ours:
+    if active > n_own_hooks:
         raise UserError(
-            f"model {model_name(model)}: {active - ours} hooks of your own are active and the "
-            "native blocks would not see them; use model.generate, or call model.reset_hooks()"
+            f"model {model_name(model)}: {active - n_own_hooks} hooks of your own are active and "
+            "the native blocks would not see them; use model.generate, or call model.reset_hooks()"
         )
-    return Edits.merged(one.edits for one in contexts), found
+    return Edits.merged(one.edits for one in contexts), means
 
 
 class _Watch:

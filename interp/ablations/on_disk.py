@@ -2,7 +2,7 @@
 
 Works on the files: tensors are copied as they are, in their type, one shard at a time, so that a
 model of any size can be rewritten on any machine. What has to match is matched: layers are numbered
-anew, every list in the configuration that has one entry a layer is cut (`layer_types`), lists of
+anew, every list in the configuration that has one entry per layer is cut (`layer_types`), lists of
 layer numbers are renumbered (`mlp_only_layers`), and what the architecture would derive from a
 layer's number is written out. A model whose layers compute by their number in a way that a
 configuration cannot say is refused.
@@ -125,9 +125,9 @@ def _written(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"out {out}: it exists and is not an empty folder")
     # that only safetensors are pruned is said with the weights
-    found = read_configuration(str(name), source)
-    check_files(str(name), source, found, allow_pickle=True)
-    check_n_layers(str(name), source, found)
+    configuration = read_configuration(str(name), source)
+    check_files(str(name), source, configuration, allow_pickle=True)
+    check_n_layers(str(name), source, configuration)
     try:
         config = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
         n_layers = int(config.get_text_config().num_hidden_layers)
@@ -228,16 +228,16 @@ def _shards(source: Path, name: str) -> dict[str, list[str]]:
     missing = [f for f in files if not (source / f).is_file()]
     if missing:
         raise UserError(f"model {name}: no {missing[0]} in {source}; only safetensors are pruned")
-    found = {}
+    shards = {}
     for file in files:
         try:
             with safe_open(source / file, framework="pt") as tensors:
-                found[file] = list(tensors.keys())
+                shards[file] = list(tensors.keys())
         except Exception as error:  # safetensors raises its own and others
             raise UserError(
                 f"model {name}: its {file} cannot be read ({first_line(error)})"
             ) from error
-    return found
+    return shards
 
 
 def _stack(keys: Sequence[str], n_layers: int, further: int, name: str) -> str:
@@ -252,13 +252,13 @@ def _stack(keys: Sequence[str], n_layers: int, further: int, name: str) -> str:
         if match:
             numbers.setdefault(match["stack"], set()).add(int(match["number"]))
     allowed = (set(range(n_layers)), set(range(n_layers + further)))
-    found = [s for s, seen in numbers.items() if seen in allowed]
-    if len(found) != 1:
+    candidates = [s for s, seen in numbers.items() if seen in allowed]
+    if len(candidates) != 1:
         raise UserError(
-            f"model {name}: {len(found)} stacks of {n_layers} layers in its weights "
+            f"model {name}: {len(candidates)} stacks of {n_layers} layers in its weights "
             f"({', '.join(numbers) or 'no layers at all'}); exactly one is needed"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _refuse_numbered(config: Any, pruned: Any, kept: Sequence[int], name: str) -> None:
@@ -304,9 +304,9 @@ def _difference(old: Any, new: Any) -> str:
     for key in left | right:
         if key not in left or key not in right or type(left[key]) is not type(right[key]):
             return key or "its class"
-        mine, theirs = _plain(left[key]), _plain(right[key])
-        for field in sorted(mine.keys() | theirs.keys()):
-            if mine.get(field) != theirs.get(field):
+        left_value, right_value = _plain(left[key]), _plain(right[key])
+        for field in sorted(left_value.keys() | right_value.keys()):
+            if left_value.get(field) != right_value.get(field):
                 return f"{key}.{field}".lstrip(".")
     shapes = [{k: tuple(p.shape) for k, p in m.named_parameters()} for m in (old, new)]
     return "" if shapes[0] == shapes[1] else "the shapes of its weights"

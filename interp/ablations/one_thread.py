@@ -25,19 +25,19 @@ def one_thread(model: TransformerBridge) -> Iterator[None]:
     Raises:
         UserError: another thread is ablating the model.
     """
-    mine = threading.get_ident()
+    this_thread = threading.get_ident()
     with _lock:
-        thread, depth = _owners.get(model, (mine, 0))
-        if thread != mine:
+        thread, depth = _owners.get(model, (this_thread, 0))
+        if thread != this_thread:
             raise busy(model)
-        _owners[model] = mine, depth + 1
+        _owners[model] = this_thread, depth + 1
     try:
         yield
     finally:
         with _lock:
             _, depth = _owners[model]
             if depth > 1:
-                _owners[model] = mine, depth - 1
+                _owners[model] = this_thread, depth - 1
             else:
                 del _owners[model]
 

@@ -24,7 +24,7 @@ def patched_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Pairs:
     """Hooks under which a layer has what the example's twin has, in whole rows."""
-    example, found = _example(layer, given), list[Any]()
+    example, hooks = _example(layer, given), list[Any]()
     n_heads = models.decoder(model).n_heads
     for patched in sorted(edit.patches):
         source = _source(example, layer, patched)
@@ -37,9 +37,9 @@ def patched_on_bridge(
         ) -> Tensor:
             rows, length = shape
             places = torch.arange(length, device=source.device).clamp(max=source.shape[1] - 1)
-            there = source[:, places].to(value).repeat(rows, 1, 1).view_as(value)
+            source_values = source[:, places].to(value).repeat(rows, 1, 1).view_as(value)
             inside = example.inside(patched.positions, 0, length)[None]
-            return in_rows(lambda: inside, there, value)
+            return in_rows(lambda: inside, source_values, value)
 
         def whole(value: Tensor, hook: Any, put: Any = put, head: int = patched.head) -> Tensor:
             flat = value.flatten(start_dim=2)
@@ -47,11 +47,11 @@ def patched_on_bridge(
             return (kept if head < 0 else _one_head(flat, kept, head, n_heads)).view_as(value)
 
         if patched.site == "attention" or patched.site == "mlp":
-            found += part_on_bridge(model, layer, patched.site, put)
+            hooks += part_on_bridge(model, layer, patched.site, put)
         else:
             point = "hook_in" if patched.site == "resid" else "attn.hook_z"
-            found.append((f"blocks.{layer}.{point}", whole))
-    return found
+            hooks.append((f"blocks.{layer}.{point}", whole))
+    return hooks
 
 
 def _example(layer: int, given: Activations) -> Example:
@@ -108,9 +108,9 @@ def entering_patched(
     for patched in sorted(edits[layer].patches):
         source = _source(example, layer, patched)
         places = torch.arange(start, start + length, device=source.device)
-        there = source[:, places.clamp(max=source.shape[1] - 1)].to(resid)
+        source_values = source[:, places.clamp(max=source.shape[1] - 1)].to(resid)
         inside = example.inside(patched.positions, start, start + length)[None]
-        resid = in_rows(partial(_mask, inside), there, resid)
+        resid = in_rows(partial(_mask, inside), source_values, resid)
     return resid
 
 

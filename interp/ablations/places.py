@@ -63,7 +63,7 @@ def text_labels(prompt: int, length: int) -> Int[Tensor, "1 pos"]:
         length: tokens of the prompt and of what follows it.
 
     Returns:
-        Sums of `BITS`, one a token; one row.
+        Sums of `BITS`, one per token; one row.
     """
     labels = torch.full((1, length), BITS["answer"])
     labels[:, :prompt] = BITS["prompt"]
@@ -78,7 +78,7 @@ def padded_labels(lengths: Sequence[int]) -> Int[Tensor, "row pos"]:
         lengths: tokens of each prompt.
 
     Returns:
-        Sums of `BITS`, one a token; 0 where there is padding. All prompts end in the last column.
+        Sums of `BITS`, one per token; 0 where there is padding. All prompts end in the last column.
     """
     longest = max(lengths)
     labels = torch.zeros(len(lengths), longest, dtype=torch.long)

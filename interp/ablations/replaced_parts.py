@@ -38,21 +38,21 @@ def fitted_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Pairs:
     """Hooks under which the parts of an edit add their means, or the block is an affine map."""
-    found: list[Any] = []
+    hooks: list[Any] = []
     for part, put in _fitted(models.decoder(model), layer, edit, given):
 
         def added(value: Tensor, _shape: tuple[int, int], put: Put = put) -> Tensor:
             return put(value)
 
-        found += part_on_bridge(model, layer, part, added)
-    return found
+        hooks += part_on_bridge(model, layer, part, added)
+    return hooks
 
 
 def resample_on_bridge(
     model: TransformerBridge, layer: int, edit: LayerEdit, given: Activations
 ) -> Pairs:
     """Hooks under which they add what they add on the reference texts, aligned at the ends."""
-    found: list[Any] = []
+    hooks: list[Any] = []
     for part in outermost(edit.resample_parts):
         if not given.sources:
             raise UserError(
@@ -64,8 +64,8 @@ def resample_on_bridge(
             rows = [given.at_ends((layer, part), row, shape[1]) for row in range(shape[0])]
             return torch.stack(rows).to(value).view_as(value)
 
-        found += part_on_bridge(model, layer, part, put)
-    return found
+        hooks += part_on_bridge(model, layer, part, put)
+    return hooks
 
 
 @contextmanager
@@ -127,13 +127,13 @@ def _fitted(
 
 def _fitted_at(decoder: Decoder, layer: int, place: Fitted, given: Activations) -> tuple[Part, Put]:
     """Which part adds something else, and what; of a block, from what enters it."""
-    there = given.mean(decoder, layer, place)
-    if there is None:
+    fitted = given.mean(decoder, layer, place)
+    if fitted is None:
         text = f"layer:{layer}@linear" if place == "linear" else f"{PART_FORMS[place]}:{layer}@mean"
         raise UserError(f"{text}: it needs a reference set")
     if place == "linear":
-        return "layer", partial(affine, there)
-    return place, partial(_spread, there)
+        return "layer", partial(affine, fitted)
+    return place, partial(_spread, fitted)
 
 
 @contextmanager

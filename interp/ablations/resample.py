@@ -82,15 +82,15 @@ def outputs_on(
         positions that `before` holds.
     """
     decoder = models.decoder(model)
-    wanted, found = set(places), dict[Place, Tensor]()
+    wanted, outputs = set(places), dict[Place, Tensor]()
 
     def keep(place: Place, rows: Tensor) -> None:
         if place in wanted:
-            found[place] = rows
+            outputs[place] = rows
 
     kept, layers = list(tokens)[-decoder.max_length :], {layer for layer, _ in wanted}
-    held = before.get_seq_length() if before is not None else 0
-    arguments = {"past_key_values": before} if held else {}
+    n_cached = before.get_seq_length() if before is not None else 0
+    arguments = {"past_key_values": before} if n_cached else {}
     with (
         torch.no_grad(),
         stopped_before_readout(decoder, lambda resid: None),
@@ -98,13 +98,13 @@ def outputs_on(
         capture_z(decoder, layers, lambda layer, z: keep((layer, "z"), z[0])),
         capture_contributions(decoder, layers, lambda layer, part, rows: keep((layer, part), rows)),
     ):
-        ids = torch.tensor([kept[held:]], device=decoder.device)
-        decoder.root(input_ids=ids, use_cache=bool(held), **arguments)
-    if not held:
-        return found
+        ids = torch.tensor([kept[n_cached:]], device=decoder.device)
+        decoder.root(input_ids=ids, use_cache=bool(n_cached), **arguments)
+    if not n_cached:
+        return outputs
     return {
-        place: torch.cat([rows.new_full((held, rows.shape[1]), torch.nan), rows])
-        for place, rows in found.items()
+        place: torch.cat([rows.new_full((n_cached, rows.shape[1]), torch.nan), rows])
+        for place, rows in outputs.items()
     }
 
 

@@ -29,8 +29,8 @@ def resample_heads_on_bridge(
         shape = z.shape
         z = z.clone().view(*shape[:2], n_heads, -1)
         for row in range(shape[0]):
-            there = given.at_ends((layer, "z"), row, shape[1])
-            z[row][:, heads] = there.view(shape[1], n_heads, -1)[:, heads]
+            source_z = given.at_ends((layer, "z"), row, shape[1])
+            z[row][:, heads] = source_z.view(shape[1], n_heads, -1)[:, heads]
         return z.view(shape)
 
     return [(f"blocks.{layer}.attn.hook_z", replaced)]

@@ -38,8 +38,8 @@ def layers_with(
         UserError: no layer has it.
     """
     decoder = models.decoder(model)
-    found = tuple(range(decoder.n_layers)) if part == "layer" else decoder.layers_with(part)
-    if not found:
+    layers = tuple(range(decoder.n_layers)) if part == "layer" else decoder.layers_with(part)
+    if not layers:
         names = {
             "attention": "a part that mixes tokens",
             "mlp": "an MLP",
@@ -49,7 +49,7 @@ def layers_with(
             f"model {models.model_name(model)}: no layer has {names[part]} that can be told apart; "
             "allowed are whole layers (layers, layer:7)"
         )
-    return found
+    return layers
 
 
 def blocks_of_size(model: TransformerBridge, size: int) -> int:

@@ -25,7 +25,7 @@ def each_swap(
             (`swap-mlp:0`, ...), each with its norms.
 
     Returns:
-        One ablation a layer, in the order of the layers.
+        One ablation per layer, in the order of the layers.
     """
     return [SwapLayer(layer, donor, part) for layer in range(shape_of(model).n_layers)]
 

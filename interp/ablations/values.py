@@ -339,7 +339,7 @@ def donors(ablation: Ablation) -> list[Any]:
         ablation: any, combinations included.
 
     Returns:
-        One entry a swap, so that the same bridge may be in it several times; empty where nothing is
+        One entry per swap, so that the same bridge may be in it several times; empty where nothing is
         swapped.
     """
     if isinstance(ablation, SwapLayer | SwapLayers):

@@ -48,16 +48,16 @@ def swapped(
             block cannot be told apart.
     """
     pairs = _paired(model, donor, layer, part)
-    saved = [mine.data for mine, _ in pairs]
+    saved = [parameter.data for parameter, _ in pairs]
     # a copy of one block where the donor is elsewhere, or placed otherwise
-    taken = [theirs.data.to(mine.device) for mine, theirs in pairs]
+    taken = [donor_parameter.data.to(parameter.device) for parameter, donor_parameter in pairs]
     try:
-        for (mine, _), data in zip(pairs, taken, strict=True):
-            mine.data = data
+        for (parameter, _), data in zip(pairs, taken, strict=True):
+            parameter.data = data
         yield
     finally:
-        for (mine, _), data in zip(pairs, saved, strict=True):
-            mine.data = data
+        for (parameter, _), data in zip(pairs, saved, strict=True):
+            parameter.data = data
 
 
 def check_donor(
@@ -128,18 +128,21 @@ def _paired(
     refuse_quantised(donor, text)
     if layer >= len(donor.blocks):
         raise UserError(f"{text}: the donor has layers 0-{len(donor.blocks) - 1}")
-    mine, theirs = part_parameters(model, layer, part), part_parameters(donor, layer, part)
-    if mine.keys() != theirs.keys():
-        odd = sorted(mine.keys() ^ theirs.keys())[0]
+    parameters, donor_parameters = (
+        part_parameters(model, layer, part),
+        part_parameters(donor, layer, part),
+    )
+    if parameters.keys() != donor_parameters.keys():
+        odd = sorted(parameters.keys() ^ donor_parameters.keys())[0]
         raise UserError(f"{text}: the donor is of another architecture ({odd} has no twin)")
-    for name, parameter in mine.items():
-        other = theirs[name]
+    for name, parameter in parameters.items():
+        other = donor_parameters[name]
         if parameter.shape != other.shape or parameter.dtype != other.dtype:
             raise UserError(
                 f"{text}: the donor's {name} is {_described(other)}, the model's is "
                 f"{_described(parameter)}"
             )
-    return [(parameter, theirs[name]) for name, parameter in mine.items()]
+    return [(parameter, donor_parameters[name]) for name, parameter in parameters.items()]
 
 
 def _plain(name: str) -> str:

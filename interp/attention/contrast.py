@@ -133,7 +133,7 @@ def removal_contrasts(
 
     Returns:
         Columns model, task, metric, k, control, n_controls, difference, low, high, n, unit,
-        interval, correction; a row a control (the text of its ablation), and one for the mean of
+        interval, correction; a row per control (the text of its ablation), and one for the mean of
         all of a size (`ALL`). The difference is the drop of the top set minus that of the control.
         It is NaN where one of the two failed on an example; the mean is over the other controls.
 

@@ -51,7 +51,7 @@ def detector_scores(
         raise UserError(
             f"model {model_name(model)}: logits are not finite, so that its heads have no scores"
         )
-    found = {}
+    by_detector = {}
     for kind in tqdm(KINDS, desc="head detector", unit="kind"):
         every = [
             detect_head(model, text, kind, exclude_bos=True, exclude_current_token=True)
@@ -59,5 +59,5 @@ def detector_scores(
         ]
         scores = torch.stack(every).float().cpu().numpy().astype(float)
         # a head that looks at the first and the present token only has nothing left: 0 / 0
-        found[kind] = np.nan_to_num(scores).mean(axis=0)
-    return found
+        by_detector[kind] = np.nan_to_num(scores).mean(axis=0)
+    return by_detector

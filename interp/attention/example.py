@@ -97,8 +97,8 @@ def trace_example(
     prompt = locate(loaded, doc_id, decoder)
     # as when it is scored: the answer's last token is predicted, not run
     run = prompt.tokens[: max(prompt.queries) + 1]
-    found = attention_rows(model, run, queries=prompt.queries)
+    attention = attention_rows(model, run, queries=prompt.queries)
     layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
-    rows = pad(found.rows[layers, numbers], (0, len(prompt.tokens) - len(run)))
+    rows = pad(attention.rows[layers, numbers], (0, len(prompt.tokens) - len(run)))
     texts = token_texts(decoder, prompt.tokens)
     return ExampleTrace(model_name(model), prompt, texts, tuple(heads), rows)

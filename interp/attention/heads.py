@@ -31,7 +31,7 @@ RULES = {"attends": "retrieval", "published": "published", "writes": "written"}
 
 @dataclass(frozen=True, eq=False)
 class RetrievalHeads:
-    """A traced task, with one score a head.
+    """A traced task, with one score per head.
 
     Attributes:
         trace: the trace that the scores summarise.
@@ -45,8 +45,8 @@ class RetrievalHeads:
 
     @property
     def _of_example(self) -> Float[np.ndarray, "example layer head"]:
-        found: np.ndarray = getattr(self.trace, RULES[self.rule])
-        return found
+        of_rule: np.ndarray = getattr(self.trace, RULES[self.rule])
+        return of_rule
 
     @property
     def _counted(self) -> np.ndarray:
@@ -56,8 +56,8 @@ class RetrievalHeads:
     @property
     def by_example(self) -> Float[np.ndarray, "example layer head"]:
         """Scores of the counted examples."""
-        found: np.ndarray = self._of_example[self._counted]
-        return found
+        counted: np.ndarray = self._of_example[self._counted]
+        return counted
 
     @property
     def counted_doc_ids(self) -> list[int]:
@@ -75,8 +75,8 @@ class RetrievalHeads:
     @cached_property
     def scores(self) -> Scores:
         """`[layer, head]` retrieval scores in [0, 1]: the mean over the counted examples."""
-        found: np.ndarray = self._of_example[self._counted].mean(axis=0)
-        return found
+        mean_scores: np.ndarray = self._of_example[self._counted].mean(axis=0)
+        return mean_scores
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
         """One row per head, best first: score with its interval, and attention by target.
@@ -354,14 +354,14 @@ def random_heads(
                 f"{draws} draws of {k} heads: matched by layer there are only {distinct} sets; "
                 "take fewer draws or another number of heads, or nearest=True"
             )
-    rng, found = np.random.default_rng(seed), dict[tuple[Head, ...], None]()
+    rng, sets = np.random.default_rng(seed), dict[tuple[Head, ...], None]()
     for _ in range(1000 * draws):
-        if len(found) == draws:
+        if len(sets) == draws:
             break
-        found[tuple(sorted(_draw(free, wanted, rng)))] = None
-    if len(found) < draws and not fewer:
-        raise UserError(f"{draws} draws of {k} heads: only {len(found)} distinct sets were found")
-    return [list(heads) for heads in found]
+        sets[tuple(sorted(_draw(free, wanted, rng)))] = None
+    if len(sets) < draws and not fewer:
+        raise UserError(f"{draws} draws of {k} heads: only {len(sets)} distinct sets were found")
+    return [list(heads) for heads in sets]
 
 
 def all_but_top_heads(scores: Scores, k: int, *, first_layer: int | None = None) -> list[Head]:
@@ -387,9 +387,9 @@ def _draw(
     chosen: list[Head] = []
     short: list[int] = []
     for layer, count in enumerate(wanted):
-        here, left[layer] = left[layer][:count], left[layer][count:]
-        chosen += here
-        short += [layer] * (count - len(here))
+        of_layer, left[layer] = left[layer][:count], left[layer][count:]
+        chosen += of_layer
+        short += [layer] * (count - len(of_layer))
     for layer in short:
         # of two layers at the same distance, either
         near = min((abs(n - layer), rng.random(), n) for n, others in enumerate(left) if others)

@@ -106,16 +106,16 @@ def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
 
 def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
     """The prompt, few-shot examples included, and where the row's pairs begin in it."""
-    prompt, own = prompt_text(task, document), task.question(document)
+    prompt, question = prompt_text(task, document), task.question(document)
     marked = task.question({**document, "pairs_text": MARK})
     at = marked.find(MARK)
-    whole = at >= 0 and own == marked.replace(MARK, document["pairs_text"])
-    if not whole or not prompt.endswith(own):
+    whole = at >= 0 and question == marked.replace(MARK, document["pairs_text"])
+    if not whole or not prompt.endswith(question):
         raise UserError(
             f"task {task.name}: its prompt does not end with the row's own text, pairs_text in it "
             "as it is"
         )
-    return prompt, len(prompt) - len(own) + at
+    return prompt, len(prompt) - len(question) + at
 
 
 def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:

@@ -62,8 +62,8 @@ class QueryFocus:
     @cached_property
     def scores(self) -> Scores:
         """`[layer, head]` scores in [0, 1]: the mean over examples."""
-        found: np.ndarray = self.by_example.mean(axis=0)
-        return found
+        mean_scores: np.ndarray = self.by_example.mean(axis=0)
+        return mean_scores
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
         """One row per head, best first: score with its interval over examples or their clusters.
@@ -127,7 +127,7 @@ def query_focused_heads(
     loaded = task if isinstance(task, Task) else load_task(task)
     decoder = models.decoder(model)
     doc_ids = select_examples(loaded, limit, seed=seed)
-    found, failed = dict[int, Float[np.ndarray, "layer head"]](), list[int]()
+    by_example, failed = dict[int, Float[np.ndarray, "layer head"]](), list[int]()
     for doc_id in tqdm(doc_ids, desc=model_name(model), unit="example", leave=False):
         text = prompt_text(loaded, loaded.documents()[doc_id])
         tokens = encode(text if loaded.generates else text.rstrip(), decoder)
@@ -137,17 +137,19 @@ def query_focused_heads(
         rows = attention_rows(model, tokens, queries=looking).rows
         score = rows[..., seen].sum(dim=-1).mean(dim=-1).numpy().astype(float)
         if np.isfinite(score).all():
-            found[doc_id] = score
+            by_example[doc_id] = score
         else:
             failed.append(doc_id)
     named = model_name(model)
     if failed:
-        said = (f"model {named}, task {loaded.name}: attention is not finite in {len(failed)} of "
-                f"{len(doc_ids)} examples (first: row {failed[0]})")  # fmt: skip
-        if not found:
-            raise UserError(said)
-        log.warning("%s; they are left out", said)
-    scores, kept = np.stack(list(found.values())), list(found)
+        message = (
+            f"model {named}, task {loaded.name}: attention is not finite in {len(failed)} of "
+            f"{len(doc_ids)} examples (first: row {failed[0]})"
+        )
+        if not by_example:
+            raise UserError(message)
+        log.warning("%s; they are left out", message)
+    scores, kept = np.stack(list(by_example.values())), list(by_example)
     units = tuple(cluster_units(loaded, kept))
     return QueryFocus(named, loaded.name, queries, keys, tuple(kept), scores, units)
 
@@ -158,8 +160,8 @@ def _positions(
     """The positions of classes in one prompt; `last` is of every row."""
     each = set(names.split(","))
     placed = class_positions(task, doc_id, each - {"last"}, decoder, context=tokens)
-    found = {position for some in placed.values() for position in some}
-    return sorted(found | ({len(tokens) - 1} if "last" in each else set()))
+    positions = {position for some in placed.values() for position in some}
+    return sorted(positions | ({len(tokens) - 1} if "last" in each else set()))
 
 
 def head_agreement(
@@ -204,7 +206,7 @@ def head_agreement(
         )
     check_whole("top", top, 1, one.scores.size)
     pair = [_profile(one), _profile(other)]
-    found = compared(
+    table = compared(
         *pair, paired=pair[0].index.equals(pair[1].index), points=False,
         confidence=confidence, resamples=resamples, seed=seed,
     )  # fmt: skip
@@ -213,13 +215,13 @@ def head_agreement(
     sets = [_best(result.scores, top) for result in (one, other)]
     named = {"model": _of(one, "model"), "task": _of(one, "task"), "other": _of(other, "task"),
              "top": top}  # fmt: skip
-    return pd.DataFrame([{**named, **{name: found[name] for name in names}, "n": len(pair[0]),
+    return pd.DataFrame([{**named, **{name: table[name] for name in names}, "n": len(pair[0]),
                           "n_other": len(pair[1]),
                           **shared_heads(sets[0], sets[1], layers)}])  # fmt: skip
 
 
 def _profile(result: QueryFocus | RetrievalHeads) -> pd.DataFrame:
-    """A row an example, a column a head."""
+    """A row per example, a column per head."""
     doc_ids = list(result.doc_ids) if isinstance(result, QueryFocus) else result.counted_doc_ids
     values = result.by_example
     layer, head = (a.ravel() for a in np.indices(values.shape[1:]))

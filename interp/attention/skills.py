@@ -115,13 +115,13 @@ def overlap(
         ]
         row = {"task": one, "other": other, "k": k, **shared_heads(members[0], members[1], layers)}
         shared = one.partition(":")[0] == other.partition(":")[0]
-        found = compared(
+        table = compared(
             *pair, paired=shared and pair[0].index.equals(pair[1].index),
             points=points[one] and points[other],
             confidence=confidence, resamples=resamples, seed=seed,
         )  # fmt: skip
         names = ("spearman", "ceiling", "disattenuated", "low", "high")
-        row |= {name: found[name] for name in names}
+        row |= {name: table[name] for name in names}
         drops = [damage.to_numpy().mean(axis=0).round(12) for damage in pair]
         row["spearman_p"] = correlation_within_layers(drops[0], drops[1], layers, resamples, seed)
         row["least_spearman_p"] = 1 / (1 + resamples)
@@ -178,10 +178,10 @@ def shared_heads(
         return counts | dict.fromkeys(("jaccard", "expected", "p"), np.nan)
     chances = np.ones(1)
     for layer in np.unique(layers):
-        here = layers == layer
-        mine, its = int(one[here].sum()), int(other[here].sum())
-        of_layer = np.zeros(min(mine, its) + 1)
-        numbers, of_number = hypergeometric(int(here.sum()), mine, its)
+        in_layer = layers == layer
+        n_one, n_other = int(one[in_layer].sum()), int(other[in_layer].sum())
+        of_layer = np.zeros(min(n_one, n_other) + 1)
+        numbers, of_number = hypergeometric(int(in_layer.sum()), n_one, n_other)
         of_layer[numbers] = of_number
         chances = np.convolve(chances, of_layer)
     every = np.arange(len(chances))
@@ -206,8 +206,8 @@ def correlation_within_layers(
     rng = np.random.default_rng([seed, 9])
     shuffled = np.tile(other, (permutations, 1))
     for layer in np.unique(layers):
-        here = np.flatnonzero(layers == layer)
-        shuffled[:, here] = rng.permuted(shuffled[:, here], axis=1)
+        in_layer = np.flatnonzero(layers == layer)
+        shuffled[:, in_layer] = rng.permuted(shuffled[:, in_layer], axis=1)
     drawn = spearman(one, shuffled)
     centre = float(drawn.mean())
     extreme = (np.abs(drawn - centre) >= abs(observed - centre) - 1e-12).sum()
@@ -235,8 +235,8 @@ def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
         drops = {}
         for name, kind in (("layer_drop", SkipLayer), ("attention_drop", SkipAttention)):
             wanted = [isinstance(a, kind) and a.layer == layer for a in parsed]
-            found = chosen[np.array(wanted) & (chosen["task"] == task).to_numpy()]["drop"]
-            drops[name] = float(found.iloc[0]) if len(found) == 1 else np.nan
+            head_drops = chosen[np.array(wanted) & (chosen["task"] == task).to_numpy()]["drop"]
+            drops[name] = float(head_drops.iloc[0]) if len(head_drops) == 1 else np.nan
         largest = float(group["drop"].max())
         share = largest / drops["layer_drop"] if drops["layer_drop"] > 0 else np.nan
         rows.append(

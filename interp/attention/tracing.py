@@ -159,10 +159,12 @@ def _trace_one(
     def take(layer: int, numbers: list[int], rows: Tensor) -> None:
         strongest = rows.argmax(dim=-1).cpu()
         for place, number in enumerate(numbers):
-            found = strongest[:, place]
-            of_query[0, number, layer] = torch.isin(found, torch.tensor(prompt.copied[number]))
-            same = torch.tensor(prompt.tokens)[found] == prompt.answer[number]
-            in_value = torch.isin(found, torch.tensor(prompt.gold_value))
+            strongest_position = strongest[:, place]
+            of_query[0, number, layer] = torch.isin(
+                strongest_position, torch.tensor(prompt.copied[number])
+            )
+            same = torch.tensor(prompt.tokens)[strongest_position] == prompt.answer[number]
+            in_value = torch.isin(strongest_position, torch.tensor(prompt.gold_value))
             of_query[1, number, layer] = same & in_value
         for target, positions in places.items():
             masses[target][layer] += share * rows[..., list(positions)].sum(dim=(1, 2)).cpu()

@@ -32,10 +32,10 @@ class QueryInputs:
         """
         start = self._seen.get(layer, 0)
         self._seen[layer] = start + z.shape[1]
-        here = self.at_queries.setdefault(layer, {})
+        of_layer = self.at_queries.setdefault(layer, {})
         for number, query in enumerate(self.queries):
             if start <= query < self._seen[layer]:
-                here[number] = z[0, query - start].clone()
+                of_layer[number] = z[0, query - start].clone()
 
 
 def writes(
@@ -57,20 +57,21 @@ def writes(
     Returns:
         1 or 0; NaN everywhere where heads enter the stream through a norm.
     """
-    found = torch.zeros(looks.shape)
+    written = torch.zeros(looks.shape)
     if any(
-        end is not own for end, own in zip(decoder.attention_ends, decoder.attentions, strict=True)
+        end is not added
+        for end, added in zip(decoder.attention_ends, decoder.attentions, strict=True)
     ):
         return torch.full(looks.shape, torch.nan)
     embedding = decoder.root.get_output_embeddings()
     for query, layer in looks.any(dim=-1).nonzero().tolist():
         heads = looks[query, layer].nonzero()[:, 0]
         outputs, _ = head_outputs(decoder, layer, z[layer][query][None])
-        own = outputs[heads.to(outputs.device)].to(final.device)
+        added = outputs[heads.to(outputs.device)].to(final.device)
         with torch.no_grad():
-            normed = held_norm(decoder, own, final[query : query + 1])[:, 0]
+            normed = held_norm(decoder, added, final[query : query + 1])[:, 0]
             logits = normed @ embedding.weight.float().to(normed.device).T
         best = logits.max(dim=-1)
         right = (best.indices == answer[query].to(best.indices.device)) & (best.values > 0)
-        found[query, layer, heads] = right.float().cpu()
-    return found
+        written[query, layer, heads] = right.float().cpu()
+    return written

@@ -1,4 +1,4 @@
-"""The command line: one module a command, each with `add(commands)`; `program.py` runs one."""
+"""The command line: one module per command, each with `add(commands)`; `program.py` runs one."""
 
 import lazy_loader
 

@@ -14,7 +14,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "compare",
         parents=[loads_a_model()],
         help="run the same ablations of several models and set them side by side",
-        description="One sweep a model on the same examples; differences of drops, correlation of "
+        description="One sweep per model on the same examples; differences of drops, correlation of "
         "profiles, centres of importance, and (with a cumulative family) robustness, as CSV and "
         "figures. The same command continues a comparison that was interrupted.",
     )
@@ -78,13 +78,13 @@ def _run(options: argparse.Namespace) -> None:
     models = {name: loaded(given, options) for name, given in names.items()}
     first, second, *_ = models.values()
     for model in models.values():
-        asked = ablations_of(model, options.ablate)
+        ablations = ablations_of(model, options.ablate)
         if options.swaps and model in (first, second):
-            asked += swap_ablations(model, second if model is first else first)
-        announced(model, tasks, [as_ablation(one) for one in asked], options)
+            ablations += swap_ablations(model, second if model is first else first)
+        announced(model, tasks, [as_ablation(one) for one in ablations], options)
     if options.dry_run or out is None:
         return
-    found = compare(
+    comparison = compare(
         models, tasks, ablations=options.ablate, out=out, limit=options.limit, seed=options.seed
     )
     pair = {name: models[name] for name in list(models)[:2]}
@@ -94,12 +94,12 @@ def _run(options: argparse.Namespace) -> None:
         print(*swaps.ends.values(), sep="\n")
     if options.weights:
         weights = weights_between(pair, swaps=swaps, seed=options.seed)
-    _write_tables(found.tables(), swaps, weights, out)
+    _write_tables(comparison.tables(), swaps, weights, out)
     for name, figure in comparison_figures(
-        found, swaps=swaps, weights=weights, drop=options.drop
+        comparison, swaps=swaps, weights=weights, drop=options.drop
     ).items():
         print(*figures.save(figure, out / "figures" / name), sep="\n")
-    print(found.summary())
+    print(comparison.summary())
 
 
 def _write_tables(tables: dict[str, Any], swaps: Any, weights: Any, out: Path) -> None:

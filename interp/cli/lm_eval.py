@@ -90,9 +90,9 @@ def _given(options: argparse.Namespace) -> dict[str, list[str]]:
 
     file = getattr(options, "config", None)
     kept: dict[str, Any] = EvaluatorConfig.load_yaml_config(file) if file else {}
-    found = {}
+    given_options = {}
     for name in ("tasks", "include_path"):
         value = getattr(options, name, None) or kept.get(name) or []
-        found[name] = [str(one) for one in (value if isinstance(value, list) else [value])]
-    found["tasks"] = [one for text in found["tasks"] for one in text.split(",")]
-    return found
+        given_options[name] = [str(one) for one in (value if isinstance(value, list) else [value])]
+    given_options["tasks"] = [one for text in given_options["tasks"] for one in text.split(",")]
+    return given_options

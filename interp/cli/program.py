@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    own, passed_on = lm_eval.split(words)
-    options = _parser().parse_args(own, argparse.Namespace(arguments=passed_on))
+    words_of_interp, passed_on = lm_eval.split(words)
+    options = _parser().parse_args(words_of_interp, argparse.Namespace(arguments=passed_on))
     quiet = getattr(options, "quiet", False)
     # the hub's own progress bars and advice are not about what was asked for
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -32,13 +32,13 @@ def _runs(options: argparse.Namespace) -> None:
     folder = Path(options.folder)
     if not folder.is_dir():
         raise UserError(f"runs {folder}: no such folder")
-    found = sorted(path.parent for path in folder.rglob(MANIFEST))
-    for run in found:
+    folders = sorted(path.parent for path in folder.rglob(MANIFEST))
+    for run in folders:
         try:
             print(f"{run}  {run_line(run, read_manifest(run))}")
         except UserError as error:
             print(f"{run}  {str(error).partition(': ')[2]}")
-    if not found:
+    if not folders:
         print(f"no runs in {folder}")
 
 
@@ -46,10 +46,10 @@ def _show(options: argparse.Namespace) -> None:
     from interp.opening import open_run
     from interp.results import Sweep
 
-    found = open_run(options.folder)
-    if isinstance(found, Sweep):
+    result = open_run(options.folder)
+    if isinstance(result, Sweep):
         print(
-            found.summary(
+            result.summary(
                 top=options.top,
                 metric=options.metric,
                 correction=options.correction,
@@ -57,4 +57,4 @@ def _show(options: argparse.Namespace) -> None:
             )
         )
     else:
-        print(found.summary())
+        print(result.summary())

@@ -66,23 +66,25 @@ def _run(options: argparse.Namespace) -> None:
         raise UserError(
             f"--run {options.sweep}: it is of {run.manifest.model}, not of {model_name(model)}"
         )
-    found = layer_similarity(model, task or texts, limit=options.limit, seed=options.seed, out=out)
-    print(found.summary())
-    angular = found.angular
+    similarity = layer_similarity(
+        model, task or texts, limit=options.limit, seed=options.seed, out=out
+    )
+    print(similarity.summary())
+    angular = similarity.angular
     if options.as_study:
         angular = pd.concat([angular, study_angular_distance(model, texts)], ignore_index=True)
     drawn = {
         "angular-distance": figures.similarity.angular(angular),
-        "block-influence": figures.similarity.influence(found.influence),
+        "block-influence": figures.similarity.influence(similarity.influence),
     }
     if run is not None:
-        drawn |= _agreement(found, run, out)
+        drawn |= _agreement(similarity, run, out)
     for name, figure in drawn.items():
         print(*figures.save(figure, out / name), sep="\n")
 
 
 def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, PrintFigure]":
-    """The correlations as CSV, and a figure a measure."""
+    """The correlations as CSV, and a figure per measure."""
     from interp import figures
     from interp.records import write_whole
     from interp.results import choose_metric, csv_text

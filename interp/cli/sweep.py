@@ -193,8 +193,8 @@ def _run(options: argparse.Namespace) -> None:
         tasks = [with_divergence(task) for task in tasks]
     if options.chat_template and not ways:
         tasks = [as_chat(task, model) for task in tasks]
-    here = {"dtype": options.dtype, "device": options.device}
-    donor = load_model(options.donor, **here) if options.donor else None
+    placement = {"dtype": options.dtype, "device": options.device}
+    donor = load_model(options.donor, **placement) if options.donor else None
     ablations = as_ablations(model, options.ablate, donor=donor)
     if announced(model, tasks, ablations, options) or out is None:
         return

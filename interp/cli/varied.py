@@ -49,17 +49,17 @@ def numbers(given: list[str]) -> dict[str, Any]:
     """
     from interp.errors import UserError
 
-    found: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for text in given:
         kind, _, number = text.partition("=")
         whole = number.isascii() and number.isdigit() and len(number) < 4
         if kind not in OPTIONS or not whole or int(number) < 2:
             allowed = ", ".join(f"{one}=N" for one in OPTIONS)
             raise UserError(f"--vary {text:.80}: allowed are {allowed}, N from 2 to 999")
-        if OPTIONS[kind] in found:
+        if OPTIONS[kind] in chosen:
             raise UserError(f"--vary {text}: {kind} is given twice")
-        found[OPTIONS[kind]] = int(number)
-    return found
+        chosen[OPTIONS[kind]] = int(number)
+    return chosen
 
 
 def run_varied(
@@ -80,13 +80,13 @@ def run_varied(
     """
     from interp.comparison import vary
 
-    found = vary(
+    variation = vary(
         model, tasks, ablations, out=options.out, limit=options.limit, seed=options.seed,
         chat_template=options.chat_template, divergence=options.divergence,
         **(numbers(options.vary) | how),
     )  # fmt: skip
     if options.shard:
-        print(f"next: interp merge {options.out}/WAY for each of {', '.join(found.sweeps)}")
+        print(f"next: interp merge {options.out}/WAY for each of {', '.join(variation.sweeps)}")
     else:
-        print(found.summary())
+        print(variation.summary())
         print(f"for the table of one way: interp show {options.out}/WAY")

@@ -66,14 +66,14 @@ def centres(
     """
     rows = []
     for one in _profiles(values, n_layers, confidence):
-        for quantity, found, clipped in zip(
+        for quantity, estimates, clipped in zip(
             QUANTITIES, one.quantities(confidence), one.clipped(), strict=True
         ):
             rows.append(
-                {"model": one.model, **one.key, "quantity": quantity, "value": found.value}
-                | {"low": found.low, "high": found.high, "clipped": clipped, "n": one.n}
+                {"model": one.model, **one.key, "quantity": quantity, "value": estimates.value}
+                | {"low": estimates.low, "high": estimates.high, "clipped": clipped, "n": one.n}
                 | {"n_layers": n_layers[one.model], "weight": WEIGHT}
-                | {"interval": _name(found, one, confidence)}
+                | {"interval": _name(estimates, one, confidence)}
             )
     return pd.DataFrame(rows)
 
@@ -101,23 +101,29 @@ def shifts(
     Raises:
         UserError: as `centres`, or fewer than two models.
     """
-    pairs, found = pairs_of(values), dict[tuple[Any, ...], dict[str, _Profile]]()
+    pairs, profiles = pairs_of(values), dict[tuple[Any, ...], dict[str, _Profile]]()
     for one in _profiles(values, n_layers, confidence):
-        found.setdefault(tuple(one.key.values()), {})[one.model] = one
+        profiles.setdefault(tuple(one.key.values()), {})[one.model] = one
     rows = []
-    for models in found.values():
+    for models in profiles.values():
         for a, b in ((a, b) for a, b in pairs if a in models and b in models):
             first, second = models[a], models[b]
             sides = first.quantities(confidence), second.quantities(confidence)
             correlations = _correlations(first, second, confidence)
-            for quantity, mine, its, correlation in zip(
+            for quantity, first_estimate, second_estimate, correlation in zip(
                 QUANTITIES, *sides, correlations, strict=True
             ):
-                moved = difference_of(mine, its, correlation)
-                known = first if np.isnan(mine.value) else second
+                moved = difference_of(first_estimate, second_estimate, correlation)
+                known = first if np.isnan(first_estimate.value) else second
                 rows.append(
-                    {"a": a, "b": b, **first.key, "quantity": quantity, "value_a": mine.value}
-                    | {"value_b": its.value, "difference": moved.value}
+                    {
+                        "a": a,
+                        "b": b,
+                        **first.key,
+                        "quantity": quantity,
+                        "value_a": first_estimate.value,
+                    }
+                    | {"value_b": second_estimate.value, "difference": moved.value}
                     | {"low": moved.low, "high": moved.high, "n": first.n}
                     | {"interval": _name(moved, known, confidence, "paired MOVER of Fieller's")}
                     | {"correction": "none"}
@@ -177,14 +183,14 @@ def depth_correlations(
     Returns:
         Two Pearson correlations; that of the spreads is at most 0.
     """
-    width, found = len(depth_a), []
+    width, rows = len(depth_a), []
     for power in (1, 2):
         one = np.append(_influence(both.means[:width], depth_a, power), np.zeros(len(depth_b)))
         other = np.append(np.zeros(width), _influence(both.means[width:], depth_b, power))
         scale = (one @ both.covariance @ one) * (other @ both.covariance @ other)
-        found.append(float(one @ both.covariance @ other / np.sqrt(scale)) if scale > 0 else 0.0)
+        rows.append(float(one @ both.covariance @ other / np.sqrt(scale)) if scale > 0 else 0.0)
     # of spreads the linear correlation promises more than there is: false shifts in 19% of sweeps
-    return found[0], min(0.0, found[1])
+    return rows[0], min(0.0, rows[1])
 
 
 def _influence(
@@ -251,8 +257,8 @@ def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[fl
     return depth_correlations(both.summed(groups), one.depth, other.depth)
 
 
-def _name(found: Ratio, one: _Profile, confidence: float, kind: str = "Fieller") -> str:
-    if not np.isnan(found.value):
+def _name(ratio: Ratio, one: _Profile, confidence: float, kind: str = "Fieller") -> str:
+    if not np.isnan(ratio.value):
         by = " by cluster" if one.outcomes.clusters is not None else ""
         return f"{100 * confidence:g}% {kind}{by}"
     total = float(one.of.means.sum())
@@ -270,7 +276,7 @@ def _profiles(
     """Every model, task, metric and kind of ablation of single layers."""
     check_options(confidence, 100)
     check_layers(values, n_layers)
-    found = []
+    profiles = []
     for (task, metric), models in by_model(values).items():
         for one in models.values():
             for kind, placed in kinds(one.table.columns).items():
@@ -281,7 +287,7 @@ def _profiles(
                 groups = np.equal.outer(np.array(list(placed.values())), np.array(layers))
                 sample = sample_of(damage, one.clusters)
                 of = means_of(sample, points=one.points, confidence=confidence)
-                found.append(
+                profiles.append(
                     _Profile(
                         one.model,
                         {"task": task, "metric": metric, "kind": kind},
@@ -292,8 +298,8 @@ def _profiles(
                         one,
                     )
                 )
-    if not found:
+    if not profiles:
         raise UserError(
             f"centres: ablations of single layers are needed, at least {LEAST_LAYERS} of them"
         )
-    return found
+    return profiles

@@ -72,10 +72,10 @@ def differences(
                 table = _pair(models[a], models[b], confidence, resamples, seed)
                 table["p_adjusted"] = adjust(table["p"].to_numpy(float), correction=correction)
                 tables.append(table.assign(correction=correction))
-    found = [table for table in tables if len(table)]
-    if not found:
+    filled = [table for table in tables if len(table)]
+    if not filled:
         raise UserError("differences: no two models have an ablation of a task in common")
-    return pd.concat(found, ignore_index=True)[COLUMNS]
+    return pd.concat(filled, ignore_index=True)[COLUMNS]
 
 
 def _pair(
@@ -135,10 +135,10 @@ def _intervals(
     rare = sample.rare_units() < MIN_RARE
     if rare.any():
         sides = [_tango(sample, d.to_numpy(float)[:, rare], confidence) for d in drops]
-        (mine, low_a, high_a), (its, low_b, high_b) = sides
+        (drop_a, low_a, high_a), (drop_b, low_b, high_b) = sides
         # square and add the distances of each drop to the bound that moves the difference
-        low[rare] = mine - its - np.hypot(mine - low_a, high_b - its)
-        high[rare] = mine - its + np.hypot(high_a - mine, its - low_b)
+        low[rare] = drop_a - drop_b - np.hypot(drop_a - low_a, high_b - drop_b)
+        high[rare] = drop_a - drop_b + np.hypot(high_a - drop_a, drop_b - low_b)
         kind[rare] = f"{100 * confidence:g}% MOVER of Tango scores{by}"
     crossed = rare & (np.abs(sample.table) > 1).any(axis=0)
     if crossed.any() and not sample.clustered:

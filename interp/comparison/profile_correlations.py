@@ -28,7 +28,7 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
     Raises:
         UserError: no two models have such a profile in common.
     """
-    pairs, found = pairs_of(values), []
+    pairs, tables = pairs_of(values), []
     for kind, texts in kinds(dict.fromkeys(values["ablation"])).items():
         chosen = values[values["ablation"].isin([BASELINE, *texts])]
         for (task, metric), rows in chosen.groupby(["task", "metric"], sort=False):
@@ -43,12 +43,12 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
                 table = compare_profiles(rows, [pair], seed=seed, **options)
                 names: dict[str, Any] = {"a": a, "b": b, **key, "kind": kind, "n": table.pop("n_a")}
                 table = table.drop(columns=["a", "b", "n_b"]).assign(**names)
-                found.append(table)
-    if not found:
+                tables.append(table)
+    if not tables:
         raise UserError(
             f"correlations: no two models have {LEAST_ABLATIONS} ablations of one layer in common"
         )
-    joined = pd.concat(found, ignore_index=True)
+    joined = pd.concat(tables, ignore_index=True)
     return joined[
         ["a", "b", "task", "metric", "kind", "spearman", "ceiling", "disattenuated", "low", "high",
          "p_differ", "least_p", "n_ablations", "n", "interval", "test", "correction"]

@@ -75,12 +75,12 @@ def kind_and_layer(text: str) -> tuple[str, int] | None:
 
 def kinds(columns: Iterable[str]) -> dict[str, dict[str, int]]:
     """Kind of ablation to its ablations and their layers, of those that act on one layer."""
-    found: dict[str, dict[str, int]] = {}
+    layers_of: dict[str, dict[str, int]] = {}
     for text in columns:
         placed = kind_and_layer(str(text))
         if placed is not None:
-            found.setdefault(placed[0], {})[str(text)] = placed[1]
-    return found
+            layers_of.setdefault(placed[0], {})[str(text)] = placed[1]
+    return layers_of
 
 
 def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
@@ -110,9 +110,9 @@ def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]
     Raises:
         UserError: two models saw different examples of a task.
     """
-    found: dict[tuple[str, str], dict[str, Outcomes]] = {}
+    of_series: dict[tuple[str, str], dict[str, Outcomes]] = {}
     for one in outcomes(_read_by_all(values)):
-        others = found.setdefault((one.task, one.metric), {})
+        others = of_series.setdefault((one.task, one.metric), {})
         for name, other in others.items():
             if not one.table.index.equals(other.table.index):
                 raise UserError(
@@ -120,7 +120,7 @@ def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]
                     "with the same limit and seed"
                 )
         others[one.model] = one
-    return found
+    return of_series
 
 
 def check_layers(values: pd.DataFrame, n_layers: Mapping[str, int]) -> None:
@@ -154,9 +154,11 @@ def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
     keys = ["task", "metric", "doc_id"]
     unread = pd.MultiIndex.from_frame(partly[keys])
     # its own rows stay: they are counted and named where they are set aside
-    own = pd.MultiIndex.from_frame(partly[["model", *keys]])
+    keys_of_model = pd.MultiIndex.from_frame(partly[["model", *keys]])
     elsewhere = pd.MultiIndex.from_frame(values[keys]).isin(unread)
-    return values[~elsewhere | pd.MultiIndex.from_frame(values[["model", *keys]]).isin(own)]
+    return values[
+        ~elsewhere | pd.MultiIndex.from_frame(values[["model", *keys]]).isin(keys_of_model)
+    ]
 
 
 def bounds(drawn: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:

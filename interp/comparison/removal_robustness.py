@@ -44,7 +44,7 @@ def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
         UserError: there is none.
     """
     texts = names_given("ablations", texts, "a list of text forms")
-    known, found = set(texts), {}
+    known, orders = set(texts), {}
     for text in texts:
         parsed = parsed_or_none(text)
         parts = parsed.parts if isinstance(parsed, Combination) else ()
@@ -53,11 +53,11 @@ def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
             continue
         steps = ["+".join(p.text for p in parts[:n]) for n in range(1, len(parts) + 1)]
         if known.issuperset(steps):
-            found[" ".join(map(str, going))] = steps
+            orders[" ".join(map(str, going))] = steps
     whole = {
         order: steps
-        for order, steps in found.items()
-        if not any(other.startswith(f"{order} ") for other in found)
+        for order, steps in orders.items()
+        if not any(other.startswith(f"{order} ") for other in orders)
     }
     if not whole:
         raise UserError(
@@ -133,12 +133,12 @@ def robustness_differences(
     Raises:
         UserError: no cumulative family, or fewer than two models.
     """
-    pairs, found = pairs_of(values), dict[tuple[str, ...], dict[str, Any]]()
+    pairs, curves = pairs_of(values), dict[tuple[str, ...], dict[str, Any]]()
     for key, drawn in _drawn(values, confidence, resamples, seed):
         place = (key["task"], key["metric"], key["order"])
-        found.setdefault(place, {})[key["model"]] = drawn
+        curves.setdefault(place, {})[key["model"]] = drawn
     rows = []
-    for (task, metric, order), models in found.items():
+    for (task, metric, order), models in curves.items():
         for a, b in ((a, b) for a, b in pairs if a in models and b in models):
             first, second = models[a]["robustness"], models[b]["robustness"]
             low, high = bounds(second[1:] - first[1:], confidence)
@@ -191,12 +191,12 @@ def _drawn(
 ) -> list[tuple[dict[str, str], dict[str, Any]]]:
     check_options(confidence, resamples, seed)
     check_values(values)
-    found = []
+    sampled = []
     texts = values.groupby("model", observed=True)["ablation"].unique()
-    asked = {str(model): orders_of(list(names)) for model, names in texts.items()}
+    orders = {str(model): orders_of(list(names)) for model, names in texts.items()}
     for models in by_model(values).values():
         for one in models.values():
-            for order, steps in asked[one.model].items():
+            for order, steps in orders[one.model].items():
                 # what failed on an example is no column of the table
                 failed = not set(steps) <= set(one.table)
                 if failed:
@@ -209,7 +209,7 @@ def _drawn(
                     share = np.full_like(share, np.nan)
                 scale, unit = (100.0, "points") if one.points else (1.0, "value")
                 key = {"model": one.model, "task": one.task, "metric": one.metric, "order": order}
-                found.append(
+                sampled.append(
                     (
                         key,
                         {"area": scale * area, "robustness": share, "failed": failed}
@@ -217,4 +217,4 @@ def _drawn(
                         | {"n": len(one.table), "unit": unit},
                     )
                 )
-    return found
+    return sampled

@@ -140,17 +140,17 @@ class Comparison:
         Correlations, centres and shifts need a family of one layer or head each; robustness needs
         a cumulative family. Those that cannot be made are left out, and the log says why.
         """
-        found = {name: getattr(self, name)() for name in ("scores", "importance", "differences")}
+        tables = {name: getattr(self, name)() for name in ("scores", "importance", "differences")}
         for name in ("correlations", "centres", "shifts"):
             try:
-                found[name] = getattr(self, name)()
+                tables[name] = getattr(self, name)()
             except UserError as error:
                 log.info("no table of %s: %s", name, error)
         try:
-            orders_of(list(found["importance"]["ablation"].unique()))
+            orders_of(list(tables["importance"]["ablation"].unique()))
         except UserError:
-            return found
-        return found | {"robustness": self.robustness()}
+            return tables
+        return tables | {"robustness": self.robustness()}
 
     def table(self, *, metric: MetricChoice = None) -> pd.DataFrame:
         """Differences of drops, one metric per task: the columns that are read first.
@@ -184,15 +184,15 @@ class Comparison:
         return f"{heading}{table.to_html(index=False, float_format=three_digits)}"
 
     def _joined(self, table: str, **options: Any) -> pd.DataFrame:
-        found = []
+        tables = []
         for name, sweep in self.sweeps.items():
             rows = getattr(sweep, table)(**options)
             if "model" in rows:
-                found.append(rows.assign(model=name))
+                tables.append(rows.assign(model=name))
             else:
                 rows.insert(0, "model", name)
-                found.append(rows)
-        return pd.concat(found, ignore_index=True)
+                tables.append(rows)
+        return pd.concat(tables, ignore_index=True)
 
     def __repr__(self) -> str:
         tasks = [task.name for task in next(iter(self.sweeps.values())).manifest.tasks]
@@ -228,15 +228,15 @@ def comparison_of(
     if not isinstance(n_layers, Mapping) or not n_layers.keys() >= opened.keys():
         raise UserError(f"n_layers {n_layers!r:.80}: allowed is the number of layers of each model")
     (first, reference), *others = opened.items()
-    mine = {task.name: task for task in reference.manifest.tasks}
+    reference_tasks = {task.name: task for task in reference.manifest.tasks}
     for name, run in others:
-        its = {task.name: task for task in run.manifest.tasks}
-        for task in dict.fromkeys([*mine, *its]):
-            if task not in mine or task not in its:
-                lacks = first if task not in mine else name
+        run_tasks = {task.name: task for task in run.manifest.tasks}
+        for task in dict.fromkeys([*reference_tasks, *run_tasks]):
+            if task not in reference_tasks or task not in run_tasks:
+                lacks = first if task not in reference_tasks else name
                 raise UserError(f"task {task}: the run of {lacks} does not have it")
             for part in SAME:
-                if getattr(mine[task], part) != getattr(its[task], part):
+                if getattr(reference_tasks[task], part) != getattr(run_tasks[task], part):
                     raise UserError(
                         f"task {task}: {first} and {name} were asked different examples "
                         f"({part}); compare runs with the same rows, limit and seed"

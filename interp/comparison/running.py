@@ -119,11 +119,11 @@ def compare(
             **(asked | {"allow_code": allow_code}),
         )
         n_layers[name] = shape_of(model).n_layers
-    found = comparison_of(sweeps, n_layers)
+    comparison = comparison_of(sweeps, n_layers)
     if all(map(_is_finished, sweeps.values())):
         text = json.dumps({"n_layers": n_layers}, indent=1)
         records.write_whole(Path(out) / FILE, text.encode())
-    return found
+    return comparison
 
 
 def _is_finished(run: Sweep) -> bool:
@@ -155,8 +155,8 @@ def open_comparison(folder: str | Path) -> Comparison:
 def _n_layers(file: Path) -> dict[str, int]:
     """Names and depths of the models in a comparison's file; the names are folders beside it."""
     try:
-        found = json.loads(records.read_regular(file))["n_layers"]
-        n_layers = {str(name): int(count) for name, count in found.items()}
+        counts = json.loads(records.read_regular(file))["n_layers"]
+        n_layers = {str(name): int(count) for name, count in counts.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise UserError(f"{file}: it cannot be read ({first_line(error)})") from error
     for name in n_layers:
@@ -168,11 +168,11 @@ def _refuse_others(out: Path, models: Mapping[str, Model]) -> None:
     """Refuse a folder with a comparison that has a model which is not asked for."""
     if not (out / FILE).is_file():
         return
-    there = _n_layers(out / FILE)
-    if not there.keys() <= models.keys():
+    n_layers_kept = _n_layers(out / FILE)
+    if not n_layers_kept.keys() <= models.keys():
         raise UserError(
-            f"out {out}: it holds a comparison of {', '.join(there)}; {', '.join(models)} were "
-            "asked; give another folder"
+            f"out {out}: it holds a comparison of {', '.join(n_layers_kept)}; {', '.join(models)} "
+            "were asked; give another folder"
         )
 
 

@@ -1,6 +1,6 @@
 """What one model gains from the other's layers, and what the other loses: swap curves.
 
-Three curves a part (whole layers, attentions, MLPs): one layer swapped at a time (`single`), from
+Three curves per part (whole layers, attentions, MLPs): one layer swapped at a time (`single`), from
 the first layer up (`up`), from the last layer down (`down`). Both cumulative curves begin at the
 recipient and end at the donor's layers between the recipient's embedding, final norm and
 unembedding, which is not the donor where those differ (`ends_line` says by how much).
@@ -63,12 +63,12 @@ def swap_ablations(
     Returns:
         Single swaps of every part, and those that grow from the first and from the last layer.
     """
-    found: list[Ablation] = []
+    swaps: list[Ablation] = []
     for part in parts:
-        found += each_swap(model, donor, part)
-        found += cumulative_swaps(model, donor, "first", part)
-        found += cumulative_swaps(model, donor, "last", part)
-    return list(dict.fromkeys(found))
+        swaps += each_swap(model, donor, part)
+        swaps += cumulative_swaps(model, donor, "first", part)
+        swaps += cumulative_swaps(model, donor, "last", part)
+    return list(dict.fromkeys(swaps))
 
 
 def swap_sweep(
@@ -152,10 +152,10 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
                 step: dict[str, Any] = {"part": part, "curve": curve, "first": first, "last": end}
                 step["n_swapped"] = 0 if first is None or end is None else end - first + 1
                 tables.append(rows.assign(**named, **step))
-    found = pd.concat(tables, ignore_index=True).drop(columns="model")
-    found[["first", "last"]] = found[["first", "last"]].astype("Int64")
+    curves = pd.concat(tables, ignore_index=True).drop(columns="model")
+    curves[["first", "last"]] = curves[["first", "last"]].astype("Int64")
     front = ["recipient", "donor", "part", "curve", "n_swapped", "first", "last", "ablation"]
-    return found[[*front, *(c for c in found.columns if c not in front)]]
+    return curves[[*front, *(c for c in curves.columns if c not in front)]]
 
 
 def swap_of(text: str) -> tuple[Part, int, int] | None:
@@ -179,8 +179,8 @@ def ends_line(model: TransformerBridge, donor: TransformerBridge) -> str:
         The line, without an end.
     """
     last = shape_of(model).n_layers - 1
-    mine, its = _ends(model), _ends(donor)
-    apart = ", ".join(f"{name} {_apart(mine[name], its[name])}" for name in mine)
+    model_ends, donor_ends = _ends(model), _ends(donor)
+    apart = ", ".join(f"{name} {_apart(model_ends[name], donor_ends[name])}" for name in model_ends)
     name, other = model_name(model), model_name(donor)
     return (
         f"swaps:0-{last} of {name} is the layers of {other} between the embedding, final norm and "
@@ -192,11 +192,11 @@ def _along(
     placed: dict[str, tuple[Part, int, int]], part: Part, curve: str, last: int
 ) -> list[tuple[str, int | None, int | None]]:
     """The ablations of one curve in its order, the recipient first."""
-    mine = [(text, first, end) for text, (of, first, end) in placed.items() if of == part]
+    of_part = [(text, first, end) for text, (of, first, end) in placed.items() if of == part]
     chosen = {
-        "single": [swap for swap in mine if swap[1] == swap[2]],
-        "up": [swap for swap in mine if swap[1] == 0],
-        "down": [swap for swap in mine if swap[2] == last],
+        "single": [swap for swap in of_part if swap[1] == swap[2]],
+        "up": [swap for swap in of_part if swap[1] == 0],
+        "down": [swap for swap in of_part if swap[2] == last],
     }[curve]
     if curve == "down":
         chosen.sort(key=lambda swap: -swap[1])

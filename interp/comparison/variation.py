@@ -47,13 +47,13 @@ class Variation:
         correction: str = "holm",
     ) -> pd.DataFrame:
         """The paired drops under each way of asking (`Sweep.importance`), named in `variant`."""
-        found = []
+        tables = []
         for way, sweep in self.sweeps.items():
             table = sweep.importance(
                 metric=metric, confidence=confidence, resamples=resamples, correction=correction
             )
-            found.append(_named(table, way))
-        return pd.concat(found, ignore_index=True)
+            tables.append(_named(table, way))
+        return pd.concat(tables, ignore_index=True)
 
     def components(
         self,
@@ -92,7 +92,7 @@ class Variation:
         return [kind for kind in WAYS if any(way.startswith(f"{kind}-") for way in self.sweeps)]
 
     def table(self, *, metric: MetricChoice = None) -> pd.DataFrame:
-        """The components of one metric a task: the columns that are read first."""
+        """The components of one metric per task: the columns that are read first."""
         return choose_metric(self.components(), metric)[SHOWN].reset_index(drop=True)
 
     def summary(self, *, top: int = 5, metric: MetricChoice = None) -> str:
@@ -111,8 +111,8 @@ class Variation:
         return table.sort_values("sd_variants", ascending=False, kind="stable").head(top)
 
     def _joined(self, name: str) -> pd.DataFrame:
-        found = [_named(getattr(sweep, name)(), way) for way, sweep in self.sweeps.items()]
-        return pd.concat(found, ignore_index=True)
+        tables = [_named(getattr(sweep, name)(), way) for way, sweep in self.sweeps.items()]
+        return pd.concat(tables, ignore_index=True)
 
     def _repr_html_(self) -> str:
         table = self._largest(5).to_html(index=False, float_format=three_digits)

@@ -105,23 +105,25 @@ def vary(
         allow_code=allow_code or None,
     )  # fmt: skip
     # all of them before the first run, so that a way that a task does not have costs nothing
-    asked = {way: [asked_as(task, way) for task in plain] for way in ways}
+    tasks_of = {way: [asked_as(task, way) for task in plain] for way in ways}
     model = given_model(model)
     if chat_template:
-        asked = {way: [as_chat(task, model) for task in these] for way, these in asked.items()}
+        tasks_of = {
+            way: [as_chat(task, model) for task in these] for way, these in tasks_of.items()
+        }
     alike: dict[str, Any] = {
         "limit": limit, "seed": seed, "donor": donor, "cluster": cluster, "divergence": divergence,
         "allow": allow, "unit_examples": unit_examples, "unit_ablations": unit_ablations,
     }  # fmt: skip
     # the first way is checked by its own sweep; a bad row of another way would be found after it
-    for way in list(asked)[1:]:
-        check_ahead(model, asked[way], ablations, out=folder / way, **alike)
+    for way in list(tasks_of)[1:]:
+        check_ahead(model, tasks_of[way], ablations, out=folder / way, **alike)
     runs = {
         way: sweep(
             model, these, ablations, out=folder / way, shard=shard, token_budget=token_budget,
             ray=ray, workers=workers, **alike,
         )
-        for way, these in asked.items()
+        for way, these in tasks_of.items()
     }  # fmt: skip
     return _completed(folder, runs)
 
@@ -183,10 +185,10 @@ def open_variation(folder: str | Path) -> Variation:
 def _ways(file: Path) -> list[str]:
     """The ways in a variation's file; they are folders beside it."""
     try:
-        found = [str(way) for way in json.loads(records.read_regular(file))["ways"]]
+        names = [str(way) for way in json.loads(records.read_regular(file))["ways"]]
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"{file}: it cannot be read ({first_line(error)})") from error
-    for way in found:
+    for way in names:
         if not way or not all(c.isalnum() or c == "-" for c in way):
             raise UserError(f"{file}: {way!r} is no way of asking")
-    return found
+    return names

@@ -37,23 +37,23 @@ def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.D
     """
     refuse_quantised(model, "weights")
     refuse_quantised(other, "weights")
-    mine, its = decoder(model), decoder(other)
-    if mine.n_layers != its.n_layers:
+    one, second = decoder(model), decoder(other)
+    if one.n_layers != second.n_layers:
         raise UserError(
-            f"weights: {model_name(model)} has {mine.n_layers} layers, {model_name(other)} "
-            f"{its.n_layers}; only models of one shape are compared weight by weight"
+            f"weights: {model_name(model)} has {one.n_layers} layers, {model_name(other)} "
+            f"{second.n_layers}; only models of one shape are compared weight by weight"
         )
     rows = []
-    for layer in tqdm(range(mine.n_layers), desc="weights", unit="layer"):
+    for layer in tqdm(range(one.n_layers), desc="weights", unit="layer"):
         check_donor(model, other, layer)
         parts = _parts(model, layer)
-        theirs = dict(its.blocks[layer].named_parameters())
-        for name, parameter in mine.blocks[layer].named_parameters():
+        parameters_of_second = dict(second.blocks[layer].named_parameters())
+        for name, parameter in one.blocks[layer].named_parameters():
             rows.append(
                 {"model": model_name(model), "other": model_name(other), "layer": layer}
                 | {"part": parts.get(id(parameter), "layer")}
                 | {"matrix": name.removesuffix(".weight"), "shape": str(list(parameter.shape))}
-                | _distance(parameter.detach(), theirs[name].detach())
+                | _distance(parameter.detach(), parameters_of_second[name].detach())
             )
     return pd.DataFrame(rows)
 
@@ -124,10 +124,10 @@ def distance_and_effect(
 
 
 def _distance(mine: Tensor, its: Tensor) -> dict[str, Any]:
-    own = mine.float()
-    change = its.to(mine.device).float() - own
-    norm, moved = float(own.norm()), float(change.norm())
-    widest = _spectral(own)
+    weight = mine.float()
+    change = its.to(mine.device).float() - weight
+    norm, moved = float(weight.norm()), float(change.norm())
+    widest = _spectral(weight)
     return {
         "frobenius": moved / norm if norm else float("nan"),
         "spectral": _spectral(change) / widest if widest else float("nan"),

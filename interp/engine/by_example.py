@@ -85,15 +85,15 @@ class _Examples:
         tokens: Sequence[int] = ()
         if places:
             tokens = twin_tokens(self.task, doc_id, models.decoder(self.model), context=context)
-        found = _placed(self.model, self.task, doc_id, self.edits, context)
+        example = _placed(self.model, self.task, doc_id, self.edits, context)
         shared = self.shared
-        if shared and min(first_position(one, found) for one in self.edits) < len(shared):
+        if shared and min(first_position(one, example) for one in self.edits) < len(shared):
             shared = None
         if places:
-            found = replace(found, twin=self._on(tokens, places, shared))
+            example = replace(example, twin=self._on(tokens, places, shared))
         if back:
-            found = replace(found, later=self._on(context, back, shared))
-        return found, shared
+            example = replace(example, later=self._on(context, back, shared))
+        return example, shared
 
     def _on(self, tokens: Sequence[int], places: set[Place], shared: Prefix | None) -> Outputs:
         before = None
@@ -187,19 +187,21 @@ def scores_by_example(
     numbers: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
         numbers.setdefault(request.doc_id, []).append(number)
-    for doc_id, mine in numbers.items():
+    for doc_id, numbers_of in numbers.items():
         outputs, donor_end = examples.outputs(doc_id)
-        found: dict[Edits, Scores] = {one: {} for one in edits}
-        for chosen in _alike(model, requests, mine):
+        by_edits: dict[Edits, Scores] = {one: {} for one in edits}
+        for chosen in _alike(model, requests, numbers_of):
             context = requests[chosen[0]].context
-            example, behind = examples.example(doc_id, context)
+            example, shared_prefix = examples.example(doc_id, context)
             (group,) = group_examples([requests[n] for n in chosen], prefixes=False, trees=False)
             for batch in padded_batches(group.trees, BATCH_TOKENS):
-                there = _aligned(outputs, len(context) - 1, donor_end, batch.ids.shape[1])
-                run = ExampleBatch(model, batch, example, exact, means, there, divergence, behind)
+                source_outputs = _aligned(outputs, len(context) - 1, donor_end, batch.ids.shape[1])
+                run = ExampleBatch(
+                    model, batch, example, exact, means, source_outputs, divergence, shared_prefix
+                )
                 for one, scored in run.scores(edits):
-                    found[one].update({chosen[n]: value for n, value in scored.items()})
-        yield from ((one, doc_id, scores) for one, scores in found.items())
+                    by_edits[one].update({chosen[n]: value for n, value in scored.items()})
+        yield from ((one, doc_id, scores) for one, scores in by_edits.items())
 
 
 def _shared_start(requests: Sequence[OptionRequest]) -> tuple[int, ...]:
@@ -255,7 +257,7 @@ def answers_by_example(
             outputs, donor_end = examples.outputs(request.doc_id)
             example, _ = examples.example(request.doc_id, request.prompt)
         length = len(request.prompt) + request.max_gen_toks
-        there = _aligned(outputs, len(request.prompt) - 1, donor_end, length)
+        source_outputs = _aligned(outputs, len(request.prompt) - 1, donor_end, length)
         (stop,), choose = stops_of(models.decoder(model), [request]), choosing([request])
         if path_of(model, request, Settings(plain=True)) == "batches":
             answers = plain_batches(
@@ -264,7 +266,7 @@ def answers_by_example(
                 [stop],
                 edits,
                 means=means,
-                resample=there,
+                resample=source_outputs,
                 example=example,
                 choose=choose,
             )
@@ -279,7 +281,7 @@ def answers_by_example(
                 one,
                 means=means,
                 caching=caching,
-                resample=there,
+                resample=source_outputs,
                 example=example,
                 choose=choose,
             )
@@ -294,10 +296,10 @@ def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[lis
         # a prompt that is generated from keeps its trailing spaces, unlike one that is scored
         before = encode(prompt, decoder)
         whole = encode(prompt + delimiter + task.target_text(document), decoder)
-        behind = whole[len(before) :] if whole[: len(before)] == before else []
+        answer_tokens = whole[len(before) :] if whole[: len(before)] == before else []
     else:
-        before, behind = encode_pair(prompt, delimiter + task.target_text(document), decoder)
-    tokens = before + behind
+        before, answer_tokens = encode_pair(prompt, delimiter + task.target_text(document), decoder)
+    tokens = before + answer_tokens
     cut = max(0, len(tokens) - decoder.max_length)
     return tokens[cut:], len(before) - 1 - cut
 

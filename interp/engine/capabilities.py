@@ -112,17 +112,17 @@ class Capabilities:
         """
         if not replaceable(decoder(self._trials.model)):
             return None
-        found = [self._try("ragged", at, self._ragged) for at in self.reached(longest)]
-        return None if None in found else max(found)
+        roundings = [self._try("ragged", at, self._ragged) for at in self.reached(longest)]
+        return None if None in roundings else max(roundings)
 
     def caching(self, longest: int) -> RowCaching:
         """How one row is decoded exactly up to a length: with a cache, or without."""
-        found: dict[int, Caching] = {
+        by_layer: dict[int, Caching] = {
             at: self._try("caching", at, self._trials.caching) for at in self.reached(longest)
         }
         return RowCaching(
-            cached="none" not in found.values(),
-            rebuilt_beyond=tuple(at for at, how in found.items() if how == "rebuilt"),
+            cached="none" not in by_layer.values(),
+            rebuilt_beyond=tuple(at for at, how in by_layer.items() if how == "rebuilt"),
         )
 
     def pads_left(self, longest: int) -> bool:
@@ -165,8 +165,8 @@ def capabilities(model: TransformerBridge) -> Capabilities:
     kept = decoder(model).__dict__
     if "capabilities" not in kept:
         kept["capabilities"] = Capabilities(model)
-    found: Capabilities = kept["capabilities"]
-    return found
+    known: Capabilities = kept["capabilities"]
+    return known
 
 
 def refuse_impossible(model: TransformerBridge, ablations: Sequence[Edits]) -> None:

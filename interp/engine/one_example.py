@@ -120,9 +120,9 @@ class ExampleBatch:
         if not self.divergence:
             return None
         targets = ScoredPositions.of(self.batch, self._decoder.device)
-        behind = len(self.shared or ())
-        baseline = self._kept[0] if behind or "_kept" in vars(self) else self._whole
-        columns = targets.columns - behind
+        n_shared = len(self.shared or ())
+        baseline = self._kept[0] if n_shared or "_kept" in vars(self) else self._whole
+        columns = targets.columns - n_shared
         return WholeModel.of(self._decoder, baseline.residuals[-1][targets.rows, columns])
 
     def _start(self, edits: Edits) -> int:
@@ -133,8 +133,10 @@ class ExampleBatch:
 
     def _tail(self, start: int) -> "_Tail":
         if start not in self._tails:
-            (baseline, cache), behind = self._kept, len(self.shared or ())
-            self._tails[start] = _Tail.of(self._decoder, self.batch, baseline, cache, start, behind)
+            (baseline, cache), n_shared = self._kept, len(self.shared or ())
+            self._tails[start] = _Tail.of(
+                self._decoder, self.batch, baseline, cache, start, n_shared
+            )
         return self._tails[start]
 
     def _alone(self, edits: Edits, first: int, start: int) -> dict[int, Score]:
@@ -163,7 +165,7 @@ class ExampleBatch:
         first = min(one.first for one in cells)
         resid = tail.residuals[first].repeat(len(cells), 1, 1)
         for layer in range(first, decoder.n_layers):
-            behind = {}
+            states = {}
             for place, one in enumerate(cells):
                 at = slice(place * rows, (place + 1) * rows)
                 if one.first != layer:
@@ -174,14 +176,14 @@ class ExampleBatch:
                     with edited(
                         self.model, one.edits, self.means, self.outputs, example=self.example
                     ):
-                        behind[place] = at, tail.through(decoder, layer, layer + 1)
+                        states[place] = at, tail.through(decoder, layer, layer + 1)
             if running:
                 resid = stacked.through(decoder, layer, layer + 1, resid)
             else:
                 resid = tail.residuals[layer + 1].repeat(len(cells), 1, 1)
-            for at, one_behind in behind.values():
+            for at, one_behind in states.values():
                 resid[at] = one_behind
-            running = running or bool(behind)
+            running = running or bool(states)
         beside = self._beside.times(len(cells)) if self._beside else None
         return apart(stacked.targets.scores(decoder, resid, beside), tail.batch, len(cells))
 
@@ -278,18 +280,18 @@ def stacks(
     Returns:
         Every ablation once; those of a stack are in the order of their layers.
     """
-    found: list[list[Cell]] = []
+    stacked: list[list[Cell]] = []
     rows, length = shape
     for cell in sorted(cells, key=lambda one: (one.first, -one.start)):
-        last = found[-1] if found else []
+        last = stacked[-1] if stacked else []
         together = [*last, cell]
         tokens = len(together) * rows * (length - min(one.start for one in together))
         limit = most if together[0].first == cell.first else mixed
         if last and tokens <= limit and len(together) * rows * length <= STACKED_KEYS:
             last.append(cell)
         else:
-            found.append([cell])
-    return found
+            stacked.append([cell])
+    return stacked
 
 
 def first_position(edits: Edits, example: Example) -> int:

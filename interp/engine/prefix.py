@@ -69,20 +69,20 @@ def prefix_cache(
     Returns:
         A cache of one row. Growing it makes new tensors, so the shared ones are never written to.
     """
-    own = _below(prefix, first)
+    cache = _below(prefix, first)
     with _unread(decoder, decoder.n_layers - 1, last_block):
-        replay(decoder, prefix.baseline, first, cache=own)
-    return own
+        replay(decoder, prefix.baseline, first, cache=cache)
+    return cache
 
 
 def begin_cache(
     decoder: Decoder, prefix: Prefix, layer: int, *, last_block: bool = False
 ) -> tuple[transformers.DynamicCache, Float[Tensor, "1 pos d_model"]]:
     """As `prefix_cache`, up to and with one layer, and the residual stream that leaves it."""
-    own = _below(prefix, layer)
+    cache = _below(prefix, layer)
     with _unread(decoder, layer, last_block):
         resid = prefix.baseline.residuals[layer]
-        return own, run_block(decoder, layer, resid, prefix.baseline, cache=own)
+        return cache, run_block(decoder, layer, resid, prefix.baseline, cache=cache)
 
 
 def finish_caches(
@@ -116,9 +116,9 @@ def finish_caches(
 
 def _below(prefix: Prefix, layer: int) -> transformers.DynamicCache:
     """A cache that shares the baseline's keys and values below a layer and has none from it on."""
-    own = transformers.DynamicCache()
-    own.layers = [copy.copy(one) for one in prefix.cache.layers[:layer]]
-    return own
+    cache = transformers.DynamicCache()
+    cache.layers = [copy.copy(one) for one in prefix.cache.layers[:layer]]
+    return cache
 
 
 def _row(layer: Any, row: int) -> Any:

@@ -12,7 +12,7 @@ from interp.models import Decoder
 def refuse_several_streams(residuals: Sequence[Tensor], what: str) -> None:
     """Refuse a model that keeps several residual streams at each position (hyper-connections).
 
-    Its blocks are run and ablated; what reads one vector a position has nothing to read.
+    Its blocks are run and ablated; what reads one vector per position has nothing to read.
 
     Args:
         residuals: what enters each block, and what leaves the last.

@@ -67,8 +67,8 @@ class Trials:
             for first in sorted({0, dec.n_layers // 2, dec.n_layers - 1}):
                 # anew: blocks may hand on what they compute in their arguments (Gemma 4)
                 calls = call_arguments(dec, ids, use_cache=False)
-                found = replay(dec, Pass(whole.residuals, calls.calls), first)
-                if not torch.equal(found, whole.residuals[-1]):
+                replayed = replay(dec, Pass(whole.residuals, calls.calls), first)
+                if not torch.equal(replayed, whole.residuals[-1]):
                     return False
             return True
 
@@ -104,11 +104,11 @@ class Trials:
                     return run_block(dec, layer, entering, baseline)
 
             plain, cut = run_block(dec, layer, resid, baseline), frozenset({3, 4})
-            found, seen = run(resid, cut), run(other, frozenset())[:, answering]
+            with_cut, seen = run(resid, cut), run(other, frozenset())[:, answering]
             return (
                 close(run(resid, frozenset()), plain)
-                and close(found[:, :5], plain[:, :5])
-                and close(run(other, cut)[:, answering], found[:, answering])
+                and close(with_cut[:, :5], plain[:, :5])
+                and close(run(other, cut)[:, answering], with_cut[:, answering])
                 and not close(seen, plain[:, answering])
             )
 
@@ -130,14 +130,14 @@ class Trials:
             return kept[0][0].flatten(start_dim=1).unflatten(-1, (dec.n_heads, -1))
 
         def same() -> bool:
-            whole, found = z(LayerEdit()), z(LayerEdit(windows=frozenset([(0, 1, 2)])))
+            whole, with_window = z(LayerEdit()), z(LayerEdit(windows=frozenset([(0, 1, 2)])))
             # what position 5 of the first head no longer sees
             by_hand = z(LayerEdit(cuts=frozenset([("5", "1-3")])))
             return (
-                close(found[:, 1:], whole[:, 1:])
-                and close(found[:3, :1], whole[:3, :1])
-                and close(found[5:6, :1], by_hand[5:6, :1])
-                and not close(found[5:6, :1], whole[5:6, :1])
+                close(with_window[:, 1:], whole[:, 1:])
+                and close(with_window[:3, :1], whole[:3, :1])
+                and close(with_window[5:6, :1], by_hand[5:6, :1])
+                and not close(with_window[5:6, :1], whole[5:6, :1])
             )
 
         baseline = record(dec, ids, use_cache=False)
@@ -168,8 +168,8 @@ class Trials:
         def same() -> bool:
             _, whole = self._two_rows
             with compute_at_positions(dec, last, rows, columns):
-                found = run_block(dec, last, whole.residuals[last], whole)[rows, columns]
-            return close(found, whole.residuals[-1][rows, columns])
+                narrowed = run_block(dec, last, whole.residuals[last], whole)[rows, columns]
+            return close(narrowed, whole.residuals[-1][rows, columns])
 
         return holds(same)
 
@@ -224,9 +224,9 @@ class Trials:
                 kept = read_only_cache([shared.cache] * len(ids))
                 for layer in range(first):
                     resid = run_block(dec, layer, resid, calls, cache=kept)
-                own = read_only_cache([prefix_cache(dec, shared, first)] * len(ids))
+                caches = read_only_cache([prefix_cache(dec, shared, first)] * len(ids))
                 for layer in range(first, dec.n_layers):
-                    resid = run_block(dec, layer, resid, calls, cache=own)
+                    resid = run_block(dec, layer, resid, calls, cache=caches)
                 if not close(resid, expected):
                     return False
             return True
@@ -285,26 +285,26 @@ class Trials:
 
     def ragged(self, at: int, first: int) -> float | None:
         """Largest difference of logits under the ragged attention; None where it is no rounding."""
-        dec, own = self._decoder, 13
+        dec, n_own = self._decoder, 13
         # below the first change, or across one
-        start = at - 6 if at else min(11, first - own)
-        n_prefix = max(1, min(start, dec.max_length - own - 1))
-        if dec.max_length < n_prefix + own + 1 or not self.replays():
+        start = at - 6 if at else min(11, first - n_own)
+        n_prefix = max(1, min(start, dec.max_length - n_own - 1))
+        if dec.max_length < n_prefix + n_own + 1 or not self.replays():
             return None
         size = int(dec.root.config.get_text_config().vocab_size)
-        ids = torch.arange(2 * (n_prefix + own), device=dec.device) * 7919 % size
+        ids = torch.arange(2 * (n_prefix + n_own), device=dec.device) * 7919 % size
         ids = ids.view(2, -1)
         ids[1, :n_prefix] = ids[0, :n_prefix]
         try:
             whole = torch.stack([self._whole(row)[n_prefix:] for row in ids])
-            found = ragged_residuals(dec, ids, n_prefix)
-            expected, found = (
-                torch.cat(list(unembed(dec, x.flatten(0, 1)))).float() for x in (whole, found)
+            residuals = ragged_residuals(dec, ids, n_prefix)
+            expected, residuals = (
+                torch.cat(list(unembed(dec, x.flatten(0, 1)))).float() for x in (whole, residuals)
             )
         except CANNOT:
             # an architecture that cannot even be called so
             return None
-        difference = (found - expected).abs().max().item()
+        difference = (residuals - expected).abs().max().item()
         largest = LARGEST.get(next(dec.root.parameters()).dtype, 1e-4)
         return difference if difference <= largest * expected.abs().max().item() else None
 
@@ -321,11 +321,11 @@ class Trials:
                 beyond = (at,) if caching == "rebuilt" else ()
                 plain = PlainRow(model, row[:prompt].tolist(), Edits(), RowCaching(True, beyond))
                 written = row[prompt:].tolist()
-                found = [plain.next_logits(written[:n]) for n in range(len(written))]
+                stepwise = [plain.next_logits(written[:n]) for n in range(len(written))]
                 lengths = range(prompt, end)
                 expected = [self._whole(row[:length])[-1] for length in lengths]
                 logits = torch.cat(list(unembed(dec, torch.stack(expected))))
-                return same_logits(torch.stack(found), logits)
+                return same_logits(torch.stack(stepwise), logits)
 
             if holds(same):
                 return caching

@@ -36,7 +36,7 @@ def protocol_curves(
 
     Args:
         table: from `interp.similarity.pruning_curves` of tasks that are read in several ways, one
-            order and one metric a task; several models are rows.
+            order and one metric per task; several models are rows.
         counts: from `interp.stats.removable` of the same curves; where it is given, the steps that
             are shown to keep the score have filled markers, the others empty ones.
         labels: words for benchmarks and models, by their names.
@@ -44,13 +44,13 @@ def protocol_curves(
         caption: whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of one panel a model and benchmark.
+        A Matplotlib figure of one panel per model and benchmark.
 
     Raises:
         UserError: several orders or metrics a task.
     """
     if table.groupby(["model", "task", "n_removed"]).size().gt(1).any():
-        raise UserError("protocol_curves: one order and one metric a task; keep one")
+        raise UserError("protocol_curves: one order and one metric per task; keep one")
     split = [split_task(task) for task in table["task"]]
     table = table.assign(benchmark=[b for b, _ in split], protocol=[p for _, p in split])
     models = tables.in_order(table["model"])

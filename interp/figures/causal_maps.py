@@ -77,12 +77,12 @@ def held(table: pd.DataFrame) -> list[Literal["positions", "heads"]]:
         Values of `over` of `recovery_map`.
     """
     has_heads = _patches(table)["head"].notna()
-    found: list[Literal["positions", "heads"]] = []
+    kinds: list[Literal["positions", "heads"]] = []
     if not has_heads.all():
-        found.append("positions")
+        kinds.append("positions")
     if has_heads.any():
-        found.append("heads")
-    return found
+        kinds.append("heads")
+    return kinds
 
 
 def _example(over: str) -> str:
@@ -91,9 +91,9 @@ def _example(over: str) -> str:
 
 def _patches(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of single patches, with what each of them names."""
-    found = table["ablation"].str.extract(rf"^{PATCH.pattern}$")
-    known = found["site"].notna()
-    named = found[known].astype({"layer": int}).astype({"head": "float"})
+    fields = table["ablation"].str.extract(rf"^{PATCH.pattern}$")
+    known = fields["site"].notna()
+    named = fields[known].astype({"layer": int}).astype({"head": "float"})
     return table[known].assign(**{str(name): named[name] for name in named})
 
 
@@ -177,20 +177,20 @@ def knockout_map(
         caption: Whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of one panel a model, task and pair of classes.
+        A Matplotlib figure of one panel per model, task and pair of classes.
 
     Raises:
         UserError: There are no cuts, or drops have several units.
     """
     table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
-    found = table["ablation"].str.extract(rf"^{CUT.pattern}$")
-    known = found["classes"].notna()
+    fields = table["ablation"].str.extract(rf"^{CUT.pattern}$")
+    known = fields["classes"].notna()
     if not known.any():
         raise UserError("no cut:A-B@... to draw; sweep windows (--ablate cuts:2@answering/gold)")
-    first, last = (found[name][known].astype(int) for name in ("first", "last"))
+    first, last = (fields[name][known].astype(int) for name in ("first", "last"))
     sizes = sorted(set(last - first + 1))
     table = table[known].assign(
-        x=first, y=(last - first + 1).map(sizes.index), classes=found["classes"][known]
+        x=first, y=(last - first + 1).map(sizes.index), classes=fields["classes"][known]
     )
     if len(set(table["unit"])) > 1:
         raise UserError("the map would mix points and values; choose with metric= or tasks=")

@@ -16,14 +16,14 @@ SQUARE = 0.72
 
 
 def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
-    """CKA of every depth with every depth, a panel a series; grey where it is not defined.
+    """CKA of every depth with every depth, a panel per series; grey where it is not defined.
 
     Args:
         source: `Similarity`, its `cka`, `cka_between`, or several of these (models, sources).
         width: inches; by default one column for one panel, else the page.
 
     Returns:
-        A Matplotlib figure of one panel a series.
+        A Matplotlib figure of one panel per series.
     """
     table = _with_other(tables.table_from(source, "cka"))
     keys = ["model", "other_model", "source"]

@@ -41,7 +41,7 @@ def by_model(
         caption: Whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
 
     Raises:
         UserError: There is no such ablation, task or metric.
@@ -74,7 +74,7 @@ def by_metric(
         caption: As for `by_model`.
 
     Returns:
-        A Matplotlib figure of one panel a task and model.
+        A Matplotlib figure of one panel per task and model.
 
     Raises:
         UserError: No task has one of the metrics, or they have several units.
@@ -110,11 +110,11 @@ def _panels(
             len(panels), table, height=(1.0, 1.55), width=page.width, sharey=True
         )
         for axes, (model, task) in zip(grid.flat, panels, strict=False):
-            here = table[table["task"] == task]
-            here = here if model is None else here[here["model"] == model]
-            drawn = [name for name in names if (here[what] == name).any()]
+            of_panel = table[table["task"] == task]
+            of_panel = of_panel if model is None else of_panel[of_panel["model"] == model]
+            drawn = [name for name in names if (of_panel[what] == name).any()]
             for place, name in enumerate(drawn):
-                rows = here[here[what] == name]
+                rows = of_panel[of_panel[what] == name]
                 shift = (
                     0.0 if crowded else curves.dodge(len(drawn)) * (place - (len(drawn) - 1) / 2)
                 )

@@ -52,7 +52,7 @@ def profiles(
             Models of unequal baselines are compared by shares.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
 
     Raises:
         UserError: A table is given without `n_layers`; there is no such ablation or task.
@@ -104,7 +104,7 @@ def differences(
         caption: As for `profiles`.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
 
     Raises:
         UserError: There is no such ablation or task.
@@ -156,10 +156,10 @@ def _by_series(
         for axes, task in zip(panels.flat, tasks, strict=False):
             axes.set_title(task_label(task))
             axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
-            here = table[table["task"] == task]
-            drawn = [name for name in looks if (here[panel.series] == name).any()]
+            of_task = table[table["task"] == task]
+            drawn = [name for name in looks if (of_task[panel.series] == name).any()]
             for place, name in enumerate(drawn):
-                rows = here[here[panel.series] == name].sort_values("place")
+                rows = of_task[of_task[panel.series] == name].sort_values("place")
                 x = rows["x"].to_numpy(float) + panel.step * (place - (len(drawn) - 1) / 2)
                 look = {"color": looks[name].colour, "marker": looks[name].marker}
                 columns = (panel.value, "low", "high")
@@ -185,7 +185,7 @@ def _by_series(
 def swap_curves(
     table: pd.DataFrame, *, metric: MetricChoice = None, width: float = style.PAGE
 ) -> style.PrintFigure:
-    """Score by swapped layer and by number of swapped layers, a row a recipient.
+    """Score by swapped layer and by number of swapped layers, a row per recipient.
 
     Args:
         table: `interp.comparison.swap_curves` of one task, of one recipient or several.
@@ -193,18 +193,18 @@ def swap_curves(
         width: Inches.
 
     Returns:
-        A Matplotlib figure, a row of panels a recipient.
+        A Matplotlib figure, a row of panels per recipient.
 
     Raises:
         UserError: Several tasks.
     """
     table = choose_metric(table, metric)
     if len(set(table["task"])) > 1:
-        raise UserError(f"swap curves: one task a figure; here are {', '.join(set(table['task']))}")
+        raise UserError(f"swap curves: one task per figure; here are {', '.join(set(table['task']))}")
     recipients = tables.in_order(table["recipient"])
     curves = [name for name in CURVES if (table["curve"] == name).any()]
     parts = [part for part in PARTS if (table["part"] == part).any()]
-    own = {
+    of_panel = {
         name: table[(table["recipient"] == name) & (table["n_swapped"] == 0)].iloc[0]
         for name in recipients
     }
@@ -221,8 +221,8 @@ def swap_curves(
                 if number == 0:
                     axes.set_title(CURVES[curve][0])
                 for name in (recipient, donor):
-                    if name in own:
-                        _level(axes, own[name], colours[name])
+                    if name in of_panel:
+                        _level(axes, of_panel[name], colours[name])
                 for place, part in enumerate(parts):
                     chosen = rows[(rows["curve"] == curve) & (rows["part"] == part)]
                     _swap_line(axes, chosen, curve, part, place - (len(parts) - 1) / 2)
@@ -235,7 +235,7 @@ def swap_curves(
         for curve, axes in zip(curves, grid[-1], strict=True):
             axes.set_xlabel(CURVES[curve][1])
         figure.legend(
-            handles=_swap_legend(parts, list(own), colours),
+            handles=_swap_legend(parts, list(of_panel), colours),
             loc="outside upper center",
             ncols=5,
         )

@@ -67,7 +67,7 @@ def draw_layers(
         page: Size and limits.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
     """
     table, chosen = _curve(table, kind)
     crowded = is_crowded(table)
@@ -94,7 +94,7 @@ def draw_drops(
         page: Size and limits.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
     """
     table, chosen = _curve(table, kind)
     crowded = is_crowded(table)
@@ -183,7 +183,7 @@ def _alone(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page) 
     panels = table[["model", "protocol"]].drop_duplicates()
     if len(panels) > 1:
         raise UserError(
-            f"ax: the figure has {len(panels)} panels, one a model and protocol; choose one with "
+            f"ax: the figure has {len(panels)} panels, one per model and protocol; choose one with "
             "tasks=, or leave ax out"
         )
     figure = axes.get_figure(root=True)
@@ -214,10 +214,10 @@ def _fill(
 ) -> None:
     """Every line of a panel, side by side with the others of that panel alone."""
     crowded = is_crowded(panel)
-    here = [name for name in looks if (panel["benchmark"] == name).any()]
+    names = [name for name in looks if (panel["benchmark"] == name).any()]
     apart = points / (int(panel["place"].max()) + 1)
-    for place, name in enumerate(here):
-        shift = 0.0 if crowded else dodge(len(here)) * (place - (len(here) - 1) / 2)
+    for place, name in enumerate(names):
+        shift = 0.0 if crowded else dodge(len(names)) * (place - (len(names) - 1) / 2)
         line = Line(*looks[name], shift, crowded, float(np.clip(0.8 * apart, 1.6, 3.6)))
         draw(axes, panel[panel["benchmark"] == name], line)
     axes.set_ylabel(value_label(panel))

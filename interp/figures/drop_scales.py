@@ -38,20 +38,20 @@ def on_scale(table: pd.DataFrame, drop: str) -> pd.DataFrame:
         raise UserError(
             f"drop {drop}: the table has no column {column}; give the sweep, or its importance()"
         )
-    held = table["unit"].eq("points")
-    if table.loc[held, column].isna().all():
+    in_points = table["unit"].eq("points")
+    if table.loc[in_points, column].isna().all():
         raise UserError(
             f"drop {drop}: no baseline is clearly above its floor, so there is no share to draw; "
             "take points"
         )
-    found = table.assign(**{DRAWN: label})
-    found.loc[~held, DRAWN] = None
+    scaled = table.assign(**{DRAWN: label})
+    scaled.loc[~in_points, DRAWN] = None
     for name, source in (("drop", column), ("low", f"{column}_low"), ("high", f"{column}_high")):
-        found[name] = table[source].where(held, table[name])
-    known = found.loc[held, "interval"].astype(str).str.partition(" ")[0]
+        scaled[name] = table[source].where(in_points, table[name])
+    known = scaled.loc[in_points, "interval"].astype(str).str.partition(" ")[0]
     level = next((text for text in known if text.endswith("%")), "95%")
-    found.loc[held, "interval"] = f"{level} Fieller"
-    return found
+    scaled.loc[in_points, "interval"] = f"{level} Fieller"
+    return scaled
 
 
 def is_share(table: pd.DataFrame) -> bool:

@@ -31,7 +31,7 @@ def downstream(
         caption: Whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of one panel a table.
+        A Matplotlib figure of one panel per table.
 
     Raises:
         UserError: A table has no such columns.

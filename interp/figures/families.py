@@ -59,18 +59,20 @@ def kinds(ablations: Iterable[str]) -> dict[str, Kind]:
         Kinds over one axis first, then maps, then what is listed; in the order of the ablations.
     """
     texts = [text for text in dict.fromkeys(ablations) if text != BASELINE]
-    found = [*_of_one_number(texts), *_of_cells(texts), *_of_blocks(texts), *_of_sums(texts)]
-    placed = {text for kind in found for text in kind.places}
+    kinds_held = [*_of_one_number(texts), *_of_cells(texts), *_of_blocks(texts), *_of_sums(texts)]
+    placed = {text for kind in kinds_held for text in kind.places}
     rest = [text for text in texts if text not in placed]
     if rest:
         places = {text: (number, 0) for number, text in enumerate(rest)}
-        found.append(Kind(LISTED, "list", ("Drop", "Ablation"), places))
+        kinds_held.append(Kind(LISTED, "list", ("Drop", "Ablation"), places))
     order = ("curve", "map", "list")
-    chains = {text for kind in found if kind.name == "cumulative" or "-up" in kind.name
+    chains = {text for kind in kinds_held if kind.name == "cumulative" or "-up" in kind.name
               or "-down" in kind.name for text in kind.places}  # fmt: skip
     # the one layer that begins a chain is not a curve of its own
-    found = [k for k in found if not (len(k.places) == 1 and set(k.places) <= chains)]
-    return {kind.name: kind for kind in sorted(found, key=lambda kind: order.index(kind.shape))}
+    kinds_held = [k for k in kinds_held if not (len(k.places) == 1 and set(k.places) <= chains)]
+    return {
+        kind.name: kind for kind in sorted(kinds_held, key=lambda kind: order.index(kind.shape))
+    }
 
 
 def layer_of(ablation: str, kind: str) -> int | None:
@@ -88,9 +90,9 @@ def layer_of(ablation: str, kind: str) -> int | None:
 
 
 def _match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    found = pattern.fullmatch(text)
+    match = pattern.fullmatch(text)
     # a user's hook may be called as its author likes, also `hook:7`
-    return None if found is None or found["form"] == "hook" else found
+    return None if match is None or match["form"] == "hook" else match
 
 
 def _name(match: re.Match[str]) -> str:
@@ -102,7 +104,10 @@ def _of_one_number(texts: Sequence[str]) -> list[Kind]:
     for text in texts:
         if match := _match(_ONE, text):
             places.setdefault(_name(match), {})[text] = (int(match["first"]), 0)
-    return [Kind(name, "curve", (layer_axis(name), ""), own) for name, own in places.items()]
+    return [
+        Kind(name, "curve", (layer_axis(name), ""), places_of_kind)
+        for name, places_of_kind in places.items()
+    ]
 
 
 def _of_cells(texts: Sequence[str]) -> list[Kind]:
@@ -113,8 +118,8 @@ def _of_cells(texts: Sequence[str]) -> list[Kind]:
             places.setdefault(_name(match), {})[text] = cell
     return [
         Kind(name, "map", ("Key/value group" if "group" in name.partition("@")[0] else "Head",
-                           "Layer"), own)
-        for name, own in places.items()
+                           "Layer"), places_of_kind)
+        for name, places_of_kind in places.items()
     ]  # fmt: skip
 
 
@@ -124,19 +129,21 @@ def _of_blocks(texts: Sequence[str]) -> list[Kind]:
     for text in texts:
         if match := _match(_BLOCK, text):
             blocks.setdefault(_name(match), {})[text] = (int(match["first"]), int(match["second"]))
-    found = []
+    kinds_held = []
     for name in [name for name in blocks if name.startswith("backpatch")]:
         places = {text: (target, source) for text, (source, target) in blocks.pop(name).items()}
-        found.append(Kind(name, "map", ("Layer that is given the stream", "Taken from"), places))
-    for name, own in blocks.items():
+        kinds_held.append(
+            Kind(name, "map", ("Layer that is given the stream", "Taken from"), places)
+        )
+    for name, places_of_kind in blocks.items():
         single = _single_of(name)
         ones = {
             text: (int(match["first"]),) * 2
             for text in texts
             if (match := _match(_ONE, text)) and _name(match) == single
         }
-        found += _of_one_form(name, own, ones)
-    return found
+        kinds_held += _of_one_form(name, places_of_kind, ones)
+    return kinds_held
 
 
 def _single_of(name: str) -> str:
@@ -164,15 +171,15 @@ def _of_one_form(
     if up | down < set(blocks):
         places = {text: (first, sizes[text]) for text, (first, _) in blocks.items()}
         return [Kind(name, "map", (block_axis(name, None), "Layers in the block"), places)]
-    found = []
+    kinds_held = []
     for way, chain, end in (("up", up, lowest), ("down", down, deepest)):
         # the block of all layers ends both chains, and makes none by itself
         if len(chain) < 2:
             continue
         places = {text: (sizes[text], 0) for text in blocks if text in chain}
         places |= {text: (1, 0) for text, one in ones.items() if one[0] == end}
-        found.append(Kind(f"{name}-{way}", "curve", (count_axis(name, way), ""), places))
-    return found
+        kinds_held.append(Kind(f"{name}-{way}", "curve", (count_axis(name, way), ""), places))
+    return kinds_held
 
 
 def _of_sums(texts: Sequence[str]) -> list[Kind]:
@@ -184,27 +191,29 @@ def _of_sums(texts: Sequence[str]) -> list[Kind]:
         if len(parts) > 1 and None not in parts and len(names) == 1:
             layers = frozenset(int(part["first"]) for part in parts if part)
             sums.setdefault(names.pop(), {})[text] = layers
-    found = []
-    for name, own in sums.items():
-        first = min(own.values(), key=len)
+    kinds_held = []
+    for name, places_of_kind in sums.items():
+        first = min(places_of_kind.values(), key=len)
         begun = {
             text: frozenset([layer])
             for text in texts
             if (layer := layer_of(text, name)) in first and layer is not None
         }
-        chain = sorted(own.items(), key=lambda pair: len(pair[1]))
+        chain = sorted(places_of_kind.items(), key=lambda pair: len(pair[1]))
         if len(chain) > 1 and all(a < b for (_, a), (_, b) in pairwise(chain)):
             places = {text: (len(layers), 0) for text, layers in chain}
             # of the layers of the first sum only one can have been alone
             places |= {t: (1, 0) for t in begun if len(begun) == 1 or t == _begins(chain[0][0])}
             axis = count_axis(name, "")
             kind = "cumulative" if name == "layer" else f"cumulative-{name}"
-            found.append(Kind(kind, "curve", (axis, ""), places))
-        elif len(own) > 2 and all(len(layers) == 2 for layers in own.values()):
-            pairs = {text: (max(layers), min(layers)) for text, layers in own.items()}
+            kinds_held.append(Kind(kind, "curve", (axis, ""), places))
+        elif len(places_of_kind) > 2 and all(
+            len(layers) == 2 for layers in places_of_kind.values()
+        ):
+            pairs = {text: (max(layers), min(layers)) for text, layers in places_of_kind.items()}
             axes = (f"{layer_axis(name)} (the deeper)", "The other")
-            found.append(Kind(f"{name}+{name}", "map", axes, pairs))
-    return found
+            kinds_held.append(Kind(f"{name}+{name}", "map", axes, pairs))
+    return kinds_held
 
 
 def _begins(text: str) -> str:

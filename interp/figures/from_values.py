@@ -31,12 +31,12 @@ def of_gains(
 
     Args:
         source: Sweeps, tables that were made before, or several of either.
-        make: Makes the table from values of one metric a task.
+        make: Makes the table from values of one metric per task.
         column: A column of the table by which it is known.
         metric: As for `choose_metric`.
 
     Returns:
-        The rows of all sources, one metric a task.
+        The rows of all sources, one metric per task.
 
     Raises:
         UserError: It is neither a sweep nor such a table.

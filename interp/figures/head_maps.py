@@ -72,7 +72,7 @@ def retrieval_map(
         caption: Whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of one panel a model, layers by heads.
+        A Matplotlib figure of one panel per model, layers by heads.
     """
     table = tables.table_from(source, "table")
     table = table.assign(x=table["head"], y=table["layer"])
@@ -146,7 +146,7 @@ def draw_map(
         page: Size and limits.
 
     Returns:
-        A Matplotlib figure of one panel a task and model.
+        A Matplotlib figure of one panel per task and model.
     """
     table, chosen = tables.of_kind(table, kind or _preferred(table))
     if chosen.shape != "map":
@@ -183,10 +183,10 @@ def draw_map(
 
 
 def _preferred(table: pd.DataFrame) -> str:
-    held = [kind.name for kind in kinds(table["ablation"]).values() if kind.shape == "map"]
-    if not held:
+    map_kinds = [kind.name for kind in kinds(table["ablation"]).values() if kind.shape == "map"]
+    if not map_kinds:
         raise UserError("no ablation head:N.M to draw; sweep all heads (--ablate heads)")
-    return "head@mean" if "head@mean" in held else held[0]
+    return "head@mean" if "head@mean" in map_kinds else map_kinds[0]
 
 
 def cells_of(rows: pd.DataFrame, value: str) -> pd.DataFrame:
@@ -301,7 +301,7 @@ def _panels(
         )
     if count > 1:
         raise UserError(
-            f"ax: the figure has {count} panels, one a task and model; choose one with tasks=, or "
+            f"ax: the figure has {count} panels, one per task and model; choose one with tasks=, or "
             "leave ax out"
         )
     figure = page.ax.get_figure(root=True)

@@ -38,7 +38,7 @@ def draw_heatmap(
         page: Size and limits.
 
     Returns:
-        A Matplotlib figure of one panel a model.
+        A Matplotlib figure of one panel per model.
 
     Raises:
         UserError: The metrics have several units, or axes of the caller's own are given and there
@@ -55,7 +55,7 @@ def draw_heatmap(
     limit = tables.colour_limit(table)
     width = page.width or style.PAGE
     if page.ax is not None and len(models) > 1:
-        raise UserError(f"ax: the figure has {len(models)} panels, one a model; give one model")
+        raise UserError(f"ax: the figure has {len(models)} panels, one per model; give one model")
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
         figure, grid = _panels(table, (len(models), len(tasks)), page)
         for axes, model in zip(grid, models, strict=True):

@@ -47,15 +47,15 @@ def pairs(
         UserError: There are no pairs of layers both of which were ablated alone, too; pairs of
             heads have no place on two axes and are refused.
     """
-    found = of_gains(source, interactions, "interaction", metric)
-    table = tables.only_tasks(found, tasks)
-    held = [name for name, one in kinds(table["ablation"]).items() if one.shape == "map"]
-    if not held:
+    interaction = of_gains(source, interactions, "interaction", metric)
+    table = tables.only_tasks(interaction, tasks)
+    map_kinds = [name for name, one in kinds(table["ablation"]).items() if one.shape == "map"]
+    if not map_kinds:
         raise UserError(
             "pairs: no three or more pairs of layers, attentions or MLPs; sweep layers and "
             "pairs:layers together (pairs of heads are in the table alone)"
         )
-    table, chosen = tables.of_kind(table, kind or held[0])
+    table, chosen = tables.of_kind(table, kind or map_kinds[0])
     table = table.assign(
         x=table["place"].astype(int), y=table["row"].astype(int), drop=table["interaction"]
     )

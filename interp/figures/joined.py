@@ -22,29 +22,29 @@ def depth_figures(
 
     Args:
         source: A sweep or several.
-        drops: Their importance, one metric a task and one unit.
+        drops: Their importance, one metric per task and one unit.
         page: Size and caption.
 
     Yields:
         `scopes`, `replacements`, `pairs`, with the kind in front where it is not whole layers
         (`attn-scopes`).
     """
-    held = [name for name, kind in kinds(drops["ablation"]).items() if kind.shape != "list"]
+    kind_names = [name for name, kind in kinds(drops["ablation"]).items() if kind.shape != "list"]
     chosen = drops.drop_duplicates("task")
     options: dict[str, Any] = {"width": page.width, "caption": page.caption}
     for part in ("layer", "attn", "mlp"):
-        if sum(f"{part}{way}" in held for way in WAYS) > 1:
+        if sum(f"{part}{way}" in kind_names for way in WAYS) > 1:
             yield _named(part, "replacements"), partial(replacements, drops, part=part, **options)
     several = source if isinstance(source, Sequence) else [source]
     if not all(isinstance(one, Gains) for one in several):
         return
     options |= {"metric": dict(zip(chosen["task"], chosen["metric"], strict=True))}
     options |= {"tasks": list(chosen["task"])}
-    for name in held:
-        if {f"{name}@@prompt", f"{name}@@answer"} <= set(held):
+    for name in kind_names:
+        if {f"{name}@@prompt", f"{name}@@answer"} <= set(kind_names):
             yield _named(name, "scopes"), partial(scopes, several, kind=name, **options)
         one, plus, other = name.partition("+")
-        if plus and one == other and one in held:
+        if plus and one == other and one in kind_names:
             yield _named(one, "pairs"), partial(pairs, several, kind=name, **options)
 
 

@@ -26,7 +26,7 @@ def label_points(
         axes: where the points are drawn.
         x: in data units.
         y: in data units.
-        labels: one a point.
+        labels: one per point.
         colour: of labels and lines.
     """
     figure = axes.get_figure(root=True)

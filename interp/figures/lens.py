@@ -134,7 +134,7 @@ def by_depth(
         caption: whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure, a row of panels a quantity.
+        A Matplotlib figure, a row of panels per quantity.
 
     Raises:
         UserError: another quantity, step or task.
@@ -164,10 +164,10 @@ def _by_depth(rows: pd.DataFrame, quantities: Sequence[str], page: style.Page) -
         figure = style.new_figure(page.width or style.PAGE, 1.1 + 1.35 * len(lines), rows)
         panels = figure.subplots(len(lines), len(columns), sharex=True, sharey="row", squeeze=False)
         for (row, column), axes in np.ndenumerate(panels):
-            here = rows[(rows["line"] == lines[row]) & (rows["panel"] == columns[column])]
-            for (series, kind), line in here.groupby(["series", "lens"], sort=False):
+            of_panel = rows[(rows["line"] == lines[row]) & (rows["panel"] == columns[column])]
+            for (series, kind), line in of_panel.groupby(["series", "lens"], sort=False):
                 _draw_line(axes, line, looks[str(series)], LENSES[str(kind)], relative)
-            _dress(axes, here)
+            _dress(axes, of_panel)
             if row == 0 and len(columns) > 1:
                 axes.set_title(_panel_words(columns[column]))
         style.letter_panels([axes for axes in panels.flat if axes.axison])
@@ -222,14 +222,16 @@ def decision_depths(
         axes = figure.subplots()
         for place, one in enumerate(series):
             shift = 0.62 * (place - (len(series) - 1) / 2) / len(series)
-            here = rows[rows["series"] == one]
-            y = np.array([names.index(name) + shift for name in here["name"]])
-            axes.hlines(y, here["relative_low"], here["relative_high"], color=looks[one].colour)
+            of_series = rows[rows["series"] == one]
+            y = np.array([names.index(name) + shift for name in of_series["name"]])
+            axes.hlines(
+                y, of_series["relative_low"], of_series["relative_high"], color=looks[one].colour
+            )
             # hollow: fewer than half of the examples end with this answer in the lead
-            few = (here["share_decided"] < 0.5).to_numpy()
+            few = (of_series["share_decided"] < 0.5).to_numpy()
             for mask, face in ((~few, looks[one].colour), (few, "white")):
                 axes.plot(
-                    here["relative"][mask], y[mask], color=looks[one].colour, linestyle="none",
+                    of_series["relative"][mask], y[mask], color=looks[one].colour, linestyle="none",
                     marker=looks[one].marker, markerfacecolor=face,
                     label=_series_words(one) if face != "white" else None,
                 )  # fmt: skip
@@ -273,15 +275,15 @@ def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.Data
     benchmarks, protocols = [b for b, _ in split], [p for _, p in split]
     series = rows["model"] + _unless_constant(rows, "ablation")
     if len(set(series)) == 1:
-        found = rows.assign(series=benchmarks, panel=protocols, line=rows["quantity"])
-        return found, tables.in_order(found["series"], SKILLS)
+        labelled = rows.assign(series=benchmarks, panel=protocols, line=rows["quantity"])
+        return labelled, tables.in_order(labelled["series"], SKILLS)
     if len(set(rows["task"])) <= MOST_COLUMNS:
-        found = rows.assign(series=series, panel=rows["task"], line=rows["quantity"])
+        labelled = rows.assign(series=series, panel=rows["task"], line=rows["quantity"])
     else:
-        # too many tasks for a column each: a row a skill, and the first quantity alone
-        found = rows.assign(series=series, panel=protocols, line=benchmarks)
-        found = found[found["quantity"] == quantities[0]]
-    return found, tables.in_order(found["series"])
+        # too many tasks for a column each: a row per skill, and the first quantity alone
+        labelled = rows.assign(series=series, panel=protocols, line=benchmarks)
+        labelled = labelled[labelled["quantity"] == quantities[0]]
+    return labelled, tables.in_order(labelled["series"])
 
 
 def _looks(rows: pd.DataFrame, names: list[str]) -> dict[str, Line]:

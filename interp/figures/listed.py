@@ -34,7 +34,7 @@ def draw_listed(
         page: Size; axes of the caller's own are refused.
 
     Returns:
-        A Matplotlib figure of one panel a task and model.
+        A Matplotlib figure of one panel per task and model.
     """
     if page.ax is not None:
         raise UserError("ax: a list of ablations takes a figure of its own")

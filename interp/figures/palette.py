@@ -113,13 +113,13 @@ def looks(names: Iterable[Any]) -> dict[Any, Look]:
 
 def _distinct(colours: Mapping[Any, str], wished: Sequence[str] | None = None) -> dict[Any, Look]:
     """A marker for each colour; a colour that comes again takes another marker."""
-    found: dict[Any, Look] = {}
+    by_name: dict[Any, Look] = {}
     for place, (name, colour) in enumerate(colours.items()):
         start = MARKERS.index(wished[place]) if wished else place
         order = [MARKERS[(start + step) % len(MARKERS)] for step in range(len(MARKERS))]
-        free = [m for m in order if Look(colour, m) not in found.values()]
-        found[name] = Look(colour, [*free, *order][0])
-    return found
+        free = [m for m in order if Look(colour, m) not in by_name.values()]
+        by_name[name] = Look(colour, [*free, *order][0])
+    return by_name
 
 
 def _assign(names: Iterable[str], fixed: Mapping[str, str]) -> dict[str, str]:

@@ -31,11 +31,12 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
         figure = style.new_figure(width, 2.3, rows)
         axes = figure.subplots()
         for model in models:
-            here = rows[rows["model"] == model]
+            of_model = rows[rows["model"] == model]
             name = f"{model_label(model)}, " if len(models) > 1 else ""
             for kind, dash, marker in (("plain", "-", "o"), ("tuned", "--", "s")):
                 axes.plot(
-                    here["depth"], here[kind], color=colours[model], linestyle=dash, marker=marker,
+                    of_model["depth"], of_model[kind],
+                    color=colours[model], linestyle=dash, marker=marker,
                     label=f"{name}{kind} lens" if name else f"{kind.capitalize()} lens",
                 )  # fmt: skip
         axes.set_yscale("log")
@@ -61,7 +62,7 @@ def attribution(
         width: inches.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
     """
     rows = table[(table["quantity"] == quantity) & table["kind"].isin(PARTS)]
     if rows.empty:
@@ -73,10 +74,12 @@ def attribution(
         figure, panels = style.new_panels(len(tasks), rows, height=(0.85, 1.45), width=width)
         for axes, task in zip(panels.flat, tasks, strict=False):
             for place, (kind, (_, colour)) in enumerate(PARTS.items()):
-                here = rows[(rows["task"] == task) & (rows["kind"] == kind)].sort_values("layer")
-                x = here["layer"] + 0.4 * (place - 0.5)
-                axes.bar(x, here["value"], width=0.38, color=colour)
-                axes.vlines(x, here["low"], here["high"], color="black", linewidth=0.8)
+                of_panel = rows[(rows["task"] == task) & (rows["kind"] == kind)].sort_values(
+                    "layer"
+                )
+                x = of_panel["layer"] + 0.4 * (place - 0.5)
+                axes.bar(x, of_panel["value"], width=0.38, color=colour)
+                axes.vlines(x, of_panel["low"], of_panel["high"], color="black", linewidth=0.8)
             axes.axhline(0, color=style.GREY, linewidth=0.8)
             axes.set_title(task_label(task))
             axes.xaxis.set_major_locator(style.WholeNumbers())

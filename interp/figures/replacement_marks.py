@@ -56,26 +56,26 @@ def replacements(
         caption: Whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of one column a task and model.
+        A Matplotlib figure of one column per task and model.
 
     Raises:
         UserError: Fewer than two of the ways were swept.
     """
     table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
-    held = kinds(table["ablation"])
-    ways = [way for way in WAYS if f"{part}{way}" in held]
+    kinds_of_table = kinds(table["ablation"])
+    ways = [way for way in WAYS if f"{part}{way}" in kinds_of_table]
     if len(ways) < 2:
         raise UserError(
             f"replacements: two of {', '.join(part + way for way in WAYS)} are needed; swept are "
-            f"{', '.join(held) or 'none'}"
+            f"{', '.join(kinds_of_table) or 'none'}"
         )
     rows = pd.concat([tables.of_kind(table, f"{part}{w}")[0].assign(way=w) for w in ways])
     rows = rows[rows["place"].notna()]
     page = style.Page(width, ylim, caption)
     panels = {
-        (str(model), task): own[own["task"] == task]
-        for model, own in rows.groupby("model", sort=False)
-        for task in tables.tasks_in_order(own["task"])
+        (str(model), task): of_model[of_model["task"] == task]
+        for model, of_model in rows.groupby("model", sort=False)
+        for task in tables.tasks_in_order(of_model["task"])
     }
     with renamed(labels), matplotlib.rc_context(style.RC):
         return _figure(rows, panels, ways, page)
@@ -104,22 +104,22 @@ def _figure(
     tops = []
     for place in range(lines * columns):
         line, column = divmod(place, columns)
-        own = grid[line * len(stacks) : (line + 1) * len(stacks), column]
+        own_panels = grid[line * len(stacks) : (line + 1) * len(stacks), column]
         if place >= len(panels):
-            for axes in own:
+            for axes in own_panels:
                 axes.set_axis_off()
             continue
         name = list(panels)[place]
-        own[0].set_title(titles[name])
-        tops.append(own[0])
-        for axes, drawn in zip(own, stacks, strict=True):
+        own_panels[0].set_title(titles[name])
+        tops.append(own_panels[0])
+        for axes, drawn in zip(own_panels, stacks, strict=True):
             _draw(axes, panels[name], drawn, ways[0], side_by_side=side_by_side)
-        _one_scale(own, page)
-        own[-1].set_xlabel("Layer" if place + columns >= len(panels) else "")
-        own[-1].tick_params(labelbottom=True)
+        _one_scale(own_panels, page)
+        own_panels[-1].set_xlabel("Layer" if place + columns >= len(panels) else "")
+        own_panels[-1].tick_params(labelbottom=True)
         if column == 0:
             unit = " (points)" if rows["unit"].eq("points").all() else ""
-            own[len(own) // 2].set_ylabel(f"Drop{unit}")
+            own_panels[len(own_panels) // 2].set_ylabel(f"Drop{unit}")
     style.letter_panels(tops)
     style.add_legend(figure, *_legend(rows, ways))
     style.finish(figure, _notes(rows, side_by_side), caption=page.caption)
@@ -136,18 +136,18 @@ def _draw(
         axes.plot(skipped["place"], skipped["drop"], color="#9a9a9a", linewidth=0.8, zorder=1)
     step = min(0.2, 0.8 / len(ways))
     for number, way in enumerate(ways):
-        own, look = rows[rows["way"] == way].sort_values("place"), WAYS[way][1]
-        x = own["place"].to_numpy(float) + step * (number - (len(ways) - 1) / 2)
+        of_way, look = rows[rows["way"] == way].sort_values("place"), WAYS[way][1]
+        x = of_way["place"].to_numpy(float) + step * (number - (len(ways) - 1) / 2)
         line = curves.Line(look.colour, look.marker, 0.0, crowded=not side_by_side)
-        curves.draw_intervals(axes, x, own, line)
+        curves.draw_intervals(axes, x, of_way, line)
         if not side_by_side:
-            axes.plot(x, own["drop"], color=look.colour, linewidth=0.9)
-        filled = (own["p_adjusted"] < tables.ALPHA).to_numpy()
+            axes.plot(x, of_way["drop"], color=look.colour, linewidth=0.9)
+        filled = (of_way["p_adjusted"] < tables.ALPHA).to_numpy()
         marker: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "none",
                                   "markersize": 3.0 if side_by_side else 1.8}  # fmt: skip
-        axes.plot(x[filled], own["drop"][filled], **marker)
+        axes.plot(x[filled], of_way["drop"][filled], **marker)
         if side_by_side:
-            axes.plot(x[~filled], own["drop"][~filled], markerfacecolor="white",
+            axes.plot(x[~filled], of_way["drop"][~filled], markerfacecolor="white",
                       markeredgewidth=0.8, **marker)  # fmt: skip
     axes.xaxis.set_major_locator(style.WholeNumbers())
     top = int(rows["place"].max())
@@ -159,11 +159,11 @@ def _draw(
             axes.axvline(edge - 0.5, color="#ededed", linewidth=0.5, zorder=0.5)
 
 
-def _one_scale(own: np.ndarray, page: style.Page) -> None:
+def _one_scale(panels: np.ndarray, page: style.Page) -> None:
     """The same limits for the rows of one panel."""
-    limits = [axes.get_ylim() for axes in own]
+    limits = [axes.get_ylim() for axes in panels]
     low, high = min(limit[0] for limit in limits), max(limit[1] for limit in limits)
-    for axes in own:
+    for axes in panels:
         axes.set_ylim(*(page.ylim or (low, high)))
 
 

@@ -25,7 +25,7 @@ def depth(
         width: Inches.
 
     Returns:
-        A Matplotlib figure of one panel a model.
+        A Matplotlib figure of one panel per model.
     """
     table = tables.table_from(source, "table")
     with renamed(labels):
@@ -78,7 +78,7 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
         width: Inches; by default one column for one panel, else the page.
 
     Returns:
-        A Matplotlib figure of one panel a model and task.
+        A Matplotlib figure of one panel per model and task.
     """
     panels = list(curve.groupby(["model", "task"], sort=False))
     looks = {

@@ -55,14 +55,14 @@ def scopes(
         caption: Whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of two panels a task and model.
+        A Matplotlib figure of two panels per task and model.
 
     Raises:
         UserError: There is no ablation that was swept everywhere and in both scopes, or those of
             the kind are no curve.
     """
-    found = of_gains(source, scope_parts, "part", metric)
-    table, chosen = tables.of_kind(tables.only_tasks(found, tasks), kind)
+    scope_effects = of_gains(source, scope_parts, "part", metric)
+    table, chosen = tables.of_kind(tables.only_tasks(scope_effects, tasks), kind)
     if chosen.shape != "curve":
         raise UserError(f"kind {kind}: it is drawn as a {chosen.shape}, not by layer")
     page = style.Page(width, ylim, caption)
@@ -130,17 +130,17 @@ def _stack(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _intervals(axes: Axes, rows: pd.DataFrame) -> None:
-    """A line a part with its intervals, side by side or as bands."""
+    """A line per part with its intervals, side by side or as bands."""
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
     crowded = curves.is_crowded(rows)
     for place, (part, look) in enumerate(LOOKS.items()):
-        own = rows[rows["part"] == part].sort_values("place")
+        of_part = rows[rows["part"] == part].sort_values("place")
         shift = 0.0 if crowded else 0.24 * (place - 1)
         line = curves.Line(look.colour, look.marker, shift, crowded)
-        x = own["place"].to_numpy(float) + shift
-        curves.draw_intervals(axes, x, own, line)
+        x = of_part["place"].to_numpy(float) + shift
+        curves.draw_intervals(axes, x, of_part, line)
         axes.plot(
-            x, own["value"], color=look.colour, marker="" if crowded else look.marker,
+            x, of_part["value"], color=look.colour, marker="" if crowded else look.marker,
             linestyle="-" if crowded else "none", markersize=2.6, linewidth=0.9,
         )  # fmt: skip
 

@@ -26,7 +26,7 @@ def self_repair(effects: pd.DataFrame, *, width: float = style.PAGE) -> style.Pr
         width: inches.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
 
     Raises:
         UserError: effects of several models.
@@ -37,9 +37,9 @@ def self_repair(effects: pd.DataFrame, *, width: float = style.PAGE) -> style.Pr
     with matplotlib.rc_context(style.RC):
         figure, panels = style.new_panels(len(tasks), effects, height=(0.85, 2.2), width=width)
         for axes, task in zip(panels.flat, tasks, strict=False):
-            here = effects[effects["task"] == task]
+            of_task = effects[effects["task"] == task]
             for kind, (_, colour, marker) in KINDS.items():
-                rows = here[here["kind"] == kind]
+                rows = of_task[of_task["kind"] == kind]
                 sideways, upright = (
                     (rows[name] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[name])
                     for name in ("direct", "total")
@@ -49,8 +49,8 @@ def self_repair(effects: pd.DataFrame, *, width: float = style.PAGE) -> style.Pr
                     color=colour, markersize=3.5, elinewidth=0.6, linestyle="none",
                 )  # fmt: skip
             ends = (
-                min(here["direct"].min(), here["total"].min()),
-                max(here["direct"].max(), here["total"].max()),
+                min(of_task["direct"].min(), of_task["total"].min()),
+                max(of_task["direct"].max(), of_task["total"].max()),
             )
             axes.plot(ends, ends, color=style.GREY, linewidth=0.8, linestyle="--")
             axes.axhline(0, color=style.GREY, linewidth=0.5)

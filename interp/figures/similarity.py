@@ -38,7 +38,7 @@ ORDER_MARKERS |= {CHOSEN_ON: "D", HELD_OUT: "o"}
 
 
 def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
-    """Angular distance of each block of layers by first layer and size, a panel a series.
+    """Angular distance of each block of layers by first layer and size, a panel per series.
 
     Args:
         source: `Similarity`, its `angular`, or several of either (models or sources); also
@@ -46,7 +46,7 @@ def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
         width: inches; by default one column for one panel, else the page.
 
     Returns:
-        A Matplotlib figure of one panel a series.
+        A Matplotlib figure of one panel per series.
     """
     table = tables.table_from(source, "angular")
     keys = ["model", "source"]
@@ -149,7 +149,7 @@ def agreement(
         width: inches.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
     """
     points = points[points["measure"] == measure]
     if points.empty or len(set(points["model"])) > 1:
@@ -166,10 +166,10 @@ def agreement(
             axes.axhline(0, color=style.GREY, linewidth=0.8)
             axes.plot(x, y, linestyle="none", marker="o", color=colour, alpha=0.35, markersize=3)
             axes.margins(0.08, 0.16)
-            found = correlations[
+            row = correlations[
                 (correlations["task"] == task) & (correlations["measure"] == measure)
             ].iloc[0]
-            axes.set_title(f"{task_label(task)}\n{_rho(found)}", fontsize=style.SMALL)
+            axes.set_title(f"{task_label(task)}\n{_rho(row)}", fontsize=style.SMALL)
         words = f"{measure[:1].upper()}{measure[1:]}"
         style.name_panels(panels, len(tasks), x=words, y="Drop when skipped\n(points)")
         first = correlations.iloc[0]
@@ -210,7 +210,7 @@ def pruning(
         caption: whether the small print is printed under the figure.
 
     Returns:
-        A Matplotlib figure of one panel a task.
+        A Matplotlib figure of one panel per task.
 
     Raises:
         UserError: it has no curve, or several models or metrics.
@@ -223,7 +223,7 @@ def pruning(
 
 def _pruning(table: pd.DataFrame, page: style.Page) -> style.PrintFigure:
     if table.groupby(["task", "order", "draw", "n_removed"]).size().gt(1).any():
-        raise UserError("pruning: one model and one metric a task; keep one")
+        raise UserError("pruning: one model and one metric per task; keep one")
     tasks = tables.tasks_in_order(table["task"])
     orders = tables.in_order(table["order"], ORDERS)
     percent = (table["unit"] == "points").all()

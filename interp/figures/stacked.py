@@ -48,7 +48,7 @@ def answer_kinds(
         caption: Whether the small print is printed under the figure.
 
     Returns:
-        A panel a model and task. The intervals are in the table, and the widest of them is in the
+        A panel per model and task. The intervals are in the table, and the widest of them is in the
         small print.
 
     Raises:
@@ -59,9 +59,9 @@ def answer_kinds(
     if chosen.shape != "curve":
         raise UserError(f"kind {kind}: it is drawn as a {chosen.shape}, not by layer")
     panels = {
-        (str(model), task): own[own["task"] == task]
-        for model, own in table.groupby("model", sort=False)
-        for task in tables.tasks_in_order(own["task"])
+        (str(model), task): of_model[of_model["task"] == task]
+        for model, of_model in table.groupby("model", sort=False)
+        for task in tables.tasks_in_order(of_model["task"])
     }
     with renamed(labels), matplotlib.rc_context(style.RC):
         titles = series_titles(panels)
@@ -72,10 +72,10 @@ def answer_kinds(
             _draw(axes, rows)
             axes.set_title(titles[name])
         style.name_panels(grid, len(panels), x=chosen.axes[0], y="Answers (%)")
-        held = [one for one in KINDS if one in set(table["kind"])]
+        kinds = [one for one in KINDS if one in set(table["kind"])]
         legend = [
             Patch(facecolor=LOOKS[k][0], hatch=LOOKS[k][1], edgecolor="white", label=k.capitalize())
-            for k in held
+            for k in kinds
         ]
         style.add_legend(figure, legend, [])
         widest = float((table["high"] - table["low"]).max())

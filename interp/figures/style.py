@@ -268,7 +268,7 @@ def finish(figure: PrintFigure, sentences: Iterable[str], *, caption: bool = Tru
 
 def _break_titles(figure: PrintFigure) -> bool:
     """Break the titles that reach into the letter of their panel; whether there were any."""
-    found = False
+    broken = False
     for axes in figure.axes:
         letter, title = axes.get_title(loc="left"), axes.get_title()
         if not letter or not title or "\n" in title:
@@ -276,8 +276,8 @@ def _break_titles(figure: PrintFigure) -> bool:
         text, width = axes.title.get_window_extent(), axes.get_window_extent().width
         if text.width > width - 2 * 8 * figure.dpi / 72 * len(letter):
             axes.set_title(textwrap.fill(title, max(10, -(-len(title) // 2) + 3)))
-            found = True
-    return found
+            broken = True
+    return broken
 
 
 def add_colour_bar(

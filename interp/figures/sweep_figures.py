@@ -169,11 +169,11 @@ def save_all(
     Returns:
         The paths that were written.
     """
-    found = drawings(
+    figures = drawings(
         source, metric=metric, tasks=tasks, labels=labels, width=width, caption=caption, drop=drop
     )
     written: list[Path] = []
-    for name, draw in found.items():
+    for name, draw in figures.items():
         written += save(draw(), path_given("folder", folder) / name, formats=formats)
     return written
 
@@ -217,16 +217,16 @@ def drawings(
     )
     drops_ = on_scale(drops_, drop)
     page = Page(width=width, caption=caption)
-    found: dict[str, Callable[[], PrintFigure]] = {}
+    figures: dict[str, Callable[[], PrintFigure]] = {}
     for suffix, chosen in _units(drops_):
         same = scores["task"].isin(set(chosen["task"]))
         for name, draw in _of_unit(scores[same], chosen, page):
-            found[f"{name}{suffix}"] = partial(_drawn, draw, labels)
+            figures[f"{name}{suffix}"] = partial(_drawn, draw, labels)
         for name, draw in depth_figures(source, chosen, page):
-            found[f"{name}{suffix}"] = partial(_drawn, draw, labels)
+            figures[f"{name}{suffix}"] = partial(_drawn, draw, labels)
     for name, draw in _of_patches(source, tasks, page):
-        found[name] = partial(_drawn, draw, labels)
-    return found
+        figures[name] = partial(_drawn, draw, labels)
+    return figures
 
 
 Draw = Callable[[], Figure]
@@ -269,9 +269,9 @@ def _units(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _of_unit(scores: pd.DataFrame, drops_: pd.DataFrame, page: Page) -> Iterator[tuple[str, Draw]]:
-    held = kinds(drops_["ablation"])
-    names = file_names(held)
-    for kind in held.values():
+    kinds_of_table = kinds(drops_["ablation"])
+    names = file_names(kinds_of_table)
+    for kind in kinds_of_table.values():
         if kind.shape == "curve":
             prefix = {"layer": "", "layers": "blocks-"}.get(kind.name, f"{names[kind.name]}-")
             for name, draw, table in (
@@ -299,9 +299,9 @@ def _of_models(
     unique = len(set(short.values())) == len(models)
     names = file_names(short.values() if unique else models)
     for model in models:
-        own = rows[rows["model"] == model]
+        of_model = rows[rows["model"] == model]
         ending = names[short[model] if unique else model]
         yield (
             plural if len(models) == 1 else f"{plural}-{ending}",
-            partial(draw_map, own, kind=kind.name, page=page),
+            partial(draw_map, of_model, kind=kind.name, page=page),
         )

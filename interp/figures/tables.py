@@ -95,8 +95,8 @@ def table_from(source: Any, name: str) -> pd.DataFrame:
         if not parts:
             raise UserError("no result to draw")
         return pd.concat(parts, ignore_index=True)
-    found = getattr(source, name, None)
-    table = found() if callable(found) else found
+    method = getattr(source, name, None)
+    table = method() if callable(method) else method
     if not isinstance(table, pd.DataFrame):
         raise UserError(f"{type(source).__name__}: it has no table `{name}`; give it or its table")
     return table
@@ -116,9 +116,9 @@ def _without_doubles(joined: pd.DataFrame) -> pd.DataFrame:
     shared = joined[(joined["ablation"] == BASELINE) & joined.duplicated(keys, keep=False)]
     for key, rows in shared.groupby(keys[:3], sort=False):
         if len(set(rows["n"])) > 1 or rows["value"].max() - rows["value"].min() > 1e-9:
-            said = " and ".join(f"{r.value:.4g} over {r.n}" for r in rows.itertuples())
+            values = " and ".join(f"{r.value:.4g} over {r.n}" for r in rows.itertuples())
             raise UserError(
-                f"model {key[0]}, task {key[1]}: the sweeps' baselines differ ({said} examples); "
+                f"model {key[0]}, task {key[1]}: the sweeps' baselines differ ({values} examples); "
                 "draw sweeps of the same examples, or one at a time"
             )
     joined = joined[(joined["ablation"] != BASELINE) | ~joined.duplicated(keys)]
@@ -141,10 +141,10 @@ def only_tasks(table: pd.DataFrame, tasks: str | Sequence[str] | None) -> pd.Dat
     if tasks is None:
         return table
     wanted = names_given("tasks", tasks)
-    held = list(dict.fromkeys(table["task"]))
+    tasks_of_table = list(dict.fromkeys(table["task"]))
     for task in wanted:
-        if task not in held:
-            raise UserError(f"task {task}: the table has {', '.join(held)}")
+        if task not in tasks_of_table:
+            raise UserError(f"task {task}: the table has {', '.join(tasks_of_table)}")
     places = {task: place for place, task in enumerate(wanted)}
     rows = table[table["task"].isin(wanted)]
     return rows.sort_values("task", key=lambda names: names.map(places), kind="stable")
@@ -162,18 +162,18 @@ def of_kind(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
     Raises:
         UserError: There is no ablation of that kind; those that are there are named.
     """
-    held = kinds(table["ablation"])
-    if kind not in held:
-        raise UserError(f"no ablation {kind}:N to draw; kinds that are there: {_listed(held)}")
-    chosen = held[kind]
+    present = kinds(table["ablation"])
+    if kind not in present:
+        raise UserError(f"no ablation {kind}:N to draw; kinds that are there: {_listed(present)}")
+    chosen = present[kind]
     cells = [chosen.places.get(text) for text in table["ablation"]]
     place = pd.array([None if cell is None else cell[0] for cell in cells], dtype="Int64")
-    found = with_protocols(table).assign(place=place)
+    table_of_kind = with_protocols(table).assign(place=place)
     if chosen.shape == "map":
-        found["row"] = pd.array([None if c is None else c[1] for c in cells], dtype="Int64")
+        table_of_kind["row"] = pd.array([None if c is None else c[1] for c in cells], dtype="Int64")
     elif "Layer" in chosen.axes[0] or "layer" in chosen.axes[0]:
-        found["layer"] = place
-    return found[found["place"].notna() | (table["ablation"] == BASELINE)], chosen
+        table_of_kind["layer"] = place
+    return table_of_kind[table_of_kind["place"].notna() | (table["ablation"] == BASELINE)], chosen
 
 
 def with_protocols(table: pd.DataFrame) -> pd.DataFrame:
@@ -214,9 +214,9 @@ def colour_limit(table: pd.DataFrame) -> float:
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
     """Distinct names: those in `first` in its order, then the others as they come."""
-    found = list(dict.fromkeys(names))
-    known = [name for name in first if name in found]
-    return [*known, *(name for name in found if name not in known)]
+    distinct = list(dict.fromkeys(names))
+    known = [name for name in first if name in distinct]
+    return [*known, *(name for name in distinct if name not in known)]
 
 
 def tasks_in_order(tasks: Iterable[str]) -> list[str]:
@@ -263,7 +263,7 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
     if "least_detectable_drop" not in table:
         return []
     rows = table[table["ablation"] != BASELINE]
-    found = []
+    sentences = []
     silent = [
         one for _, one in rows.groupby(["model", "task"], sort=False)
         if not (one["p_adjusted"] < ALPHA).any()
@@ -278,14 +278,14 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
         low, high = (f"{value:.3g}" for value in (least.min(), least.max()))
         size = low if low == high else f"{low} to {high}"
         where = "" if len(silent) == rows.groupby(["model", "task"]).ngroups else ", where none is"
-        found.append(f"Least detectable drop{where}: {size}{unit}.")
+        sentences.append(f"Least detectable drop{where}: {size}{unit}.")
     if "testable" in rows and not rows["testable"].all():
         count = rows.loc[~rows["testable"].astype(bool), "task"].nunique()
-        found.append(
+        sentences.append(
             "No task is testable." if count == rows["task"].nunique()
             else f"Not testable: {' and '.join(task_label(t) for t in _untestable(rows))}."
         )  # fmt: skip
-    return found
+    return sentences
 
 
 def describe_choice(table: pd.DataFrame) -> list[str]:
@@ -330,7 +330,7 @@ def describe_truncation(table: pd.DataFrame) -> list[str]:
     Returns:
         Sentences for the small print; empty where nothing was cut.
     """
-    said = []
+    sentences = []
     for column, words in (
         ("cut_prompts", "Prompts cut on their left to fit the context"),
         ("cut_answers", "Answers of the whole model cut by the token limit"),
@@ -340,8 +340,8 @@ def describe_truncation(table: pd.DataFrame) -> list[str]:
             named = [f"{row[column]:.0f} of {row['n']} ({task_label(row['task'])})"
                      for row in cut.to_dict("records")]  # fmt: skip
             more = f" and more in {len(named) - 4} tasks" if len(named) > 4 else ""
-            said += [f"{words}: {', '.join(named[:4])}{more}."] if named else []
-    return said
+            sentences += [f"{words}: {', '.join(named[:4])}{more}."] if named else []
+    return sentences
 
 
 def describe_intervals(table: pd.DataFrame, mark: str) -> str:

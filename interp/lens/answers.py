@@ -69,7 +69,7 @@ def build_answers(
             each match its first group, if it has one.
 
     Returns:
-        One answer a row. A row without anything to follow is left out.
+        One answer per row. A row without anything to follow is left out.
 
     Raises:
         UserError: an unknown `follow`, a malformed expression, an answer without tokens.
@@ -118,10 +118,12 @@ def _option_answers(
         options[request.doc_id].append(request)
     answers = []
     for doc_id in doc_ids:
-        found = options[doc_id]
-        right = _right_option(task, documents[doc_id], len(found))
-        tokens = tuple(range(len(found[right].continuation)))
-        answers.append(Answer(doc_id, tuple(found), right, ((WHOLE, tokens),), len(found) > 1))
+        of_document = options[doc_id]
+        right = _right_option(task, documents[doc_id], len(of_document))
+        tokens = tuple(range(len(of_document[right].continuation)))
+        answers.append(
+            Answer(doc_id, tuple(of_document), right, ((WHOLE, tokens),), len(of_document) > 1)
+        )
     return answers
 
 
@@ -187,12 +189,12 @@ def _steps(
     start = len(decode(list(context[-1:])))
     texts = [decode([*context[-1:], *continuation[:n]]) for n in range(len(continuation) + 1)]
     ends = [len(text) - start for text in texts]
-    found: list[tuple[str, tuple[int, ...]]] = []
+    steps: list[tuple[str, tuple[int, ...]]] = []
     for match in re.finditer(pattern, texts[-1][start:]):
         first, last = match.span(1 if match.re.groups else 0)
         tokens = tuple(
             i for i in range(len(continuation)) if ends[i] < last and ends[i + 1] > first
         )
-        if tokens and len(found) < MOST_STEPS:
-            found.append((f"step {len(found) + 1}", tokens))
-    return found
+        if tokens and len(steps) < MOST_STEPS:
+            steps.append((f"step {len(steps) + 1}", tokens))
+    return steps

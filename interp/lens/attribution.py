@@ -173,12 +173,12 @@ def head_table(
 
 
 def _components(decoder: Decoder, heads: bool) -> list[Component]:
-    found = [Component("embedding")]
+    components = [Component("embedding")]
     for layer in range(decoder.n_layers):
-        found += [Component(kind, layer) for kind in ("attention", "mlp", "layer")]
+        components += [Component(kind, layer) for kind in ("attention", "mlp", "layer")]
         if heads and decoder.parts[layer].has_heads:
-            found += [Component("head", layer, head) for head in range(decoder.n_heads)]
-    return [*found, Component("bias")]
+            components += [Component("head", layer, head) for head in range(decoder.n_heads)]
+    return [*components, Component("bias")]
 
 
 def _attributed(
@@ -261,22 +261,22 @@ def part_vectors(
         As `component_vectors`, without heads.
     """
     decoder = models.decoder(model)
-    found = {
+    vectors = {
         part: vector
         for part, vector in (below or {}).items()
         if part.layer < first and part.kind != "head"
     }
     before = vectors_at(whole.residuals[first], at)
     if not first:
-        found[Component("embedding")] = before
+        vectors[Component("embedding")] = before
     for layer in range(first, decoder.n_layers):
         middle = vectors_at(without_mlp(model, whole, layer), at)
         after = vectors_at(whole.residuals[layer + 1], at)
-        found[Component("attention", layer)] = middle - before
-        found[Component("mlp", layer)] = after - middle
-        found[Component("layer", layer)] = after - before
+        vectors[Component("attention", layer)] = middle - before
+        vectors[Component("mlp", layer)] = after - middle
+        vectors[Component("layer", layer)] = after - before
         before = after
-    return found, before
+    return vectors, before
 
 
 def _check_heads(model: TransformerBridge, layer: int, total: Tensor, whole: Tensor) -> None:
@@ -315,8 +315,10 @@ def check_logits(decoder: Decoder, final: Tensor, logits: Tensor, chosen: Sequen
         normed, _ = final_norm(decoder, final)
         product = embedding(normed.to(embedding.weight.dtype)).float()
     for tokens in chosen:
-        own, ours = (x.gather(-1, tokens[:, None]) for x in (logits, product))
-        if not torch.allclose(own, ours, atol=TOLERANCE * float(own.abs().max() + 1)):
+        model_logits, summed_logits = (x.gather(-1, tokens[:, None]) for x in (logits, product))
+        if not torch.allclose(
+            model_logits, summed_logits, atol=TOLERANCE * float(model_logits.abs().max() + 1)
+        ):
             raise UserError(
                 f"{type(decoder.root).__name__}: its logits are not its final norm times its "
                 "unembedding, so they have no direct attribution"

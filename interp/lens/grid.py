@@ -42,16 +42,16 @@ def prompt_grid(
 
     Returns:
         Columns `model ablation lens position token depth layer after relative_depth top_token
-        top_id probability entropy` (nats); one row a position and depth.
+        top_id probability entropy` (nats); one row per position and depth.
 
     Raises:
         UserError: an empty prompt, one longer than the model's context, a bad ablation.
     """
-    asked = as_ablation(ablation)
-    edits = checked_edits(model, asked)
-    refuse_programs(asked, edits)
+    ablation_value = as_ablation(ablation)
+    edits = checked_edits(model, ablation_value)
+    refuse_programs(ablation_value, edits)
     if edits.uses_mean:
-        raise UserError(f"ablation {asked}: a prompt has no reference set for a mean")
+        raise UserError(f"ablation {ablation_value}: a prompt has no reference set for a mean")
     decoder = models.decoder(model)
     tokens = encode(prompt, decoder)
     if not 1 <= len(tokens) <= decoder.max_length:
@@ -95,7 +95,7 @@ def prompt_grid(
                     "are not have no token", model_name(model), failed, len(tokens))  # fmt: skip
     table = pd.DataFrame(rows).sort_values(["position", "depth"], ignore_index=True)
     table.insert(0, "model", model_name(model))
-    table.insert(1, "ablation", asked.text)
+    table.insert(1, "ablation", ablation_value.text)
     table.insert(2, "lens", "tuned lens" if tuned else "logit lens")
     return table
 

@@ -1,6 +1,6 @@
 """Vectors of the residual stream, read through the model's final norm and unembedding.
 
-The same path as `transformer_lens.tools.analysis.logit_readout`, which keeps one selection a call;
+The same path as `transformer_lens.tools.analysis.logit_readout`, which keeps one selection per call;
 here several tokens a vector, entropy, divergence and agreement come from one pass over the
 vocabulary, and only the requested entries are kept. The native model itself applies norm,
 unembedding and caps, so that families whose readout that tool refuses are read as well.
@@ -75,15 +75,17 @@ def read(
     step = max(1, LOGIT_ROWS // len(stack))
     order = torch.argsort(reads[:, 0], stable=True)
     ordered = reads[order]
-    found = []
+    readouts = []
     for start in range(0, stack.shape[1], step):
         chunk = stack[:, start : start + step]
         if translate is not None:
             chunk = translate(chunk)
-        here = ordered[(ordered[:, 0] >= start) & (ordered[:, 0] < start + chunk.shape[1])]
-        found.append(_read_chunk(logits_of(decoder, chunk), here[:, 0] - start, here[:, 1]))
+        in_chunk = ordered[(ordered[:, 0] >= start) & (ordered[:, 0] < start + chunk.shape[1])]
+        readouts.append(
+            _read_chunk(logits_of(decoder, chunk), in_chunk[:, 0] - start, in_chunk[:, 1])
+        )
     back = torch.argsort(order).cpu().numpy()
-    joined = {name: np.concatenate([one[name] for one in found], axis=1) for name in found[0]}
+    joined = {name: np.concatenate([one[name] for one in readouts], axis=1) for name in readouts[0]}
     for name in ("logprob", "rank"):
         joined[name] = joined[name][:, back]
     return Readout(**joined)

@@ -63,11 +63,11 @@ class SelfRepair:
     """What ablations cost, and what later parts make up for.
 
     Attributes:
-        effects: a row an ablation; columns `model task ablation kind layer head`, then each of
+        effects: a row per ablation; columns `model task ablation kind layer head`, then each of
             `direct total later norm repair repaired` with `_low` and `_high`, and `n interval`,
             in logits of margin. `repair` is `direct` minus `total`. `repaired` is its share of
             `direct`, NaN where the direct effect is not clearly above zero.
-        changes: a row an ablation and a later attention or MLP; columns `model task ablation
+        changes: a row per ablation and a later attention or MLP; columns `model task ablation
             component kind layer change low high n`: what that part adds more than in the whole
             model, with Student's interval.
     """
@@ -120,35 +120,35 @@ def self_repair(
     task = task if isinstance(task, Task) else load_task(task)
     drawn = select_examples(task, limit, seed=seed)
     models.decoder(model).check_told_apart("self-repair")
-    asked = [(one, *_checked(model, one)) for one in as_ablations(model, ablations)]
-    needs_means = any(edits.uses_mean for _, edits, _ in asked)
+    checked = [(one, *_checked(model, one)) for one in as_ablations(model, ablations)]
+    needs_means = any(edits.uses_mean for _, edits, _ in checked)
     means = reference_means(model, task, seed=seed) if needs_means else None
     parts = _parts(models.decoder(model).n_layers)
     effects, docs = list[np.ndarray](), list[int]()
     changed = StreamingError(
-        (len(asked), len(parts)), clustered=len(set(cluster_units(task, drawn))) < len(drawn)
+        (len(checked), len(parts)), clustered=len(set(cluster_units(task, drawn))) < len(drawn)
     )
     with tqdm(total=len(drawn), unit="example", desc=f"self-repair, {task.name}") as bar:
         for start in range(0, len(drawn), CHUNK):
             answers = build_answers(model, task, drawn[start : start + CHUNK], follow=follow)
             for batch in answer_batches(model, answers):
-                values, changes = _of_batch(model, batch, asked, means)
+                values, changes = _of_batch(model, batch, checked, means)
                 effects.append(values)
-                own = [answer.doc_id for answer in batch.answers]
-                changed.add(cluster_units(task, own), changes)
-                docs += own
-                bar.update(len(own))
+                doc_ids = [answer.doc_id for answer in batch.answers]
+                changed.add(cluster_units(task, doc_ids), changes)
+                docs += doc_ids
+                bar.update(len(doc_ids))
     if not docs:
         raise UserError(f"task {task.name}: no example has an answer to read")
     order = np.argsort(docs, kind="stable")
     values = np.concatenate(effects)[order]
     units = cluster_units(task, [docs[place] for place in order])
     key = {"model": model_name(model), "task": task.name}
-    owns = [own for _, _, own in asked]
-    texts = [ablation.text for ablation, _, _ in asked]
+    components = [doc_ids for _, _, doc_ids in checked]
+    texts = [ablation.text for ablation, _, _ in checked]
     return SelfRepair(
-        _effects_table(values, units, texts, owns, confidence).assign(**key)[_COLUMNS],
-        _changes_table(changed, texts, owns, confidence).assign(**key)[_CHANGES],
+        _effects_table(values, units, texts, components, confidence).assign(**key)[_COLUMNS],
+        _changes_table(changed, texts, components, confidence).assign(**key)[_CHANGES],
     )
 
 
@@ -229,8 +229,8 @@ def _of_batch(
             without, its_final = part_vectors(model, ablated, batch.at, below=vectors, first=first)
         after, at_old_scale = margins(without, final)
         _, left = margins(without, its_final)
-        own = np.array([part in _own(component) for part in parts])
-        direct, later = ((before - after)[:, one].sum(axis=1) for one in (own, ~own))
+        is_ablated = np.array([part in _own(component) for part in parts])
+        direct, later = ((before - after)[:, one].sum(axis=1) for one in (is_ablated, ~is_ablated))
         total, norm = margin - left, at_old_scale - left
         values[:, place] = np.stack([direct, total, later, norm, direct - total], axis=1)
         changes[:, place] = after - before
@@ -289,14 +289,14 @@ def _effects_table(
     values: Float[np.ndarray, "examples ablations effects"],
     units: list[int],
     texts: list[str],
-    owns: list[Component],
+    components: list[Component],
     confidence: float,
 ) -> pd.DataFrame:
     parts: dict[str, object] = {
         "ablation": texts,
-        "kind": [own.kind for own in owns],
-        "layer": [own.layer for own in owns],
-        "head": [own.head for own in owns],
+        "kind": [own.kind for own in components],
+        "layer": [own.layer for own in components],
+        "head": [own.head for own in components],
     }
     columns = parts | effect_intervals(values, units=units, confidence=confidence)
     by = " by cluster" if len(set(units)) < len(values) else ""
@@ -307,7 +307,7 @@ def _effects_table(
 def _changes_table(
     changed: StreamingError,
     texts: list[str],
-    owns: list[Component],
+    components: list[Component],
     confidence: float,
 ) -> pd.DataFrame:
     """Means of the changes of later parts, with Student's interval."""
@@ -317,9 +317,9 @@ def _changes_table(
     rows = [
         {"ablation": text, "component": part.label, "kind": part.kind, "layer": part.layer,
          "change": mean[a, p], "low": low[a, p], "high": high[a, p], "n": n}
-        for a, (text, own) in enumerate(zip(texts, owns, strict=True))
+        for a, (text, component) in enumerate(zip(texts, components, strict=True))
         for p, part in enumerate(parts)
-        if parts.index(_own(own)[-1]) < p
+        if parts.index(_own(component)[-1]) < p
     ]  # fmt: skip
     columns = [name for name in _CHANGES if name not in ("model", "task")]
     return pd.DataFrame(rows, columns=columns)

@@ -53,15 +53,15 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
         sublayers: also read the stream after each attention (`resid_mid`).
 
     Returns:
-        The embedding first, then one depth a layer (or two, with `sublayers`).
+        The embedding first, then one depth per layer (or two, with `sublayers`).
     """
     check_whole("n_layers", n_layers, 1, 100_000)
-    found = [Depth(0.0, -1, "embedding")]
+    depths_of = [Depth(0.0, -1, "embedding")]
     for layer in range(n_layers):
         if sublayers:
-            found.append(Depth(layer + 0.5, layer, "attention"))
-        found.append(Depth(layer + 1.0, layer, "layer"))
-    return found
+            depths_of.append(Depth(layer + 0.5, layer, "attention"))
+        depths_of.append(Depth(layer + 1.0, layer, "layer"))
+    return depths_of
 
 
 def refuse_programs(ablation: Ablation, edits: Edits) -> None:
@@ -116,10 +116,10 @@ def residual_stack(
         wanted = [n for n, (row, _) in enumerate(positions) if row in number]
         if not wanted:
             continue
-        own = [(number[row], position) for row, position in (positions[n] for n in wanted)]
+        places = [(number[row], position) for row, position in (positions[n] for n in wanted)]
         stacks.append(
             _padded_together(
-                model, [rows[n] for n in part], own, edits or Edits(), means, sublayers=sublayers
+                model, [rows[n] for n in part], places, edits or Edits(), means, sublayers=sublayers
             )
         )
         order += wanted
@@ -141,12 +141,12 @@ def _padded_together(
         baseline = record(decoder, padded(decoder, rows), use_cache=False)
         refuse_several_streams(baseline.residuals, "lens")
         at = tuple(torch.tensor(x, device=decoder.device) for x in zip(*positions, strict=True))
-        found = [vectors_at(baseline.residuals[0], at)]
+        vectors = [vectors_at(baseline.residuals[0], at)]
         for layer in range(decoder.n_layers):
             if sublayers:
-                found.append(vectors_at(without_mlp(model, baseline, layer), at))
-            found.append(vectors_at(baseline.residuals[layer + 1], at))
-    return torch.stack(found)
+                vectors.append(vectors_at(without_mlp(model, baseline, layer), at))
+            vectors.append(vectors_at(baseline.residuals[layer + 1], at))
+    return torch.stack(vectors)
 
 
 def without_mlp(

@@ -72,20 +72,20 @@ class Lens:
         """
         tables = []
         for step, tally in self.steps.items():
-            found = tally.values
-            low, high = found.interval(confidence)
+            values = tally.values
+            low, high = values.interval(confidence)
             for place, quantity in enumerate(QUANTITIES):
-                bounds, method = (low[:, place], high[:, place]), found.method
+                bounds, method = (low[:, place], high[:, place]), values.method
                 if quantity in SHARES:
-                    share = found.mean[:, place]
-                    bounds = found.share_interval(share, found.replicates[..., place], confidence)
-                    method = found.share_method
+                    share = values.mean[:, place]
+                    bounds = values.share_interval(share, values.replicates[..., place], confidence)
+                    method = values.share_method
                 columns: dict[str, Any] = {
                     "quantity": quantity,
-                    "value": found.mean[:, place],
+                    "value": values.mean[:, place],
                     "low": bounds[0],
                     "high": bounds[1],
-                    "n": found.n,
+                    "n": values.n,
                     "interval": f"{100 * confidence:g}% {method}",
                 }
                 tables.append(self._by_depth(step).assign(**columns))
@@ -126,16 +126,16 @@ class Lens:
         rows = []
         for step, tally in self.steps.items():
             means = mean_decision(self, tally.decisions.replicates)
-            found = mean_decision(self, tally.decisions.mean)
+            decision = mean_decision(self, tally.decisions.mean)
             low, high = percentiles(means, confidence, n_units=tally.decisions.n_units)
             for place, answer in enumerate(ANSWERS):
                 counts = tally.decisions.mean[place, :-1]
                 reached = np.flatnonzero(counts.cumsum() >= counts.sum() / 2)
                 depth = self.depths[int(reached[0])].number if counts.sum() > 0 else np.nan
                 row = self._named(step) | {"answer": answer}
-                row |= {"mean": found[place], "low": low[place], "high": high[place]}
+                row |= {"mean": decision[place], "low": low[place], "high": high[place]}
                 row |= {"median": depth}
-                ends = {"relative": found, "relative_low": low, "relative_high": high}
+                ends = {"relative": decision, "relative_low": low, "relative_high": high}
                 row |= {name: one[place] / self.n_layers for name, one in ends.items()}
                 row |= {"share_decided": counts.sum(), "n": tally.decisions.n}
                 rows.append(row | {"interval": f"{100 * confidence:g}% {tally.decisions.method}"})
@@ -198,9 +198,9 @@ def mean_decision(
     """Mean depth, in layers passed, of the examples that are decided at all; NaN if none is."""
     numbers = np.array([depth.number for depth in lens.depths])
     total = shares[..., :-1].sum(axis=-1)
-    found = np.full(total.shape, np.nan)
-    np.divide(shares[..., :-1] @ numbers, total, out=found, where=total > 0)
-    return found
+    means = np.full(total.shape, np.nan)
+    np.divide(shares[..., :-1] @ numbers, total, out=means, where=total > 0)
+    return means
 
 
 def decision_difference(
@@ -241,10 +241,10 @@ def decision_difference(
     ):
         raise UserError(f"{one!r} and {other!r} did not read the same examples")
     place = ANSWERS.index(answer)
-    found = [
+    rows = [
         (mean_decision(lens, tally.mean)[place] / lens.n_layers,
          mean_decision(lens, tally.replicates)[:, place] / lens.n_layers)
         for lens, tally in zip((one, other), pair, strict=True)
     ]  # fmt: skip
-    low, high = percentiles(found[0][1] - found[1][1], confidence, n_units=pair[0].n_units)
-    return {"difference": float(found[0][0] - found[1][0]), "low": float(low), "high": float(high)}
+    low, high = percentiles(rows[0][1] - rows[1][1], confidence, n_units=pair[0].n_units)
+    return {"difference": float(rows[0][0] - rows[1][0]), "low": float(low), "high": float(high)}

@@ -134,7 +134,7 @@ def held_out_kl(
     A lens that is None is the plain one.
 
     Returns:
-        Of each lens, one mean a depth.
+        Of each lens, one mean per depth.
     """
     decoder, count = models.decoder(model), sum(map(len, rows))
     totals = [torch.zeros(1).double() for _ in lenses]
@@ -143,8 +143,8 @@ def held_out_kl(
         positions = [(0, position) for position in range(len(row))]
         stack = residual_stack(model, [row], positions, sublayers=sublayers)
         for place, lens in enumerate(lenses):
-            found = read(decoder, stack, nothing, translate=lens)
-            totals[place] = totals[place] + torch.from_numpy(found.kl.sum(axis=1))
+            readout = read(decoder, stack, nothing, translate=lens)
+            totals[place] = totals[place] + torch.from_numpy(readout.kl.sum(axis=1))
     return [(total / count).tolist() for total in totals]
 
 

@@ -302,18 +302,18 @@ def _module(block: nn.Module, key: str, component: Any, own: bool) -> nn.Module 
 def _projection(mixer: nn.Module, component: Any, own: bool) -> nn.Module | None:
     for key in PROJECTIONS:
         if key in component.submodules:
-            found = _inside(mixer, key, component.submodules[key], own)
-            if found is not None:
-                return found
+            projection = _inside(mixer, key, component.submodules[key], own)
+            if projection is not None:
+                return projection
     return None
 
 
 def _inside(owner: Any, key: str, component: Any, own: bool) -> nn.Module | None:
     """A module by its name in transformers, or in TransformerLens' tree; None where it is not."""
-    found = owner
+    module = owner
     for name in (component.name or "").split(".") if own else [key]:
-        found = getattr(found, name, None) if name else None
-    return found if isinstance(found, nn.Module) else None
+        module = getattr(module, name, None) if name else None
+    return module if isinstance(module, nn.Module) else None
 
 
 def _original(module: nn.Module) -> Any:

@@ -39,16 +39,22 @@ def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) ->
                None)  # fmt: skip
     if key is None:
         return
-    said = text[key]
-    if isinstance(said, bool) or not isinstance(said, int) or said < 1:
-        raise UserError(f"model {name}: config.json says {key} {said!r}; allowed are 1 and more")
+    n_configured = text[key]
+    if isinstance(n_configured, bool) or not isinstance(n_configured, int) or n_configured < 1:
+        raise UserError(
+            f"model {name}: config.json says {key} {n_configured!r}; allowed are 1 and more"
+        )
     # layers after the last that predict further tokens are stored with it, and not run
     further = text.get("num_nextn_predict_layers")
     further = further if isinstance(further, int) else 0
-    found = stacks(tensor_names(folder))
-    if found and not any(count in (said, said + further) for count in found.values()):
-        shown = ", ".join(f"{count} ({stack})" for stack, count in found.items())
-        raise UserError(f"model {name}: config.json says {key} {said}, its weights have {shown}")
+    counts = stacks(tensor_names(folder))
+    if counts and not any(
+        count in (n_configured, n_configured + further) for count in counts.values()
+    ):
+        shown = ", ".join(f"{count} ({stack})" for stack, count in counts.items())
+        raise UserError(
+            f"model {name}: config.json says {key} {n_configured}, its weights have {shown}"
+        )
 
 
 def tensor_names(folder: Path) -> list[str]:
@@ -92,8 +98,10 @@ def check_loaded(name: str, info: Mapping[str, Any]) -> None:
     elif missing:
         problem = f"lack {_some(missing)}, which would be drawn at random"
     elif other:
-        key, there, asked = other[0]
-        problem = f"have {key} as {list(there)}, and config.json asks for {list(asked)}"
+        key, stored_shape, expected_shape = other[0]
+        problem = (
+            f"have {key} as {list(stored_shape)}, and config.json asks for {list(expected_shape)}"
+        )
     elif spare:
         problem = f"have {_some(spare)}, which its configuration has no use for"
     elif info.get("error_msgs"):

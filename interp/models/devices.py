@@ -65,8 +65,8 @@ def without_accelerate(root: Any) -> Any:
     remove_hook_from_submodules(root)
     for module in root.modules():
         # what it puts back is the class' own method, but on the instance
-        own = module.__dict__.get("forward")
-        if getattr(own, "__func__", None) is type(module).forward:
+        forward = module.__dict__.get("forward")
+        if getattr(forward, "__func__", None) is type(module).forward:
             del module.__dict__["forward"]
     return root
 

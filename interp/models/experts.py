@@ -29,8 +29,8 @@ def routers(decoder: Decoder) -> dict[int, tuple[Any, int]]:
     kept: dict[str, Any] = decoder.__dict__
     if "routers" not in kept:
         kept["routers"] = dict(_found(decoder))
-    found: dict[int, tuple[Any, int]] = kept["routers"]
-    return found
+    by_layer: dict[int, tuple[Any, int]] = kept["routers"]
+    return by_layer
 
 
 def check_expert(decoder: Decoder, layer: int, expert: int) -> None:
@@ -66,8 +66,8 @@ def bridge_router(mlp: Any) -> Any:
 
 
 def _named(mlp: Any, name: str) -> nn.Module | None:
-    found = getattr(getattr(mlp, "original_component", None) or mlp, name, None)
-    return found if isinstance(found, nn.Module) else None
+    module = getattr(getattr(mlp, "original_component", None) or mlp, name, None)
+    return module if isinstance(module, nn.Module) else None
 
 
 def _found(decoder: Decoder) -> Iterator[tuple[int, tuple[nn.Module, int]]]:

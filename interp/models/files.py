@@ -27,17 +27,17 @@ def read_configuration(name: str, folder: Path) -> dict[str, Any]:
         UserError: the file is missing or is no JSON object, its family is no name, or it says that
             the model has an encoder.
     """
-    found = _json(name, folder / "config.json")
-    if found.get("is_encoder_decoder") is True:
+    configuration = _json(name, folder / "config.json")
+    if configuration.get("is_encoder_decoder") is True:
         raise UserError(f"model {name}: encoder-decoder models are not supported")
-    for entries in (found, found.get("text_config")):
+    for entries in (configuration, configuration.get("text_config")):
         family = entries.get("model_type") if isinstance(entries, dict) else None
         if family is not None and not isinstance(family, str):
             raise UserError(
                 f"model {name}: config.json says model_type {family!r:.80}; allowed is the name of "
                 "a family of models"
             )
-    return found
+    return configuration
 
 
 def check_files(
@@ -71,9 +71,9 @@ def check_files(
         )
     if not allow_pickle and not list(folder.glob("*.safetensors")):
         pickles = [p.name for pattern in PICKLES for p in sorted(folder.glob(pattern))]
-        found = f"only pickles ({', '.join(pickles[:3])})" if pickles else "no weights"
+        files_held = f"only pickles ({', '.join(pickles[:3])})" if pickles else "no weights"
         raise UserError(
-            f"model {name}: {found} in {folder}; allowed are *.safetensors, or pickles with "
+            f"model {name}: {files_held} in {folder}; allowed are *.safetensors, or pickles with "
             "allow_pickle=True (a pickle can run any code)"
         )
     if (folder / INDEX).is_file():

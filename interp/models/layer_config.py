@@ -19,7 +19,7 @@ NUMBERED: dict[str, dict[str, Any]] = {
 def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
     """Change a configuration to describe a model with these layers in this order.
 
-    Lists with one entry a layer are listed alike, lists of layer numbers renumbered; counts follow.
+    Lists with one entry per layer are listed alike, lists of layer numbers renumbered; counts follow.
 
     Args:
         config: of a model; changed in place.
@@ -54,14 +54,14 @@ def _nested(values: dict[str, Any], order: Sequence[int], n_layers: int) -> dict
 
     The factors that stretch rotary angles can be as many as layers.
     """
-    found = {}
+    nested = {}
     for name, value in values.items():
         if isinstance(value, dict):
             value = _nested(value, order, n_layers)
         elif isinstance(value, list | tuple) and len(value) == n_layers and "layer" in str(name):
             value = [value[n] for n in order]
-        found[name] = value
-    return found
+        nested[name] = value
+    return nested
 
 
 def _between_experts(text: Any, n_layers: int) -> set[int]:

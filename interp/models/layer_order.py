@@ -156,14 +156,14 @@ def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -
     relist(root.config, order, decoder.n_layers)
 
     def those(given: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
-        found = []
+        values = []
         for (block, _), number in zip(blocks, order, strict=True):
             if isinstance(given[number], Absent):
-                found.append(given[number])
+                values.append(given[number])
                 continue
             inside = paths[id(given[number])][len(f"{name}.{number}") :].removeprefix(".")
-            found.append(block.get_submodule(inside))
-        return tuple(found)
+            values.append(block.get_submodule(inside))
+        return tuple(values)
 
     def those_beside(given: Sequence[Sequence[nn.Module]]) -> tuple[tuple[nn.Module, ...], ...]:
         most = max(map(len, given), default=0)

@@ -87,8 +87,8 @@ def load_model(
     beside = _adapter_folder(str(name), adapter, few_bits and merge_adapter)
     if bits is not None and stored:
         raise UserError(f"model {name}: quantize {quantize}: its weights are quantised already")
-    asked = asked_device(str(name), device)
-    one = fitting(folder, torch_dtype, asked, str(name), stored=stored, quantize=quantize)
+    device_asked = asked_device(str(name), device)
+    one = fitting(folder, torch_dtype, device_asked, str(name), stored=stored, quantize=quantize)
     places = None if one else _places(folder, torch_dtype, str(name), trust_remote_code, few_bits)
     try:
         root, info = _model_class(config).from_pretrained(

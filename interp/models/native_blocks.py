@@ -90,7 +90,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     bridge.eval()
     _put_back_nothing(bridge, root)
     name_parts(bridge)
-    _natives[bridge] = behind = _Native(native, tokenizer, name)
+    _natives[bridge] = record = _Native(native, tokenizer, name)
     home = next(native.parameters()).device
     if len(devices_of(native)) == 1:
         # TransformerLens takes the machine's best device, wherever a given model is
@@ -99,7 +99,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
         for blocks in (_native_blocks(bridge), tuple(bridge.blocks)):
             join_blocks(blocks, home)
     try:
-        decoder = _native_decoder(bridge, behind)
+        decoder = _native_decoder(bridge, record)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         layers = "is not supported: its layers cannot be found in it"
         why = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
@@ -137,8 +137,8 @@ def model_name(model: TransformerBridge) -> str:
     Returns:
         Text; `model` where a bridge booted elsewhere has no name.
     """
-    behind = _natives.get(model)
-    return behind.name if behind else str(getattr(model.cfg, "model_name", "model"))
+    record = _natives.get(model)
+    return record.name if record else str(getattr(model.cfg, "model_name", "model"))
 
 
 def decoder(model: TransformerBridge) -> Decoder:
@@ -170,8 +170,8 @@ def decoder(model: TransformerBridge) -> Decoder:
             "answers; call model.eval()"
         )
     if model not in _decoders:
-        behind = _natives.get(model)
-        _decoders[model] = _native_decoder(model, behind) if behind else bridge_decoder(model)
+        record = _natives.get(model)
+        _decoders[model] = _native_decoder(model, record) if record else bridge_decoder(model)
     return _decoders[model]
 
 

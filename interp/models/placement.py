@@ -82,22 +82,24 @@ def asked_device(name: str, device: str | torch.device | None) -> torch.device:
     if device is None or str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
+        parsed = torch.device(device)
     except RuntimeError as error:
         raise UserError(f"model {name}: {first_line(error)}") from error
-    if found.type == "meta":
-        raise UserError(f"device {found}: nothing is computed there; allowed are cpu, cuda and mps")
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device {found}: this torch sees no GPU; allowed is cpu")
-    if found.type == "mps":
+    if parsed.type == "meta":
+        raise UserError(
+            f"device {parsed}: nothing is computed there; allowed are cpu, cuda and mps"
+        )
+    if parsed.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {parsed}: this torch sees no GPU; allowed is cpu")
+    if parsed.type == "mps":
         if not torch.backends.mps.is_available():
-            raise UserError(f"device {found}: this torch sees no GPU of Apple's; allowed is cpu")
+            raise UserError(f"device {parsed}: this torch sees no GPU of Apple's; allowed is cpu")
         LOG.warning(
             "model %s: on MPS torch has computed wrongly without saying so (TransformerLens issue "
             "1178); compare a few answers with device cpu",
             name,
         )
-    return found
+    return parsed
 
 
 def fitting(
@@ -273,11 +275,11 @@ def device_map(
     places = place([ends, *blocks], room)
     if places is None:
         total = int(ROOM * (ends + sum(blocks)))
-        found = ", ".join(f"{count:,} in {device}" for device, count in free.items())
+        free_words = ", ".join(f"{count:,} in {device}" for device, count in free.items())
         raise UserError(
             f"model {name}: it needs {total:,} bytes as {_shown(dtype)} (undivided: a layer's "
             f"{int(ROOM * max(blocks)):,}, embedding and unembedding's {int(ROOM * ends):,}), and "
-            f"{found} are free{_smaller(dtype)}"
+            f"{free_words} are free{_smaller(dtype)}"
         )
     mapped = dict.fromkeys(_around(model, stack), places[0])
     return mapped | {f"{stack}.{layer}": place for layer, place in enumerate(places[1:])}
@@ -285,12 +287,12 @@ def device_map(
 
 def block_stack(model: nn.Module, n_layers: int) -> str:
     """The name of a model's list of blocks: of lists of that length the one with most numbers."""
-    found = {
+    stacks = {
         name: sum(p.numel() for p in module.parameters())
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == n_layers
     }
-    return max(found, key=lambda name: found[name])
+    return max(stacks, key=lambda name: stacks[name])
 
 
 def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
@@ -304,7 +306,7 @@ def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
         room: bytes that each device can take.
 
     Returns:
-        One device an item, in the order of the items, or None.
+        One device per item, in the order of the items, or None.
     """
 
     def filled(spare: int) -> list[str] | None:
@@ -320,11 +322,11 @@ def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
     # more spare room never takes an item further
     while best is not None and low < high:
         middle = (low + high + 1) // 2
-        found = filled(middle)
-        if found is None:
+        devices = filled(middle)
+        if devices is None:
             high = middle - 1
         else:
-            best, low = found, middle
+            best, low = devices, middle
     return best
 
 
@@ -334,8 +336,8 @@ def _around(model: nn.Module, stack: str) -> Iterator[str]:
     above = [".".join(pieces[:depth]) for depth in range(len(pieces))]
     for name in above:
         module, front = model.get_submodule(name), f"{name}." if name else ""
-        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        yield from (front + key for key, _ in own)
+        tensors = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        yield from (front + key for key, _ in tensors)
         children = (front + key for key, _ in module.named_children())
         yield from (child for child in children if child not in (*above, stack))
 

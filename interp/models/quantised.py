@@ -63,16 +63,16 @@ def quantization_of(model: TransformerBridge) -> str:
         The method in one or two words, or an empty text.
     """
     config: Any = decoder(model).root.config
-    found = getattr(config, "quantization_config", None)
-    if found is None:
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is None:
         return ""
-    if not isinstance(found, dict):
-        found = found.to_dict()
-    method = found.get("quant_method")
+    if not isinstance(quantization, dict):
+        quantization = quantization.to_dict()
+    method = quantization.get("quant_method")
     method = str(getattr(method, "value", method))
     if method != "bitsandbytes":
         return method
-    return "bitsandbytes 8bit" if found.get("load_in_8bit") else "bitsandbytes 4bit"
+    return "bitsandbytes 8bit" if quantization.get("load_in_8bit") else "bitsandbytes 4bit"
 
 
 def weights_kept(model: TransformerBridge) -> str:

@@ -47,14 +47,14 @@ def check_bridge(bridge: TransformerBridge, root: Any, name: str, what: str) -> 
     """
     expected, kind = tried_logits(root, root), type(root).__name__
     try:
-        found = tried_logits(root, bridge)
+        logits = tried_logits(root, bridge)
     except Exception as error:  # what TransformerLens does not know raises anything
         raise UserError(
             f"model {name}: TransformerLens cannot run {kind} ({first_line(error)})"
         ) from error
     if not bool(expected.isfinite().all()):
         return
-    apart = float((expected - found).float().abs().max())
+    apart = float((expected - logits).float().abs().max())
     # rounding of activations to few bits falls otherwise where a logit moved by a little
     few_bits = what or expected.dtype != torch.float32
     if apart <= (0.05 if few_bits else 1e-3) * float(expected.abs().max()):

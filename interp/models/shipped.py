@@ -18,8 +18,8 @@ def organisms() -> dict[str, Path]:
     """The shipped models: name (`organism:NAME`) to folder.
 
     Returns:
-        One entry an organism, sorted by name.
+        One entry per organism, sorted by name.
     """
     folder = data_folder() / "models"
-    found = sorted(p.parent for p in folder.glob("*/config.json"))
-    return {f"organism:{p.name}": p for p in found}
+    folders = sorted(p.parent for p in folder.glob("*/config.json"))
+    return {f"organism:{p.name}": p for p in folders}

@@ -15,9 +15,9 @@ def sublayer_ends(
     """The norm after each sublayer, or the sublayer itself where its block has none."""
 
     def end(block: nn.Module, sublayer: nn.Module) -> nn.Module:
-        found: Any = block
+        module: Any = block
         for name in (norm or "").split("."):
-            found = getattr(found, name, None)
-        return found if isinstance(found, nn.Module) else sublayer
+            module = getattr(module, name, None)
+        return module if isinstance(module, nn.Module) else sublayer
 
     return tuple(end(b, s) for b, s in zip(blocks, sublayers, strict=True))

@@ -53,10 +53,10 @@ def is_library(module: str | None) -> bool:
         return False
     if module.partition(".")[0] in (_OURS, *sys.builtin_module_names):
         return True
-    found = sys.modules.get(module)
-    path = getattr(found, "__file__", None)
+    module_found = sys.modules.get(module)
+    path = getattr(module_found, "__file__", None)
     if path is None:
-        spec = getattr(found, "__spec__", None)
+        spec = getattr(module_found, "__spec__", None)
         return spec is not None and spec.origin in ("built-in", "frozen")
     return str(path).startswith(_LIBRARIES)
 
@@ -199,11 +199,11 @@ def _has_docstring(code: CodeType) -> bool:
 
 def _names(code: CodeType) -> list[str]:
     """Names that a code object, or one inside it, looks up; each once, in order."""
-    found = dict.fromkeys(code.co_names)
+    names = dict.fromkeys(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            found |= dict.fromkeys(_names(constant))
-    return list(found)
+            names |= dict.fromkeys(_names(constant))
+    return list(names)
 
 
 def _bytes_of(value: Any) -> bytes | None:

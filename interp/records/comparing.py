@@ -83,8 +83,8 @@ def _task_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
     yield from _changed(
         "seed", kept.seed, asked.seed, f"seed {kept.seed} there, {asked.seed} asked"
     )
-    there, here = ([task.name for task in manifest.tasks] for manifest in (kept, asked))
-    yield from _listed("tasks", there, here)
+    kept_names, asked_names = ([task.name for task in manifest.tasks] for manifest in (kept, asked))
+    yield from _listed("tasks", kept_names, asked_names)
     # a place is a number of the run that is there: `tasks.0.version`
     for number, task in enumerate(kept.tasks):
         other = next((one for one in asked.tasks if one.name == task.name), None)
@@ -105,44 +105,48 @@ def _one_task(
         limits: examples that were asked for; None where the seed chose others.
     """
     name = f"task {kept.name}"
-    told = []
+    differing = []
     if kept.doc_ids != asked.doc_ids:
-        told += list(_other_rows(place, kept, asked, limits))
+        differing += list(_other_rows(place, kept, asked, limits))
     else:
-        told += _changed(f"{place}.rows_sha256", kept.rows_sha256, asked.rows_sha256,
+        differing += _changed(f"{place}.rows_sha256", kept.rows_sha256, asked.rows_sha256,
                          f"{name}: {_TASK['rows_sha256']} (rows_sha256)")  # fmt: skip
-        told += _changed(f"{place}.sources_sha256", [*kept.source_ids, kept.sources_sha256],
+        differing += _changed(f"{place}.sources_sha256", [*kept.source_ids, kept.sources_sha256],
                          [*asked.source_ids, asked.sources_sha256],
                          f"{name}: {_TASK['sources_sha256']} (sources_sha256)")  # fmt: skip
-        told += _changed(f"{place}.cluster", kept.cluster, asked.cluster,
+        differing += _changed(f"{place}.cluster", kept.cluster, asked.cluster,
                          f"{name}: clusters {kept.cluster or 'none'} there, "
                          f"{asked.cluster or 'none'} asked")  # fmt: skip
     for entry in ("version", "num_fewshot", "variant", "sampling", "metrics"):
         one, other = (getattr(task, entry) for task in (kept, asked))
         if entry == "metrics":
             # only one side has some of them (--divergence), which says more than all of them
-            there, here = ([n for n in a if n not in b] for a, b in ((one, other), (other, one)))
-            if there or here:
-                one, other = there, here
+            only_kept, only_asked = (
+                [n for n in a if n not in b] for a, b in ((one, other), (other, one))
+            )
+            if only_kept or only_asked:
+                one, other = only_kept, only_asked
         said = f"{name}: {entry} {_plain(one)} there, {_plain(other)} asked"
-        told += _changed(f"{place}.{entry}", one, other, said)
-    shown = any(d.name.endswith(("num_fewshot", "variant", "sampling")) for d in told)
+        differing += _changed(f"{place}.{entry}", one, other, said)
+    shown = any(d.name.endswith(("num_fewshot", "variant", "sampling")) for d in differing)
     for entry in ("fewshot_sha256", "config_sha256", "code_sha256"):
         if not shown:
             said = f"{name}: {_TASK[entry]} ({entry})"
-            told += _changed(f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), said)
+            differing += _changed(
+                f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), said
+            )
     seeded = limits is None and kept.sampling is not None  # requests to draw carry the seed
-    explained = kept.doc_ids != asked.doc_ids or seeded or any(not d.allowable for d in told)
+    explained = kept.doc_ids != asked.doc_ids or seeded or any(not d.allowable for d in differing)
     if not explained:
-        told += _changed(
+        differing += _changed(
             f"{place}.requests_sha256",
             kept.requests_sha256,
             asked.requests_sha256,
             f"{name}: {_REQUESTS} (requests_sha256)",
         )
-        told += _changed(f"{place}.clusters", kept.clusters, asked.clusters,
+        differing += _changed(f"{place}.clusters", kept.clusters, asked.clusters,
                          f"{name}: its examples belong to other clusters")  # fmt: skip
-    yield from told
+    yield from differing
 
 
 def _other_rows(
@@ -150,10 +154,10 @@ def _other_rows(
 ) -> Iterator[Difference]:
     if limits is None:
         return  # the seed has been named
-    there, here = limits
-    if there != here:
-        words = f"limit {there or 'none'} there, {here or 'none'} asked"
-        yield Difference("limit", there, here, words)
+    only_kept, only_asked = limits
+    if only_kept != only_asked:
+        words = f"limit {only_kept or 'none'} there, {only_asked or 'none'} asked"
+        yield Difference("limit", only_kept, only_asked, words)
     else:
         yield Difference(
             f"{place}.doc_ids",
@@ -168,14 +172,14 @@ def _other_rows(
 def _ablation_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
     yield from _listed("ablations", list(kept.ablations), list(asked.ablations))
     for text in sorted(kept.hooks.keys() & asked.hooks.keys()):
-        said = f"{text}: the code of its hooks, or a value they use, has changed"
-        yield from _changed(f"hooks.{text}", kept.hooks[text], asked.hooks[text], said)
+        words = f"{text}: the code of its hooks, or a value they use, has changed"
+        yield from _changed(f"hooks.{text}", kept.hooks[text], asked.hooks[text], words)
     for text in sorted(kept.donors.keys() & asked.donors.keys()):
         one, other = kept.donors[text], asked.donors[text]
         names = one.keys() != other.keys()
-        said = f"{text}: donors {_plain(list(one))} there, {_plain(list(other))} asked"
+        words = f"{text}: donors {_plain(list(one))} there, {_plain(list(other))} asked"
         changed = f"{text}: the weights of its donor {_plain(list(one))} are others (donors)"
-        yield from _changed(f"donors.{text}", one, other, said if names else changed)
+        yield from _changed(f"donors.{text}", one, other, words if names else changed)
     for name in ("mean_reference", "resample_donors"):
         yield from _changed(name, getattr(kept, name), getattr(asked, name))
 

@@ -64,8 +64,8 @@ def nested(kept: TaskEntry, asked: TaskEntry) -> bool:
     Returns:
         True where one holds all examples of the other.
     """
-    there, here = set(kept.doc_ids), set(asked.doc_ids)
-    return there <= here or here <= there
+    kept_ids, asked_ids = set(kept.doc_ids), set(asked.doc_ids)
+    return kept_ids <= asked_ids or asked_ids <= kept_ids
 
 
 def conflicts(kept: Manifest, asked: Manifest) -> list[Difference]:
@@ -80,11 +80,11 @@ def conflicts(kept: Manifest, asked: Manifest) -> list[Difference]:
     """
     other = set(asked.ablations)
     texts = [text for text in kept.ablations if text in other]
-    here = {task.name: task for task in asked.tasks}
-    tasks = [task for task in kept.tasks if task.name in here]
-    with_sources = [_same_sources(task, here[task.name]) for task in tasks]
-    there = _restricted(kept, tasks, texts)
-    return differences(there, _restricted(asked, with_sources, texts, limit=kept.limit))
+    asked_tasks = {task.name: task for task in asked.tasks}
+    tasks = [task for task in kept.tasks if task.name in asked_tasks]
+    with_sources = [_same_sources(task, asked_tasks[task.name]) for task in tasks]
+    kept_part = _restricted(kept, tasks, texts)
+    return differences(kept_part, _restricted(asked, with_sources, texts, limit=kept.limit))
 
 
 def extend_store(folder: Path, kept: Manifest, grown: Manifest) -> bool:
@@ -102,10 +102,10 @@ def extend_store(folder: Path, kept: Manifest, grown: Manifest) -> bool:
         OSError: the folder cannot be written.
     """
     with manifest_locked(folder):
-        there = read_manifest(folder)
-        if there != kept:
+        written = read_manifest(folder)
+        if written != kept:
             return False
-        if there != grown:
+        if written != grown:
             write_whole(folder / MANIFEST, grown.to_json().encode())
         return True
 
@@ -148,7 +148,7 @@ def _same_sources(kept: TaskEntry, asked: TaskEntry) -> TaskEntry:
 
 def _lacking(what: str, names: Sequence[str], held: set[str]) -> list[str]:
     """The names that are not held: a single one by name, else how many."""
-    found = [name for name in names if name not in held]
-    if not found:
+    lacking = [name for name in names if name not in held]
+    if not lacking:
         return []
-    return [f"{what}: {found[0]}" if len(found) == 1 else f"{what}: {len(found)}"]
+    return [f"{what}: {lacking[0]}" if len(lacking) == 1 else f"{what}: {len(lacking)}"]

@@ -67,8 +67,8 @@ def locked(folder: Path, shard: Shard | None = None) -> Iterator[None]:
         _lock(whole, folder, shared=shard is not None)
         if shard is not None:
             name = f".lock-{shard.number}-of-{shard.count}"
-            own = stack.enter_context(open_plain(folder / name))
-            _lock(own, folder, shared=False)
+            file = stack.enter_context(open_plain(folder / name))
+            _lock(file, folder, shared=False)
         yield
 
 

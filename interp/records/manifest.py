@@ -232,17 +232,17 @@ class Manifest(Entry):
 
     def task(self, name: str) -> TaskEntry:
         """The task of this name. Raises KeyError where there is none."""
-        found = next((task for task in self.tasks if task.name == name), None)
-        if found is None:
+        entry = next((task for task in self.tasks if task.name == name), None)
+        if entry is None:
             raise KeyError(name)
-        return found
+        return entry
 
     def unit(self, name: str) -> UnitEntry:
         """The unit of this name. Raises KeyError where there is none."""
-        found = next((unit for unit in self.units if unit.name == name), None)
-        if found is None:
+        entry = next((unit for unit in self.units if unit.name == name), None)
+        if entry is None:
             raise KeyError(name)
-        return found
+        return entry
 
     def identity(self) -> dict[str, Any]:
         """All that decides the records, as plain data."""
@@ -264,13 +264,17 @@ class Manifest(Entry):
         base = {k: v for k, v in whole.items() if k not in (*INCIDENTAL, *_OF_UNITS)}
         tasks = [{k: v for k, v in task.items() if k not in OF_ROWS} for task in whole["tasks"]]
         hashed = [_sha256([base, task]) for task in tasks]
-        found, every = {}, self.texts
+        fingerprints, every = {}, self.texts
         for unit in self.units:
             texts = every[unit.ablations[0] : unit.ablations[1] + 1]
             doc_ids = self.tasks[unit.task].doc_ids[unit.first : unit.first + unit.examples]
-            own = [[texts_of.get(text) for text in texts] for texts_of in (self.hooks, self.donors)]
-            found[unit.name] = _sha256([hashed[unit.task], unit.asked_sha256, doc_ids, texts, own])
-        return found
+            hooks_and_donors = [
+                [texts_of.get(text) for text in texts] for texts_of in (self.hooks, self.donors)
+            ]
+            fingerprints[unit.name] = _sha256(
+                [hashed[unit.task], unit.asked_sha256, doc_ids, texts, hooks_and_donors]
+            )
+        return fingerprints
 
     def to_json(self) -> str:
         """The text of the file."""

@@ -57,8 +57,8 @@ class _Whole:
         table = pyarrow.dataset.dataset(paths, schema=SCHEMA, format="parquet").to_table(
             filter=condition
         )
-        found = {(row["ablation"], row["doc_id"]): row for row in table.to_pylist()}
-        return [record_of_row(found[text, i]) for text in texts for i in doc_ids]
+        by_place = {(row["ablation"], row["doc_id"]): row for row in table.to_pylist()}
+        return [record_of_row(by_place[text, i]) for text in texts for i in doc_ids]
 
 
 def merge(folder: Path, parts: Sequence[Path]) -> int:
@@ -104,21 +104,21 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
 
 def _write(folder: Path, grown: Manifest, first: _Whole, others: Sequence[_Whole]) -> None:
     """Copy the units of the first run; make those of the ablations that others add."""
-    there, runs = set(first.paths), grown.unit_fingerprints()
+    units_of_first, runs = set(first.paths), grown.unit_fingerprints()
     for name, path in first.paths.items():
         if path != shard_path(folder, name):
             write_whole(shard_path(folder, name), read_regular(path))
     holders = {text: run for run in reversed(others) for text in run.manifest.ablations}
     texts = grown.texts
     for unit in grown.units:
-        if unit.name in there:
+        if unit.name in units_of_first:
             continue
         task = grown.tasks[unit.task]
         doc_ids = task.doc_ids[unit.first : unit.first + unit.examples]
-        found: list[Record] = []
+        records_of_unit: list[Record] = []
         for run, some in _runs_of(texts[unit.ablations[0] : unit.ablations[1] + 1], holders):
-            found += run.rows(task.name, some, doc_ids)
-        write_unit(folder, unit.name, grown, found, run=runs[unit.name])
+            records_of_unit += run.rows(task.name, some, doc_ids)
+        write_unit(folder, unit.name, grown, records_of_unit, run=runs[unit.name])
 
 
 def _runs_of(
@@ -138,22 +138,24 @@ def _whole(folder: Path, holders: Sequence[Path], manifest: Manifest) -> _Whole:
     units = manifest.unit_names
     wrong = {holder: problems(holder, units, manifest) for holder in holders}
     chosen = {unit: _chosen(wrong, unit) for unit in units}
-    found = {unit: path for unit, path in chosen.items() if isinstance(path, Path)}
+    shards = {unit: path for unit, path in chosen.items() if isinstance(path, Path)}
     lacking = [f"{unit} ({why})" for unit, why in chosen.items() if isinstance(why, str)]
     if lacking:
         raise UserError(
             f"run {folder}: {len(lacking)} of {len(units)} units are missing or damaged: "
             f"{', '.join(lacking[:5])}{'...' if len(lacking) > 5 else ''}"
         )
-    return _Whole(holders[0], manifest, found)
+    return _Whole(holders[0], manifest, shards)
 
 
 def _same_examples(first: Path, kept: Manifest, part: Path, asked: Manifest) -> None:
     """Refuse a part that differs in more than its ablations."""
     words = [difference.words for difference in conflicts(kept, asked)]
-    there, here = ({task.name for task in one.tasks} for one in (kept, asked))
-    if not words and there != here:
-        words = [f"tasks {', '.join(sorted(there))} there, {', '.join(sorted(here))} asked"]
+    kept_names, asked_names = ({task.name for task in one.tasks} for one in (kept, asked))
+    if not words and kept_names != asked_names:
+        words = [
+            f"tasks {', '.join(sorted(kept_names))} there, {', '.join(sorted(asked_names))} asked"
+        ]
     if words:
         raise UserError(
             f"part {part}: it is of another run than {first} ({words[0]}; there is "
@@ -164,13 +166,15 @@ def _same_examples(first: Path, kept: Manifest, part: Path, asked: Manifest) -> 
 def _same_baseline(first: _Whole, other: _Whole) -> None:
     """Refuse runs whose baselines differ in more than a few examples."""
     for task in first.manifest.tasks:
-        mine, theirs = (run.rows(task.name, ["baseline"], task.doc_ids) for run in (first, other))
-        differ = sum(not _alike(a, b) for a, b in zip(mine, theirs, strict=True))
+        first_rows, other_rows = (
+            run.rows(task.name, ["baseline"], task.doc_ids) for run in (first, other)
+        )
+        differ = sum(not _alike(a, b) for a, b in zip(first_rows, other_rows, strict=True))
         words = (
             f"part {other.folder}: task {task.name}: its baseline differs from that of "
-            f"{first.folder} in {differ} of {len(mine)} examples"
+            f"{first.folder} in {differ} of {len(first_rows)} examples"
         )
-        if differ > MOST_DECIDED_OTHERWISE * len(mine):
+        if differ > MOST_DECIDED_OTHERWISE * len(first_rows):
             raise UserError(f"{words}; it was computed otherwise, and drops would be mixed")
         if differ:
             log.warning("%s; the one of %s is kept", words, first.folder)
@@ -194,15 +198,15 @@ def _joined(manifests: Sequence[Manifest]) -> Manifest:
     for unit in first.units:
         blocks.setdefault((unit.task, unit.first, unit.examples), []).append(unit)
     taken, units = set(first.unit_names), []
-    for own in blocks.values():
-        units += own
-        stem, number = own[0].name.rpartition("-")[0] or own[0].name, len(own)
+    for of_block in blocks.values():
+        units += of_block
+        stem, number = of_block[0].name.rpartition("-")[0] or of_block[0].name, len(of_block)
         for start in range(1 + len(first.ablations), 1 + len(texts), MOST_ABLATIONS):
             while f"{stem}-{number:03d}" in taken:
                 number += 1
             name, last = f"{stem}-{number:03d}", min(start + MOST_ABLATIONS - 1, len(texts))
             taken.add(name)
-            units.append(own[0].model_copy(update={"name": name, "ablations": (start, last)}))
+            units.append(of_block[0].model_copy(update={"name": name, "ablations": (start, last)}))
     hooks = {text: code for one in reversed(manifests) for text, code in one.hooks.items()}
     donors = {text: names for one in reversed(manifests) for text, names in one.donors.items()}
     more = {"ablations": texts, "units": tuple(units), "hooks": hooks, "donors": donors}

@@ -31,9 +31,9 @@ def open_or_make(folder: Path, manifest: Manifest) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        ours = (UNITS, MANIFEST)
+        own_names = (UNITS, MANIFEST)
         foreign = not folder.is_dir() or any(
-            p.name not in ours and not p.name.startswith((".lock", f".{MANIFEST}."))
+            p.name not in own_names and not p.name.startswith((".lock", f".{MANIFEST}."))
             for p in folder.iterdir()
         )
         if folder.exists() and foreign:

@@ -55,7 +55,7 @@ class Rounding(Entry):
 
     Attributes:
         dtype: type of the weights.
-        tasks: one entry a task that was run again.
+        tasks: one entry per task that was run again.
     """
 
     dtype: Text
@@ -92,7 +92,7 @@ def write_rounding(folder: Path, dtype: str, tasks: Sequence[TaskRounding]) -> N
     Args:
         folder: of the run.
         dtype: type of the weights.
-        tasks: one entry a task.
+        tasks: one entry per task.
 
     Raises:
         OSError: the folder cannot be written.

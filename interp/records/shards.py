@@ -102,7 +102,7 @@ def read_pieces(folder: Path, unit: str, run: str) -> list[Record]:
     Returns:
         Records, in the order in which they were written.
     """
-    found: list[Record] = []
+    records: list[Record] = []
     for path in _pieces(folder, unit):
         try:
             content = read_regular(path)
@@ -111,8 +111,8 @@ def read_pieces(folder: Path, unit: str, run: str) -> list[Record]:
         if _not_of(content, unit, run):
             path.unlink(missing_ok=True)
             continue
-        found += map(record_of_row, pq.read_table(pa.BufferReader(content)).to_pylist())
-    return found
+        records += map(record_of_row, pq.read_table(pa.BufferReader(content)).to_pylist())
+    return records
 
 
 def remove_pieces(folder: Path, unit: str) -> None:
@@ -171,11 +171,11 @@ def problems(folder: Path, units: Iterable[str], manifest: Manifest) -> dict[str
     # once: the manifest of a large run takes as long to hash as a shard
     runs, texts = manifest.unit_fingerprints(), manifest.texts
     entries = {entry.name: entry for entry in manifest.units}
-    found = {}
+    reasons = {}
     for unit in units:
-        own = texts[entries[unit].ablations[0] : entries[unit].ablations[1] + 1]
-        found[unit] = _problem(folder, entries[unit], manifest, runs[unit], own)
-    return {unit: reason for unit, reason in found.items() if reason}
+        texts_of_unit = texts[entries[unit].ablations[0] : entries[unit].ablations[1] + 1]
+        reasons[unit] = _problem(folder, entries[unit], manifest, runs[unit], texts_of_unit)
+    return {unit: reason for unit, reason in reasons.items() if reason}
 
 
 def _problem(
@@ -230,24 +230,24 @@ def _other_records(
         file = pq.ParquetFile(pa.BufferReader(content))
         if not file.schema_arrow.equals(SCHEMA):
             return "its columns are not those of a shard"
-        found = file.read(columns=["model", "task", "ablation", "doc_id"])
+        table = file.read(columns=["model", "task", "ablation", "doc_id"])
     except (pa.ArrowException, OSError, ValueError) as error:
         return f"it cannot be read ({first_line(error)})"
     task = manifest.tasks[entry.task]
     doc_ids = task.doc_ids[entry.first : entry.first + entry.examples]
     expected = len(texts) * len(doc_ids)
-    if len(found) != expected:
-        return f"it holds {len(found)} records, and its unit has {expected}"
+    if len(table) != expected:
+        return f"it holds {len(table)} records, and its unit has {expected}"
     # the model's name may be allowed to differ between two calls of a run
     names = {manifest.model, *(d.asked for d in manifest.allowed if d.name == "model")}
-    models, tasks = (set(found[name].unique().to_pylist()) for name in ("model", "task"))
+    models, tasks = (set(table[name].unique().to_pylist()) for name in ("model", "task"))
     if tasks != {task.name} or not models <= names:
         return "its records are of another task or model"
     ablations = pa.array([as_text(text) for text in texts for _ in doc_ids], pa.string())
-    if not found["ablation"].combine_chunks().equals(ablations):
+    if not table["ablation"].combine_chunks().equals(ablations):
         return "its records are of other ablations than its unit's"
     examples = pa.array(list(doc_ids) * len(texts), pa.int64())
-    if not found["doc_id"].combine_chunks().equals(examples):
+    if not table["doc_id"].combine_chunks().equals(examples):
         return "its records are of other examples than its unit's"
     return ""
 
@@ -288,7 +288,7 @@ def dataset(folder: Path, units: Iterable[str]) -> pyarrow.dataset.Dataset:
         units: names of its units.
 
     Returns:
-        A dataset of the columns of `SCHEMA`, one row a record.
+        A dataset of the columns of `SCHEMA`, one row per record.
 
     Raises:
         UserError: the folder's path is no text, which Arrow cannot open.
@@ -307,7 +307,7 @@ def read_units(folder: Path, units: Iterable[str]) -> pa.Table:
         units: names of its units.
 
     Returns:
-        A table of the columns of `SCHEMA`, one row a record.
+        A table of the columns of `SCHEMA`, one row per record.
     """
     names = list(units)
     return dataset(folder, names).to_table() if names else SCHEMA.empty_table()

@@ -10,7 +10,7 @@ examples open as the browser's own popovers.
 - `asked.py`: the tasks of a run, found again and checked against its manifest.
 - `examples.py`: which examples of an ablation are shown, and what changed in their answers.
 - `maps.py`, `tables.py`, `provenance.py`, `vectors.py`: the parts of a section, as plain values.
-- `sections.py`: one section a run. `page.py`: the sections, the template, the file.
+- `sections.py`: one section per run. `page.py`: the sections, the template, the file.
 """
 
 import lazy_loader

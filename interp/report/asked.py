@@ -76,7 +76,7 @@ def asked_tasks(
         allow_code: let the YAMLs in `given` run the Python that they name.
 
     Returns:
-        One entry a task, also for a task whose rows are not found here.
+        One entry per task, also for a task whose rows are not found here.
 
     Raises:
         UserError: a path in `given` is no task YAML, or runs Python and may not.

@@ -101,8 +101,8 @@ def shown_examples(
     for start in range(0, len(ablations), AT_ONCE):
         part = list(ablations[start : start + AT_ONCE])
         rows = run.responses(tasks=task, ablations=part)
-        for text, own in rows.groupby("ablation", sort=False):
-            ablated = own.set_index("doc_id").sort_index()
+        for text, of_ablation in rows.groupby("ablation", sort=False):
+            ablated = of_ablation.set_index("doc_id").sort_index()
             outcomes = _outcomes(base, ablated, metric)
             seed = [run.manifest.seed, zlib.crc32(f"{task} {text}".encode())]
             chosen = choose(outcomes, most, seed=seed)
@@ -173,15 +173,15 @@ def _failed(rows: pd.DataFrame) -> pd.Series:
 def _answers(rows: pd.DataFrame) -> pd.Series:
     """What can be compared of an answer: its text, its draws, or which option is the likeliest."""
     columns = (rows[name] for name in ("text", "draws", "loglikelihoods"))
-    found: list[Any] = []
+    answers: list[Any] = []
     for text, draws, scores in zip(*columns, strict=True):
         if text is None and scores is None:
-            found.append(None)
+            answers.append(None)
         elif draws is not None:
-            found.append(tuple(draws))
+            answers.append(tuple(draws))
         else:
-            found.append(text if isinstance(text, str) else int(np.argmax(scores)))
-    return pd.Series(found, index=rows.index, dtype=object)
+            answers.append(text if isinstance(text, str) else int(np.argmax(scores)))
+    return pd.Series(answers, index=rows.index, dtype=object)
 
 
 def _example(

@@ -47,14 +47,14 @@ class Map:
 
 def families(ablations: Iterable[str]) -> dict[str, list[str]]:
     """Ablations by what they are called; each is counted once."""
-    found: dict[str, list[str]] = {}
+    by_family: dict[str, list[str]] = {}
     counted: set[str] = set()
     for kind in kinds(ablations).values():
-        own = [text for text in kind.places if text not in counted]
-        counted |= set(own)
-        if own:
-            found.setdefault(kind_label(kind.name), []).extend(own)
-    return found
+        texts_of_kind = [text for text in kind.places if text not in counted]
+        counted |= set(texts_of_kind)
+        if texts_of_kind:
+            by_family.setdefault(kind_label(kind.name), []).extend(texts_of_kind)
+    return by_family
 
 
 def maps(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> list[Map]:
@@ -75,15 +75,15 @@ def maps(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> li
         for row in importance.to_dict("records")
     }
     tasks = list(dict.fromkeys(importance["task"]))
-    found = []
+    drawn_maps = []
     for kind in kinds(importance["ablation"]).values():
         if kind.shape == "map":
-            found += [_by_head(kind, task, cells) for task in tasks]
+            drawn_maps += [_by_head(kind, task, cells) for task in tasks]
         elif kind.shape == "curve":
-            found.append(_by_layer(kind, tasks, cells))
+            drawn_maps.append(_by_layer(kind, tasks, cells))
         else:
-            found.append(_listed(kind, tasks, cells))
-    return found
+            drawn_maps.append(_listed(kind, tasks, cells))
+    return drawn_maps
 
 
 Cells = Mapping[tuple[str, str], Cell]

@@ -16,7 +16,7 @@ MOST_NAMES = 6
 def pairs(run: Sweep) -> list[tuple[str, str]]:
     """What decides the answers of a run, and how it was made: name and value."""
     manifest = run.manifest
-    found = [
+    facts = [
         ("Model", manifest.model),
         ("Weights (SHA-256)", manifest.weights_sha256),
         ("Configuration (SHA-256)", manifest.config_sha256),
@@ -34,8 +34,8 @@ def pairs(run: Sweep) -> list[tuple[str, str]]:
         ("Manifest (SHA-256)", manifest.fingerprint()),
     ]
     for note in manifest.allowed:
-        found.append(("Accepted difference", f"{note.name}: {note.there}, {note.asked}"))
-    return [(name, str(value)) for name, value in found if value]
+        facts.append(("Accepted difference", f"{note.name}: {note.there}, {note.asked}"))
+    return [(name, str(value)) for name, value in facts if value]
 
 
 def tasks(run: Sweep) -> list[tuple[str, ...]]:

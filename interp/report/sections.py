@@ -1,4 +1,4 @@
-"""One section a run: what was asked, figures, maps, tables, examples, provenance."""
+"""One section per run: what was asked, figures, maps, tables, examples, provenance."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -239,7 +239,7 @@ def _opened(
     most: int,
 ) -> list[Opened]:
     rows = {(row["task"], row["ablation"]): row for row in importance.to_dict("records")}
-    found = []
+    runs = []
     by_task: dict[str, list[str]] = {}
     for task, ablation in chosen:
         by_task.setdefault(task, []).append(ablation)
@@ -251,7 +251,7 @@ def _opened(
             )
             for place, (ablation, examples) in enumerate(shown):
                 row = rows[task, ablation]
-                found.append(
+                runs.append(
                     Opened(
                         name=f"{name}-examples-{number}-{place}",
                         ablation=ablation,
@@ -262,21 +262,21 @@ def _opened(
                     )
                 )
                 bar.update()
-    return found
+    return runs
 
 
 def _prompts(
     opened: Sequence[Opened], asked: Mapping[str, Asked], name: str
 ) -> dict[tuple[str, int], Prompt]:
     """Each prompt once, however many ablations show it."""
-    found: dict[tuple[str, int], Prompt] = {}
+    prompts: dict[tuple[str, int], Prompt] = {}
     for one in opened:
         for example in one.shown.examples:
             key = one.task, example.doc_id
-            text = None if key in found else asked[one.task].prompt(example.doc_id)
+            text = None if key in prompts else asked[one.task].prompt(example.doc_id)
             if text is not None:
-                found[key] = _prompt(text, f"{name}-prompt-{len(found)}")
-    return found
+                prompts[key] = _prompt(text, f"{name}-prompt-{len(prompts)}")
+    return prompts
 
 
 def _prompt(text: str, name: str) -> Prompt:

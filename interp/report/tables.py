@@ -56,15 +56,15 @@ def baselines(scores: pd.DataFrame, importance: pd.DataFrame) -> Table:
     """The whole model's score on each task, and what the ablations do to it."""
     rows = []
     for row in scores[scores["ablation"] == BASELINE].to_dict("records"):
-        own = importance[importance["task"] == row["task"]]
-        known = own[own["drop"].notna()]
+        of_task = importance[importance["task"] == row["task"]]
+        known = of_task[of_task["drop"].notna()]
         strongest = known.loc[known["drop"].idxmax()].to_dict() if len(known) else None
-        damaging = int(((own["p_adjusted"] < ALPHA) & (own["drop"] > 0)).sum())
+        damaging = int(((of_task["p_adjusted"] < ALPHA) & (of_task["drop"] > 0)).sum())
         rows.append(
             (
                 _words(task_label(row["task"])),
                 Entry(interval_text(row, "value"), _sortable(row["value"])),
-                Entry(f"{damaging} of {len(own)}", damaging / len(own)),
+                Entry(f"{damaging} of {len(of_task)}", damaging / len(of_task)),
                 _words("none")
                 if strongest is None
                 else Entry(
@@ -214,8 +214,8 @@ def _sortable(value: float) -> float | str:
 
 def _level(table: pd.DataFrame) -> str:
     """The coverage of a table's intervals (`95%`)."""
-    found = [match[0] for kind in table["interval"] if (match := re.match(r"[\d.]+%", kind))]
-    return found[0] if found else "no"
+    levels = [match[0] for kind in table["interval"] if (match := re.match(r"[\d.]+%", kind))]
+    return levels[0] if levels else "no"
 
 
 def _interval_words(table: pd.DataFrame) -> str:

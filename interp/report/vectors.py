@@ -56,14 +56,14 @@ def draw(
         several: only those that show several models.
 
     Returns:
-        One entry a figure, in the order of `drawings`.
+        One entry per figure, in the order of `drawings`.
     """
-    found = []
+    elements = []
     for name, figure in drawings.items():
         try:
             drawn = figure()
         except UserError as error:
-            found.append(Vector(None, f"{name}:", f"not drawn: {error}"))
+            elements.append(Vector(None, f"{name}:", f"not drawn: {error}"))
             continue
         if several and len(set(drawn.data["model"])) < 2:
             continue
@@ -73,8 +73,8 @@ def draw(
         column = None
         if narrow is not None and inches > COLUMN:
             column = inline_svg(narrow[name](), f"{prefix}-narrow-{name}-")
-        found.append(Vector(svg, caption, drawn.footnote, inches, column))
-    return found
+        elements.append(Vector(svg, caption, drawn.footnote, inches, column))
+    return elements
 
 
 def inline_svg(figure: PrintFigure, prefix: str) -> Markup:

@@ -33,7 +33,7 @@ def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
 
     Returns:
         Columns `model task ablation follows change low high low_all high_all baseline overruled n`,
-        a row an ablation. `change`: log-probability of the passage's answer minus that of the
+        a row per ablation. `change`: log-probability of the passage's answer minus that of the
         memorised one, under the ablation less without it, in nats, with Student's interval over
         pairs; `low_all` and `high_all` hold for all ablations of a task together (Bonferroni).
         `follows`: `passage` where that interval is below 0, `weights` where it is above, else
@@ -70,19 +70,22 @@ def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd
     table = rows.assign(gap=gaps).pivot_table(index="doc_id", columns="ablation", values="gap")
     if BASELINE not in table or table.shape[1] < 2:
         raise UserError(f"task {task}: the baseline and one ablation or more are needed")
-    own = table.pop(BASELINE)
+    baseline = table.pop(BASELINE)
     units = None
     if "cluster" in rows:
         units = (
-            rows.drop_duplicates("doc_id").set_index("doc_id")["cluster"].loc[own.index].tolist()
+            rows.drop_duplicates("doc_id")
+            .set_index("doc_id")["cluster"]
+            .loc[baseline.index]
+            .tolist()
         )
-    means = means_of(sample_by(table.sub(own, axis=0).to_numpy(float), units), points=False)
+    means = means_of(sample_by(table.sub(baseline, axis=0).to_numpy(float), units), points=False)
     error = np.sqrt(np.diag(means.covariance))
     reach = means.critical(confidence) * error
     reach_all = means.critical(1 - (1 - confidence) / table.shape[1]) * error
     low_all, high_all = means.means - reach_all, means.means + reach_all
     follows = np.where(high_all < 0, "passage", np.where(low_all > 0, "weights", ""))
-    found = pd.DataFrame(
+    sources = pd.DataFrame(
         {
             "ablation": table.columns,
             "follows": follows,
@@ -93,8 +96,8 @@ def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd
             "high_all": high_all,
         }
     )
-    return found.assign(
-        model=model, task=task, baseline=own.mean(), overruled=(own > 0).mean(), n=len(own)
+    return sources.assign(
+        model=model, task=task, baseline=baseline.mean(), overruled=(baseline > 0).mean(), n=len(baseline)
     )[[
-        "model", "task", *found.columns, "baseline", "overruled", "n",
+        "model", "task", *sources.columns, "baseline", "overruled", "n",
     ]]  # fmt: skip

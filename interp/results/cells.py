@@ -15,11 +15,11 @@ def plain_cell(text: str) -> str:
 
 def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
     """A table in which a spreadsheet computes no text, column names included."""
-    found = table.rename(columns=lambda name: plain_cell(str(name)))
-    for name in found.columns:
-        if not pd.api.types.is_numeric_dtype(found[name].dtype):
-            found[name] = [plain_cell(v) if isinstance(v, str) else v for v in found[name]]
-    return found
+    plain = table.rename(columns=lambda name: plain_cell(str(name)))
+    for name in plain.columns:
+        if not pd.api.types.is_numeric_dtype(plain[name].dtype):
+            plain[name] = [plain_cell(v) if isinstance(v, str) else v for v in plain[name]]
+    return plain
 
 
 def csv_text(table: pd.DataFrame, *, neutral: bool = True) -> str:

@@ -60,15 +60,15 @@ def short(table: pd.DataFrame) -> pd.DataFrame:
         The same rows, fewer columns.
     """
     kept = [name for name in [*LEADING, "failures"] if name in table]
-    found = table[kept]
-    empty = [name for name in ("layer", "head") if found[name].isna().all()]
-    if len(set(found["kind"])) == 1:
+    narrow = table[kept]
+    empty = [name for name in ("layer", "head") if narrow[name].isna().all()]
+    if len(set(narrow["kind"])) == 1:
         empty = ["kind", "layer", "head"]
-    if "failures" in found and not found["failures"].any():
+    if "failures" in narrow and not narrow["failures"].any():
         empty.append("failures")
-    found = found.drop(columns=empty)
-    numbers = [name for name in ("drop", "low", "high", "p_adjusted") if name in found]
-    return found.assign(**{name: found[name].map(_rounded) for name in numbers})
+    narrow = narrow.drop(columns=empty)
+    numbers = [name for name in ("drop", "low", "high", "p_adjusted") if name in narrow]
+    return narrow.assign(**{name: narrow[name].map(_rounded) for name in numbers})
 
 
 def _rounded(value: float) -> float:

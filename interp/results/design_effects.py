@@ -34,20 +34,20 @@ def design_effects(
         allow_code: as for `row_field`.
 
     Returns:
-        One row a field and ablation; empty where no field is shared by several rows.
+        One row per field and ablation; empty where no field is shared by several rows.
     """
     wide = values.pivot(index="doc_id", columns="ablation", values="value")  # noqa: PD010
     damage = wide.drop(columns=BASELINE).rsub(wide[BASELINE], axis=0).dropna()
     if fields is None:
         known = row_fields(entry, given=given, data=data, allow_code=allow_code)
-        found = {name: column for name, column in known.items() if _groups(column)}
+        columns = {name: column for name, column in known.items() if _groups(column)}
     else:
-        found = {
+        columns = {
             name: row_field(entry, name, given=given, data=data, allow_code=allow_code)
             for name in fields
         }
     tables = []
-    for name, column in found.items():
+    for name, column in columns.items():
         table = of_field(damage, pd.Series(column, name=name), seed=seed)
         tables.append(table.assign(task=entry.name, metric=values["metric"].iloc[0], field=name))
     if not tables:

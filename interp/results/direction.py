@@ -16,7 +16,7 @@ def falling(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> Bool[np.ndarray,
     A perplexity is such a metric; the log-likelihoods that it is computed from are not.
 
     Returns:
-        True where less is better, one entry a row.
+        True where less is better, one entry per row.
     """
     known = {
         (task.name, metric)

@@ -180,10 +180,10 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
             if aggregation in FROM_RATIO:
                 weight = values.query("task == @task and metric == @name + @WEIGHT")["value"]
                 ratio = np.array(rows["value"].sum() / weight.sum())
-                found = float(FROM_RATIO[aggregation](ratio))
+                value = float(FROM_RATIO[aggregation](ratio))
             else:
-                found = math.exp(-rows["value"].mean())
-            entry[f"{name},{named or 'none'}"] = found
+                value = math.exp(-rows["value"].mean())
+            entry[f"{name},{named or 'none'}"] = value
             entry[f"{name}_stderr,{named or 'none'}"] = "N/A"
             continue
         name, _, named = str(metric).partition(",")

@@ -23,8 +23,8 @@ def run_line(folder: Path, manifest: records.Manifest) -> str:
     tasks = ", ".join(task.name for task in manifest.tasks[:3])
     more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""
     units = manifest.unit_names
-    there = sum(records.shard_path(folder, unit).is_file() for unit in units)
+    n_written = sum(records.shard_path(folder, unit).is_file() for unit in units)
     return (
         f"{manifest.model}: {tasks}{more}; {counted(len(manifest.ablations), 'ablation')}; "
-        f"{there} of {len(units)} units; {manifest.origin.created}"
+        f"{n_written} of {len(units)} units; {manifest.origin.created}"
     )

@@ -35,7 +35,7 @@ def lost_examples(values: pd.DataFrame) -> pd.DataFrame:
         values: the long table of `interp.stats`, of 0/1 outcomes.
 
     Returns:
-        Columns `model task metric ablation doc_id`, a row an example that is lost.
+        Columns `model task metric ablation doc_id`, a row per example that is lost.
 
     Raises:
         UserError: an outcome is neither 0 nor 1.
@@ -123,15 +123,15 @@ def shared_losses(
 ) -> dict[str, object]:
     """What of two sets of lost examples is shared, over examples or their clusters."""
     n, both = len(one), int((one & other).sum())
-    mine, its = int(one.sum()), int(other.sum())
-    smaller = min(mine, its)
-    spread = np.sqrt(float(mine * its * (n - mine) * (n - its)))
+    n_one, n_other = int(one.sum()), int(other.sum())
+    smaller = min(n_one, n_other)
+    spread = np.sqrt(float(n_one * n_other * (n - n_one) * (n - n_other)))
     if units is None:
         (low,), (high,) = wilson(np.array([float(both)]), smaller, confidence=confidence)
-        p = fisher_exact_p(both, mine, its, n)
+        p = fisher_exact_p(both, n_one, n_other, n)
         names = {"interval": f"{100 * confidence:g}% Wilson", "test": "Fisher's exact test"}
     else:
-        pair = np.stack([one & other, one if mine <= its else other], axis=1).astype(float)
+        pair = np.stack([one & other, one if n_one <= n_other else other], axis=1).astype(float)
         means = means_of(sample_by(pair, units), points=False)
         share = fieller(
             np.array([1.0, 0.0]), np.array([0.0, 1.0]), means, means.critical(confidence)
@@ -144,9 +144,9 @@ def shared_losses(
             "test": "covariance by cluster",
         }
     return {
-        "lost_a": mine, "lost_b": its, "both": both, "expected": mine * its / n,
+        "lost_a": n_one, "lost_b": n_other, "both": both, "expected": n_one * n_other / n,
         "shared": 100 * both / smaller, "low": 100 * low, "high": 100 * high,
-        "phi": (n * both - mine * its) / spread if spread else np.nan, "p": p, "n": n, **names,
+        "phi": (n * both - n_one * n_other) / spread if spread else np.nan, "p": p, "n": n, **names,
     }  # fmt: skip
 
 

@@ -28,13 +28,13 @@ def interactions(
     interval is that of their mean (`interp.stats.contrasts`).
 
     Args:
-        values: the long table of one metric a task, of which more is better (`Sweep.gains()`).
+        values: the long table of one metric per task, of which more is better (`Sweep.gains()`).
         confidence: coverage of the intervals.
         correction: of the p-values, over all pairs of a task.
 
     Returns:
         Columns `model task metric ablation first second drop_first drop_second drop interaction low
-        high low_all high_all p p_adjusted n unit interval`, a row a pair; in points for 0/1
+        high low_all high_all p p_adjusted n unit interval`, a row per pair; in points for 0/1
         metrics. `low_all` and `high_all` hold for all pairs of a task together (Bonferroni): read
         these where the largest of several is named.
 
@@ -49,12 +49,12 @@ def interactions(
             rows = wide[[BASELINE, first, second, pair]].dropna()
             means = (100.0 if points else 1.0) * rows.mean()
             beyond = rows[first] + rows[second] - rows[pair] - rows[BASELINE]
-            found = _rows(beyond.to_frame(), clusters, points, confidence, family=len(pairs))
-            said = {"ablation": pair, "first": first, "second": second}
-            said |= {"drop_first": means[BASELINE] - means[first]}
-            said |= {"drop_second": means[BASELINE] - means[second]}
-            said |= {"drop": means[BASELINE] - means[pair]}
-            tables.append(pd.DataFrame({**key, **said, **next(found)}, index=[0]))
+            estimates = _rows(beyond.to_frame(), clusters, points, confidence, family=len(pairs))
+            columns = {"ablation": pair, "first": first, "second": second}
+            columns |= {"drop_first": means[BASELINE] - means[first]}
+            columns |= {"drop_second": means[BASELINE] - means[second]}
+            columns |= {"drop": means[BASELINE] - means[pair]}
+            tables.append(pd.DataFrame({**key, **columns, **next(estimates)}, index=[0]))
     if not tables:
         raise UserError(
             "interactions: no pair whose parts were ablated alone, too; sweep layers and "
@@ -80,7 +80,7 @@ def scope_parts(
     contrasts over examples (`interp.stats.contrasts`).
 
     Args:
-        values: the long table of one metric a task, of which more is better (`Sweep.gains()`).
+        values: the long table of one metric per task, of which more is better (`Sweep.gains()`).
         confidence: coverage of the intervals.
         correction: of the p-values, over the ablations of a form, a task and a part.
 
@@ -111,8 +111,8 @@ def scope_parts(
                     WHOLE: whole,
                 }
             )
-            found = pd.DataFrame(_rows(parts, clusters, points, confidence))
-            tables.append(found.assign(**named, ablation=name, part=parts.columns))
+            estimates = pd.DataFrame(_rows(parts, clusters, points, confidence))
+            tables.append(estimates.assign(**named, ablation=name, part=parts.columns))
     if not tables:
         raise UserError(
             "scope_parts: no ablation that was run everywhere, at the prompt and at the answer; "
@@ -128,12 +128,12 @@ def scope_parts(
 
 def _pairs(names: list[str]) -> dict[str, tuple[str, str]]:
     """Each pair whose parts are there alone, too, and the two parts."""
-    held = set(names)
-    split = {name: name.split("+") for name in sorted(held)}
+    single_names = set(names)
+    split = {name: name.split("+") for name in sorted(single_names)}
     return {
         name: (parts[0], parts[1])
         for name, parts in split.items()
-        if len(parts) == 2 and set(parts) <= held
+        if len(parts) == 2 and set(parts) <= single_names
     }
 
 
@@ -147,20 +147,20 @@ def _rows(
 ) -> Iterator[dict[str, object]]:
     """Mean, interval, interval for a family together, and test of each column."""
     sample, scale = sample_of(table, clusters), 100.0 if points else 1.0
-    found = contrasts(sample, points=points, confidence=confidence)
+    estimates = contrasts(sample, points=points, confidence=confidence)
     strict = 1 - (1 - confidence) / family
-    together = found if family == 1 else contrasts(sample, points=points, confidence=strict)
+    together = estimates if family == 1 else contrasts(sample, points=points, confidence=strict)
     for place in range(table.shape[1]):
         yield {
-            "value": scale * found.value[place],
-            "low": scale * found.low[place],
-            "high": scale * found.high[place],
+            "value": scale * estimates.value[place],
+            "low": scale * estimates.low[place],
+            "high": scale * estimates.high[place],
             "low_all": scale * together.low[place],
             "high_all": scale * together.high[place],
-            "p": found.p[place],
+            "p": estimates.p[place],
             "n": len(table),
             "unit": "points" if points else "value",
-            "interval": found.interval[place],
+            "interval": estimates.interval[place],
         }
 
 

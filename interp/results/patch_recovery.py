@@ -114,7 +114,7 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
         UserError: as `recovery_by_example`.
     """
     check_share("confidence", confidence)
-    found = []
+    tables = []
     keys = ["model", "task", "direction", "ablation"]
     examples = recovery_by_example(responses)
     together = examples.groupby(keys[:3])["ablation"].nunique().to_dict()
@@ -136,11 +136,11 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
         n, share = len(answers), np.nan
         low = high = np.array([np.nan])
         if n:
-            its = answers["cluster"].tolist() if "cluster" in rows else None
-            of_answers = sample_by(answers[["answer"]].to_numpy(float), its)
+            clusters_of_answers = answers["cluster"].tolist() if "cluster" in rows else None
+            of_answers = sample_by(answers[["answer"]].to_numpy(float), clusters_of_answers)
             share = float(of_answers.table.mean())
             low, high, _ = mean_intervals(of_answers, True, confidence, RESAMPLES, 0)
-        found.append(
+        tables.append(
             {
                 **dict(zip(keys, key, strict=True)),
                 "recovery": ratio.value,
@@ -157,7 +157,7 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
                 "failures": failures,
             }
         )
-    table = pd.DataFrame(found)
+    table = pd.DataFrame(tables)
     return table if table["failures"].any() else table.drop(columns="failures")
 
 
@@ -171,31 +171,35 @@ def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
     gap = rows["loglikelihoods"].map(lambda one: float(one[1]) - float(one[0]))
     whole = rows["doc_id"].astype(int)
     table = rows[["model", "task", "ablation"]].assign(doc_id=whole, gap=gap)
-    own = table[table["ablation"] == BASELINE].set_index(["model", "doc_id"])["gap"]
-    found = table[table["ablation"] != BASELINE].copy()
-    places = list(zip(found["model"], found["doc_id"], strict=True))
+    baseline_gap = table[table["ablation"] == BASELINE].set_index(["model", "doc_id"])["gap"]
+    patched = table[table["ablation"] != BASELINE].copy()
+    places = list(zip(patched["model"], patched["doc_id"], strict=True))
     # a table that lost rows, or whose numbers of rows were read as decimals
-    unknown = next((doc_id for model, doc_id in places if (model, doc_id) not in own), None)
+    unknown = next(
+        (doc_id for model, doc_id in places if (model, doc_id) not in baseline_gap), None
+    )
     if unknown is not None:
         raise UserError(f"task {task}, row {unknown}: no baseline to compare with")
-    missing = next((doc_id for model, doc_id in places if (model, doc_id ^ 1) not in own), None)
+    missing = next(
+        (doc_id for model, doc_id in places if (model, doc_id ^ 1) not in baseline_gap), None
+    )
     if missing is not None:
         raise UserError(
             f"task {task}: row {missing ^ 1}, the other direction of row {missing}, was not run; "
             "limit the pairs in interp.twins, not the rows in the sweep"
         )
-    here = np.array([own[place] for place in places])
-    there = -np.array([own[model, doc_id ^ 1] for model, doc_id in places])
-    moved, full = found["gap"].to_numpy() - here, there - here
-    possible, there_now = (here < 0) & (there > 0), found["gap"].to_numpy()
-    shared = {"cluster": rows.loc[found.index, "cluster"].to_numpy()} if "cluster" in rows else {}
+    own_gap = np.array([baseline_gap[place] for place in places])
+    twin_gap = -np.array([baseline_gap[model, doc_id ^ 1] for model, doc_id in places])
+    moved, full = patched["gap"].to_numpy() - own_gap, twin_gap - own_gap
+    possible, there_now = (own_gap < 0) & (twin_gap > 0), patched["gap"].to_numpy()
+    shared = {"cluster": rows.loc[patched.index, "cluster"].to_numpy()} if "cluster" in rows else {}
     return pd.DataFrame(
         {
-            "model": found["model"].to_numpy(),
+            "model": patched["model"].to_numpy(),
             "task": task,
-            "direction": [DIRECTIONS[doc_id % 2] for doc_id in found["doc_id"]],
-            "pair": found["doc_id"].to_numpy() // 2,
-            "ablation": found["ablation"].to_numpy(),
+            "direction": [DIRECTIONS[doc_id % 2] for doc_id in patched["doc_id"]],
+            "pair": patched["doc_id"].to_numpy() // 2,
+            "ablation": patched["ablation"].to_numpy(),
             "moved": moved,
             "full": full,
             "recovery": np.where(full > 0, moved / np.where(full > 0, full, 1), np.nan),

@@ -1,4 +1,4 @@
-"""One table a model: what each layer costs when it is skipped, and when something replaces it."""
+"""One table per model: what each layer costs when it is skipped, and when something replaces it."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ WAYS = {"skip": "", "mean": "@mean", "resample": "@resample", "linear": "@linear
 
 
 def replacement_table(importance: pd.DataFrame, *, part: str = "layer") -> pd.DataFrame:
-    """Drops of skipping, mean, resampling and linear map side by side, a row a layer.
+    """Drops of skipping, mean, resampling and linear map side by side, a row per layer.
 
     Args:
         importance: drops of one or several tasks (`Sweep.importance()`), each under two or more of
@@ -53,5 +53,5 @@ def replacement_table(importance: pd.DataFrame, *, part: str = "layer") -> pd.Da
         )
     joined = pd.concat(tables, axis=1).reset_index()
     shared = importance.drop_duplicates(keys[:3]).set_index(keys[:3])[["n", "unit"]]
-    found = joined.join(shared, on=keys[:3])
-    return found[[*keys, "n", "unit", *(c for c in joined.columns if c not in keys)]]
+    with_shares = joined.join(shared, on=keys[:3])
+    return with_shares[[*keys, "n", "unit", *(c for c in joined.columns if c not in keys)]]

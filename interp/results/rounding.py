@@ -25,7 +25,7 @@ def measured_rounding(folder: Path, manifest: records.Manifest) -> pd.DataFrame:
         not exceed in 95% of sweeps of this size, in points where the metric is 0 or 1. No row where
         nothing was measured.
     """
-    found = records.read_rounding(folder)
+    rounding = records.read_rounding(folder)
     examples = {task.name: len(task.doc_ids) for task in manifest.tasks}
     rows = [
         {
@@ -38,7 +38,7 @@ def measured_rounding(folder: Path, manifest: records.Manifest) -> pd.DataFrame:
             "floor": (100.0 if metric.binary else 1.0)
             * rounding_floor(one.n, metric.changed, metric.mean_square, examples[one.name]),
         }
-        for one in (found.tasks if found else ())
+        for one in (rounding.tasks if rounding else ())
         if one.name in examples
         for name, metric in one.metrics.items()
     ]

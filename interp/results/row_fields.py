@@ -98,21 +98,21 @@ def _task(
     from interp.tasks import asked_as, load_task, way_of
 
     name = str(entry.variant.get("plain_name", entry.name))
-    found = None
+    loaded = None
     for one in [given] if isinstance(given, str | Path | Task) else given:
         if isinstance(one, str) and not one.strip():
             raise UserError(f"given {one!r}: allowed are paths of YAMLs and loaded tasks")
         task = one if isinstance(one, Task) else load_task(one, data=data, allow_code=allow_code)
         if task.name == entry.name:
             return task
-        found = task if task.name == name else found
+        loaded = task if task.name == name else loaded
     # the name stands in a file of the run: it may name a listed task, never a file or code
-    if found is None and name.endswith((".yaml", ".yml")):
+    if loaded is None and name.endswith((".yaml", ".yml")):
         raise UserError(f"task {name}: it is found by its path; give it (given=[...])")
-    found = load_task(name, data=data) if found is None else found
+    loaded = load_task(name, data=data) if loaded is None else loaded
     # of the ways of asking only this one changes the rows
     way = way_of(entry.variant)
-    return asked_as(found, way) if way.startswith("option-order") else found
+    return asked_as(loaded, way) if way.startswith("option-order") else loaded
 
 
 def _hash(rows: list[Any]) -> str:

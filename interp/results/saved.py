@@ -61,10 +61,10 @@ def claim_folder(folder: Path, kind: str, request: Mapping[str, Any]) -> bool:
     asked = _plain({"kind": kind, **request})
     if (folder / FILE).exists():
         kept = _head(folder)
-        told = list(_differences({"kind": kept["kind"], **kept["request"]}, asked))
-        if told:
+        differing = list(_differences({"kind": kept["kind"], **kept["request"]}, asked))
+        if differing:
             raise UserError(
-                f"out {folder}: it holds another result ({'; '.join(told[:3])}); give another "
+                f"out {folder}: it holds another result ({'; '.join(differing[:3])}); give another "
                 "folder"
             )
         return bool(kept["finished"])
@@ -201,16 +201,16 @@ def _head(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
         head: dict[str, Any] = json.loads(read_regular(path))
-        found = {name: head[name] for name in ("version", "kind", "finished", "request")}
-        found |= {"facts": head.get("facts", {}), "files": head.get("files", {})}
-        whole = all(isinstance(found[name], dict) for name in ("request", "facts", "files"))
+        checked = {name: head[name] for name in ("version", "kind", "finished", "request")}
+        checked |= {"facts": head.get("facts", {}), "files": head.get("files", {})}
+        whole = all(isinstance(checked[name], dict) for name in ("request", "facts", "files"))
     except FileNotFoundError:
         raise UserError(f"{folder}: no {FILE} there") from None
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"{folder}: its {FILE} cannot be read ({first_line(error)})") from error
-    if not whole or found["version"] != VERSION:
+    if not whole or checked["version"] != VERSION:
         raise UserError(f"{folder}: its {FILE} is of another version; this one reads {VERSION}")
-    return found
+    return checked
 
 
 def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,11 +221,15 @@ def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
     """What differs, in words; hashes are named only where no plain option differs."""
-    there, here = dict(_leaves(kept)), dict(_leaves(asked))
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    kept_leaves, asked_leaves = dict(_leaves(kept)), dict(_leaves(asked))
+    names = [
+        name
+        for name in {**kept_leaves, **asked_leaves}
+        if kept_leaves.get(name) != asked_leaves.get(name)
+    ]
     plain = [n for n in names if not n.endswith(("_sha256", "doc_ids", "interp-source"))]
     for name in plain:
-        yield f"{name} {_word(there.get(name))} there, {_word(here.get(name))} asked"
+        yield f"{name} {_word(kept_leaves.get(name))} there, {_word(asked_leaves.get(name))} asked"
     if not plain:
         yield from (f"another {name}" for name in names)
 

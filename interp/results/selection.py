@@ -45,7 +45,7 @@ def only_chosen(values: pd.DataFrame, task: str, metric: MetricChoice) -> pd.Dat
     such metrics, or not the one that is asked for, all values are kept.
 
     Args:
-        values: Of one task, one row an example, ablation and metric.
+        values: Of one task, one row per example, ablation and metric.
         task: Its name.
         metric: As for `choose_metric`.
 

@@ -57,8 +57,8 @@ class StoredRecords:
                     f"(first: {unit}, {reason}); the same sweep again completes it"
                 )
             self._verified = True
-        found = records.dataset(self.folder, units)
-        return found.filter(_of_request(self._asked)) if self._asked else found
+        dataset = records.dataset(self.folder, units)
+        return dataset.filter(_of_request(self._asked)) if self._asked else dataset
 
     def problems(self) -> dict[str, str]:
         """What is wrong with the units of the run, by name; empty where all are whole."""
@@ -78,7 +78,7 @@ class StoredRecords:
         tasks: Sequence[str] | str | None = None,
         ablations: Sequence[str] | str | None = None,
     ) -> pd.DataFrame:
-        """One row an example and ablation: the raw responses, and a column a metric.
+        """One row per example and ablation: the raw responses, and a column per metric.
 
         Where examples share a passage or a wording, its name is in a further column `cluster`, as
         in `values`.
@@ -100,7 +100,7 @@ class StoredRecords:
         tasks: Sequence[str] | str | None = None,
         ablations: Sequence[str] | str | None = None,
     ) -> pd.DataFrame:
-        """One row an example, ablation and metric: model, task, metric, ablation, doc_id, value.
+        """One row per example, ablation and metric: model, task, metric, ablation, doc_id, value.
 
         Where examples share a passage or a subject (`cluster` of the sweep or of the task), its
         name is in a further column `cluster`. Arguments as for `responses`.
@@ -133,8 +133,10 @@ class StoredRecords:
             chosen = names_given(column, asked)
             for name in chosen:
                 if name not in known[column]:
-                    held = ", ".join(known[column][:8]) + ("..." if len(known[column]) > 8 else "")
-                    raise UserError(f"run {self.folder}: no {column} {name}; it holds {held}")
+                    names_held = ", ".join(known[column][:8]) + (
+                        "..." if len(known[column]) > 8 else ""
+                    )
+                    raise UserError(f"run {self.folder}: no {column} {name}; it holds {names_held}")
             condition = pyarrow.dataset.field(column).isin(chosen)
             wanted = condition if wanted is None else wanted & condition
         return self.dataset().to_table(columns=columns, filter=wanted)

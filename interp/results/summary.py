@@ -57,7 +57,7 @@ class Run(Protocol):
     def values(
         self, *, tasks: Sequence[str] | str | None, ablations: Sequence[str] | str | None
     ) -> pd.DataFrame:
-        """One row an example, ablation and metric."""
+        """One row per example, ablation and metric."""
 
 
 def summary(
@@ -118,7 +118,7 @@ def _recovered(run: Run, top: int) -> list[tuple[str, pd.DataFrame]]:
     """The patches that bring most of the twin's answer, of each task of pairs and direction."""
     if not run.patched_tasks:
         return []
-    found = []
+    tables = []
     for (task, direction), rows in run.recovery().groupby(["task", "direction"], sort=False):
         largest = rows.sort_values("recovery", ascending=False, kind="stable").head(top)
         title = (
@@ -126,20 +126,20 @@ def _recovered(run: Run, top: int) -> list[tuple[str, pd.DataFrame]]:
             f"(0: own prompt, 1: twin's), n = {rows['n'].iloc[0]} pairs; 95% Fieller, low_all and "
             f"high_all Bonferroni over {len(rows)}; answer: share that became the twin's"
         )
-        found.append((title, largest[RECOVERED]))
-    return found
+        tables.append((title, largest[RECOVERED]))
+    return tables
 
 
 def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
     """How many prompts and answers of the whole model were cut."""
-    said = (
+    columns = (
         ("cut_prompts", "prompts lost tokens on their left to fit the model's context"),
         ("cut_answers", "answers of the whole model were cut by the token limit"),
     )
     return [
         f"{row['task']}: {row[name]} of {row['n']} {words}"
         for row in truncation.to_dict("records")
-        for name, words in said
+        for name, words in columns
         if row[name]
     ]
 
@@ -165,8 +165,8 @@ def _error_lines(errors: pd.DataFrame | None, task: str, largest: pd.DataFrame) 
         return []
     harmful = largest[largest["drop"] > 0]["ablation"]
     rows = errors[(errors["task"] == task) & errors["ablation"].isin(harmful)]
-    said = what_instead(rows)
-    return [f"wrong answers, n = {rows['n'].iloc[0]}: {said}"] if said else []
+    words = what_instead(rows)
+    return [f"wrong answers, n = {rows['n'].iloc[0]}: {words}"] if words else []
 
 
 def _cluster_lines(run: Run, task: str, ablation: str, rows: pd.DataFrame) -> list[str]:
@@ -197,11 +197,11 @@ def result_line(run: Run, *, top: int = 3) -> str:
         The line, without an end.
     """
     importance = run.of_chosen_metric()[0]
-    found = []
+    sentences = []
     for task, rows in importance.groupby("task", sort=False):
         whole = rows[rows["drop"].notna()]
         if whole.empty:
-            found.append(f"{task}: examples failed everywhere")
+            sentences.append(f"{task}: examples failed everywhere")
             continue
         largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
         # they were chosen for their size: bounds for all ablations together, where there are any
@@ -212,8 +212,8 @@ def result_line(run: Run, *, top: int = 3) -> str:
                 largest["ablation"], largest["drop"], low, high, strict=True
             )
         )
-        found.append(f"{task} (baseline {whole['baseline'].iloc[0]:.3g}): {drops}")
-    return "largest drops: " + "; ".join(found)
+        sentences.append(f"{task} (baseline {whole['baseline'].iloc[0]:.3g}): {drops}")
+    return "largest drops: " + "; ".join(sentences)
 
 
 def summary_html(run: Run, *, top: int = 5) -> str:

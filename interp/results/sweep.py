@@ -197,8 +197,8 @@ class Sweep(StoredRecords):
             more = stats.perplexity_drops(table, values, names, seed=seed, **options)
             table = _joined(table, more)
         if weighted:
-            asked = {"confidence": confidence, "correction": correction}
-            table = _joined(table, self._weighted(table, weighted, **asked))
+            weighted_options = {"confidence": confidence, "correction": correction}
+            table = _joined(table, self._weighted(table, weighted, **weighted_options))
         return stats.with_rounding(with_truncation(table, self.truncation()), self.rounding())
 
     def truncation(self) -> pd.DataFrame:
@@ -237,7 +237,7 @@ class Sweep(StoredRecords):
             confidence: coverage of the intervals.
 
         Raises:
-            UserError: no task of the run generates one answer an example.
+            UserError: no task of the run generates one answer per example.
         """
         tables = []
         for task in sorted(task.name for task in self.manifest.tasks if not task.sampling):
@@ -248,7 +248,7 @@ class Sweep(StoredRecords):
                 joined = answers.merge(right, on=["model", "task", "ablation", "doc_id"])
                 tables.append(kinds_of_error(joined, ablations, confidence=confidence))
         if not tables:
-            raise UserError(f"run {self.folder}: no task generates one answer an example")
+            raise UserError(f"run {self.folder}: no task generates one answer per example")
         return pd.concat(tables, ignore_index=True)
 
     @property
@@ -308,15 +308,15 @@ class Sweep(StoredRecords):
             data: as for `importance`.
             allow_code: as for `importance`.
         """
-        found = []
+        tables = []
         for entry in self.manifest.tasks:
             values = choose_metric(self.values(tasks=entry.name), metric)
             table = design_effects(
                 values, entry, fields=fields, seed=self.manifest.seed,
                 given=given, data=data, allow_code=allow_code,
             )  # fmt: skip
-            found.append(table)
-        return pd.concat(found, ignore_index=True)
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
 
     def ties(self, *, within: float = stats.WITHIN) -> pd.DataFrame:
         """How many choices rounding may decide (`interp.stats.near_ties`), one row per ablation."""

@@ -12,15 +12,15 @@ def truncated(baseline: pd.DataFrame) -> pd.DataFrame:
         baseline: `task cut_tokens finished` of the records of the whole model.
 
     Returns:
-        One row a task: how many prompts and answers were cut, and the number of examples `n`.
+        One row per task: how many prompts and answers were cut, and the number of examples `n`.
     """
     cut = baseline.assign(
         cut_prompts=baseline["cut_tokens"] > 0,
         cut_answers=[finished is False or finished == 0 for finished in baseline["finished"]],
     )
     by_task = cut.groupby("task", sort=False)
-    found = by_task[list(CUT)].sum().astype(int)
-    return found.assign(n=by_task.size()).reset_index()
+    counts = by_task[list(CUT)].sum().astype(int)
+    return counts.assign(n=by_task.size()).reset_index()
 
 
 def with_truncation(table: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

@@ -36,18 +36,22 @@ class Values:
         known: the answers themselves.
         shapes: their shapes, as `shape_of` gives them.
         marked: whether a mark (`RESULT`) stands before each.
+        endings: each answer after a space, but for single letters: what an answer may end with.
     """
 
     known: frozenset[str]
     shapes: frozenset[str]
     marked: bool
+    endings: tuple[str, ...]
 
     @classmethod
     def of(cls, targets: Collection[str]) -> "Values":
         """Those of the right answers of a task's examples."""
         marked = bool(targets) and all(RESULT in target for target in targets)
         known = frozenset(_plain(_result(target) if marked else target) for target in targets)
-        return cls(known, frozenset(shape_of(value) for value in known), marked)
+        shapes = {value: shape_of(value) for value in known}
+        endings = tuple(f" {value}" for value, shape in shapes.items() if shape != "letter")
+        return cls(known, frozenset(shapes.values()), marked, endings)
 
 
 def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
@@ -82,10 +86,7 @@ def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
         return "option letter"
     if values.marked and not marked:
         return "another format"
-    last = any(
-        answer.endswith(f" {value}") for value in values.known if shape_of(value) != "letter"
-    )
-    if answer in values.known or shape in values.shapes or last:
+    if answer in values.known or shape in values.shapes or answer.endswith(values.endings):
         return "another value"
     return "another format"
 
@@ -127,7 +128,7 @@ def kinds_of_error(
         confidence: coverage of the intervals (Wilson 1927; of clusters as `interp.stats.scores`).
 
     Returns:
-        Columns `model task ablation kind share low high baseline n interval`; a row a kind that
+        Columns `model task ablation kind share low high baseline n interval`; a row per kind that
         occurs anywhere in the task. Shares are in percent, `baseline` is the unablated model's.
 
     Raises:
@@ -136,22 +137,26 @@ def kinds_of_error(
     if BASELINE not in set(answers["ablation"]):
         raise UserError("kinds of errors: no baseline to compare with")
     values = Values.of(set(answers["target"].astype(str)))
-    found = answers.assign(kind=[_kind(row, values) for row in answers.to_dict("records")])
-    held = [kind for kind in KINDS if kind in set(found["kind"]) or kind == "right"]
+    with_kinds = answers.assign(kind=[_kind(row, values) for row in answers.to_dict("records")])
+    kinds = [kind for kind in KINDS if kind in set(with_kinds["kind"]) or kind == "right"]
     rows = []
-    for ablation, own in found.groupby("ablation", sort=False):
+    for ablation, of_ablation in with_kinds.groupby("ablation", sort=False):
         if ablations is not None and ablation not in (BASELINE, *ablations):
             continue
-        own = own.set_index("doc_id")
-        is_kind = pd.DataFrame({kind: own["kind"].eq(kind).astype(float) for kind in held})
-        sample = sample_of(is_kind, own.get("cluster"))
+        of_ablation = of_ablation.set_index("doc_id")
+        is_kind = pd.DataFrame({kind: of_ablation["kind"].eq(kind).astype(float) for kind in kinds})
+        sample = sample_of(is_kind, of_ablation.get("cluster"))
         low, high, how = mean_intervals(sample, True, confidence, 2000, 0)
-        for place, kind in enumerate(held):
+        for place, kind in enumerate(kinds):
             rows.append(
-                {"model": own["model"].iloc[0], "task": own["task"].iloc[0], "ablation": ablation}
+                {
+                    "model": of_ablation["model"].iloc[0],
+                    "task": of_ablation["task"].iloc[0],
+                    "ablation": ablation,
+                }
                 | {"kind": kind, "share": 100 * float(is_kind[kind].mean())}
                 | {"low": 100 * low[place], "high": 100 * high[place]}
-                | {"n": len(own), "interval": how[place]}
+                | {"n": len(of_ablation), "interval": how[place]}
             )
     table = pd.DataFrame(rows)
     whole = table[table["ablation"] == BASELINE].set_index("kind")["share"]
@@ -173,10 +178,10 @@ def what_instead(table: pd.DataFrame) -> str:
         wrong = rows[(rows["kind"] != "right") & (rows["share"] > 0)]
         largest = wrong.sort_values("share", ascending=False, kind="stable").head(2)
         if len(largest):
-            said = ", ".join(
+            words = ", ".join(
                 f"{r.kind} {r.share:.0f}% [{r.low:.0f}, {r.high:.0f}]" for r in largest.itertuples()
             )
-            parts.append(f"{ablation} {said}")
+            parts.append(f"{ablation} {words}")
     return "; ".join(parts)
 
 

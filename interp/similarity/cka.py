@@ -55,20 +55,20 @@ class CkaSums:
         if self._lengths is None:
             self._lengths = mean_length(one), mean_length(other)
             self._same = one is other
-        mine, its = self._lengths
+        first_length, second_length = self._lengths
         crossed, crossed_left = hsic_left_out(one, other, lengths=self._lengths)
-        found = [(crossed, crossed_left)]
-        for states, length in ((one, mine), (other, its)):
-            own, own_left = (
-                found[0]
+        pairs = [(crossed, crossed_left)]
+        for states, length in ((one, first_length), (other, second_length)):
+            within, within_left = (
+                pairs[0]
                 if one is other
                 else hsic_left_out(states, states, lengths=(length, length))
             )
-            found.append((own.diagonal(), own_left.diagonal(dim1=0, dim2=1).T))
-        totals = [size * whole for whole, _ in found]
+            pairs.append((within.diagonal(), within_left.diagonal(dim1=0, dim2=1).T))
+        totals = [size * whole for whole, _ in pairs]
         before = self._sums or [torch.zeros_like(total) for total in totals]
         self._sums = [a + b for a, b in zip(before, totals, strict=True)]
-        for kept, (whole, left) in zip(self._changes, found, strict=True):
+        for kept, (whole, left) in zip(self._changes, pairs, strict=True):
             kept.append((size - 1) * left - size * whole[..., None])
         self._units += range(self.n, self.n + size) if units is None else units
         self.n += size

@@ -55,7 +55,7 @@ def downstream_effects(
         UserError: no text, or one of fewer than four tokens.
     """
     check_share("confidence", confidence)
-    decoder, found = models.decoder(model), list[np.ndarray]()
+    decoder, effects = models.decoder(model), list[np.ndarray]()
     for number, text in enumerate(names_given("texts", texts, "a list of texts, at least one")):
         tokens = encode(text, decoder)[-decoder.max_length :]
         if len(tokens) < 4:
@@ -63,8 +63,8 @@ def downstream_effects(
         batch = torch.tensor([list(tokens)], device=decoder.device)
         whole = record(decoder, batch, use_cache=False)
         refuse_not_finite(f"text {number}", whole.residuals)
-        found.append(_of_text(model, decoder, whole, later=later_positions))
-    values, n = np.stack(found), len(found)
+        effects.append(_of_text(model, decoder, whole, later=later_positions))
+    values, n = np.stack(effects), len(effects)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
     means = values.mean(axis=0)
     together = 1 - (1 - confidence) / max(1, decoder.n_layers * (decoder.n_layers - 1) // 2)
@@ -95,9 +95,9 @@ def _of_text(
         places = Places()
         places.of_text(middle, 0, length)
         edits = checked_edits(model, f"layer:{skipped}@@prompt" if later else f"layer:{skipped}")
-        with edited(model, edits, places=places) as own:
-            found = _relative(own, whole, skipped)
-        measured = found[:, middle:] if later else found
+        with edited(model, edits, places=places) as edited_model:
+            of_layers = _relative(edited_model, whole, skipped)
+        measured = of_layers[:, middle:] if later else of_layers
         changes[skipped, skipped + 1 :] = measured.mean(dim=1).cpu().numpy()
     return changes
 
@@ -105,11 +105,11 @@ def _of_text(
 def _relative(decoder: Decoder, whole: Pass, skipped: int) -> Float[Tensor, "layer pos"]:
     """Relative changes of the layers after a skipped one, position by position."""
     resid = run_block(decoder, skipped, whole.residuals[skipped], whole)
-    found = []
+    changes = []
     for layer in range(skipped + 1, decoder.n_layers):
         after = run_block(decoder, layer, resid, whole)
         before = (whole.residuals[layer + 1] - whole.residuals[layer]).float()
         change = ((after - resid).float() - before).norm(dim=-1) / before.norm(dim=-1)
-        found.append(as_float64(change[0].to(resid.device)))
+        changes.append(as_float64(change[0].to(resid.device)))
         resid = after
-    return torch.stack(found) if found else torch.zeros(0, resid.shape[1])
+    return torch.stack(changes) if changes else torch.zeros(0, resid.shape[1])

@@ -156,11 +156,11 @@ def layer_similarity(
     if claim_folder(folder, KIND, request):
         return open_similarity(folder)
     with released_if_refused(folder):
-        found = _measured(model, examples, seed, resamples, confidence)
-    tables = {name: getattr(found, name) for name in TABLES}
-    facts = {"model": found.model, "source": found.source, "dtype": found.dtype}
+        similarity = _measured(model, examples, seed, resamples, confidence)
+    tables = {name: getattr(similarity, name) for name in TABLES}
+    facts = {"model": similarity.model, "source": similarity.source, "dtype": similarity.dtype}
     save_result(folder, KIND, request, facts=facts, tables=tables, for_reading=tables)
-    return found
+    return similarity
 
 
 def open_similarity(folder: str | Path) -> Similarity:
@@ -268,10 +268,10 @@ def cka_between(
     named = {"model": model_name(model), "other_model": model_name(other)}
     groups = CkaSums()
     for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):
-        mine = last_states(model, examples, numbers)
+        own_states = last_states(model, examples, numbers)
         # two models may be on two GPUs
-        its = last_states(other, examples, numbers).to(mine.device)
-        groups.add(mine, its, units=examples.units(numbers))
+        other_states = last_states(other, examples, numbers).to(own_states.device)
+        groups.add(own_states, other_states, units=examples.units(numbers))
     return groups.table(named | {"source": examples.name}, confidence=confidence)
 
 
@@ -291,8 +291,8 @@ def _influence(batch: States) -> np.ndarray:
 
 def _angles(last: Tensor, pairs: list[tuple[int, int]]) -> np.ndarray:
     """`[batch, pairs]`."""
-    found = [angular_distance(last[layer], last[layer + block]) for layer, block in pairs]
-    return torch.stack(found, dim=1).cpu().double().numpy()
+    distances = [angular_distance(last[layer], last[layer + block]) for layer, block in pairs]
+    return torch.stack(distances, dim=1).cpu().double().numpy()
 
 
 def _table(

@@ -17,11 +17,11 @@ def cosine(one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"
         other: as many vectors; the leading axes are broadcast.
 
     Returns:
-        One cosine a vector: the broadcast shape without its last axis.
+        One cosine per vector: the broadcast shape without its last axis.
     """
     u, v, both_zero = _units(one, other)
-    found = (u * v).sum(dim=-1).clamp(-1, 1)
-    return torch.where(both_zero, torch.ones_like(found), found)
+    similarity = (u * v).sum(dim=-1).clamp(-1, 1)
+    return torch.where(both_zero, torch.ones_like(similarity), similarity)
 
 
 def angular_distance(
@@ -38,7 +38,7 @@ def angular_distance(
         other: as many vectors; the leading axes are broadcast.
 
     Returns:
-        One angle a vector: the broadcast shape without its last axis.
+        One angle per vector: the broadcast shape without its last axis.
     """
     u, v, both_zero = _units(one, other)
     angle = 2 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
@@ -71,7 +71,7 @@ def hsic(
         other: states at several depths, of the same or of another model.
 
     Returns:
-        `[a, b]`, one estimate a pair of depths. It may be negative.
+        `[a, b]`, one estimate per pair of depths. It may be negative.
     """
     return hsic_left_out(one, other)[0]
 
@@ -85,7 +85,7 @@ def mean_length(states: Float[Tensor, "a examples d"]) -> Float[Tensor, " a"]:
         states: at several depths.
 
     Returns:
-        One length a depth, in float64.
+        One length per depth, in float64.
     """
     states = as_float64(states)
     lengths = (states - states.mean(dim=1, keepdim=True)).norm(dim=-1)
@@ -103,7 +103,7 @@ def hsic_left_out(
     Args:
         one: as for `hsic`.
         other: as for `hsic`.
-        lengths: what states are divided by, one a depth; by default their own `mean_length`.
+        lengths: what states are divided by, one per depth; by default their own `mean_length`.
 
     Returns:
         `[a, b]`, and `[a, b, examples]`: NaN for four examples, of which three are left.
@@ -137,8 +137,8 @@ def hsic_left_out(
 def _unbiased(crossed: Tensor, totals: Tensor, mixed: Tensor, n: int) -> Tensor:
     if n < 4:
         return torch.full_like(crossed, torch.nan)
-    found = crossed + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * mixed
-    return found / (n * (n - 3))
+    estimate = crossed + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * mixed
+    return estimate / (n * (n - 3))
 
 
 def _kernels(

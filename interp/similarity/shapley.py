@@ -61,7 +61,7 @@ def layer_shapley(
         confidence: of the intervals.
 
     Returns:
-        Columns `model task metric layer value low high n orders sets unit interval`, a row a layer;
+        Columns `model task metric layer value low high n orders sets unit interval`, a row per layer;
         in points for 0/1 metrics. The values of a task add up to its score less that of the model
         without any layer.
 
@@ -116,14 +116,14 @@ def marginal_drops(
     Returns:
         Drops `[layer, example, order]`, in the unit of the table.
     """
-    found = np.empty((len(orders[0]), len(wide), len(orders)))
+    drops = np.empty((len(orders[0]), len(wide), len(orders)))
     for place, order in enumerate(orders):
         before = wide[stats.BASELINE].to_numpy(float)
         for k, layer in enumerate(order, start=1):
             after = wide[skipped_layers(tuple(sorted(order[:k]))).text].to_numpy(float)
-            found[layer, :, place] = before - after
+            drops[layer, :, place] = before - after
             before = after
-    return found
+    return drops
 
 
 def _of_series(

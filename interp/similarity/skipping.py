@@ -247,7 +247,7 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
         orders: that were swept.
 
     Returns:
-        One row an order, task, metric and number of layers skipped, with the score and its
+        One row per order, task, metric and number of layers skipped, with the score and its
         interval.
     """
     _check_orders(orders)
@@ -269,15 +269,15 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
 
 def _scores(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:
     """The scores of a run, of the examples that no order was measured on."""
-    found = run if isinstance(run, Sweep) else open_run(run)
+    opened = run if isinstance(run, Sweep) else open_run(run)
     if not any(order.measured_on for order in orders):
-        return found.scores()
-    values = found.values()
+        return opened.scores()
+    values = opened.values()
     shared = [
         doc_id in _rows_of_orders(orders, task)
         for task, doc_id in zip(values["task"], values["doc_id"], strict=True)
     ]
-    return stats.scores(values[~np.array(shared)], seed=found.manifest.seed)
+    return stats.scores(values[~np.array(shared)], seed=opened.manifest.seed)
 
 
 def _rows_of_orders(orders: Sequence[Order], task: str) -> frozenset[int]:

@@ -138,8 +138,10 @@ def states(
         raise UserError(f"{examples.name}, example {empty[0]}: no token for {model_name(model)}")
     order = sorted(rows, key=lambda number: (-len(rows[number]), number))
     for part in segments(model, [len(rows[number]) for number in order]):
-        own = [order[place] for place in part]
-        for batch in by_budget(own, [len(rows[number]) for number in own], TOKEN_BUDGET):
+        own_numbers = [order[place] for place in part]
+        for batch in by_budget(
+            own_numbers, [len(rows[number]) for number in own_numbers], TOKEN_BUDGET
+        ):
             # by no name here, or it would stay while the next one is computed
             yield _of_batch(decoder, {number: rows[number] for number in batch}, examples.name)
             if bar is not None:
@@ -150,10 +152,10 @@ def _of_batch(decoder: Decoder, rows: Mapping[int, Sequence[int]], source: str) 
     # causal attention never looks right, so padding there needs no mask
     kept = record(decoder, padded(decoder, list(rows.values())), use_cache=False)
     refuse_several_streams(kept.residuals, "similarity")
-    own = torch.tensor([len(row) for row in rows.values()], device=decoder.device)
-    found = States(tuple(rows), kept.residuals, own)
-    _refuse_not_finite(found, source)
-    return found
+    lengths = torch.tensor([len(row) for row in rows.values()], device=decoder.device)
+    batch_states = States(tuple(rows), kept.residuals, lengths)
+    _refuse_not_finite(batch_states, source)
+    return batch_states
 
 
 def _refuse_not_finite(batch: States, source: str) -> None:
@@ -188,8 +190,8 @@ def last_states(
     model: TransformerBridge, examples: Examples, numbers: Sequence[int]
 ) -> Float[Tensor, "depth examples d_model"]:
     """The states of the last token of some examples, in their order."""
-    found: dict[int, Tensor] = {}
+    by_example: dict[int, Tensor] = {}
     for batch in states(model, examples, numbers):
-        found |= dict(zip(batch.ids, batch.last().unbind(dim=1), strict=True))
+        by_example |= dict(zip(batch.ids, batch.last().unbind(dim=1), strict=True))
         del batch
-    return torch.stack([found[number] for number in numbers], dim=1)
+    return torch.stack([by_example[number] for number in numbers], dim=1)

@@ -81,11 +81,11 @@ def _of_text(
             input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
         ).hidden_states
     last = torch.stack([state[0, -1].to(decoder.device) for state in hidden])
-    found = np.zeros((decoder.n_layers - 1, decoder.n_layers))
+    distances = np.zeros((decoder.n_layers - 1, decoder.n_layers))
     for block in range(1, decoder.n_layers):
         angles = cosine(last[:-block], last[block:]).arccos() / torch.pi
-        found[block - 1, : len(angles)] = angles.cpu().double().numpy()
-    return found
+        distances[block - 1, : len(angles)] = angles.cpu().double().numpy()
+    return distances
 
 
 def _rescaled(distances: Float[np.ndarray, "blocks layer"]) -> Float[np.ndarray, "blocks layer"]:

@@ -50,8 +50,8 @@ def influence_by_part(
     check_share("confidence", confidence)
     given = names_given("texts", texts, "a list of texts, at least one")
     examples, decoder = selected_texts(given), models.decoder(model)
-    found = [_of_text(model, decoder, n, examples.tokens(n, decoder)) for n in examples.ids]
-    values, n = np.stack(found), len(found)
+    influences = [_of_text(model, decoder, n, examples.tokens(n, decoder)) for n in examples.ids]
+    values, n = np.stack(influences), len(influences)
     error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(values.shape[1:], np.nan)
     half = float(student_reach(confidence, max(1, n - 1))) * error
     means = values.mean(axis=0)
@@ -75,7 +75,7 @@ def _of_text(
     given = outputs_on(model, tokens, wanted)
     last = given[layers[-1], "resid"] + given[layers[-1], "layer"]
     refuse_not_finite(f"text {number}", [*(given[layer, "resid"] for layer in layers), last])
-    found = np.empty((decoder.n_layers, len(PARTS)))
+    influence = np.empty((decoder.n_layers, len(PARTS)))
     for layer in range(decoder.n_layers):
         before = given[layer, "resid"].float()
         after = before + given[layer, "layer"].to(before)
@@ -85,5 +85,5 @@ def _of_text(
             "layer": (before, after),
         }
         for place, part in enumerate(PARTS):
-            found[layer, place] = float(as_float64(1 - cosine(*ends[part])).mean())
-    return found
+            influence[layer, place] = float(as_float64(1 - cosine(*ends[part])).mean())
+    return influence

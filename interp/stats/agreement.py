@@ -88,8 +88,8 @@ def crossed(
     if not paired:
         apart += [(first, third), (second, fourth)]
     both = float(np.mean([_mean_correlation(*pair) for pair in apart]))
-    own = ceiling_of(_mean_correlation(first, second), _mean_correlation(third, fourth))
-    return both / own
+    ceiling = ceiling_of(_mean_correlation(first, second), _mean_correlation(third, fourth))
+    return both / ceiling
 
 
 def _parts(
@@ -116,8 +116,8 @@ def _parts(
 def _mean_correlation(
     one: Float[np.ndarray, "halves ablations"], other: Float[np.ndarray, "halves ablations"]
 ) -> float:
-    found = spearman(one, other)
-    return float("nan") if np.isnan(found).all() else float(np.nanmean(found))
+    correlations = spearman(one, other)
+    return float("nan") if np.isnan(correlations).all() else float(np.nanmean(correlations))
 
 
 def disattenuated(
@@ -199,13 +199,15 @@ def shapes_differ(
     sides = [_shape(sample, points) for sample in (one, other)]
     if any(side is None for side in sides):
         return float("nan")
-    (shape, mine, least), (its_shape, its, its_least) = (side for side in sides if side is not None)
-    parts = [mine - its] if paired else [mine, -its]
-    variance = np.maximum(sum((part**2).sum(axis=0) for part in parts), least + its_least)
+    (shape, first_sample, least), (other_shape, other_sample, other_least) = (
+        side for side in sides if side is not None
+    )
+    parts = [first_sample - other_sample] if paired else [first_sample, -other_sample]
+    variance = np.maximum(sum((part**2).sum(axis=0) for part in parts), least + other_least)
     if not (variance > 0).any():
         return float("nan")
     scale = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 0)
-    statistic = float(((shape - its_shape) ** 2 * scale).sum())
+    statistic = float(((shape - other_shape) ** 2 * scale).sum())
     rng = np.random.default_rng([seed, 8])
     extreme = 0
     for rows in blocks(flips, max(map(len, parts))):

@@ -44,7 +44,7 @@ def design_effects(
         seed: of the permutations.
 
     Returns:
-        A row an ablation: `ablation design_effect p least_p n_values n`; `p` is never below
+        A row per ablation: `ablation design_effect p least_p n_values n`; `p` is never below
         `least_p`, one over the number of permutations and one.
 
     Raises:
@@ -91,9 +91,9 @@ def _sums_of_squares(
     about: Float[np.ndarray, "docs ablations"], units: Int[np.ndarray, "dealt docs"]
 ) -> Float[np.ndarray, "dealt ablations"]:
     """Squared sums over the units, added up; each row of `units` deals the documents anew."""
-    found = np.empty((len(units), about.shape[1]))
+    sums = np.empty((len(units), about.shape[1]))
     for number, dealt in enumerate(units):
         order = np.argsort(dealt, kind="stable")
         starts = np.flatnonzero(np.diff(dealt[order], prepend=-1))
-        found[number] = (np.add.reduceat(about[order], starts, axis=0) ** 2).sum(axis=0)
-    return found
+        sums[number] = (np.add.reduceat(about[order], starts, axis=0) ** 2).sum(axis=0)
+    return sums

@@ -52,7 +52,7 @@ def findable(rows: pd.DataFrame) -> list[str]:
         rows: of `interp.stats.importance`; those in the metric's own unit have no line.
 
     Returns:
-        One line a task and family, in percentage points.
+        One line per task and family, in percentage points.
     """
     lines = []
     keys = ["model", "task", "metric", "family"]
@@ -83,15 +83,15 @@ def before_running(n: int, families: dict[str, int], *, noise: float = 5.0) -> l
         noise: examples that an ablation helps by chance, in points.
 
     Returns:
-        One line a family.
+        One line per family.
     """
     lines = []
     for family, count in families.items():
         least = least_detectable(n, noise=noise, family=count)
         what = "no drop would be found" if np.isnan(least) else f"a drop of {least:g} points would"
-        found = "" if np.isnan(least) else " be found in 80% of such sweeps"
+        ending = "" if np.isnan(least) else " be found in 80% of such sweeps"
         lines.append(
-            f"{what}{found} with {n} examples and {count} of {family}, if chance helps "
+            f"{what}{ending} with {n} examples and {count} of {family}, if chance helps "
             f"{noise:g} points (0/1 metrics)"
         )
     return lines

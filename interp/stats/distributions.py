@@ -73,8 +73,8 @@ def f_p(ratio: Numbers, above: Numbers, below: Numbers) -> Float[np.ndarray, "..
     Returns:
         The chance of a larger ratio, of the shape of `ratio`.
     """
-    found = special.fdtrc(_floats(above), _floats(below), _floats(ratio))
-    return np.asarray(found, dtype=float)
+    chance = special.fdtrc(_floats(above), _floats(below), _floats(ratio))
+    return np.asarray(chance, dtype=float)
 
 
 def f_quantile(share: float, above: int, below: int) -> float:
@@ -134,7 +134,7 @@ def binomial_largest(level: float, n: Int[np.ndarray, " trials"]) -> Int[np.ndar
         n: numbers of throws.
 
     Returns:
-        One count a number of throws; -1 where even no head at all is likelier than `level`.
+        One count per number of throws; -1 where even no head at all is likelier than `level`.
     """
     near = np.nan_to_num(special.bdtrik(level, np.maximum(n, 1), 0.5))
     count = np.clip(np.floor(near), 0, n).astype(int)

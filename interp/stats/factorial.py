@@ -1,7 +1,7 @@
 """What each way of measuring changes in the drop of an ablation: a factorial over protocols.
 
 The same examples are measured in every cell of a design (readout x candidates x steps, say). Each
-example then gives one number a contrast, a weighted sum of its drops in the cells; the mean of
+example then gives one number per contrast, a weighted sum of its drops in the cells; the mean of
 these numbers is the effect, and examples are the unit (Fisher 1935; for repeated measures, Maxwell
 & Delaney 2004, chapter 11). Every other level is compared with the first of its factor, averaged
 over the levels of the other factors; an interaction is the difference of such differences.
@@ -50,7 +50,7 @@ def cells_of(design: Design) -> list[Cell]:
         design: factor to its levels, the one that others are compared with first.
 
     Returns:
-        One level a factor each.
+        One level for each factor.
     """
     return list(product(*design.values()))
 
@@ -64,7 +64,7 @@ def factorial_contrasts(design: Design) -> list[Contrast]:
     Returns:
         Main effects first, then interactions of two factors, of three ...
     """
-    found, names = [], list(design)
+    contrasts_of, names = [], list(design)
     for order in range(1, len(names) + 1):
         for chosen in combinations(names, order):
             for levels in product(*(design[name][1:] for name in chosen)):
@@ -73,8 +73,8 @@ def factorial_contrasts(design: Design) -> list[Contrast]:
                 for name in names:
                     weights = np.kron(weights, _of_factor(design[name], moved.get(name)))
                 words = [f"{name}: {moved[name]} - {design[name][0]}" for name in chosen]
-                found.append(Contrast(" x ".join(words), " x ".join(chosen), weights))
-    return found
+                contrasts_of.append(Contrast(" x ".join(words), " x ".join(chosen), weights))
+    return contrasts_of
 
 
 def _of_factor(levels: Sequence[str], moved: str | None) -> Float[np.ndarray, " levels"]:
@@ -128,13 +128,13 @@ def factorial_effects(
         wide, clusters = _by_cell(of_model, design, str(model))
         ablations = [name for name in dict.fromkeys(of_model["ablation"]) if name != BASELINE]
         for contrast in factorial_contrasts(design):
-            found = [
+            tables = [
                 contrast_row(wide, clusters, str(name), contrast, floors, design, confidence,
                              family=len(ablations))
                 for name in ablations
             ]  # fmt: skip
-            p = adjust(np.array([row["p"] for row in found]), correction=correction)
-            for name, row, adjusted in zip(ablations, found, p, strict=True):
+            p = adjust(np.array([row["p"] for row in tables]), correction=correction)
+            for name, row, adjusted in zip(ablations, tables, p, strict=True):
                 key = {"model": model, "ablation": name, "effect": contrast.name}
                 key |= {"factors": contrast.factors}
                 rows.append(key | row | {"p_adjusted": float(adjusted), "correction": correction})
@@ -161,23 +161,23 @@ def _by_cell(
     values: pd.DataFrame, design: Design, model: str
 ) -> tuple[dict[Cell, pd.DataFrame], pd.Series | None]:
     """Examples x ablations of every cell, the same examples in all of them, and their clusters."""
-    found: dict[Cell, pd.DataFrame] = {}
+    cells: dict[Cell, pd.DataFrame] = {}
     clusters, names = None, list(design)
     for cell in cells_of(design):
         chosen = (values[names] == list(cell)).all(axis=1)
         if not chosen.any():
             raise UserError(f"model {model}: no values of the cell {', '.join(cell)}")
         one = values[chosen].assign(task=", ".join(cell), metric="right")
-        _, points, wide, own = next(series(one), (None, True, pd.DataFrame(), None))
+        _, points, wide, clusters_of_cell = next(series(one), (None, True, pd.DataFrame(), None))
         if not points:
             raise UserError(f"cell {', '.join(cell)}: outcomes other than 0 and 1")
         if BASELINE not in wide:
             raise UserError(f"cell {', '.join(cell)}: no baseline to compare with")
-        found[cell], clusters = wide, own if clusters is None else clusters
-    shared = set.intersection(*(set(wide.dropna().index) for wide in found.values()))
+        cells[cell], clusters = wide, clusters_of_cell if clusters is None else clusters
+    shared = set.intersection(*(set(wide.dropna().index) for wide in cells.values()))
     if not shared:
         raise UserError(f"model {model}: the cells have no example in common")
-    return {cell: wide.loc[sorted(shared)] for cell, wide in found.items()}, clusters
+    return {cell: wide.loc[sorted(shared)] for cell, wide in cells.items()}, clusters
 
 
 def contrast_row(

@@ -65,7 +65,7 @@ def with_failures(
     """A table with how many examples failed, and a row without numbers for what has none.
 
     Args:
-        table: one row a model, task, metric and ablation.
+        table: one row per model, task, metric and ablation.
         values: the long table that it was made from.
         baseline: whether the baseline has a row.
         numbers: columns that are NaN in such a row.
@@ -78,15 +78,15 @@ def with_failures(
         return table
     keys = [*SERIES, "ablation"]
     counted = values.assign(failures=values["value"].isna()).groupby(keys, observed=True)
-    asked = counted["failures"].agg(["sum", "size"]).reset_index()
-    asked = asked.rename(columns={"sum": "failures", "size": "n"}).astype({"failures": int})
+    counts = counted["failures"].agg(["sum", "size"]).reset_index()
+    counts = counts.rename(columns={"sum": "failures", "size": "n"}).astype({"failures": int})
     if not baseline:
-        asked = asked[asked["ablation"] != BASELINE]
-    failures = asked.set_index(keys)["failures"]
+        counts = counts[counts["ablation"] != BASELINE]
+    failures = counts.set_index(keys)["failures"]
     empty = {**words, **dict.fromkeys(numbers, np.nan)}
     if table.empty:
-        return asked.assign(**empty).reset_index(drop=True)
+        return counts.assign(**empty).reset_index(drop=True)
     known = pd.MultiIndex.from_frame(table[keys])
-    missing = asked[~pd.MultiIndex.from_frame(asked[keys]).isin(known)].assign(**empty)
+    missing = counts[~pd.MultiIndex.from_frame(counts[keys]).isin(known)].assign(**empty)
     table = table.assign(failures=failures.reindex(known).to_numpy(int))
     return pd.concat([table, missing], ignore_index=True) if len(missing) else table

@@ -34,10 +34,10 @@ def measured_floor(answers: pd.Series, targets: pd.Series) -> pd.Series:
         return pd.Series(np.nan, answers.index)
     codes = np.unique([*answers.astype(str), *targets.astype(str)], return_inverse=True)[1]
     given, right = codes[:n], codes[n:]
-    own, size = (given == right).astype(float), int(codes.max()) + 1
-    mine = (np.bincount(right, minlength=size)[given] - own) / (n - 1)
-    its = (np.bincount(given, minlength=size)[right] - own) / (n - 1)
-    return pd.Series(mine + its - mine.mean(), answers.index)
+    is_right, size = (given == right).astype(float), int(codes.max()) + 1
+    as_given = (np.bincount(right, minlength=size)[given] - is_right) / (n - 1)
+    as_answer = (np.bincount(given, minlength=size)[right] - is_right) / (n - 1)
+    return pd.Series(as_given + as_answer - as_given.mean(), answers.index)
 
 
 def shares_lost(
@@ -53,7 +53,7 @@ def shares_lost(
     """Mean drops over the mean of what there is to lose, with Fieller's interval (1954).
 
     Args:
-        sample: differences of 0/1 outcomes, a column an ablation.
+        sample: differences of 0/1 outcomes, a column per ablation.
         whole: of each example, what there is to lose: the baseline's outcome, less the floor.
         confidence: of the intervals.
 
@@ -68,11 +68,11 @@ def shares_lost(
     means = means_of(both, points=True, confidence=confidence)
     critical, last = means.critical(confidence), table.shape[1] - 1
     top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    found = []
+    bounds = []
     for column in range(last):
         pair = [column, last]
         two = Means(means.means[pair], means.covariance[np.ix_(pair, pair)], means.n_units)
         ratio = fieller(top, bottom, two, critical)
-        found.append((ratio.value, ratio.low, ratio.high))
-    share, low, high = np.array(found, dtype=float).reshape(-1, 3).T
+        bounds.append((ratio.value, ratio.low, ratio.high))
+    share, low, high = np.array(bounds, dtype=float).reshape(-1, 3).T
     return share, low, high

@@ -28,7 +28,7 @@ def mean_intervals(
         seed: of the bootstrap.
 
     Returns:
-        Lower bounds, upper bounds and names of the intervals (`95% Wilson`), one a column.
+        Lower bounds, upper bounds and names of the intervals (`95% Wilson`), one per column.
     """
     if not points:
         return _mean_intervals(sample, confidence)
@@ -64,7 +64,7 @@ def drop_intervals(
         score: take Tango's score interval for 0/1 outcomes however many are rare.
 
     Returns:
-        Lower bounds, upper bounds and names of the intervals, one a column.
+        Lower bounds, upper bounds and names of the intervals, one per column.
     """
     if not points:
         return _mean_intervals(sample, confidence)
@@ -98,7 +98,7 @@ def simultaneous(
         seed: of the bootstrap.
 
     Returns:
-        Lower and upper bounds, one a column; never narrower than the pointwise ones.
+        Lower and upper bounds, one per column; never narrower than the pointwise ones.
     """
     means = bootstrap_means(sample, resamples=resamples, seed=seed)
     error, centre = means.std(axis=0), sample.table.mean(axis=0)
@@ -174,7 +174,7 @@ def tango(
         confidence: Coverage of the interval.
 
     Returns:
-        Lower and upper bounds, in [-1, 1], one a pair of counts.
+        Lower and upper bounds, in [-1, 1], one per pair of counts.
     """
     z = normal_reach(confidence)
     return _tango_low(harmed, helped, n, z), -_tango_low(helped, harmed, n, z)

@@ -23,7 +23,7 @@ class RemovalCurve:
 
     Attributes:
         documents: numbers of the examples.
-        sample: a row an example: its drop, averaged over the steps, and its baseline minus what
+        sample: a row per example: its drop, averaged over the steps, and its baseline minus what
             guessing scores.
         points: whether outcomes are 0 or 1.
     """
@@ -65,12 +65,12 @@ def removal_curve(
         raise UserError(
             f"step {missing[0]}: it is not in the table" if missing else "steps: there are none"
         )
-    found = list(series(values[values["ablation"].isin([BASELINE, *steps])]))
-    if len(found) != 1:
+    wide_tables = list(series(values[values["ablation"].isin([BASELINE, *steps])]))
+    if len(wide_tables) != 1:
         raise UserError(
-            f"a curve: the table has {len(found)} models, tasks and metrics; one is needed"
+            f"a curve: the table has {len(wide_tables)} models, tasks and metrics; one is needed"
         )
-    key, points, wide, clusters = found[0]
+    key, points, wide, clusters = wide_tables[0]
     check_paired(wide, key)
     wide = wide.dropna()
     failed = [step for step in steps if step not in wide]

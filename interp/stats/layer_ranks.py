@@ -75,13 +75,13 @@ def _drops(values: pd.DataFrame, form: str) -> list[tuple[dict[str, str], pd.Dat
     """Of each model, task and metric: documents x layers, baseline minus ablated."""
     layers = {text: _layer_of(text, form) for text in values["ablation"].unique()}
     wanted = [text for text, layer in layers.items() if layer is not None]
-    found = []
+    columns = []
     chosen = values[values["ablation"].isin([BASELINE, *wanted])]
     for key, damage in (drops_by_document(chosen) if wanted else {}).items():
         if damage.shape[1] >= 3:
             named = dict(zip(("model", "task", "metric"), key, strict=True))
-            found.append((named, damage.rename(columns=layers).sort_index(axis=1)))
-    return found
+            columns.append((named, damage.rename(columns=layers).sort_index(axis=1)))
+    return columns
 
 
 def _layer_of(text: str, form: str) -> int | None:

@@ -12,7 +12,7 @@ from interp.stats.skewness import mean_bounds, unit_values
 
 
 class Contrasts(NamedTuple):
-    """Means of contrasts with intervals and tests, one a column; as fractions or values."""
+    """Means of contrasts with intervals and tests, one per column; as fractions or values."""
 
     value: Float[np.ndarray, " columns"]
     low: Float[np.ndarray, " columns"]

@@ -62,10 +62,10 @@ def perplexity_drops(
     rows[["low_all", "high_all"]] = np.nan  # those of the log-likelihoods are no perplexities
     for key, _, wide, clusters in series(values[values["metric"].isin(list(names))]):
         for ablation in [name for name in wide.columns if name != BASELINE]:
-            here = (rows["task"] == key["task"]) & (rows["model"] == key["model"])
-            here &= (rows["metric"] == key["metric"]) & (rows["ablation"] == ablation)
+            of_ablation = (rows["task"] == key["task"]) & (rows["model"] == key["model"])
+            of_ablation &= (rows["metric"] == key["metric"]) & (rows["ablation"] == ablation)
             # no simultaneous band is computed for a perplexity
-            rows.loc[here, rows.columns.intersection(["low_all", "high_all"])] = np.nan
+            rows.loc[of_ablation, rows.columns.intersection(["low_all", "high_all"])] = np.nan
             pair = wide[[BASELINE, ablation]].dropna()
             if pair.empty:
                 continue
@@ -76,9 +76,9 @@ def perplexity_drops(
             alike = sample.n_units == 1 or np.ptp(sample.table[:, 1] - sample.table[:, 0]) == 0
             by = " by cluster" if sample.clustered else ""
             kind = f"{100 * confidence:g}% paired bootstrap{by}"
-            rows.loc[here, ["baseline", "ablated", "drop"]] = before, after, after - before
-            rows.loc[here, "low"], rows.loc[here, "high"] = (
+            rows.loc[of_ablation, ["baseline", "ablated", "drop"]] = before, after, after - before
+            rows.loc[of_ablation, "low"], rows.loc[of_ablation, "high"] = (
                 (np.nan, np.nan) if alike else (low, high)
             )
-            rows.loc[here, "interval"] = "none (no spread in the sample)" if alike else kind
+            rows.loc[of_ablation, "interval"] = "none (no spread in the sample)" if alike else kind
     return rows.assign(metric=rows["metric"].map(names))

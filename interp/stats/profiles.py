@@ -166,14 +166,14 @@ def drops_by_document(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.Dat
     """
     check_values(values)
     say_left_out(values)
-    found = {}
+    drops = {}
     for key, _, wide, clusters in series(values):
         check_paired(wide, key)
         damage = wide.drop(columns=BASELINE).rsub(wide[BASELINE], axis=0)
         if clusters is not None:
             damage = damage.set_index(clusters.loc[damage.index].rename("cluster"), append=True)
-        found[str(key["model"]), str(key["task"]), str(key["metric"])] = damage
-    return found
+        drops[str(key["model"]), str(key["task"]), str(key["metric"])] = damage
+    return drops
 
 
 def resampled_profile(
@@ -231,7 +231,7 @@ def _all_pairs(
 def _named(
     known: dict[tuple[str, str, str], pd.DataFrame], one: Profile, other: Profile
 ) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
-    found = []
+    columns = []
     for profile in (one, other):
         matches = [
             key
@@ -239,10 +239,10 @@ def _named(
             if all(dict(zip(SERIES, key, strict=True)).get(k) == v for k, v in profile.items())
         ]
         if len(matches) != 1:
-            held = "; ".join(_text(key) for key in list(known)[:5])
-            raise UserError(f"profile {profile}: {len(matches)} match, of {held}")
-        found.append(matches[0])
-    return found[0], found[1]
+            keys = "; ".join(_text(key) for key in list(known)[:5])
+            raise UserError(f"profile {profile}: {len(matches)} match, of {keys}")
+        columns.append(matches[0])
+    return columns[0], columns[1]
 
 
 def _text(key: tuple[str, str, str]) -> str:

@@ -41,13 +41,13 @@ def mcnemar(
         helped: for each comparison, examples that were wrong before and are right now.
 
     Returns:
-        One p-value a comparison.
+        One p-value per comparison.
     """
     pairs, fewer = harmed + helped, np.minimum(harmed, helped)
     exact = np.minimum(1.0, 2 * binomial_at_most(fewer, pairs, 0.5))
     seen = binomial_exactly(fewer, pairs, 0.5)
-    found = np.where(harmed == helped, 1 - seen / 2, exact - seen)
-    return np.where(pairs == 0, 1.0, np.clip(found, 0.0, 1.0))
+    p = np.where(harmed == helped, 1 - seen / 2, exact - seen)
+    return np.where(pairs == 0, 1.0, np.clip(p, 0.0, 1.0))
 
 
 def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
@@ -65,7 +65,7 @@ def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
         sample: `[units, ablations]` differences.
 
     Returns:
-        One p-value a column; 1 for a column of zeros.
+        One p-value per column; 1 for a column of zeros.
     """
     units = unit_values(sample)
     n = len(units)
@@ -94,7 +94,7 @@ def sign_flip(
         seed: of the random patterns.
 
     Returns:
-        One p-value a column.
+        One p-value per column.
     """
     if len(sums) and (sums == np.round(sums)).all() and np.abs(sums).sum(axis=0).max() <= WHOLE:
         return np.array([_whole_flips(column) for column in sums.T.astype(int)])

@@ -75,8 +75,8 @@ def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means
     elif points:
         z2 = normal_reach(confidence) ** 2
         least = z2 / (n_units + z2) ** 2
-        own = np.diag_indices_from(covariance)
-        covariance[own] = np.maximum(covariance[own], least)
+        diagonal = np.diag_indices_from(covariance)
+        covariance[diagonal] = np.maximum(covariance[diagonal], least)
     return Means(means, covariance, n_units)
 
 

@@ -39,7 +39,7 @@ def with_rounding(table: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         table: of `importance`.
-        measured: `task metric compared changed mean_square`, one row a task and metric whose
+        measured: `task metric compared changed mean_square`, one row per task and metric whose
             baseline was run twice.
 
     Returns:

@@ -53,7 +53,7 @@ def sample_by(
     """Numbers with the independent unit of every document.
 
     Args:
-        values: a row a document.
+        values: a row per document.
         units: of each document, equal numbers for one unit; None where documents are independent.
 
     Returns:
@@ -78,14 +78,15 @@ def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
     Raises:
         UserError: only some of the documents have a cluster.
     """
-    own = None if clusters is None else clusters.loc[table.index]
-    if own is None or own.isna().all():
+    cluster_of = None if clusters is None else clusters.loc[table.index]
+    if cluster_of is None or cluster_of.isna().all():
         return Sample(table.to_numpy(float), np.arange(len(table)), clustered=False)
-    if own.isna().any():
+    if cluster_of.isna().any():
         raise UserError(
-            f"{int(own.isna().sum())} of {len(own)} documents have no cluster; every one needs one"
+            f"{int(cluster_of.isna().sum())} of {len(cluster_of)} documents have no cluster; every "
+            "one needs one"
         )
-    units = pd.factorize(own, sort=True)[0]
+    units = pd.factorize(cluster_of, sort=True)[0]
     return Sample(table.to_numpy(float), units, clustered=True)
 
 

@@ -21,7 +21,7 @@ def expected_excess(sample: Sample, *, splits: int = SPLITS, seed: int = 0) -> f
     5.8. Where one of 32 layers loses 10 points it errs on the large side: 1.8 for 0.6.
 
     Args:
-        sample: differences, a column an ablation.
+        sample: differences, a column per ablation.
         splits: random splits.
         seed: of these.
 

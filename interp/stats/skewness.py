@@ -17,7 +17,7 @@ FLAT = 1e-8
 
 
 def unit_values(sample: Sample) -> Float[np.ndarray, "units ablations"]:
-    """One value an independent unit, whose mean is that of the examples.
+    """One value per independent unit, whose mean is that of the examples.
 
     Of an example it is its own value. Of a cluster it is the mean plus what its examples together
     move the mean by, times the number of clusters.
@@ -59,7 +59,7 @@ def mean_bounds(
     than one in thirty does: 65% at n = 50, 90% at 200; the sample does not show them.
 
     Returns:
-        Lower and upper bounds, one a column.
+        Lower and upper bounds, one per column.
     """
     n = len(values)
     means, spread, skewness = _moments(values)

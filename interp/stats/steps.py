@@ -24,7 +24,7 @@ def step_interval(
         confidence: coverage of the interval.
 
     Returns:
-        Lower and upper bounds, one a column.
+        Lower and upper bounds, one per column.
     """
     counts = np.stack([(table == step).sum(axis=0) for step in STEPS], axis=1).astype(float)
     z = normal_reach(confidence)

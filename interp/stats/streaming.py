@@ -40,7 +40,7 @@ def poisson_weights(
 
 
 class StreamingMean:
-    """Weighted sums of arrays of one shape, one array an example.
+    """Weighted sums of arrays of one shape, one array per example.
 
     Attributes:
         sums: `[replicates, *shape]`; replicate 0 is the sample itself.
@@ -67,7 +67,7 @@ class StreamingMean:
 
         Args:
             weights: from `poisson_weights`.
-            values: one array an example: its value, or its sum over `counts` observations.
+            values: one array per example: its value, or its sum over `counts` observations.
             counts: observations an example; by default one each.
             units: that the weights are of; by default each example is one of its own.
         """
@@ -136,7 +136,7 @@ class StreamingMean:
 
 
 class StreamingError:
-    """Means of arrays, one an example, and their standard errors over independent units.
+    """Means of arrays, one per example, and their standard errors over independent units.
 
     Two sums are kept where every example is a unit of its own; of clusters, one sum each.
     """

@@ -73,10 +73,10 @@ def scores(
                 | {"low": scale * low[0], "high": scale * high[0], "n": len(column)}
                 | {"unit": "points" if points else "value", "interval": kind[0]}
             )
-    asked = values if ablations is None else values[values["ablation"].isin(ablations)]
+    values_asked = values if ablations is None else values[values["ablation"].isin(ablations)]
     return with_failures(
         pd.DataFrame(rows),
-        asked,
+        values_asked,
         baseline=True,
         numbers=["value", "low", "high"],
         unit="value",
@@ -147,7 +147,7 @@ def importance(
         Columns `model ablation task metric baseline ablated drop low high low_all high_all p
         p_adjusted n noise least_detectable_drop testable testability family n_family unit interval
         test correction expected_excess floor floor_aware floor_aware_low floor_aware_high relative
-        relative_low relative_high`; one row an ablation other than the baseline. Where values are
+        relative_low relative_high`; one row per ablation other than the baseline. Where values are
         NaN (failures), `failures` says how many, and what has no drop has a row without numbers.
 
     Raises:
@@ -190,7 +190,7 @@ def paired_drops(
         check_paired(wide, key)
         named = (str(key["task"]), str(key["metric"]))
         floor, parts = (floors or {}).get(named), (measured or {}).get(named)
-        found = []
+        by_family = []
         for family, ablations in _families(wide).items():
             damage = wide[ablations].rsub(wide[BASELINE], axis=0)
             sample = sample_of(damage, clusters)
@@ -226,9 +226,9 @@ def paired_drops(
                 "expected_excess": scale * expected_excess(sample, seed=seed),
                 **_as_shares(sample, wide[BASELINE], points, confidence, floor, parts),
             }
-            found.append(pd.DataFrame(columns))
-        if found:
-            joined = pd.concat(found, ignore_index=True).set_index("ablation", drop=False)
+            by_family.append(pd.DataFrame(columns))
+        if by_family:
+            joined = pd.concat(by_family, ignore_index=True).set_index("ablation", drop=False)
             tables.append(joined.loc[[c for c in wide.columns if c != BASELINE]])
     return _with_failed(tables, values, correction)
 
@@ -279,12 +279,12 @@ def _as_shares(
     each = np.full(len(right), floor or 0.0)
     if parts is not None:
         each = parts.reindex(baseline.index).to_numpy(float)
-    found = [
+    shares = [
         100 * bound
         for whole in (right - each, right)
         for bound in shares_lost(sample, whole, confidence=confidence)
     ]
-    return {"floor": 100 * each.mean(), **dict(zip(columns, found, strict=True))}
+    return {"floor": 100 * each.mean(), **dict(zip(columns, shares, strict=True))}
 
 
 def family_of(ablation: str) -> str:

@@ -22,7 +22,7 @@ def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFram
 
     Returns:
         model, task, ablation, ties, n (examples with two options or more and no failure), share,
-        within; one row a task and ablation in which options were scored.
+        within; one row per task and ablation in which options were scored.
 
     Raises:
         UserError: `within` is no number of 0 and more.

@@ -6,7 +6,7 @@ random-effects model without replication (Searle, Casella & McCulloch 1992, chap
 
     outcome[i, j] = mean + example[i] + prompt[j] + rest[i, j]
 
-`rest` holds how differently single examples take to a prompt, and chance; one answer a cell cannot
+`rest` holds how differently single examples take to a prompt, and chance; one answer per cell cannot
 tell them apart.
 """
 
@@ -178,31 +178,31 @@ def _rows(
     """One task and metric: a row for the baseline's score, and one for each drop."""
     tables, points, clusters = {}, True, None
     for name in names:
-        mine = values[values[over] == name].drop(columns=SERIES[0], errors="ignore")
-        for _, in_points, wide, units in series(mine.assign(model=str(name))):
+        of_name = values[values[over] == name].drop(columns=SERIES[0], errors="ignore")
+        for _, in_points, wide, units in series(of_name.assign(model=str(name))):
             tables[name], clusters = wide, units
             points = points and in_points
     lacking = [str(name) for name in names if name not in tables]
     if lacking or BASELINE not in tables[names[0]]:
         raise UserError(f"{over} {', '.join(lacking) or names[0]}: no baseline to compare with")
     documents = tables[names[0]].index
-    asked = set(values["doc_id"])
+    doc_ids = set(values["doc_id"])
     for name in names:
-        if set(values.loc[values[over] == name, "doc_id"]) != asked:
+        if set(values.loc[values[over] == name, "doc_id"]) != doc_ids:
             raise UserError(f"{over} {name}: it was asked other examples than {names[0]}")
         documents = documents.intersection(tables[name].index)
-    found: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = []
     for ablation in dict.fromkeys([BASELINE, *values["ablation"]]):
         quantity = SCORE if ablation == BASELINE else DROP
         row: dict[str, object] = {"ablation": ablation, "quantity": quantity}
         row |= {"n": len(documents), "n_variants": len(names)}
         if any(ablation not in table for table in tables.values()):
-            found.append(row | dict.fromkeys([*NUMBERS, "p"], np.nan) | {"clusters": 0})
+            rows.append(row | dict.fromkeys([*NUMBERS, "p"], np.nan) | {"clusters": 0})
             continue
         one = pd.DataFrame({name: _outcome(tables[name], ablation) for name in names})
         sample = sample_of(one.loc[documents], clusters)
-        found.append(row | _numbers(sample, points, confidence))
-    return found
+        rows.append(row | _numbers(sample, points, confidence))
+    return rows
 
 
 def _outcome(table: pd.DataFrame, ablation: str) -> pd.Series:
@@ -220,11 +220,11 @@ def _numbers(sample: Sample, points: bool, confidence: float) -> dict[str, objec
         return none | {"clusters": sample.n_units}
     fit = fit_two_way(cells[None], points=points, confidence=confidence)
     scale = 100.0 if points else 1.0
-    own = sample.table.mean(axis=0)
+    means = sample.table.mean(axis=0)
     shown = {
         "value": fit.mean[0], "low": fit.low[0], "high": fit.high[0],
         "low_examples": fit.low_examples[0], "high_examples": fit.high_examples[0],
-        "least": own.min(), "most": own.max(), "sd_examples": np.sqrt(fit.examples[0]),
+        "least": means.min(), "most": means.max(), "sd_examples": np.sqrt(fit.examples[0]),
         "sd_variants": np.sqrt(fit.variants[0]), "sd_rest": np.sqrt(fit.rest[0]),
     }  # fmt: skip
     numbers: dict[str, object] = {name: scale * float(value) for name, value in shown.items()}

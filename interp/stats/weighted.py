@@ -86,10 +86,10 @@ def weighted_losses(
             columns = [BASELINE, ablation] if drops else [ablation]
             weight = weights[key["model"], key["task"], name].rename(WEIGHT)
             whole = pd.concat([wide[columns], weight], axis=1).dropna()
-            found = loss_row(sample_of(whole, clusters), aggregations[task, name], confidence)
-            here = of_metric & (rows["ablation"] == ablation)
-            for column in rows.columns.intersection(list(found)):
-                rows.loc[here, column] = found[column]
+            row = loss_row(sample_of(whole, clusters), aggregations[task, name], confidence)
+            of_ablation = of_metric & (rows["ablation"] == ablation)
+            for column in rows.columns.intersection(list(row)):
+                rows.loc[of_ablation, column] = row[column]
         if drops:
             families = rows.loc[of_metric, "ablation"].map(family_of)
             for _, p in rows.loc[of_metric, "p"].groupby(families):
@@ -117,14 +117,14 @@ def loss_row(sample: Sample, aggregation: str, confidence: float) -> dict[str, A
     value, n = float(sign @ losses), sample.n_units
     sums = Sample((linear @ sign)[:, None], sample.units, sample.clustered).sums()[:, 0]
     names = ("value",) if len(losses) == 1 else ("baseline", "ablated")
-    found: dict[str, Any] = dict(zip(names, losses, strict=True)) | {"drop": value}
+    row: dict[str, Any] = dict(zip(names, losses, strict=True)) | {"drop": value}
     if n < 2 or not np.ptp(sums):
         nothing = "none (one example)" if n < 2 else "none (no spread in the sample)"
-        return found | {"low": np.nan, "high": np.nan, "interval": nothing}
+        return row | {"low": np.nan, "high": np.nan, "interval": nothing}
     error = np.sqrt(n / (n - 1) * np.square(sums).sum()) / len(sample.table)
     low, high = student_interval(np.array(value), np.array(error), n, confidence=confidence)
     by = " by cluster" if sample.clustered else ""
-    return found | {
+    return row | {
         "low": float(low),
         "high": float(high),
         "p": float(student_test(np.array(value), np.array(error), n)),

@@ -147,14 +147,14 @@ def calibration_examples(work: TaskWork) -> tuple[list[int], list[int]]:
 def _affordable(work: TaskWork) -> int:
     """Examples of the larger run with which the calibration takes `SHARE` of the sweep.
 
-    In passes through all layers: one a baseline, half of one an ablation that is replayed, a whole
+    In passes through all layers: one per baseline, half of one per ablation that is replayed, a whole
     one where answers are generated.
     """
     each = 1.0 if work.task.generates else 0.5
     sweep = len(work.doc_ids) * (1 + each * len(work.edits))
     runs = 1 if work.task.generates else 1 + 1 / FEWER
-    own = 1 / FEWER + runs * (2 + each * len(calibrated(work.edits)))
-    return int(SHARE * sweep / own)
+    least = 1 / FEWER + runs * (2 + each * len(calibrated(work.edits)))
+    return int(SHARE * sweep / least)
 
 
 def unit_sizes(n_examples: int, unit_examples: int) -> list[int]:
@@ -173,7 +173,7 @@ def calibrated(edits: Sequence[Edits]) -> list[Edits]:
     Ablations of one layer are taken together, because the engine runs them together.
 
     Returns:
-        At most `PER_LAYER` ablations a layer, in the order of the layers.
+        At most `PER_LAYER` ablations per layer, in the order of the layers.
     """
     by_layer: dict[int, list[Edits]] = defaultdict(list)
     for one in edits:

@@ -111,8 +111,8 @@ def estimate(
     """
     began = timer()
     dec = decoder(model)
-    asked = [as_ablation(a) for a in ablations]
-    edits = [checked_edits(model, ablation) for ablation in asked]
+    values = [as_ablation(a) for a in ablations]
+    edits = [checked_edits(model, ablation) for ablation in values]
     for device in dec.devices:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -138,7 +138,7 @@ def estimate(
         model=model_name(model),
         parameters=sum(p.numel() for p in parameters),
         device=", ".join(map(str, dec.devices)),
-        ablations=len(asked),
+        ablations=len(values),
         draws=tuple(draws),
         examples=examples,
         tokens=tokens,

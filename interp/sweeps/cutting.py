@@ -69,27 +69,29 @@ def cut_units(
         Units that cover each (example, ablation) pair once.
     """
     units = []
-    there: list[dict[tuple[int, int], list[UnitEntry]]] = [{} for _ in tasks]
+    kept_units: list[dict[tuple[int, int], list[UnitEntry]]] = [{} for _ in tasks]
     for entry in kept:
-        there[entry.task].setdefault((entry.first, entry.examples), []).append(entry)
+        kept_units[entry.task].setdefault((entry.first, entry.examples), []).append(entry)
     for number, planned in enumerate(tasks):
         letters = (
             c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in planned.task.name
         )
-        stem, blocks = "".join(letters)[:80], sorted(there[number])
+        stem, blocks = "".join(letters)[:80], sorted(kept_units[number])
         end = sum(count for _, count in blocks)
         more = range(end, len(planned.doc_ids), sizes.examples)
         blocks += [(start, min(sizes.examples, len(planned.doc_ids) - start)) for start in more]
         for part, (start, count) in enumerate(blocks):
             chosen = planned.doc_ids[start : start + count]
-            own = there[number].get((start, count), [])
-            own.sort(key=lambda entry: entry.ablations)
-            for entry in own:
+            texts_of_unit = kept_units[number].get((start, count), [])
+            texts_of_unit.sort(key=lambda entry: entry.ablations)
+            for entry in texts_of_unit:
                 numbers = tuple(range(entry.ablations[0], entry.ablations[1] + 1))
                 units.append(WorkUnit(number, entry.name, chosen, numbers))
             # the baseline's rows belong to the first unit of these examples
-            done = own[-1].ablations[1] + 1 if own else 0
-            for group, first in enumerate(range(done, n_variants, sizes.ablations), len(own)):
+            done = texts_of_unit[-1].ablations[1] + 1 if texts_of_unit else 0
+            for group, first in enumerate(
+                range(done, n_variants, sizes.ablations), len(texts_of_unit)
+            ):
                 numbers = tuple(range(first, min(first + sizes.ablations, n_variants)))
                 name = f"{number:02d}-{stem}-{part:04d}-{group:03d}"
                 units.append(WorkUnit(number, name, chosen, numbers))
@@ -104,25 +106,25 @@ def unit_entries(units: Sequence[WorkUnit], tasks: Sequence[PlannedTask]) -> tup
         tasks: its tasks.
 
     Returns:
-        One entry a unit, in their order.
+        One entry per unit, in their order.
     """
     places = [{doc_id: i for i, doc_id in enumerate(one.doc_ids)} for one in tasks]
-    asked: dict[tuple[int, tuple[int, ...]], str] = {}
-    found = []
+    sha256_of: dict[tuple[int, tuple[int, ...]], str] = {}
+    entries = []
     for unit in units:
         planned, block = tasks[unit.task], (unit.task, unit.doc_ids)
         # units of many ablations have the same examples
-        if block not in asked:
+        if block not in sha256_of:
             hashed = planned.requests.only(unit.doc_ids).sha256
-            asked[block] = asked_hash(planned.task, unit.doc_ids, hashed)
-        found.append(
+            sha256_of[block] = asked_hash(planned.task, unit.doc_ids, hashed)
+        entries.append(
             UnitEntry(
                 name=unit.name,
                 task=unit.task,
                 first=places[unit.task][unit.doc_ids[0]],
                 examples=len(unit.doc_ids),
                 ablations=(unit.ablations[0], unit.ablations[-1]),
-                asked_sha256=asked[block],
+                asked_sha256=sha256_of[block],
             )
         )
-    return tuple(found)
+    return tuple(entries)

@@ -54,7 +54,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
             donors[unit.task] = donors_of(
                 planned.task, len(planned.doc_ids), seed=plan.manifest.seed
             )
-        found = run_unit(
+        records = run_unit(
             model,
             planned.task,
             unit,
@@ -64,7 +64,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
             shortcuts=shortcuts,
             done=done,
         )
-        return in_order(plan, unit, found)
+        return in_order(plan, unit, records)
 
     return run
 
@@ -83,7 +83,7 @@ def in_order(plan: Plan, unit: WorkUnit, found: list[Record]) -> list[Record]:
     """A unit's own records by ablation and example, however they were computed.
 
     Returns:
-        The records, one an ablation and example of the unit.
+        The records, one per ablation and example of the unit.
 
     Raises:
         RuntimeError: a record is missing or there twice.
@@ -114,11 +114,11 @@ def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
     Raises:
         MemoryError: a single example does not fit.
     """
-    told = 0
+    n_told = 0
 
     def counting(number: int) -> None:
-        nonlocal told
-        told += number
+        nonlocal n_told
+        n_told += number
         done(number)
 
     try:
@@ -129,7 +129,7 @@ def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
         reason = first_line(error)
     # outside the handler: its traceback holds the tensors that did not fit
     release_memory()
-    done(-told)
+    done(-n_told)
     if len(unit.doc_ids) == 1:
         raise MemoryError(reason)
     return [record for half in halves(unit) for record in run_fitting(run, half, done)]

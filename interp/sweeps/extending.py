@@ -60,18 +60,18 @@ def extension(
         UserError: answers of two runs would be mixed, or the request has more of one thing than
             the run and less of another.
     """
-    asked = plan.manifest.model_copy(
+    manifest = plan.manifest.model_copy(
         update={"tasks": tuple(_as_there(model, plan, kept, one) for one in plan.tasks)}
     )
-    found = records.conflicts(kept, asked)
+    conflicts = records.conflicts(kept, manifest)
     extent = records.extent(kept, plan.manifest)
-    if not found and extent.more and extent.fewer:
+    if not conflicts and extent.more and extent.fewer:
         words = (
             f"it holds what is not asked, {', '.join(extent.fewer)}, and lacks "
             f"{', '.join(extent.more)}; a run is extended by asking for all of it and more"
         )
-        found = [Difference("request", extent.fewer, extent.more, words)]
-    noted = records.with_accepted(folder, kept, found, allow=allow)
+        conflicts = [Difference("request", extent.fewer, extent.more, words)]
+    noted = records.with_accepted(folder, kept, conflicts, allow=allow)
     if extent.fewer:
         return Extension(None, noted, extent.fewer, _part(noted, plan.manifest))
     joined = in_order_of(plan, kept)
@@ -89,8 +89,8 @@ def _part(kept: Manifest, asked: Manifest) -> Manifest:
     def holds(unit: UnitEntry) -> bool:
         task = kept.tasks[unit.task]
         rows = task.doc_ids[unit.first : unit.first + unit.examples]
-        own = every[unit.ablations[0] : unit.ablations[1] + 1]
-        return not (ids.get(task.name, set()).isdisjoint(rows) or texts.isdisjoint(own))
+        texts_of_unit = every[unit.ablations[0] : unit.ablations[1] + 1]
+        return not (ids.get(task.name, set()).isdisjoint(rows) or texts.isdisjoint(texts_of_unit))
 
     entries = ("ablations", "hooks", "donors", "limit")
     part = {name: getattr(asked, name) for name in entries}
@@ -104,10 +104,10 @@ def _as_kept(kept: Manifest, asked: Sequence[TaskEntry]) -> tuple[TaskEntry, ...
 
     A difference that was allowed (a version) does not change what decided the records.
     """
-    there = {task.name: task for task in kept.tasks}
+    kept_tasks = {task.name: task for task in kept.tasks}
     return tuple(
-        there[one.name].model_copy(update={name: getattr(one, name) for name in OF_ROWS})
-        if one.name in there
+        kept_tasks[one.name].model_copy(update={name: getattr(one, name) for name in OF_ROWS})
+        if one.name in kept_tasks
         else one
         for one in asked
     )
@@ -124,8 +124,8 @@ def in_order_of(plan: Plan, kept: Manifest) -> Plan:
         The same tasks, examples and ablations, those of the run first.
     """
     names = {planned.task.name: planned for planned in plan.tasks}
-    there = [task.name for task in kept.tasks]
-    order = [*there, *(name for name in names if name not in set(there))]
+    kept_names = [task.name for task in kept.tasks]
+    order = [*kept_names, *(name for name in names if name not in set(kept_names))]
     rows = {task.name: task.doc_ids for task in kept.tasks}
     seed = plan.manifest.seed
     tasks = tuple(_with_first(names[name], rows.get(name, ()), plan, seed) for name in order)
@@ -152,8 +152,8 @@ def in_order_of(plan: Plan, kept: Manifest) -> Plan:
 
 def _with_first(planned: PlannedTask, first: Sequence[int], plan: Plan, seed: int) -> PlannedTask:
     """A task with some of its examples in front of the others."""
-    there = set(first)
-    doc_ids = (*first, *(i for i in planned.doc_ids if i not in there))
+    first_ids = set(first)
+    doc_ids = (*first, *(i for i in planned.doc_ids if i not in first_ids))
     return replace(
         planned,
         doc_ids=doc_ids,
@@ -167,23 +167,29 @@ def _as_there(
 ) -> TaskEntry:
     """A task of the request with the examples that the run has of it, where it may have them."""
     number = next(i for i, one in enumerate(plan.tasks) if one is planned)
-    asked = plan.manifest.tasks[number]
-    there = next((task for task in kept.tasks if task.name == asked.name), None)
+    entry = plan.manifest.tasks[number]
+    kept_entry = next((task for task in kept.tasks if task.name == entry.name), None)
     rows = len(planned.task.documents())
-    if there is not None and (there.doc_ids, there.source_ids) == (
-        asked.doc_ids,
-        asked.source_ids,
+    if kept_entry is not None and (kept_entry.doc_ids, kept_entry.source_ids) == (
+        entry.doc_ids,
+        entry.source_ids,
     ):
-        return asked
-    if there is None or not records.nested(there, asked) or max(there.doc_ids) >= rows:
-        return asked
+        return entry
+    if (
+        kept_entry is None
+        or not records.nested(kept_entry, entry)
+        or max(kept_entry.doc_ids) >= rows
+    ):
+        return entry
     requests, seed = planned.requests, plan.manifest.seed
-    if set(there.doc_ids) <= set(asked.doc_ids):
-        requests = requests.only(there.doc_ids)
+    if set(kept_entry.doc_ids) <= set(entry.doc_ids):
+        requests = requests.only(kept_entry.doc_ids)
     else:
-        requests = checked_requests(planned.task, there.doc_ids, models.decoder(model), seed=seed)
+        requests = checked_requests(
+            planned.task, kept_entry.doc_ids, models.decoder(model), seed=seed
+        )
     source_ids = planned.source_ids
-    if there.source_ids and source_ids and max(there.source_ids) < rows:
-        source_ids = there.source_ids
-    same = replace(planned, doc_ids=there.doc_ids, requests=requests, source_ids=source_ids)
+    if kept_entry.source_ids and source_ids and max(kept_entry.source_ids) < rows:
+        source_ids = kept_entry.source_ids
+    same = replace(planned, doc_ids=kept_entry.doc_ids, requests=requests, source_ids=source_ids)
     return describe_planned(same, plan.cluster)

@@ -51,13 +51,13 @@ def describe_model(model: TransformerBridge) -> dict[str, Any]:
     Returns:
         Plain data, as entries of a manifest.
     """
-    found = decoder(model)
+    decoder_of = decoder(model)
     return {
         "model": as_text(model_name(model)),
         "weights_sha256": weights_hash(model),
-        "config_sha256": _configuration_hash(found),
-        "code_sha256": _model_code(found.root),
-        "tokenizer_sha256": _tokenizer_hash(found.tokenizer),
+        "config_sha256": _configuration_hash(decoder_of),
+        "code_sha256": _model_code(decoder_of.root),
+        "tokenizer_sha256": _tokenizer_hash(decoder_of.tokenizer),
         "dtype": weights_kept(model),
     }
 
@@ -71,29 +71,29 @@ def describe_hooks(ablations: Sequence[Ablation]) -> dict[str, str]:
     Raises:
         UserError: two different hooks have one name.
     """
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for ablation in ablations:
         parts = ablation.parts if isinstance(ablation, Combination) else (ablation,)
         for part in parts:
             if isinstance(part, Hooked):
                 code = code_sha256(part.fwd_hooks)
-                if found.setdefault(part.text, code) != code:
+                if hashes.setdefault(part.text, code) != code:
                     raise UserError(f"{part.text}: two different hooks have this name")
-    return found
+    return hashes
 
 
 def describe_donors(ablations: Sequence[Ablation]) -> dict[str, dict[str, str]]:
     """For each ablation with a swap: its donors' names and weights' hashes."""
     hashes: dict[int, str] = {}
-    found: dict[str, dict[str, str]] = {}
+    described: dict[str, dict[str, str]] = {}
     for ablation in ablations:
         for donor in donors(ablation):
             if id(donor) not in hashes:
                 hashes[id(donor)] = weights_hash(donor)
-            entry = found.setdefault(ablation.text, {})
+            entry = described.setdefault(ablation.text, {})
             if entry.setdefault(model_name(donor), hashes[id(donor)]) != hashes[id(donor)]:
                 raise UserError(f"{ablation.text}: two donors are named {model_name(donor)}")
-    return found
+    return described
 
 
 def describe_task(
@@ -194,20 +194,20 @@ def _cluster_name(value: Any) -> str:
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
     """A metric or filter may be given as a function; its address in memory says nothing."""
     text = json.dumps(config, sort_keys=True, default=_named)
-    found: dict[str, Any] = json.loads(text)
-    return found
+    configuration: dict[str, Any] = json.loads(text)
+    return configuration
 
 
 def _named(value: Any) -> str:
     return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
-def _configuration_hash(found: Decoder) -> str:
+def _configuration_hash(decoder_of: Decoder) -> str:
     """Hash of what the model reads from its configuration, and of where its answers end.
 
     A module may keep a number that it read when it was made (a norm's epsilon): it counts, too.
     """
-    config = cast(Any, found.root).config.to_dict()
+    config = cast(Any, decoder_of.root).config.to_dict()
     config = {k: v for k, v in config.items() if k not in _NOT_THE_MODEL and "attn_impl" not in k}
     kept = {
         name: {
@@ -217,28 +217,28 @@ def _configuration_hash(found: Decoder) -> str:
             and key[0] != "_"
             and key not in _NOT_THE_MODULE
         }
-        for name, module in found.root.named_modules()
+        for name, module in decoder_of.root.named_modules()
     }
-    return _sha256([config, sorted(end_tokens(found)), found.max_length, kept])
+    return _sha256([config, sorted(end_tokens(decoder_of)), decoder_of.max_length, kept])
 
 
 def _model_code(root: nn.Module) -> str:
     """Hash of the classes of a model that come with the checkpoint; empty where none does."""
     kinds = {type(module) for module in root.modules()}
-    own = sorted(
+    files = sorted(
         (kind for kind in kinds if not is_library(kind.__module__)), key=lambda k: k.__qualname__
     )
-    return code_sha256(*own) if own else ""
+    return code_sha256(*files) if files else ""
 
 
 def _code_of_functions(task: Task) -> str:
     """Hash of the functions of a task and of what they call; empty where all are the harness'."""
-    own = [
+    hashes = [
         function
         for function in functions_of(task)
         if not is_library(getattr(function, "__module__", None))
     ]
-    return code_sha256(*own) if own else ""
+    return code_sha256(*hashes) if hashes else ""
 
 
 def _tokenizer_hash(tokenizer: Any) -> str:

@@ -1,4 +1,4 @@
-"""The same work units on Ray: one actor a device, or a group of GPUs, which keeps the model loaded.
+"""The same work units on Ray: one actor per device, or a group of GPUs, which keeps the model loaded.
 
 Units are handed out largest first, so that the last one is a small one. The driver alone writes
 the store: a shard is there once, however often its unit was tried. A worker that dies costs its
@@ -260,12 +260,12 @@ class WorkerPool:
         """The result of a call of a worker."""
         errors = self.ray.exceptions
         try:
-            found: Outcome = self.ray.get(future)
+            outcome: Outcome = self.ray.get(future)
         except (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
             return Died(said(error))
         except errors.RayTaskError as error:
             return Failed(said(error.cause))
-        return found
+        return outcome
 
     def _begun(self, outcome: Outcome) -> None:
         """Count the starts that failed; a worker with another plan ends the run."""

@@ -80,26 +80,26 @@ def run_in_pieces(
     """
     plan = pace.plan
     numbers = {plan.variants[n].text: n for n in unit.ablations}
-    found = {
+    by_place = {
         (record.ablation, record.doc_id): record
         for record in read_pieces(folder, unit.name, run_sha256)
         if record.ablation in numbers and record.doc_id in set(unit.doc_ids)
     }
-    done(len(found))
-    missing = _missing(unit, [(numbers[text], doc_id) for text, doc_id in found])
+    done(len(by_place))
+    missing = _missing(unit, [(numbers[text], doc_id) for text, doc_id in by_place])
     while missing:
         piece = next_piece(unit, missing, pace)
         pairs, start = len(piece.doc_ids) * len(piece.ablations), time.perf_counter()
         computed = run_fitting(run, piece, done)
         # the first pace is an upper bound; a later one is that of the last piece
         pace.seconds[unit.task] = (time.perf_counter() - start) / pairs
-        found |= {(record.ablation, record.doc_id): record for record in computed}
+        by_place |= {(record.ablation, record.doc_id): record for record in computed}
         for doc_id in piece.doc_ids:
             missing[doc_id] = tuple(n for n in missing[doc_id] if n not in set(piece.ablations))
         missing = {doc_id: left for doc_id, left in missing.items() if left}
         if missing:
             write_piece(folder, unit.name, run_sha256, computed)
-    return in_order(plan, unit, list(found.values()))
+    return in_order(plan, unit, list(by_place.values()))
 
 
 def next_piece(unit: WorkUnit, missing: Mapping[int, Sequence[int]], pace: Pace) -> WorkUnit:

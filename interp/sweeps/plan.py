@@ -151,13 +151,13 @@ def distinct(variants: Sequence[Variant]) -> list[Variant]:
         Those with an edit that none before them has, in their order.
     """
     seen: set[int] = set()
-    found = []
+    values = []
     for one in variants:
-        own = set(map(id, one.edits.values()))
-        if not own <= seen:
-            found.append(one)
-            seen |= own
-    return found
+        values_of_edits = set(map(id, one.edits.values()))
+        if not values_of_edits <= seen:
+            values.append(one)
+            seen |= values_of_edits
+    return values
 
 
 def _values(given: Ablations) -> list[Ablation]:
@@ -221,8 +221,10 @@ def _check_positions(
 ) -> None:
     """Raise UserError where an example lacks a class of positions that an ablation names."""
     edits = [one.edits for one in variants]
-    asked = requests.of([doc_id])
-    contexts = {r.prompt if isinstance(r, GenerationRequest) else r.context for r in asked}
+    requests_of_first = requests.of([doc_id])
+    contexts = {
+        r.prompt if isinstance(r, GenerationRequest) else r.context for r in requests_of_first
+    }
     for context in sorted(contexts):
         example_of(model, task, doc_id, edits, context)
     longest = max(

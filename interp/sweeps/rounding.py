@@ -45,21 +45,21 @@ def measure_rounding(model: TransformerBridge, plan: Plan, folder: Path) -> bool
     if any(not records.shard_path(folder, unit).is_file() for unit in units):
         return False
     before = records.read_rounding(folder)
-    there = {one.name: one for one in before.tasks} if before else {}
-    found = []
+    measured_before = {one.name: one for one in before.tasks} if before else {}
+    measured = []
     for planned in plan.tasks:
         doc_ids = planned.doc_ids[:MOST_COMPARED]
-        known = there.get(planned.task.name)
+        known = measured_before.get(planned.task.name)
         if known is None or known.asked < len(doc_ids):
-            found.append(_compared(model, planned, doc_ids, plan.manifest.seed, folder, units))
-    fresh = [one for one in found if one is not None]
+            measured.append(_compared(model, planned, doc_ids, plan.manifest.seed, folder, units))
+    fresh = [one for one in measured if one is not None]
     if fresh:
-        kept = there | {one.name: one for one in fresh}
+        kept = measured_before | {one.name: one for one in fresh}
         try:
             records.write_rounding(folder, manifest.dtype, list(kept.values()))
         except OSError as error:
             raise UserError(f"out {folder}: {error.strerror or error}") from error
-    return bool(fresh or there)
+    return bool(fresh or measured_before)
 
 
 def _compared(
@@ -72,12 +72,12 @@ def _compared(
 ) -> TaskRounding | None:
     """One task's baseline beside the stored one; None where no example has two outcomes."""
     field = pyarrow.dataset.field
-    asked = (
+    kept_and_again = (
         (field("task") == planned.task.name)
         & (field("ablation") == BASELINE.text)
         & field("doc_id").isin(list(doc_ids))
     )
-    rows = records.dataset(folder, units).to_table(filter=asked).to_pylist()
+    rows = records.dataset(folder, units).to_table(filter=kept_and_again).to_pylist()
     stored = {row["doc_id"]: row for row in rows if not row["failure"]}
     again = [one for one in _again(model, planned, doc_ids, seed) if not one.failure]
     pairs = [(one, stored[one.doc_id]) for one in again if one.doc_id in stored]

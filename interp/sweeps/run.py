@@ -121,7 +121,7 @@ def sweep(
     sizes = UnitSizes(unit_examples, unit_ablations)
     model = given_model(model)
     refuse_hooks(model, "a sweep")
-    asked = as_ablations(model, ablations, donor=donor)
+    checked = as_ablations(model, ablations, donor=donor)
     loaded = loaded_tasks(
         tasks, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,
         chat_template=model if chat_template else None, allow_code=allow_code or None,
@@ -139,7 +139,7 @@ def sweep(
         compute = partial(_run_here, model, Shortcuts(token_budget=token_budget))
         if ray:
             # what cannot be sent is refused before anything is written
-            request = pack_request(model, plan, asked, limit=limit)
+            request = pack_request(model, plan, checked, limit=limit)
             connection = stack.enter_context(connected(ray))
             workers, workers_on = worker_count(connection, request, workers), device_of(connection)
             stack.enter_context(gpus_left_free(model, asked))
@@ -149,10 +149,10 @@ def sweep(
     # workers may be other devices than this process has, and round otherwise
     if workers_on == own:
         measure_rounding(model, plan, folder)
-    found = _with_warnings(Sweep(folder, answer))
+    result = _with_warnings(Sweep(folder, answer))
     if temporary:
-        weakref.finalize(found, temporary.cleanup)
-    return found
+        weakref.finalize(result, temporary.cleanup)
+    return result
 
 
 def _with_warnings(run: Sweep) -> Sweep:
@@ -213,17 +213,17 @@ def loaded_tasks(tasks: Any, **options: Any) -> list[Task]:
     if not isinstance(tasks, str | Path | Task | Sequence):
         raise UserError(f"tasks {tasks!r}: allowed are names, paths and tasks")
     given = {name: value for name, value in options.items() if value is not None}
-    found = []
+    loaded = []
     for task in [tasks] if isinstance(tasks, str | Path | Task) else tasks:
         if isinstance(task, Task) and given:
             raise UserError(
                 f"{next(iter(given))}: task {task.name} is loaded already; give it to "
                 "interp.load_task"
             )
-        found.append(task if isinstance(task, Task) else load_task(task, **given))
-    if not found:
+        loaded.append(task if isinstance(task, Task) else load_task(task, **given))
+    if not loaded:
         raise UserError("tasks: none given")
-    return found
+    return loaded
 
 
 def _origin(model: TransformerBridge) -> records.OriginEntry:
@@ -251,23 +251,23 @@ def _carry_out(
     """
     try:
         kept = records.open_or_make(folder, plan.manifest)
-        asked = extension(model, plan, kept, folder, allow=allow)
+        extended = extension(model, plan, kept, folder, allow=allow)
         with records.locked(folder, shard):
-            while not records.extend_store(folder, kept, asked.manifest):
+            while not records.extend_store(folder, kept, extended.manifest):
                 kept = records.read_manifest(folder)
-                asked = extension(model, plan, kept, folder, allow=allow)
-            if asked.plan is None:
-                _refuse_unfinished(folder, asked)
-                return asked.answer
-            store = _Store(folder, asked.manifest)
-            units = [u for i, u in enumerate(asked.plan.units) if not shard or shard.holds(i)]
-            failed = compute(asked.plan, store.waiting(units), store)
+                extended = extension(model, plan, kept, folder, allow=allow)
+            if extended.plan is None:
+                _refuse_unfinished(folder, extended)
+                return extended.answer
+            store = _Store(folder, extended.manifest)
+            units = [u for i, u in enumerate(extended.plan.units) if not shard or shard.holds(i)]
+            failed = compute(extended.plan, store.waiting(units), store)
     except OSError as error:
         raise UserError(
             f"out {folder}: {error.strerror or error}; what was finished is kept, and the same "
             "command continues"
         ) from error
-    _refuse_failed(folder, failed, len(asked.plan.units))
+    _refuse_failed(folder, failed, len(extended.plan.units))
     return None
 
 
@@ -330,14 +330,14 @@ def _run_here(
         for unit in waiting:
             bar.set_postfix_str(plan.tasks[unit.task].task.name)
             try:
-                found = run_in_pieces(
+                records_of_unit = run_in_pieces(
                     run, unit, pace, store.folder, store.fingerprint(unit), bar.update
                 )
             except MemoryError as error:
                 failed[unit.name] = f"out of memory: {error}"
                 log.warning("unit %s: failed (%s)", unit.name, failed[unit.name])
                 continue
-            store.write(unit, found)
+            store.write(unit, records_of_unit)
     return failed
 
 

@@ -34,11 +34,11 @@ def donors_of(task: Task, count: int, *, seed: int) -> dict[int, int]:
     order = draw_order(task, seed=seed)
     # a row that is left over alone belongs to the cycle before it
     last = max(0, (len(order) - 2) // DONOR_CYCLE)
-    found: dict[int, int] = {}
+    donors: dict[int, int] = {}
     for part in range(min(last, max(0, count - 1) // DONOR_CYCLE) + 1):
         end = len(order) if part == last else (part + 1) * DONOR_CYCLE
-        found |= draw_donors(sorted(order[part * DONOR_CYCLE : end]), seed=seed, part=part)
-    return found
+        donors |= draw_donors(sorted(order[part * DONOR_CYCLE : end]), seed=seed, part=part)
+    return donors
 
 
 def source_rows(
@@ -58,10 +58,10 @@ def source_rows(
     Raises:
         UserError: `@resample` on a task of one row.
     """
-    found: set[int] = set()
+    rows: set[int] = set()
     if any(one.edits.uses_mean for one in variants):
-        found.update(reference_rows(task, seed=seed))
+        rows.update(reference_rows(task, seed=seed))
     if any(one.edits.is_resampled for one in variants):
         donors = donors_of(task, len(doc_ids), seed=seed)
-        found.update(donors[i] for i in doc_ids)
-    return tuple(sorted(found - set(doc_ids)))
+        rows.update(donors[i] for i in doc_ids)
+    return tuple(sorted(rows - set(doc_ids)))

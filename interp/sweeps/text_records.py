@@ -48,13 +48,15 @@ def text_records(
         done: told how many answers are finished, as they are.
 
     Yields:
-        One record an ablation and example.
+        One record per ablation and example.
     """
     edits = [one.edits for one in variants]
-    found = list(generate(model, requests, edits, means=means, done=_by_example(requests, done)))
-    read = _TeacherForced.of(model, task, requests, dict(zip(edits, found, strict=True)))
+    generated = list(
+        generate(model, requests, edits, means=means, done=_by_example(requests, done))
+    )
+    read = _TeacherForced.of(model, task, requests, dict(zip(edits, generated, strict=True)))
     beside = read.scores(edits, means=means)
-    for variant, answers in zip(variants, found, strict=True):
+    for variant, answers in zip(variants, generated, strict=True):
         compared = read.by_example(beside.get(variant.edits))
         yield from _records(model, task, requests, variant, answers, compared)
 
@@ -70,18 +72,18 @@ def text_records_by_example(
     done: Callable[[int], Any] = lambda answers: None,
 ) -> Iterator[Record]:
     """As `text_records`, where what an ablation does differs from example to example."""
-    told, edits = _by_example(requests, done), [one.edits for one in variants]
+    tell, edits = _by_example(requests, done), [one.edits for one in variants]
     answers: dict[Edits, dict[int, Answer]] = {one: {} for one in edits}
     for one, number, answer in answers_by_example(
         model, task, requests, edits, donors=donors, means=means
     ):
-        told(1)
+        tell(1)
         answers[one][number] = answer
     read = _TeacherForced.of(model, task, requests, {})
     beside = read.scores_by_example(edits, donors=donors, means=means)
     for variant in variants:
-        found = answers[variant.edits]
-        ordered = [found[number] for number in range(len(requests))]
+        of_variant = answers[variant.edits]
+        ordered = [of_variant[number] for number in range(len(requests))]
         compared = read.by_example(beside.get(variant.edits))
         yield from _records(model, task, requests, variant, ordered, compared)
 
@@ -100,18 +102,18 @@ def _records(
         drawn.setdefault(request.doc_id, []).append((request, answer))
     for doc_id, pairs in drawn.items():
         document, (request, first) = task.documents()[doc_id], pairs[0]
-        own = [answer for _, answer in pairs]
-        draws = None if request.sampling is None else tuple(answer.text for answer in own)
+        own_answers = [answer for _, answer in pairs]
+        draws = None if request.sampling is None else tuple(answer.text for answer in own_answers)
         metrics = task.score_texts(document, task.given_answers(first.text, draws))
-        unfinished = sum(not answer.finished for answer in own)
+        unfinished = sum(not answer.finished for answer in own_answers)
         yield record_of(
             model,
             task,
             variant,
             doc_id,
-            metrics={**metrics, **compared.get(doc_id, {}), CUT: unfinished / len(own)},
-            failure=next((answer.failure for answer in own if answer.failure), ""),
-            token_counts=tuple(answer.n_tokens for answer in own),
+            metrics={**metrics, **compared.get(doc_id, {}), CUT: unfinished / len(own_answers)},
+            failure=next((answer.failure for answer in own_answers if answer.failure), ""),
+            token_counts=tuple(answer.n_tokens for answer in own_answers),
             text=first.text,
             draws=draws,
             finished=not unfinished,
@@ -162,8 +164,8 @@ class _TeacherForced:
         """What is predicted along the answers, beside the whole model."""
         if not self.answers:
             return {}
-        found = score_requests(self.model, self.answers, edits, means=means, divergence=True)
-        return dict(zip(edits, found, strict=True))
+        scores = score_requests(self.model, self.answers, edits, means=means, divergence=True)
+        return dict(zip(edits, scores, strict=True))
 
     def scores_by_example(
         self,
@@ -175,18 +177,18 @@ class _TeacherForced:
         """As `scores`, where what an ablation does differs from example to example."""
         if not self.answers:
             return {}
-        found: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
+        by_edits: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
         for one, _, scored in scores_by_example(
             self.model, self.task, self.answers, edits, donors=donors, means=means, divergence=True
         ):
-            found[one].update(scored)
-        return {one: [scores[n] for n in sorted(scores)] for one, scores in found.items()}
+            by_edits[one].update(scored)
+        return {one: [scores[n] for n in sorted(scores)] for one, scores in by_edits.items()}
 
     def by_example(self, scores: Sequence[Score] | None) -> dict[int, dict[str, float]]:
         """Metrics of each example whose answer was read, over all its draws."""
-        own: dict[int, list[tuple[Score, int]]] = {}
+        scores_of: dict[int, list[tuple[Score, int]]] = {}
         for request, score in zip(self.answers, scores or (), strict=True):
-            own.setdefault(request.doc_id, []).append((score, len(request.continuation)))
+            scores_of.setdefault(request.doc_id, []).append((score, len(request.continuation)))
         documents = self.task.documents()
         return {
             doc_id: divergence_metrics(
@@ -195,7 +197,7 @@ class _TeacherForced:
                 [(s.kl, s.agreed) for s, _ in pairs if isinstance(s, Compared)],
                 [count for _, count in pairs],
             )
-            for doc_id, pairs in own.items()
+            for doc_id, pairs in scores_of.items()
         }
 
 
@@ -203,14 +205,14 @@ def _by_example(
     requests: Sequence[GenerationRequest], done: Callable[[int], Any]
 ) -> Callable[[int], Any]:
     """Turns a count of finished answers into one of examples, which may have several."""
-    examples, answers, told = len({request.doc_id for request in requests}), 0, 0
+    examples, answers, n_told = len({request.doc_id for request in requests}), 0, 0
 
     def tell(finished: int) -> None:
-        nonlocal answers, told
+        nonlocal answers, n_told
         answers += finished
         whole = answers * examples // len(requests)
-        if whole > told:
-            done(whole - told)
-            told = whole
+        if whole > n_told:
+            done(whole - n_told)
+            n_told = whole
 
     return tell

@@ -101,12 +101,12 @@ def run_unit(
         warns: say which prompts were cut, and what failed.
 
     Returns:
-        One record an ablation and example, in no particular order.
+        One record per ablation and example, in no particular order.
     """
     if requests is None:
         requests = checked_requests(task, unit.doc_ids, decoder(model), seed=seed)
-    asked = requests.of(unit.doc_ids)
-    prompts = [r for r in asked if isinstance(r, OptionRequest) or r.draw == 0]
+    requests_of_unit = requests.of(unit.doc_ids)
+    prompts = [r for r in requests_of_unit if isinstance(r, OptionRequest) or r.draw == 0]
     cut = sum(prompt.truncated_tokens > 0 for prompt in prompts)
     if cut and warns:
         log.warning(
@@ -115,12 +115,12 @@ def run_unit(
             task.name, cut, len(prompts),
         )  # fmt: skip
     if task.generates:
-        found = list(_texts(model, task, asked, batch, done))  # type: ignore[arg-type]
+        records = list(_texts(model, task, requests_of_unit, batch, done))  # type: ignore[arg-type]
     else:
-        found = list(_options(model, task, asked, batch, shortcuts, done))  # type: ignore[arg-type]
+        records = list(_options(model, task, requests_of_unit, batch, shortcuts, done))  # type: ignore[arg-type]
     if warns:
-        warn_of_failures(found, len(unit.doc_ids))
-    return found
+        warn_of_failures(records, len(unit.doc_ids))
+    return records
 
 
 def _options(
@@ -133,7 +133,7 @@ def _options(
 ) -> Iterator[Record]:
     plain, alone = batch.split()
     edits = [one.edits for one in plain.variants]
-    found = score_requests(
+    scores = score_requests(
         model,
         requests,
         edits,
@@ -142,7 +142,7 @@ def _options(
         divergence=bool(task.compared),
         done=done,
     )
-    results = dict(zip(plain.variants, found, strict=True))
+    results = dict(zip(plain.variants, scores, strict=True))
     results |= _options_by_example(model, task, requests, alone, shortcuts, done)
     by_example: dict[int, list[int]] = {}
     for number, request in enumerate(requests):
@@ -186,7 +186,7 @@ def _options_by_example(
     if not batch.variants:
         return {}
     edits = [one.edits for one in batch.variants]
-    found: dict[Any, dict[int, Score]] = {one: {} for one in edits}
+    scores: dict[Any, dict[int, Score]] = {one: {} for one in edits}
     for one, _, scored in scores_by_example(
         model,
         task,
@@ -197,10 +197,10 @@ def _options_by_example(
         shortcuts=shortcuts,
         divergence=bool(task.compared),
     ):
-        found[one].update(scored)
+        scores[one].update(scored)
         done(1)
     numbers = range(len(requests))
-    return {one: [found[one.edits][n] for n in numbers] for one in batch.variants}
+    return {one: [scores[one.edits][n] for n in numbers] for one in batch.variants}
 
 
 def _texts(

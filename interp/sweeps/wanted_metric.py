@@ -27,12 +27,12 @@ def check_metric(
         return
     if not isinstance(metric, str | Mapping):
         raise UserError(f"metric {metric!r:.80}: allowed are a name, or one for each named task")
-    names, found = [task.name for task in tasks], models.decoder(model)
+    names, decoder = [task.name for task in tasks], models.decoder(model)
     for name in metric if isinstance(metric, Mapping) else ():
         if name not in names:
             raise UserError(f"metric of task {name!r:.80}: the tasks are {', '.join(names)}")
     for task in tasks:
         wanted = metric.get(task.name) if isinstance(metric, Mapping) else metric
-        known = metric_names(task, found)
+        known = metric_names(task, decoder)
         if wanted is not None and known and wanted not in known:
             raise unknown_metric(task.name, wanted, known)

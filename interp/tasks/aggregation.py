@@ -116,8 +116,10 @@ def scores_itself(harness: Any) -> bool:
     """Whether a task has a function or a class of its own that makes metrics of responses."""
     from lm_eval.api.task import ConfigurableTask
 
-    own = getattr(type(harness), "process_results", None)
-    return harness.config.process_results is not None or own is not ConfigurableTask.process_results
+    method = getattr(type(harness), "process_results", None)
+    return (
+        harness.config.process_results is not None or method is not ConfigurableTask.process_results
+    )
 
 
 def example_metrics(
@@ -137,7 +139,7 @@ def example_metrics(
     Raises:
         UserError: a value is no number.
     """
-    found = {}
+    values = {}
     for name, value in returned.items():
         metric = declared.get(name, Metric())
         if metric.aggregation == "bypass":
@@ -146,7 +148,7 @@ def example_metrics(
             value = _squared_error(*value)
         if metric.aggregation in WEIGHTED:
             value, weight = value
-            found[name + WEIGHT] = float(weight)
+            values[name + WEIGHT] = float(weight)
         number = _number(value)
         if number is None:
             raise UserError(
@@ -156,8 +158,8 @@ def example_metrics(
             )
         if metric.aggregation == "nanmean" and math.isnan(number):
             continue
-        found[name + metric.name_ending] = number
-    return found
+        values[name + metric.name_ending] = number
+    return values
 
 
 def described_metrics(declared: dict[str, Metric]) -> dict[str, Any]:
@@ -184,8 +186,8 @@ def _name_of(function: Any) -> str:
 
 
 def _functions(harness: Any) -> dict[str, Any]:
-    found: dict[str, Any] = getattr(harness, "_metric_fn_list", {})
-    return found
+    functions: dict[str, Any] = getattr(harness, "_metric_fn_list", {})
+    return functions
 
 
 def _squared_error(gold: Any, probabilities: Any) -> float:

@@ -118,8 +118,8 @@ def _given_rows(config: dict[str, Any], data: Path | None) -> dict[str, FileRows
     wanted |= {str(s) for s in [(config.get("fewshot_config") or {}).get("split")] if s}
     names, place = _data_names(config), config.get("dataset_name")
     place = str(place) if place else None
-    found = {split: local_rows(data, names, place, split) for split in sorted(wanted)}
-    rows = {split: some for split, some in found.items() if some}
+    by_split = {split: local_rows(data, names, place, split) for split in sorted(wanted)}
+    rows = {split: some for split, some in by_split.items() if some}
     if evaluated_split(config) not in rows:
         raise NoRows(
             f"task {config['task']}: no rows in {data}; give "

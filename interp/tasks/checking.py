@@ -89,7 +89,7 @@ def checked_requests(
         seed: of the samples, where answers are sampled.
 
     Returns:
-        Row number to the requests of the row: one an option, or one a drawn answer.
+        Row number to the requests of the row: one per option, or one per drawn answer.
 
     Raises:
         UserError: a row cannot be asked or scored, or its right answer is none of its options;

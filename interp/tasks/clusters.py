@@ -18,7 +18,7 @@ def cluster_units(task: Task, doc_ids: Sequence[int]) -> list[int]:
         doc_ids: rows.
 
     Returns:
-        One number a row; equal numbers are one unit.
+        One number per row; equal numbers are one unit.
 
     Raises:
         UserError: a row has no such field.

@@ -203,8 +203,8 @@ def _rows_of_users(task: Task, doc_id: int | None = None) -> Iterator[None]:
         raise
     except Exception as error:
         row = "" if doc_id is None else f", row {doc_id}"
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(f"task {task.name}{row}: no twin can be made of it ({said})") from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"task {task.name}{row}: no twin can be made of it ({reason})") from error
 
 
 def _directions(
@@ -242,14 +242,14 @@ def _changes(
 
 def _answered(document: Document, answer: str, **changed: Any) -> Document:
     """The row with another right answer."""
-    found = {**document, **changed, "answer": answer}
+    twin = {**document, **changed, "answer": answer}
     if "first_answer" in document:
-        found |= {"first_answer": f" {answer}", "answers": [answer]}
+        twin |= {"first_answer": f" {answer}", "answers": [answer]}
     if "options" in document:
-        found["gold"] = list(document["options"]).index(answer)
+        twin["gold"] = list(document["options"]).index(answer)
         if "letter" in document:
-            found["letter"] = LETTERS[found["gold"]]
-    return found
+            twin["letter"] = LETTERS[twin["gold"]]
+    return twin
 
 
 def _other_keys(document: Document, rng: random.Random) -> Iterator[Document]:
@@ -303,8 +303,8 @@ def _other_rows(
             alike.setdefault(without(one), []).append(one)
 
     def others(document: Document) -> list[Document]:
-        found = alike.get(without(document), [])
-        return rng.sample(found, len(found))
+        same_form = alike.get(without(document), [])
+        return rng.sample(same_form, len(same_form))
 
     return others
 
@@ -315,10 +315,10 @@ def _tokens_in_text(value: str, decoder: Decoder) -> int:
 
 def _fits(task: Task, document: Document, twin: Document, decoder: Decoder) -> bool:
     """Whether a row is another prompt of as many tokens, with another answer."""
-    own, other = (prompt_text(task, dict(one)).rstrip() for one in (document, twin))
-    if own == other or task.target_text(document) == task.target_text(twin):
+    prompt, twin_prompt = (prompt_text(task, dict(one)).rstrip() for one in (document, twin))
+    if prompt == twin_prompt or task.target_text(document) == task.target_text(twin):
         return False
-    return len(encode(own, decoder)) == len(encode(other, decoder))
+    return len(encode(prompt, decoder)) == len(encode(twin_prompt, decoder))
 
 
 def _row(

@@ -64,8 +64,8 @@ class FixedRows:
         self._made: Sequence[dict[str, Any]] | None = None
         self._fewshot: dict[int, list[list[Any]]] = {}
         super().__init__(config=config)  # type: ignore[call-arg]
-        found = super().eval_docs  # type: ignore[misc]
-        self._made = found if _lazy(found) else [dict(row) for row in found]
+        documents = super().eval_docs  # type: ignore[misc]
+        self._made = documents if _lazy(documents) else [dict(row) for row in documents]
         self._number_rows()
         self.set_fewshot_seed(seed)  # type: ignore[attr-defined]
 
@@ -133,18 +133,18 @@ class FixedRows:
         """
         from lm_eval.api.samplers import ContextSampler
 
-        found = self.copied()
-        rows = found.sampler.fewshot_docs() if hasattr(found, "sampler") else []
+        copied = self.copied()
+        rows = copied.sampler.fewshot_docs() if hasattr(copied, "sampler") else []
         wanted = int(self.config.num_fewshot or 0)
         if len(rows) <= wanted:
             raise UserError(
                 f"task {self.config.task}: {wanted} few-shot examples of {len(rows)} rows; another "
                 "draw needs more rows than examples"
             )
-        found.sampler = ContextSampler(list(rows))
-        found.set_fewshot_seed(seed)
-        found.fewshot_seed = seed
-        return found
+        copied.sampler = ContextSampler(list(rows))
+        copied.set_fewshot_seed(seed)
+        copied.fewshot_seed = seed
+        return copied
 
     def other_order(self, order: Sequence[int]) -> Any:
         """The same task with the few-shot examples of every row in another order.
@@ -152,9 +152,9 @@ class FixedRows:
         Args:
             order: for each place, the place that its example had.
         """
-        found = self.copied()
-        found.fewshot_order = tuple(order)
-        return found
+        copied = self.copied()
+        copied.fewshot_order = tuple(order)
+        return copied
 
     def other_wording(self, template: str) -> Any:
         """The same task with another `doc_to_text`, in its few-shot examples too.
@@ -162,12 +162,12 @@ class FixedRows:
         Args:
             template: in Jinja, of the fields of a row.
         """
-        found = self.copied()
-        found._config, found.fewshot_cfg = copy.copy(self.config), copy.copy(self.fewshot_cfg)
-        if found.fewshot_cfg.doc_to_text == found._config.doc_to_text:
-            found.fewshot_cfg.doc_to_text = template
-        found._config.doc_to_text = template
-        return found
+        copied = self.copied()
+        copied._config, copied.fewshot_cfg = copy.copy(self.config), copy.copy(self.fewshot_cfg)
+        if copied.fewshot_cfg.doc_to_text == copied._config.doc_to_text:
+            copied.fewshot_cfg.doc_to_text = template
+        copied._config.doc_to_text = template
+        return copied
 
     def other_rows(self, rows: Sequence[dict[str, Any]]) -> Any:
         """The same task with other evaluated rows, as many; few-shot examples stay.
@@ -175,22 +175,22 @@ class FixedRows:
         Args:
             rows: each in place of the one with its number.
         """
-        found = self.copied()
+        copied = self.copied()
         wanted = int(self.config.num_fewshot or 0)
         if wanted and hasattr(self, "sampler"):
             # drawn from the rows as they were, so that no row is its own few-shot example
-            found._fewshot = {wanted: self._drawn(wanted)}
-        found._made = list(rows)
-        found._number_rows()
-        return found
+            copied._fewshot = {wanted: self._drawn(wanted)}
+        copied._made = list(rows)
+        copied._number_rows()
+        return copied
 
     def copied(self) -> Any:
         """A copy whose few-shot examples are drawn anew."""
-        found = copy.copy(self)
-        found._fewshot = {}
+        task = copy.copy(self)
+        task._fewshot = {}
         if hasattr(self, "sampler"):
-            found.sampler = copy.copy(self.sampler)
-        return found
+            task.sampler = copy.copy(self.sampler)
+        return task
 
     def _drawn(self, num_fewshot: int) -> list[list[Any]]:
         """The few-shot examples of every row, drawn as the harness draws them."""

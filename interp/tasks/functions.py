@@ -20,18 +20,18 @@ def functions_of(task: Task) -> list[Callable[..., Any]]:
     """
     harness = task._harness
     members = getattr(harness, "members", (harness,))
-    found: list[Callable[..., Any]] = []
+    functions: list[Callable[..., Any]] = []
     for member in members:
         # before the class that the definition names stand two of ours (`fixed_task`)
-        found.append(type(member).__mro__[2])
+        functions.append(type(member).__mro__[2])
         config = member.config
         names = (
             [field.name for field in dataclasses.fields(config)]
             if dataclasses.is_dataclass(config)
             else list(vars(config))
         )
-        found += [f for name in names for f in _callables(getattr(config, name, None))]
-    return found
+        functions += [f for name in names for f in _callables(getattr(config, name, None))]
+    return functions
 
 
 def _callables(value: Any) -> Iterator[Callable[..., Any]]:

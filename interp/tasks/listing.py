@@ -9,15 +9,22 @@ def protocols() -> dict[str, tuple[tuple[str, ...], str]]:
     Returns:
         Benchmark to the protocols that there are for it, and to who defined them.
     """
-    ours: dict[str, set[str]] = {}
+    of_interp: dict[str, set[str]] = {}
     for name in shipped_tasks():
         benchmark, protocol = split_name(name)
-        ours.setdefault(benchmark, set()).add(str(protocol))
-    found: dict[str, tuple[tuple[str, ...], str]] = {}
-    found["kv-PAIRS"] = (PROTOCOLS, "interp; kv-75, kv-75-at-0, any size and gold position")
-    for benchmark in ours.keys() | BENCHMARKS.keys():
-        there = ours.get(benchmark, set())
-        theirs = set(BENCHMARKS.get(benchmark, ()))
-        whose = [w for w, some in (("lm-evaluation-harness", theirs), ("interp", there)) if some]
-        found[benchmark] = (tuple(p for p in PROTOCOLS if p in there | theirs), ", ".join(whose))
-    return found
+        of_interp.setdefault(benchmark, set()).add(str(protocol))
+    table: dict[str, tuple[tuple[str, ...], str]] = {}
+    table["kv-PAIRS"] = (PROTOCOLS, "interp; kv-75, kv-75-at-0, any size and gold position")
+    for benchmark in of_interp.keys() | BENCHMARKS.keys():
+        protocols_of_interp = of_interp.get(benchmark, set())
+        of_harness = set(BENCHMARKS.get(benchmark, ()))
+        whose = [
+            w
+            for w, some in (("lm-evaluation-harness", of_harness), ("interp", protocols_of_interp))
+            if some
+        ]
+        table[benchmark] = (
+            tuple(p for p in PROTOCOLS if p in protocols_of_interp | of_harness),
+            ", ".join(whose),
+        )
+    return table

@@ -85,15 +85,15 @@ def load_task(
     elif is_made(name):
         task = made_task(name, num_fewshot=num_fewshot)
     else:
-        found = _definitions(name, allow_code=allow_code, trusted_only=trusted_only)
-        configs = [_with_metrics(read_config(one, name), metrics) for one in found]
+        definitions_found = _definitions(name, allow_code=allow_code, trusted_only=trusted_only)
+        configs = [_with_metrics(read_config(one, name), metrics) for one in definitions_found]
         how = {"num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": folder}
-        members = _built(name, found, configs, how)
-        harness = members[0] if len(found) == 1 else Group(members)
+        members = _built(name, definitions_found, configs, how)
+        harness = members[0] if len(definitions_found) == 1 else Group(members)
         # the file of a task says its name, whatever the file is called
-        task = Task(name if found[0].name else str(harness.config.task), harness)
-    asked = split_name(task.name)[1]
-    if asked is not None and name not in shipped_tasks() and asked != task.natural_protocol:
+        task = Task(name if definitions_found[0].name else str(harness.config.task), harness)
+    protocol = split_name(task.name)[1]
+    if protocol is not None and name not in shipped_tasks() and protocol != task.natural_protocol:
         raise UserError(f"task {name}: it has only the protocol {task.natural_protocol}")
     if folder is not None and not task.uses_data:
         warnings.warn(
@@ -110,9 +110,9 @@ def _definitions(name: str, *, allow_code: bool, trusted_only: bool) -> tuple[De
     """The files that a name stands for, refused where they run Python and may not."""
     if trusted_only and name.endswith((".yaml", ".yml")):
         raise UserError(f"task {name}: a path that a received file names is not followed; give it")
-    found = definitions(name)
+    known = definitions(name)
     read = tuple(harness_folder() / folder for folder in CODE_READ)
-    for one in found:
+    for one in known:
         if trusted_only:
             try:
                 refuse_code(one.path, (SHIPPED, *read))
@@ -123,7 +123,7 @@ def _definitions(name: str, *, allow_code: bool, trusted_only: bool) -> tuple[De
                 ) from error
         elif not allow_code:
             refuse_code(one.path, (SHIPPED, harness_folder()))
-    return found
+    return known
 
 
 def _with_metrics(config: dict[str, Any], metrics: Sequence[str] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Beside the task's own metrics, scored options give
 - `gold_logprob`: log-likelihood of the right option, in nats, summed over its tokens.
 - `gold_prob`: the right option's share of the probability of all options.
 
-Texts, of which every token is scored, have `loss`, in nats a token, and its exponential,
+Texts, of which every token is scored, have `loss`, in nats per token, and its exponential,
 `token_perplexity`; both over all tokens of all texts together.
 """
 
@@ -49,24 +49,24 @@ def option_metrics(
     results = list(responses)
     if harness.OUTPUT_TYPE == "loglikelihood_rolling":
         total, tokens = float(sum(value for value, _ in results)), sum(token_counts)
-        own = dict(harness.process_results(document, (total,)))
-        return own | dict.fromkeys(OWN_METRICS, (total, tokens))
+        values = dict(harness.process_results(document, (total,)))
+        return values | dict.fromkeys(OWN_METRICS, (total, tokens))
     if harness.OUTPUT_TYPE == "loglikelihood":
-        own = dict(harness.process_results(document, results[:1]))
-        return own | {"gold_logprob": float(results[0][0])}
-    own = dict(harness.process_results(document, results))
-    if scores_itself(harness) and "acc" not in own:
-        return own  # its options are no answers to choose among
+        values = dict(harness.process_results(document, results[:1]))
+        return values | {"gold_logprob": float(results[0][0])}
+    values = dict(harness.process_results(document, results))
+    if scores_itself(harness) and "acc" not in values:
+        return values  # its options are no answers to choose among
     count = len(harness.doc_to_choice(document))
     scores = np.array([value for value, _ in results[:count]])
     gold = [g for g in gold_options(harness, document) if 0 <= g < count]
     per_token = scores / np.maximum(np.array(token_counts[:count]), 1)
-    own["acc_ce"] = float(int(np.argmax(per_token)) in gold)
+    values["acc_ce"] = float(int(np.argmax(per_token)) in gold)
     if gold:
         right = float(np.logaddexp.reduce(scores[gold]))
-        own["gold_logprob"] = right
-        own["gold_prob"] = float(np.exp(right - np.logaddexp.reduce(scores)))
-    return own
+        values["gold_logprob"] = right
+        values["gold_prob"] = float(np.exp(right - np.logaddexp.reduce(scores)))
+    return values
 
 
 def text_metrics(
@@ -76,12 +76,12 @@ def text_metrics(
     declared: dict[str, Metric],
     task: str,
 ) -> dict[str, float]:
-    """Metrics of one example's generated answers, one a filter (`Task.score_texts`)."""
-    found: dict[str, float] = {}
+    """Metrics of one example's generated answers, one per filter (`Task.score_texts`)."""
+    by_name: dict[str, float] = {}
     for ensemble in harness._filters:
         named = "" if ensemble.name == "none" else f",{ensemble.name}"
         scored = numbers(_filtered(harness, document, ensemble, texts), declared, task)
-        found |= {metric + named: value for metric, value in scored.items()}
+        by_name |= {metric + named: value for metric, value in scored.items()}
         if len(texts) > 1 and _takes_first(ensemble):
             each = [
                 numbers(_filtered(harness, document, ensemble, [text]), declared, task)
@@ -89,8 +89,8 @@ def text_metrics(
             ]
             for metric in scored:
                 values = [one[metric] for one in each]
-                found[metric + named + MEAN] = float(np.mean(values))
-    return found
+                by_name[metric + named + MEAN] = float(np.mean(values))
+    return by_name
 
 
 def gold_options(harness: Any, document: Mapping[str, Any]) -> list[int]:

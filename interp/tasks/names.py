@@ -62,7 +62,7 @@ def definitions(name: str) -> tuple[Definition, ...]:
     """The harness tasks that a name stands for: one, or the members of a group, in its order.
 
     Returns:
-        One entry a task: its name, or an empty name with the path of a YAML.
+        One entry per task: its name, or an empty name with the path of a YAML.
 
     Raises:
         UserError: no such task or file; a group whose members have no common score.
@@ -97,12 +97,12 @@ def shipped_tasks() -> dict[str, Path]:
     Returns:
         Sorted by name.
     """
-    found = {}
+    paths = {}
     for path in sorted(SHIPPED.rglob("*.yaml")):
         name = _name_in(path)
         if name:
-            found[name] = path
-    return found
+            paths[name] = path
+    return paths
 
 
 def harness_folder() -> Path:
@@ -129,19 +129,19 @@ def _did_you_mean(name: str) -> str:
     benchmark, protocol = split_name(name)
     known = [f"{one}:{protocol}" if protocol else one for one in BENCHMARKS]
     known += [*shipped_tasks(), *(one for folder in _folders() for one in _names_in(folder))]
-    found = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
-    found += difflib.get_close_matches(benchmark, BENCHMARKS, n=3, cutoff=0.75)
-    return f"; did you mean {' or '.join(dict.fromkeys(found[:3]))}?" if found else ""
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
+    nearest += difflib.get_close_matches(benchmark, BENCHMARKS, n=3, cutoff=0.75)
+    return f"; did you mean {' or '.join(dict.fromkeys(nearest[:3]))}?" if nearest else ""
 
 
 @cache
 def _names_in(folder: Path) -> dict[str, Path]:
     """Task and group names of the files in one folder, read as text: parsing takes far longer."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.yaml"), key=lambda p: p.as_posix()):
         for name in NAMED.findall(path.read_text(encoding="utf-8", errors="replace")):
-            found.setdefault(name, path)
-    return found
+            files.setdefault(name, path)
+    return files
 
 
 @cache
@@ -156,9 +156,9 @@ def _file_of(name: str) -> Path | None:
         return None
     likely = [f for f in _folders() if name.startswith(f.name)]
     for folder in (*sorted(likely, key=lambda f: -len(f.name)), *_folders()):
-        found = _names_in(folder).get(name)
-        if found is not None:
-            return found
+        file = _names_in(folder).get(name)
+        if file is not None:
+            return file
     return None
 
 
@@ -193,23 +193,23 @@ def _members(name: str, asked: str) -> tuple[Definition, ...]:
     config = _parsed(path)
     if "group" not in config or config["group"] != name:
         return (Definition(name, path),)
-    found = tuple(_leaves(config, {}, path))
+    members = tuple(_leaves(config, {}, path))
     weights = [m.get("weight_by_size", True) for m in config.get("aggregate_metric_list") or []]
     if not weights or not all(weights):
         raise UserError(
             f"task {asked}: a group whose tasks have no common score weighted by size; give them "
-            f"singly: {', '.join(one.name for one in found)}"
+            f"singly: {', '.join(one.name for one in members)}"
         )
-    return found
+    return members
 
 
 def _leaves(config: dict[str, Any], overrides: dict[str, Any], path: Path) -> list[Definition]:
     """The tasks of a group, by the rules of the harness' own factory (groups, tags, overrides)."""
-    found: list[Definition] = []
+    leaves: list[Definition] = []
     for item in config["task"] if isinstance(config["task"], list) else [config["task"]]:
         inner = dict(item) if isinstance(item, dict) else {}
         if "group" in inner and _file_of(str(inner["group"])) is None:
-            found += _leaves(inner, overrides, path)
+            leaves += _leaves(inner, overrides, path)
             continue
         name = str(inner.get("group") or inner.get("task") or item)
         changed = overrides | {k: v for k, v in inner.items() if k not in ("group", "task")}
@@ -218,12 +218,12 @@ def _leaves(config: dict[str, Any], overrides: dict[str, Any], path: Path) -> li
             names = _tagged_near(name, path)
             if not names:
                 raise UserError(f"task {name}: a group in {path} names it, and it was not found")
-            found += [Definition(one, _known(one), changed) for one in names]
+            leaves += [Definition(one, _known(one), changed) for one in names]
         elif _parsed(file).get("group") == name:
-            found += _leaves(_parsed(file), changed, file)
+            leaves += _leaves(_parsed(file), changed, file)
         else:
-            found.append(Definition(name, file, changed))
-    return found
+            leaves.append(Definition(name, file, changed))
+    return leaves
 
 
 def _tagged_near(tag: str, path: Path) -> tuple[str, ...]:

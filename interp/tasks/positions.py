@@ -62,13 +62,13 @@ def class_positions(
     if cut < 0 or tuple(tokens[cut:]) != tuple(context):
         raise UserError(f"{where}: its prompt is not one text, so that no class of it is placed")
     spans = _spans(task, document, text, names, where)
-    found = {}
+    positions = {}
     for name in names:
         at = {p - cut for span in spans[name] for p in covering(offsets, span)}
-        found[name] = frozenset(p for p in at if p >= 0)
-        if not found[name]:
+        positions[name] = frozenset(p for p in at if p >= 0)
+        if not positions[name]:
             raise UserError(f"{where}: no token of {name} is run (the prompt lost {cut} tokens)")
-    return found
+    return positions
 
 
 def class_spans(task: Task, document: Mapping[str, Any], text: str) -> dict[str, list[Span]]:
@@ -82,11 +82,11 @@ def class_spans(task: Task, document: Mapping[str, Any], text: str) -> dict[str,
     Returns:
         Class to first characters and the ones after the last; classes without a place are left out.
     """
-    found = {}
+    spans = {}
     for name in (*OF_ROWS, *(field for field, value in document.items() if isinstance(value, str))):
         with suppress(UserError):
-            found.update(_spans(task, document, text, [name], ""))
-    return found
+            spans.update(_spans(task, document, text, [name], ""))
+    return spans
 
 
 def _is_scored(task: Task) -> bool:
@@ -103,18 +103,18 @@ def _spans(
         if missing is not None:
             raise UserError(f"{where}: no class {missing}; it has {', '.join(made)}")
         return made
-    own = task.question(document)
-    start = text.rfind(own) if own else -1
+    question = task.question(document)
+    start = text.rfind(question) if question else -1
     if start < 0:
         raise UserError(f"{where}: its prompt does not hold the row's own text as it is")
-    found = {}
+    by_class = {}
     for name in names:
         inside = _few_shot(start, where) if name == "few-shot" else None
         if inside is None:
-            placed = _in_own(task, document, own, name, where)
+            placed = _in_own(task, document, question, name, where)
             inside = [(a + start, b + start) for a, b in placed]
-        found[name] = inside
-    return found
+        by_class[name] = inside
+    return by_class
 
 
 def _few_shot(start: int, where: str) -> list[Span]:
@@ -149,12 +149,12 @@ def _field(task: Task, document: Mapping[str, Any], own: str, name: str, where: 
     marked = task.question({**document, name: MARK})
     if not isinstance(value, str) or MARK not in marked or marked.replace(MARK, value) != own:
         raise UserError(f"{where}: its field {name} is not in its prompt as it is")
-    found, at = [], 0
+    spans, at = [], 0
     for piece in marked.split(MARK)[:-1]:
         at += len(piece)
-        found.append((at, at + len(value)))
+        spans.append((at, at + len(value)))
         at += len(value)
-    return found
+    return spans
 
 
 def answer_text(task: Task, document: Mapping[str, Any]) -> str:
@@ -184,12 +184,12 @@ def _answer_in(task: Task, document: Mapping[str, Any], own: str, where: str) ->
     whole = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)" if answer else r"(?!)")
     if "passage" in document:
         inside = _field(task, document, own, "passage", where)
-    found = []
+    spans = []
     for first, last in inside:
-        found += [match.span() for match in whole.finditer(own, first, last)]
-    if not found:
+        spans += [match.span() for match in whole.finditer(own, first, last)]
+    if not spans:
         raise UserError(f"{where}: its prompt does not hold its answer {answer!r:.40} (class gold)")
-    return found
+    return spans
 
 
 def encode_with_offsets(text: str, decoder: Decoder) -> tuple[list[int], list[Span]]:

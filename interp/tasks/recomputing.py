@@ -34,20 +34,20 @@ def recomputed(responses: pd.DataFrame, task: Task) -> pd.DataFrame:
     ]
     if len(beyond):
         raise UserError(f"responses: row {beyond.iloc[0]}; {task.name} has {len(documents)} rows")
-    found: list[dict[str, float]] = []
+    values: list[dict[str, float]] = []
     # runs from before answers could be drawn have no such column
     drawn = responses.get("draws", [None] * len(responses))
     failures = responses.get("failure", [""] * len(responses))
     columns = zip(*(responses[c] for c in ("doc_id", *RESPONSES)), drawn, failures, strict=True)
     for doc_id, scores, counts, greedy, text, draws, failure in columns:
         if failure:
-            found.append({})
+            values.append({})
             continue
         if task.generates:
             texts = task.given_answers(text, None if draws is None else list(draws))
-            found.append(task.score_texts(documents[doc_id], texts))
+            values.append(task.score_texts(documents[doc_id], texts))
         else:
             pairs = [(float(s), bool(g)) for s, g in zip(scores, greedy, strict=True)]
             counts = [int(n) for n in counts]
-            found.append(task.score_options(documents[doc_id], pairs, token_counts=counts))
-    return pd.DataFrame(found, index=responses.index)
+            values.append(task.score_options(documents[doc_id], pairs, token_counts=counts))
+    return pd.DataFrame(values, index=responses.index)

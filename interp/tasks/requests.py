@@ -314,7 +314,7 @@ def harness_requests(task: Task, doc_id: int) -> list[Any]:
         doc_id: number of the row.
 
     Returns:
-        One `Instance` an option, or one for the prompt of a generated answer.
+        One `Instance` per option, or one for the prompt of a generated answer.
     """
     harness, document = task._harness, task.documents()[doc_id]
     context = _context(task, document)

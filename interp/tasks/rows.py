@@ -97,7 +97,7 @@ def read_rows(file: Path) -> Rows:
     """All rows of one file.
 
     Returns:
-        One mapping a row. The list is the caller's own.
+        One mapping per row. The list is the caller's own.
 
     Raises:
         UserError: the file is missing, or is not what its name says.
@@ -127,14 +127,14 @@ def shipped_rows(file: str, task: str) -> FileRows:
 
 def _places(folder: Path, names: list[str], config: str | None) -> list[tuple[Path, bool]]:
     """Folders to look in, and whether a file there may hold several configurations."""
-    found: list[tuple[Path, bool]] = []
+    candidates: list[tuple[Path, bool]] = []
     for place in _named(folder, names):
         if config is not None:
-            found += [(inner, False) for inner in _named(place, [config])]
-        found += [(place, True), *((inner, True) for inner in _named(place, ["data"]))]
+            candidates += [(inner, False) for inner in _named(place, [config])]
+        candidates += [(place, True), *((inner, True) for inner in _named(place, ["data"]))]
     if config is not None:
-        found += [(place, False) for place in _named(folder, [config])]
-    return found
+        candidates += [(place, False) for place in _named(folder, [config])]
+    return candidates
 
 
 def _named(folder: Path, names: list[str]) -> list[Path]:
@@ -146,13 +146,13 @@ def _files(place: Path, config: str | None, split: str) -> list[Path]:
     stems = [_plain(s) for s in SPLITS.get(split, (split,))]
     if config is not None:
         stems = [f"{_plain(config)}_{s}" for s in stems] + stems
-    there: dict[str, list[Path]] = {}
+    paths_of: dict[str, list[Path]] = {}
     for file in sorted(p for p in place.iterdir() if p.is_file()):
         ending = next((e for e in ENDINGS if file.name.endswith(e)), None)
         if ending is not None:
             stem = re.sub(r"-\d{5}-of-\d{5}$", "", file.name.removesuffix(ending))
-            there.setdefault(_plain(stem), []).append(file)
-    return next((there[stem] for stem in stems if stem in there), [])
+            paths_of.setdefault(_plain(stem), []).append(file)
+    return next((paths_of[stem] for stem in stems if stem in paths_of), [])
 
 
 def _plain(name: str) -> str:

@@ -154,8 +154,8 @@ class Task:
     @property
     def configuration(self) -> dict[str, Any]:
         """All that the task's YAML says; of a group, that of each member by name."""
-        found: dict[str, Any] = self._harness.dump_config()
-        return found
+        configuration: dict[str, Any] = self._harness.dump_config()
+        return configuration
 
     def described_variant(self) -> dict[str, Any]:
         """How the task is asked, as a manifest holds it; empty where it is as published."""
@@ -170,8 +170,8 @@ class Task:
 
     def documents(self) -> Sequence[dict[str, Any]]:
         """All rows of the evaluated split, in their order; the same objects at every call."""
-        found: Sequence[dict[str, Any]] = self._harness.eval_docs
-        return found
+        rows: Sequence[dict[str, Any]] = self._harness.eval_docs
+        return rows
 
     def fewshot_documents(self) -> list[dict[str, Any]]:
         """The rows that few-shot examples come from; empty where there are none."""
@@ -229,7 +229,7 @@ class Task:
         return metrics.numbers(scored, self.metrics(), self.name)
 
     def score_texts(self, document: Mapping[str, Any], texts: Sequence[str]) -> dict[str, float]:
-        """Metrics of one example's generated answers, one a filter: `exact_match,strict-match`.
+        """Metrics of one example's generated answers, one per filter: `exact_match,strict-match`.
 
         Where a filter takes the first of several samples, as the harness does unless a task says
         otherwise, `exact_match,strict-match,mean-of-draws` is the mean over all of them. One value
@@ -270,13 +270,13 @@ class Task:
     @cached_property
     def _metrics(self) -> dict[str, Metric]:
         members = getattr(self._harness, "members", (self._harness,))
-        found = [declared_metrics(member, self.name) for member in members]
-        for name in sorted({name for some in found for name in some}):
-            if len({some.get(name) for some in found}) > 1:
+        declared = [declared_metrics(member, self.name) for member in members]
+        for name in sorted({name for some in declared for name in some}):
+            if len({some.get(name) for some in declared}) > 1:
                 raise UserError(
                     f"task {self.name}: its members do not agree on metric {name}; give them singly"
                 )
-        return found[0] | dict(self.compared)
+        return declared[0] | dict(self.compared)
 
     @cached_property
     def strata(self) -> list[str]:

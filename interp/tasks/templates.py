@@ -140,8 +140,8 @@ def _bounded_memory() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     try:
         with open("/proc/self/statm") as file:
-            held = int(file.read().split()[0]) * resource.getpagesize()
-        most = min(n for n in (held + MEMORY, soft, hard) if n != resource.RLIM_INFINITY)
+            in_use = int(file.read().split()[0]) * resource.getpagesize()
+        most = min(n for n in (in_use + MEMORY, soft, hard) if n != resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
         yield
     finally:

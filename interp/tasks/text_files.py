@@ -38,7 +38,7 @@ def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
         num_fewshot: must be none: a text has no few-shot examples.
 
     Returns:
-        The task object of lm-evaluation-harness, one row a passage of the file (of a table: one row
+        The task object of lm-evaluation-harness, one row per passage of the file (of a table: one row
         a row).
 
     Raises:
@@ -68,15 +68,15 @@ def passages(text: str) -> list[str]:
         The passages in their order. Joined, they are the text, without passages that are only white
         space.
     """
-    found, rest = [], text
+    pieces, rest = [], text
     while len(rest) > PASSAGE * 3 // 2:
         half = PASSAGE // 2
         end = rest.rfind("\n", half, PASSAGE)
         end = end if end >= 0 else rest.rfind(" ", half, PASSAGE)
         cut = end + 1 if end >= 0 else PASSAGE
-        found.append(rest[:cut])
+        pieces.append(rest[:cut])
         rest = rest[cut:]
-    return [one for one in (*found, rest) if one.strip()]
+    return [one for one in (*pieces, rest) if one.strip()]
 
 
 def _read(path: Path, name: str) -> str:

@@ -188,7 +188,7 @@ def _reads_files(reader: str) -> bool:
     assert spec.origin is not None
     formats = Path(spec.origin).parent.glob("packaged_modules/*/__init__.py")
     # compared by name: what a stranger wrote may be no name that a file can have
-    return reader.startswith((".", "/", "~")) or reader in {found.parent.name for found in formats}
+    return reader.startswith((".", "/", "~")) or reader in {path.parent.name for path in formats}
 
 
 def _strings(value: Any) -> list[str]:

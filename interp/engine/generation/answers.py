@@ -156,11 +156,16 @@ def _apart(
     counts, paths, tolerance = [Counts() for _ in ablations], dict[Path, None](), 0.0
     for numbers in (others, alone):
         some = [ablations[number] for number in numbers]
-        found = generate(model, requests, some, means=means, settings=settings, done=done)
+        answers_of_chunk = generate(
+            model, requests, some, means=means, settings=settings, done=done
+        )
         for at, number in enumerate(numbers):
-            answers[number], counts[number] = found.answers[at], found.counts[at]
-        paths |= dict.fromkeys(found.paths)
-        tolerance = max(tolerance, found.tolerance)
+            answers[number], counts[number] = (
+                answers_of_chunk.answers[at],
+                answers_of_chunk.counts[at],
+            )
+        paths |= dict.fromkeys(answers_of_chunk.paths)
+        tolerance = max(tolerance, answers_of_chunk.tolerance)
     return Generated(answers, counts, tuple(paths), tolerance)
 
 
@@ -177,18 +182,18 @@ def say_what_is_left_out(model: TransformerBridge, requests: Sequence[Generation
     decoder = models.decoder(model)
     config = getattr(decoder.root, "generation_config", None)
     sampled = any(request.sampling is not None for request in requests)
-    asked = [
+    messages = [
         f"{name} {value}"
         for name, neutral in (BEYOND_GREEDY | (DRAWS if sampled else {})).items()
         if (value := getattr(config, name, neutral)) not in (neutral, None, [])
     ]
-    how, said = "draws from" if sampled else "greedy decoding of", capabilities(model).said
-    if asked and how not in said:
-        said.add(how)
+    how, already_said = "draws from" if sampled else "greedy decoding of", capabilities(model).said
+    if messages and how not in already_said:
+        already_said.add(how)
         log.warning(
             "model %s: its generation config asks for %s, which is left out (%s what the model "
             "says)",
-            model_name(model), ", ".join(asked), how,
+            model_name(model), ", ".join(messages), how,
         )  # fmt: skip
 
 

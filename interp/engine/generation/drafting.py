@@ -34,9 +34,9 @@ class SeenText:
     def draft(self, written: Sequence[int], length: int) -> list[int]:
         """At most `length` tokens that may follow the written ones."""
         for size in range(min(LONGEST, len(written)), SHORTEST - 1, -1):
-            found = self.index.get(tuple(written[-size:]))
-            if found is not None:
-                number, end = found
+            place = self.index.get(tuple(written[-size:]))
+            if place is not None:
+                number, end = place
                 return self.texts[number][end : end + length]
         return []
 

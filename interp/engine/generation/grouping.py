@@ -53,13 +53,13 @@ def prefix_keys(
         return ()
     with edited(model, edits, means) as decoder:
         last_block = capabilities(model).narrows_last_block
-        own = prefix_cache(
+        ablated = prefix_cache(
             decoder, prefix, edits.first_layer(decoder.n_layers), last_block=last_block
         )
     kept = []
-    for mine, baseline in zip(own.layers, prefix.cache.layers, strict=True):
+    for layer_of_ablated, baseline in zip(ablated.layers, prefix.cache.layers, strict=True):
         # a skipped layer has nothing of its own; rows that skip it ignore what they are given
-        layer = mine if mine.keys.shape == baseline.keys.shape else baseline
+        layer = layer_of_ablated if layer_of_ablated.keys.shape == baseline.keys.shape else baseline
         kept.append(SharedKeys(layer.keys[0], layer.values[0]))
     return tuple(kept)
 

@@ -30,7 +30,7 @@ def gumbel(
     Args:
         seed: 0 or more.
         positions: position in the answer, example, draw.
-        size: numbers a position.
+        size: numbers per position.
         device: where they are needed.
 
     Returns:

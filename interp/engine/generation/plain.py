@@ -156,19 +156,19 @@ def forced_logits(
     times: int,
 ) -> list[Float[Tensor, "step row d_vocab"]]:
     """Logits of a left-padded batch, decoded along given tokens by so many equal ablations."""
-    found: list[list[Tensor]] = []
+    logits_of: list[list[Tensor]] = []
 
     def choose(logits: Tensor, _rows: Sequence[int], step: int) -> Tensor:
         if not step:
-            found.append([])
-        found[-1].append(logits)
+            logits_of.append([])
+        logits_of[-1].append(logits)
         return forced[:, min(step, forced.shape[1] - 1)]
 
     never = Stopping(None, frozenset(), (), forced.shape[1] + 1)
     edits = [Edits()] * times
     for _ in _decoded(model, prompts, [never] * len(prompts), edits, choose=choose):
         pass
-    return [torch.stack(logits) for logits in found]
+    return [torch.stack(logits) for logits in logits_of]
 
 
 def plain_batches(
@@ -199,7 +199,7 @@ def plain_batches(
             written, the next tokens; the largest logit where it is None.
 
     Yields:
-        For each ablation in turn, one answer a prompt, in the order of the prompts.
+        For each ablation in turn, one answer per prompt, in the order of the prompts.
     """
     put = partial(edited, means=means, resample=resample, example=example)
     for written in _decoded(model, prompts, stops, ablations, put=put, choose=choose):
@@ -228,11 +228,11 @@ def _decoded(
         places = Places()
         places.at(padded_labels([len(prompt) for prompt in prompts]))
         with put(model, edits, places=places) as ablated:
-            own = _own_cache(ablated, cache, first)
-            resid = replay(ablated, baseline, first, cache=own)[:, -1]
+            ablated_cache = _own_cache(ablated, cache, first)
+            resid = replay(ablated, baseline, first, cache=ablated_cache)[:, -1]
             logits = torch.cat(list(unembed(ablated, resid)))
             places.at(torch.full((1, 1), BITS["answer"]))
-            yield _decode(ablated, (own, mask, logits), stops, choose)
+            yield _decode(ablated, (ablated_cache, mask, logits), stops, choose)
 
 
 def _likeliest(logits: Tensor, _rows: Sequence[int], _step: int) -> Tensor:
@@ -265,14 +265,14 @@ def _own_cache(
     decoder: Decoder, shared: transformers.DynamicCache, first: int
 ) -> transformers.DynamicCache:
     """A cache that shares the baseline's keys and values below `first` and is empty above."""
-    own = transformers.DynamicCache(config=decoder.root.config)
+    copied = transformers.DynamicCache(config=decoder.root.config)
     for layer in range(first):
         kept = shared.layers[layer]
         # growing keys and values makes new tensors, so the shared ones are never written to;
         # states of a recurrence are written in place
         grows = not hasattr(kept, "conv_states")
-        own.layers[layer] = copy.copy(kept) if grows else copy.deepcopy(kept)
-    return own
+        copied.layers[layer] = copy.copy(kept) if grows else copy.deepcopy(kept)
+    return copied
 
 
 def _keep_rows(cache: transformers.DynamicCache, rows: Tensor) -> None:

@@ -147,14 +147,14 @@ class Pool:
         first, last = len(self.rows), len(self.rows) + len(rows)
         width = max(row.length for row in rows)
         for layer, (source, numbers) in enumerate(sources):
-            for mine, theirs in (
+            for kept, entering in (
                 (self.cache.keys[layer], source.keys[layer]),
                 (self.cache.values[layer], source.values[layer]),
             ):
-                if mine is None or theirs is None or mine.shape[1::2] != theirs.shape[1::2]:
+                if kept is None or entering is None or kept.shape[1::2] != entering.shape[1::2]:
                     continue  # a layer that these rows skip
-                index = torch.tensor(numbers, device=theirs.device)
-                mine[first:last, :, :width] = theirs[index, :, :width]
+                index = torch.tensor(numbers, device=entering.device)
+                kept[first:last, :, :width] = entering[index, :, :width]
         self.rows.extend(rows)
         self.changed = True
 

@@ -51,24 +51,24 @@ def ragged_residuals(
     ):
         raise ValueError("a layer keeps no keys and values of its own")
     cache.share([SharedKeys(kept.keys[0], kept.values[0]) for kept in layers])
-    own = ids[:, n_prefix:]
+    after_prefix = ids[:, n_prefix:]
     columns = torch.arange(n_own, device=decoder.device)
     pieces = [columns[None, :6], torch.stack([columns[4:8], columns[6:10]])]
     pieces += [torch.stack([columns[i : i + 1], columns[i + 2 : i + 3]]) for i in (8, 9, 10)]
     pieces += [torch.stack([columns[11:13], columns[11:13]])]
-    found: list[list[Tensor]] = [[torch.empty(0)] * n_own for _ in range(2)]
+    residuals: list[list[Tensor]] = [[torch.empty(0)] * n_own for _ in range(2)]
     for piece in pieces:
         cache.place(piece)
         index = piece.expand(2, -1)
         with attending(decoder, cache):
             run = record(
                 decoder,
-                own.gather(1, index),
+                after_prefix.gather(1, index),
                 position_ids=piece + n_prefix,
                 past_key_values=cache,
                 use_cache=True,
             )
         for row in range(2):
             for at, column in enumerate(index[row].tolist()):
-                found[row][column] = run.residuals[-1][row, at]
-    return torch.stack([torch.stack(row) for row in found])
+                residuals[row][column] = run.residuals[-1][row, at]
+    return torch.stack([torch.stack(row) for row in residuals])

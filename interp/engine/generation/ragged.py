@@ -109,9 +109,9 @@ class RaggedCache(transformers.Cache):
         key = (start, window, device)
         if key not in self._hidden:
             at = torch.arange(start, end, device=device)
-            here = self.columns.to(device)[..., None]
-            hidden = at > here
-            self._hidden[key] = hidden if window is None else hidden | (at <= here - window)
+            columns = self.columns.to(device)[..., None]
+            hidden = at > columns
+            self._hidden[key] = hidden if window is None else hidden | (at <= columns - window)
         return self._hidden[key]
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> Any:
@@ -214,8 +214,8 @@ def _own_part(
 
     def some(at: slice) -> _Part:
         shape = (-1, kv_heads, queries // form.length)
-        here = hidden if hidden is None or hidden.shape[0] == 1 else hidden[at]
-        return _summed(query[at], keys[at], values[at], shape, here, form)
+        hidden_rows = hidden if hidden is None or hidden.shape[0] == 1 else hidden[at]
+        return _summed(query[at], keys[at], values[at], shape, hidden_rows, form)
 
     return _in_blocks(some, rows, kv_heads * queries * keys.shape[2], dim=0)
 
@@ -230,11 +230,11 @@ def _shared_part(cache: RaggedCache, query: Tensor, shared: Prefixes, form: _For
         hidden = cache.hidden(-cache.offset, 0, form.window, query.device)[:, None]
         if shared.order is not None and hidden.shape[0] > 1:
             hidden = hidden[shared.order]
-    found, first = [], 0
+    layers, first = [], 0
     for one, count in zip(shared.kept, shared.counts or (rows,), strict=True):
-        found.append(_prefix_part(flat, one, (first, count, queries), hidden, form))
+        layers.append(_prefix_part(flat, one, (first, count, queries), hidden, form))
         first += count
-    out, mass = (torch.cat(x, dim=1) if len(x) > 1 else x[0] for x in zip(*found, strict=True))
+    out, mass = (torch.cat(x, dim=1) if len(x) > 1 else x[0] for x in zip(*layers, strict=True))
     by_row = [x.view(kv_heads, rows, queries, -1).transpose(0, 1) for x in (out, mass)]
     if shared.back is not None:
         by_row = [x[shared.back] for x in by_row]
@@ -259,10 +259,10 @@ def _prefix_part(
         return out[0], mass[0, :, :, None]
 
     def some(at: slice) -> _Part:
-        here = slice(first + at.start, first + at.stop)
-        chosen = flat[:, here.start * queries : here.stop * queries]
+        rows = slice(first + at.start, first + at.stop)
+        chosen = flat[:, rows.start * queries : rows.stop * queries]
         shape = (kv_heads, -1, queries // form.length)
-        unseen = hidden if hidden is None or hidden.shape[0] == 1 else hidden[here]
+        unseen = hidden if hidden is None or hidden.shape[0] == 1 else hidden[rows]
         return _summed(chosen, prefix.keys, prefix.values, shape, unseen, form)
 
     return _in_blocks(some, count, kv_heads * queries * prefix.keys.shape[1], dim=1)

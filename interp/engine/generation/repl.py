@@ -85,11 +85,11 @@ def generate(
     _check(model, max_new_tokens, draws, temperature, seed)
     edits, means = _edits(model, ablation, donor, reference)
     sampling = Sampling(temperature, seed) if temperature else None
-    asked = [
+    prompts_asked = [
         _request(model, given, i, max_new_tokens, until, chat=chat, sampling=sampling)
         for i, given in enumerate(prompts)
     ]
-    requests = [replace(request, draw=draw) for request in asked for draw in range(draws)]
+    requests = [replace(request, draw=draw) for request in prompts_asked for draw in range(draws)]
     (answers,) = generate_requests(model, requests, [edits], means=means)
     for answer in answers:
         _refuse_failure(model, answer)
@@ -174,33 +174,33 @@ def _edits(
     reference: Sequence[str] | None,
 ) -> tuple[Edits, Means | None]:
     edits, means = active_edits(model)
-    asked = checked_edits(model, ablation, donor=donor) if ablation else Edits()
-    if asked.uses_mean:
+    checked = checked_edits(model, ablation, donor=donor) if ablation else Edits()
+    if checked.uses_mean:
         if reference is None or means is not None:
             raise UserError(
-                f"{asked.named('mean')}: it needs one reference set; give reference=[TEXTS]"
+                f"{checked.named('mean')}: it needs one reference set; give reference=[TEXTS]"
             )
-        means = mean_outputs(model, reference, linear=asked.linear_layers)
-    if asked.is_hooked and edits:
+        means = mean_outputs(model, reference, linear=checked.linear_layers)
+    if checked.is_hooked and edits:
         raise UserError(
             "hooks of your own are not combined with the ablation of a context; give both to "
             "interp.generate"
         )
-    if asked.position_classes:
+    if checked.position_classes:
         raise UserError(
             "cuts and patches need classes of positions, which a prompt alone lacks; use a sweep"
         )
-    if asked.is_windowed:
+    if checked.is_windowed:
         raise UserError(
             "@window: it is run on the examples of a sweep; in a REPL use interp.ablate and "
             "model.generate"
         )
-    if asked.is_resampled:
+    if checked.is_resampled:
         raise UserError(
-            f"{asked.named('resample')}: the example that it is taken from is drawn by a sweep; "
+            f"{checked.named('resample')}: the example that it is taken from is drawn by a sweep; "
             "in a REPL use interp.ablate and model.generate"
         )
-    return edits | asked, means
+    return edits | checked, means
 
 
 def _is_messages(prompt: Any) -> bool:
@@ -285,7 +285,7 @@ def _safe(answer: Answer, until: Sequence[str]) -> str:
     text = answer.text.rstrip("\ufffd")
     if answer.finished:
         return text
-    held = max(
+    n_held_back = max(
         (n for stop in until for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0
     )
-    return text[: len(text) - held]
+    return text[: len(text) - n_held_back]

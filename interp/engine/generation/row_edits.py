@@ -39,19 +39,21 @@ def plan_rows(edits: Sequence[Edits], decoder: Decoder) -> dict[int, LayerRows]:
     Raises:
         UserError: a kind of edit that cannot be carried out in some rows alone.
     """
-    found: dict[int, LayerRows] = {}
+    layer_rows: dict[int, LayerRows] = {}
     for layer in sorted({layer for one in edits for layer in one}):
-        here = [one.get(layer) for one in edits]
-        kinds = [[] if edit is None else kinds_of(edit) for edit in here]
-        found[layer] = tuple(
-            (kind, Rows.of([e if kind in k else None for e, k in zip(here, kinds, strict=True)],
-                           decoder.device_of(layer)))
+        edits_of_layer = [one.get(layer) for one in edits]
+        kinds = [[] if edit is None else kinds_of(edit) for edit in edits_of_layer]
+        layer_rows[layer] = tuple(
+            (kind, Rows.of(
+                [e if kind in k else None for e, k in zip(edits_of_layer, kinds, strict=True)],
+                decoder.device_of(layer),
+            ))
             for kind in dict.fromkeys(kind for some in kinds for kind in some)
             if kind is not SWAPS
         )  # fmt: skip
-        for kind, _ in found[layer]:
+        for kind, _ in layer_rows[layer]:
             function_or_refusal(kind.on_rows, layer)
-    return found
+    return layer_rows
 
 
 @contextmanager

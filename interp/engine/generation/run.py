@@ -51,7 +51,7 @@ class Settings:
     def for_model(cls, dec: Decoder) -> "Settings":
         """What suits the model on a CPU of few cores, or on a GPU.
 
-        On a CPU a pass costs about a millisecond a layer, whatever is in it, and then two
+        On a CPU a pass costs about a millisecond per layer, whatever is in it, and then two
         operations per parameter and token at some twenty billion a second.
         """
         if dec.device.type == "cuda":

@@ -75,13 +75,15 @@ class Picking:
             kinds.setdefault(self.requests[number].sampling, []).append(row)
         picked: dict[int, tuple[int, bool]] = {}
         for sampling, rows in kinds.items():
-            own = logits if len(kinds) == 1 else logits[torch.tensor(rows, device=logits.device)]
-            there = [positions[row] for row in rows]
+            logits_of_kind = (
+                logits if len(kinds) == 1 else logits[torch.tensor(rows, device=logits.device)]
+            )
+            positions_of_kind = [positions[row] for row in rows]
             if sampling is None:
-                found = Greedy(self.tolerance)(own, there)
+                picks = Greedy(self.tolerance)(logits_of_kind, positions_of_kind)
             else:
-                found = self._drawn(own, there, sampling)
-            picked.update(zip(rows, found, strict=True))
+                picks = self._drawn(logits_of_kind, positions_of_kind, sampling)
+            picked.update(zip(rows, picks, strict=True))
         ordered = (picked[row] for row in range(len(positions)))
         return [(token, sure and token != FAILED) for token, sure in ordered]
 
@@ -93,32 +95,32 @@ class Picking:
     def _drawn(
         self, logits: Tensor, positions: Sequence[AnswerPosition], sampling: Sampling
     ) -> list[tuple[int, bool]]:
-        found: list[tuple[int, bool]] = []
+        tokens: list[tuple[int, bool]] = []
         for part in logits.split(max(1, AT_ONCE // logits.shape[-1])):
-            here = positions[len(found) : len(found) + len(part)]
-            asked = [(self.requests[number], position) for number, position in here]
+            positions_of_part = positions[len(tokens) : len(tokens) + len(part)]
+            places = [(self.requests[number], position) for number, position in positions_of_part]
             part = as_float64(part)
             noise = gumbel(
                 sampling.seed,
-                [(position, request.doc_id, request.draw) for request, position in asked],
+                [(position, request.doc_id, request.draw) for request, position in places],
                 part.shape[-1],
                 part.device,
             )
-            found += sampled_tokens(part, noise, sampling, self.tolerance)
+            tokens += sampled_tokens(part, noise, sampling, self.tolerance)
         best = finite_or_failed(logits, logits.argmax(dim=-1)).tolist()
         return [
             (FAILED, False) if largest == FAILED else one
-            for largest, one in zip(best, found, strict=True)
+            for largest, one in zip(best, tokens, strict=True)
         ]
 
 
 def finite_or_failed(logits: Tensor, largest: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
     """The tokens of the largest logits; `FAILED` where those are NaN or infinite.
 
-    The largest of a row is NaN where any of its logits is, so that one number a row is looked at.
+    The largest of a row is NaN where any of its logits is, so that one number per row is looked at.
 
     Returns:
-        Token ids, or `FAILED`, one a row.
+        Token ids, or `FAILED`, one per row.
     """
     finite = logits.gather(-1, largest[:, None])[:, 0].isfinite()
     return largest.where(finite, FAILED)
@@ -180,11 +182,11 @@ def allowed(
         sure &= _gap(scores, kept) >= margin
         shares, threshold = among.softmax(dim=-1), 1 - sampling.top_p
         before = shares.masked_fill(kept, 0).sum(dim=-1)
-        behind = before + shares.masked_fill(~kept, 1).amin(dim=-1)
+        total = before + shares.masked_fill(~kept, 1).amin(dim=-1)
         # a share F of the probability moves by at most F (1 - F) (e^margin - 1)
         moved = math.expm1(margin) / 4
         sure &= (before == 0) | (threshold - before >= moved)
-        sure &= behind - threshold >= moved
+        sure &= total - threshold >= moved
     return kept, sure
 
 

@@ -212,10 +212,10 @@ class Verification:
         index, columns = (torch.tensor(x, device=resid.device) for x in zip(*at, strict=True))
         questions = [len(self.recorded.questions[row]) for row in self.rows]
         positions = [(self.numbers[self.rows[i]], c - questions[i] + 1) for i, c in at]
-        found: list[tuple[int, bool]] = []
+        picks: list[tuple[int, bool]] = []
         for logits in unembed(self.decoder, resid[index, columns - piece.start]):
-            found += self.pick(logits, positions[len(found) : len(found) + len(logits)])
-        tokens = iter(found)
+            picks += self.pick(logits, positions[len(picks) : len(picks) + len(logits)])
+        tokens = iter(picks)
         return [list(islice(tokens, max(0, end - start))) for start, end in spans]
 
     def _predicting(self, piece: Piece, row: int) -> tuple[int, int]:

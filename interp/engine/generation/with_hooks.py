@@ -39,9 +39,9 @@ def hooked_answers(
         done: told how many answers are finished, as they are.
 
     Returns:
-        One answer a request, in their order.
+        One answer per request, in their order.
     """
-    places, found = Places(), dict[int, Answer]()
+    places, answers = Places(), dict[int, Answer]()
     longest = {i: (*r.prompt, *[0] * r.max_gen_toks) for i, r in enumerate(requests)}
     order = sorted(longest, key=lambda i: (-len(longest[i]), i))
     stops = stops_of(models.decoder(model), requests)
@@ -57,9 +57,9 @@ def hooked_answers(
                 for n, token in zip(going, tokens.tolist(), strict=True):
                     written[n].append(token)
                 going = [n for n in going if not stops[numbers[n]].done(written[n])]
-            found |= {i: stops[i].answer(written[n]) for n, i in enumerate(numbers)}
+            answers |= {i: stops[i].answer(written[n]) for n, i in enumerate(numbers)}
             done(len(numbers))
-    return [found[i] for i in range(len(requests))]
+    return [answers[i] for i in range(len(requests))]
 
 
 def _next(
@@ -70,15 +70,15 @@ def _next(
 ) -> Float[Tensor, "row d_vocab"]:
     """The logits that predict the next token of each row."""
     lengths = [len(p) + len(w) for p, w in zip(prompts, written, strict=True)]
-    found: dict[int, Tensor] = {}
+    next_logits: dict[int, Tensor] = {}
     for numbers in segments(model, lengths):
         some = [([*prompts[n], *written[n]], len(prompts[n])) for n in numbers]
         logits = _last(model, places, some)
         for n, row, one in zip(numbers, some, logits, strict=True):
             # alone where it fails: zero times NaN is NaN, so that padding can spoil a row
             failed = len(some) > 1 and not bool(one.isfinite().all())
-            found[n] = _last(model, places, [row])[0] if failed else one
-    return torch.stack([found[n] for n in range(len(prompts))])
+            next_logits[n] = _last(model, places, [row])[0] if failed else one
+    return torch.stack([next_logits[n] for n in range(len(prompts))])
 
 
 def _last(

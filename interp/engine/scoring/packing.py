@@ -37,7 +37,7 @@ class Tree:
     """The rows of one example after their group's prefix, each shared token once.
 
     Attributes:
-        tokens: one a node, parents before children.
+        tokens: one per node, parents before children.
         parents: number of the node before each; -1 after the prefix.
         depths: how many nodes are before each, so that its position is prefix + depth.
         scored: for each request its number, the nodes whose logits predict its continuation, and
@@ -107,15 +107,15 @@ def group_examples(
     stems = sorted((_stem(example), i) for i, example in enumerate(examples))
     shared = _shared([stem for stem, _ in stems])
     sizes = [_distinct(examples[i]) for _, i in stems]
-    found, alone = [], []
+    groups, alone = [], []
     for first, last, length in _partition(stems, sizes, shared):
         members = [examples[i] for _, i in stems[first:last]]
         if length:
             prefix = stems[first][0][:length]
-            found.append(Group(prefix, tuple(_tree(m, length) for m in members)))
+            groups.append(Group(prefix, tuple(_tree(m, length) for m in members)))
         else:
             alone += [_tree(member, 0) for member in members]
-    return found + ([Group((), tuple(alone))] if alone else [])
+    return groups + ([Group((), tuple(alone))] if alone else [])
 
 
 def packed_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:

@@ -77,21 +77,21 @@ def score_requests(
         With `divergence` each is a `Compared`.
     """
     refuse_impossible(model, edits)
-    found: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
+    by_edits: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
     examples = len({request.doc_id for request in requests})
     progress = _Progress(done, examples / max(1, len(requests)))
     lengths = [request.row_length for request in requests]
     for numbers in segments(model, lengths):
         exact = exact_shortcuts(model, shortcuts, max(lengths[n] for n in numbers))
         work = Scoring(model, means, exact, divergence)
-        for one, scores in work.all([requests[n] for n in numbers], list(found)):
+        for one, scores in work.all([requests[n] for n in numbers], list(by_edits)):
             named = {numbers[at]: score for at, score in scores.items()}
             progress.add(one, named)
-            found[one].update(named)
+            by_edits[one].update(named)
     alone = Scoring(model, means, NONE, divergence)
-    for one, scores in found.items():
+    for one, scores in by_edits.items():
         scores.update(_settled(alone, requests, one, scores))
-    return [[found[one][n] for n in range(len(requests))] for one in edits]
+    return [[by_edits[one][n] for n in range(len(requests))] for one in edits]
 
 
 def _settled(
@@ -108,11 +108,11 @@ def _settled(
     for number in failed:
         one = requests[number]
         by_length.setdefault(one.row_length, []).append(number)
-    found: dict[int, Score] = {}
+    settled: dict[int, Score] = {}
     for numbers in by_length.values():
         for _, again in alone.all([requests[number] for number in numbers], [edits]):
-            found.update((numbers[at], score) for at, score in again.items())
-    return found
+            settled.update((numbers[at], score) for at, score in again.items())
+    return settled
 
 
 class _Progress:
@@ -202,8 +202,8 @@ class Scoring:
                 resid = record(decoder, ids, use_cache=False, **arguments).residuals[-1]
                 whole = WholeModel.of(decoder, resid[positions.rows, positions.columns])
             for one in edits:
-                with edited(self.model, one, self.means, places=places) as own:
-                    resid = record(own, ids, use_cache=False, **arguments).residuals[-1]
+                with edited(self.model, one, self.means, places=places) as edited_model:
+                    resid = record(edited_model, ids, use_cache=False, **arguments).residuals[-1]
                     yield one, positions.scores(decoder, resid, whole)
 
     def replayed(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
@@ -214,14 +214,14 @@ class Scoring:
         for one in edits:
             starting_at.setdefault(one.first_layer(decoder.n_layers), []).append(one)
         # what runs on after the last block needs all of what leaves it
-        behind = any(one.order for one in starting_at.get(decoder.n_layers, []))
+        reordered = any(one.order for one in starting_at.get(decoder.n_layers, []))
         batches = [
             LayerInput(
                 batch,
                 ScoredPositions.of(batch, decoder.device),
                 batch_calls(decoder, batch, prefix).residuals[0],
                 layer=0,
-                last_block=self.shortcuts.last_block_positions and not behind,
+                last_block=self.shortcuts.last_block_positions and not reordered,
             )
             for batch in self._batches(group, tokens)
         ]
@@ -229,13 +229,13 @@ class Scoring:
         if self.divergence:
             entering = self._beside_whole(batches, prefix, starting_at)
         for batches in entering:
-            here = starting_at.get(batches[0].layer, [])
-            stack, stacked = self._stack(batches, prefix, here, tokens)
-            for one in here:
+            starting_here = starting_at.get(batches[0].layer, [])
+            stack, stacked = self._stack(batches, prefix, starting_here, tokens)
+            for one in starting_here:
                 if one not in stacked:
                     places = Places()
-                    with edited(self.model, one, self.means, places=places) as own:
-                        for scores in self._alone(own, batches, prefix, one, places):
+                    with edited(self.model, one, self.means, places=places) as edited_model:
+                        for scores in self._alone(edited_model, batches, prefix, one, places):
                             yield one, scores
             if stacked:
                 yield from stack.scores(batches, stacked)
@@ -249,13 +249,15 @@ class Scoring:
         """The batches before each layer at which an ablation starts, in the baseline."""
         decoder = models.decoder(self.model)
         for layer in range(max(starting_at) + 1):
-            here = starting_at.get(layer, [])
-            if self.shortcuts.sublayers and any(attention_unchanged(one, layer) for one in here):
+            starting_here = starting_at.get(layer, [])
+            if self.shortcuts.sublayers and any(
+                attention_unchanged(one, layer) for one in starting_here
+            ):
                 batches = [replace(one, attention=CachedZ()) for one in batches]
             following = batches
             if batches[0].attention is not None or layer < max(starting_at):
                 following = [one.next(decoder, prefix) for one in batches]
-            if here:
+            if starting_here:
                 yield batches
             batches = following
 

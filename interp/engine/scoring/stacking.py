@@ -96,7 +96,7 @@ class Stack:
         """The prefix's keys and values under each ablation; nothing without a prefix."""
         if self.prefix is None:
             return []
-        found: list[transformers.DynamicCache] = []
+        caches: list[transformers.DynamicCache] = []
         fit = MOST_ON_CPU // len(self.prefix) if decoder.device.type != "cuda" else self.most
         for some in even_chunks(edits, max(1, fit)):
             resids = []
@@ -105,11 +105,11 @@ class Stack:
                     cache, resid = begin_cache(
                         decoder, self.prefix, layer, last_block=self.last_block
                     )
-                found.append(cache)
+                caches.append(cache)
                 resids.append(resid)
-            begun, stacked = found[-len(some) :], torch.cat(resids)
+            begun, stacked = caches[-len(some) :], torch.cat(resids)
             finish_caches(decoder, self.prefix, begun, stacked, last_block=self.last_block)
-        return found
+        return caches
 
     def _through(
         self,
@@ -123,9 +123,9 @@ class Stack:
         resids = []
         for i, edit in enumerate(edits):
             with edited(self.model, edit, self.means):
-                own, reused = caches[i : i + 1], attention_unchanged(edit, layer)
-                behind = one.through(decoder, layer + 1, calls, own, reused=reused)
-            resids.append(behind.resid)
+                one_cache, reused = caches[i : i + 1], attention_unchanged(edit, layer)
+                output = one.through(decoder, layer + 1, calls, one_cache, reused=reused)
+            resids.append(output.resid)
         batch = stacked_batch(one.batch, len(edits))
         targets, resid = ScoredPositions.of(batch, decoder.device), torch.cat(resids)
         beside = one.whole.times(len(edits)) if one.whole else None
@@ -167,11 +167,11 @@ def stacked_batch(batch: Batch, times: int) -> Batch:
 
 def apart(scores: Mapping[int, Score], batch: Batch, times: int) -> list[dict[int, Score]]:
     """Scores of each of the copies of a batch, by the numbers of its own requests."""
-    found: list[dict[int, Score]] = [{} for _ in range(times)]
+    by_copy: list[dict[int, Score]] = [{} for _ in range(times)]
     for at, score in scores.items():
         copy, number = divmod(at, _numbers(batch))
-        found[copy][number] = score
-    return found
+        by_copy[copy][number] = score
+    return by_copy
 
 
 def _numbers(batch: Batch) -> int:

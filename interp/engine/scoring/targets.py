@@ -86,8 +86,12 @@ class ScoredPositions:
         """
         values, greedy, divergences, agreed, offset = [], [], [], [], 0
         for logits, others in _beside(chunks, whole):
-            here = (self.place >= offset) & (self.place < offset + len(logits))
-            local, tokens, logits = self.place[here] - offset, self.token[here], logits.float()
+            in_chunk = (self.place >= offset) & (self.place < offset + len(logits))
+            local, tokens, logits = (
+                self.place[in_chunk] - offset,
+                self.token[in_chunk],
+                logits.float(),
+            )
             wanted, (largest, first) = logits[local, tokens], logits.max(dim=-1)
             greedy.append(first[local] == tokens)
             offset += len(logits)
@@ -99,20 +103,20 @@ class ScoredPositions:
                 divergences.append(as_float64(others.divergence(cross, total)[local]))
                 agreed.append((others.first == first)[local])
             values.append(as_float64(wanted - (total + largest)[local]))
-        found = self._by_request(torch.cat(values), torch.cat(greedy))
+        by_request = self._by_request(torch.cat(values), torch.cat(greedy))
         if whole is None:
-            return found
-        return self._compared(found, torch.cat(divergences), torch.cat(agreed))
+            return by_request
+        return self._compared(by_request, torch.cat(divergences), torch.cat(agreed))
 
     def _by_request(
         self, values: Float[Tensor, " token"], greedy: Bool[Tensor, " token"]
     ) -> dict[int, Score]:
-        found: dict[int, Score] = {}
+        scores: dict[int, Score] = {}
         for number, value, best in zip(self.request, values.tolist(), greedy.tolist(), strict=True):
-            total_before, all_before = found.get(number, (0.0, True))
-            found[number] = (total_before + value, all_before and best)
+            total_before, all_before = scores.get(number, (0.0, True))
+            scores[number] = (total_before + value, all_before and best)
         return {
-            number: score if math.isfinite(score[0]) else FAILED for number, score in found.items()
+            number: score if math.isfinite(score[0]) else FAILED for number, score in scores.items()
         }
 
     def _compared(

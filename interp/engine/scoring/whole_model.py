@@ -64,9 +64,9 @@ class Predictions:
             cross: mean under `p` of the others' logits, the largest of which is 0.
             total: log of the sum of the exponentials of these.
         """
-        found = self.mean - cross + (total - self.total) * self.mass
+        divergence = self.mean - cross + (total - self.total) * self.mass
         # rounding may leave a sum of nothing below zero
-        return found.clamp(min=0)
+        return divergence.clamp(min=0)
 
 
 class Compared(tuple[float, bool]):
@@ -132,10 +132,10 @@ def weighted_mean(
     p: Float[Tensor, "place d_vocab"], logits: Float[Tensor, "place d_vocab"]
 ) -> Float[Tensor, " place"]:
     """The mean of logits under probabilities; a token without probability adds nothing."""
-    found = torch.linalg.vecdot(p, logits)
-    unread = found.isnan()
+    mean = torch.linalg.vecdot(p, logits)
+    unread = mean.isnan()
     if unread.any():
         # some models give tokens that do not exist a logit of minus infinity
         terms = torch.where(p[unread] == 0, 0.0, p[unread] * logits[unread])
-        found[unread] = terms.sum(dim=-1)
-    return found
+        mean[unread] = terms.sum(dim=-1)
+    return mean

@@ -106,8 +106,8 @@ def _logits(
     model: TransformerBridge, ids: Int[Tensor, "batch pos"], targets: ScoredPositions
 ) -> Float[Tensor, "place d_vocab"]:
     with torch.no_grad():
-        found: Tensor = model(ids)[targets.rows, targets.columns]
-    return found
+        logits: Tensor = model(ids)[targets.rows, targets.columns]
+    return logits
 
 
 def _inside_blocks(edits: Edits) -> bool:

@@ -95,11 +95,11 @@ def answer_metrics(row: Row, results: Sequence[str]) -> dict[str, float]:
     Returns:
         `exact_match` and `contains_answer`, 0 or 1 each.
     """
-    found = plain(results[0])
+    written = plain(results[0])
     right = [plain(answer) for answer in row["answers"]]
     return {
-        "exact_match": float(found in right),
-        "contains_answer": float(any(answer in found for answer in right if answer)),
+        "exact_match": float(written in right),
+        "contains_answer": float(any(answer in written for answer in right if answer)),
     }
 
 

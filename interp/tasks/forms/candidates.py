@@ -66,12 +66,12 @@ def beginnings(row: Row) -> list[str]:
     Returns:
         Texts, in the order in which they first occur.
     """
-    found = dict.fromkeys(
+    distinct = dict.fromkeys(
         " ".join(words[:count])
         for words in map(str.split, _candidates(row))
         for count in range(1, len(words) + 1)
     )
-    return list(found)
+    return list(distinct)
 
 
 def read_in_all_ways(row: Row, results: Responses) -> dict[str, float]:
@@ -86,13 +86,13 @@ def read_in_all_ways(row: Row, results: Responses) -> dict[str, float]:
     """
     scored = dict(zip(beginnings(row), results, strict=True))
     totals = {text: float(total) for text, (total, _) in scored.items()}
-    answer, found = str(row["answer"]), dict[str, float]()
+    answer, scores = str(row["answer"]), dict[str, float]()
     for name, among in (("options", row["options"]), ("type", _candidates(row))):
         likeliest = max(among, key=lambda text: totals[text])
-        found[f"likelihood_{name}"] = float(likeliest == answer)
-        found[f"greedy_{name}"] = float(written(list(among), totals) == answer)
-    found["likelihood_vocabulary"] = float(scored[answer][1])
-    return found
+        scores[f"likelihood_{name}"] = float(likeliest == answer)
+        scores[f"greedy_{name}"] = float(written(list(among), totals) == answer)
+    scores["likelihood_vocabulary"] = float(scored[answer][1])
+    return scores
 
 
 def written(among: Sequence[str], totals: Mapping[str, float]) -> str:
