@@ -83,19 +83,19 @@ def _run(options: argparse.Namespace) -> None:
         print(*figures.save(figure, out / name), sep="\n")
 
 
-def _agreement(found: "Similarity", run: "Sweep", out: Path) -> "dict[str, PrintFigure]":
+def _agreement(similarity: "Similarity", run: "Sweep", out: Path) -> "dict[str, PrintFigure]":
     """The correlations as CSV, and a figure per measure."""
     from interp import figures
     from interp.records import write_whole
     from interp.results import choose_metric, csv_text
     from interp.stats import layer_correlations
 
-    table, points = layer_correlations(found.measures(), choose_metric(run.gains()))
+    table, points = layer_correlations(similarity.measures(), choose_metric(run.gains()))
     write_whole(out / "agreement.csv", csv_text(table).encode())
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     return {
         f"agreement-{measure.replace(' ', '-')}": figures.similarity.agreement(
-            points, table, measure=measure, similarity_n=int(found.influence["n"].max())
+            points, table, measure=measure, similarity_n=int(similarity.influence["n"].max())
         )
         for measure in points["measure"].unique()
     }

@@ -78,7 +78,7 @@ class _Examples:
     def example(self, doc_id: int, context: Sequence[int]) -> tuple[Example, Prefix | None]:
         """Where classes of positions are in one prompt, and what its twin and later layers have.
 
-        With it comes what the prompt shares with others, where every ablation acts behind it.
+        With it comes what the prompt shares with others, where every ablation acts after it.
         """
         places = {place for one in self.edits for place in one.patched}
         back = {place for one in self.edits for place in one.put_back}

@@ -92,7 +92,7 @@ class Capabilities:
         return all(self._try("prefixes", at, self._trials.prefixes) for at in self.reached(longest))
 
     def packs(self, longest: int) -> bool:
-        """Whether options can be packed in one row, with a mask and positions of ours.
+        """Whether options can be packed in one row, with a mask and positions that are given to it.
 
         Packed rows are longer than what is in them, so that their columns reach a change of the
         model where the positions of their tokens do not.

@@ -36,7 +36,7 @@ def token_budget(decoder: Decoder, prefix: int) -> int:
     on_gpu = decoder.device.type == "cuda"
     width = int(getattr(config, "intermediate_size", None) or 4 * decoder.d_model)
     # residuals, normed inputs, q, k, v, z and the MLP's inner width are alive together; a token's
-    # row of the mask, and the keys and values copied after the prefix, come to it
+    # row of the mask, and the keys and values copied after the prefix, are added
     numbers = 10 * decoder.d_model + 4 * width + 4 * decoder.n_heads * decoder.d_head
     numbers += 2 * (prefix + 256) + 8 * decoder.n_kv_heads * decoder.d_head
     bytes_each = next(decoder.root.parameters()).element_size()

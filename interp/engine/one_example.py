@@ -108,7 +108,7 @@ class ExampleBatch:
 
     @cached_property
     def _kept(self) -> tuple[Pass, transformers.DynamicCache]:
-        """The unablated pass behind what is shared, and keys and values, every layer whole."""
+        """The unablated pass after what is shared, and keys and values, every layer whole."""
         ids, cache = self._ids, transformers.DynamicCache()
         if self.shared is not None:
             ids, cache = ids[:, len(self.shared) :], expand(self.shared.cache, len(ids))
@@ -181,8 +181,8 @@ class ExampleBatch:
                 resid = stacked.through(decoder, layer, layer + 1, resid)
             else:
                 resid = tail.residuals[layer + 1].repeat(len(cells), 1, 1)
-            for at, one_behind in states.values():
-                resid[at] = one_behind
+            for at, resid_after in states.values():
+                resid[at] = resid_after
             running = running or bool(states)
         beside = self._beside.times(len(cells)) if self._beside else None
         return apart(stacked.targets.scores(decoder, resid, beside), tail.batch, len(cells))
@@ -218,9 +218,9 @@ class _Tail:
         baseline: Pass,
         cache: transformers.DynamicCache,
         start: int,
-        behind: int,
+        offset: int,
     ) -> "_Tail":
-        """The rows of a batch from position `start` on; `baseline` is from `behind` on."""
+        """The rows of a batch from position `start` on; `baseline` is from `offset` on."""
         before = transformers.DynamicCache()
         before.layers = [copy.copy(layer) for layer in cache.layers]
         for layer in before.layers:
@@ -235,7 +235,7 @@ class _Tail:
             rest,
             ScoredPositions.of(rest, decoder.device),
             prefix,
-            [resid[:, start - behind :] for resid in baseline.residuals],
+            [resid[:, start - offset :] for resid in baseline.residuals],
             _calls(decoder, rest, prefix),
         )
 

@@ -73,7 +73,7 @@ def exact_shortcuts(model: TransformerBridge, wanted: Shortcuts, longest: int) -
     if wanted.options and not can.packs(longest):
         exact = replace(exact, options=False)
         why.append(
-            "it takes no mask and positions of ours, so that options run in rows of their own"
+            "it takes no mask and positions from outside, so that options run in rows of their own"
         )
     if exact.replay and wanted.prefixes and not can.shares_prefixes(longest):
         exact = replace(exact, prefixes=False)

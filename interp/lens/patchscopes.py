@@ -106,7 +106,7 @@ def _first(text: str, target: str, read: Sequence[int], decoder: Decoder) -> int
     """The first token of an answer as it follows the target prompt."""
     whole = encode(target + text, decoder)
     if len(whole) <= len(read) or list(whole[: len(read)]) != list(read):
-        raise UserError(f"answer {text!r:.40}: it has no token of its own behind the target")
+        raise UserError(f"answer {text!r:.40}: it has no token of its own after the target")
     return int(whole[len(read)])
 
 

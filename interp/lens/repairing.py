@@ -7,7 +7,7 @@ arXiv 2402.15390). On every example the fall of the margin is the sum of three n
 
     total = direct + later + norm
 
-`direct`: what the ablated part adds less than before; `later`: what all parts behind it add less
+`direct`: what the ablated part adds less than before; `later`: what all parts after it add less
 (negative where they make up for it); `norm`: what the final norm's other scale changes. The first
 two are read at the scale of the whole model.
 """

@@ -60,7 +60,7 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `model task direction pair ablation moved full recovery answer` (and `cluster`), a
-        row an example and ablation: `moved` is by how many nats the log-probability difference
+        row per example and ablation: `moved` is by how many nats the log-probability difference
         went towards the twin's answer, `full` by how many it does on the twin's own prompt,
         `recovery` their ratio (NaN where the twin's prompt moves it the other way), and `answer`
         whether the twin's answer became the likelier one; NaN where it is so without the ablation,

@@ -22,7 +22,7 @@ def functions_of(task: Task) -> list[Callable[..., Any]]:
     members = getattr(harness, "members", (harness,))
     functions: list[Callable[..., Any]] = []
     for member in members:
-        # before the class that the definition names stand two of ours (`fixed_task`)
+        # two classes of this package come before the one that the definition names (`fixed_task`)
         functions.append(type(member).__mro__[2])
         config = member.config
         names = (
