@@ -1,7 +1,7 @@
 """A block, an attention or an MLP adds its mean, an affine map, or that of another example.
 
 For `layer:7@mean`, `layer:7@linear`, `mlp:7@resample` and their like, on the bridge, on native
-blocks and in rows of a batch. What a part adds is read, and put, behind the norm that follows a
+blocks and in rows of a batch. What a part adds is read, and put, after the norm that follows a
 sublayer where there is one. A whole block that is replaced is not run, as one that is skipped.
 """
 

@@ -25,7 +25,7 @@ class _Together:
         self.entered: Tensor | None = None
         self.total: Tensor | None = None
 
-    def behind(self, layer: int, resid_pre: Tensor, resid_post: Tensor) -> Tensor:
+    def leaving(self, layer: int, resid_pre: Tensor, resid_post: Tensor) -> Tensor:
         """The residual stream that a block hands on."""
         if layer == self.layers[0] or self.total is None:
             self.entered, self.total = resid_pre, resid_post
@@ -49,7 +49,7 @@ def side_by_side_on_bridge(layers: Sequence[int]) -> list[tuple[str, Callable[..
 
     def hand_on(layer: int) -> Callable[..., Tensor]:
         def hook(resid_post: Tensor, hook: Any) -> Tensor:
-            return together.behind(layer, entering.pop(layer), resid_post)
+            return together.leaving(layer, entering.pop(layer), resid_post)
 
         return hook
 
@@ -89,7 +89,7 @@ def _hooked(decoder: Decoder, layers: Sequence[int], mask: Tensor | None) -> Ite
                 return None
             resid_pre = hidden_states_of(args, kwargs)
             value = out[0] if isinstance(out, tuple) else out
-            handed = together.behind(layer, resid_pre, value)
+            handed = together.leaving(layer, resid_pre, value)
             handed = handed if mask is None else in_rows(mask, handed, value)
             return (handed, *out[1:]) if isinstance(out, tuple) else handed
 

@@ -339,8 +339,8 @@ def donors(ablation: Ablation) -> list[Any]:
         ablation: any, combinations included.
 
     Returns:
-        One entry per swap, so that the same bridge may be in it several times; empty where nothing is
-        swapped.
+        One entry per swap, so that the same bridge may be in it several times. It is empty where
+        nothing is swapped.
     """
     if isinstance(ablation, SwapLayer | SwapLayers):
         return [ablation.donor]

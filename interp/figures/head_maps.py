@@ -301,8 +301,8 @@ def _panels(
         )
     if count > 1:
         raise UserError(
-            f"ax: the figure has {count} panels, one per task and model; choose one with tasks=, or "
-            "leave ax out"
+            f"ax: the figure has {count} panels, one per task and model; choose one with "
+            "tasks=, or leave ax out"
         )
     figure = page.ax.get_figure(root=True)
     assert isinstance(figure, Figure)

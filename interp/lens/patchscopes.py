@@ -53,7 +53,7 @@ def patchscope(
 
     Returns:
         Columns `model layer into top_token top_id probability`, and `logprob:ANSWER` in nats for
-        each of the answers; a row per layer, and first one of the target prompt alone, whose layer is
+        each of the answers; a row per layer, after one of the target prompt alone, whose layer is
         -1.
 
     Raises:

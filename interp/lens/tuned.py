@@ -148,7 +148,7 @@ def held_out_table(card: dict[str, Any]) -> pd.DataFrame:
         card: of a tuned lens (`TunedLens.card`).
 
     Returns:
-        One row per depth; the columns are `model text held_out_tokens depth layer after plain tuned`.
+        One row per depth: `model text held_out_tokens depth layer after plain tuned`.
     """
     named = {name: card[name] for name in ("model", "text", "held_out_tokens")}
     return pd.DataFrame([named | row for row in _held_out(card)])

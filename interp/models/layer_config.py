@@ -19,7 +19,8 @@ NUMBERED: dict[str, dict[str, Any]] = {
 def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
     """Change a configuration to describe a model with these layers in this order.
 
-    Lists with one entry per layer are listed alike, lists of layer numbers renumbered; counts follow.
+    Lists with one entry per layer are listed alike. Lists of layer numbers are renumbered, and
+    counts follow.
 
     Args:
         config: of a model; changed in place.

@@ -189,16 +189,16 @@ def _native_blocks(model: TransformerBridge) -> tuple[nn.Module, ...]:
     return tuple(_natives[model].root.get_submodule(name))
 
 
-def _native_decoder(model: TransformerBridge, behind: _Native) -> Decoder:
+def _native_decoder(model: TransformerBridge, record: _Native) -> Decoder:
     mapping = model.adapter.component_mapping
-    if len(devices_of(behind.root)) == 1:
-        behind.root.to(next(model.parameters()).device)
+    if len(devices_of(record.root)) == 1:
+        record.root.to(next(model.parameters()).device)
     return _decoder(
         model,
         parts_of_blocks(_native_blocks(model), mapping["blocks"].submodules, own=True),
-        root=behind.root,
-        tokenizer=behind.tokenizer,
-        ln_final=behind.root.get_submodule(mapping["ln_final"].name),
+        root=record.root,
+        tokenizer=record.tokenizer,
+        ln_final=record.root.get_submodule(mapping["ln_final"].name),
     )
 
 

@@ -26,7 +26,8 @@ def importance_by(
         **options: as for `interp.stats.importance`.
 
     Returns:
-        One row per value of the field, ablation and metric; the columns of `interp.stats.importance`
+        One row per value of the field, ablation and metric, with the columns of
+        `interp.stats.importance`
         and the field.
     """
     (task,) = values["task"].unique()

@@ -165,7 +165,7 @@ def _rows(
 
 
 def _adjusted(table: pd.DataFrame, families: list[str], correction: str) -> pd.DataFrame:
-    """The table with `p_adjusted` behind `p`."""
+    """The table with `p_adjusted` after `p`."""
     adjusted = table.groupby(families, sort=False)["p"].transform(
         lambda p: adjust(p.to_numpy(float), correction=correction)
     )

@@ -61,7 +61,7 @@ def layer_shapley(
         confidence: of the intervals.
 
     Returns:
-        Columns `model task metric layer value low high n orders sets unit interval`, a row per layer;
+        Columns `model task metric layer value low high n orders sets unit interval`, one per layer;
         in points for 0/1 metrics. The values of a task add up to its score less that of the model
         without any layer.
 

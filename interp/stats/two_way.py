@@ -6,8 +6,8 @@ random-effects model without replication (Searle, Casella & McCulloch 1992, chap
 
     outcome[i, j] = mean + example[i] + prompt[j] + rest[i, j]
 
-`rest` holds how differently single examples take to a prompt, and chance; one answer per cell cannot
-tell them apart.
+`rest` holds how differently single examples take to a prompt, and chance. One answer per cell does
+not tell them apart.
 """
 
 from dataclasses import dataclass

@@ -147,7 +147,7 @@ def calibration_examples(work: TaskWork) -> tuple[list[int], list[int]]:
 def _affordable(work: TaskWork) -> int:
     """Examples of the larger run with which the calibration takes `SHARE` of the sweep.
 
-    In passes through all layers: one per baseline, half of one per ablation that is replayed, a whole
+    In passes through all layers: one per baseline, half a pass per replayed ablation, a whole
     one where answers are generated.
     """
     each = 1.0 if work.task.generates else 0.5

@@ -1,6 +1,6 @@
 """The same questions asked in another way: other few-shot examples, another wording or order.
 
-A score may depend on what is not thought of as part of the question (Sclar et al., arXiv 2310.11324;
+A score may depend on what is not part of the question itself (Sclar et al., arXiv 2310.11324;
 Zheng et al., arXiv 2309.03882, for the order of options).
 """
 
