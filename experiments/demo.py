@@ -36,7 +36,7 @@ def run(models: Sequence[str] = MODELS, *, limit: int = EXAMPLES, out: Path = OU
 
     Args:
         models: names for `interp.load_model`.
-        limit: examples a task; with 120 a drop of 17 points is found in 80% of cases, corrected
+        limit: examples per task; with 120 a drop of 17 points is found in 80% of cases, corrected
             over twelve layers (`interp.stats.least_detectable`).
         out: one folder a model is made in it.
     """
@@ -81,7 +81,7 @@ def main() -> None:
     from interp.models import organisms
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--limit", type=int, default=EXAMPLES, help="examples a task")
+    parser.add_argument("--limit", type=int, default=EXAMPLES, help="examples per task")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the runs")
     parser.add_argument("--figures-only", action="store_true", help="draw from the records")
     options = parser.parse_args()

@@ -52,7 +52,7 @@ class Preset:
             question behind its passage; `reasoning`: written-out arithmetic; `skills`: one
             generated task a skill, for heads and lens; `pairs`: scored tasks whose prompts are
             patched from prompts that differ in one thing.
-        limits: examples a task, by its name.
+        limits: examples per task, by its name.
         caps: at most so many examples, by family of ablations (`layers`, `heads`, `swaps` ...) or
             reading (`lens`, `trace`); a sweep of every head is long.
         dtype: of the weights.
@@ -261,7 +261,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", nargs="+", metavar="[ROLE=]NAME", help=f"other models; roles: {', '.join(ROLES)}"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N examples a task")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N examples per task")
     parser.add_argument("--data", type=Path, metavar="DIR", help="rows from local files")
     parser.add_argument("--device", help="cpu, cuda, cuda:1")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16")

@@ -70,7 +70,7 @@ def note(importance: pd.DataFrame, what: str) -> str:
     first = importance.iloc[0]
     intervals = _interval_words(importance["interval"])
     return (
-        f"n: examples a task. Baseline: 95% Wilson interval. {what.capitalize()}: adjusted "
+        f"n: examples per task. Baseline: 95% Wilson interval. {what.capitalize()}: adjusted "
         f"p < 0.05 ({first['test']}, {first['correction'].title()} over the {what} of a task), "
         f"largest drop first, with its interval ({intervals}).{_chosen(importance)}"
     )

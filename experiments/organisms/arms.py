@@ -48,7 +48,7 @@ def compared(models: Mapping[str, Path], *, limit: int, out: Path) -> dict[str, 
 
     Args:
         models: name to folder, *base12* among them.
-        limit: examples a task.
+        limit: examples per task.
         out: folder of the runs.
 
     Returns:
@@ -129,7 +129,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m experiments.organisms.arms")
-    parser.add_argument("--limit", type=int, default=100, help="examples a task")
+    parser.add_argument("--limit", type=int, default=100, help="examples per task")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the runs")
     options = parser.parse_args()
     found = folders()

@@ -1,4 +1,4 @@
-"""A comparison: one finished run a model, on the same examples. Needs no model."""
+"""A comparison: one finished run per model, on the same examples. Needs no model."""
 
 import logging
 from collections.abc import Mapping

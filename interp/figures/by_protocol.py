@@ -47,7 +47,7 @@ def protocol_curves(
         A Matplotlib figure of one panel per model and benchmark.
 
     Raises:
-        UserError: several orders or metrics a task.
+        UserError: several orders or metrics per task.
     """
     if table.groupby(["model", "task", "n_removed"]).size().gt(1).any():
         raise UserError("protocol_curves: one order and one metric per task; keep one")

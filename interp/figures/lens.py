@@ -193,7 +193,7 @@ def _by_depth(rows: pd.DataFrame, quantities: Sequence[str], page: style.Page) -
 def decision_depths(
     source: Any, *, answer: str = "right", width: float | None = None
 ) -> style.PrintFigure:
-    """The depth from which an answer leads and stays, by task and step, a colour a model.
+    """The depth from which an answer leads and stays, by task and step, a colour per model.
 
     Args:
         source: a `Lens`, its `decision_depth()`, or several of either.

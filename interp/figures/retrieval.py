@@ -118,7 +118,7 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
                 tables.describe_n(curve),
                 tables.describe_intervals(top, "Band of the highest"),
                 f"Line and band of the random ones: mean, lowest and highest of up to {draws} "
-                "draws (no band: one draw), as many heads a layer, none of the highest.",
+                "draws (no band: one draw), as many heads per layer, none of the highest.",
             ],
         )
     return figure

@@ -90,7 +90,7 @@ def answer_kinds(
 
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:
-    """One panel: a bar an ablation, the baseline at -1.5."""
+    """One panel: a bar per ablation, the baseline at -1.5."""
     place = np.where(rows["ablation"] == BASELINE, -1.5, rows["place"].astype(float))
     cells = rows.assign(x=place).pivot(index="x", columns="kind", values="share")  # noqa: PD010
     cells = cells.fillna(0.0).sort_index()

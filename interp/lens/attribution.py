@@ -162,7 +162,7 @@ def head_table(
         check_columns("importance", importance, ["task", "ablation"], ["drop", "p_adjusted"])
         effects = importance[["task", "ablation", "drop", "p_adjusted"]]
         if effects.duplicated(["task", "ablation"]).any():
-            raise UserError("importance: several metrics a task; keep one (rows of one metric)")
+            raise UserError("importance: several metrics per task; keep one (rows of one metric)")
         table = table.merge(effects, on=["task", "ablation"], how="left")
     if retrieval_scores is not None:
         shape = np.shape(retrieval_scores)

@@ -104,7 +104,7 @@ def greedy_removal(
     make_plan(model, loaded, skipped_layers([0]), limit=2 * half, seed=seed)
     runs = sum(beam * (n_layers - k) for k in range(1, most)) + n_layers
     log.info(
-        "greedy removal: up to %d sets of layers on %d examples a task, then %d sets on %d",
+        "greedy removal: up to %d sets of layers on %d examples per task, then %d sets on %d",
         runs, half, most, 2 * half,
     )  # fmt: skip
     kept: list[tuple[int, ...]] = [()]

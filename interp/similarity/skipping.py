@@ -138,7 +138,7 @@ def by_importance(
     if rows.empty:
         raise UserError("importance: no ablation layer:N in it")
     if rows.duplicated(["task", "layer"]).any():
-        raise UserError("importance: several metrics or models a task; keep one")
+        raise UserError("importance: several metrics or models per task; keep one")
     ranked = rows.groupby("layer")["drop"].mean().sort_values(kind="stable").index
     order = nested("measured importance", [int(x) for x in ranked], most)
     return replace(order, measured_on=measured_on)

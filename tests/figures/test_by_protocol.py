@@ -55,5 +55,5 @@ def test_without_counts_all_points_are_filled():
 
 def test_several_orders_are_refused():
     doubled = pd.concat([curves(), curves().assign(order="from the deepest")])
-    with pytest.raises(UserError, match="one order and one metric a task"):
+    with pytest.raises(UserError, match="one order and one metric per task"):
         figures.protocol_curves(doubled)

@@ -122,5 +122,5 @@ def test_pruning_curves_and_the_range_of_random_ones() -> None:
         "Knowledge, generated answers", "Retrieval, generated answers",
     ]  # fmt: skip
     doubled = pd.concat([curves(), curves().assign(metric="acc_norm")])
-    with pytest.raises(UserError, match="one metric a task"):
+    with pytest.raises(UserError, match="one metric per task"):
         figures.similarity.pruning(doubled)
