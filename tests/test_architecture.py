@@ -34,6 +34,17 @@ def test_size(path):
             assert parameters(node) <= MOST_PARAMETERS, f"{node.name} has too many parameters"
 
 
+def test_no_test_file_imports_another():
+    """What several test files need is in `tests/helpers`."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = getattr(node, "module", None) if isinstance(node, ast.ImportFrom) else None
+            if module and module.startswith("tests.") and ".test_" in module:
+                found.append(f"{path}: {module}")
+    assert found == []
+
+
 def test_nothing_imports_the_experiments():
     for path in (ROOT / "interp").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

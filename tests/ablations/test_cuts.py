@@ -8,47 +8,13 @@ from interp import models
 from interp.ablations import Cut, Example, as_ablations, parse
 from interp.engine import Shortcuts, scores_by_example
 from interp.errors import UserError
-from interp.tasks import PLAIN, build_requests, class_positions, task_of_rows
+from interp.tasks import build_requests, class_positions
 from tests.helpers.families import FAMILIES, tiny_bridge
-from tests.helpers.key_value import CONFIG, make_task
+from tests.helpers.key_value import classes, make_task, scored_task
 from tests.helpers.patterns import logits_under_patterns
 
-PAIRS = [("w5 w6", "w20"), ("w7", "w21 w22 w23"), ("w8", "w20 w23"), ("w9 w10", "w22")]
-SCORED = {
-    **{key: CONFIG[key] for key in ("doc_to_text",)},
-    "output_type": "multiple_choice",
-    "doc_to_choice": "options",
-    "doc_to_target": "gold",
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-}
 TEXTS = ["cut:0-1@answering/gold", "cut:1-1@last/gold,gold-key", "cut:0-2@key/distractors"]
 QUICK = ("llama",)
-
-
-def scored_task(rows=3):
-    made = []
-    for gold in range(rows):
-        key, answer = PAIRS[gold]
-        options = [value for _, value in PAIRS]
-        made.append({"pairs": PAIRS, "pairs_text": PLAIN.write(PAIRS)[0], "key": key,
-                     "gold_position": gold, "answer": answer, "options": options,
-                     "gold": gold})  # fmt: skip
-    return task_of_rows("tiny-kv:continuation", made, SCORED)
-
-
-def classes(gold):
-    """Positions in `<s> w60 w5 w6 w20 w7 w21 w22 w23 w8 w20 w23 w9 w10 w22 w61 KEY`, by hand."""
-    keys = [{2, 3}, {5}, {9}, {12, 13}]
-    values = [{4}, {6, 7, 8}, {10, 11}, {14}]
-    length = 16 + len(PAIRS[gold][0].split())
-    return length, {
-        "gold": values[gold],
-        "gold-key": keys[gold],
-        "distractors": set().union(*(v for i, v in enumerate(values) if i != gold)),
-        "key": set(range(16, length)),
-        "last": {length - 1},
-        "answering": set(range(length - 1, 64)),
-    }
 
 
 def hand_logits(model, tokens, text, at):

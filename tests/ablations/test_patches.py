@@ -11,8 +11,8 @@ from interp.ablations import BackPatch, Patch, as_ablations, parse
 from interp.engine import Shortcuts, scores_by_example
 from interp.errors import UserError
 from interp.tasks import build_requests, encode
-from tests.ablations.test_cuts import scored_task
 from tests.helpers.families import FAMILIES, tiny_bridge
+from tests.helpers.key_value import scored_task
 
 TEXTS = [
     "patch:resid:1@last", "patch:resid:0@changed", "patch:attn:1@last", "patch:mlp:1@changed,last",

@@ -9,11 +9,11 @@ from interp.ablations import StreamingHead, as_ablations, parse, shape_of
 from interp.engine import Shortcuts, scores_by_example
 from interp.errors import UserError
 from interp.tasks import build_requests
-from tests.ablations.test_cuts import QUICK, scored_task
 from tests.helpers.families import FAMILIES, tiny_bridge
-from tests.helpers.key_value import make_task
+from tests.helpers.key_value import make_task, scored_task
 from tests.helpers.patterns import logits_under_patterns
 
+QUICK = ("llama",)
 TEXTS = ["head:0.1@window-2-3", "head:2.0@window-1-2", "head:1.0@window-0-1+head:1.1@window-3-4"]
 
 

@@ -10,8 +10,8 @@ from interp import models
 from interp.attention import head_agreement, query_focused_heads, retrieval_heads
 from interp.errors import UserError
 from interp.tasks import encode
-from tests.ablations.test_cuts import classes, scored_task
 from tests.helpers.families import tiny_bridge
+from tests.helpers.key_value import classes, scored_task
 
 PLAN = circuit_plan(0)
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from interp.cli import main
-from tests.ablations.test_cuts import SCORED, scored_task
 from tests.helpers.families import tiny_model, tiny_tokenizer
+from tests.helpers.key_value import SCORED, scored_task
 
 
 @pytest.fixture(scope="module")

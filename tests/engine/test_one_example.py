@@ -8,8 +8,8 @@ from interp.ablations import Edits, parse, shape_of
 from interp.engine import Shortcuts, by_example, scores_by_example
 from interp.engine.one_example import Cell, stacks
 from interp.tasks import PLAIN, build_requests, task_of_rows
-from tests.ablations.test_cuts import SCORED
 from tests.helpers.families import FAMILIES, tiny_bridge
+from tests.helpers.key_value import SCORED
 
 QUICK = ("llama",)
 START = " ".join(f"w{40 + n % 7}" for n in range(20))

@@ -8,13 +8,8 @@ from experiments.validity.planted import build, circuit_plan, null_plan, redunda
 from experiments.validity.questions import planted_task
 from interp.attention import retrieval_heads
 from interp.errors import UserError
+from tests.helpers.planted_parts import assert_all_found
 from tests.helpers.thinning import sized
-
-
-def assert_all_found(rows):
-    wrong = [row for row in rows if row["missed"] or row["false_alarm"]]
-    assert not wrong
-    assert all(row["ranked_first"] for row in rows if "ranked_first" in row)
 
 
 @pytest.mark.slow

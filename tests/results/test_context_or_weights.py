@@ -7,7 +7,7 @@ import pytest
 from experiments.validity.sources import check_sources
 from interp.errors import UserError
 from interp.results import context_or_weights
-from tests.experiments.test_validity import assert_all_found
+from tests.helpers.planted_parts import assert_all_found
 
 
 @pytest.mark.slow
