@@ -114,6 +114,34 @@ def test_a_function_that_does_not_say_what_it_returns_is_found(text, public, uns
     assert returns_unsaid(function, public=public) == unsaid
 
 
+def refuses_unsaid(function: ast.FunctionDef) -> bool:
+    """Whether a function raises a UserError itself that its docstring does not name."""
+    raised = [ast.unparse(node) for node in own_nodes(function) if isinstance(node, ast.Raise)]
+    refuses = any("UserError" in one for one in raised)
+    return refuses and "UserError" not in (ast.get_docstring(function) or "")
+
+
+def test_every_public_function_that_refuses_something_says_so():
+    unsaid = [
+        f"{path.relative_to(ROOT)}:{name}"
+        for path, name in sorted(in_a_face())
+        if path.exists()
+        for function in ast.parse(path.read_text()).body
+        if isinstance(function, ast.FunctionDef) and function.name == name
+        if refuses_unsaid(function)
+    ]
+    assert unsaid == []
+
+
+def test_a_refusal_that_is_not_said_is_found():
+    code = 'def layers(model):\n    """{}"""\n    raise UserError("no layers")\n'
+    unsaid, said = (
+        ast.parse(code.format(text)).body[0]
+        for text in ("The layers.", "The layers.\n\n    Raises:\n        UserError: none.\n    ")
+    )
+    assert (refuses_unsaid(unsaid), refuses_unsaid(said)) == (True, False)
+
+
 def test_modules_that_a_text_names_are_beside_it():
     paths = sorted((ROOT / "interp").rglob("*.py"))
     named = {path: re.findall(r"`(\w+\.py)`", path.read_text()) for path in paths}

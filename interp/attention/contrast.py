@@ -32,13 +32,16 @@ def removals(
     Args:
         heads: from `retrieval_heads`.
         numbers: how many heads go, each k.
-        draws: random sets a k, matched to the top k by layer; all there are, where there are fewer.
+        draws: random sets for each k, matched to the top k by layer; fewer where there are no more.
         seed: of the draws.
         by: what takes the place of a head's z.
         nearest: as for `random_heads`.
 
     Returns:
         (ablation, k, `"top"` or `"random"`, number of the draw), each ablation once.
+
+    Raises:
+        UserError: `numbers` are no numbers of heads, or a number that the model does not have.
     """
     plan: list[tuple[Ablation, int, str, int]] = []
     if isinstance(numbers, str) or not isinstance(numbers, Iterable):

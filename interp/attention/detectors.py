@@ -25,12 +25,15 @@ def detector_scores(
 
     Args:
         model: a bridge. The detector caches whole patterns of `2 * length` tokens.
-        length: random tokens a sequence, before they are repeated.
+        length: random tokens per sequence, before they are repeated.
         sequences: sequences that are averaged.
         seed: of the tokens.
 
     Returns:
         `previous_token_head`, `induction_head` and `duplicate_token_head` to `[layer, head]`.
+
+    Raises:
+        UserError: a number out of range, active hooks, or logits that are not finite.
     """
     check_whole("length", length, 1, decoder(model).max_length // 2)
     check_whole("sequences", sequences, 1)

@@ -45,8 +45,7 @@ class RetrievalHeads:
 
     @property
     def _of_example(self) -> Float[np.ndarray, "example layer head"]:
-        of_rule: np.ndarray = getattr(self.trace, RULES[self.rule])
-        return of_rule
+        return np.asarray(getattr(self.trace, RULES[self.rule]))
 
     @property
     def _counted(self) -> np.ndarray:
@@ -56,8 +55,7 @@ class RetrievalHeads:
     @property
     def by_example(self) -> Float[np.ndarray, "example layer head"]:
         """Scores of the counted examples."""
-        counted: np.ndarray = self._of_example[self._counted]
-        return counted
+        return np.asarray(self._of_example[self._counted])
 
     @property
     def counted_doc_ids(self) -> list[int]:
@@ -297,6 +295,9 @@ def top_heads(scores: Scores, k: int) -> list[Head]:
 
     Returns:
         (layer, head) each.
+
+    Raises:
+        UserError: the model does not have so many heads.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= scores.size:
         raise UserError(f"{k!r:.80} heads: the model has 1-{scores.size}")

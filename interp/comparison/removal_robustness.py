@@ -168,6 +168,9 @@ def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The columns of the scores, with `order` and `n_removed` (0 is the whole model).
+
+    Raises:
+        UserError: a column is missing, or the scores of the whole model are.
     """
     check_columns("scores", scores, ["model", "task", "metric", "ablation"])
     if scores.empty or BASELINE not in set(scores["ablation"]):

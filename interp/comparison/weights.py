@@ -67,6 +67,9 @@ def layer_distances(distances: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `model other layer part frobenius spectral`; `part` `layer` is all of it.
         Frobenius: of all weights together; spectral: the largest of any matrix.
+
+    Raises:
+        UserError: a column is missing, or there are no rows.
     """
     check_columns(
         "distances", distances, ["model", "other", "layer", "part", "shape"],

@@ -151,6 +151,10 @@ def head_table(
     Returns:
         Columns `task layer head direct_effect drop p_adjusted retrieval_score`; the last three
         only where given.
+
+    Raises:
+        UserError: a column is missing, the importance has several metrics per task, or the scores
+            are not of every head.
     """
     columns = ["kind", "quantity", "task", "ablation", "layer", "head"]
     check_columns("attribution", attribution, columns, ["value", "low", "high"])

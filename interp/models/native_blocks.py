@@ -57,6 +57,9 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     Returns:
         The bridge. It shares its parameters with the native blocks, so that a change of one is seen
         in both.
+
+    Raises:
+        UserError: TransformerLens cannot take the model apart, or its layers cannot be found.
     """
     # models made from a configuration, not from a checkpoint, do not name their own class
     root.config.architectures = root.config.architectures or [type(root).__name__]

@@ -91,6 +91,9 @@ def render(
 
     Returns:
         HTML that needs no other file.
+
+    Raises:
+        UserError: no run is given, or one twice.
     """
     if not runs:
         raise UserError("report: no run given")

@@ -22,6 +22,9 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
 
     Returns:
         The rows of the kept metrics, task by task.
+
+    Raises:
+        UserError: a task has no such metric, or the table is empty.
     """
     check_columns("table", table, ["task", "metric"])
     if metric is not None and not isinstance(metric, str | Mapping):

@@ -124,6 +124,9 @@ def by_importance(
 
     Returns:
         The order, of 1 to `most` layers.
+
+    Raises:
+        UserError: no whole layer was skipped, or the table has several metrics or models per task.
     """
     measured_on = dict[str, frozenset[int]]()
     if not isinstance(importance, pd.DataFrame):

@@ -24,6 +24,9 @@ def measured_floor(answers: pd.Series, targets: pd.Series) -> pd.Series:
 
     Returns:
         Each example's part, as a share; NaN for a single example.
+
+    Raises:
+        UserError: The two are no Series, or of other examples.
     """
     if not isinstance(answers, pd.Series) or not isinstance(targets, pd.Series):
         raise UserError("a floor: allowed are a Series of answers and one of right answers")

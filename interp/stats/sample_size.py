@@ -128,6 +128,9 @@ def power_table(
 
     Returns:
         Columns `n drop discordant family alpha power test`.
+
+    Raises:
+        UserError: A number is out of range.
     """
     for what, several in (("ns", ns), ("drops", drops)):
         if isinstance(several, str | bytes) or not isinstance(several, Iterable):

@@ -139,6 +139,9 @@ def check_options(confidence: float, resamples: int, seed: int = 0) -> None:
         confidence: coverage of intervals.
         resamples: bootstrap resamples.
         seed: of the resamples.
+
+    Raises:
+        UserError: one of them is out of range.
     """
     check_share("confidence", confidence)
     check_whole("seed", seed, 0, MOST_SEED)
@@ -153,6 +156,9 @@ def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
     Args:
         wide: documents x ablations, NaN where an ablation was not run on a document.
         key: model, task and metric, for the message.
+
+    Raises:
+        UserError: the baseline is missing, or the documents differ.
     """
     if BASELINE not in wide:
         raise UserError(f"{_named(key)}: no baseline to compare with")

@@ -198,6 +198,9 @@ def pack_request(
 
     Returns:
         Plain data that can be sent to another process, weights included.
+
+    Raises:
+        UserError: an ablation has hooks of the user's own, or the model cannot be sent.
     """
     for ablation in ablations:
         try:

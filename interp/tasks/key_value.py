@@ -251,6 +251,9 @@ def task_of_rows(
 
     Returns:
         A `Task` that can be swept like any other.
+
+    Raises:
+        UserError: the name, the rows or the configuration are not of the allowed kind.
     """
     from interp.tasks.task import Task
 
