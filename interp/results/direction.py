@@ -43,3 +43,23 @@ def more_is_better(tasks: Sequence[TaskEntry], values: pd.DataFrame) -> pd.DataF
     """
     turned = falling(tasks, values)
     return values.assign(value=values["value"].where(~turned, 1 - values["value"]))
+
+
+def positive_is_damage(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> pd.DataFrame:
+    """Drops with the other sign where less of a metric is better.
+
+    Args:
+        tasks: of the run's manifest.
+        table: of drops; it is changed.
+
+    Returns:
+        The same table.
+    """
+    turned = falling(tasks, table)
+    signed = ["drop", "low", "high", "low_all", "high_all"]
+    other_way = ["drop", "high", "low", "high_all", "low_all"]
+    table.loc[turned, signed] = -table.loc[turned, other_way].to_numpy()
+    # of a share that falls as the model gets better there is nothing to lose
+    shares = [name for name in table if str(name).startswith(("floor", "relative"))]
+    table.loc[turned, shares] = np.nan
+    return table

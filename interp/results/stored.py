@@ -6,6 +6,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset
@@ -142,16 +143,15 @@ class StoredRecords:
         return self.dataset().to_table(columns=columns, filter=wanted)
 
     def _with_clusters(self, values: pd.DataFrame) -> pd.DataFrame:
-        clusters: dict[Any, Any] = {
-            (task.name, doc_id): name
-            for task in self.manifest.tasks
-            for doc_id, name in zip(task.doc_ids, task.clusters, strict=False)
-        }
-        if not clusters:
+        if not any(task.clusters for task in self.manifest.tasks):
             return values
-        keys = zip(values["task"], values["doc_id"], strict=True)
-        named: list[Any] = [clusters.get(key) for key in keys]
-        return values.assign(cluster=named)
+        names = np.full(len(values), None)
+        for task in self.manifest.tasks:
+            rows = (values["task"] == task.name).to_numpy()
+            if task.clusters and rows.any():
+                of_row = dict(zip(task.doc_ids, task.clusters, strict=False))
+                names[rows] = [of_row.get(doc_id) for doc_id in values["doc_id"].to_numpy()[rows]]
+        return values.assign(cluster=names.tolist())
 
 
 def _of_request(asked: records.Manifest) -> Any:

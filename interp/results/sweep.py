@@ -1,11 +1,10 @@
 """A finished run: its records as DataFrames, read when they are asked for. Needs no model."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from interp import stats
@@ -13,7 +12,7 @@ from interp.errors import UserError
 from interp.results import columns, summary
 from interp.results.by_field import importance_by
 from interp.results.design_effects import design_effects
-from interp.results.direction import falling, more_is_better
+from interp.results.direction import more_is_better, positive_is_damage
 from interp.results.floors import floors_of
 from interp.results.listing import counted
 from interp.results.lost import lost_together
@@ -53,7 +52,9 @@ class Sweep(StoredRecords):
         Where prompts or answers were cut, columns `cut_prompts` and `cut_answers` say of how many
         examples (`truncation`).
         """
-        return self._scores(confidence, resamples)
+        scores = partial(stats.scores, confidence=confidence, resamples=resamples)
+        (table,) = self._by_task(scores)
+        return self._with_other_scores(table, confidence=confidence)
 
     def importance(
         self,
@@ -103,15 +104,18 @@ class Sweep(StoredRecords):
             UserError: the run is unfinished, or has no such metric or field.
         """
         if by is None:
-            table = self._drops(confidence, resamples, correction)
+            options = {"confidence": confidence, "resamples": resamples}
+            drops = partial(stats.importance, **options, **self._of_drops(correction))
+            (table,) = self._by_task(drops)
+            table = self._with_other_drops(table, correction, **options)
         else:
             fields = {
                 entry.name: row_field(entry, by, given=given, data=data, allow_code=allow_code)
                 for entry in self.manifest.tasks
             }
             within = partial(importance_by, fields=fields, by=by, correction=correction)
-            table = self._by_task(within, confidence=confidence, resamples=resamples)
-            table = self._positive_is_damage(table)
+            (table,) = self._by_task(partial(within, confidence=confidence, resamples=resamples))
+            table = positive_is_damage(self.manifest.tasks, table)
         if isinstance(metric, str) and (table["metric"] == metric).any():
             # tasks without this metric are left out; one that none has is refused below
             table = table[table["metric"] == metric].reset_index(drop=True)
@@ -163,33 +167,35 @@ class Sweep(StoredRecords):
             metric: one for all tasks, or one for each named task.
             correction: of p-values, as for `importance`.
         """
-        chosen = partial(only_chosen, metric=metric)
-        drops = self._drops(0.95, 2000, correction, chosen)
-        scores = self._scores(0.95, 2000, chosen, ablations=[stats.BASELINE])
+        options: dict[str, Any] = {"confidence": 0.95, "resamples": 2000}
+        drops, scores = self._by_task(
+            partial(stats.importance, **options, **self._of_drops(correction)),
+            partial(stats.scores, **options, ablations=[stats.BASELINE]),
+            chosen=partial(only_chosen, metric=metric),
+        )
+        drops = self._with_other_drops(drops, correction, **options)
+        scores = self._with_other_scores(scores, confidence=0.95)
         return choose_metric(drops, metric), choose_metric(scores, metric)
 
-    def _scores(
-        self, confidence: float, resamples: int, chosen: Chosen = None, **options: Any
-    ) -> pd.DataFrame:
-        """Scores of every metric, perplexities beside the log-likelihoods they come from."""
-        options |= {"confidence": confidence, "resamples": resamples}
-        table = self._by_task(stats.scores, chosen, **options)
+    def _with_other_scores(self, table: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
+        """Scores, and perplexities beside the log-likelihoods that they come from."""
         names, weighted = from_log_likelihoods(self.manifest.tasks, table)
         if names:
             table = _joined(table, stats.perplexity_scores(table, names))
         if weighted:
             table = _joined(table, self._weighted(table, weighted, confidence=confidence))
-        return with_truncation(table, self.truncation())
+        return with_truncation(table, self._truncation)
 
-    def _drops(
-        self, confidence: float, resamples: int, correction: str, chosen: Chosen = None
-    ) -> pd.DataFrame:
-        """Drops of every metric, perplexities beside the log-likelihoods that they come from."""
-        options: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
+    def _of_drops(self, correction: str) -> dict[str, Any]:
+        """What `interp.stats.importance` is told of this run."""
         floors, shown = floors_of(self.manifest.tasks, self._baseline_answers)
-        further = {"correction": correction, "floors": floors, "measured": shown}
-        table = self._by_task(stats.importance, chosen, **options, **further)
-        table = self._positive_is_damage(table)
+        return {"correction": correction, "floors": floors, "measured": shown}
+
+    def _with_other_drops(
+        self, table: pd.DataFrame, correction: str, **options: Any
+    ) -> pd.DataFrame:
+        """Drops, and those of perplexities beside the log-likelihoods that they come from."""
+        table = positive_is_damage(self.manifest.tasks, table)
         names, weighted = from_log_likelihoods(self.manifest.tasks, table)
         if names:
             values = pd.concat([self.values(tasks=task) for task in table["task"].unique()])
@@ -197,9 +203,9 @@ class Sweep(StoredRecords):
             more = stats.perplexity_drops(table, values, names, seed=seed, **options)
             table = _joined(table, more)
         if weighted:
-            weighted_options = {"confidence": confidence, "correction": correction}
+            weighted_options = {"confidence": options["confidence"], "correction": correction}
             table = _joined(table, self._weighted(table, weighted, **weighted_options))
-        return stats.with_rounding(with_truncation(table, self.truncation()), self.rounding())
+        return stats.with_rounding(with_truncation(table, self._truncation), self.rounding())
 
     def truncation(self) -> pd.DataFrame:
         """How many examples of each task the whole model did not read or answer in full.
@@ -209,6 +215,10 @@ class Sweep(StoredRecords):
             the context) and `cut_answers` (those whose generated answer, or one of several, met
             the token limit).
         """
+        return self._truncation.copy()
+
+    @cached_property
+    def _truncation(self) -> pd.DataFrame:
         wanted = ["task", "cut_tokens", "finished"]
         return truncated(self._read(None, stats.BASELINE, wanted).to_pandas())
 
@@ -216,9 +226,9 @@ class Sweep(StoredRecords):
         self, *, margin: float, confidence: float = 0.95, resamples: int = 2000
     ) -> pd.DataFrame:
         """Which ablations change a metric by less than `margin` (`interp.stats.equivalence`)."""
-        return self._by_task(
-            stats.equivalence, margin=margin, confidence=confidence, resamples=resamples
-        )
+        within = partial(stats.equivalence, margin=margin)
+        (table,) = self._by_task(partial(within, confidence=confidence, resamples=resamples))
+        return table
 
     def kinds_of_error(
         self,
@@ -333,16 +343,17 @@ class Sweep(StoredRecords):
         return pd.concat(some, ignore_index=True) if some else tables[0][:0]
 
     def _by_task(
-        self, function: Callable[..., pd.DataFrame], chosen: Chosen = None, **options: Any
-    ) -> pd.DataFrame:
-        """A table of `interp.stats` with the sweep's seed, one task at a time in memory."""
-        tables = []
+        self, *functions: Callable[..., pd.DataFrame], chosen: Chosen = None
+    ) -> list[pd.DataFrame]:
+        """Tables of `interp.stats` with the sweep's seed, one task at a time in memory."""
+        tables: list[list[pd.DataFrame]] = [[] for _ in functions]
         for task in sorted(task.name for task in self.manifest.tasks):
             values = self.values(tasks=task)
             values = values[~values["metric"].str.endswith(WEIGHT)]  # no outcomes
             wanted = values if chosen is None else chosen(values, task)
-            tables.append(function(wanted, seed=self.manifest.seed, **options))
-        return pd.concat(tables, ignore_index=True)
+            for function, of_function in zip(functions, tables, strict=True):
+                of_function.append(function(wanted, seed=self.manifest.seed))
+        return [pd.concat(one, ignore_index=True) for one in tables]
 
     def _baseline_answers(self, task: str) -> list[dict[str, Any]]:
         return self._read(task, stats.BASELINE, BASELINE_ANSWERS).to_pylist()
@@ -353,17 +364,6 @@ class Sweep(StoredRecords):
         tasks = sorted({task for task, _ in weighted})
         values = pd.concat([self.values(tasks=task) for task in tasks], ignore_index=True)
         return stats.weighted_losses(table, values, weighted, **options)
-
-    def _positive_is_damage(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Drops with the other sign where less of a metric is better."""
-        turned = falling(self.manifest.tasks, table)
-        signed = ["drop", "low", "high", "low_all", "high_all"]
-        other_way = ["drop", "high", "low", "high_all", "low_all"]
-        table.loc[turned, signed] = -table.loc[turned, other_way].to_numpy()
-        # of a share that falls as the model gets better there is nothing to lose
-        shares = [name for name in table if str(name).startswith(("floor", "relative"))]
-        table.loc[turned, shares] = np.nan
-        return table
 
     def _repr_html_(self) -> str:
         return summary.summary_html(self)

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from interp.errors import UserError
@@ -137,26 +139,28 @@ def kinds_of_error(
     if BASELINE not in set(answers["ablation"]):
         raise UserError("kinds of errors: no baseline to compare with")
     values = Values.of(set(answers["target"].astype(str)))
-    with_kinds = answers.assign(kind=[_kind(row, values) for row in answers.to_dict("records")])
-    kinds = [kind for kind in KINDS if kind in set(with_kinds["kind"]) or kind == "right"]
+    kind_of = np.array([_kind(row, values) for row in answers.to_dict("records")], dtype=object)
+    kinds = [kind for kind in KINDS if kind == "right" or (kind_of == kind).any()]
+    is_kind = (kind_of[:, None] == np.array(kinds, dtype=object)).astype(float)
+    doc_ids, places_of = answers["doc_id"].to_numpy(), answers.groupby("ablation").indices
     rows = []
-    for ablation, of_ablation in with_kinds.groupby("ablation", sort=False):
+    for ablation in answers["ablation"].unique():
         if ablations is not None and ablation not in (BASELINE, *ablations):
             continue
-        of_ablation = of_ablation.set_index("doc_id")
-        is_kind = pd.DataFrame({kind: of_ablation["kind"].eq(kind).astype(float) for kind in kinds})
-        sample = sample_of(is_kind, of_ablation.get("cluster"))
+        places = places_of[ablation]
+        first = answers.iloc[places[0]]
+        clusters = None
+        if "cluster" in answers:
+            clusters = pd.Series(answers["cluster"].to_numpy()[places], doc_ids[places])
+        sample = sample_of(pd.DataFrame(is_kind[places], doc_ids[places]), clusters)
         low, high, how = mean_intervals(sample, True, confidence, 2000, 0)
+        shares = 100 * sample.table.mean(axis=0)
         for place, kind in enumerate(kinds):
             rows.append(
-                {
-                    "model": of_ablation["model"].iloc[0],
-                    "task": of_ablation["task"].iloc[0],
-                    "ablation": ablation,
-                }
-                | {"kind": kind, "share": 100 * float(is_kind[kind].mean())}
+                {"model": first["model"], "task": first["task"], "ablation": ablation}
+                | {"kind": kind, "share": float(shares[place])}
                 | {"low": 100 * low[place], "high": 100 * high[place]}
-                | {"n": len(of_ablation), "interval": how[place]}
+                | {"n": len(places), "interval": how[place]}
             )
     table = pd.DataFrame(rows)
     whole = table[table["ablation"] == BASELINE].set_index("kind")["share"]
@@ -173,15 +177,15 @@ def what_instead(table: pd.DataFrame) -> str:
     Returns:
         The two commonest kinds of each ablation, with their shares; empty where no answer is wrong.
     """
+    wrong: dict[str, list[Any]] = {}
+    for row in table.itertuples():
+        if row.kind != "right" and row.share > 0:
+            wrong.setdefault(str(row.ablation), []).append(row)
     parts = []
-    for ablation, rows in table.groupby("ablation", sort=False):
-        wrong = rows[(rows["kind"] != "right") & (rows["share"] > 0)]
-        largest = wrong.sort_values("share", ascending=False, kind="stable").head(2)
-        if len(largest):
-            words = ", ".join(
-                f"{r.kind} {r.share:.0f}% [{r.low:.0f}, {r.high:.0f}]" for r in largest.itertuples()
-            )
-            parts.append(f"{ablation} {words}")
+    for ablation, rows in wrong.items():
+        largest = sorted(rows, key=lambda row: -row.share)[:2]
+        words = (f"{r.kind} {r.share:.0f}% [{r.low:.0f}, {r.high:.0f}]" for r in largest)
+        parts.append(f"{ablation} {', '.join(words)}")
     return "; ".join(parts)
 
 

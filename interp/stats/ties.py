@@ -30,11 +30,15 @@ def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFram
     check_number("within", within)
     check_columns("responses", responses, ["model", "task", "ablation", "loglikelihoods"])
     check_loglikelihoods(responses["loglikelihoods"])
-    several = responses["loglikelihoods"].map(
-        lambda s: s is not None and len(s) > 1 and bool(np.isfinite(np.asarray(s, float)).all())
+    scores = [
+        None if one is None else np.asarray(one, float) for one in responses["loglikelihoods"]
+    ]
+    several = np.array(
+        [one is not None and len(one) > 1 and bool(np.isfinite(one).all()) for one in scores],
+        dtype=bool,
     )
     scored = responses[several]
-    best = [np.sort(np.asarray(s, dtype=float))[-2:] for s in scored["loglikelihoods"]]
+    best = [np.sort(one)[-2:] for one, has in zip(scores, several, strict=True) if has]
     tied = [bool(two[1] - two[0] <= within) for two in best]
     table = (
         scored[["model", "task", "ablation"]]
