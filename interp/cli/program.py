@@ -84,6 +84,8 @@ def _main(words: list[str]) -> int:
     # the hub's own progress bars and advice are not about what was asked for
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # nothing here has plugins, and looking for them reads the metadata of all installed packages
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if quiet:
         os.environ["TQDM_DISABLE"] = "1"
     try:

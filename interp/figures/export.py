@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +13,9 @@ from interp.errors import UserError
 from interp.figures.style import RC, PrintFigure
 from interp.records import write_whole
 from interp.results import csv_text
+
+DPI = 300
+"""Dots per inch of a PNG, and of what is a picture in the other formats."""
 
 # No dates: the same figure gives the same file, so a figure in git changes only when it does.
 METADATA: dict[str, dict[str, str | None]] = {
@@ -53,7 +57,9 @@ def save(
     if stem.suffix in {".pdf", ".svg", ".png", ".csv"}:
         stem = stem.with_suffix("")
     stem.parent.mkdir(parents=True, exist_ok=True)
-    contents = {name: _rendered(fig, name) for name in chosen}
+    once = fig.laid_out_once(DPI) if isinstance(fig, PrintFigure) else nullcontext()
+    with matplotlib.rc_context(RC), once:
+        contents = {name: _rendered(fig, name) for name in chosen}
     if data is None and isinstance(fig, PrintFigure):
         data = fig.data
     if data is not None:
@@ -69,6 +75,5 @@ def save(
 
 def _rendered(fig: Figure, suffix: str) -> bytes:
     buffer = io.BytesIO()
-    with matplotlib.rc_context(RC):
-        fig.savefig(buffer, format=suffix, dpi=300, metadata=METADATA[suffix])
+    fig.savefig(buffer, format=suffix, dpi=DPI, metadata=METADATA[suffix])
     return buffer.getvalue()

@@ -4,7 +4,6 @@ Sizes are those of a two-column journal. Nothing here changes matplotlib's globa
 settings: a figure is drawn inside `with matplotlib.rc_context(RC)`.
 """
 
-import io
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -22,9 +20,9 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from interp.errors import UserError
+from interp.figures.print_figure import RC as RC, PrintFigure as PrintFigure
 from interp.labels import letters
 
 COLUMN = 3.5
@@ -43,42 +41,6 @@ SMALL = 7
 
 
 """Points: the numbers in cells and the small print under a figure; everything else is 8."""
-
-
-RC: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so all machines draw the same
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "axes.titlepad": 4,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "legend.handlelength": 1.8,
-    "legend.columnspacing": 1.4,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.6,
-    "pdf.fonttype": 42,  # TrueType, as journals ask; matplotlib's own default is Type 3
-    "ps.fonttype": 42,
-    "svg.fonttype": "path",  # the reader's machine may lack the font
-    "svg.hashsalt": "interp",  # the same figure gives the same file
-    "savefig.dpi": 300,
-    # names of tasks and models are data: a "$" in one begins no formula
-    "text.parse_math": False,
-}
 
 
 PERCENT = (-4.0, 104.0)
@@ -137,29 +99,6 @@ def check_width(width: object) -> None:
 
 
 PLAIN = Page()
-
-
-class PrintFigure(Figure):
-    """A figure that holds its data and shows itself in a notebook, without pyplot's state."""
-
-    data: pd.DataFrame
-    """The rows that are drawn."""
-    footnote: str = ""
-    """The line under the figure: n, interval, test and correction."""
-
-    def savefig(self, *args: Any, **kwargs: Any) -> None:
-        """Write the figure as matplotlib does, with fonts that journals accept (TrueType)."""
-        with matplotlib.rc_context(RC):
-            super().savefig(*args, **kwargs)
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        with matplotlib.rc_context(RC):
-            self.savefig(buffer, format="png", dpi=144)
-        # a palette takes a third of the bytes, and notebooks are committed with their figures
-        image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
-        image.quantize(256).save(small, format="png", optimize=True)
-        return small.getvalue()
 
 
 def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:

@@ -199,7 +199,7 @@ def _dtype(dtype: str | torch.dtype, configuration: Mapping[str, Any]) -> torch.
 
 
 def _stored_dtype(configuration: Mapping[str, Any]) -> torch.dtype:
-    """The type that a checkpoint's configuration names; float32 where it names none of ours."""
+    """The type that a checkpoint's configuration names; float32 where it names none of `DTYPES`."""
     for part in (configuration, configuration.get("text_config")):
         if isinstance(part, dict):
             for key in ("dtype", "torch_dtype"):

@@ -1,4 +1,4 @@
-"""The store on disk: a manifest and one Parquet shard a work unit.
+"""The store on disk: a manifest and one Parquet shard per work unit.
 
 A shard is written whole: to a temporary file in the same folder, synced, renamed. It carries its
 unit's name, the run's fingerprint and the hash of all its bytes, so that a torn, altered or

@@ -1,4 +1,4 @@
-"""Shards: one Parquet file a work unit, which carries the hash of every one of its bytes."""
+"""Shards: one Parquet file per work unit, which carries the hash of every one of its bytes."""
 
 import glob
 import hashlib

@@ -122,7 +122,7 @@ def choose(outcomes: pd.Series, most: int, *, seed: Sequence[int]) -> list[int]:
     """At most `most` examples: harmed and helped by turns, then other answers, then the same.
 
     Args:
-        outcomes: one of `OUTCOMES` an example; the index is their rows of the task.
+        outcomes: one of `OUTCOMES` for each example; the index is their rows of the task.
         most: how many.
         seed: of the draw within an outcome.
 

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from interp import figures
+from interp.figures import RC
+
+execute = ConstrainedLayoutEngine.execute
 
 
 @pytest.fixture
@@ -42,6 +47,23 @@ def test_the_same_figure_gives_the_same_files(sweep, tmp_path: Path) -> None:
     two = figures.save(figures.drops(sweep), tmp_path / "two")
     for a, b in zip(one, two, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.suffix
+
+
+@pytest.mark.slow
+def test_all_formats_share_one_layout_and_the_figure_is_as_before(
+    figure, tmp_path: Path, monkeypatch
+) -> None:
+    engine, calls = figure.get_layout_engine(), []
+    with rc_context(RC):
+        figure.savefig(tmp_path / "alone.png", dpi=300, metadata={"Software": None})
+    monkeypatch.setattr(
+        type(engine), "execute", lambda self, fig: calls.append(fig) or execute(self, fig)
+    )
+    paths = figures.save(figure, tmp_path / "layers")
+    assert len(calls) == 1
+    assert (figure.get_layout_engine(), figure.dpi) == (engine, 100)
+    # the layout is that of the PNG: the same file as when it is written alone
+    assert paths[2].read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 
 def test_a_suffix_is_not_doubled_and_data_may_be_given(tmp_path: Path) -> None:
