@@ -177,15 +177,18 @@ def what_instead(table: pd.DataFrame) -> str:
     Returns:
         The two commonest kinds of each ablation, with their shares; empty where no answer is wrong.
     """
-    wrong: dict[str, list[Any]] = {}
-    for row in table.itertuples():
-        if row.kind != "right" and row.share > 0:
-            wrong.setdefault(str(row.ablation), []).append(row)
+    wrong: dict[str, list[dict[Any, Any]]] = {}
+    for row in table.to_dict("records"):
+        if row["kind"] != "right" and row["share"] > 0:
+            wrong.setdefault(row["ablation"], []).append(row)
     parts = []
     for ablation, rows in wrong.items():
-        largest = sorted(rows, key=lambda row: -row.share)[:2]
-        words = (f"{r.kind} {r.share:.0f}% [{r.low:.0f}, {r.high:.0f}]" for r in largest)
-        parts.append(f"{ablation} {', '.join(words)}")
+        largest = sorted(rows, key=lambda row: -row["share"])[:2]
+        words = ", ".join(
+            f"{row['kind']} {row['share']:.0f}% [{row['low']:.0f}, {row['high']:.0f}]"
+            for row in largest
+        )
+        parts.append(f"{ablation} {words}")
     return "; ".join(parts)
 
 

@@ -30,12 +30,10 @@ def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFram
     check_number("within", within)
     check_columns("responses", responses, ["model", "task", "ablation", "loglikelihoods"])
     check_loglikelihoods(responses["loglikelihoods"])
-    scores = [
-        None if one is None else np.asarray(one, float) for one in responses["loglikelihoods"]
-    ]
+    listed = responses["loglikelihoods"]
+    scores = [np.asarray([] if one is None else one, dtype=float) for one in listed]
     several = np.array(
-        [one is not None and len(one) > 1 and bool(np.isfinite(one).all()) for one in scores],
-        dtype=bool,
+        [len(one) > 1 and bool(np.isfinite(one).all()) for one in scores], dtype=bool
     )
     scored = responses[several]
     best = [np.sort(one)[-2:] for one, has in zip(scores, several, strict=True) if has]
