@@ -97,7 +97,8 @@ def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd
         }
     )
     return sources.assign(
-        model=model, task=task, baseline=baseline.mean(), overruled=(baseline > 0).mean(), n=len(baseline)
+        model=model, task=task, n=len(baseline),
+        baseline=baseline.mean(), overruled=(baseline > 0).mean(),
     )[[
         "model", "task", *sources.columns, "baseline", "overruled", "n",
     ]]  # fmt: skip
