@@ -73,8 +73,7 @@ class RetrievalHeads:
     @cached_property
     def scores(self) -> Scores:
         """`[layer, head]` retrieval scores in [0, 1]: the mean over the counted examples."""
-        mean_scores: np.ndarray = self._of_example[self._counted].mean(axis=0)
-        return mean_scores
+        return np.asarray(self.by_example.mean(axis=0))
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
         """One row per head, best first: score with its interval, and attention by target.
@@ -294,7 +293,7 @@ def top_heads(scores: Scores, k: int) -> list[Head]:
         k: how many heads.
 
     Returns:
-        (layer, head) each.
+        (layer, head) of each.
 
     Raises:
         UserError: the model does not have so many heads.
@@ -373,10 +372,8 @@ def all_but_top_heads(scores: Scores, k: int, *, first_layer: int | None = None)
         raise UserError(f"layer {first!r:.80}: the model has layers 0-{n_layers - 1}")
     upper = (n_layers - first) * n_heads
     if not isinstance(k, int | np.integer) or not 0 <= k < upper:
-        raise UserError(
-            f"keep {k!r:.80} heads: layers {first}-{n_layers - 1} have {upper}; allowed are "
-            f"0-{upper - 1}"
-        )
+        layers = f"layers {first}-{n_layers - 1}"
+        raise UserError(f"keep {k!r:.80} heads: {layers} have {upper}; allowed are 0-{upper - 1}")
     kept = {(n + first, h) for n, h in top_heads(scores[first:], k)} if k else set()
     return [(n, h) for n in range(first, n_layers) for h in range(n_heads) if (n, h) not in kept]
 

@@ -14,8 +14,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "compare",
         parents=[loads_a_model()],
         help="run the same ablations of several models and set them side by side",
-        description="One sweep per model on the same examples; differences of drops, correlation of "
-        "profiles, centres of importance, and (with a cumulative family) robustness, as CSV and "
+        description="One sweep per model on the same examples; differences of drops, correlations "
+        "of profiles, centres of importance, and (with a cumulative family) robustness, as CSV and "
         "figures. The same command continues a comparison that was interrupted.",
     )
     compare.add_argument(

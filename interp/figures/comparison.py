@@ -200,9 +200,8 @@ def swap_curves(
     """
     table = choose_metric(table, metric)
     if len(set(table["task"])) > 1:
-        raise UserError(
-            f"swap curves: one task per figure; here are {', '.join(set(table['task']))}"
-        )
+        named = ", ".join(set(table["task"]))
+        raise UserError(f"swap curves: one task per figure; here are {named}")
     recipients = tables.in_order(table["recipient"])
     curves = [name for name in CURVES if (table["curve"] == name).any()]
     parts = [part for part in PARTS if (table["part"] == part).any()]

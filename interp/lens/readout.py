@@ -1,7 +1,7 @@
 """Vectors of the residual stream, read through the model's final norm and unembedding.
 
-The same path as `transformer_lens.tools.analysis.logit_readout`, which keeps one selection per call;
-here several tokens a vector, entropy, divergence and agreement come from one pass over the
+The same path as `transformer_lens.tools.analysis.logit_readout`, which keeps one selection for each
+call; here several tokens per vector, entropy, divergence and agreement come from one pass over the
 vocabulary, and only the requested entries are kept. The native model itself applies norm,
 unembedding and caps, so that families whose readout that tool refuses are read as well.
 """

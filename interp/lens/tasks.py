@@ -117,7 +117,8 @@ def logit_lens(
     if edits.uses_mean:
         means = reference_means(model, task, seed=reading.seed, linear=edits.linear_layers)
     read_depths = depths(decoder.n_layers, sublayers=reading.sublayers)
-    lens = Lens(model_name(model), task.name, ablation_value.text, "tuned lens" if tuned else "logit lens",
+    kind = "tuned lens" if tuned else "logit lens"
+    lens = Lens(model_name(model), task.name, ablation_value.text, kind,
                 tuple(read_depths), {}, weights_kept(model))  # fmt: skip
     writer, failed = _Examples(folder, lens) if folder else None, set[int]()
     described = f"{lens.model}, {task.name}"

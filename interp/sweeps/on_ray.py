@@ -1,4 +1,4 @@
-"""The same work units on Ray: one actor per device, or a group of GPUs, which keeps the model loaded.
+"""The same work units on Ray: an actor per device or group of GPUs, which keeps the model loaded.
 
 Units are handed out largest first, so that the last one is a small one. The driver alone writes
 the store: a shard is there once, however often its unit was tried. A worker that dies costs its

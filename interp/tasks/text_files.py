@@ -38,8 +38,8 @@ def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
         num_fewshot: must be none: a text has no few-shot examples.
 
     Returns:
-        The task object of lm-evaluation-harness, one row per passage of the file (of a table: one row
-        a row).
+        The task object of lm-evaluation-harness, one row per passage of the file, or per
+        row of a table.
 
     Raises:
         UserError: the file is missing, empty, or not UTF-8; few-shot examples.
