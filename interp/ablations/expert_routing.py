@@ -114,9 +114,9 @@ def experts_off(model: TransformerBridge, layer: int, edit: LayerEdit) -> Iterat
     """Inside the context, routers of a bridge and of its native blocks leave experts out."""
     native, _ = routers(models.decoder(model))[layer]
     names = models.decoder(model).parts[layer].mlps
-    module = [bridge_router(getattr(model.blocks[layer], name)) for name in names]
+    of_bridge = [bridge_router(getattr(model.blocks[layer], name)) for name in names]
     with ExitStack() as stack:
-        for router in {id(one): one for one in (native, *filter(None, module))}.values():
+        for router in {id(one): one for one in (native, *filter(None, of_bridge))}.values():
             stack.enter_context(_hooked(router, _hook([(None, edit)])))
         yield
 

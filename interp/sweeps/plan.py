@@ -228,7 +228,8 @@ def _check_positions(
     for context in sorted(contexts):
         example_of(model, task, doc_id, edits, context)
     longest = max(
-        r.max_gen_toks if isinstance(r, GenerationRequest) else len(r.continuation) for r in asked
+        r.max_gen_toks if isinstance(r, GenerationRequest) else len(r.continuation)
+        for r in requests_of_first
     )
     prompt = min(map(len, contexts))
     for one in variants:

@@ -142,7 +142,7 @@ def sweep(
             request = pack_request(model, plan, checked, limit=limit)
             connection = stack.enter_context(connected(ray))
             workers, workers_on = worker_count(connection, request, workers), device_of(connection)
-            stack.enter_context(gpus_left_free(model, asked))
+            stack.enter_context(gpus_left_free(model, checked))
             compute = partial(_run_on_ray, partial(WorkerPool, connection, request, workers))
         part = Shard.parse(shard) if shard else None
         answer = _carry_out(model, compute, plan, folder, part, allow)
