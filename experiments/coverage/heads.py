@@ -10,8 +10,14 @@ from experiments.coverage.drawing import coverage_row
 from interp.stats import Sample, compared, mean_intervals, spearman
 
 SCORES = (0.05, 0.3, 0.9)
-AGREEMENTS = {"64 heads, near scores, n 60": (60, 0.05)}
-"""Examples, and how far the true scores of the second wording differ from those of the first."""
+AGREEMENTS = {
+    "64 heads, a third of them equal, near scores, n 60": (60, -0.3),
+    "64 heads, all graded, near scores, n 60": (60, 0.02),
+}
+"""Examples, and the least true score, of which what is below 0.01 is cut off."""
+
+APART = 0.05
+"""How far the true scores of the second wording differ from those of the first."""
 
 
 def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -31,10 +37,10 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
                     "score of a head", f"{score:g}, {tokens} tokens an answer, n {n}",
                     list(hits[known]), sweeps=sweeps,
                 )  # fmt: skip
-    for number, (setting, (n, apart)) in enumerate(AGREEMENTS.items()):
+    for number, (setting, (n, least)) in enumerate(AGREEMENTS.items()):
         rng = np.random.default_rng([seed, 49, number])
-        first = np.clip(np.linspace(-0.3, 0.6, 64), 0.01, 1)
-        second = np.clip(first + apart * rng.normal(size=64), 0.01, 1)
+        first = np.clip(np.linspace(least, 0.6, 64), 0.01, 1)
+        second = np.clip(first + APART * rng.normal(size=64), 0.01, 1)
         truth, held = float(spearman(first.round(9), second.round(9))), list[bool]()
         for sweep in range(sweeps):
             pair = [_scores(rng, n, one) for one in (first, second)]

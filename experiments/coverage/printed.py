@@ -167,5 +167,6 @@ SAID: dict[str, str] = {
     "lost examples that are shared": "results/lost.py",
     "Poisson bootstrap (lens, attribution, influence)": "stats/streaming.py",
     "linear CKA, by cluster": "similarity/cka.py",
+    "agreement of two scores of heads, disattenuated": "stats/agreement.py",
 }
 """Rows below 93% or above 6% to the file of `interp` whose docstrings say the figure."""

@@ -133,7 +133,9 @@ def disattenuated(
     correlation, as that lies below the true one, and are closer together than repeated samples
     are. So their distances from their own mean are what is used, over the squared ceiling, about
     the disattenuated value; bounds and value are cut at -1 and 1. In 1,000 simulated sweeps each of
-    twenty settings it covered 95.7% or more. It is wide where the ceiling is low.
+    twenty settings it covered 95.7% or more. It is wide where the ceiling is low. Where many true
+    values are equal, as scores of heads that do nothing are, the value is a little too high: with a
+    third of 64 heads equal it was 0.944 for a truth of 0.932, and the interval covered 85.5%.
 
     Args:
         value: the disattenuated correlation, from `crossed`.
