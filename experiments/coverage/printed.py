@@ -135,6 +135,7 @@ PASSED_ON: dict[str, str] = {
     "results/replacement_drops.py: replacement_table": "stats/tables.py: paired_drops",
     "results/summary.py": "stats/tables.py: paired_drops",
     "results/summary.py: _baseline_line": "stats/tables.py: scores",
+    "results/summary.py: result_line": "stats/tables.py: paired_drops",
     "similarity/cka.py: no_cka": "similarity/cka.py: CkaSums.table",
     "similarity/layers.py: Similarity.table": "similarity/layers.py: _table",
     "similarity/removal.py: Removal.__repr__": "stats/tables.py: paired_drops",
@@ -154,7 +155,7 @@ PASSED_ON: dict[str, str] = {
 
 SAID: dict[str, str] = {
     "spread of importance": "comparison/depth.py",
-    "mean of continuous drops": "stats/pvalues.py",
+    "mean of continuous drops": "stats/pvalues.py stats/skewness.py",
     "mean of continuous drops, at 0.5%": "stats/pvalues.py",
     "profiles differ in shape": "stats/agreement.py",
     "relative drop": "stats/floors.py",
@@ -167,6 +168,9 @@ SAID: dict[str, str] = {
     "lost examples that are shared": "results/lost.py",
     "Poisson bootstrap (lens, attribution, influence)": "stats/streaming.py",
     "linear CKA, by cluster": "similarity/cka.py",
+    "factorial, points: readout: greedy - likelihood x candidates: type - options": (
+        "stats/factorial.py"
+    ),
     "agreement of two scores of heads, disattenuated": "stats/agreement.py",
 }
-"""Rows below 93% or above 6% to the file of `interp` whose docstrings say the figure."""
+"""Rows below 93% or above 6% to the files of `interp` whose docstrings say the figures."""

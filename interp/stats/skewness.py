@@ -54,7 +54,7 @@ def mean_bounds(
 ) -> tuple[Float[np.ndarray, " ablations"], Float[np.ndarray, " ablations"]]:
     """The wider of Student's and Hall's interval of each mean, within the range of the values.
 
-    It covers 93 to 97% of normal, exponential, lognormal (skewness 6) and heavy-tailed means from
+    It covers 93.0 to 97% of normal, exponential, lognormal (skewness 6) and heavy-tailed means from
     n = 50, and of such of which a tenth of the examples carries nearly all. It fails where fewer
     than one in thirty does: 65% at n = 50, 90% at 200; the sample does not show them.
 
