@@ -57,7 +57,7 @@ def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
     skewness out. Flipping signs would test for symmetry about 0, not for a mean of 0, and reject
     in 8% of samples of 50 exponential differences. Together the two reject a true null hypothesis
     in 3 to 7% of samples at 5% and in 0.2 to 0.9% at 0.5% (normal, exponential, lognormal, t with
-    three degrees of freedom, n from 50; 3.9% at 0.5% where a tenth of 50 examples carries it all).
+    three degrees of freedom, n from 50; 4.0% at 0.5% where a tenth of 50 examples carries it all).
 
     Where all units agree on a value other than 0 it is the chance that all have one sign.
 
