@@ -136,6 +136,7 @@ PASSED_ON: dict[str, str] = {
     "results/summary.py": "stats/tables.py: paired_drops",
     "results/summary.py: _baseline_line": "stats/tables.py: scores",
     "results/summary.py: result_line": "stats/tables.py: paired_drops",
+    "results/wrong_answers.py: what_instead": "results/wrong_answers.py: kinds_of_error",
     "similarity/cka.py: no_cka": "similarity/cka.py: CkaSums.table",
     "similarity/layers.py: Similarity.table": "similarity/layers.py: _table",
     "similarity/removal.py: Removal.__repr__": "stats/tables.py: paired_drops",
