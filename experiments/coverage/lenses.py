@@ -13,7 +13,7 @@ from interp.lens.result import mean_decision
 from interp.stats import StreamingMean, percentiles, poisson_weights
 
 LAYERS = 12
-DEPTHS = (Depth(0, -1, "embedding"), *(Depth(n + 1, n, "layer") for n in range(LAYERS)))
+DEPTHS = (Depth(0.0, -1, "embedding"), *(Depth(n + 1.0, n, "layer") for n in range(LAYERS)))
 LENS = Lens("m", "t", "baseline", "logit lens", DEPTHS, {})
 ALIKE, PARTS = 0.2, 20
 SETTINGS = {

@@ -104,7 +104,7 @@ class Sweep(StoredRecords):
             UserError: the run is unfinished, or has no such metric or field.
         """
         if by is None:
-            options = {"confidence": confidence, "resamples": resamples}
+            options: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
             drops = partial(stats.importance, **options, **self._of_drops(correction))
             (table,) = self._by_task(drops)
             table = self._with_other_drops(table, correction, **options)
