@@ -122,25 +122,19 @@ KINDS = {
 PLURALS = {"layer": "layers", "attn": "attentions", "mlp": "MLPs", "head": "heads"}
 PARTS = {"layer": "Layer", "attn": "Layer with its attention", "mlp": "Layer with its MLP"}
 REPLACED = {
-    "mean": "replaced by the mean",
-    "resample": "replaced by that of another example",
+    "mean": "replaced by the mean", "resample": "replaced by that of another example",
     "linear": "replaced by its best affine map",
-}
+}  # fmt: skip
 SCOPES = {
-    "prompt": "at the prompt only",
-    "answer": "at the answer only",
+    "prompt": "at the prompt only", "answer": "at the answer only",
     "last": "at the last prompt token only",
-}
+}  # fmt: skip
 
 BLOCKS = {
-    "layers": "skipped",
-    "swaps": "swapped",
-    "swaps-attn": "with their attention swapped",
-    "swaps-mlp": "with their MLP swapped",
-    "repeat": "run twice",
-    "reverse": "run in reverse order",
-    "parallel": "run side by side",
-}
+    "layers": "skipped", "swaps": "swapped", "swaps-attn": "with their attention swapped",
+    "swaps-mlp": "with their MLP swapped", "repeat": "run twice",
+    "reverse": "run in reverse order", "parallel": "run side by side",
+}  # fmt: skip
 
 """Ablations of several layers, and what is done to these."""
 

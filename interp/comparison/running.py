@@ -106,18 +106,10 @@ def compare(
     for name, given in models.items():
         model = given_model(given)
         sweeps[name] = sweep(
-            model,
-            tasks,
-            ablations_of(model, ablations),
-            out=Path(out) / name,
-            chat_template=chat_template,
-            shard=shard,
-            token_budget=token_budget,
-            ray=ray,
-            workers=workers,
-            **alike,
-            **(asked | {"allow_code": allow_code}),
-        )
+            model, tasks, ablations_of(model, ablations), out=Path(out) / name,
+            chat_template=chat_template, shard=shard, token_budget=token_budget, ray=ray,
+            workers=workers, **alike, **(asked | {"allow_code": allow_code}),
+        )  # fmt: skip
         n_layers[name] = shape_of(model).n_layers
     comparison = comparison_of(sweeps, n_layers)
     if all(map(_is_finished, sweeps.values())):

@@ -116,8 +116,7 @@ def sweep(
             end, where units failed.
     """
     refuse_options(limit=limit, seed=seed, shard=shard, workers=workers, token_budget=token_budget)
-    if out is not None:
-        path_given("out", out)
+    out = out if out is None else path_given("out", out)
     sizes = UnitSizes(unit_examples, unit_ablations)
     model = given_model(model)
     refuse_hooks(model, "a sweep")
@@ -126,8 +125,7 @@ def sweep(
         tasks, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,
         chat_template=model if chat_template else None, allow_code=allow_code or None,
     )  # fmt: skip
-    if divergence:
-        loaded = [with_divergence(task) for task in loaded]
+    loaded = [with_divergence(task) for task in loaded] if divergence else loaded
     plan = make_plan(
         model, loaded, ablations, limit=limit, seed=seed, donor=donor, sizes=sizes, cluster=cluster
     )
@@ -146,8 +144,7 @@ def sweep(
             compute = partial(_run_on_ray, partial(WorkerPool, connection, request, workers))
         part = Shard.parse(shard) if shard else None
         answer = _carry_out(model, compute, plan, folder, part, allow)
-    # workers may be other devices than this process has, and round otherwise
-    if workers_on == own:
+    if workers_on == own:  # other devices round otherwise
         measure_rounding(model, plan, folder)
     result = _with_warnings(Sweep(folder, answer))
     if temporary:
