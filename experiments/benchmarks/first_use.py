@@ -43,9 +43,9 @@ class Line:
 
 
 LINES = {
-    "endings, 5 seconds": Line("short-endings", 32),
-    "endings, 20 seconds": Line("short-endings", 128),
-    "letters, 20 seconds": Line("mmlu-letters", 32),
+    "endings, few": Line("short-endings", 10),
+    "endings": Line("short-endings", 32),
+    "letters": Line("mmlu-letters", 32),
     "answers": Line("gsm", 4),
 }
 COLUMNS = {
