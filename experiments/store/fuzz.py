@@ -100,7 +100,10 @@ def run(
         scratch.mkdir()
         with contextlib.chdir(scratch):
             kinds = {k: v for k, v in _kinds(scratch).items() if only in (None, k)}
-            for name, (strategy, check) in tqdm(kinds.items(), disable=not tell):
+            # what costs little comes first: a run that is interrupted has tried most
+            order = sorted(kinds, key=lambda name: -SHARES[name])
+            for name in tqdm(order, disable=not tell):
+                strategy, check = kinds[name]
                 share = SHARES[name] / sum(SHARES[k] for k in kinds)
                 wanted, start = max(1, round(inputs * share)), time.monotonic()
                 found = result["kinds"].setdefault(name, dict.fromkeys(COUNTED, 0))
