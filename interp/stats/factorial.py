@@ -196,7 +196,18 @@ def contrast_row(
 ) -> dict[str, Any]:
     """The row of one ablation and contrast, from examples x ablations of every cell.
 
-    `family` ablations are to be covered by `low_all` and `high_all` together.
+    Args:
+        wide: outcomes of every cell.
+        clusters: of the examples, or None.
+        ablation: its text form.
+        contrast: of the cells.
+        floors: of the cells, as shares; drops in points where None.
+        design: factor to its levels.
+        confidence: of the intervals.
+        family: ablations that `low_all` and `high_all` are to cover together.
+
+    Returns:
+        Columns of `factorial_effects`.
     """
     cells = cells_of(design)
     for cell in cells:
