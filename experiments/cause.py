@@ -2,9 +2,11 @@
 
     python -m experiments.cause --preset organisms
 
-Pairs of prompts that differ in one thing: the value that is asked for, or the person. Every layer's
-stream, attention and MLP is taken from the other prompt, where the two differ and at the last
-position; and in windows of one and two layers the answer cannot attend to the value.
+Pairs of prompts that differ in one thing: the value that is asked for, the key that asks for it, or
+the person. Every layer's stream, attention and MLP is taken from the other prompt, where the two
+differ and at the last position; and in windows of one and two layers the answer cannot attend to
+the value. Facts are asked once more behind a passage that says something else than the weights:
+which parts follow the passage, and which the weights?
 """
 
 from pathlib import Path
@@ -32,6 +34,8 @@ NOT_TO_CONCLUDE = (
     "0 are not zeros. Neither says anything of other tasks, wordings or models.",
 )
 ROLES = ("base", "distilled")
+LEAST_OVERRULED = 0.1
+"""Share of pairs in which the passage must win for a part to be said to follow it."""
 
 
 def jobs(preset: Preset) -> list[Job]:
@@ -39,39 +43,35 @@ def jobs(preset: Preset) -> list[Job]:
     found = []
     for role in (role for role in ROLES if role in preset.models):
         for task in preset.task_names("pairs"):
-            found.append(Job(role, task, f"patches-{_by(task)}"))
+            if task.startswith(("world-facts", "world2-facts")):
+                found += [Job(role, task, "patches-person"), Job(role, task, "contradicted")]
+                continue
+            found.append(Job(role, task, "patches-gold"))
             if "kv" in task:
-                found.append(Job(role, task, "cuts"))
+                found += [Job(role, task, "patches-key"), Job(role, task, "cuts")]
     return found
-
-
-def _by(task: str) -> str:
-    """What differs between the prompts of a pair."""
-    return "person" if task.startswith(("world-facts", "world2-facts")) else "gold"
 
 
 def run(preset: Preset, out: Path) -> Section:
     """Maps of recovery, one per task, and of what is lost without attention to the value."""
     from interp import figures
-    from interp.results import choose_metric
+    from interp.results import choose_metric, context_or_weights
 
     asked = jobs(preset)
-    patched = [job for job in asked if job.family != "cuts"]
+    patched = [job for job in asked if job.family.startswith("patches")]
     table = pd.concat(
         [runs.finished(preset, out, job).recovery() for job in patched], ignore_index=True
     )
     maps: dict[str, tuple[Figure, str]] = {}
-    for task in dict.fromkeys(job.task for job in patched):
-        rows = table[table["task"].str.endswith(task) & (table["direction"] == "denoising")]
-        name = f"recovery-{runs.plain(Path(task).stem)}"
+    denoising = table[table["direction"] == "denoising"]
+    for task, rows in denoising.groupby("task", sort=False):
+        name = f"recovery-{runs.plain(str(task).removeprefix('twins-'))}"
         maps[name] = figures.recovery_map(rows), "What each activation brings of the other answer."
     tables = {"recovery": table}
     cuts = [job for job in asked if job.family == "cuts"]
     findings = [
         _patches(str(model), str(task), rows)
-        for (model, task), rows in table[table["direction"] == "denoising"].groupby(
-            ["model", "task"], sort=False
-        )
+        for (model, task), rows in denoising.groupby(["model", "task"], sort=False)
     ]
     if cuts:
         drops = choose_metric(runs.importance(preset, out, cuts))
@@ -83,6 +83,18 @@ def run(preset: Preset, out: Path) -> Section:
         findings += [
             _windows(str(model), str(task), rows)
             for (model, task), rows in drops.groupby(["model", "task"], sort=False)
+        ]
+    contradicted = [job for job in asked if job.family == "contradicted"]
+    if contradicted:
+        sources = pd.concat(
+            [context_or_weights(runs.finished(preset, out, job).responses())
+             for job in contradicted],
+            ignore_index=True,
+        )  # fmt: skip
+        tables["sources"] = sources
+        findings += [
+            _sources(str(model), str(task), rows)
+            for (model, task), rows in sources.groupby(["model", "task"], sort=False)
         ]
     return Section(
         name="cause",
@@ -108,6 +120,29 @@ def _patches(model: str, task: str, rows: pd.DataFrame) -> str:
         f"{'; '.join(named[: summary.NAMED]) or 'no single attention or MLP is shown to bring any'}"
         f" of the other answer (recovery, n = {rows['n'].iloc[0]} pairs; Fieller's 95% intervals, "
         "Bonferroni over all patches)."
+    )
+
+
+def _sources(model: str, task: str, rows: pd.DataFrame) -> str:
+    """What follows the passage and what the weights; not testable where one always wins."""
+    overruled, n = float(rows["overruled"].iloc[0]), int(rows["n"].iloc[0])
+    words = (
+        f"{summary.series_words(model, task)}, behind a passage that contradicts the weights: the "
+        f"passage's answer is the likelier one in {round(overruled * n)} of {n} pairs, by "
+        f"{rows['baseline'].iloc[0]:.1f} nats on average"
+    )
+    if not overruled >= LEAST_OVERRULED:
+        return f"{words}; what follows the passage is not testable, for it does not win."
+    sides = []
+    for side, ascending in (("passage", True), ("weights", False)):
+        own = rows[rows["follows"] == side].sort_values("change", ascending=ascending)
+        changes = own[["ablation", "change", "low_all", "high_all"]].itertuples(index=False)
+        named = [f"{name} {summary.interval(*values, 1)}" for name, *values in changes]
+        more = f", {len(named)} in all" if len(named) > summary.NAMED else ""
+        sides.append(f"the {side} {'; '.join(named[: summary.NAMED]) or 'nothing shown'}{more}")
+    return (
+        f"{words}. Ablated parts that follow {', '.join(sides)} (change of that difference in "
+        "nats; 95% intervals for all parts together)."
     )
 
 

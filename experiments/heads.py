@@ -145,9 +145,10 @@ def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, p
     table = heads.table()
     places = (table["layer"].to_numpy(), table["head"].to_numpy())
     kinds = {kind: scores[places] for kind, scores in detector_scores(model).items()}
-    plan = removals(heads, NUMBERS, draws=DRAWS, nearest=True)
+    plan = removals(heads, NUMBERS, draws=DRAWS, nearest=True, by="zero")
     ablations = [ablation for ablation, *_ in plan]
-    ablations += [heads.top(TOP, by="mean"), heads.top(TOP, by="resample"), heads.keep(TOP)]
+    ablations += [heads.top(TOP, by=by) for by in ("mean", "resample")]
+    ablations.append(heads.keep(TOP, by="zero"))
     ablations.append(heads.top(1, by="group"))
     folder = out / "sweeps" / runs.plain(preset.models[role]) / f"{runs.plain(task_name)}-removal"
     limit = preset.limit(task_name, "removal")
@@ -171,8 +172,8 @@ def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, p
 def _replacements(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataFrame:
     """Zero, mean and resample ablation of the same heads, and all but them, side by side."""
     names = {heads.top(TOP, by=by).text: f"top {TOP}, {by}" for by in ("zero", "mean", "resample")}
-    names[heads.keep(TOP).text] = f"upper layers, all but the best {TOP}"
-    names |= {heads.top(1).text: "best head, zero", heads.top(1, by="group").text: GROUP}
+    names[heads.keep(TOP, by="zero").text] = f"upper layers, all but the best {TOP}"
+    names |= {heads.top(1, by="zero").text: "best head, zero", heads.top(1, by="group").text: GROUP}
     table = swept.importance()
     table = table[(table["metric"] == metric) & table["ablation"].isin(names)]
     return table.assign(what=table["ablation"].map(names)).drop(columns="ablation")
@@ -180,8 +181,8 @@ def _replacements(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.Da
 
 def _positions(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataFrame:
     """One row per example: right or not, whole and without the best heads."""
-    names = {"baseline": "baseline", heads.top(1).text: "Best head removed"}
-    names[heads.top(TOP).text] = f"Best {TOP} removed"
+    names = {"baseline": "baseline", heads.top(1, by="zero").text: "Best head removed"}
+    names[heads.top(TOP, by="zero").text] = f"Best {TOP} removed"
     chosen = swept.responses(ablations=list(names))
     chosen = chosen.assign(correct=chosen[metric], label=chosen["ablation"].map(names))
     return chosen[["model", "task", "doc_id", "ablation", "label", "correct"]]

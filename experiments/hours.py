@@ -25,7 +25,8 @@ from experiments.runs import Job
 READING, GENERATING = 0.40, 0.03
 """Assumed shares of the peak."""
 
-SEVERAL = {"scopes": 3, "replacements": 4, "patches-gold": 8, "patches-person": 8, "cuts": 3}
+SEVERAL = {"scopes": 3, "replacements": 4, "patches-gold": 8, "patches-key": 8,
+           "patches-person": 8, "cuts": 3}  # fmt: skip
 """Families of one sweep in which each layer is ablated in so many ways; of pairs, in both rows."""
 
 GPUS = {
@@ -119,6 +120,8 @@ def runs_again(job: Job, size: Size) -> tuple[int, float]:
         return n, (n - 1) / 2
     if job.family == "heads":
         return n * size.n_heads, size.n_heads * (n + 1) / 2
+    if job.family == "contradicted":  # layers, MLPs and heads
+        return n * (size.n_heads + 2), (size.n_heads + 2) * (n + 1) / 2
     if job.family in SEVERAL:  # each layer once in every way
         return SEVERAL[job.family] * n, SEVERAL[job.family] * n / 2
     if job.family in ("programs", "pairs"):

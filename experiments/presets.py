@@ -146,8 +146,10 @@ _CAPS = {
     "pairs": 80,
     "sets": 80,
     "patches-gold": 16,
+    "patches-key": 16,
     "patches-person": 16,
     "cuts": 24,
+    "contradicted": 24,
 }
 
 FIRST_WORLD = Preset(

@@ -57,7 +57,7 @@ def _layers(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
 def _heads(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
     from interp import each_head
 
-    return each_head(model)
+    return each_head(model, by="zero")
 
 
 def _attentions(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
@@ -98,7 +98,12 @@ def _of(*families: str) -> 'Callable[["TransformerBridge", Any], "list[Ablation]
 _PATCHES = _of(
     "patches:resid@changed", "patches:resid@last", "patches:attn@last", "patches:mlp@last"
 )
-PAIRED = {"patches-gold": "gold", "patches-person": "person"}
+PAIRED = {
+    "patches-gold": "gold",
+    "patches-key": "key",
+    "patches-person": "person",
+    "contradicted": "gold",
+}
 """Families that are run on pairs of prompts (`interp.twins`), and what differs between them."""
 
 FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
@@ -113,7 +118,9 @@ FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "replacements": _of("layers", "layers@mean", "layers@resample", "layers@linear"),
     "pairs": _of("layers", "pairs:layers"),
     "patches-gold": _PATCHES,
+    "patches-key": _PATCHES,
     "patches-person": _PATCHES,
+    "contradicted": _of("layers", "mlps", "heads@mean"),
     "cuts": _of("cuts:1@answering/gold", "cuts:2@answering/gold", "cuts:2@answering/distractors"),
 }
 """Name of a family to the function (model, donor) that makes it."""
@@ -174,6 +181,7 @@ def share(preset: Preset, out: Path, jobs: list[Job], shard: str) -> int:
 
 def _swept(preset: Preset, folder: Path, job: Job, *, shard: str | None = None) -> "Sweep":
     import interp
+    from experiments.stated import stated
     from interp.tasks import load_task
 
     task = load_task(job.task, data=preset.data)
@@ -184,6 +192,7 @@ def _swept(preset: Preset, folder: Path, job: Job, *, shard: str | None = None) 
     if job.family in PAIRED:
         # the limit is of pairs, each of which has two rows
         by = PAIRED[job.family]
+        task = stated(task) if job.family == "contradicted" else task
         task, limit = interp.twins(model, task, by=by, limit=limit, seed=preset.seed), None
     return interp.sweep(
         model, task, ablations, out=folder, limit=limit, seed=preset.seed, shard=shard

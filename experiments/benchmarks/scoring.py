@@ -65,16 +65,14 @@ LINES = {
 
 def ours(line: Line) -> dict[str, Any]:
     """The sweep by this toolkit."""
-    import interp
-    from interp.ablations import Edits, checked_edits
+    from interp.ablations import Edits, as_ablations, checked_edits
     from interp.engine import score_requests
     from interp.models import decoder, wrap
     from interp.tasks import build_requests
 
     model = wrap(random_llama(line.n_layers), tokenizer(), name="random")
     task = make_task(line.shape, line.examples)
-    families = {"layers": interp.each_layer, "heads": interp.each_head}
-    ablations = families[line.family](model)
+    ablations = as_ablations(model, {"heads": "heads@zero"}.get(line.family, line.family))
     edits = [Edits(), *(checked_edits(model, a) for a in ablations)]
     _warm_up(lambda: decoder(model).root(torch.ones(1, 64, dtype=torch.long)))
     began = time.perf_counter()

@@ -76,7 +76,7 @@ def measure(line: Line, repeats: int, timer: Callable[[], float]) -> dict[str, A
         model = wrap(random_llama(), tokenizer(), name="random")
         task = make_task(line.shape, line.examples)
     requests: Any = build_requests(task, range(line.examples), decoder(model))
-    heads = [checked_edits(model, head) for head in interp.each_head(model)]
+    heads = [checked_edits(model, head) for head in interp.each_head(model, by="zero")]
     edits = [edit for edit in heads if line.layers is None or min(edit) in line.layers]
     sides = {"stacked": EVERY, "alone": replace(EVERY, stacked=False)}
     seconds: dict[str, list[float]] = {name: [] for name in sides}

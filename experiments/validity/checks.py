@@ -28,7 +28,11 @@ def check_circuit(seed: int) -> list[Row]:
     """A retrieval circuit, a null head, a fact and a chain: found by effect and by attention?"""
     plan = circuit_plan(seed)
     model = build(plan)
-    heads, mlps, layers = interp.each_head(model), interp.each_mlp(model), interp.each_layer(model)
+    heads, mlps, layers = (
+        interp.each_head(model, by="zero"),
+        interp.each_mlp(model),
+        interp.each_layer(model),
+    )
     assert plan.previous_token is not None
     circuit = {AblateHead(*plan.previous_token).text, AblateHead(*plan.induction[0]).text}
     chain = plan.chain or ()
@@ -72,7 +76,7 @@ def check_redundant(seed: int, *, candidates: int = 6) -> list[Row]:
     scores = retrieval_heads(model, task).scores
     likely = [AblateHead(*head) for head in sorted(top_heads(scores, candidates))]
     pairs: list[Ablation] = [Combination(pair) for pair in itertools.combinations(likely, 2)]
-    found = importance(model, task, [*interp.each_head(model), *pairs])
+    found = importance(model, task, [*interp.each_head(model, by="zero"), *pairs])
     important = set(_important(found))
     single = {text for text in important if "+" not in text}
     both = Combination(tuple(AblateHead(*head) for head in plan.induction)).text
@@ -91,7 +95,11 @@ def check_null(seed: int) -> list[Row]:
     """Nothing planted: any component called important is a false alarm."""
     plan = null_plan(seed)
     model, task = build(plan), planted_task(plan, "kv", rows=NULL_ROWS)
-    family = [*interp.each_head(model), *interp.each_mlp(model), *interp.each_layer(model)]
+    family = [
+        *interp.each_head(model, by="zero"),
+        *interp.each_mlp(model),
+        *interp.each_layer(model),
+    ]
     found = importance(model, task, family)
     row = row_of(seed, "nothing planted: any component by effect", set(), set(_important(found)))
     row["smallest_p"] = float(found["p"].min())

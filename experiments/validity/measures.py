@@ -50,7 +50,7 @@ def check_llama(seed: int) -> list[Row]:
     kv, facts = planted_task(plan, "kv"), planted_task(plan, "facts")
     groups = {f"kvgroup:{layer}.{head // (N_HEADS // 2)}" for layer, head in circuit}
     asked = [
-        (kv, "heads", {AblateHead(*head).text for head in circuit}),
+        (kv, "heads@zero", {AblateHead(*head).text for head in circuit}),
         (kv, "kvgroups", groups),
         (kv, "layers", {SkipLayer(layer).text for layer in plan.layers["kv"]}),
         (facts, "mlps", {f"mlp:{plan.fact}"}),

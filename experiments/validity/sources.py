@@ -46,7 +46,7 @@ def check_sources(seed: int, *, rows: int = len(SUBJECTS)) -> list[Row]:
     assert plan.fact is not None
     (copies,) = plan.induction
     pairs = interp.twins(model, task, by="gold", seed=seed)
-    ablations = [*interp.each_head(model), *interp.each_mlp(model)]
+    ablations = [*interp.each_head(model, by="zero"), *interp.each_mlp(model)]
     table = context_or_weights(interp.sweep(model, pairs, ablations).responses())
     named = {
         side: set(table.loc[table["follows"] == side, "ablation"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from interp.ablations.edits import Edits, Shape
@@ -90,8 +91,9 @@ class Combination(Ablation):
             raise UserError(f"{flat[0]}: a combination has two parts or more")
         object.__setattr__(self, "parts", flat)
 
-    @property
-    def text(self) -> str:
+    # formed once: of a hundred thousand pairs a plan asks for it many times
+    @cached_property
+    def text(self) -> str:  # type: ignore[override]
         """`layer:3+head:7.2`; the empty combination is the `baseline`."""
         return "+".join(part.text for part in self.parts) or "baseline"
 

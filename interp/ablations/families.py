@@ -92,13 +92,14 @@ def each_replaced(
 
 
 def each_head(
-    model: TransformerBridge, *, by: Replacement = "zero", layers: Sequence[int] | None = None
+    model: TransformerBridge, *, by: Replacement = "mean", layers: Sequence[int] | None = None
 ) -> list[Ablation]:
-    """Ablate each query head in turn, layer by layer: `head:0.0`, `head:0.1`, ...
+    """Ablate each query head in turn, layer by layer: `head:0.0@mean`, `head:0.1@mean`, ...
 
     Args:
         model: the model whose heads are ablated.
-        by: what takes the place of a head's z (see `AblateHead`).
+        by: what takes the place of a head's z (see `AblateHead`). Zero, which no head ever writes,
+            can cost much where the mean costs nothing.
         layers: whose heads; those of all layers that have any by default.
 
     Returns:
@@ -259,7 +260,8 @@ FAMILIES: dict[str, Callable[[TransformerBridge], list[Ablation]]] = {
     "mlps@mean": partial(each_replaced, part="mlp"),
     "mlps@resample": partial(each_replaced, part="mlp", by="resample"),
     "heads": each_head,
-    "heads@mean": partial(each_head, by="mean"),
+    "heads@mean": each_head,
+    "heads@zero": partial(each_head, by="zero"),
     "heads@resample": partial(each_head, by="resample"),
     "heads@window": each_window,
     "heads@group": partial(each_head, by="group"),
@@ -376,7 +378,7 @@ def _of_one_layer(
 ) -> list[Ablation]:
     """The heads or groups of one layer; `by` as matched by `ONE_LAYER`."""
     if kind == "head":
-        return each_head(model, by=by or "zero", layers=[int(layer)])
+        return each_head(model, by=by or "mean", layers=[int(layer)])
     if by is not None:
         raise UserError(f"ablation {text}: a KV group is zeroed; leave @{by} out")
     return each_kv_group(model, layers=[int(layer)])

@@ -97,18 +97,14 @@ def checked_edits_of(
     parts: dict[int, tuple[Ablation, Edits]] = {}
     looked_at: dict[int, LayerEdit] = {}
     for ablation in ablations:
-        named = with_points(model, with_donor(ablation, donor))
-        some = named.parts if isinstance(named, Combination) else (named,)
+        some = ablation.parts if isinstance(ablation, Combination) else (ablation,)
         for part in some:
             if id(part) not in parts:
-                parts[id(part)] = part, part.edits(shape)
-        edits = (
-            parts[id(some[0])][1]
-            if len(some) == 1
-            else Edits.merged(parts[id(part)][1] for part in some)
-        )
-        if not all(id(edit) in looked_at for edit in edits.values()) or edits.is_scoped:
-            _check(model, named, edits)
+                parts[id(part)] = part, with_points(model, with_donor(part, donor)).edits(shape)
+        own = [parts[id(part)][1] for part in some]
+        edits = own[0] if len(own) == 1 else Edits.merged(own)
+        if edits.is_scoped or not all(id(edit) in looked_at for edit in edits.values()):
+            _check(model, ablation, edits)
             looked_at |= {id(edit): edit for edit in edits.values()}
         checked.append(edits)
     return checked

@@ -342,9 +342,8 @@ def donors(ablation: Ablation) -> list[Any]:
         One entry per swap, so that the same bridge may be in it several times. It is empty where
         nothing is swapped.
     """
-    if isinstance(ablation, SwapLayer | SwapLayers):
-        return [ablation.donor]
-    return [d for part in getattr(ablation, "parts", ()) for d in donors(part)]
+    parts = ablation.parts if isinstance(ablation, Combination) else (ablation,)
+    return [part.donor for part in parts if isinstance(part, SwapLayer | SwapLayers)]
 
 
 def _swap(ablation: SwapLayer | SwapLayers) -> LayerEdit:

@@ -24,7 +24,7 @@ def removals(
     *,
     draws: int = 20,
     seed: int = 0,
-    by: Replacement = "zero",
+    by: Replacement = "mean",
     nearest: bool = False,
 ) -> list[tuple[Ablation, int, str, int]]:
     """What to sweep for the contrast: the top k and `draws` random sets of k, for each k.

@@ -114,8 +114,8 @@ class RetrievalHeads:
         means = table.groupby(keys)[["score", *TOKEN_KINDS]].mean()
         return means.assign(n=table.groupby(keys)["doc_id"].nunique()).reset_index()
 
-    def top(self, k: int, *, by: Replacement = "zero") -> Ablation:
-        """Ablate the k heads of the highest score; in the text the best one stands first."""
+    def top(self, k: int, *, by: Replacement = "mean") -> Ablation:
+        """Put the k heads of the highest score to their mean (`by`); the best one stands first."""
         return as_ablation([AblateHead(*head, by) for head in top_heads(self.scores, k)])
 
     def random(
@@ -124,7 +124,7 @@ class RetrievalHeads:
         *,
         draws: int,
         seed: int,
-        by: Replacement = "zero",
+        by: Replacement = "mean",
         nearest: bool = False,
         fewer: bool = False,
     ) -> list[Ablation]:
@@ -135,7 +135,7 @@ class RetrievalHeads:
         drawn = random_heads(self.scores, k, draws=draws, seed=seed, nearest=nearest, fewer=fewer)
         return [_ablation(heads, by) for heads in drawn]
 
-    def keep(self, k: int, *, first_layer: int | None = None, by: Replacement = "zero") -> Ablation:
+    def keep(self, k: int, *, first_layer: int | None = None, by: Replacement = "mean") -> Ablation:
         """Ablate every head from `first_layer` up (the upper half) but the best k of them."""
         return _ablation(all_but_top_heads(self.scores, k, first_layer=first_layer), by)
 

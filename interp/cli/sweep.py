@@ -22,7 +22,7 @@ FAMILIES = (
     "repeats", "exchanges", "parallels", "cuts:N@answering/gold", "patches:resid@last",
     "backpatches@last",
     "pairs:layers",
-    "layers@mean", "layers@linear", "attentions@resample", "mlps@mean", "heads@mean",
+    "layers@mean", "layers@linear", "attentions@resample", "mlps@mean", "heads@zero",
     "swaps", "swaps-attn", "swaps-mlp", "swaps-up", "swaps-down", "swap-blocks:N",
 )  # fmt: skip
 
@@ -52,7 +52,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "order:0-9,11,10,12-31, cut:10-14@answering/gold, patch:resid:7@last, "
         "backpatch:7-3@last, "
         "swap:7, swap-attn:7, swap-mlp:7, swaps:0-3, layer:3+head:7.2), "
-        "with @@prompt, @@answer or @@last after them for some positions only",
+        "with @@prompt, @@answer or @@last after them for some positions only. Families put heads "
+        "to their mean unless @zero is said; head:7.3 alone puts it to zero",
     )
     sweep.add_argument(
         "--dry-run", action="store_true", help="say what it would cost here, and write nothing"

@@ -36,7 +36,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         type=int,
         default=0,
         metavar="N",
-        help="also sweep: remove 1, 2, 4 ... K best heads against N random draws of each (0)",
+        help="also sweep: the 1, 2, 4 ... K best heads, and N random draws of as many, each put to "
+        "its mean (0)",
     )
     trace.add_argument(
         "--all-examples", action="store_true", help="also score examples answered wrongly"

@@ -144,8 +144,8 @@ def head_table(
 
     Args:
         attribution: from `direct_logit_attribution`.
-        importance: from `Sweep.importance()` of a sweep of heads, one metric; matched by task and
-            ablation (`head:7.3`).
+        importance: from `Sweep.importance()` of a sweep of heads, one metric and one way of
+            ablating them; matched by task, layer and head.
         retrieval_scores: `[layer, head]`.
 
     Returns:
@@ -164,9 +164,13 @@ def head_table(
     )
     if importance is not None:
         check_columns("importance", importance, ["task", "ablation"], ["drop", "p_adjusted"])
-        effects = importance[["task", "ablation", "drop", "p_adjusted"]]
-        if effects.duplicated(["task", "ablation"]).any():
-            raise UserError("importance: several metrics per task; keep one (rows of one metric)")
+        heads = importance["ablation"].str.extract(r"^(head:\d+\.\d+)(?:@\w+)?$")[0]
+        effects = importance.assign(ablation=heads)[["task", "ablation", "drop", "p_adjusted"]]
+        if effects.dropna(subset="ablation").duplicated(["task", "ablation"]).any():
+            raise UserError(
+                "importance: several rows per task and head; keep one metric, and one way of "
+                "ablating heads (head:7.3@mean or head:7.3)"
+            )
         table = table.merge(effects, on=["task", "ablation"], how="left")
     if retrieval_scores is not None:
         shape = np.shape(retrieval_scores)

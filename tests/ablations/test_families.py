@@ -15,7 +15,8 @@ def test_each_of_everything(llama):
     assert texts(interp.each_attention(llama)) == ["attn:0", "attn:1", "attn:2"]
     assert texts(interp.each_mlp(llama)) == ["mlp:0", "mlp:1", "mlp:2"]
     assert len(interp.each_head(llama)) == 12
-    assert texts(interp.each_head(llama, by="mean"))[-1] == "head:2.3@mean"
+    assert texts(interp.each_head(llama))[-1] == "head:2.3@mean"
+    assert texts(interp.each_head(llama, by="zero"))[-1] == "head:2.3"
     assert texts(interp.each_kv_group(llama))[:3] == ["kvgroup:0.0", "kvgroup:0.1", "kvgroup:1.0"]
 
 

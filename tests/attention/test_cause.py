@@ -45,8 +45,10 @@ def heads(model):
 def run(model, tmp_path_factory):
     tasks = [planted_task(PLAN, skill, rows=16) for skill in ("kv", "chain")]
     families = [
-        *interp.each_head(model), *interp.each_attention(model), *interp.each_layer(model),
-    ]  # fmt: skip
+        *interp.each_head(model, by="zero"),
+        *interp.each_attention(model),
+        *interp.each_layer(model),
+    ]
     return interp.sweep(model, tasks, families, out=tmp_path_factory.mktemp("skills") / "run")
 
 

@@ -8,7 +8,8 @@ import torch
 import interp
 from interp.ablations import checked_edits, draw_donors
 from interp.engine import EVERY, Shortcuts, generate, score_requests, scores_by_example
-from interp.engine.scoring import score, whole_model
+from interp.engine.replay import unembed
+from interp.engine.scoring import score, targets, whole_model
 from interp.engine.shortcuts import NONE
 from interp.errors import UserError
 from interp.tasks import OptionRequest, build_requests, load_task
@@ -184,3 +185,23 @@ def test_texts_and_generated_answers(tmp_path):
     assert (values["baseline", "kl"] == 0).all()
     assert (values["layer:2@resample", "kl"] > 0).all()
     assert (values["layer:1@@answer", "kl"] != values["layer:1", "kl"]).any()
+
+
+def test_the_whole_model_is_unembedded_once(monkeypatch):
+    """Its logits are what the others are compared with, and give its own scores."""
+    model, asked = tiny_bridge("llama"), some_requests(examples=2)
+    edits = [checked_edits(model, text) for text in ("baseline", "layer:1", "attn:2")]
+    rows = []
+
+    def counted(decoder, resid):
+        rows.append(len(resid))
+        return unembed(decoder, resid)
+
+    monkeypatch.setattr(targets, "unembed", counted)
+    for shortcuts in (EVERY, NONE):
+        score_requests(model, asked, edits, shortcuts=shortcuts)
+        without = sum(rows)
+        rows.clear()
+        score_requests(model, asked, edits, shortcuts=shortcuts, divergence=True)
+        assert sum(rows) == without
+        rows.clear()

@@ -43,7 +43,7 @@ def test_a_missing_circuit_would_be_noticed():
     plan, other = circuit_plan(1000), circuit_plan(1003)
     assert plan.induction != other.induction
     found = checks.importance(
-        build(other), planted_task(other, "kv"), checks.interp.each_head(build(plan))
+        build(other), planted_task(other, "kv"), checks.interp.each_head(build(plan), by="zero")
     )
     truth = {f"head:{layer}.{head}" for layer, head in (plan.previous_token, *plan.induction)}
     assert checks._compared(0, "x", found, truth)["missed"]

@@ -122,8 +122,8 @@ def test_heads_stand_in_one_table(llama, tmp_path):
     assert len(table) == 12
     row = table[(table["layer"] == 1) & (table["head"] == 2)].iloc[0]
     assert row["retrieval_score"] == 0.5
-    drop = importance[(importance["ablation"] == "head:1.2") & (importance["metric"] == "acc")]
+    drop = importance[(importance["ablation"] == "head:1.2@mean") & (importance["metric"] == "acc")]
     assert row["drop"] == drop["drop"].item()
-    with pytest.raises(UserError, match="several metrics"):
+    with pytest.raises(UserError, match="one metric"):
         head_table(attribution, importance)
     assert isinstance(head_table(attribution), pd.DataFrame)

@@ -37,7 +37,7 @@ def test_families_name_what_is_there():
              for name in ("attentions", "mlps", "heads", "kvgroups")}  # fmt: skip
     assert texts["attentions"] == [f"attn:{n}" for n in range(4)]
     assert texts["mlps"] == [f"mlp:{n}" for n in range(4)]
-    assert texts["heads"] == [f"head:{n}.{h}" for n in (1, 3) for h in range(4)]
+    assert texts["heads"] == [f"head:{n}.{h}@mean" for n in (1, 3) for h in range(4)]
     assert texts["kvgroups"] == [f"kvgroup:{n}.{h}" for n in (1, 3) for h in range(2)]
     model = bridge_of("NemotronHForCausalLM")
     assert [one.text for one in as_ablations(model, "attentions")] == ["attn:0", "attn:2"]

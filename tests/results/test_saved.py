@@ -62,7 +62,7 @@ def test_retrieval_heads_are_opened_as_they_were(base, tmp_path):
         layer_similarity(base, ["a text"] * 4, out=out)
     # the best head stands first, as in the table
     order = [tuple(pair) for pair in heads.table()[["layer", "head"]].head(10).to_numpy()]
-    assert heads.top(10).text == "+".join(f"head:{layer}.{head}" for layer, head in order)
+    assert heads.top(10).text == "+".join(f"head:{layer}.{head}@mean" for layer, head in order)
 
 
 def test_a_similarity_is_opened_as_it_was(llama, tmp_path):

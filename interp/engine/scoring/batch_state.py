@@ -117,7 +117,7 @@ class LayerInput:
 
     def predicted(self, decoder: Decoder) -> WholeModel:
         """What the whole model predicts, after its last layer."""
-        return WholeModel.of(decoder, self.resid[self.targets.rows, self.targets.columns])
+        return self.targets.whole_model(decoder, self.resid)
 
 
 def attention_unchanged(edits: Edits, layer: int) -> bool:

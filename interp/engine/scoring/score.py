@@ -39,7 +39,6 @@ from interp.engine.scoring.packing import (
 from interp.engine.scoring.scopes import batch_labels, told_apart
 from interp.engine.scoring.stacking import Stack, most_stacked
 from interp.engine.scoring.targets import Score, ScoredPositions
-from interp.engine.scoring.whole_model import WholeModel
 from interp.engine.scoring.with_hooks import hooked_scores
 from interp.engine.shortcuts import EVERY, NONE, Shortcuts, exact_shortcuts, segments
 from interp.models import Decoder
@@ -200,8 +199,11 @@ class Scoring:
             places.at(batch_labels(batch))
             if self.divergence:
                 resid = record(decoder, ids, use_cache=False, **arguments).residuals[-1]
-                whole = WholeModel.of(decoder, resid[positions.rows, positions.columns])
+                whole = positions.whole_model(decoder, resid)
             for one in edits:
+                if whole is not None and not one:
+                    yield one, whole.own
+                    continue
                 with edited(self.model, one, self.means, places=places) as edited_model:
                     resid = record(edited_model, ids, use_cache=False, **arguments).residuals[-1]
                     yield one, positions.scores(decoder, resid, whole)
@@ -232,7 +234,9 @@ class Scoring:
             starting_here = starting_at.get(batches[0].layer, [])
             stack, stacked = self._stack(batches, prefix, starting_here, tokens)
             for one in starting_here:
-                if one not in stacked:
+                if not one and batches[0].whole is not None:
+                    yield from ((one, batch.whole.own) for batch in batches if batch.whole)
+                elif one not in stacked:
                     places = Places()
                     with edited(self.model, one, self.means, places=places) as edited_model:
                         for scores in self._alone(edited_model, batches, prefix, one, places):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.engine.replay import unembed
@@ -14,6 +14,7 @@ from interp.engine.scoring.whole_model import (
     Compared,
     Predictions,
     WholeModel,
+    predictions_fit,
     weighted_mean,
 )
 from interp.models import Decoder, as_float64
@@ -86,12 +87,7 @@ class ScoredPositions:
         """
         values, greedy, divergences, agreed, offset = [], [], [], [], 0
         for logits, others in _beside(chunks, whole):
-            in_chunk = (self.place >= offset) & (self.place < offset + len(logits))
-            local, tokens, logits = (
-                self.place[in_chunk] - offset,
-                self.token[in_chunk],
-                logits.float(),
-            )
+            (local, tokens), logits = self._tokens(offset, len(logits)), logits.float()
             wanted, (largest, first) = logits[local, tokens], logits.max(dim=-1)
             greedy.append(first[local] == tokens)
             offset += len(logits)
@@ -107,6 +103,39 @@ class ScoredPositions:
         if whole is None:
             return by_request
         return self._compared(by_request, torch.cat(divergences), torch.cat(agreed))
+
+    def whole_model(
+        self, decoder: Decoder, resid: Float[Tensor, "batch pos d_model"]
+    ) -> WholeModel:
+        """The unedited model at the places, from one pass of its logits.
+
+        Args:
+            decoder: the modules of the model.
+            resid: the stream before the final norm.
+
+        Returns:
+            What others are compared with, and its own scores.
+        """
+        final = resid[self.rows, self.columns]
+        parts, values, greedy, offset = [], [], [], 0
+        keeps = predictions_fit(decoder, len(final))
+        for logits in unembed(decoder, final):
+            local, tokens = self._tokens(offset, len(logits))
+            wanted, one = logits.float()[local, tokens], Predictions.of(logits)
+            greedy.append(one.first[local] == tokens)
+            values.append(as_float64(wanted - (one.total + one.largest)[local]))
+            offset += len(logits)
+            parts += [one] if keeps else []
+        found = self._by_request(torch.cat(values), torch.cat(greedy))
+        # what is not finite differs from itself
+        divergence = torch.where(torch.cat(values).isfinite(), 0.0, math.nan)
+        itself = self._compared(found, divergence, torch.ones_like(divergence, dtype=torch.bool))
+        return WholeModel(final, Predictions.joined(parts) if keeps else None, itself)
+
+    def _tokens(self, offset: int, count: int) -> tuple[Int[Tensor, " token"], ...]:
+        """The tokens that are wanted at some consecutive places: where among these, and which."""
+        here = (self.place >= offset) & (self.place < offset + count)
+        return self.place[here] - offset, self.token[here]
 
     def _by_request(
         self, values: Float[Tensor, " token"], greedy: Bool[Tensor, " token"]

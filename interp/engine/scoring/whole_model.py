@@ -24,6 +24,7 @@ class Predictions:
     Attributes:
         p: probabilities.
         first: the likeliest token.
+        largest: its logit.
         mean: mean under `p` of the logits, the largest of which is 0.
         mass: sum of `p`, 1 but for rounding.
         total: log of the sum of the exponentials of these logits.
@@ -31,6 +32,7 @@ class Predictions:
 
     p: Float[Tensor, "place d_vocab"]
     first: Int[Tensor, " place"]
+    largest: Float[Tensor, " place"]
     mean: Float[Tensor, " place"]
     mass: Float[Tensor, " place"]
     total: Float[Tensor, " place"]
@@ -44,7 +46,8 @@ class Predictions:
         p = logits.exp()
         sums = p.sum(dim=-1, keepdim=True)
         p = p.div_(sums)
-        return cls(p, first, weighted_mean(p, logits), p.sum(dim=-1), sums[:, 0].log())
+        mean = weighted_mean(p, logits)
+        return cls(p, first, largest, mean, p.sum(dim=-1), sums[:, 0].log())
 
     def at(self, places: Tensor | slice) -> "Predictions":
         """Those at some of the places."""
@@ -95,20 +98,14 @@ class WholeModel:
     Attributes:
         final: `[place, d_model]` what leaves its last block.
         kept: its predictions, where they fit in memory; else they are formed again.
+        own: request number to its score; it differs in nothing from itself.
         copies: how often the places follow each other.
     """
 
     final: Float[Tensor, "place d_model"]
     kept: Predictions | None
+    own: dict[int, tuple[float, bool]]
     copies: int = 1
-
-    @classmethod
-    def of(cls, decoder: Decoder, final: Float[Tensor, "place d_model"]) -> "WholeModel":
-        """From the stream that leaves the last block of the unedited model."""
-        kept = None
-        if fits(decoder, len(final) * decoder.d_vocab * 4):
-            kept = Predictions.joined([Predictions.of(one) for one in unembed(decoder, final)])
-        return cls(final, kept)
 
     def times(self, copies: int) -> "WholeModel":
         """For a batch that holds so many copies of the rows under each other."""
@@ -126,6 +123,11 @@ class WholeModel:
             return
         places = torch.arange(self.copies * count, device=self.final.device) % count
         yield from (self.kept.at(some) for some in places.split(most))
+
+
+def predictions_fit(decoder: Decoder, places: int) -> bool:
+    """Whether what the whole model predicts at so many places may be kept."""
+    return fits(decoder, places * decoder.d_vocab * 4)
 
 
 def weighted_mean(
