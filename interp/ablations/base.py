@@ -82,19 +82,23 @@ class Combination(Ablation):
     def __post_init__(self) -> None:
         if isinstance(self.parts, str) or not isinstance(self.parts, Iterable):
             raise UserError(f"{self.parts!r:.80} is no combination; allowed are several ablations")
-        object.__setattr__(self, "parts", tuple(self.parts))
+        flat: list[Ablation] = []
         for part in self.parts:
             if not isinstance(part, Ablation):
                 raise UserError(f"{part!r} is no part of a combination; allowed are ablations")
-        flat = tuple(inner for part in self.parts for inner in _parts(part))
+            flat += _parts(part)
         if len(flat) == 1:
             raise UserError(f"{flat[0]}: a combination has two parts or more")
-        object.__setattr__(self, "parts", flat)
+        object.__setattr__(self, "parts", tuple(flat))
+
+    @property
+    def text(self) -> str:
+        """`layer:3+head:7.2`; the empty combination is the `baseline`."""
+        return self._text
 
     # formed once: of a hundred thousand pairs a plan asks for it many times
     @cached_property
-    def text(self) -> str:  # type: ignore[override]
-        """`layer:3+head:7.2`; the empty combination is the `baseline`."""
+    def _text(self) -> str:
         return "+".join(part.text for part in self.parts) or "baseline"
 
     @property

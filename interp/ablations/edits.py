@@ -165,12 +165,18 @@ class Edits(Mapping[int, LayerEdit]):
         by_layer: layer to what changes there.
     """
 
-    __slots__ = ("_by_layer",)
+    # two things that are asked of each of a hundred thousand pairs are kept
+    __slots__ = ("_by_layer", "_is_program", "_is_scoped")
     _by_layer: Mapping[int, LayerEdit]
+    _is_program: bool
+    _is_scoped: bool
 
     def __init__(self, by_layer: Mapping[int, LayerEdit] = MappingProxyType({})) -> None:
         changed = {n: by_layer[n] for n in sorted(by_layer) if by_layer[n] != _NOTHING}
         object.__setattr__(self, "_by_layer", changed)
+        program = any(edit.parallel or edit.order for edit in changed.values())
+        object.__setattr__(self, "_is_program", program)
+        object.__setattr__(self, "_is_scoped", any(edit.scoped for edit in changed.values()))
 
     def __getitem__(self, layer: int) -> LayerEdit:
         return self._by_layer[layer]
@@ -215,18 +221,24 @@ class Edits(Mapping[int, LayerEdit]):
         Raises:
             UserError: one of several is a layer program.
         """
-        several = [edits for edits in several if edits]
-        if len(several) > 1 and any(
-            edit.parallel or edit.order for edits in several for edit in edits.values()
-        ):
-            raise UserError("a layer program stands alone: nothing else can be ablated with it")
-        merged_layers: dict[int, LayerEdit] = {}
-        for edits in several:
-            for layer, edit in edits.items():
-                merged_layers[layer] = (
-                    merged_layers[layer] | edit if layer in merged_layers else edit
-                )
-        return Edits(merged_layers)
+        parts = [one if isinstance(one, Edits) else Edits(one) for one in several]
+        parts = [one for one in parts if one._by_layer]
+        if len(parts) < 2:
+            return parts[0] if parts else Edits()
+        found: dict[int, LayerEdit] = {}
+        scoped = False
+        for one in parts:
+            if one._is_program:
+                raise UserError("a layer program stands alone: nothing else can be ablated with it")
+            scoped = scoped or one._is_scoped
+            for layer, edit in one._by_layer.items():
+                found[layer] = found[layer] | edit if layer in found else edit
+        # what changes something still does so beside another edit
+        made = object.__new__(Edits)
+        object.__setattr__(made, "_by_layer", {layer: found[layer] for layer in sorted(found)})
+        object.__setattr__(made, "_is_program", False)
+        object.__setattr__(made, "_is_scoped", scoped)
+        return made
 
     def first_layer(self, n_layers: int) -> int:
         """The first layer that changes; `n_layers` for the baseline, in which none does."""
@@ -240,12 +252,12 @@ class Edits(Mapping[int, LayerEdit]):
     @property
     def is_scoped(self) -> bool:
         """Whether anything acts at some positions only."""
-        return any(edit.scoped for edit in self.values())
+        return self._is_scoped
 
     @property
     def is_program(self) -> bool:
         """Whether the layers run in another order, or side by side."""
-        return any(edit.parallel or edit.order for edit in self.values())
+        return self._is_program
 
     def only_in(self, layer: int) -> bool:
         """Whether one layer is changed and no other, nor the order of layers."""
