@@ -13,6 +13,9 @@ def no_processor() -> Iterator[None]:
 
     It would ask the hub for one by the model's name and, where that fails, run `pip install
     torchvision`, which can exchange torch itself.
+
+    Yields:
+        Nothing.
     """
 
     def nothing(*_args: Any, **_kwargs: Any) -> None:
