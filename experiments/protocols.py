@@ -51,7 +51,7 @@ def run(preset: Preset, out: Path) -> Section:
         tables={"scores": scores, "importance": importance, "agreement": agreement},
         shown=summary.what_matters(scores, importance),
         note=summary.note(importance, "layers"),
-        further=[(summary.agreement(agreement), summary.AGREEMENT)],
+        further=[(summary.agreement(agreement, importance), summary.AGREEMENT)],
     )
 
 

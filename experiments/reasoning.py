@@ -61,7 +61,7 @@ def run(preset: Preset, out: Path) -> Section:
         tables={"layers": scores, "layer-drops": drops, "head-drops": head_drops, "alike": alike},
         shown=pd.concat(matters, ignore_index=True),
         note=summary.note(drops, "layers or heads"),
-        further=[(summary.agreement(alike), summary.AGREEMENT)] if len(alike) else (),
+        further=[(summary.agreement(alike, drops), summary.AGREEMENT)] if len(alike) else (),
     )
 
 

@@ -107,12 +107,17 @@ AGREEMENT = (
     "Spearman's correlation of the drops over the ablations, and the highest that noise allows "
     "(noise ceiling, split-half reliability). Disattenuated: what it would be without noise, with "
     "its 95% bootstrap interval over n examples. Differ: p of two true profiles of one shape; "
-    "none where the drops of one do not add up to clearly more than 0. No correction."
+    "none where the drops of one do not add up to clearly more than 0. Not testable: one of the "
+    "two tasks is at guessing before anything is removed. No correction."
 )
 
 
-def agreement(table: pd.DataFrame) -> pd.DataFrame:
+def agreement(table: pd.DataFrame, drops: pd.DataFrame | None = None) -> pd.DataFrame:
     """Rank correlations of profiles (`interp.stats.compare_profiles`), in words.
+
+    Args:
+        table: of `compare_profiles`.
+        drops: of the same sweeps (`interp.stats.importance`), which say what is not testable.
 
     Returns:
         Columns of words: Profile, Other profile, Spearman, Noise ceiling, Disattenuated, Differ,
@@ -121,7 +126,9 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
     from interp.labels import p_text
 
     rows = table.to_dict("records")
-    return pd.DataFrame(
+    untestable = _untestable(drops)
+    hidden = [not untestable.isdisjoint((_series(r["a"]), _series(r["b"]))) for r in rows]
+    words = pd.DataFrame(
         {
             "Profile": [_profile(name) for name in table["a"]],
             "Other profile": [_profile(name) for name in table["b"]],
@@ -138,6 +145,22 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["n_a"],
         }
     )  # fmt: skip
+    words.loc[hidden, ["Spearman", "Noise ceiling", "Disattenuated", "Differ"]] = "not testable"
+    return words
+
+
+def _untestable(drops: pd.DataFrame | None) -> set[tuple[str, str]]:
+    """Model and task of each series in which no drop can be told."""
+    if drops is None:
+        return set()
+    found = drops[~drops["testable"].astype(bool)]
+    return set(zip(found["model"], found["task"], strict=True))
+
+
+def _series(name: str) -> tuple[str, str]:
+    """Model and task of a profile by its name."""
+    model, task, *_ = name.split(", ")
+    return model, task
 
 
 def _number(value: float, otherwise: str) -> str:
@@ -159,8 +182,7 @@ def series_words(model: str, task: str) -> str:
 
 
 def _profile(name: str) -> str:
-    model, task, *_ = name.split(", ")
-    return series_words(model, task)
+    return series_words(*_series(name))
 
 
 def _cell(row: dict[Any, Any]) -> str:

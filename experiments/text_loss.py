@@ -68,7 +68,7 @@ def run(preset: Preset, out: Path) -> Section:
             )
         },
         tables={"loss": drops, "agreement": agreement},
-        shown=summary.agreement(agreement),
+        shown=summary.agreement(agreement, runs.importance(preset, out, jobs(preset))),
         note=summary.AGREEMENT,
         not_to_conclude=NOT_TO_CONCLUDE,
     )

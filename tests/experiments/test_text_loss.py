@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from experiments import summary
 from experiments.text_loss import nats_a_token
 
 
@@ -21,3 +22,22 @@ def test_nats_a_token_are_a_ratio_text_by_text():
         ("baseline", 0): -2.0, ("baseline", 1): -1.0, ("layer:0", 0): -4.0, ("layer:0", 1): -1.5,
     }  # fmt: skip
     assert set(found["metric"]) == {"loss"}
+
+
+def test_a_profile_at_guessing_is_not_compared():
+    row = {"spearman": -0.7, "ceiling": 0.6, "disattenuated": -1.0, "low": -1.0, "high": -0.4}
+    row |= {"p_differ": 0.01, "n_ablations": 12, "n_a": 40}
+    table = pd.DataFrame(
+        [
+            row | {"a": "m, text, loss", "b": "m, world2-kv:default, acc"},
+            row | {"a": "m, text, loss", "b": "m, world2-facts:default, acc"},
+        ]
+    )
+    drops = pd.DataFrame(
+        {"model": "m", "task": ["world2-kv:default", "world2-facts:default"]}
+        | {"testable": [False, True]}
+    )
+    hidden, shown = summary.agreement(table, drops).to_dict("records")
+    for name in ("Spearman", "Noise ceiling", "Disattenuated", "Differ"):
+        assert hidden[name] == "not testable"
+        assert shown[name] != "not testable"
