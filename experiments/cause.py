@@ -136,8 +136,11 @@ def _sources(model: str, task: str, rows: pd.DataFrame) -> str:
     sides = []
     for side, ascending in (("passage", True), ("weights", False)):
         own = rows[rows["follows"] == side].sort_values("change", ascending=ascending)
-        changes = own[["ablation", "change", "low_all", "high_all"]].itertuples(index=False)
-        named = [f"{name} {summary.interval(*values, 1)}" for name, *values in changes]
+        named = [
+            f"{row['ablation']} "
+            f"{summary.interval(row['change'], row['low_all'], row['high_all'], 1)}"
+            for row in own.to_dict("records")
+        ]
         more = f", {len(named)} in all" if len(named) > summary.NAMED else ""
         sides.append(f"the {side} {'; '.join(named[: summary.NAMED]) or 'nothing shown'}{more}")
     return (

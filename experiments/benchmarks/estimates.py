@@ -9,7 +9,6 @@ others use at the same time.
 import argparse
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import interp
@@ -50,7 +49,7 @@ def main() -> None:
         task = interp.load_task(task_name, data=options.data)
         ablations = {
             "layers": interp.each_layer,
-            "heads": partial(interp.each_head, by="zero"),
+            "heads": lambda m: interp.each_head(m, by="zero"),
             "sublayers": lambda m: [*interp.each_attention(m), *interp.each_mlp(m)],
         }[family](model)
         expected = estimate(model, [task], ablations, limit=limit, timer=timer)

@@ -25,7 +25,7 @@ def curves(model: str, left: float) -> Measured:
         ]
     )
     kept = {"block influence": removal_curve(values, ["layer:1", "layer:2"], floor=0.0)}
-    return Measured(model, SimpleNamespace(name=TASK), values, values, kept)  # type: ignore[arg-type]
+    return Measured(model, SimpleNamespace(name=TASK), values, values, kept)
 
 
 @pytest.fixture

@@ -56,9 +56,12 @@ def test_all_formats_share_one_layout_and_the_figure_is_as_before(
     engine, calls = figure.get_layout_engine(), []
     with rc_context(RC):
         figure.savefig(tmp_path / "alone.png", dpi=300, metadata={"Software": None})
-    monkeypatch.setattr(
-        type(engine), "execute", lambda self, fig: calls.append(fig) or execute(self, fig)
-    )
+
+    def counted(self, figure) -> None:
+        calls.append(figure)
+        execute(self, figure)
+
+    monkeypatch.setattr(type(engine), "execute", counted)
     paths = figures.save(figure, tmp_path / "layers")
     assert len(calls) == 1
     assert (figure.get_layout_engine(), figure.dpi) == (engine, 100)

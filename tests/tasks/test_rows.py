@@ -152,7 +152,7 @@ def test_few_shot_examples_are_never_taken_from_another_split(tmp_path):
         ("test.csv", b"a,b\n1\n"),
         ("test.json", b"[1, 2]"),
         ("test.jsonl.gz", b"not gzip"),
-        ("test.jsonl.gz", gzip.compress(b'{"question": "q"}' * 99)[:20] + b"\xff" * 40),
+        ("test.jsonl.gz", gzip.compress(b'{"question": "q"}' * 99, mtime=0)[:20] + b"\xff" * 40),
         ("test.jsonl", b"[" * 100_000),
         ("test.json", b"[" * 100_000),
     ],
