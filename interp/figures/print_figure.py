@@ -65,7 +65,7 @@ class PrintFigure(Figure):
         return None if self._is_laid_out else super().get_layout_engine()
 
     @contextmanager
-    def laid_out_once(self, dpi: float) -> Iterator[None]:
+    def laid_out_once(self, dpi: int) -> Iterator[None]:
         """Inside the context, the figure is written in every format with one layout.
 
         Matplotlib would lay it out anew for each, which takes longer than drawing it.

@@ -49,38 +49,46 @@ def _of_class(checked: Any, typechecker: Any) -> Any:
         return checked
     if any(map(_names_shapes, fills_fields.__annotations__.values())):
         return _with_shapes(checked, typechecker=typechecker)
-    type.__setattr__(checked, "__init__", _at_first_call(fills_fields, _with_types))
+    type.__setattr__(checked, "__init__", _at_first_call(fills_fields, "_with_types"))
     return checked
 
 
 def _of_function(function: Callable[..., Any], typechecker: Any) -> Any:
-    return _at_first_call(function, lambda given: _compiled(given, typechecker))
+    assert typechecker is beartype
+    return _at_first_call(function, "_compiled")
 
 
-def _at_first_call(function: Callable[..., Any], check: Callable[..., Any]) -> Any:
-    """The function as it is checked, which is made when it is first called."""
+def _at_first_call(function: Callable[..., Any], check: str) -> Any:
+    """The function as it is checked, which is made when it is first called.
+
+    Until then it holds no more than the name of what makes it: `datasets` hashes a function with
+    all that it holds, and all of beartype took it a minute.
+    """
     checked: Callable[..., Any] | None = None
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal checked
         if checked is None:
-            checked = check(function)
+            from tests.helpers import type_checks
+
+            checked = getattr(type_checks, check)(function)
+        assert checked is not None
         return checked(*args, **kwargs)
 
     return call
 
 
-def _compiled(function: Callable[..., Any], typechecker: Any) -> Any:
+def _compiled(function: Callable[..., Any]) -> Any:
     annotations = getattr(function, "__annotations__", {}).values()
     if any(isinstance(annotation, str) for annotation in annotations):
         # what is quoted may exist for mypy alone, which jaxtyping passes over
-        return _with_shapes(function, typechecker=typechecker)
+        return _with_shapes(function, typechecker=beartype)
     if not any(map(_names_shapes, annotations)):
         return _with_types(function)
     if inspect.isgeneratorfunction(function):
         # its body, and with it beartype's checks, runs among the shapes of whoever draws from it
-        return _with_shapes(function, typechecker=typechecker)
+        return _with_shapes(function, typechecker=beartype)
     return _with_shapes(_with_types(function), typechecker=None)
 
 

@@ -53,7 +53,6 @@ def test_families_name_what_is_there():
         ("NemotronHForCausalLM", "attn:1", "layer 1: it has no part that mixes tokens"),
         ("NemotronHForCausalLM", "mlp:2@mean", "layer 2: it has no MLP; allowed is layer:2"),
         ("FalconH1ForCausalLM", "attn:2@mean", "attn and mamba work side by side"),
-        ("RecurrentGemmaForCausalLM", "attn:1", "no part that could be told apart"),
     ],
 )
 def test_what_a_layer_lacks_is_refused(architecture, text, words):
