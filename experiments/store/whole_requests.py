@@ -233,7 +233,7 @@ def results(bridge: Any, folder: Path, attempt: Attempt) -> tuple[Draw, Check]:
     """
     import interp
 
-    places = [folder / "lens", folder / "similarity"]
+    places = [folder / "damaged-lens", folder / "damaged-similarity"]
     interp.logit_lens(bridge, copying_task(), limit=2, out=places[0])
     interp.layer_similarity(bridge, TEXTS, out=places[1])
     good = [json.loads((place / "result.json").read_text()) for place in places]

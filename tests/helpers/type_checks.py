@@ -26,21 +26,22 @@ def install(*packages: str) -> None:
 
 
 def _checked(function: Any = None, *, typechecker: Any) -> Any:
+    """In the place of `jaxtyping.jaxtyped`; the type checker is always beartype."""
     if function is None:
         return lambda given: _checked(given, typechecker=typechecker)
     if inspect.isclass(function):
-        return _of_class(function, typechecker)
+        return _of_class(function)
     if isinstance(function, property):
         return property(
             *(
-                f and _of_function(f, typechecker)
+                f and _at_first_call(f, "_compiled")
                 for f in (function.fget, function.fset, function.fdel)
             )
         )
-    return _of_function(function, typechecker)
+    return _at_first_call(function, "_compiled")
 
 
-def _of_class(checked: Any, typechecker: Any) -> Any:
+def _of_class(checked: Any) -> Any:
     """The fields of a dataclass are those of the `__init__` that it is given."""
     if not dataclasses.is_dataclass(checked):
         return checked
@@ -48,14 +49,9 @@ def _of_class(checked: Any, typechecker: Any) -> Any:
     if fills_fields is None:
         return checked
     if any(map(_names_shapes, fills_fields.__annotations__.values())):
-        return _with_shapes(checked, typechecker=typechecker)
+        return _with_shapes(checked, typechecker=beartype)
     type.__setattr__(checked, "__init__", _at_first_call(fills_fields, "_with_types"))
     return checked
-
-
-def _of_function(function: Callable[..., Any], typechecker: Any) -> Any:
-    assert typechecker is beartype
-    return _at_first_call(function, "_compiled")
 
 
 def _at_first_call(function: Callable[..., Any], check: str) -> Any:
