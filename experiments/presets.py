@@ -140,7 +140,7 @@ _CAPS = {
     "lens": 100,
     "pruning": 100,
     "swap-curves": 100,
-    "programs": 20,
+    "programs": 60,
     "scopes": 40,
     "replacements": 60,
     "pairs": 80,

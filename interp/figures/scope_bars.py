@@ -80,6 +80,8 @@ def scopes(
             bars.set_title(titles[name])
             _stack(bars, rows)
             _intervals(lines, rows)
+            top = rows["place"].max()
+            bars.set_xlim(-0.6 - 0.01 * top, top + 0.6 + 0.01 * top)
             unit = "points" if rows["unit"].eq("points").all() else ""
             for axes, words in ((bars, "Drop"), (lines, "Parts")):
                 axes.set_ylabel(f"{words} ({unit})" if unit else words)
