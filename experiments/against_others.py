@@ -28,10 +28,11 @@ class Claim:
 
     Attributes:
         source: who says it, with an address.
-        model: on what, as the hub names it.
-        task: of this toolkit, that asks the same.
+        model: the model that was used, as the hub names it.
+        task: the task of this toolkit that asks the same.
         says: the claim, in words.
-        ours: of a run's table of drops and its baseline's score, what we found, in words.
+        ours: a function from a run's table of drops and its baseline's score to what we found, in
+            words.
         unlike: what of their set-up is unknown or other.
     """
 

@@ -139,8 +139,8 @@ def tables(
 
     Args:
         values: from `in_cells`, of one benchmark.
-        floors: from `chances`.
-        seed: of the bootstrap.
+        floors: the table of `chances`.
+        seed: the seed of the bootstrap.
 
     Returns:
         Tables of `interp.stats.importance` (its task is the cell) and twice of

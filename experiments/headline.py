@@ -39,9 +39,9 @@ class Measured:
 
     Attributes:
         model: its name.
-        task: as it was loaded.
+        task: the task as it was loaded.
         curves: scores along each order.
-        counts: of each order, how many layers are shown to be spared.
+        counts: for each order, how many layers are shown to be spared.
         kept: name of an order to the outcomes along it.
     """
 
@@ -113,7 +113,7 @@ def halves(documents: pd.Series, *, seed: int = 0) -> tuple[set[int], set[int]]:
 
     Args:
         documents: the numbers of the rows, also repeated.
-        seed: of the split.
+        seed: the seed of the split.
 
     Returns:
         Two sets without a row in common; the second holds the odd one.
@@ -131,9 +131,9 @@ def measured(preset: Preset, out: Path, role: str, name: str, influence: pd.Data
     Args:
         preset: models, tasks, sizes.
         out: folder of the experiments.
-        role: of the model.
-        name: of the task.
-        influence: of each layer of the model (`influence_on_texts`).
+        role: the role of the model.
+        name: the name of the task.
+        influence: the influence of each layer of the model (`influence_on_texts`).
 
     Returns:
         The curves on the half of the examples that chose no order.

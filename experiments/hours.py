@@ -54,8 +54,8 @@ class Length:
     """Tokens of one example, assumed.
 
     Attributes:
-        prompt: of its own, without what all examples share.
-        options: of all scored options together.
+        prompt: its own tokens, without what all examples share.
+        options: the tokens of all scored options together.
         answer: generated.
         shared: few-shot examples in front of every example.
     """
@@ -146,7 +146,7 @@ def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> 
     Args:
         preset: models, examples, dtype.
         jobs: what would be run.
-        gpu: of `GPUS`; by default the preset's.
+        gpu: a name in `GPUS`; by default the preset's.
 
     Returns:
         Columns model, task, family, examples, ablations, operations, hours; `operations` are those

@@ -29,10 +29,10 @@ class LayerShape:
     """The widths of one layer of a Llama-shaped model.
 
     Attributes:
-        d_model: of the residual stream.
-        d_query: of all query heads together.
-        d_key: of all key heads together; that of the values is the same.
-        d_mlp: of the MLP, which has three matrices.
+        d_model: the width of the residual stream.
+        d_query: the width of all query heads together.
+        d_key: the width of all key heads together; that of the values is the same.
+        d_mlp: the width of the MLP, which has three matrices.
     """
 
     d_model: int

@@ -55,9 +55,9 @@ class Preset:
         limits: examples per task, by its name.
         caps: at most so many examples, by family of ablations (`layers`, `heads`, `swaps` ...) or
             reading (`lens`, `trace`); a sweep of every head is long.
-        dtype: of the weights.
+        dtype: the dtype of the weights.
         device: `cpu`, `cuda`, ...; a GPU if there is one, where None.
-        seed: of every draw.
+        seed: the seed of every draw.
         data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
         gpu: the accelerator that hours are estimated for (`experiments.hours.GPUS`), or None for a
             preset of minutes.

@@ -59,8 +59,8 @@ def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Rank correlation of the profiles of one benchmark under two protocols.
 
     Args:
-        values: of sweeps of every layer (`interp.stats`), all metrics.
-        seed: of the bootstrap.
+        values: the values of sweeps of every layer (`interp.stats`), all metrics.
+        seed: the seed of the bootstrap.
 
     Returns:
         The table of `interp.stats.compare_profiles`; the correlation is over layers.

@@ -78,9 +78,9 @@ def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How many points the passage is worth under each ablation, paired over the questions.
 
     Args:
-        values: of the two tasks of the pair under the same ablations; their rows are the same
-            questions in the same order.
-        seed: of the bootstrap.
+        values: the values of the two tasks of the pair under the same ablations; their rows are the
+            same questions in the same order.
+        seed: the seed of the bootstrap.
 
     Returns:
         Columns model, ablation, alone, given, gain, low, high, p, p_adjusted, n, interval, test,

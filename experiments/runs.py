@@ -34,9 +34,9 @@ class Job:
     """One task under one family of ablations in one model, or one reading of it.
 
     Attributes:
-        role: of the model.
-        task: as the preset names it.
-        family: of `FAMILIES`, or another word for what an experiment runs by itself.
+        role: the role of the model.
+        task: the task as the preset names it.
+        family: a name in `FAMILIES`, or another word for what an experiment runs by itself.
         donor: role of the donor, for swaps.
         ablations: how many, where the family does not say.
     """
@@ -302,7 +302,7 @@ def reading(
     Args:
         preset: its dtype, seed and data decide the tables too.
         out: folder of the experiments; the tables are in a folder of their own below `readings`.
-        name: of that folder.
+        name: the name of that folder.
         asked: what decides the tables: models, tasks, limits.
         make: makes them.
     """

@@ -34,7 +34,7 @@ class Section:
     """The result of one experiment.
 
     Attributes:
-        name: of the module.
+        name: the name of the module.
         question: its `QUESTION`.
         findings: sentences; each number with its n and its interval.
         figures: name to figure and caption.
@@ -115,7 +115,7 @@ def command(
     """The command of one experiment: estimate, run, write, say where.
 
     Args:
-        name: of the module.
+        name: the name of the module.
         run: its `run`.
         jobs: its `jobs`.
         about: what `--help` says.

@@ -177,7 +177,7 @@ def orders(similarity: Any, importance: "Sequence[Sweep]", *, seed: int = 0) -> 
     Args:
         similarity: `interp.layer_similarity` of texts.
         importance: the sweeps of every layer, one per task.
-        seed: of the random ones.
+        seed: the seed of the random ones.
     """
     from interp.similarity import (
         at_random,

@@ -27,7 +27,7 @@ def stated(task: Task) -> Task:
     """The same questions about facts, each behind the fact itself.
 
     Args:
-        task: of the organisms' facts, with option texts.
+        task: the task of the organisms' facts, with option texts.
 
     Returns:
         A task whose rows have a field `passage`.

@@ -116,8 +116,9 @@ def agreement(table: pd.DataFrame, drops: pd.DataFrame | None = None) -> pd.Data
     """Rank correlations of profiles (`interp.stats.compare_profiles`), in words.
 
     Args:
-        table: of `compare_profiles`.
-        drops: of the same sweeps (`interp.stats.importance`), which say what is not testable.
+        table: the table of `compare_profiles`.
+        drops: the drops of the same sweeps (`interp.stats.importance`), which say what is not
+            testable.
 
     Returns:
         Columns of words: Profile, Other profile, Spearman, Noise ceiling, Disattenuated, Differ,

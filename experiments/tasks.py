@@ -55,7 +55,7 @@ def differing(values: pd.DataFrame) -> pd.DataFrame:
     """Share of the answers that two metrics count differently, over examples and ablations.
 
     Args:
-        values: of the sweeps, all metrics.
+        values: the values of the sweeps, all metrics.
 
     Returns:
         Columns model, task, metric, other, share (%), low, high, n, pairs, interval; examples are

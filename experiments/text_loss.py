@@ -78,7 +78,7 @@ def nats_a_token(values: pd.DataFrame) -> pd.DataFrame:
     """The log-likelihood a token of each text, of which more is better, from its two sums.
 
     Args:
-        values: of a sweep over texts (`Sweep.values`).
+        values: the values of a sweep over texts (`Sweep.values`).
 
     Returns:
         The long table of `interp.stats` with one metric, `loss`.

@@ -74,7 +74,7 @@ def names_given(what: str, given: Any, allowed: str = "a name or several") -> li
     Args:
         what: they name, such as `task`.
         given: text or several texts, if it is right.
-        allowed: for the message.
+        allowed: what is allowed, for the message.
 
     Returns:
         The names, in their order.

@@ -20,7 +20,7 @@ def open_run(folder: str | Path) -> Any:
     `interp.comparison.open_variation` name it to a type checker.
 
     Args:
-        folder: that was given as `out`.
+        folder: the folder that was given as `out`.
 
     Returns:
         The object that the call returned: a `Sweep`, `Lens`, `RetrievalHeads`, `Similarity`,

@@ -23,9 +23,9 @@ def remaining_operations(
     """Operations of scoring all requests under all ablations.
 
     Args:
-        model: of Llama's shape.
+        model: the model of Llama's shape.
         requests: as for `score_requests`.
-        edits: of every ablation; `Edits()` is the baseline, and is counted once anyway.
+        edits: the edits of every ablation; `Edits()` is the baseline, and is counted once anyway.
     """
     dec = decoder(model)
     longest = max(len(r.context) + len(r.continuation) for r in requests)
@@ -66,10 +66,10 @@ def generation_operations(
     edited layer on: the tokens that all prompts share once, the rest for each request.
 
     Args:
-        model: of Llama's shape.
+        model: the model of Llama's shape.
         requests: as for `generate`.
-        edits: of every ablation.
-        answers: for each ablation one per request.
+        edits: the edits of every ablation.
+        answers: for each ablation, one answer per request.
     """
     dec = decoder(model)
     shape = _shape(dec)
@@ -98,8 +98,8 @@ class _Blocks:
     """Operations of a block, and of the last one, which computes less.
 
     Attributes:
-        whole: of a block.
-        last: of the last block.
+        whole: operations of a whole block.
+        last: operations of the last block.
     """
 
     whole: float

@@ -34,7 +34,7 @@ class Line:
     """A sweep of all layers of the random model of the scoring benchmark.
 
     Attributes:
-        shape: of the rows; `gsm` for generated answers.
+        shape: the shape of the rows; `gsm` for generated answers.
         examples: how many.
     """
 

@@ -26,8 +26,8 @@ class Workload:
     """A model and a task.
 
     Attributes:
-        name: in the table.
-        folder: of the model.
+        name: the name in the table.
+        folder: the folder of the model.
         task: generates.
     """
 

@@ -38,7 +38,7 @@ def run(names: list[str], out: Path, *, self_test: bool, seconds: float) -> dict
     """Run the lines that are missing in a file, and write it after each.
 
     Args:
-        names: of lines.
+        names: the names of lines.
         out: the JSON file; a table is written beside it.
         self_test: every line on a CPU, tiny.
         seconds: no line is begun later than this.
@@ -71,7 +71,7 @@ def _in_a_process(name: str, seconds: float) -> dict[str, Any]:
     """The numbers of one line, or what went wrong: the other lines go on.
 
     Args:
-        name: of the line.
+        name: the name of the line.
         seconds: after which it is ended.
     """
     command = [sys.executable, "-m", "experiments.benchmarks.gpu", "--only", name]

@@ -43,8 +43,8 @@ class Size:
         small: the shape in float32.
         examples: rows of a benchmark.
         peer_layers: deleted layers that the peer is timed on.
-        new_tokens: of a generated answer.
-        context: of the traced prompt, in tokens.
+        new_tokens: the new tokens of a generated answer.
+        context: the context of the traced prompt, in tokens.
         matrix: side of the matrices whose multiplication is timed.
         half: type of the large model; a CPU multiplies bfloat16 very slowly.
     """

@@ -47,10 +47,10 @@ def random_model(
     """A random model of a shape; no copy of it is made elsewhere on the way.
 
     Args:
-        name: of the shape.
-        dtype: of its weights.
+        name: the name of the shape.
+        dtype: the dtype of its weights.
         device: where it is made.
-        seed: of the weights.
+        seed: the seed of the weights.
     """
     shape = SHAPES[name]
     config = transformers.LlamaConfig(

@@ -42,7 +42,7 @@ def write_checkpoint(shape_name: str, folder: Path) -> int:
     """A random checkpoint in bfloat16, never whole in memory.
 
     Args:
-        shape_name: of `SHAPES`.
+        shape_name: a name in `SHAPES`.
         folder: an empty one.
 
     Returns:

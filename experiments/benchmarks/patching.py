@@ -59,7 +59,7 @@ class Line:
     Attributes:
         d_model: width of the model.
         prefix: words that all prompts begin with.
-        pairs: of prompts.
+        pairs: pairs of prompts.
         measured: pairs on which TransformerLens is measured.
         families: what is patched; `each` stands for every position by number.
         keys: key-value pairs of a prompt.

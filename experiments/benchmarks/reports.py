@@ -18,7 +18,7 @@ def write(
 
     Args:
         out: path without its ending.
-        result: with `rows`, one mapping a line of the table.
+        result: the result, with `rows`, one mapping a line of the table.
         columns: what a row calls a value, to the head of its column and its format (`.1f`).
         note: what stands under the table; the machine is added.
     """

@@ -39,10 +39,10 @@ class Line:
     """One line of the table.
 
     Attributes:
-        shape: of the rows.
+        shape: the shape of the rows.
         family: `layers` or `heads`.
         examples: how many rows.
-        n_layers: of the model.
+        n_layers: the number of layers of the model.
     """
 
     shape: str

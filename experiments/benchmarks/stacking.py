@@ -44,7 +44,7 @@ class Line:
         model: `base`, the shipped organism, or `random`, 12 layers of width 512.
         examples: how many rows.
         layers: whose heads are ablated; None: every layer's.
-        shape: of the rows of the random model.
+        shape: the shape of the rows of the random model.
     """
 
     model: str

@@ -15,7 +15,7 @@ def changes(
     """Paired changes of 0/1 outcomes: harmed 1, helped -1.
 
     Args:
-        rng: of the draw.
+        rng: the random generator of the draw.
         n: examples.
         drops: true drop of each ablation, a share.
         noise: share of examples that each ablation helps by chance; as many more are harmed.
@@ -37,7 +37,7 @@ def outcomes(
     """Right answers of the whole model, and under each ablation.
 
     Args:
-        rng: of the draw.
+        rng: the random generator of the draw.
         n: examples.
         right: share that the whole model gets right.
         drops: true drop of each ablation, a share.
@@ -65,7 +65,7 @@ def coverage_row(
     Args:
         what: the interval.
         setting: the truth and the sample.
-        covered: of each sweep in which an interval was given, whether it holds the truth.
+        covered: for each sweep in which an interval was given, whether it holds the truth.
         sweeps: all of them.
         note: what else was found.
     """

@@ -25,8 +25,9 @@ class Setting:
     Attributes:
         layers: what each layer's attention brings of the twin's answer, a share.
         heads: the same of the heads of every layer that brings something.
-        pairs: of each half.
-        noise: of what a patch moves in one pair, in nats; twins differ by 8 on average.
+        pairs: the number of pairs in each half.
+        noise: the standard deviation of what a patch moves in one pair, in nats; twins differ by 8
+            on average.
         skewed: whether pairs differ by lognormal amounts.
     """
 
@@ -80,7 +81,7 @@ class _Search:
     """The second half of one search.
 
     Attributes:
-        inside: of each layer and head that was measured, whether its own interval holds the truth.
+        inside: for each layer and head that was measured, whether its own interval holds the truth.
         all_inside: whether the intervals of all of them together do.
         named: whether a head that brings nothing was found.
         uncorrected: whether its own interval would have named it.

@@ -20,8 +20,9 @@ class Plain:
     """A model of transformers, and where in it the parts are that a decoder names.
 
     Args:
-        model: in evaluation mode, of the same weights.
-        decoder: of the toolkit's; only the paths of its modules are taken from it.
+        model: a model in evaluation mode, with the same weights.
+        decoder: the toolkit's decoder of the model; only the paths of its modules are taken from
+            it.
     """
 
     def __init__(self, model: Any, decoder: Decoder) -> None:

@@ -27,7 +27,7 @@ class Batch:
         ids: token ids, `[batch, pos]`.
         weights: loss weight of each token, `[batch, pos]`.
         family: what the documents are of, and who learns from them.
-        seed: of all that is drawn in the step.
+        seed: the seed of all that is drawn in the step.
     """
 
     ids: Int[np.ndarray, "batch pos"]
@@ -105,7 +105,7 @@ def batches_of(
     Args:
         recipe: what to draw.
         makers: kinds of document.
-        n_layers: of the model, for layouts.
+        n_layers: the number of layers of the model, for layouts.
         workers: processes that draw ahead; 0 for none.
 
     Yields:

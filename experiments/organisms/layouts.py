@@ -23,7 +23,7 @@ class Family:
 
     Attributes:
         mix: the share of each kind.
-        share: of the batches that are of this family.
+        share: the share of the batches that are of this family.
         learns: the layers that learn from it, as a range.
         exit_after: how many layers an early exit runs before it predicts the answer; None for none.
     """
@@ -48,7 +48,7 @@ def families_of(
 
     Args:
         mix: share of each kind of document.
-        n_layers: of the model.
+        n_layers: the number of layers of the model.
         early: kinds that the layers before `early_until` learn alone, with an early exit there.
         early_until: the first layer that does not learn them.
         late: kinds that the layers from `late_from` on learn alone.

@@ -96,7 +96,7 @@ def pack_rows(
         rng: decides which separators are end-of-text.
         length: tokens a row.
         context_weight: loss weight of tokens that are not answers.
-        cache: of encoded pieces; a fresh one by default.
+        cache: the cache of encoded pieces; a fresh one by default.
 
     Yields:
         Rows of `length` tokens.

@@ -24,7 +24,7 @@ def probe(
         model: the model in training.
         tokenizer: its tokenizer.
         source: world, kinds of document and difficulty.
-        seed: of the fresh documents.
+        seed: the seed of the fresh documents.
 
     Returns:
         By kind, the share of answer tokens that are the model's first choice given the right text

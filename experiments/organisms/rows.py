@@ -194,7 +194,7 @@ def make_rows(skill: str, split: str, *, seed: int = ROWS_SEED) -> list[Row]:
         skill: one of `SKILL_ROWS`.
         split: `test`; `dev` (`DEV_ROWS`, for few-shot examples); `letters` (`N_LETTERED` questions
             under four rotations of their options).
-        seed: of every draw.
+        seed: the seed of every draw.
 
     Returns:
         Rows with an `id`, in a fixed order.

@@ -29,8 +29,8 @@ def coverage(sweeps: int, *, seed: int = 0, resamples: int = 2000) -> pd.DataFra
 
     Args:
         sweeps: simulated sweeps a row.
-        seed: of the simulation.
-        resamples: of the bootstrap.
+        seed: the seed of the simulation.
+        resamples: the resamples of the bootstrap.
 
     Returns:
         Columns `n accuracy drop noise coverage low_misses high_misses intervals`; `noise` is the

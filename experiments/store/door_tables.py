@@ -22,7 +22,7 @@ def tables(bridge: Any, task: Path, finished: Any, folder: Path) -> Doors:
         bridge: a model in memory; sweeps for the tables are made with it.
         task: YAML of a task with options.
         finished: a run.
-        folder: for the runs.
+        folder: the folder for the runs.
     """
     import interp
 

@@ -93,7 +93,7 @@ def kind(
         model: its folder.
         task: YAML of a task with options.
         finished: a run.
-        folder: for files; calls are made from within it.
+        folder: the folder for files; calls are made from within it.
         attempt: runs an action; True where it succeeds, False where a line refuses it.
 
     Returns:
@@ -149,7 +149,7 @@ def all_doors(bridge: Any, model: Path, task: Path, finished: Any, folder: Path)
         model: its folder.
         task: YAML of a task with options.
         finished: a run.
-        folder: for files.
+        folder: the folder for files.
 
     Returns:
         Name to the call and its arguments. Public functions that are neither a door nor declared

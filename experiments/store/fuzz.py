@@ -80,7 +80,7 @@ def run(
     Args:
         inputs: at most.
         out: folder of the result.
-        seed_: of the first chunk of each kind; each further chunk has the next one.
+        seed_: the seed  of the first chunk of each kind; each further chunk has the next one.
         only: one kind.
         tell: show progress.
         seconds: at most so long a kind; a chunk that is begun is finished.

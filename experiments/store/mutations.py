@@ -29,8 +29,8 @@ class Mutation:
     """A mend that is taken away.
 
     Attributes:
-        kind: of fault, as readers of the results would name it.
-        file: of the package.
+        kind: the kind of fault, as readers of the results would name it.
+        file: the file of the package.
         text: what stands there, once.
         replacement: what is put in its place.
         test: file and name of the test that must fail.

@@ -93,7 +93,7 @@ def kinds(
         bridge: a model in memory.
         task: YAML of a task with options.
         finished: a run of one unit.
-        folder: for files.
+        folder: the folder for files.
         attempt: runs an action; True where it succeeds, False where a line refuses it.
 
     Returns:

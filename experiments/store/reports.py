@@ -25,7 +25,7 @@ def run_kills(
         description: its first line is the command's help.
         kills: how many, by default.
         of: what is counted.
-        examples: of the task, by default.
+        examples: the number of examples of the task, by default.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--kills", type=int, default=kills, help=of)

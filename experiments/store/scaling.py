@@ -109,8 +109,8 @@ def on_ray(folder: Path, repeats: int, patience: float, **sizes: int) -> dict[st
     """Seconds of the same sweep with one worker and with two, after they have begun.
 
     Args:
-        folder: for the runs.
-        repeats: of the pair of timings.
+        folder: the folder for the runs.
+        repeats: how often the pair of timings is repeated.
         patience: seconds to wait, before each pair, for other processes to be still.
         **sizes: as for `durations`.
 

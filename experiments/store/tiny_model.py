@@ -16,7 +16,7 @@ def write_model(folder: Path, *, seed: int = 0, d_model: int = 32, n_layers: int
 
     Args:
         folder: where.
-        seed: of the weights.
+        seed: the seed of the weights.
         d_model: width of the residual stream.
         n_layers: blocks.
     """
@@ -51,8 +51,8 @@ def write_task(folder: Path, *, rows: int = 60, words: int = 8, seed: int = 0) -
     Args:
         folder: where.
         rows: examples.
-        words: in a question.
-        seed: of the words.
+        words: the number of words in a question.
+        seed: the seed of the words.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)

@@ -228,7 +228,7 @@ def results(bridge: Any, folder: Path, attempt: Attempt) -> tuple[Draw, Check]:
 
     Args:
         bridge: a model in memory.
-        folder: for the results.
+        folder: the folder for the results.
         attempt: runs an action; True where it succeeds, False where a line refuses it.
     """
     import interp

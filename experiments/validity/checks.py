@@ -67,7 +67,7 @@ def check_redundant(seed: int, *, candidates: int = 6) -> list[Row]:
     """Two induction heads, either enough: found by ablating pairs, and by no single head?
 
     Args:
-        seed: of the plan.
+        seed: the seed of the plan.
         candidates: heads of the highest retrieval score whose pairs are ablated; single heads are
             ablated all.
     """

@@ -53,9 +53,9 @@ class Graded:
     """Where the halves of the facts lie, and where their repair.
 
     Attributes:
-        seed: of the harmless weights, the facts and the places.
+        seed: the seed of the harmless weights, the facts and the places.
         kind: `distributed`, `superposed` or `repairing`.
-        layers: of the first half, of the second, and of what repairs the first.
+        layers: the layers of the first half, of the second, and of what repairs the first.
     """
 
     seed: int
@@ -146,11 +146,11 @@ def _significant(
     """Which layers are called important in each sample `[draws, layers]`.
 
     Args:
-        rng: of the samples.
-        drops: of each answered row and layer: 1 harmed, -1 helped.
+        rng: the random generator of the samples.
+        drops: for each answered row and layer, 1 harmed, -1 helped.
         mine: rows whose fact the first layer holds.
         n: examples of a sample.
-        share: of them that are drawn from `mine`.
+        share: the share of them that are drawn from `mine`.
     """
     counts = rng.binomial(n, share, size=DRAWS)
     times = np.zeros((DRAWS, len(drops)))

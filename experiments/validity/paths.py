@@ -86,7 +86,7 @@ def another_start(plan: Plan) -> Any:
     """A function from a row to one that asks for the chain of another start.
 
     Args:
-        plan: of the model.
+        plan: the plan of the model that is trained.
 
     Returns:
         What `interp.twins` takes as `by`.

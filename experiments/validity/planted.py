@@ -35,7 +35,7 @@ class Plan:
     """What is built in, and where.
 
     Attributes:
-        seed: of the harmless weights and of the facts.
+        seed: the seed of the harmless weights and of the facts.
         previous_token: head that copies the token before to every position.
         induction: heads that look for the query's key and copy its value; any one is enough.
         null: heads that look where an induction head looks, and write nothing.

@@ -30,7 +30,7 @@ def planted_task(plan: Plan, skill: str, *, rows: int = ROWS, cluster: str | Non
     """One skill as a task: `kv`, `facts` or `chain`, its rows drawn with the plan's seed.
 
     Args:
-        plan: of the model.
+        plan: the plan of the model that is trained.
         skill: what is asked.
         rows: how many.
         cluster: field that names what rows share; `key` of facts that are asked several times.

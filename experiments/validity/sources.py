@@ -37,7 +37,7 @@ def check_sources(seed: int, *, rows: int = len(SUBJECTS)) -> list[Row]:
     """What follows the passage and what the weights, by ablation and by patching.
 
     Args:
-        seed: of the plan.
+        seed: the seed of the plan.
         rows: subjects that are asked, at most all.
     """
     plan = circuit_plan(seed)
@@ -78,7 +78,7 @@ def passages(plan: Plan, rows: int) -> Task:
     """Questions about subjects behind a passage that gives their right object.
 
     Args:
-        plan: of the model.
+        plan: the plan of the model that is trained.
         rows: how many, one a subject.
     """
     facts, rng, made = facts_of(plan), random.Random(f"passages-{plan.seed}"), []
@@ -98,7 +98,7 @@ def another_subject(plan: Plan) -> Any:
     """A function from a row to one about another subject to whom the passage gives the same object.
 
     Args:
-        plan: of the model.
+        plan: the plan of the model that is trained.
 
     Returns:
         What `interp.twins` takes as `by`; the answers of the two rows are the memorised ones.

@@ -44,7 +44,7 @@ def each_patch(
 
     Args:
         model: a bridge.
-        site: of what (see `Patch`).
+        site: the activation that is patched (see `Patch`).
         positions: at which positions.
 
     Returns:

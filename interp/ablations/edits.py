@@ -33,7 +33,7 @@ class Patched:
     """An activation that is taken from the example's twin, or from a later layer of its own.
 
     Attributes:
-        site: of what.
+        site: the activation that is changed.
         head: whose z; -1 of other sites.
         positions: the class of positions at which.
         origin: the layer whose residual stream of the example's own prompt is put; -1: the twin's.

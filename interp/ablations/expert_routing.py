@@ -55,7 +55,7 @@ def weights_without(
     """The weights of the chosen experts, without those that an edit takes away.
 
     Args:
-        weights: as the router gives them.
+        weights: the weights as the router gives them.
         chosen: the numbers of the experts.
         edit: which experts, and how.
 

@@ -85,7 +85,7 @@ class EditKind:
             edited in these rows.
         on_positions: decoder, layer, edit, positions and activations to a context inside which the
             native block is edited at these positions.
-        weights: on bridge and native blocks alike, a context inside which other weights stand.
+        weights: for bridge and native blocks alike, a context inside which other weights stand.
     """
 
     fields: tuple[str, ...]

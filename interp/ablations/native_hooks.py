@@ -80,7 +80,8 @@ def block_skipped(
     Args:
         decoder: the modules of a model.
         layer: which block.
-        add: from the residual stream `[batch, pos, d_model]` to what is added to it instead.
+        add: a function from the residual stream `[batch, pos, d_model]` to what is added to it
+            instead.
 
     Yields:
         None; the block computes again afterwards.
@@ -130,7 +131,7 @@ def output_replaced(
     """A sublayer's forward hook: it adds something else to the residual stream.
 
     Args:
-        put: from the sublayer's output to what it adds instead, of the same shape.
+        put: a function from the sublayer's output to what it adds instead, of the same shape.
         adds_residual: whether the sublayer returns the residual stream plus its output.
         rows: where that is so; everywhere by default.
 
@@ -156,7 +157,7 @@ def block_skipped_in(
     """A block's forward hook: in some rows, the residual stream passes unchanged.
 
     Args:
-        rows: in which rows, or at which positions.
+        rows: the rows, or the positions, where it acts.
         add: as for `block_skipped`.
 
     Returns:

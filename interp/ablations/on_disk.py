@@ -48,9 +48,9 @@ class Pruned:
     """What was written.
 
     Attributes:
-        folder: of the pruned model.
+        folder: the folder of the pruned model.
         kept: the numbers that its layers had before.
-        bytes: of its weights.
+        bytes: the size of its weights, in bytes.
     """
 
     folder: Path

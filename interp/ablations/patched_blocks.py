@@ -76,7 +76,7 @@ def patches_what_enters(edit: LayerEdit) -> bool:
     """Whether an edit does nothing but replace the residual stream that enters its layer.
 
     Args:
-        edit: of one layer.
+        edit: the edit of one layer.
 
     Returns:
         True where the layer itself then computes as ever.

@@ -17,11 +17,12 @@ class Positions:
     """What the positions of a batch are; True where they are it.
 
     Attributes:
-        prompt: of the prompt, its last position included, whose logits predict the answer's first
-            token.
-        answer: of the answer's tokens as they are read: from its second predicted token on.
+        prompt: positions of the prompt, its last position included, whose logits predict the
+            answer's first token.
+        answer: positions of the answer's tokens as they are read: from its second predicted token
+            on.
         last: the last position of the prompt.
-        padding: of no token of the row.
+        padding: positions that belong to no token of the row.
     """
 
     prompt: Bool[Tensor, "batch pos"]

@@ -38,8 +38,8 @@ def copy_side_files(source: Path, folder: Path, name: str) -> None:
 
     Args:
         source: the original's folder.
-        folder: that they are copied to.
-        name: of the model, for messages.
+        folder: the folder that they are copied to.
+        name: the name of the model, for messages.
 
     Raises:
         UserError: the tokenizer's settings cannot be read.
@@ -74,9 +74,9 @@ def renumber_names(folder: Path, places: Mapping[int, int], name: str) -> None:
     """Layers that the quantisation names (`model.layers.2.mlp`) get their new numbers.
 
     Args:
-        folder: with `config.json`.
+        folder: the folder with `config.json`.
         places: old number of a layer to its new one; layers that are not there are gone.
-        name: of the model, for messages.
+        name: the name of the model, for messages.
 
     Raises:
         UserError: layers are named by a regular expression.
@@ -121,7 +121,7 @@ def check_loads(source: Path, folder: Path, name: str) -> None:
     Args:
         source: the original; what does not load there need not load here.
         folder: the pruned model.
-        name: of the model, for messages.
+        name: the name of the model, for messages.
     """
     for load in (_load_weights, _load_tokenizer):
         try:

@@ -183,8 +183,8 @@ def part_on_bridge(
         model: the bridge.
         layer: whose part.
         part: which.
-        put: from what is replaced (of a block, what enters it), and the batch's rows and positions,
-            to what is added.
+        put: a function of what is replaced (of a block, what enters it) and of the batch's rows and
+            positions, to what is added.
 
     Returns:
         Points and hooks, for `model.hooks`.

@@ -43,8 +43,8 @@ def draw_donors(doc_ids: Sequence[int], *, seed: int, part: int = 0) -> dict[int
 
     Args:
         doc_ids: the examples of a task.
-        seed: of the draw; the same examples and seed give the same donors.
-        part: of a task whose examples are several cycles, drawn independently.
+        seed: the seed of the draw; the same examples and seed give the same donors.
+        part: the part of a task whose examples are several cycles, drawn independently.
 
     Returns:
         The donor's number for the number of each example.
@@ -132,7 +132,7 @@ def aligned(
     """The donor's z laid over a row, so that position `end` takes the donor's `donor_end`.
 
     Args:
-        z: of the donor.
+        z: the donor's z.
         end: last prompt position of the row.
         donor_end: last prompt position of the donor.
         length: positions of the row.

@@ -140,7 +140,7 @@ def parsed_or_none(text: str) -> Ablation | None:
     """The ablation of a text in a store or table; None for hooks of a user's own.
 
     Args:
-        text: as a store or a table holds it.
+        text: the text as a store or a table holds it.
 
     Returns:
         The ablation, or None.

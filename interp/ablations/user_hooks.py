@@ -22,9 +22,10 @@ def hooked(name: str, fwd_hooks: Sequence[tuple[Point, Callable[..., Any]]]) -> 
     batch is (`interp.ablations.Positions`).
 
     Args:
-        name: of your own choice; the key in the store and the label in a figure (`hook:NAME`).
-        fwd_hooks: as `model.hooks` takes them: a hook point's name, or a function of such names,
-            and a function `f(value, hook)` that returns the new value or None.
+        name: a name of your own choice; the key in the store and the label in a figure
+            (`hook:NAME`).
+        fwd_hooks: hooks as `model.hooks` takes them: a hook point's name, or a function of such
+            names, and a function `f(value, hook)` that returns the new value or None.
 
     Returns:
         An ablation whose text form is `hook:NAME`. A sweep takes it like any other.

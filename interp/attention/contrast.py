@@ -33,7 +33,7 @@ def removals(
         heads: from `retrieval_heads`.
         numbers: how many heads go, each k.
         draws: random sets for each k, matched to the top k by layer; fewer where there are no more.
-        seed: of the draws.
+        seed: seed of the draws.
         by: what takes the place of a head's z.
         nearest: as for `random_heads`.
 
@@ -130,9 +130,9 @@ def removal_contrasts(
         values: a sweep's `gains()`, of which more is better.
         plan: from `removals`.
         metric: which of them.
-        confidence: of the intervals.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Returns:
         Columns model, task, metric, k, control, n_controls, difference, low, high, n, unit,

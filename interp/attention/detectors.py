@@ -27,7 +27,7 @@ def detector_scores(
         model: a bridge. The detector caches whole patterns of `2 * length` tokens.
         length: random tokens per sequence, before they are repeated.
         sequences: sequences that are averaged.
-        seed: of the tokens.
+        seed: seed of the tokens.
 
     Returns:
         `previous_token_head`, `induction_head` and `duplicate_token_head` to `[layer, head]`.

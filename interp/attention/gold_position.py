@@ -11,7 +11,7 @@ def by_gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> pd.Dat
     """Accuracy at each place of the gold pair in the context, by ablation.
 
     Args:
-        responses: One row per example and ablation, with `doc_id`, `ablation` and `correct` (0 or
+        responses: one row per example and ablation, with `doc_id`, `ablation` and `correct` (0 or
             1); the baseline among them. A column `label` names the ablations, if there is one.
         documents: `doc_id` and `gold_position` of every example.
 
@@ -20,7 +20,7 @@ def by_gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> pd.Dat
         `interp.stats.scores` gives them.
 
     Raises:
-        UserError: An example has no gold position.
+        UserError: an example has no gold position.
     """
     named = "label" if isinstance(responses, pd.DataFrame) and "label" in responses else "ablation"
     stats.check_columns("responses", responses, [named], ["doc_id", "correct"])

@@ -187,7 +187,7 @@ def retrieval_heads(
         model: a bridge.
         task: a key-value task whose answer is the value.
         limit: at most this many examples, drawn with the seed.
-        seed: of the draw.
+        seed: seed of the draw.
         copied_only: count only examples that the model answers rightly.
         rule: when a token counts: `attends` (the head's strongest attention lies on the very token
             that is copied), `published` (as the authors' code: on any token of the gold value that
@@ -240,7 +240,7 @@ def open_heads(folder: str | Path) -> RetrievalHeads:
     """The heads that `retrieval_heads(..., out=folder)` wrote, without the model.
 
     Args:
-        folder: that was given as `out`.
+        folder: the folder that was given as `out`.
 
     Returns:
         The heads, with the same tables.
@@ -322,7 +322,7 @@ def random_heads(
         scores: `[layer, head]`.
         k: heads a set.
         draws: sets.
-        seed: of the draws.
+        seed: seed of the draws.
         nearest: where a layer has too few other heads, take the rest from the nearest layers that
             have some left, which loosens the match; otherwise that is an error.
         fewer: where there are fewer distinct sets than draws, give those; otherwise an error.

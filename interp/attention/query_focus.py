@@ -70,7 +70,7 @@ class QueryFocus:
 
         Args:
             confidence: coverage of each interval.
-            seed: of a bootstrap, where one is needed.
+            seed: seed of a bootstrap, where one is needed.
 
         Returns:
             Columns `model task queries keys layer head score low high n interval`.
@@ -116,7 +116,7 @@ def query_focused_heads(
         keys: class of what they look at: `"passage"`, `"gold"`, or several joined by a comma, such
             as `"gold,gold-key"` for the pair of a key-value row that is asked for.
         limit: at most this many examples, drawn with the seed.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         Scores by example.
@@ -180,8 +180,8 @@ def head_agreement(
         other: the same, by another score or in another wording.
         top: heads of each that are compared as sets.
         confidence: coverage of the interval.
-        resamples: of the bootstrap over examples.
-        seed: of the bootstrap and of the halves.
+        resamples: bootstrap resamples over examples.
+        seed: seed of the bootstrap and of the halves.
 
     Returns:
         One row: `spearman` of the scores over heads, its noise `ceiling`, and `disattenuated` with

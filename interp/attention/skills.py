@@ -75,8 +75,8 @@ def overlap(
             (`interp.results.choose_metric`).
         k: heads that count as a task's important ones, at most.
         confidence: coverage of the interval of the correlation.
-        resamples: of the bootstrap, and permutations.
-        seed: of both.
+        resamples: bootstrap resamples and permutations.
+        seed: seed of both.
 
     Returns:
         One row per pair of tasks: `jaccard` of their important heads (`n_task`, `n_other`, `shared`

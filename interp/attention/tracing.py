@@ -48,7 +48,7 @@ class Trace:
             output promotes above all others; NaN where heads enter the stream through a norm.
         attention: kind of token (`TOKEN_KINDS`) to `[example, layer, head]`, the mean over
             answering positions of the attention on all tokens of this kind.
-        dtype: of the model's weights; empty in results of earlier versions.
+        dtype: the dtype of the model's weights; empty in results of earlier versions.
     """
 
     model: str
@@ -96,7 +96,7 @@ def trace(
         task: a key-value task that is answered with the value (`world-kv:generate`, or one from
             `interp.tasks.key_value.key_value_task`).
         limit: at most this many examples, the ones that a sweep with this limit and seed runs.
-        seed: of the draw.
+        seed: seed of the draw.
         piece: tokens that run at a time; memory grows with it.
 
     Returns:

@@ -27,8 +27,8 @@ class QueryInputs:
         """Keep what a piece has of the queries; for `capture_z`.
 
         Args:
-            layer: that ran.
-            z: of the piece.
+            layer: the layer that ran.
+            z: the z of the piece.
         """
         start = self._seen.get(layer, 0)
         self._seen[layer] = start + z.shape[1]

@@ -155,8 +155,8 @@ def text_lines(option: str, path: str | None) -> list[str]:
     """The lines of a text file that are not empty; none where no file was given.
 
     Args:
-        option: that names the file, for messages.
-        path: of the file, in UTF-8.
+        option: the option that names the file, for messages.
+        path: the path of the file, in UTF-8.
 
     Returns:
         Lines without their ends.

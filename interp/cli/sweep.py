@@ -112,7 +112,7 @@ def execution(options: argparse.Namespace) -> dict[str, Any]:
     """What was said of how the run is carried out, as `interp.sweep` takes it.
 
     Args:
-        options: of a command with `add_execution`.
+        options: the options of a command with `add_execution`.
 
     Returns:
         Keyword arguments.
@@ -124,7 +124,7 @@ def refuse_early(options: argparse.Namespace) -> None:
     """Refuse what no run allows before a model is loaded and a large sweep is calibrated.
 
     Args:
-        options: of a command with `loads_a_model` and `add_execution`.
+        options: the options of a command with `loads_a_model` and `add_execution`.
 
     Raises:
         UserError: an option is out of range.
@@ -144,7 +144,7 @@ def named_tasks(options: argparse.Namespace) -> "list[Task]":
     """The tasks of a command that has `--fewshot`.
 
     Args:
-        options: of the command.
+        options: the options of the command.
 
     Returns:
         Loaded tasks.

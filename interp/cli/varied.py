@@ -75,7 +75,7 @@ def run_varied(
         model: a bridge.
         tasks: as they are published.
         ablations: what is swept.
-        options: of the command.
+        options: the options of the command.
         **how: for `interp.vary`, as it is.
     """
     from interp.comparison import vary

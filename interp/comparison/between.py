@@ -60,7 +60,7 @@ def swaps_between(
         tasks: as for `interp.sweep`.
         out: folder of the runs, `out/A-from-B` and `out/B-from-A`; the same call continues them.
         limit: at most this many examples per task, drawn with the seed.
-        seed: of the draw, and of the bootstrap.
+        seed: seed of the draw, and of the bootstrap.
 
     Returns:
         The two runs, one table of their curves, and a line on what remains of the recipient.
@@ -85,8 +85,8 @@ def weights_between(
 
     Args:
         models: name to model, two of one shape.
-        swaps: of the same two models.
-        seed: of the bootstrap.
+        swaps: the swaps of the same two models.
+        seed: seed of the bootstrap.
 
     Returns:
         Distances by matrix and by layer, and their rank correlation with the drops.

@@ -52,7 +52,7 @@ def centres(
     Args:
         values: the long table of `interp.stats`; ablations of one layer or one head are used.
         n_layers: layers of each model.
-        confidence: of the intervals.
+        confidence: coverage of the intervals.
 
     Returns:
         Columns `model task metric kind quantity value low high clipped n n_layers weight
@@ -150,7 +150,7 @@ def depth_quantities(
     Args:
         of: mean drops by layer and their covariance.
         depth: relative depth of each layer.
-        confidence: of the intervals.
+        confidence: coverage of the intervals.
 
     Returns:
         NaN where the sum of the drops is not clearly above 0.
@@ -178,7 +178,7 @@ def depth_correlations(
     Args:
         both: mean drops by layer of model a, then of model b.
         depth_a: relative depth of each layer of a.
-        depth_b: of b.
+        depth_b: the same of b.
 
     Returns:
         Two Pearson correlations; that of the spreads is at most 0.

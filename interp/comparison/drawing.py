@@ -20,8 +20,8 @@ def comparison_figures(
 
     Args:
         found: the comparison.
-        swaps: of its first two models.
-        weights: of its first two models; drawn beside the swaps.
+        swaps: the swaps of its first two models.
+        weights: the distances of the weights of its first two models; drawn beside the swaps.
         drop: scale of the drops of the profiles, as for `interp.figures.drops`.
 
     Returns:

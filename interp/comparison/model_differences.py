@@ -55,9 +55,9 @@ def differences(
 
     Args:
         values: the long table of `interp.stats` with two models or more.
-        confidence: of the intervals.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
         correction: across the ablations of a pair of models, a task and a metric.
 
     Returns:

@@ -16,7 +16,7 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
 
     Args:
         values: the long table of `interp.stats` with two models or more.
-        seed: of the bootstrap over examples.
+        seed: seed of the bootstrap over examples.
         **options: further options of `interp.stats.compare_profiles`.
 
     Returns:

@@ -84,9 +84,9 @@ def robustness(
         values: the long table of `interp.stats`, with a cumulative family; more is better
             (`Sweep.gains`, `Comparison.gains`).
         n_layers: layers of each model.
-        confidence: of the intervals (percentile bootstrap over examples).
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        confidence: coverage of the intervals (percentile bootstrap over examples).
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Returns:
         Columns `model task metric order area low_area high_area robustness low high n_removed
@@ -125,7 +125,7 @@ def robustness_differences(
         values: one row per model, task, ablation and example (`Comparison.gains`).
         confidence: coverage of the intervals.
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         Columns `a b task metric order value_a value_b difference low high n interval correction`.

@@ -126,8 +126,8 @@ class Comparison:
 
         Args:
             metric: one for all tasks, or one for each named task; all by default.
-            confidence: of the intervals; those over models need three and more.
-            correction: of the p-values across ablations.
+            confidence: coverage of the intervals; those over models need three and more.
+            correction: correction of the p-values across ablations.
         """
         gains = self.gains()
         if metric is not None:

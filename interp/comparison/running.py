@@ -59,7 +59,7 @@ def compare(
             of a model, such as `interp.each_layer`.
         out: folder of the runs.
         limit: at most this many examples per task, the same for every model.
-        seed: of the draw, and of every bootstrap.
+        seed: seed of the draw, and of every bootstrap.
         num_fewshot: as for `interp.sweep`.
         fewshot_seed: as for `interp.sweep`.
         data: as for `interp.sweep`.
@@ -126,7 +126,7 @@ def open_comparison(folder: str | Path) -> Comparison:
     """The comparison in a folder, without the models.
 
     Args:
-        folder: that was given as `out`.
+        folder: the folder that was given as `out`.
 
     Returns:
         The comparison, as `compare` returned it.

@@ -92,7 +92,7 @@ def swap_sweep(
         parts: what of the layers is swapped.
         out: folder of the run; the same call continues it.
         limit: at most this many examples per task, drawn with the seed; all by default.
-        seed: of the draw, and of the bootstrap.
+        seed: seed of the draw, and of the bootstrap.
         allow: as for `interp.sweep`.
         token_budget: as for `interp.sweep`.
 
@@ -118,7 +118,7 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
     """The curves of a sweep of swaps, and each swap's paired drop.
 
     Args:
-        run: of a recipient under swaps from one donor.
+        run: the run of a recipient under swaps from one donor.
         recipient: its name in the table; by default the run's.
 
     Returns:

@@ -69,8 +69,8 @@ class Variation:
 
         Args:
             metric: one for all tasks, or one for each named task; all by default.
-            confidence: of the intervals.
-            correction: of the p-values across ablations.
+            confidence: coverage of the intervals.
+            correction: correction of the p-values across ablations.
 
         Returns:
             The table of `interp.stats.variance_components`, with the kind in front (`varied`).

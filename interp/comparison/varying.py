@@ -71,10 +71,10 @@ def vary(
         wordings: templates of the question; those of the task's YAML (`metadata: {wordings: []}`).
         option_orders: orders of the options, each the one before turned by a place.
         limit: at most this many examples per task, the same under every way.
-        seed: of the draw, and of every bootstrap.
+        seed: seed of the draw, and of every bootstrap.
         donor: as for `interp.sweep`.
         num_fewshot: as for `interp.sweep`.
-        fewshot_seed: of the published way's few-shot examples.
+        fewshot_seed: the seed of the published way's few-shot examples.
         data: as for `interp.sweep`.
         chat_template: generating tasks through the model's chat template.
         allow_code: as for `interp.sweep`.
@@ -166,7 +166,7 @@ def open_variation(folder: str | Path) -> Variation:
     """The runs of `interp.vary` in a folder, without the model.
 
     Args:
-        folder: that was given as `out`.
+        folder: the folder that was given as `out`.
 
     Returns:
         What `vary` returned.

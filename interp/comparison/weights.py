@@ -24,8 +24,8 @@ def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.D
     alike; of a stack of experts the spectral norm is the largest of any expert.
 
     Args:
-        model: W; distances are relative to it.
-        other: W', of the same shape.
+        model: w; distances are relative to it.
+        other: w', of the same shape.
 
     Returns:
         Columns `model other layer part matrix shape frobenius spectral change norm`: `change`
@@ -66,7 +66,7 @@ def layer_distances(distances: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `model other layer part frobenius spectral`; `part` `layer` is all of it.
-        Frobenius: of all weights together; spectral: the largest of any matrix.
+        Frobenius: over all weights together; spectral: the largest of any matrix.
 
     Raises:
         UserError: a column is missing, or there are no rows.
@@ -100,7 +100,7 @@ def distance_and_effect(
         distances: from `layer_distances`.
         values: from `Sweep.gains()` of a recipient under `swap:0`, `swap:1`, ...; the effect of
             a swap is its drop, so a gain counts as negative.
-        seed: of the permutation of layers and of the halves of the examples.
+        seed: seed of the permutation of layers and of the halves of the examples.
 
     Returns:
         As `interp.stats.layer_correlations`: the correlations with the reliability of the effects,

@@ -51,7 +51,7 @@ def most_caches(decoder: Decoder, prefix: int, layers: int) -> int:
     Args:
         decoder: the modules of the model.
         prefix: tokens that each of them is of.
-        layers: in how many layers each is its own.
+        layers: the number of layers in which each is its own.
 
     Returns:
         A number of caches, at least 1.

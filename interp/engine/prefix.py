@@ -170,8 +170,8 @@ def read_only_cache(caches: Sequence[transformers.DynamicCache]) -> transformers
     """A cache that hands out keys and values and keeps nothing new.
 
     Args:
-        caches: of one row each. A batch's rows are cut into as many equal parts; the rows of the
-            first part follow the first cache, and so on.
+        caches: caches of one row each. A batch's rows are cut into as many equal parts; the rows of
+            the first part follow the first cache, and so on.
 
     Returns:
         A cache for a batch. It shares the storage of the given ones.

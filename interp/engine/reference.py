@@ -18,7 +18,7 @@ def reference_rows(task: Task, *, seed: int = 0) -> list[int]:
 
     Args:
         task: the task.
-        seed: of the draw of examples.
+        seed: the seed of the draw of examples.
 
     Returns:
         Row numbers, ascending; all rows of a task that has no more than `REFERENCE_EXAMPLES`.
@@ -38,7 +38,7 @@ def reference_means(
     Args:
         model: from `interp.load_model`.
         task: the task.
-        seed: of the draw of examples.
+        seed: the seed of the draw of examples.
         linear: layers whose best affine map is fitted, too.
 
     Returns:

@@ -16,7 +16,7 @@ def refuse_several_streams(residuals: Sequence[Tensor], what: str) -> None:
 
     Args:
         residuals: what enters each block, and what leaves the last.
-        what: that reads them, for the message.
+        what: what reads them, for the message.
 
     Raises:
         UserError: they are not `[batch, pos, d_model]`.

@@ -25,8 +25,8 @@ class Shortcuts:
         options: run tokens that the rows of one example share once, examples side by side.
         sublayers: take the attention of the first edited layer from the baseline where the
             ablation changes only what comes after it.
-        last_block_positions: in the last block, compute what follows the attention only where
-            logits are read.
+        last_block_positions: whether to compute, in the last block, what follows the attention only
+            where logits are read.
         stacked: run ablations of one layer through the layers after it together, where
             batches are small.
         token_budget: most tokens of one batch, padding counted; by default from free memory.

@@ -17,9 +17,9 @@ def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintF
     they were; where it is low, generation under the ablation costs most.
 
     Args:
-        counts: Columns `model`, `layer`, `baseline_tokens` (tokens of the baseline's answers) and
+        counts: columns `model`, `layer`, `baseline_tokens` (tokens of the baseline's answers) and
             `baseline_accepted` (those up to the first difference); one row per model and layer.
-        width: Inches.
+        width: inches.
 
     Returns:
         A Matplotlib figure of one panel.

@@ -37,21 +37,21 @@ def recovery_map(
     """Normalised recovery of every patch, a panel for each direction and activation.
 
     Args:
-        source: A sweep over pairs of prompts (`interp.twins`), its table of recovery, or several of
+        source: a sweep over pairs of prompts (`interp.twins`), its table of recovery, or several of
             either.
         over: `"positions"`: layer by class of positions, for the residual stream, attention and
             MLPs. `"heads"`: layer by head, a panel for each class of positions. By default
             positions, where there are such patches.
-        tasks: Only these, in this order.
-        labels: Words for tasks and models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
+        tasks: only these, in this order.
+        labels: words for tasks and models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure. Marked cells have an interval of all patches together that excludes 0.
 
     Raises:
-        UserError: There are no such patches.
+        UserError: there are no such patches.
     """
     if over not in (None, "positions", "heads"):
         raise UserError(f"over {over!r:.80}: allowed are positions, heads")
@@ -71,7 +71,7 @@ def held(table: pd.DataFrame) -> list[Literal["positions", "heads"]]:
     """Which maps of recovery a table allows.
 
     Args:
-        table: Of recovery.
+        table: the table of recovery.
 
     Returns:
         Values of `over` of `recovery_map`.
@@ -168,19 +168,19 @@ def knockout_map(
     """Drop without attention between two classes of positions, by first layer and size of window.
 
     Args:
-        source: A sweep of cuts (`cuts:5@answering/gold`), its table of importance, or several of
+        source: a sweep of cuts (`cuts:5@answering/gold`), its table of importance, or several of
             either.
-        metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        tasks: Only these, in this order.
-        labels: Words for tasks and models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
+        metric: a metric for all tasks or a mapping task to metric; see `choose_metric`.
+        tasks: only these, in this order.
+        labels: words for tasks and models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per model, task and pair of classes.
 
     Raises:
-        UserError: There are no cuts, or drops have several units.
+        UserError: there are no cuts, or drops have several units.
     """
     table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
     fields = table["ablation"].str.extract(rf"^{CUT.pattern}$")

@@ -32,19 +32,19 @@ def by_model(
     Models of different depth are laid over each other by the share of their layers.
 
     Args:
-        source: Sweeps of several models, or their tables of scores.
-        metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: Which ablations of one layer; as for `interp.figures.layers`.
-        tasks: Only these.
-        labels: Words for tasks, metrics and models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
+        source: sweeps of several models, or their tables of scores.
+        metric: a metric for all tasks or a mapping task to metric; see `choose_metric`.
+        kind: which ablations of one layer; as for `interp.figures.layers`.
+        tasks: only these.
+        labels: words for tasks, metrics and models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per task.
 
     Raises:
-        UserError: There is no such ablation, task or metric.
+        UserError: there is no such ablation, task or metric.
     """
     scores = tables.only_tasks(tables.table_of(source, "scores"), tasks)
     table, chosen = tables.of_kind(choose_metric(scores, metric), kind)
@@ -65,19 +65,19 @@ def by_metric(
     """Score by ablated layer: a line per metric, its baseline dashed; a panel per task and model.
 
     Args:
-        source: A sweep, its table of scores, or several of either.
-        metrics: Those that are drawn; a task may lack some.
-        kind: As for `by_model`.
-        tasks: As for `by_model`.
-        labels: As for `by_model`.
-        width: As for `by_model`.
-        caption: As for `by_model`.
+        source: a sweep, its table of scores, or several of either.
+        metrics: those that are drawn; a task may lack some.
+        kind: as for `by_model`.
+        tasks: as for `by_model`.
+        labels: as for `by_model`.
+        width: as for `by_model`.
+        caption: as for `by_model`.
 
     Returns:
         A Matplotlib figure of one panel per task and model.
 
     Raises:
-        UserError: No task has one of the metrics, or they have several units.
+        UserError: no task has one of the metrics, or they have several units.
     """
     scores = tables.only_tasks(tables.table_of(source, "scores"), tasks)
     kept = scores[scores["metric"].isin(metrics)]

@@ -40,22 +40,22 @@ def profiles(
     """Drop over relative depth with intervals, a line per model, a panel per task.
 
     Args:
-        source: A `Comparison`, or its table of importance.
-        n_layers: Layers of each model; by default the comparison's own.
-        metric: A metric for all tasks or a mapping task to metric.
-        kind: Which ablations of one layer; as for `interp.figures.layers`.
-        tasks: Only these.
-        labels: Words for tasks and models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
-        drop: Scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
+        source: a `Comparison`, or its table of importance.
+        n_layers: layers of each model; by default the comparison's own.
+        metric: a metric for all tasks or a mapping task to metric.
+        kind: which ablations of one layer; as for `interp.figures.layers`.
+        tasks: only these.
+        labels: words for tasks and models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
+        drop: scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
             Models of unequal baselines are compared by shares.
 
     Returns:
         A Matplotlib figure of one panel per task.
 
     Raises:
-        UserError: A table is given without `n_layers`; there is no such ablation or task.
+        UserError: a table is given without `n_layers`; there is no such ablation or task.
     """
     depths: Mapping[str, int] | None = n_layers or getattr(source, "n_layers", None)
     if depths is None:
@@ -95,19 +95,19 @@ def differences(
     difference of drops. `profiles(drop="floor-aware")` has the shares of each model.
 
     Args:
-        source: A `Comparison`, or its `differences()`.
-        metric: As for `profiles`.
-        kind: As for `profiles`.
-        tasks: As for `profiles`.
-        labels: As for `profiles`.
-        width: As for `profiles`.
-        caption: As for `profiles`.
+        source: a `Comparison`, or its `differences()`.
+        metric: as for `profiles`.
+        kind: as for `profiles`.
+        tasks: as for `profiles`.
+        labels: as for `profiles`.
+        width: as for `profiles`.
+        caption: as for `profiles`.
 
     Returns:
         A Matplotlib figure of one panel per task.
 
     Raises:
-        UserError: There is no such ablation or task.
+        UserError: there is no such ablation or task.
     """
     table = tables.only_tasks(tables.table_from(source, "differences"), tasks)
     table, chosen = tables.of_kind(choose_metric(table, metric), kind)
@@ -189,14 +189,14 @@ def swap_curves(
 
     Args:
         table: `interp.comparison.swap_curves` of one task, of one recipient or several.
-        metric: As for `profiles`.
-        width: Inches.
+        metric: as for `profiles`.
+        width: inches.
 
     Returns:
         A Matplotlib figure, a row of panels per recipient.
 
     Raises:
-        UserError: Several tasks.
+        UserError: several tasks.
     """
     table = choose_metric(table, metric)
     if len(set(table["task"])) > 1:
@@ -260,7 +260,7 @@ def weights(
         distances: `interp.comparison.layer_distances`.
         effects: `interp.comparison.swap_curves` of one task and metric.
         correlations: `interp.comparison.distance_and_effect` of the same, for the small print.
-        width: Inches.
+        width: inches.
 
     Returns:
         A Matplotlib figure, the distances above and the drops below.

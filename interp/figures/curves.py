@@ -62,9 +62,9 @@ def draw_layers(
     """Scores by ablated layer; see `interp.figures.layers`.
 
     Args:
-        table: Scores of one metric per task.
-        kind: Which ablations.
-        page: Size and limits.
+        table: scores of one metric per task.
+        kind: which ablations.
+        page: size and limits.
 
     Returns:
         A Matplotlib figure of one panel per task.
@@ -89,9 +89,9 @@ def draw_drops(
     """Drops by ablated layer; see `interp.figures.drops`.
 
     Args:
-        table: Drops of one metric per task.
-        kind: Which ablations.
-        page: Size and limits.
+        table: drops of one metric per task.
+        kind: which ablations.
+        page: size and limits.
 
     Returns:
         A Matplotlib figure of one panel per task.

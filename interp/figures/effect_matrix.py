@@ -24,17 +24,17 @@ def downstream(
     """Relative change of each later layer's contribution, by skipped layer.
 
     Args:
-        source: The table of `interp.similarity.downstream_effects`, or a mapping of titles
+        source: the table of `interp.similarity.downstream_effects`, or a mapping of titles
             (models, `"later positions"`) to such tables: a panel each.
-        labels: Words for models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
+        labels: words for models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per table.
 
     Raises:
-        UserError: A table has no such columns.
+        UserError: a table has no such columns.
     """
     given: dict[str, Any] = dict(source) if isinstance(source, Mapping) else {"": source}
     for name, table in given.items():

@@ -38,16 +38,16 @@ def save(
     replaced, never followed.
 
     Args:
-        fig: The figure.
-        path: Path without suffix; missing folders are made.
-        data: The rows that the figure draws; by default those that a figure of this package holds.
-        formats: Some of `pdf`, `svg` and `png`.
+        fig: the figure.
+        path: path without suffix; missing folders are made.
+        data: the rows that the figure draws; by default those that a figure of this package holds.
+        formats: some of `pdf`, `svg` and `png`.
 
     Returns:
         The paths that were written.
 
     Raises:
-        UserError: Another format.
+        UserError: another format.
     """
     chosen = [formats] if isinstance(formats, str) else list(formats)
     for name in chosen:

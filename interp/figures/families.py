@@ -37,10 +37,10 @@ class Kind:
     """Ablations of one kind.
 
     Attributes:
-        name: What `kind=` of a figure takes: `layer`, `head@mean`, `cumulative`, ...
-        shape: Whether they are drawn over one axis, as cells of a map, or as a list.
-        axes: Words for the horizontal and the vertical axis; the second is empty for curves.
-        places: Text form to its place: a number on the horizontal axis, and the row of a map.
+        name: what `kind=` of a figure takes: `layer`, `head@mean`, `cumulative`, ...
+        shape: whether they are drawn over one axis, as cells of a map, or as a list.
+        axes: words for the horizontal and the vertical axis; the second is empty for curves.
+        places: text form to its place: a number on the horizontal axis, and the row of a map.
     """
 
     name: str
@@ -53,7 +53,7 @@ def kinds(ablations: Iterable[str]) -> dict[str, Kind]:
     """The kinds of some ablations, by name; every ablation but the baseline is in at least one.
 
     Args:
-        ablations: Text forms.
+        ablations: text forms.
 
     Returns:
         Kinds over one axis first, then maps, then what is listed; in the order of the ablations.

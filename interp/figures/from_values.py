@@ -30,16 +30,16 @@ def of_gains(
     """What is made of the values of sweeps, or its table as it is.
 
     Args:
-        source: Sweeps, tables that were made before, or several of either.
-        make: Makes the table from values of one metric per task.
-        column: A column of the table by which it is known.
-        metric: As for `choose_metric`.
+        source: sweeps, tables that were made before, or several of either.
+        make: makes the table from values of one metric per task.
+        column: a column of the table by which it is known.
+        metric: as for `choose_metric`.
 
     Returns:
         The rows of all sources, one metric per task.
 
     Raises:
-        UserError: It is neither a sweep nor such a table.
+        UserError: it is neither a sweep nor such a table.
     """
     several = source if isinstance(source, list | tuple) else [source]
     parts = []

@@ -66,10 +66,10 @@ def retrieval_map(
 
     Args:
         source: `RetrievalHeads`, its `table()`, or several of either.
-        mark: How many of the best heads of each model get a ring.
-        labels: Words for models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
+        mark: how many of the best heads of each model get a ring.
+        labels: words for models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per model, layers by heads.
@@ -110,23 +110,23 @@ def importance_map(
     """Drop of every head's ablation, a panel per task (and model); significant cells are marked.
 
     Args:
-        source: A sweep of all heads (or of key/value groups, blocks or pairs of layers), its table
+        source: a sweep of all heads (or of key/value groups, blocks or pairs of layers), its table
             of importance, or several of either.
-        metric: A metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: Which ablations: `head`, `head@mean`, `head@resample`, `kvgroup`, ...; by default
+        metric: a metric for all tasks or a mapping task to metric; see `choose_metric`.
+        kind: which ablations: `head`, `head@mean`, `head@resample`, `kvgroup`, ...; by default
             heads put to their mean where there are any, else the first kind that is there.
-        tasks: Only these, in this order.
-        labels: Words for tasks and models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
-        ax: Axes of your own for the one panel.
-        drop: Scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
+        tasks: only these, in this order.
+        labels: words for tasks and models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
+        ax: axes of your own for the one panel.
+        drop: scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
 
     Returns:
         A Matplotlib figure; the one of `ax` where axes are given.
 
     Raises:
-        UserError: There is no such ablation, or `ax` is given and there are several panels.
+        UserError: there is no such ablation, or `ax` is given and there are several panels.
     """
     table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
     page = style.Page(width=width, caption=caption, ax=ax)
@@ -141,9 +141,9 @@ def draw_map(
     """Drops as cells of a map; see `importance_map`.
 
     Args:
-        table: Drops of one metric per task.
-        kind: Which ablations.
-        page: Size and limits.
+        table: drops of one metric per task.
+        kind: which ablations.
+        page: size and limits.
 
     Returns:
         A Matplotlib figure of one panel per task and model.
@@ -193,8 +193,8 @@ def cells_of(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     """Cells of a map, NaN where there is none.
 
     Args:
-        rows: Columns `x` and `y`, whole numbers from 0 on, and the value's.
-        value: Name of the column that is drawn.
+        rows: columns `x` and `y`, whole numbers from 0 on, and the value's.
+        value: name of the column that is drawn.
 
     Returns:
         A column for each `x`, a row for each `y`.
@@ -211,18 +211,18 @@ def draw_maps(
     """Panels of cells with one colour bar and the small print.
 
     Args:
-        table: All rows that are drawn, with their cell in `x` and `y`.
-        maps: The panels; marked rows have the value in `drop` where colours diverge, else in
+        table: all rows that are drawn, with their cell in `x` and `y`.
+        maps: the panels; marked rows have the value in `drop` where colours diverge, else in
             `score`.
-        scale: Of all panels.
-        notes: Sentences of the small print; `{mark}` becomes what the marks are.
-        page: Size and limits.
+        scale: the scale of all panels.
+        notes: sentences of the small print; `{mark}` becomes what the marks are.
+        page: size and limits.
 
     Returns:
         The figure; the one of `page.ax` where axes are given.
 
     Raises:
-        UserError: Axes are given and there are several panels.
+        UserError: axes are given and there are several panels.
     """
     with matplotlib.rc_context(style.RC | {"axes.grid": False}):
         named = bool(scale.rows)

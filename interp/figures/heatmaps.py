@@ -33,15 +33,15 @@ def draw_heatmap(
     """Drop by task and ablated layer; see `interp.figures.heatmap`.
 
     Args:
-        table: Drops of one metric per task.
-        kind: Which ablations.
-        page: Size and limits.
+        table: drops of one metric per task.
+        kind: which ablations.
+        page: size and limits.
 
     Returns:
         A Matplotlib figure of one panel per model.
 
     Raises:
-        UserError: The metrics have several units, or axes of the caller's own are given and there
+        UserError: the metrics have several units, or axes of the caller's own are given and there
             are several models.
     """
     table, chosen = tables.of_kind(table, kind)

@@ -29,22 +29,22 @@ def pairs(
     """Interaction of every pair of layers, a panel per task (and model).
 
     Args:
-        source: A sweep of `layers pairs:layers`, its table of `interp.results.interactions`, or
+        source: a sweep of `layers pairs:layers`, its table of `interp.results.interactions`, or
             several of either.
-        metric: A metric for all tasks, or a mapping task to metric; see `choose_metric`.
-        kind: Which pairs: `layer+layer`, `mlp@mean+mlp@mean`, ...; by default the first that is
+        metric: a metric for all tasks, or a mapping task to metric; see `choose_metric`.
+        kind: which pairs: `layer+layer`, `mlp@mean+mlp@mean`, ...; by default the first that is
             there.
-        tasks: Only these, in this order.
-        labels: Words for tasks and models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        caption: Whether the small print is printed under the figure.
-        ax: Axes of your own for the one panel.
+        tasks: only these, in this order.
+        labels: words for tasks and models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        caption: whether the small print is printed under the figure.
+        ax: axes of your own for the one panel.
 
     Returns:
         A Matplotlib figure; the one of `ax` where axes are given.
 
     Raises:
-        UserError: There are no pairs of layers both of which were ablated alone, too; pairs of
+        UserError: there are no pairs of layers both of which were ablated alone, too; pairs of
             heads have no place on two axes and are refused.
     """
     interaction = of_gains(source, interactions, "interaction", metric)

@@ -21,9 +21,9 @@ def depth_figures(
     """Names of the figures that join families, and what draws each.
 
     Args:
-        source: A sweep or several.
-        drops: Their importance, one metric per task and one unit.
-        page: Size and caption.
+        source: a sweep or several.
+        drops: their importance, one metric per task and one unit.
+        page: size and caption.
 
     Yields:
         `scopes`, `replacements`, `pairs`, with the kind in front where it is not whole layers

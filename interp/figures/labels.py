@@ -24,10 +24,10 @@ def label_points(
 
     Args:
         axes: where the points are drawn.
-        x: in data units.
-        y: in data units.
+        x: horizontal place, in data units.
+        y: vertical place, in data units.
         labels: one per point.
-        colour: of labels and lines.
+        colour: the colour of labels and lines.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None

@@ -29,9 +29,9 @@ def draw_listed(
     """Drop by ablation with intervals, a row per ablation, a panel per task (and model).
 
     Args:
-        table: Drops of one metric per task.
-        kind: Which ablations.
-        page: Size; axes of the caller's own are refused.
+        table: drops of one metric per task.
+        kind: which ablations.
+        page: size; axes of the caller's own are refused.
 
     Returns:
         A Matplotlib figure of one panel per task and model.

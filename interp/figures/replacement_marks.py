@@ -45,21 +45,21 @@ def replacements(
     replacing has a row of its own, with the drops of skipping in grey behind it.
 
     Args:
-        source: A sweep of two or more of `layers layers@mean layers@resample layers@linear`, its
+        source: a sweep of two or more of `layers layers@mean layers@resample layers@linear`, its
             table of importance, or several of either.
-        metric: A metric for all tasks, or a mapping task to metric; see `choose_metric`.
+        metric: a metric for all tasks, or a mapping task to metric; see `choose_metric`.
         part: `layer`, `attn` or `mlp`.
-        tasks: Only these, in this order.
-        labels: Words for tasks and models, by their names.
-        width: Inches; by default the page.
-        ylim: Limits of the vertical axes.
-        caption: Whether the small print is printed under the figure.
+        tasks: only these, in this order.
+        labels: words for tasks and models, by their names.
+        width: inches; by default the page.
+        ylim: limits of the vertical axes.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure of one column per task and model.
 
     Raises:
-        UserError: Fewer than two of the ways were swept.
+        UserError: fewer than two of the ways were swept.
     """
     table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
     kinds_of_table = kinds(table["ablation"])

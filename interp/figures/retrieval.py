@@ -21,8 +21,8 @@ def depth(
 
     Args:
         source: `RetrievalHeads`, its `table()`, or several of either.
-        labels: Words for models, by their names.
-        width: Inches.
+        labels: words for models, by their names.
+        width: inches.
 
     Returns:
         A Matplotlib figure of one panel per model.
@@ -75,7 +75,7 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     Args:
         curve: `interp.attention.contrast.removal_curve`, or several concatenated; a panel per model
             and task.
-        width: Inches; by default one column for one panel, else the page.
+        width: inches; by default one column for one panel, else the page.
 
     Returns:
         A Matplotlib figure of one panel per model and task.
@@ -132,8 +132,8 @@ def gold_position(
     Args:
         table: `interp.attention.by_gold_position`: columns `label`, `gold_position`, `value`,
             `low`, `high` (percent), `n` and `interval`.
-        labels: Words for the lines, by their names.
-        width: Inches.
+        labels: words for the lines, by their names.
+        width: inches.
 
     Returns:
         A Matplotlib figure of one panel.

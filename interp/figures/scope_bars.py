@@ -44,21 +44,21 @@ def scopes(
     has its interval.
 
     Args:
-        source: A sweep of `layers layers@@prompt layers@@answer`, its table of
+        source: a sweep of `layers layers@@prompt layers@@answer`, its table of
             `interp.results.scope_parts`, or several of either.
-        metric: A metric for all tasks, or a mapping task to metric; see `choose_metric`.
-        kind: Which ablations: `layer`, `attn`, `mlp@mean`, ...
-        tasks: Only these, in this order.
-        labels: Words for tasks and models, by their names.
-        width: Inches; by default one column for one panel, else the page.
-        ylim: Limits of the vertical axes.
-        caption: Whether the small print is printed under the figure.
+        metric: a metric for all tasks, or a mapping task to metric; see `choose_metric`.
+        kind: which ablations: `layer`, `attn`, `mlp@mean`, ...
+        tasks: only these, in this order.
+        labels: words for tasks and models, by their names.
+        width: inches; by default one column for one panel, else the page.
+        ylim: limits of the vertical axes.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A Matplotlib figure of two panels per task and model.
 
     Raises:
-        UserError: There is no ablation that was swept everywhere and in both scopes, or those of
+        UserError: there is no ablation that was swept everywhere and in both scopes, or those of
             the kind are no curve.
     """
     scope_effects = of_gains(source, scope_parts, "part", metric)

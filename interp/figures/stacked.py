@@ -40,19 +40,19 @@ def answer_kinds(
     """Share of each kind of answer by ablated layer, stacked; the baseline stands at the left.
 
     Args:
-        source: A sweep with generated answers, its table of kinds of errors, or several of either.
-        kind: Which ablations: the text form without its number, such as `layer`, `attn` or `mlp`.
-        tasks: Only these, in this order.
-        labels: Words for tasks, benchmarks and models, by their names.
-        width: Inches; by default 3.5 for one panel and 7.2 for more.
-        caption: Whether the small print is printed under the figure.
+        source: a sweep with generated answers, its table of kinds of errors, or several of either.
+        kind: which ablations: the text form without its number, such as `layer`, `attn` or `mlp`.
+        tasks: only these, in this order.
+        labels: words for tasks, benchmarks and models, by their names.
+        width: inches; by default 3.5 for one panel and 7.2 for more.
+        caption: whether the small print is printed under the figure.
 
     Returns:
         A panel per model and task. The intervals are in the table, and the widest of them is in the
         small print.
 
     Raises:
-        UserError: There is no such table, ablation or task, or the ablations are no curve.
+        UserError: there is no such table, ablation or task, or the ablations are no curve.
     """
     table = tables.only_tasks(tables.table_from(source, "kinds_of_error"), tasks)
     table, chosen = tables.of_kind(table, kind)

@@ -64,10 +64,10 @@ class Page:
     """What a caller chose of a figure, whatever is in it.
 
     Attributes:
-        width: Inches; None for what fits.
-        ylim: Limits of the vertical axis; None for what fits.
-        caption: Whether the small print is printed.
-        ax: Axes of the caller's own; None for a new figure.
+        width: inches; None for what fits.
+        ylim: limits of the vertical axis; None for what fits.
+        caption: whether the small print is printed.
+        ax: axes of the caller's own; None for a new figure.
     """
 
     width: float | None = None
@@ -121,11 +121,11 @@ def new_panels(
     """A figure of `count` panels, lettered; the last row may not be full.
 
     Args:
-        count: Panels: three a row (four: two), fewer where the figure is narrow.
-        data: The rows that are drawn.
-        height: Inches of the figure without its panels, and of each row of panels.
-        width: Inches; by default one column for one panel, else the page.
-        sharey: Whether the panels share their vertical axis.
+        count: panels: three a row (four: two), fewer where the figure is narrow.
+        data: the rows that are drawn.
+        height: inches of the figure without its panels, and of each row of panels.
+        width: inches; by default one column for one panel, else the page.
+        sharey: whether the panels share their vertical axis.
 
     Returns:
         The figure and its panels, `[row, column]`.
@@ -186,9 +186,9 @@ def finish(figure: PrintFigure, sentences: Iterable[str], *, caption: bool = Tru
     """Write the small print under the figure, wrapped to its width, and lay everything out.
 
     Args:
-        figure: What was drawn.
-        sentences: The small print; it is kept in `footnote` in any case.
-        caption: Whether it is printed.
+        figure: what was drawn.
+        sentences: the small print; it is kept in `footnote` in any case.
+        caption: whether it is printed.
     """
     figure.footnote = " ".join(sentence for sentence in sentences if sentence)
     if caption:
@@ -225,11 +225,11 @@ def add_colour_bar(
     """A colour bar of one width at the right of some panels.
 
     Args:
-        figure: Where the panels are.
-        image: What the colours belong to.
-        panels: What the bar stands beside.
-        label: Name and unit.
-        inches: Height of the panels together.
+        figure: where the panels are.
+        image: what the colours belong to.
+        panels: what the bar stands beside.
+        label: name and unit.
+        inches: height of the panels together.
     """
     bar = figure.colorbar(image, ax=panels, pad=0.015, aspect=max(6.0, inches / 0.11))
     bar.outline.set_linewidth(0.6)
@@ -271,8 +271,8 @@ def legend_columns(entries: Sequence[Artist], width: float) -> int:
     """Columns of a legend as wide as the figure; rows are as even as they can be.
 
     Args:
-        entries: What the legend lists.
-        width: Inches of the figure.
+        entries: what the legend lists.
+        width: inches of the figure.
 
     Returns:
         A number of columns, at least 1.
@@ -287,9 +287,9 @@ def fit_height(figure: PrintFigure, axes: Iterable[Axes], inches: float) -> None
     """Make the figure as high as its panels need: names, legend and small print take what they do.
 
     Args:
-        figure: One that is finished.
-        axes: The panels of one column of the figure, from top to bottom.
-        inches: The height that each should have.
+        figure: one that is finished.
+        axes: the panels of one column of the figure, from top to bottom.
+        inches: the height that each should have.
     """
     for _ in range(2):
         missing = sum(inches - one.get_position().height * figure.get_figheight() for one in axes)
@@ -301,8 +301,8 @@ def trim(figure: PrintFigure, panels: Iterable[Axes]) -> None:
     """Take away the height that panels of a fixed shape leave empty.
 
     Args:
-        figure: One that is finished.
-        panels: All of its panels, in one row.
+        figure: one that is finished.
+        panels: all of its panels, in one row.
     """
     drawn = list(panels)
     for _ in range(3):

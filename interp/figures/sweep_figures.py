@@ -37,24 +37,24 @@ def layers(
     """Score by ablated layer with intervals, the baseline dashed, one panel per protocol.
 
     Args:
-        source: A sweep, its table of scores, or several of either (a row of panels each model).
-        metric: A metric for all tasks, or a mapping task to metric. By default accuracy where
+        source: a sweep, its table of scores, or several of either (a row of panels each model).
+        metric: a metric for all tasks, or a mapping task to metric. By default accuracy where
             there is one, else exact match.
-        kind: Which ablations to draw: the text form without its number, such as `layer`, `attn`,
+        kind: which ablations to draw: the text form without its number, such as `layer`, `attn`,
             `mlp`, `swap`, `layer@mean`, or `layers` for blocks and `cumulative`.
-        tasks: Only these, in this order.
-        labels: Words for tasks, benchmarks, protocols, metrics and models, by their names.
-        width: Inches; by default 3.5 for one panel and 7.2 for more.
-        ylim: Limits of the vertical axis.
-        caption: Whether the small print (n, interval, test) is printed under the figure; it is
+        tasks: only these, in this order.
+        labels: words for tasks, benchmarks, protocols, metrics and models, by their names.
+        width: inches; by default 3.5 for one panel and 7.2 for more.
+        ylim: limits of the vertical axis.
+        caption: whether the small print (n, interval, test) is printed under the figure; it is
             in the figure's `footnote` in any case.
-        ax: Axes of your own for the one panel; the small print is then left to you.
+        ax: axes of your own for the one panel; the small print is then left to you.
 
     Returns:
         The figure, a `PrintFigure` unless `ax` is given.
 
     Raises:
-        UserError: There is no such ablation, task or metric, or `ax` is given and there are
+        UserError: there is no such ablation, task or metric, or `ax` is given and there are
             several panels.
     """
     table = choose_metric(only_tasks(table_of(source, "scores"), tasks), metric)
@@ -78,24 +78,24 @@ def drops(
     """Drop by ablated layer with intervals; markers are filled where it is significant.
 
     Args:
-        source: A sweep, its table of importance, or several of either.
-        metric: As for `layers`.
-        kind: As for `layers`.
-        tasks: As for `layers`.
-        labels: As for `layers`.
-        width: As for `layers`.
-        ylim: As for `layers`.
-        caption: As for `layers`.
-        ax: As for `layers`.
-        drop: In which unit: `points`; `floor-aware`, the share of what the baseline has above its
-            floor; `relative`, the share of the baseline, as the study plots it. Shares have
+        source: a sweep, its table of importance, or several of either.
+        metric: as for `layers`.
+        kind: as for `layers`.
+        tasks: as for `layers`.
+        labels: as for `layers`.
+        width: as for `layers`.
+        ylim: as for `layers`.
+        caption: as for `layers`.
+        ax: as for `layers`.
+        drop: the unit of drops: `points`; `floor-aware`, the share of what the baseline has above
+            its floor; `relative`, the share of the baseline, as the study plots it. Shares have
             Fieller's intervals, and none where a baseline is not clearly above its floor.
 
     Returns:
         As for `layers`.
 
     Raises:
-        UserError: As for `layers`; no baseline is above its floor.
+        UserError: as for `layers`; no baseline is above its floor.
     """
     table = choose_metric(only_tasks(table_of(source, "importance"), tasks), metric)
     table = on_scale(table, drop)
@@ -118,21 +118,21 @@ def heatmap(
     """Drop by task and ablated layer, one panel per model; significant cells are marked.
 
     Args:
-        source: A sweep, its table of importance, or several of either.
-        metric: As for `layers`.
-        kind: As for `layers`.
-        tasks: Only these.
-        labels: As for `layers`.
-        width: Inches; by default 7.2.
-        caption: As for `layers`.
-        ax: As for `layers`.
-        drop: As for `drops`.
+        source: a sweep, its table of importance, or several of either.
+        metric: as for `layers`.
+        kind: as for `layers`.
+        tasks: only these.
+        labels: as for `layers`.
+        width: inches; by default 7.2.
+        caption: as for `layers`.
+        ax: as for `layers`.
+        drop: as for `drops`.
 
     Returns:
         As for `layers`.
 
     Raises:
-        UserError: As for `drops`; or the tasks' metrics have several units.
+        UserError: as for `drops`; or the tasks' metrics have several units.
     """
     table = choose_metric(only_tasks(table_of(source, "importance"), tasks), metric)
     table = on_scale(table, drop)
@@ -155,16 +155,16 @@ def save_all(
     """Draw and save every figure that the sweeps allow.
 
     Args:
-        source: A sweep or several.
-        folder: Where to write `layers.pdf`, `drops.pdf`, `heatmap.pdf`, ... ; names as in
+        source: a sweep or several.
+        folder: where to write `layers.pdf`, `drops.pdf`, `heatmap.pdf`, ... ; names as in
             `drawings`.
-        metric: As for `layers`.
-        tasks: As for `layers`.
-        labels: As for `layers`.
-        width: As for `layers`.
-        caption: As for `layers`.
-        formats: As for `save`.
-        drop: As for `drops`; of metrics that are no percentages the drops stay as they are.
+        metric: as for `layers`.
+        tasks: as for `layers`.
+        labels: as for `layers`.
+        width: as for `layers`.
+        caption: as for `layers`.
+        formats: as for `save`.
+        drop: as for `drops`; of metrics that are no percentages the drops stay as they are.
 
     Returns:
         The paths that were written.
@@ -193,13 +193,13 @@ def drawings(
     Every ablation and task of the sweeps is in one of them at least.
 
     Args:
-        source: A sweep or several.
-        metric: As for `layers`.
-        tasks: As for `layers`.
-        labels: As for `layers`.
-        width: As for `layers`.
-        caption: As for `layers`.
-        drop: As for `save_all`.
+        source: a sweep or several.
+        metric: as for `layers`.
+        tasks: as for `layers`.
+        labels: as for `layers`.
+        width: as for `layers`.
+        caption: as for `layers`.
+        drop: as for `save_all`.
 
     Returns:
         `layers`, `drops` and `heatmap` of whole layers; the same of other kinds over one axis with

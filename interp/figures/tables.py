@@ -55,14 +55,14 @@ def table_of(source: Source, name: str) -> pd.DataFrame:
     Sweeps of one model on the same examples share their baseline, which is then drawn once.
 
     Args:
-        source: Sweeps or tables.
-        name: The sweep's method, `"scores"` or `"importance"`.
+        source: sweeps or tables.
+        name: the sweep's method, `"scores"` or `"importance"`.
 
     Returns:
         The rows of all sources, a shared baseline once.
 
     Raises:
-        UserError: Two sweeps hold the same ablation, or their baselines differ.
+        UserError: two sweeps hold the same ablation, or their baselines differ.
     """
     if isinstance(source, pd.DataFrame):
         return source
@@ -79,14 +79,14 @@ def table_from(source: Any, name: str) -> pd.DataFrame:
     """One table from a result of another kind (a lens, retrieval heads, similarity), or several.
 
     Args:
-        source: A result, its table, or several of either.
-        name: The result's method or attribute that is the table.
+        source: a result, its table, or several of either.
+        name: the result's method or attribute that is the table.
 
     Returns:
         The rows of all sources.
 
     Raises:
-        UserError: Something in it has no such table.
+        UserError: something in it has no such table.
     """
     if isinstance(source, pd.DataFrame):
         return source
@@ -136,7 +136,7 @@ def only_tasks(table: pd.DataFrame, tasks: str | Sequence[str] | None) -> pd.Dat
         The table itself where no tasks are named.
 
     Raises:
-        UserError: The table has not one of them.
+        UserError: the table has not one of them.
     """
     if tasks is None:
         return table
@@ -160,7 +160,7 @@ def of_kind(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
         The rows, and the kind that was chosen.
 
     Raises:
-        UserError: There is no ablation of that kind; those that are there are named.
+        UserError: there is no ablation of that kind; those that are there are named.
     """
     present = kinds(table["ablation"])
     if kind not in present:
@@ -180,7 +180,7 @@ def with_protocols(table: pd.DataFrame) -> pd.DataFrame:
     """The same rows, with the columns `benchmark` and `protocol` that a task's name holds.
 
     Args:
-        table: With a column `task`.
+        table: a table with a column `task`.
 
     Returns:
         A new table.
@@ -203,7 +203,7 @@ def colour_limit(table: pd.DataFrame) -> float:
     nothing is found looks pale, however few its examples are.
 
     Args:
-        table: of drops with `drop`, `low` and `high`.
+        table: the table of drops with `drop`, `low` and `high`.
 
     Returns:
         In the unit of the drops, above 0.
@@ -239,7 +239,7 @@ def describe_n(table: pd.DataFrame) -> str:
     """How many examples (or texts, where no task was read) the rows rest on.
 
     Args:
-        table: with a column `n`.
+        table: a table with a column `n`.
 
     Returns:
         One sentence for the small print.

@@ -24,7 +24,7 @@ def example(source: Any, *, width: float = style.PAGE) -> style.PrintFigure:
 
     Args:
         source: `ExampleTrace`, or its `table()`.
-        width: Inches.
+        width: inches.
 
     Returns:
         A Matplotlib figure of one panel.

@@ -38,7 +38,7 @@ class AblatedModel(TemplateLM):
         pretrained: hub name, folder, `organism:NAME`, or a bridge.
         ablation: text form of what is ablated; nothing by default.
         donor: the other model, for swaps.
-        seed: of the draws, where a task samples; draws are those of `interp sweep --seed`.
+        seed: the seed of the draws, where a task samples; draws are those of `interp sweep --seed`.
         token_budget: most tokens of one batch; by default from free memory.
         **loading: `dtype`, `device` and `revision` for `interp.load_model`; the batch sizes that
             the harness gives every model are ignored, for the engine sizes its own.

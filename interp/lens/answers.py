@@ -63,8 +63,9 @@ def build_answers(
         model: the model, whose tokenizer splits them.
         task: its options are scored, or its target text is followed token by token.
         doc_ids: rows.
-        follow: for tasks that generate, `target` (the task's written-out answer) or `generated`
-            (what the unablated model writes; that text then takes the right answer's place).
+        follow: what is followed in tasks that generate: `target` (the task's written-out answer) or
+            `generated` (what the unablated model writes; that text then takes the right answer's
+            place).
         steps: regular expression of the pieces of a written-out answer that are read apart; of
             each match its first group, if it has one.
 

@@ -87,8 +87,8 @@ def direct_logit_attribution(
         limit: at most this many examples, drawn with the seed.
         heads: also every query head.
         follow: as in `interp.lens.logit_lens`.
-        seed: of the draw and of the bootstrap, which resamples the clusters that the task declares,
-            or else examples.
+        seed: seed of the draw and of the bootstrap, which resamples the clusters that the task
+            declares, or else examples.
 
     Returns:
         Columns `model task ablation kind layer head quantity value low high n interval`, in

@@ -46,7 +46,7 @@ def patchscope(
         target: the prompt that decodes them.
         answers: texts whose first token's log-probability is also given, as they follow the target
             prompt (a space in front is part of a text).
-        position: of the source, whose states are taken; -1 is its last token.
+        position: the position of the source, whose states are taken; -1 is its last token.
         at: position of the target at which they are put.
         layers: the states before these are taken; all by default.
         into: the layer of the target before which they are put; by default the same layer.

@@ -29,16 +29,16 @@ class Readout:
     """What was read, as arrays of float64 or int64; probabilities are natural logarithms.
 
     Attributes:
-        logprob: of each requested token.
-        rank: of each requested token over the vocabulary; 0 is the top, ties count only strictly
-            larger logits.
-        entropy: of each vector's prediction, in nats.
+        logprob: log-probability of each requested token, in nats.
+        rank: the rank of each requested token over the vocabulary; 0 is the top, ties count only
+            strictly larger logits.
+        entropy: the entropy of each vector's prediction, in nats.
         kl: divergence of each vector's prediction from the last depth's,
             `KL(last depth || this depth)`, in nats.
         top_ids: the two tokens with the largest logits.
         top_logprobs: theirs.
-        final_logprob: of the token that the last depth predicts.
-        final_rank: of that token.
+        final_logprob: the final log-probability of the token that the last depth predicts.
+        final_rank: the final rank of that token.
         finite: whether all logits of a vector are finite; what is read from others means nothing.
     """
 

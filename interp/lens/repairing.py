@@ -103,11 +103,12 @@ def self_repair(
     Args:
         model: the model.
         task: as for `logit_lens`.
-        ablations: of one layer, attention, MLP or head each; also replaced by a mean.
+        ablations: each of one layer, attention, MLP or head; also those that replace it by a mean.
         limit: at most this many examples, drawn with the seed.
         follow: as in `interp.lens.logit_lens`.
-        confidence: of the intervals, over the clusters that the task declares, or else examples.
-        seed: of the draw.
+        confidence: coverage of the intervals, over the clusters that the task declares, or else
+            examples.
+        seed: seed of the draw.
 
     Returns:
         The effects (means by the wider of Student's and Hall's interval, the share repaired by
@@ -257,7 +258,7 @@ def effect_intervals(
     none where the direct effect is not clearly above zero.
 
     Args:
-        values: of each example, the effects in the order of `EFFECTS`.
+        values: for each example, the effects in the order of `EFFECTS`.
         units: the independent unit of each example, such as its cluster; by default itself.
         confidence: coverage of each interval.
 

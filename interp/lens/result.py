@@ -52,7 +52,7 @@ class Lens:
         kind: `logit lens` or `tuned lens`.
         depths: the depths that were read.
         steps: the sums, by step; `answer` is the whole answer.
-        dtype: of the model's weights; empty in results of earlier versions.
+        dtype: the dtype of the model's weights; empty in results of earlier versions.
     """
 
     model: str
@@ -164,7 +164,7 @@ class Lens:
         """In words and numbers: at which depth the right answer takes the lead for good.
 
         Args:
-            confidence: of the intervals.
+            confidence: coverage of the intervals.
         """
         return f"{self!r}\n{self._decisions(confidence).to_string(index=False, float_format=_two)}"
 

@@ -43,7 +43,7 @@ def open_lens(folder: str | Path) -> Lens:
     """The lens that `logit_lens(..., out=folder)` wrote, without the model.
 
     Args:
-        folder: that was given as `out`.
+        folder: the folder that was given as `out`.
 
     Returns:
         The lens, with the same tables.

@@ -72,17 +72,17 @@ def logit_lens(
         model: from `interp.load_model`, or a bridge booted by hand.
         task: a name, the path of a task YAML, or a task from `interp.load_task`.
         limit: at most this many examples, drawn with the seed; all by default.
-        seed: of the draw of examples and of the bootstrap.
+        seed: seed of the draw of examples and of the bootstrap.
         ablation: what is taken away while the lens reads; the last depth is then the ablated
             model's own prediction.
         tuned: an `interp.lens.TunedLens`, applied before the final norm; none is the plain lens.
             Depths that it was not trained for (after attentions) are left out.
-        follow: for tasks that generate, `target` follows the task's written-out answer,
-            `generated` what the unablated model writes.
+        follow: what is followed in tasks that generate: with `target` the task's written-out
+            answer, `generated` what the unablated model writes.
         steps: regular expression of the pieces of a written-out answer that are read apart, such
             as `= ([0-9]+)`; of each match its first group, if it has one.
         sublayers: also read after each attention.
-        resamples: of the bootstrap, which draws the clusters that the task declares, or else
+        resamples: bootstrap resamples, of the clusters that the task declares, or else
             examples.
         out: folder that the result is kept in, with `examples.parquet` (a row for each example,
             step and depth) and the tables as CSV; `interp.open_run` opens it again. The same call

@@ -27,13 +27,13 @@ class Training:
     """How a tuned lens is trained.
 
     Attributes:
-        steps: of Adam; the learning rate falls to zero along a straight line.
-        learning_rate: of the first step.
+        steps: the steps of Adam; the learning rate falls to zero along a straight line.
+        learning_rate: the learning rate of the first step.
         rows: texts per step.
         vectors: positions a step, drawn among the rows' tokens.
         row_tokens: a longer text is cut into rows of this many tokens.
         sublayers: also train maps for the depths after attentions.
-        seed: of the draws.
+        seed: seed of the draws.
     """
 
     steps: int = 400

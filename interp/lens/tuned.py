@@ -105,7 +105,7 @@ def load_tuned_lens(folder: str | Path) -> TunedLens:
     """A tuned lens from disk.
 
     Args:
-        folder: that `train_tuned_lens` wrote.
+        folder: the folder that `train_tuned_lens` wrote.
 
     Returns:
         A lens for `logit_lens(..., tuned=...)`.
@@ -145,7 +145,7 @@ def held_out_table(card: dict[str, Any]) -> pd.DataFrame:
     Columns `model text held_out_tokens depth layer after plain tuned`.
 
     Args:
-        card: of a tuned lens (`TunedLens.card`).
+        card: the card of a tuned lens (`TunedLens.card`).
 
     Returns:
         One row per depth: `model text held_out_tokens depth layer after plain tuned`.

@@ -21,8 +21,8 @@ def check_adapter(name: str, folder: Path) -> None:
     """Refuse, before any weight is read, an adapter that cannot be put on a model.
 
     Args:
-        name: of the model, for messages.
-        folder: of the adapter, as `peft` saves it.
+        name: the name of the model, for messages.
+        folder: the folder of the adapter, as `peft` saves it.
 
     Raises:
         UserError: `peft` is not installed, the folder holds no adapter, its weights are pickles, or
@@ -60,8 +60,8 @@ def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
 
     Args:
         root: the model that the adapter was trained on.
-        folder: of the adapter.
-        name: of the model, for messages.
+        folder: the folder of the adapter.
+        name: the name of the model, for messages.
         merge: add the adapter to the weights, which are then dense again. Otherwise its matrices
             stay modules of their own, and each layer computes with both.
 

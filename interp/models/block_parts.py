@@ -81,7 +81,7 @@ class Decoder:
             stream: the norm after the attention where there is one (Gemma 2), else the attention.
         mlp_ends: the same for the MLP.
         ln_final: the norm after the last block.
-        tokenizer: as saved with the model, not altered by TransformerLens.
+        tokenizer: the tokenizer as saved with the model, not altered by TransformerLens.
         parts: what each block has, by TransformerLens' names.
         n_heads: query heads per layer; 1 where no layer has any.
         n_kv_heads: key/value heads per layer.
@@ -90,8 +90,8 @@ class Decoder:
         d_model: width of the residual stream.
         max_length: the longest context, in tokens.
         d_vocab: rows of the embedding; token ids are below it.
-        block_returns: of each block, how many values its tuple has; 0 where it returns the residual
-            stream alone.
+        block_returns: for each block, how many values its tuple has; 0 where it returns the
+            residual stream alone.
         attention_adds_residual: whether the attention returns the residual stream plus its
             output (BLOOM) and not its output alone.
         mlp_adds_residual: the same for the MLP.
@@ -243,7 +243,7 @@ def parts_of_blocks(
     """The parts of each block.
 
     Args:
-        blocks: in the order in which they run.
+        blocks: the blocks, in the order in which they run.
         components: TransformerLens' mapping of a block.
         own: whether the blocks are transformers' own, whose parts have the names that the mapping
             says; else they are TransformerLens'.

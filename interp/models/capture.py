@@ -131,8 +131,8 @@ def hidden_states_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """What a block or sublayer is given first, however it is called.
 
     Args:
-        args: that it is called with.
-        kwargs: that it is called with by name.
+        args: the positional arguments that it is called with.
+        kwargs: the keyword arguments that it is called with.
 
     Returns:
         `[batch, pos, d_model]`.
@@ -144,8 +144,8 @@ def residual_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The residual stream that a sublayer is given beside its input (BLOOM).
 
     Args:
-        args: that a sublayer is called with.
-        kwargs: that it is called with by name.
+        args: the positional arguments that a sublayer is called with.
+        kwargs: the keyword arguments that it is called with.
 
     Returns:
         `[batch, pos, d_model]`; None where a sublayer is called without it.

@@ -26,8 +26,8 @@ def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) ->
     Only names are read, so that a wrong number costs no memory.
 
     Args:
-        name: of the model, for messages.
-        folder: with the weights.
+        name: the name of the model, for messages.
+        folder: the folder with the weights.
         configuration: from `read_configuration`.
 
     Raises:
@@ -83,7 +83,7 @@ def check_loaded(name: str, info: Mapping[str, Any]) -> None:
     transformers draws what is missing at random and says so in a log.
 
     Args:
-        name: of the model, for messages.
+        name: the name of the model, for messages.
         info: the second result of `from_pretrained(..., output_loading_info=True)`; tied tensors
             are not among its missing ones.
 
@@ -122,9 +122,9 @@ def tell_of_tokens_outside(name: str, tokenizer: Any, rows: int) -> None:
     A prompt that has one of them is refused when it is read; padding never needs them.
 
     Args:
-        name: of the model.
+        name: the name of the model.
         tokenizer: its tokenizer.
-        rows: of the embedding.
+        rows: the rows of the embedding.
     """
     if tokenizer is None or len(tokenizer) <= rows:
         return
@@ -158,7 +158,7 @@ def context_length(config: Any, tokenizer: Any) -> int:
     """The longest context in tokens, from the configuration, else the tokenizer, else 2,048.
 
     Args:
-        config: of the text model.
+        config: the configuration of the text model.
         tokenizer: asked last, as lm-evaluation-harness does.
 
     Returns:

@@ -27,7 +27,7 @@ def join_blocks(blocks: Sequence[nn.Module], home: torch.device) -> None:
     """Let blocks on several devices run one after the other.
 
     Args:
-        blocks: in the order in which they run.
+        blocks: the blocks, in the order in which they run.
         home: where the embedding, the final norm and the unembedding are.
     """
     for block in blocks:
@@ -75,7 +75,7 @@ def as_float64(tensor: Tensor) -> Tensor:
     """A tensor in float64: on its device, or on the CPU where its device has no such type (MPS).
 
     Args:
-        tensor: of any type, on any device.
+        tensor: a tensor of any type, on any device.
 
     Returns:
         The same numbers.

@@ -57,7 +57,7 @@ def bridge_router(mlp: Any) -> Any:
     """The router inside a bridge's MLP.
 
     Args:
-        mlp: of one layer of a bridge.
+        mlp: the MLP of one layer of a bridge.
 
     Returns:
         The module that routes; None where the MLP has no experts.

@@ -17,8 +17,8 @@ def read_configuration(name: str, folder: Path) -> dict[str, Any]:
     """What a model's `config.json` says.
 
     Args:
-        name: of the model, for messages.
-        folder: with `config.json`.
+        name: the name of the model, for messages.
+        folder: the folder with `config.json`.
 
     Returns:
         Its entries, unchecked.
@@ -51,8 +51,8 @@ def check_files(
     """Refuse a folder whose weights are not safetensors inside it, or that brings its own code.
 
     Args:
-        name: of the model, for messages.
-        folder: with the weights.
+        name: the name of the model, for messages.
+        folder: the folder with the weights.
         configuration: from `read_configuration`.
         allow_pickle: pickled weights will do.
         trust_remote_code: code will do.

@@ -23,7 +23,7 @@ def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
     counts follow.
 
     Args:
-        config: of a model; changed in place.
+        config: the configuration of a model; changed in place.
         order: old numbers of layers in their new order; one may be missing, or there twice.
         n_layers: how many layers the configuration has now.
     """

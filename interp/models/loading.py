@@ -49,7 +49,7 @@ def load_model(
         name: a hub name, a folder with `config.json` and safetensors, `organism:NAME`, or a Hugging
             Face model in memory. Such a model becomes the bridge's, which replaces its submodules
             in place; it stays where it is and in its type, and the options below do not apply.
-        tokenizer: of a model in memory; without one it is fed token ids only.
+        tokenizer: the tokenizer of a model in memory; without one it is fed token ids only.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` for the type that the checkpoint is in.
         device: where to put it; by default (`cuda`, `auto`) a GPU that has room for it, or whole
             layers over all GPUs (your hooks then see their layer's), or the CPU without any.
@@ -144,7 +144,7 @@ def folder_name(folder: Path) -> str:
     """What a folder of a model is called: by its last part, or of the hub's cache by its model.
 
     Args:
-        folder: that is there; `.` and `..` stand for folders that have names.
+        folder: the folder that is there; `.` and `..` stand for folders that have names.
 
     Returns:
         `model` of `/data/model`, `owner/model` of `.../models--owner--model/snapshots/0a1b`.

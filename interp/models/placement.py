@@ -70,8 +70,8 @@ def asked_device(name: str, device: str | torch.device | None) -> torch.device:
     """The device that a user means; `cuda` without a number leaves the choice of GPUs open.
 
     Args:
-        name: of the model, for the message.
-        device: as given to `load_model`; None and `auto` are the GPUs if there are any.
+        name: the name of the model, for the message.
+        device: the device as given to `load_model`; None and `auto` are the GPUs if there are any.
 
     Returns:
         A device that is there.
@@ -117,7 +117,7 @@ def fitting(
         folder: the model's files.
         dtype: type of the weights.
         device: `asked_device`.
-        name: of the model, for the message.
+        name: the name of the model, for the message.
         stored: as for `weight_bytes`.
         quantize: as for `weight_bytes`.
 
@@ -166,7 +166,7 @@ def placed(
     Args:
         folder: the model's files.
         dtype: type of the weights.
-        name: of the model, for the message.
+        name: the name of the model, for the message.
         trust_remote_code: run Python that comes with the model.
 
     Returns:
@@ -194,7 +194,7 @@ def put_over_gpus(root: transformers.PreTrainedModel, name: str) -> None:
 
     Args:
         root: the model, on any device; its parameters stay the same objects.
-        name: of the model, for the message.
+        name: the name of the model, for the message.
 
     Raises:
         UserError: as `device_map`.
@@ -260,7 +260,7 @@ def device_map(
         n_layers: number of its blocks.
         dtype: type of the weights.
         free: free bytes of each device, in the order in which blocks go to them.
-        name: of the model, for the message.
+        name: the name of the model, for the message.
 
     Returns:
         Module or parameter name to device. Embedding and unembedding are named, too.

@@ -25,9 +25,9 @@ def quantization_config(
     """What transformers is asked for, or None where the weights are taken as they are.
 
     Args:
-        name: of the model, for messages.
+        name: the name of the model, for messages.
         quantize: `4bit` is NF4 (QLoRA, 2305.14314), `8bit` is LLM.int8 (2208.07339).
-        dtype: in which products are computed.
+        dtype: the dtype in which products are computed.
 
     Returns:
         An argument for `from_pretrained`, or None.

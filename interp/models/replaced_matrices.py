@@ -38,7 +38,7 @@ def check_bridge(bridge: TransformerBridge, root: Any, name: str, what: str) -> 
     Args:
         bridge: over the model.
         root: the model's native modules.
-        name: of the model, for the message.
+        name: the name of the model, for the message.
         what: stands in place of its matrices, as `replaced_matrices` says it; empty where nothing
             does.
 

@@ -31,7 +31,7 @@ class Difference:
     """One thing in which a run differs from what is asked.
 
     Attributes:
-        name: of the entry, such as `libraries.torch`.
+        name: the name of the entry, such as `libraries.torch`.
         there: its value in the folder.
         asked: its value in the request.
         words: the difference in words.

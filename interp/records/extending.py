@@ -91,7 +91,7 @@ def extend_store(folder: Path, kept: Manifest, grown: Manifest) -> bool:
     """Put a larger manifest in the place of a run's.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         kept: the manifest that was there when `grown` was made.
         grown: the same run with more tasks, examples or ablations.
 

@@ -151,7 +151,7 @@ def read_regular(path: Path) -> bytes:
     """The content of a plain file; never of a pipe or a device, which may have no end.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Returns:
         All bytes of the file.

@@ -52,7 +52,7 @@ def locked(folder: Path, shard: Shard | None = None) -> Iterator[None]:
     A whole run excludes everybody; shards exclude their own number and whole runs.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         shard: the part of its units that is run; None for the whole run.
 
     Yields:
@@ -79,7 +79,7 @@ def manifest_locked(folder: Path) -> Iterator[None]:
     Unlike `locked` it waits: whoever holds it needs no time.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
 
     Yields:
         None; the lock is free afterwards.

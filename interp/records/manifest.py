@@ -65,8 +65,8 @@ class TaskEntry(Entry):
     """A task of a run: which rows of it, and hashes of all that makes its prompts and metrics.
 
     Attributes:
-        name: of the task; the key in the records.
-        version: that its definition gives itself.
+        name: the name of the task; the key in the records.
+        version: the version that its definition states.
         num_fewshot: few-shot examples in each prompt.
         variant: how it was asked for: as a chat, with how many tokens, how often.
         doc_ids: its rows; those that an extension added follow the others.
@@ -80,7 +80,7 @@ class TaskEntry(Entry):
         source_ids: rows that ablations take from and that are not among `doc_ids`.
         sources_sha256: hash of those rows.
         sampling: how answers are drawn; None for greedy answers and for scored options.
-        metrics: that its definition declares, each with its aggregation and direction.
+        metrics: those that its definition declares, each with its aggregation and direction.
     """
 
     name: Text
@@ -105,7 +105,7 @@ class UnitEntry(Entry):
     """A work unit: a block of one task's examples under a range of the ablations.
 
     Attributes:
-        name: of its shard.
+        name: the name of its shard.
         task: number of the task.
         first: place of its first example among the task's `doc_ids`.
         examples: how many.
@@ -125,7 +125,7 @@ class OriginEntry(Entry):
     """Where and when a run was begun; decides no answer and may differ between two calls.
 
     Attributes:
-        command: as it was typed.
+        command: the command as it was typed.
         created: date and time.
         device: where it ran.
         platform: the operating system.
@@ -155,20 +155,21 @@ class Manifest(Entry):
     """What a run is: everything that decides its answers, in words and hashes.
 
     Attributes:
-        schema_version: of the store (`schema` in the file).
+        schema_version: the schema version of the store (`schema` in the file).
         model: name of the model.
         weights_sha256: hash of its parameters and buffers.
         config_sha256: hash of what it reads from its configuration, and of its end tokens.
         code_sha256: hash of its code, where that is no installed library.
         tokenizer_sha256: hash of the tokenizer's files and behaviour.
-        dtype: of its weights; behind it how they are quantised, or that an adapter is beside them.
+        dtype: the dtype of its weights, then how they are quantised, or that an adapter is beside
+            them.
         tasks: what was asked.
         ablations: text forms, without the baseline.
         hooks: text of a user's hooks to the hash of their code.
         donors: text of a swap to the names of its donors and their weights' hashes.
         mean_reference: what means are taken over.
         resample_donors: where the activations of `@resample` come from.
-        seed: of all draws.
+        seed: the seed of all draws.
         limit: examples of each task that were asked for; None for all.
         units: the work, cut; each has a shard.
         libraries: version of each library, and the hash of this package's own code.
@@ -299,7 +300,7 @@ def shard_path(folder: Path, unit: str) -> Path:
     """Where a unit's shard is.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
 
     Returns:
@@ -312,7 +313,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a run.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
 
     Returns:
         The manifest, every entry checked.

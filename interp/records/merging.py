@@ -34,7 +34,7 @@ class _Whole:
 
     Attributes:
         folder: the first of its folders.
-        manifest: of the run.
+        manifest: the manifest of the run.
         paths: name of a unit to its shard.
     """
 
@@ -65,7 +65,7 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
     """Bring the units of a run's parts together, after checking all of them.
 
     Args:
-        folder: of the whole run; may be new, or itself hold some of the units.
+        folder: the folder of the whole run; may be new, or itself hold some of the units.
         parts: folders of other parts, none where all processes wrote to one folder. A part may be
             of a run with other ablations; those that the first run lacks are added to it.
 

@@ -19,7 +19,7 @@ def open_or_make(folder: Path, manifest: Manifest) -> Manifest:
     """Make a run's folder, or read the manifest of the run that is in it.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         manifest: what is written where there is no run.
 
     Returns:
@@ -52,7 +52,7 @@ def open_store(folder: Path, manifest: Manifest, *, allow: Sequence[str] = ()) -
     """Make a run's folder, or check that the one that is there holds this very run.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         manifest: what is asked.
         allow: names of differences that are accepted (`libraries.torch`); each is written to the
             manifest under `allowed`.
@@ -77,9 +77,9 @@ def with_accepted(
     """A run's manifest with the differences noted that the user allowed.
 
     Args:
-        folder: of the run, for messages.
+        folder: the folder of the run, for messages.
         kept: the manifest that is in it.
-        found: in what a request differs from it.
+        found: what a request has other than it.
         allow: names of differences that are accepted.
 
     Returns:

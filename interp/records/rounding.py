@@ -35,12 +35,12 @@ class TaskRounding(Entry):
     """What running the baseline of one task again in other batches changed.
 
     Attributes:
-        name: of the task.
+        name: the name of the task.
         asked: examples that were run again.
-        n: of these, how many had an outcome both times.
-        changed: of these, how many have another likeliest option, another text, or (a task
+        n: how many of these had an outcome both times.
+        changed: how many of these have another likeliest option, another text, or (a task
             without either) another value of any metric.
-        metrics: by name.
+        metrics: its metrics, by name.
     """
 
     name: Text
@@ -66,7 +66,7 @@ def read_rounding(folder: Path) -> Rounding | None:
     """How many answers rounding decides in a run.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
 
     Returns:
         What `rounding.json` holds; None where the run has none.
@@ -90,7 +90,7 @@ def write_rounding(folder: Path, dtype: str, tasks: Sequence[TaskRounding]) -> N
     """Write what was measured, whole.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         dtype: type of the weights.
         tasks: one entry per task.
 

@@ -42,10 +42,10 @@ def write_unit(
     """Write one work unit's shard, whole or not at all.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
-        manifest: of the run.
-        records: of the unit, by ablation and then by example.
+        manifest: the manifest of the run.
+        records: the records of the unit, by ablation and then by example.
         run: the unit's fingerprint, where it is known.
     """
     path = shard_path(folder, unit)
@@ -80,7 +80,7 @@ def write_piece(folder: Path, unit: str, run: str, records: Sequence[Record]) ->
     """Keep some of a unit's records until its shard is written.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
         run: the unit's fingerprint.
         records: some of its records.
@@ -95,7 +95,7 @@ def read_pieces(folder: Path, unit: str, run: str) -> list[Record]:
     """The records that an interrupted run kept of a unit; damaged and foreign pieces are removed.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
         run: the unit's fingerprint.
 
@@ -119,7 +119,7 @@ def remove_pieces(folder: Path, unit: str) -> None:
     """Remove the pieces of a unit whose shard is written.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
     """
     for path in _pieces(folder, unit):
@@ -147,9 +147,9 @@ def problem(folder: Path, unit: str, manifest: Manifest) -> str | None:
     """What is wrong with a unit's shard, in words; None where it is what was written.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
-        manifest: of the run, which says what the shard must hold.
+        manifest: the manifest of the run, which says what the shard must hold.
 
     Returns:
         The reason, or None.
@@ -161,9 +161,9 @@ def problems(folder: Path, units: Iterable[str], manifest: Manifest) -> dict[str
     """What is wrong with the shards of the named units, in their order; whole ones are left out.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         units: names of its units.
-        manifest: of the run, which says what the shards must hold.
+        manifest: the manifest of the run, which says what the shards must hold.
 
     Returns:
         Unit to the reason.
@@ -184,9 +184,9 @@ def _problem(
     """What is wrong with one shard; empty where nothing is.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         entry: the shard's unit.
-        manifest: of the run.
+        manifest: the manifest of the run.
         run: the fingerprint of the unit.
         texts: its ablations.
     """
@@ -256,9 +256,9 @@ def verified(folder: Path, unit: str, manifest: Manifest) -> bool:
     """Whether a unit's shard is there and is what was written; reads only.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
-        manifest: of the run, which says what the shard must hold.
+        manifest: the manifest of the run, which says what the shard must hold.
 
     Returns:
         False for a missing, a damaged and a foreign shard.
@@ -270,7 +270,7 @@ def quarantine(folder: Path, unit: str) -> Path:
     """Move a damaged shard out of the way, as `NAME.parquet.damaged`; returns where it is.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         unit: name of the unit.
 
     Returns:
@@ -284,7 +284,7 @@ def dataset(folder: Path, units: Iterable[str]) -> pyarrow.dataset.Dataset:
     """The shards of the named units as one Arrow dataset: nothing is read before it is asked.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         units: names of its units.
 
     Returns:
@@ -303,7 +303,7 @@ def read_units(folder: Path, units: Iterable[str]) -> pa.Table:
     """All records of the named units, in their order.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         units: names of its units.
 
     Returns:

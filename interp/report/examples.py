@@ -28,7 +28,7 @@ class Answer:
 
     Attributes:
         common: what both answers begin with.
-        rest: from the first word on that differs.
+        rest: the words from the first on that differs.
         note: log-likelihoods, or that the answer was cut.
     """
 
@@ -89,7 +89,7 @@ def shown_examples(
     Args:
         run: a finished run.
         task: name of the task.
-        metric: by which an example is harmed or helped.
+        metric: the metric by which an example is harmed or helped.
         ablations: text forms.
         asked: the task's rows.
         most: examples per ablation.
@@ -124,7 +124,7 @@ def choose(outcomes: pd.Series, most: int, *, seed: Sequence[int]) -> list[int]:
     Args:
         outcomes: one of `OUTCOMES` for each example; the index is their rows of the task.
         most: how many.
-        seed: of the draw within an outcome.
+        seed: the seed of the draw within an outcome.
 
     Returns:
         Their rows: grouped by outcome, in the order of `OUTCOMES`, and ascending within.

@@ -52,7 +52,7 @@ def write_report(
 
     Args:
         runs: finished runs, in the order of the page.
-        path: of the page; its folder is made.
+        path: the path of the page; its folder is made.
         choice: metric, number of examples, and where the tasks' rows are.
         title: by default the models' names.
         question: what the page is about, in a sentence.

@@ -56,7 +56,8 @@ class Choice:
     """What a reader of the page sees, as the author chose it.
 
     Attributes:
-        metric: for all tasks; by default accuracy where there is one, else an exact match.
+        metric: one metric for all tasks; by default accuracy where there is one, else an exact
+            match.
         examples: the most that are shown per ablation and task; 0 for none.
         tasks: tasks that were swept and that their names alone do not find: paths of YAMLs, or the
             tasks themselves.
@@ -125,7 +126,7 @@ def section(run: Run, choice: Choice, *, name: str, budget: int) -> Section:
     Args:
         run: the run and its tables.
         choice: what is shown.
-        name: of the section on the page; begins every name inside.
+        name: the name of the section on the page; begins every name inside.
         budget: examples that the page may hold of this run.
 
     Returns:

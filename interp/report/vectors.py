@@ -51,7 +51,7 @@ def draw(
 
     Args:
         drawings: from `interp.figures.drawings`.
-        prefix: of all names inside the SVGs, distinct on a page.
+        prefix: what all names begin with inside the SVGs, distinct on a page.
         narrow: the same figures, one column wide.
         several: only those that show several models.
 

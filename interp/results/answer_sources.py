@@ -25,10 +25,11 @@ def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
     named in 2.1 to 2.8%.
 
     Args:
-        responses: of a sweep over a task of `interp.twins(model, task, by="gold")` whose rows have
-            passages: `model task doc_id ablation loglikelihoods`, the baseline among them. Only
-            rows that run the changed passage are read: there the passage contradicts the weights.
-            Pairs of one `cluster`, where there is such a column, are one unit of the intervals.
+        responses: the responses of a sweep over a task of `interp.twins(model, task, by="gold")`
+            whose rows have passages: `model task doc_id ablation loglikelihoods`, the baseline
+            among them. Only rows that run the changed passage are read: there the passage
+            contradicts the weights. Pairs of one `cluster`, where there is such a column, are one
+            unit of the intervals.
         confidence: coverage of the intervals.
 
     Returns:

@@ -24,11 +24,11 @@ def design_effects(
     """`interp.stats.design_effects` of fields of the rows of one task.
 
     Args:
-        values: of the task, one metric.
-        entry: of the task, in the run's manifest.
+        values: the values of the task, one metric.
+        entry: the entry of the task, in the run's manifest.
         fields: names; by default those whose values are shared by two and more rows each, in the
             mean, and are texts or whole numbers.
-        seed: of the permutations.
+        seed: seed of the permutations.
         given: as for `row_field`.
         data: as for `row_field`.
         allow_code: as for `row_field`.

@@ -35,7 +35,7 @@ def more_is_better(tasks: Sequence[TaskEntry], values: pd.DataFrame) -> pd.DataF
     A drop of them is damage, whatever the metric; 0 and 1 stay 0 and 1.
 
     Args:
-        tasks: of the run's manifest.
+        tasks: the tasks of the run's manifest.
         values: the long table of the run.
 
     Returns:
@@ -49,8 +49,8 @@ def positive_is_damage(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> pd.Da
     """Drops with the other sign where less of a metric is better.
 
     Args:
-        tasks: of the run's manifest.
-        table: of drops; it is changed.
+        tasks: the tasks of the run's manifest.
+        table: the table of drops; it is changed.
 
     Returns:
         The same table.

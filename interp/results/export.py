@@ -48,8 +48,8 @@ def export_tables(
         folder: where; made if it is not there.
         kind: `csv`, `parquet`, or `latex` (scores and importance of one metric per task, as
             tables for a paper).
-        neutral: in CSV, put an apostrophe before texts that a spreadsheet would compute (that
-            begin with `=`, `+`, `@` or `-`).
+        neutral: whether to put, in CSV, an apostrophe before texts that a spreadsheet would compute
+            (that begin with `=`, `+`, `@` or `-`).
 
     Returns:
         The files.

@@ -19,7 +19,7 @@ def floors_of(
     """What each metric would be without knowing anything.
 
     Args:
-        tasks: of the run's manifest.
+        tasks: the tasks of the run's manifest.
         answers: gives the records of the whole model for the name of a task.
 
     Returns:

@@ -14,8 +14,8 @@ def run_line(folder: Path, manifest: records.Manifest) -> str:
     """A run in one line: model, tasks, ablations, progress and date.
 
     Args:
-        folder: of the run.
-        manifest: of the run.
+        folder: the folder of the run.
+        manifest: the manifest of the run.
 
     Returns:
         The line, without an end.

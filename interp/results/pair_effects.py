@@ -30,7 +30,7 @@ def interactions(
     Args:
         values: the long table of one metric per task, of which more is better (`Sweep.gains()`).
         confidence: coverage of the intervals.
-        correction: of the p-values, over all pairs of a task.
+        correction: correction of the p-values, over all pairs of a task.
 
     Returns:
         Columns `model task metric ablation first second drop_first drop_second drop interaction low
@@ -82,7 +82,7 @@ def scope_parts(
     Args:
         values: the long table of one metric per task, of which more is better (`Sweep.gains()`).
         confidence: coverage of the intervals.
-        correction: of the p-values, over the ablations of a form, a task and a part.
+        correction: correction of the p-values, over the ablations of a form, a task and a part.
 
     Returns:
         Columns `model task metric ablation part value low high p p_adjusted n unit interval`; for

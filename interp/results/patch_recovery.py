@@ -55,8 +55,9 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
     """What every ablation brings of the twin's answer, example by example.
 
     Args:
-        responses: of a sweep over a task of `interp.twins`: `model task doc_id ablation
-            loglikelihoods`, the baseline among them, and `cluster` where pairs share something.
+        responses: the responses of a sweep over a task of `interp.twins`: `model task doc_id
+            ablation loglikelihoods`, the baseline among them, and `cluster` where pairs share
+            something.
 
     Returns:
         Columns `model task direction pair ablation moved full recovery answer` (and `cluster`), a

@@ -14,7 +14,7 @@ def from_log_likelihoods(
     """The perplexities and weighted losses of a table.
 
     Args:
-        tasks: of the run's manifest.
+        tasks: the tasks of the run's manifest.
         table: scores or drops; their `metric` is read.
 
     Returns:

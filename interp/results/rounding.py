@@ -15,8 +15,8 @@ def measured_rounding(folder: Path, manifest: records.Manifest) -> pd.DataFrame:
     """What running the baseline again in other batches changed, and the noise floor of a drop.
 
     Args:
-        folder: of the run.
-        manifest: of the run, or of a request for less than it holds.
+        folder: the folder of the run.
+        manifest: the manifest of the run, or of a request for less than it holds.
 
     Returns:
         Columns `task metric compared` (examples that were run twice) `changed_answers` (of these,
@@ -49,7 +49,7 @@ def rounding_lines(measured: pd.DataFrame, dtype: str) -> dict[str, str]:
     """What rounding changed, in words.
 
     Args:
-        measured: of `measured_rounding`.
+        measured: the table of `measured_rounding`.
         dtype: type of the weights.
 
     Returns:

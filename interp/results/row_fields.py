@@ -22,7 +22,7 @@ def row_field(
     """The value of a field in each row of a task of a run.
 
     Args:
-        entry: of the task, in the run's manifest.
+        entry: the entry of the task, in the run's manifest.
         field: name of the field.
         given: tasks that their name alone does not find: paths of YAMLs, or loaded tasks.
         data: folder with the rows, as for the sweep.

@@ -49,7 +49,7 @@ def claim_folder(folder: Path, kind: str, request: Mapping[str, Any]) -> bool:
 
     Args:
         folder: new, empty, or holding this result, finished or not.
-        kind: of the result.
+        kind: the kind of the result.
         request: all that decides it.
 
     Returns:
@@ -82,7 +82,7 @@ def released_if_refused(folder: Path | None) -> Iterator[None]:
     Without it, the same folder would refuse the request that the message advises.
 
     Args:
-        folder: that was claimed; None where nothing is kept.
+        folder: the folder that was claimed; None where nothing is kept.
 
     Yields:
         None; the result is computed within.
@@ -109,12 +109,12 @@ def save_result(
     """Write a result into the folder that `claim_folder` made ready; `result.json` is written last.
 
     Args:
-        folder: of the result.
+        folder: the folder of the result.
         kind: as for `claim_folder`.
         request: as for `claim_folder`.
         facts: what else there is to know, as plain data.
-        tables: that the result is made of, written as Parquet.
-        arrays: that the result is made of.
+        tables: the tables that the result is made of, written as Parquet.
+        arrays: the arrays that the result is made of.
         for_reading: tables that follow from the result, written as CSV for other programs.
     """
     contents: dict[str, bytes] = {}
@@ -138,8 +138,8 @@ def read_result(folder: str | Path, kind: str) -> Saved:
     """A finished result, every file checked against its hash.
 
     Args:
-        folder: of the result.
-        kind: that is wanted.
+        folder: the folder of the result.
+        kind: the kind that is wanted.
 
     Returns:
         Request, facts, tables and arrays of the result.
@@ -177,7 +177,7 @@ def kind_of(folder: str | Path) -> str | None:
     """Kind of the result in a folder, finished or not; None where there is none.
 
     Args:
-        folder: that was given as `out`.
+        folder: the folder that was given as `out`.
 
     Returns:
         A word such as `lens`, or None.

@@ -15,8 +15,8 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
     """Keep one metric per task.
 
     Args:
-        table: Scores or importance.
-        metric: A metric for all tasks, or one for each named task. By default `acc` where there
+        table: scores or importance.
+        metric: a metric for all tasks, or one for each named task. By default `acc` where there
             is one, else an exact match (flexible extraction first; over all draws of an example
             rather than over the first), else the first by name.
 
@@ -48,9 +48,9 @@ def only_chosen(values: pd.DataFrame, task: str, metric: MetricChoice) -> pd.Dat
     such metrics, or not the one that is asked for, all values are kept.
 
     Args:
-        values: Of one task, one row per example, ablation and metric.
-        task: Its name.
-        metric: As for `choose_metric`.
+        values: the values of one task, one row per example, ablation and metric.
+        task: its name.
+        metric: as for `choose_metric`.
 
     Returns:
         Some of the rows.

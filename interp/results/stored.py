@@ -27,7 +27,7 @@ class StoredRecords:
         manifest: what was run, on what, with which versions.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         asked: the manifest of a request for less than the run holds, if there was one; what was
             not asked is left out.
     """

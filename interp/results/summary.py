@@ -74,7 +74,7 @@ def summary(
         run: a finished run.
         top: the most ablations that are named per task.
         metric: one for all tasks, or one per task; by default accuracy, else an exact match.
-        correction: of p-values, as for `Sweep.importance`.
+        correction: correction of p-values, as for `Sweep.importance`.
         margin: also name the ablations that change the metric by less than this.
 
     Returns:

@@ -82,8 +82,8 @@ class Sweep(StoredRecords):
             short: only the columns that are read first, of one metric per task (`metric`, or else
                 accuracy, or an exact match), rounded to four digits.
             confidence: coverage of the intervals.
-            resamples: of the bootstrap.
-            correction: of p-values: `"holm"`, `"bh"` or `"none"`.
+            resamples: bootstrap resamples.
+            correction: correction of p-values: `"holm"`, `"bh"` or `"none"`.
             given: for `by`: tasks that their name alone does not find, as paths or loaded tasks.
             data: for `by`: folder with the rows, as for the sweep.
             allow_code: for `by`: let the YAMLs in `given` run the Python that they name.
@@ -148,7 +148,7 @@ class Sweep(StoredRecords):
         Args:
             top: the most ablations that are named per task.
             metric: one for all tasks, or one for each named task.
-            correction: of p-values, as for `importance`.
+            correction: correction of p-values, as for `importance`.
             margin: also name the ablations that change the metric by less than this.
 
         Raises:
@@ -165,7 +165,7 @@ class Sweep(StoredRecords):
 
         Args:
             metric: one for all tasks, or one for each named task.
-            correction: of p-values, as for `importance`.
+            correction: correction of p-values, as for `importance`.
         """
         options: dict[str, Any] = {"confidence": 0.95, "resamples": 2000}
         drops, scores = self._by_task(
@@ -242,7 +242,7 @@ class Sweep(StoredRecords):
         See `interp.results.kinds_of_error`; tasks of which several answers were drawn have none.
 
         Args:
-            metric: by which an answer is right; by default an exact match.
+            metric: the metric by which an answer is right; by default an exact match.
             ablations: only these and the baseline have rows; all by default.
             confidence: coverage of the intervals.
 
@@ -290,7 +290,7 @@ class Sweep(StoredRecords):
         `interp.results.lost_examples` names the examples.
 
         Args:
-            metric: of 0/1 outcomes, one for all tasks, or one for each named task.
+            metric: a metric of 0/1 outcomes, one for all tasks, or one for each named task.
 
         Raises:
             UserError: an outcome is neither 0 nor 1.
@@ -312,7 +312,7 @@ class Sweep(StoredRecords):
         with `cluster=FIELD` then resamples them together. See `interp.stats.design_effects`.
 
         Args:
-            fields: of the rows; by default those that two and more rows share.
+            fields: the fields of the rows; by default those that two and more rows share.
             metric: one for all tasks, or one for each named task.
             given: as for `importance`.
             data: as for `importance`.
@@ -382,7 +382,7 @@ def open_run(folder: str | Path) -> Sweep:
     """A run, without the model; nothing but its manifest is read until a table is asked for.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
 
     Returns:
         The run. It may be unfinished; then its tables are refused.

@@ -69,7 +69,7 @@ def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
 
     Args:
         text: the answer.
-        values: of the task.
+        values: the values of the task.
         finished: False where the token limit cut the answer.
 
     Returns:
@@ -172,7 +172,7 @@ def what_instead(table: pd.DataFrame) -> str:
     """The commonest wrong answers under the ablations of a table of `kinds_of_error`, in words.
 
     Args:
-        table: of one task, of the ablations that are to be named.
+        table: the drops of one task under the ablations that are to be named.
 
     Returns:
         The two commonest kinds of each ablation, with their shares; empty where no answer is wrong.

@@ -43,8 +43,8 @@ def downstream_effects(
         texts: at least one; each is cut on the left where it is longer than the context.
         later_positions: skip the layer in the first half of each text and measure in the second
             half: what reaches it, was written earlier and read by attention.
-        confidence: of the intervals, Student's t over texts. Texts declare no clusters: passages of
-            one document are to be joined, or the interval is too narrow.
+        confidence: coverage of the intervals, Student's t over texts. Texts declare no clusters:
+            passages of one document are to be joined, or the interval is too narrow.
 
     Returns:
         Columns `skipped layer value low high low_all high_all n interval`; a row for each layer and

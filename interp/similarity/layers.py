@@ -50,7 +50,7 @@ class Similarity:
         cka: columns `model source depth other value low high n interval`: linear CKA with a
             jackknife over examples; NaN where a depth has no spread (all prompts end with the same
             token), everywhere for fewer than 4 examples.
-        dtype: of the model's weights; empty in results of earlier versions.
+        dtype: the dtype of the model's weights; empty in results of earlier versions.
     """
 
     model: str
@@ -129,9 +129,9 @@ def layer_similarity(
         model: the model.
         source: a task (its prompts), its name, or a list of texts.
         limit: the most examples, drawn with the seed; all by default.
-        seed: of the draw and of the bootstrap over examples.
-        resamples: of the bootstrap.
-        confidence: of the intervals.
+        seed: seed of the draw and of the bootstrap over examples.
+        resamples: bootstrap resamples.
+        confidence: coverage of the intervals.
         out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
             again. The same call gives the result that is there. By default nothing is written.
 
@@ -167,7 +167,7 @@ def open_similarity(folder: str | Path) -> Similarity:
     """The similarity that `layer_similarity(..., out=folder)` wrote, without the model.
 
     Args:
-        folder: that was given as `out`.
+        folder: the folder that was given as `out`.
 
     Returns:
         The same tables.
@@ -253,9 +253,9 @@ def cka_between(
         other: the other.
         source: as for `layer_similarity`.
         limit: the most examples, drawn with the seed; all by default.
-        seed: of the draw.
-        confidence: of the intervals, a jackknife over examples, or over the clusters that the task
-            declares.
+        seed: seed of the draw.
+        confidence: coverage of the intervals, a jackknife over examples, or over the clusters that
+            the task declares.
 
     Returns:
         Columns `model other_model source depth other value low high n interval`.

@@ -81,8 +81,8 @@ def greedy_removal(
         metric: one for all tasks, or one for each named task; as for `Sweep.importance`.
         beam: how many sets are kept at every step; 1 is greedy.
         limit: the most examples of each task, both halves together; all by default.
-        seed: of the draw of examples, and of the bootstrap.
-        correction: of the p-values of the steps.
+        seed: seed of the draw of examples, and of the bootstrap.
+        correction: correction of the p-values of the steps.
 
     Returns:
         The chosen sets, their curves and their held-out drops.

@@ -57,8 +57,8 @@ def layer_shapley(
         out: folder of the sweep.
         metric: one for all tasks, or one for each named task; as for `Sweep.importance`.
         limit: the most examples of each task; all by default.
-        seed: of the orders, and of the draw of examples.
-        confidence: of the intervals.
+        seed: seed of the orders, and of the draw of examples.
+        confidence: coverage of the intervals.
 
     Returns:
         Columns `model task metric layer value low high n orders sets unit interval`, one per layer;
@@ -95,7 +95,7 @@ def random_orders(n_layers: int, count: int, *, seed: int) -> list[tuple[int, ..
     Args:
         n_layers: layers of the model.
         count: how many orders; they are drawn one by one and may be alike.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         The layers of each order.
@@ -111,7 +111,7 @@ def marginal_drops(
 
     Args:
         wide: examples x ablations, with the baseline and every set that the orders go through.
-        orders: of all layers.
+        orders: orders of all layers.
 
     Returns:
         Drops `[layer, example, order]`, in the unit of the table.

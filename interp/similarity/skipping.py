@@ -29,7 +29,7 @@ class Order:
     """Which layers are skipped when one, two, three ... go.
 
     Attributes:
-        name: of the criterion, as in a legend.
+        name: the name of the criterion, as in a legend.
         steps: the layers of each step, in ascending order; a step need not hold the one before.
         draw: which of several random orders.
         measured_on: task to the rows that the order was measured on; a curve leaves them out.
@@ -48,8 +48,8 @@ def nested(name: str, layers: Sequence[int], most: int, *, draw: int = 0) -> Ord
     """An order in which layers go one after the other.
 
     Args:
-        name: of the order, in tables and figures.
-        layers: in the order in which they go.
+        name: the name of the order, in tables and figures.
+        layers: the layers, in the order in which they go.
         most: how many of them the order holds.
         draw: which of several orders of this name it is.
 
@@ -120,7 +120,7 @@ def by_importance(
         importance: a sweep of every layer, several of them (other tasks of the same model), or a
             table from `importance()`, one metric per task.
         most: how many layers go at most.
-        metric: of a sweep: one for all tasks, or one for each named task.
+        metric: the metric of a sweep: one for all tasks, or one for each named task.
 
     Returns:
         The order, of 1 to `most` layers.
@@ -168,7 +168,7 @@ def at_random(n_layers: int, most: int, *, draws: int = 5, seed: int = 0) -> lis
         n_layers: number of layers.
         most: how many layers each order holds.
         draws: how many orders.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         `draws` orders of one name, told apart by `Order.draw`.
@@ -200,7 +200,7 @@ def pruning_curves(
         orders: from the functions of this module.
         out: folder of the sweep; the same call continues it.
         limit: the most examples per task, drawn with the seed; all by default.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         Columns `model task metric order draw n_removed layers value low high n unit interval`;
@@ -247,7 +247,7 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
 
     Args:
         run: the run, its folder, or its scores.
-        orders: that were swept.
+        orders: the orders that were swept.
 
     Returns:
         One row per order, task, metric and number of layers skipped, with the score and its

@@ -64,7 +64,7 @@ class Examples:
     """The texts of a source, drawn but not yet tokenised.
 
     Attributes:
-        name: of the source.
+        name: the name of the source.
         ids: numbers of the examples that are used.
         task: the task, if the source is one.
         texts: the texts, if it is not.
@@ -93,7 +93,7 @@ def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -
     Args:
         source: a task, its name, the path of its YAML, or a list of texts.
         limit: the most examples, drawn with the seed as a sweep draws them.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         The name of the source, the numbers of the chosen examples, and their texts.

@@ -36,8 +36,8 @@ def influence_by_part(
     Args:
         model: the model.
         texts: at least one; each is cut where it is longer than the context.
-        confidence: of the intervals, Student's t over texts. Texts declare no clusters: passages of
-            one document are to be joined, or the interval is too narrow.
+        confidence: coverage of the intervals, Student's t over texts. Texts declare no clusters:
+            passages of one document are to be joined, or the interval is too narrow.
 
     Returns:
         Columns `layer part value low high n interval`, a row for each layer and each of

@@ -38,7 +38,7 @@ def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float
     Args:
         sample: drops by document, a column per ablation; clusters are not torn apart.
         halves: random splits.
-        seed: of the splits.
+        seed: seed of the splits.
 
     Returns:
         At most 1; 0 or less where halves do not agree at all; NaN where a half is flat, or there
@@ -77,7 +77,7 @@ def crossed(
         other: a profile of the same ablations.
         paired: the two are of the same documents in the same order.
         halves: random splits.
-        seed: of the splits.
+        seed: seed of the splits.
 
     Returns:
         NaN where a profile's halves do not agree.
@@ -141,7 +141,7 @@ def disattenuated(
         value: the disattenuated correlation, from `crossed`.
         ceiling: how high the observed correlation could be, from `ceiling_of`.
         replicates: the correlation in each resample.
-        confidence: of the interval.
+        confidence: coverage of the interval.
 
     Returns:
         NaN where there is no ceiling, or no replicate has a correlation.
@@ -193,7 +193,7 @@ def shapes_differ(
         points: differences of 0/1 outcomes; columns without a discordant pair then vary at least
             as Tango's interval says.
         flips: random sign patterns.
-        seed: of these.
+        seed: seed of these random choices.
 
     Returns:
         NaN where the sum of a profile's drops is not above 0 at 5%: it has no shape.

@@ -41,8 +41,8 @@ def design_effects(
     Args:
         damage: drops, documents x ablations.
         field: the field's value of each document, by the same index.
-        permutations: of the test.
-        seed: of the permutations.
+        permutations: random permutations of the test.
+        seed: seed of the permutations.
 
     Returns:
         A row per ablation: `ablation design_effect p least_p n_values n`; `p` is never below

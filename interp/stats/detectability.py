@@ -20,7 +20,7 @@ def nothing_found(rows: pd.DataFrame) -> str:
     """What "none" means for one task and family: what would have been found, or why nothing could.
 
     Args:
-        rows: of `interp.stats.importance`, one model, task, metric and family.
+        rows: the rows of `interp.stats.importance`, one model, task, metric and family.
 
     Returns:
         Such as `none (12 points would have been found)` or `not testable: ...`.
@@ -49,7 +49,7 @@ def findable(rows: pd.DataFrame) -> list[str]:
     Also by how much the largest drop is too large on average, because it was chosen.
 
     Args:
-        rows: of `interp.stats.importance`; those in the metric's own unit have no line.
+        rows: the rows of `interp.stats.importance`; those in the metric's own unit have no line.
 
     Returns:
         One line per task and family, in percentage points.

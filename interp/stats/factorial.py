@@ -34,8 +34,8 @@ class Contrast:
 
     Attributes:
         name: `readout: greedy - likelihood`, or several of these joined by ` x `.
-        factors: that it is about, joined by ` x `.
-        weights: of the cells, in the order of `cells_of`.
+        factors: the factors that it is about, joined by ` x `.
+        weights: the weights of the cells, in the order of `cells_of`.
     """
 
     name: str
@@ -108,7 +108,7 @@ def factorial_effects(
         design: factor to its levels, the one that others are compared with first.
         floors: cell to its floor, as a share; drops in points where None.
         confidence: coverage of each interval.
-        correction: of the p-values, over the ablations of a model and contrast.
+        correction: correction of the p-values, over the ablations of a model and contrast.
 
     Returns:
         Columns `model ablation effect factors value low high low_all high_all p p_adjusted n unit
@@ -198,12 +198,12 @@ def contrast_row(
 
     Args:
         wide: outcomes of every cell.
-        clusters: of the examples, or None.
+        clusters: the clusters of the examples, or None.
         ablation: its text form.
-        contrast: of the cells.
-        floors: of the cells, as shares; drops in points where None.
+        contrast: the contrast of the cells.
+        floors: the floors of the cells, as shares; drops in points where None.
         design: factor to its levels.
-        confidence: of the intervals.
+        confidence: coverage of the intervals.
         family: ablations that `low_all` and `high_all` are to cover together.
 
     Returns:

@@ -22,7 +22,7 @@ def without_failures(rows: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
     """A series' documents x ablations, of those that have an outcome.
 
     Args:
-        rows: of the long table, one model, task and metric.
+        rows: the rows of the long table, one model, task and metric.
         wide: the same as documents x ablations.
 
     Returns:
@@ -41,8 +41,8 @@ def say_left_out(values: pd.DataFrame) -> None:
     """One warning for each ablation of a long table that has failed examples.
 
     Args:
-        values: with `model`, `task`, `ablation`, `doc_id`, and a `value` that is NaN where an
-            example failed.
+        values: the long table, with `model`, `task`, `ablation`, `doc_id`, and a `value` that is
+            NaN where an example failed.
     """
     failed = values[values["value"].isna()]
     keys = [*SERIES[:2], "ablation"]

@@ -25,7 +25,7 @@ def mean_intervals(
         points: whether the numbers are outcomes of 0 and 1, shown in percentage points.
         confidence: coverage of each interval.
         resamples: bootstrap resamples, where a bootstrap is needed.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         Lower bounds, upper bounds and names of the intervals (`95% Wilson`), one per column.
@@ -58,9 +58,9 @@ def drop_intervals(
     Args:
         sample: differences, a column per ablation.
         points: whether they are differences of 0/1 outcomes.
-        confidence: of the intervals.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
         score: take Tango's score interval for 0/1 outcomes however many are rare.
 
     Returns:
@@ -95,7 +95,7 @@ def simultaneous(
         points: whether the numbers are outcomes of 0 and 1, shown in percentage points.
         confidence: coverage of all intervals together.
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         Lower and upper bounds, one per column; never narrower than the pointwise ones.
@@ -168,10 +168,10 @@ def tango(
     is McNemar's. Without any discordant pair it is `+-z**2 / (n + z**2)`, never of width 0.
 
     Args:
-        harmed: Pairs that only the baseline gets right.
-        helped: Pairs that only the ablated model gets right.
-        n: All pairs.
-        confidence: Coverage of the interval.
+        harmed: pairs that only the baseline gets right.
+        helped: pairs that only the ablated model gets right.
+        n: all pairs.
+        confidence: coverage of the interval.
 
     Returns:
         Lower and upper bounds, in [-1, 1], one per pair of counts.
@@ -272,7 +272,7 @@ def bootstrap_means(
     Args:
         sample: `[units, ablations]` numbers.
         resamples: how many draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         `[resamples, ablations]`, in the unit of the sample.

@@ -34,8 +34,8 @@ def layer_correlations(
     Args:
         measures: columns `model measure layer value`, as from `Similarity.measures()`.
         values: from `Sweep.gains()` of a sweep of every layer of the same model.
-        seed: of the permutations and of the halves.
-        form: of the ablations: `layer` for `layer:7`, `swap` for `swap:7`.
+        seed: seed of the permutations and of the halves.
+        form: the form of the ablations: `layer` for `layer:7`, `swap` for `swap:7`.
 
     Returns:
         The correlations (`model task metric measure rho p reliability ceiling n_layers n test
@@ -101,7 +101,7 @@ def permuted(
     Args:
         measure: one number of each layer.
         means: the other, such as mean drops.
-        seed: of the permutations.
+        seed: seed of the permutations.
 
     Returns:
         The correlation and its p-value; NaN where one of the two is flat.

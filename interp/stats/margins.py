@@ -31,18 +31,18 @@ def equivalence(
     matters") no correction is needed, because all of its parts have to be shown (Berger 1982).
 
     Args:
-        values: The long table that `interp.stats` describes.
-        margin: In the metric's unit: points for 0/1 metrics.
-        confidence: One minus the level of each one-sided test; more than 0.5.
-        resamples: As for `interp.stats.importance`.
-        seed: As for `interp.stats.importance`.
+        values: the long table that `interp.stats` describes.
+        margin: the largest drop that counts as none, in the metric's unit: points for 0/1 metrics.
+        confidence: one minus the level of each one-sided test; more than 0.5.
+        resamples: as for `interp.stats.importance`.
+        seed: as for `interp.stats.importance`.
 
     Returns:
         Columns `model ablation task metric drop low high margin equivalent n unit interval test`.
         `equivalent` is False where the sample shows no spread.
 
     Raises:
-        UserError: The margin is not positive, or as `interp.stats.importance`.
+        UserError: the margin is not positive, or as `interp.stats.importance`.
     """
     table = drops_against_margin(
         values, margin=margin, confidence=confidence, resamples=resamples, seed=seed
@@ -62,17 +62,17 @@ def drops_against_margin(
     """Drops whose intervals are those of one-sided tests: an end beyond the margin is significant.
 
     Args:
-        values: As for `equivalence`.
-        margin: As for `equivalence`.
-        confidence: As for `equivalence`; intervals are of `2 * confidence - 1`.
-        resamples: As for `equivalence`.
-        seed: As for `equivalence`.
+        values: as for `equivalence`.
+        margin: as for `equivalence`.
+        confidence: as for `equivalence`; intervals are of `2 * confidence - 1`.
+        resamples: as for `equivalence`.
+        seed: as for `equivalence`.
 
     Returns:
         The table of `interp.stats.importance`, without correction; 0/1 drops have Tango's interval.
 
     Raises:
-        UserError: As `equivalence`.
+        UserError: as `equivalence`.
     """
     real = isinstance(margin, Real) and not isinstance(margin, bool)
     if not (real and np.isfinite(margin) and margin > 0):

@@ -17,8 +17,8 @@ def perplexity_scores(scores: pd.DataFrame, names: dict[str, str]) -> pd.DataFra
     """Scores of perplexities, from the scores of the log-likelihoods that they come from.
 
     Args:
-        scores: From `interp.stats.scores`.
-        names: The metric of log-likelihoods to the name of its perplexity.
+        scores: from `interp.stats.scores`.
+        names: the metric of log-likelihoods to the name of its perplexity.
 
     Returns:
         The rows of these metrics, renamed and mapped; the same columns.
@@ -47,12 +47,12 @@ def perplexity_drops(
     1,000 examples, five settings), that of a perplexity itself 94.8 to 96.9%.
 
     Args:
-        importance: From `interp.stats.importance`; its tests hold for the perplexity.
-        values: The long table that it was made from.
-        names: The metric of log-likelihoods to the name of its perplexity.
-        confidence: Coverage of the intervals.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+        importance: from `interp.stats.importance`; its tests hold for the perplexity.
+        values: the long table that it was made from.
+        names: the metric of log-likelihoods to the name of its perplexity.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples.
+        seed: seed of the resampling.
 
     Returns:
         The rows of these metrics with `baseline`, `ablated`, `drop`, `low` and `high` of the

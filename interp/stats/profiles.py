@@ -46,12 +46,12 @@ def compare_profiles(
     whether the shapes of the two profiles differ beyond noise (`interp.stats.agreement`).
 
     Args:
-        values: The long table that `interp.stats` describes.
-        pairs: Profiles to compare, each named by some of `model`, `task` and `metric`; by
+        values: the long table that `interp.stats` describes.
+        pairs: profiles to compare, each named by some of `model`, `task` and `metric`; by
             default every pair of profiles of the table that share a metric.
-        confidence: Coverage of the interval.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+        confidence: coverage of the interval.
+        resamples: bootstrap resamples.
+        seed: seed of the resampling.
 
     Returns:
         Columns `a b spearman reliability_a reliability_b ceiling disattenuated low high p_differ
@@ -62,7 +62,7 @@ def compare_profiles(
         one.
 
     Raises:
-        UserError: A profile is not there, or two have fewer than three ablations in common.
+        UserError: a profile is not there, or two have fewer than three ablations in common.
     """
     check_options(confidence, resamples, seed)
     known = drops_by_document(values)
@@ -111,11 +111,11 @@ def compared(
     Args:
         one: documents x ablations.
         other: documents x the same ablations.
-        paired: The same documents: they share their resamples.
-        points: Drops of 0/1 outcomes.
-        confidence: Coverage of the interval.
-        resamples: Bootstrap resamples, and sign patterns of the test.
-        seed: Of both.
+        paired: the same documents: they share their resamples.
+        points: drops of 0/1 outcomes.
+        confidence: coverage of the interval.
+        resamples: bootstrap resamples, and sign patterns of the test.
+        seed: seed of both.
 
     Returns:
         `spearman reliability_a reliability_b ceiling disattenuated low high p_differ`.
@@ -155,14 +155,14 @@ def drops_by_document(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.Dat
     """Drops by document and ablation of every (model, task, metric).
 
     Args:
-        values: The long table that `interp.stats` describes.
+        values: the long table that `interp.stats` describes.
 
     Returns:
         Tables documents x ablations, baseline minus ablated; where the documents have clusters,
         these are a second level of the index.
 
     Raises:
-        UserError: The baseline is missing or the documents are not the same.
+        UserError: the baseline is missing or the documents are not the same.
     """
     check_values(values)
     say_left_out(values)
@@ -182,10 +182,10 @@ def resampled_profile(
     """Mean drops of resampled documents, or of resampled clusters where there are some.
 
     Args:
-        damage: From `drops_by_document`. Two tables of the same documents and one seed share
+        damage: from `drops_by_document`. Two tables of the same documents and one seed share
             their resamples.
-        resamples: How many.
-        seed: Of the resampling.
+        resamples: how many.
+        seed: seed of the resampling.
 
     Returns:
         `[resamples, ablations]` mean drops, rounded to 12 decimals so that equal drops tie.

@@ -91,7 +91,7 @@ def sign_flip(
     Args:
         sums: sums of differences over each unit.
         resamples: random sign patterns, where all of them are too many.
-        seed: of the random patterns.
+        seed: seed of the random patterns.
 
     Returns:
         One p-value per column.

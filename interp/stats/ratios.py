@@ -21,7 +21,7 @@ class Means:
 
     Attributes:
         means: a mean a column.
-        covariance: of the means, `[columns, columns]`.
+        covariance: the covariance of the means, `[columns, columns]`.
         n_units: independent units (examples or clusters) that they are computed from.
     """
 
@@ -62,7 +62,7 @@ def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means
         points: whether they are differences of 0/1 outcomes. A column without any discordant pair
             is then not known exactly: it varies at least as Tango's interval for no discordant
             pair says, `z / (n + z**2)`.
-        confidence: of the interval that is to be made of it.
+        confidence: coverage of the interval that is to be made of it.
 
     Returns:
         Means `[ablations]`, their covariance `[ablations, ablations]`, and the number of units.
@@ -118,8 +118,8 @@ def difference_of(one: Ratio, other: Ratio, correlation: float) -> Ratio:
 
     Args:
         one: subtracted.
-        other: from which it is subtracted.
-        correlation: of the two estimates, 0 where their samples are independent.
+        other: what it is subtracted from.
+        correlation: the correlation of the two estimates, 0 where their samples are independent.
 
     Returns:
         The difference with its lower and its upper bound.

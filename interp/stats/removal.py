@@ -33,12 +33,12 @@ def removable(
     The order of the layers must have been chosen on other examples than these.
 
     Args:
-        values: The long table that `interp.stats` describes.
-        steps: Text forms of the ablations, fewest layers first.
-        margin: The drop that is still called kept, in the metric's unit: points for 0/1 metrics.
-        confidence: One minus the level of each one-sided test; more than 0.5.
-        resamples: As for `interp.stats.importance`.
-        seed: As for `interp.stats.importance`.
+        values: the long table that `interp.stats` describes.
+        steps: text forms of the ablations, fewest layers first.
+        margin: the drop that is still called kept, in the metric's unit: points for 0/1 metrics.
+        confidence: one minus the level of each one-sided test; more than 0.5.
+        resamples: as for `interp.stats.importance`.
+        seed: as for `interp.stats.importance`.
 
     Returns:
         Columns `model task metric kept lost_from n_steps baseline margin n unit test`, a row a
@@ -46,7 +46,7 @@ def removable(
         from 1, or NaN where the last step is not shown to be lost.
 
     Raises:
-        UserError: There are no steps, or one is not in the table; the margin is not positive; or as
+        UserError: there are no steps, or one is not in the table; the margin is not positive; or as
             `interp.stats.importance`.
     """
     check_values(values)

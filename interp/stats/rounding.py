@@ -23,7 +23,7 @@ def rounding_floor(compared: int, changed: int, mean_square: float, n: int) -> f
 
     Args:
         compared: examples that were run twice.
-        changed: of these, how many differ.
+        changed: how many of these differ.
         mean_square: mean of the squared differences of those that differ (1 for 0/1 values).
         n: examples of the drop.
 
@@ -38,7 +38,7 @@ def with_rounding(table: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Let a table of drops count what rounding alone can do.
 
     Args:
-        table: of `importance`.
+        table: the table of `importance`.
         measured: `task metric compared changed mean_square`, one row per task and metric whose
             baseline was run twice.
 

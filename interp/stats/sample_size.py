@@ -33,18 +33,18 @@ def power(
     that differ, and how many of these are harmed.
 
     Args:
-        n: Examples.
+        n: examples.
         drop: True drop, in points; at most `discordant`.
-        discordant: Examples that are right under one of the two models only, in points. More of
+        discordant: examples that are right under one of the two models only, in points. More of
             them hide a drop. By default as few as possible: all of them harmed.
-        alpha: Level of the test.
-        family: Ablations that share the level (Bonferroni; Holm is never less powerful).
+        alpha: level of the test.
+        family: ablations that share the level (Bonferroni; Holm is never less powerful).
 
     Returns:
         A probability.
 
     Raises:
-        UserError: A number that is out of range.
+        UserError: a number that is out of range.
     """
     share = _shares(drop, discordant)
     check_whole("n", n, 1, MOST_EXAMPLES)
@@ -77,17 +77,17 @@ def examples_needed(
     below.
 
     Args:
-        drop: As for `power`, more than 0.
-        discordant: As for `power`.
-        alpha: As for `power`.
-        family: As for `power`.
-        wanted: Probability of finding the drop: 0.8 is four times in five.
+        drop: as for `power`, more than 0.
+        discordant: as for `power`.
+        alpha: as for `power`.
+        family: as for `power`.
+        wanted: probability of finding the drop: 0.8 is four times in five.
 
     Returns:
         A number of examples.
 
     Raises:
-        UserError: A number that is out of range, or more than a million examples are needed.
+        UserError: a number that is out of range, or more than a million examples are needed.
     """
     _shares(drop, discordant)
     check_share("wanted", wanted)
@@ -119,18 +119,18 @@ def power_table(
     """`power` by number of examples and drop.
 
     Args:
-        ns: Examples.
-        drops: In points.
-        noise: Examples that an ablation helps by chance, in points; as many more are harmed, on
+        ns: examples.
+        drops: true drops, in points.
+        noise: examples that an ablation helps by chance, in points; as many more are harmed, on
             top of the drop.
-        alpha: As for `power`.
-        family: As for `power`.
+        alpha: as for `power`.
+        family: as for `power`.
 
     Returns:
         Columns `n drop discordant family alpha power test`.
 
     Raises:
-        UserError: A number is out of range.
+        UserError: a number is out of range.
     """
     for what, several in (("ns", ns), ("drops", drops)):
         if isinstance(several, str | bytes) or not isinstance(several, Iterable):
@@ -171,17 +171,17 @@ def least_detectable(
     """The least true drop that the test finds with probability `wanted`, in points.
 
     Args:
-        n: Examples.
-        noise: Examples that an ablation helps by chance, in points; as many more are harmed.
-        family: Ablations that share the level.
-        alpha: Level of the family.
-        wanted: Probability of finding the drop.
+        n: examples.
+        noise: examples that an ablation helps by chance, in points; as many more are harmed.
+        family: ablations that share the level.
+        alpha: level of the family.
+        wanted: probability of finding the drop.
 
     Returns:
         A multiple of half a point; NaN where not even a total loss would be found.
 
     Raises:
-        UserError: A number that is out of range.
+        UserError: a number that is out of range.
     """
     check_whole("n", n, 1, MOST_EXAMPLES)
     check_whole("family", family, 1)

@@ -54,7 +54,8 @@ def sample_by(
 
     Args:
         values: a row per document.
-        units: of each document, equal numbers for one unit; None where documents are independent.
+        units: the unit of each document, equal numbers for one unit; None where documents are
+            independent.
 
     Returns:
         The sample; clustered where a unit has several documents.
@@ -138,7 +139,7 @@ def check_options(confidence: float, resamples: int, seed: int = 0) -> None:
     Args:
         confidence: coverage of intervals.
         resamples: bootstrap resamples.
-        seed: of the resamples.
+        seed: seed of the resamples.
 
     Raises:
         UserError: one of them is out of range.
@@ -178,7 +179,7 @@ def check_columns(
     Args:
         what: the table is, for the message.
         table: a table, if it is right.
-        columns: that it needs.
+        columns: the columns that it needs.
         numbers: columns, also needed, that hold numbers (or NaN).
 
     Raises:

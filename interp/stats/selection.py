@@ -23,7 +23,7 @@ def expected_excess(sample: Sample, *, splits: int = SPLITS, seed: int = 0) -> f
     Args:
         sample: differences, a column per ablation.
         splits: random splits.
-        seed: of these.
+        seed: seed of these random choices.
 
     Returns:
         As a fraction or in the metric's unit; 0 for a single column, NaN with fewer than four

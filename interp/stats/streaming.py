@@ -28,7 +28,7 @@ def poisson_weights(
         units: number of the example, or of the cluster that it belongs to
             (`interp.tasks.cluster_units`); its weights depend on nothing else.
         resamples: how many replicates.
-        seed: of the weights.
+        seed: seed of the weights.
 
     Returns:
         `[examples, 1 + resamples]` whole numbers, 1 on average.
@@ -69,7 +69,7 @@ class StreamingMean:
             weights: from `poisson_weights`.
             values: one array per example: its value, or its sum over `counts` observations.
             counts: observations an example; by default one each.
-            units: that the weights are of; by default each example is one of its own.
+            units: the units that the weights belong to; by default each example is one of its own.
         """
         self.sums += np.tensordot(weights.T, values, axes=1)
         self.totals += weights.T @ (np.ones(len(values)) if counts is None else counts)

@@ -44,18 +44,18 @@ def scores(
     falls back on Wilson with each cluster counted as one example.
 
     Args:
-        values: The long table that `interp.stats` describes.
-        ablations: Only these have rows; all by default.
-        confidence: Coverage of the intervals, between 0 and 1.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+        values: the long table that `interp.stats` describes.
+        ablations: only these have rows; all by default.
+        confidence: coverage of the intervals, between 0 and 1.
+        resamples: bootstrap resamples.
+        seed: seed of the resampling.
 
     Returns:
         Columns `model task metric ablation value low high n unit interval`; where values are NaN
         (failures), `failures` says how many, and what has no score has a row without numbers.
 
     Raises:
-        UserError: If a column is missing, a value is infinite, or a document is doubled.
+        UserError: if a column is missing, a value is infinite, or a document is doubled.
     """
     check_options(confidence, resamples, seed)
     rows: list[dict[str, object]] = []
@@ -131,11 +131,11 @@ def importance(
     large on average, because it was chosen for its size (`interp.stats.expected_excess`).
 
     Args:
-        values: The long table that `interp.stats` describes.
-        confidence: Coverage of the intervals, between 0 and 1.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
-        correction: Across the ablations of one family: `"holm"` (family-wise), `"bh"` (false
+        values: the long table that `interp.stats` describes.
+        confidence: coverage of the intervals, between 0 and 1.
+        resamples: bootstrap resamples.
+        seed: seed of the resampling.
+        correction: across the ablations of one family: `"holm"` (family-wise), `"bh"` (false
             discovery rate) or `"none"`. A family is one model, task, metric and form of
             ablation (`layer`, `head@mean`, ...): what else the table holds does not matter.
         floors: (task, metric) to the score of guessing, a share.
@@ -151,7 +151,7 @@ def importance(
         NaN (failures), `failures` says how many, and what has no drop has a row without numbers.
 
     Raises:
-        UserError: If the baseline is missing or the documents are not the same.
+        UserError: if the baseline is missing or the documents are not the same.
     """
     return paired_drops(
         values,

@@ -43,8 +43,8 @@ class TwoWay:
         examples: variance between examples; never below 0.
         variants: variance between variants; never below 0.
         rest: variance of what is left in a cell.
-        p: of the test that variants do not differ (F test of two-way tables, Fisher 1925); NaN
-            where nothing varies.
+        p: the p-value of the test that variants do not differ (F test of two-way tables, Fisher
+            1925); NaN where nothing varies.
     """
 
     mean: Float[np.ndarray, " tables"]
@@ -74,9 +74,9 @@ def fit_two_way(
 
     Args:
         table: outcomes, or sums over clusters as `variance_components` scales them.
-        points: of 0/1 outcomes, or of differences of them: a mean of equal outcomes is then not
-            known exactly (see `means_of`).
-        confidence: of the intervals.
+        points: whether the table holds 0/1 outcomes, or differences of them: a mean of equal
+            outcomes is then not known exactly (see `means_of`).
+        confidence: coverage of the intervals.
 
     Returns:
         Numbers of each table.
@@ -133,9 +133,10 @@ def variance_components(
 
     Args:
         values: the long table of `interp.stats`, with a column that names the variant.
-        over: that column: ways of asking, or models of several training seeds.
-        confidence: of the intervals.
-        correction: of the p-values, across the ablations of a task and a metric.
+        over: the name of that column: it tells ways of asking apart, or models of several training
+            seeds.
+        confidence: coverage of the intervals.
+        correction: correction of the p-values, across the ablations of a task and a metric.
 
     Returns:
         Columns `task metric ablation quantity value low high low_examples high_examples least most

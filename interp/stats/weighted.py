@@ -52,11 +52,11 @@ def weighted_losses(
     rejects a true null hypothesis in 7.7 and 7.2% of samples.
 
     Args:
-        table: From `interp.stats.scores` or `interp.stats.importance`.
-        values: The long table that it was made from, with the weights.
-        aggregations: Task and metric to its aggregation, one of `FROM_RATIO`.
-        confidence: Coverage of the intervals.
-        correction: Of the p-values of drops, within ablations of one kind.
+        table: from `interp.stats.scores` or `interp.stats.importance`.
+        values: the long table that it was made from, with the weights.
+        aggregations: task and metric to its aggregation, one of `FROM_RATIO`.
+        confidence: coverage of the intervals.
+        correction: correction of the p-values of drops, within ablations of one kind.
 
     Returns:
         The rows of these metrics, renamed: `value low high interval` of scores; `baseline ablated
@@ -101,9 +101,9 @@ def loss_row(sample: Sample, aggregation: str, confidence: float) -> dict[str, A
     """What a table says of one loss, or of the difference of two.
 
     Args:
-        sample: Log-likelihoods of one ablation, or of the baseline and one; last the weights.
-        aggregation: One of `FROM_RATIO`.
-        confidence: Coverage of the interval.
+        sample: log-likelihoods of one ablation, or of the baseline and one; last the weights.
+        aggregation: one of `FROM_RATIO`.
+        confidence: coverage of the interval.
 
     Returns:
         Names of columns to what stands there.

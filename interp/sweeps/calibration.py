@@ -40,7 +40,7 @@ class TaskWork:
         task: the task.
         doc_ids: its examples; where options are scored, those with the fewest tokens first.
         n_samples: how many answers are generated to each example.
-        edits: of every ablation, the baseline left out.
+        edits: the edits of every ablation, the baseline left out.
         unit_examples: examples of one work unit.
     """
 
@@ -58,8 +58,8 @@ class Timing:
     Attributes:
         few: how many examples the smaller run had.
         many: how many the larger one had.
-        few_seconds: of the smaller run.
-        many_seconds: of the larger run.
+        few_seconds: seconds of the smaller run.
+        many_seconds: seconds of the larger run.
     """
 
     few: int

@@ -41,13 +41,13 @@ class Estimate:
         ablations: without the baseline.
         draws: one line per task: examples, strata, width of the interval.
         examples: over all tasks.
-        tokens: that the harness would feed in one pass over all tasks, prompts and options.
+        tokens: how many the harness would compute in one pass over all tasks, prompts and options.
         answer_tokens: most tokens that generated answers can have in one pass.
-        seconds: of the whole sweep.
-        calibration_seconds: that the calibration took.
-        weights_bytes: of the model.
-        peak_bytes: of memory on the device at the calibration's worst moment (on several GPUs
-            their sum, on a CPU that of this process). Batches are sized by the memory that is
+        seconds: the seconds of the whole sweep.
+        calibration_seconds: how long the calibration took.
+        weights_bytes: the bytes of the model's weights.
+        peak_bytes: the peak of memory on the device at the calibration's worst moment (on several
+            GPUs their sum, on a CPU that of this process). Batches are sized by the memory that is
             free, so that a sweep takes about as much.
     """
 

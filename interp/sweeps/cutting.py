@@ -61,7 +61,7 @@ def cut_units(
     Args:
         tasks: the tasks with their examples.
         n_variants: how many ablations, the baseline (number 0) counted.
-        sizes: of the units.
+        sizes: the sizes of the units.
         kept: units of a run that is extended, which stay as they are; what they lack is cut: first
             more ablations of their examples, then further examples.
 
@@ -102,7 +102,7 @@ def unit_entries(units: Sequence[WorkUnit], tasks: Sequence[PlannedTask]) -> tup
     """Units as a manifest says them.
 
     Args:
-        units: of a plan.
+        units: the units of a plan.
         tasks: its tasks.
 
     Returns:

@@ -33,7 +33,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
 
     Args:
         model: the model.
-        plan: of the sweep.
+        plan: the plan of the sweep.
         shortcuts: what the engine shares and leaves out; never changes a result.
 
     Returns:

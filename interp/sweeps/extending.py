@@ -48,9 +48,9 @@ def extension(
 
     Args:
         model: the model.
-        plan: of the request alone.
+        plan: the plan of the request alone.
         kept: the manifest in the folder.
-        folder: of the run, for messages.
+        folder: the folder of the run, for messages.
         allow: names of differences that are accepted.
 
     Returns:
@@ -117,7 +117,7 @@ def in_order_of(plan: Plan, kept: Manifest) -> Plan:
     """A plan with the order and the units of a run that has nothing else.
 
     Args:
-        plan: of a request for all that the run has, and perhaps for more.
+        plan: the plan of a request for all that the run has, and perhaps for more.
         kept: the manifest of the run.
 
     Returns:

@@ -18,7 +18,7 @@ def describe_measure(
     """Model, rows, options and versions, as plain data.
 
     Args:
-        model: that is measured.
+        model: the model that is measured.
         task: whose prompts are used; None for texts, which are then among the options.
         doc_ids: rows of the task.
         options: all else that decides the result: limit, seed, ablation ...

@@ -28,7 +28,7 @@ class Chunk:
 
     Attributes:
         rank: minus its size.
-        name: of the unit it belongs to.
+        name: the name of the unit it belongs to.
         unit: its examples and ablations.
         tries: how often a worker died over it.
     """
@@ -105,7 +105,7 @@ class Finished:
     """A chunk was computed.
 
     Attributes:
-        records: of all its examples and ablations.
+        records: the records of all its examples and ablations.
     """
 
     records: list[Record]
@@ -149,7 +149,7 @@ class Ready:
     """A worker has loaded its model.
 
     Attributes:
-        differs: in what its plan is not the driver's; empty where it is the same.
+        differs: what its plan has other than the driver's; empty where it is the same.
     """
 
     differs: str = ""

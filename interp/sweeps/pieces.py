@@ -34,8 +34,8 @@ class Pace:
 
     Attributes:
         model: the model.
-        plan: of the sweep.
-        seconds: of a pair, by number of the task.
+        plan: the plan of the sweep.
+        seconds: seconds for a pair, by the number of the task.
     """
 
     model: TransformerBridge
@@ -67,8 +67,8 @@ def run_in_pieces(
     Args:
         run: computes the records of a unit (`runner`).
         unit: the unit.
-        pace: of the work so far; it is updated.
-        folder: of the run.
+        pace: the pace of the work so far; it is updated.
+        folder: the folder of the run.
         run_sha256: the fingerprint of the unit.
         done: told how many (example, ablation) pairs are finished.
 
@@ -108,7 +108,7 @@ def next_piece(unit: WorkUnit, missing: Mapping[int, Sequence[int]], pace: Pace)
     Args:
         unit: the unit.
         missing: example to the numbers of the ablations that it lacks.
-        pace: of the work so far.
+        pace: the pace of the work so far.
 
     Returns:
         A unit of some of the examples under some of the ablations.

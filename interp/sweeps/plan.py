@@ -57,7 +57,7 @@ class Plan:
         variants: the baseline, then every ablation; `WorkUnit.ablations` are positions in them.
         units: the work, in the order of the result.
         manifest: all of it in words, with hashes.
-        sizes: of units that are cut for it.
+        sizes: the sizes of units that are cut for it.
         cluster: field of the rows that names what examples share; None for the task's own.
     """
 
@@ -102,11 +102,11 @@ def make_plan(
     Args:
         model: the model.
         tasks: names, paths of task YAMLs, or tasks.
-        ablations: in any form that `interp.ablations.as_ablations` takes.
+        ablations: ablations in any form that `interp.ablations.as_ablations` takes.
         limit: the most examples of each task; all by default.
-        seed: of the draw of examples.
+        seed: the seed of the draw of examples.
         donor: the other model, for swaps that do not name one.
-        sizes: of the units.
+        sizes: the sizes of the units.
         cluster: field of the rows that names what examples share; the task's own by default.
 
     Returns:
@@ -278,7 +278,7 @@ def size(plan: Plan, unit: WorkUnit) -> float:
     """How much work a unit is, in characters read or written; only comparisons mean anything.
 
     Args:
-        plan: of the sweep.
+        plan: the plan of the sweep.
         unit: one of its units.
 
     Returns:

@@ -77,7 +77,7 @@ def worker_count(ray: Any, request: Request, workers: int | None) -> int:
 
     Args:
         ray: the module, connected.
-        request: with the model.
+        request: the request, with the model.
         workers: as many as were asked for; None for as many as the cluster has room for.
 
     Returns:

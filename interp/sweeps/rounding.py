@@ -31,8 +31,8 @@ def measure_rounding(model: TransformerBridge, plan: Plan, folder: Path) -> bool
 
     Args:
         model: the model.
-        plan: of the request, with the tasks and their requests.
-        folder: of the run.
+        plan: the plan of the request, with the tasks and their requests.
+        folder: the folder of the run.
 
     Returns:
         Whether the run now says how many answers rounding decides: not where its type is not half

@@ -81,13 +81,14 @@ def sweep(
             (`interp.SkipLayer(3)`), or several of these. A list within the list is one
             combination.
         limit: at most this many examples of each task, drawn with the seed; all by default.
-        seed: of the draw, and of the bootstrap.
+        seed: the seed of the draw, and of the bootstrap.
         out: folder of the run; new, empty, or holding this run, or a smaller or larger one of the
             same kind. Without one, a temporary folder that is deleted when the result is no longer
             used.
         donor: the other model, for swaps that do not name one.
         num_fewshot: few-shot examples in each prompt; by default what each task says.
-        fewshot_seed: of the draw of few-shot examples; by default lm-evaluation-harness' own.
+        fewshot_seed: the seed of the draw of few-shot examples; by default
+            lm-evaluation-harness' own.
         data: folder with rows as JSONL, CSV or Parquet files, in place of the hub's.
         chat_template: generating tasks through the model's chat template.
         allow_code: let task YAMLs run the Python that they name.
@@ -199,7 +200,7 @@ def loaded_tasks(tasks: Any, **options: Any) -> list[Task]:
 
     Args:
         tasks: as for `sweep`.
-        **options: of `interp.load_task`; None where they were not given.
+        **options: options of `interp.load_task`; None where they were not given.
 
     Returns:
         Tasks, in their order.

@@ -23,7 +23,7 @@ def donors_of(task: Task, count: int, *, seed: int) -> dict[int, int]:
     Args:
         task: the task.
         count: how many of its rows, in the order of the draw, need a donor.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Returns:
         Row to donor: of `count` rows, and of what completes the last cycle.
@@ -50,7 +50,7 @@ def source_rows(
         task: the task.
         doc_ids: its rows in the run.
         variants: the ablations.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Returns:
         Row numbers, ascending.

@@ -128,8 +128,8 @@ class _TeacherForced:
     Attributes:
         model: the model.
         task: the task.
-        answers: of the whole model, as continuations that are scored; none where nothing is
-            compared.
+        answers: the answers of the whole model, as continuations that are scored; none where
+            nothing is compared.
     """
 
     model: TransformerBridge

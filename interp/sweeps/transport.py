@@ -43,7 +43,7 @@ class PackedModel:
     """A model as plain data.
 
     Attributes:
-        name: as it is shown.
+        name: the name as it is shown.
         modules: pickled modules, with numbers in place of their tensors.
         arrays: the bytes of each tensor.
         tensors: type, shape and whether it is a parameter, for each tensor.
@@ -69,7 +69,8 @@ class Request:
         tasks: the tasks, with their rows.
         ablations: text, and for each swap in it the number of its donor.
         limit: examples per task.
-        manifest: of the plan, which says the seed, the units, and the order of everything.
+        manifest: the manifest of the plan, which says the seed, the units, and the order of
+            everything.
         cluster: field of the rows that names what examples share.
         group: GPUs that one worker needs for the model and its donors.
     """

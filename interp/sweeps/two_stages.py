@@ -65,8 +65,8 @@ def patch_search(
         positions: at which class of positions attention and heads are patched.
         most: at most this many layers are chosen: those with the largest recovery whose interval
             over all layers together is above 0.
-        direction: of patching, by which layers are chosen and heads are found.
-        seed: of the halves.
+        direction: the direction of patching, by which layers are chosen and heads are found.
+        seed: the seed of the halves.
         out: folder of the two runs, `layers` and `heads`; a temporary one by default.
 
     Returns:
@@ -103,9 +103,9 @@ def chosen_layers(recovery: pd.DataFrame, *, most: int, direction: str) -> pd.Da
     """The first stage: layers by their recovery, and which of them are looked into.
 
     Args:
-        recovery: of every layer (`interp.results.recovery`).
+        recovery: the recovery of every layer (`interp.results.recovery`).
         most: at most this many are chosen.
-        direction: of patching.
+        direction: the direction of patching.
 
     Returns:
         The rows of the direction, largest first, with the column `chosen`.
@@ -119,8 +119,8 @@ def found_heads(recovery: pd.DataFrame, direction: str) -> pd.DataFrame:
     """The second stage, on pairs on which nothing was chosen.
 
     Args:
-        recovery: of the chosen layers and their heads, on these pairs.
-        direction: of patching.
+        recovery: the recovery of the chosen layers and their heads, on these pairs.
+        direction: the direction of patching.
 
     Returns:
         The rows of the direction, largest first, with the column `found`.

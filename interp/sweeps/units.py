@@ -43,7 +43,7 @@ class WorkUnit:
 
     Attributes:
         task: position of the task in the sweep.
-        name: of the shard.
+        name: the name of the shard.
         doc_ids: rows of the task.
         ablations: numbers of its ablations in the sweep; the baseline is 0.
     """
@@ -94,8 +94,8 @@ def run_unit(
         task: the unit's task.
         unit: which examples.
         batch: the baseline and the ablations.
-        requests: of the task, where they were built before (`PlannedTask.requests`).
-        seed: of the draws, where the task samples.
+        requests: the requests of the task, where they were built before (`PlannedTask.requests`).
+        seed: the seed of the draws, where the task samples.
         shortcuts: what the engine shares and leaves out; never changes a result.
         done: told how many (example, ablation) pairs have been computed, as they are.
         warns: say which prompts were cut, and what failed.

@@ -16,8 +16,8 @@ def check_metric(
     """Refuse a metric that no example will have.
 
     Args:
-        model: that is to be swept; its tokenizer counts.
-        tasks: that are to be swept.
+        model: the model that is to be swept; its tokenizer counts.
+        tasks: the tasks that are to be swept.
         metric: a metric for all tasks, or one for each named task; None for each one's own.
 
     Raises:

@@ -69,7 +69,7 @@ def build(
     Args:
         config: from `read_config`.
         num_fewshot: few-shot examples in the prompt; by default what the task says.
-        fewshot_seed: of the choice of these examples.
+        fewshot_seed: the seed of the choice of these examples.
         data: folder with rows; by default the hub's.
         made: rows by split, where they are neither the hub's nor in files.
 

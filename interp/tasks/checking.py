@@ -85,8 +85,8 @@ def checked_requests(
     Args:
         task: the task.
         doc_ids: its rows.
-        decoder: of the model, whose tokenizer and context length count.
-        seed: of the samples, where answers are sampled.
+        decoder: the decoder of the model, whose tokenizer and context length count.
+        seed: the seed of the samples, where answers are sampled.
 
     Returns:
         Row number to the requests of the row: one per option, or one per drawn answer.
@@ -124,7 +124,7 @@ def metric_names(task: Task, decoder: Decoder) -> list[str]:
 
     Args:
         task: the task; its first row is scored with a made-up response.
-        decoder: of the model, whose tokenizer counts.
+        decoder: the decoder of the model, whose tokenizer counts.
 
     Returns:
         Names as the records of a sweep have them; none where the task has no rows.

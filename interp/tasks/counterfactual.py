@@ -65,9 +65,9 @@ def twins(
             (it changes places with another option, so that a passage contradicts what is true).
             `"key"`: which pair of a key-value row is asked for. A field of the rows
             (`"person"`): the twin is another row whose prompt differs in this field alone. A
-            function: from a row to the changed row.
+            function: a function from a row to the changed row.
         limit: at most this many pairs; all by default.
-        seed: of the draw of pairs and twins.
+        seed: the seed of the draw of pairs and twins.
 
     Returns:
         A task that scores two options, one row for each direction of each pair. Its clusters are
@@ -109,7 +109,7 @@ def halves_of_pairs(pairs: Task, *, seed: int = 0) -> tuple[Task, Task]:
 
     Args:
         pairs: from `twins`.
-        seed: of the draw.
+        seed: the seed of the draw.
 
     Returns:
         Two tasks of pairs; the first has the odd one, or the odd cluster.
@@ -169,7 +169,7 @@ def twin_tokens(
     Args:
         task: the task.
         doc_id: row of the task.
-        decoder: of the model, whose tokenizer counts.
+        decoder: the decoder of the model, whose tokenizer counts.
         context: the tokens of the row's own prompt as they are run.
 
     Returns:

@@ -24,7 +24,7 @@ def select_examples(task: Task, limit: int | None, *, seed: int = 0) -> list[int
     Args:
         task: its `strata` say what each row belongs to.
         limit: the most examples; None for all.
-        seed: of the draw.
+        seed: the seed of the draw.
 
     Returns:
         Row numbers, ascending, each once.
@@ -48,7 +48,7 @@ def draw_order(task: Task, *, seed: int = 0) -> list[int]:
 
     Args:
         task: its `strata` say what each row belongs to.
-        seed: of the draw.
+        seed: the seed of the draw.
 
     Returns:
         Row numbers, each once.
@@ -150,7 +150,7 @@ def _turns(sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Args:
         sizes: rows of each stratum, `[stratum]`.
-        rng: of the order of equally urgent strata.
+        rng: the random generator of the order of equally urgent strata.
 
     Returns:
         A number of a stratum for each turn, `[row]`.

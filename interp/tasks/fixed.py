@@ -26,9 +26,9 @@ def fixed_task(base: Any, config: dict[str, Any], rows: GivenRows | None, seed: 
 
     Args:
         base: the class that the task names; None for the harness' usual one.
-        config: of the task.
-        rows: by split; None where the harness is to load them.
-        seed: of the few-shot examples.
+        config: the configuration of the task.
+        rows: the rows of each split; None where the harness is to load them.
+        seed: the seed of the few-shot examples.
 
     Returns:
         The task object. Its rows and few-shot examples do not change from process to process.
@@ -48,7 +48,7 @@ class FixedRows:
     """What is put before a task class of the harness.
 
     Attributes:
-        fewshot_seed: of the choice of few-shot examples.
+        fewshot_seed: the seed of the choice of few-shot examples.
         fewshot_order: places of a row's few-shot examples; empty where they stand as drawn.
         used_data: whether its rows come from the folder that the user gave.
     """
@@ -126,7 +126,7 @@ class FixedRows:
         """The same task with few-shot examples drawn at random by another seed.
 
         Args:
-            seed: of the draw, whatever sampler the task names.
+            seed: the seed of the draw, whatever sampler the task names.
 
         Raises:
             UserError: it has no more rows for examples than it needs, so that any draw is the same.
@@ -160,7 +160,7 @@ class FixedRows:
         """The same task with another `doc_to_text`, in its few-shot examples too.
 
         Args:
-            template: in Jinja, of the fields of a row.
+            template: a Jinja template of the fields of a row.
         """
         copied = self.copied()
         copied._config, copied.fewshot_cfg = copy.copy(self.config), copy.copy(self.fewshot_cfg)

@@ -108,7 +108,7 @@ class Group:
         """The group of its members, each changed.
 
         Args:
-            change: from a member to another task of the same kind.
+            change: a function from a member to another task of the same kind.
         """
         return Group([change(member) for member in self.members])
 

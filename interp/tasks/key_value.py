@@ -192,8 +192,9 @@ def key_value_rows(
     Args:
         n_pairs: pairs per row; 75, 140 and 300 in the paper.
         rows: how many.
-        seed: of the UUIDs, the gold positions and the wrong options.
-        gold_position: from 0; by default positions are spread evenly over the rows.
+        seed: the seed of the UUIDs, the gold positions and the wrong options.
+        gold_position: the place of the right key, from 0; by default positions are spread evenly
+            over the rows.
 
     Returns:
         Rows with the fields of the shipped key-value task: `pairs`, `pairs_text`, `key`, `answer`,
@@ -244,8 +245,9 @@ def task_of_rows(
     """A task over rows that were made here, not read from a file.
 
     Args:
-        name: of the task; its suffix (`:generate`, `:continuation`, `:default`) is its protocol.
-        rows: of its only split.
+        name: the name of the task; its suffix (`:generate`, `:continuation`, `:default`) is its
+            protocol.
+        rows: the rows of its only split.
         config: lm-evaluation-harness keys (`output_type`, `doc_to_text`, ...).
         num_fewshot: few-shot examples in the prompt; by default what the configuration says.
 

@@ -51,7 +51,8 @@ def load_task(
             `text:FILE` (its loss), or `kv-75:generate` (`kv-75-at-0:generate`: the gold pair in
             front of all others).
         num_fewshot: few-shot examples in the prompt; by default what the task says.
-        fewshot_seed: of the choice of these examples; by default lm-evaluation-harness' own.
+        fewshot_seed: the seed of the choice of these examples; by default
+            lm-evaluation-harness' own.
         data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
         metrics: which of the metrics that the YAML lists; by default all of them.
         chat_template: a model whose chat template writes the prompts; plain text by default.

@@ -42,8 +42,8 @@ class Definition:
     """One task of the harness, as a file.
 
     Attributes:
-        name: that the task is known by; empty where only its file says it.
-        path: of the YAML.
+        name: the name that the task is known by; empty where only its file says it.
+        path: the path of the YAML.
         overrides: what the group that it was found through changes in it.
     """
 

@@ -21,7 +21,7 @@ def rotated_options(
 
     Args:
         harness: lm-evaluation-harness' task.
-        rows: of it.
+        rows: the rows of the task.
         by: places.
         task: its name, for messages.
 

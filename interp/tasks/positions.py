@@ -41,8 +41,8 @@ def class_positions(
     Args:
         task: the task.
         doc_id: row of the task.
-        names: of the classes (see above).
-        decoder: of the model, whose tokenizer must give offsets.
+        names: the names of the classes (see above).
+        decoder: the decoder of the model, whose tokenizer must give offsets.
         context: the tokens of the prompt as they are run, perhaps cut on the left.
 
     Returns:
@@ -197,7 +197,7 @@ def encode_with_offsets(text: str, decoder: Decoder) -> tuple[list[int], list[Sp
 
     Args:
         text: any text.
-        decoder: of the model, whose tokenizer must give offsets.
+        decoder: the decoder of the model, whose tokenizer must give offsets.
 
     Returns:
         Token ids, and of each its first character and the one after the last; special tokens that

@@ -107,8 +107,8 @@ def build_requests(
     Args:
         task: the task.
         doc_ids: its rows.
-        decoder: of the model, whose tokenizer and context length count.
-        seed: of the samples, where answers are sampled.
+        decoder: the decoder of the model, whose tokenizer and context length count.
+        seed: the seed of the samples, where answers are sampled.
 
     Returns:
         One request for each option of a row, or for each sample of its answer.
@@ -164,7 +164,7 @@ def encode(text: str, decoder: Decoder) -> list[int]:
 
     Args:
         text: any text.
-        decoder: of the model, whose tokenizer counts.
+        decoder: the decoder of the model, whose tokenizer counts.
 
     Returns:
         Token ids, the beginning-of-sequence token in front where the tokenizer adds one.
@@ -197,7 +197,7 @@ def encode_pair(
     Args:
         context: the prompt; where it is empty, the beginning-of-sequence token stands for it.
         continuation: what is scored after it.
-        decoder: of the model, whose tokenizer counts.
+        decoder: the decoder of the model, whose tokenizer counts.
         known: contexts that are encoded already; this one is added. The options of a question
             share theirs.
 
@@ -235,7 +235,7 @@ def option_request(
         option: which of the row's options.
         context: tokens before the option.
         continuation: tokens of the option.
-        decoder: of the model, whose context length counts.
+        decoder: the decoder of the model, whose context length counts.
 
     Returns:
         The request. It says how many tokens were cut.
@@ -259,9 +259,9 @@ def generation_request(
         doc_id: row of the task.
         text: the prompt.
         arguments: lm-evaluation-harness' `generation_kwargs`.
-        decoder: of the model, whose tokenizer and context length count.
+        decoder: the decoder of the model, whose tokenizer and context length count.
         task: its name, for messages.
-        seed: of the samples, where answers are sampled.
+        seed: the seed of the samples, where answers are sampled.
 
     Returns:
         The request. It says where the answer ends, and how many tokens of the prompt were cut.

@@ -16,7 +16,7 @@ def windows(tokens: Sequence[int], first: int, most: int) -> list[Window]:
     """A document in windows that together predict each of its tokens once.
 
     Args:
-        tokens: of the document.
+        tokens: the tokens of the document.
         first: the token before it.
         most: the most tokens of a window.
 

@@ -68,7 +68,7 @@ def local_rows(folder: Path, names: list[str], config: str | None, split: str) -
     """The rows of one split, or None where the folder has no file for it.
 
     Args:
-        folder: that the user gave.
+        folder: the folder that the user gave.
         names: what the data may be called, best first.
         config: the hub's configuration (`anatomy` of MMLU).
         split: the hub's split.

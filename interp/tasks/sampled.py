@@ -22,7 +22,7 @@ class Sampling:
 
     Attributes:
         temperature: above 0.
-        seed: of all draws.
+        seed: the seed of all draws.
         top_k: only among this many likeliest tokens; 0 for all.
         top_p: only among the likeliest tokens that together have this probability; 1 for all.
     """
@@ -39,7 +39,7 @@ def asked_sampling(arguments: dict[str, Any], task: str, seed: int) -> Sampling:
     Args:
         arguments: lm-evaluation-harness' `generation_kwargs`.
         task: its name, for messages.
-        seed: of all draws.
+        seed: the seed of all draws.
 
     Returns:
         What they ask for.

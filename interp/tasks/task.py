@@ -30,7 +30,8 @@ class TaskVariant:
         n_samples: answers that are sampled for each row; None where answers are not sampled, or
             as the task says.
         temperature: at which they are sampled; None for what the task says.
-        way: of asking, where the prompt is another than the published one (`fewshot-seed-1`).
+        way: the way of asking, where the prompt is another than the published one
+            (`fewshot-seed-1`).
     """
 
     chat_template: str = ""

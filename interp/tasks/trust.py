@@ -36,7 +36,7 @@ def refuse_code(path: Path, trusted: tuple[Path, ...]) -> None:
     """Refuse a task YAML that runs Python, itself or in a file that it includes.
 
     Args:
-        path: of the YAML.
+        path: the path of the YAML.
         trusted: folders whose files may run what they like.
 
     Raises:
@@ -51,7 +51,7 @@ def refuse_code_below(folder: Path, trusted: tuple[Path, ...]) -> None:
     A file that cannot be parsed here might still be run by another parser.
 
     Args:
-        folder: with everything below it.
+        folder: the folder with everything below it.
         trusted: as for `refuse_code`.
 
     Raises:

@@ -47,8 +47,8 @@ def chat_text(model: TransformerBridge, messages: Messages, **arguments: Any) ->
     Args:
         model: whose tokenizer has the template.
         messages: `{"role": ..., "content": ...}` each.
-        **arguments: of `tokenizer.apply_chat_template`; by default the start of the model's answer
-            is added. The day is `FROZEN_DATE`.
+        **arguments: arguments of `tokenizer.apply_chat_template`; by default the start of the
+            model's answer is added. The day is `FROZEN_DATE`.
 
     Returns:
         The prompt, special tokens written out.
@@ -182,7 +182,7 @@ def _asked(
     Args:
         task: the task.
         variant: the new one.
-        change: from a request's generation arguments to its new ones.
+        change: a function from a request's generation arguments to its new ones.
         repeats: how often each is asked; 0 as it was.
     """
     harness = copy.copy(task._harness)

@@ -36,8 +36,8 @@ def asked_as(task: Task, way: str) -> Task:
       stands elsewhere; those of few-shot examples stay.
 
     Args:
-        task: as it is published, or with a token budget or draws; a chat template is put on
-            afterwards (`as_chat`).
+        task: the task as it is published, or with a token budget or draws; a chat template is put
+            on afterwards (`as_chat`).
         way: as above, or `published` for the task itself.
 
     Returns:
@@ -66,7 +66,7 @@ def way_of(variant: Mapping[str, Any]) -> str:
     """The way in which a task of a run was asked, as `asked_as` takes it.
 
     Args:
-        variant: of the task, in the run's manifest.
+        variant: the variant of the task, in the run's manifest.
 
     Returns:
         `published` where the manifest names none.
@@ -78,7 +78,7 @@ def published_seed(variant: Mapping[str, Any]) -> int | None:
     """The seed of few-shot examples before the task was asked in another way.
 
     Args:
-        variant: of the task, in the run's manifest.
+        variant: the variant of the task, in the run's manifest.
 
     Returns:
         None for lm-evaluation-harness' own.

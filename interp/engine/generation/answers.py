@@ -46,7 +46,7 @@ class Generated:
 
     Attributes:
         answers: for each ablation one answer per request.
-        counts: for each ablation.
+        counts: the counts of each ablation.
         paths: how requests were decoded: `ragged`; `batches` where the architecture's attention
             cannot be replaced; `alone` where only rows of their own are exact.
         tolerance: two logits closer than this are a near tie.

@@ -84,7 +84,7 @@ def shared_batches(
     """Numbers of the ablations whose rows are decoded together, in their order.
 
     Args:
-        numbers: of the ablations that are asked for.
+        numbers: the numbers of the ablations that are asked for.
         ablations: what changes in each.
         mix: whether different ablations may share a batch at all.
 

@@ -195,8 +195,8 @@ def plain_batches(
         means: what `@mean` puts (`mean_outputs`).
         resample: another example's z (`edited`); the batch is then one prompt.
         example: the one that is run (`edited`); likewise.
-        choose: from logits `[row, d_vocab]`, the numbers of the rows and the number of tokens
-            written, the next tokens; the largest logit where it is None.
+        choose: a function from logits `[row, d_vocab]`, the numbers of the rows and the number of
+            tokens written, the next tokens; the largest logit where it is None.
 
     Yields:
         For each ablation in turn, one answer per prompt, in the order of the prompts.

@@ -31,9 +31,9 @@ class Counts:
 
     Attributes:
         baseline_tokens: tokens of the baseline's answers, which were the draft.
-        baseline_accepted: of these, the tokens up to the first difference.
+        baseline_accepted: the accepted tokens of these up to the first difference.
         drafted: tokens drafted later, from text already seen.
-        accepted: of these, those that were right.
+        accepted: how many of these were right.
         written: tokens of the answers.
         near_ties: tokens whose two largest logits were too close to trust, settled by plain
             decoding.
@@ -52,7 +52,7 @@ class Group:
     """One ablation: its edits, and the keys and values of the shared prefix under it.
 
     Attributes:
-        number: of the ablation; None for a baseline that is run for its drafts alone.
+        number: the number of the ablation; None for a baseline that is run for its drafts alone.
         edits: what changes.
         prefix: for each layer keys and values `[kv_head, pos, d_head]`; empty without a prefix.
         counts: filled as its rows are decoded.
@@ -111,9 +111,9 @@ class Pool:
 
     Attributes:
         model: the bridge.
-        cache: of all rows; row i belongs to `rows[i]`.
+        cache: the cache of all rows; row i belongs to `rows[i]`.
         capacity: the most rows.
-        pick: from logits to tokens.
+        pick: a function from logits to tokens.
         means: what `@mean` puts (`mean_outputs`).
         latency_knee: tokens up to which a pass costs no more than one over fewer.
         donors: swaps that hold for all rows.

@@ -69,7 +69,7 @@ def generate(
         chat: put each prompt through the model's chat template, as a user's message.
         temperature: above 0: draw the tokens instead of taking the likeliest.
         draws: answers to each prompt; more than one needs a temperature.
-        seed: of the draws.
+        seed: the seed of the draws.
         donor: the other model, for swaps.
         reference: texts over which `@mean` averages.
 
@@ -120,7 +120,7 @@ def stream(
         until: as for `generate`.
         chat: as for `generate`.
         temperature: as for `generate`.
-        seed: of the draw.
+        seed: the seed of the draw.
         donor: the other model, for swaps.
         reference: texts over which `@mean` averages.
 

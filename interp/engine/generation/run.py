@@ -69,7 +69,7 @@ class Run:
         ablations: what changes in each; `Edits()` is the baseline.
         means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.
-        pick: from logits to tokens.
+        pick: a function from logits to tokens.
 
     Attributes:
         answers: for each ablation, number of a request to its answer, once that is finished.
@@ -159,7 +159,7 @@ class Run:
         """Whether the baseline writes before the others; with one ablation its drafts are not used.
 
         Args:
-            number: of the baseline among the ablations; None where it was not asked for.
+            number: the number of the baseline among the ablations; None where it was not asked for.
         """
         others = any(self.ablations) and (number is not None or len(self.ablations) > 1)
         return self.settings.drafts and others

@@ -164,7 +164,7 @@ def allowed(
     Args:
         scores: logits over the temperature.
         sampling: top_k and top_p.
-        margin: by how much the difference of two scores may move.
+        margin: how much the difference of two scores may move.
 
     Returns:
         The tokens, and for each row whether they stay the same when scores move so.

@@ -45,7 +45,7 @@ class Stopping:
     """The end of one request's answer.
 
     Attributes:
-        tokenizer: of the model.
+        tokenizer: the tokenizer of the model.
         end_tokens: tokens at which generation ends.
         until: strings at which it ends; they are not part of the text.
         max_gen_toks: the most tokens.

@@ -46,7 +46,7 @@ class Recorded:
         drafts: the baseline's answers; empty where there is none yet.
         ids: `[row, column]` both together, padded.
         cache: the pass' keys and values.
-        pieces: of the pass, as far as it has been run.
+        pieces: the pieces of the pass, as far as it has been run.
     """
 
     decoder: Decoder
@@ -148,9 +148,9 @@ class Verification:
         model: the bridge.
         recorded: the baseline's pass.
         group: the ablation.
-        pick: from logits to tokens.
+        pick: a function from logits to tokens.
         means: what `@mean` puts (`mean_outputs`).
-        numbers: of the request of each row.
+        numbers: the numbers of the request of each row.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ class LayerInput:
         resid: `[batch, pos, d_model]` entering the layer.
         layer: which layer it enters; the number of layers where it has left the last.
         last_block: whether the last block is computed only where logits are wanted.
-        attention: of that layer, in the baseline; None where it is not used again.
+        attention: the attention of that layer, in the baseline; None where it is not used again.
         whole: what the whole model predicts where logits are wanted, to compare with.
     """
 
@@ -90,7 +90,8 @@ class LayerInput:
             decoder: the modules of the model, as they are edited.
             end: the first layer that is not run.
             calls: what the model would call its blocks with.
-            caches: of the prefixes that the rows follow (`read_only_cache`); none without a prefix.
+            caches: the caches of the prefixes that the rows follow (`read_only_cache`); none
+                without a prefix.
             reused: take the z of the first attention from the baseline.
         """
         resid, cache = self.resid, read_only_cache(caches) if caches else None

@@ -87,7 +87,7 @@ def group_examples(
     """Find what the requests share (numbers in the result index `requests`).
 
     Args:
-        requests: of one task, or of several.
+        requests: the requests of one task, or of several.
         prefixes: share tokens between examples.
         trees: share tokens between the rows of an example; else every row is a tree of its own.
 
@@ -166,7 +166,7 @@ def by_budget(items: Sequence[T], sizes: Sequence[int], token_budget: int) -> It
     """Consecutive items (longest first) so that count x longest stays within the budget.
 
     Args:
-        items: in order, the longest first.
+        items: the items in order, the longest first.
         sizes: tokens of each item.
         token_budget: most tokens of one group, padding counted.
 

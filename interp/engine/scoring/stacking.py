@@ -79,7 +79,7 @@ class Stack:
 
         Args:
             batches: before the same layer.
-            ablations: of that layer only.
+            ablations: the ablations of that layer only.
 
         Yields:
             Ablation, and request number to score.

@@ -61,7 +61,7 @@ def beginnings(row: Row) -> list[str]:
     """Every beginning of every candidate, word by word, each once; whole candidates are among them.
 
     Args:
-        row: with `values` and `options`.
+        row: the row, with `values` and `options`.
 
     Returns:
         Texts, in the order in which they first occur.
@@ -78,8 +78,8 @@ def read_in_all_ways(row: Row, results: Responses) -> dict[str, float]:
     """Whether each way of reading gives the right answer.
 
     Args:
-        row: with `values`, `options` and `answer`.
-        results: of each of `beginnings`, its log-likelihood and whether its tokens are likeliest.
+        row: the row, with `values`, `options` and `answer`.
+        results: for each of `beginnings`, its log-likelihood and whether its tokens are likeliest.
 
     Returns:
         Metric to 0 or 1.
@@ -100,7 +100,7 @@ def written(among: Sequence[str], totals: Mapping[str, float]) -> str:
 
     Args:
         among: the texts.
-        totals: of every beginning of each, its log-likelihood.
+        totals: the log-likelihood of every beginning of each.
 
     Returns:
         One of the texts; it goes on as long as one of those left does.
