@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from experiments.store import coverage, scaling
+from experiments.store.mends import MUTATIONS
+from experiments.store.mutations import ROOT
 from tests.helpers.thinning import sized
 
 
@@ -33,6 +35,13 @@ def test_bad_inputs_are_refused_in_one_line_and_nothing_is_written(tmp_path):
     result = json.loads((tmp_path / "fuzz.json").read_text())
     assert result["defects"] == {}
     assert sum(kind["refused"] for kind in result["kinds"].values()) > 0.4 * inputs
+
+
+def test_the_mends_that_are_taken_away_are_where_the_list_says():
+    for one in MUTATIONS:
+        assert (ROOT / one.file).read_text().count(one.text) == 1, one.kind
+        place, _, name = one.test.partition("::")
+        assert f"def {name.partition('[')[0]}" in (ROOT / place).read_text(), one.test
 
 
 @pytest.mark.parametrize(("drop", "noise"), [(0.02, 0.1), (0.2, 0.02)])
