@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# what is imported is compiled once: without this, some containers compile it in every process
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: venv demo test test-all test-quick test-lowest lint check docs notebooks figures clean
 
 venv: $(STAMP)
