@@ -1,4 +1,4 @@
-"""Attention while a model answers: retrieval scores of heads, traced examples, controls."""
+"""Attention while a model answers: retrieval scores of heads, traced examples, control sets."""
 
 import lazy_loader
 

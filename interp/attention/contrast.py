@@ -1,4 +1,4 @@
-"""Accuracy by number of heads removed, top heads against random ones: a test of cause."""
+"""Accuracy by number of ablated heads, top heads against random ones: a causal test."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,21 +27,22 @@ def removals(
     by: Replacement = "mean",
     nearest: bool = False,
 ) -> list[tuple[Ablation, int, str, int]]:
-    """What to sweep for the contrast: the top k and `draws` random sets of k, for each k.
+    """The ablations for the contrast: for each k, the top k heads and `draws` random sets of k.
 
     Args:
         heads: from `retrieval_heads`.
-        numbers: how many heads go, each k.
-        draws: random sets for each k, matched to the top k by layer; fewer where there are no more.
+        numbers: the numbers k of heads to ablate.
+        draws: the number of random sets for each k, matched to the top k by layer; fewer where
+            there are no more.
         seed: seed of the draws.
-        by: what takes the place of a head's z.
+        by: what replaces a head's z.
         nearest: as for `random_heads`.
 
     Returns:
         (ablation, k, `"top"` or `"random"`, number of the draw), each ablation once.
 
     Raises:
-        UserError: `numbers` are no numbers of heads, or a number that the model does not have.
+        UserError: `numbers` are not numbers of heads, or the model has fewer heads.
     """
     plan: list[tuple[Ablation, int, str, int]] = []
     if isinstance(numbers, str) or not isinstance(numbers, Iterable):
@@ -57,19 +58,19 @@ def removals(
 def removal_curve(
     scores: pd.DataFrame, plan: Sequence[tuple[Ablation, int, str, int]], *, metric: str
 ) -> pd.DataFrame:
-    """Accuracy by number of heads removed.
+    """Accuracy by number of ablated heads.
 
     Args:
         scores: a sweep's `scores()`.
         plan: from `removals`.
-        metric: which of the scores.
+        metric: the metric of the scores.
 
     Returns:
-        Columns model, task, metric, k, kind, value, low, high, n, unit, interval, draws. For
-        `top` and at k = 0 the interval is that of the score. For `random` the value is the mean of
-        the draws, low and high the lowest and the highest of them (NaN of a single one). How far
-        the top set and the others differ is in `removal_contrasts`. A set that failed on an example
-        has no value; `draws` counts those that have one.
+        Columns `model task metric k kind value low high n unit interval draws`. For the kind `top`,
+        and at k = 0, the interval is that of the score. For the kind `random` the value is the mean
+        over the sets, and low and high are the lowest and the highest of them (NaN for a single
+        set). `removal_contrasts` says how far the top set and the others differ. A set that failed
+        on an example has no value; `draws` counts the sets that have one.
 
     Raises:
         UserError: the scores lack the metric, the baseline or a set of the plan.
@@ -107,7 +108,7 @@ def removal_curve(
 
 
 ALL = "all controls"
-"""The mean over a size's control sets, in `removal_contrasts`."""
+"""The name of the mean over the control sets of one size, in `removal_contrasts`."""
 
 
 def removal_contrasts(
@@ -119,30 +120,31 @@ def removal_contrasts(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How much more the top heads cost than each of the other sets, example by example.
+    """How much more the top heads cost than each control set, paired by example.
 
-    The other sets are matched controls: none of them holds a top head, so they are no permutations
-    of the top set, and the share of them that hurts as much is no p-value. What can be said is the
-    paired difference of the drops, with its interval over examples. In 1,000 simulated sweeps a
-    setting it covered 94.4 to 96.5% (five settings, n 50 and 100, one control or 20).
+    The other sets are matched controls. None of them holds a top head, so they are not permutations
+    of the top set, and the share of them that hurts as much is not a p-value. What the data can
+    tell is the paired difference of the drops, with its interval over examples. In 1,000 simulated
+    sweeps per setting it covered 94.4 to 96.5% (five settings, n 50 and 100, one control or 20).
 
     Args:
-        values: a sweep's `gains()`, of which more is better.
+        values: a sweep's `gains()`, in which larger is better.
         plan: from `removals`.
-        metric: which of them.
+        metric: the metric of the values.
         confidence: coverage of the intervals.
         resamples: bootstrap resamples.
         seed: seed of the bootstrap.
 
     Returns:
-        Columns model, task, metric, k, control, n_controls, difference, low, high, n, unit,
-        interval, correction; a row per control (the text of its ablation), and one for the mean of
-        all of a size (`ALL`). The difference is the drop of the top set minus that of the control.
-        It is NaN where one of the two failed on an example; the mean is over the other controls.
+        Columns `model task metric k control n_controls difference low high n unit interval
+        correction`, one row per control (the text of its ablation), and one for the mean over all
+        controls of a size (`ALL`). The difference is the drop of the top set minus that of the
+        control. It is NaN where one of the two failed on an example; the mean is over the other
+        controls.
 
     Raises:
-        UserError: the values lack the metric, the baseline or a set of the plan; an option that
-            gives no interval.
+        UserError: the values lack the metric, the baseline or a set of the plan; or an option is
+            out of range.
     """
     check_options(confidence, resamples, seed)
     rows: list[dict[str, object]] = []
@@ -181,7 +183,7 @@ def removal_contrasts(
 def _planned(
     table: pd.DataFrame, plan: Sequence[tuple[Ablation, int, str, int]], metric: str
 ) -> pd.DataFrame:
-    """The rows of a metric; refused where a set of the plan was not swept."""
+    """The rows of a metric; an error where a set of the plan was not swept."""
     chosen = table[table["metric"] == metric]
     if chosen.empty:
         raise UserError(
@@ -199,6 +201,6 @@ def _planned(
 
 
 def _sets(plan: Sequence[tuple[Ablation, int, str, int]], k: int) -> tuple[str, list[str]]:
-    """The text of the top k, and those of the other sets of k."""
+    """The text of the ablation of the top k, and the texts of the other sets of k."""
     top = next(a.text for a, number, kind, _ in plan if number == k and kind == "top")
     return top, [a.text for a, number, kind, _ in plan if number == k and kind == "random"]

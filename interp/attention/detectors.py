@@ -1,4 +1,4 @@
-"""Induction and previous-token scores, by TransformerLens' own head detector."""
+"""Induction and previous-token scores, computed by TransformerLens' head detector."""
 
 import numpy as np
 import torch
@@ -17,23 +17,24 @@ KINDS = ("previous_token_head", "induction_head", "duplicate_token_head")
 def detector_scores(
     model: TransformerBridge, *, length: int = 24, sequences: int = 8, seed: int = 0
 ) -> dict[str, Float[np.ndarray, "layer head"]]:
-    """The share of each head's attention that a head of the named kind would pay.
+    """The share of each head's attention that lies where a head of each kind attends.
 
-    The model runs on random tokens, repeated once. An induction head attends to the token after
-    the earlier copy of the present token (Olsson et al. 2022, "In-context learning and induction
-    heads"). Attention to the first token and to the present one is left out.
+    The model runs on random tokens, repeated once. An induction head attends to the token after the
+    earlier copy of the current token (Olsson et al. 2022, "In-context learning and induction
+    heads"). Attention to the first token and to the current one is left out.
 
     Args:
         model: a bridge. The detector caches whole patterns of `2 * length` tokens.
         length: random tokens per sequence, before they are repeated.
-        sequences: sequences that are averaged.
+        sequences: the number of sequences that are averaged.
         seed: seed of the tokens.
 
     Returns:
-        `previous_token_head`, `induction_head` and `duplicate_token_head` to `[layer, head]`.
+        For each of `previous_token_head`, `induction_head` and `duplicate_token_head`, scores
+        `[layer, head]`.
 
     Raises:
-        UserError: a number out of range, active hooks, or logits that are not finite.
+        UserError: a number is out of range, hooks are active, or logits are not finite.
     """
     check_whole("length", length, 1, decoder(model).max_length // 2)
     check_whole("sequences", sequences, 1)
@@ -61,6 +62,6 @@ def detector_scores(
             for text in texts
         ]
         scores = torch.stack(every).float().cpu().numpy().astype(float)
-        # a head that looks at the first and the present token only has nothing left: 0 / 0
+        # a head that attends only to the first and the current token has nothing left: 0 / 0
         by_detector[kind] = np.nan_to_num(scores).mean(axis=0)
     return by_detector

@@ -1,4 +1,4 @@
-"""The trace of one example: what chosen heads look at while the answer is written."""
+"""The trace of one example: where chosen heads attend while the answer is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from interp.tasks import Task, load_task
 
 @dataclass(frozen=True, eq=False)
 class ExampleTrace:
-    """Attention of the answering positions of one example.
+    """The attention from the positions of one example that predict the answer.
 
     Attributes:
-        model: name.
-        prompt: the example's tokens and where its gold key and value stand.
-        texts: its tokens as text, the answer's included.
+        model: name of the model.
+        prompt: the example's tokens, with the positions of its gold key and value.
+        texts: its tokens as text, including those of the answer.
         heads: (layer, head) of each row.
         rows: `[head, query, pos]`.
     """
@@ -74,20 +74,20 @@ def trace_example(
     doc_id: int,
     heads: Sequence[tuple[int, int]],
 ) -> ExampleTrace:
-    """What some heads look at while one example's right answer is written.
+    """Where some heads attend while the right answer of one example is written.
 
     Args:
         model: a bridge.
         task: a key-value task.
-        doc_id: row of the task.
-        heads: (layer, head) each, such as `top_heads(scores, 3)`.
+        doc_id: the number of the row of the task.
+        heads: (layer, head) of each, such as `top_heads(scores, 3)`.
 
     Returns:
         The prompt's tokens, and for each head the attention row of each answer token.
         `interp.figures.example` draws it.
 
     Raises:
-        UserError: no such row or head; as `locate`.
+        UserError: the row or a head does not exist; or as `locate`.
     """
     decoder, loaded = models.decoder(model), task if isinstance(task, Task) else load_task(task)
     count = len(loaded.documents())
@@ -95,7 +95,7 @@ def trace_example(
         raise UserError(f"row {doc_id}: task {loaded.name} has rows 0-{count - 1}")
     check_heads(heads, decoder.n_layers, decoder.n_heads)
     prompt = locate(loaded, doc_id, decoder)
-    # as when it is scored: the answer's last token is predicted, not run
+    # as in scoring, the answer's last token is predicted but not run
     run = prompt.tokens[: max(prompt.queries) + 1]
     attention = attention_rows(model, run, queries=prompt.queries)
     layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]

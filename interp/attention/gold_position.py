@@ -1,4 +1,4 @@
-"""Accuracy by the place of the pair that is asked for, with intervals."""
+"""Accuracy by the place of the requested pair in the context, with intervals."""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,9 @@ def by_gold_position(responses: pd.DataFrame, documents: pd.DataFrame) -> pd.Dat
     """Accuracy at each place of the gold pair in the context, by ablation.
 
     Args:
-        responses: one row per example and ablation, with `doc_id`, `ablation` and `correct` (0 or
-            1); the baseline among them. A column `label` names the ablations, if there is one.
+        responses: one row per example and ablation, the baseline included, with `doc_id`,
+            `ablation` and `correct` (0 or 1). A column `label` names the ablations, if there is
+            one.
         documents: `doc_id` and `gold_position` of every example.
 
     Returns:

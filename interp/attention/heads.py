@@ -1,4 +1,4 @@
-"""Retrieval heads: scores, the top ones, layer-matched random ones, and all but the top ones."""
+"""Retrieval heads: their scores, the top heads, and control sets matched by layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ Scores = Float[np.ndarray, "layer head"]
 Head = tuple[int, int]
 KIND = "retrieval heads"
 RULES = {"attends": "retrieval", "published": "published", "writes": "written"}
-"""When a token counts for a head's score, and what `Trace` calls it."""
+"""The rules by which a token counts for a head's score, and their names in `Trace`."""
 
 
 @dataclass(frozen=True, eq=False)
 class RetrievalHeads:
-    """A traced task, with one score per head.
+    """The retrieval scores of all heads on a traced task.
 
     Attributes:
         trace: the trace that the scores summarise.
-        copied_only: whether only rightly answered examples count, as in Wu et al.
-        rule: what counts: of `RULES`.
+        copied_only: whether only correctly answered examples count, as in Wu et al.
+        rule: the rule by which a token counts, one of `RULES`.
     """
 
     trace: Trace
@@ -76,12 +76,12 @@ class RetrievalHeads:
         return np.asarray(self.by_example.mean(axis=0))
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
-        """One row per head, best first: score with its interval, and attention by target.
+        """One row per head, best first: its score with an interval, and its attention by target.
 
-        The interval is the wider of Student's and Hall's over examples, or over the clusters that
-        the task declares (Hall 1992), within the range of their scores; where all examples agree
-        the sample shows no spread, and it is NaN. In 1,000 simulated traces a setting it covered
-        94.5 to 99.7% (scores of 0.05, 0.3 and 0.9, one token an answer and three, n 50 and 200).
+        The interval is the wider of Student's and Hall's (Hall 1992) over examples, or over the
+        clusters that the task declares, within the range of their scores. Where all examples agree
+        the sample shows no spread, and it is NaN. In 1,000 simulated traces per setting it covered
+        94.5 to 99.7% (scores of 0.05, 0.3 and 0.9, one or three tokens per answer, n 50 and 200).
         """
         check_share("confidence", confidence)
         check_whole("seed", seed, 0)
@@ -115,7 +115,7 @@ class RetrievalHeads:
         return means.assign(n=table.groupby(keys)["doc_id"].nunique()).reset_index()
 
     def top(self, k: int, *, by: Replacement = "mean") -> Ablation:
-        """Put the k heads of the highest score to their mean (`by`); the best one stands first."""
+        """The ablation of the k heads with the highest scores, best first."""
         return as_ablation([AblateHead(*head, by) for head in top_heads(self.scores, k)])
 
     def random(
@@ -128,19 +128,19 @@ class RetrievalHeads:
         nearest: bool = False,
         fewer: bool = False,
     ) -> list[Ablation]:
-        """Ablate k other heads, layer by layer as many as the top k have; `draws` distinct sets.
+        """`draws` distinct ablations of k other heads, as many in each layer as the top k have.
 
-        Options as for `random_heads`.
+        The options are those of `random_heads`.
         """
         drawn = random_heads(self.scores, k, draws=draws, seed=seed, nearest=nearest, fewer=fewer)
         return [_ablation(heads, by) for heads in drawn]
 
     def keep(self, k: int, *, first_layer: int | None = None, by: Replacement = "mean") -> Ablation:
-        """Ablate every head from `first_layer` up (the upper half) but the best k of them."""
+        """The ablation of all heads from `first_layer` on (the upper half), except the best k."""
         return _ablation(all_but_top_heads(self.scores, k, first_layer=first_layer), by)
 
     def summary(self, *, top: int = 8) -> str:
-        """In words and numbers: the heads of the highest score.
+        """In words and numbers: the heads with the highest scores.
 
         Args:
             top: the most heads that are named.
@@ -188,21 +188,22 @@ def retrieval_heads(
         task: a key-value task whose answer is the value.
         limit: at most this many examples, drawn with the seed.
         seed: seed of the draw.
-        copied_only: count only examples that the model answers rightly.
-        rule: when a token counts: `attends` (the head's strongest attention lies on the very token
-            that is copied), `published` (as the authors' code: on any token of the gold value that
-            equals the one that is written), or `writes` (`attends`, and what the head adds to the
-            stream raises that token's logit more than any other's: a head that looks and writes
-            nothing scores 0, and so does one that writes for later layers to read).
-        out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
-            again. The same call gives the result that is there. By default nothing is written.
+        copied_only: whether only examples count that the model answers correctly.
+        rule: when a token counts. `attends`: the head's strongest attention lies on the token that
+            is copied. `published`: it lies on any token of the gold value that equals the written
+            one, as in the authors' code. `writes`: as `attends`, and the head's own output raises
+            that token's logit more than any other's. A head that attends without writing then
+            scores 0, and so does one whose output is for later layers to read.
+        out: the folder in which the result is kept, with its tables as CSV. `interp.open_run` opens
+            it again, and the same call returns the result that is there. By default nothing is
+            written.
 
     Returns:
         The scores, in [0, 1], with an interval for each head.
 
     Raises:
-        UserError: as `trace`; no example is answered rightly, so nothing is copied; the folder
-            holds something else.
+        UserError: as `trace`; or no example is answered correctly, so nothing is copied; or the
+            folder holds something else.
     """
     if not isinstance(rule, str) or rule not in RULES:
         raise UserError(f"rule {rule!r:.80}: allowed are {', '.join(RULES)}")
@@ -246,7 +247,7 @@ def open_heads(folder: str | Path) -> RetrievalHeads:
         The heads, with the same tables.
 
     Raises:
-        UserError: none are there, they are unfinished, or a file is damaged.
+        UserError: there are none, they are unfinished, or a file is damaged.
     """
     saved = read_result(folder, KIND)
     try:
@@ -287,17 +288,17 @@ def _save(folder: Path, heads: RetrievalHeads, request: dict[str, Any]) -> None:
 
 
 def top_heads(scores: Scores, k: int) -> list[Head]:
-    """The k heads of the highest score, best first; equal scores in the order of layer and head.
+    """The k heads with the highest scores, best first; equal scores in order of layer and head.
 
     Args:
         scores: `[layer, head]`.
-        k: how many heads.
+        k: the number of heads.
 
     Returns:
-        (layer, head) of each.
+        The heads, each as (layer, head).
 
     Raises:
-        UserError: the model does not have so many heads.
+        UserError: the model has fewer heads.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= scores.size:
         raise UserError(f"{k!r:.80} heads: the model has 1-{scores.size}")
@@ -314,22 +315,23 @@ def random_heads(
     nearest: bool = False,
     fewer: bool = False,
 ) -> list[list[Head]]:
-    """Distinct random sets of k heads, none among the top k, as many per layer as the top k have.
+    """Distinct random sets of k heads outside the top k, as many per layer as the top k have.
 
-    Without the match by layer the contrast to the top heads would measure depth.
+    Without matching by layer, the contrast to the top heads would measure depth.
 
     Args:
         scores: `[layer, head]`.
-        k: heads a set.
-        draws: sets.
+        k: the number of heads per set.
+        draws: the number of sets.
         seed: seed of the draws.
-        nearest: where a layer has too few other heads, take the rest from the nearest layers that
-            have some left, which loosens the match; otherwise that is an error.
-        fewer: where there are fewer distinct sets than draws, give those; otherwise an error.
+        nearest: where a layer has too few other heads, whether to take the rest from the nearest
+            layers that have some left. The match by layer is then looser. Otherwise it is an error.
+        fewer: where there are fewer distinct sets than draws, whether to return those. Otherwise it
+            is an error.
 
     Returns:
-        Sets of k (layer, head), each in the order of layer and head: `draws` of them, or fewer
-        where `fewer` allows it.
+        `draws` sets of k heads (layer, head), each in order of layer and head; fewer where `fewer`
+        allows it.
 
     Raises:
         UserError: a layer has too few other heads, or there are fewer distinct sets than draws.
@@ -366,7 +368,7 @@ def random_heads(
 
 
 def all_but_top_heads(scores: Scores, k: int, *, first_layer: int | None = None) -> list[Head]:
-    """All heads from `first_layer` up (by default the upper half) but the best k among them."""
+    """All heads from `first_layer` on (by default the upper half) but the best k among them."""
     n_layers, n_heads = scores.shape
     first = n_layers // 2 if first_layer is None else first_layer
     if not isinstance(first, int | np.integer) or not 0 <= first < n_layers:
@@ -390,7 +392,7 @@ def _draw(
         chosen += of_layer
         short += [layer] * (count - len(of_layer))
     for layer in short:
-        # of two layers at the same distance, either
+        # of two layers at the same distance, either one
         near = min((abs(n - layer), rng.random(), n) for n, others in enumerate(left) if others)
         chosen.append(left[near[2]].pop())
     return chosen

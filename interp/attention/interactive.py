@@ -10,12 +10,12 @@ from torch import Tensor
 from interp.errors import UserError
 
 MOST_TOKENS = 512
-"""The view draws squares of the whole prompt; a longer one would make the notebook too large."""
+"""The view draws squares of the whole prompt; more tokens would make notebooks too large."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A piece of HTML that shows itself in a notebook, without any network.
+    """HTML that a notebook displays, without access to the network.
 
     Attributes:
         html: the numbers and the program that draws them, 1.3 MB.
@@ -37,15 +37,15 @@ def attention_view(
     texts: Sequence[str],
     heads: Sequence[tuple[int, int]],
 ) -> View:
-    """A pattern a head in circuitsvis; rows that were not asked for stay empty.
+    """One attention pattern per head in circuitsvis; rows that were not traced stay empty.
 
-    circuitsvis itself loads its program from unpkg.com when it finds the network, and asks
-    google.com whether it does; here the copy that comes with the package is always taken, so a
-    saved notebook works offline and shows the same everywhere.
+    circuitsvis itself loads its program from unpkg.com when there is a network, which it finds out
+    by asking google.com. Here the copy that comes with the package is always used, so that a saved
+    notebook works offline and shows the same everywhere.
 
     Args:
-        rows: attention of the queries.
-        queries: position of each row.
+        rows: the attention of the queries.
+        queries: the position of each row.
         texts: the prompt's tokens.
         heads: (layer, head) of each pattern.
 
@@ -53,7 +53,7 @@ def attention_view(
         A view that a notebook shows as HTML.
 
     Raises:
-        UserError: circuitsvis is not installed; the prompt is longer than `MOST_TOKENS`.
+        UserError: circuitsvis is not installed, or the prompt is longer than `MOST_TOKENS`.
     """
     size = len(texts)
     if size > MOST_TOKENS:
@@ -71,7 +71,7 @@ def attention_view(
     square = torch.zeros(len(heads), size, size)
     square[:, list(queries)] = rows.float()
     names = [f"L{layer}H{head}" for layer, head in heads]
-    # a token must not end the script that holds it
+    # the text of a token must not end the script element that holds it
     shown = [text.replace("</", "<\u200b/") for text in texts]
     drawn = attention_heads(square, shown, attention_head_names=names, max_value=1.0)
     return View(drawn.local_src)

@@ -1,4 +1,4 @@
-"""A key-value prompt with its right answer as tokens, and where the gold key and value stand."""
+"""A key-value prompt with its right answer as tokens, and the positions of key and value."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ class KeyValuePrompt:
     """One example of a key-value task, with its right answer written after the prompt.
 
     Attributes:
-        doc_id: row of the task.
-        tokens: prompt and answer.
-        queries: the answering positions: each predicts one token of the value.
-        answer: the tokens that they are to predict.
-        copied: for each of them, the positions in the context of the token that is copied.
+        doc_id: the number of the row of the task.
+        tokens: token ids of prompt and answer.
+        queries: the positions that predict the answer, one token of the value each.
+        answer: the tokens that they should predict.
+        copied: for each of these tokens, the positions in the context that it is copied from.
         gold_value: positions of the gold value's tokens.
         gold_key: positions of the gold key's tokens, in the pairs.
         other_values: positions of all other values' tokens.
         other_keys: positions of all other keys' tokens.
         n_pairs: number of pairs.
-        gold_position: which pair is asked for, from 0.
+        gold_position: the number of the requested pair, from 0.
     """
 
     doc_id: int
@@ -48,11 +48,11 @@ class KeyValuePrompt:
 
 
 def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
-    """Find the tokens of one example by the tokenizer's offsets.
+    """Find the tokens of one example, with the tokenizer's offsets.
 
     Args:
         task: a key-value task whose answer is the value itself (not an option's letter).
-        doc_id: row of the task.
+        doc_id: the number of the row of the task.
         decoder: the model's modules; its tokenizer must give offsets.
 
     Returns:
@@ -61,7 +61,7 @@ def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
 
     Raises:
         UserError: the rows hold no pairs, the answer is not the value, the tokenizer gives no
-            offsets, or the example exceeds the context length.
+            offsets, or the example is longer than the context.
     """
     document = task.documents()[doc_id]
     spans = pair_spans(document, task.name)
@@ -105,7 +105,7 @@ def locate(task: Task, doc_id: int, decoder: Decoder) -> KeyValuePrompt:
 
 
 def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
-    """The prompt, few-shot examples included, and where the row's pairs begin in it."""
+    """The prompt with its few-shot examples, and the place where the row's pairs begin in it."""
     prompt, question = prompt_text(task, document), task.question(document)
     marked = task.question({**document, "pairs_text": MARK})
     at = marked.find(MARK)
@@ -119,7 +119,7 @@ def _prompt_and_pairs(task: Task, document: dict[str, Any]) -> tuple[str, int]:
 
 
 def _answer(task: Task, document: dict[str, Any]) -> tuple[str, int]:
-    """What follows the prompt, and where the value begins in it."""
+    """The text after the prompt, and the place where the value begins in it."""
     delimiter, target = task.target_delimiter, task.target_text(document)
     marked = task.target_text({**document, "answer": MARK})
     at = marked.find(MARK) if MARK in marked else 0

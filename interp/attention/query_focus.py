@@ -1,9 +1,10 @@
-"""Query-focused retrieval score: how far a question's tokens look at the evidence for its answer.
+"""Query-focused retrieval score: how much a question's tokens attend to the evidence.
 
 Zhang et al., "Query-Focused Retrieval Heads" (arXiv 2506.09944, equation 1): the attention that a
 head's query positions give to the tokens of the gold document, summed over the document and
-averaged over the query. Nothing has to be copied, so that it is also of questions whose answer is
-not a piece of the context. The copy score (`retrieval_heads`) is of the moment of copying.
+averaged over the query. Nothing has to be copied, so it also serves for questions whose answer is
+not a piece of the context. The retrieval score (`retrieval_heads`), in contrast, is measured while
+a token is copied.
 """
 
 import logging
@@ -43,12 +44,12 @@ class QueryFocus:
     Attributes:
         model: name.
         task: name.
-        queries: class of the positions that look.
-        keys: class of the positions that are looked at.
+        queries: the class of the positions that attend.
+        keys: the class of the positions that are attended to.
         doc_ids: the examples.
         by_example: `[example, layer, head]` scores in [0, 1].
         units: the independent unit of each example, its cluster where the task declares clusters;
-            none where examples are independent.
+            None where examples are independent.
     """
 
     model: str
@@ -66,7 +67,7 @@ class QueryFocus:
         return mean_scores
 
     def table(self, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
-        """One row per head, best first: score with its interval over examples or their clusters.
+        """One row per head, best first: its score with an interval over examples or their clusters.
 
         Args:
             confidence: coverage of each interval.
@@ -106,20 +107,20 @@ def query_focused_heads(
     limit: int | None = None,
     seed: int = 0,
 ) -> QueryFocus:
-    """How much of the question's attention lies on the evidence, for every head.
+    """The share of the question's attention that lies on the evidence, for every head.
 
     Args:
         model: a bridge.
-        task: whose rows have both classes of positions (`docs/how-to/cause.md`).
-        queries: class of the positions that look: a field such as `"question"` or `"key"`, or
+        task: a task whose rows have both classes of positions (`docs/how-to/cause.md`).
+        queries: the class of the positions that attend: a field such as `"question"` or `"key"`, or
             `"last"`.
-        keys: class of what they look at: `"passage"`, `"gold"`, or several joined by a comma, such
-            as `"gold,gold-key"` for the pair of a key-value row that is asked for.
+        keys: the class of the positions that are attended to: `"passage"`, `"gold"`, or several
+            joined by a comma, such as `"gold,gold-key"` for the requested pair of a key-value row.
         limit: at most this many examples, drawn with the seed.
         seed: seed of the draw.
 
     Returns:
-        Scores by example.
+        The scores by example.
 
     Raises:
         UserError: a row lacks a class, or is longer than the model's context.
@@ -157,7 +158,7 @@ def query_focused_heads(
 def _positions(
     names: str, task: Task, doc_id: int, tokens: list[int], decoder: models.Decoder
 ) -> list[int]:
-    """The positions of classes in one prompt; `last` is of every row."""
+    """The positions of some classes in one prompt; every row has the class `last`."""
     each = set(names.split(","))
     placed = class_positions(task, doc_id, each - {"last"}, decoder, context=tokens)
     positions = {position for some in placed.values() for position in some}
@@ -173,24 +174,25 @@ def head_agreement(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How far two scores, prompts or templates name the same heads.
+    """How far two scores, prompts or templates agree on the same heads.
 
     Args:
-        one: scores of every head of a model, by example.
-        other: the same, by another score or in another wording.
-        top: heads of each that are compared as sets.
+        one: the scores of every head of a model, by example.
+        other: the same, for another score or another wording.
+        top: the number of best heads of each that are compared as sets.
         confidence: coverage of the interval.
         resamples: bootstrap resamples over examples.
         seed: seed of the bootstrap and of the halves.
 
     Returns:
-        One row: `spearman` of the scores over heads, its noise `ceiling`, and `disattenuated` with
-        `low` and `high`, as in `interp.stats.compare_profiles`; of the `top` heads of each how many
-        are `shared`, their `jaccard`, what the layers alone let one expect, and the chance `p` of
-        so many (heads of each layer drawn at random, exact).
+        One row. `spearman` is the correlation of the scores over heads; `ceiling`, `disattenuated`,
+        `low` and `high` are as in `interp.stats.compare_profiles`. `shared` is the number of shared
+        heads among the `top` of each, `jaccard` their Jaccard index, `expected` that of heads drawn
+        at random within the same layers, and `p` the exact probability of sharing so many by
+        chance.
 
     Raises:
-        UserError: the two have other numbers of layers or heads.
+        UserError: the two differ in number of layers or heads.
     """
     for given in (one, other):
         if not isinstance(given, QueryFocus | RetrievalHeads):
@@ -221,7 +223,7 @@ def head_agreement(
 
 
 def _profile(result: QueryFocus | RetrievalHeads) -> pd.DataFrame:
-    """A row per example, a column per head."""
+    """The scores, one row per example and one column per head."""
     doc_ids = list(result.doc_ids) if isinstance(result, QueryFocus) else result.counted_doc_ids
     values = result.by_example
     layer, head = (a.ravel() for a in np.indices(values.shape[1:]))

@@ -1,9 +1,9 @@
-"""Attention rows of chosen query positions, without a pattern of all positions.
+"""Attention rows of chosen query positions, without computing the whole pattern.
 
-The prompt runs in pieces over a KV cache, through the fused attention of the native blocks. Inside
-it, the rows of the wanted queries alone are formed from their q and the cached keys, so memory
-grows linearly with the context. Where an architecture has an attention of its own (BLOOM), the rows
-are cut out of what it returns for a piece, which is linear too.
+The prompt runs in pieces over a KV cache, through the fused attention of the native blocks. Only
+the rows of the wanted queries are computed, from their q and the cached keys, so memory grows
+linearly with the context. Where an architecture has an attention function of its own (BLOOM), the
+rows are cut out of what it returns for a piece, which is linear, too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,16 +33,16 @@ PIECE = 512
 IMPLEMENTATION = "interp_rows"
 
 Take = Callable[[int, list[int], Float[Tensor, "head query pos"]], None]
-"""Told the layer, which of the queries, and their rows; once per layer and piece."""
+"""A function that is given the layer, the numbers of queries and their rows, for each piece."""
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionRows:
-    """Where some positions of a prompt look, in every head.
+    """Where some positions of a prompt attend, in every head.
 
     Attributes:
-        rows: `[layer, head, query, pos]`, each row sums to 1; zero after the query.
-        queries: position of each query.
+        rows: `[layer, head, query, pos]`. Each row sums to 1; it is zero after the query.
+        queries: the position of each query.
         tokens: the prompt's token ids.
         texts: the prompt's tokens as text.
     """
@@ -53,13 +53,13 @@ class AttentionRows:
     texts: tuple[str, ...]
 
     def show(self, heads: Sequence[tuple[int, int]]) -> View:
-        """The interactive view of circuitsvis of some heads, in a notebook.
+        """The interactive view of circuitsvis for some heads, in a notebook.
 
         Args:
-            heads: (layer, head) each.
+            heads: (layer, head) of each.
 
         Raises:
-            UserError: no such head; as `attention_view`.
+            UserError: a head does not exist; or as `attention_view`.
         """
         n_layers, n_heads = self.rows.shape[:2]
         check_heads(heads, n_layers, n_heads)
@@ -83,19 +83,21 @@ def attention_rows(
 ) -> AttentionRows:
     """The attention of chosen positions to all positions before them, in every head.
 
-    Equal to the rows of TransformerLens' `hook_pattern`; no `[head, pos, pos]` tensor is made.
+    They equal the rows of TransformerLens' `hook_pattern`, but no `[head, pos, pos]` tensor is
+    made.
 
     Args:
         model: a bridge.
         prompt: text, or token ids.
-        queries: positions whose rows are wanted; negative ones count from the end.
-        piece: tokens that run at a time.
+        queries: the positions whose rows are wanted; negative ones count from the end.
+        piece: the number of tokens that run at a time.
 
     Returns:
         Weights `[layer, head, query, pos]`, each row summing to 1, and the prompt's tokens.
 
     Raises:
-        UserError: a query outside the prompt, an empty or too long prompt, active hooks.
+        UserError: a query is outside the prompt, the prompt is empty or too long, or hooks are
+            active.
     """
     check_whole("piece", piece, 1)
     if isinstance(queries, str) or not isinstance(queries, Sequence):
@@ -136,24 +138,24 @@ def scan_rows(
     *,
     piece: int = PIECE,
 ) -> Float[Tensor, "query d_model"]:
-    """Run a prompt and hand over the attention rows of some positions, layer by layer.
+    """Run a prompt and pass the attention rows of some positions to a function, layer by layer.
 
     Args:
         model: a bridge.
-        tokens: the prompt.
-        queries: positions, each 0 or more.
-        take: given the rows `[head, query, pos]` of each layer and piece, in float32; pos counts
-            from the prompt's start and ends with the piece.
-        piece: tokens that run at a time; all do where the model cannot run in pieces (LongRoPE
-            beyond its switch).
+        tokens: token ids of the prompt.
+        queries: the positions, each 0 or more.
+        take: the function, given the rows `[head, query, pos]` of each layer and piece, in float32;
+            pos counts from the prompt's start and ends with the piece.
+        piece: the number of tokens that run at a time. All run at once where the model cannot run
+            in pieces (LongRoPE beyond its switch).
 
     Returns:
-        What leaves the last block at the queries.
+        The output of the last block at the queries.
 
     Raises:
-        UserError: active hooks; an empty or too long prompt; an attention that has a term which
-            is not in its scores (learned sinks, position bias), or sees only keys that an index
-            chooses.
+        UserError: hooks are active; the prompt is empty or too long; or the attention has a term
+            that is not in its scores (learned sinks, position bias), or sees only keys that an
+            index chooses.
     """
     refuse_hooks(model, "the tracer")
     decoder = models.decoder(model)
@@ -177,7 +179,7 @@ def scan_rows(
         )
     end = max(queries, default=-1) + 1
     if len(segments(model, [end, len(tokens)])) > 1:
-        # what comes after the last query decides how the model computes what is before it
+        # tokens after the last query can change how the model computes those before it
         end = len(tokens)
     if end > piece and not runs_in_pieces(model, end):
         piece = end
@@ -205,7 +207,7 @@ def _numbered(take: Take, numbers: list[int]) -> Callable[[int, Tensor], None]:
 
 @dataclass(eq=False)
 class _Watch:
-    """Which rows the attention function forms for the running piece, and who receives them."""
+    """Which rows the attention function computes for the running piece, and who receives them."""
 
     layers: dict[int, int]
     columns: list[int] = field(default_factory=list)
@@ -219,10 +221,10 @@ class _Watch:
         self.seen.clear()
 
     def give(self, module: nn.Module, rows: Tensor) -> None:
-        """Hand over `[head, query, key]` rows; the keys end with the piece."""
+        """Pass on `[head, query, key]` rows; the keys end with the piece."""
         layer = self.layers[id(module)]
         self.seen.add(layer)
-        # a layer with a sliding window caches the window only
+        # a layer with a sliding window caches only the window
         missing = self.end - rows.shape[-1]
         self.take(layer, nn.functional.pad(rows, (missing, 0)) if missing > 0 else rows)
 
@@ -240,7 +242,7 @@ _active: ContextVar[_Watch] = ContextVar("watch")
 
 @contextmanager
 def _watched(decoder: Decoder) -> Iterator[_Watch]:
-    """Inside the context the native attention hands its rows to the watch."""
+    """A context in which the native attention passes its rows to the watch."""
     ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, sdpa_mask)
     watch = _Watch({id(module): layer for layer, module in enumerate(decoder.attentions)})
@@ -271,7 +273,7 @@ def _attention(
     attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Fused attention, and the rows of the wanted queries beside it."""
+    """Fused attention, which also computes the rows of the wanted queries."""
     watch = _active.get()
     odd = [k for k in ("s_aux", "position_bias") if kwargs.get(k) is not None]
     if odd:
@@ -282,7 +284,7 @@ def _attention(
         watch.give(module, _rows(query, key, attention_mask, columns, **scores)[0])
     if kwargs.get("softcap") is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    # fused attention knows no cap on scores: one piece at a time is formed as a whole
+    # fused attention has no cap on scores: each piece is computed in full
     every = torch.arange(query.shape[2], device=query.device)
     rows = _rows(query, key, attention_mask, every, **scores).to(value.dtype)
     groups = query.shape[1] // value.shape[1]
@@ -299,7 +301,7 @@ def _rows(
     scaling: float | None,
     softcap: float | None,
 ) -> Float[Tensor, "batch head query key"]:
-    """Softmax of the scores of some queries, in float32."""
+    """The softmax of the scores of some queries, in float32."""
     n_kv, n_keys, n_positions = key.shape[1], key.shape[2], query.shape[2]
     q = query[:, :, columns].unflatten(1, (n_kv, -1)).float()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -318,7 +320,7 @@ def _rows(
 
 
 def token_texts(decoder: Decoder, tokens: Sequence[int]) -> tuple[str, ...]:
-    """Each token as text; its number where there is no tokenizer."""
+    """Each token as text, or as its id where there is no tokenizer."""
     if decoder.tokenizer is None:
         return tuple(map(str, tokens))
     return tuple(decoder.tokenizer.decode([token]) for token in tokens)

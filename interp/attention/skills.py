@@ -1,4 +1,4 @@
-"""Which heads matter for which skill: maps, their overlap, and what heads explain of a layer."""
+"""Which heads matter for which skill: maps, their overlap, and how much of a layer they explain."""
 
 import itertools
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from interp.stats import (
 )
 
 ALPHA = 0.05
-"""Level at which a head counts as important, after Holm's correction over all heads of a task."""
+"""The level at which a head is important, after Holm's correction over all heads of a task."""
 
 
 def head_map(importance: pd.DataFrame, task: str, metric: str) -> Float[np.ndarray, "layer head"]:
@@ -32,14 +32,14 @@ def head_map(importance: pd.DataFrame, task: str, metric: str) -> Float[np.ndarr
 
     Args:
         importance: the table of an all-head sweep of one model.
-        task: which task.
-        metric: which metric.
+        task: the name of the task.
+        metric: the name of the metric.
 
     Returns:
-        Drops in the unit of the metric; `[layer, head]`.
+        Drops `[layer, head]`, in the unit of the metric.
 
     Raises:
-        UserError: a head is missing or there twice.
+        UserError: a head is missing or occurs twice.
     """
     rows = _heads(importance, metric)
     rows = rows[rows["task"] == task]
@@ -59,37 +59,39 @@ def overlap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How far tasks share their important heads, beyond needing the same layers.
+    """How far tasks share their important heads, beyond sharing the layers that they need.
 
-    A task's important heads are the `k` of the largest drop among those whose drop is significant
-    (`ALPHA`, Holm over all heads). A task without any is not testable, and `reason` says so.
+    A task's important heads are the `k` with the largest drops among those whose drop is
+    significant (`ALPHA`, Holm over all heads). A task without any is not testable, and `reason`
+    says so.
 
-    Both tests keep to the layers: two tasks that need the same *layers* share heads by chance more
-    often than heads drawn from the whole model would be shared. For the shared heads the null
-    hypothesis is that each task's important heads lie anywhere within their layers (exact: the sum
-    of hypergeometric distributions, layer by layer). For the correlation of all drops it is that
-    the heads of a layer are exchangeable (permutation within layers, two-sided about its mean).
+    Both tests are within layers, because two tasks that need the same *layers* share more heads by
+    chance than heads drawn from the whole model would. For the shared heads, the null hypothesis is
+    that each task's important heads lie anywhere within their layers (exact, by the sum of
+    hypergeometric distributions over layers). For the correlation of all drops, it is that the
+    heads of a layer are exchangeable (permutation within layers, two-sided about its mean).
 
     Args:
-        values: from `Sweep.gains()` of an all-head sweep of one model, one metric per task
+        values: from `Sweep.gains()` of a sweep of all heads of one model, with one metric per task
             (`interp.results.choose_metric`).
-        k: heads that count as a task's important ones, at most.
+        k: the most heads that count as important for a task.
         confidence: coverage of the interval of the correlation.
         resamples: bootstrap resamples and permutations.
         seed: seed of both.
 
     Returns:
-        One row per pair of tasks: `jaccard` of their important heads (`n_task`, `n_other`, `shared`
-        of them), the value `expected` if each task's heads lay anywhere in the same layers, and
-        the chance `p` of so many shared. No interval: which heads are important is itself chosen
-        on these examples. `spearman` of the drops of all heads with `spearman_p` (never below
-        `least_spearman_p`, one over the permutations and one), and `ceiling disattenuated low
-        high` as in `interp.stats.compare_profiles`; `n_examples`, `n_other_examples`, `reason`.
-        NaN where a task has no important head.
+        One row per pair of tasks. `jaccard` is the Jaccard index of their important heads (whose
+        numbers are `n_task`, `n_other` and `shared`), `expected` its value if each task's heads lay
+        anywhere in the same layers, and `p` the probability of sharing so many by chance. It has no
+        interval, because the important heads are chosen on these same examples. `spearman` is the
+        correlation of the drops of all heads, with `spearman_p` (never below `least_spearman_p`,
+        which is one over one more than the number of permutations), and `ceiling disattenuated low
+        high` as in `interp.stats.compare_profiles`. Further columns are `n_examples`,
+        `n_other_examples` and `reason`. Entries are NaN where a task has no important head.
 
     Raises:
-        UserError: several models, or several metrics per task; no head was ablated alone; the
-            baseline is missing, or of other examples.
+        UserError: there are several models, or several metrics per task; no head was ablated alone;
+            or the baseline is missing or of other examples.
     """
     check_options(confidence, resamples, seed)
     check_values(values)
@@ -153,7 +155,7 @@ def _layer(head: str) -> int:
 def _important(
     damage: pd.DataFrame, heads: Sequence[str], significant: pd.Series, k: int
 ) -> Bool[np.ndarray, " head"]:
-    """The k significant heads of the largest drop; equal drops in their order."""
+    """The k significant heads with the largest drops; equal drops in order of the heads."""
     if not 1 <= k <= len(heads):
         raise UserError(
             f"overlap of {k} heads: only {len(heads)} were ablated without a failure in both tasks"
@@ -171,7 +173,7 @@ def shared_heads(
     other: Bool[np.ndarray, " head"],
     layers: Int[np.ndarray, " head"],
 ) -> dict[str, Any]:
-    """Shared important heads, and how many the layers alone would make them share."""
+    """The number of shared important heads, and the number expected within the same layers."""
     sizes, both = (int(one.sum()), int(other.sum())), int((one & other).sum())
     counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": both}
     if not all(sizes):
@@ -199,7 +201,7 @@ def correlation_within_layers(
     permutations: int,
     seed: int,
 ) -> float:
-    """P-value of Spearman's correlation if the heads of a layer were exchangeable."""
+    """The p-value of Spearman's correlation, by permuting heads within layers."""
     observed = float(spearman(one, other))
     if np.isnan(observed):
         return float("nan")
@@ -215,17 +217,19 @@ def correlation_within_layers(
 
 
 def explained(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """How much of a layer's importance its attention and its single heads explain.
+    """How much of a layer's drop its attention and its single heads explain.
 
     Args:
-        importance: a table that holds `layer:N`, `attn:N` and `head:N.M` of the same examples.
-        metric: which metric.
+        importance: a table of drops that holds `layer:N`, `attn:N` and `head:N.M` on the same
+            examples.
+        metric: the name of the metric.
 
     Returns:
         One row per task and layer: `layer_drop`, `attention_drop`, `largest_head_drop`,
-        `sum_of_heads` (single drops added up: below the attention's drop where heads stand in for
-        each other, above it where they are needed together), and `share`, the largest head's
-        part of the layer's drop (NaN where the layer's drop is not positive).
+        `sum_of_heads` and `share`. `sum_of_heads` adds up the single drops: it is below the
+        attention's drop where heads make up for each other, and above it where they are needed
+        together. `share` is the largest head's drop divided by the layer's drop (NaN where the
+        layer's drop is not positive).
     """
     rows = []
     heads = _heads(importance, metric)

@@ -1,9 +1,9 @@
-"""Where every head looks while the model copies a value: attention by target, and retrieval score.
+"""Where every head attends while the model copies a value: attention by target, retrieval score.
 
-Retrieval score (Wu et al., arXiv 2404.15574): while a token is copied, the head's strongest
-attention is on that very token in the context. Here it is the share of the answer's tokens for
-which that is so, over the examples that the model answers rightly; it cannot exceed 1, which the
-sum over steps of the published code can.
+The retrieval score (Wu et al., arXiv 2404.15574) asks whether the strongest attention of a head,
+while a token is copied, lies on that token in the context. Here it is the share of the answer's
+tokens for which this holds, over the examples that the model answers correctly. It cannot exceed 1;
+the sum over steps in the published code can.
 """
 
 from dataclasses import dataclass
@@ -27,27 +27,27 @@ from interp.models import Decoder, capture_z, model_name, weights_kept
 from interp.tasks import Task, cluster_units, load_task, select_examples
 
 TOKEN_KINDS = ("gold_value", "gold_key", "other_values", "other_keys", "first_token")
-"""What attention is summed over; the rest of a row is on the prompt's other tokens."""
+"""The kinds of tokens over which attention is summed; the rest is on other tokens."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Attention of the answering positions, example by example.
+    """The attention from the positions that predict the answer, example by example.
 
     Attributes:
         model: name.
         task: name.
-        examples: one row per example: doc_id, unit (its cluster, or itself), gold_position,
-            n_pairs, n_tokens, n_answer, copied (whether the model, given the answer so far,
-            predicts each of its tokens).
-        retrieval: `[example, layer, head]` share of the answer's tokens on which the head's
+        examples: one row per example: `doc_id`, `unit` (its cluster, or itself), `gold_position`,
+            `n_pairs`, `n_tokens`, `n_answer`, and `copied` (whether the model, given the answer so
+            far, predicts each of its tokens).
+        retrieval: `[example, layer, head]`, the share of the answer's tokens on which the head's
             strongest attention lies while they are predicted.
         published: the same by the rule of the published code: the strongest attention lies anywhere
-            in the gold value, on a token equal to the one that is predicted.
+            in the gold value on a token that equals the predicted one.
         written: the share of the answer's tokens that count in `retrieval` and that the head's own
             output promotes above all others; NaN where heads enter the stream through a norm.
-        attention: kind of token (`TOKEN_KINDS`) to `[example, layer, head]`, the mean over
-            answering positions of the attention on all tokens of this kind.
+        attention: for each kind of token (`TOKEN_KINDS`) `[example, layer, head]`, the attention on
+            all tokens of this kind, averaged over the positions that predict the answer.
         dtype: the dtype of the model's weights; empty in results of earlier versions.
     """
 
@@ -88,22 +88,22 @@ def trace(
 ) -> Trace:
     """Trace a key-value task: every head, at the positions that predict the answer's tokens.
 
-    The right answer is written after the prompt, so every example takes one pass; an example is
-    *copied* where the model would have written the same.
+    The right answer is written after the prompt, so every example takes one pass. An example is
+    *copied* where the model itself would have written the same.
 
     Args:
         model: a bridge.
         task: a key-value task that is answered with the value (`world-kv:generate`, or one from
             `interp.tasks.key_value.key_value_task`).
-        limit: at most this many examples, the ones that a sweep with this limit and seed runs.
+        limit: at most this many examples: those that a sweep with this limit and seed runs.
         seed: seed of the draw.
-        piece: tokens that run at a time; memory grows with it.
+        piece: the number of tokens that run at a time; memory grows with it.
 
     Returns:
-        Per example and head the retrieval score, and the attention on each kind of token.
+        For each example and head, the retrieval score and the attention on each kind of token.
 
     Raises:
-        UserError: as `locate` and `scan_rows`; a limit below 1.
+        UserError: as `locate` and `scan_rows`; or the limit is below 1.
     """
     decoder, loaded = models.decoder(model), task if isinstance(task, Task) else load_task(task)
     doc_ids = select_examples(loaded, limit, seed=seed)
@@ -169,7 +169,7 @@ def _trace_one(
         for target, positions in places.items():
             masses[target][layer] += share * rows[..., list(positions)].sum(dim=(1, 2)).cpu()
 
-    # as when it is scored: the answer's last token is predicted, not run
+    # as in scoring, the answer's last token is predicted but not run
     run = prompt.tokens[: max(prompt.queries) + 1]
     z = QueryInputs(prompt.queries)
     with capture_z(decoder, range(decoder.n_layers), z.keep):

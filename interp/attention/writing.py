@@ -1,4 +1,4 @@
-"""Does a head write what it looks at? Its own output, read as logits while a token is copied."""
+"""Does a head write what it attends to? Its own output, read as logits while copying."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ class QueryInputs:
 
     Attributes:
         queries: the positions.
-        at_queries: layer to query to z, `[head * d_head]`.
+        at_queries: for each layer and query, z `[head * d_head]`.
     """
 
     def __init__(self, queries: Sequence[int]) -> None:
@@ -24,7 +24,7 @@ class QueryInputs:
         self._seen: dict[int, int] = {}
 
     def keep(self, layer: int, z: Float[Tensor, "batch pos width"]) -> None:
-        """Keep what a piece has of the queries; for `capture_z`.
+        """Keep the z of the queries that lie in a piece; a function for `capture_z`.
 
         Args:
             layer: the layer that ran.
@@ -45,13 +45,13 @@ def writes(
     looks: Bool[Tensor, "query layer head"],
     answer: Int[Tensor, " query"],
 ) -> Float[Tensor, "query layer head"]:
-    """Whether a head that looks at the copied token promotes it above all other tokens.
+    """Whether a head that attends to the copied token promotes it above all other tokens.
 
     Args:
         decoder: the modules of a model.
-        final: the stream before the final norm.
+        final: the residual stream before the final norm.
         z: from `QueryInputs`.
-        looks: the heads that are asked.
+        looks: the heads that attend to the copied token.
         answer: the token that is copied at each query.
 
     Returns:

@@ -2,7 +2,7 @@
 
 lens = interp.logit_lens(model, "world-facts:default", limit=100)
 lens.table()             # rank, log-probability, margin ... by depth, with intervals
-lens.decision_depth()    # from which depth on the answer leads and stays
+lens.decision_depth()    # the depth from which the answer leads to the end
 interp.lens.prompt_grid(model, "The capital of France is")
 tuned = interp.lens.train_tuned_lens(model, texts, source="WikiText-2, 500 lines")
 interp.logit_lens(model, "world-facts:default", tuned=tuned)

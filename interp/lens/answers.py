@@ -1,4 +1,4 @@
-"""What of an example is read: its options, or a written-out text step by step."""
+"""What a lens reads of an example: its options, or a written-out text step by step."""
 
 import re
 from collections.abc import Sequence
@@ -33,13 +33,13 @@ class Answer:
     """One example's answers.
 
     Attributes:
-        doc_id: row of the task.
-        options: what is scored: one request per option, or the one text that is followed.
+        doc_id: the number of the row of the task.
+        options: what is scored: one request per option, or one for the text that is followed.
         right: which of the options is right.
-        steps: names of the pieces of the right answer that are read apart, each with the
-            positions of its tokens in the continuation. The whole is always the first.
-        among_options: whether the right answer's rivals are the other options (else the whole
-            vocabulary at each token).
+        steps: names of the pieces of the right answer that are read separately, each with the
+            positions of its tokens in the continuation. The first is always the whole answer.
+        among_options: whether the right answer's rivals are the other options; if not, they are all
+            other tokens of the vocabulary, at each token.
     """
 
     doc_id: int
@@ -61,19 +61,19 @@ def build_answers(
 
     Args:
         model: the model, whose tokenizer splits them.
-        task: its options are scored, or its target text is followed token by token.
-        doc_ids: rows.
+        task: the task. Its options are scored, or its target text is followed token by token.
+        doc_ids: numbers of rows of the task.
         follow: what is followed in tasks that generate: `target` (the task's written-out answer) or
             `generated` (what the unablated model writes; that text then takes the right answer's
             place).
-        steps: regular expression of the pieces of a written-out answer that are read apart; of
-            each match its first group, if it has one.
+        steps: a regular expression of the pieces of a written-out answer that are read separately.
+            If it has a group, the piece is the first group of a match.
 
     Returns:
-        One answer per row. A row without anything to follow is left out.
+        One answer per row. A row without a text to follow is left out.
 
     Raises:
-        UserError: an unknown `follow`, a malformed expression, an answer without tokens.
+        UserError: `follow` is unknown, the expression is malformed, or an answer has no tokens.
     """
     check_reading(follow, steps)
     decoder = models.decoder(model)
@@ -93,11 +93,11 @@ def build_answers(
 
 
 def check_reading(follow: str, steps: str | None) -> None:
-    """Raise UserError for a `follow` or an expression that `build_answers` would refuse.
+    """Refuse a `follow` or an expression that `build_answers` would refuse.
 
     Args:
         follow: `target` or `generated`.
-        steps: a regular expression; None where no parts of the answer are read apart.
+        steps: a regular expression; None where no pieces of the answer are read separately.
     """
     if follow not in FOLLOW:
         raise UserError(f"follow {follow!r}: allowed are {', '.join(FOLLOW)}")
@@ -129,7 +129,7 @@ def _option_answers(
 
 
 def _right_option(task: Task, document: dict[str, Any], n_options: int) -> int:
-    """The number of the right option; of several, the first."""
+    """The number of the right option, or of the first if several are right."""
     if n_options == 1:
         return 0
     gold = task.gold_options(document)
@@ -145,7 +145,7 @@ def _texts(
     requests: Sequence[GenerationRequest],
     follow: str,
 ) -> dict[int, str]:
-    """The text that is followed, with the space that stands between it and its prompt."""
+    """The text that is followed, by row, with the space between it and its prompt."""
     if follow == "target":
         documents = task.documents()
         delimiter = task.target_delimiter
@@ -164,7 +164,7 @@ def _followed(
     prompt = prompt_text(task, task.documents()[request.doc_id])
     before = encode(prompt, decoder)
     if encode(prompt + text, decoder)[: len(before)] != before:
-        # some tokenizers drop the space that a generated text began with
+        # some tokenizers drop the space that a generated text begins with
         text = _delimited(task.target_delimiter, text)
     context, continuation = encode_pair(prompt, text, decoder)
     if not continuation:
@@ -184,7 +184,7 @@ def _followed(
 def _steps(
     pattern: str, context: Sequence[int], continuation: Sequence[int], decoder: Decoder
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """The pieces of a text that a pattern finds, as token positions."""
+    """The pieces of a text that match a pattern, as token positions."""
     decode = decoder.tokenizer.decode
     # after a token of the context, because some tokenizers drop a text's first space
     start = len(decode(list(context[-1:])))

@@ -1,11 +1,11 @@
 """Direct logit attribution: what each part of the model adds to the answer's logit by itself.
 
-The residual stream is a sum: embedding, attentions, MLPs. With the final norm's scale held at its
-value, the logit is linear in it, so each part has a share (Elhage et al., "A mathematical
-framework for transformer circuits", 2021). The same decomposition as that of
+The residual stream is a sum of the embedding, the attentions and the MLPs. With the scale of the
+final norm held fixed, the logit is linear in that sum, so each part has a share of it (Elhage et
+al., "A mathematical framework for transformer circuits", 2021). The decomposition is that of
 `transformer_lens.tools.analysis.direct_logit_attribution`, which needs compatibility mode and so
-rewrites the weights; here the norm's weight is folded into the direction alone, and the examples
-are streamed.
+rewrites the weights. Here the weight of the norm is folded into the direction only, and the
+examples are streamed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Component:
-    """A part of the model: its kind, and its layer and head where it has them."""
+    """A part of the model: its kind, with its layer and head where it has them."""
 
     kind: str
     layer: int = -1
@@ -56,7 +56,7 @@ class Component:
 
     @property
     def label(self) -> str:
-        """`embedding`, `attn:7`, `mlp:7`, `layer:7`, `head:7.3`: the ablation's text if any."""
+        """`embedding`, `bias`, or the text of its ablation, such as `attn:7` or `head:7.3`."""
         if self.kind == "head":
             return f"head:{self.layer}.{self.head}"
         return (
@@ -77,27 +77,29 @@ def direct_logit_attribution(
 ) -> pd.DataFrame:
     """The direct effect of every layer, attention, MLP and head on a task's right answers.
 
-    For each token of the right answer: its logit, and its margin over its rival. The rival is the
-    best wrong option where options are single tokens after the same context, else the strongest
-    other entry of the vocabulary (at the last depth, both). Means over the answer's tokens.
+    For each token of the right answer two quantities are attributed: its logit, and its margin over
+    its rival. The rival is the best wrong option where options are single tokens after the same
+    context, otherwise the strongest other token of the vocabulary (both at the last depth). Values
+    are means over the answer's tokens.
 
     Args:
         model: the model.
         task: as for `logit_lens`.
         limit: at most this many examples, drawn with the seed.
-        heads: also every query head.
+        heads: whether to include every query head.
         follow: as in `interp.lens.logit_lens`.
         seed: seed of the draw and of the bootstrap, which resamples the clusters that the task
             declares, or else examples.
 
     Returns:
-        Columns `model task ablation kind layer head quantity value low high n interval`, in
-        logits before any cap (Gemma 2). `embedding`, the `attention`s, the `mlp`s and `bias`
-        (unembedding and final norm) sum to the whole; a `layer` is its attention and its MLP.
+        Columns `model task ablation kind layer head quantity value low high n interval`, in logits
+        before any cap (Gemma 2). `embedding`, the `attention`s, the `mlp`s and `bias` (that of the
+        unembedding and the final norm) add up to the whole logit. A `layer` is its attention plus
+        its MLP.
 
     Raises:
-        UserError: a bad task or limit; heads that enter the stream through a norm; logits that
-            are not the final norm times the unembedding.
+        UserError: the task or the limit is refused; the heads enter the stream through a norm; or
+            the logits are not the final norm times the unembedding.
     """
     task = task if isinstance(task, Task) else load_task(task)
     decoder, drawn = models.decoder(model), select_examples(task, limit, seed=seed)
@@ -144,13 +146,13 @@ def head_table(
 
     Args:
         attribution: from `direct_logit_attribution`.
-        importance: from `Sweep.importance()` of a sweep of heads, one metric and one way of
-            ablating them; matched by task, layer and head.
+        importance: from `Sweep.importance()` of a sweep of heads, with one metric and one way of
+            ablating heads; it is matched by task, layer and head.
         retrieval_scores: `[layer, head]`.
 
     Returns:
-        Columns `task layer head direct_effect drop p_adjusted retrieval_score`; the last three
-        only where given.
+        Columns `task layer head direct_effect drop p_adjusted retrieval_score`; the last three only
+        where their source is given.
 
     Raises:
         UserError: a column is missing, the importance has several metrics per task, or the scores
@@ -192,7 +194,7 @@ def _components(decoder: Decoder, heads: bool) -> list[Component]:
 def _attributed(
     model: TransformerBridge, batch: AnswerBatch, components: Sequence[Component]
 ) -> Float[np.ndarray, "examples components quantities"]:
-    """The shares of some examples, means over the tokens of each right answer."""
+    """The shares for a batch of examples, averaged over the tokens of each right answer."""
     decoder = models.decoder(model)
     heads = any(c.kind == "head" for c in components)
     vectors, final = component_vectors(model, batch.rows, batch.at, heads=heads)
@@ -214,25 +216,25 @@ def component_vectors(
     *,
     heads: bool = True,
 ) -> tuple[dict[Component, Float[Tensor, "positions d_model"]], Float[Tensor, "positions d_model"]]:
-    """What each part adds to the residual stream at some positions, and the stream at the end.
+    """What each part adds to the residual stream at some positions, and the final stream.
 
     Args:
         model: the model.
         rows: token ids that may share a batch.
         at: row and position of each vector.
-        heads: also of every query head.
+        heads: whether to include every query head.
 
     Returns:
-        Component to `[positions, d_model]`, and the stream before the final norm.
+        For each component its vectors `[positions, d_model]`; and the stream before the final norm.
 
     Raises:
-        UserError: heads are asked for and their sum is not what the attention adds.
+        UserError: heads are included and their sum is not what the attention adds.
     """
     decoder = models.decoder(model)
     z: dict[int, Tensor] = {}
 
     def keep(layer: int, here: Tensor) -> None:
-        # where the projection that they go through is
+        # on the device of the projection that they go through
         z[layer] = vectors_at(here, at).to(here.device)
 
     headed = decoder.layers_with("heads") if heads else ()
@@ -259,14 +261,14 @@ def part_vectors(
     """What the embedding, each attention, MLP and layer add, from a recorded pass.
 
     Args:
-        model: the model, edited as it was for the pass.
-        whole: the pass.
+        model: the model, with the same edits as in the pass.
+        whole: the recorded pass.
         at: row and position of each vector.
-        below: the same of a pass that does not differ below layer `first`.
+        below: the vectors of another pass, which is the same below layer `first`.
         first: the first layer that is read.
 
     Returns:
-        As `component_vectors`, without heads.
+        The same as `component_vectors`, without heads.
     """
     decoder = models.decoder(model)
     vectors = {
@@ -301,7 +303,7 @@ def logit_shares(
     final: Float[Tensor, "positions d_model"],
     tokens: Int[Tensor, " positions"],
 ) -> tuple[Float[Tensor, "components positions"], Float[Tensor, " positions"]]:
-    """Shares of each token's logit, and what no component adds (biases)."""
+    """The share of each component in each token's logit, and the rest, which biases add."""
     with torch.no_grad():
         _, bias = final_norm(decoder, final)
         embedding = decoder.root.get_output_embeddings()
@@ -314,7 +316,7 @@ def logit_shares(
 
 
 def check_logits(decoder: Decoder, final: Tensor, logits: Tensor, chosen: Sequence[Tensor]) -> None:
-    """Refuse a model whose logits are not the final norm times the unembedding (caps apart)."""
+    """Refuse a model whose logits, before any cap, are not the final norm times the unembedding."""
     config = decoder.root.config.get_text_config()
     if getattr(config, "final_logit_softcapping", None):
         return

@@ -1,4 +1,4 @@
-"""The classic grid of the logit lens: every token of one prompt at every depth."""
+"""The grid of the logit lens: every token of one prompt at every depth."""
 
 import logging
 from typing import Any
@@ -31,21 +31,22 @@ def prompt_grid(
 ) -> pd.DataFrame:
     """The top token and its probability after every token of a prompt, at every depth.
 
-    Equal to `transformer_lens.tools.analysis.logit_lens(..., positions=None, top_k=1)`.
+    The result equals `transformer_lens.tools.analysis.logit_lens(..., positions=None, top_k=1)`.
 
     Args:
         model: the model.
-        prompt: a text; BOS is added as for a task.
+        prompt: the text; BOS is added as for a task.
         ablation: what is taken away.
-        tuned: a tuned lens; none is the plain lens.
-        sublayers: also after each attention.
+        tuned: a tuned lens; None is the plain lens.
+        sublayers: whether to read also after each attention.
 
     Returns:
         Columns `model ablation lens position token depth layer after relative_depth top_token
-        top_id probability entropy` (nats); one row per position and depth.
+        top_id probability entropy` (in nats), one row per position and depth.
 
     Raises:
-        UserError: an empty prompt, one longer than the model's context, a bad ablation.
+        UserError: the prompt is empty or longer than the model's context, or the ablation is
+            refused.
     """
     ablation_value = as_ablation(ablation)
     edits = checked_edits(model, ablation_value)
@@ -69,7 +70,8 @@ def prompt_grid(
         top = logprobs.max(dim=-1)
         finite = top.values.isfinite()
         failed += int((~finite).any(dim=0).sum())
-        # of an impossible token 0 times minus infinity is 0; what is not finite has no entropy
+        # for an impossible token 0 times minus infinity counts as 0; other infinities give no
+        # entropy
         entropy = -(logprobs.exp() * logprobs).nan_to_num().sum(dim=-1)
         entropy = entropy.masked_fill(~finite, float("nan"))
         for place, depth in enumerate(depths(decoder.n_layers, sublayers=sublayers)):
@@ -101,5 +103,5 @@ def prompt_grid(
 
 
 def _shown(tokenizer: Any, token: int) -> str:
-    """A token as text, also where it is only part of a character."""
+    """A token as text, also if it is only part of a character."""
     return str(tokenizer.decode([token])) or str(tokenizer.convert_ids_to_tokens(token))

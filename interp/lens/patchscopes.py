@@ -1,9 +1,9 @@
-"""Patchscopes: a state of one prompt, decoded by another prompt.
+"""Patchscopes: a hidden state of one prompt, decoded by another prompt.
 
-Ghandeharioui et al., "Patchscopes" (arXiv 2401.06102): the residual stream before a layer, at
-one position of a source prompt, replaces that before a layer, at one position of a target prompt.
-What the target prompt then says is read. A target such as `"cat -> cat; 135 -> 135; x"` makes the
-model repeat what the state represents.
+Ghandeharioui et al., "Patchscopes" (arXiv 2401.06102): the residual stream before a layer, at one
+position of a source prompt, replaces that before a layer, at one position of a target prompt. The
+model's continuation of the target prompt is then read. A target such as `"cat -> cat; 135 -> 135;
+x"` makes the model repeat what the state represents.
 """
 
 import logging
@@ -35,30 +35,30 @@ def patchscope(
     layers: Sequence[int] | None = None,
     into: int | None = None,
 ) -> pd.DataFrame:
-    """What a target prompt says, given the state of a source prompt at each layer.
+    """How a target prompt continues, given the state of a source prompt at each layer.
 
-    One state of one prompt is read: nothing is sampled, and there is no interval. Of several
-    sources, those that share a wording are to be counted as one.
+    One state of one prompt is read. Nothing is sampled, so there is no interval. If you count over
+    several sources, count those that share a wording as one.
 
     Args:
         model: the model.
         source: the prompt whose states are read; BOS is added as for a task.
         target: the prompt that decodes them.
-        answers: texts whose first token's log-probability is also given, as they follow the target
-            prompt (a space in front is part of a text).
-        position: the position of the source, whose states are taken; -1 is its last token.
-        at: position of the target at which they are put.
-        layers: the states before these are taken; all by default.
+        answers: texts that may follow the target prompt; the log-probability of each one's first
+            token is also given. A leading space is part of a text.
+        position: the position in the source whose states are taken; -1 is its last token.
+        at: the position in the target at which they are put; -1 is its last token.
+        layers: the layers before which states are taken; all by default.
         into: the layer of the target before which they are put; by default the same layer.
 
     Returns:
         Columns `model layer into top_token top_id probability`, and `logprob:ANSWER` in nats for
-        each of the answers; a row per layer, after one of the target prompt alone, whose layer is
-        -1.
+        each of the answers. The first row is the target prompt alone, with layer -1; then follows
+        one row per layer.
 
     Raises:
-        UserError: a prompt that is empty or longer than the context, a position or layer that is
-            not there, or an answer without a token.
+        UserError: a prompt is empty or longer than the context, a position or layer does not exist,
+            or an answer has no token.
     """
     decoder = models.decoder(model)
     n_layers = decoder.n_layers
@@ -111,7 +111,7 @@ def _first(text: str, target: str, read: Sequence[int], decoder: Decoder) -> int
 
 
 def _said(decoder: Decoder, resid: torch.Tensor, firsts: dict[str, int]) -> dict[str, object]:
-    """What follows the last token, and how likely the answers are."""
+    """The likeliest next token, and the log-probabilities of the answers."""
     logprobs = logits_of(decoder, resid[:, -1:]).log_softmax(dim=-1)[0, 0]
     if not bool(logprobs.max().isfinite()):
         named = dict.fromkeys((f"logprob:{text}" for text in firsts), float("nan"))

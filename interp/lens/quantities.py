@@ -1,4 +1,4 @@
-"""The numbers of one example by answer, step and depth, from what the lens has read."""
+"""The quantities of one example by answer, step and depth, computed from a readout."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,12 +22,12 @@ QUANTITIES = {
     "kl": "KL(prediction of the last depth || of this depth), nats, mean over these positions",
     "agreement": "share of these positions whose top token is the last depth's",
 }
-"""What is tallied at each depth. The margin of the best wrong answer is minus `right_margin`."""
+"""The quantities at each depth. The margin of the best wrong answer is minus `right_margin`."""
 
 ANSWERS = ("right", "chosen")
 
 BY_LAST_DEPTH = ("chosen", "kl", "agreement")
-"""How the names of quantities begin that compare with the last depth's prediction."""
+"""The beginnings of the names of quantities that compare with the last depth's prediction."""
 
 
 def example_values(
@@ -35,9 +35,10 @@ def example_values(
 ) -> Float[np.ndarray, "depth quantities"]:
     """The quantities of one step of one example at every depth, in the order of `QUANTITIES`.
 
-    With options, an option's log-probability is the sum over its tokens and its rivals are the
-    other options. In a text, the rival of each token is the best other entry of the vocabulary;
-    the margin of a step is the smallest of its tokens', and it leads where all its tokens do.
+    With options, an option's log-probability is the sum over its tokens, and its rivals are the
+    other options. In a text, the rival of each token is the best other token of the vocabulary. The
+    margin of a step is the smallest margin of its tokens, and the step leads where all its tokens
+    lead.
 
     Returns:
         `[depth, quantities]`; NaN where a quantity does not exist for the step.
@@ -64,7 +65,7 @@ def example_values(
 
 
 class AnswerPositions:
-    """Where an example's answers are in a readout: for each option, its reads and vectors.
+    """Where the answers of an example are in a readout.
 
     Attributes:
         reads: for each option, the column of each of its tokens.
@@ -82,7 +83,7 @@ class AnswerPositions:
 
 
 def decision(leads: Bool[np.ndarray, " depth"]) -> int:
-    """The first depth from which an answer leads to the end; the number of depths if none."""
+    """The first depth from which an answer leads to the end; if none, the number of depths."""
     not_leading = np.flatnonzero(~leads)
     return int(not_leading[-1]) + 1 if len(not_leading) else 0
 
@@ -100,7 +101,7 @@ def _option_columns(
             f"{name}_logprob": logprob[option],
             f"{name}_logrank": logrank[option],
             f"{name}_margin": logprob[option] - others.max(axis=0),
-            # of equal options the first is chosen, as by the harness
+            # among equal options the first is chosen, as in the harness
             f"{name}_leads": logprob.argmax(axis=0) == option,
         }
     wrong = np.delete(np.arange(len(logprob)), answer.right)

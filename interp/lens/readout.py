@@ -1,9 +1,9 @@
 """Vectors of the residual stream, read through the model's final norm and unembedding.
 
-The same path as `transformer_lens.tools.analysis.logit_readout`, which keeps one selection for each
-call; here several tokens per vector, entropy, divergence and agreement come from one pass over the
+The result is that of `transformer_lens.tools.analysis.logit_readout`, which keeps one selection per
+call. Here several tokens per vector, entropy, divergence and agreement come from one pass over the
 vocabulary, and only the requested entries are kept. The native model itself applies norm,
-unembedding and caps, so that families whose readout that tool refuses are read as well.
+unembedding and caps, so that architectures whose readout that tool refuses can be read as well.
 """
 
 from collections.abc import Callable
@@ -18,28 +18,29 @@ from interp.engine import unembed
 from interp.models import Decoder
 
 LOGIT_ROWS = 512
-"""Vectors whose whole logits exist at a time."""
+"""The number of vectors whose logits are in memory at a time."""
 
 Translate = Callable[[Tensor], Tensor]
-"""`[depth, vectors, d_model]` to the same: what a tuned lens puts before the final norm."""
+"""From `[depth, vectors, d_model]` to the same shape: a tuned lens, before the final norm."""
 
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """What was read, as arrays of float64 or int64; probabilities are natural logarithms.
+    """What was read, as arrays of float64 or int64; log-probabilities are in nats.
 
     Attributes:
         logprob: log-probability of each requested token, in nats.
-        rank: the rank of each requested token over the vocabulary; 0 is the top, ties count only
-            strictly larger logits.
+        rank: the rank of each requested token over the vocabulary: the number of strictly larger
+            logits, 0 for the top.
         entropy: the entropy of each vector's prediction, in nats.
         kl: divergence of each vector's prediction from the last depth's,
             `KL(last depth || this depth)`, in nats.
         top_ids: the two tokens with the largest logits.
-        top_logprobs: theirs.
+        top_logprobs: their log-probabilities.
         final_logprob: the final log-probability of the token that the last depth predicts.
         final_rank: the final rank of that token.
-        finite: whether all logits of a vector are finite; what is read from others means nothing.
+        finite: whether all logits of a vector are finite; the other entries are meaningless where
+            not.
     """
 
     logprob: Float[np.ndarray, "depth reads"]
@@ -65,8 +66,8 @@ def read(
     Args:
         decoder: the modules of the model.
         stack: the residual stream at every depth; the last depth is the model's own prediction.
-        reads: for each requested token, the number of its vector and its id.
-        translate: a tuned lens.
+        reads: for each requested token, the number of its vector and the token's id.
+        translate: a tuned lens; None is the plain lens.
 
     Returns:
         Log-probabilities (nats) and ranks of the requested tokens, and entropy and divergence of
@@ -92,7 +93,7 @@ def read(
 
 
 NO_TOKEN = -1
-"""Stands for the likeliest token where logits are not finite."""
+"""The id in place of the likeliest token where logits are not finite."""
 
 
 def logits_of(
@@ -111,7 +112,7 @@ def _read_chunk(
     logprobs = torch.log_softmax(logits, dim=-1)
     last = logprobs[-1]
     top = logprobs.topk(2, dim=-1)
-    # argmax, not top: of equal logits it takes the first, as greedy decoding does
+    # argmax, not topk: among equal logits it takes the first, as greedy decoding does
     final = last.argmax(dim=-1)
     everyone = torch.arange(logits.shape[1], device=logits.device)
     return {

@@ -1,15 +1,15 @@
-"""Direct and total effect of a part side by side, and what later parts do in its absence.
+"""Direct and total effect of a part side by side, and how later parts make up for its absence.
 
-A part's direct effect is what it adds to the answer's margin by itself. What its ablation costs
-may be less, because later parts then add more or take away less: self-repair (McGrath et al., "The
-Hydra Effect", arXiv 2307.15771; Rushing & Nanda, "Explorations of Self-Repair in Language Models",
-arXiv 2402.15390). On every example the fall of the margin is the sum of three numbers:
+A part's direct effect is what it adds to the answer's margin by itself. Its ablation may cost less,
+because later parts then add more or take away less. This is self-repair (McGrath et al., "The Hydra
+Effect", arXiv 2307.15771; Rushing & Nanda, "Explorations of Self-Repair in Language Models", arXiv
+2402.15390). On every example the fall of the margin is the sum of three numbers:
 
     total = direct + later + norm
 
-`direct`: what the ablated part adds less than before; `later`: what all parts after it add less
-(negative where they make up for it); `norm`: what the final norm's other scale changes. The first
-two are read at the scale of the whole model.
+`direct` is how much less the ablated part adds. `later` is how much less all parts after it add
+(negative where they make up for it). `norm` is the effect of the changed scale of the final norm.
+The first two are read at the scale of the unablated model.
 """
 
 import re
@@ -60,16 +60,16 @@ _ONE_PART = re.compile(r"(layer|attn|mlp|head):(\d+)(?:\.(\d+))?(?:@[a-z]+)?")
 
 @dataclass(frozen=True, eq=False)
 class SelfRepair:
-    """What ablations cost, and what later parts make up for.
+    """What ablations cost, and how much of it later parts make up for.
 
     Attributes:
-        effects: a row per ablation; columns `model task ablation kind layer head`, then each of
-            `direct total later norm repair repaired` with `_low` and `_high`, and `n interval`,
-            in logits of margin. `repair` is `direct` minus `total`. `repaired` is its share of
-            `direct`, NaN where the direct effect is not clearly above zero.
-        changes: a row per ablation and a later attention or MLP; columns `model task ablation
-            component kind layer change low high n`: what that part adds more than in the whole
-            model, with Student's interval.
+        effects: one row per ablation; columns `model task ablation kind layer head`, then each of
+            `direct total later norm repair repaired` with `_low` and `_high`, and `n interval`, in
+            logits of margin. `repair` is `direct` minus `total`. `repaired` is `repair` as a share
+            of `direct`, NaN where the direct effect is not clearly above zero.
+        changes: one row per ablation and later attention or MLP; columns `model task ablation
+            component kind layer change low high n`. `change` is how much more that part adds than
+            in the unablated model, with Student's interval.
     """
 
     effects: pd.DataFrame
@@ -96,9 +96,10 @@ def self_repair(
 ) -> SelfRepair:
     """Direct effect, total effect and self-repair of layers, attentions, MLPs or heads.
 
-    The margin is that of `direct_logit_attribution`: over the rival that is strongest in the whole
-    model, mean over the answer's tokens; the same rival counts under every ablation. The direct
-    effect of a replaced part (`attn:7@mean`) is what it adds more than its replacement.
+    The margin is that of `direct_logit_attribution`: over the rival that is strongest in the
+    unablated model, averaged over the answer's tokens. The rival stays the same under every
+    ablation. The direct effect of a replaced part (`attn:7@mean`) is how much more it adds than its
+    replacement.
 
     Args:
         model: the model.
@@ -115,8 +116,9 @@ def self_repair(
         Fieller's), and the changes of later parts.
 
     Raises:
-        UserError: a bad task or limit; an ablation of several parts, of some positions only, or
-            that needs other examples; logits that are not the final norm times the unembedding.
+        UserError: the task or the limit is refused; an ablation is of several parts, of some
+            positions only, or needs other examples; or the logits are not the final norm times the
+            unembedding.
     """
     task = task if isinstance(task, Task) else load_task(task)
     drawn = select_examples(task, limit, seed=seed)
@@ -159,7 +161,7 @@ _CHANGES = ["model", "task", "ablation", "component", "kind", "layer", "change",
 
 
 def _checked(model: TransformerBridge, ablation: Ablation) -> tuple[Edits, Component]:
-    """Its edits and the part that it takes away."""
+    """The edits of an ablation, and the part that it takes away."""
     edits = checked_edits(model, ablation)
     refuse_programs(ablation, edits)
     match = _ONE_PART.fullmatch(ablation.text)
@@ -194,7 +196,7 @@ def _of_batch(
 ]:
     """The effects of every ablation on some examples, and the changes of all parts.
 
-    What lies below an ablated layer is that of the whole model and is computed once.
+    Everything below an ablated layer is as in the unablated model, and is computed once.
     """
     decoder = models.decoder(model)
     replays = exact_shortcuts(model, EVERY, max(map(len, batch.rows))).replay
@@ -239,7 +241,7 @@ def _of_batch(
 
 
 def _from_layer(decoder: Decoder, whole: Pass, first: int) -> Pass:
-    """The pass of an edited model, whose layers below `first` are those of the whole one."""
+    """The pass of an edited model, whose layers below `first` are those of the unablated one."""
     residuals = whole.residuals[: first + 1]
     for layer in range(first, decoder.n_layers):
         residuals.append(run_block(decoder, layer, residuals[-1], whole))
@@ -254,12 +256,13 @@ def effect_intervals(
 ) -> dict[str, Float[np.ndarray, " ablations"]]:
     """Mean effects with the wider of Student's and Hall's interval, and the share repaired.
 
-    The share is a ratio of two means of the same examples; its interval is Fieller's, and there is
+    The share is a ratio of two means over the same examples. Its interval is Fieller's; there is
     none where the direct effect is not clearly above zero.
 
     Args:
         values: for each example, the effects in the order of `EFFECTS`.
-        units: the independent unit of each example, such as its cluster; by default itself.
+        units: the independent unit of each example, such as its cluster; by default each is its
+            own.
         confidence: coverage of each interval.
 
     Returns:

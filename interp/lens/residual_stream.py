@@ -29,7 +29,7 @@ class Depth:
     Attributes:
         number: layers passed: 0 after the embedding, 3.5 after the attention of layer 3, 4
             after layer 3.
-        layer: the layer that was passed last; -1 for the embedding.
+        layer: the layer that was passed last, or whose attention was; -1 for the embedding.
         after: `embedding`, `attention` or `layer`.
     """
 
@@ -39,18 +39,18 @@ class Depth:
 
     @property
     def label(self) -> str:
-        """As TransformerLens' `accumulated_resid` names it, except that the last has a number."""
+        """Its name in TransformerLens' `accumulated_resid`, except that the last has a number."""
         if self.after == "attention":
             return f"{self.layer}_mid"
         return f"{self.layer + 1}_pre"
 
 
 def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
-    """The depths of a model in their order; with `sublayers`, also after each attention.
+    """The depths of a model in order; with `sublayers`, also after each attention.
 
     Args:
         n_layers: number of layers.
-        sublayers: also read the stream after each attention (`resid_mid`).
+        sublayers: whether to read the stream also after each attention (`resid_mid`).
 
     Returns:
         The embedding first, then one depth per layer (or two, with `sublayers`).
@@ -65,7 +65,7 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
 
 
 def refuse_programs(ablation: Ablation, edits: Edits) -> None:
-    """Raise UserError for layer programs, which have other depths, for scopes and for cuts."""
+    """Refuse layer programs, which have other depths, scopes, and cuts."""
     if edits.is_scoped or edits.is_windowed or edits.position_classes:
         what = "scope" if edits.is_scoped else "window" if edits.is_windowed else "cut"
         raise UserError(
@@ -90,23 +90,23 @@ def residual_stack(
 ) -> Float[Tensor, "depth vectors d_model"]:
     """The residual stream of chosen positions at every depth, under an ablation.
 
-    The stream after an attention is what its block gives without its MLP, which holds for every
-    architecture (norms after sublayers, parallel blocks); it costs each block a second time.
+    The stream after an attention is computed by running the block without its MLP. That is right
+    for every architecture (norms after sublayers, parallel blocks); each block runs twice.
 
     Args:
         model: the model.
-        rows: token ids; padded on the right, which causal attention never sees. Rows that the
-            model computes differently for their lengths run apart.
+        rows: token ids. They are padded on the right, which causal attention never sees. Rows that
+            the model would compute differently because of another row's length run separately.
         positions: (row, position) of each vector.
-        edits: the ablation; none is the baseline.
-        means: what `@mean` puts, where an edit asks for it.
-        sublayers: also after each attention.
+        edits: the ablation; None is the baseline.
+        means: the means that `@mean` puts, where an edit needs them.
+        sublayers: whether to read also after each attention.
 
     Returns:
         `[depth, vectors, d_model]`, vectors in the order of `positions`.
 
     Raises:
-        UserError: the stream after attentions of a model whose layers are not told apart.
+        UserError: `sublayers`, and the model's attentions and MLPs cannot be told apart.
     """
     if sublayers:
         models.decoder(model).check_told_apart("the stream after an attention")
@@ -136,7 +136,7 @@ def _padded_together(
     *,
     sublayers: bool,
 ) -> Float[Tensor, "depth vectors d_model"]:
-    """As `residual_stack`, of rows that may share a batch."""
+    """The same as `residual_stack`, for rows that may share a batch."""
     with edited(model, edits, means) as decoder:
         baseline = record(decoder, padded(decoder, rows), use_cache=False)
         refuse_several_streams(baseline.residuals, "lens")

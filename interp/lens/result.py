@@ -1,4 +1,4 @@
-"""What the lens found in a task: sums over examples, and the tables made of them."""
+"""The result of a lens on a task: sums over examples, and the tables made of them."""
 
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +16,7 @@ from interp.lens.residual_stream import Depth
 from interp.stats import StreamingMean, percentiles
 
 SHARES = ("right_leads", "chosen_leads")
-"""Quantities that are 0 or 1 of each example."""
+"""The quantities that are 0 or 1 for each example."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,8 @@ class StepMeans:
 
     Attributes:
         values: `[depth, quantities]`.
-        decisions: `[answers, depth + 1]`: from which depth on each answer leads to the end; the
-            last column counts those that never do.
+        decisions: `[answers, depth + 1]`, counts of the depth from which each answer leads to the
+            end; the last column counts those that never do.
     """
 
     values: StreamingMean
@@ -43,7 +43,7 @@ class StepMeans:
 
 @dataclass(frozen=True, eq=False)
 class Lens:
-    """The lens over one task, under one ablation.
+    """The result of a lens on one task, under one ablation.
 
     Attributes:
         model: name of the model.
@@ -67,8 +67,9 @@ class Lens:
         """Each quantity at each depth with its interval.
 
         Columns `model task ablation lens step depth layer after relative_depth quantity value low
-        high n interval`; quantities as in `QUANTITIES`, rows in the order of depths. Shares of
-        examples have Wilson's interval; clusters that the task declares are resampled together.
+        high n interval`, with the quantities of `QUANTITIES` and the rows in the order of depths.
+        Shares of examples have Wilson's interval. Clusters that the task declares are resampled
+        together.
         """
         tables = []
         for step, tally in self.steps.items():
@@ -92,13 +93,13 @@ class Lens:
         return pd.concat(tables, ignore_index=True)
 
     def decided(self, *, confidence: float = 0.95) -> pd.DataFrame:
-        """The share of examples whose answer leads from this depth on to the end.
+        """The share of examples whose answer leads from each depth to the end.
 
         Columns as in `table`, with `answer` (`right` or `chosen`) for `quantity`.
         """
         tables = []
         for step, tally in self.steps.items():
-            # rounding of a sum of shares must not leave [0, 1]
+            # a sum of shares must stay in [0, 1] despite rounding
             shares = tally.decisions.mean.cumsum(axis=-1)[:, :-1].clip(0, 1)
             low, high = tally.decisions.share_interval(
                 shares, tally.decisions.replicates.cumsum(axis=-1)[..., :-1], confidence
@@ -116,12 +117,12 @@ class Lens:
         return pd.concat(tables, ignore_index=True)
 
     def decision_depth(self, *, confidence: float = 0.95) -> pd.DataFrame:
-        """The depth at which an answer first leads and stays, over the examples where it does.
+        """The depth from which an answer leads to the end, over the examples where it does.
 
-        One row per step and answer: `mean`, `low`, `high` in layers passed (0 is the embedding),
-        the same as `relative`, `relative_low`, `relative_high` in shares of the model, `median`
-        in layers passed; `share_decided` of the `n` examples have the answer in the lead at the
-        end, and only they count. In 1,000 simulated lenses a setting the interval covered 93.7 to
+        One row per step and answer. `mean`, `low`, `high` and `median` are in layers passed (0 is
+        the embedding); `relative`, `relative_low` and `relative_high` are the same as shares of the
+        model. `share_decided` is the share of the `n` examples with the answer in the lead at the
+        end; only these count. In 1,000 simulated lenses per setting the interval covered 93.7 to
         95.9% (six settings: 50 and 200 examples, 20 and 40 clusters).
         """
         rows = []
@@ -161,7 +162,7 @@ class Lens:
         return pd.DataFrame(rows)
 
     def summary(self, *, confidence: float = 0.95) -> str:
-        """In words and numbers: at which depth the right answer takes the lead for good.
+        """In words and numbers: the depth from which the right answer leads to the end.
 
         Args:
             confidence: coverage of the intervals.
@@ -196,7 +197,7 @@ def _two(value: float) -> str:
 def mean_decision(
     lens: Lens, shares: Float[np.ndarray, "... depth_or_never"]
 ) -> Float[np.ndarray, "..."]:
-    """Mean depth, in layers passed, of the examples that are decided at all; NaN if none is."""
+    """Mean decision depth, in layers passed, of the examples that are decided; NaN if none is."""
     numbers = np.array([depth.number for depth in lens.depths])
     total = shares[..., :-1].sum(axis=-1)
     means = np.full(total.shape, np.nan)
@@ -209,22 +210,22 @@ def decision_difference(
 ) -> dict[str, float]:
     """How much later, in shares of the model, an answer is decided in `one` than in `other`.
 
-    Both lenses must have read the same examples with the same seed: their replicates then share
-    the examples' weights, and the interval is a paired one. It covered 93.9 to 96.1% (as
-    `Lens.decision_depth`).
+    Both lenses must have read the same examples with the same seed. Their replicates then share the
+    weights of the examples, and the interval is a paired one. It covered 93.9 to 96.1% in
+    simulations as those of `Lens.decision_depth`.
 
     Args:
         one: a lens.
         other: the lens that it is compared with.
-        step: which part of the answer; the whole answer by default.
-        answer: which answer is followed.
+        step: the piece of the answer; the whole answer by default.
+        answer: which answer is followed: `right` or `chosen`.
         confidence: coverage of the interval.
 
     Returns:
         `difference`, `low`, `high`.
 
     Raises:
-        UserError: the two are of different tasks, numbers of examples or resamples.
+        UserError: the two differ in task, number of examples or resamples.
     """
     check_share("confidence", confidence)
     if not isinstance(answer, str) or answer not in ANSWERS:

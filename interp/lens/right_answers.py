@@ -1,4 +1,4 @@
-"""Right answers in batches: their rows, where their tokens are predicted, and their rivals."""
+"""Right answers in batches: rows, positions that predict their tokens, and rivals."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from interp.lens.answers import Answer
 from interp.lens.tasks import TOKEN_BUDGET
 
 LOGITS_COST = 16
-"""Tokens of a row that the logits of one token of an answer count as."""
+"""How many tokens of a row the logits of one token of an answer count for, in memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnswerBatch:
-    """Right answers that run together, and where their tokens are predicted.
+    """Right answers that run together, and the positions that predict their tokens.
 
     Attributes:
         answers: the examples.
-        rows: token ids of each, without the last token of its answer.
-        at: row and position of what predicts each token of each right answer.
+        rows: the token ids of each, without the last token of its answer.
+        at: row and position of the vector that predicts each token of each right answer.
         tokens: these tokens.
     """
 
@@ -48,7 +48,7 @@ class AnswerBatch:
 
 
 def answer_batches(model: TransformerBridge, answers: Sequence[Answer]) -> Iterator[AnswerBatch]:
-    """Answers whose rows may share a batch, longest first, within the budget of tokens.
+    """Batches of answers whose rows may run together, longest first, within the token budget.
 
     Args:
         model: the model.
@@ -62,7 +62,7 @@ def answer_batches(model: TransformerBridge, answers: Sequence[Answer]) -> Itera
     for answer in answers:
         right = answer.options[answer.right]
         rows.append((*right.context, *right.continuation[:-1]))
-        # logits of the whole vocabulary are in memory for each token of an answer
+        # for each token of an answer, the logits of the whole vocabulary are in memory
         sizes.append(max(len(rows[-1]), LOGITS_COST * len(right.continuation)))
     for part in segments(model, [len(row) for row in rows]):
         order = sorted(part, key=lambda number: -sizes[number])
@@ -83,7 +83,7 @@ def answer_batches(model: TransformerBridge, answers: Sequence[Answer]) -> Itera
 
 
 def strongest_rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
-    """The rival of each token of the right answer: the best wrong option, or any other token."""
+    """The rival of each token of the right answer: the best wrong option or best other token."""
     right = answer.options[answer.right]
     wrong = [o for place, o in enumerate(answer.options) if place != answer.right]
     one_token_each = all(

@@ -1,4 +1,4 @@
-"""A lens in a folder: its sums over examples, and the tables that follow from them."""
+"""A lens in a folder: its sums over examples, and the tables made of them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +18,7 @@ TALLIES = ("values", "decisions")
 
 
 def save_lens(folder: Path, lens: Lens, request: Mapping[str, Any]) -> None:
-    """Write a lens into the folder that was claimed for the request."""
+    """Write a lens into a folder that was claimed for the request."""
     arrays: dict[str, np.ndarray] = {}
     for number, tally in enumerate(lens.steps.values()):
         for name in TALLIES:
@@ -49,7 +49,7 @@ def open_lens(folder: str | Path) -> Lens:
         The lens, with the same tables.
 
     Raises:
-        UserError: none is there, it is unfinished, or a file is damaged.
+        UserError: there is no lens, it is unfinished, or a file is damaged.
     """
     saved = read_result(folder, KIND)
     facts = saved.facts

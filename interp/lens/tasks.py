@@ -1,4 +1,4 @@
-"""The logit lens over a task: what is readable at each depth, streamed over the examples."""
+"""The logit lens over a task: what can be read at each depth, streamed over the examples."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True)
 class LensOptions:
-    """How the lens reads a task: the options of `logit_lens` of the same names."""
+    """How the lens reads a task: the options of `logit_lens` with the same names."""
 
     follow: str = "target"
     steps: str | None = None
@@ -62,11 +62,11 @@ def logit_lens(
 ) -> Lens:
     """Read a task's answers from the residual stream at every depth.
 
-    Every vector that predicts a token of an answer goes through the model's own final norm and
-    unembedding (nostalgebraist, "interpreting GPT: the logit lens", 2020), as with
-    `transformer_lens.tools.analysis.logit_lens`; at the last depth that is the model's own
-    prediction. Only the requested vocabulary entries are kept, and only sums over examples stay
-    in memory.
+    Every vector that predicts a token of an answer is put through the model's own final norm and
+    unembedding (nostalgebraist, "interpreting GPT: the logit lens", 2020), as in
+    `transformer_lens.tools.analysis.logit_lens`. At the last depth this is the model's own
+    prediction. Only the requested vocabulary entries are kept, and only sums over examples stay in
+    memory.
 
     Args:
         model: from `interp.load_model`, or a bridge booted by hand.
@@ -75,25 +75,25 @@ def logit_lens(
         seed: seed of the draw of examples and of the bootstrap.
         ablation: what is taken away while the lens reads; the last depth is then the ablated
             model's own prediction.
-        tuned: an `interp.lens.TunedLens`, applied before the final norm; none is the plain lens.
+        tuned: an `interp.lens.TunedLens`, applied before the final norm; None is the plain lens.
             Depths that it was not trained for (after attentions) are left out.
-        follow: what is followed in tasks that generate: with `target` the task's written-out
-            answer, `generated` what the unablated model writes.
-        steps: regular expression of the pieces of a written-out answer that are read apart, such
-            as `= ([0-9]+)`; of each match its first group, if it has one.
-        sublayers: also read after each attention.
+        follow: what is followed in tasks that generate: `target` is the task's written-out answer,
+            `generated` what the unablated model writes.
+        steps: a regular expression of the pieces of a written-out answer that are read separately,
+            such as `= ([0-9]+)`. If it has a group, the piece is the first group of a match.
+        sublayers: whether to read also after each attention.
         resamples: bootstrap resamples, of the clusters that the task declares, or else
             examples.
-        out: folder that the result is kept in, with `examples.parquet` (a row for each example,
-            step and depth) and the tables as CSV; `interp.open_run` opens it again. The same call
-            gives the result that is there. By default nothing is written.
+        out: the folder in which the result is kept, with `examples.parquet` (one row per example,
+            step and depth) and the tables as CSV. `interp.open_run` opens it again, and the same
+            call returns the result that is there. By default nothing is written.
 
     Returns:
         What the lens read at every depth, with bootstrap replicates; `Lens.table()` and
         `Lens.decision_depth()` give means with intervals.
 
     Raises:
-        UserError: before any work, for a request that cannot be carried out.
+        UserError: the request cannot be carried out. It is raised before any work.
     """
     reading = LensOptions(follow, steps, sublayers, resamples, seed)
     _check(reading, tuned)
@@ -158,11 +158,11 @@ def _say_failures(lens: Lens, failed: set[int], n: int) -> None:
 
 
 Values = dict[tuple[int, str], np.ndarray]
-"""(doc_id, step) to `[depth, quantities]`."""
+"""For each (doc_id, step), values `[depth, quantities]`."""
 
 
 def _batches(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
-    """Whole examples together, longest first, within the budget of tokens."""
+    """Batches of whole examples, longest first, within the token budget."""
 
     def longest(answer: Answer) -> int:
         return max(len(o.context) + len(o.continuation) for o in answer.options)
@@ -232,7 +232,7 @@ def _add(lens: Lens, task: Task, values: Values, reading: LensOptions) -> None:
 
 
 class _Examples:
-    """Writes the examples batch by batch: a row for each example, step and depth."""
+    """Writes the examples batch by batch, one row per example, step and depth."""
 
     def __init__(self, folder: Path, lens: Lens) -> None:
         self.path, self.depths = folder / "examples.parquet", lens.depths

@@ -27,12 +27,12 @@ class Training:
     """How a tuned lens is trained.
 
     Attributes:
-        steps: the steps of Adam; the learning rate falls to zero along a straight line.
+        steps: the number of steps of Adam; the learning rate falls linearly to zero.
         learning_rate: the learning rate of the first step.
         rows: texts per step.
-        vectors: positions a step, drawn among the rows' tokens.
-        row_tokens: a longer text is cut into rows of this many tokens.
-        sublayers: also train maps for the depths after attentions.
+        vectors: positions per step, drawn from the rows' tokens.
+        row_tokens: tokens of a row; longer texts are cut into rows of this length.
+        sublayers: whether to train maps also for the depths after attentions.
         seed: seed of the draws.
     """
 
@@ -48,19 +48,19 @@ class Training:
 def train_tuned_lens(
     model: TransformerBridge, texts: Sequence[str], *, source: str, training: Training | None = None
 ) -> TunedLens:
-    """Train a tuned lens; one row in five is held out, and its divergence goes into the card.
+    """Train a tuned lens. One row in five is held out; the divergence there goes into the card.
 
     Args:
-        model: the model; its weights are not touched.
-        texts: calibration text, in what the model was trained on or will be read on.
+        model: the model; its weights are not changed.
+        texts: calibration text, like that on which the model was trained or will be read.
         source: where the text comes from, for the card.
-        training: how.
+        training: the options of the training.
 
     Returns:
         The lens. `TunedLens.save` writes it with its card.
 
     Raises:
-        UserError: too few texts.
+        UserError: there are too few texts.
     """
     training = training or Training()
     rows = _rows(model, texts, training.row_tokens)
@@ -82,7 +82,7 @@ def train_tuned_lens(
     with tqdm(total=training.steps, desc=f"tuned lens of {model_name(model)}", unit="step") as bar:
         for stack in _stacks(model, kept, training):
             loss = _divergence(model, stack, translated(matrices, biases)(stack))
-            # gradients of the maps alone: the model's own parameters stay untouched
+            # gradients of the maps only: the model's own parameters do not change
             matrices.grad, biases.grad = torch.autograd.grad(loss, [matrices, biases])
             optimiser.step()
             schedule.step()
@@ -111,7 +111,7 @@ def train_tuned_lens(
 
 
 def text_hash(texts: Sequence[str]) -> str:
-    """SHA-256 of calibration text, as in the card of a tuned lens.
+    """The SHA-256 of calibration text, as in the card of a tuned lens.
 
     Args:
         texts: the texts in their order.
@@ -129,12 +129,12 @@ def held_out_kl(
     *,
     sublayers: bool,
 ) -> list[list[float]]:
-    """Of each lens, mean `KL(final || lens)` over all tokens of the rows, in nats, at every depth.
+    """Mean `KL(final || lens)` of each lens over all tokens of the rows, in nats, at every depth.
 
     A lens that is None is the plain one.
 
     Returns:
-        Of each lens, one mean per depth.
+        For each lens, one mean per depth.
     """
     decoder, count = models.decoder(model), sum(map(len, rows))
     totals = [torch.zeros(1).double() for _ in lenses]
@@ -172,7 +172,7 @@ def _stacks(
 def _divergence(
     model: TransformerBridge, stack: Tensor, moved: Float[Tensor, "depth vectors d_model"]
 ) -> Tensor:
-    """Sum over the depths of the mean `KL(final || lens)`, with gradients."""
+    """The sum over the depths of the mean `KL(final || lens)`, with gradients."""
     final = logit_readout(model, stack[-1], return_type="log_probs").values
     lens = logit_readout(
         model, moved[:-1], return_type="log_probs", enable_grad=True, chunk_size=512

@@ -1,9 +1,9 @@
 """The tuned lens: one affine map per depth, trained to predict the model's own final prediction.
 
 Belrose et al., "Eliciting latent predictions from transformers with the tuned lens" (arXiv
-2303.08112): the plain lens reads early layers through a basis that only the last layer writes in,
-and is biased there. `h` is read as `h + A h + b`, with `A` and `b` trained to minimise
-`KL(final prediction || lens prediction)`; both start at zero, which is the plain lens.
+2303.08112). The plain lens reads early layers in the basis of the last layer, and is biased there.
+A tuned lens reads `h` as `h + A h + b`, with `A` and `b` trained to minimise `KL(final prediction
+|| lens prediction)`. Both start at zero, which is the plain lens.
 """
 
 import json
@@ -37,7 +37,8 @@ class TunedLens:
         matrices: `A` of every depth but the last, in the order of `interp.lens.depths`.
         biases: `b` of these depths.
         sublayers: whether there are maps for depths after attentions.
-        card: model, its weights' hash, calibration text, training, held-out divergence by depth.
+        card: the model, the hash of its weights, the calibration text, the training, and the
+            held-out divergence by depth.
     """
 
     matrices: Float[Tensor, "depth d_model d_model_in"]
@@ -73,7 +74,7 @@ class TunedLens:
         """Write the maps as safetensors and the card as `README.md`.
 
         Raises:
-            UserError: the folder holds something already.
+            UserError: the folder is not empty.
         """
         folder = new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ class TunedLens:
 
 
 def new_folder(out: str | Path) -> Path:
-    """The folder as a path, not made yet; UserError where it holds something already.
+    """The path of a folder that is new or empty; UserError where it is not.
 
     Args:
         out: path of the folder.
@@ -102,7 +103,7 @@ def new_folder(out: str | Path) -> Path:
 
 
 def load_tuned_lens(folder: str | Path) -> TunedLens:
-    """A tuned lens from disk.
+    """Load a tuned lens.
 
     Args:
         folder: the folder that `train_tuned_lens` wrote.
@@ -111,7 +112,7 @@ def load_tuned_lens(folder: str | Path) -> TunedLens:
         A lens for `logit_lens(..., tuned=...)`.
 
     Raises:
-        UserError: no lens there, or a damaged one.
+        UserError: there is no lens, or it is damaged.
     """
     path = path_given("tuned lens", folder) / FILE
     if not path.is_file():
@@ -122,14 +123,14 @@ def load_tuned_lens(folder: str | Path) -> TunedLens:
             return TunedLens(
                 file.get_tensor("matrices"), file.get_tensor("biases"), card["sublayers"], card
             )
-    except Exception as error:  # safetensors raises its own and others
+    except Exception as error:  # safetensors raises its own errors and others
         raise UserError(f"tuned lens {folder}: {FILE} cannot be read ({error})") from error
 
 
 def translated(
     matrices: Float[Tensor, "maps d_model d_model_in"], biases: Float[Tensor, "maps d_model"]
 ) -> Translate:
-    """The maps as a function of a stack; its last depth stays as it is."""
+    """The maps as a function of a stack; the last depth is not changed."""
 
     def translate(stack: Tensor) -> Tensor:
         early = stack[:-1].to(matrices.dtype)
@@ -170,7 +171,7 @@ def _held_out(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _card_lines(card: dict[str, Any]) -> Iterator[str]:
     yield f"# Tuned lens of {card['model']}\n"
-    yield "One affine map a depth (Belrose et al., arXiv 2303.08112): `h + A h + b` is read through"
+    yield "One affine map per depth (Belrose et al., arXiv 2303.08112): `h + A h + b` is read by"
     yield "the model's final norm and unembedding. Trained to minimise KL(final || lens).\n"
     for name in ("weights_sha256", "text", "text_sha256", "train_tokens", "held_out_tokens",
                  "steps", "learning_rate", "seed"):  # fmt: skip
@@ -183,6 +184,6 @@ def _card_lines(card: dict[str, Any]) -> Iterator[str]:
 
 
 def check_tuned(given: Any) -> None:
-    """Refuse what is neither a tuned lens nor None."""
+    """Refuse anything but a tuned lens or None."""
     if given is not None and not isinstance(given, TunedLens):
         raise UserError(f"tuned {given!r:.80}: allowed is an interp.lens.TunedLens, or none")

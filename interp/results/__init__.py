@@ -1,4 +1,4 @@
-"""What a run says: its tables, its metrics, its exports."""
+"""A finished run: its tables, metrics, summaries and exports."""
 
 import lazy_loader
 

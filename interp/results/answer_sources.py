@@ -1,9 +1,10 @@
-"""Which parts follow the passage and which the weights, where the two disagree.
+"""Which parts of a model follow the passage and which the weights, where the two disagree.
 
-On a passage that contradicts what a model has learnt there are two answers: the passage's and the
-memorised one. A part whose ablation lowers the log-probability of the first minus that of the
-second works for the passage; one that raises it works for the weights (Yu, Merullo & Pavlick, arXiv
-2310.15910; "The Atlas of In-Context Learning", arXiv 2505.15807, asks the same of attributions).
+A passage that contradicts what a model has learnt allows two answers: the passage's and the
+memorised one. Consider the log-probability of the first minus that of the second. A part whose
+ablation lowers this difference works for the passage; one whose ablation raises it works for the
+weights (Yu, Merullo & Pavlick, arXiv 2310.15910; "The Atlas of In-Context Learning", arXiv
+2505.15807, asks the same of attributions).
 """
 
 import numpy as np
@@ -14,36 +15,36 @@ from interp.results.patch_recovery import NEEDED, OF_PAIRS
 from interp.stats import BASELINE, means_of, sample_by
 
 OF_PASSAGES = f"{OF_PAIRS}gold-"
-"""How the names of tasks begin whose twins have another answer in the passage."""
+"""The beginning of the names of tasks whose twins have another answer in the passage."""
 
 
 def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """By how much every ablation moves the answer away from the passage, or towards it.
+    """How far every ablation moves the answer away from the passage, or towards it.
 
-    In 1,000 simulated sweeps a setting (12 and 40 pairs, 8 and 20 clusters of them) the bounds of
-    all of eight ablations together held in 94.7 to 95.3%, and a part that follows neither was
+    In 1,000 simulated sweeps per setting (12 and 40 pairs, 8 and 20 clusters of them) the bounds
+    for all of eight ablations together held in 94.7 to 95.3%, and a part that follows neither was
     named in 2.1 to 2.8%.
 
     Args:
         responses: the responses of a sweep over a task of `interp.twins(model, task, by="gold")`
             whose rows have passages: `model task doc_id ablation loglikelihoods`, the baseline
-            among them. Only rows that run the changed passage are read: there the passage
-            contradicts the weights. Pairs of one `cluster`, where there is such a column, are one
-            unit of the intervals.
+            among them. Only rows with the changed passage are used: there the passage contradicts
+            the weights. Pairs with the same `cluster`, where there is such a column, are one unit
+            of the intervals.
         confidence: coverage of the intervals.
 
     Returns:
         Columns `model task ablation follows change low high low_all high_all baseline overruled n`,
-        a row per ablation. `change`: log-probability of the passage's answer minus that of the
-        memorised one, under the ablation less without it, in nats, with Student's interval over
-        pairs; `low_all` and `high_all` hold for all ablations of a task together (Bonferroni).
-        `follows`: `passage` where that interval is below 0, `weights` where it is above, else
-        empty. `baseline` is the difference without an ablation and `overruled` the share of pairs
-        in which the passage's answer is the likelier one: where that is near 0 the passage does not
-        overrule the weights, and what follows it cannot be told.
+        one row per ablation. `change` is how much the ablation changes the log-probability of the
+        passage's answer minus that of the memorised one, in nats, with Student's interval over
+        pairs. `low_all` and `high_all` hold for all ablations of a task together (Bonferroni).
+        `follows` is `passage` where that interval is below 0, `weights` where it is above, and
+        empty otherwise. `baseline` is the difference without an ablation. `overruled` is the share
+        of pairs in which the passage's answer is the likelier one: where it is near 0 the passage
+        does not overrule the weights, and the data cannot tell which parts follow it.
 
     Raises:
-        UserError: a task is not of such twins, or there is nothing but the baseline.
+        UserError: a task is not made of such twins, or there is nothing but the baseline.
     """
     check_share("confidence", confidence)
     missing = [name for name in NEEDED if name not in responses]
@@ -58,7 +59,7 @@ def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
             f"task {other}: no passages that contradict the weights; make them by "
             'interp.twins(model, task, by="gold")'
         )
-    # even rows run the changed passage
+    # rows with even numbers have the changed passage
     contradicted = responses[responses["doc_id"] % 2 == 0]
     groups = contradicted.groupby(["model", "task"], sort=False)
     tables = [_of_task(str(m), str(t), rows, confidence) for (m, t), rows in groups]
@@ -66,7 +67,7 @@ def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
 
 
 def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    # the options of a row are its own answer, which the passage gives, and its twin's
+    # the options of a row are its own answer, which the passage gives, and that of its twin
     gaps = rows["loglikelihoods"].map(lambda one: float(one[0]) - float(one[1]))
     table = rows.assign(gap=gaps).pivot_table(index="doc_id", columns="ablation", values="gap")
     if BASELINE not in table or table.shape[1] < 2:

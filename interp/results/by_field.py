@@ -16,19 +16,18 @@ def importance_by(
     correction: str,
     **options: Any,
 ) -> pd.DataFrame:
-    """`interp.stats.importance` within each value of a field, corrected over all of them.
+    """`interp.stats.importance` within each value of a field, with a correction over all values.
 
     Args:
         values: the long table of one task.
-        fields: task to example to the field's value.
+        fields: for each task, the field's value of each example.
         by: the field's name, a column of the result.
-        correction: over all values and ablations of a metric.
+        correction: the correction of p-values, over all values and ablations of a metric.
         **options: as for `interp.stats.importance`.
 
     Returns:
         One row per value of the field, ablation and metric, with the columns of
-        `interp.stats.importance`
-        and the field.
+        `interp.stats.importance` and one for the field.
     """
     (task,) = values["task"].unique()
     names = values["doc_id"].map(fields[task])
@@ -41,7 +40,7 @@ def importance_by(
         pd.Series(stats.adjust(rows["p"].to_numpy(float), correction=correction), rows.index)
         for _, rows in table.groupby("metric")
     ]
-    # the least detectable drop is that of the examples of one value, tested among all of them
+    # the least detectable drop is computed for the examples of one value, tested among all values
     shared = table.groupby("metric")["p"].transform("size")
     return table.assign(
         p_adjusted=pd.concat(adjusted),

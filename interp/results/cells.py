@@ -5,16 +5,16 @@ import pandas as pd
 from interp.stats import check_columns
 
 FORMULA = ("=", "+", "@", "-", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula."""
+"""The characters that a spreadsheet takes for the start of a formula."""
 
 
 def plain_cell(text: str) -> str:
-    """The text, with an apostrophe before it where a spreadsheet would compute it."""
+    """The text, after an apostrophe where a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
 
 
 def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """A table in which a spreadsheet computes no text, column names included."""
+    """A table without text that a spreadsheet takes for a formula, column names included."""
     plain = table.rename(columns=lambda name: plain_cell(str(name)))
     for name in plain.columns:
         if not pd.api.types.is_numeric_dtype(plain[name].dtype):
@@ -30,7 +30,7 @@ def csv_text(table: pd.DataFrame, *, neutral: bool = True) -> str:
         neutral: put an apostrophe before texts that begin as a formula does.
 
     Returns:
-        The text, a header in front and no index.
+        The text, with a header line and without the index.
     """
     check_columns("table", table, ())
     text: str = (plain_cells(table) if neutral else table).to_csv(index=False)

@@ -1,4 +1,4 @@
-"""Columns of importance that say what an ablation acts on, and the form that is narrow to read."""
+"""The columns that say what an ablation acts on, and the short form of a table of drops."""
 
 import re
 
@@ -12,7 +12,7 @@ DIGITS = 4
 
 
 def with_places(importance: pd.DataFrame) -> pd.DataFrame:
-    """Add `kind`, `layer` and `head` to a table with a column `ablation`; what is read first leads.
+    """Add `kind`, `layer` and `head` to a table of ablations, and put the main columns first.
 
     `kind` is the text form before its numbers (`layer`, `head@mean`, `layers`); `layer` and `head`
     are missing where an ablation has none or several.
@@ -32,12 +32,12 @@ def with_places(importance: pd.DataFrame) -> pd.DataFrame:
 
 
 def place_of(text: str) -> tuple[str, int | None, int | None]:
-    """Kind, layer and head of an ablation's text.
+    """Kind, layer and head of an ablation, from its text.
 
     `head:7.3@mean` gives `("head@mean", 7, 3)`, `layers:2-5` `("layers", None, None)`.
 
     Returns:
-        The kind, the layer and the head; None for what the text has not, or has several of.
+        The kind, the layer and the head; None for what the text has none or several of.
     """
     parsed = ablations.parsed_or_none(text)
     form, _, rest = text.partition(":")
@@ -53,8 +53,8 @@ def place_of(text: str) -> tuple[str, int | None, int | None]:
 def short(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that are read first, numbers to four significant digits.
 
-    Columns that say nothing here are left out: `head` without heads; `kind`, `layer` and `head`
-    where all ablations are of one kind, whose text says as much.
+    Columns that add nothing are left out: `head` without heads, and all of `kind`, `layer` and
+    `head` where all ablations are of one kind.
 
     Returns:
         The same rows, fewer columns.

@@ -1,4 +1,4 @@
-"""Design effects of the fields of a run's rows: are outcomes of one wording correlated?"""
+"""Design effects of the fields of a run's rows: are the outcomes of one wording correlated?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +26,8 @@ def design_effects(
     Args:
         values: the values of the task, one metric.
         entry: the entry of the task, in the run's manifest.
-        fields: names; by default those whose values are shared by two and more rows each, in the
-            mean, and are texts or whole numbers.
+        fields: names of fields; by default those whose values are texts or whole numbers and are
+            shared by two or more rows on average.
         seed: seed of the permutations.
         given: as for `row_field`.
         data: as for `row_field`.

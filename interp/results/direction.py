@@ -11,9 +11,10 @@ from interp.tasks import LOG
 
 
 def falling(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> Bool[np.ndarray, " rows"]:
-    """For which rows of a table (`task`, `metric`) a smaller value is better, as tasks declare.
+    """The rows of a table (`task`, `metric`) for which a smaller value is better.
 
-    A perplexity is such a metric; the log-likelihoods that it is computed from are not.
+    The tasks declare it. A perplexity is such a metric; the log-likelihoods that it is computed
+    from are not.
 
     Returns:
         True where less is better, one entry per row.
@@ -30,9 +31,9 @@ def falling(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> Bool[np.ndarray,
 
 
 def more_is_better(tasks: Sequence[TaskEntry], values: pd.DataFrame) -> pd.DataFrame:
-    """Values of which a larger one is always better: `1 - value` where a smaller one is better.
+    """Values for which larger is always better: `1 - value` where smaller is better.
 
-    A drop of them is damage, whatever the metric; 0 and 1 stay 0 and 1.
+    A drop of these is damage, whatever the metric. Outcomes of 0 and 1 stay such outcomes.
 
     Args:
         tasks: the tasks of the run's manifest.
@@ -46,7 +47,7 @@ def more_is_better(tasks: Sequence[TaskEntry], values: pd.DataFrame) -> pd.DataF
 
 
 def positive_is_damage(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> pd.DataFrame:
-    """Drops with the other sign where less of a metric is better.
+    """Drops with the opposite sign where a smaller value of the metric is better.
 
     Args:
         tasks: the tasks of the run's manifest.
@@ -59,7 +60,7 @@ def positive_is_damage(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> pd.Da
     signed = ["drop", "low", "high", "low_all", "high_all"]
     other_way = ["drop", "high", "low", "high_all", "low_all"]
     table.loc[turned, signed] = -table.loc[turned, other_way].to_numpy()
-    # of a share that falls as the model gets better there is nothing to lose
+    # a share that falls as the model gets better has no floor that a drop could be measured from
     shares = [name for name in table if str(name).startswith(("floor", "relative"))]
     table.loc[turned, shares] = np.nan
     return table

@@ -1,4 +1,4 @@
-"""A run's tables as files for others: CSV, Parquet, LaTeX, the harness' results JSON."""
+"""A run's tables as files for other programs: CSV, Parquet, LaTeX, the harness' results JSON."""
 
 import hashlib
 import io
@@ -39,13 +39,13 @@ def _check_sweep(run: Any) -> None:
 def export_tables(
     run: Sweep, folder: str | Path, *, kind: str = "csv", neutral: bool = True
 ) -> list[Path]:
-    """Write `responses`, `scores` and `importance`, the first without holding it in memory.
+    """Write `responses`, `scores` and `importance`; responses are never all in memory.
 
-    Each file is written whole or not at all, and takes the place of one of the same name.
+    Each file is written whole or not at all, and replaces a file of the same name.
 
     Args:
         run: a finished run.
-        folder: where; made if it is not there.
+        folder: the folder of the files; it is made if it does not exist.
         kind: `csv`, `parquet`, or `latex` (scores and importance of one metric per task, as
             tables for a paper).
         neutral: whether to put, in CSV, an apostrophe before texts that a spreadsheet would compute
@@ -132,7 +132,7 @@ def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
 
     Args:
         run: a finished run.
-        folder: where; made if it is not there.
+        folder: the folder of the files; it is made if it does not exist.
 
     Returns:
         The files, `results_ABLATION.json`, each name once.
@@ -153,7 +153,7 @@ def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
 
 
 def file_names(ablations: Sequence[str]) -> dict[str, str]:
-    """Ablation to a name fit for a file, each name once, also where case makes no difference."""
+    """For each ablation a file name; no two are equal, also where case makes no difference."""
     names: dict[str, str] = {}
     for ablation in ablations:
         plain = "".join(c if c.isalnum() or c in "-+.@" else "-" for c in ablation)
@@ -189,7 +189,7 @@ def harness_results(run: Sweep, ablation: str) -> dict[str, Any]:
         name, _, named = str(metric).partition(",")
         n, spread = len(rows), rows["value"].std()
         if rows["value"].isna().any():
-            # failures: no number stands for them, and JSON has no NaN
+            # failures have no number, and JSON has no NaN
             entry[f"{name},{named or 'none'}"] = entry[f"{name}_stderr,{named or 'none'}"] = None
             continue
         entry[f"{name},{named or 'none'}"] = rows["value"].mean()
@@ -226,7 +226,7 @@ def _nested(field: pa.Field) -> bool:
 
 
 def _flat(batch: pa.RecordBatch, schema: pa.Schema, neutral: bool) -> pa.RecordBatch:
-    """Lists and metrics as JSON, which a cell of a CSV can hold."""
+    """A batch whose lists and metrics are JSON texts, which a cell of a CSV can hold."""
     columns = []
     for field in SCHEMA:
         column = batch.column(field.name)

@@ -1,4 +1,4 @@
-"""The score that guessing would give, where the records are enough to compute it."""
+"""The score that guessing would give, where it can be computed from the records."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,21 +10,21 @@ from interp.results.wrong_answers import Values, answer_of
 from interp.stats import measured_floor
 
 MEASURED = ("acc", "exact_match")
-"""Metrics whose floor the answers show."""
+"""The metrics whose floor can be measured from the answers."""
 
 
 def floors_of(
     tasks: Sequence[records.TaskEntry], answers: Callable[[str], list[dict[str, Any]]]
 ) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], pd.Series]]:
-    """What each metric would be without knowing anything.
+    """What each metric would be if the model knew nothing.
 
     Args:
         tasks: the tasks of the run's manifest.
-        answers: gives the records of the whole model for the name of a task.
+        answers: gives the records of the unablated model, by the name of a task.
 
     Returns:
-        (task, metric) to the score of guessing; and to the floor that the answers show, example by
-        example, where they show one.
+        For each (task, metric) the score of guessing. And for each (task, metric) whose floor the
+        answers show, that floor, example by example.
     """
     guessed: dict[tuple[str, str], float] = {}
     shown: dict[tuple[str, str], pd.Series] = {}
@@ -39,13 +39,13 @@ def floors_of(
 
 
 def guessing(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Metric to the share that guessing among a row's options gets right.
+    """For each metric, the share that guessing among a row's options gets right.
 
     Args:
         rows: records of one task's baseline, with `loglikelihoods` and `metrics`.
 
     Returns:
-        Nothing where no options were scored.
+        The shares; empty where no options were scored.
     """
     options = [len(row["loglikelihoods"] or ()) for row in rows]
     if not options or min(options) < 2:
@@ -56,13 +56,14 @@ def guessing(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> pd.Series | None:
-    """Each example's contribution to the floor that the answers of the whole model show.
+    """Each example's part in the floor that the answers of the unablated model show.
 
     Args:
         rows: records of one task's baseline, with `doc_id loglikelihoods text target`.
 
     Returns:
-        Of generated answers, and of letters; None of option texts, which are not in the records.
+        The parts, for generated answers and for option letters; None for option texts, which are
+        not in the records.
     """
     targets = [str(row["target"]).strip() for row in rows]
     scored = [row["loglikelihoods"] for row in rows]

@@ -13,7 +13,7 @@ _SPECIAL = {
 
 
 def escaped(text: object) -> str:
-    """A text whose characters LaTeX prints as they are."""
+    """The text with LaTeX's special characters escaped."""
     plain = " ".join(str(text).split())
     return re.sub(r"[\\&%$#_{}~^<>]", lambda found: _SPECIAL[found[0]], plain)
 
@@ -71,7 +71,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _note(table: pd.DataFrame, names: list[str]) -> list[str]:
-    """A comment for each column that says how the numbers were made."""
+    """A LaTeX comment for each column that says how the numbers were made."""
     return [
         f"% {name}: {', '.join(' '.join(str(v).split()) for v in dict.fromkeys(table[name]))}"
         for name in names

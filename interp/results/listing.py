@@ -1,4 +1,4 @@
-"""A run in one line, from its manifest alone."""
+"""A run described in one line, from its manifest alone."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def run_line(folder: Path, manifest: records.Manifest) -> str:
         manifest: the manifest of the run.
 
     Returns:
-        The line, without an end.
+        The line, without a line break.
     """
     tasks = ", ".join(task.name for task in manifest.tasks[:3])
     more = f" and {len(manifest.tasks) - 3} more" if len(manifest.tasks) > 3 else ""

@@ -25,7 +25,7 @@ from interp.stats import (
 FLIPS = 2000
 
 ALPHA = 0.05
-"""Level at which an ablation counts as harmful, after Holm's correction over all of them."""
+"""The level at which an ablation counts as harmful, after Holm's correction over all ablations."""
 
 
 def lost_examples(values: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def lost_examples(values: pd.DataFrame) -> pd.DataFrame:
         values: the long table of `interp.stats`, of 0/1 outcomes.
 
     Returns:
-        Columns `model task metric ablation doc_id`, a row per example that is lost.
+        Columns `model task metric ablation doc_id`, one row per lost example.
 
     Raises:
         UserError: an outcome is neither 0 nor 1.
@@ -60,9 +60,9 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
     "lost by one" and "lost by the other" (Pearson's phi): 0 where two ablations lose examples
     independently, 1 where they lose the same ones, below 0 where each loses what the other keeps.
     Two parts of one mechanism lose the same examples; two layers that hold different facts do not.
-    Wilson's interval of `shared` covers 93.4 to 95.4%, and 92.0% where each loses six of 60; by
-    cluster Fieller's covers 94.0 and 94.2% (20 and 40 clusters), and the test rejects in 3.8 and
-    4.8% where they are independent.
+    Wilson's interval of `shared` covers 93.4 to 95.4%, and 92.0% where each ablation loses six of
+    60 examples. With clusters, Fieller's covers 94.0 and 94.2% (20 and 40 clusters), and the test
+    rejects in 3.8 and 4.8% of cases where the two are independent.
 
     Args:
         values: the long table of `interp.stats`, of 0/1 outcomes.
@@ -70,13 +70,13 @@ def lost_together(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
 
     Returns:
         Columns `model task metric a b lost_a lost_b both expected shared low high phi p p_adjusted
-        n interval test correction`; `both` is the number of examples that both lose, `expected`
-        that of two independent ones, `shared` the percentage of the smaller set that the other
-        loses as well, with Wilson's interval. `p` is Fisher's exact test (1935) of independence,
-        corrected over the pairs of a task (Holm). Where examples come in clusters the interval is
-        Fieller's of the ratio and the test that of a covariance of 0, both over clusters.
-        Ablations that lose all or no example have no `phi`. Empty where fewer than two ablations
-        harm.
+        n interval test correction`. `both` is the number of examples that both lose, `expected` the
+        number that two independent ablations would both lose. `shared` is the percentage of the
+        smaller set that the other loses as well, with Wilson's interval. `p` is that of Fisher's
+        exact test (1935) of independence, corrected over the pairs of a task (Holm). Where examples
+        come in clusters, the interval is Fieller's of the ratio and the test is one of a covariance
+        of 0, both over clusters. Ablations that lose all or no examples have no `phi`. The table is
+        empty where fewer than two ablations harm.
 
     Raises:
         UserError: an outcome is neither 0 nor 1.
@@ -123,7 +123,7 @@ def shared_losses(
     units: list[str] | None,
     confidence: float,
 ) -> dict[str, object]:
-    """What of two sets of lost examples is shared, over examples or their clusters."""
+    """How much two sets of lost examples share, over examples or their clusters."""
     n, both = len(one), int((one & other).sum())
     n_one, n_other = int(one.sum()), int(other.sum())
     smaller = min(n_one, n_other)
@@ -161,13 +161,13 @@ def _units(damage: pd.DataFrame, doc_ids: pd.Index) -> list[str] | None:
 
 
 def _plain(damage: pd.DataFrame) -> pd.DataFrame:
-    """Drops by example, without the level of clusters."""
+    """Drops by example, without the index level of clusters."""
     return damage.droplevel("cluster") if damage.index.nlevels > 1 else damage
 
 
 def _check(values: pd.DataFrame) -> None:
     check_values(values)
-    # NaN is a failure, which is no outcome
+    # NaN is a failure, not an outcome
     other = ~values["value"].isin([0, 1]) & values["value"].notna()
     if other.any():
         metric = values.loc[other, "metric"].iloc[0]

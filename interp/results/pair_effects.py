@@ -1,4 +1,4 @@
-"""What two ablations cost together beyond one and one: pairs of parts, and scopes of one part."""
+"""What two ablations cost together beyond their sum: pairs of parts, and scopes of one part."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from interp.errors import UserError, check_share
 from interp.stats import BASELINE, adjust, contrasts, sample_of, series
 
 PARTS = {"prompt": "prompt part", "answer": "answer part", "interaction": "interaction"}
-"""Parts of the drop of an ablation that was swept with scopes, too, and what figures call them."""
+"""The parts of a drop that was also swept with scopes, and what figures call them."""
 
 WHOLE = "whole"
 """The drop of the ablation at all positions: the sum of its parts."""
@@ -18,28 +18,28 @@ WHOLE = "whole"
 def interactions(
     values: pd.DataFrame, *, confidence: float = 0.95, correction: str = "holm"
 ) -> pd.DataFrame:
-    """For each pair that was ablated alone and together: the drop beyond the sum of two drops.
+    """How much the drop of each pair exceeds the sum of the two drops alone.
 
-    Positive is synergy of damage: one of the two makes up for the other while it is there. Negative
-    is overlap: what the one breaks, the other cannot break again. Near a floor everything overlaps,
-    because a score cannot fall below it.
+    Positive is synergy of damage: each of the two makes up for the other while that one is ablated
+    alone. Negative is overlap: what one breaks, the other cannot break again. Near a floor
+    everything overlaps, because a score cannot fall below it.
 
-    The four outcomes of an example are paired, so that each example has its own interaction; the
-    interval is that of their mean (`interp.stats.contrasts`).
+    The four outcomes of an example are paired, so that each example has an interaction of its own.
+    The interval is that of their mean (`interp.stats.contrasts`).
 
     Args:
-        values: the long table of one metric per task, of which more is better (`Sweep.gains()`).
+        values: the long table of one metric per task, in which larger is better (`Sweep.gains()`).
         confidence: coverage of the intervals.
         correction: correction of the p-values, over all pairs of a task.
 
     Returns:
         Columns `model task metric ablation first second drop_first drop_second drop interaction low
-        high low_all high_all p p_adjusted n unit interval`, a row per pair; in points for 0/1
-        metrics. `low_all` and `high_all` hold for all pairs of a task together (Bonferroni): read
-        these where the largest of several is named.
+        high low_all high_all p p_adjusted n unit interval`, one row per pair, in points for 0/1
+        metrics. `low_all` and `high_all` hold for all pairs of a task together (Bonferroni). Read
+        these where the largest of several interactions is named.
 
     Raises:
-        UserError: no pair, both parts of which were ablated alone, too.
+        UserError: there is no pair whose parts were both ablated alone, too.
     """
     check_share("confidence", confidence)
     tables = []
@@ -67,27 +67,27 @@ def interactions(
 def scope_parts(
     values: pd.DataFrame, *, confidence: float = 0.95, correction: str = "holm"
 ) -> pd.DataFrame:
-    """The drop of each ablation split by where it acts: prompt, answer, and their interaction.
+    """The drop of each ablation, split by where it acts: prompt, answer, and their interaction.
 
     The prompt part is the drop of the ablation at the positions of the prompt alone
-    (`layer:7@@prompt`), the answer part that at the positions of the answer (`layer:7@@answer`);
-    what acts at both is the ablation itself. The interaction is what its drop has beyond the sum
-    of the two: positive where either place makes up for the other, negative where both break the
-    same examples. Near a floor it is negative whatever the layer does.
+    (`layer:7@@prompt`). The answer part is that at the positions of the answer (`layer:7@@answer`).
+    The interaction is how much the drop of the ablation everywhere exceeds the sum of the two:
+    positive where either place makes up for the other, negative where both break the same examples.
+    Near a floor it is negative whatever the layer does.
 
-    Whether a layer is needed to read or to write is a rival explanation of differences between
-    protocols (arXiv 2602.03295, 2605.06105). No source gives intervals; these are of paired
-    contrasts over examples (`interp.stats.contrasts`).
+    Whether a layer is needed to read or to write is another possible explanation of differences
+    between protocols (arXiv 2602.03295, 2605.06105). These sources give no intervals; the ones here
+    are of paired contrasts over examples (`interp.stats.contrasts`).
 
     Args:
-        values: the long table of one metric per task, of which more is better (`Sweep.gains()`).
+        values: the long table of one metric per task, in which larger is better (`Sweep.gains()`).
         confidence: coverage of the intervals.
-        correction: correction of the p-values, over the ablations of a form, a task and a part.
+        correction: correction of the p-values, over the ablations of one form, task and part.
 
     Returns:
-        Columns `model task metric ablation part value low high p p_adjusted n unit interval`; for
-        each ablation a row for `prompt`, `answer`, `interaction` and `whole`, their sum. In points
-        for 0/1 metrics.
+        Columns `model task metric ablation part value low high p p_adjusted n unit interval`, with
+        four rows per ablation: `prompt`, `answer`, `interaction` and `whole`, which is their sum.
+        Values are in points for 0/1 metrics.
 
     Raises:
         UserError: no ablation was run everywhere, at the prompt and at the answer.
@@ -127,7 +127,7 @@ def scope_parts(
 
 
 def _pairs(names: list[str]) -> dict[str, tuple[str, str]]:
-    """Each pair whose parts are there alone, too, and the two parts."""
+    """Each pair whose parts were also ablated alone, with its two parts."""
     single_names = set(names)
     split = {name: name.split("+") for name in sorted(single_names)}
     return {
@@ -145,7 +145,7 @@ def _rows(
     *,
     family: int = 1,
 ) -> Iterator[dict[str, object]]:
-    """Mean, interval, interval for a family together, and test of each column."""
+    """For each column its mean, interval, interval for the whole family, and test."""
     sample, scale = sample_of(table, clusters), 100.0 if points else 1.0
     estimates = contrasts(sample, points=points, confidence=confidence)
     strict = 1 - (1 - confidence) / family

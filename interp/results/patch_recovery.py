@@ -1,9 +1,10 @@
-"""How much of the twin's answer a patched activation brings: normalised recovery, with intervals.
+"""How far a patched activation moves the answer to the twin's: normalised recovery, with intervals.
 
 Wang et al., "Interpretability in the Wild" (arXiv 2211.00593), and Heimersheim & Nanda, "How to use
-and interpret activation patching" (arXiv 2404.15255): the log-probability difference of the twin's
-answer and the own answer under the patch, minus that of the own prompt, over that of the twin's
-prompt minus that of the own prompt. 0 where the patch changes nothing, 1 where it does all.
+and interpret activation patching" (arXiv 2404.15255). Let d be the log-probability of the twin's
+answer minus that of the prompt's own answer. Recovery is d under the patch minus d of the own
+prompt, divided by d of the twin's prompt minus d of the own prompt. It is 0 where the patch changes
+nothing, and 1 where it changes as much as the twin's prompt does.
 """
 
 from collections.abc import Iterable
@@ -24,27 +25,27 @@ from interp.stats import (
 )
 
 OF_PAIRS = "twins-"
-"""How the names of tasks begin that `interp.twins` makes."""
+"""The beginning of the names of tasks that `interp.twins` makes."""
 
 DIRECTIONS = ("denoising", "noising")
-"""Directions of patching, in the order of the rows of each pair."""
+"""The directions of patching, in the order of the rows of each pair."""
 
 RESAMPLES = 2000
-"""Of the bootstrap of answers that come in clusters."""
+"""Bootstrap resamples, for answers that come in clusters."""
 
 NEEDED = ("model", "task", "doc_id", "ablation", "loglikelihoods")
-"""Columns of responses that recovery is computed from."""
+"""The columns of responses that recovery is computed from."""
 
 
 def patched_tasks(tasks: Iterable[str], ablations: Iterable[str]) -> list[str]:
-    """The tasks of pairs in a run that holds patches; recovery is of these.
+    """The tasks for which recovery can be computed: those of pairs, in a run that holds patches.
 
     Args:
-        tasks: names.
-        ablations: text forms.
+        tasks: names of tasks.
+        ablations: text forms of ablations.
 
     Returns:
-        Names, none where nothing is patched.
+        Names of tasks; none where nothing is patched.
     """
     if not any("patch:" in text for text in ablations):
         return []
@@ -52,7 +53,7 @@ def patched_tasks(tasks: Iterable[str], ablations: Iterable[str]) -> list[str]:
 
 
 def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
-    """What every ablation brings of the twin's answer, example by example.
+    """How far every ablation moves the answer to the twin's, example by example.
 
     Args:
         responses: the responses of a sweep over a task of `interp.twins`: `model task doc_id
@@ -61,11 +62,11 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `model task direction pair ablation moved full recovery answer` (and `cluster`), a
-        row per example and ablation: `moved` is by how many nats the log-probability difference
-        went towards the twin's answer, `full` by how many it does on the twin's own prompt,
-        `recovery` their ratio (NaN where the twin's prompt moves it the other way), and `answer`
-        whether the twin's answer became the likelier one; NaN where it is so without the ablation,
-        or not on the twin's prompt either.
+        row per example and ablation. `moved` is how many nats the log-probability difference moved
+        towards the twin's answer, and `full` how many it moves on the twin's own prompt. `recovery`
+        is their ratio (NaN where the twin's prompt moves it the other way). `answer` says whether
+        the twin's answer became the likelier one; it is NaN where it already is without the
+        ablation, or is not even on the twin's prompt.
 
     Raises:
         UserError: a task is not of `interp.twins`, or one direction of a pair was not run.
@@ -89,27 +90,27 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
 
 
 def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """What every ablation brings of the twin's answer, over the pairs of a task.
+    """How far every ablation moves the answer to the twin's, over the pairs of a task.
 
-    In 1,000 simulated sweeps a setting single intervals covered 93.6 to 96.8%, and those of eight
-    patches together 94.6 to 96.6% (12 and 25 pairs, 8 and 20 clusters of them).
+    In 1,000 simulated sweeps per setting single intervals covered 93.6 to 96.8%, and those for
+    eight patches together 94.6 to 96.6% (12 and 25 pairs, 8 and 20 clusters of them).
 
     Args:
-        responses: as for `recovery_by_example`. Pairs of one `cluster` (a wording, a passage) are
-            one unit of the intervals; without that column each pair is.
+        responses: as for `recovery_by_example`. Pairs with the same `cluster` (a wording, a
+            passage) are one unit of the intervals; without that column each pair is a unit.
         confidence: coverage of the intervals.
 
     Returns:
         Columns `model task direction ablation recovery low high low_all high_all n answer
         answer_low answer_high n_answer interval`. `low_all` and `high_all` hold for all ablations
         of a task and direction together (Bonferroni), so that the best of them may be chosen.
-        `recovery` is the mean of `moved` over the mean of `full`, with
-        Fieller's interval over pairs: a ratio of means, because ratios of single examples have no
-        mean where one of them hardly differs from its twin. It is NaN where the twins are not
-        clearly different. `answer` is the share of pairs whose answer became the twin's, with
-        the interval of `interp.stats.scores`, among those in which it could. Pairs whose prompts
-        have no finite log-likelihoods are left out. A patch under which some pair has none has no
-        numbers, and `failures` says of how many pairs.
+        `recovery` is the mean of `moved` over the mean of `full`, with Fieller's interval over
+        pairs: a ratio of means, because ratios of single examples have no mean where an example
+        hardly differs from its twin. It is NaN where the twins are not clearly different. `answer`
+        is the share of pairs whose answer became the twin's, with the interval of
+        `interp.stats.scores`, among those in which it could. Pairs whose prompts have no finite
+        log-likelihoods are left out. A patch under which a pair has none has no numbers, and
+        `failures` says how many such pairs there are.
 
     Raises:
         UserError: as `recovery_by_example`.
@@ -120,7 +121,7 @@ def recovery(responses: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     examples = recovery_by_example(responses)
     together = examples.groupby(keys[:3])["ablation"].nunique().to_dict()
     top, bottom = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    # where a prompt itself has no answer nothing can be recovered, whatever is patched
+    # where a prompt itself has no finite log-likelihoods, recovery is undefined for every patch
     examples = examples[examples["full"].notna()]
     if examples.empty:
         raise UserError("recovery: no pair has finite log-likelihoods without any ablation")
@@ -168,14 +169,14 @@ def _of_task(task: object, rows: pd.DataFrame) -> pd.DataFrame:
         raise UserError(
             f"task {task}: recovery is of pairs of prompts; make them by interp.twins(model, task)"
         )
-    # the options of a row are its own answer and its twin's
+    # the options of a row are its own answer and that of its twin
     gap = rows["loglikelihoods"].map(lambda one: float(one[1]) - float(one[0]))
     whole = rows["doc_id"].astype(int)
     table = rows[["model", "task", "ablation"]].assign(doc_id=whole, gap=gap)
     baseline_gap = table[table["ablation"] == BASELINE].set_index(["model", "doc_id"])["gap"]
     patched = table[table["ablation"] != BASELINE].copy()
     places = list(zip(patched["model"], patched["doc_id"], strict=True))
-    # a table that lost rows, or whose numbers of rows were read as decimals
+    # rows are missing from the table, or its row numbers were read as decimals
     unknown = next(
         (doc_id for model, doc_id in places if (model, doc_id) not in baseline_gap), None
     )

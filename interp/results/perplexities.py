@@ -1,4 +1,4 @@
-"""Which metrics of a table are summarised otherwise than by a mean."""
+"""The metrics of a table that are not summarised by a mean."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ def from_log_likelihoods(
         table: scores or drops; their `metric` is read.
 
     Returns:
-        The perplexity that each metric of log-likelihoods gives, by the metric's name; and how
-        each weighted loss is aggregated, by task and metric.
+        For each metric of log-likelihoods the name of its perplexity; and for each weighted loss,
+        by task and metric, how it is aggregated.
     """
     logs = [name for name in table["metric"].unique() if name.endswith(LOG)]
     weighted = {

@@ -1,4 +1,4 @@
-"""One table per model: what each layer costs when it is skipped, and when something replaces it."""
+"""One table per model: the drop of each layer when it is skipped, and when it is replaced."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ WAYS = {"skip": "", "mean": "@mean", "resample": "@resample", "linear": "@linear
 
 
 def replacement_table(importance: pd.DataFrame, *, part: str = "layer") -> pd.DataFrame:
-    """Drops of skipping, mean, resampling and linear map side by side, a row per layer.
+    """Drops of skipping, mean, resampling and linear map side by side, one row per layer.
 
     Args:
         importance: drops of one or several tasks (`Sweep.importance()`), each under two or more of

@@ -1,4 +1,4 @@
-"""What rounding changed in the baseline of a run, as a table and in words."""
+"""What rounding changed in the baseline of a run: as a table, and in words."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ COLUMNS = ["task", "metric", "compared", "changed_answers", "changed", "mean_squ
 
 
 def measured_rounding(folder: Path, manifest: records.Manifest) -> pd.DataFrame:
-    """What running the baseline again in other batches changed, and the noise floor of a drop.
+    """What changed when the baseline was run again in other batches, and the noise floor of a drop.
 
     Args:
         folder: the folder of the run.
         manifest: the manifest of the run, or of a request for less than it holds.
 
     Returns:
-        Columns `task metric compared` (examples that were run twice) `changed_answers` (of these,
-        how many have another likeliest option or another text) `changed` (another value of the
-        metric) `mean_square` (of the differences) and `floor`, the drop that rounding alone does
-        not exceed in 95% of sweeps of this size, in points where the metric is 0 or 1. No row where
-        nothing was measured.
+        Columns `task metric compared` (examples that were run twice) `changed_answers` (how many of
+        these have another likeliest option or another text) `changed` (how many have another value
+        of the metric) `mean_square` (the mean squared difference) and `floor` (the drop that
+        rounding alone stays below in 95% of sweeps of this size, in points where the metric is 0 or
+        1). There is no row where nothing was measured.
     """
     rounding = records.read_rounding(folder)
     examples = {task.name: len(task.doc_ids) for task in manifest.tasks}
@@ -53,7 +53,7 @@ def rounding_lines(measured: pd.DataFrame, dtype: str) -> dict[str, str]:
         dtype: type of the weights.
 
     Returns:
-        A line for each task, by its name.
+        For each task, by its name, one line.
     """
     if not len(measured):
         return {}

@@ -1,4 +1,4 @@
-"""Fields of the rows that a run asked: subject, category, length; found again with the task."""
+"""Fields of the rows of a run, such as subject or category, read again from its tasks."""
 
 import hashlib
 import json
@@ -24,16 +24,16 @@ def row_field(
     Args:
         entry: the entry of the task, in the run's manifest.
         field: name of the field.
-        given: tasks that their name alone does not find: paths of YAMLs, or loaded tasks.
+        given: tasks that cannot be found by their name alone: paths of YAMLs, or loaded tasks.
         data: folder with the rows, as for the sweep.
-        allow_code: let the YAMLs in `given` run the Python that they name.
+        allow_code: whether the YAMLs in `given` may run the Python that they name.
 
     Returns:
-        Row number to value, as text.
+        For each row number the value, as text.
 
     Raises:
-        UserError: the task is not found, its rows are no longer those of the run, or a row
-            has no such field.
+        UserError: the task is not found, its rows have changed since the run, or a row has no such
+            field.
     """
     if entry.cluster and entry.cluster == field:
         return dict(zip(entry.doc_ids, entry.clusters, strict=True))
@@ -61,7 +61,7 @@ def row_fields(
     Arguments and errors as for `row_field`.
 
     Returns:
-        Field to row number to value, as text.
+        For each field, the value in each row, as text.
     """
     documents = _documents(entry, "fields", given, data, allow_code)
     rows = {doc_id: documents[doc_id] for doc_id in entry.doc_ids}
@@ -106,11 +106,11 @@ def _task(
         if task.name == entry.name:
             return task
         loaded = task if task.name == name else loaded
-    # the name stands in a file of the run: it may name a listed task, never a file or code
+    # the name comes from a file of the run: it may name a listed task, never a file or code
     if loaded is None and name.endswith((".yaml", ".yml")):
         raise UserError(f"task {name}: it is found by its path; give it (given=[...])")
     loaded = load_task(name, data=data) if loaded is None else loaded
-    # of the ways of asking only this one changes the rows
+    # no other way of asking changes the rows
     way = way_of(entry.variant)
     return asked_as(loaded, way) if way.startswith("option-order") else loaded
 

@@ -1,4 +1,4 @@
-"""Results of measures in folders: written whole, opened without the model, never mixed.
+"""Results in folders: written whole, opened without the model, never two in one folder.
 
 A folder holds one result: `result.json` says what was asked and whether it is finished, Parquet
 files and `arrays.npz` hold the numbers, and CSV files repeat the tables for other programs.
@@ -31,10 +31,10 @@ class Saved:
 
     Attributes:
         kind: `lens`, `retrieval heads` or `similarity`.
-        request: what was asked: model, task, options, versions.
-        facts: what else there is to know of the result, as plain data.
-        tables: name to table.
-        arrays: name to array.
+        request: everything that decides the result: model, task, options, versions.
+        facts: further facts about the result, as plain data.
+        tables: the tables, by name.
+        arrays: the arrays, by name.
     """
 
     kind: str
@@ -45,18 +45,18 @@ class Saved:
 
 
 def claim_folder(folder: Path, kind: str, request: Mapping[str, Any]) -> bool:
-    """Make a folder ready for a result, and say whether this very result is there already.
+    """Make a folder ready for a result, and say whether it already holds this result.
 
     Args:
-        folder: new, empty, or holding this result, finished or not.
+        folder: a folder that is new or empty, or holds this result, finished or not.
         kind: the kind of the result.
-        request: all that decides it.
+        request: everything that decides the result.
 
     Returns:
-        Whether it is there, finished.
+        Whether the finished result is there.
 
     Raises:
-        UserError: the folder holds something else; nothing is written then.
+        UserError: the folder holds something else; nothing is written.
     """
     asked = _plain({"kind": kind, **request})
     if (folder / FILE).exists():
@@ -77,15 +77,15 @@ def claim_folder(folder: Path, kind: str, request: Mapping[str, Any]) -> bool:
 
 @contextmanager
 def released_if_refused(folder: Path | None) -> Iterator[None]:
-    """Take the claim of a folder back where what was asked cannot be carried out.
+    """Release a claimed folder again where the request cannot be carried out.
 
-    Without it, the same folder would refuse the request that the message advises.
+    Otherwise the folder would refuse the corrected request that the message advises.
 
     Args:
         folder: the folder that was claimed; None where nothing is kept.
 
     Yields:
-        None; the result is computed within.
+        None. The result is computed inside the context.
     """
     try:
         yield
@@ -112,10 +112,10 @@ def save_result(
         folder: the folder of the result.
         kind: as for `claim_folder`.
         request: as for `claim_folder`.
-        facts: what else there is to know, as plain data.
+        facts: further facts about the result, as plain data.
         tables: the tables that the result is made of, written as Parquet.
         arrays: the arrays that the result is made of.
-        for_reading: tables that follow from the result, written as CSV for other programs.
+        for_reading: tables derived from the result, written as CSV for other programs.
     """
     contents: dict[str, bytes] = {}
     for name, table in (tables or {}).items():
@@ -135,7 +135,7 @@ def save_result(
 
 
 def read_result(folder: str | Path, kind: str) -> Saved:
-    """A finished result, every file checked against its hash.
+    """Read a finished result; every file is checked against its hash.
 
     Args:
         folder: the folder of the result.
@@ -145,7 +145,7 @@ def read_result(folder: str | Path, kind: str) -> Saved:
         Request, facts, tables and arrays of the result.
 
     Raises:
-        UserError: none is there, it is of another kind or unfinished, or a file is damaged.
+        UserError: there is no result, it is of another kind or unfinished, or a file is damaged.
     """
     folder = path_given("folder", folder)
     head = _head(folder)
@@ -168,13 +168,13 @@ def read_result(folder: str | Path, kind: str) -> Saved:
                     arrays = {key: file[key] for key in file.files}
             else:
                 tables[path.stem] = pd.read_parquet(io.BytesIO(content))
-        except Exception as error:  # what somebody else wrote raises anything
+        except Exception as error:  # a file of unknown origin can raise any exception
             raise UserError(f"{path}: it cannot be read ({first_line(error)})") from error
     return Saved(kind, head["request"], head["facts"], tables, arrays)
 
 
 def kind_of(folder: str | Path) -> str | None:
-    """Kind of the result in a folder, finished or not; None where there is none.
+    """The kind of the result in a folder, finished or not; None where there is none.
 
     Args:
         folder: the folder that was given as `out`.
@@ -214,7 +214,7 @@ def _head(folder: Path) -> dict[str, Any]:
 
 
 def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The value as it is after writing and reading, so that two requests can be compared."""
+    """The request as it is after writing and reading, so that two requests can be compared."""
     plain: dict[str, Any] = json.loads(json.dumps(request, default=str, sort_keys=True))
     return plain
 

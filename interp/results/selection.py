@@ -1,4 +1,4 @@
-"""Which metric of a table is read where none was named."""
+"""Which metric of a table is used where none was named."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,9 +16,9 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
 
     Args:
         table: scores or importance.
-        metric: a metric for all tasks, or one for each named task. By default `acc` where there
-            is one, else an exact match (flexible extraction first; over all draws of an example
-            rather than over the first), else the first by name.
+        metric: a metric for all tasks, or one for each named task. By default `acc` where there is
+            one, otherwise an exact match (preferably with flexible extraction, and over all draws
+            of an example), otherwise the first by name.
 
     Returns:
         The rows of the kept metrics, task by task.
@@ -42,10 +42,10 @@ def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFr
 
 
 def only_chosen(values: pd.DataFrame, task: str, metric: MetricChoice) -> pd.DataFrame:
-    """The values of the metric that `choose_metric` would keep, so that no other is summarised.
+    """The values of the metric that `choose_metric` would keep; the others need no summary.
 
-    Some metrics are summarised from others (a perplexity from log-likelihoods). Where a task has
-    such metrics, or not the one that is asked for, all values are kept.
+    Some metrics are computed from others (a perplexity from log-likelihoods). Where a task has such
+    metrics, or does not have the one that is asked for, all values are kept.
 
     Args:
         values: the values of one task, one row per example, ablation and metric.
@@ -53,7 +53,7 @@ def only_chosen(values: pd.DataFrame, task: str, metric: MetricChoice) -> pd.Dat
         metric: as for `choose_metric`.
 
     Returns:
-        Some of the rows.
+        The kept rows.
     """
     names = sorted(values["metric"].unique(), key=_rank)
     if not names or any(name.endswith((LOG, WEIGHT)) for name in names):
@@ -67,7 +67,7 @@ def _asked(metric: MetricChoice, task: str) -> str | None:
 
 
 def unknown_metric(task: object, wanted: object, known: Sequence[str]) -> UserError:
-    """What is said where a task has no metric of a name.
+    """The error where a task has no metric of the given name.
 
     Args:
         task: its name.

@@ -28,8 +28,8 @@ class StoredRecords:
 
     Args:
         folder: the folder of the run.
-        asked: the manifest of a request for less than the run holds, if there was one; what was
-            not asked is left out.
+        asked: the manifest of a request for less than the run holds, if there was one; the rest is
+            left out.
     """
 
     def __init__(self, folder: str | Path, asked: records.Manifest | None = None) -> None:
@@ -40,7 +40,7 @@ class StoredRecords:
         self._verified = False
 
     def dataset(self) -> pyarrow.dataset.Dataset:
-        """The records as an Arrow dataset, for queries over a store larger than memory.
+        """The records as an Arrow dataset, for queries over runs larger than memory.
 
         Columns as in `interp.records.schema`. For instance
         `run.dataset().scanner(filter=ds.field("ablation") == "layer:7").to_batches()`.
@@ -62,11 +62,11 @@ class StoredRecords:
         return dataset.filter(_of_request(self._asked)) if self._asked else dataset
 
     def problems(self) -> dict[str, str]:
-        """What is wrong with the units of the run, by name; empty where all are whole."""
+        """What is wrong with units of the run, by their names; empty where all are whole."""
         return records.problems(self.folder, self.manifest.unit_names, self._held)
 
     def rounding(self) -> pd.DataFrame:
-        """The noise floor of half precision, by task and metric; no row where none was measured.
+        """The noise floor of half precision, by task and metric; empty where none was measured.
 
         A sweep in bfloat16 or float16 runs up to 256 examples of the baseline again in other
         batches: columns as in `interp.results.measured_rounding`.
@@ -79,7 +79,7 @@ class StoredRecords:
         tasks: Sequence[str] | str | None = None,
         ablations: Sequence[str] | str | None = None,
     ) -> pd.DataFrame:
-        """One row per example and ablation: the raw responses, and a column per metric.
+        """The raw responses and a column per metric, one row per example and ablation.
 
         Where examples share a passage or a wording, its name is in a further column `cluster`, as
         in `values`.
@@ -101,10 +101,11 @@ class StoredRecords:
         tasks: Sequence[str] | str | None = None,
         ablations: Sequence[str] | str | None = None,
     ) -> pd.DataFrame:
-        """One row per example, ablation and metric: model, task, metric, ablation, doc_id, value.
+        """The values, one row per example, ablation and metric.
 
-        Where examples share a passage or a subject (`cluster` of the sweep or of the task), its
-        name is in a further column `cluster`. Arguments as for `responses`.
+        Columns `model task metric ablation doc_id value`. Where examples share a passage or a
+        subject (`cluster` of the sweep or of the task), its name is in a further column `cluster`.
+        The arguments are those of `responses`.
         """
         columns = ["model", "task", "ablation", "doc_id", "metrics"]
         table = self._read(tasks, ablations, columns)

@@ -1,4 +1,4 @@
-"""What a run says, in words: the lines of `interp show`, and the same as HTML."""
+"""A run summarised in words: the lines of `interp show`, and the same as HTML."""
 
 from collections.abc import Sequence
 from html import escape
@@ -22,7 +22,7 @@ SHOWN = ["ablation", "drop", "low", "high", "p", "p_adjusted", "n"]
 
 @runtime_checkable
 class Run(Protocol):
-    """What a summary reads of a run; `interp.results.Sweep` has all of it."""
+    """What a summary needs from a run; `interp.results.Sweep` has all of it."""
 
     folder: Path
     manifest: records.Manifest
@@ -40,7 +40,7 @@ class Run(Protocol):
         """Which drops are smaller than the margin."""
 
     def truncation(self) -> pd.DataFrame:
-        """How many prompts and answers were cut."""
+        """How many prompts and answers were truncated."""
 
     def ties(self) -> pd.DataFrame:
         """How many choices rounding may decide."""
@@ -52,7 +52,7 @@ class Run(Protocol):
         """What the wrong answers are."""
 
     def recovery(self) -> pd.DataFrame:
-        """What patches bring of the twin's answer."""
+        """How far patches move the answer to the twin's."""
 
     def values(
         self, *, tasks: Sequence[str] | str | None, ablations: Sequence[str] | str | None
@@ -68,20 +68,20 @@ def summary(
     correction: str = "holm",
     margin: float | None = None,
 ) -> str:
-    """The largest drops of each task, with what they were measured on and how.
+    """The largest drops of each task, with what they were measured on, and how.
 
     Args:
         run: a finished run.
         top: the most ablations that are named per task.
         metric: one for all tasks, or one per task; by default accuracy, else an exact match.
         correction: correction of p-values, as for `Sweep.importance`.
-        margin: also name the ablations that change the metric by less than this.
+        margin: if given, the ablations that change the metric by less than this are named, too.
 
     Returns:
         Several lines of plain text.
 
     Raises:
-        UserError: an option out of range, an unknown metric, or an unfinished run.
+        UserError: an option is out of range, a metric is unknown, or the run is unfinished.
     """
     check_whole("top", top, 1)
     lines = [run_line(run.folder, run.manifest), *_conditions(run.manifest)]
@@ -115,7 +115,7 @@ def summary(
 
 
 def _recovered(run: Run, top: int) -> list[tuple[str, pd.DataFrame]]:
-    """The patches that bring most of the twin's answer, of each task of pairs and direction."""
+    """The patches with the highest recovery, for each task of pairs and each direction."""
     if not run.patched_tasks:
         return []
     tables = []
@@ -131,7 +131,7 @@ def _recovered(run: Run, top: int) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _truncation_lines(truncation: pd.DataFrame) -> list[str]:
-    """How many prompts and answers of the whole model were cut."""
+    """How many prompts and answers of the unablated model were truncated."""
     columns = (
         ("cut_prompts", "prompts lost tokens on their left to fit the model's context"),
         ("cut_answers", "answers of the whole model were cut by the token limit"),
@@ -152,7 +152,7 @@ def _largest(importance: pd.DataFrame, top: int) -> list[str]:
 
 
 def _kinds_of_error(run: Run, ablations: Sequence[str]) -> pd.DataFrame | None:
-    """What answers say that were generated under some ablations; None where none was."""
+    """The kinds of the answers generated under some ablations; None where none was generated."""
     try:
         return run.kinds_of_error(ablations=ablations)
     except UserError:
@@ -170,7 +170,7 @@ def _error_lines(errors: pd.DataFrame | None, task: str, largest: pd.DataFrame) 
 
 
 def _cluster_lines(run: Run, task: str, ablation: str, rows: pd.DataFrame) -> list[str]:
-    """What examples share, and by how much that widens the interval of the largest drop."""
+    """What the clusters of examples are, and the design effect of the largest drop."""
     field = next(entry.cluster for entry in run.manifest.tasks if entry.name == task)
     if not field:
         return []
@@ -184,10 +184,10 @@ def _cluster_lines(run: Run, task: str, ablation: str, rows: pd.DataFrame) -> li
 
 
 def result_line(run: Run, *, top: int = 3) -> str:
-    """What a finished run found, in one line: the largest drops of each task.
+    """The result of a finished run in one line: the largest drops of each task.
 
-    Their intervals hold for all ablations of a family together; of perplexities and of losses by
-    token there are none such, and each holds by itself.
+    Their intervals hold for all ablations of a family together. Perplexities and losses per token
+    have no such intervals; theirs hold one by one.
 
     Args:
         run: a finished run.
@@ -204,7 +204,8 @@ def result_line(run: Run, *, top: int = 3) -> str:
             sentences.append(f"{task}: examples failed everywhere")
             continue
         largest = whole.sort_values("drop", ascending=False, kind="stable").head(top)
-        # they were chosen for their size: bounds for all ablations together, where there are any
+        # chosen for their size, so the bounds for all ablations together are shown, where there are
+        # any
         low, high = (largest[f"{end}_all"].fillna(largest[end]) for end in ("low", "high"))
         drops = ", ".join(
             f"{name} {drop:.3g} [{a:.3g}, {b:.3g}]"
@@ -217,7 +218,7 @@ def result_line(run: Run, *, top: int = 3) -> str:
 
 
 def summary_html(run: Run, *, top: int = 5) -> str:
-    """The summary as HTML, for notebooks; a run without tables yet is its one line."""
+    """The summary as HTML, for notebooks; for a run without tables yet, its one line."""
     try:
         importance, scores = run.of_chosen_metric()
     except UserError as error:
@@ -237,7 +238,7 @@ def summary_html(run: Run, *, top: int = 5) -> str:
 
 
 def _conditions(manifest: records.Manifest) -> list[str]:
-    """What a reader of the tables must know of how the run was made."""
+    """What a reader of the tables must know about how the run was made."""
     lines = [
         f"weights {manifest.weights_sha256[:12]}, {manifest.dtype}, seed "
         f"{manifest.seed}, torch {manifest.libraries.get('torch', 'unknown')}"
@@ -252,7 +253,7 @@ def _conditions(manifest: records.Manifest) -> list[str]:
 
 
 def _families(rows: pd.DataFrame) -> str:
-    """The correction, and how many ablations of which kind share it."""
+    """The correction, and how many ablations of each kind share it."""
     if rows["correction"].iloc[0] == "none":
         return "not corrected"
     how = rows["correction"].iloc[0]
@@ -263,7 +264,7 @@ def _families(rows: pd.DataFrame) -> str:
 
 
 def _failure_lines(rows: pd.DataFrame) -> list[str]:
-    """The ablations under which examples have no outcome, which have no drop."""
+    """The ablations that have no drop because examples failed under them."""
     failed = rows[rows["drop"].isna()]
     if failed.empty or "failures" not in failed:
         return []

@@ -1,4 +1,4 @@
-"""A finished run: its records as DataFrames, read when they are asked for. Needs no model."""
+"""A finished run: its records as DataFrames, read when they are needed, without the model."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -28,14 +28,14 @@ from interp.tasks import WEIGHT, Task
 BASELINE_ANSWERS = ["doc_id", "target", "text", "loglikelihoods", "metrics"]
 ANSWERS = ["model", "task", "ablation", "doc_id", "text", "finished", "target", "failure"]
 Chosen = Callable[[pd.DataFrame, str], pd.DataFrame] | None
-"""Takes the values and the name of a task, and returns the values that are wanted; None: all."""
+"""A function of a task's values and its name that returns the wanted values; None keeps all."""
 
 
 class Sweep(StoredRecords):
     """A finished run.
 
-    Opening it reads the manifest only. The first table verifies every shard (its hash, at the
-    speed of the disk); then each table reads the columns that it needs.
+    Opening it reads only the manifest. The first table verifies every shard by its hash, which
+    takes as long as reading the files. Then each table reads the columns that it needs.
 
     Attributes:
         folder: where the records are.
@@ -43,14 +43,14 @@ class Sweep(StoredRecords):
     """
 
     def gains(self) -> pd.DataFrame:
-        """The values, `1 - value` where less is better: a drop is damage, whatever the metric."""
+        """The values, `1 - value` where smaller is better, so that a drop is always damage."""
         return more_is_better(self.manifest.tasks, self.values())
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Each metric under each ablation, with its interval (`interp.stats.scores`).
 
-        Where prompts or answers were cut, columns `cut_prompts` and `cut_answers` say of how many
-        examples (`truncation`).
+        Where prompts or answers were truncated, the columns `cut_prompts` and `cut_answers` say for
+        how many examples (`truncation`).
         """
         scores = partial(stats.scores, confidence=confidence, resamples=resamples)
         (table,) = self._by_task(scores)
@@ -71,33 +71,34 @@ class Sweep(StoredRecords):
     ) -> pd.DataFrame:
         """The paired drop against the baseline of each ablation, with its interval and test.
 
-        Statistics as in `interp.stats.importance`; the seed is the sweep's. Positive drops
-        are damage, also of metrics of which less is better.
+        The statistics are those of `interp.stats.importance`, with the seed of the sweep. Positive
+        drops are damage, also for metrics in which smaller is better.
 
         Args:
-            metric: only this one, of the tasks that have it, or one for each named task; all by
+            metric: only this metric, for the tasks that have it, or one for each named task; all by
                 default.
             by: a field of the rows (`"subject"`): one row for each of its values. The correction
                 is then over all values and ablations of a task and metric.
-            short: only the columns that are read first, of one metric per task (`metric`, or else
-                accuracy, or an exact match), rounded to four digits.
+            short: whether to give only the main columns, rounded to four digits, for one metric per
+                task (`metric`, or otherwise accuracy, or an exact match).
             confidence: coverage of the intervals.
             resamples: bootstrap resamples.
             correction: correction of p-values: `"holm"`, `"bh"` or `"none"`.
-            given: for `by`: tasks that their name alone does not find, as paths or loaded tasks.
-            data: for `by`: folder with the rows, as for the sweep.
-            allow_code: for `by`: let the YAMLs in `given` run the Python that they name.
+            given: for `by`: tasks that cannot be found by their name alone, as paths or loaded
+                tasks.
+            data: for `by`: the folder with the rows, as for the sweep.
+            allow_code: for `by`: whether the YAMLs in `given` may run the Python that they name.
 
         Returns:
             Columns `task ablation kind layer head metric drop low high p_adjusted n` and, unless
             short, what `interp.stats.importance` adds: `baseline ablated low_all high_all p noise
-            least_detectable_drop testable testability family n_family unit interval test
-            correction expected_excess floor floor_aware floor_aware_low floor_aware_high relative
-            relative_low relative_high`. For `testable` the floor of a task with options is guessing
-            among as many as each row has. `floor` is measured where the records tell the chosen
-            letter or the answer that was written (`interp.stats.measured_floor`), else it is
-            guessing, or 0. In half precision `rounding` is the drop that rounding alone gives
-            (`rounding()`). `kind` is what the ablation is (`layer`, `head@mean`); `layer` and
+            least_detectable_drop testable testability family n_family unit interval test correction
+            expected_excess floor floor_aware floor_aware_low floor_aware_high relative relative_low
+            relative_high`. For `testable`, the floor of a task with options is the score of
+            guessing among each row's options. `floor` is measured where the records hold the chosen
+            letter or the written answer (`interp.stats.measured_floor`); otherwise it is the score
+            of guessing, or 0. In half precision, `rounding` is the drop that rounding alone can
+            cause (`rounding()`). `kind` is what the ablation is (`layer`, `head@mean`). `layer` and
             `head` are missing where it has none or several.
 
         Raises:
@@ -132,7 +133,7 @@ class Sweep(StoredRecords):
         return narrow
 
     def table(self, *, metric: MetricChoice = None, by: str | None = None) -> pd.DataFrame:
-        """The short form of `importance`: one metric per task, the columns that are read first."""
+        """The short form of `importance`: the main columns, for one metric per task."""
         return self.importance(metric=metric, by=by, short=True)
 
     def summary(
@@ -149,19 +150,19 @@ class Sweep(StoredRecords):
             top: the most ablations that are named per task.
             metric: one for all tasks, or one for each named task.
             correction: correction of p-values, as for `importance`.
-            margin: also name the ablations that change the metric by less than this.
+            margin: if given, the ablations that change the metric by less than this are named, too.
 
         Raises:
-            UserError: an option out of range, an unknown metric, or an unfinished run.
+            UserError: an option is out of range, a metric is unknown, or the run is unfinished.
         """
         return summary.summary(self, top=top, metric=metric, correction=correction, margin=margin)
 
     def of_chosen_metric(
         self, metric: MetricChoice = None, *, correction: str = "holm"
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Drops and the baseline's scores by one metric per task, which a summary prints.
+        """Drops and the baseline's scores for one metric per task, as a summary prints them.
 
-        The same rows as those of `importance` and `scores`, without the time of all others.
+        These are rows of `importance` and `scores`, without the time that all the others take.
 
         Args:
             metric: one for all tasks, or one for each named task.
@@ -178,7 +179,7 @@ class Sweep(StoredRecords):
         return choose_metric(drops, metric), choose_metric(scores, metric)
 
     def _with_other_scores(self, table: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
-        """Scores, and perplexities beside the log-likelihoods that they come from."""
+        """Scores, and perplexities beside the log-likelihoods that they are made of."""
         names, weighted = from_log_likelihoods(self.manifest.tasks, table)
         if names:
             table = _joined(table, stats.perplexity_scores(table, names))
@@ -187,14 +188,14 @@ class Sweep(StoredRecords):
         return with_truncation(table, self._truncation)
 
     def _of_drops(self, correction: str) -> dict[str, Any]:
-        """What `interp.stats.importance` is told of this run."""
+        """The arguments of `interp.stats.importance` that follow from this run."""
         floors, shown = floors_of(self.manifest.tasks, self._baseline_answers)
         return {"correction": correction, "floors": floors, "measured": shown}
 
     def _with_other_drops(
         self, table: pd.DataFrame, correction: str, **options: Any
     ) -> pd.DataFrame:
-        """Drops, and those of perplexities beside the log-likelihoods that they come from."""
+        """Drops, and those of perplexities beside the log-likelihoods that they are made of."""
         table = positive_is_damage(self.manifest.tasks, table)
         names, weighted = from_log_likelihoods(self.manifest.tasks, table)
         if names:
@@ -208,7 +209,7 @@ class Sweep(StoredRecords):
         return stats.with_rounding(with_truncation(table, self._truncation), self.rounding())
 
     def truncation(self) -> pd.DataFrame:
-        """How many examples of each task the whole model did not read or answer in full.
+        """How many prompts and answers of the unablated model were truncated, by task.
 
         Returns:
             Columns `task`, `n`, `cut_prompts` (examples whose prompt lost tokens on its left to fit
@@ -237,9 +238,10 @@ class Sweep(StoredRecords):
         ablations: Sequence[str] | None = None,
         confidence: float = 0.95,
     ) -> pd.DataFrame:
-        """What the model writes instead of the right answer, by ablation.
+        """What the model writes in place of the right answer, by ablation.
 
-        See `interp.results.kinds_of_error`; tasks of which several answers were drawn have none.
+        See `interp.results.kinds_of_error`. Tasks with several sampled answers per example have
+        none.
 
         Args:
             metric: the metric by which an answer is right; by default an exact match.
@@ -268,7 +270,7 @@ class Sweep(StoredRecords):
         return patched_tasks(names, self.manifest.texts)
 
     def recovery(self, *, confidence: float = 0.95) -> pd.DataFrame:
-        """How much of the twin's answer each ablation brings (`interp.results.recovery`).
+        """How far each ablation moves the answer to the twin's (`interp.results.recovery`).
 
         Args:
             confidence: coverage of the intervals.
@@ -308,11 +310,11 @@ class Sweep(StoredRecords):
     ) -> pd.DataFrame:
         """Are outcomes of one wording, relation or passage correlated? By task, field and ablation.
 
-        A design effect of 4 says that the examples are worth a quarter of their number; a sweep
+        A design effect of 4 says that the examples are worth a quarter of their number. A sweep
         with `cluster=FIELD` then resamples them together. See `interp.stats.design_effects`.
 
         Args:
-            fields: the fields of the rows; by default those that two and more rows share.
+            fields: fields of the rows; by default those whose values two or more rows share.
             metric: one for all tasks, or one for each named task.
             given: as for `importance`.
             data: as for `importance`.
@@ -335,8 +337,8 @@ class Sweep(StoredRecords):
             stats.near_ties(self._read(task.name, None, columns).to_pandas(), within=within)
             for task in self.manifest.tasks
         ]
-        # one task at a time in memory; generated answers have no choices
-        # the windows of a text are no options
+        # one task at a time in memory; generated answers have no options
+        # the windows of a text are not options
         choices = ["loss" not in task.metrics for task in self.manifest.tasks]
         pairs = zip(tables, choices, strict=True)
         some = [table for table, has in pairs if has and len(table)]
@@ -349,7 +351,7 @@ class Sweep(StoredRecords):
         tables: list[list[pd.DataFrame]] = [[] for _ in functions]
         for task in sorted(task.name for task in self.manifest.tasks):
             values = self.values(tasks=task)
-            values = values[~values["metric"].str.endswith(WEIGHT)]  # no outcomes
+            values = values[~values["metric"].str.endswith(WEIGHT)]  # weights are not outcomes
             wanted = values if chosen is None else chosen(values, task)
             for function, of_function in zip(functions, tables, strict=True):
                 of_function.append(function(wanted, seed=self.manifest.seed))
@@ -379,21 +381,21 @@ class Sweep(StoredRecords):
 
 
 def open_run(folder: str | Path) -> Sweep:
-    """A run, without the model; nothing but its manifest is read until a table is asked for.
+    """Open a run without the model; only its manifest is read until a table is needed.
 
     Args:
         folder: the folder of the run.
 
     Returns:
-        The run. It may be unfinished; then its tables are refused.
+        The run. If it is unfinished, its tables are refused.
 
     Raises:
-        UserError: there is none, or another version of the package wrote it.
+        UserError: there is no run, or another version of the package wrote it.
     """
     return Sweep(folder)
 
 
 def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
-    """Both tables, each task's rows together."""
+    """Both tables in one, with each task's rows together."""
     both = pd.concat([table, more], ignore_index=True)
     return both.sort_values("task", kind="stable", ignore_index=True)

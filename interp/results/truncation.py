@@ -1,4 +1,4 @@
-"""Prompts and answers of the whole model that were cut."""
+"""Prompts and answers of the unablated model that were truncated."""
 
 import pandas as pd
 
@@ -6,13 +6,14 @@ CUT = ("cut_prompts", "cut_answers")
 
 
 def truncated(baseline: pd.DataFrame) -> pd.DataFrame:
-    """How many prompts and answers of each task were cut.
+    """How many prompts and answers of each task were truncated.
 
     Args:
-        baseline: `task cut_tokens finished` of the records of the whole model.
+        baseline: the columns `task cut_tokens finished` of the unablated model's records.
 
     Returns:
-        One row per task: how many prompts and answers were cut, and the number of examples `n`.
+        One row per task: how many prompts and answers were truncated, and the number of examples
+        `n`.
     """
     cut = baseline.assign(
         cut_prompts=baseline["cut_tokens"] > 0,
@@ -24,7 +25,7 @@ def truncated(baseline: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_truncation(table: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """A table with a column for each that was cut anywhere."""
+    """The table, with a column for each of the two that occurs."""
     by_task = found.set_index("task")
     for name in CUT:
         if by_task[name].any():

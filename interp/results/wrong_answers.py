@@ -1,4 +1,4 @@
-"""What a model writes instead of the right answer, by ablation; from the stored answers alone."""
+"""What a model writes in place of the right answer, by ablation, from the stored answers."""
 
 import re
 from collections.abc import Collection
@@ -21,13 +21,13 @@ KINDS = (
     "empty",
     "failed",
 )
-"""Kinds of answer, in the order of tables and figures."""
+"""The kinds of answers, in the order of tables and figures."""
 
 RESULT = "####"
-"""What stands before the result of a written-out solution, as in GSM8K."""
+"""The mark before the result of a written-out solution, as in GSM8K."""
 
 LOOPS = 3
-"""So many repetitions up to the end of an answer are a loop."""
+"""The number of repetitions up to the end of an answer that make a loop."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Values:
 
     Attributes:
         known: the answers themselves.
-        shapes: their shapes, as `shape_of` gives them.
-        marked: whether a mark (`RESULT`) stands before each.
-        endings: each answer after a space, but for single letters: what an answer may end with.
+        shapes: the shapes of the answers, from `shape_of`.
+        marked: whether the mark `RESULT` precedes each.
+        endings: what an answer may end with: each right answer after a space, single letters
+            excepted.
     """
 
     known: frozenset[str]
@@ -48,7 +49,7 @@ class Values:
 
     @classmethod
     def of(cls, targets: Collection[str]) -> "Values":
-        """Those of the right answers of a task's examples."""
+        """Make the values of a task from the right answers of its examples."""
         marked = bool(targets) and all(RESULT in target for target in targets)
         known = frozenset(_plain(_result(target) if marked else target) for target in targets)
         shapes = {value: shape_of(value) for value in known}
@@ -59,11 +60,11 @@ class Values:
 def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
     """What kind of wrong answer a text is.
 
-    - `another value`: it is the right answer of another example, or ends with it; or it has the
-      shape of one (as many words, a number where numbers are asked).
+    - `another value`: it is, or ends with, the right answer of another example; or it has the shape
+      of one (as many words, or a number where numbers are asked for).
     - `option letter`: a single letter where no right answer is one.
-    - `another format`: neither; also a written-out solution without a result.
-    - `loop`: it ends in the same words, or characters, `LOOPS` times or more.
+    - `another format`: none of the others; also a written-out solution without a result.
+    - `loop`: it ends in the same words, or characters, repeated `LOOPS` times or more.
     - `cut off`: the token limit ended it.
     - `empty`: nothing but white space.
 
@@ -94,7 +95,7 @@ def kind_of_answer(text: str, values: Values, *, finished: bool = True) -> str:
 
 
 def answer_of(text: str, values: Values) -> str:
-    """The answer in a text: what follows the task's mark, if it has one, without surroundings."""
+    """The answer in a text: what follows the task's mark, if it has one, without punctuation."""
     return _plain(_result(text) if values.marked and RESULT in text else text)
 
 
@@ -104,7 +105,7 @@ def shape_of(text: str) -> str:
 
 
 def loops(text: str) -> bool:
-    """Whether a text ends in repetitions: of words, or of characters over a dozen characters."""
+    """Whether a text ends in repeated words, or in over a dozen characters of repetition."""
     words = text.split()
     for length in range(1, len(words) // LOOPS + 1):
         tail = words[-LOOPS * length :]
@@ -117,21 +118,23 @@ def loops(text: str) -> bool:
 def kinds_of_error(
     answers: pd.DataFrame, ablations: Collection[str] | None = None, *, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Share of each kind of answer under each ablation, with its interval.
+    """The share of each kind of answer under each ablation, with its interval.
 
-    A drop says that an answer is no longer right; this says what stands there instead. A layer
-    without which the model answers with an option letter has lost the format, not the knowledge.
+    A drop says that answers are no longer right; this table says what they are instead. If the
+    model answers with option letters when a layer is ablated, it has lost the format, not the
+    knowledge.
 
     Args:
         answers: one task's generated answers: `model task ablation doc_id text finished target
             failure right`, and `cluster` where examples have one. `right` is whether the answer
             counts as right by the metric.
         ablations: only these and the baseline have rows; all by default.
-        confidence: coverage of the intervals (Wilson 1927; of clusters as `interp.stats.scores`).
+        confidence: coverage of the intervals (Wilson 1927; with clusters as `interp.stats.scores`).
 
     Returns:
-        Columns `model task ablation kind share low high baseline n interval`; a row per kind that
-        occurs anywhere in the task. Shares are in percent, `baseline` is the unablated model's.
+        Columns `model task ablation kind share low high baseline n interval`, one row per kind that
+        occurs anywhere in the task. Shares are in percent; `baseline` is that of the unablated
+        model.
 
     Raises:
         UserError: the baseline is missing.
@@ -169,10 +172,10 @@ def kinds_of_error(
 
 
 def what_instead(table: pd.DataFrame) -> str:
-    """The commonest wrong answers under the ablations of a table of `kinds_of_error`, in words.
+    """In words: the commonest kinds of wrong answer under the ablations of `kinds_of_error`.
 
     Args:
-        table: the drops of one task under the ablations that are to be named.
+        table: rows of `kinds_of_error` of one task, under the ablations that are to be named.
 
     Returns:
         The two commonest kinds of each ablation, with their shares; empty where no answer is wrong.
@@ -208,7 +211,7 @@ def _result(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without white space and punctuation around it."""
+    """The text without white space and punctuation around it."""
     return " ".join(text.split()).strip(" .,;:!?\"'()[]")
 
 

@@ -1,12 +1,13 @@
 """How far two noisy profiles can agree, whether they do, and whether they differ beyond noise.
 
 Measured on examples, two profiles of drops correlate less than the true profiles do. The *noise
-ceiling* says how much less: the correlation that two samples of the same size would have if the
-true profiles agreed fully, `sqrt(reliability * reliability)` (Spearman 1904). A profile's
-reliability is the correlation of two such samples, from those of random halves and quarters of its
-examples (after Spearman 1910 and Brown 1910, whose formula does not hold for ranks with ties). A
-correlation freed of that noise is *disattenuated*: the
-correlation of the two profiles' half samples over that of each profile's own halves.
+ceiling* says how high their correlation could be: it is the correlation that two samples of the
+same size would have if the true profiles agreed fully, the square root of the product of the two
+reliabilities (Spearman 1904). A profile's *reliability* is the correlation of two such samples. It
+is estimated from random halves and quarters of the examples (after Spearman 1910 and Brown 1910,
+whose formula does not hold for ranks with ties). A *disattenuated* correlation has that noise taken
+out: it is the correlation of half samples of the two profiles, divided by that of each profile's
+own halves.
 """
 
 import numpy as np
@@ -18,31 +19,31 @@ from interp.stats.ratios import Ratio
 from interp.stats.samples import Sample, blocks
 
 HALVES = 50
-"""Random splits into halves."""
+"""The number of random splits into halves."""
 
 
 def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float:
-    """Reliability of the ranks of a profile of mean drops: the correlation of two such samples.
+    """Reliability of the ranks of a profile of mean drops: the correlation of two samples of it.
 
-    Spearman's and Brown's formula takes halves to the whole as if ranks gained from more examples
-    without end. Ranks of equal drops do not. So the profiles of two random quarters are taken, too,
-    and the correlation `r` of two samples of `m` examples is taken to rise as `1/r = a + c/m`
-    (their formula is `a = 1`; where drops are equal `a` is larger): the whole follows from halves
-    and quarters. It is kept between the correlation of halves and what the formula gives.
+    Spearman's and Brown's formula goes from halves to the whole as if more examples always made
+    ranks more certain. Ranks of equal drops never become certain. So the profiles of two random
+    quarters are used, too, and the correlation `r` of two samples of `m` examples is assumed to
+    rise as `1/r = a + c/m`. (Their formula has `a = 1`; where drops are equal `a` is larger.) The
+    value for the whole follows from those of halves and of quarters. It is kept between the
+    correlation of halves and what their formula gives.
 
-    In 1,000 simulated sweeps each of seven settings, equal drops among them, the noise ceiling is
-    in the mean 0.02 below to 0.002 above the correlation of two samples, where the formula is up to
-    0.17 too high
-    (`experiments/coverage`, "noise ceiling").
+    In 1,000 simulated sweeps for each of seven settings, some with equal drops, the noise ceiling
+    is on average 0.02 below to 0.002 above the correlation of two samples; their formula is up to
+    0.17 too high (`experiments/coverage`, "noise ceiling").
 
     Args:
-        sample: drops by document, a column per ablation; clusters are not torn apart.
-        halves: random splits.
+        sample: drops by document, a column per ablation. A cluster is never split.
+        halves: the number of random splits into halves.
         seed: seed of the splits.
 
     Returns:
-        At most 1; 0 or less where halves do not agree at all; NaN where a half is flat, or there
-        are fewer than four examples or clusters.
+        A number of at most 1. It is 0 or less where halves do not agree at all, and NaN where a
+        half has no spread or there are fewer than four examples or clusters.
     """
     half = _mean_correlation(*_parts(sample, 2, halves, seed))
     # quarters are noisier, and there are more of them to draw
@@ -50,7 +51,7 @@ def reliability(sample: Sample, *, halves: int = HALVES, seed: int = 0) -> float
 
 
 def _extrapolated(half: float, quarter: float) -> float:
-    """The correlation of wholes from those of halves and of quarters."""
+    """The correlation of whole samples, from those of halves and of quarters."""
     if not half > 0:
         return half
     longer = 2 * half / (1 + half)
@@ -63,24 +64,24 @@ def _extrapolated(half: float, quarter: float) -> float:
 def crossed(
     one: Sample, other: Sample, *, paired: bool, halves: int = HALVES, seed: int = 0
 ) -> float:
-    """Correlation of two profiles over that of each profile with itself, measured on half samples.
+    """Correlation of two profiles divided by that of each with itself, measured on half samples.
 
-    An example that is hard for both profiles moves both: their noise is shared, and would count
-    as agreement. So each profile is measured on one half of the examples and the other profile on
-    the other half; that correlation is divided by those of each profile's own halves.
+    An example that is hard in both profiles moves both: their noise is shared and would count as
+    agreement. So one profile is measured on one half of the examples and the other profile on the
+    other half. Their correlation is divided by those of each profile's own halves.
 
-    Profiles of different examples are halved, too, and all four pairs of halves are used. Nothing
-    is extrapolated to the whole.
+    Profiles on different examples are halved, too, and all four pairs of halves are used. Nothing
+    is extrapolated to the whole sample.
 
     Args:
         one: as for `reliability`.
         other: a profile of the same ablations.
-        paired: the two are of the same documents in the same order.
-        halves: random splits.
+        paired: whether the two hold the same documents in the same order.
+        halves: the number of random splits into halves.
         seed: seed of the splits.
 
     Returns:
-        NaN where a profile's halves do not agree.
+        The quotient; NaN where a profile's halves do not agree.
     """
     first, second = _parts(one, 2, halves, seed)
     third, fourth = _parts(other, 2, halves, seed if paired else seed + 1)
@@ -95,7 +96,7 @@ def crossed(
 def _parts(
     sample: Sample, pieces: int, draws: int, seed: int
 ) -> tuple[Float[np.ndarray, "draws ablations"], Float[np.ndarray, "draws ablations"]]:
-    """Profiles of two of so many equal pieces of the examples, cut at random so many times."""
+    """Profiles of two of `pieces` equal parts of the examples, split at random `draws` times."""
     n_units = sample.n_units
     size = n_units // pieces
     if n_units < 4:
@@ -127,15 +128,16 @@ def disattenuated(
     *,
     confidence: float = 0.95,
 ) -> Ratio:
-    """A correlation freed of the noise of its profiles, with its interval.
+    """A correlation with the noise of its profiles taken out, and its interval.
 
-    The replicates of a bootstrap over examples hold the noise twice: they lie below the observed
-    correlation, as that lies below the true one, and are closer together than repeated samples
-    are. So their distances from their own mean are what is used, over the squared ceiling, about
-    the disattenuated value; bounds and value are cut at -1 and 1. In 1,000 simulated sweeps each of
-    twenty settings it covered 95.7% or more. It is wide where the ceiling is low. Where many true
-    values are equal, as scores of heads that do nothing are, the value is a little too high: with a
-    third of 64 heads equal it was 0.944 for a truth of 0.932, and the interval covered 85.5%.
+    The replicates of a bootstrap over examples contain the noise twice: they lie below the observed
+    correlation, as that lies below the true one, and they lie closer together than repeated samples
+    do. So only their distances from their own mean are used: these are divided by the squared
+    ceiling and laid around the disattenuated value. Bounds and value are cut at -1 and 1. In 1,000
+    simulated sweeps for each of twenty settings the interval covered 95.7% or more. It is wide
+    where the ceiling is low. Where many true values are equal, as the scores of heads that do
+    nothing are, the value is a little too high: with a third of 64 heads equal it was 0.944 for a
+    truth of 0.932, and the interval covered 85.5%.
 
     Args:
         value: the disattenuated correlation, from `crossed`.
@@ -144,7 +146,8 @@ def disattenuated(
         confidence: coverage of the interval.
 
     Returns:
-        NaN where there is no ceiling, or no replicate has a correlation.
+        The value and its interval; NaN where there is no ceiling, or no replicate has a
+        correlation.
     """
     known = replicates[~np.isnan(replicates)]
     if not ceiling > 0 or np.isnan(value) or not len(known):
@@ -180,23 +183,24 @@ def shapes_differ(
     """P-value of "the two true profiles have the same shape", whatever their size.
 
     Each profile is divided by the sum of its drops. The statistic is the sum over the ablations of
-    the squared differences, each over its variance; under the null hypothesis the contributions of
-    the examples (clusters) to the differences are as likely to have the other sign, which is what
-    swapping the two labels within an example does (randomisation of linearised contributions).
-    Without a true difference it rejects in 2.0 to 6.1% of sweeps at 5% (12 settings of 1,000
-    simulated sweeps each, standard error 0.7).
+    the squared differences, each divided by its variance. Under the null hypothesis the
+    contribution of an example (or cluster) to the differences is as likely to have the other sign,
+    because the two labels could be swapped within an example (randomisation of linearised
+    contributions). Without a true difference the test rejects in 2.0 to 6.1% of sweeps at the 5%
+    level (12 settings of 1,000 simulated sweeps each, standard error 0.7).
 
     Args:
         one: drops by document, a column per ablation.
         other: the same ablations in the same order.
-        paired: the two are of the same documents in the same order.
-        points: differences of 0/1 outcomes; columns without a discordant pair then vary at least
-            as Tango's interval says.
-        flips: random sign patterns.
-        seed: seed of these random choices.
+        paired: whether the two hold the same documents in the same order.
+        points: whether drops are differences of 0/1 outcomes. The variance of a column without a
+            discordant pair is then at least what Tango's interval implies.
+        flips: the number of random sign patterns.
+        seed: seed of the sign patterns.
 
     Returns:
-        NaN where the sum of a profile's drops is not above 0 at 5%: it has no shape.
+        A p-value; NaN where the sum of a profile's drops is not above 0 at the 5% level, because
+        such a profile has no shape.
     """
     sides = [_shape(sample, points) for sample in (one, other)]
     if any(side is None for side in sides):
@@ -229,16 +233,17 @@ def _shape(
     ]
     | None
 ):
-    """Drops over their sum, each unit's contribution to its error, and its least variance."""
+    """Drops divided by their sum, each unit's contribution to their error, least variances."""
     means, n_units = sample.table.mean(axis=0), sample.n_units
     total = float(means.sum())
-    about = Sample(sample.table - means, sample.units, sample.clustered).sums() / len(sample.table)
-    about *= np.sqrt(n_units / max(1, n_units - 1))
-    error = float(np.sqrt((about.sum(axis=1) ** 2).sum()))
+    sums = Sample(sample.table - means, sample.units, sample.clustered).sums()
+    deviations = sums / len(sample.table)
+    deviations *= np.sqrt(n_units / max(1, n_units - 1))
+    error = float(np.sqrt((deviations.sum(axis=1) ** 2).sum()))
     if n_units < 4 or total <= student_reach(0.95, n_units - 1) * error:
         return None
     shape = means / total
-    moved = (about - shape * about.sum(axis=1, keepdims=True)) / total
+    moved = (deviations - shape * deviations.sum(axis=1, keepdims=True)) / total
     z2 = normal_reach(0.95) ** 2
     least = z2 / (n_units + z2) ** 2 / total**2 if points else 0.0
     return shape, moved, np.full(len(shape), least)

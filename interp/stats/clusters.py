@@ -1,4 +1,4 @@
-"""Design effects of drops: are outcomes of one wording, relation or passage correlated?"""
+"""Design effects of drops: are the outcomes of one wording, relation or passage correlated?"""
 
 import numpy as np
 import pandas as pd
@@ -9,21 +9,21 @@ from interp.stats.samples import MOST_RESAMPLES, Sample, blocks, check_columns
 
 
 def design_effect(sample: Sample) -> Float[np.ndarray, " ablations"]:
-    """By how much clusters raise the variance of each column's mean (Kish 1965).
+    """How much clusters raise the variance of each column's mean (Kish 1965).
 
-    The variance of the mean over independent clusters, over that of as many independent examples.
-    1 is no effect; at 4 the examples are worth a quarter of their number.
+    It is the variance of the mean of clustered examples, divided by that of as many independent
+    examples. 1 is no effect; at 4 the examples are worth a quarter of their number.
 
     Args:
         sample: differences, with the cluster of every example as its unit.
 
     Returns:
-        NaN where a column has no spread, or there is one cluster only.
+        One number per column; NaN where a column has no spread, or there is one cluster only.
     """
     n, n_units = len(sample.table), sample.n_units
-    about = sample.table - sample.table.mean(axis=0)
-    sums = Sample(about, sample.units, sample.clustered).sums()
-    alone = (about**2).sum(axis=0) * n / max(1, n - 1)
+    deviations = sample.table - sample.table.mean(axis=0)
+    sums = Sample(deviations, sample.units, sample.clustered).sums()
+    alone = (deviations**2).sum(axis=0) * n / max(1, n - 1)
     together = (sums**2).sum(axis=0) * n_units / max(1, n_units - 1)
     known = (alone > 0) & (n_units > 1)
     return np.divide(together, alone, out=np.full(alone.shape, np.nan), where=known)
@@ -34,9 +34,10 @@ def design_effects(
 ) -> pd.DataFrame:
     """Design effect of a field of the rows on the drop of each ablation, with a test.
 
-    The test asks whether the drop depends on the field at all: the field's values are dealt again
-    among the examples (Pitman 1937), and the design effect is compared. It is exact, and rejected
-    a true null hypothesis in 5.1 to 5.6% of 1,000 simulated drops each of 4, 20 and 57 values.
+    The test asks whether the drop depends on the field at all. It shuffles the field's values among
+    the examples (a permutation test, Pitman 1937) and compares the design effects. It is exact: it
+    rejected a true null hypothesis in 5.1 to 5.6% of 1,000 simulated drops each of 4, 20 and 57
+    values.
 
     Args:
         damage: drops, documents x ablations.
@@ -45,11 +46,11 @@ def design_effects(
         seed: seed of the permutations.
 
     Returns:
-        A row per ablation: `ablation design_effect p least_p n_values n`; `p` is never below
-        `least_p`, one over the number of permutations and one.
+        One row per ablation: `ablation design_effect p least_p n_values n`. `p` is never below
+        `least_p`, which is one over one more than the number of permutations.
 
     Raises:
-        UserError: all documents have the same value, or each its own.
+        UserError: all documents have the same value, or each has a value of its own.
     """
     check_columns("damage", damage, (), list(damage) if isinstance(damage, pd.DataFrame) else ())
     check_whole("permutations", permutations, 1, MOST_RESAMPLES)
@@ -68,13 +69,13 @@ def design_effects(
     table = damage.to_numpy(float)
     observed = design_effect(Sample(table, units, clustered=True))
     extreme = np.zeros(table.shape[1])
-    about = table - table.mean(axis=0)
+    deviations = table - table.mean(axis=0)
     rng = np.random.default_rng([seed, 12])
-    squares = _sums_of_squares(about, units[None])[0]
+    squares = _sums_of_squares(deviations, units[None])[0]
     for rows in blocks(permutations, n_values * table.shape[1]):
         count = rows.stop - rows.start
-        dealt = rng.permuted(np.tile(units, (count, 1)), axis=1)
-        extreme += (_sums_of_squares(about, dealt) >= squares * (1 - 1e-12)).sum(axis=0)
+        shuffled = rng.permuted(np.tile(units, (count, 1)), axis=1)
+        extreme += (_sums_of_squares(deviations, shuffled) >= squares * (1 - 1e-12)).sum(axis=0)
     p = np.where(np.isnan(observed), np.nan, (1 + extreme) / (1 + permutations))
     return pd.DataFrame(
         {
@@ -89,12 +90,12 @@ def design_effects(
 
 
 def _sums_of_squares(
-    about: Float[np.ndarray, "docs ablations"], units: Int[np.ndarray, "dealt docs"]
-) -> Float[np.ndarray, "dealt ablations"]:
-    """Squared sums over the units, added up; each row of `units` deals the documents anew."""
-    sums = np.empty((len(units), about.shape[1]))
-    for number, dealt in enumerate(units):
-        order = np.argsort(dealt, kind="stable")
-        starts = np.flatnonzero(np.diff(dealt[order], prepend=-1))
-        sums[number] = (np.add.reduceat(about[order], starts, axis=0) ** 2).sum(axis=0)
+    deviations: Float[np.ndarray, "docs ablations"], units: Int[np.ndarray, "shuffles docs"]
+) -> Float[np.ndarray, "shuffles ablations"]:
+    """The sum over units of their squared sums; each row of `units` is another assignment."""
+    sums = np.empty((len(units), deviations.shape[1]))
+    for number, shuffled in enumerate(units):
+        order = np.argsort(shuffled, kind="stable")
+        starts = np.flatnonzero(np.diff(shuffled[order], prepend=-1))
+        sums[number] = (np.add.reduceat(deviations[order], starts, axis=0) ** 2).sum(axis=0)
     return sums

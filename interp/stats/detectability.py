@@ -1,4 +1,4 @@
-"""What drops a table could have shown, in words, where it shows none."""
+"""In words: which drops a table could have shown, where it shows none."""
 
 import numpy as np
 import pandas as pd
@@ -6,18 +6,18 @@ import pandas as pd
 from interp.stats.sample_size import least_detectable
 
 YES = "testable"
-"""In the column `testability`; else `not testable: ` and why."""
+"""The entry of the column `testability` where a drop can be found."""
 
 FAILED = "not testable: examples failed"
-"""In the column `testability` of an ablation under which examples have no outcome."""
+"""The entry of the column `testability` of an ablation under which examples failed."""
 
 
 NOTICEABLE = 0.05
-"""Points of expected excess that are said."""
+"""The least expected excess that is mentioned, in points."""
 
 
 def nothing_found(rows: pd.DataFrame) -> str:
-    """What "none" means for one task and family: what would have been found, or why nothing could.
+    """What "none" means for one task and family: the drop that would have been found, or why none.
 
     Args:
         rows: the rows of `interp.stats.importance`, one model, task, metric and family.
@@ -34,7 +34,7 @@ def nothing_found(rows: pd.DataFrame) -> str:
 
 
 def _whole(rows: pd.DataFrame) -> pd.DataFrame:
-    """The ablations that have numbers, if any has."""
+    """The rows of ablations that have numbers; all rows if none has."""
     whole = rows[rows["testability"] != FAILED]
     return whole if len(whole) else rows
 
@@ -44,9 +44,9 @@ def _why(row: "pd.Series") -> str:
 
 
 def findable(rows: pd.DataFrame) -> list[str]:
-    """Lines by task and family: the least drop that would have been found, or why none could be.
+    """For each task and family, the smallest drop that would have been found, or why none could be.
 
-    Also by how much the largest drop is too large on average, because it was chosen.
+    Also how much the largest drop is overestimated on average because it was chosen.
 
     Args:
         rows: the rows of `interp.stats.importance`; those in the metric's own unit have no line.
@@ -79,8 +79,8 @@ def before_running(n: int, families: dict[str, int], *, noise: float = 5.0) -> l
 
     Args:
         n: examples of a task.
-        families: form of the ablations to how many there are.
-        noise: examples that an ablation helps by chance, in points.
+        families: for each form of ablation, how many there are.
+        noise: the share of examples that an ablation helps by chance, in points.
 
     Returns:
         One line per family.

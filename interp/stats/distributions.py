@@ -1,7 +1,7 @@
 """Tail probabilities and quantiles of named distributions, on `scipy.special`.
 
-`scipy.stats` has all of them, but importing it takes longer than all else that `interp show` does.
-The numbers are those of `scipy.stats`, which the tests compare with.
+`scipy.stats` has all of them, but importing it takes longer than everything else that `interp show`
+does. The tests compare these functions with `scipy.stats`.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ Numbers = float | int | np.number | Num[np.ndarray, "..."]
 
 
 def normal_reach(confidence: float) -> float:
-    """How many standard deviations either side of its mean hold this share of a normal variable.
+    """How many standard deviations around its mean hold this share of a normal variable.
 
     Args:
         confidence: the share, between 0 and 1 (0.95 gives 1.96).
@@ -24,7 +24,7 @@ def normal_reach(confidence: float) -> float:
 
 
 def normal_within(reach: float) -> float:
-    """The share of a normal variable within so many standard deviations of its mean.
+    """The share of a normal variable that lies within `reach` standard deviations of its mean.
 
     Args:
         reach: standard deviations, from 0 on.
@@ -36,14 +36,14 @@ def normal_within(reach: float) -> float:
 
 
 def student_reach(confidence: float, free: Numbers) -> Float[np.ndarray, "..."]:
-    """The two-sided quantile of Student's t: `normal_reach` where the spread is estimated.
+    """The two-sided quantile of Student's t: `normal_reach` for a spread that is estimated.
 
     Args:
         confidence: the share within, between 0 and 1.
         free: degrees of freedom, one or an array of them.
 
     Returns:
-        Quantiles of the shape of `free`; NaN without a degree of freedom.
+        Quantiles, of the shape of `free`; NaN for zero degrees of freedom.
     """
     tail = np.full(np.shape(free), (1 - confidence) / 2)
     return np.asarray(np.abs(special.stdtrit(_floats(free), tail)), dtype=float)
@@ -78,7 +78,7 @@ def f_p(ratio: Numbers, above: Numbers, below: Numbers) -> Float[np.ndarray, "..
 
 
 def f_quantile(share: float, above: int, below: int) -> float:
-    """The ratio of two variances below which this share of Fisher's F distribution lies.
+    """The ratio of two variances below which a given share of Fisher's F distribution lies.
 
     Args:
         share: between 0 and 1.
@@ -127,14 +127,14 @@ def binomial_exactly(count: Numbers, n: Numbers, share: float) -> Float[np.ndarr
 
 
 def binomial_largest(level: float, n: Int[np.ndarray, " trials"]) -> Int[np.ndarray, " trials"]:
-    """The largest count of heads of a fair coin with `P(at most it) <= level`.
+    """The largest number of heads of a fair coin with `P(at most that many) <= level`.
 
     Args:
         level: between 0 and 1, both excluded.
         n: numbers of throws.
 
     Returns:
-        One count per number of throws; -1 where even no head at all is likelier than `level`.
+        One number of heads per number of throws; -1 where even `P(no head)` is above `level`.
     """
     near = np.nan_to_num(special.bdtrik(level, np.maximum(n, 1), 0.5))
     count = np.clip(np.floor(near), 0, n).astype(int)
@@ -145,15 +145,15 @@ def binomial_largest(level: float, n: Int[np.ndarray, " trials"]) -> Int[np.ndar
 def hypergeometric(
     total: int, marked: int, chosen: int
 ) -> tuple[Int[np.ndarray, " counts"], Float[np.ndarray, " counts"]]:
-    """The chances of every number of marked items among some that are chosen at random.
+    """The probability of every number of marked items among items chosen at random.
 
     Args:
-        total: items.
+        total: the number of items.
         marked: how many of them are marked.
         chosen: how many are chosen, without replacement.
 
     Returns:
-        The numbers that can be, in order, and their chances.
+        The possible numbers, in increasing order, and their probabilities.
     """
     counts = np.arange(max(0, chosen + marked - total), min(marked, chosen) + 1)
     inside, outside = _log_ways(marked, counts), _log_ways(total - marked, chosen - counts)
@@ -161,16 +161,16 @@ def hypergeometric(
 
 
 def fisher_exact_p(both: int, one: int, other: int, total: int) -> float:
-    """The two-sided p-value of independence of two marks on the same items (Fisher 1935).
+    """The two-sided p-value of the independence of two marks on the same items (Fisher 1935).
 
     Args:
         both: items with both marks.
         one: items with the first mark.
         other: items with the second mark.
-        total: all items.
+        total: the number of all items.
 
     Returns:
-        The chance of a number of items with both that is no likelier than this one.
+        The probability of any number of items with both marks that is no likelier than this one.
     """
     counts, chances = hypergeometric(total, one, other)
     seen = chances[counts == both]
@@ -178,7 +178,7 @@ def fisher_exact_p(both: int, one: int, other: int, total: int) -> float:
 
 
 def _log_ways(total: Numbers, chosen: Numbers) -> Float[np.ndarray, "..."]:
-    """The logarithm of the number of ways to choose so many items."""
+    """The logarithm of the number of ways to choose `chosen` of `total` items."""
     items, some = _floats(total), _floats(chosen)
     ways = special.gammaln(items + 1) - special.gammaln(some + 1)
     return np.asarray(ways - special.gammaln(items - some + 1), dtype=float)

@@ -1,10 +1,10 @@
-"""What each way of measuring changes in the drop of an ablation: a factorial over protocols.
+"""How each choice in measuring changes the drop of an ablation: a factorial design of protocols.
 
-The same examples are measured in every cell of a design (readout x candidates x steps, say). Each
-example then gives one number per contrast, a weighted sum of its drops in the cells; the mean of
-these numbers is the effect, and examples are the unit (Fisher 1935; for repeated measures, Maxwell
-& Delaney 2004, chapter 11). Every other level is compared with the first of its factor, averaged
-over the levels of the other factors; an interaction is the difference of such differences.
+The same examples are measured in every cell of a design (for instance readout x candidates x
+steps). Each example then gives one number per contrast: a weighted sum of its drops in the cells.
+The mean of these numbers is the effect, with examples as units (Fisher 1935; for repeated measures,
+Maxwell & Delaney 2004, chapter 11). Each level is compared with the first level of its factor,
+averaged over the levels of the other factors. An interaction is the difference of such differences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Contrast:
 
     Attributes:
         name: `readout: greedy - likelihood`, or several of these joined by ` x `.
-        factors: the factors that it is about, joined by ` x `.
+        factors: the names of its factors, joined by ` x `.
         weights: the weights of the cells, in the order of `cells_of`.
     """
 
@@ -44,13 +44,13 @@ class Contrast:
 
 
 def cells_of(design: Design) -> list[Cell]:
-    """All combinations of the levels, the first factor's levels changing last.
+    """All combinations of the levels; the level of the first factor changes last.
 
     Args:
-        design: factor to its levels, the one that others are compared with first.
+        design: for each factor its levels; the first is the one that others are compared with.
 
     Returns:
-        One level for each factor.
+        The cells, each a tuple of one level per factor.
     """
     return list(product(*design.values()))
 
@@ -62,7 +62,7 @@ def factorial_contrasts(design: Design) -> list[Contrast]:
         design: as for `cells_of`.
 
     Returns:
-        Main effects first, then interactions of two factors, of three ...
+        Main effects first, then interactions of two factors, then of three, and so on.
     """
     contrasts_of, names = [], list(design)
     for order in range(1, len(names) + 1):
@@ -96,29 +96,29 @@ def factorial_effects(
     """Effects of each factor, and of their interactions, on the drop of each ablation.
 
     A cell with few candidates can lose less than one with many, because guessing is right more
-    often. `floors` takes that out: drops are then shares of what a cell has to lose, baseline minus
-    floor, and the interval is that of the linearised shares (Cochran 1977, section 6.3).
+    often. `floors` takes that into account: drops are then shares of what a cell can lose, baseline
+    minus floor, and the interval is that of the linearised shares (Cochran 1977, section 6.3).
 
-    In 1,000 simulated sweeps a setting (six cells, n 100 to 300) the intervals covered 93.9 to
+    In 1,000 simulated sweeps per setting (six cells, n 100 to 300) the intervals covered 93.9 to
     96.5%, and the test rejected a true null hypothesis in 3.5 to 6.1%.
 
     Args:
-        values: one row per model, cell, ablation and example: columns `model ablation doc_id value`
-            of 0/1 outcomes (also `cluster`), and one column per factor.
-        design: factor to its levels, the one that others are compared with first.
-        floors: cell to its floor, as a share; drops in points where None.
+        values: 0/1 outcomes, one row per model, cell, ablation and example: columns `model ablation
+            doc_id value` (and perhaps `cluster`), and one column per factor.
+        design: for each factor its levels; the first is the one that others are compared with.
+        floors: for each cell its floor, as a share; drops are in points where None.
         confidence: coverage of each interval.
-        correction: correction of the p-values, over the ablations of a model and contrast.
+        correction: correction of the p-values, across the ablations of a model and contrast.
 
     Returns:
         Columns `model ablation effect factors value low high low_all high_all p p_adjusted n unit
-        interval test correction`; positive where the drop is larger at the level that is named
-        first. `low_all` and `high_all` hold for all ablations of an effect together (Bonferroni):
-        read these where the largest of several is named. NaN where the baseline of a cell is not
-        clearly above its floor.
+        interval test correction`. A value is positive where the drop is larger at the level that is
+        named first. `low_all` and `high_all` hold for all ablations of an effect together
+        (Bonferroni): read these where the largest of several effects is named. Values are NaN where
+        the baseline of a cell is not clearly above its floor.
 
     Raises:
-        UserError: a factor is no column, fewer than two levels, or a cell has no values.
+        UserError: a factor is not a column, it has fewer than two levels, or a cell has no values.
     """
     check_share("confidence", confidence)
     check_correction(correction)
@@ -163,7 +163,7 @@ def _check_design(values: pd.DataFrame, design: Design) -> None:
 def _by_cell(
     values: pd.DataFrame, design: Design, model: str
 ) -> tuple[dict[Cell, pd.DataFrame], pd.Series | None]:
-    """Examples x ablations of every cell, the same examples in all of them, and their clusters."""
+    """Each cell's outcomes as examples x ablations, of the same examples, and their clusters."""
     cells: dict[Cell, pd.DataFrame] = {}
     clusters, names = None, list(design)
     for cell in cells_of(design):
@@ -194,20 +194,20 @@ def contrast_row(
     *,
     family: int = 1,
 ) -> dict[str, Any]:
-    """The row of one ablation and contrast, from examples x ablations of every cell.
+    """The row of one ablation and contrast.
 
     Args:
-        wide: outcomes of every cell.
-        clusters: the clusters of the examples, or None.
+        wide: the outcomes of every cell, as examples x ablations.
+        clusters: the cluster of each example, or None.
         ablation: its text form.
-        contrast: the contrast of the cells.
-        floors: the floors of the cells, as shares; drops in points where None.
-        design: factor to its levels.
+        contrast: a contrast of the cells.
+        floors: the floors of the cells, as shares; drops are in points where None.
+        design: for each factor its levels.
         confidence: coverage of the intervals.
-        family: ablations that `low_all` and `high_all` are to cover together.
+        family: the number of ablations that `low_all` and `high_all` cover together.
 
     Returns:
-        Columns of `factorial_effects`.
+        The entries of the columns of `factorial_effects`.
     """
     cells = cells_of(design)
     for cell in cells:
@@ -216,10 +216,10 @@ def contrast_row(
     index = wide[cells[0]].index
     parts = []
     for cell, weight in zip(cells, contrast.weights, strict=True):
-        whole, left = (wide[cell][name].to_numpy(float) for name in (BASELINE, ablation))
-        drops = whole - left
+        unablated, ablated = (wide[cell][name].to_numpy(float) for name in (BASELINE, ablation))
+        drops = unablated - ablated
         if floors is not None and weight:
-            drops = _share(sample_of(pd.DataFrame({"b": whole}, index), clusters), drops,
+            drops = _share(sample_of(pd.DataFrame({"b": unablated}, index), clusters), drops,
                            floors[cell])  # fmt: skip
         parts.append(weight * drops)
     # cells that agree on every example must have no effect, whatever rounding says
@@ -230,9 +230,9 @@ def contrast_row(
 def _share(
     whole: Sample, drops: Float[np.ndarray, " docs"], floor: float
 ) -> Float[np.ndarray, " docs"]:
-    """Numbers of the examples whose mean is the share lost, and whose spread is its error.
+    """One number per example: their mean is the share lost, their spread gives its error.
 
-    NaN where the baseline is not above its floor by a two-sided test at 5%.
+    All are NaN where the baseline is not above its floor in a two-sided test at the 5% level.
     """
     above = whole.table[:, 0] - floor
     mean, n = float(above.mean()), whole.n_units

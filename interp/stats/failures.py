@@ -1,8 +1,9 @@
-"""Examples without an outcome: values that are NaN, set aside and counted, never averaged.
+"""Examples without an outcome: their values are NaN; they are left out and counted.
 
-An example that fails without any ablation has nothing to be compared with: it is left out for every
-ablation. An ablation that fails on one of the other examples has no number at all, because those on
-which it fails are no random ones. The rest of a table is what it would be without them.
+An example that fails without any ablation cannot be compared with anything: it is left out for
+every ablation. An ablation that fails on one of the other examples gets no number at all, because
+the examples on which it fails are not a random choice. The rest of a table is what it would be
+without the two.
 """
 
 import logging
@@ -19,26 +20,28 @@ log = logging.getLogger("interp")
 
 
 def without_failures(rows: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
-    """A series' documents x ablations, of those that have an outcome.
+    """A table of documents x ablations, without those that have no outcome.
 
     Args:
         rows: the rows of the long table, one model, task and metric.
         wide: the same as documents x ablations.
 
     Returns:
-        The table without ablations that failed on every example, and without examples that failed
-        under any other. It is `wide` itself where nothing failed.
+        The table without examples that failed without any ablation, and without ablations that
+        failed on another example. It is `wide` itself where nothing failed.
     """
     failed = rows[rows["value"].isna()]
     if failed.empty:
         return wide
-    unread = failed.loc[failed["ablation"] == BASELINE, "doc_id"]
-    others = failed.loc[~failed["doc_id"].isin(unread), "ablation"].unique()
-    return wide.drop(index=unread.tolist()).drop(columns=others.tolist())
+    failed_without_ablation = failed.loc[failed["ablation"] == BASELINE, "doc_id"]
+    failed_ablations = failed.loc[
+        ~failed["doc_id"].isin(failed_without_ablation), "ablation"
+    ].unique()
+    return wide.drop(index=failed_without_ablation.tolist()).drop(columns=failed_ablations.tolist())
 
 
 def say_left_out(values: pd.DataFrame) -> None:
-    """One warning for each ablation of a long table that has failed examples.
+    """Log one warning for each ablation of a long table under which examples failed.
 
     Args:
         values: the long table, with `model`, `task`, `ablation`, `doc_id`, and a `value` that is
@@ -62,17 +65,18 @@ def with_failures(
     numbers: Sequence[str],
     **words: str | int,
 ) -> pd.DataFrame:
-    """A table with how many examples failed, and a row without numbers for what has none.
+    """Add to a table how many examples failed, and a row without numbers for what has none.
 
     Args:
         table: one row per model, task, metric and ablation.
         values: the long table that it was made from.
         baseline: whether the baseline has a row.
-        numbers: columns that are NaN in such a row.
-        **words: what stands in its other columns.
+        numbers: the columns that are NaN in such a row.
+        **words: the values of its other columns.
 
     Returns:
-        The table as it is where nothing failed; else with a column `failures`, its new rows last.
+        The table as it is where nothing failed; otherwise it has a column `failures`, and the new
+        rows come last.
     """
     if not values["value"].isna().any():
         return table

@@ -1,4 +1,4 @@
-"""Drops as a share of what a model has to lose: above its floor, or above nothing."""
+"""Drops as a share of what a model can lose: of its baseline, or of its baseline above a floor."""
 
 import numpy as np
 import pandas as pd
@@ -12,21 +12,21 @@ from interp.stats.samples import Sample
 def measured_floor(answers: pd.Series, targets: pd.Series) -> pd.Series:
     """What the answers would score if they did not depend on the question.
 
-    Each answer is held against the right answers of the *other* examples: a model that prefers a
-    letter, or one frequent value, has a floor above that of guessing. It is a U statistic; each
-    example's part is `a + b - floor`, where `a` is the share of other examples for which its answer
-    would be right, and `b` that of other examples' answers that would be right for it. The mean of
-    the parts is the floor, and their spread its standard error (Hoeffding 1948).
+    Each answer is compared with the right answers of the *other* examples. A model that prefers one
+    letter, or one frequent value, has a floor above that of guessing. The floor is a U statistic:
+    each example's part is `a + b - floor`, where `a` is the share of other examples for which its
+    answer would be right, and `b` that of other examples' answers that would be right for it. The
+    mean of the parts is the floor, and their spread its standard error (Hoeffding 1948).
 
     Args:
-        answers: the answers of the whole model, by example.
+        answers: the answers of the unablated model, by example.
         targets: the right answers, by the same examples.
 
     Returns:
         Each example's part, as a share; NaN for a single example.
 
     Raises:
-        UserError: the two are no Series, or of other examples.
+        UserError: one of the two is not a Series, or their examples differ.
     """
     if not isinstance(answers, pd.Series) or not isinstance(targets, pd.Series):
         raise UserError("a floor: allowed are a Series of answers and one of right answers")
@@ -53,15 +53,15 @@ def shares_lost(
     Float[np.ndarray, " ablations"],
     Float[np.ndarray, " ablations"],
 ]:
-    """Mean drops over the mean of what there is to lose, with Fieller's interval (1954).
+    """Mean drops divided by the mean of what can be lost, with Fieller's interval (1954).
+
+    In 1,000 simulated sweeps per setting the interval covered 93.8 to 97.4% over a measured floor
+    (18 settings), and 92.7 to 95.4% over the baseline itself (6 settings).
 
     Args:
         sample: differences of 0/1 outcomes, a column per ablation.
         whole: for each example, what there is to lose: the baseline's outcome, less the floor.
         confidence: coverage of the intervals.
-
-    In 1,000 simulated sweeps each it covered 93.8 to 97.4% over a floor that was measured (18
-    settings), and 92.7 to 95.4% of the baseline itself (6 settings).
 
     Returns:
         Shares and bounds; NaN where the baseline is not clearly above its floor.

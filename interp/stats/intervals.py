@@ -1,4 +1,4 @@
-"""Intervals of proportions, means and paired drops: arrays to arrays, as fractions or values."""
+"""Intervals of proportions, means and paired drops, of arrays, as fractions or values."""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,16 +9,16 @@ from interp.stats.samples import Sample, blocks
 from interp.stats.skewness import mean_bounds, unit_values
 
 MIN_RARE = 10
-"""Outcomes other than the commonest one that a 0/1 sample needs before a bootstrap is trusted."""
+"""How many outcomes of a 0/1 sample must differ from the commonest one for a bootstrap."""
 
 HALVINGS = 60
-"""Steps of the search for the root of Tango's equation: to the last digit of a number near 1."""
+"""Steps of the search for the root of Tango's equation, to the last digit of a double."""
 
 
 def mean_intervals(
     sample: Sample, points: bool, confidence: float, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bounds (as fractions or values) and names of the intervals of column means.
+    """Intervals of column means: bounds (as fractions or values) and names.
 
     Args:
         sample: `[units, ablations]` numbers.
@@ -53,15 +53,15 @@ def drop_intervals(
     *,
     score: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bounds (as fractions or values) and names of the intervals of paired drops.
+    """Intervals of paired drops: bounds (as fractions or values) and names.
 
     Args:
         sample: differences, a column per ablation.
-        points: whether they are differences of 0/1 outcomes.
+        points: whether the numbers are differences of 0/1 outcomes.
         confidence: coverage of the intervals.
         resamples: bootstrap resamples.
         seed: seed of the bootstrap.
-        score: take Tango's score interval for 0/1 outcomes however many are rare.
+        score: whether 0/1 outcomes get Tango's score interval however many examples change.
 
     Returns:
         Lower bounds, upper bounds and names of the intervals, one per column.
@@ -84,11 +84,12 @@ def drop_intervals(
 def simultaneous(
     sample: Sample, points: bool, confidence: float, resamples: int, seed: int
 ) -> tuple[Float[np.ndarray, " ablations"], Float[np.ndarray, " ablations"]]:
-    """Bounds that hold for all columns at once, as fractions or values.
+    """Bounds that hold for all columns together, as fractions or values.
 
-    The critical value is the quantile of the largest studentised difference of any column over
-    the shared resamples (max-t; Westfall & Young 1993), at least the pointwise one. Each column
-    then has its own kind of interval at the coverage that belongs to it.
+    The critical value is a quantile, over the shared resamples, of the largest studentised
+    difference of any column (max-t; Westfall & Young 1993), and at least the critical value of a
+    single column. Each column then gets its usual kind of interval at the coverage of that critical
+    value.
 
     Args:
         sample: `[units, ablations]` numbers.
@@ -118,7 +119,7 @@ def simultaneous(
 
 
 def _mean_intervals(sample: Sample, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Intervals of continuous means; NaN where all units agree."""
+    """Intervals of means of continuous values; NaN where all units agree."""
     low, high = mean_bounds(unit_values(sample), confidence)
     by = " by cluster" if sample.clustered else ""
     kind = np.full(len(low), f"{100 * confidence:g}% Student and Hall{by}", dtype=object)
@@ -133,15 +134,16 @@ def wilson(
 ) -> tuple[Float[np.ndarray, "*rows"], Float[np.ndarray, "*rows"]]:
     """Score interval of a proportion (Wilson 1927), as fractions.
 
-    It covers 93.5 to 97% (twelve settings, 50 to 1,000 trials), and 92.0% where one success is
+    It covers 93.5 to 97% (twelve settings, 50 to 1,000 trials), and 92.0% where a single success is
     expected.
 
-    The vectorised form of `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")`; counts
-    need not be whole, so that clustered examples can be counted at their effective number.
+    It is the vectorised form of `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")`.
+    Counts need not be whole numbers, so that clustered examples can count at their effective
+    number.
 
     Args:
         successes: counts; they need not be whole.
-        n: number of trials.
+        n: the number of trials.
         confidence: coverage of the interval.
 
     Returns:
@@ -164,13 +166,14 @@ def tango(
 ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
     """Score interval of a paired difference of proportions (Tango 1998), as fractions.
 
-    All drops that a score test does not reject at level `1 - confidence`; the test of a drop of 0
-    is McNemar's. Without any discordant pair it is `+-z**2 / (n + z**2)`, never of width 0.
+    It holds all drops that a score test does not reject at level `1 - confidence`; the test of a
+    drop of 0 is McNemar's. Without any discordant pair it is `+-z**2 / (n + z**2)`; its width is
+    never 0.
 
     Args:
-        harmed: pairs that only the baseline gets right.
-        helped: pairs that only the ablated model gets right.
-        n: all pairs.
+        harmed: the number of pairs that only the baseline gets right.
+        helped: the number of pairs that only the ablated model gets right.
+        n: the number of all pairs.
         confidence: coverage of the interval.
 
     Returns:
@@ -195,7 +198,7 @@ def _tango_low(
         variance = np.maximum(n * (2 * share + delta * (1 - delta)), 0)
         return harmed - helped - n * delta - z * np.sqrt(variance)
 
-    # Just below the estimate, which is itself a false root when one outcome is all there is.
+    # Just below the estimate, which is itself a false root when all pairs have one outcome.
     upper = np.maximum(drop - 1e-9, -1)
     low = np.full_like(drop, -1)
     for _ in range(HALVINGS):
@@ -228,23 +231,23 @@ def percentiles(
     *,
     n_units: int | None = None,
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Bounds that hold the share `confidence` of the replicates, NaN left out; NaN if none is.
+    """Bounds between which the share `confidence` of the replicates lies; NaN are left out.
 
-    With few units a bootstrap is too narrow: it divides by the number of units, and the normal
-    distribution stands where Student's does. The share is then larger by as much ("expanded
-    percentile interval", Hesterberg 2015).
+    With few units a bootstrap interval is too narrow: its variance is divided by the number of
+    units, not by one less, and it uses the normal distribution in place of Student's. The share is
+    raised to make up for both ("expanded percentile interval", Hesterberg 2015).
 
     Args:
         replicates: `[resamples, ...]` values of a statistic.
         confidence: coverage of the interval.
-        n_units: independent units that were resampled; None leaves the share as it is. Of fewer
-            than two there is no interval.
+        n_units: the number of independent units that were resampled; None leaves the share as it
+            is. With fewer than two there is no interval.
 
     Returns:
-        Lower and upper bounds, of the shape of one replicate.
+        Lower and upper bounds, of the shape of one replicate; NaN where every replicate is NaN.
 
     Raises:
-        UserError: the coverage is no share between 0 and 1.
+        UserError: the coverage is not between 0 and 1.
     """
     check_share("confidence", confidence)
     if n_units is not None:
@@ -267,15 +270,15 @@ def percentiles(
 def bootstrap_means(
     sample: Sample, *, resamples: int, seed: int | list[int]
 ) -> Float[np.ndarray, "resamples ablations"]:
-    """Column means over units drawn with replacement, the same draws for every column.
+    """Column means over units drawn with replacement; the draws are the same for every column.
 
     Args:
         sample: `[units, ablations]` numbers.
-        resamples: how many draws.
-        seed: seed of the draws.
+        resamples: the number of resamples.
+        seed: seed of the resampling.
 
     Returns:
-        `[resamples, ablations]`, in the unit of the sample.
+        Means `[resamples, ablations]`, in the unit of the sample.
     """
     rng = np.random.default_rng(seed)
     sums, n_units = sample.sums(), sample.n_units

@@ -1,4 +1,4 @@
-"""Does a measure of each layer predict what its ablation costs? Rank correlation, task by task."""
+"""Does a measure of each layer predict what its ablation costs? Rank correlations by task."""
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,12 @@ def layer_correlations(
     """Spearman's correlation over layers between a measure of a layer and its ablation's drop.
 
     The measure is a similarity (`Similarity.measures()`) or the distance of two models' weights
-    (`interp.comparison.distance_and_effect`). The p-value is of a permutation test over layers:
-    whether layers with a larger measure have larger drops at all, of so few layers. There is no
-    interval: resampling the examples would say how far the drops of *these* layers are known, which
-    may be exactly, and not how far the correlation holds of layers in general. How well the drops
-    are known is their split-half reliability (`interp.stats.reliability`). Its root is the highest
-    correlation that any measure could have with drops of this many examples. The measure itself is
+    (`interp.comparison.distance_and_effect`). The p-value is that of a permutation test over
+    layers: do layers with a larger measure have larger drops? There is no interval. Resampling the
+    examples would say how well the drops of *these* layers are known, not whether the correlation
+    holds for layers in general. How well the drops are known is said by their split-half
+    reliability (`interp.stats.reliability`). Its square root (`ceiling`) is the highest correlation
+    that any measure could have with drops measured on this many examples. The measure itself is
     taken as exact.
 
     Args:
@@ -39,10 +39,9 @@ def layer_correlations(
 
     Returns:
         The correlations (`model task metric measure rho p reliability ceiling n_layers n test
-        disagree`; the last names the two layers whose ranks differ most), and the points of
-        which they are (`model task metric measure layer similarity drop similarity_rank drop_rank
-        gap`). Rank 1 is the largest. A positive gap is a layer that matters more than its measure
-        says.
+        disagree`; the last names the two layers whose ranks differ most), and one row per layer
+        (`model task metric measure layer similarity drop similarity_rank drop_rank gap`). Rank 1 is
+        the largest. A positive gap is a layer that matters more than its measure says.
 
     Raises:
         UserError: the sweep has no `layer:N`, the models differ, or a layer was skipped on other
@@ -72,7 +71,7 @@ def layer_correlations(
 
 
 def _drops(values: pd.DataFrame, form: str) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    """Of each model, task and metric: documents x layers, baseline minus ablated."""
+    """For each model, task and metric, baseline minus ablated as documents x layers."""
     layers = {text: _layer_of(text, form) for text in values["ablation"].unique()}
     wanted = [text for text, layer in layers.items() if layer is not None]
     columns = []
@@ -85,7 +84,7 @@ def _drops(values: pd.DataFrame, form: str) -> list[tuple[dict[str, str], pd.Dat
 
 
 def _layer_of(text: str, form: str) -> int | None:
-    """Layer of `FORM:7`, or None."""
+    """The layer in `FORM:7`, or None."""
     number = text.removeprefix(f"{form}:")
     return int(number) if number != text and number.isdigit() else None
 
@@ -93,18 +92,18 @@ def _layer_of(text: str, form: str) -> int | None:
 def permuted(
     measure: Float[np.ndarray, " layer"], means: Float[np.ndarray, " layer"], seed: int
 ) -> tuple[float, float]:
-    """Spearman's correlation of two numbers of each layer, and its p if layers were exchangeable.
+    """Spearman's correlation of two numbers per layer, and the p-value of a permutation test.
 
     A true null hypothesis was rejected in 3.5 to 5.9% of 1,000 simulated sweeps each of 8, 12 and
     32 layers.
 
     Args:
-        measure: one number of each layer.
-        means: the other, such as mean drops.
+        measure: one number per layer.
+        means: the other number per layer, such as the mean drop.
         seed: seed of the permutations.
 
     Returns:
-        The correlation and its p-value; NaN where one of the two is flat.
+        The correlation and its p-value; NaN where one of the two has no spread.
     """
     rho = float(spearman(measure, means))
     if np.isnan(rho):

@@ -1,4 +1,4 @@
-"""Does a layer *not* matter? Equivalence within a margin that is stated beforehand."""
+"""Does a layer *not* matter? Tests of equivalence within a margin that is stated beforehand."""
 
 from numbers import Real
 
@@ -19,16 +19,17 @@ def equivalence(
 ) -> pd.DataFrame:
     """Which ablations change a score by less than `margin`, either way.
 
-    Two one-sided tests (Schuirmann 1987) at level `1 - confidence` by the interval-inclusion
-    rule: the interval of `2 * confidence - 1` (90% for 95%) lies within `(-margin, margin)`. A
-    drop that is merely not significant is not equivalent; that needs examples enough, too.
+    Two one-sided tests (Schuirmann 1987) at level `1 - confidence`, carried out by interval
+    inclusion: a drop is equivalent where its interval with coverage `2 * confidence - 1` (90% for
+    95%) lies within `(-margin, margin)`. A drop that is merely not significant is not thereby
+    equivalent: showing equivalence takes enough examples.
 
-    For 0/1 metrics the interval is Tango's (1998): at the margin it calls at most 5.8% of drops
-    equivalent (exact, n 100 to 400, margins of 2, 5 and 10 points), where a bootstrap goes up to
-    7.8%.
+    For 0/1 metrics the interval is Tango's (1998). Where the true drop is as large as the margin,
+    it calls at most 5.8% of drops equivalent (exact, n 100 to 400, margins of 2, 5 and 10 points);
+    a bootstrap calls up to 7.8% equivalent.
 
-    Holds for one ablation at a time. For a claim over a whole family ("none of these layers
-    matters") no correction is needed, because all of its parts have to be shown (Berger 1982).
+    The level holds for one ablation at a time. A claim over a whole family ("none of these layers
+    matters") needs no correction, because each of its parts has to be shown (Berger 1982).
 
     Args:
         values: the long table that `interp.stats` describes.
@@ -59,12 +60,12 @@ def equivalence(
 def drops_against_margin(
     values: pd.DataFrame, *, margin: float, confidence: float, resamples: int, seed: int
 ) -> pd.DataFrame:
-    """Drops whose intervals are those of one-sided tests: an end beyond the margin is significant.
+    """Drops with the intervals of one-sided tests: a bound beyond the margin is significant.
 
     Args:
         values: as for `equivalence`.
         margin: as for `equivalence`.
-        confidence: as for `equivalence`; intervals are of `2 * confidence - 1`.
+        confidence: as for `equivalence`; the intervals have coverage `2 * confidence - 1`.
         resamples: as for `equivalence`.
         seed: as for `equivalence`.
 

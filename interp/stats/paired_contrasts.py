@@ -1,4 +1,4 @@
-"""Contrasts of several paired outcomes: what two ablations cost together beyond one and one."""
+"""Contrasts of several paired outcomes: what two ablations cost together beyond their sum."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from interp.stats.skewness import mean_bounds, unit_values
 
 
 class Contrasts(NamedTuple):
-    """Means of contrasts with intervals and tests, one per column; as fractions or values."""
+    """Means of contrasts with intervals and tests, one per column, as fractions or values."""
 
     value: Float[np.ndarray, " columns"]
     low: Float[np.ndarray, " columns"]
@@ -24,18 +24,19 @@ class Contrasts(NamedTuple):
 def contrasts(sample: Sample, *, points: bool, confidence: float) -> Contrasts:
     """Means of paired contrasts, each with its interval and the test of a mean of 0.
 
-    A contrast of 0/1 outcomes is a small whole number for each example, mostly 0. Its interval
-    is the wider of Student's and Hall's. Where fewer than `MIN_RARE` examples differ from the
-    commonest number, a sample does not show its spread: Tango's (1998) score interval then
-    stands, with positive numbers as harmed and negative ones as helped examples, and the test is
-    McNemar's. Of numbers beyond 1 half is counted and the bounds are doubled.
+    A contrast of 0/1 outcomes is a small whole number for each example, mostly 0. Its interval is
+    the wider of Student's and Hall's. Where fewer than `MIN_RARE` examples differ from the
+    commonest number, the sample does not show its spread. The interval is then Tango's (1998) score
+    interval, in which positive numbers count as harmed examples and negative ones as helped
+    examples, and the test is McNemar's. Where a number is beyond 1, all are divided by the largest,
+    and the bounds are multiplied by it.
 
-    In 1,000 simulated sweeps a setting it covered 93.4 to 99.6% of interactions of two parts (40
+    In 1,000 simulated sweeps per setting it covered 93.4 to 99.6% of interactions of two parts (40
     settings, n 50 to 400), and the test rejected a true null hypothesis in 0.1 to 6.6% (24).
 
     Args:
         sample: `[examples, columns]` contrasts.
-        points: whether they are made of 0/1 outcomes.
+        points: whether the contrasts are made of 0/1 outcomes.
         confidence: coverage of each interval.
 
     Returns:

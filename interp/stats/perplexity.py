@@ -1,9 +1,9 @@
 """Perplexities from tables of mean log-likelihoods.
 
-A perplexity is `exp(-mean)` of the examples' log-likelihoods: no mean itself, but a function of
-one, falling. An interval of the mean, mapped, is one of the perplexity, and "no drop" of the one
-is "no drop" of the other. A paired difference of two perplexities gets a percentile bootstrap of
-its own (Efron & Tibshirani 1993).
+A perplexity is `exp(-mean)` of the examples' log-likelihoods. It is not a mean, but a decreasing
+function of one. So the interval of the mean, mapped through that function, is an interval of the
+perplexity, and a test of "no drop" of the mean is one of the perplexity. A paired difference of two
+perplexities gets a percentile bootstrap of its own (Efron & Tibshirani 1993).
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ from interp.stats.samples import BASELINE, sample_of, series
 
 
 def perplexity_scores(scores: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Scores of perplexities, from the scores of the log-likelihoods that they come from.
+    """Perplexities with intervals, from the mean log-likelihoods that they are made of.
 
     Args:
         scores: from `interp.stats.scores`.
-        names: the metric of log-likelihoods to the name of its perplexity.
+        names: for each metric of log-likelihoods, the name of its perplexity.
 
     Returns:
-        The rows of these metrics, renamed and mapped; the same columns.
+        The rows of these metrics, with the names and values of the perplexities; the same columns.
     """
     rows = scores[scores["metric"].isin(list(names))]
     return rows.assign(
@@ -49,7 +49,7 @@ def perplexity_drops(
     Args:
         importance: from `interp.stats.importance`; its tests hold for the perplexity.
         values: the long table that it was made from.
-        names: the metric of log-likelihoods to the name of its perplexity.
+        names: for each metric of log-likelihoods, the name of its perplexity.
         confidence: coverage of the intervals.
         resamples: bootstrap resamples.
         seed: seed of the resampling.

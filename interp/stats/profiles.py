@@ -36,19 +36,20 @@ def compare_profiles(
     """Rank correlation of profiles of drops, with the uncertainty of the profiles themselves.
 
     A profile is the drop of every ablation for one model, task and metric. Its drops are measured
-    on examples, and the noise of that makes any two profiles look less alike; so it is the examples
-    that are resampled (Efron & Tibshirani 1993), and each resample gives two profiles and one
-    correlation (Spearman 1904). Profiles of the same task share their resampled examples. The
-    ablations are the whole of the question and are not resampled.
+    on examples, and that noise makes any two profiles look less alike. So the examples are
+    resampled (Efron & Tibshirani 1993); each resample gives two profiles and one correlation
+    (Spearman 1904). Profiles of the same task share their resampled examples. The ablations are all
+    that is asked about, and are not resampled.
 
-    The observed correlation lies below that of the true profiles. So the table carries how high it
-    could be at all (`ceiling`), the `disattenuated` value with its interval, and a test of
-    whether the shapes of the two profiles differ beyond noise (`interp.stats.agreement`).
+    The observed correlation lies below that of the true profiles. So the table also has the highest
+    correlation that could be observed (`ceiling`), the `disattenuated` correlation with its
+    interval, and a test of whether the shapes of the two profiles differ beyond noise
+    (`interp.stats.agreement`).
 
     Args:
         values: the long table that `interp.stats` describes.
-        pairs: profiles to compare, each named by some of `model`, `task` and `metric`; by
-            default every pair of profiles of the table that share a metric.
+        pairs: the profiles to compare, each named by some of `model`, `task` and `metric`; by
+            default every pair of profiles in the table with the same metric.
         confidence: coverage of the interval.
         resamples: bootstrap resamples.
         seed: seed of the resampling.
@@ -56,13 +57,14 @@ def compare_profiles(
     Returns:
         Columns `a b spearman reliability_a reliability_b ceiling disattenuated low high p_differ
         least_p n_ablations n_a n_b interval test correction`; `a` and `b` name the profiles
-        (`model, task, metric`). `low` and `high` are those of the disattenuated correlation,
-        NaN where a profile is all noise; `p_differ` is NaN where the drops of one do not add up
-        to clearly more than 0, and never below `least_p`, one over the sign patterns drawn and
-        one.
+        (`model, task, metric`). `low` and `high` are the bounds of the disattenuated correlation,
+        NaN where a profile is nothing but noise. `p_differ` is NaN where the drops of a profile do
+        not add up to clearly more than 0. It is never below `least_p`, which is one over one more
+        than the number of sign patterns.
 
     Raises:
-        UserError: a profile is not there, or two have fewer than three ablations in common.
+        UserError: a profile is not in the table, or two profiles have fewer than three ablations in
+            common.
     """
     check_options(confidence, resamples, seed)
     known = drops_by_document(values)
@@ -106,13 +108,13 @@ def compared(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Two tables of `drops_by_document` of the same ablations: the numbers of `compare_profiles`.
+    """The numbers of `compare_profiles` for two tables of `drops_by_document`.
 
     Args:
-        one: documents x ablations.
-        other: documents x the same ablations.
-        paired: the same documents: they share their resamples.
-        points: drops of 0/1 outcomes.
+        one: drops as documents x ablations.
+        other: drops under the same ablations, as documents x ablations.
+        paired: whether the documents are the same; they then share their resamples.
+        points: whether the drops are of 0/1 outcomes.
         confidence: coverage of the interval.
         resamples: bootstrap resamples, and sign patterns of the test.
         seed: seed of both.
@@ -158,8 +160,8 @@ def drops_by_document(values: pd.DataFrame) -> dict[tuple[str, str, str], pd.Dat
         values: the long table that `interp.stats` describes.
 
     Returns:
-        Tables documents x ablations, baseline minus ablated; where the documents have clusters,
-        these are a second level of the index.
+        For each of them a table of documents x ablations, baseline minus ablated. Where the
+        documents have clusters, these are a second level of its index.
 
     Raises:
         UserError: the baseline is missing or the documents are not the same.
@@ -182,9 +184,9 @@ def resampled_profile(
     """Mean drops of resampled documents, or of resampled clusters where there are some.
 
     Args:
-        damage: from `drops_by_document`. Two tables of the same documents and one seed share
-            their resamples.
-        resamples: how many.
+        damage: a table of `drops_by_document`. Two tables with the same documents share their
+            resamples if the seed is the same.
+        resamples: the number of resamples.
         seed: seed of the resampling.
 
     Returns:
@@ -195,7 +197,7 @@ def resampled_profile(
 
 
 def unit_name(damage: pd.DataFrame) -> str:
-    """What `resampled_profile` draws: examples or clusters.
+    """What `resampled_profile` resamples, in words: examples or clusters.
 
     Args:
         damage: table of `drops_by_document`, documents x ablations.

@@ -1,4 +1,4 @@
-"""Paired tests and corrections for many of them: arrays to p-values."""
+"""Paired tests of arrays, and corrections of their p-values for many tests."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,13 +11,13 @@ from interp.stats.skewness import studentised, unit_values
 CORRECTIONS = ("holm", "bh", "none")
 
 WHOLE = 100_000
-"""Largest sum of whole numbers whose sign flips are counted exactly."""
+"""The largest sum of whole numbers for which sign flips are counted exactly."""
 
 
 def paired_test(
     sample: Sample, points: bool, resamples: int, seed: int
 ) -> tuple[Float[np.ndarray, " ablations"], str]:
-    """P-value of "no drop" for each column, and the test's name."""
+    """The p-value of "no drop" for each column, and the name of the test."""
     if points and not sample.clustered:
         harmed, helped = (sample.table > 0).sum(axis=0), (sample.table < 0).sum(axis=0)
         return mcnemar(harmed.astype(float), helped.astype(float)), "mid-p McNemar"
@@ -32,9 +32,10 @@ def mcnemar(
 ) -> Float[np.ndarray, " rows"]:
     """Two-sided mid-p that harmed and helped pairs are equally likely (McNemar 1947).
 
-    The exact test never rejects more often than its level and mostly far less; of the outcome that
-    was seen only half of the chance is counted here (mid-p; Fagerland, Lydersen & Laake 2013), so
-    that the test agrees with Tango's interval. Without any discordant pair it is 1.
+    The exact test never rejects more often than its level, and mostly far less often. Here the
+    probability of the observed outcome counts by half only (mid-p; Fagerland, Lydersen & Laake
+    2013), so that the test agrees with Tango's interval. Without any discordant pair the p-value is
+    1.
 
     Args:
         harmed: for each comparison, examples that were right before and are wrong now.
@@ -51,15 +52,16 @@ def mcnemar(
 
 
 def mean_test(sample: Sample) -> Float[np.ndarray, " ablations"]:
-    """Two-sided p-value of "the mean is 0" of continuous differences, skewed ones too.
+    """Two-sided p-value of "the mean is 0" for continuous differences, skewed ones included.
 
-    The larger of two: Student's t test, and the same of Hall's (1992) transformation, which takes
-    skewness out. Flipping signs would test for symmetry about 0, not for a mean of 0, and reject
-    in 8% of samples of 50 exponential differences. Together the two reject a true null hypothesis
-    in 3 to 7% of samples at 5% and in 0.2 to 0.9% at 0.5% (normal, exponential, lognormal, t with
-    three degrees of freedom, n from 50; 4.0% at 0.5% where a tenth of 50 examples carries it all).
+    It is the larger of two p-values: that of Student's t test, and that of Hall's (1992)
+    transformed t, which takes skewness out. Flipping signs would test for symmetry about 0, not for
+    a mean of 0, and would reject in 8% of samples of 50 exponential differences. Together the two
+    reject a true null hypothesis in 3 to 7% of samples at the 5% level and in 0.2 to 0.9% at 0.5%
+    (normal, exponential, lognormal, t with three degrees of freedom, n from 50; 4.0% at 0.5% where
+    a tenth of 50 examples carries the whole mean).
 
-    Where all units agree on a value other than 0 it is the chance that all have one sign.
+    Where all units agree on a value other than 0 it is the probability that all have the same sign.
 
     Args:
         sample: `[units, ablations]` differences.
@@ -82,15 +84,15 @@ def sign_flip(
 ) -> Float[np.ndarray, " ablations"]:
     """Two-sided p-value of a paired permutation test of each column's sum (Fisher 1935).
 
-    Exact where all sums are whole numbers, as those of 0/1 outcomes are: the distribution is a
-    convolution. Else as `scipy.stats.permutation_test((d,), permutation_type="samples")`, but the
-    flips are shared by all columns, so that a family costs one matrix product. All sign patterns if
-    they are few; otherwise at least 40 random ones a column, and no p-value is then below one over
-    their number.
+    It is exact where all sums are whole numbers, as those of 0/1 outcomes are: the distribution is
+    then a convolution. Otherwise it is as `scipy.stats.permutation_test((d,),
+    permutation_type="samples")`, but the flips are shared by all columns, so that a family costs
+    one matrix product. All sign patterns are used if they are few. If not, at least 40 random
+    patterns per column are used, and no p-value is below one over their number.
 
     Args:
-        sums: sums of differences over each unit.
-        resamples: random sign patterns, where all of them are too many.
+        sums: the sum of the differences over each unit.
+        resamples: the number of random sign patterns, where all of them would be too many.
         seed: seed of the random patterns.
 
     Returns:
@@ -103,14 +105,14 @@ def sign_flip(
     exact = n_units < 63 and 2**n_units <= flips
     flips = 2**n_units if exact else flips
     rng = np.random.default_rng([seed, 1])  # not the bootstrap's stream
-    least = np.abs(sums.sum(axis=0)) - 1e-12 * np.abs(sums).sum(axis=0)  # ties despite rounding
+    observed = np.abs(sums.sum(axis=0)) - 1e-12 * np.abs(sums).sum(axis=0)  # ties despite rounding
     extreme = np.zeros(n_columns)
     for rows in blocks(flips, max(n_units, n_columns)):
         if exact:
             bits = (np.arange(rows.start, rows.stop)[:, None] >> np.arange(n_units)) & 1
         else:
             bits = rng.integers(2, size=(rows.stop - rows.start, n_units))
-        extreme += (np.abs((2.0 * bits - 1) @ sums) >= least).sum(axis=0)
+        extreme += (np.abs((2.0 * bits - 1) @ sums) >= observed).sum(axis=0)
     return extreme / flips if exact else (extreme + 1) / (flips + 1)
 
 
@@ -127,7 +129,7 @@ def _whole_flips(sums: Int[np.ndarray, " units"]) -> float:
 
 
 def check_correction(correction: str) -> None:
-    """Refuse what is no correction for many tests.
+    """Refuse a correction that is not known.
 
     Args:
         correction: `holm`, `bh` or `none`.

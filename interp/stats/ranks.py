@@ -1,4 +1,4 @@
-"""Spearman's rank correlation, row by row: arrays to arrays."""
+"""Spearman's rank correlation, row by row, of arrays."""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,15 +9,16 @@ def spearman(
 ) -> Float[np.ndarray, "*rows"]:
     """Spearman's rank correlation along the last axis (Spearman 1904).
 
-    Ties get their mean rank, as in `scipy.stats.spearmanr`, which takes no rows. Values that
-    should tie must be equal: round away what summing in another order leaves.
+    Tied values get their mean rank, as in `scipy.stats.spearmanr`, which takes one pair at a time.
+    Values that should tie must be exactly equal: round before, because sums in another order differ
+    in their last digits.
 
     Args:
-        one: a profile, or a row each.
-        other: the same; a single profile is compared with all rows of the other.
+        one: one profile, or one profile per row.
+        other: the same. A single profile is compared with every row of `one`.
 
     Returns:
-        A correlation a row; NaN where one of the two has no spread.
+        One correlation per row; NaN where one of the two has no spread.
     """
     a, b = (mean_ranks(x) for x in (one, other))
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
@@ -30,10 +31,10 @@ def mean_ranks(values: Float[np.ndarray, "*rows items"]) -> Float[np.ndarray, "*
     """Ranks from 1 on along the last axis; equal values get the mean of their ranks.
 
     Args:
-        values: a profile, or a row each.
+        values: one profile, or one profile per row.
 
     Returns:
-        Ranks of the shape of `values`; a row with a NaN has no ranks but NaN.
+        Ranks, of the shape of `values`. All of a row that holds a NaN are NaN.
     """
     order = np.argsort(values, axis=-1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=-1)

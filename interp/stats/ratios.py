@@ -1,8 +1,8 @@
 """Ratios of means of paired samples: Fieller's interval, and the difference of two ratios.
 
-A ratio of two noisy sums is neither unbiased nor symmetric, and where its denominator may be zero
-it may be anything. Fieller (1954) inverts the test of `numerator - ratio * denominator = 0`, which
-is linear: the interval is exact as far as means are normal, and it *does not exist* where the
+A ratio of two noisy sums is biased and skewed, and where its denominator may be zero it may take
+any value. Fieller (1954) inverts the test of `numerator - ratio * denominator = 0`, which is
+linear. The interval is exact as far as means are normal, and it *does not exist* where the
 denominator is not clearly different from zero.
 """
 
@@ -17,10 +17,10 @@ from interp.stats.samples import Sample
 
 @dataclass(frozen=True)
 class Means:
-    """Column means of a sample, and how they vary together from sample to sample.
+    """Column means of a sample and their covariance.
 
     Attributes:
-        means: a mean a column.
+        means: one mean per column.
         covariance: the covariance of the means, `[columns, columns]`.
         n_units: independent units (examples or clusters) that they are computed from.
     """
@@ -34,11 +34,11 @@ class Means:
         return float(student_reach(confidence, max(1, self.n_units - 1)))
 
     def critical_of_two(self, confidence: float) -> float:
-        """Quantile of Scheffé (1953) for a number that depends on two estimated ones."""
+        """Scheffé's (1953) quantile for a number that depends on two estimated ones."""
         return float(np.sqrt(2 * f_quantile(confidence, 2, max(1, self.n_units - 1))))
 
     def summed(self, groups: Float[np.ndarray, "columns groups"]) -> "Means":
-        """The same of weighted sums of the columns."""
+        """Means and covariance of weighted sums of the columns."""
         return Means(self.means @ groups, groups.T @ self.covariance @ groups, self.n_units)
 
 
@@ -59,17 +59,18 @@ def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means
 
     Args:
         sample: differences, a column per ablation; its clusters are the units where it has some.
-        points: whether they are differences of 0/1 outcomes. A column without any discordant pair
-            is then not known exactly: it varies at least as Tango's interval for no discordant
-            pair says, `z / (n + z**2)`.
-        confidence: coverage of the interval that is to be made of it.
+        points: whether they are differences of 0/1 outcomes. The mean of a column without any
+            discordant pair is then not known exactly: its standard error is at least what Tango's
+            interval for no discordant pair implies, `z / (n + z**2)`.
+        confidence: coverage of the interval that is to be made of the means.
 
     Returns:
         Means `[ablations]`, their covariance `[ablations, ablations]`, and the number of units.
     """
     n_units, means = sample.n_units, sample.table.mean(axis=0)
-    about = Sample(sample.table - means, sample.units, sample.clustered).sums() / len(sample.table)
-    covariance = about.T @ about * (n_units / max(1, n_units - 1))
+    sums = Sample(sample.table - means, sample.units, sample.clustered).sums()
+    deviations = sums / len(sample.table)
+    covariance = deviations.T @ deviations * (n_units / max(1, n_units - 1))
     if n_units == 1:
         covariance = np.full_like(covariance, np.inf)
     elif points:
@@ -95,7 +96,8 @@ def fieller(
         critical: quantile, from `Means.critical`.
 
     Returns:
-        NaN where the denominator is not above zero by `critical` standard errors.
+        The ratio and its interval; NaN where the denominator is not above zero by `critical`
+        standard errors.
     """
     over, under = float(top @ of.means), float(bottom @ of.means)
     if not np.isfinite(of.covariance).all():

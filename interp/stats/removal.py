@@ -1,4 +1,4 @@
-"""How many layers can go? Steps of a pruning curve that are shown to keep or lose a score."""
+"""How many layers can be removed? Steps of a pruning curve shown to keep, or to lose, a score."""
 
 from collections.abc import Sequence
 
@@ -19,31 +19,32 @@ def removable(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How far a pruning curve is shown to keep a score within a margin, and whence it is lost.
+    """How far a pruning curve is shown to keep a score within a margin, and from where it is lost.
 
-    The steps are tested one after the other at level `1 - confidence` each, and the first that is
-    not shown ends the count (fixed sequence; Maurer, Hothorn & Lehmacher 1995). So no correction
-    is needed: more steps than truly keep the score are counted with at most that probability. In
-    the same way from the last step back: `lost_from` is the first of the steps that all, to the
-    end, are shown to cost more than the margin. Between the two the data cannot tell.
+    The steps are tested one after the other, each at level `1 - confidence`. The count ends at the
+    first step that is not shown to keep the score (fixed sequence; Maurer, Hothorn & Lehmacher
+    1995). No correction is needed: the probability of counting more steps than truly keep the score
+    is at most that level. The same is done backwards from the last step: from `lost_from` on, every
+    step is shown to cost more than the margin. For the steps between the two the data cannot tell.
 
-    In 10,000 simulated curves a setting (7 and 31 steps) too many steps were counted as kept in at
-    most 5.2% (n 100 to 400), and as lost in at most 5.4% (n 200, 400) and 6.6% (n 100).
+    In 10,000 simulated curves per setting (7 and 31 steps) too many steps were counted as kept in
+    at most 5.2% (n 100 to 400), and as lost in at most 5.4% (n 200, 400) and 6.6% (n 100).
 
     The order of the layers must have been chosen on other examples than these.
 
     Args:
         values: the long table that `interp.stats` describes.
         steps: text forms of the ablations, fewest layers first.
-        margin: the drop that is still called kept, in the metric's unit: points for 0/1 metrics.
+        margin: the largest drop at which the score still counts as kept, in the metric's unit:
+            points for 0/1 metrics.
         confidence: one minus the level of each one-sided test; more than 0.5.
         resamples: as for `interp.stats.importance`.
         seed: as for `interp.stats.importance`.
 
     Returns:
-        Columns `model task metric kept lost_from n_steps baseline margin n unit test`, a row a
-        series. `kept` is a number of steps; `lost_from` is that of the first lost step, counted
-        from 1, or NaN where the last step is not shown to be lost.
+        Columns `model task metric kept lost_from n_steps baseline margin n unit test`, one row per
+        model, task and metric. `kept` is a number of steps. `lost_from` is the number of the first
+        lost step, counted from 1, or NaN where the last step is not shown to be lost.
 
     Raises:
         UserError: there are no steps, or one is not in the table; the margin is not positive; or as

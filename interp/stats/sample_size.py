@@ -1,4 +1,4 @@
-"""What a sweep can show: power, the examples it takes, the least drop that would be found."""
+"""What a sweep can show: its power, the examples needed, the smallest drop it would find."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -11,7 +11,7 @@ from interp.errors import UserError, check_number, check_share, check_whole
 from interp.stats.distributions import binomial_at_most, binomial_exactly, binomial_largest
 
 WANTED = 0.8
-"""Power at which a drop counts as one that would have been found."""
+"""The power from which a drop counts as one that would have been found."""
 
 ALPHA = 0.05
 
@@ -27,24 +27,26 @@ def power(
     alpha: float = 0.05,
     family: int = 1,
 ) -> float:
-    """Probability that the mid-p McNemar test finds a drop, of 0/1 outcomes.
+    """Probability that the mid-p McNemar test finds a drop of a 0/1 metric.
 
-    Exact, by summing over the binomial distributions of the test (Duffy 1984): the number of pairs
-    that differ, and how many of these are harmed.
+    It is exact: a sum over the two binomial distributions of the test (Duffy 1984), of the number
+    of pairs that differ and of how many of these are harmed.
 
     Args:
-        n: examples.
-        drop: True drop, in points; at most `discordant`.
-        discordant: examples that are right under one of the two models only, in points. More of
-            them hide a drop. By default as few as possible: all of them harmed.
+        n: the number of examples.
+        drop: the true drop, in points; at most `discordant`.
+        discordant: the share of examples that only one of the two models gets right, in points. The
+            more there are, the harder a drop is to find. By default as few as possible: all of them
+            harmed.
         alpha: level of the test.
-        family: ablations that share the level (Bonferroni; Holm is never less powerful).
+        family: the number of ablations that share the level (Bonferroni; Holm is never less
+            powerful).
 
     Returns:
         A probability.
 
     Raises:
-        UserError: a number that is out of range.
+        UserError: a number is out of range.
     """
     share = _shares(drop, discordant)
     check_whole("n", n, 1, MOST_EXAMPLES)
@@ -71,10 +73,10 @@ def examples_needed(
     family: int = 1,
     wanted: float = 0.8,
 ) -> int:
-    """The least n from which on `power` stays at `wanted` or more, to within 1%.
+    """The smallest n from which on `power` stays at `wanted` or more, to within 1%.
 
-    Exact tests' power rises in saw teeth; the n that is given is after the last tooth that dips
-    below.
+    The power of an exact test rises in saw teeth as n grows. The n that is given comes after the
+    last tooth that dips below `wanted`.
 
     Args:
         drop: as for `power`, more than 0.
@@ -87,7 +89,7 @@ def examples_needed(
         A number of examples.
 
     Raises:
-        UserError: a number that is out of range, or more than a million examples are needed.
+        UserError: a number is out of range, or more than a million examples are needed.
     """
     _shares(drop, discordant)
     check_share("wanted", wanted)
@@ -119,10 +121,10 @@ def power_table(
     """`power` by number of examples and drop.
 
     Args:
-        ns: examples.
+        ns: numbers of examples.
         drops: true drops, in points.
-        noise: examples that an ablation helps by chance, in points; as many more are harmed, on
-            top of the drop.
+        noise: the share of examples that an ablation helps by chance, in points. As many are harmed
+            by chance, in addition to the drop.
         alpha: as for `power`.
         family: as for `power`.
 
@@ -168,12 +170,13 @@ def least_detectable(
     alpha: float = ALPHA,
     wanted: float = WANTED,
 ) -> float:
-    """The least true drop that the test finds with probability `wanted`, in points.
+    """The smallest true drop that the test finds with probability `wanted`, in points.
 
     Args:
-        n: examples.
-        noise: examples that an ablation helps by chance, in points; as many more are harmed.
-        family: ablations that share the level.
+        n: the number of examples.
+        noise: the share of examples that an ablation helps by chance, in points. As many are harmed
+            by chance.
+        family: the number of ablations that share the level.
         alpha: level of the family.
         wanted: probability of finding the drop.
 
@@ -181,7 +184,7 @@ def least_detectable(
         A multiple of half a point; NaN where not even a total loss would be found.
 
     Raises:
-        UserError: a number that is out of range.
+        UserError: a number is out of range.
     """
     check_whole("n", n, 1, MOST_EXAMPLES)
     check_whole("family", family, 1)
@@ -209,20 +212,20 @@ def _least_detectable(n: int, noise: float, family: int, alpha: float, wanted: f
 
 
 def smallest_p(right: int, family: int) -> float:
-    """The smallest adjusted p-value that a total loss of `right` examples could give.
+    """The smallest adjusted p-value that losing all `right` examples could give.
 
     Args:
-        right: examples that the baseline has right.
+        right: the number of examples that the baseline gets right.
         family: number of tests in the family.
 
     Returns:
-        A p-value, in [0, 1]; 1 where the baseline has nothing right.
+        A p-value, in [0, 1]; 1 where the baseline gets nothing right.
     """
     return float(min(1.0, family * 0.5**right)) if right else 1.0
 
 
 def _shares(drop: float, discordant: float | None) -> float:
-    """Share of discordant pairs, checked."""
+    """The share of discordant pairs, after checking that both numbers are in range."""
     for name, given in (("drop", drop), ("discordant", discordant)):
         real = isinstance(given, Real) and not isinstance(given, bool)
         if not real and not (given is None and name == "discordant"):

@@ -1,4 +1,4 @@
-"""The table of values, checked and cut into paired samples."""
+"""The long table of values: checked, and divided into paired samples."""
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
@@ -16,7 +16,7 @@ MOST_RESAMPLES = 1_000_000
 MOST_SEED = 2**63 - 1
 
 BLOCK = 4_000_000
-"""Random numbers held at a time (32 MB), whatever the number of resamples."""
+"""The most random numbers in memory at a time (32 MB), whatever the number of resamples."""
 
 
 class Sample(NamedTuple):
@@ -40,7 +40,7 @@ class Sample(NamedTuple):
         return totals
 
     def rare_units(self) -> Int[np.ndarray, " ablations"]:
-        """Units with at least one outcome other than the column's commonest one."""
+        """Per column, the units with at least one outcome other than the commonest one."""
         outcomes = np.unique(self.table)
         counts = np.stack([(self.table == outcome).sum(axis=0) for outcome in outcomes])
         unusual = self.table != outcomes[counts.argmax(axis=0)]
@@ -50,10 +50,10 @@ class Sample(NamedTuple):
 def sample_by(
     values: Float[np.ndarray, "docs columns"], units: Sequence[Hashable] | None = None
 ) -> Sample:
-    """Numbers with the independent unit of every document.
+    """A sample of numbers, with the independent unit of every document.
 
     Args:
-        values: a row per document.
+        values: one row per document.
         units: the unit of each document, equal numbers for one unit; None where documents are
             independent.
 
@@ -66,7 +66,7 @@ def sample_by(
 
 
 def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
-    """The numbers of a documents-by-ablations table, with the unit of every document.
+    """The sample in a table of documents x ablations, with the unit of every document.
 
     Args:
         table: documents x ablations.
@@ -94,16 +94,16 @@ def sample_of(table: pd.DataFrame, clusters: pd.Series | None) -> Sample:
 def series(
     values: pd.DataFrame,
 ) -> Iterator[tuple[dict[str, object], bool, pd.DataFrame, pd.Series | None]]:
-    """Every (model, task, metric): its key, whether in points, documents x ablations, clusters.
+    """Divide a long table by model, task and metric.
 
-    Values that are NaN are failures and set aside (`interp.stats.failures`); a series whose every
-    example fails without any ablation is left out.
+    Values that are NaN are failures and are left out (`interp.stats.failures`). A model, task and
+    metric of which every example failed without any ablation is left out.
 
     Args:
         values: one row per model, task, metric, ablation and document.
 
     Yields:
-        The key (`model`, `task`, `metric`), whether values are 0 or 1 and shown in points, the
+        The key (`model`, `task`, `metric`), whether values are 0 or 1 and are shown in points, the
         values as documents x ablations, and the cluster of each document or None.
     """
     check_values(values)
@@ -124,7 +124,7 @@ def series(
 
 
 def _clusters(rows: pd.DataFrame, key: dict[str, object]) -> pd.Series | None:
-    """Cluster of every document, or None where the task has none."""
+    """The cluster of every document, or None where the task has no clusters."""
     if "cluster" not in rows or rows["cluster"].isna().all():
         return None
     pairs = rows[["doc_id", "cluster"]].drop_duplicates()
@@ -134,12 +134,12 @@ def _clusters(rows: pd.DataFrame, key: dict[str, object]) -> pd.Series | None:
 
 
 def check_options(confidence: float, resamples: int, seed: int = 0) -> None:
-    """Refuse a coverage, a number of resamples or a seed that gives no interval.
+    """Refuse a coverage, a number of resamples or a seed that is out of range.
 
     Args:
         confidence: coverage of intervals.
         resamples: bootstrap resamples.
-        seed: seed of the resamples.
+        seed: seed of the resampling.
 
     Raises:
         UserError: one of them is out of range.
@@ -174,16 +174,16 @@ def check_paired(wide: pd.DataFrame, key: dict[str, object]) -> None:
 def check_columns(
     what: str, table: Any, columns: Sequence[Hashable], numbers: Sequence[Hashable] = ()
 ) -> None:
-    """Refuse what is no table, lacks a column, or holds no numbers where it should.
+    """Refuse what is not a table, lacks a column, or holds other than numbers in a numeric column.
 
     Args:
-        what: the table is, for the message.
-        table: a table, if it is right.
+        what: what the table is, for the message.
+        table: what is checked.
         columns: the columns that it needs.
-        numbers: columns, also needed, that hold numbers (or NaN).
+        numbers: further columns that it needs, which hold numbers (or NaN).
 
     Raises:
-        UserError: it is not so.
+        UserError: `table` is not such a table.
     """
     if not isinstance(table, pd.DataFrame):
         raise UserError(f"{what}: allowed is a DataFrame, given was {table!r:.80}")
@@ -199,13 +199,13 @@ def check_columns(
 
 
 def check_loglikelihoods(column: pd.Series) -> None:
-    """Refuse a column of responses that holds other than lists of numbers, or None.
+    """Refuse a column of responses that holds anything but lists of numbers and None.
 
     Args:
         column: log-likelihoods of options, in nats.
 
     Raises:
-        UserError: the first that is none.
+        UserError: an entry is neither a list of numbers nor None.
     """
     for place, one in column.items():
         if one is None or (isinstance(one, np.ndarray) and one.dtype.kind in "fiu"):
@@ -218,14 +218,14 @@ def check_loglikelihoods(column: pd.Series) -> None:
 
 
 def check_values(values: pd.DataFrame) -> None:
-    """Refuse what is no table of values, and a table that would give a quietly wrong answer.
+    """Refuse what is not a table of values, and tables that would silently give wrong answers.
 
     Args:
         values: one row per model, task, metric, ablation and document.
 
     Raises:
-        UserError: it is no table, a column is missing, it is empty, a value is infinite, or a
-            document is doubled.
+        UserError: it is not a table, it lacks a column, it is empty, a value is infinite, or a
+            document occurs twice.
     """
     if not isinstance(values, pd.DataFrame):
         raise UserError(f"table of values {values!r:.80}: allowed is a DataFrame")
@@ -262,6 +262,6 @@ def _named(key: dict[str, object]) -> str:
 
 
 def blocks(rows: int, width: int) -> Iterator[slice]:
-    """Cut `rows` into slices that hold at most `BLOCK` numbers when each row holds `width`."""
+    """Cut `rows` into slices of at most `BLOCK` numbers, where a row holds `width` numbers."""
     step = max(1, BLOCK // width)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

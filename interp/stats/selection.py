@@ -1,4 +1,4 @@
-"""What choosing the largest of many drops adds to it: the winner's curse."""
+"""How much the largest of many drops is overestimated because it was chosen: the winner's curse."""
 
 import numpy as np
 
@@ -9,25 +9,26 @@ SPLITS = 200
 
 
 def expected_excess(sample: Sample, *, splits: int = SPLITS, seed: int = 0) -> float:
-    """By how much the largest mean of several columns is too large, on average.
+    """How much the largest mean of several columns is overestimated, on average.
 
     The column that is largest on one half of the units (examples or clusters) is measured on the
-    other half, where nothing was chosen: the difference is what the choice added. Half as many
-    examples are noisier by the root of two, and the difference is divided by that. A choice that
-    noise cannot change adds nothing.
+    other half, which was not used to choose it. The difference of the two is what the choice added.
+    Half as many examples are noisier by a factor of the square root of two, so the difference is
+    divided by that. A choice that noise cannot change adds nothing.
 
-    Where no column has an effect it is right: 3.2, 4.6 and 5.8 points in 1,000 simulated sweeps
-    each (8 and 32 layers, n 200, noise 5%; 64 heads, n 100, noise 3%), where the true excess was
-    3.2, 4.7 and 5.8. Where one of 32 layers loses 10 points it errs on the large side: 1.8 for 0.5.
+    Where no column has an effect the estimate is right: 3.2, 4.6 and 5.8 points in 1,000 simulated
+    sweeps each (8 and 32 layers, n 200, noise 5%; 64 heads, n 100, noise 3%), where the true excess
+    was 3.2, 4.7 and 5.8. Where one of 32 layers loses 10 points it is too large: 1.8 where the
+    truth is 0.5.
 
     Args:
         sample: differences, a column per ablation.
-        splits: random splits.
+        splits: the number of random splits into halves.
         seed: seed of these random choices.
 
     Returns:
-        As a fraction or in the metric's unit; 0 for a single column, NaN with fewer than four
-        units.
+        The excess, as a fraction or in the metric's unit: 0 for a single column, NaN with fewer
+        than four units.
     """
     if sample.table.shape[1] < 2:
         return 0.0

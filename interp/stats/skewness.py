@@ -1,9 +1,9 @@
 """Means of continuous values that may be skewed: Student's t and Hall's transformation of it.
 
-A percentile bootstrap of a skewed mean is too narrow far above twenty examples, and Student's
-interval fails on one side. Hall (1992) transforms the t statistic so that its skewness vanishes;
-on heavy tails without skewness it is a little too narrow in turn. The wider of the two is right
-for both kinds.
+A percentile bootstrap of the mean of skewed values is too narrow even with far more than twenty
+examples, and Student's interval fails on one side. Hall (1992) transforms the t statistic so that
+its skewness vanishes; for heavy tails without skewness his interval is a little too narrow. The
+wider of Student's and Hall's is right for both kinds.
 """
 
 import numpy as np
@@ -13,14 +13,14 @@ from interp.stats.distributions import student_reach
 from interp.stats.samples import Sample
 
 FLAT = 1e-8
-"""Skewness that is taken for none."""
+"""Below this a skewness counts as none."""
 
 
 def unit_values(sample: Sample) -> Float[np.ndarray, "units ablations"]:
     """One value per independent unit, whose mean is that of the examples.
 
-    Of an example it is its own value. Of a cluster it is the mean plus what its examples together
-    move the mean by, times the number of clusters.
+    The value of an independent example is its own. The value of a cluster is the overall mean, plus
+    the number of clusters times what the cluster's examples together move that mean by.
 
     Args:
         sample: examples by ablations, with the unit of each example.
@@ -31,22 +31,27 @@ def unit_values(sample: Sample) -> Float[np.ndarray, "units ablations"]:
     if not sample.clustered:
         return sample.table
     means, n_units = sample.table.mean(axis=0), sample.n_units
-    about = Sample(sample.table - means, sample.units, True).sums()
-    return means + about * n_units / len(sample.table)
+    deviations = Sample(sample.table - means, sample.units, True).sums()
+    return means + deviations * n_units / len(sample.table)
 
 
 def studentised(
     values: Float[np.ndarray, "units ablations"],
 ) -> tuple[Float[np.ndarray, " ablations"], Float[np.ndarray, " ablations"]]:
-    """Student's t statistic of a mean of 0 and Hall's transformation of it; infinite if alike."""
+    """Student's t of a mean of 0, and Hall's transformation of it; infinite without spread."""
     n = len(values)
     means, spread, skewness = _moments(values)
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart = np.where(spread > 0, means / spread, np.sign(means) * np.inf)
-    student = np.sqrt(n - 1) * apart
+        standardised = np.where(spread > 0, means / spread, np.sign(means) * np.inf)
+    student = np.sqrt(n - 1) * standardised
     with np.errstate(invalid="ignore", over="ignore"):
-        moved = apart + skewness * apart**2 / 3 + skewness**2 * apart**3 / 27 + skewness / (6 * n)
-    return student, np.where(np.isfinite(apart), np.sqrt(n - 1) * moved, student)
+        transformed = (
+            standardised
+            + skewness * standardised**2 / 3
+            + skewness**2 * standardised**3 / 27
+            + skewness / (6 * n)
+        )
+    return student, np.where(np.isfinite(standardised), np.sqrt(n - 1) * transformed, student)
 
 
 def mean_bounds(
@@ -54,9 +59,10 @@ def mean_bounds(
 ) -> tuple[Float[np.ndarray, " ablations"], Float[np.ndarray, " ablations"]]:
     """The wider of Student's and Hall's interval of each mean, within the range of the values.
 
-    It covers 93.0 to 97% of normal, exponential, lognormal (skewness 6) and heavy-tailed means from
-    n = 50, and of such of which a tenth of the examples carries nearly all. It fails where fewer
-    than one in thirty does: 65% at n = 50, 90% at 200; the sample does not show them.
+    It covers 93.0 to 97% of means of normal, exponential, lognormal (skewness 6) and heavy-tailed
+    values from n = 50, also where a tenth of the examples carries nearly all of the mean. It fails
+    where fewer than one example in thirty does, because the sample may not hold one of these: it
+    then covers 65% at n = 50 and 90% at n = 200.
 
     Returns:
         Lower and upper bounds, one per column.
@@ -84,8 +90,8 @@ def _moments(
 ]:
     """Mean, standard deviation (by n) and skewness of each column; skewness 0 without spread."""
     means = values.mean(axis=0)
-    about = values - means
-    spread = np.where(np.ptp(values, axis=0) == 0, 0.0, about.std(axis=0))
-    third = (about**3).mean(axis=0)
+    deviations = values - means
+    spread = np.where(np.ptp(values, axis=0) == 0, 0.0, deviations.std(axis=0))
+    third = (deviations**3).mean(axis=0)
     cubed = np.where(spread > 0, spread, 1.0) ** 3
     return means, spread, np.where((spread > 0) & (cubed > 0), third / cubed, 0.0)

@@ -1,8 +1,9 @@
-"""A score interval of the mean of whole steps: Tango's, for differences of paired differences.
+"""A score interval of the mean of whole numbers: Tango's, for differences of paired differences.
 
-The difference of two models' drops on one example is -2, -1, 0, 1 or 2. Its interval holds every
-mean that a score test does not reject, as Tango's (1998) does for -1, 0 and 1: the variance is that
-of the likeliest distribution over the steps that has this mean, steps that were not seen included.
+The difference of two models' drops on one example is -2, -1, 0, 1 or 2 (a step). The interval of
+its mean holds every mean that a score test does not reject, as Tango's (1998) does for -1, 0 and 1.
+The variance in that test is that of the likeliest distribution over the steps that has this mean;
+it may include steps that were not seen.
 """
 
 import numpy as np
@@ -45,9 +46,9 @@ def _low(counts: Float[np.ndarray, "columns steps"], z: float) -> Float[np.ndarr
 def _variance(
     counts: Float[np.ndarray, "columns steps"], mean: Float[np.ndarray, " columns"]
 ) -> Float[np.ndarray, " columns"]:
-    """Of the likeliest distribution over the steps with this mean."""
+    """The variance of the likeliest distribution over the steps that has this mean."""
     about, share = STEPS - mean[:, None], counts / counts.sum(axis=1, keepdims=True)
-    # the multiplier of the mean; at an end of its range an outermost step that was not seen joins
+    # the multiplier of the mean; at an end of its range an unseen outermost step gets a chance
     least = -1 / np.maximum(about[:, -1], 1e-12)
     most = -1 / np.minimum(about[:, 0], -1e-12)
     for _ in range(ITERATIONS):

@@ -1,11 +1,11 @@
 """Running means with bootstrap intervals, in memory that does not grow with the examples.
 
 The Poisson bootstrap (Chamandy et al., "Estimating uncertainty for massive data streams", 2012):
-each example enters each replicate with its own weight drawn from Poisson(1), so that replicates
-are sums that grow as examples come. The weights of an example depend on the seed and the number of
-its unit alone: batches and order do not matter, examples of one cluster are drawn together, and two
-models on the same examples share the weights, which makes a difference of their replicates a paired
-one.
+each example enters each replicate with a weight of its own, drawn from Poisson(1), so that a
+replicate is a sum that grows with each example. The weights of an example depend only on the seed
+and the number of its unit. So batches and order do not matter, examples of one cluster get the same
+weights, and two models on the same examples share their weights, which makes the difference of
+their replicates a paired one.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ INTERVAL = "Poisson bootstrap"
 def poisson_weights(
     units: Sequence[int], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Float[np.ndarray, "examples replicates"]:
-    """The weight of each example in the sample itself (column 0: one) and in each replicate.
+    """The weight of each example in the sample itself (column 0, always 1) and in each replicate.
 
     Args:
-        units: number of the example, or of the cluster that it belongs to
-            (`interp.tasks.cluster_units`); its weights depend on nothing else.
-        resamples: how many replicates.
+        units: the number of each example, or of the cluster that it belongs to
+            (`interp.tasks.cluster_units`); its weights depend on nothing else but the seed.
+        resamples: the number of replicates.
         seed: seed of the weights.
 
     Returns:
@@ -40,11 +40,11 @@ def poisson_weights(
 
 
 class StreamingMean:
-    """Weighted sums of arrays of one shape, one array per example.
+    """A mean of arrays of one shape, one array per example, kept as weighted sums.
 
     Attributes:
         sums: `[replicates, *shape]`; replicate 0 is the sample itself.
-        totals: `[replicates]` or `[replicates, *shape]`: what the sums are divided by.
+        totals: `[replicates]` or `[replicates, *shape]`, what the sums are divided by.
         n: examples added.
         n_units: independent units among them: examples, or clusters.
     """
@@ -68,8 +68,9 @@ class StreamingMean:
         Args:
             weights: from `poisson_weights`.
             values: one array per example: its value, or its sum over `counts` observations.
-            counts: observations an example; by default one each.
-            units: the units that the weights belong to; by default each example is one of its own.
+            counts: observations per example; by default one each.
+            units: the units that the weights belong to; by default each example is a unit of its
+                own.
         """
         self.sums += np.tensordot(weights.T, values, axes=1)
         self.totals += weights.T @ (np.ones(len(values)) if counts is None else counts)
@@ -98,8 +99,9 @@ class StreamingMean:
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
         """Percentile bounds of the mean, expanded for few units (`percentiles`).
 
-        They cover 94.5 to 96.7% of means of normal values and 91.2 to 94.2% of lognormal ones
-        (skewness 6): 8 to 40 clusters, 100 and 200 examples, 1,000 simulated samples each.
+        They cover 94.5 to 96.7% of means of normal values and 91.2 to 94.2% of means of lognormal
+        values (skewness 6), with 8 to 40 clusters and with 100 and 200 examples (1,000 simulated
+        samples each).
         """
         return percentiles(self.replicates, confidence, n_units=self.n_units)
 
@@ -109,10 +111,11 @@ class StreamingMean:
         replicates: Float[np.ndarray, "resamples ..."],
         confidence: float = 0.95,
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-        """Bounds of shares of examples, which follow from the mean and its replicates.
+        """Bounds of shares of examples that are computed from the mean and its replicates.
 
-        Wilson's; of clusters the wider of the percentiles and of Wilson's interval with each
-        cluster as one example where fewer than `MIN_RARE` of those differ from the others.
+        Wilson's interval where examples are independent. With clusters it is the percentile
+        interval; where fewer than `MIN_RARE` clusters differ from the others, it is the wider of
+        that and of Wilson's interval with each cluster as one example.
         """
         wilson_low, wilson_high = wilson(shares * self.n_units, self.n_units, confidence=confidence)
         if self.n_units == self.n:
@@ -138,7 +141,7 @@ class StreamingMean:
 class StreamingError:
     """Means of arrays, one per example, and their standard errors over independent units.
 
-    Two sums are kept where every example is a unit of its own; of clusters, one sum each.
+    Where every example is a unit of its own, two sums are kept; otherwise one sum per cluster.
     """
 
     def __init__(self, shape: tuple[int, ...], *, clustered: bool) -> None:
@@ -173,7 +176,7 @@ class StreamingError:
         if not self._clustered:
             spread = np.maximum(self._sums[1] / self.n - self.mean**2, 0)
             return np.asarray(np.sqrt(spread / free))
-        about = np.zeros(self._sums.shape[1:])
+        squares = np.zeros(self._sums.shape[1:])
         for unit, total in self._of_unit.items():
-            about += np.square(total - self._sizes[unit] * self.mean)
-        return np.asarray(np.sqrt(about * self.n_units / free) / self.n)
+            squares += np.square(total - self._sizes[unit] * self.mean)
+        return np.asarray(np.sqrt(squares * self.n_units / free) / self.n)

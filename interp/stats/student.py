@@ -1,4 +1,4 @@
-"""Student's interval and test of an estimate with a standard error: one place for all of them."""
+"""Student's interval and test of an estimate that has a standard error."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,8 +13,9 @@ def student_interval(
 ) -> tuple[Values, Values]:
     """Bounds of estimates whose errors come from independent units (Student 1908).
 
-    For means and for what is nearly linear in them; means that may be very skewed have
-    `mean_intervals`. It needs no more than two sums, so that it serves where values are streamed.
+    For means, and for functions that are nearly linear in means. For means of very skewed values
+    see `mean_intervals`. Two sums are enough to compute it, so it also serves where values are
+    streamed.
 
     Args:
         value: the estimates.
@@ -40,7 +41,7 @@ def student_test(value: Values, error: Values, n_units: int) -> Values:
         n_units: as for `student_interval`.
 
     Returns:
-        Of the shape of `value`; 1 where there is one unit or no spread.
+        P-values, of the shape of `value`; 1 where there is one unit or no spread.
     """
     known = _known(error, n_units)
     statistic = np.abs(value) / np.where(known, error, 1.0)

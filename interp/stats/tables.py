@@ -1,4 +1,4 @@
-"""The tables of a result: scores and paired drops, each with its interval."""
+"""The tables of scores and of paired drops, each with its interval."""
 
 from collections.abc import Collection, Mapping
 
@@ -24,7 +24,7 @@ from interp.stats.selection import expected_excess
 
 NUMBERS = ["baseline", "ablated", "drop", "low", "high", "low_all", "high_all", "p", "p_adjusted",
            "noise", "least_detectable_drop"]  # fmt: skip
-"""Columns of drops that are NaN where examples failed."""
+"""The columns of drops that are NaN where examples failed."""
 
 
 def scores(
@@ -35,13 +35,13 @@ def scores(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score of every model, task, metric and ablation, with its interval.
+    """The score of every model, task, metric and ablation, with its interval.
 
-    0/1 values get the Wilson score interval, which is sound at 0% and 100% too. Continuous values
+    0/1 values get the Wilson score interval, which is valid at 0% and 100% too. Continuous values
     get the wider of Student's and Hall's interval; where all values are equal (or there is only
-    one) the sample cannot show its spread and the interval is NaN. With a `cluster` column
-    clusters are resampled; a 0/1 score with fewer than ten clusters that hold its rarer outcome
-    falls back on Wilson with each cluster counted as one example.
+    one) the sample does not show its spread and the interval is NaN. With a `cluster` column,
+    clusters are resampled. A 0/1 score with fewer than ten clusters that hold its rarer outcome
+    gets Wilson's interval with each cluster counted as one example.
 
     Args:
         values: the long table that `interp.stats` describes.
@@ -51,11 +51,11 @@ def scores(
         seed: seed of the resampling.
 
     Returns:
-        Columns `model task metric ablation value low high n unit interval`; where values are NaN
+        Columns `model task metric ablation value low high n unit interval`. Where values are NaN
         (failures), `failures` says how many, and what has no score has a row without numbers.
 
     Raises:
-        UserError: if a column is missing, a value is infinite, or a document is doubled.
+        UserError: a column is missing, a value is infinite, or a document occurs twice.
     """
     check_options(confidence, resamples, seed)
     rows: list[dict[str, object]] = []
@@ -98,60 +98,60 @@ def importance(
 
     `drop` is baseline minus ablated on the same documents: positive is damage.
 
-    *Interval.* Of 0/1 values: percentile bootstrap over documents (Efron & Tibshirani 1993), the
-    same resamples for all ablations of a task. It fails at the edge: when no document changes it
-    gives [0, 0], and with one expected change in 50 a nominal 95% interval covers the truth in
-    63%. So a drop whose documents fall outside the commonest outcome (harmed, helped, unchanged)
-    fewer than `MIN_RARE` times gets the score interval of Tango (1998) instead, which inverts
-    McNemar's test; together they cover 93% or more at every n (50 to 1,000), drop and accuracy
-    simulated. Of continuous values: the wider of Student's and Hall's interval, which takes
-    skewness out (`interp.stats.skewness` has its coverage). Differences that are all equal have no
-    interval (NaN).
+    *Interval.* For 0/1 values it is a percentile bootstrap over documents (Efron & Tibshirani
+    1993), with the same resamples for all ablations of a task. A bootstrap fails where few
+    documents change: when none does it gives [0, 0], and with one expected change in 50 a nominal
+    95% interval covers the truth in 63%. So where fewer than `MIN_RARE` documents have another
+    outcome than the commonest one (harmed, helped, unchanged), the interval is the score interval
+    of Tango (1998), which inverts McNemar's test. Together the two cover 93% or more at every n (50
+    to 1,000), drop and accuracy that was simulated. For continuous values it is the wider of
+    Student's and Hall's interval, which takes skewness into account (`interp.stats.skewness` has
+    its coverage). Differences that are all equal have no interval (NaN).
 
-    *All at once.* `low_all` and `high_all` hold for all ablations of a family together
-    (maximum of the studentised drops over the shared resamples): read these where the largest of
-    several drops is named.
+    *All together.* `low_all` and `high_all` hold for all ablations of a family together (maximum of
+    the studentised drops over the shared resamples). Read these where the largest of several drops
+    is named.
 
     *Test.* Mid-p McNemar for 0/1 values; Student's t with Hall's correction otherwise. With a
-    `cluster` column clusters are resampled whole, their signs flipped whole (exact), and Tango
-    counts each as one example.
+    `cluster` column whole clusters are resampled, the signs of whole clusters are flipped (exact),
+    and Tango's interval counts each cluster as one example.
 
-    *What could have been found.* `least_detectable_drop` is the least drop of a 0/1 metric that
-    the test finds in four of five sweeps of this size, if chance helps as many examples as on
-    average in this family (`noise`); it stands beside every "none". `testable` is false, and
-    `testability` says why, where a family cannot show anything: a total loss would not be
+    *What could have been found.* `least_detectable_drop` is the smallest drop of a 0/1 metric that
+    the test finds in four of five sweeps of this size, if ablations help as many examples by chance
+    as on average in this family (`noise`). It is shown beside every "none". `testable` is false,
+    and `testability` says why, where a family cannot show anything: a total loss would not be
     significant, or the baseline is not above its floor.
 
-    *As a share.* Of 0/1 metrics, in percent and with Fieller's (1954) intervals: `relative` is
-    the drop over the baseline; `floor_aware` is the drop over baseline minus `floor`, so that
-    tasks with different chances of guessing can be compared. NaN where the baseline is not clearly
-    above its floor.
+    *As a share.* For 0/1 metrics, in percent and with Fieller's (1954) intervals: `relative` is the
+    drop divided by the baseline; `floor_aware` is the drop divided by baseline minus `floor`, so
+    that tasks with different floors can be compared. NaN where the baseline is not clearly above
+    its floor.
 
-    *Chosen because largest.* `expected_excess` is by how much the largest drop of a family is too
-    large on average, because it was chosen for its size (`interp.stats.expected_excess`).
+    *Chosen because largest.* `expected_excess` is how much the largest drop of a family is
+    overestimated on average, because it was chosen for its size (`interp.stats.expected_excess`).
 
     Args:
         values: the long table that `interp.stats` describes.
         confidence: coverage of the intervals, between 0 and 1.
         resamples: bootstrap resamples.
         seed: seed of the resampling.
-        correction: across the ablations of one family: `"holm"` (family-wise), `"bh"` (false
-            discovery rate) or `"none"`. A family is one model, task, metric and form of
-            ablation (`layer`, `head@mean`, ...): what else the table holds does not matter.
-        floors: (task, metric) to the score of guessing, a share.
-        measured: (task, metric) to each example's part in a floor that was measured, by `doc_id`
-            (`interp.stats.measured_floor`, or the outcomes of a prompt without the question); it
-            stands in place of guessing in `floor`.
+        correction: the correction across the ablations of one family: `"holm"` (family-wise),
+            `"bh"` (false discovery rate) or `"none"`. A family is one model, task, metric and form
+            of ablation (`layer`, `head@mean`, ...): what else the table holds does not matter.
+        floors: for each (task, metric) the score of guessing, as a share.
+        measured: for each (task, metric) whose floor was measured, each example's part in it, by
+            `doc_id` (`interp.stats.measured_floor`, or the outcomes of a prompt without the
+            question). It replaces the score of guessing in `floor`.
 
     Returns:
         Columns `model ablation task metric baseline ablated drop low high low_all high_all p
         p_adjusted n noise least_detectable_drop testable testability family n_family unit interval
         test correction expected_excess floor floor_aware floor_aware_low floor_aware_high relative
-        relative_low relative_high`; one row per ablation other than the baseline. Where values are
+        relative_low relative_high`, one row per ablation other than the baseline. Where values are
         NaN (failures), `failures` says how many, and what has no drop has a row without numbers.
 
     Raises:
-        UserError: if the baseline is missing or the documents are not the same.
+        UserError: the baseline is missing, or the documents are not the same.
     """
     return paired_drops(
         values,
@@ -181,7 +181,7 @@ def paired_drops(
     floors: Mapping[tuple[str, str], float] | None = None,
     measured: Mapping[tuple[str, str], pd.Series] | None = None,
 ) -> pd.DataFrame:
-    """As `importance`; with `score` 0/1 drops have Tango's interval throughout."""
+    """As `importance`; with `score` every 0/1 drop has Tango's interval."""
     check_options(confidence, resamples, seed)
     check_correction(correction)
     _check_floors(floors=floors, measured=measured)
@@ -234,7 +234,7 @@ def paired_drops(
 
 
 def _with_failed(tables: list[pd.DataFrame], values: pd.DataFrame, correction: str) -> pd.DataFrame:
-    """The tables of all series in one, with rows for the ablations under which examples failed."""
+    """The tables in one, with rows for the ablations under which examples failed."""
     if (values["ablation"] == BASELINE).all():
         raise UserError("the table of values holds no ablation besides the baseline")
     table = with_failures(
@@ -290,7 +290,7 @@ def _as_shares(
 def family_of(ablation: str) -> str:
     """The form of an ablation: `layer` of `layer:7`, `head@mean` of `head:7.3@mean`.
 
-    Several at once are a `combination`.
+    Several ablations together are a `combination`.
 
     Args:
         ablation: text form.
@@ -308,7 +308,7 @@ def family_of(ablation: str) -> str:
 def _findable(
     sample: Sample, baseline: np.ndarray, points: bool, tests: int, floor: float | None
 ) -> dict[str, object]:
-    """Chance changes, the least drop that would be found, and why none could be."""
+    """The columns `noise`, `least_detectable_drop`, `testable` and `testability`."""
     if not points:
         return {
             "noise": np.nan,

@@ -1,4 +1,4 @@
-"""Choices that rounding decides: two options whose log-likelihoods are as good as equal."""
+"""Choices that rounding may decide: two options whose log-likelihoods are nearly equal."""
 
 import numpy as np
 import pandas as pd
@@ -6,38 +6,38 @@ import pandas as pd
 from interp.errors import check_number
 from interp.stats.samples import check_columns, check_loglikelihoods
 
-WITHIN = 1e-4  # nats: what log-likelihoods may differ by in float32, however they are computed
+WITHIN = 1e-4  # nats: the most that float32 log-likelihoods differ by between ways of computing
 
 
 def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFrame:
     """How many choices are ties: the two likeliest options lie `within` of each other.
 
-    Such a choice may fall otherwise on another machine, or with another batch. In half precision
-    rounding is coarser, and `within` should be too.
+    Such a choice may be the other one on another machine or in another batch. In half precision
+    rounding is coarser, and `within` should be larger.
 
     Args:
         responses: model, task, ablation, loglikelihoods (nats, one per option; None for generated
             answers, which are left out).
-        within: largest difference that is a tie, in nats.
+        within: the largest difference that still counts as a tie, in nats.
 
     Returns:
         model, task, ablation, ties, n (examples with two options or more and no failure), share,
         within; one row per task and ablation in which options were scored.
 
     Raises:
-        UserError: `within` is no number of 0 and more.
+        UserError: `within` is not a number from 0 on.
     """
     check_number("within", within)
     check_columns("responses", responses, ["model", "task", "ablation", "loglikelihoods"])
     check_loglikelihoods(responses["loglikelihoods"])
-    listed = responses["loglikelihoods"]
-    scores = [np.asarray([] if one is None else one, dtype=float) for one in listed]
-    several = np.array(
-        [len(one) > 1 and bool(np.isfinite(one).all()) for one in scores], dtype=bool
+    loglikelihoods = responses["loglikelihoods"]
+    per_option = [np.asarray([] if one is None else one, dtype=float) for one in loglikelihoods]
+    is_choice = np.array(
+        [len(one) > 1 and bool(np.isfinite(one).all()) for one in per_option], dtype=bool
     )
-    scored = responses[several]
-    best = [np.sort(one)[-2:] for one, has in zip(scores, several, strict=True) if has]
-    tied = [bool(two[1] - two[0] <= within) for two in best]
+    scored = responses[is_choice]
+    best_two = [np.sort(one)[-2:] for one, has in zip(per_option, is_choice, strict=True) if has]
+    tied = [bool(two[1] - two[0] <= within) for two in best_two]
     table = (
         scored[["model", "task", "ablation"]]
         .assign(tied=tied)

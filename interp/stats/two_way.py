@@ -1,4 +1,4 @@
-"""The same drop asked in several ways: how much examples and prompts each add to its variance.
+"""One drop measured in several ways: how much examples and prompts each add to its variance.
 
 Every example is asked under every prompt (few-shot draw, wording, order of options), or by every
 model of several training seeds. Both are taken as draws from what could have been asked, a two-way
@@ -6,8 +6,8 @@ random-effects model without replication (Searle, Casella & McCulloch 1992, chap
 
     outcome[i, j] = mean + example[i] + prompt[j] + rest[i, j]
 
-`rest` holds how differently single examples take to a prompt, and chance. One answer per cell does
-not tell them apart.
+`rest` holds both how differently single examples react to a prompt, and chance. One answer per cell
+does not tell the two apart.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from interp.stats.pvalues import adjust, check_correction
 from interp.stats.samples import Sample, check_values, sample_of, series
 
 FEWEST = 3
-"""Variants from which an interval over variants is given."""
+"""The smallest number of variants with an interval over variants."""
 
 SCORE, DROP = "score", "drop"
 NUMBERS = ["value", "low", "high", "low_examples", "high_examples", "least", "most",
@@ -32,18 +32,19 @@ NUMBERS = ["value", "low", "high", "low_examples", "high_examples", "least", "mo
 
 @dataclass(frozen=True)
 class TwoWay:
-    """Of tables of examples x variants: means with intervals, and components of their variance.
+    """Means of tables of examples x variants, with intervals, and the components of their variance.
 
     Attributes:
-        mean: over all cells.
-        low: end of the interval over examples *and* variants; NaN with fewer than three variants.
-        high: its other end.
-        low_examples: end of the interval over examples, were these variants the only ones.
-        high_examples: its other end.
+        mean: the mean over all cells.
+        low: lower bound of the interval over examples *and* variants; NaN with fewer than three
+            variants.
+        high: its upper bound.
+        low_examples: lower bound of the interval over examples, with these variants taken as fixed.
+        high_examples: its upper bound.
         examples: variance between examples; never below 0.
         variants: variance between variants; never below 0.
-        rest: variance of what is left in a cell.
-        p: the p-value of the test that variants do not differ (F test of two-way tables, Fisher
+        rest: variance of what is left in a cell after both.
+        p: the p-value of "the variants do not differ" (F test of two-way tables, Fisher
             1925); NaN where nothing varies.
     """
 
@@ -66,20 +67,21 @@ def fit_two_way(
 ) -> TwoWay:
     """Fit the two-way random-effects model to each table, by the analysis of variance.
 
-    The variance of the mean is taken as the sum of what the means of examples and the means of
-    variants show, with Satterthwaite's degrees of freedom (1946). The textbook subtracts the rest,
-    which both hold, and with three variants its interval then covers 92% only; without the
-    subtraction it covers 93% and more (`experiments/coverage`). Two variants tell too little of
-    how much variants differ (coverage down to 89%): there is no interval over variants then.
+    The variance of the overall mean is taken as the sum of the variance between the means of
+    examples and that between the means of variants, with Satterthwaite's degrees of freedom (1946).
+    Textbooks subtract the variance of the rest, which both contain; with three variants the
+    interval then covers only 92%. Without the subtraction it covers 93% and more
+    (`experiments/coverage`). Two variants say too little about how much variants differ (coverage
+    down to 89%), so there is then no interval over variants.
 
     Args:
         table: outcomes, or sums over clusters as `variance_components` scales them.
-        points: whether the table holds 0/1 outcomes, or differences of them: a mean of equal
+        points: whether the table holds 0/1 outcomes, or differences of them. The mean of equal
             outcomes is then not known exactly (see `means_of`).
         confidence: coverage of the intervals.
 
     Returns:
-        Numbers of each table.
+        The numbers of each table.
     """
     n, count = table.shape[-2:]
     mean = table.mean((-1, -2))
@@ -116,7 +118,7 @@ def _test(
     rest: Float[np.ndarray, " tables"],
     free: tuple[int, int, int],
 ) -> Float[np.ndarray, " tables"]:
-    """P-value of the F test; NaN where neither varies, to rounding."""
+    """P-value of the F test; NaN where neither varies beyond rounding."""
     varies = (of_variants > 1e-12) | (rest > 1e-12)
     ratio = of_variants / np.where(rest > 1e-12, rest, 1e-12)
     return np.where(varies, f_p(ratio, free[1], free[2]), np.nan)
@@ -129,7 +131,7 @@ def variance_components(
     confidence: float = 0.95,
     correction: str = "holm",
 ) -> pd.DataFrame:
-    """Scores and drops over several variants of a sweep, and what their variance is made of.
+    """Scores and drops over several variants of a sweep, with the components of their variance.
 
     Args:
         values: the long table of `interp.stats`, with a column that names the variant.
@@ -140,16 +142,16 @@ def variance_components(
 
     Returns:
         Columns `task metric ablation quantity value low high low_examples high_examples least most
-        sd_examples sd_variants sd_rest p p_adjusted n n_variants clusters`. The baseline's row is
-        of its `score`, the others' of the `drop`. `low` and `high` hold for other examples and
-        other variants (with three variants and more), `low_examples` and `high_examples` for other
-        examples under these variants. `least` and `most` are the smallest and largest value of a
-        variant. Numbers are in points for 0/1 metrics; of clusters, `sd_examples` is that of
-        cluster means. An ablation
-        under which examples failed has no numbers.
+        sd_examples sd_variants sd_rest p p_adjusted n n_variants clusters`. The baseline's row
+        holds its `score`, the other rows hold a `drop`. `low` and `high` hold for other examples
+        and other variants (three variants or more are needed), `low_examples` and `high_examples`
+        for other examples under these variants. `least` and `most` are the smallest and the largest
+        value of a variant. Numbers are in points for 0/1 metrics. With clusters, `sd_examples` is
+        the standard deviation of cluster means. An ablation under which examples failed has no
+        numbers.
 
     Raises:
-        UserError: fewer than two variants, or not all were asked the same examples.
+        UserError: there are fewer than two variants, or their examples differ.
     """
     check_share("confidence", confidence)
     check_correction(correction)
@@ -161,9 +163,9 @@ def variance_components(
     if len(names) < 2:
         raise UserError(f"{over} {', '.join(map(str, names)) or 'none'}: at least two are needed")
     rows: list[dict[str, object]] = []
-    for (task, metric), some in values.groupby(["task", "metric"], observed=True, sort=False):
+    for (task, metric), of_metric in values.groupby(["task", "metric"], observed=True, sort=False):
         key = {"task": task, "metric": metric}
-        family = list(_rows(some, over, names, confidence))
+        family = list(_rows(of_metric, over, names, confidence))
         p = np.array([row["p"] for row in family], dtype=float)
         tested = ~np.isnan(p) & [row["quantity"] == DROP for row in family]
         p[tested] = adjust(p[tested], correction=correction)
@@ -176,7 +178,7 @@ def variance_components(
 def _rows(
     values: pd.DataFrame, over: str, names: list[object], confidence: float
 ) -> list[dict[str, object]]:
-    """One task and metric: a row for the baseline's score, and one for each drop."""
+    """The rows of one task and metric: one for the baseline's score, and one for each drop."""
     tables, points, clusters = {}, True, None
     for name in names:
         of_name = values[values[over] == name].drop(columns=SERIES[0], errors="ignore")
@@ -211,11 +213,11 @@ def _outcome(table: pd.DataFrame, ablation: str) -> pd.Series:
 
 
 def _numbers(sample: Sample, points: bool, confidence: float) -> dict[str, object]:
-    """The fit in the units that are shown; clusters stand for their examples."""
+    """The fitted numbers in the units of the table; with clusters, a cluster is the unit."""
     mean = sample.table.mean()
-    about = Sample(sample.table - mean, sample.units, sample.clustered).sums()
+    deviations = Sample(sample.table - mean, sample.units, sample.clustered).sums()
     # a cluster's sum, scaled so that the mean over clusters is the mean over examples
-    cells = mean + about * (sample.n_units / len(sample.table))
+    cells = mean + deviations * (sample.n_units / len(sample.table))
     if sample.n_units < 2:
         none: dict[str, object] = dict.fromkeys([*NUMBERS, "p"], np.nan)
         return none | {"clusters": sample.n_units}

@@ -1,8 +1,9 @@
 """Losses over texts of different length: sums of log-likelihoods over sums of tokens or bytes.
 
-`-sum(log-likelihoods) / sum(weights)` is no mean over examples but a ratio of two: long texts count
-for more. Its interval is that of the linearised ratio, `(y_i - R w_i) / mean(w)` for each example
-(Cochran 1977, "Sampling Techniques", section 6.3), with Student's t over independent examples.
+`-sum(log-likelihoods) / sum(weights)` is not a mean over examples but a ratio of two sums: long
+texts count for more. Its interval is that of the linearised ratio, `(y_i - R w_i) / mean(w)` for
+each example (Cochran 1977, "Sampling Techniques", section 6.3), with Student's t over independent
+examples.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,14 +26,14 @@ FROM_RATIO: Mapping[str, Function] = {
     "bits_per_byte": lambda ratio: -ratio / np.log(2),
     "nats_per_token": lambda ratio: -ratio,
 }
-"""What each aggregation makes of log-likelihood by weight."""
+"""Each aggregation as a function of log-likelihood per weight."""
 
 SLOPES: Mapping[str, Function] = {
     "weighted_perplexity": lambda ratio: -np.exp(-ratio),
     "bits_per_byte": lambda ratio: np.full_like(ratio, -1 / np.log(2)),
     "nats_per_token": lambda ratio: np.full_like(ratio, -1.0),
 }
-"""Their derivatives."""
+"""The derivatives of these functions."""
 
 LOG, WEIGHT = ",log-likelihood", ",weight"
 
@@ -45,22 +46,23 @@ def weighted_losses(
     confidence: float = 0.95,
     correction: str = "holm",
 ) -> pd.DataFrame:
-    """Scores or drops of weighted losses, in the places of the log-likelihoods that they come from.
+    """Scores or drops of weighted losses, in place of the log-likelihoods that they are made of.
 
-    Of texts whose lengths differ by a factor of ten or more the interval covers 95% with 200 texts;
-    with 20 and 60 it covers 92.9 and 93.0% of losses, 92.3 and 92.8% of differences, and the test
-    rejects a true null hypothesis in 7.7 and 7.2% of samples.
+    For texts whose lengths differ by a factor of ten or more the interval covers 95% with 200
+    texts. With 20 and 60 texts it covers 92.9 and 93.0% of losses and 92.3 and 92.8% of
+    differences, and the test rejects a true null hypothesis in 7.7 and 7.2% of samples.
 
     Args:
         table: from `interp.stats.scores` or `interp.stats.importance`.
         values: the long table that it was made from, with the weights.
-        aggregations: task and metric to its aggregation, one of `FROM_RATIO`.
+        aggregations: for each task and metric its aggregation, one of `FROM_RATIO`.
         confidence: coverage of the intervals.
         correction: correction of the p-values of drops, within ablations of one kind.
 
     Returns:
-        The rows of these metrics, renamed: `value low high interval` of scores; `baseline ablated
-        drop low high p p_adjusted interval` of drops (positive is damage).
+        The rows of these metrics under their own names, with the columns `value low high interval`
+        of scores, or `baseline ablated drop low high p p_adjusted interval` of drops (positive is
+        damage).
     """
     names = {(task, name + LOG): name for task, name in aggregations}
     keys = list(zip(table["task"], table["metric"], strict=True))
@@ -98,15 +100,16 @@ def weighted_losses(
 
 
 def loss_row(sample: Sample, aggregation: str, confidence: float) -> dict[str, Any]:
-    """What a table says of one loss, or of the difference of two.
+    """The entries of a table for one loss, or for the difference of two.
 
     Args:
-        sample: log-likelihoods of one ablation, or of the baseline and one; last the weights.
+        sample: log-likelihoods of one ablation, or of the baseline and one ablation; the last
+            column holds the weights.
         aggregation: one of `FROM_RATIO`.
         confidence: coverage of the interval.
 
     Returns:
-        Names of columns to what stands there.
+        For each column its entry.
     """
     function, slope = FROM_RATIO[aggregation], SLOPES[aggregation]
     weight = sample.table[:, -1:]
