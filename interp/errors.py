@@ -105,6 +105,14 @@ def check_whole(name: str, given: Any, least: int, most: int = 10**9) -> None:
         raise UserError(f"{name} {given!r:.80}: allowed are {upwards}")
 
 
+MOST_SEED = 2**63 - 1
+
+
+def check_seed(given: Any, name: str = "seed") -> None:
+    """Raise UserError unless it is a seed that every generator takes: 0 to `MOST_SEED`."""
+    check_whole(name, given, 0, MOST_SEED)
+
+
 def check_share(name: str, given: Any) -> None:
     """Raise UserError unless an option is a number between 0 and 1."""
     if isinstance(given, bool) or not isinstance(given, Real) or not 0 < float(given) < 1:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from interp.ablations import Ablation, Replacement
 from interp.attention.heads import RetrievalHeads
-from interp.errors import UserError, check_whole
+from interp.errors import UserError, check_seed
 from interp.stats import (
     BASELINE,
     NO_INTERVAL,
@@ -47,7 +47,7 @@ def removals(
     plan: list[tuple[Ablation, int, str, int]] = []
     if isinstance(numbers, str) or not isinstance(numbers, Iterable):
         raise UserError(f"numbers {numbers!r:.80}: allowed are numbers of heads")
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     for k in numbers:
         plan.append((heads.top(k, by=by), k, "top", 0))
         drawn = heads.random(k, draws=draws, seed=seed + k, by=by, nearest=nearest, fewer=True)

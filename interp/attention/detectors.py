@@ -8,7 +8,7 @@ from transformer_lens.head_detector import detect_head
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import refuse_hooks
-from interp.errors import UserError, check_whole
+from interp.errors import UserError, check_seed, check_whole
 from interp.models import decoder, model_name
 
 KINDS = ("previous_token_head", "induction_head", "duplicate_token_head")
@@ -38,7 +38,7 @@ def detector_scores(
     """
     check_whole("length", length, 1, decoder(model).max_length // 2)
     check_whole("sequences", sequences, 1)
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     refuse_hooks(model, "the head detector")
     tokenizer = decoder(model).tokenizer
     generator = torch.Generator().manual_seed(seed)

@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TOKEN_KINDS, Trace, trace
-from interp.errors import UserError, check_share, check_whole, path_given
+from interp.errors import UserError, check_seed, check_share, check_whole, path_given
 from interp.labels import three_digits, typed
 from interp.results import claim_folder, read_result, released_if_refused, save_result
 from interp.stats import mean_intervals, sample_by
@@ -84,7 +84,7 @@ class RetrievalHeads:
         94.5 to 99.7% (scores of 0.05, 0.3 and 0.9, one or three tokens per answer, n 50 and 200).
         """
         check_share("confidence", confidence)
-        check_whole("seed", seed, 0)
+        check_seed(seed)
         values = self._of_example[self._counted]
         sample = sample_by(values.reshape(len(values), -1), self.counted_units)
         low, high, _ = mean_intervals(sample, False, confidence, 1000, seed)
@@ -338,7 +338,7 @@ def random_heads(
     """
     n_layers, n_heads = scores.shape
     check_whole("draws", draws, 1)
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     top = set(top_heads(scores, k))
     if scores.size - k < k:
         raise UserError(f"{k} heads: only {scores.size - k} others are left to draw from")

@@ -105,8 +105,10 @@ def add_allow_code(
 
 def seed(text: str) -> int:
     """A seed, as an option's value."""
-    if not re.fullmatch(r"\d{1,10}", text):
-        raise argparse.ArgumentTypeError(f"{text}: allowed are whole numbers from 0 on")
+    from interp.errors import MOST_SEED
+
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > MOST_SEED:
+        raise argparse.ArgumentTypeError(f"{text}: allowed are whole numbers from 0 to {MOST_SEED}")
     return int(text)
 
 

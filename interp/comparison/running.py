@@ -10,12 +10,13 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
 from interp.ablations import Ablation, family, shape_of
+from interp.comparison.evenness import refuse_uneven
 from interp.comparison.result import Comparison, comparison_of
 from interp.errors import UserError, first_line, names_given, path_given
 from interp.models import given_model, model_folder
 from interp.results import Sweep
 from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, check_ahead, loaded_tasks, sweep
-from interp.tasks import Task
+from interp.tasks import Task, select_examples
 
 FILE = "comparison.json"
 Model: TypeAlias = TransformerBridge | transformers.PreTrainedModel | str | Path
@@ -95,6 +96,15 @@ def compare(
         "num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": data,
         "allow_code": allow_code or None,
     }  # fmt: skip
+    refuse_uneven(
+        Path(out),
+        list(models),
+        [],
+        lambda: {
+            t.name: select_examples(t, limit, seed=seed) for t in loaded_tasks(tasks, **asked)
+        },
+        lambda _, name: name.removeprefix("chat-") if chat_template else name,
+    )
     for name, model in list(models.items())[1:]:
         # the first is checked by its own sweep; a model that is not loaded yet, when it is
         if isinstance(model, TransformerBridge):

@@ -127,7 +127,19 @@ class Variation:
 
 def _named(table: pd.DataFrame, way: str) -> pd.DataFrame:
     """A table of one run, its tasks by their published names, the way in front."""
-    prefix = "" if way == PUBLISHED else f"{way}-"
-    table = table.assign(task=[str(name).removeprefix(prefix) for name in table["task"]])
+    table = table.assign(task=[published_name(way, str(name)) for name in table["task"]])
     table.insert(0, "variant", way)
     return table
+
+
+def published_name(way: str, name: str) -> str:
+    """The published name of a task that is asked in some way.
+
+    Args:
+        way: the way of asking.
+        name: the name of the task in the run of that way.
+
+    Returns:
+        The name without the way in front.
+    """
+    return name if way == PUBLISHED else name.removeprefix(f"{way}-")

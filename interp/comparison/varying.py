@@ -9,7 +9,8 @@ import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
-from interp.comparison.variation import Variation
+from interp.comparison.evenness import refuse_uneven
+from interp.comparison.variation import Variation, published_name
 from interp.errors import UserError, first_line, path_given
 from interp.models import given_model
 from interp.results import Sweep
@@ -22,7 +23,7 @@ from interp.sweeps import (
     refuse_options,
     sweep,
 )
-from interp.tasks import WAYS, Task, as_chat, asked_as, way_names
+from interp.tasks import PUBLISHED, WAYS, Task, as_chat, asked_as, select_examples, way_names
 
 FILE = "variation.json"
 
@@ -111,6 +112,13 @@ def vary(
         tasks_of = {
             way: [as_chat(task, model) for task in these] for way, these in tasks_of.items()
         }
+    refuse_uneven(
+        folder,
+        ways,
+        _known(folder),
+        lambda: {t.name: select_examples(t, limit, seed=seed) for t in tasks_of[PUBLISHED]},
+        published_name,
+    )
     alike: dict[str, Any] = {
         "limit": limit, "seed": seed, "donor": donor, "cluster": cluster, "divergence": divergence,
         "allow": allow, "unit_examples": unit_examples, "unit_ablations": unit_ablations,
@@ -156,10 +164,13 @@ def _completed(folder: Path, runs: dict[str, Sweep]) -> Variation:
     missing = [way for way, run in runs.items() if run.problems()]
     if missing:
         return Variation(runs)
-    known = _ways(folder / FILE) if (folder / FILE).is_file() else []
-    ways = list(dict.fromkeys([*runs, *known]))
+    ways = list(dict.fromkeys([*runs, *_known(folder)]))
     records.write_whole(folder / FILE, json.dumps({"ways": ways}, indent=1).encode())
     return Variation(runs)
+
+
+def _known(folder: Path) -> list[str]:
+    return _ways(folder / FILE) if (folder / FILE).is_file() else []
 
 
 def open_variation(folder: str | Path) -> Variation:

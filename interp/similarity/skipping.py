@@ -18,7 +18,7 @@ from interp.ablations import (
     parsed_or_none,
     shape_of,
 )
-from interp.errors import UserError, check_whole
+from interp.errors import UserError, check_seed, check_whole
 from interp.results import MetricChoice, Sweep, choose_metric, open_run
 from interp.sweeps import loaded_tasks, sweep
 from interp.tasks import Task, select_examples
@@ -175,7 +175,7 @@ def at_random(n_layers: int, most: int, *, draws: int = 5, seed: int = 0) -> lis
     """
     check_whole("n_layers", n_layers, 1)
     check_whole("draws", draws, 1)
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     return [
         nested("random", rng.permutation(n_layers).tolist(), most, draw=draw)

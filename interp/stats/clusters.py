@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from interp.errors import UserError, check_whole
+from interp.errors import UserError, check_seed, check_whole
 from interp.stats.samples import MOST_RESAMPLES, Sample, blocks, check_columns
 
 
@@ -54,7 +54,7 @@ def design_effects(
     """
     check_columns("damage", damage, (), list(damage) if isinstance(damage, pd.DataFrame) else ())
     check_whole("permutations", permutations, 1, MOST_RESAMPLES)
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     if not isinstance(field, pd.Series) or not damage.index.isin(field.index).all():
         raise UserError("field: allowed is a value for each document of the drops, by its index")
     if damage.index.has_duplicates or field.index.has_duplicates or damage.empty:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.errors import UserError, check_whole
+from interp.errors import UserError, check_seed
 from interp.stats.agreement import reliability
 from interp.stats.profiles import drops_by_document, drops_sample
 from interp.stats.ranks import mean_ranks, spearman
@@ -49,7 +49,7 @@ def layer_correlations(
     """
     check_columns("measures", measures, ["model", "measure"], ["layer", "value"])
     check_values(values)
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     correlations, points = [], []
     for key, drops in _drops(values, form):
         layers = list(drops.columns)

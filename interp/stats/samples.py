@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from interp.errors import UserError, check_share, check_whole
+from interp.errors import UserError, check_seed, check_share, check_whole
 from interp.stats.failures import BASELINE, SERIES, without_failures
 
 MOST_RESAMPLES = 1_000_000
-MOST_SEED = 2**63 - 1
 
 BLOCK = 4_000_000
 """The most random numbers in memory at a time (32 MB), whatever the number of resamples."""
@@ -145,7 +144,7 @@ def check_options(confidence: float, resamples: int, seed: int = 0) -> None:
         UserError: one of them is out of range.
     """
     check_share("confidence", confidence)
-    check_whole("seed", seed, 0, MOST_SEED)
+    check_seed(seed)
     if isinstance(resamples, Integral) and resamples < 100:
         raise UserError(f"resamples {resamples}: at least 100 are needed for an interval")
     check_whole("resamples", resamples, 100, MOST_RESAMPLES)

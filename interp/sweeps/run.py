@@ -21,7 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import records
 from interp.ablations import as_ablations, refuse_hooks
 from interp.engine import Shortcuts
-from interp.errors import UserError, path_given
+from interp.errors import UserError, check_seed, path_given
 from interp.models import decoder, given_model
 from interp.records import Shard
 from interp.results import Sweep, open_run, rounding_lines
@@ -180,17 +180,16 @@ def refuse_options(
     Raises:
         UserError: one of them is not allowed.
     """
+    check_seed(seed)
     for name, value, least, none in (
         ("limit", limit, 1, "all examples"),
-        ("seed", seed, 0, None),
         ("workers", workers, 1, "as many as there are devices"),
         ("token_budget", token_budget, 1, "from free memory"),
     ):
-        if value is None and none:
+        if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            advice = f" (none: {none})" if none else ""
-            raise UserError(f"{name} {value!r}: allowed are {least} and more{advice}")
+            raise UserError(f"{name} {value!r}: allowed are {least} and more (none: {none})")
     if shard is not None:
         Shard.parse(str(shard))
 

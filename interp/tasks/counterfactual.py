@@ -16,7 +16,7 @@ from typing import Any
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.errors import UserError, check_whole, first_line
+from interp.errors import UserError, check_seed, first_line
 from interp.models import Decoder
 from interp.tasks.examples import select_examples
 from interp.tasks.key_value import LETTERS, layout_of, task_of_rows
@@ -119,7 +119,7 @@ def halves_of_pairs(pairs: Task, *, seed: int = 0) -> tuple[Task, Task]:
     """
     if not isinstance(pairs, Task):
         raise UserError(f"pairs {pairs!r:.80}: allowed is a task from interp.twins")
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     rows = [dict(row) for row in pairs.documents()]
     if any(TWIN not in row for row in rows):
         raise UserError(f"task {pairs.name}: it has no pairs; make some by interp.twins")

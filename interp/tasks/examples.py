@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from interp.errors import UserError
+from interp.errors import UserError, check_seed
 from interp.stats import wilson
 from interp.tasks.task import Task
 
@@ -83,8 +83,7 @@ def check_draw(limit: object, seed: object) -> None:
     """
     if limit is not None and not _whole(limit, 1):
         raise UserError(f"limit {limit!r}: allowed are 1 and more (no limit: all examples)")
-    if not _whole(seed, 0):
-        raise UserError(f"seed {seed!r}: allowed are whole numbers from 0 on")
+    check_seed(seed)
 
 
 def _whole(value: object, least: int) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, overload
 
-from interp.errors import UserError, check_whole
+from interp.errors import UserError, check_seed, check_whole
 from interp.tasks.building import build
 
 LETTERS = "ABCD"
@@ -205,7 +205,7 @@ def key_value_rows(
     """
     check_whole("pairs", n_pairs, len(LETTERS))
     check_whole("rows", rows, 1)
-    check_whole("seed", seed, 0)
+    check_seed(seed)
     inside = isinstance(gold_position, Integral) and not isinstance(gold_position, bool)
     if gold_position is not None and not (inside and 0 <= gold_position < n_pairs):
         raise UserError(

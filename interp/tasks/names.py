@@ -67,6 +67,8 @@ def definitions(name: str) -> tuple[Definition, ...]:
     Raises:
         UserError: no such task or file; a group whose members have no common score.
     """
+    if not any(c.isalnum() for c in name):
+        raise UserError(f"task {name!r}: it names no task; allowed are the tasks of `interp tasks`")
     if name in shipped_tasks():
         return (Definition(name, shipped_tasks()[name]),)
     if name.endswith((".yaml", ".yml")):

@@ -46,6 +46,8 @@ def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
     """
     if num_fewshot:
         raise UserError(f"task {name}: a text has no few-shot examples")
+    if name == TEXT:
+        raise UserError(f"task {name}: it names no file; allowed is {TEXT}FILE")
     path = home_expanded("task", name.removeprefix(TEXT))
     if path.suffix in (".jsonl", ".json", ".parquet", ".csv"):
         texts = [_field(row, name, number) for number, row in enumerate(read_rows(path), start=1)]

@@ -308,3 +308,12 @@ def test_another_run_of_the_second_model_is_found_before_the_first_is_run(
     with pytest.raises(UserError, match=r"other: .*seed 1 there, 0 asked"):
         interp.compare({"one": llama, "other": other}, task, "layers", limit=2, out=tmp_path)
     assert not (tmp_path / "one").exists()
+
+
+def test_a_model_more_with_fewer_examples_is_refused_before_it_is_run(llama, other, task, tmp_path):
+    two = {"one": llama, "other": other}
+    interp.compare(two, task, ["layer:0"], limit=3, out=tmp_path)
+    with pytest.raises(UserError, match=r"one would hold 3 examples of .* and third 2; ask for"):
+        interp.compare(two | {"third": llama}, task, ["layer:0"], limit=2, out=tmp_path)
+    assert not (tmp_path / "third").exists()
+    assert len(interp.open_run(tmp_path).sweeps) == 2

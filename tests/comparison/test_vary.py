@@ -158,3 +158,21 @@ def test_another_run_in_the_folder_of_a_way_is_found_before_the_first_is_run(lla
     with pytest.raises(UserError, match="fewshot-seed-1: "):
         interp.vary(llama, path, ["layer:0"], out=out, fewshot_seeds=2)
     assert not (out / "published").exists()
+
+
+def test_a_folder_whose_ways_would_hold_other_examples_is_refused(llama, tmp_path, monkeypatch):
+    path, out = write_task(tmp_path, rows=4, num_fewshot=1), tmp_path / "out"
+    how = {"ablations": ["layer:0"], "out": out}
+    interp.vary(llama, path, limit=2, fewshot_seeds=3, **how)
+    monkeypatch.setattr("interp.comparison.varying.sweep", lambda *_, **__: pytest.fail("it ran"))
+    held = "would hold {} examples of tiny-texts and fewshot-seed-2 {}; ask for all of published"
+    with pytest.raises(UserError, match="published " + held.format(4, 2)):
+        interp.vary(llama, path, limit=4, fewshot_seeds=2, **how)
+    with pytest.raises(UserError, match=r"published would hold 2 .* and fewshot-seed-3 1; ask for"):
+        interp.vary(llama, path, limit=1, fewshot_seeds=4, **how)
+    monkeypatch.undo()
+    # less of all of them is there
+    assert interp.vary(llama, path, limit=1, fewshot_seeds=3, **how).kinds == ["fewshot-seed"]
+    grown = interp.vary(llama, path, limit=4, fewshot_seeds=3, **how)
+    assert {len(run.manifest.tasks[0].doc_ids) for run in grown.sweeps.values()} == {4}
+    assert interp.open_run(out).components()["n"].eq(4).all()

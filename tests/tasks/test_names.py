@@ -85,6 +85,11 @@ def test_names_without_a_task_are_refused(tmp_path):
         load_task("gsm8k:default", data=tmp_path, num_fewshot=0)
     with pytest.raises(UserError, match="task qasc:nonsense: no such task"):
         definitions("qasc:nonsense")
+    for empty in ("", " ", ":"):  # each would be a part of every file's text
+        with pytest.raises(UserError, match=f"task '{empty}': it names no task"):
+            definitions(empty)
+    with pytest.raises(UserError, match="task text:: it names no file"):
+        load_task("text:")
     with pytest.raises(UserError, match=r"ai2_arc: a tag .* singly: arc_challenge, arc_easy"):
         definitions("ai2_arc")
 

@@ -24,7 +24,7 @@ from interp.engine.generation.answers import (
 )
 from interp.engine.generation.run import Run, Settings
 from interp.engine.generation.stopping import Answer
-from interp.errors import UserError, check_whole
+from interp.errors import UserError, check_seed, check_whole
 from interp.models import model_name
 from interp.tasks import GenerationRequest, Messages, Sampling, chat_text, encode
 
@@ -145,11 +145,11 @@ def _check(
 ) -> None:
     if models.decoder(model).tokenizer is None:
         raise UserError(f"model {model_name(model)}: it has no tokenizer")
+    check_seed(seed)
     for name, value, least in (
         ("max_new_tokens", 0 if max_new_tokens is None else max_new_tokens, 0),
         ("draws", draws, 1),
         ("temperature", temperature, 0),
-        ("seed", seed, 0),
     ):
         if name != "temperature":
             check_whole(name, value, least)
