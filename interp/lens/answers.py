@@ -93,7 +93,7 @@ def build_answers(
 
 
 def check_reading(follow: str, steps: str | None) -> None:
-    """Refuse a `follow` or an expression that `build_answers` would refuse.
+    """Raise UserError for a `follow` or an expression that `build_answers` would refuse.
 
     Args:
         follow: `target` or `generated`.

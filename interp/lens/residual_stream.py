@@ -65,7 +65,7 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
 
 
 def refuse_programs(ablation: Ablation, edits: Edits) -> None:
-    """Refuse layer programs, which have other depths, scopes, and cuts."""
+    """Refuse with UserError layer programs, which have other depths, scopes, and cuts."""
     if edits.is_scoped or edits.is_windowed or edits.position_classes:
         what = "scope" if edits.is_scoped else "window" if edits.is_windowed else "cut"
         raise UserError(
