@@ -7,11 +7,10 @@
     found.centres()          # relative depth and spread of the layers' importance
     interp.comparison.open_comparison("runs/compare")    # the same, later, without the models
 
-`vary` (`varying.py`) runs one model's sweep over several prompts.
-`swap_sweep` and `swap_curves` (`swaps.py`) put the layers of one model into the other;
-`weight_distances` (`weights.py`) says how far each matrix moved. The statistics
-(`model_differences.py`, `depth.py`, `profile_correlations.py`, `removal_robustness.py`) are
-functions of tables of values.
+`vary` (`varying.py`) runs one model's sweep over several prompts. `swap_sweep` and `swap_curves`
+(`swaps.py`) put the layers of one model into the other; `weight_distances` (`weights.py`) says how
+far apart their matrices are. The statistics (`model_differences.py`, `depth.py`,
+`profile_correlations.py`, `removal_robustness.py`) are functions of tables of values.
 """
 
 import lazy_loader

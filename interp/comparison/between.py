@@ -1,4 +1,4 @@
-"""Two models compared part by part: swaps of layers in both directions, distances of weights."""
+"""Two models compared part by part: swaps of layers in both directions, and weight distances."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from interp.tasks import Task
 
 @dataclass(frozen=True, eq=False)
 class Swaps:
-    """The layers of two models put into each other.
+    """The layers of two models swapped in both directions.
 
     Attributes:
-        runs: name of the recipient to its sweep.
+        runs: for each recipient, by name, its sweep.
         curves: `interp.comparison.swap_curves` of both, in one table.
-        ends: name of the recipient to a sentence: what a swap of all its layers is.
+        ends: for each recipient, by name, a sentence on what a swap of all its layers is.
     """
 
     runs: Mapping[str, Sweep]
@@ -34,9 +34,9 @@ class Weights:
     """How far the weights of two models lie apart.
 
     Attributes:
-        matrices: `interp.comparison.weight_distances`: a row for each matrix.
-        layers: `interp.comparison.layer_distances`: a row for each layer.
-        effects: rank correlation of a layer's distance with the effect of swapping it, for each
+        matrices: the table of `interp.comparison.weight_distances`, one row per matrix.
+        layers: the table of `interp.comparison.layer_distances`, one row per layer.
+        effects: the rank correlation of a layer's distance with the effect of swapping it, for each
             recipient and task; empty without swaps.
     """
 
@@ -53,20 +53,21 @@ def swaps_between(
     limit: int | None = None,
     seed: int = 0,
 ) -> Swaps:
-    """Put the layers of two models into each other: one at a time and cumulatively, in parts too.
+    """Swap layers of two models in both directions, singly and cumulatively, whole and in parts.
 
     Args:
-        models: name to model, two of one shape.
+        models: two models of the same shape, by name.
         tasks: as for `interp.sweep`.
-        out: folder of the runs, `out/A-from-B` and `out/B-from-A`; the same call continues them.
+        out: the folder of the runs, `out/A-from-B` and `out/B-from-A`; the same call continues
+            them.
         limit: at most this many examples per task, drawn with the seed.
         seed: seed of the draw, and of the bootstrap.
 
     Returns:
-        The two runs, one table of their curves, and a line on what remains of the recipient.
+        The two runs, one table of their curves, and a sentence on what remains of each recipient.
 
     Raises:
-        UserError: not two models, or as `interp.comparison.swap_sweep`.
+        UserError: there are not two models, or as `interp.comparison.swap_sweep`.
     """
     (a, one), (b, other) = _pair(models)
     runs, curves, ends = {}, [], {}
@@ -81,10 +82,10 @@ def swaps_between(
 def weights_between(
     models: Mapping[str, TransformerBridge], *, swaps: Swaps | None = None, seed: int = 0
 ) -> Weights:
-    """Distances of the weights of two models, and whether they predict what a swap does.
+    """Distances of the weights of two models, and whether they predict the effects of swaps.
 
     Args:
-        models: name to model, two of one shape.
+        models: two models of the same shape, by name.
         swaps: the swaps of the same two models.
         seed: seed of the bootstrap.
 
@@ -92,7 +93,7 @@ def weights_between(
         Distances by matrix and by layer, and their rank correlation with the drops.
 
     Raises:
-        UserError: not two models, or of other shapes.
+        UserError: there are not two models, or their shapes differ.
     """
     if swaps is not None and not isinstance(swaps, Swaps):
         raise UserError(f"swaps {swaps!r:.80}: allowed is what swaps_between gives")

@@ -1,12 +1,12 @@
 """Centre of mass and spread of importance over relative depth.
 
-A layer's relative depth is its number over the last layer's, 0 to 1, so that models of different
-depth share an axis. Its weight is its drop, or the sum of the drops of its heads, with its sign: a
-layer whose removal helps pulls away from its own depth. Only so do the chance drops of layers that
-do not matter cancel. With negative drops cut off at 0 they would add up to weight at every depth,
-which pulls the centre towards the middle, the more the weaker the profile, and makes profiles of
-different strength look shifted. Where the sum of the drops is not clearly above 0 there is no
-centre, and the table says so.
+A layer's relative depth is its number divided by that of the last layer, 0 to 1, so that models of
+different depth share an axis. Its weight is its drop, or the sum of the drops of its heads, with
+its sign: a layer whose removal helps moves the centre away from its own depth. Only with signs do
+the chance drops of layers that do not matter cancel. If negative drops were set to 0, chance drops
+would add weight at every depth. That would move the centre towards the middle, more so for weaker
+profiles, and profiles of different strength would look shifted. Where the sum of the drops is not
+clearly above 0 there is no centre, and the table says so.
 """
 
 from collections.abc import Mapping
@@ -41,25 +41,25 @@ def centres(
 ) -> pd.DataFrame:
     """Centre of mass and spread of each model's importance over relative depth.
 
-    With weights w and relative depths x: centre = sum(w x) / sum(w), spread = the weighted standard
-    deviation. The layers are all there are; the examples are a sample (clusters of them, where the
-    values name clusters). The interval of the centre is Fieller's (1954): it covered 94 to 97% in
-    nine settings of 8 and 32 layers and 64 heads, with sums of drops from 20 to 242 points, 1,000
-    simulated sweeps each. The interval of the spread is Fieller's about the estimated centre, at
-    Scheffé's quantile for two estimated numbers: it covered 92 to 99%, but 82% of the few that are
-    given where five of six samples have none.
+    With weights w and relative depths x: centre = sum(w x) / sum(w), and spread is the weighted
+    standard deviation. The layers are not a sample; the examples are (or clusters of them, where
+    the values name clusters). The interval of the centre is Fieller's (1954). It covered 94 to 97%
+    in nine settings of 8 and 32 layers and 64 heads, with sums of drops from 20 to 242 points,
+    1,000 simulated sweeps each. The interval of the spread is Fieller's around the estimated
+    centre, at Scheffé's quantile for two estimated numbers. It covered 92 to 99%, but in a setting
+    where five of six samples have no interval, only 82% of those that are given.
 
     Args:
         values: the long table of `interp.stats`; ablations of one layer or one head are used.
-        n_layers: layers of each model.
+        n_layers: the number of layers of each model.
         confidence: coverage of the intervals.
 
     Returns:
-        Columns `model task metric kind quantity value low high clipped n n_layers weight
-        interval`; `kind` is the form of the ablations (`layer`, `head`, ...). Value and
-        interval are NaN where the sum of the drops is not clearly above 0, and `interval` says
-        so. `clipped` is the same of the positive drops alone: it describes the sample, is biased
-        towards the middle, and has no interval.
+        Columns `model task metric kind quantity value low high clipped n n_layers weight interval`.
+        `kind` is the form of the ablations (`layer`, `head`, ...). Value and interval are NaN where
+        the sum of the drops is not clearly above 0, and `interval` says so. `clipped` is the value
+        computed from the positive drops only: it describes the sample, is biased towards the
+        middle, and has no interval.
 
     Raises:
         UserError: no model has three layers ablated one at a time.
@@ -81,12 +81,12 @@ def centres(
 def shifts(
     values: pd.DataFrame, n_layers: Mapping[str, int], *, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """How far the centre and the spread of model b lie from those of model a.
+    """The differences in centre and spread between every two models, b minus a.
 
-    Paired: the intervals of both models are put together (MOVER, Zou & Donner 2008) with the
-    correlation that the same examples give them (of spreads: only where it is negative). Without
-    a true shift 3 to 6% of the intervals of the centre leave out 0, in fourteen simulated settings
-    of profiles of equal and of different strength.
+    The interval combines those of both models (MOVER, Zou & Donner 2008), with the correlation that
+    comes from sharing the examples (for spreads only where it is negative). Without a true shift, 3
+    to 6% of the intervals of the centre leave out 0, in fourteen simulated settings with profiles
+    of equal and of different strength.
 
     Args:
         values: as for `centres`, with two models or more.
@@ -95,11 +95,11 @@ def shifts(
 
     Returns:
         Columns `a b task metric kind quantity value_a value_b difference low high n interval
-        correction`; positive: b's importance lies deeper, or is spread wider. NaN where one of
-        the two has no centre. Not corrected.
+        correction`. Positive means that b's importance lies deeper, or is more spread. Values are
+        NaN where one of the two has no centre. There is no correction for several pairs.
 
     Raises:
-        UserError: as `centres`, or fewer than two models.
+        UserError: as `centres`, or there are fewer than two models.
     """
     pairs, profiles = pairs_of(values), dict[tuple[Any, ...], dict[str, _Profile]]()
     for one in _profiles(values, n_layers, confidence):
@@ -153,7 +153,7 @@ def depth_quantities(
         confidence: coverage of the intervals.
 
     Returns:
-        NaN where the sum of the drops is not clearly above 0.
+        Centre and spread; NaN where the sum of the drops is not clearly above 0.
     """
     every = np.ones_like(depth)
     centre = fieller(depth, every, of, of.critical(confidence))
@@ -163,7 +163,7 @@ def depth_quantities(
     variance = fieller((depth - centre.value) ** 2, every, of, critical)
     if np.isnan(variance.value):
         return centre, NO_RATIO
-    # about its own centre a sample spreads less than about the true one
+    # a sample spreads less around its own centre than around the true one
     influence = _influence(of.means, depth, 1)
     lost = float(influence @ of.covariance @ influence)
     bounds = (variance.value + lost, variance.low + lost, variance.high + lost)
@@ -178,10 +178,10 @@ def depth_correlations(
     Args:
         both: mean drops by layer of model a, then of model b.
         depth_a: relative depth of each layer of a.
-        depth_b: the same of b.
+        depth_b: the same for b.
 
     Returns:
-        Two Pearson correlations; that of the spreads is at most 0.
+        The two Pearson correlations; that of the spreads is at most 0.
     """
     width, rows = len(depth_a), []
     for power in (1, 2):
@@ -189,16 +189,16 @@ def depth_correlations(
         other = np.append(np.zeros(width), _influence(both.means[width:], depth_b, power))
         scale = (one @ both.covariance @ one) * (other @ both.covariance @ other)
         rows.append(float(one @ both.covariance @ other / np.sqrt(scale)) if scale > 0 else 0.0)
-    # of spreads the linear correlation promises more than there is: false shifts in 19% of sweeps
+    # for spreads a positive linear correlation is too high: it gave false shifts in 19% of sweeps
     return rows[0], min(0.0, rows[1])
 
 
 def _influence(
     drops: Float[np.ndarray, " layers"], depth: Float[np.ndarray, " layers"], power: int
 ) -> Float[np.ndarray, " layers"]:
-    """How much the centre (power 1) or the variance (power 2) moves with each drop."""
+    """The derivative of the centre (power 1) or the variance (power 2) by each drop."""
     total = drops.sum()
-    if total == 0:  # there is no centre, and no interval that would need a correlation
+    if total == 0:  # there is no centre, so no interval needs a correlation
         return np.zeros_like(drops)
     about = (depth - depth @ drops / total) ** power
     return (about - about @ drops / total) / total
@@ -209,13 +209,13 @@ class _Profile:
     """Drops by layer of one model, task, metric and kind of ablation.
 
     Attributes:
-        model: its name.
+        model: the name of the model.
         key: task, metric and kind.
         damage: documents x ablations, baseline minus ablated.
-        groups: which ablation belongs to which layer, `[ablations, layers]`, 0 or 1.
+        groups: whether an ablation belongs to a layer, `[ablations, layers]`, 0 or 1.
         depth: relative depth of each layer.
         of: the drops by layer, with their covariance.
-        outcomes: what they come from.
+        outcomes: the outcomes that the drops are computed from.
     """
 
     model: str
@@ -237,14 +237,14 @@ class _Profile:
 
     def clipped(self) -> tuple[float, float]:
         """Centre and spread of the positive drops."""
-        # equal scores must give no drop, whatever rounding says
+        # equal scores must give a drop of exactly 0 despite rounding
         positive = np.maximum(self.damage.to_numpy(float).mean(axis=0).round(12), 0) @ self.groups
         centre, spread = centre_and_spread(positive[None], self.depth)
         return float(centre[0]), float(spread[0])
 
 
 def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[float, float]:
-    """Of the two centres, and of the two spreads: what the same examples have in common."""
+    """The correlation of the two centres, and of the two spreads, from shared examples."""
     joined = sample_of(pd.concat([one.damage, other.damage], axis=1), one.outcomes.clusters)
     both = means_of(joined, points=one.outcomes.points, confidence=confidence)
     first, second = one.groups, other.groups

@@ -1,4 +1,4 @@
-"""The figures of a comparison, by name; drawn from its tables, without a model."""
+"""The figures of a comparison, by name, drawn from its tables without a model."""
 
 from pathlib import Path
 
@@ -16,16 +16,16 @@ def comparison_figures(
     weights: Weights | None = None,
     drop: str = "points",
 ) -> dict[str, PrintFigure]:
-    """Profiles, differences, swap curves and distances of weights, as far as there are any.
+    """Profiles, differences, swap curves and weight distances, those that there are.
 
     Args:
         found: the comparison.
         swaps: the swaps of its first two models.
-        weights: the distances of the weights of its first two models; drawn beside the swaps.
+        weights: the weight distances of its first two models, drawn beside the swaps.
         drop: scale of the drops of the profiles, as for `interp.figures.drops`.
 
     Returns:
-        Name, fit for a file, to figure.
+        For each name, which can be a file's, a figure.
     """
     drawn: dict[str, PrintFigure] = {}
     importance = found.importance()
@@ -46,13 +46,13 @@ def comparison_figures(
 
 
 def _file_name(task: str) -> str:
-    """A task's name, with what file systems refuse replaced."""
+    """A task's name, with characters replaced that file systems refuse."""
     plain = Path(task).name.removesuffix(".yaml")
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in plain)[:80]
 
 
 def _free(name: str, taken: dict[str, PrintFigure]) -> str:
-    """The name, with a number where it is taken."""
+    """The name, with a number if it is already taken."""
     number, free = 1, name
     while free in taken:
         number += 1

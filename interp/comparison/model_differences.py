@@ -39,33 +39,36 @@ def differences(
     Every example gives one number, (baseline - ablated) of a minus that of b; positive means that
     the ablation harms a more.
 
-    *Interval.* Of 0/1 metrics: percentile bootstrap over examples (clusters, where the values have
-    some). Where fewer than `MIN_RARE` examples differ from the commonest outcome a bootstrap is too
-    narrow. Then it is recovered from Tango's score intervals of the two drops (MOVER, Zou & Donner
-    2008), which treats them as independent and is wider than needed where the same examples are
-    harmed in both models; and where an example is harmed in one and helped in the other, so that
-    independence would make it too narrow (87%), it is the score interval of `interp.stats.steps`
-    (93% or more). Of continuous metrics: the wider of Student's and Hall's.
+    *Interval.* For 0/1 metrics it is a percentile bootstrap over examples (or clusters, where the
+    values have some). Where fewer than `MIN_RARE` examples differ from the commonest outcome, a
+    bootstrap is too narrow. The interval is then computed from Tango's score intervals of the two
+    drops (MOVER, Zou & Donner 2008). That treats the drops as independent, and is wider than needed
+    where the same examples are harmed in both models. Where an example is harmed in one model and
+    helped in the other, independence would make it too narrow (87%); it is then the score interval
+    of `interp.stats.steps` (93% or more). For continuous metrics it is the wider of Student's and
+    Hall's.
 
-    In 1,000 simulated sweeps a setting the intervals of 0/1 drops covered 94.5 to 99.1% (eight
+    In 1,000 simulated sweeps per setting the intervals of 0/1 drops covered 94.5 to 99.1% (eight
     settings, n 50 and 200), and the sign flips rejected a true null hypothesis in 1.4 to 3.1%.
 
-    *Test.* Exact sign flips of the examples' (clusters') differences for 0/1 metrics, else
-    Student's t with Hall's correction for skewness. Neither is limited by a number of resamples.
+    *Test.* For 0/1 metrics it flips the signs of the examples' (or clusters') differences, exactly;
+    otherwise it is Student's t with Hall's correction for skewness. Neither p-value is limited by a
+    number of resamples.
 
     Args:
         values: the long table of `interp.stats` with two models or more.
         confidence: coverage of the intervals.
         resamples: bootstrap resamples.
         seed: seed of the bootstrap.
-        correction: across the ablations of a pair of models, a task and a metric.
+        correction: the correction across the ablations of a pair of models, a task and a metric.
 
     Returns:
         Columns `a b ablation task metric drop_a drop_b difference low high p p_adjusted n unit
-        interval test correction`; ablations that only one of the two models has are left out.
+        interval test correction`. Ablations that only one of the two models has are left out.
 
     Raises:
-        UserError: fewer than two models, other examples, or no ablation in common.
+        UserError: there are fewer than two models, their examples differ, or they have no ablation
+            in common.
     """
     check_options(confidence, resamples, seed)
     pairs, tables = pairs_of(values), []
@@ -125,7 +128,7 @@ def _intervals(
     resamples: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bounds and names of the intervals, in fractions or values."""
+    """Bounds of the intervals, as fractions or values, and their names."""
     if not points:
         return drop_intervals(sample, False, confidence, resamples, seed)
     means = bootstrap_means(sample, resamples=resamples, seed=[seed, 2])
@@ -139,7 +142,7 @@ def _intervals(
     if rare.any():
         sides = [_tango(sample, d.to_numpy(float)[:, rare], confidence) for d in drops]
         (drop_a, low_a, high_a), (drop_b, low_b, high_b) = sides
-        # square and add the distances of each drop to the bound that moves the difference
+        # add the squares of each drop's distance to the bound that moves the difference this way
         low[rare] = drop_a - drop_b - np.hypot(drop_a - low_a, high_b - drop_b)
         high[rare] = drop_a - drop_b + np.hypot(high_a - drop_a, drop_b - low_b)
         kind[rare] = f"{100 * confidence:g}% MOVER of Tango scores{by}"

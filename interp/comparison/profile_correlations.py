@@ -12,7 +12,7 @@ LEAST_ABLATIONS = 3
 
 
 def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.DataFrame:
-    """Spearman's correlation of every two models' profiles, task by task and kind by kind.
+    """Spearman's correlation of the profiles of every two models, by task and kind of ablation.
 
     Args:
         values: the long table of `interp.stats` with two models or more.
@@ -21,9 +21,9 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
 
     Returns:
         Columns `a b task metric kind spearman ceiling disattenuated low high p_differ least_p
-        n_ablations n interval test correction`, as of `interp.stats.compare_profiles`. A profile
-        is made of at least three ablations of one layer or head each, of one kind (`layer`,
-        `head`, ...), that failed on no example. NaN where a profile is flat.
+        n_ablations n interval test correction`, as in `interp.stats.compare_profiles`. A profile
+        consists of at least three ablations of the same kind (`layer`, `head`, ...), each of one
+        layer or head, that failed on no example. Values are NaN where a profile has no spread.
 
     Raises:
         UserError: no two models have such a profile in common.
@@ -32,7 +32,7 @@ def correlations(values: pd.DataFrame, *, seed: int = 0, **options: Any) -> pd.D
     for kind, texts in kinds(dict.fromkeys(values["ablation"])).items():
         chosen = values[values["ablation"].isin([BASELINE, *texts])]
         for (task, metric), rows in chosen.groupby(["task", "metric"], sort=False):
-            # what failed on an example is no column
+            # an ablation that failed on an example has no column
             whole = {str(key["model"]): set(wide) for key, _, wide, _ in series(rows)}
             for a, b in pairs:
                 sides = [whole.get(name, set()) for name in (a, b)]

@@ -1,4 +1,4 @@
-"""Profiles of drops, cut by kind of ablation, and what a bootstrap over examples makes of them."""
+"""Profiles of drops by kind of ablation, and their bootstrap over examples."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
@@ -23,11 +23,11 @@ from interp.stats import (
 
 INTERVAL = "bootstrap over examples"
 SAME = 1e-12
-"""Resamples that differ by less do so by rounding: the sample shows no spread."""
+"""Resamples that differ by less differ by rounding only: the sample shows no spread."""
 
 
 class Outcomes(NamedTuple):
-    """Values of one model, task and metric: documents x ablations, the baseline first."""
+    """The values of one model, task and metric, as documents x ablations, the baseline first."""
 
     model: str
     task: str
@@ -37,9 +37,9 @@ class Outcomes(NamedTuple):
     points: bool
 
     def means(self, columns: list[str], *, resamples: int, seed: int) -> np.ndarray:
-        """Column means `[1 + resamples, columns]`: of the sample, then of resampled examples.
+        """Column means `[1 + resamples, columns]` of the sample, then of each resample.
 
-        Models that saw the same examples get the same resamples.
+        Models with the same examples get the same resamples.
         """
         sample = sample_of(self.table[columns], self.clusters)
         drawn = bootstrap_means(sample, resamples=resamples, seed=[seed, 2])
@@ -47,10 +47,10 @@ class Outcomes(NamedTuple):
 
 
 def outcomes(values: pd.DataFrame) -> Iterator[Outcomes]:
-    """Every model, task and metric of a table of values, checked against its baseline.
+    """Divide a table of values by model, task and metric, and check each against its baseline.
 
     Yields:
-        One model, task and metric, its values as documents x ablations.
+        The outcomes of one model, task and metric.
 
     Raises:
         UserError: as `interp.stats.importance`.
@@ -74,7 +74,7 @@ def kind_and_layer(text: str) -> tuple[str, int] | None:
 
 
 def kinds(columns: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Kind of ablation to its ablations and their layers, of those that act on one layer."""
+    """For each kind of ablation that acts on one layer, its ablations and their layers."""
     layers_of: dict[str, dict[str, int]] = {}
     for text in columns:
         placed = kind_and_layer(str(text))
@@ -87,7 +87,7 @@ def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
     """Every pair of models, in the order in which the table names them.
 
     Returns:
-        (first, second) each.
+        The pairs, each as (first, second).
 
     Raises:
         UserError: fewer than two models.
@@ -100,15 +100,15 @@ def pairs_of(values: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]:
-    """(task, metric) to model to its outcomes; the models saw the same examples.
+    """The outcomes of each model, by (task, metric); all models have the same examples.
 
-    An example that fails in one model without any ablation is left out of all of them.
+    An example that fails in one model without any ablation is left out for all models.
 
     Returns:
-        Only tasks and metrics that the table holds.
+        For each (task, metric) of the table, the outcomes by model.
 
     Raises:
-        UserError: two models saw different examples of a task.
+        UserError: two models have different examples of a task.
     """
     of_series: dict[tuple[str, str], dict[str, Outcomes]] = {}
     for one in outcomes(_read_by_all(values)):
@@ -124,14 +124,14 @@ def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]
 
 
 def check_layers(values: pd.DataFrame, n_layers: Mapping[str, int]) -> None:
-    """Refuse what does not say how many layers each model of a table of values has.
+    """Refuse numbers of layers that do not cover the models of a table of values.
 
     Args:
         values: the long table of `interp.stats`.
         n_layers: layers of each model.
 
     Raises:
-        UserError: a model is missing, or its number is not a whole one.
+        UserError: a model is missing, or its number is not a whole number.
     """
     check_values(values)
     for model in values["model"].unique():
@@ -141,9 +141,9 @@ def check_layers(values: pd.DataFrame, n_layers: Mapping[str, int]) -> None:
 
 
 def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
-    """Without the examples on which another model fails without any ablation.
+    """The values without examples on which another model fails without any ablation.
 
-    A model that fails on all examples of a task has no outcome, and takes none from the others.
+    A model that fails on all examples of a task has no outcomes, and removes none from the others.
     """
     check_values(values)
     bare = values[values["ablation"] == BASELINE]
@@ -153,7 +153,7 @@ def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
     partly = bare[bare["value"].isna() & ~failed.transform("all")]
     keys = ["task", "metric", "doc_id"]
     unread = pd.MultiIndex.from_frame(partly[keys])
-    # its own rows stay: they are counted and named where they are set aside
+    # the rows of the failing model stay: they are counted and named later
     keys_of_model = pd.MultiIndex.from_frame(partly[["model", *keys]])
     elsewhere = pd.MultiIndex.from_frame(values[keys]).isin(unread)
     return values[
@@ -162,7 +162,7 @@ def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def bounds(drawn: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:
-    """Percentile interval of the resamples that have a value; NaN where all of them are alike."""
+    """Percentile interval of the resamples that have a value; NaN where all of them are equal."""
     known = drawn[~np.isnan(drawn)]
     if len(known) and np.ptp(known) < SAME:
         return float("nan"), float("nan")

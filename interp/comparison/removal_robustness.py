@@ -1,11 +1,11 @@
-"""How much of a score is left as layers go: the area under score against layers removed.
+"""How much of a score is left as layers are removed: the area under score by layers removed.
 
-The layers go one after the other, in the order of a cumulative family (`layer:7`,
-`layer:7+layer:6`, ...). Robustness is the mean of the score over that range (trapezoids, from the
-whole model to the last step) over the score of the whole model: 1 where nothing is ever lost, near
-0 where the first step loses everything. Of a metric of which less is better the score is
-`1 - value` (`Sweep.gains`). Guessing is not subtracted: a task with four options keeps a quarter of
-its score whatever goes.
+The layers are removed one after the other, in the order of a cumulative family (`layer:7`,
+`layer:7+layer:6`, ...). Robustness is the mean of the score over that range (by trapezoids, from
+the unablated model to the last step), divided by the score of the unablated model. It is 1 where
+nothing is ever lost, and near 0 where the first step loses everything. For a metric in which
+smaller is better the score is `1 - value` (`Sweep.gains`). The score of guessing is not subtracted:
+a task with four options keeps about a quarter of its score whatever is removed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,15 +30,16 @@ NO_SPREAD = "none (no spread in the sample)"
 
 
 def orders_of(texts: Sequence[str]) -> dict[str, list[str]]:
-    """The cumulative families among ablations: the layers as they go, and the texts of the steps.
+    """The cumulative families among ablations: the layers in order, and the texts of the steps.
 
-    A family is a combination of skipped layers all of whose beginnings are there too.
+    A family is a combination of skipped layers all of whose beginnings are also there.
 
     Args:
         texts: text forms of ablations.
 
     Returns:
-        The layers in their order, joined by spaces, to the text forms of the steps.
+        For each family, named by its layers in order, joined by spaces, the text forms of its
+        steps.
 
     Raises:
         UserError: there is none.
@@ -75,13 +76,13 @@ def robustness(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Robustness of each model to the removal of layers, with its interval; and of each pair.
+    """The robustness of each model to the removal of layers, with its interval.
 
-    In 1,000 simulated sweeps a setting the intervals covered 93.6 to 94.8%, those of differences
+    In 1,000 simulated sweeps per setting the intervals covered 93.6 to 94.8%, those of differences
     93.8 to 94.8% (four settings, n 50 and 200).
 
     Args:
-        values: the long table of `interp.stats`, with a cumulative family; more is better
+        values: the long table of `interp.stats`, with a cumulative family; larger must be better
             (`Sweep.gains`, `Comparison.gains`).
         n_layers: layers of each model.
         confidence: coverage of the intervals (percentile bootstrap over examples).
@@ -90,13 +91,13 @@ def robustness(
 
     Returns:
         Columns `model task metric order area low_area high_area robustness low high n_removed
-        n_layers n unit interval`; `area` is the mean score over the range, in points for 0/1
-        metrics, `n_removed` how many layers are gone at its end. NaN where the whole model scores
-        0, where the score goes below 0 (of what is no share nothing is left), and where a step
-        failed on an example. No interval where all examples fare alike.
+        n_layers n unit interval`. `area` is the mean score over the range, in points for 0/1
+        metrics; `n_removed` is the number of layers removed at its end. Values are NaN where the
+        unablated model scores 0, where the score goes below 0 (it is then not a share), and where a
+        step failed on an example. There is no interval where all examples have the same outcomes.
 
     Raises:
-        UserError: no cumulative family.
+        UserError: there is no cumulative family.
     """
     check_layers(values, n_layers)
     rows = []
@@ -117,9 +118,9 @@ def robustness(
 def robustness_differences(
     values: pd.DataFrame, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Robustness of model b minus that of model a, paired over examples.
+    """The robustness of model b minus that of model a, paired over examples.
 
-    Only orders that both have are compared: models of different depth have none in common.
+    Only orders that both have are compared; models of different depth have none in common.
 
     Args:
         values: one row per model, task, ablation and example (`Comparison.gains`).
@@ -131,7 +132,7 @@ def robustness_differences(
         Columns `a b task metric order value_a value_b difference low high n interval correction`.
 
     Raises:
-        UserError: no cumulative family, or fewer than two models.
+        UserError: there is no cumulative family, or there are fewer than two models.
     """
     pairs, curves = pairs_of(values), dict[tuple[str, ...], dict[str, Any]]()
     for key, drawn in _drawn(values, confidence, resamples, seed):
@@ -154,7 +155,7 @@ def robustness_differences(
 
 
 def _name(low: float, failed: bool, kind: str) -> str:
-    """What the interval is called, or why there is none."""
+    """The name of the interval, or why there is none."""
     if failed:
         return NO_INTERVAL
     return NO_SPREAD if np.isnan(low) else kind
@@ -167,10 +168,10 @@ def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
         scores: as `interp.stats.scores` returns them.
 
     Returns:
-        The columns of the scores, with `order` and `n_removed` (0 is the whole model).
+        The columns of the scores, with `order` and `n_removed` (0 is the unablated model).
 
     Raises:
-        UserError: a column is missing, or the scores of the whole model are.
+        UserError: a column is missing, or the scores of the unablated model are.
     """
     check_columns("scores", scores, ["model", "task", "metric", "ablation"])
     if scores.empty or BASELINE not in set(scores["ablation"]):
@@ -184,7 +185,7 @@ def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_height(scores: Float[np.ndarray, "rows steps"]) -> Float[np.ndarray, " rows"]:
-    """Area under equidistant steps by the trapezoidal rule, over the width."""
+    """The area under equidistant steps by the trapezoidal rule, divided by the width."""
     ends = (scores[:, 0] + scores[:, -1]) / 2
     return (ends + scores[:, 1:-1].sum(axis=1)) / (scores.shape[1] - 1)
 
@@ -200,7 +201,7 @@ def _drawn(
     for models in by_model(values).values():
         for one in models.values():
             for order, steps in orders[one.model].items():
-                # what failed on an example is no column of the table
+                # an ablation that failed on an example has no column in the table
                 failed = not set(steps) <= set(one.table)
                 if failed:
                     scores = np.full((1 + resamples, 1 + len(steps)), np.nan)

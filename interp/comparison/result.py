@@ -1,4 +1,4 @@
-"""A comparison: one finished run per model, on the same examples. Needs no model."""
+"""A comparison: one finished run per model, on the same examples, read without the models."""
 
 import logging
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ from interp.stats import variance_components
 log = logging.getLogger(__name__)
 SHOWN = ["a", "b", "ablation", "task", "drop_a", "drop_b", "difference", "low", "high",
          "p_adjusted", "n"]  # fmt: skip
-# of a task in a manifest: what its examples and prompts are made of
+# the entries of a task in a manifest that determine its examples and prompts
 SAME = ("doc_ids", "rows_sha256", "num_fewshot", "fewshot_sha256", "config_sha256")
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Several models' runs side by side; in every table `model` is the name given here.
+    """The runs of several models side by side; in every table `model` is the name given here.
 
     Attributes:
-        sweeps: name to run.
-        n_layers: name to number of layers.
+        sweeps: the run of each model, by name.
+        n_layers: the number of layers of each model, by name.
     """
 
     sweeps: Mapping[str, Sweep]
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def seed(self) -> int:
-        """Of the draw of examples, and of every bootstrap."""
+        """The seed of the draw of examples, and of every bootstrap."""
         return int(next(iter(self.sweeps.values())).manifest.seed)
 
     def values(self) -> pd.DataFrame:
@@ -47,7 +47,7 @@ class Comparison:
         return self._joined("values")
 
     def gains(self) -> pd.DataFrame:
-        """The values, turned where less is better (`Sweep.gains`): what drops are taken of."""
+        """The values that drops are computed from: larger is always better (`Sweep.gains`)."""
         return self._joined("gains")
 
     def scores(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
@@ -76,7 +76,7 @@ class Comparison:
     def differences(
         self, *, confidence: float = 0.95, resamples: int = 2000, correction: str = "holm"
     ) -> pd.DataFrame:
-        """Drop of one model minus drop of the other (`interp.comparison.differences`)."""
+        """The drop of one model minus that of the other (`interp.comparison.differences`)."""
         return differences(
             self.gains(),
             confidence=confidence,
@@ -92,17 +92,17 @@ class Comparison:
         )
 
     def centres(self, *, confidence: float = 0.95) -> pd.DataFrame:
-        """Where what matters lies, and how spread out (`interp.comparison.centres`)."""
+        """Centre and spread of importance over depth (`interp.comparison.centres`)."""
         return centres(self.gains(), self.n_layers, confidence=confidence)
 
     def shifts(self, *, confidence: float = 0.95) -> pd.DataFrame:
-        """How far the centres of two models lie apart (`interp.comparison.shifts`)."""
+        """Differences in centre and spread between two models (`interp.comparison.shifts`)."""
         return shifts(self.gains(), self.n_layers, confidence=confidence)
 
     def robustness(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
-        """Score left as layers go, over the whole model's (`interp.comparison.robustness`).
+        """The share of the score left as layers are removed (`interp.comparison.robustness`).
 
-        Of a metric of which less is better the score is `1 - value`.
+        For a metric in which smaller is better the score is `1 - value`.
         """
         return robustness(
             self.gains(),
@@ -119,14 +119,14 @@ class Comparison:
         confidence: float = 0.95,
         correction: str = "holm",
     ) -> pd.DataFrame:
-        """What scores and drops vary with: examples, or the model.
+        """How much scores and drops vary with the examples, and with the model.
 
-        Models of several training seeds are taken as draws of all such models; of other models it
-        only describes. See `interp.stats.variance_components`.
+        Models of several training seeds are taken as draws from all such models; for other models
+        the numbers only describe these. See `interp.stats.variance_components`.
 
         Args:
             metric: one for all tasks, or one for each named task; all by default.
-            confidence: coverage of the intervals; those over models need three and more.
+            confidence: coverage of the intervals; those over models need three models or more.
             correction: correction of the p-values across ablations.
         """
         gains = self.gains()
@@ -137,8 +137,8 @@ class Comparison:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table that the ablations allow, by the name of its method.
 
-        Correlations, centres and shifts need a family of one layer or head each; robustness needs
-        a cumulative family. Those that cannot be made are left out, and the log says why.
+        Correlations, centres and shifts need a family of single layers or heads; robustness needs a
+        cumulative family. Tables that cannot be made are left out, and the log says why.
         """
         tables = {name: getattr(self, name)() for name in ("scores", "importance", "differences")}
         for name in ("correlations", "centres", "shifts"):
@@ -153,7 +153,7 @@ class Comparison:
         return tables | {"robustness": self.robustness()}
 
     def table(self, *, metric: MetricChoice = None) -> pd.DataFrame:
-        """Differences of drops, one metric per task: the columns that are read first.
+        """Differences of drops for one metric per task, in the main columns.
 
         Columns `a b ablation task drop_a drop_b difference low high p_adjusted n`.
         """
@@ -209,14 +209,14 @@ def comparison_of(
     """Finished runs of several models, side by side.
 
     Args:
-        sweeps: name to run or its folder.
-        n_layers: name to number of layers.
+        sweeps: for each name, a run or its folder.
+        n_layers: the number of layers of each model, by name.
 
     Returns:
-        The comparison. Its tables are computed when they are asked for.
+        The comparison. Its tables are computed when they are needed.
 
     Raises:
-        UserError: fewer than two, or the runs are not of the same examples of the same tasks.
+        UserError: there are fewer than two runs, or their tasks or examples differ.
     """
     if not isinstance(sweeps, Mapping):
         raise UserError(f"sweeps {sweeps!r:.80}: allowed are names, each with a run or its folder")

@@ -1,4 +1,4 @@
-"""`interp.compare`: one sweep per model over the same examples, and its re-opening."""
+"""`interp.compare`: one sweep per model over the same examples, which can be opened again."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -46,30 +46,30 @@ def compare(
     ray: str | None = None,
     workers: int | None = None,
 ) -> Comparison:
-    """Run the same ablations of several models over the same examples.
+    """Run the same ablations of several models on the same examples.
 
-    One sweep per model, in `out/NAME`; the same call continues an interrupted one. Models given by
-    name are loaded one after the other, so that memory holds one at a time.
+    Each model has a sweep in `out/NAME`; the same call continues an interrupted one. Models given
+    by name are loaded one after the other, so that only one is in memory at a time.
 
     Args:
-        models: name (for tables, figures and folders) to a model, in any form that `interp.sweep`
-            takes.
+        models: the models, in any form that `interp.sweep` takes, by the names that tables, figures
+            and folders use.
         tasks: as for `interp.sweep`.
-        ablations: a family's name as on the command line (`layers`, `attentions`, `mlps`, `heads`,
-            `kvgroups`, `cumulative`, `blocks:3`), single ablations, several of these, or a function
-            of a model, such as `interp.each_layer`.
+        ablations: a family as on the command line (`layers`, `attentions`, `mlps`, `heads`,
+            `kvgroups`, `cumulative`, `blocks:3`), a single ablation, several of these, or a
+            function of a model, such as `interp.each_layer`.
         out: folder of the runs.
         limit: at most this many examples per task, the same for every model.
         seed: seed of the draw, and of every bootstrap.
         num_fewshot: as for `interp.sweep`.
         fewshot_seed: as for `interp.sweep`.
         data: as for `interp.sweep`.
-        chat_template: generating tasks through each model's own chat template.
+        chat_template: whether tasks that generate are asked through each model's own chat template.
         allow_code: as for `interp.sweep`.
         cluster: as for `interp.sweep`.
-        divergence: as for `interp.sweep`; of each model from itself, whole.
-        shard: `"3/16"`: only this part of every model's units. When no unit is missing any more,
-            the same call without `shard` completes the comparison.
+        divergence: as for `interp.sweep`; each model is compared with its own unablated self.
+        shard: such as `"3/16"`: only this part of every model's units. When no unit is missing any
+            more, the same call without `shard` completes the comparison.
         allow: as for `interp.sweep`.
         unit_examples: as for `interp.sweep`.
         unit_ablations: as for `interp.sweep`.
@@ -78,13 +78,13 @@ def compare(
         workers: as for `interp.sweep`.
 
     Returns:
-        The runs side by side; `interp.comparison.open_comparison(out)` gives them again later.
-        With `shard` they are finished as far as this shard goes.
+        The runs side by side; `interp.comparison.open_comparison(out)` opens them again later. With
+        `shard` only the units of this shard are sure to be finished.
 
     Raises:
-        UserError: before anything is written: fewer than two models, a name that is no folder's,
-            a folder with a comparison of other models, or a request that cannot be carried out
-            for the first of them, or for one that is in memory.
+        UserError: there are fewer than two models, a name cannot be a folder's, the folder holds a
+            comparison of other models, or the request cannot be carried out for the first model or
+            for one that is in memory. It is raised before anything is written.
     """
     check_names(models)
     _refuse_others(path_given("out", out), models)
@@ -106,7 +106,8 @@ def compare(
         lambda _, name: name.removeprefix("chat-") if chat_template else name,
     )
     for name, model in list(models.items())[1:]:
-        # the first is checked by its own sweep; a model that is not loaded yet, when it is
+        # the first is checked by its own sweep; a model that is not loaded yet is checked when it
+        # is
         if isinstance(model, TransformerBridge):
             loaded = loaded_tasks(tasks, chat_template=model if chat_template else None, **asked)
             check_ahead(
@@ -155,7 +156,7 @@ def open_comparison(folder: str | Path) -> Comparison:
 
 
 def _n_layers(file: Path) -> dict[str, int]:
-    """Names and depths of the models in a comparison's file; the names are folders beside it."""
+    """Names and numbers of layers in a comparison's file; each name is a folder beside it."""
     try:
         counts = json.loads(records.read_regular(file))["n_layers"]
         n_layers = {str(name): int(count) for name, count in counts.items()}
@@ -167,7 +168,7 @@ def _n_layers(file: Path) -> dict[str, int]:
 
 
 def _refuse_others(out: Path, models: Mapping[str, Model]) -> None:
-    """Refuse a folder with a comparison that has a model which is not asked for."""
+    """Refuse a folder with a comparison that has a model which was not requested."""
     if not (out / FILE).is_file():
         return
     n_layers_kept = _n_layers(out / FILE)
@@ -179,14 +180,14 @@ def _refuse_others(out: Path, models: Mapping[str, Model]) -> None:
 
 
 def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablation]:
-    """The ablations of a model that names of families, texts or a function stand for.
+    """The ablations of a model that are given by families, texts or a function.
 
     Args:
         model: a bridge.
         chosen: as for `compare`.
 
     Returns:
-        Texts or values, each once, in the order in which they were named.
+        Texts or values, each once, in the order in which they were given.
     """
     if callable(chosen):
         return list(chosen(model))
@@ -195,7 +196,7 @@ def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablatio
 
 
 def check_names(models: Mapping[str, Model]) -> None:
-    """Raise UserError for fewer than two, for names that are no folder's, for unknown models.
+    """Raise UserError for fewer than two models, bad names of folders, and unknown models.
 
     Args:
         models: as for `compare`.

@@ -1,9 +1,10 @@
-"""What one model gains from the other's layers, and what the other loses: swap curves.
+"""Swap curves: the score of a recipient as layers of a donor replace its own.
 
-Three curves per part (whole layers, attentions, MLPs): one layer swapped at a time (`single`), from
-the first layer up (`up`), from the last layer down (`down`). Both cumulative curves begin at the
-recipient and end at the donor's layers between the recipient's embedding, final norm and
-unembedding, which is not the donor where those differ (`ends_line` says by how much).
+There are three curves for each part (whole layers, attentions, MLPs): one layer swapped at a time
+(`single`), layers swapped from the first up (`up`), and from the last down (`down`). Both
+cumulative curves begin at the recipient. They end at the donor's layers between the recipient's
+embedding, final norm and unembedding. That is not the donor where these differ (`ends_line` says by
+how much).
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,18 +48,18 @@ OF_DROP = {
     "test": "test",
     "correction": "correction",
 }
-"""Columns of the table of importance, and their names beside the scores."""
+"""The columns of the table of importance, and their names beside the scores."""
 
 
 def swap_ablations(
     model: TransformerBridge, donor: TransformerBridge, parts: Iterable[Part] = PARTS
 ) -> list[Ablation]:
-    """Every swap of `swap_curves`, each once.
+    """Every swap that `swap_curves` needs, each once.
 
     Args:
         model: the model whose layers are replaced.
         donor: the model that they are taken from.
-        parts: what of each block is swapped: `layer`, `attention`, `mlp`.
+        parts: the parts that are swapped: `layer`, `attention`, `mlp`.
 
     Returns:
         Single swaps of every part, and those that grow from the first and from the last layer.
@@ -89,7 +90,7 @@ def swap_sweep(
         model: the recipient.
         donor: the other model, of the same shape.
         tasks: as for `interp.sweep`.
-        parts: what of the layers is swapped.
+        parts: the parts that are swapped.
         out: folder of the run; the same call continues it.
         limit: at most this many examples per task, drawn with the seed; all by default.
         seed: seed of the draw, and of the bootstrap.
@@ -100,7 +101,7 @@ def swap_sweep(
         The finished run.
 
     Raises:
-        UserError: as `interp.sweep`; a donor of another shape.
+        UserError: as `interp.sweep`; or the donor has another shape.
     """
     return sweep(
         model,
@@ -119,15 +120,14 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
 
     Args:
         run: the run of a recipient under swaps from one donor.
-        recipient: its name in the table; by default the run's.
+        recipient: the name of the recipient in the table; by default that of the run's model.
 
     Returns:
         Columns `recipient donor part curve n_swapped first last task metric value low high drop
         drop_low drop_high drop_low_all drop_high_all p p_adjusted n unit interval interval_of_drop
-        test correction`.
-        `n_swapped` is 0 for the recipient itself, in every curve; the drop is the recipient's
-        score minus the swapped model's: negative is a gain. p is corrected over the swaps of a
-        form (`swap`, `swap-attn`, `swaps`, ...), task by task.
+        test correction`. `n_swapped` is 0 for the recipient itself, in every curve. The drop is the
+        recipient's score minus that of the swapped model: negative is a gain. The p-values are
+        corrected over the swaps of a form (`swap`, `swap-attn`, `swaps`, ...), for each task.
 
     Raises:
         UserError: the run holds no swap, or swaps from several donors.
@@ -159,7 +159,7 @@ def swap_curves(run: Sweep, *, recipient: str | None = None) -> pd.DataFrame:
 
 
 def swap_of(text: str) -> tuple[Part, int, int] | None:
-    """Part, first and last layer of a swap's text; None for anything else."""
+    """Part, first layer and last layer in the text of a swap; None for any other text."""
     parsed = parsed_or_none(text)
     if isinstance(parsed, SwapLayer):
         return parsed.part, parsed.layer, parsed.layer
@@ -169,14 +169,14 @@ def swap_of(text: str) -> tuple[Part, int, int] | None:
 
 
 def ends_line(model: TransformerBridge, donor: TransformerBridge) -> str:
-    """One line: what a swap of all layers is, and how far it is from the donor.
+    """A line that says what a swap of all layers is, and how far it is from the donor.
 
     Args:
         model: the model whose layers are replaced.
         donor: the model that they are taken from.
 
     Returns:
-        The line, without an end.
+        The line, without a line break.
     """
     last = shape_of(model).n_layers - 1
     model_ends, donor_ends = _ends(model), _ends(donor)
@@ -191,7 +191,7 @@ def ends_line(model: TransformerBridge, donor: TransformerBridge) -> str:
 def _along(
     placed: dict[str, tuple[Part, int, int]], part: Part, curve: str, last: int
 ) -> list[tuple[str, int | None, int | None]]:
-    """The ablations of one curve in its order, the recipient first."""
+    """The ablations of one curve in order, the recipient first."""
     of_part = [(text, first, end) for text, (of, first, end) in placed.items() if of == part]
     chosen = {
         "single": [swap for swap in of_part if swap[1] == swap[2]],

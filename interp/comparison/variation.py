@@ -1,4 +1,4 @@
-"""One sweep asked in several ways: do the drops hold when the prompt changes? Needs no model."""
+"""One sweep asked in several ways, read without the model: do drops depend on the prompt?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ SHOWN = ["varied", "task", "ablation", "quantity", "value", "low", "high", "low_
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """The runs of a sweep that was asked in several ways; from `interp.vary`.
+    """The runs of a sweep that was asked in several ways, from `interp.vary`.
 
     Attributes:
-        sweeps: way of asking (`published`, `fewshot-seed-1`) to its run.
+        sweeps: the run of each way of asking (`published`, `fewshot-seed-1`, ...).
     """
 
     sweeps: Mapping[str, Sweep]
 
     def values(self) -> pd.DataFrame:
-        """One row per way, example, ablation and metric; column `variant` names the way.
+        """One row per way of asking, example, ablation and metric; `variant` names the way.
 
-        Tasks have their published names in it.
+        The tasks have their published names.
         """
         return self._joined("values")
 
@@ -62,10 +62,10 @@ class Variation:
         confidence: float = 0.95,
         correction: str = "holm",
     ) -> pd.DataFrame:
-        """What scores and drops vary with: examples, or the way of asking.
+        """How much scores and drops vary with the examples, and with the way of asking.
 
         For each kind of way (few-shot draws, orders, wordings, orders of options) its runs and the
-        published one are taken as draws of all such ways (`interp.stats.variance_components`).
+        published one are taken as draws from all such ways (`interp.stats.variance_components`).
 
         Args:
             metric: one for all tasks, or one for each named task; all by default.
@@ -73,7 +73,7 @@ class Variation:
             correction: correction of the p-values across ablations.
 
         Returns:
-            The table of `interp.stats.variance_components`, with the kind in front (`varied`).
+            The table of `interp.stats.variance_components`, after a column `varied` with the kind.
         """
         gains, tables = self.gains(), []
         if metric is not None:
@@ -88,15 +88,15 @@ class Variation:
 
     @property
     def kinds(self) -> list[str]:
-        """What was varied: of `interp.tasks.WAYS`."""
+        """What was varied, as in `interp.tasks.WAYS`."""
         return [kind for kind in WAYS if any(way.startswith(f"{kind}-") for way in self.sweeps)]
 
     def table(self, *, metric: MetricChoice = None) -> pd.DataFrame:
-        """The components of one metric per task: the columns that are read first."""
+        """The components for one metric per task, in the main columns."""
         return choose_metric(self.components(), metric)[SHOWN].reset_index(drop=True)
 
     def summary(self, *, top: int = 5, metric: MetricChoice = None) -> str:
-        """In words and numbers: the drops that depend most on how it is asked.
+        """In words and numbers: the drops that depend most on the way of asking.
 
         Args:
             top: the most ablations that are named.
@@ -126,7 +126,7 @@ class Variation:
 
 
 def _named(table: pd.DataFrame, way: str) -> pd.DataFrame:
-    """A table of one run, its tasks by their published names, the way in front."""
+    """A table of one run, with the published names of tasks, after a column with the way."""
     table = table.assign(task=[published_name(way, str(name)) for name in table["task"]])
     table.insert(0, "variant", way)
     return table

@@ -1,4 +1,4 @@
-"""`interp.vary`: the same sweep asked in several ways, a run each, and its re-opening."""
+"""`interp.vary`: the same sweep asked in several ways, each a run; opened again later."""
 
 import json
 from collections.abc import Sequence
@@ -56,33 +56,36 @@ def vary(
     ray: str | None = None,
     workers: int | None = None,
 ) -> Variation:
-    """Run a sweep as it is published, and again in other ways of asking the same questions.
+    """Run a sweep as its tasks are published, and again in other ways of asking the same questions.
 
     Each way is a run of its own, in `out/WAY` (`out/published`, `out/fewshot-seed-1`, ...); the
     same call continues an interrupted one, and a call for more ways keeps those that are there.
-    One thing is varied at a time. See `interp.tasks.asked_as` for what each way changes.
+    Only one thing is varied at a time. See `interp.tasks.asked_as` for what each way changes.
 
     Args:
         model: as for `interp.sweep`.
         tasks: as for `interp.sweep`; every task must have all of the ways.
         ablations: as for `interp.sweep`.
         out: folder of the runs.
-        fewshot_seeds: draws of few-shot examples, the published one counted; 1 varies nothing.
-        fewshot_orders: orders of the few-shot examples.
-        wordings: templates of the question; those of the task's YAML (`metadata: {wordings: []}`).
-        option_orders: orders of the options, each the one before turned by a place.
+        fewshot_seeds: the number of draws of few-shot examples, including the published one; 1
+            varies nothing.
+        fewshot_orders: the number of orders of the few-shot examples.
+        wordings: the number of templates of the question, from the task's YAML (`metadata:
+            {wordings: []}`).
+        option_orders: the number of orders of the options, each the one before rotated by one
+            place.
         limit: at most this many examples per task, the same under every way.
         seed: seed of the draw, and of every bootstrap.
         donor: as for `interp.sweep`.
         num_fewshot: as for `interp.sweep`.
         fewshot_seed: the seed of the published way's few-shot examples.
         data: as for `interp.sweep`.
-        chat_template: generating tasks through the model's chat template.
+        chat_template: whether tasks that generate are asked through the model's chat template.
         allow_code: as for `interp.sweep`.
         cluster: as for `interp.sweep`.
         divergence: as for `interp.sweep`.
-        shard: `"3/16"`: only this part of every way's units. When no unit is missing any more, the
-            same call without `shard` completes the variation.
+        shard: such as `"3/16"`: only this part of every way's units. When no unit is missing any
+            more, the same call without `shard` completes the variation.
         allow: as for `interp.sweep`.
         unit_examples: as for `interp.sweep`.
         unit_ablations: as for `interp.sweep`.
@@ -91,11 +94,11 @@ def vary(
         workers: as for `interp.sweep`.
 
     Returns:
-        The runs side by side; `interp.open_run(out)` gives them again later.
+        The runs side by side; `interp.open_run(out)` opens them again later.
 
     Raises:
-        UserError: before anything is written: nothing is varied, a task does not have a way, or
-            whatever `interp.sweep` refuses under any of the ways.
+        UserError: nothing is varied, a task lacks one of the ways, or `interp.sweep` refuses the
+            request under one of them. It is raised before anything is written.
     """
     given = (fewshot_seeds, fewshot_orders, wordings, option_orders)
     ways = asked_ways(dict(zip(WAYS, given, strict=True)))
@@ -105,7 +108,7 @@ def vary(
         tasks, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,
         allow_code=allow_code or None,
     )  # fmt: skip
-    # all of them before the first run, so that a way that a task does not have costs nothing
+    # all ways are built before the first run, so that a task that lacks one is refused at once
     tasks_of = {way: [asked_as(task, way) for task in plain] for way in ways}
     model = given_model(model)
     if chat_template:
@@ -123,7 +126,7 @@ def vary(
         "limit": limit, "seed": seed, "donor": donor, "cluster": cluster, "divergence": divergence,
         "allow": allow, "unit_examples": unit_examples, "unit_ablations": unit_ablations,
     }  # fmt: skip
-    # the first way is checked by its own sweep; a bad row of another way would be found after it
+    # the first way is checked by its own sweep; bad rows of other ways would only be found later
     for way in list(tasks_of)[1:]:
         check_ahead(model, tasks_of[way], ablations, out=folder / way, **alike)
     runs = {
@@ -137,16 +140,17 @@ def vary(
 
 
 def asked_ways(numbers: dict[str, int]) -> list[str]:
-    """The ways of asking that numbers of each kind stand for, the published one first.
+    """The ways of asking for given numbers of each kind, the published one first.
 
     Args:
-        numbers: kind (of `interp.tasks.WAYS`) to how many, the published one counted.
+        numbers: for each kind (of `interp.tasks.WAYS`) the number of ways, including the published
+            one.
 
     Returns:
-        Ways as `interp.tasks.asked_as` takes them.
+        The ways, as `interp.tasks.asked_as` takes them.
 
     Raises:
-        UserError: all are 1, so that nothing is varied, or one is not allowed.
+        UserError: all are 1, so that nothing is varied, or a number is not allowed.
     """
     ways = [
         way for kind, number in numbers.items() if number != 1 for way in way_names(kind, number)
@@ -160,7 +164,7 @@ def asked_ways(numbers: dict[str, int]) -> list[str]:
 
 
 def _completed(folder: Path, runs: dict[str, Sweep]) -> Variation:
-    """The variation, named in its folder once every run is finished; earlier ways stay in it."""
+    """The variation; its file is written once every run is finished, and keeps earlier ways."""
     missing = [way for way, run in runs.items() if run.problems()]
     if missing:
         return Variation(runs)
@@ -180,7 +184,7 @@ def open_variation(folder: str | Path) -> Variation:
         folder: the folder that was given as `out`.
 
     Returns:
-        What `vary` returned.
+        The variation, as `vary` returned it.
 
     Raises:
         UserError: there are none, or they were not finished.
@@ -194,7 +198,7 @@ def open_variation(folder: str | Path) -> Variation:
 
 
 def _ways(file: Path) -> list[str]:
-    """The ways in a variation's file; they are folders beside it."""
+    """The ways in a variation's file; each is a folder beside it."""
     try:
         names = [str(way) for way in json.loads(records.read_regular(file))["ways"]]
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:

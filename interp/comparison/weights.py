@@ -1,4 +1,4 @@
-"""How far each matrix moved from one model to the other, beside how much its swap matters."""
+"""How far each matrix of one model is from the other's, and whether that predicts swaps."""
 
 from typing import Any
 
@@ -17,20 +17,20 @@ from interp.stats import check_columns, check_values, layer_correlations
 def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.DataFrame:
     """How far each weight of each layer lies from the other model's.
 
-    Relative Frobenius distance ||W' - W||_F / ||W||_F: how much of the matrix changed in all
-    directions together; relative spectral distance ||W' - W||_2 / ||W||_2 (largest singular
-    values): how much it changed in the one direction in which it changed most. Matrices are those
-    of the checkpoint (GPT-2 keeps query, key and value in one). A vector (norm, bias) has both
-    alike; of a stack of experts the spectral norm is the largest of any expert.
+    The relative Frobenius distance, ||W' - W||_F / ||W||_F, says how much the matrix changed in all
+    directions together. The relative spectral distance, ||W' - W||_2 / ||W||_2 (largest singular
+    values), says how much it changed in the direction in which it changed most. Matrices are those
+    of the checkpoint (GPT-2 keeps query, key and value in one). For a vector (norm, bias) the two
+    are equal. For a stack of experts the spectral norm is the largest of any expert.
 
     Args:
-        model: w; distances are relative to it.
-        other: w', of the same shape.
+        model: the model with weights W; distances are relative to it.
+        other: the model with weights W', of the same shape.
 
     Returns:
-        Columns `model other layer part matrix shape frobenius spectral change norm`: `change`
-        and `norm` are ||W' - W||_F and ||W||_F, from which layers are put together. `part` is
-        `attention` or `mlp` (norms with their sublayer), or `layer` where a norm is shared.
+        Columns `model other layer part matrix shape frobenius spectral change norm`. `change` and
+        `norm` are ||W' - W||_F and ||W||_F, from which the distances of layers are computed. `part`
+        is `attention` or `mlp` (each with its norms), or `layer` for a norm that they share.
 
     Raises:
         UserError: the models are not of the same shape.
@@ -65,8 +65,9 @@ def layer_distances(distances: pd.DataFrame) -> pd.DataFrame:
         distances: from `weight_distances`.
 
     Returns:
-        Columns `model other layer part frobenius spectral`; `part` `layer` is all of it.
-        Frobenius: over all weights together; spectral: the largest of any matrix.
+        Columns `model other layer part frobenius spectral`. The part `layer` is the whole layer.
+        The Frobenius distance is over all its weights together; the spectral distance is the
+        largest of any matrix.
 
     Raises:
         UserError: a column is missing, or there are no rows.
@@ -94,21 +95,21 @@ def layer_distances(distances: pd.DataFrame) -> pd.DataFrame:
 def distance_and_effect(
     distances: pd.DataFrame, values: pd.DataFrame, *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Do the layers that moved furthest matter most when they are swapped?
+    """Do the layers whose weights differ most also matter most when they are swapped?
 
     Args:
         distances: from `layer_distances`.
-        values: from `Sweep.gains()` of a recipient under `swap:0`, `swap:1`, ...; the effect of
-            a swap is its drop, so a gain counts as negative.
+        values: from `Sweep.gains()` of a recipient under `swap:0`, `swap:1`, ... The effect of a
+            swap is its drop, so a gain is negative.
         seed: seed of the permutation of layers and of the halves of the examples.
 
     Returns:
-        As `interp.stats.layer_correlations`: the correlations with the reliability of the effects,
-        and the points that they are computed from. With few layers the permutation test can
-        show little.
+        The two tables of `interp.stats.layer_correlations`: the correlations, with the reliability
+        of the effects, and the points that they are computed from. With few layers the permutation
+        test can show little.
 
     Raises:
-        UserError: fewer than three single swaps.
+        UserError: there are fewer than three single swaps.
     """
     check_columns("distances", distances, ["part"], ["layer", "frobenius", "spectral"])
     check_values(values)
@@ -140,14 +141,14 @@ def _distance(mine: Tensor, its: Tensor) -> dict[str, Any]:
 
 
 def _spectral(matrix: Tensor) -> float:
-    """Largest singular value; of a stack, the largest of any."""
+    """The largest singular value; for a stack of matrices, the largest of any."""
     if matrix.ndim < 2:
         return float(matrix.norm())
     return float(torch.linalg.matrix_norm(matrix, ord=2).max())
 
 
 def _parts(model: TransformerBridge, layer: int) -> dict[int, str]:
-    """Sublayer of each parameter of a block, where they can be told apart."""
+    """The sublayer of each parameter of a block, where sublayers can be told apart."""
     try:
         return {
             id(parameter): part

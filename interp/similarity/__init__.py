@@ -1,4 +1,4 @@
-"""How much each layer changes the residual stream, and what that can and cannot predict.
+"""How much each layer changes the residual stream, and whether that predicts its importance.
 
 similarity = interp.layer_similarity(model, "world-kv:generate", limit=200)
 similarity.influence, similarity.angular, similarity.cka

@@ -1,9 +1,9 @@
 """Linear CKA over groups of examples, with a jackknife over examples.
 
-The interval is of the CKA of all such examples: each is left out once (Efron & Stein 1981), on the
-scale of Fisher's transformation, because a CKA near 1 is skewed, with Student's t. What leaving out
-its examples changes is added up over a cluster, where examples come in clusters; of fewer than 40
-clusters there is no interval.
+The interval is a jackknife: each example is left out once (Efron & Stein 1981). It is computed with
+Student's t on the scale of Fisher's transformation, because a CKA near 1 is skewed. Where examples
+come in clusters, the changes from leaving out each example are added up over a cluster; with fewer
+than 40 clusters there is no interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ from interp.stats import student_interval
 
 LEAST_CKA = 4
 LEAST_CLUSTERS = 40
-"""Clusters from which on there is an interval.
+"""The smallest number of clusters with an interval.
 
-Examples of one cluster raise the estimate itself: with 40 clusters of five (correlation 0.2) 92% of
-the intervals cover, with 20 of ten 72%.
+Examples of one cluster raise the estimate itself. With 40 clusters of five examples (correlation
+0.2) 92% of the intervals cover, with 20 clusters of ten 72%.
 """
 
 NEAR_ONE = 1 - 1e-9
 
 
 class CkaSums:
-    """Sums of HSIC over groups of examples, with and without each of them.
+    """Sums of HSIC over groups of examples, with and without each example.
 
     Attributes:
         n: examples added.
@@ -46,8 +46,9 @@ class CkaSums:
     def add(self, one: Tensor, other: Tensor, *, units: Sequence[int] | None = None) -> None:
         """Add a group `[depth, examples, d_model]`; fewer than four examples give no estimate.
 
-        All groups are divided by the lengths of the first, or those of short states would count
-        for more. `units` are the independent units of the examples, by default each its own.
+        All groups are divided by the lengths of the first group; otherwise groups with short states
+        would count for more. `units` are the independent units of the examples; by default each
+        example is its own.
         """
         size = one.shape[1]
         if size < LEAST_CKA:
@@ -77,7 +78,7 @@ class CkaSums:
         """CKA of every pair of depths, with its interval.
 
         Args:
-            named: columns in front.
+            named: further columns, put first.
             confidence: coverage of each interval.
 
         Returns:
@@ -89,7 +90,7 @@ class CkaSums:
         if not self.n:
             raise UserError(f"CKA: at least {LEAST_CKA} examples are needed")
         crossed, one, other = self._sums
-        # a depth without spread has a HSIC of rounding errors with itself
+        # the HSIC of a depth without spread with itself consists of rounding errors
         known = (one[:, None] > 1e-12 * self.n) & (other[None] > 1e-12 * self.n)
         value = torch.where(known, _ratio(crossed, one, other), torch.nan).cpu().numpy()
         moved = [torch.cat(parts, dim=-1) for parts in self._changes]
@@ -115,7 +116,7 @@ class CkaSums:
 
 
 def _ratio(crossed: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """CKA of sums; trailing axes are examples that are left out."""
+    """CKA from sums; trailing axes are examples that are left out."""
     return crossed / (one[:, None] * other[None]).clamp(min=1e-300).sqrt()
 
 
@@ -137,7 +138,7 @@ def _jackknife(
 
 
 def no_cka(n_depths: int, named: Mapping[str, str]) -> pd.DataFrame:
-    """The table of too few examples."""
+    """The table where there are too few examples: all NaN."""
     pairs = [(i, j) for i in range(n_depths) for j in range(n_depths)]
     empty = {"value": np.nan, "low": np.nan, "high": np.nan, "n": 0, "interval": "none"}
     return pd.DataFrame([{**named, "depth": i, "other": j, **empty} for i, j in pairs])

@@ -1,9 +1,9 @@
 """What skipping a layer changes in what every later layer contributes.
 
-"Do Language Models Use Their Depth Efficiently?" (Csordas, Manning & Potts, arXiv 2505.13898):
-layers that build on an earlier one contribute something else without it; layers that only refine
-the output contribute what they did. There the largest effect over positions and prompts is shown,
-which grows with their number; here it is the mean over positions, and its mean over texts with an
+"Do Language Models Use Their Depth Efficiently?" (Csordas, Manning & Potts, arXiv 2505.13898): a
+layer that builds on an earlier one contributes something else without it; a layer that only refines
+the output contributes the same. The paper shows the largest effect over positions and prompts,
+which grows with their number. Here it is the mean over positions, averaged over texts, with an
 interval.
 """
 
@@ -35,24 +35,24 @@ def downstream_effects(
 ) -> pd.DataFrame:
     """The relative change of each later layer's contribution when a layer is skipped.
 
-    A contribution is what a layer adds to the residual stream; its relative change is the norm of
-    the difference over the norm of what it adds in the whole model.
+    A contribution is what a layer adds to the residual stream. Its relative change is the norm of
+    the difference divided by the norm of its contribution in the unablated model.
 
     Args:
         model: the model.
-        texts: at least one; each is cut on the left where it is longer than the context.
-        later_positions: skip the layer in the first half of each text and measure in the second
-            half: what reaches it, was written earlier and read by attention.
-        confidence: coverage of the intervals, Student's t over texts. Texts declare no clusters:
-            passages of one document are to be joined, or the interval is too narrow.
+        texts: at least one text; each is truncated on the left where it is longer than the context.
+        later_positions: whether to skip the layer only in the first half of each text and measure
+            in the second half. All effects there come through attention to the first half.
+        confidence: coverage of the intervals, by Student's t over texts. Texts have no clusters:
+            join passages of one document, or the interval is too narrow.
 
     Returns:
-        Columns `skipped layer value low high low_all high_all n interval`; a row for each layer and
-        each layer after it, no interval with one text. `low_all` and `high_all` hold for all rows
-        together (Bonferroni): read these where the largest of them is named.
+        Columns `skipped layer value low high low_all high_all n interval`, one row for each layer
+        and each layer after it. With a single text there is no interval. `low_all` and `high_all`
+        hold for all rows together (Bonferroni): read these where the largest of them is named.
 
     Raises:
-        UserError: no text, or one of fewer than four tokens.
+        UserError: there is no text, or one has fewer than four tokens.
     """
     check_share("confidence", confidence)
     decoder, effects = models.decoder(model), list[np.ndarray]()
@@ -87,7 +87,7 @@ def downstream_effects(
 def _of_text(
     model: TransformerBridge, decoder: Decoder, whole: Pass, *, later: bool
 ) -> Float[np.ndarray, "skipped layer"]:
-    """Mean relative changes over the measured positions of one text; NaN where there is none."""
+    """Mean relative changes over the measured positions of one text; NaN where there are none."""
     length = whole.residuals[0].shape[1]
     middle = length // 2
     changes = np.full((decoder.n_layers, decoder.n_layers), np.nan)

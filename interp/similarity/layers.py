@@ -1,4 +1,4 @@
-"""How much each layer changes the residual stream, whatever its task."""
+"""How much each layer changes the residual stream of texts or a task's prompts."""
 
 import hashlib
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ class Similarity:
         angular: columns `model source layer block value low high n interval`: angular distance
             between the input of `layer` and that of layer `layer + block`, as shares of pi.
         cka: columns `model source depth other value low high n interval`: linear CKA with a
-            jackknife over examples; NaN where a depth has no spread (all prompts end with the same
-            token), everywhere for fewer than 4 examples.
+            jackknife over examples. It is NaN where a depth has no spread (all prompts end with the
+            same token), and everywhere with fewer than 4 examples.
         dtype: the dtype of the model's weights; empty in results of earlier versions.
     """
 
@@ -61,7 +61,7 @@ class Similarity:
     dtype: str = ""
 
     def table(self) -> pd.DataFrame:
-        """One row for each layer: both scores with their intervals, and the number of examples.
+        """Both scores of each layer with their intervals, one row per layer.
 
         Columns `layer block_influence influence_low influence_high angular_distance angular_low
         angular_high n`; the angular distance is between the layer's input and its output.
@@ -122,8 +122,9 @@ def layer_similarity(
     - *Linear CKA* between all depths, at each example's last token, by the unbiased estimate over
       groups of 256 examples (Nguyen et al., arXiv 2010.15327).
 
-    Padding tokens are never read; the last layer's output is taken before the final norm; sums are
-    float64 over float32 cosines and angles. Only sums over examples stay in memory.
+    Padding tokens are never read. The last layer's output is taken before the final norm. Cosines
+    and angles are computed in float32 and summed in float64. Only sums over examples stay in
+    memory.
 
     Args:
         model: the model.
@@ -132,15 +133,16 @@ def layer_similarity(
         seed: seed of the draw and of the bootstrap over examples.
         resamples: bootstrap resamples.
         confidence: coverage of the intervals.
-        out: folder that the result is kept in, with its tables as CSV; `interp.open_run` opens it
-            again. The same call gives the result that is there. By default nothing is written.
+        out: the folder in which the result is kept, with its tables as CSV. `interp.open_run` opens
+            it again, and the same call returns the result that is there. By default nothing is
+            written.
 
     Returns:
         Three tables with intervals: `influence`, `angular` and `cka`.
 
     Raises:
-        UserError: before any work, for a source or a limit that cannot be used, or a folder that
-            holds something else.
+        UserError: the source or the limit cannot be used, or the folder holds something else. It is
+            raised before any work.
     """
     check_whole("resamples", resamples, 1, MOST_RESAMPLES)
     check_share("confidence", confidence)
@@ -173,7 +175,7 @@ def open_similarity(folder: str | Path) -> Similarity:
         The same tables.
 
     Raises:
-        UserError: none is there, it is unfinished, or a file is damaged.
+        UserError: there is no similarity, it is unfinished, or a file is damaged.
     """
     saved = read_result(folder, KIND)
     try:
@@ -210,7 +212,7 @@ def _measured(
                 ends = batch.last()
                 angular.add(weights, _angles(ends, pairs), units=units)
                 last |= dict(zip(batch.ids, ends.unbind(dim=1), strict=True))
-                # or two batches are in memory while the next one is computed
+                # otherwise two batches are in memory while the next one is computed
                 del batch, ends
             together = torch.stack([last.pop(n) for n in numbers], dim=1)
             groups.add(together, together, units=examples.units(numbers))
@@ -249,20 +251,20 @@ def cka_between(
     layer of two models of the same shape.
 
     Args:
-        model: the one.
-        other: the other.
+        model: one model.
+        other: the other model.
         source: as for `layer_similarity`.
         limit: the most examples, drawn with the seed; all by default.
         seed: seed of the draw.
-        confidence: coverage of the intervals, a jackknife over examples, or over the clusters that
-            the task declares.
+        confidence: coverage of the intervals, by a jackknife over examples, or over the clusters
+            that the task declares.
 
     Returns:
         Columns `model other_model source depth other value low high n interval`.
     """
     check_share("confidence", confidence)
     examples = selected_texts(source, limit=limit, seed=seed)
-    # both before either is run
+    # both are checked before either is run
     for one in (model, other):
         models.decoder(one)
     named = {"model": model_name(model), "other_model": model_name(other)}
@@ -280,7 +282,7 @@ def _sha256(texts: Sequence[str]) -> str:
 
 
 def _influence(batch: States) -> np.ndarray:
-    """`[batch, layer]`: one minus cosine, summed over each example's tokens."""
+    """One minus the cosine, summed over each example's tokens: `[batch, layer]`."""
     real = batch.real()
     layers = []
     for before, after in zip(batch.residuals, batch.residuals[1:], strict=False):
@@ -290,7 +292,7 @@ def _influence(batch: States) -> np.ndarray:
 
 
 def _angles(last: Tensor, pairs: list[tuple[int, int]]) -> np.ndarray:
-    """`[batch, pairs]`."""
+    """The angular distances of pairs of depths: `[batch, pairs]`."""
     distances = [angular_distance(last[layer], last[layer + block]) for layer, block in pairs]
     return torch.stack(distances, dim=1).cpu().double().numpy()
 

@@ -1,4 +1,4 @@
-"""How alike states are: cosine, angular distance, linear CKA. Tensors to tensors."""
+"""Similarity of hidden states, as tensors: cosine, angular distance, linear CKA."""
 
 import torch
 from jaxtyping import Float
@@ -8,9 +8,9 @@ from interp.models import as_float64
 
 
 def cosine(one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"]) -> Tensor:
-    """Cosine of the angle between vectors, in float32, in [-1, 1].
+    """The cosine of the angle between vectors, in float32, in [-1, 1].
 
-    Two zero vectors are alike (1); a zero vector is at a right angle to every other one (0).
+    The cosine of two zero vectors is 1; that of a zero vector and any other vector is 0.
 
     Args:
         one: vectors.
@@ -27,11 +27,11 @@ def cosine(one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"
 def angular_distance(
     one: Float[Tensor, "... d_model"], other: Float[Tensor, "... d_model"]
 ) -> Tensor:
-    """Angle between vectors over pi, in [0, 1] (Gromov et al., arXiv 2403.17887, equation 5).
+    """The angle between vectors divided by pi (Gromov et al., arXiv 2403.17887, equation 5).
 
-    By Kahan's formula, `2 atan2(|u - v|, |u + v|)` of unit vectors: what `arccos` of the cosine
-    gives, without its loss of digits near 0 and 1 (in float32 it gives 1e-4 for equal vectors)
-    and without an argument that rounding may push outside [-1, 1].
+    It is in [0, 1], and is computed by Kahan's formula, `2 atan2(|u - v|, |u + v|)` of unit
+    vectors. The `arccos` of the cosine is the same, but loses digits near 0 and 1 (in float32 it
+    gives 1e-4 for equal vectors), and rounding may push its argument outside [-1, 1].
 
     Args:
         one: vectors.
@@ -42,7 +42,7 @@ def angular_distance(
     """
     u, v, both_zero = _units(one, other)
     angle = 2 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
-    # a single zero vector leaves u or v at zero: the formula then gives a right angle by itself
+    # with one zero vector u or v is zero, for which the formula gives a right angle
     return torch.where(both_zero, torch.zeros_like(angle), angle / torch.pi)
 
 
@@ -51,7 +51,7 @@ def _units(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     for vectors in (one.float(), other.float()):
         largest = vectors.abs().amax(dim=-1, keepdim=True)
         zero.append(largest.squeeze(-1) == 0)
-        # by the largest entry first: squares of very small and very large ones leave float32
+        # divide by the largest entry first: squares of very small or very large ones leave float32
         scaled = vectors / torch.where(largest > 0, largest, 1)
         units.append(scaled / scaled.norm(dim=-1, keepdim=True).clamp(min=1))
     return units[0], units[1], zero[0] & zero[1]
@@ -60,15 +60,15 @@ def _units(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def hsic(
     one: Float[Tensor, "a examples d_a"], other: Float[Tensor, "b examples d_b"]
 ) -> Float[Tensor, "a b"]:
-    """The unbiased estimate of HSIC with linear kernels, of every pair of representations.
+    """The unbiased estimate of HSIC with linear kernels, for every pair of representations.
 
-    Song et al., "Feature selection via dependence maximization" (2012), equation 5; averaged over
-    batches it gives the CKA of Nguyen et al. (arXiv 2010.15327), which needs no more memory for
-    more examples.
+    Song et al., "Feature selection via dependence maximization" (2012), equation 5. Averaged over
+    batches it gives the CKA of Nguyen et al. (arXiv 2010.15327), whose memory does not grow with
+    the examples.
 
     Args:
-        one: states of the same examples at several depths, at least four examples.
-        other: states at several depths, of the same or of another model.
+        one: states of at least four examples at several depths.
+        other: states of the same examples at several depths, of the same or of another model.
 
     Returns:
         `[a, b]`, one estimate per pair of depths. It may be negative.
@@ -77,12 +77,13 @@ def hsic(
 
 
 def mean_length(states: Float[Tensor, "a examples d"]) -> Float[Tensor, " a"]:
-    """Mean length of the centred states of each depth; it cancels in CKA, and keeps digits.
+    """The mean length of the centred states of each depth, by which states are divided.
 
-    Averaged over batches it cancels only where all of them have the same: take that of the first.
+    It cancels in CKA, and avoids a loss of digits. Averaged over batches it cancels only if all
+    batches use the same length: take that of the first.
 
     Args:
-        states: at several depths.
+        states: states at several depths.
 
     Returns:
         One length per depth, in float64.
@@ -98,7 +99,7 @@ def hsic_left_out(
     *,
     lengths: tuple[Float[Tensor, " a"], Float[Tensor, " b"]] | None = None,
 ) -> tuple[Float[Tensor, "a b"], Float[Tensor, "a b examples"]]:
-    """The estimate of `hsic`, and the same without each of the examples (for a jackknife).
+    """The estimate of `hsic`, and the same without each of the examples, for a jackknife.
 
     Args:
         one: as for `hsic`.
@@ -106,7 +107,7 @@ def hsic_left_out(
         lengths: what states are divided by, one per depth; by default their own `mean_length`.
 
     Returns:
-        `[a, b]`, and `[a, b, examples]`: NaN for four examples, of which three are left.
+        `[a, b]`, and `[a, b, examples]`, which is NaN for four examples, because three are too few.
     """
     scales = (mean_length(one), mean_length(other)) if lengths is None else lengths
     k, m = (_kernels(x, scale) for x, scale in zip((one, other), scales, strict=True))
@@ -116,7 +117,7 @@ def hsic_left_out(
     crossed = products.sum(dim=-1)
     totals = rows.sum(dim=-1)[:, None] * columns.sum(dim=-1)[None]
     mixed = rows @ columns.T
-    # without example i its row and its column are gone from both matrices
+    # leaving out example i removes its row and its column from both matrices
     without = crossed[..., None] - 2 * products
     totals_left = (rows.sum(dim=-1, keepdim=True) - 2 * rows)[:, None] * (
         columns.sum(dim=-1, keepdim=True) - 2 * columns
@@ -144,7 +145,7 @@ def _unbiased(crossed: Tensor, totals: Tensor, mixed: Tensor, n: int) -> Tensor:
 def _kernels(
     states: Float[Tensor, "a examples d"], lengths: Float[Tensor, " a"]
 ) -> Float[Tensor, "a examples examples"]:
-    """Gram matrices without their diagonals, of centred states over a length, in float64."""
+    """Gram matrices of centred states divided by a length, without diagonals, in float64."""
     states = as_float64(states)
     states = (states - states.mean(dim=1, keepdim=True)) / lengths[:, None, None]
     gram = states @ states.transpose(1, 2)

@@ -1,9 +1,10 @@
 """Greedy removal of layers: chosen on some examples, scored on others.
 
-Layer by layer the set of removed layers grows by the one whose removal costs least given those that
-are gone ("SLEB", arXiv 2402.09025; on task accuracy "TALE", arXiv 2510.22767). With a beam the best
-few sets are kept at every step. The chosen sets were picked because they did well on the examples
-that chose them, so what they keep there flatters them: their scores are those on other examples.
+At each step the set of removed layers grows by the layer whose removal costs least given those
+already removed ("SLEB", arXiv 2402.09025; on task accuracy "TALE", arXiv 2510.22767). With a beam,
+the best few sets are kept at each step. The chosen sets were picked because they did well on the
+examples that chose them, so their scores there are too good. The scores that count are those on
+other examples.
 """
 
 import logging
@@ -30,15 +31,15 @@ CHOSEN_ON, HELD_OUT = "on the examples that chose", "on other examples"
 
 @dataclass(frozen=True, eq=False)
 class Removal:
-    """What greedy removal chose, and how it fares.
+    """The sets that greedy removal chose, and their scores.
 
     Attributes:
-        order: the best set of one layer, of two, ...
-        curve: scores of the whole model and of each set, once on the examples that chose and once
-            on others (`order`), as `interp.similarity.pruning_curves` returns them.
+        order: the best set of one layer, of two layers, and so on.
+        curve: the scores of the unablated model and of each set, once on the examples that chose
+            and once on others (`order`), as from `interp.similarity.pruning_curves`.
         drops: paired drops on the other examples, with intervals and p-values over all steps
             (`interp.stats.importance`), and `n_removed`.
-        runs: how many (set, example) pairs the choice ran.
+        runs: the number of (set, example) pairs that the choice ran.
     """
 
     order: Order
@@ -66,20 +67,20 @@ def greedy_removal(
     seed: int = 0,
     correction: str = "holm",
 ) -> Removal:
-    """Remove layers one by one, each time the one that costs least given those that are gone.
+    """Remove layers one by one, each time the one that costs least given those already removed.
 
-    Half of the examples choose; others, about as many and never the same, score what was chosen.
-    Every step is a sweep in a
-    folder of its own, so that the same call continues what was interrupted. The choice costs at
-    most `beam * most * n_layers` times the examples that choose; that is said before it begins.
+    Half of the examples choose. Others, about as many and never the same ones, score the chosen
+    sets. Every step is a sweep in a folder of its own, so that the same call continues an
+    interrupted one. The choice runs at most `beam * most * n_layers` sets on the examples that
+    choose; the number is logged before it begins.
 
     Args:
         model: the model.
         tasks: as for `interp.sweep`; with several, the mean of their drops is the cost.
-        most: how many layers go at most.
+        most: the largest number of layers to remove.
         out: folder of the sweeps.
         metric: one for all tasks, or one for each named task; as for `Sweep.importance`.
-        beam: how many sets are kept at every step; 1 is greedy.
+        beam: the number of sets that are kept at each step; 1 is greedy.
         limit: the most examples of each task, both halves together; all by default.
         seed: seed of the draw of examples, and of the bootstrap.
         correction: correction of the p-values of the steps.
@@ -88,8 +89,8 @@ def greedy_removal(
         The chosen sets, their curves and their held-out drops.
 
     Raises:
-        UserError: before anything is run: no such task, a task with fewer than four examples, more
-            layers than the model has less one, a beam below 1, a metric that a task does not have.
+        UserError: there is no such task; a task has fewer than four examples or lacks the metric;
+            `most` leaves no layer; or the beam is below 1. It is raised before anything is run.
     """
     n_layers, folder = shape_of(model).n_layers, path_given("out", out)
     if type(most) is not int or not 1 <= most < n_layers:
@@ -100,7 +101,7 @@ def greedy_removal(
     loaded = loaded_tasks(tasks)
     check_metric(model, loaded, metric)
     half = _half(loaded, limit, seed)
-    # the rows that score are read before those that choose are run
+    # the rows that score are checked before those that choose are run
     make_plan(model, loaded, skipped_layers([0]), limit=2 * half, seed=seed)
     runs = sum(beam * (n_layers - k) for k in range(1, most)) + n_layers
     log.info(
@@ -118,7 +119,7 @@ def greedy_removal(
         kept = sorted(grown, key=lambda one: (costs[skipped_layers(one).text], one))[:beam]
         steps.append(kept[0])
         done += len(grown) * half
-        # of the choice only what it chose is kept; the baseline is in every step
+        # only the chosen sets are kept; the baseline is in every step
         texts = [skipped_layers(kept[0]).text, *([stats.BASELINE] if number == 1 else [])]
         seen.append(choose_metric(run.values(ablations=texts), metric))
     chosen = [skipped_layers(one) for one in steps]
@@ -148,7 +149,7 @@ def _curves(
 
 
 def _half(tasks: Sequence[Task], limit: int | None, seed: int) -> int:
-    """Examples of each task that choose; as many others score."""
+    """The number of examples of each task that choose; as many others score."""
     sizes = [len(select_examples(task, limit, seed=seed)) for task in tasks]
     for task, size in zip(tasks, sizes, strict=True):
         if size < 4:
@@ -160,7 +161,7 @@ def _half(tasks: Sequence[Task], limit: int | None, seed: int) -> int:
 
 
 def _costs(run: Sweep, metric: MetricChoice) -> dict[str, float]:
-    """Ablation to its drop, the mean over tasks; infinite where an example has no outcome."""
+    """For each ablation its mean drop over tasks; infinite where an example has no outcome."""
     values = choose_metric(run.gains(), metric)
     means = {
         (str(task), str(ablation)): float(np.mean(rows.to_numpy(float)))

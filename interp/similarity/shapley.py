@@ -1,9 +1,10 @@
-"""Shapley values of layers: what a layer adds to every set of others, by sampled orders.
+"""Shapley values of layers: what a layer adds to sets of other layers, by sampling orders.
 
-A layer that another can stand in for costs nothing when it is skipped alone. Its Shapley value is
-its drop averaged over the sets of layers that are gone already ("cornerstone layers", Zhang et al.,
-arXiv 2409.14381): layers go one by one in random orders, and each is charged with what its own step
-costs (Castro, Gomez & Tejada 2009). The values of all layers add up to what removing all costs.
+A layer that another layer can replace costs nothing when it is skipped alone. Its Shapley value is
+its drop averaged over the sets of layers that are already removed ("cornerstone layers", Zhang et
+al., arXiv 2409.14381). Layers are removed one by one in random orders, and each is charged the cost
+of its own step (Castro, Gomez & Tejada 2009). The values of all layers add up to the cost of
+removing all.
 """
 
 import logging
@@ -39,21 +40,21 @@ def layer_shapley(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Shapley values of layers as parts of a task's score, with intervals.
+    """The Shapley value of each layer for a task's score, with its interval.
 
-    It costs `orders * n_layers` sets of layers at most, each on all examples; the number is said
-    before the first one runs. Sets are a resumable sweep in a folder, so that the same call
-    continues what was interrupted.
+    At most `orders * n_layers` sets of layers are run, each on all examples; the number is logged
+    before the first one runs. The sets are one sweep in a folder, so that the same call continues
+    an interrupted one.
 
     Examples and orders are both drawn at random, and the interval is over both
-    (`interp.stats.fit_two_way`); clusters that the task declares stand for their examples. It
-    covers 94 to 100% of the values with 30 orders, or with 10 orders and 50 examples, and 92.1 to
-    93.7% with 10 orders and 200 examples (16 settings, 1,000 simulated sweeps each).
+    (`interp.stats.fit_two_way`). Where the task declares clusters, these are the units. The
+    interval covers 94 to 100% of the values with 30 orders, or with 10 orders and 50 examples, and
+    92.1 to 93.7% with 10 orders and 200 examples (16 settings, 1,000 simulated sweeps each).
 
     Args:
         model: the model.
         tasks: as for `interp.sweep`.
-        orders: how many random orders of the layers; 3 or more.
+        orders: the number of random orders of the layers; 3 or more.
         out: folder of the sweep.
         metric: one for all tasks, or one for each named task; as for `Sweep.importance`.
         limit: the most examples of each task; all by default.
@@ -61,13 +62,13 @@ def layer_shapley(
         confidence: coverage of the intervals.
 
     Returns:
-        Columns `model task metric layer value low high n orders sets unit interval`, one per layer;
-        in points for 0/1 metrics. The values of a task add up to its score less that of the model
-        without any layer.
+        Columns `model task metric layer value low high n orders sets unit interval`, one row per
+        layer, in points for 0/1 metrics. The values of a task add up to its score minus that of the
+        model without any layer.
 
     Raises:
-        UserError: before anything is run: fewer than three orders, a metric that a task does not
-            have, or as `interp.sweep`.
+        UserError: there are fewer than three orders, a task lacks the metric, or as `interp.sweep`.
+            It is raised before anything is run.
     """
     check_whole("orders", orders, LEAST_ORDERS, MOST_ORDERS)
     check_share("confidence", confidence)
@@ -93,8 +94,8 @@ def random_orders(n_layers: int, count: int, *, seed: int) -> list[tuple[int, ..
     """Random orders of all layers, the same ones for the same seed.
 
     Args:
-        n_layers: layers of the model.
-        count: how many orders; they are drawn one by one and may be alike.
+        n_layers: the number of layers of the model.
+        count: the number of orders; they are drawn independently, and two may be the same.
         seed: seed of the draw.
 
     Returns:
@@ -107,7 +108,7 @@ def random_orders(n_layers: int, count: int, *, seed: int) -> list[tuple[int, ..
 def marginal_drops(
     wide: pd.DataFrame, orders: Sequence[Sequence[int]]
 ) -> Float[np.ndarray, "layer example order"]:
-    """What each layer's own step costs in each order, example by example.
+    """The cost of each layer's own step in each order, example by example.
 
     Args:
         wide: examples x ablations, with the baseline and every set that the orders go through.

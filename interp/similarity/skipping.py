@@ -1,4 +1,4 @@
-"""Pruning curves: layers skipped in several orders, and what is left of each task."""
+"""Pruning curves: layers skipped in several orders, and the score that is left."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,13 +26,13 @@ from interp.tasks import Task, select_examples
 
 @dataclass(frozen=True)
 class Order:
-    """Which layers are skipped when one, two, three ... go.
+    """Which layers are skipped when one, two, three, ... layers are removed.
 
     Attributes:
         name: the name of the criterion, as in a legend.
-        steps: the layers of each step, in ascending order; a step need not hold the one before.
-        draw: which of several random orders.
-        measured_on: task to the rows that the order was measured on; a curve leaves them out.
+        steps: the layers of each step, in ascending order; a step need not contain the one before.
+        draw: the number of this order among several random ones.
+        measured_on: for each task the rows that the order was measured on; a curve leaves them out.
     """
 
     name: str
@@ -45,30 +45,30 @@ class Order:
 
 
 def nested(name: str, layers: Sequence[int], most: int, *, draw: int = 0) -> Order:
-    """An order in which layers go one after the other.
+    """An order in which layers are removed one after the other.
 
     Args:
         name: the name of the order, in tables and figures.
-        layers: the layers, in the order in which they go.
-        most: how many of them the order holds.
-        draw: which of several orders of this name it is.
+        layers: the layers, in the order in which they are removed.
+        most: the number of layers in the order.
+        draw: the number of this order among several with this name.
 
     Returns:
-        Sets of one layer, two, ... up to `most`, each with those before it.
+        Sets of one layer, two layers, and so on up to `most`, each containing the ones before.
 
     Raises:
-        UserError: `most` is no number from 1 to that of the layers.
+        UserError: `most` is not between 1 and the number of layers.
     """
     check_whole("most", most, 1, len(layers))
     return Order(name, tuple(tuple(sorted(layers[:n])) for n in range(1, most + 1)), draw)
 
 
 def by_influence(influence: pd.DataFrame, most: int) -> Order:
-    """The layers of the smallest block influence first (ShortGPT, arXiv 2403.03853).
+    """The layers with the smallest block influence first (ShortGPT, arXiv 2403.03853).
 
     Args:
         influence: table of block influences (`Similarity.influence`).
-        most: how many layers the order holds.
+        most: the number of layers in the order.
 
     Returns:
         The order, of 1 to `most` layers.
@@ -82,10 +82,10 @@ def by_influence(influence: pd.DataFrame, most: int) -> Order:
 
 
 def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
-    """For each size the block of consecutive layers that turns the stream least (2403.17887).
+    """For each size, the block of consecutive layers with the smallest angular distance.
 
     Args:
-        angular: table of angular distances (`Similarity.angular`).
+        angular: table of angular distances (`Similarity.angular`), as in arXiv 2403.17887.
         most: size of the largest block.
 
     Returns:
@@ -109,24 +109,24 @@ def by_angular_distance(angular: pd.DataFrame, most: int) -> Order:
 def by_importance(
     importance: pd.DataFrame | Sweep | Sequence[Sweep], most: int, *, metric: MetricChoice = None
 ) -> Order:
-    """The layers of the smallest measured drop first, mean over the tasks.
+    """The layers with the smallest measured drop first, averaged over the tasks.
 
     A layer that was chosen because its drop was small on some examples has a larger one on others.
-    An order from a run knows its examples, and `pruning_curves` leaves them out. One from a table
-    does not: measure it on other examples than the curve's (another seed), or the curve is too
-    good.
+    An order made from a run records the run's examples, and `pruning_curves` leaves them out. An
+    order made from a table does not: measure it on other examples than the curve (another seed), or
+    the curve is too good.
 
     Args:
         importance: a sweep of every layer, several of them (other tasks of the same model), or a
             table from `importance()`, one metric per task.
-        most: how many layers go at most.
+        most: the largest number of layers to remove.
         metric: the metric of a sweep: one for all tasks, or one for each named task.
 
     Returns:
         The order, of 1 to `most` layers.
 
     Raises:
-        UserError: no whole layer was skipped, or the table has several metrics or models per task.
+        UserError: no single layer was skipped, or the table has several metrics or models per task.
     """
     measured_on = dict[str, frozenset[int]]()
     if not isinstance(importance, pd.DataFrame):
@@ -152,7 +152,7 @@ def deepest_first(n_layers: int, most: int) -> Order:
 
     Args:
         n_layers: number of layers.
-        most: how many layers the order holds.
+        most: the number of layers in the order.
 
     Returns:
         The order, of 1 to `most` layers.
@@ -166,12 +166,12 @@ def at_random(n_layers: int, most: int, *, draws: int = 5, seed: int = 0) -> lis
 
     Args:
         n_layers: number of layers.
-        most: how many layers each order holds.
-        draws: how many orders.
+        most: the number of layers in each order.
+        draws: the number of orders.
         seed: seed of the draw.
 
     Returns:
-        `draws` orders of one name, told apart by `Order.draw`.
+        `draws` orders with the same name, distinguished by `Order.draw`.
     """
     check_whole("n_layers", n_layers, 1)
     check_whole("draws", draws, 1)
@@ -192,24 +192,24 @@ def pruning_curves(
     limit: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Skip layers in several orders and score the tasks; one sweep, each set of layers once.
+    """Skip layers in several orders and score the tasks, in one sweep that runs each set once.
 
     Args:
         model: the model.
         tasks: as for `interp.sweep`.
-        orders: from the functions of this module.
+        orders: orders made by the functions of this module.
         out: folder of the sweep; the same call continues it.
         limit: the most examples per task, drawn with the seed; all by default.
         seed: seed of the draw.
 
     Returns:
         Columns `model task metric order draw n_removed layers value low high n unit interval`;
-        `n_removed` 0 is the whole model, once per order. Examples that one of the orders was
+        `n_removed` 0 is the unablated model, once per order. Examples that one of the orders was
         measured on are left out of all curves.
 
     Raises:
-        UserError: before anything is written; also where a step leaves no layer, or no example is
-            left.
+        UserError: as `interp.sweep`; or a step leaves no layer, or no example is left. It is raised
+            before anything is written.
     """
     n_layers = shape_of(model).n_layers
     _check_orders(orders)
@@ -231,19 +231,19 @@ def pruning_curves(
 
 
 def skipped_layers(layers: Sequence[int]) -> Ablation:
-    """The ablation that skips some layers, written in one way only.
+    """The ablation that skips some layers, with the same text for any order of them.
 
     Args:
         layers: numbers of the layers, in any order.
 
     Returns:
-        A combination in ascending order, or the one layer.
+        A combination in ascending order, or a single layer.
     """
     return as_ablation([SkipLayer(layer) for layer in sorted(layers)])
 
 
 def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order]) -> pd.DataFrame:
-    """The curves of a finished run (see `pruning_curves`); no model is needed.
+    """The curves of a finished run (see `pruning_curves`), without the model.
 
     Args:
         run: the run, its folder, or its scores.
@@ -271,7 +271,7 @@ def curve_table(run: Sweep | str | Path | pd.DataFrame, orders: Sequence[Order])
 
 
 def _scores(run: Sweep | str | Path, orders: Sequence[Order]) -> pd.DataFrame:
-    """The scores of a run, of the examples that no order was measured on."""
+    """The scores of a run over the examples that no order was measured on."""
     opened = run if isinstance(run, Sweep) else open_run(run)
     if not any(order.measured_on for order in orders):
         return opened.scores()
@@ -307,7 +307,7 @@ def _check_sweeps(given: Any) -> None:
 
 
 def _check_each_once(what: str, table: Any, names: Sequence[str]) -> None:
-    """Refuse a table that says two things of a layer: the order would go by either."""
+    """Refuse a table with several rows for one layer, from which no single order follows."""
     stats.check_columns(what, table, (), [*names, "value"])
     if table.empty or table[[*names, "value"]].isna().any(axis=None):
         raise UserError(f"{what}: it has no rows, or some without a value")
@@ -316,6 +316,6 @@ def _check_each_once(what: str, table: Any, names: Sequence[str]) -> None:
 
 
 def _skipped_layer(text: str) -> int | None:
-    """Layer of `layer:7`, or None."""
+    """The layer in `layer:7`, or None."""
     parsed = parsed_or_none(text)
     return parsed.layer if isinstance(parsed, SkipLayer) else None

@@ -1,4 +1,4 @@
-"""The residual stream over texts or a task's prompts, batch by batch, never a padding token."""
+"""The residual stream over texts or a task's prompts, batch by batch, without padding."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ Source = str | Task | Sequence[str]
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """One batch.
+    """The residual stream of one batch of examples.
 
     Attributes:
-        ids: number of each example in its source.
+        ids: the number of each example in its source.
         residuals: for each depth (0 is the embedding, the last what leaves the last block, before
             the final norm), `[batch, pos, d_model]`.
-        lengths: tokens of each example; positions from there on are padding.
+        lengths: the number of tokens of each example; later positions are padding.
     """
 
     ids: tuple[int, ...]
@@ -54,7 +54,7 @@ class States:
         )
 
     def real(self) -> Tensor:
-        """Which positions are no padding, `[batch, pos]`."""
+        """Which positions are not padding, `[batch, pos]`."""
         positions = torch.arange(self.residuals[0].shape[1], device=self.lengths.device)
         return positions[None] < self.lengths[:, None]
 
@@ -65,9 +65,9 @@ class Examples:
 
     Attributes:
         name: the name of the source.
-        ids: numbers of the examples that are used.
-        task: the task, if the source is one.
-        texts: the texts, if it is not.
+        ids: the numbers of the examples that are used.
+        task: the task, if the source is a task.
+        texts: the texts, if the source is a list of texts.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Examples:
     texts: Sequence[str]
 
     def tokens(self, number: int, decoder: Decoder) -> list[int]:
-        """Token ids of one example: a prompt keeps its end, a text its beginning."""
+        """The token ids of one example; a prompt is truncated on the left, a text on the right."""
         if self.task is not None:
             document = self.task.documents()[number]
             return encode(prompt_text(self.task, document), decoder)[-decoder.max_length :]
@@ -99,7 +99,7 @@ def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -
         The name of the source, the numbers of the chosen examples, and their texts.
 
     Raises:
-        UserError: no text, a text without tokens, a bad limit, an unknown task.
+        UserError: there is no text, a text is empty, the limit is refused, or the task is unknown.
     """
     check_draw(limit, seed)
     task: Task | None = None
@@ -122,7 +122,7 @@ def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -
 
 
 def chunks(examples: Examples) -> Iterator[tuple[int, ...]]:
-    """Numbers of examples, at most 256 at a time."""
+    """The numbers of the examples, in chunks of at most 256."""
     for start in range(0, len(examples.ids), CHUNK):
         yield examples.ids[start : start + CHUNK]
 
@@ -142,14 +142,14 @@ def states(
         for batch in by_budget(
             own_numbers, [len(rows[number]) for number in own_numbers], TOKEN_BUDGET
         ):
-            # by no name here, or it would stay while the next one is computed
+            # not assigned to a name, which would keep it while the next one is computed
             yield _of_batch(decoder, {number: rows[number] for number in batch}, examples.name)
             if bar is not None:
                 bar.update(len(batch))
 
 
 def _of_batch(decoder: Decoder, rows: Mapping[int, Sequence[int]], source: str) -> States:
-    # causal attention never looks right, so padding there needs no mask
+    # causal attention never sees positions to the right, so padding there needs no mask
     kept = record(decoder, padded(decoder, list(rows.values())), use_cache=False)
     refuse_several_streams(kept.residuals, "similarity")
     lengths = torch.tensor([len(row) for row in rows.values()], device=decoder.device)
@@ -159,7 +159,7 @@ def _of_batch(decoder: Decoder, rows: Mapping[int, Sequence[int]], source: str) 
 
 
 def _refuse_not_finite(batch: States, source: str) -> None:
-    """Name the first example and depth whose residual stream is NaN or infinite."""
+    """Refuse a batch whose residual stream is NaN or infinite, naming example and depth."""
     real = batch.real()
     for depth, resid in enumerate(batch.residuals):
         wrong = (~resid.isfinite().all(dim=-1).to(real.device) & real).any(dim=1)
@@ -179,7 +179,7 @@ def refuse_not_finite(named: str, residuals: Iterable[Tensor]) -> None:
         residuals: its residual stream at each depth.
 
     Raises:
-        UserError: the first depth at which it is so.
+        UserError: the stream is not finite at a depth, which is named.
     """
     for depth, resid in enumerate(residuals):
         if not bool(resid.isfinite().all()):
@@ -189,7 +189,7 @@ def refuse_not_finite(named: str, residuals: Iterable[Tensor]) -> None:
 def last_states(
     model: TransformerBridge, examples: Examples, numbers: Sequence[int]
 ) -> Float[Tensor, "depth examples d_model"]:
-    """The states of the last token of some examples, in their order."""
+    """The states of the last token of some examples, in the order of the examples."""
     by_example: dict[int, Tensor] = {}
     for batch in states(model, examples, numbers):
         by_example |= dict(zip(batch.ids, batch.last().unbind(dim=1), strict=True))

@@ -1,12 +1,12 @@
-"""The study's own script for angular distance, as a named mode: to compare with, not to use.
+"""Angular distance as the study's own script computes it, for comparison only.
 
 The script that the study published ("Demystifying the Roles of LLM Layers in Retrieval, Knowledge,
 and Reasoning", arXiv 2510.02091) differs from `layer_similarity` in five ways: it reads three
-texts; each is padded on the right to 256 tokens with the end-of-text token and read at the last
-position, which is padding for every shorter text; it takes the state after the final norm for
-the last depth; it rescales every block size by itself to [0, 1], after clipping at the 1st and
-99th percentile of a row whose unused cells count as zeros; and it leaves out the distances that
-end after the last layer.
+texts; it pads each on the right to 256 tokens with the end-of-text token and reads the last
+position, which is padding for every shorter text; it takes the state after the final norm as the
+last depth; it rescales every block size separately to [0, 1], after clipping at the 1st and 99th
+percentile of a row in which unused cells count as zeros; and it leaves out the distances that end
+after the last layer.
 """
 
 from collections.abc import Sequence
@@ -33,15 +33,16 @@ def study_angular_distance(
 
     Args:
         model: the model; the script loads it in float16.
-        texts: the first three are read.
-        rescaled: the values that the script draws; else the averages before rescaling.
+        texts: texts, of which the first three are read.
+        rescaled: whether to return the values that the script draws, or the averages before
+            rescaling.
 
     Returns:
         Columns `model source layer block value padding_read`; the last is the share of the texts
         that were read at a padding token.
 
     Raises:
-        UserError: fewer than three texts.
+        UserError: there are fewer than three texts.
     """
     texts = names_given("texts", texts, "a list of texts")
     if len(texts) < STUDY_TEXTS:
@@ -70,7 +71,7 @@ def study_angular_distance(
 def _of_text(
     model: TransformerBridge, tokens: list[int], length: int
 ) -> Float[np.ndarray, "blocks layer"]:
-    """Distances of one text, rows by block size from 1; unused cells are zero."""
+    """The distances of one text, with a row for each block size from 1; unused cells are zero."""
     decoder = models.decoder(model)
     pad = decoder.tokenizer.eos_token_id
     ids = torch.tensor([tokens + [pad] * (length - len(tokens))], device=decoder.device)

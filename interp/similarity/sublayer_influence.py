@@ -1,8 +1,8 @@
-"""Block influence of each attention and each MLP: how much it turns the residual stream.
+"""Block influence of each attention and each MLP: how much it changes the residual stream.
 
-"What Matters in Transformers? Not All Attention is Needed" (He et al., arXiv 2406.15786) drops
-attentions by the cosine of what enters and what leaves them; ShortGPT (arXiv 2403.03853) has the
-measure of whole layers.
+"What Matters in Transformers? Not All Attention is Needed" (He et al., arXiv 2406.15786) removes
+attentions by the cosine of the stream before and after them. ShortGPT (arXiv 2403.03853) has the
+same measure for whole layers.
 """
 
 from collections.abc import Sequence
@@ -29,23 +29,23 @@ def influence_by_part(
 ) -> pd.DataFrame:
     """One minus the cosine of the residual stream before and after each attention, MLP and layer.
 
-    The stream after an attention is what enters its layer plus what the attention adds. The stream
-    before an MLP is what leaves its layer minus what the MLP adds. So both are defined where the
-    two run in parallel, too.
+    The stream after an attention is the input of its layer plus what the attention adds. The stream
+    before an MLP is the output of its layer minus what the MLP adds. So both are also defined where
+    the two run in parallel.
 
     Args:
         model: the model.
-        texts: at least one; each is cut where it is longer than the context.
-        confidence: coverage of the intervals, Student's t over texts. Texts declare no clusters:
-            passages of one document are to be joined, or the interval is too narrow.
+        texts: at least one text; each is truncated where it is longer than the context.
+        confidence: coverage of the intervals, by Student's t over texts. Texts have no clusters:
+            join passages of one document, or the interval is too narrow.
 
     Returns:
-        Columns `layer part value low high n interval`, a row for each layer and each of
-        `attention`, `mlp` and `layer`: the mean over tokens of a text, averaged over texts. No
-        interval with one text.
+        Columns `layer part value low high n interval`, one row for each layer and each of
+        `attention`, `mlp` and `layer`. A value is the mean over the tokens of a text, averaged over
+        texts. With a single text there is no interval.
 
     Raises:
-        UserError: no text, or an empty one.
+        UserError: there is no text, or one is empty.
     """
     check_share("confidence", confidence)
     given = names_given("texts", texts, "a list of texts, at least one")
