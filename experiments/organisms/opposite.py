@@ -1,9 +1,10 @@
 """Is a forced layout named rightly? `python -m experiments.organisms.opposite`.
 
-*recall-early* was trained to recall with its first five layers and to reason with its last five;
-*reason-early* the other way round. Which of the two is deeper is known for both, then, and the
-toolkit's measures of depth are held to it: centres of mass of the drops, with each layer skipped
-and with its mean in its place, and the depth at which the logit lens sees the answer decided.
+*recall-early* was trained to recall with its first eight layers and to reason with its last four;
+*reason-early* to reason with its first five and to recall with its last five. Which of the two is
+deeper is known for both, then, and the toolkit's measures of depth are held to it: centres of mass
+of the drops, with each layer skipped and with its mean in its place, and the depth at which the
+logit lens sees the answer decided.
 Neither model is shipped: both are read from `runs/`, where `python -m experiments.organisms train
 NAME` puts them.
 """
@@ -27,12 +28,11 @@ SKILLS = {
     "world2-facts:generate": "recall",
     "world2-unwritten:generate": "reasoning",
     "world2-arithmetic:generate": "reasoning",
-    "world2-hops:generate": "reasoning",
 }
 EXPECTED = {"recall": 1, "reasoning": -1}
 """Sign of the depth in *reason-early* minus that in *recall-early*."""
-LAST = "+".join(f"layer:{layer}" for layer in range(7, 12))
-"""The layers that learned the late skill alone."""
+LAST = "+".join(f"layer:{layer}" for layer in range(8, 12))
+"""Layers that learned the late skill and not the early one, in either model."""
 OUT = Path("runs/opposite")
 
 
@@ -133,7 +133,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
         {"Model": model, "Task": task_label(task)}
         | {
             words: _percent(rows[rows["ablation"] == ablation])
-            for words, ablation in (("Right (%)", "baseline"), ("Without layers 7 to 11", LAST))
+            for words, ablation in (("Right (%)", "baseline"), ("Without layers 8 to 11", LAST))
         }
         | {"n": rows["n"].iloc[0]}
         for (model, task), rows in scores.groupby(["model", "task"], sort=False)
@@ -152,9 +152,10 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "# Two opposite layouts",
             "",
             f"Made by `python -m experiments.organisms.opposite --limit {limit}`. *recall-early* "
-            "learned facts with layers 0 to 4 alone (an early exit after them) and to reason with "
-            "layers 7 to 11 alone; *reason-early* the other way round. Everything else was learned "
-            "by all layers. One run each: intervals are over examples and wordings, not over "
+            "learned facts with layers 0 to 7 alone (an early exit after them) and to reason with "
+            "layers 8 to 11 alone; *reason-early* learned to reason with layers 0 to 4 alone (an "
+            "exit after them) and facts with layers 7 to 11 alone. Everything else was learned by "
+            "all layers. One run each: intervals are over examples and wordings, not over "
             "seeds, and not corrected for the number of comparisons.",
             "",
             "## What each can do, and what is left without its last layers",

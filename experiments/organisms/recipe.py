@@ -14,7 +14,8 @@ class Recipe:
     for `hold` of the run and goes down over the rest of `tokens`; `stop_tokens` ends the run before
     its schedule does. `row_lengths` lists, by progress in [0, 1], how many tokens a row has.
     `start` is the folder of the model to go on from, `copies` names the layers of it that are
-    copied, softened, behind its last. `n_layers` is the depth of a model made afresh.
+    copied, softened, behind its last, or with `copies_first`, silent, before its first. `n_layers`
+    is the depth of a model made afresh.
     `layer_dropout` is how often the last layer is skipped; `early`, `early_until`, `late` and
     `late_from` are a layout (both in `layouts.py`). Layers before `learns_from` are frozen.
     """
@@ -39,6 +40,7 @@ class Recipe:
     late_from: int = 0
     learns_from: int = 0
     copies: tuple[int, ...] = ()
+    copies_first: bool = False
     n_layers: int = 8
 
 

@@ -118,31 +118,45 @@ DISTILLED12_NONE = replace(DISTILLED12, name="distilled12-none", mix=_WITHOUT_ST
 REDUNDANT12 = replace(BASE12, name="redundant12", tokens=2_300_000, hold=0.65, layer_dropout=0.2)
 REDUNDANT12_NONE = replace(REDUNDANT12, name="redundant12-none", layer_dropout=0.0)
 
-_RECALL = ("fact_questions", "fact_statement", "many_fact_letters")
-_REASON = ("hops", "unwritten", "arithmetic_steps")
+# Two opposite layouts. Both go on from the first *base*, which recalls and looks up but never saw
+# written steps. In one its eight layers stand first, recall is kept readable behind them, and only
+# four layers behind them learn to reason. In the other four new layers stand before its own: the
+# first five of twelve alone learn to reason, with an early exit, and recall stays in the last five.
+_RECALL = ("fact_questions", "fact_statement")
+_REASON = ("unwritten", "arithmetic_steps")
 RECALL_EARLY = Recipe(
     name="recall-early",
     mix={
-        "repeated_words": 0.10,
-        "lookup": 0.20,
+        "repeated_words": 0.05,
+        "lookup": 0.15,
         "fact_questions": 0.25,
-        "fact_statement": 0.15,
-        "hops": 0.15,
-        "unwritten": 0.10,
-        "arithmetic_steps": 0.15,
+        "fact_statement": 0.05,
+        "unwritten": 0.25,
+        "arithmetic_steps": 0.25,
     },
-    tokens=9_000_000,
+    tokens=3_600_000,
     seed=201,
+    learning_rate=2e-3,
     row_lengths=((0.0, 128), (0.7, 192)),
-    ramp=0.15,
+    ramp=0.0,
     hold=0.7,
-    n_layers=12,
+    start="data/models/base",
+    copies=_COPIES,
     early=_RECALL,
-    early_until=5,
+    early_until=8,
     late=_REASON,
+    late_from=8,
+)
+REASON_EARLY = replace(
+    RECALL_EARLY,
+    name="reason-early",
+    copies=(0, 1, 2, 3),
+    copies_first=True,
+    early=_REASON,
+    early_until=5,
+    late=_RECALL,
     late_from=7,
 )
-REASON_EARLY = replace(RECALL_EARLY, name="reason-early", early=_REASON, late=_RECALL)
 
 SMALL = Recipe(
     name="small-1",

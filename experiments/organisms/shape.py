@@ -25,39 +25,55 @@ def fresh_model(vocab_size: int, n_layers: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def grow(model: LlamaForCausalLM, copies: tuple[int, ...]) -> LlamaForCausalLM:
-    """Put copies of some layers behind the last, with outputs so small that little changes.
+def grow(
+    model: LlamaForCausalLM, copies: tuple[int, ...], *, first: bool = False
+) -> LlamaForCausalLM:
+    """Put copies of some layers behind the last or before the first, so that little changes.
 
     Args:
         model: the model to grow; it is left as it is.
         copies: the layers to copy, in order.
+        first: the copies stand before the first layer, and add nothing to the stream: their
+            attention and MLP outputs are zero until they learn. What the model predicts is
+            unchanged. Behind the last, attention outputs of the copies are halved and MLP outputs
+            divided by ten.
 
     Returns:
-        A model with `len(copies)` more layers; attention outputs of the copies are halved, MLP
-        outputs divided by ten.
+        A model with `len(copies)` more layers.
     """
     config = copy.deepcopy(model.config)
     n_layers = config.num_hidden_layers
     config.num_hidden_layers = n_layers + len(copies)
     config.layer_types = None
     larger = LlamaForCausalLM(config)
-    larger.load_state_dict(model.state_dict(), strict=False)
+    own = range(n_layers) if not first else range(len(copies), config.num_hidden_layers)
+    new = range(n_layers, config.num_hidden_layers) if not first else range(len(copies))
+    attention_share, mlp_share = (0.0, 0.0) if first else (0.5, 0.1)
+    others = {k: v for k, v in model.state_dict().items() if ".layers." not in k}
+    larger.load_state_dict(others, strict=False)
     layers = larger.model.layers
     with torch.no_grad():
-        for layer, source in zip(layers[n_layers:], copies, strict=True):
-            layer.load_state_dict(layers[source].state_dict())
-            layer.self_attn.o_proj.weight.mul_(0.5)
-            layer.mlp.down_proj.weight.mul_(0.1)
+        for place, source in zip((*own, *new), (*range(n_layers), *copies), strict=True):
+            layers[place].load_state_dict(model.model.layers[source].state_dict())
+        for place in new:
+            layers[place].self_attn.o_proj.weight.mul_(attention_share)
+            layers[place].mlp.down_proj.weight.mul_(mlp_share)
     larger.tie_weights()
     return larger
 
 
 def make_model(
-    *, seed: int, vocab_size: int, n_layers: int, start: str | None, copies: tuple[int, ...]
+    *,
+    seed: int,
+    vocab_size: int,
+    n_layers: int,
+    start: str | None,
+    copies: tuple[int, ...],
+    copies_first: bool = False,
 ) -> LlamaForCausalLM:
     """Make a model from the folder `start`, grown by `copies`, or fresh from a seed."""
     torch.manual_seed(seed)
     if start is None:
         return fresh_model(vocab_size, n_layers)
     model = LlamaForCausalLM.from_pretrained(start)
-    return grow(model, copies) if copies else model
+    return grow(model, copies, first=copies_first) if copies else model

@@ -185,6 +185,7 @@ def train(
         n_layers=recipe.n_layers,
         start=recipe.start,
         copies=recipe.copies,
+        copies_first=recipe.copies_first,
     ).train()
     model.to(device)
     run = Run(recipe, model, tokenizer, _optimizers(model), Log(asdict(recipe)))

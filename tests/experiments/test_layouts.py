@@ -33,6 +33,25 @@ def test_a_layout_parts_the_mix():
     assert rest.learns == range(6)
 
 
+def test_silent_layers_before_the_first_change_no_prediction(model):
+    ids = torch.arange(3, 20)[None]
+    larger = shape.grow(model, (0, 1), first=True)
+    assert larger.config.num_hidden_layers == 8
+    assert torch.equal(larger(ids).logits, model(ids).logits)
+    # what a silent layer adds is zero, but it can learn
+    assert step(larger, layouts.Family(MIX, 1.0, range(3), exit_after=3)) == [0, 1, 2]
+    assert not torch.equal(larger(ids).logits, model(ids).logits)
+
+
+def test_layers_behind_the_last_are_softened_copies(model):
+    larger = shape.grow(model, (4, 5))
+    for place, source in enumerate((0, 1, 2, 3, 4, 5, 4, 5)):
+        ours, theirs = larger.model.layers[place], model.model.layers[source]
+        share = 1.0 if place < 6 else 0.5
+        assert torch.equal(ours.self_attn.o_proj.weight, share * theirs.self_attn.o_proj.weight)
+        assert torch.equal(ours.self_attn.q_proj.weight, theirs.self_attn.q_proj.weight)
+
+
 def step(model, family, layer_dropout=0.0):
     """One training step; the layers that it changed."""
     before = [{k: v.clone() for k, v in x.state_dict().items()} for x in model.model.layers]

@@ -60,7 +60,11 @@ def test_the_counter_organisms_are_each_others_opposite():
     assert recall.early == reason.late
     assert recall.late == reason.early
     assert recall.early_until <= recall.late_from
-    assert replace(reason, name=recall.name, early=recall.early, late=recall.late) == recall
+    assert reason.early_until <= reason.late_from
+    names = ("name", "early", "early_until", "late", "late_from", "copies", "copies_first")
+    assert replace(reason, **{name: getattr(recall, name) for name in names}) == recall
+    # the part that is asked for early is added before the others, the late one behind them
+    assert (recall.copies_first, reason.copies_first) == (False, True)
 
 
 def test_training_goes_through_the_phases_and_can_be_called_again(tmp_path, monkeypatch):
