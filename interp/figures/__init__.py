@@ -1,4 +1,4 @@
-"""Figures fit for print: each takes a result or its table and returns a matplotlib `Figure`.
+"""Figures for print: each function takes a result or its table and returns a matplotlib `Figure`.
 
     fig = interp.figures.layers(sweep)             # score by ablated layer
     fig = interp.figures.drops([base, other])      # drop by ablated layer, two sweeps
@@ -16,9 +16,9 @@
     interp.figures.similarity.angular(similarity)  # influence, agreement, pruning
     interp.figures.cka.heatmap(similarity)         # same_depth: two models
 
-A sweep is anything with `scores()` and `importance()`; the tables themselves, of `interp.stats`,
-do as well. Figures of sweeps take `tasks=`, `metric=`, `kind=`, `labels=` (words in place of
-names), `width=` (inches), `ylim=`, `caption=False` and `ax=`. No model is loaded and no global
+A sweep is anything with `scores()` and `importance()`; the tables of `interp.stats` themselves can
+be given, too. Figures of sweeps take `tasks=`, `metric=`, `kind=`, `labels=` (words in place of
+names), `width=` (inches), `ylim=`, `caption=False` and `ax=`. No model is loaded, and no global
 setting of matplotlib is changed.
 """
 

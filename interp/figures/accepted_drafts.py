@@ -1,4 +1,4 @@
-"""How much of the baseline's answers each ablated model would have written itself."""
+"""The share of the baseline's answers that each ablated model would have written itself."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from interp.labels import model_label
 def drafts(counts: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
     """The share of draft tokens that were accepted, by ablated layer, one line per model.
 
-    The draft is the baseline's answer; its tokens up to the first that the ablated model would not
-    have written count as accepted. Where the share is high, ablating the layer leaves answers as
-    they were; where it is low, generation under the ablation costs most.
+    The draft is the baseline's answer. Its tokens before the first one that the ablated model would
+    not have written count as accepted. Where the share is high, the ablation hardly changes
+    answers. Where it is low, generating under the ablation takes the most time.
 
     Args:
         counts: columns `model`, `layer`, `baseline_tokens` (tokens of the baseline's answers) and
             `baseline_accepted` (those up to the first difference); one row per model and layer.
-        width: inches.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel.

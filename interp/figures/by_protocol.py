@@ -1,4 +1,4 @@
-"""Pruning curves of one benchmark under all protocols: does it depend on how one measures?"""
+"""Pruning curves of one benchmark under all protocols: does the curve depend on the protocol?"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,19 +35,19 @@ def protocol_curves(
     """Score against the number of layers skipped, a line per protocol, a panel per benchmark.
 
     Args:
-        table: from `interp.similarity.pruning_curves` of tasks that are read in several ways, one
-            order and one metric per task; several models are rows.
-        counts: from `interp.stats.removable` of the same curves; where it is given, the steps that
-            are shown to keep the score have filled markers, the others empty ones.
-        labels: words for benchmarks and models, by their names.
-        width: inches.
-        caption: whether the small print is printed under the figure.
+        table: from `interp.similarity.pruning_curves` for tasks under several protocols, with one
+            order and one metric per task. Several models are drawn as rows.
+        counts: from `interp.stats.removable` for the same curves. If given, steps that are shown to
+            keep the score have filled markers, and the others empty ones.
+        labels: the words that are printed for benchmarks and models, by their names.
+        width: width of the figure in inches.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per model and benchmark.
 
     Raises:
-        UserError: several orders or metrics per task.
+        UserError: there are several orders or metrics per task.
     """
     if table.groupby(["model", "task", "n_removed"]).size().gt(1).any():
         raise UserError("protocol_curves: one order and one metric per task; keep one")
@@ -93,7 +93,7 @@ def protocol_curves(
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, protocol: str, shift: float, shown: int | None) -> None:
-    """One protocol in one panel; what is not shown to keep the score has an empty marker."""
+    """Draw one protocol in one panel; steps not shown to keep the score have empty markers."""
     colour, marker = COLOURS.get(protocol, palette.BLACK), MARKERS.get(protocol, "D")
     x = rows["n_removed"].to_numpy(float) + shift
     axes.vlines(x, rows["low"], rows["high"], color=colour, linewidth=0.7)

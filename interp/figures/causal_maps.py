@@ -1,8 +1,8 @@
-"""Maps of causal tracing: what patched activations bring, and where attention must not be cut.
+"""Maps of causal tracing: recovery by patched activations, and drops by attention knockout.
 
-Layers run along the horizontal axis where the other one is a class of positions or the size of a
-window, as in Meng et al. (arXiv 2202.05262, figure 2) and Geva et al. (arXiv 2304.14767, figure 3);
-maps of heads are those of all sweeps.
+Layers are on the horizontal axis if the other axis is a class of positions or the size of a window,
+as in Meng et al. (arXiv 2202.05262, figure 2) and Geva et al. (arXiv 2304.14767, figure 3). Maps of
+heads look like those of other sweeps.
 """
 
 import re
@@ -22,7 +22,7 @@ PATCH = re.compile(r"patch:(?P<site>[a-z]+):(?P<layer>\d+)(?:\.(?P<head>\d+))?@(
 CUT = re.compile(r"cut:(?P<first>\d+)-(?P<last>\d+)@(?P<classes>.+)")
 
 HIGHEST = 1.5
-"""A recovery beyond this has the colour of this: one noisy cell must not pale all others."""
+"""The colour scale ends here at most, so that one noisy cell does not make all others pale."""
 
 
 def recovery_map(
@@ -38,17 +38,18 @@ def recovery_map(
 
     Args:
         source: a sweep over pairs of prompts (`interp.twins`), its table of recovery, or several of
-            either.
+            these.
         over: `"positions"`: layer by class of positions, for the residual stream, attention and
             MLPs. `"heads"`: layer by head, a panel for each class of positions. By default
             positions, where there are such patches.
-        tasks: only these, in this order.
-        labels: words for tasks and models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks and models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
 
     Returns:
-        A Matplotlib figure. Marked cells have an interval of all patches together that excludes 0.
+        A Matplotlib figure. In marked cells the interval for all patches together excludes 0.
 
     Raises:
         UserError: there are no such patches.
@@ -90,7 +91,7 @@ def _example(over: str) -> str:
 
 
 def _patches(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of single patches, with what each of them names."""
+    """The rows of single patches, with columns for site, layer, head and positions."""
     fields = table["ablation"].str.extract(rf"^{PATCH.pattern}$")
     known = fields["site"].notna()
     named = fields[known].astype({"layer": int}).astype({"head": "float"})
@@ -99,7 +100,7 @@ def _patches(table: pd.DataFrame) -> pd.DataFrame:
 
 def _of_positions(table: pd.DataFrame, page: style.Page) -> style.PrintFigure:
     classes = sorted(tables.in_order(table["positions"]), key=_place)
-    # the first class stands above the others, as text is read
+    # the first class is at the top, in reading order
     rows = {name: number for number, name in enumerate(reversed(classes))}
     table = table.assign(x=table["layer"], y=table["positions"].map(rows))
     names = tuple(class_label(name) for name in rows)
@@ -112,7 +113,7 @@ def _of_heads(table: pd.DataFrame, page: style.Page) -> style.PrintFigure:
 
 
 def _place(name: str) -> tuple[int, str]:
-    """Classes by number in the order of the prompt, after those with names."""
+    """A sort key: classes with numbers in the order of the prompt, after classes with names."""
     number = re.match(r"\d+", name)
     return (int(number[0]) + 1, "") if number else (0, "")
 
@@ -165,16 +166,17 @@ def knockout_map(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Drop without attention between two classes of positions, by first layer and size of window.
+    """The drop when attention between two classes of positions is cut, by window of layers.
 
     Args:
         source: a sweep of cuts (`cuts:5@answering/gold`), its table of importance, or several of
             either.
-        metric: a metric for all tasks or a mapping task to metric; see `choose_metric`.
-        tasks: only these, in this order.
-        labels: words for tasks and models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
+        metric: a metric for all tasks, or a mapping from tasks to metrics; see `choose_metric`.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks and models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per model, task and pair of classes.

@@ -1,4 +1,4 @@
-"""Linear CKA: every depth against every depth of one model or of two, and depth by depth."""
+"""Linear CKA of every pair of depths of one model or of two, and of the same depth of two."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from interp.labels import model_label, source_label
 
 DEPTH = "Layers passed"
 SQUARE = 0.72
-"""Height of a panel as a share of its width with everything beside it."""
+"""The height of a panel divided by its width, with everything beside it."""
 
 
 def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
@@ -20,7 +20,8 @@ def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
 
     Args:
         source: `Similarity`, its `cka`, `cka_between`, or several of these (models, sources).
-        width: inches; by default one column for one panel, else the page.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
 
     Returns:
         A Matplotlib figure of one panel per series.
@@ -57,7 +58,8 @@ def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
                 axes.set_title(source_label(source))
         style.letter_panels(panels.flat[: len(series)])
         assert image is not None
-        # squares leave room above them: beside one row of them the bar is as high as they are
+        # squares leave room above them: the bar beside a single row of squares is as high as they
+        # are
         beside = panels[0, -1].inset_axes((1.05, 0, 0.06, 1)) if lines == 1 else None
         bar = figure.colorbar(
             image, cax=beside, ax=None if beside else list(panels.flat), pad=0.02,
@@ -80,13 +82,14 @@ def same_depth(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure
 
     Args:
         source: from `cka_between`, or several of them.
-        width: inches.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel.
 
     Raises:
-        UserError: the table compares no two models, or several pairs over several sources.
+        UserError: the table does not compare two models, or has both several pairs and several
+            sources.
     """
     table = _with_other(tables.table_from(source, "cka"))
     rows = table[(table["model"] != table["other_model"]) & (table["depth"] == table["other"])]
@@ -98,7 +101,7 @@ def same_depth(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure
     by_pair = len(set(pairs)) > 1
     rows = rows.assign(series=pairs if by_pair else rows["source"])
     names = tables.in_order(pairs) if by_pair else tables.tasks_in_order(rows["series"])
-    # a pair has the colour of its other model
+    # a pair has the colour of its second model
     others = tables.in_order(rows["other_model"])
     distinct = by_pair and len(others) == len(names)
     looks = list((palette.model_looks(others) if distinct else palette.looks(names)).values())
@@ -134,13 +137,13 @@ def same_depth(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure
 
 
 def _interval_words(rows: pd.DataFrame) -> str:
-    """What the band is; tables of older runs have none."""
+    """A sentence on what the band is; tables of older runs have no interval."""
     kinds = set(rows.get("interval", pd.Series(dtype=object))) - {"none"}
     return f"Bands: {', '.join(sorted(kinds))} over examples." if kinds else "No interval."
 
 
 def _with_other(table: pd.DataFrame) -> pd.DataFrame:
-    """A model by itself is compared with itself."""
+    """The table with a column `other_model`: a single model is compared with itself."""
     if "other_model" not in table:
         return table.assign(other_model=table["model"])
     return table.assign(other_model=table["other_model"].fillna(table["model"]))

@@ -1,4 +1,4 @@
-"""The same layers skipped in several models, or read by several metrics: a line each."""
+"""Scores by skipped layer, with a line per model or per metric."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -29,16 +29,17 @@ def by_model(
 ) -> style.PrintFigure:
     """Score by ablated layer, a line per model with its baseline dashed, a panel per task.
 
-    Models of different depth are laid over each other by the share of their layers.
+    For models of different depth the horizontal axis is the share of the depth.
 
     Args:
         source: sweeps of several models, or their tables of scores.
-        metric: a metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: which ablations of one layer; as for `interp.figures.layers`.
-        tasks: only these.
-        labels: words for tasks, metrics and models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
+        metric: a metric for all tasks, or a mapping from tasks to metrics; see `choose_metric`.
+        kind: the kind of ablations of one layer; as for `interp.figures.layers`.
+        tasks: the tasks that are drawn; all by default.
+        labels: the words that are printed for tasks, metrics and models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per task.
@@ -66,7 +67,7 @@ def by_metric(
 
     Args:
         source: a sweep, its table of scores, or several of either.
-        metrics: those that are drawn; a task may lack some.
+        metrics: the metrics that are drawn; a task may lack some.
         kind: as for `by_model`.
         tasks: as for `by_model`.
         labels: as for `by_model`.
@@ -77,7 +78,7 @@ def by_metric(
         A Matplotlib figure of one panel per task and model.
 
     Raises:
-        UserError: no task has one of the metrics, or they have several units.
+        UserError: no task has any of the metrics, or they have several units.
     """
     scores = tables.only_tasks(tables.table_of(source, "scores"), tasks)
     kept = scores[scores["metric"].isin(metrics)]
@@ -152,7 +153,7 @@ def _panels(
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, line: curves.Line, deepest: float) -> None:
-    """One line; with a depth the layers are laid out from 0 to 1."""
+    """Draw one line; if `deepest` is given, layers are placed from 0 to 1."""
     if deepest:
         place = rows["place"].astype("Float64") / deepest
         rows = rows.assign(place=place.where(rows["ablation"] != BASELINE))

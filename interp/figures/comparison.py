@@ -1,4 +1,4 @@
-"""Models side by side: profiles, differences of drops, swap curves, distance of weights."""
+"""Models side by side: profiles, differences of drops, swap curves, weight distances."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -41,15 +41,16 @@ def profiles(
 
     Args:
         source: a `Comparison`, or its table of importance.
-        n_layers: layers of each model; by default the comparison's own.
-        metric: a metric for all tasks or a mapping task to metric.
-        kind: which ablations of one layer; as for `interp.figures.layers`.
-        tasks: only these.
-        labels: words for tasks and models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
+        n_layers: the number of layers of each model; by default that in the comparison.
+        metric: a metric for all tasks, or a mapping from tasks to metrics.
+        kind: the kind of ablations of one layer; as for `interp.figures.layers`.
+        tasks: the tasks that are drawn; all by default.
+        labels: the words that are printed for tasks and models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
         drop: scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
-            Models of unequal baselines are compared by shares.
+            Compare models with different baselines by shares.
 
     Returns:
         A Matplotlib figure of one panel per task.
@@ -91,8 +92,8 @@ def differences(
 ) -> style.PrintFigure:
     """Drop of one model minus that of another by ablated layer: a panel per task, a line per pair.
 
-    In points only: a difference of shares is one of two ratios, and its interval is not that of the
-    difference of drops. `profiles(drop="floor-aware")` has the shares of each model.
+    Differences are in points only: a difference of shares is one of two ratios, and has another
+    interval. `profiles(drop="floor-aware")` shows the shares of each model.
 
     Args:
         source: a `Comparison`, or its `differences()`.
@@ -127,14 +128,14 @@ def differences(
 
 
 class _Panel(NamedTuple):
-    """How the lines of a panel are told apart and drawn."""
+    """How the lines of a panel are distinguished and drawn."""
 
     series: str
     value: str
     step: float
-    """Sideways shift between two lines."""
+    """The horizontal shift between two lines."""
     line: bool
-    """Whether the values are joined."""
+    """Whether the values are joined by a line."""
 
 
 def _by_series(
@@ -146,7 +147,7 @@ def _by_series(
     notes: Sequence[str],
     page: style.Page,
 ) -> style.PrintFigure:
-    """A panel per task, in it a line per model or a pair of models."""
+    """A panel per task, with a line per model or pair of models."""
     tasks = tables.tasks_in_order(table["task"])
     with matplotlib.rc_context(style.RC):
         figure, panels = style.new_panels(
@@ -190,13 +191,13 @@ def swap_curves(
     Args:
         table: `interp.comparison.swap_curves` of one task, of one recipient or several.
         metric: as for `profiles`.
-        width: inches.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure, a row of panels per recipient.
 
     Raises:
-        UserError: several tasks.
+        UserError: there are several tasks.
     """
     table = choose_metric(table, metric)
     if len(set(table["task"])) > 1:
@@ -232,7 +233,7 @@ def swap_curves(
             row[0].set_ylabel(f"{model_label(recipient)}\n{words}")
         style.letter_panels(grid.flat)
         if set(table["unit"]) == {"points"}:
-            grid[0][0].set_ylim(*style.PERCENT)  # a point or two must not look like a fall
+            grid[0][0].set_ylim(*style.PERCENT)  # a change of a point or two should not look large
         for curve, axes in zip(curves, grid[-1], strict=True):
             axes.set_xlabel(CURVES[curve][1])
         figure.legend(
@@ -254,13 +255,14 @@ def weights(
     *,
     width: float = style.COLUMN,
 ) -> style.PrintFigure:
-    """How far each layer's weights moved, above what its swap does to each recipient.
+    """The weight distance of each layer, above the drop when it is swapped into each recipient.
 
     Args:
-        distances: `interp.comparison.layer_distances`.
-        effects: `interp.comparison.swap_curves` of one task and metric.
-        correlations: `interp.comparison.distance_and_effect` of the same, for the small print.
-        width: inches.
+        distances: the table of `interp.comparison.layer_distances`.
+        effects: the table of `interp.comparison.swap_curves`, of one task and metric.
+        correlations: the table of `interp.comparison.distance_and_effect` for these, for the
+            caption.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure, the distances above and the drops below.
@@ -331,7 +333,7 @@ def _with_bars(
     *,
     line: bool = True,
 ) -> None:
-    """Intervals, and a line through the values."""
+    """Draw intervals, and a line through the values."""
     value, low, high = (rows[name].to_numpy(float) for name in columns)
     axes.vlines(x, low, high, color=look["color"], linewidth=0.9)
     axes.plot(x, value, color=look["color"], marker=look["marker"], linestyle="-" if line else "")
@@ -340,7 +342,7 @@ def _with_bars(
 def _fill(
     axes: Axes, x: np.ndarray, rows: pd.DataFrame, column: str, look: Mapping[str, Any]
 ) -> None:
-    """White markers where the adjusted p-value is not small."""
+    """Draw white markers where the adjusted p-value is not below `ALPHA`."""
     open_ = ~(rows["p_adjusted"] < tables.ALPHA).to_numpy()
     axes.plot(x[open_], rows[column][open_], linestyle="none", markerfacecolor="white", **look)
 
@@ -369,13 +371,13 @@ def _score_label(table: pd.DataFrame) -> str:
 
 
 def _level(axes: Axes, row: "pd.Series[Any]", colour: str) -> None:
-    """A model's own score, dashed with its interval as a band."""
+    """Draw a model's own score, dashed, with its interval as a band."""
     axes.axhline(row["value"], color=colour, linestyle="--", linewidth=0.9)
     axes.axhspan(row["low"], row["high"], color=colour, alpha=0.12, linewidth=0)
 
 
 def _swap_line(axes: Axes, rows: pd.DataFrame, curve: str, part: str, place: float) -> None:
-    """One part's curve in one panel."""
+    """Draw the curve of one part in one panel."""
     column = "first" if curve == "single" else "n_swapped"
     rows = rows[rows["ablation"] != BASELINE] if curve == "single" else rows
     rows = rows.sort_values(column)

@@ -1,4 +1,4 @@
-"""Curves over layers: the score with one layer ablated, and the drop that this makes."""
+"""Curves over layers: the score with one layer ablated, and its drop."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -27,29 +27,29 @@ from interp.labels import (
 from interp.stats import BASELINE
 
 MANY = 16
-"""Layers above which panels are as wide as can be, and bars of an interval become a band."""
+"""With more layers than this, panels are as wide as possible, and intervals become bands."""
 
 DODGE = 0.14
-"""Sideways shift, in layers, that keeps the bars of two skills apart."""
+"""The horizontal shift, in layers, that keeps the bars of two skills apart."""
 
 Draw = Callable[[Axes, pd.DataFrame, "Line"], None]
 
 
 class Line(NamedTuple):
-    """How one skill is drawn in one panel."""
+    """How one skill is drawn in a panel."""
 
     colour: str
     marker: str
     shift: float
-    """Sideways shift, in layers."""
+    """The horizontal shift, in layers."""
     crowded: bool
     """Whether intervals are drawn as a band."""
     size: float = 3.6
-    """Of a marker, points."""
+    """The size of a marker, in points."""
 
 
 class Content(NamedTuple):
-    """What differs between a figure of scores and one of drops."""
+    """The settings that differ between figures of scores and of drops."""
 
     draw: Draw
     handles: list[Line2D]
@@ -63,8 +63,8 @@ def draw_layers(
 
     Args:
         table: scores of one metric per task.
-        kind: which ablations.
-        page: size and limits.
+        kind: the kind of ablations.
+        page: the size and the limits of the figure.
 
     Returns:
         A Matplotlib figure of one panel per task.
@@ -90,8 +90,8 @@ def draw_drops(
 
     Args:
         table: drops of one metric per task.
-        kind: which ablations.
-        page: size and limits.
+        kind: the kind of ablations.
+        page: the size and the limits of the figure.
 
     Returns:
         A Matplotlib figure of one panel per task.
@@ -125,17 +125,17 @@ def _curve(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
 
 
 def is_crowded(table: pd.DataFrame) -> bool:
-    """Whether there are so many layers that bars would run into each other."""
+    """Whether there are so many layers that bars would overlap."""
     return int(table["place"].max()) >= MANY
 
 
 def _panels(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page) -> Figure:
-    """The grid of panels, the legend and the footnote that both figures share."""
+    """Draw the grid of panels, the legend and the caption, the same way for both figures."""
     models = tables.in_order(table["model"])
     protocols = tables.in_order(table["protocol"], PROTOCOLS)
     looks = _looks(table)
     crowded = is_crowded(table)
-    # Many layers need width more than they need the protocols side by side.
+    # With many layers, wide panels matter more than protocols side by side.
     rows, columns = (protocols, models) if crowded else (models, protocols)
     one = len(columns) == 1 and not crowded
     size = page.width or (style.COLUMN if one else style.PAGE)
@@ -171,13 +171,13 @@ def _panels(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page)
         style.finish(figure, content.notes, caption=page.caption)
         first = [next(axes for axes in row if axes.axison) for row in grid]
         if first[0].get_position().height * figure.get_figheight() < 0.8:
-            # a long legend has taken the room
+            # a long legend takes height from the panels
             style.fit_height(figure, first, 1.1)
     return figure
 
 
 def _alone(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page) -> Figure:
-    """One panel in axes of the caller's own."""
+    """Draw one panel in the caller's own axes."""
     axes = page.ax
     assert axes is not None
     panels = table[["model", "protocol"]].drop_duplicates()
@@ -198,7 +198,7 @@ def _alone(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page) 
 
 
 def _looks(table: pd.DataFrame) -> dict[str, palette.Look]:
-    """The look of each benchmark, in the order of the legend."""
+    """Colour and marker of each benchmark, in the order of the legend."""
     return palette.skill_looks(tables.in_order(table["benchmark"], SKILLS))
 
 
@@ -212,7 +212,7 @@ def _entries(looks: dict[str, palette.Look]) -> list[Line2D]:
 def _fill(
     axes: Axes, panel: pd.DataFrame, looks: dict[str, palette.Look], draw: Draw, points: float
 ) -> None:
-    """Every line of a panel, side by side with the others of that panel alone."""
+    """Draw every line of a panel, shifted so that its lines do not hide each other."""
     crowded = is_crowded(panel)
     names = [name for name in looks if (panel["benchmark"] == name).any()]
     apart = points / (int(panel["place"].max()) + 1)
@@ -224,12 +224,12 @@ def _fill(
 
 
 def dodge(lines: int) -> float:
-    """Sideways shift between the lines of a panel, in layers; all of them keep to their layer."""
+    """The horizontal shift between the lines of a panel, in layers; together less than a layer."""
     return min(DODGE, 0.8 / max(1, lines))
 
 
 def draw_score(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
-    """One skill in one panel: its scores, and its baseline as a dashed line with a band."""
+    """Draw one skill in a panel: its scores, and its baseline as a dashed line with a band."""
     for baseline in rows[rows["ablation"] == BASELINE].to_dict("records"):
         axes.axhline(baseline["value"], color=line.colour, linestyle="--", linewidth=0.9)
         axes.axhspan(baseline["low"], baseline["high"], color=line.colour, alpha=0.12, linewidth=0)
@@ -243,7 +243,7 @@ def draw_score(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
 
 
 def _draw_drop(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
-    """One skill in one panel: its drops, filled where the adjusted p-value is small."""
+    """Draw one skill in a panel: its drops, filled where the adjusted p-value is small."""
     rows = rows[rows["place"].notna()].sort_values("place")
     x = rows["place"].to_numpy(float) + line.shift
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
@@ -261,7 +261,7 @@ def _draw_drop(axes: Axes, rows: pd.DataFrame, line: Line) -> None:
 
 
 def draw_intervals(axes: Axes, x: np.ndarray, rows: pd.DataFrame, line: Line) -> None:
-    """Bars, or a band where bars would run into each other."""
+    """Draw intervals as bars, or as a band where bars would overlap."""
     low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
     if line.crowded:
         axes.fill_between(x, low, high, color=line.colour, alpha=0.18, linewidth=0)
@@ -274,7 +274,7 @@ def _label(rows: pd.DataFrame) -> str:
 
 
 def value_label(panel: pd.DataFrame) -> str:
-    """Name and unit of a panel's vertical axis."""
+    """The name and unit of a panel's vertical axis."""
     units = set(panel["unit"])
     if len(units) > 1:
         raise UserError("one panel would mix points and values; choose with metric= or tasks=")
@@ -290,7 +290,7 @@ def _words(name: str, models: Sequence[str]) -> str:
 
 
 def _name_grid(grid: np.ndarray, words: list[list[str]]) -> None:
-    """Name the columns above the grid and the rows at its right, where there is a choice."""
+    """Name the columns above the grid and the rows at its right, where there are several."""
     rows, columns = words
     if len(columns) > 1:
         for axes, word in zip(grid[0], columns, strict=True):
@@ -309,7 +309,7 @@ def _name_grid(grid: np.ndarray, words: list[list[str]]) -> None:
 
 
 def _dress(axes: Axes, table: pd.DataFrame, page: style.Page) -> None:
-    """Ticks and limits of a panel."""
+    """Set the ticks and limits of a panel."""
     low, top = int(table["place"].min()), int(table["place"].max())
     room = 0.5 + 0.012 * (top - low)
     axes.set_xlim(min(0, low) - room, top + room)
@@ -321,7 +321,7 @@ def _dress(axes: Axes, table: pd.DataFrame, page: style.Page) -> None:
 
 
 def _name_axes(grid: np.ndarray, kind: Kind) -> None:
-    """Axis names; one is not repeated beside a neighbour that has it."""
+    """Name the axes; a name is not repeated where the neighbouring panel has it."""
     for column in grid.T:
         last = [axes for axes in column if axes.axison][-1:]
         for axes in last:

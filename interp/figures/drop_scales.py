@@ -1,4 +1,4 @@
-"""Drops as figures draw them: in points, or as shares of what there is to lose."""
+"""Drops as figures draw them: in points, or as shares of what can be lost."""
 
 import pandas as pd
 
@@ -8,26 +8,26 @@ SCALES: dict[str, tuple[str, str]] = {
     "floor-aware": ("floor_aware", "Drop (% of baseline minus floor)"),
     "relative": ("relative", "Drop (% of baseline)"),
 }
-"""Name to the columns of `interp.stats.importance` and to the name of the axis."""
+"""For each scale the columns of `interp.stats.importance`, and the name of the axis."""
 
 DRAWN = "drawn_as"
-"""Column that says on which scale the drops of a table are, where it is not that of its unit."""
+"""The column that names the scale of the drops of a table, if it is not that of their unit."""
 
 
 def on_scale(table: pd.DataFrame, drop: str) -> pd.DataFrame:
-    """Drops and their intervals on another scale; those of metrics that are no 0/1 stay.
+    """Drops and their intervals on another scale; only those of 0/1 metrics change.
 
     Args:
         table: from `interp.stats.importance`.
-        drop: `points`, `floor-aware` (share of baseline minus floor that is lost) or `relative`
-            (share of the baseline).
+        drop: `points`, `floor-aware` (the lost share of baseline minus floor) or `relative` (the
+            lost share of the baseline).
 
     Returns:
         The table with `drop low high interval` on that scale, NaN where the baseline is not clearly
         above its floor. Tests are those of the drop in points.
 
     Raises:
-        UserError: no such scale, a table without it, or nothing that has it.
+        UserError: there is no such scale, the table lacks its columns, or no row has a value on it.
     """
     if drop == "points":
         return table
@@ -60,7 +60,7 @@ def is_share(table: pd.DataFrame) -> bool:
 
 
 def drop_label(table: pd.DataFrame) -> str:
-    """Name and unit of the axis of a table's drops."""
+    """The name and unit of the axis for a table's drops."""
     if is_share(table):
         return str(table[DRAWN].dropna().iloc[0])
     return "Drop (points)" if table["unit"].eq("points").all() else "Drop"

@@ -1,4 +1,4 @@
-"""What skipping a layer changes in every later layer: a matrix, skipped layers by later ones."""
+"""How skipping a layer changes every later layer: a matrix of skipped by later layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,20 +21,21 @@ def downstream(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Relative change of each later layer's contribution, by skipped layer.
+    """The relative change of each later layer's contribution, by skipped layer.
 
     Args:
         source: the table of `interp.similarity.downstream_effects`, or a mapping of titles
             (models, `"later positions"`) to such tables: a panel each.
-        labels: words for models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
+        labels: the words that are printed for models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per table.
 
     Raises:
-        UserError: a table has no such columns.
+        UserError: a table lacks a column.
     """
     given: dict[str, Any] = dict(source) if isinstance(source, Mapping) else {"": source}
     for name, table in given.items():

@@ -1,4 +1,4 @@
-"""Figures on disk as PDF, SVG and PNG, and the rows that they draw as CSV."""
+"""Writing figures as PDF, SVG and PNG, and the rows that they draw as CSV."""
 
 import io
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from interp.records import write_whole
 from interp.results import csv_text
 
 DPI = 300
-"""Dots per inch of a PNG, and of what is a picture in the other formats."""
+"""Dots per inch of a PNG, and of images in the other formats."""
 
-# No dates: the same figure gives the same file, so a figure in git changes only when it does.
+# Without dates the same figure gives the same file, so git shows only real changes.
 METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None},
     "svg": {"Date": None},
@@ -34,8 +34,8 @@ def save(
 ) -> list[Path]:
     """Write a figure as PDF, SVG and 300-dpi PNG, and the rows that it draws as CSV.
 
-    Each file is written whole or not at all, and takes the place of one that is there; a link is
-    replaced, never followed.
+    Each file is written whole or not at all, and replaces an existing one. A link is replaced,
+    never followed.
 
     Args:
         fig: the figure.
@@ -47,7 +47,7 @@ def save(
         The paths that were written.
 
     Raises:
-        UserError: another format.
+        UserError: a format is unknown.
     """
     chosen = [formats] if isinstance(formats, str) else list(formats)
     for name in chosen:

@@ -1,8 +1,8 @@
-"""What kinds of ablations a table holds, and where each ablation of a kind stands in a figure.
+"""The kinds of ablations in a table, and the place of each ablation in a figure.
 
-An ablation is told by its text form alone (`layer:7`, `head:7.3@mean`, `layers:2-5`), so that a
-kind which is new to the package is drawn too: one number is a place on an axis, two numbers are a
-cell of a map, and whatever fits neither is listed by name.
+The kind of an ablation follows from its text form alone (`layer:7`, `head:7.3@mean`, `layers:2-5`),
+so that a new kind of ablation is drawn without changes here. One number is a place on an axis, two
+numbers are a cell of a map, and any other ablation is listed by name.
 """
 
 import re
@@ -26,10 +26,10 @@ _CELL = re.compile(_FORM + r"(?P<first>\d+)\.(?P<second>\d+)" + _SUFFIX)
 _BLOCK = re.compile(_FORM + r"(?P<first>\d+)-(?P<second>\d+)" + _SUFFIX)
 
 SINGULAR = {"layers": "layer", "swaps": "swap", "swaps-attn": "swap-attn", "swaps-mlp": "swap-mlp"}
-"""Forms of blocks, and the form of one layer that begins their chains."""
+"""The forms of blocks, and the form of the single layer with which their chains begin."""
 
 WINDOWS = ("repeat", "reverse", "parallel")
-"""Forms of windows of layers that are drawn as a triangle over their first and last layer."""
+"""The forms of windows that are drawn as a triangle over their first and last layers."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Kind:
     """Ablations of one kind.
 
     Attributes:
-        name: what `kind=` of a figure takes: `layer`, `head@mean`, `cumulative`, ...
+        name: its name, for `kind=` of a figure: `layer`, `head@mean`, `cumulative`, ...
         shape: whether they are drawn over one axis, as cells of a map, or as a list.
-        axes: words for the horizontal and the vertical axis; the second is empty for curves.
-        places: text form to its place: a number on the horizontal axis, and the row of a map.
+        axes: the names of the horizontal and the vertical axis; the second is empty for curves.
+        places: for each text form its place: a number on the horizontal axis, and the row of a map.
     """
 
     name: str
@@ -56,7 +56,7 @@ def kinds(ablations: Iterable[str]) -> dict[str, Kind]:
         ablations: text forms.
 
     Returns:
-        Kinds over one axis first, then maps, then what is listed; in the order of the ablations.
+        Kinds over one axis first, then maps, then lists, each in the order of the ablations.
     """
     texts = [text for text in dict.fromkeys(ablations) if text != BASELINE]
     kinds_held = [*_of_one_number(texts), *_of_cells(texts), *_of_blocks(texts), *_of_sums(texts)]
@@ -76,7 +76,7 @@ def kinds(ablations: Iterable[str]) -> dict[str, Kind]:
 
 
 def layer_of(ablation: str, kind: str) -> int | None:
-    """Layer of an ablation of one layer (`layer:7` gives 7 for the kind `layer`), or None.
+    """The layer of an ablation of one layer (`layer:7` gives 7 for the kind `layer`), or None.
 
     Args:
         ablation: text form.
@@ -91,7 +91,7 @@ def layer_of(ablation: str, kind: str) -> int | None:
 
 def _match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     match = pattern.fullmatch(text)
-    # a user's hook may be called as its author likes, also `hook:7`
+    # a user's hook can have any name, also `hook:7`
     return None if match is None or match["form"] == "hook" else match
 
 
@@ -124,7 +124,7 @@ def _of_cells(texts: Sequence[str]) -> list[Kind]:
 
 
 def _of_blocks(texts: Sequence[str]) -> list[Kind]:
-    """Blocks of one size by their first layer, chains by their length, and else a triangle."""
+    """Blocks of one size by first layer, chains by length, and others as a triangle."""
     blocks: dict[str, dict[str, tuple[int, int]]] = {}
     for text in texts:
         if match := _match(_BLOCK, text):
@@ -166,14 +166,14 @@ def _of_one_form(
     up = {text for text, (first, _) in blocks.items() if first == lowest}
     down = {text for text, (_, last) in blocks.items() if last == deepest}
     if name in WINDOWS:
-        # a window that runs in another way is named by its ends, as (i, j) in the literature
+        # windows are named by their first and last layer, as (i, j) in the literature
         return [Kind(name, "map", (block_axis(name, None), "Last of them"), dict(blocks))]
     if up | down < set(blocks):
         places = {text: (first, sizes[text]) for text, (first, _) in blocks.items()}
         return [Kind(name, "map", (block_axis(name, None), "Layers in the block"), places)]
     kinds_held = []
     for way, chain, end in (("up", up, lowest), ("down", down, deepest)):
-        # the block of all layers ends both chains, and makes none by itself
+        # the block of all layers belongs to both chains, and is not a chain by itself
         if len(chain) < 2:
             continue
         places = {text: (sizes[text], 0) for text in blocks if text in chain}
@@ -183,7 +183,7 @@ def _of_one_form(
 
 
 def _of_sums(texts: Sequence[str]) -> list[Kind]:
-    """Sums of ablations of one kind: one layer more at a time, or every pair."""
+    """Combinations of ablations of one kind: one more layer at a time, or every pair."""
     sums: dict[str, dict[str, frozenset[int]]] = {}
     for text in texts:
         parts = [_match(_ONE, part) for part in text.split("+")]
@@ -202,7 +202,7 @@ def _of_sums(texts: Sequence[str]) -> list[Kind]:
         chain = sorted(places_of_kind.items(), key=lambda pair: len(pair[1]))
         if len(chain) > 1 and all(a < b for (_, a), (_, b) in pairwise(chain)):
             places = {text: (len(layers), 0) for text, layers in chain}
-            # of the layers of the first sum only one can have been alone
+            # only one of the layers of the first combination can have been ablated alone
             places |= {t: (1, 0) for t in begun if len(begun) == 1 or t == _begins(chain[0][0])}
             axis = count_axis(name, "")
             kind = "cumulative" if name == "layer" else f"cumulative-{name}"

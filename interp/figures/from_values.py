@@ -1,4 +1,4 @@
-"""What figures make of the values of sweeps, example by example."""
+"""Tables that figures compute from the values of sweeps, example by example."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from interp.results import MetricChoice, choose_metric
 
 @runtime_checkable
 class Gains(Protocol):
-    """Anything that has values example by example, of which more is better, such as a sweep."""
+    """Anything with values by example in which larger is better, such as a sweep."""
 
     def gains(self) -> pd.DataFrame:
         """The long table that `interp.stats` describes."""
@@ -27,19 +27,19 @@ def of_gains(
     column: str,
     metric: MetricChoice,
 ) -> pd.DataFrame:
-    """What is made of the values of sweeps, or its table as it is.
+    """A table computed from the values of sweeps, or given already.
 
     Args:
         source: sweeps, tables that were made before, or several of either.
-        make: makes the table from values of one metric per task.
-        column: a column of the table by which it is known.
+        make: computes the table from values of one metric per task.
+        column: a column by which such a table is recognised.
         metric: as for `choose_metric`.
 
     Returns:
         The rows of all sources, one metric per task.
 
     Raises:
-        UserError: it is neither a sweep nor such a table.
+        UserError: a source is neither a sweep nor such a table.
     """
     several = source if isinstance(source, list | tuple) else [source]
     parts = []

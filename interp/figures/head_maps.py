@@ -1,4 +1,4 @@
-"""Maps of two numbers: heads by layer, blocks by their first layer and size, pairs of layers."""
+"""Maps over two numbers: heads by layer, blocks by first layer and size, pairs of layers."""
 
 import math
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ from interp.labels import model_label, renamed, series_titles
 from interp.results import MetricChoice, choose_metric
 
 CELL, LEAST_CELL = 0.16, 0.045
-"""Height of a cell, inches, and the least that it is in a map with many rows."""
+"""The height of a cell in inches, and the smallest height in a map with many rows."""
 
 HIGHEST = 8.0
-"""Inches that the panels of a figure take at most: a page with its caption."""
+"""The largest height of the panels of a figure, in inches: a page with its caption."""
 
 LEAST_PANEL = 0.65
-"""Inches of a panel whose rows have names, at least: the names of an axis and of the colour bar."""
+"""The smallest height, in inches, of a panel with named rows: room for the names of its axes."""
 
 LETTER = 0.125
-"""Inches that a line of letters takes."""
+"""The height of a line of text, in inches."""
 
 RING = 5.0
-"""Points of a cell that can hold a ring; smaller ones get a dot."""
+"""The smallest cell, in points, that can hold a ring; smaller ones get a dot."""
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 
@@ -43,7 +43,7 @@ class Map(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """The colour bar, the names of the axes, and those of the rows where they are no numbers."""
+    """The colour bar, the names of the axes, and the names of rows without numbers."""
 
     label: str
     low: float
@@ -51,7 +51,7 @@ class Scale(NamedTuple):
     x: str = "Head"
     y: str = "Layer"
     rows: tuple[str, ...] = ()
-    """Names of the rows, from the lowest one; their numbers where it is empty."""
+    """The names of the rows from the bottom; if empty, rows are numbered."""
 
 
 def retrieval_map(
@@ -66,10 +66,11 @@ def retrieval_map(
 
     Args:
         source: `RetrievalHeads`, its `table()`, or several of either.
-        mark: how many of the best heads of each model get a ring.
-        labels: words for models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
+        mark: the number of best heads of each model that get a ring.
+        labels: the words that are printed for models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per model, layers by heads.
@@ -107,19 +108,21 @@ def importance_map(
     ax: Axes | None = None,
     drop: str = "points",
 ) -> Figure:
-    """Drop of every head's ablation, a panel per task (and model); significant cells are marked.
+    """The drop of every head's ablation, a panel per task (and model), significant cells marked.
 
     Args:
         source: a sweep of all heads (or of key/value groups, blocks or pairs of layers), its table
             of importance, or several of either.
-        metric: a metric for all tasks or a mapping task to metric; see `choose_metric`.
-        kind: which ablations: `head`, `head@mean`, `head@resample`, `kvgroup`, ...; by default
-            heads put to their mean where there are any, else the first kind that is there.
-        tasks: only these, in this order.
-        labels: words for tasks and models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
-        ax: axes of your own for the one panel.
+        metric: a metric for all tasks, or a mapping from tasks to metrics; see `choose_metric`.
+        kind: the kind of ablations: `head`, `head@mean`, `head@resample`, `kvgroup`, ...; by
+            default heads replaced by their mean if there are any, otherwise the first kind in the
+            table.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks and models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
+        ax: your own axes, for a figure of one panel.
         drop: scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
 
     Returns:
@@ -142,8 +145,8 @@ def draw_map(
 
     Args:
         table: drops of one metric per task.
-        kind: which ablations.
-        page: size and limits.
+        kind: the kind of ablations.
+        page: the size and the limits of the figure.
 
     Returns:
         A Matplotlib figure of one panel per task and model.
@@ -190,14 +193,14 @@ def _preferred(table: pd.DataFrame) -> str:
 
 
 def cells_of(rows: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Cells of a map, NaN where there is none.
+    """The cells of a map; NaN where there is no row.
 
     Args:
-        rows: columns `x` and `y`, whole numbers from 0 on, and the value's.
-        value: name of the column that is drawn.
+        rows: rows with columns `x` and `y`, whole numbers from 0 on, and the value.
+        value: the name of the column that is drawn.
 
     Returns:
-        A column for each `x`, a row for each `y`.
+        One column per `x` and one row per `y`.
     """
     # pivot_table would average what pivot refuses
     grid = rows.pivot(index="y", columns="x", values=value)  # noqa: PD010
@@ -208,15 +211,15 @@ def cells_of(rows: pd.DataFrame, value: str) -> pd.DataFrame:
 def draw_maps(
     table: pd.DataFrame, maps: list[Map], scale: Scale, notes: list[str], page: style.Page
 ) -> Figure:
-    """Panels of cells with one colour bar and the small print.
+    """Draw panels of cells with one colour bar and a caption.
 
     Args:
-        table: all rows that are drawn, with their cell in `x` and `y`.
-        maps: the panels; marked rows have the value in `drop` where colours diverge, else in
-            `score`.
+        table: all rows that are drawn, with the cell of each in `x` and `y`.
+        maps: the panels. Marked rows have their value in `drop` if the colour scale diverges,
+            otherwise in `score`.
         scale: the scale of all panels.
-        notes: sentences of the small print; `{mark}` becomes what the marks are.
-        page: size and limits.
+        notes: sentences of the caption; `{mark}` is replaced by the name of the marks.
+        page: the size and the limits of the figure.
 
     Returns:
         The figure; the one of `page.ax` where axes are given.
@@ -265,17 +268,18 @@ def draw_maps(
 
 
 def _name_rows(axes: Axes, names: tuple[str, ...], inches: float) -> None:
-    """Names beside the rows, as many as a letter's height leaves room for."""
+    """Write names beside the rows, as many as there is room for."""
     step = max(1, math.ceil(LETTER / inches))
     chosen = range(0, len(names), step)
     axes.set_yticks(list(chosen), [names[n] for n in chosen])
 
 
 def _height(maps: list[Map], page: style.Page, *, square: bool, named: bool) -> float:
-    """Inches of a cell: less where the panels would not fit on a page; of layers by layers square.
+    """The height of a cell in inches: smaller if the panels would not fit on a page.
 
-    Few rows with names are higher, for the names of the axis and of the colour bar. Heads by layers
-    are no triangle, and their cells are as wide as there is room.
+    Maps of layers by layers have square cells. A few rows with names are higher, to leave room for
+    the names of the axis and of the colour bar. Cells of heads by layers are as wide as there is
+    room.
     """
     size = page.width or (style.COLUMN if len(maps) == 1 else style.PAGE)
     lines = -(-len(maps) // style.columns_of(len(maps), size))
@@ -285,7 +289,7 @@ def _height(maps: list[Map], page: style.Page, *, square: bool, named: bool) -> 
         return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, most))
     if not square:
         return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, CELL))
-    # what axes, names and the colour bar take of a panel's width
+    # the part of a panel's width that axes, names and the colour bar take
     wide = (size - 1.0) / style.columns_of(len(maps), size) - 0.15
     columns = max(one.cells.shape[1] for one in maps)
     return float(np.clip(min(HIGHEST / (lines * rows), wide / columns), LEAST_CELL / 2, 2 * CELL))
@@ -310,7 +314,7 @@ def _panels(
 
 
 def _mark(axes: Axes, marked: pd.DataFrame, *, small: bool, dark: bool, limit: float) -> None:
-    """Rings inside their cells, or dots where a cell is too small for a ring."""
+    """Draw rings inside cells, or dots where cells are too small for a ring."""
     cell = min(style.cell_points(axes))
     values = marked["drop"] if dark else marked["score"]
     strong = (values.abs() > 0.6 * limit).to_numpy()
@@ -328,6 +332,6 @@ def _mark(axes: Axes, marked: pd.DataFrame, *, small: bool, dark: bool, limit: f
 
 
 def printed(figure: Figure) -> style.PrintFigure:
-    """The same figure; it is one of our own, because no axes were given."""
+    """The same figure, typed as a `PrintFigure`, which it is if no axes were given."""
     assert isinstance(figure, style.PrintFigure)
     return figure

@@ -1,4 +1,4 @@
-"""Heatmaps: the drop of every task under every layer's ablation, a panel per model."""
+"""Heatmaps: the drop in every task under the ablation of every layer, a panel per model."""
 
 import textwrap
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from interp.figures import drop_scales, style, tables
 from interp.labels import PROTOCOLS, SKILLS, model_label, split_task, task_label
 
 ROW = 0.2
-"""Height of a task's row, inches; half as much again where its name takes two lines."""
+"""The height of a task's row in inches; half as much again if its name takes two lines."""
 
 NUMBER = (19.0, 9.0)
-"""Least width and height of a cell, in points, that holds a number."""
+"""The smallest width and height of a cell, in points, that can hold a number."""
 
 NARROW = 5.0
-"""Inches below which the names of tasks are broken into two lines."""
+"""In figures narrower than this, in inches, names of tasks are broken into two lines."""
 
 COLOURS = "RdBu_r"
-"""Diverging and safe for colour-blind readers: red is damage, blue is gain, white is no change."""
+"""A diverging scale for colour-blind readers: red is damage, blue is gain, white no change."""
 
 
 def draw_heatmap(
@@ -34,15 +34,15 @@ def draw_heatmap(
 
     Args:
         table: drops of one metric per task.
-        kind: which ablations.
-        page: size and limits.
+        kind: the kind of ablations.
+        page: the size and the limits of the figure.
 
     Returns:
         A Matplotlib figure of one panel per model.
 
     Raises:
-        UserError: the metrics have several units, or axes of the caller's own are given and there
-            are several models.
+        UserError: the metrics have several units, or the caller gave axes and there are several
+            models.
     """
     table, chosen = tables.of_kind(table, kind)
     if chosen.shape != "curve":
@@ -120,7 +120,7 @@ def _notes(table: pd.DataFrame, *, numbers: bool) -> list[str]:
 
 
 def _tasks(table: pd.DataFrame) -> list[str]:
-    """Tasks from top to bottom: by skill, then by protocol."""
+    """The tasks from top to bottom: by skill, then by protocol."""
     benchmarks = tables.in_order(table["benchmark"], SKILLS)
     protocols = tables.in_order(table["protocol"], PROTOCOLS)
 
@@ -134,7 +134,7 @@ def _tasks(table: pd.DataFrame) -> list[str]:
 def _draw_panel(
     axes: Axes, rows: pd.DataFrame, tasks: list[str], size: tuple[int, float]
 ) -> AxesImage:
-    """One model's cells; what was not run stays grey."""
+    """Draw one model's cells; cells that were not run stay grey."""
     n_layers, limit = size
     # pivot_table would average rows of the same cell where pivot refuses them.
     cells = rows.pivot(index="task", columns="place", values="drop")  # noqa: PD010
@@ -152,7 +152,7 @@ def _draw_panel(
 
 
 def _mark(axes: Axes, rows: pd.DataFrame, tasks: list[str], limit: float, *, numbers: bool) -> None:
-    """Write the drop into each cell, or only a dot where it is significant."""
+    """Write the drop into each cell; if there is no room, a dot into significant cells only."""
     width, height = style.cell_points(axes)
     if width > 5:
         for column in range(1, int(rows["place"].max()) + 1):

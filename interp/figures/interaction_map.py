@@ -1,4 +1,4 @@
-"""Pairs of layers: what two cost together beyond one and one, layer by layer."""
+"""A map of pairs of layers: what two cost together beyond the sum of both."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,26 +26,27 @@ def pairs(
     caption: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
-    """Interaction of every pair of layers, a panel per task (and model).
+    """The interaction of every pair of layers, a panel per task (and model).
 
     Args:
         source: a sweep of `layers pairs:layers`, its table of `interp.results.interactions`, or
             several of either.
-        metric: a metric for all tasks, or a mapping task to metric; see `choose_metric`.
-        kind: which pairs: `layer+layer`, `mlp@mean+mlp@mean`, ...; by default the first that is
-            there.
-        tasks: only these, in this order.
-        labels: words for tasks and models, by their names.
-        width: inches; by default one column for one panel, else the page.
-        caption: whether the small print is printed under the figure.
-        ax: axes of your own for the one panel.
+        metric: a metric for all tasks, or a mapping from tasks to metrics; see `choose_metric`.
+        kind: the kind of pairs: `layer+layer`, `mlp@mean+mlp@mean`, ...; by default the first in
+            the table.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks and models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
+        caption: whether the caption is printed under the figure.
+        ax: your own axes, for a figure of one panel.
 
     Returns:
         A Matplotlib figure; the one of `ax` where axes are given.
 
     Raises:
-        UserError: there are no pairs of layers both of which were ablated alone, too; pairs of
-            heads have no place on two axes and are refused.
+        UserError: there are no pairs of layers of which both were also ablated alone. Pairs of
+            heads are refused, because they have no place on two axes.
     """
     interaction = of_gains(source, interactions, "interaction", metric)
     table = tables.only_tasks(interaction, tasks)

@@ -1,4 +1,4 @@
-"""Figures that join several families of one sweep: scopes, replacements, interactions of pairs."""
+"""Figures that combine several families of one sweep: scopes, replacements, pairs of layers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,16 +18,16 @@ from interp.figures.style import Page
 def depth_figures(
     source: Any, drops: pd.DataFrame, page: Page
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Names of the figures that join families, and what draws each.
+    """The figures that combine families: their names, and a function that draws each.
 
     Args:
         source: a sweep or several.
-        drops: their importance, one metric per task and one unit.
-        page: size and caption.
+        drops: their table of importance, with one metric per task and one unit.
+        page: the size of the figures, and whether they have captions.
 
     Yields:
-        `scopes`, `replacements`, `pairs`, with the kind in front where it is not whole layers
-        (`attn-scopes`).
+        `scopes`, `replacements` and `pairs`, after the kind if it is not whole layers
+        (`attn-scopes`), each with its function.
     """
     kind_names = [name for name, kind in kinds(drops["ablation"]).items() if kind.shape != "list"]
     chosen = drops.drop_duplicates("task")

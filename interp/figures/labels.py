@@ -1,4 +1,4 @@
-"""Labels beside points, none on top of another label or point."""
+"""Labels beside points, which do not overlap each other or the points."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,19 +11,19 @@ from interp.figures import style
 # points (1/72 inch): a digit of DejaVu Sans at `style.SMALL`, and what a mark covers
 DIGIT, HEIGHT, MARK = 4.6, 6.0, 2.2
 NEAR = 6.5
-"""Points from a mark to the middle of its label; where that is taken, farther away with a line."""
+"""Points from a mark to the middle of its label; farther away, with a line, if that is taken."""
 
 
 def label_points(
     axes: Axes, x: Sequence[float], y: Sequence[float], labels: Sequence[str], colour: str
 ) -> None:
-    """Write a short label beside each point, the crowded ones farther away with a thin line.
+    """Write a short label beside each point; in a crowd farther away, with a thin line.
 
-    Call it when the axes have their limits and the figure its layout: free space is searched in
-    inches.
+    Call it after the limits of the axes and the layout of the figure are set, because free space is
+    searched for in inches.
 
     Args:
-        axes: where the points are drawn.
+        axes: the axes in which the points are drawn.
         x: horizontal place, in data units.
         y: vertical place, in data units.
         labels: one per point.
@@ -35,7 +35,7 @@ def label_points(
     marks = scale * axes.transData.transform(np.column_stack([x, y]))
     inside = scale * axes.transAxes.transform([[0, 0], [1, 1]])
     taken = [_box(mark, 2 * MARK, 2 * MARK) for mark in marks]
-    # those in a crowd choose first: the others have room anyway
+    # points in a crowd choose first: the others have room in any case
     crowd = np.linalg.norm(marks[:, None] - marks[None], axis=-1).clip(max=30).sum(axis=1)
     for place in np.argsort(crowd, kind="stable"):
         width = DIGIT * len(labels[place])
@@ -54,7 +54,7 @@ def label_points(
 
 
 def _offsets() -> Iterator[Float[np.ndarray, "2"]]:
-    """Where a label may go, best first: above, below, beside, then farther away."""
+    """The places for a label, best first: above, below, beside, then farther away."""
     for radius in (NEAR, 12.0, 17.0, 22.0, 28.0):
         for degrees in (90, 270, 0, 180, 45, 135, 315, 225, 67, 113, 23, 157, 293, 247):
             angle = np.deg2rad(degrees)

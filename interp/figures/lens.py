@@ -1,4 +1,4 @@
-"""What is readable at each depth: the grid of one prompt, curves by depth, decision depths."""
+"""Figures of a lens: the grid of one prompt, curves by depth, decision depths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,14 +25,14 @@ from interp.labels import (
 )
 
 CELL = (0.46, 0.17)
-"""Width and height of a cell of the grid, inches, with room for seven letters of 6 points."""
+"""Width and height of a cell of the grid in inches, with room for seven letters of 6 points."""
 
 ROWS = {
     "right_logrank": "Rank of the right\nanswer (1 = first)",
     "right_probability": "Probability of the\nright answer",
     "kl": "Divergence from the\nlast layer (nats)",
 }
-"""Quantities that `by_depth` draws, and their axis."""
+"""The quantities that `by_depth` draws, and the names of their axes."""
 
 MOST_COLUMNS = 4
 
@@ -48,12 +48,12 @@ class Line(NamedTuple):
 
 
 def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
-    """Tokens x layers with the top token in each cell, shaded by its probability.
+    """A grid of tokens x layers, with the top token in each cell shaded by its probability.
 
     Args:
         table: from `interp.lens.prompt_grid`, one prompt under one ablation.
-        width: inches; by default one column if the tokens fit, else the page, which holds the last
-            tokens of a longer prompt.
+        width: width of the figure in inches; by default one column if the tokens fit, otherwise the
+            page. Of a longer prompt the last tokens are drawn.
 
     Returns:
         A Matplotlib figure of one panel.
@@ -88,7 +88,7 @@ def grid(table: pd.DataFrame, *, width: float | None = None) -> style.PrintFigur
         labels = [shown_token(tokens[p], 9) for p in positions]
         axes.set_xticks(range(len(positions)), labels, rotation=90)
         for text, label in zip(axes.get_xticklabels(), labels, strict=True):
-            # a colon or an arrow that lies on its side reads as something else
+            # a colon or an arrow turned by 90 degrees looks like another character
             text.set_rotation(0 if len(label) <= 2 else 90)
         axes.set_yticks(range(len(depths)), _depth_names(table, depths))
         axes.tick_params(length=0)
@@ -121,23 +121,23 @@ def by_depth(
 ) -> style.PrintFigure:
     """Rank and probability of the right answer by depth with intervals, a column per protocol.
 
-    A line is a skill; with several models (or ablations) a line is one of these and a column is
-    a task. Tuned lenses are dashed.
+    Each line is a skill. With several models (or ablations) each line is one of these, and each
+    column is a task. Tuned lenses are dashed.
 
     Args:
         source: a `Lens`, its `table()`, or several of either.
-        quantities: the rows; of `right_logrank`, `right_probability` and `kl`.
-        step: which step of the answers.
-        tasks: only these.
-        labels: words for tasks, protocols and models, by their names.
-        width: inches.
-        caption: whether the small print is printed under the figure.
+        quantities: the rows of panels; some of `right_logrank`, `right_probability` and `kl`.
+        step: the step of the answers that is drawn.
+        tasks: the tasks that are drawn; all by default.
+        labels: the words that are printed for tasks, protocols and models, by their names.
+        width: width of the figure in inches.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure, a row of panels per quantity.
 
     Raises:
-        UserError: another quantity, step or task.
+        UserError: a quantity, step or task is unknown.
     """
     unknown = [name for name in quantities if name not in ROWS]
     if unknown:
@@ -193,12 +193,12 @@ def _by_depth(rows: pd.DataFrame, quantities: Sequence[str], page: style.Page) -
 def decision_depths(
     source: Any, *, answer: str = "right", width: float | None = None
 ) -> style.PrintFigure:
-    """The depth from which an answer leads and stays, by task and step, a colour per model.
+    """The depth from which an answer leads to the end, by task and step, a colour per model.
 
     Args:
         source: a `Lens`, its `decision_depth()`, or several of either.
         answer: `right` or `chosen`.
-        width: inches; by default one column.
+        width: width of the figure in inches; by default one column.
 
     Returns:
         A Matplotlib figure of one panel.
@@ -227,7 +227,7 @@ def decision_depths(
             axes.hlines(
                 y, of_series["relative_low"], of_series["relative_high"], color=looks[one].colour
             )
-            # hollow: fewer than half of the examples end with this answer in the lead
+            # hollow markers: in fewer than half of the examples this answer leads at the end
             few = (of_series["share_decided"] < 0.5).to_numpy()
             for mask, face in ((~few, looks[one].colour), (few, "white")):
                 axes.plot(
@@ -257,7 +257,7 @@ def decision_depths(
 
 
 def shown_token(token: str, longest: int) -> str:
-    """A token in a cell: spaces and line ends visible, cut to fit."""
+    """A token as text for a cell: spaces and line ends are visible, and long ones are cut."""
     shown = token.replace("\n", "↵").replace("\t", "⇥")
     shown = shown.replace(" ", "·") if shown.strip() == "" else shown.strip()
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
@@ -270,7 +270,7 @@ def _depth_names(table: pd.DataFrame, depths: pd.Index) -> list[str]:
 
 
 def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Columns `series` (a line), `panel` (a column) and `line` (a row), and the series in order."""
+    """The rows with their line (`series`), column (`panel`) and row (`line`), and all lines."""
     split = [split_task(task) for task in rows["task"]]
     benchmarks, protocols = [b for b, _ in split], [p for _, p in split]
     series = rows["model"] + _unless_constant(rows, "ablation")
@@ -280,7 +280,7 @@ def _with_series(rows: pd.DataFrame, quantities: Sequence[str]) -> tuple[pd.Data
     if len(set(rows["task"])) <= MOST_COLUMNS:
         labelled = rows.assign(series=series, panel=rows["task"], line=rows["quantity"])
     else:
-        # too many tasks for a column each: a row per skill, and the first quantity alone
+        # too many tasks for one column each: a row per skill, and only the first quantity
         labelled = rows.assign(series=series, panel=protocols, line=benchmarks)
         labelled = labelled[labelled["quantity"] == quantities[0]]
     return labelled, tables.in_order(labelled["series"])
@@ -296,14 +296,14 @@ def _looks(rows: pd.DataFrame, names: list[str]) -> dict[str, Line]:
 
 
 def _series_looks(rows: pd.DataFrame, names: list[str]) -> dict[str, palette.Look]:
-    """A model's own colour where a series is a model, else one colour after the other."""
+    """The model's own colour if a line is a model, otherwise one colour after the other."""
     if set(names) == set(rows["model"]):
         return palette.model_looks(names)
     return palette.looks(names)
 
 
 def _unless_constant(rows: pd.DataFrame, column: str) -> "pd.Series[str]":
-    """The column as the end of a name, or nothing where it never changes."""
+    """The column as the end of a name, or nothing if it is constant."""
     if len(set(rows[column])) == 1:
         return pd.Series("", index=rows.index)
     return ", " + rows[column].astype(str)
@@ -338,14 +338,14 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: Line, dash: str, relative: 
 
 
 def _line_words(line: str, quantity: str) -> str:
-    """The name of a row of panels: its quantity, and its skill where it has one of its own."""
+    """The name of a row of panels: its quantity, and its skill if the row is of one skill."""
     if line in ROWS:
         return ROWS[line]
     return f"{benchmark_label(line)}:\n{uncapitalised(ROWS[quantity])}"
 
 
 def _name_axes(panels: np.ndarray, names: list[str], relative: bool) -> None:
-    """Names at the left and at the foot, of the first panel that is drawn there."""
+    """Name the axes at the left and at the bottom, at the first panel that is drawn there."""
     for row, name in zip(panels, names, strict=True):
         first = next(axes for axes in row if axes.axison)
         first.set_ylabel(name)
@@ -358,7 +358,7 @@ def _name_axes(panels: np.ndarray, names: list[str], relative: bool) -> None:
 
 
 def _dress(axes: Axes, rows: pd.DataFrame) -> None:
-    """Ranks downwards on a logarithmic axis, probabilities from 0 to 1; no rows, no panel."""
+    """Set the axes: ranks downwards and logarithmic, probabilities from 0 to 1; hide empty ones."""
     if rows.empty:
         axes.set_axis_off()
         return

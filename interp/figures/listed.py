@@ -14,13 +14,13 @@ from interp.figures import drop_scales, palette, style, tables
 from interp.labels import series_titles
 
 ROW = 0.16
-"""Height of an ablation's row, inches."""
+"""The height of an ablation's row, in inches."""
 
 MOST = 50
-"""Ablations that one figure lists; of more, those with the largest changes."""
+"""The most ablations in one figure; if there are more, those with the largest changes."""
 
 LONGEST = 30
-"""Characters of an ablation's name; of longer ones the beginning and the end."""
+"""The most characters of an ablation's name; longer names keep their beginning and end."""
 
 
 def draw_listed(
@@ -30,8 +30,8 @@ def draw_listed(
 
     Args:
         table: drops of one metric per task.
-        kind: which ablations.
-        page: size; axes of the caller's own are refused.
+        kind: the kind of ablations.
+        page: the size of the figure; the caller's own axes are refused.
 
     Returns:
         A Matplotlib figure of one panel per task and model.

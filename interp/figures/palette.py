@@ -1,4 +1,4 @@
-"""Colours and markers: the same for the same thing in every figure.
+"""Colours and markers, which are the same for the same thing in every figure.
 
 The colours are those of Okabe & Ito (2008), which remain distinct for colour-blind readers.
 """
@@ -24,7 +24,7 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "<", ">")
 
 
-"""As many as `COLOURS`, so that a figure can be read without colour."""
+"""One for each of `COLOURS`, so that a figure can be read without colour."""
 
 
 SKILL_COLOURS = {
@@ -47,7 +47,7 @@ SKILL_COLOURS = {
 }
 
 
-"""A public benchmark has the colour of the skill that it stands for; a passage changes it."""
+"""A public benchmark has the colour of the skill that it measures."""
 
 
 MODEL_COLOURS = {
@@ -69,50 +69,50 @@ METRIC_COLOURS = {
 
 
 class Look(NamedTuple):
-    """The colour and the marker of a line; no two lines of a figure share both."""
+    """The colour and the marker of a line; no two lines of a figure have both in common."""
 
     colour: str
     marker: str
 
 
 def skill_colours(benchmarks: Iterable[str]) -> dict[str, str]:
-    """Colour of each benchmark, the same in every figure."""
+    """The colour of each benchmark, the same in every figure."""
     names = list(benchmarks)
     plain = {name: PAIRS.sub("kv", plain_benchmark(name)) for name in names}
     return _assign(names, {n: SKILL_COLOURS.get(plain[n], "") for n in names})
 
 
 def skill_looks(benchmarks: Iterable[str]) -> dict[str, Look]:
-    """Colour and marker of each benchmark; the marker goes with the colour."""
+    """The colour and marker of each benchmark; each colour has its marker."""
     colours = skill_colours(benchmarks)
     marker = dict(zip(COLOURS, MARKERS, strict=True))
     return _distinct(colours, [marker[colour] for colour in colours.values()])
 
 
 def model_colours(models: Iterable[str]) -> dict[str, str]:
-    """Colour of each model, the same in every figure."""
+    """The colour of each model, the same in every figure."""
     names = list(models)
     return _assign(names, {name: MODEL_COLOURS.get(model_name(name), "") for name in names})
 
 
 def model_looks(models: Iterable[str]) -> dict[str, Look]:
-    """Colour and marker of each model."""
+    """The colour and marker of each model."""
     return _distinct(model_colours(models))
 
 
 def metric_looks(metrics: Iterable[str]) -> dict[str, Look]:
-    """Colour and marker of each metric."""
+    """The colour and marker of each metric."""
     return _distinct(_assign(metrics, METRIC_COLOURS))
 
 
 def looks(names: Iterable[Any]) -> dict[Any, Look]:
-    """Colour and marker of names that have no colour of their own, one after the other."""
+    """The colours and markers of names without a fixed colour, one after the other."""
     distinct = list(dict.fromkeys(names))
     return _distinct({n: COLOURS[place % len(COLOURS)] for place, n in enumerate(distinct)})
 
 
 def _distinct(colours: Mapping[Any, str], wished: Sequence[str] | None = None) -> dict[Any, Look]:
-    """A marker for each colour; a colour that comes again takes another marker."""
+    """A marker for each colour; a colour that occurs again gets another marker."""
     by_name: dict[Any, Look] = {}
     for place, (name, colour) in enumerate(colours.items()):
         start = MARKERS.index(wished[place]) if wished else place
@@ -123,9 +123,9 @@ def _distinct(colours: Mapping[Any, str], wished: Sequence[str] | None = None) -
 
 
 def _assign(names: Iterable[str], fixed: Mapping[str, str]) -> dict[str, str]:
-    """Fixed colours for known names, one from the name's own hash for others.
+    """Fixed colours for known names, and colours by the hash of the name for others.
 
-    Only where two names of one figure would share a colour does the later one take the next free.
+    If two names of one figure would have the same colour, the later one gets the next free one.
     """
     chosen: dict[str, str] = {}
     distinct = list(dict.fromkeys(names))
@@ -134,7 +134,7 @@ def _assign(names: Iterable[str], fixed: Mapping[str, str]) -> dict[str, str]:
         start = zlib.crc32(name.encode("utf-8", "surrogatepass"))
         order = [COLOURS[(start + step) % len(COLOURS)] for step in range(len(COLOURS))]
         wished = [fixed[name]] if fixed.get(name) else [c for c in order if c not in reserved]
-        # where all are taken, the one that is shared least
+        # if all are taken, the one with the fewest names
         fewest = sorted([*wished, *order], key=list(chosen.values()).count)
         chosen[name] = fewest[0]
     return {name: chosen[name] for name in distinct}

@@ -1,4 +1,4 @@
-"""A figure that is written as it is printed: fonts, sizes, and one layout for every format."""
+"""A figure for print: fonts, sizes, and one layout for every format."""
 
 import io
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from PIL import Image
 
 RC: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so all machines draw the same
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on all machines
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -36,23 +36,23 @@ RC: dict[Any, Any] = {
     "legend.columnspacing": 1.4,
     "lines.linewidth": 1.1,
     "lines.markersize": 3.6,
-    "pdf.fonttype": 42,  # TrueType, as journals ask; matplotlib's own default is Type 3
+    "pdf.fonttype": 42,  # TrueType, which journals require; matplotlib's default is Type 3
     "ps.fonttype": 42,
     "svg.fonttype": "path",  # the reader's machine may lack the font
     "svg.hashsalt": "interp",  # the same figure gives the same file
     "savefig.dpi": 300,
-    # names of tasks and models are data: a "$" in one begins no formula
+    # names of tasks and models are data, in which a "$" does not begin a formula
     "text.parse_math": False,
 }
 
 
 class PrintFigure(Figure):
-    """A figure that holds its data and shows itself in a notebook, without pyplot's state."""
+    """A figure that holds its data and is displayed in a notebook, without pyplot's state."""
 
     data: pd.DataFrame
     """The rows that are drawn."""
     footnote: str = ""
-    """The line under the figure: n, interval, test and correction."""
+    """The caption under the figure: n, interval, test and correction."""
     _is_laid_out: bool = False
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
@@ -61,20 +61,20 @@ class PrintFigure(Figure):
             super().savefig(*args, **kwargs)
 
     def get_layout_engine(self) -> Any:
-        """What lays the figure out; None inside `laid_out_once`, where that is done."""
+        """The layout engine; None inside `laid_out_once`, where the layout is already done."""
         return None if self._is_laid_out else super().get_layout_engine()
 
     @contextmanager
     def laid_out_once(self, dpi: int) -> Iterator[None]:
-        """Inside the context, the figure is written in every format with one layout.
+        """A context in which the figure is written in every format with one layout.
 
-        Matplotlib would lay it out anew for each, which takes longer than drawing it.
+        Matplotlib would compute the layout again for each, which takes longer than drawing.
 
         Args:
             dpi: dots per inch, for which the text is measured.
 
         Yields:
-            None; the figure is laid out anew afterwards, wherever it is shown.
+            None. Afterwards the layout is computed again whenever the figure is shown.
         """
         engine, before = self.get_layout_engine(), self.dpi
         self.dpi = dpi
@@ -90,7 +90,7 @@ class PrintFigure(Figure):
         buffer = io.BytesIO()
         with matplotlib.rc_context(RC):
             self.savefig(buffer, format="png", dpi=144)
-        # a palette takes a third of the bytes, and notebooks are committed with their figures
+        # a palette needs a third of the bytes, and notebooks are committed with their figures
         image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
         image.quantize(256).save(small, format="png", optimize=True)
         return small.getvalue()

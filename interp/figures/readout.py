@@ -1,4 +1,4 @@
-"""How good a lens is, and which parts of the model write the answer."""
+"""Figures of the quality of a tuned lens, and of the parts that write the answer."""
 
 import matplotlib
 import pandas as pd
@@ -12,12 +12,12 @@ PARTS = {"attention": ("Attention", palette.BLUE), "mlp": ("MLP", palette.ORANGE
 
 
 def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.PrintFigure:
-    """Held-out divergence of the plain and the tuned lens by depth.
+    """The held-out divergence of the plain and the tuned lens, by depth.
 
     Args:
-        table: rows `depth plain tuned` (`interp.lens.held_out_table`), with `model`, `text` and
-            `held_out_tokens` for the small print.
-        width: inches.
+        table: columns `depth plain tuned` (`interp.lens.held_out_table`), with `model`, `text` and
+            `held_out_tokens` for the caption.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel.
@@ -54,12 +54,12 @@ def divergence(table: pd.DataFrame, *, width: float = style.COLUMN) -> style.Pri
 def attribution(
     table: pd.DataFrame, *, quantity: str = "margin", width: float = style.PAGE
 ) -> style.PrintFigure:
-    """Direct effect of each layer's attention and MLP on the answer, a panel per task.
+    """The direct effect of each layer's attention and MLP on the answer, a panel per task.
 
     Args:
         table: from `interp.lens.direct_logit_attribution`, one model, or several tasks together.
         quantity: `margin` over the best rival, or `logit`.
-        width: inches.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel per task.

@@ -1,4 +1,4 @@
-"""What stands in a layer's place: drops of skipping, mean, resampling and linear map by layer."""
+"""Drops by layer when it is skipped, or replaced by a mean, another example or a linear map."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,10 +22,10 @@ WAYS = {
     "@resample": ("Another example's", palette.Look(palette.VERMILION, "^")),
     "@linear": ("Linear map", palette.Look(palette.GREEN, "D")),
 }
-"""What an ablation's text ends with, its name, and its look."""
+"""For each ending of an ablation's text its name, colour and marker."""
 
 APART = 3.4
-"""Points that a mark and its neighbour need; with less, each way has a row of its own."""
+"""The distance, in points, that two marks need; with less, each way has a row of its own."""
 
 
 def replacements(
@@ -39,21 +39,21 @@ def replacements(
     ylim: tuple[float, float] | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Drops by layer when it is skipped and when something stands in its place.
+    """Drops by layer when it is skipped and when it is replaced.
 
-    Marks of one layer stand side by side; where layers are too many for that, each way of
+    The marks of one layer are side by side. If there are too many layers for that, each way of
     replacing has a row of its own, with the drops of skipping in grey behind it.
 
     Args:
         source: a sweep of two or more of `layers layers@mean layers@resample layers@linear`, its
             table of importance, or several of either.
-        metric: a metric for all tasks, or a mapping task to metric; see `choose_metric`.
+        metric: a metric for all tasks, or a mapping from tasks to metrics; see `choose_metric`.
         part: `layer`, `attn` or `mlp`.
-        tasks: only these, in this order.
-        labels: words for tasks and models, by their names.
-        width: inches; by default the page.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks and models, by their names.
+        width: width of the figure in inches; by default the page.
         ylim: limits of the vertical axes.
-        caption: whether the small print is printed under the figure.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of one column per task and model.
@@ -129,7 +129,7 @@ def _figure(
 def _draw(
     axes: Axes, rows: pd.DataFrame, ways: Sequence[str], first: str, *, side_by_side: bool
 ) -> None:
-    """The marks of some ways in one panel; filled where significant."""
+    """Draw the marks of some ways in one panel; they are filled where significant."""
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
     if not side_by_side and ways[0] != first:
         skipped = rows[rows["way"] == first].sort_values("place")
@@ -153,14 +153,14 @@ def _draw(
     top = int(rows["place"].max())
     axes.set_xlim(-0.6 - 0.01 * top, top + 0.6 + 0.01 * top)
     if side_by_side:
-        # layers are told apart by thin lines between them rather than by lines at their ticks
+        # thin lines between layers, not lines at their ticks, separate the layers
         axes.grid(visible=False, axis="x")
         for edge in range(1, top + 1):
             axes.axvline(edge - 0.5, color="#ededed", linewidth=0.5, zorder=0.5)
 
 
 def _one_scale(panels: np.ndarray, page: style.Page) -> None:
-    """The same limits for the rows of one panel."""
+    """Give the rows of a panel the same limits."""
     limits = [axes.get_ylim() for axes in panels]
     low, high = min(limit[0] for limit in limits), max(limit[1] for limit in limits)
     for axes in panels:

@@ -1,4 +1,4 @@
-"""Curves of retrieval: score by depth, accuracy by heads removed, accuracy by gold position."""
+"""Curves of retrieval: score by depth, accuracy by ablated heads, accuracy by gold position."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,18 +11,18 @@ from interp.labels import metric_label, model_label, renamed, task_label, uncapi
 from interp.stats import BASELINE
 
 THRESHOLD = 0.1
-"""The score from which on Wu et al. (arXiv 2404.15574) call a head a retrieval head."""
+"""The score from which Wu et al. (arXiv 2404.15574) call a head a retrieval head."""
 
 
 def depth(
     source: Any, *, labels: Mapping[str, str] | None = None, width: float = style.COLUMN
 ) -> style.PrintFigure:
-    """Retrieval score by layer: a dot a head with its interval, and the best of each layer joined.
+    """Retrieval score by layer: a dot per head with its interval, a line through the best heads.
 
     Args:
         source: `RetrievalHeads`, its `table()`, or several of either.
-        labels: words for models, by their names.
-        width: inches.
+        labels: the words that are printed for models, by their names.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel per model.
@@ -70,12 +70,13 @@ def _depth(table: pd.DataFrame, width: float) -> style.PrintFigure:
 
 
 def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFigure:
-    """Accuracy against the number of heads removed: the best retrieval heads and random ones.
+    """Accuracy by number of ablated heads, for the best retrieval heads and for random ones.
 
     Args:
-        curve: `interp.attention.contrast.removal_curve`, or several concatenated; a panel per model
-            and task.
-        width: inches; by default one column for one panel, else the page.
+        curve: a table of `interp.attention.contrast.removal_curve`, or several concatenated; there
+            is a panel per model and task.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
 
     Returns:
         A Matplotlib figure of one panel per model and task.
@@ -127,13 +128,13 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
 def gold_position(
     table: pd.DataFrame, *, labels: Mapping[str, str] | None = None, width: float = style.COLUMN
 ) -> style.PrintFigure:
-    """Accuracy by the place of the gold pair, a line per ablation.
+    """Accuracy by the place of the gold pair in the context, a line per ablation.
 
     Args:
         table: `interp.attention.by_gold_position`: columns `label`, `gold_position`, `value`,
             `low`, `high` (percent), `n` and `interval`.
-        labels: words for the lines, by their names.
-        width: inches.
+        labels: the words that are printed for the lines, by their names.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel.
@@ -146,7 +147,7 @@ def gold_position(
         axes = figure.subplots()
         for place, name in enumerate(names):
             rows = table[table["label"] == name].sort_values("gold_position")
-            # side by side, because bands of several lines would hide each other
+            # side by side, because the bands of several lines would hide each other
             x = rows["gold_position"].to_numpy(float) + 0.15 * (place - (len(names) - 1) / 2)
             axes.vlines(
                 x, rows["low"], rows["high"], color=looks[name].colour, linewidth=0.8, alpha=0.7

@@ -1,4 +1,4 @@
-"""Where in the sequence a layer is needed: prompt part, answer part and interaction, stacked."""
+"""Where in the sequence a layer is needed: stacked prompt part, answer part and interaction."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,10 +21,10 @@ LOOKS = {
     "answer": palette.Look(palette.ORANGE, "s"),
     "interaction": palette.Look("#8c8c8c", "^"),
 }
-"""Of each part of a drop; `interp.results.PARTS` has their names."""
+"""The colour of each part of a drop; `interp.results.PARTS` has their names."""
 
 BARS, LINES = 1.15, 0.95
-"""Inches of the stacked bars of a panel, and of the intervals under them."""
+"""Heights in inches of a panel's stacked bars, and of the intervals under them."""
 
 
 def scopes(
@@ -38,28 +38,29 @@ def scopes(
     ylim: tuple[float, float] | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Each layer's drop split into prompt part, answer part and interaction.
+    """The drop of each layer, split into prompt part, answer part and interaction.
 
-    Bars are stacked: the sum of a layer's three bars is its drop, a black mark. Below, each part
-    has its interval.
+    Bars are stacked: the sum of a layer's three bars is its drop, shown by a black mark. Below,
+    each part is drawn with its interval.
 
     Args:
         source: a sweep of `layers layers@@prompt layers@@answer`, its table of
             `interp.results.scope_parts`, or several of either.
-        metric: a metric for all tasks, or a mapping task to metric; see `choose_metric`.
-        kind: which ablations: `layer`, `attn`, `mlp@mean`, ...
-        tasks: only these, in this order.
-        labels: words for tasks and models, by their names.
-        width: inches; by default one column for one panel, else the page.
+        metric: a metric for all tasks, or a mapping from tasks to metrics; see `choose_metric`.
+        kind: the kind of ablations: `layer`, `attn`, `mlp@mean`, ...
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks and models, by their names.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
         ylim: limits of the vertical axes.
-        caption: whether the small print is printed under the figure.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of two panels per task and model.
 
     Raises:
-        UserError: there is no ablation that was swept everywhere and in both scopes, or those of
-            the kind are no curve.
+        UserError: there is no ablation that was swept everywhere and in both scopes, or the kind
+            has no curve.
     """
     scope_effects = of_gains(source, scope_parts, "part", metric)
     table, chosen = tables.of_kind(tables.only_tasks(scope_effects, tasks), kind)
@@ -98,7 +99,7 @@ def scopes(
 def _grid(
     table: pd.DataFrame, count: int, page: style.Page
 ) -> tuple[style.PrintFigure, np.ndarray]:
-    """A figure with two rows of axes for each row of panels; those that stay empty are off."""
+    """A figure with two rows of axes for each row of panels; empty axes are hidden."""
     size = page.width or (style.COLUMN if count == 1 else style.PAGE)
     columns = style.columns_of(count, size)
     rows = -(-count // columns)
@@ -114,7 +115,7 @@ def _grid(
 
 
 def _stack(axes: Axes, rows: pd.DataFrame) -> None:
-    """Bars of one sign on top of each other, from zero up and from zero down."""
+    """Draw stacked bars: positive parts upwards from zero, negative ones downwards."""
     cells = rows.pivot(index="place", columns="part", values="value").sort_index()  # noqa: PD010
     up, down = np.zeros(len(cells)), np.zeros(len(cells))
     x = cells.index.to_numpy(float)
@@ -132,7 +133,7 @@ def _stack(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _intervals(axes: Axes, rows: pd.DataFrame) -> None:
-    """A line per part with its intervals, side by side or as bands."""
+    """Draw a line per part with its intervals, as bars side by side or as bands."""
     axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=0.9)
     crowded = curves.is_crowded(rows)
     for place, (part, look) in enumerate(LOOKS.items()):

@@ -1,4 +1,4 @@
-"""The scatter of the papers on self-repair: total effect of an ablation against direct effect."""
+"""The scatter plot of papers on self-repair: total effect of an ablation by direct effect."""
 
 import matplotlib
 import pandas as pd
@@ -16,20 +16,21 @@ KINDS = {
 
 
 def self_repair(effects: pd.DataFrame, *, width: float = style.PAGE) -> style.PrintFigure:
-    """Total against direct effect of each ablated part, a panel per task.
+    """The total effect of each ablated part by its direct effect, a panel per task.
 
-    On the line nothing is made up for; below it later parts repair, above it they lose something
-    too (McGrath et al., arXiv 2307.15771, figure 3; Rushing & Nanda, arXiv 2402.15390, figure 2).
+    On the line later parts change nothing. Below it they make up for the ablation, above it they
+    add to the damage (McGrath et al., arXiv 2307.15771, figure 3; Rushing & Nanda, arXiv
+    2402.15390, figure 2).
 
     Args:
         effects: `interp.lens.SelfRepair.effects`, of one model, or of several tasks together.
-        width: inches.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel per task.
 
     Raises:
-        UserError: effects of several models.
+        UserError: there are effects of several models.
     """
     if len(set(effects["model"])) != 1:
         raise UserError("the figure of self-repair draws one model")

@@ -1,4 +1,4 @@
-"""Similarity of layers: angular distance, influence, agreement with importance, pruning."""
+"""Figures of similarity: angular distance, influence, agreement with importance, pruning."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,19 +31,20 @@ ORDER_COLOURS = dict(
     )
 )
 ORDER_MARKERS = dict(zip(ORDERS, ("o", "s", "^", "D", None), strict=True))
-# greedy removal draws the same sets twice: where they were chosen, and held out
+# greedy removal scores the same sets twice: on the examples that chose, and on others
 CHOSEN_ON, HELD_OUT = "on the examples that chose", "on other examples"
 ORDER_COLOURS |= {CHOSEN_ON: "#808080", HELD_OUT: palette.VERMILION}
 ORDER_MARKERS |= {CHOSEN_ON: "D", HELD_OUT: "o"}
 
 
 def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
-    """Angular distance of each block of layers by first layer and size, a panel per series.
+    """The angular distance of each block of layers, by first layer and size, a panel per series.
 
     Args:
         source: `Similarity`, its `angular`, or several of either (models or sources); also
             `study_angular_distance`, whose rescaled values get a colour bar of their own.
-        width: inches; by default one column for one panel, else the page.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
 
     Returns:
         A Matplotlib figure of one panel per series.
@@ -90,11 +91,11 @@ def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
 
 
 def influence(source: Any, *, width: float = style.COLUMN) -> style.PrintFigure:
-    """Block influence by layer with intervals, a line per model or a source.
+    """Block influence by layer with intervals, a line per model or source.
 
     Args:
         source: `Similarity`, its `influence`, or several of either.
-        width: inches.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel.
@@ -138,15 +139,16 @@ def agreement(
     similarity_n: int | None = None,
     width: float = style.PAGE,
 ) -> style.PrintFigure:
-    """Each layer's similarity against its importance, with its number; a panel per task.
+    """The similarity of each layer by its importance, labelled with its number, a panel per task.
 
     Args:
         points: the second table of `interp.stats.layer_correlations`, one model and one metric
             per task.
-        correlations: the first.
-        measure: which similarity.
-        similarity_n: examples or texts on which similarity was measured, for the small print.
-        width: inches.
+        correlations: the first table of `interp.stats.layer_correlations`.
+        measure: the name of the similarity.
+        similarity_n: the number of examples or texts on which similarity was measured, for the
+            caption.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel per task.
@@ -198,22 +200,22 @@ def pruning(
     ylim: tuple[float, float] | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Score against the number of layers skipped, a line per order, a panel per task.
+    """Score by number of skipped layers, a line per order, a panel per task.
 
     Args:
-        source: from `pruning_curves`, one model and one metric per task; or what `greedy_removal`
-            found, whose held-out scores have a band.
-        tasks: only these, in this order.
-        labels: words for tasks, by their names.
-        width: inches.
+        source: from `pruning_curves`, with one model and one metric per task; or the result of
+            `greedy_removal`, whose held-out scores have a band.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks, by their names.
+        width: width of the figure in inches.
         ylim: limits of the vertical axes.
-        caption: whether the small print is printed under the figure.
+        caption: whether the caption is printed under the figure.
 
     Returns:
         A Matplotlib figure of one panel per task.
 
     Raises:
-        UserError: it has no curve, or several models or metrics.
+        UserError: there is no curve, or there are several models or metrics.
     """
     table = tables.only_tasks(tables.table_from(source, "curve"), tasks)
     page = style.Page(width, ylim, caption)

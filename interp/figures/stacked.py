@@ -1,4 +1,4 @@
-"""Stacked bars: what a model writes under each ablation, right or wrong."""
+"""Stacked bars: the kinds of answers a model writes under each ablation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ LOOKS = {
     "empty": ("#dddddd", ""),
     "failed": (palette.BLACK, ""),
 }
-"""Colour and hatching of each kind of answer, so that a figure can be read without colour."""
+"""The colour and hatching of each kind of answer, so that figures are readable without colour."""
 
 
 def answer_kinds(
@@ -37,22 +37,23 @@ def answer_kinds(
     width: float | None = None,
     caption: bool = True,
 ) -> style.PrintFigure:
-    """Share of each kind of answer by ablated layer, stacked; the baseline stands at the left.
+    """The share of each kind of answer by ablated layer, stacked, with the baseline at the left.
 
     Args:
         source: a sweep with generated answers, its table of kinds of errors, or several of either.
-        kind: which ablations: the text form without its number, such as `layer`, `attn` or `mlp`.
-        tasks: only these, in this order.
-        labels: words for tasks, benchmarks and models, by their names.
-        width: inches; by default 3.5 for one panel and 7.2 for more.
-        caption: whether the small print is printed under the figure.
+        kind: the kind of ablations: the text form without its number, such as `layer`, `attn` or
+            `mlp`.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks, benchmarks and models, by their names.
+        width: width of the figure in inches; by default 3.5 for one panel and 7.2 for more.
+        caption: whether the caption is printed under the figure.
 
     Returns:
-        A panel per model and task. The intervals are in the table, and the widest of them is in the
-        small print.
+        A Matplotlib figure of one panel per model and task. The intervals are in the table, and the
+        caption states the width of the widest.
 
     Raises:
-        UserError: there is no such table, ablation or task, or the ablations are no curve.
+        UserError: there is no such table, ablation or task, or the kind has no curve.
     """
     table = tables.only_tasks(tables.table_from(source, "kinds_of_error"), tasks)
     table, chosen = tables.of_kind(table, kind)
@@ -90,7 +91,7 @@ def answer_kinds(
 
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:
-    """One panel: a bar per ablation, the baseline at -1.5."""
+    """Draw one panel: a bar per ablation, and the baseline at -1.5."""
     place = np.where(rows["ablation"] == BASELINE, -1.5, rows["place"].astype(float))
     cells = rows.assign(x=place).pivot(index="x", columns="kind", values="share")  # noqa: PD010
     cells = cells.fillna(0.0).sort_index()

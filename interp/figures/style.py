@@ -1,4 +1,4 @@
-"""One style for every figure: sizes, type, panels and the small print.
+"""The style of every figure: sizes, fonts, panels and captions.
 
 Sizes are those of a two-column journal. Nothing here changes matplotlib's global
 settings: a figure is drawn inside `with matplotlib.rc_context(RC)`.
@@ -28,46 +28,46 @@ from interp.labels import letters
 COLUMN = 3.5
 
 
-"""Width of one column, inches."""
+"""The width of one column, in inches."""
 
 
 PAGE = 7.2
 
 
-"""Width of a page of two columns, inches."""
+"""The width of a page of two columns, in inches."""
 
 
 SMALL = 7
 
 
-"""Points: the numbers in cells and the small print under a figure; everything else is 8."""
+"""The font size of numbers in cells and of captions, in points; all other text has 8."""
 
 
 PERCENT = (-4.0, 104.0)
 
 
-"""Limits of an axis from 0 to 100, wide enough for whole marks at both ends."""
+"""The limits of an axis from 0 to 100, with room for whole marks at both ends."""
 
 
 GREY = "#606060"
 
 
-"""Lines and words that belong to no series."""
+"""The colour of lines and words that belong to no series."""
 
 
 WIDEST = 100.0
-"""Inches of a figure at most."""
+"""The largest width of a figure, in inches."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a caller chose of a figure, whatever is in it.
+    """The caller's choices for a figure, whatever its content.
 
     Attributes:
-        width: inches; None for what fits.
-        ylim: limits of the vertical axis; None for what fits.
-        caption: whether the small print is printed.
-        ax: axes of the caller's own; None for a new figure.
+        width: width of the figure in inches; None for what fits.
+        ylim: the limits of the vertical axis; None for the default.
+        caption: whether the caption is printed.
+        ax: the caller's own axes; None for a new figure.
     """
 
     width: float | None = None
@@ -102,7 +102,7 @@ PLAIN = Page()
 
 
 def new_figure(width: float, height: float, data: pd.DataFrame) -> PrintFigure:
-    """An empty figure of a printed size in inches; call inside `rc_context(RC)`."""
+    """An empty figure of a given size in inches; call it inside `rc_context(RC)`."""
     check_width(width)
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
     figure = PrintFigure(figsize=(width, height), layout=layout)
@@ -118,13 +118,15 @@ def new_panels(
     width: float | None = None,
     sharey: bool = False,
 ) -> tuple[PrintFigure, np.ndarray]:
-    """A figure of `count` panels, lettered; the last row may not be full.
+    """A figure of `count` panels with letters; the last row may not be full.
 
     Args:
-        count: panels: three a row (four: two), fewer where the figure is narrow.
+        count: the number of panels, three per row (two if there are four), fewer if the figure is
+            narrow.
         data: the rows that are drawn.
-        height: inches of the figure without its panels, and of each row of panels.
-        width: inches; by default one column for one panel, else the page.
+        height: the height in inches of the figure without its panels, and of each row of panels.
+        width: width of the figure in inches; by default one column for one panel, otherwise the
+            page.
         sharey: whether the panels share their vertical axis.
 
     Returns:
@@ -143,12 +145,12 @@ def new_panels(
 
 
 def columns_of(count: int, width: float) -> int:
-    """Panels side by side: at most three, and none narrower than two inches."""
+    """The number of panels side by side: at most three, none narrower than two inches."""
     return max(1, min(2 if count == 4 else 3, count, int(width // 2)))
 
 
 def letter_panels(panels: Iterable[Axes]) -> None:
-    """A bold letter at the upper left of each panel, where there are several."""
+    """Write a bold letter at the upper left of each panel, if there are several."""
     drawn = list(panels)
     for letter, axes in zip(letters(), drawn, strict=False):
         if len(drawn) > 1:
@@ -156,7 +158,7 @@ def letter_panels(panels: Iterable[Axes]) -> None:
 
 
 def name_panels(panels: np.ndarray, count: int, *, x: str, y: str) -> None:
-    """Name the axes of `new_panels`: at the left, and under the last panel of each column."""
+    """Name the axes of `new_panels` at the left, and under the last panel of each column."""
     for axes in panels[:, 0]:
         axes.set_ylabel(y)
     for axes in panels.flat[max(0, count - panels.shape[1]) : count]:
@@ -165,13 +167,13 @@ def name_panels(panels: np.ndarray, count: int, *, x: str, y: str) -> None:
 
 
 class WholeNumbers(MaxNLocator):
-    """Ticks at whole numbers, as many as the axis has room for at the size of its labels."""
+    """Ticks at whole numbers, as many as there is room for at the size of their labels."""
 
     def __init__(self) -> None:
         super().__init__(16, integer=True, steps=[1, 2, 4, 5, 10])
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        """Where the ticks stand between two limits."""
+        """The ticks between two limits."""
         axis: Any = self.axis
         box, dpi = axis.axes.get_window_extent(), axis.axes.get_figure(root=True).dpi
         points = 72 / dpi * (box.width if axis.axis_name == "x" else box.height)
@@ -183,30 +185,30 @@ class WholeNumbers(MaxNLocator):
 
 
 def finish(figure: PrintFigure, sentences: Iterable[str], *, caption: bool = True) -> None:
-    """Write the small print under the figure, wrapped to its width, and lay everything out.
+    """Write the caption under the figure, wrapped to its width, and compute the layout.
 
     Args:
-        figure: what was drawn.
-        sentences: the small print; it is kept in `footnote` in any case.
-        caption: whether it is printed.
+        figure: the figure.
+        sentences: the sentences of the caption, which are kept in `footnote` in any case.
+        caption: whether the caption is printed.
     """
     figure.footnote = " ".join(sentence for sentence in sentences if sentence)
     if caption:
-        # DejaVu Sans at 7 points sets at least 18 characters an inch.
+        # DejaVu Sans at 7 points has at least 18 characters per inch.
         wrapped = textwrap.fill(
             figure.footnote, int(18 * figure.get_figwidth()), break_on_hyphens=False
         )
         figure.supxlabel(
             wrapped, x=0.01, ha="left", fontsize=SMALL, color="#404040", linespacing=1.25
         )
-    # Matplotlib makes tick labels when it first draws, with the settings of that moment.
+    # Matplotlib makes tick labels when it first draws, with the settings at that time.
     figure.draw_without_rendering()
     if _break_titles(figure):
         figure.draw_without_rendering()
 
 
 def _break_titles(figure: PrintFigure) -> bool:
-    """Break the titles that reach into the letter of their panel; whether there were any."""
+    """Break titles that overlap the letter of their panel, and return whether there were any."""
     broken = False
     for axes in figure.axes:
         letter, title = axes.get_title(loc="left"), axes.get_title()
@@ -222,29 +224,29 @@ def _break_titles(figure: PrintFigure) -> bool:
 def add_colour_bar(
     figure: Figure, image: AxesImage, panels: Sequence[Axes], *, label: str, inches: float
 ) -> None:
-    """A colour bar of one width at the right of some panels.
+    """Add a colour bar of fixed width at the right of some panels.
 
     Args:
-        figure: where the panels are.
-        image: what the colours belong to.
-        panels: what the bar stands beside.
-        label: name and unit.
-        inches: height of the panels together.
+        figure: the figure of the panels.
+        image: the image that the colours belong to.
+        panels: the panels beside the bar.
+        label: the name and unit of the values.
+        inches: the height of the panels together.
     """
     bar = figure.colorbar(image, ax=panels, pad=0.015, aspect=max(6.0, inches / 0.11))
     bar.outline.set_linewidth(0.6)
-    # beside few rows, ticks at every step would touch
+    # beside few rows, ticks at every step would overlap
     if inches < 0.5:
         bar.set_ticks([_rounded_inwards(end) for end in image.get_clim()])
     else:
         bar.locator = MaxNLocator(nbins=int(min(9, inches / 0.2)))
         bar.update_ticks()
-    # a label that is longer than the bar would leave the figure
+    # a label that is longer than the bar would extend beyond the figure
     bar.set_label(label if inches > 0.075 * len(label) else label.replace(" (", "\n("))
 
 
 def _rounded_inwards(value: float) -> float:
-    """The number of one digit that is nearest to it on the side of zero."""
+    """The value rounded towards zero to one digit."""
     if not value or not np.isfinite(value):
         return 0.0
     step = 10.0 ** np.floor(np.log10(abs(value)))
@@ -252,9 +254,9 @@ def _rounded_inwards(value: float) -> float:
 
 
 def add_legend(figure: Figure, series: Sequence[Artist], signs: Sequence[Artist]) -> None:
-    """A legend above the figure: the series, and then what its signs mean.
+    """Add a legend above the figure: the series, and then the meaning of signs.
 
-    In two columns the signs stand in the second one, beside the series.
+    In two columns, the signs are in the second one, beside the series.
     """
     entries = [*series, *signs]
     columns = legend_columns(entries, figure.get_figwidth())
@@ -268,11 +270,11 @@ def add_legend(figure: Figure, series: Sequence[Artist], signs: Sequence[Artist]
 
 
 def legend_columns(entries: Sequence[Artist], width: float) -> int:
-    """Columns of a legend as wide as the figure; rows are as even as they can be.
+    """The number of columns of a legend as wide as the figure, with rows as even as possible.
 
     Args:
-        entries: what the legend lists.
-        width: inches of the figure.
+        entries: the entries of the legend.
+        width: the width of the figure in inches.
 
     Returns:
         A number of columns, at least 1.
@@ -284,12 +286,12 @@ def legend_columns(entries: Sequence[Artist], width: float) -> int:
 
 
 def fit_height(figure: PrintFigure, axes: Iterable[Axes], inches: float) -> None:
-    """Make the figure as high as its panels need: names, legend and small print take what they do.
+    """Make the figure as high as its panels, names, legend and caption need.
 
     Args:
-        figure: one that is finished.
+        figure: a figure on which `finish` was called.
         axes: the panels of one column of the figure, from top to bottom.
-        inches: the height that each should have.
+        inches: the height that each panel should have.
     """
     for _ in range(2):
         missing = sum(inches - one.get_position().height * figure.get_figheight() for one in axes)
@@ -298,10 +300,10 @@ def fit_height(figure: PrintFigure, axes: Iterable[Axes], inches: float) -> None
 
 
 def trim(figure: PrintFigure, panels: Iterable[Axes]) -> None:
-    """Take away the height that panels of a fixed shape leave empty.
+    """Remove the height that panels of a fixed shape leave empty.
 
     Args:
-        figure: one that is finished.
+        figure: a figure on which `finish` was called.
         panels: all of its panels, in one row.
     """
     drawn = list(panels)
@@ -316,7 +318,7 @@ def trim(figure: PrintFigure, panels: Iterable[Axes]) -> None:
 
 
 def cell_points(axes: Axes) -> tuple[float, float]:
-    """Width and height in points of a cell of an image, when the figure has its layout."""
+    """The width and height in points of a cell of an image, after the layout is computed."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     box = axes.get_window_extent()

@@ -1,4 +1,4 @@
-"""The figures of sweeps: scores and drops by layer, heatmaps, and all that a sweep allows."""
+"""The figures of sweeps: scores and drops by layer, heatmaps, and all figures of a sweep."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -34,21 +34,22 @@ def layers(
     caption: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
-    """Score by ablated layer with intervals, the baseline dashed, one panel per protocol.
+    """The score by ablated layer with intervals, the baseline dashed, one panel per protocol.
 
     Args:
-        source: a sweep, its table of scores, or several of either (a row of panels each model).
-        metric: a metric for all tasks, or a mapping task to metric. By default accuracy where
-            there is one, else exact match.
-        kind: which ablations to draw: the text form without its number, such as `layer`, `attn`,
-            `mlp`, `swap`, `layer@mean`, or `layers` for blocks and `cumulative`.
-        tasks: only these, in this order.
-        labels: words for tasks, benchmarks, protocols, metrics and models, by their names.
-        width: inches; by default 3.5 for one panel and 7.2 for more.
+        source: a sweep, its table of scores, or several of either (a row of panels per model).
+        metric: a metric for all tasks, or a mapping from tasks to metrics. By default accuracy
+            where there is one, else exact match.
+        kind: the kind of ablations: the text form without its number, such as `layer`, `attn`,
+            `mlp`, `swap` or `layer@mean`; also `layers` for blocks, and `cumulative`.
+        tasks: the tasks that are drawn, in this order; all by default.
+        labels: the words that are printed for tasks, benchmarks, protocols, metrics and models, by
+            their names.
+        width: width of the figure in inches; by default 3.5 for one panel and 7.2 for more.
         ylim: limits of the vertical axis.
-        caption: whether the small print (n, interval, test) is printed under the figure; it is
-            in the figure's `footnote` in any case.
-        ax: axes of your own for the one panel; the small print is then left to you.
+        caption: whether the caption (n, interval, test) is printed under the figure; it is in the
+            figure's `footnote` in any case.
+        ax: your own axes, for a figure of one panel; the caption is then left to you.
 
     Returns:
         The figure, a `PrintFigure` unless `ax` is given.
@@ -75,7 +76,7 @@ def drops(
     ax: Axes | None = None,
     drop: str = "points",
 ) -> Figure:
-    """Drop by ablated layer with intervals; markers are filled where it is significant.
+    """The drop by ablated layer with intervals; markers are filled where it is significant.
 
     Args:
         source: a sweep, its table of importance, or several of either.
@@ -87,15 +88,15 @@ def drops(
         ylim: as for `layers`.
         caption: as for `layers`.
         ax: as for `layers`.
-        drop: the unit of drops: `points`; `floor-aware`, the share of what the baseline has above
-            its floor; `relative`, the share of the baseline, as the study plots it. Shares have
-            Fieller's intervals, and none where a baseline is not clearly above its floor.
+        drop: the unit of drops: `points`; `floor-aware`, the lost share of baseline minus floor; or
+            `relative`, the lost share of the baseline, as the study plots it. Shares have Fieller's
+            intervals, and none where a baseline is not clearly above its floor.
 
     Returns:
         As for `layers`.
 
     Raises:
-        UserError: as for `layers`; no baseline is above its floor.
+        UserError: as for `layers`; or no baseline is above its floor.
     """
     table = choose_metric(only_tasks(table_of(source, "importance"), tasks), metric)
     table = on_scale(table, drop)
@@ -115,15 +116,15 @@ def heatmap(
     ax: Axes | None = None,
     drop: str = "points",
 ) -> Figure:
-    """Drop by task and ablated layer, one panel per model; significant cells are marked.
+    """The drop by task and ablated layer, one panel per model, with significant cells marked.
 
     Args:
         source: a sweep, its table of importance, or several of either.
         metric: as for `layers`.
         kind: as for `layers`.
-        tasks: only these.
+        tasks: the tasks that are drawn; all by default.
         labels: as for `layers`.
-        width: inches; by default 7.2.
+        width: width of the figure in inches; by default 7.2.
         caption: as for `layers`.
         ax: as for `layers`.
         drop: as for `drops`.
@@ -156,7 +157,7 @@ def save_all(
 
     Args:
         source: a sweep or several.
-        folder: where to write `layers.pdf`, `drops.pdf`, `heatmap.pdf`, ... ; names as in
+        folder: the folder for `layers.pdf`, `drops.pdf`, `heatmap.pdf`, ...; the names are those of
             `drawings`.
         metric: as for `layers`.
         tasks: as for `layers`.
@@ -164,7 +165,7 @@ def save_all(
         width: as for `layers`.
         caption: as for `layers`.
         formats: as for `save`.
-        drop: as for `drops`; of metrics that are no percentages the drops stay as they are.
+        drop: as for `drops`; drops of metrics that are not percentages are not changed.
 
     Returns:
         The paths that were written.
@@ -188,9 +189,9 @@ def drawings(
     caption: bool = True,
     drop: str = "points",
 ) -> dict[str, Callable[[], PrintFigure]]:
-    """Every figure that the sweeps allow, by name, drawn when it is called.
+    """Every figure that the sweeps allow: by name, a function that draws it.
 
-    Every ablation and task of the sweeps is in one of them at least.
+    Every ablation and task of the sweeps is in at least one of them.
 
     Args:
         source: a sweep or several.
@@ -202,14 +203,14 @@ def drawings(
         drop: as for `save_all`.
 
     Returns:
-        `layers`, `drops` and `heatmap` of whole layers; the same of other kinds over one axis with
-        that kind in front (`attn-drops`, `cumulative-layers`); a map of drops for kinds of two
-        numbers (`heads`, `heads-mean`, `kvgroups`, `blocks-map` for blocks of several sizes),
-        with the model's name at the end where there are several; `others` for ablations that have
-        no place on an axis; `scopes`, `replacements` and `pairs` where a sweep holds what they
-        join: both scopes of an ablation, several replacements, pairs and their parts;
-        `recovery-positions` and `recovery-heads` of patches over pairs of prompts. Metrics that
-        are no percentages have figures of their own, with the metric's name at the end.
+        For whole layers `layers`, `drops` and `heatmap`. For other kinds over one axis the same,
+        after the name of the kind (`attn-drops`, `cumulative-layers`). For kinds of two numbers a
+        map of drops (`heads`, `heads-mean`, `kvgroups`, `blocks-map` for blocks of several sizes),
+        followed by the model's name if there are several. `others` for ablations without a place on
+        an axis. `scopes`, `replacements` and `pairs` if a sweep holds what they combine: both
+        scopes of an ablation, several replacements, pairs and their parts. `recovery-positions` and
+        `recovery-heads` for patches over pairs of prompts. Metrics that are not percentages have
+        figures of their own, with the metric's name at the end.
     """
     scores, drops_ = (
         choose_metric(only_tasks(table_of(source, name), tasks), metric)
@@ -242,7 +243,7 @@ def _drawn(draw: Draw, labels: Mapping[str, str] | None) -> PrintFigure:
 def _of_patches(
     source: Any, tasks: str | Sequence[str] | None, page: Page
 ) -> Iterator[tuple[str, Draw]]:
-    """Maps of recovery, of the sweeps that patch activations of pairs of prompts."""
+    """Maps of recovery, for the sweeps that patch activations of pairs of prompts."""
     several = source if isinstance(source, list | tuple) else [source]
     patched = [one for one in several if getattr(one, "patched_tasks", ())]
     if not patched:
@@ -258,7 +259,7 @@ def _of_patches(
 
 
 def _units(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows that share an axis: percentages together, any other metric by itself."""
+    """The rows with a common axis: all percentages together, any other metric by itself."""
     points = table["unit"].eq("points")
     if points.any():
         yield "", table[points]

@@ -1,4 +1,4 @@
-"""What the figures take: results or their tables, cut down to the rows that are drawn."""
+"""The input of figures: results or their tables, reduced to the rows that are drawn."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -24,18 +24,18 @@ from interp.stats import BASELINE, NOTICEABLE
 ALPHA = 0.05
 
 
-"""Adjusted p-value below which a drop is marked as significant."""
+"""The adjusted p-value below which a drop is marked as significant."""
 
 
 CORRECTIONS = {"holm": ("Holm", "Holm"), "bh": ("BH", "Benjamini-Hochberg")}
 
 
-"""Short and whole names of the corrections; p-values without one have neither."""
+"""Short and full names of the corrections."""
 
 
 @runtime_checkable
 class Results(Protocol):
-    """Anything that has the two tables of `interp.stats`, such as a sweep."""
+    """Anything with the two tables of `interp.stats`, such as a sweep."""
 
     def scores(self) -> pd.DataFrame:
         """The table of `interp.stats.scores`."""
@@ -52,14 +52,14 @@ Source = Results | pd.DataFrame | Sequence[Results | pd.DataFrame]
 def table_of(source: Source, name: str) -> pd.DataFrame:
     """One table of scores or drops from a sweep, a table, or several of either.
 
-    Sweeps of one model on the same examples share their baseline, which is then drawn once.
+    Sweeps of one model on the same examples have the same baseline, which is drawn once.
 
     Args:
         source: sweeps or tables.
-        name: the sweep's method, `"scores"` or `"importance"`.
+        name: the name of the sweep's method, `"scores"` or `"importance"`.
 
     Returns:
-        The rows of all sources, a shared baseline once.
+        The rows of all sources; a shared baseline occurs once.
 
     Raises:
         UserError: two sweeps hold the same ablation, or their baselines differ.
@@ -80,13 +80,13 @@ def table_from(source: Any, name: str) -> pd.DataFrame:
 
     Args:
         source: a result, its table, or several of either.
-        name: the result's method or attribute that is the table.
+        name: the name of the result's method or attribute that is the table.
 
     Returns:
         The rows of all sources.
 
     Raises:
-        UserError: something in it has no such table.
+        UserError: a result has no such table.
     """
     if isinstance(source, pd.DataFrame):
         return source
@@ -111,7 +111,7 @@ def _several(source: Any) -> Sequence[Any]:
 
 
 def _without_doubles(joined: pd.DataFrame) -> pd.DataFrame:
-    """The rows of several sweeps; a baseline that several have is kept once."""
+    """The rows of several sweeps; a shared baseline is kept once."""
     keys = ["model", "task", "metric", "ablation"]
     shared = joined[(joined["ablation"] == BASELINE) & joined.duplicated(keys, keep=False)]
     for key, rows in shared.groupby(keys[:3], sort=False):
@@ -133,10 +133,10 @@ def only_tasks(table: pd.DataFrame, tasks: str | Sequence[str] | None) -> pd.Dat
     """The rows of some tasks, in the order of the tasks.
 
     Returns:
-        The table itself where no tasks are named.
+        The rows; the whole table if no tasks are named.
 
     Raises:
-        UserError: the table has not one of them.
+        UserError: the table lacks one of the tasks.
     """
     if tasks is None:
         return table
@@ -151,16 +151,16 @@ def only_tasks(table: pd.DataFrame, tasks: str | Sequence[str] | None) -> pd.Dat
 
 
 def of_kind(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
-    """Baseline rows, and rows of one kind of ablation, with columns for what panels need.
+    """The rows of the baseline and of one kind of ablation, with the columns that panels need.
 
-    Adds `place` (NA for the baseline), `benchmark` and `protocol`; `layer` where a place is one;
-    `row` where the kind is a map.
+    Added are `place` (NA for the baseline), `benchmark` and `protocol`; also `layer` if a place is
+    a layer, and `row` if the kind is drawn as a map.
 
     Returns:
-        The rows, and the kind that was chosen.
+        The rows, and the kind.
 
     Raises:
-        UserError: there is no ablation of that kind; those that are there are named.
+        UserError: there is no ablation of that kind. The message names the kinds in the table.
     """
     present = kinds(table["ablation"])
     if kind not in present:
@@ -177,7 +177,7 @@ def of_kind(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, Kind]:
 
 
 def with_protocols(table: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, with the columns `benchmark` and `protocol` that a task's name holds.
+    """The rows with columns `benchmark` and `protocol`, from the names of tasks.
 
     Args:
         table: a table with a column `task`.
@@ -199,33 +199,33 @@ def _listed(held: Iterable[str]) -> str:
 def colour_limit(table: pd.DataFrame) -> float:
     """The drop at which a diverging colour scale ends, the same on both sides of zero.
 
-    It is the largest drop, or half of the widest interval where that is more: so a table in which
-    nothing is found looks pale, however few its examples are.
+    It is the largest drop, or half of the widest interval if that is larger. So a table that shows
+    no effect looks pale, even with few examples.
 
     Args:
         table: the table of drops with `drop`, `low` and `high`.
 
     Returns:
-        In the unit of the drops, above 0.
+        The limit, above 0, in the unit of the drops.
     """
     sizes = [table["drop"].abs().max(), ((table["high"] - table["low"]) / 2).max()]
     return float(max((size for size in sizes if size == size), default=0.0)) or 1.0
 
 
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
-    """Distinct names: those in `first` in its order, then the others as they come."""
+    """Distinct names: those in `first` in its order, then the others in theirs."""
     distinct = list(dict.fromkeys(names))
     known = [name for name in first if name in distinct]
     return [*known, *(name for name in distinct if name not in known)]
 
 
 def tasks_in_order(tasks: Iterable[str]) -> list[str]:
-    """Distinct tasks by skill, then by protocol; what is neither of the known ones comes last."""
+    """Distinct tasks by skill, then by protocol; unknown ones come last."""
     return sorted(dict.fromkeys(tasks), key=task_place)
 
 
 def task_place(task: str) -> tuple[int, int]:
-    """Sort key of `tasks_in_order`."""
+    """The sort key of `tasks_in_order`."""
     benchmark, protocol = split_task(task)
     benchmark = plain_benchmark(benchmark)
     skills, protocols = list(SKILLS), list(PROTOCOLS)
@@ -236,13 +236,13 @@ def task_place(task: str) -> tuple[int, int]:
 
 
 def describe_n(table: pd.DataFrame) -> str:
-    """How many examples (or texts, where no task was read) the rows rest on.
+    """The number of examples (or of texts, where no task was read) of the rows.
 
     Args:
         table: a table with a column `n`.
 
     Returns:
-        One sentence for the small print.
+        One sentence for the caption.
     """
     low, high = int(table["n"].min()), int(table["n"].max())
     number = f"{low}" if low == high else f"{low} to {high}"
@@ -252,13 +252,13 @@ def describe_n(table: pd.DataFrame) -> str:
 
 
 def describe_untestable(table: pd.DataFrame) -> list[str]:
-    """What could have been found where nothing was, and what could not be tested at all.
+    """The least drop that would have been found where none was, and what is not testable.
 
     Args:
-        table: as `importance` returns it.
+        table: a table of drops, from `interp.stats.importance`.
 
     Returns:
-        Sentences for the small print; empty where there is nothing to say.
+        Sentences for the caption; empty if there is nothing to say.
     """
     if "least_detectable_drop" not in table:
         return []
@@ -289,13 +289,13 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
 
 
 def describe_choice(table: pd.DataFrame) -> list[str]:
-    """By how much the largest drop of a family is too large, because it was chosen.
+    """How much the largest drop of a family is overestimated because it was chosen.
 
     Args:
-        table: as `importance` returns it.
+        table: a table of drops, from `interp.stats.importance`.
 
     Returns:
-        At most one sentence for the small print.
+        At most one sentence for the caption.
     """
     if is_share(table) or "expected_excess" not in table or not table["unit"].eq("points").all():
         return []
@@ -312,7 +312,7 @@ def _untestable(rows: pd.DataFrame) -> list[str]:
 
 
 def describe_failures(table: pd.DataFrame) -> list[str]:
-    """Which ablations have no number because the model's output was not finite, if any."""
+    """The ablations without a number because the model's output was not finite."""
     if "failures" not in table or not (table["failures"] > 0).any():
         return []
     failed = table[table["failures"] > 0].groupby("ablation", sort=False)["failures"].max()
@@ -322,13 +322,13 @@ def describe_failures(table: pd.DataFrame) -> list[str]:
 
 
 def describe_truncation(table: pd.DataFrame) -> list[str]:
-    """Which tasks' prompts or answers were cut, where the table knows of any.
+    """The tasks whose prompts or answers were truncated, as far as the table says.
 
     Args:
-        table: as `importance` returns it.
+        table: a table of drops, from `interp.stats.importance`.
 
     Returns:
-        Sentences for the small print; empty where nothing was cut.
+        Sentences for the caption; empty if nothing was truncated.
     """
     sentences = []
     for column, words in (
@@ -345,7 +345,7 @@ def describe_truncation(table: pd.DataFrame) -> list[str]:
 
 
 def describe_intervals(table: pd.DataFrame, mark: str) -> str:
-    """Which intervals are drawn, commonest first."""
+    """The intervals that are drawn, commonest first."""
     kinds = [kind for kind in table["interval"].value_counts().index if kind[:1].isdigit()]
     if not kinds:
         return "No intervals: the samples show no spread."
@@ -355,14 +355,14 @@ def describe_intervals(table: pd.DataFrame, mark: str) -> str:
 
 
 def describe_metrics(table: pd.DataFrame) -> str:
-    """Which metric is drawn, and under which protocol (or for what) where there are several."""
+    """The metric that is drawn; if there are several, with the protocol or benchmark of each."""
     metrics = {metric_label(str(m)): rows for m, rows in table.groupby("metric")}
     if len(metrics) == 1:
         return f"Metric: {uncapitalised(*metrics)}."
     under = {m: in_order(rows["protocol"], PROTOCOLS) for m, rows in metrics.items()}
     words = {m: " and ".join(map(protocol_label, names)).lower() for m, names in under.items()}
     if len(set(words.values())) < len(words):
-        # two metrics of one protocol belong to different benchmarks
+        # two metrics under one protocol belong to different benchmarks
         shared = list(words.values())
         words = {
             m: text if shared.count(text) == 1 else f"{_benchmark_words(metrics[m])} ({text})"
@@ -373,19 +373,19 @@ def describe_metrics(table: pd.DataFrame) -> str:
 
 
 def _benchmark_words(rows: pd.DataFrame) -> str:
-    """The benchmarks of some rows, in the middle of a sentence."""
+    """The benchmarks of some rows, as words for the middle of a sentence."""
     names = in_order((split_task(task)[0] for task in rows["task"]), SKILLS)
     return " and ".join(uncapitalised(benchmark_label(name)) for name in names)
 
 
 def describe_tests(table: pd.DataFrame) -> str:
-    """Which tests and which correction give the adjusted p-values.
+    """The tests and the correction of the adjusted p-values.
 
     Args:
-        table: as `importance` returns it.
+        table: a table of drops, from `interp.stats.importance`.
 
     Returns:
-        One sentence for the small print.
+        One sentence for the caption.
     """
     tests = " or ".join(table["test"].value_counts().index)
     names = [CORRECTIONS[name][1] for name in table["correction"].unique() if name in CORRECTIONS]
@@ -394,6 +394,6 @@ def describe_tests(table: pd.DataFrame) -> str:
 
 
 def p_name(table: pd.DataFrame) -> str:
-    """The p-value's name in a legend, with its correction."""
+    """The name of the p-value in a legend, with its correction."""
     names = [CORRECTIONS[name][0] for name in table["correction"].unique() if name in CORRECTIONS]
     return f"p ({' or '.join(names)})" if names else "p"

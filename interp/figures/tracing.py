@@ -1,4 +1,4 @@
-"""The trace of one example: its tokens, and lines from the answer to what the heads look at."""
+"""The trace of one example: its tokens, and lines from the answer to the attended tokens."""
 
 import math
 from typing import Any
@@ -11,20 +11,20 @@ from matplotlib.patches import FancyArrowPatch
 from interp.figures import palette, style, tables
 
 LEAST = 0.05
-"""Attention below which no line is drawn."""
+"""The attention below which no line is drawn."""
 
 CHARACTER, LINE = 0.062, 0.27
-"""Width of a character of 6.5 points and distance of lines, inches."""
+"""The width of a character of 6.5 points and the distance between lines, in inches."""
 
 ROLES = {"gold value": "#FFD9A8", "gold key": "#CDE6F7", "answer": "#D5F0E2"}
 
 
 def example(source: Any, *, width: float = style.PAGE) -> style.PrintFigure:
-    """Tokens of one example, with lines from each answer token to what the heads look at.
+    """The tokens of one example, with lines from each answer token to the tokens heads attend to.
 
     Args:
         source: `ExampleTrace`, or its `table()`.
-        width: inches.
+        width: width of the figure in inches.
 
     Returns:
         A Matplotlib figure of one panel.
@@ -40,7 +40,7 @@ def example(source: Any, *, width: float = style.PAGE) -> style.PrintFigure:
         for position, text, (x, y) in zip(tokens["position"], texts, places, strict=True)
     }
     drawn = table[table["attention"] >= LEAST]
-    # room above the text only for lines that rise there: from the first row to the first row
+    # room above the text is needed only for lines within the first row
     above = [
         heads.index((row["layer"], row["head"]))
         for row in drawn.to_dict("records")
@@ -56,7 +56,7 @@ def example(source: Any, *, width: float = style.PAGE) -> style.PrintFigure:
         _write(axes, texts, list(tokens["role"]), places)
         for number, head in enumerate(heads):
             rows = table[(table["layer"] == head[0]) & (table["head"] == head[1])]
-            # different heads rise to different heights, so that their lines stay apart
+            # the arcs of different heads have different heights, which keeps them apart
             height = 0.13 + 0.06 * number
             for row in rows[rows["attention"] >= LEAST].to_dict("records"):
                 begin, end = middles[row["answer_token"]], middles[row["position"]]
@@ -89,12 +89,12 @@ def example(source: Any, *, width: float = style.PAGE) -> style.PrintFigure:
 
 
 def _shown(text: str) -> str:
-    """A token as it can be printed: spaces and ends of lines made visible."""
+    """A token as text, with spaces and line ends made visible."""
     return text.strip(" ").replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}") or "\u2423"
 
 
 def _lay_out(texts: list[str], width: float) -> tuple[list[tuple[float, float]], int]:
-    """Left end and line of each token, and the number of lines."""
+    """The left end and the line of each token, and the number of lines."""
     places, x, line = [], 0.05, 0
     for text in texts:
         long = CHARACTER * (len(text) + 1.2)
