@@ -64,7 +64,7 @@ class Page:
     """The caller's choices for a figure, whatever its content.
 
     Attributes:
-        width: width of the figure in inches; None for what fits.
+        width: the width in inches; None for the default.
         ylim: the limits of the vertical axis; None for the default.
         caption: whether the caption is printed.
         ax: the caller's own axes; None for a new figure.

@@ -1,4 +1,4 @@
-"""A model by its name, folder or object, as a bridge with native blocks over the same weights."""
+"""Models, given by name, folder or object, as bridges with native blocks over the same weights."""
 
 import lazy_loader
 

@@ -14,11 +14,11 @@ NOT_READ = {
     "alora_invocation_tokens": "acts behind certain tokens only",
     "layer_replication": "changes the number of layers",
 }
-"""Entries of an adapter's configuration with which it is another thing than weights to add."""
+"""Entries of an adapter's configuration that make it more than weights to add."""
 
 
 def check_adapter(name: str, folder: Path) -> None:
-    """Refuse, before any weight is read, an adapter that cannot be put on a model.
+    """Refuse, before any weight is read, an adapter that cannot be used with a model.
 
     Args:
         name: the name of the model, for messages.
@@ -31,7 +31,7 @@ def check_adapter(name: str, folder: Path) -> None:
     if not (folder / CONFIG).is_file():
         raise UserError(f"model {name}: adapter {folder} has no {CONFIG}")
     if not (folder / WEIGHTS).is_file():
-        # beside a file of another name peft would read a pickle
+        # if only other files are there, peft would read a pickle
         raise UserError(f"model {name}: adapter {folder} has no weights; allowed is {WEIGHTS}")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -62,8 +62,8 @@ def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
         root: the model that the adapter was trained on.
         folder: the folder of the adapter.
         name: the name of the model, for messages.
-        merge: add the adapter to the weights, which are then dense again. Otherwise its matrices
-            stay modules of their own, and each layer computes with both.
+        merge: whether to add the adapter to the weights, which are then dense again. Otherwise its
+            matrices stay modules of their own, and each layer computes with both.
 
     Returns:
         The model; the one that was given, changed in place.
@@ -92,7 +92,7 @@ def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
         return wrapped.merge_and_unload(safe_merge=True) if merge else wrapped.base_model.model
     except UserError:
         raise
-    except Exception as error:  # what peft cannot read or place raises anything
+    except Exception as error:  # peft raises any exception for what it cannot read or place
         raise UserError(f"model {name}: adapter {folder}: {first_line(error)}") from error
 
 

@@ -3,7 +3,7 @@
 In hybrid models tokens are mixed by an attention in some layers and by a recurrence or a
 convolution in others (Qwen3-Next, Jamba, LFM2), by both at once (Falcon-H1), or by nothing
 (Nemotron-H, whose layers are a mixer or an MLP each). What a block has is read from the modules
-themselves; how they are called, from TransformerLens' component mapping.
+themselves; their names come from TransformerLens' component mapping.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,18 +27,19 @@ PROJECTIONS = ("o", "out_proj", "out")
 
 
 class Absent(nn.Module):
-    """Stands where a layer has no such part; never run."""
+    """A placeholder where a layer lacks a part; it is never run."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What one block has.
+    """The parts of one block.
 
     Attributes:
-        mixers: TransformerLens' names of what mixes tokens; none, one or several side by side.
-        mlps: its names of the MLP; none, one or several side by side.
-        has_heads: whether z of heads enters the first mixer's output projection.
-        kind: what mixes tokens, as the class is called, for messages.
+        mixers: TransformerLens' names of the modules that mix tokens: none, one or several side by
+            side.
+        mlps: its names of the MLPs: none, one or several side by side.
+        has_heads: whether the input of the first mixer's output projection is the z of heads.
+        kind: the class of what mixes tokens, for messages.
     """
 
     mixers: tuple[str, ...]
@@ -67,35 +68,37 @@ class Decoder:
     """The modules of a decoder-only model, in the order in which they run.
 
     Attributes:
-        root: called with `input_ids`; runs embedding, blocks, final norm and unembedding.
+        root: the model; called with `input_ids`, it runs embedding, blocks, final norm and
+            unembedding.
         blocks: one module per layer.
-        attentions: what mixes tokens in each block, its attention where it has one; `Absent` where
-            nothing does.
-        further_mixers: what mixes tokens beside it, at the same time (Falcon-H1).
-        output_projections: inside each attention, the matrix that takes z
-            `[batch, pos, head * d_head]` to the residual stream.
-        mlps: the last module of each block whose output is the MLP's contribution; `Absent` where
-            there is none.
+        attentions: the module that mixes tokens in each block, its attention if it has one;
+            `Absent` if nothing does.
+        further_mixers: other modules that mix tokens beside it (Falcon-H1).
+        output_projections: the matrix in each attention that maps z `[batch, pos, head * d_head]`
+            to the residual stream.
+        mlps: the module of each block whose output is the MLP's contribution; `Absent` if there is
+            none.
         further_mlps: MLPs beside it (experts beside a shared MLP in Granite).
-        attention_ends: the module of each block whose output its attention adds to the residual
-            stream: the norm after the attention where there is one (Gemma 2), else the attention.
+        attention_ends: the module of each block whose output is what the attention adds to the
+            residual stream: the norm after the attention if there is one (Gemma 2), otherwise the
+            attention.
         mlp_ends: the same for the MLP.
         ln_final: the norm after the last block.
         tokenizer: the tokenizer as saved with the model, not altered by TransformerLens.
-        parts: what each block has, by TransformerLens' names.
-        n_heads: query heads per layer; 1 where no layer has any.
-        n_kv_heads: key/value heads per layer.
-        d_head: width of z of a head in the first layer (not always d_model / n_heads); other layers
-            may have another.
+        parts: the parts of each block, by TransformerLens' names.
+        n_heads: the number of query heads per layer; 1 if no layer has any.
+        n_kv_heads: the number of key/value heads per layer.
+        d_head: the width of a head's z in the first layer (not always d_model / n_heads); it may
+            differ in other layers.
         d_model: width of the residual stream.
         max_length: the longest context, in tokens.
-        d_vocab: rows of the embedding; token ids are below it.
-        block_returns: for each block, how many values its tuple has; 0 where it returns the
-            residual stream alone.
+        d_vocab: the number of rows of the embedding; token ids are below it.
+        block_returns: for each block, the number of values in the tuple that it returns; 0 if it
+            returns only the residual stream.
         attention_adds_residual: whether the attention returns the residual stream plus its
             output (BLOOM) and not its output alone.
         mlp_adds_residual: the same for the MLP.
-        order: under a layer program, which of the model's layers each block is; else empty.
+        order: under a layer program, the model's layer that each block is; otherwise empty.
     """
 
     root: Any
@@ -127,17 +130,17 @@ class Decoder:
         return len(self.blocks)
 
     def layer_at(self, place: int) -> int:
-        """Which of the model's layers the block at a place is."""
+        """The model's layer that is the block at a place."""
         return self.order[place] if self.order else place
 
     def handed_on(self, layer: int, resid: torch.Tensor) -> Any:
-        """A residual stream in the form in which a block returns it."""
+        """A residual stream in the form that a block returns."""
         entries = self.block_returns[layer]
         return (resid, *[None] * (entries - 1)) if entries else resid
 
     @property
     def device(self) -> torch.device:
-        """Where the input ids belong, and where logits come out."""
+        """The device of the input ids and of the logits."""
         return next(self.root.parameters()).device
 
     @property
@@ -147,13 +150,13 @@ class Decoder:
 
     @property
     def pad_id(self) -> int:
-        """A token id to pad with: the tokenizer's where the embedding has it, else 0."""
+        """A token id for padding: the tokenizer's, or 0 if the embedding does not have that."""
         pad = getattr(self.tokenizer, "pad_token_id", None) or 0
         return pad if pad < self.d_vocab else 0
 
     def check_tokens(self, tokens: Sequence[int]) -> None:
         """Raise UserError where a token id has no row in the embedding."""
-        # the least and the largest are found in a fraction of the time that a loop takes
+        # checking the smallest and the largest takes a fraction of the time of a loop
         if tokens and not 0 <= min(tokens) <= max(tokens) < self.d_vocab:
             outside = next(token for token in tokens if not 0 <= token < self.d_vocab)
             text = self.tokenizer.convert_ids_to_tokens(outside) if self.tokenizer else "a token"
@@ -163,7 +166,7 @@ class Decoder:
             )
 
     def check_heads(self, layer: int) -> None:
-        """Raise UserError where a layer's z is not one of `n_heads` heads of equal width."""
+        """Raise UserError where a layer's z does not consist of `n_heads` heads of equal width."""
         if not self.parts[layer].has_heads:
             others = ", ".join(map(str, self.layers_with("heads"))) or "none"
             kind = self.parts[layer].kind
@@ -214,10 +217,10 @@ class Decoder:
         raise UserError(f"layer {layer}: it has no {what}; allowed is layer:{layer}")
 
     def check_told_apart(self, what: str) -> None:
-        """Raise UserError where the parts of a layer are not told apart.
+        """Raise UserError where the parts of a layer cannot be told apart.
 
         Args:
-            what: is asked for, for the message.
+            what: what was requested, for the message.
         """
         for layer, parts in enumerate(self.parts):
             if not (parts.mixers or parts.mlps):
@@ -227,7 +230,7 @@ class Decoder:
                 )
 
     def device_of(self, layer: int) -> torch.device:
-        """Where a block is, and what it computes."""
+        """The device of a block and of its output."""
         return next(self.blocks[layer].parameters()).device
 
     def __repr__(self) -> str:
@@ -245,11 +248,11 @@ def parts_of_blocks(
     Args:
         blocks: the blocks, in the order in which they run.
         components: TransformerLens' mapping of a block.
-        own: whether the blocks are transformers' own, whose parts have the names that the mapping
-            says; else they are TransformerLens'.
+        own: whether the blocks are those of transformers, whose parts have the names given by the
+            mapping; otherwise they are those of TransformerLens.
 
     Returns:
-        The modules, `Absent` ones where a block lacks a part.
+        The modules; `Absent` ones where a block lacks a part.
     """
     each = [_parts_of(block, components, own) for block in blocks]
     attentions = tuple(mixers[0] if mixers else Absent() for mixers, _, _, _ in each)
@@ -277,7 +280,7 @@ def _parts_of(
     for key in filter(components.__contains__, (*MIXERS, *MLPS)):
         module = _module(block, key, components[key], own)
         if module is not None:
-            # Nemotron-H calls whatever a layer is a mixer
+            # Nemotron-H calls every kind of layer a mixer
             mixes = key in MIXERS and (key != "mixer" or _mixes(module))
             (mixers if mixes else mlps)[key] = module
     first = next(iter(mixers), "")
@@ -294,7 +297,7 @@ def _parts_of(
 def _module(block: nn.Module, key: str, component: Any, own: bool) -> nn.Module | None:
     if component.name or key != "mlp":
         return _inside(block, key, component, own)
-    # OPT keeps its two MLP matrices in the block itself: the second one's output is the MLP's
+    # OPT keeps its two MLP matrices in the block itself; the output of the second is the MLP's
     owner = block if own else getattr(block, key)
     return _inside(owner, "out", component.submodules["out"], own)
 
@@ -309,7 +312,7 @@ def _projection(mixer: nn.Module, component: Any, own: bool) -> nn.Module | None
 
 
 def _inside(owner: Any, key: str, component: Any, own: bool) -> nn.Module | None:
-    """A module by its name in transformers, or in TransformerLens' tree; None where it is not."""
+    """A module by its name in transformers or in TransformerLens' tree; None if there is none."""
     module = owner
     for name in (component.name or "").split(".") if own else [key]:
         module = getattr(module, name, None) if name else None
@@ -321,6 +324,6 @@ def _original(module: nn.Module) -> Any:
 
 
 def _mixes(module: nn.Module) -> bool:
-    """Whether a module of this name mixes tokens, and is no MLP."""
+    """Whether a module mixes tokens, and is not an MLP."""
     inner = _original(module)
     return not any(hasattr(inner, name) for name in ("up_proj", "experts"))

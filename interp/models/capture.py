@@ -1,4 +1,4 @@
-"""Read activations where they are computed: the heads' z, and what blocks and sublayers add."""
+"""Capturing activations where they are computed: the z of heads, and what each part adds."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from interp.models.block_parts import Decoder
 
 ContributingPart = Literal["layer", "attention", "mlp"]
-"""What adds to the residual stream: a block, or one of its sublayers."""
+"""A part that adds to the residual stream: a block, or one of its sublayers."""
 
 
 @contextmanager
@@ -19,15 +19,16 @@ def capture_z(
     layers: Iterable[int],
     keep: Callable[[int, Float[Tensor, "batch pos width"]], Any],
 ) -> Iterator[None]:
-    """Inside the context, `keep(layer, z)` is called whenever one of the layers runs.
+    """A context in which `keep(layer, z)` is called whenever one of the layers runs.
 
     Args:
         decoder: the modules of a model.
-        layers: whose z is read.
-        keep: called with the layer and z `[batch, pos, head * d_head]`, before it is projected.
+        layers: the layers whose z is read.
+        keep: a function that is called with the layer and z `[batch, pos, head * d_head]`, before
+            it is projected.
 
     Yields:
-        None; nothing is kept afterwards.
+        None.
     """
 
     def hook_of(layer: int) -> Callable[..., None]:
@@ -49,16 +50,16 @@ def capture_contributions(
     layers: Iterable[int],
     keep: Callable[[int, ContributingPart, Float[Tensor, "_ d_model"]], Any],
 ) -> Iterator[None]:
-    """Inside the context, `keep` is called with what each part adds to the residual stream.
+    """A context in which `keep` is called with what each part adds to the residual stream.
 
     Args:
         decoder: the modules of a model.
-        layers: whose blocks, attentions and MLPs are read.
-        keep: called with the layer, the part, and what it adds `[batch * pos, d_model]`, after the
-            norm that follows a sublayer where there is one.
+        layers: the layers whose blocks, attentions and MLPs are read.
+        keep: a function that is called with the layer, the part, and what it adds `[batch * pos,
+            d_model]`, after the norm that follows a sublayer if there is one.
 
     Yields:
-        None; nothing is kept afterwards.
+        None.
     """
 
     def hook_of(layer: int, part: ContributingPart, *, adds_residual: bool) -> Callable[..., None]:
@@ -91,17 +92,17 @@ def capture_contributions(
 def stopped_before_readout(
     decoder: Decoder, keep: Callable[[Float[Tensor, "batch pos d_model"]], Any]
 ) -> Iterator[None]:
-    """Inside the context, a pass ends before the final norm; the context swallows what ends it.
+    """A context in which a pass ends before the final norm; the context catches the exception.
 
-    Some models (NanoChat) run the same norm on the embedding: what is called before the last block
-    was is not the final norm.
+    Some models (NanoChat) run the same norm on the embedding. So only a call after the last block
+    counts as the final norm.
 
     Args:
         decoder: the modules of a model.
-        keep: called with what leaves the last block.
+        keep: a function that is called with the output of the last block.
 
     Yields:
-        None; the model runs whole again afterwards.
+        None.
     """
     reached: set[int] = set()
 
@@ -124,41 +125,41 @@ def stopped_before_readout(
 
 
 class _ReadoutReached(Exception):
-    """Raised before the final norm: logits at every position are not wanted."""
+    """Raised before the final norm, where logits at every position are not needed."""
 
 
 def hidden_states_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What a block or sublayer is given first, however it is called.
+    """The hidden states that a block or sublayer is called with, by position or by name.
 
     Args:
         args: the positional arguments that it is called with.
         kwargs: the keyword arguments that it is called with.
 
     Returns:
-        `[batch, pos, d_model]`.
+        The hidden states `[batch, pos, d_model]`.
     """
     return args[0] if args else kwargs["hidden_states"]
 
 
 def residual_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The residual stream that a sublayer is given beside its input (BLOOM).
+    """The residual stream that a sublayer is called with beside its input (BLOOM).
 
     Args:
         args: the positional arguments that a sublayer is called with.
         kwargs: the keyword arguments that it is called with.
 
     Returns:
-        `[batch, pos, d_model]`; None where a sublayer is called without it.
+        The residual stream `[batch, pos, d_model]`; None if the sublayer is called without it.
     """
     return kwargs.get("residual", args[1] if len(args) > 1 else None)
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Inside the context, a model is in evaluation mode; afterwards each module is as it was.
+    """A context in which a model is in evaluation mode; afterwards each module is as before.
 
     Args:
-        model: whose modules are switched.
+        model: the model whose modules are switched.
 
     Yields:
         None.

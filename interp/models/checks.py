@@ -1,4 +1,4 @@
-"""What of a model is refused before any work: weights that do not fit, layers that are missing."""
+"""Checks of a model before any work: that its weights fit, and that no layer is missing."""
 
 import logging
 import re
@@ -12,10 +12,10 @@ from torch import nn
 
 from interp.errors import UserError
 
-# the outermost number in a tensor's name is the layer's: experts are numbered inside it
+# the first number in a tensor's name is that of the layer; experts are numbered after it
 LAYER = re.compile(r"(?P<stack>(?:.*?\.)?(?:layers|h|blocks|block))\.(?P<number>\d+)\.")
-# spare tensors that no text model computes with: tables derived from the configuration, and the
-# towers of other modalities
+# spare tensors that text models do not use: tables derived from the configuration, and the parts
+# for other modalities
 DERIVED = re.compile(r"inv_freq$|masked_bias$|attn\.bias$|vision|visual|audio|image|multi_modal")
 SHOWN = 3
 
@@ -23,7 +23,7 @@ SHOWN = 3
 def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) -> None:
     """Refuse a configuration whose number of layers is not that of the weights.
 
-    Only names are read, so that a wrong number costs no memory.
+    Only names of tensors are read, which takes no memory.
 
     Args:
         name: the name of the model, for messages.
@@ -31,7 +31,7 @@ def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) ->
         configuration: from `read_configuration`.
 
     Raises:
-        UserError: a number of layers that is none, or another than the weights have.
+        UserError: the number of layers is not a whole number from 1, or not that of the weights.
     """
     inner = configuration.get("text_config")
     text = inner if isinstance(inner, dict) else configuration
@@ -44,7 +44,7 @@ def check_n_layers(name: str, folder: Path, configuration: Mapping[str, Any]) ->
         raise UserError(
             f"model {name}: config.json says {key} {n_configured!r}; allowed are 1 and more"
         )
-    # layers after the last that predict further tokens are stored with it, and not run
+    # layers after the last one that predict further tokens are stored, but not run
     further = text.get("num_nextn_predict_layers")
     further = further if isinstance(further, int) else 0
     counts = stacks(tensor_names(folder))
@@ -65,12 +65,12 @@ def tensor_names(folder: Path) -> list[str]:
             with safe_open(file, framework="pt") as tensors:
                 names += tensors.keys()
         except (SafetensorError, OSError):
-            return []  # not safetensors: loading says so
+            return []  # not safetensors: loading reports it
     return names
 
 
 def stacks(names: Collection[str]) -> dict[str, int]:
-    """What the names of layers' tensors begin with (`model.layers`), and the number of layers."""
+    """The beginnings of the names of layers' tensors (`model.layers`), with numbers of layers."""
     numbers: dict[str, set[int]] = {}
     for match in filter(None, map(LAYER.match, names)):
         numbers.setdefault(match["stack"], set()).add(int(match["number"]))
@@ -80,7 +80,7 @@ def stacks(names: Collection[str]) -> dict[str, int]:
 def check_loaded(name: str, info: Mapping[str, Any]) -> None:
     """Refuse weights of which some were missing, spare, misplaced or of another shape.
 
-    transformers draws what is missing at random and says so in a log.
+    transformers initialises missing weights at random and only logs it.
 
     Args:
         name: the name of the model, for messages.
@@ -88,7 +88,7 @@ def check_loaded(name: str, info: Mapping[str, Any]) -> None:
             are not among its missing ones.
 
     Raises:
-        UserError: names the tensors.
+        UserError: the weights do not fit. The message names the tensors.
     """
     missing = sorted(info["missing_keys"])
     spare = sorted(key for key in info["unexpected_keys"] if not DERIVED.search(key))
@@ -117,14 +117,14 @@ def _some(keys: Sequence[str]) -> str:
 
 
 def tell_of_tokens_outside(name: str, tokenizer: Any, rows: int) -> None:
-    """Log the tokens that were added to a tokenizer and not to the model's embedding.
+    """Warn of tokens that were added to a tokenizer but not to the model's embedding.
 
-    A prompt that has one of them is refused when it is read; padding never needs them.
+    A prompt with one of these is refused when it is read. Padding never needs them.
 
     Args:
         name: the name of the model.
         tokenizer: its tokenizer.
-        rows: the rows of the embedding.
+        rows: the number of rows of the embedding.
     """
     if tokenizer is None or len(tokenizer) <= rows:
         return
@@ -148,18 +148,18 @@ CONTEXT_NAMES = (
     "n_ctx",
     "model_max_length",
 )
-"""What configurations call the longest context, in the order in which they are asked."""
-# transformers writes 1e30 where a tokenizer says nothing
+"""The names of the longest context in configurations, in the order in which they are tried."""
+# transformers writes 1e30 if a tokenizer does not say
 NO_LENGTH = 1_000_000_000
 DEFAULT_LENGTH = 2048
 
 
 def context_length(config: Any, tokenizer: Any) -> int:
-    """The longest context in tokens, from the configuration, else the tokenizer, else 2,048.
+    """The longest context in tokens: from the configuration, or the tokenizer, or else 2,048.
 
     Args:
         config: the configuration of the text model.
-        tokenizer: asked last, as lm-evaluation-harness does.
+        tokenizer: the tokenizer, which is used last, as in lm-evaluation-harness.
 
     Returns:
         A number of tokens.
@@ -173,7 +173,7 @@ def context_length(config: Any, tokenizer: Any) -> int:
 
 
 def input_width(projection: nn.Module) -> int | None:
-    """How wide a vector an output projection takes; None where it does not say."""
+    """The input width of an output projection; None if it is not known."""
     inner: Any = getattr(projection, "original_component", None) or projection
     if isinstance(getattr(inner, "in_features", None), int):
         return int(inner.in_features)

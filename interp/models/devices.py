@@ -1,10 +1,10 @@
-"""Activations are moved between blocks that are placed on several GPUs.
+"""Moving activations between blocks on several GPUs.
 
-accelerate's own hooks replace a module's `forward` and hand every output back to where its input
-came from; the two trees of modules over one set of weights, and the ablations that replace
-`forward` for a while, need plain hooks. Each block moves what it is called with to its own
-device; the last one hands the residual stream back to where the final norm and the unembedding
-are. A layer's keys and values stay where its block is.
+accelerate's hooks replace a module's `forward` and move every output back to the device of its
+input. They do not work with two trees of modules over one set of weights, or with ablations that
+replace `forward` for a while; plain hooks do. Each block moves its inputs to its own device. The
+last one moves the residual stream to the device of the final norm and the unembedding. A layer's
+keys and values stay on the device of its block.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 COMPUTES_NOTHING = "computes_nothing"
-"""Attribute of a `forward` that replaces a block's own and returns its input."""
+"""The attribute of a `forward` that replaces a block's own and returns its input."""
 
 
 def devices_of(module: nn.Module) -> tuple[torch.device, ...]:
@@ -24,11 +24,11 @@ def devices_of(module: nn.Module) -> tuple[torch.device, ...]:
 
 
 def join_blocks(blocks: Sequence[nn.Module], home: torch.device) -> None:
-    """Let blocks on several devices run one after the other.
+    """Add hooks that let blocks on several devices run one after the other.
 
     Args:
         blocks: the blocks, in the order in which they run.
-        home: where the embedding, the final norm and the unembedding are.
+        home: the device of the embedding, the final norm and the unembedding.
     """
     for block in blocks:
         block.register_forward_pre_hook(_move_in, with_kwargs=True)
@@ -37,13 +37,13 @@ def join_blocks(blocks: Sequence[nn.Module], home: torch.device) -> None:
 
 @contextmanager
 def weights_on_cpu(roots: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside the context the weights lie on the CPU, so that others can use the GPUs.
+    """A context in which the weights are on the CPU, so that others can use the GPUs.
 
     Args:
-        roots: models, whose parameters and buffers stay the same objects.
+        roots: the models, whose parameters and buffers stay the same objects.
 
     Yields:
-        None; afterwards every tensor is where it was.
+        None. Afterwards every tensor is on its former device.
     """
     named = {id(t): t for root in roots for t in (*root.parameters(), *root.buffers())}
     kept = [(tensor, tensor.device) for tensor in named.values()]
@@ -64,7 +64,7 @@ def without_accelerate(root: Any) -> Any:
 
     remove_hook_from_submodules(root)
     for module in root.modules():
-        # what it puts back is the class' own method, but on the instance
+        # it puts the class' own method back, but on the instance
         forward = module.__dict__.get("forward")
         if getattr(forward, "__func__", None) is type(module).forward:
             del module.__dict__["forward"]
@@ -72,7 +72,7 @@ def without_accelerate(root: Any) -> Any:
 
 
 def as_float64(tensor: Tensor) -> Tensor:
-    """A tensor in float64: on its device, or on the CPU where its device has no such type (MPS).
+    """A tensor in float64, on its device, or on the CPU if its device lacks the type (MPS).
 
     Args:
         tensor: a tensor of any type, on any device.
@@ -84,7 +84,7 @@ def as_float64(tensor: Tensor) -> Tensor:
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """A value with every tensor in its tuples, lists and dicts on a device; caches as they are."""
+    """A value with every tensor in its tuples, lists and dicts on a device; caches do not move."""
     if isinstance(value, Tensor):
         return value.to(device)
     # not a subclass: those have constructors of their own

@@ -1,4 +1,4 @@
-"""Mixtures of experts: the router of a layer, and how many experts it chooses from."""
+"""Mixtures of experts: the router of each layer, and its number of experts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,21 +10,21 @@ from interp.errors import UserError
 from interp.models.block_parts import Decoder
 
 ROUTERS = ("gate", "router")
-"""What transformers calls the module that chooses the experts of a token."""
+"""The names in transformers of the module that chooses the experts of a token."""
 
 
 def routers(decoder: Decoder) -> dict[int, tuple[Any, int]]:
-    """The routers whose choices can be changed, and how many experts each has, by layer.
+    """The routers whose choices can be changed, with the number of experts of each, by layer.
 
-    A router is one that returns its logits, the weights of the chosen experts, and their numbers
-    (`[token, expert]`, `[token, chosen]` twice), or the weights of all experts, zero where they are
-    not chosen, and its logits (Llama 4); that is tried on one vector, once.
+    A router returns its logits, the weights of the chosen experts, and their numbers (`[token,
+    expert]`, and twice `[token, chosen]`). In Llama 4 it returns the weights of all experts, which
+    are zero for those not chosen, and its logits. Each router is tried once, on one vector.
 
     Args:
         decoder: the modules of a model.
 
     Returns:
-        Layer to router and number of experts; empty for a dense model.
+        For each layer, its router and number of experts; empty for a dense model.
     """
     kept: dict[str, Any] = decoder.__dict__
     if "routers" not in kept:
@@ -34,7 +34,7 @@ def routers(decoder: Decoder) -> dict[int, tuple[Any, int]]:
 
 
 def check_expert(decoder: Decoder, layer: int, expert: int) -> None:
-    """Raise UserError where a layer has no such expert, or its router takes no change.
+    """Raise UserError where a layer has no such expert, or its router cannot be changed.
 
     Args:
         decoder: the modules of a model.
@@ -60,7 +60,7 @@ def bridge_router(mlp: Any) -> Any:
         mlp: the MLP of one layer of a bridge.
 
     Returns:
-        The module that routes; None where the MLP has no experts.
+        The router; None if the MLP has no experts.
     """
     return next(filter(None, (_named(mlp, name) for name in ROUTERS)), None)
 
@@ -72,7 +72,7 @@ def _named(mlp: Any, name: str) -> nn.Module | None:
 
 def _found(decoder: Decoder) -> Iterator[tuple[int, tuple[nn.Module, int]]]:
     for layer, first in enumerate(decoder.mlps):
-        # experts can lie beside a plain MLP (Granite)
+        # experts can be beside a plain MLP (Granite)
         for mlp in (first, *decoder.further_mlps[layer]):
             router = bridge_router(mlp)
             n_experts = _n_experts(decoder, layer, mlp, router) if router is not None else 0
@@ -89,7 +89,7 @@ def _n_experts(decoder: Decoder, layer: int, mlp: nn.Module, router: nn.Module) 
         with torch.no_grad():
             mlp(vector)
     except (TypeError, ValueError, RuntimeError, AttributeError):
-        # called otherwise than with what enters it
+        # its arguments are not the MLP's input alone
         return 0
     finally:
         handle.remove()

@@ -1,4 +1,4 @@
-"""Checks of a model's folder before any file is opened: no pickles, no code, no outside paths."""
+"""Checks of a model's folder before any file is opened: no pickles, code or outside paths."""
 
 import json
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ INDEX = "model.safetensors.index.json"
 
 
 def read_configuration(name: str, folder: Path) -> dict[str, Any]:
-    """What a model's `config.json` says.
+    """The contents of a model's `config.json`.
 
     Args:
         name: the name of the model, for messages.
         folder: the folder with `config.json`.
 
     Returns:
-        Its entries, unchecked.
+        Its entries; only the name of the family is checked.
 
     Raises:
-        UserError: the file is missing or is no JSON object, its family is no name, or it says that
-            the model has an encoder.
+        UserError: the file is missing or not a JSON object, its family is not a name, or it says
+            that the model has an encoder.
     """
     configuration = _json(name, folder / "config.json")
     if configuration.get("is_encoder_decoder") is True:
@@ -48,17 +48,18 @@ def check_files(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> None:
-    """Refuse a folder whose weights are not safetensors inside it, or that brings its own code.
+    """Refuse a folder without safetensors of its own, or with code of its own.
 
     Args:
         name: the name of the model, for messages.
         folder: the folder with the weights.
         configuration: from `read_configuration`.
-        allow_pickle: pickled weights will do.
-        trust_remote_code: code will do.
+        allow_pickle: whether pickled weights are allowed.
+        trust_remote_code: whether code is allowed.
 
     Raises:
-        UserError: pickled or missing weights, code, an index that names files elsewhere.
+        UserError: the weights are pickles or missing, there is code, or an index names files
+            elsewhere.
     """
     known = (
         configuration.get("model_type")
@@ -81,7 +82,7 @@ def check_files(
 
 
 def _check_index(name: str, places: Any) -> None:
-    """The files that an index names lie in the folder itself and are safetensors."""
+    """Check that the files named in an index are safetensors in the folder itself."""
     if not isinstance(places, dict):
         raise UserError(f"model {name}: {INDEX} has no weight_map")
     for place in places.values():

@@ -1,4 +1,4 @@
-"""A model in whatever form it is given, as a bridge."""
+"""A model in any form that a user may give, as a bridge."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,20 @@ from interp.errors import UserError
 from interp.models.loading import load_model
 from interp.models.native_blocks import bridge_over
 
-# the entry of a Hugging Face model that keeps its bridge, for as long as the model lives
+# the attribute of a Hugging Face model that holds its bridge as long as the model exists
 _BRIDGE = "_interp_bridge"
 
 
 def given_model(
     model: TransformerBridge | transformers.PreTrainedModel | str | Path,
 ) -> TransformerBridge:
-    """The bridge that is meant: given itself, by name, or as a Hugging Face model in memory.
+    """The bridge of a model that is given as a bridge, by name, or as a Hugging Face model.
 
     Args:
         model: a bridge, which is returned as it is; a hub name or a folder, which is loaded in
-            float32; or a Hugging Face model, which becomes the bridge's (see `load_model`) and
-            whose tokenizer is that of the name or folder that it was loaded from.
+            float32; or a Hugging Face model in memory, which becomes part of the bridge (see
+            `load_model`). Its tokenizer is loaded from the name or folder that the model was loaded
+            from.
 
     Returns:
         A bridge that every public function takes.
@@ -36,7 +37,7 @@ def given_model(
         return load_model(model)
     if isinstance(model, transformers.PreTrainedModel):
         kept = vars(model)
-        # wrapped a second time, a model's weights and configuration would have other names
+        # if wrapped a second time, the weights and configuration would have other names
         if _BRIDGE not in kept:
             kept[_BRIDGE] = bridge_over(model) or load_model(model, tokenizer=_tokenizer_of(model))
         bridge: TransformerBridge = kept[_BRIDGE]
@@ -54,7 +55,7 @@ def _tokenizer_of(model: transformers.PreTrainedModel) -> Any:
         raise UserError(f"model {type(model).__name__}: it names no tokenizer; {advice}")
     try:
         return transformers.AutoTokenizer.from_pretrained(name)
-    except Exception:  # missing files, broken ones and the hub's errors share no base class
+    except Exception:  # errors of files and of the hub have no common base class
         raise UserError(
             f"model {type(model).__name__}: no tokenizer is found in {name}; {advice}"
         ) from None

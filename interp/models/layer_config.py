@@ -1,14 +1,13 @@
-"""The configuration of a model whose layers are listed anew: fewer, more, or in another order."""
+"""The configuration of a model with fewer or more layers, or with layers in another order."""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
 NUMBERS = ("layer_idx", "_layer_idx", "layer_number", "layer_id", "layer_index", "block_idx")
-"""Attributes under which modules of a block know the block's number."""
+"""The attributes in which modules of a block store the block's number."""
 
-# lists that have other entries than layers, however many there are; lists of layer numbers, and
-# what else then has to say that they are the whole truth
+# lists whose entries are not layers, whatever their length
 OTHER = re.compile(r"_ids?$|^architectures$|modules|label")
 NUMBERED: dict[str, dict[str, Any]] = {
     "attn_layer_indices": {},
@@ -17,15 +16,15 @@ NUMBERED: dict[str, dict[str, Any]] = {
 
 
 def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
-    """Change a configuration to describe a model with these layers in this order.
+    """Change a configuration so that it describes a model with these layers in this order.
 
-    Lists with one entry per layer are listed alike. Lists of layer numbers are renumbered, and
-    counts follow.
+    Lists with one entry per layer are reordered in the same way. Lists of layer numbers are
+    renumbered, and counts are adjusted.
 
     Args:
         config: the configuration of a model; changed in place.
-        order: old numbers of layers in their new order; one may be missing, or there twice.
-        n_layers: how many layers the configuration has now.
+        order: the old numbers of layers in their new order; some may be missing, or occur twice.
+        n_layers: the number of layers that the configuration has now.
     """
     text = config.get_text_config()
     changes: dict[str, Any] = {}
@@ -39,10 +38,10 @@ def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
             changes[name] = [value[n] for n in order]
         elif isinstance(value, dict) and name not in ("quantization_config", "id2label"):
             changes[name] = _nested(value, order, n_layers)
-    # windows that begin at a layer's number are said by layer_types already
+    # layer_types already says at which layer windows begin
     if getattr(text, "max_window_layers", None) is not None:
         changes["max_window_layers"] = sum(n < text.max_window_layers for n in order)
-    # they predict from what the removed layers gave
+    # these layers predict from the output of removed layers
     if getattr(text, "num_nextn_predict_layers", None):
         changes["num_nextn_predict_layers"] = 0
     for name, value in changes.items():
@@ -51,9 +50,9 @@ def relist(config: Any, order: Sequence[int], n_layers: int) -> None:
 
 
 def _nested(values: dict[str, Any], order: Sequence[int], n_layers: int) -> dict[str, Any]:
-    """A dict of a configuration with its lists of layers listed anew: only those that say so.
+    """A nested dict of a configuration, in which only lists known to be of layers are reordered.
 
-    The factors that stretch rotary angles can be as many as layers.
+    Other lists can have the same length by chance, such as the factors of rotary angles.
     """
     nested = {}
     for name, value in values.items():

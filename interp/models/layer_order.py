@@ -1,7 +1,7 @@
-"""A model whose blocks stand in another order, over the same weights.
+"""A model with its blocks in another order, over the same weights.
 
-Blocks are listed anew and numbered by their new places, so that each has keys and values of its
-own, also one that stands there twice. It is what a checkpoint would be whose layers are listed so.
+Blocks are numbered by their new places, so that each has keys and values of its own, also a block
+that occurs twice. The result is that of a checkpoint with its layers listed in this order.
 """
 
 import copy
@@ -22,11 +22,11 @@ from interp.models.capture import evaluation_mode
 from interp.models.layer_config import NUMBERS, relist
 from interp.models.native_blocks import model_name
 
-# orders whose modules are kept at a time: a block is a few thousand Python objects
+# the number of orders whose modules are kept: a block is a few thousand Python objects
 KEPT = 4
-# what a model raises that cannot be called so
+# exceptions of models whose blocks cannot be moved
 CANNOT = (TypeError, ValueError, RuntimeError, LookupError, AttributeError, NotImplementedError)
-# largest difference of logits, relative to the largest, that is rounding
+# the largest relative difference of logits that counts as rounding
 ROUNDING = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
@@ -35,10 +35,11 @@ def in_order(model: TransformerBridge, order: Sequence[int]) -> Decoder:
 
     Args:
         model: from `interp.load_model`.
-        order: numbers of the model's layers, as they are run; one may be there twice.
+        order: the numbers of the model's layers in the order in which they run; one may occur
+            twice.
 
     Returns:
-        A decoder with its own modules over the same weights; the last few are kept.
+        A decoder with modules of its own over the same weights. The last few decoders are kept.
     """
     decoder = native_blocks.decoder(model)
     kept: dict[tuple[int, ...], Decoder] = decoder.__dict__.setdefault("in_other_orders", {})
@@ -51,7 +52,7 @@ def in_order(model: TransformerBridge, order: Sequence[int]) -> Decoder:
 
 
 def check_order_can_change(model: TransformerBridge) -> None:
-    """Raise UserError where blocks cannot be moved; tried on the model itself, once.
+    """Raise UserError where blocks cannot be moved; the model itself is tried, once.
 
     Blocks may compute by their number (GPT-2 with `scale_attn_by_inverse_layer_idx`), use the keys
     and values of others (Gemma 3n), or keep more than keys and values from token to token.
@@ -69,16 +70,16 @@ def check_order_can_change(model: TransformerBridge) -> None:
 
 @contextmanager
 def bridge_in_order(model: TransformerBridge, order: Sequence[int]) -> Iterator[None]:
-    """Inside the context, the bridge runs its own blocks in another order.
+    """A context in which the bridge runs its own blocks in another order.
 
-    A block that is there twice is one module with one set of hooks, which fire twice.
+    A block that occurs twice is one module with one set of hooks, which are called twice.
 
     Args:
         model: a bridge.
-        order: numbers of the blocks, in the order in which they run.
+        order: the numbers of the blocks in the order in which they run.
 
     Yields:
-        None; the blocks stand in their own order afterwards.
+        None. Afterwards the blocks are in their own order.
     """
     decoder, root = native_blocks.decoder(model), model.original_model
     name = model.adapter.component_mapping["blocks"].name
@@ -99,7 +100,7 @@ def bridge_in_order(model: TransformerBridge, order: Sequence[int]) -> Iterator[
 
 
 class _Slot(nn.Module):
-    """A place in a list of blocks: runs a block under the number of the place."""
+    """An entry in a list of blocks, which runs a block under the number of its place."""
 
     def __init__(self, block: nn.Module, place: int) -> None:
         super().__init__()
@@ -116,7 +117,7 @@ class _Slot(nn.Module):
                 setattr(module, name, number)
 
     def __getattr__(self, name: str) -> Any:
-        # models read attributes of their blocks (`attention_type`)
+        # models read attributes of their blocks, such as `attention_type`
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -124,17 +125,17 @@ class _Slot(nn.Module):
 
 
 def _numbered(block: nn.Module) -> Iterator[tuple[nn.Module, str, int]]:
-    """Where a block's number is written: module, attribute, number."""
+    """The attributes that hold a block's number: module, attribute, number."""
     for module in block.modules():
         for name in NUMBERS:
-            # a bridge's modules hand out attributes of what they wrap
+            # a bridge's modules also have the attributes of the modules that they wrap
             number = vars(module).get(name)
             if type(number) is int:
                 yield module, name, number
 
 
 def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -> Decoder:
-    """The blocks in an order, each under a given number."""
+    """The decoder with its blocks in an order, each under a given number."""
     same = {id(t): t for t in (*decoder.root.parameters(), *decoder.root.buffers())}
     root = copy.deepcopy(decoder.root, dict(same))
     paths = {id(module): path for path, module in decoder.root.named_modules()}
@@ -191,7 +192,7 @@ def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -
 
 
 def _reason_against(model: TransformerBridge, decoder: Decoder) -> str:
-    """Why the blocks of a model cannot be moved, in words; empty where they can."""
+    """Why the blocks of a model cannot be moved, in words; empty if they can."""
     if not hasattr(model, "original_model") or decoder.root is model.original_model:
         return "it was booted by hand; load it with interp.load_model"
     if len(decoder.devices) > 1:
@@ -205,7 +206,7 @@ def _reason_against(model: TransformerBridge, decoder: Decoder) -> str:
     try:
         with torch.no_grad():
             expected = decoder.root(input_ids=ids, use_cache=False).logits
-            # the same blocks at the same places, each with the number of another
+            # the same blocks in the same places, but with other numbers
             numbers = _reordered(decoder, range(decoder.n_layers), backwards)
             if not _close(numbers.root(input_ids=ids, use_cache=False).logits, expected):
                 return "they compute by their number"

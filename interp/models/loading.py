@@ -1,4 +1,4 @@
-"""A hub name, a local folder or a shipped organism, as a plain TransformerBridge."""
+"""Loading a hub name, a folder or a shipped organism as a plain TransformerBridge."""
 
 import logging
 import os
@@ -47,29 +47,32 @@ def load_model(
 
     Args:
         name: a hub name, a folder with `config.json` and safetensors, `organism:NAME`, or a Hugging
-            Face model in memory. Such a model becomes the bridge's, which replaces its submodules
-            in place; it stays where it is and in its type, and the options below do not apply.
-        tokenizer: the tokenizer of a model in memory; without one it is fed token ids only.
+            Face model in memory. A model in memory becomes part of the bridge, which replaces its
+            submodules in place. It keeps its device and its dtype, and the options below do not
+            apply.
+        tokenizer: the tokenizer of a model in memory; without one, it takes token ids only.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` for the type that the checkpoint is in.
-        device: where to put it; by default (`cuda`, `auto`) a GPU that has room for it, or whole
-            layers over all GPUs (your hooks then see their layer's), or the CPU without any.
+        device: the device. By default (also `cuda`, `auto`) a GPU that has room for the model; if
+            none has, all GPUs, with whole layers on each (your hooks then run on their layer's
+            device); without GPUs, the CPU.
         revision: branch, tag or commit on the hub.
         adapter: a folder that `peft` has saved (LoRA and similar methods). The model's name then
             ends in `+` and the folder's name.
-        merge_adapter: add the adapter to the weights. Otherwise its matrices stay beside them;
-            quantised weights allow that only.
-        quantize: `4bit` or `8bit`: quantise matrices with bitsandbytes while loading.
-        allow_pickle: also read pickled weights (`pytorch_model.bin`), which can run code.
-        trust_remote_code: run Python that comes with the model.
+        merge_adapter: whether to add the adapter to the weights. Otherwise its matrices stay beside
+            them, which is the only way with quantised weights.
+        quantize: `4bit` or `8bit`, to quantise matrices with bitsandbytes while loading.
+        allow_pickle: whether to read pickled weights (`pytorch_model.bin`), which can run code.
+        trust_remote_code: whether to run Python that comes with the model.
 
     Returns:
-        A raw bridge in evaluation mode: logits equal Hugging Face's. Do not call
-        `enable_compatibility_mode()` on it: that rewrites the weights in place.
+        A raw bridge in evaluation mode, whose logits equal those of Hugging Face. Do not call
+        `enable_compatibility_mode()` on it, which rewrites the weights in place.
 
     Raises:
-        UserError: the model is not found, does not fit, is no decoder, its weights are pickles, or
-            some of them are missing, spare or of another shape than its configuration says; the
-            adapter is for another model; a library that an option needs is not installed.
+        UserError: the model is not found, does not fit into memory, or is not a decoder; its
+            weights are pickles, or some are missing, spare or of another shape than its
+            configuration says; the adapter is for another model; or a library that an option needs
+            is not installed.
     """
     if isinstance(name, transformers.PreTrainedModel):
         return _in_memory(name, tokenizer)
@@ -100,7 +103,7 @@ def load_model(
             local_files_only=True,
             device_map={"": one} if one and few_bits else places,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, by name
+            ignore_mismatched_sizes=True,  # refused below, with their names
             **({} if bits is None else {"quantization_config": bits}),
         )
         check_loaded(str(name), info)
@@ -109,21 +112,21 @@ def load_model(
         )
         if beside is not None:
             root = with_adapter(root, beside, name=str(name), merge=merge_adapter)
-        # quantised weights are where they were put, and some of them cannot be moved
+        # quantised weights are already in place, and some of them cannot be moved
         root = without_accelerate(root.eval()) if few_bits or not one else root.eval().to(one)
     except UserError:
         raise
-    except Exception as error:  # broken files and missing devices raise anything
+    except Exception as error:  # broken files and missing devices can raise any exception
         raise UserError(f"model {name}: {first_line(error)}") from error
     return wrap(root, tokenizer, name=_shown(name, beside, merge_adapter))
 
 
 def _model_class(configuration: Mapping[str, Any]) -> Any:
-    """What loads a model: of one of several modalities its wrapper, whose text part is used."""
+    """The class that loads a model; for several modalities that of the whole, not its text part."""
     model_type = str(configuration.get("model_type"))
     wrapper = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(model_type)
     text_alone = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
-    # of some (Emu3) there are checkpoints of both
+    # for some families (Emu3) there are checkpoints of both
     named = configuration.get("architectures") or []
     if wrapper and (not text_alone or (wrapper in named and wrapper != text_alone)):
         return transformers.AutoModelForImageTextToText
@@ -131,7 +134,7 @@ def _model_class(configuration: Mapping[str, Any]) -> Any:
 
 
 def _shown(name: Any, adapter: Path | None, merged: bool) -> str:
-    """The name of a model in results; an adapter is a part of it."""
+    """The name of a model in results, which includes its adapter."""
     folder = home_expanded("model", name)
     shown = folder_name(folder) if folder.is_dir() else str(name)
     if adapter is not None:
@@ -141,13 +144,13 @@ def _shown(name: Any, adapter: Path | None, merged: bool) -> str:
 
 
 def folder_name(folder: Path) -> str:
-    """What a folder of a model is called: by its last part, or of the hub's cache by its model.
+    """The name of a model's folder: its last part, or in the hub's cache the model's name.
 
     Args:
-        folder: the folder that is there; `.` and `..` stand for folders that have names.
+        folder: an existing folder; `.` and `..` are resolved.
 
     Returns:
-        `model` of `/data/model`, `owner/model` of `.../models--owner--model/snapshots/0a1b`.
+        `model` for `/data/model`, `owner/model` for `.../models--owner--model/snapshots/0a1b`.
     """
     path = Path(os.path.abspath(folder))
     owner, _, name = path.parent.parent.name.removeprefix("models--").partition("--")
@@ -199,7 +202,7 @@ def _dtype(dtype: str | torch.dtype, configuration: Mapping[str, Any]) -> torch.
 
 
 def _stored_dtype(configuration: Mapping[str, Any]) -> torch.dtype:
-    """The type that a checkpoint's configuration names; float32 where it names none of `DTYPES`."""
+    """The dtype that a checkpoint's configuration names; float32 if that is not in `DTYPES`."""
     for part in (configuration, configuration.get("text_config")):
         if isinstance(part, dict):
             for key in ("dtype", "torch_dtype"):
@@ -210,7 +213,7 @@ def _stored_dtype(configuration: Mapping[str, Any]) -> torch.dtype:
 
 
 def model_folder(name: str, revision: str | None = None) -> Path:
-    """The local folder of a model, downloading it from the hub where needed.
+    """The local folder of a model, which is downloaded from the hub if needed.
 
     Args:
         name: a hub name, a folder, or `organism:NAME`.
@@ -220,7 +223,7 @@ def model_folder(name: str, revision: str | None = None) -> Path:
         A folder with configuration, weights and tokenizer.
 
     Raises:
-        UserError: there is no such model, or a revision of a folder is asked for.
+        UserError: there is no such model, or a revision is given for a folder.
     """
     folder = home_expanded("model", name)
     if revision is not None and (name.startswith("organism:") or folder.is_dir()):
@@ -265,7 +268,7 @@ def _hub_folder(name: str, revision: str | None) -> Path:
         reason = "the hub has no model of this name"
     except huggingface_hub.errors.RevisionNotFoundError:
         reason = f"the hub has no revision {revision} of it"
-    except Exception as error:  # httpx, requests and OS errors share no base class
+    except Exception as error:  # errors of httpx, requests and the OS have no common base class
         reason = f"the hub could not be reached ({type(error).__name__})"
     try:
         return Path(
@@ -283,7 +286,7 @@ def _hub_folder(name: str, revision: str | None) -> Path:
 
 
 def _near(name: str) -> str:
-    """A shipped organism that is spelt nearly so, with its prefix or without."""
+    """A shipped organism with a similar name, with its prefix or without."""
     shipped = organisms()
     exact = f"organism:{name}"
     return f"; did you mean {exact}?" if exact in shipped else did_you_mean(name, shipped)

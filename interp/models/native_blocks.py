@@ -1,9 +1,9 @@
 """The native Hugging Face blocks of a bridge, and what the architecture says of them.
 
-Behind each loaded bridge the same weights are kept as native blocks with fused attention: a second
-tree of modules over the same parameters, never a second copy. The architecture of a model (where
-its blocks, attentions, MLPs and output projections are) is read from TransformerLens' own component
-mapping; nothing else in the package knows architectures.
+Each loaded bridge has native blocks with fused attention beside it: a second tree of modules over
+the same parameters, never a second copy of them. The architecture of a model (where its blocks,
+attentions, MLPs and output projections are) is read from TransformerLens' component mapping. No
+other package depends on architectures.
 """
 
 import copy
@@ -26,7 +26,7 @@ from interp.models.replaced_matrices import check_bridge, replaced_matrices, tri
 from interp.models.text_alone import no_processor
 from interp.models.whole_blocks import name_parts
 
-# largest difference of logits, relative to the largest, that is rounding in half precision
+# the largest relative difference of logits that counts as rounding in half precision
 SAME = 0.05
 
 
@@ -49,24 +49,23 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     """A bridge over a Hugging Face model, with native blocks over the same parameters.
 
     Args:
-        root: a `...ForCausalLM` in evaluation mode. It becomes the bridge's: its submodules are
-            replaced in place.
-        tokenizer: its tokenizer (None for models that are fed token ids only).
-        name: shown in tables and figures.
+        root: a `...ForCausalLM` in evaluation mode. It becomes part of the bridge: its submodules
+            are replaced in place.
+        tokenizer: its tokenizer; None for models that take token ids only.
+        name: the name for tables and figures.
 
     Returns:
-        The bridge. It shares its parameters with the native blocks, so that a change of one is seen
-        in both.
+        The bridge. It shares its parameters with the native blocks, so that a change is seen in
+        both.
 
     Raises:
-        UserError: TransformerLens cannot take the model apart, or its layers cannot be found.
+        UserError: TransformerLens cannot map the model, or its layers cannot be found.
     """
-    # models made from a configuration, not from a checkpoint, do not name their own class
+    # models made from a configuration, not from a checkpoint, do not name their class
     root.config.architectures = root.config.architectures or [type(root).__name__]
     replaced = replaced_matrices(root)
     if replaced:
-        # some kinds of matrices put their scales elsewhere at their first call: both trees share
-        # what lies there afterwards
+        # some kinds of matrices move their scales at their first call: both trees share the result
         tried_logits(root, root)
     native = _second_tree(root)
     kwargs: dict[str, Any] = {"tokenizer": copy.deepcopy(tokenizer)} if tokenizer else {}
@@ -83,7 +82,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
             bridge = build_bridge_from_module(
                 root, type(root).__name__, hf_config=copy.deepcopy(root.config), model_name=name
             )
-    except Exception as error:  # what TransformerLens has no mapping for raises anything
+    except Exception as error:  # of any kind where it has no mapping for a model
         raise UserError(
             f"model {name}: TransformerLens cannot take apart its {type(root).__name__} "
             f"({first_line(error)})"
@@ -96,7 +95,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
     _natives[bridge] = record = _Native(native, tokenizer, name)
     home = next(native.parameters()).device
     if len(devices_of(native)) == 1:
-        # TransformerLens takes the machine's best device, wherever a given model is
+        # TransformerLens takes the machine's best device, not that of a given model
         bridge.cfg.device = bridge.adapter.cfg.device = str(home)
     else:
         for blocks in (_native_blocks(bridge), tuple(bridge.blocks)):
@@ -115,7 +114,7 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
 
 
 def _put_back_nothing(bridge: TransformerBridge, root: Any) -> None:
-    """Models that ask whether they have a rotary table are told again that they have none."""
+    """Let models that check for a rotary table find again that they have none."""
     for component in bridge.adapter.component_mapping.values():
         owner, _, last = str(getattr(component, "name", None) or "").rpartition(".")
         try:
@@ -127,31 +126,31 @@ def _put_back_nothing(bridge: TransformerBridge, root: Any) -> None:
 
 
 def bridge_over(root: Any) -> TransformerBridge | None:
-    """The bridge that a Hugging Face model has become part of; None where there is none."""
+    """The bridge that a Hugging Face model is part of; None if there is none."""
     return next((bridge for bridge in _natives if bridge.original_model is root), None)
 
 
 def model_name(model: TransformerBridge) -> str:
-    """The name of a model in records and figures: as it was asked for, or its folder's name.
+    """The name of a model in records and figures: the name it was loaded by, or its folder's name.
 
     Args:
         model: a bridge.
 
     Returns:
-        Text; `model` where a bridge booted elsewhere has no name.
+        The name; `model` if a bridge booted elsewhere has none.
     """
     record = _natives.get(model)
     return record.name if record else str(getattr(model.cfg, "model_name", "model"))
 
 
 def decoder(model: TransformerBridge) -> Decoder:
-    """The native blocks of a bridge, or the bridge's own where it was booted elsewhere.
+    """The native blocks of a bridge, or the bridge's own if it was booted elsewhere.
 
     Args:
         model: a bridge.
 
     Returns:
-        The same object at every call for one bridge.
+        The decoder; every call with the same bridge returns the same object.
 
     Raises:
         UserError: the model is not decoder-only, its weights were rewritten by
@@ -212,7 +211,7 @@ def bridge_decoder(model: TransformerBridge) -> Decoder:
         model: a bridge.
 
     Returns:
-        The decoder. `decoder` gives it, too, for a bridge that was booted elsewhere.
+        The decoder. For a bridge that was booted elsewhere, `decoder` returns the same.
     """
     submodules = model.adapter.component_mapping["blocks"].submodules
     return _decoder(
@@ -240,7 +239,8 @@ def _decoder(
         ln_final=ln_final,
         n_heads=n_heads,
         n_kv_heads=int(getattr(model.cfg, "n_key_value_heads", None) or n_heads) if width else 1,
-        # of the module that makes z: a configuration's head_dim may be that of keys (DeepSeek)
+        # from the module that computes z: head_dim in a configuration may be that of keys
+        # (DeepSeek)
         d_head=width // n_heads if width else int(getattr(model.cfg, "d_head", None) or 1),
         d_model=int(model.cfg.d_model),
         max_length=context_length(config, tokenizer),
@@ -263,7 +263,7 @@ def _takes_residual(module: Any) -> bool:
 
 
 def _block_returns(root: nn.Module, blocks: Sequence[nn.Module], name: str) -> tuple[int, ...]:
-    """What each block returns; refuses a model whose positions see what follows them."""
+    """The number of values that each block returns; refuses models without causal attention."""
     seen: list[int] = []
 
     def look(_module: nn.Module, _args: Any, out: Any) -> None:

@@ -1,9 +1,9 @@
-"""Where a model's weights go, told from its files before any weight is read.
+"""Where a model's weights are placed, decided from its files before any weight is read.
 
-On one device where they fit. Where no single GPU has room for them, whole blocks are placed over
-the visible GPUs; embedding, final norm and unembedding, tied or not, stay together on the first
-GPU that is used, so that token ids go in and logits come out in one place. Nothing is ever put on
-the CPU or on disk beside GPUs: such a sweep would take weeks without saying why.
+They are placed on one device if they fit. If no single GPU has room, whole blocks are placed over
+the visible GPUs. Embedding, final norm and unembedding, tied or not, stay together on the first GPU
+that is used, so that token ids and logits are on the same device. Nothing is ever placed on the CPU
+or on disk beside GPUs: such a sweep would silently take weeks.
 """
 
 import itertools
@@ -23,30 +23,30 @@ from interp.models.devices import devices_of
 
 LOG = logging.getLogger("interp")
 
-# what the embedding of one batch, its logits and the libraries take beside the weights
+# memory for the embedding of one batch, its logits and the libraries, relative to the weights
 ROOM = 1.1
 
 
-# bits of the types that safetensors' headers name; all others have eight
+# bits of the types named in safetensors' headers; all others have eight
 STORED_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16,
                "BF16": 16, "I16": 16, "U16": 16, "F4": 4}  # fmt: skip
 QUANTISED_BITS = {"4bit": 4.5, "8bit": 8.1}
-"""Bits of a weight with its scales; embedding, unembedding, norms and biases stay as they are."""
+"""Bits per weight with its scales; embedding, unembedding, norms and biases are not changed."""
 
 
 def weight_bytes(
     folder: Path, dtype: torch.dtype, *, stored: bool = False, quantize: str | None = None
 ) -> int:
-    """Bytes of a model's weights in memory, from the headers of its safetensors files.
+    """The bytes of a model's weights in memory, from the headers of its safetensors files.
 
     Args:
-        folder: the model's files.
+        folder: the folder with the model's files.
         dtype: type of the weights.
-        stored: count them as they are stored, for they are quantised there.
+        stored: whether to count the bytes as stored, because the weights are quantised there.
         quantize: `4bit` or `8bit`, if matrices are quantised when they are loaded.
 
     Returns:
-        Bytes, without what activations and the KV cache take.
+        Bytes, without those of activations and the KV cache.
     """
     bits = 0.0
     for file in folder.glob("*.safetensors"):
@@ -67,17 +67,17 @@ def weight_bytes(
 
 
 def asked_device(name: str, device: str | torch.device | None) -> torch.device:
-    """The device that a user means; `cuda` without a number leaves the choice of GPUs open.
+    """The device that a user gave; `cuda` without a number leaves the choice of GPUs open.
 
     Args:
         name: the name of the model, for the message.
         device: the device as given to `load_model`; None and `auto` are the GPUs if there are any.
 
     Returns:
-        A device that is there.
+        An existing device.
 
     Raises:
-        UserError: no such device.
+        UserError: there is no such device.
     """
     if device is None or str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -111,34 +111,34 @@ def fitting(
     stored: bool = False,
     quantize: str | None = None,
 ) -> torch.device | None:
-    """The one device that has room for a model's weights; None where only several GPUs may have.
+    """The one device that has room for a model's weights; None if only several GPUs may have.
 
     Args:
-        folder: the model's files.
+        folder: the folder with the model's files.
         dtype: type of the weights.
-        device: `asked_device`.
+        device: the device, from `asked_device`.
         name: the name of the model, for the message.
         stored: as for `weight_bytes`.
         quantize: as for `weight_bytes`.
 
     Returns:
-        The asked device, or the GPU with the most free memory.
+        The given device, or the GPU with the most free memory.
 
     Raises:
-        UserError: the named device is too small; with the bytes needed and free.
+        UserError: the given device is too small. The message states the needed and the free bytes.
     """
     needed = int(ROOM * weight_bytes(folder, dtype, stored=stored, quantize=quantize))
     if device.type == "cuda" and device.index is None:
         if needed <= torch.cuda.mem_get_info(device)[0]:
             return device
-        # asked only now: it takes memory for a context on every GPU
+        # only now, because it takes memory for a context on every GPU
         free = free_bytes()
         roomiest = max(free, key=lambda one: free[one])
         if needed <= free[roomiest]:
             return torch.device(roomiest)
         if len(free) > 1:
             return None
-        # one GPU: said as of any named device
+        # one GPU: the same message as for a named device
     if device.type == "cuda":
         left, where = torch.cuda.mem_get_info(device)[0], str(device)
     elif device.type == "cpu":
@@ -154,7 +154,7 @@ def fitting(
 
 
 def free_bytes() -> dict[str, int]:
-    """Free memory of every visible GPU, in bytes: `cuda:0` and so on."""
+    """The free memory of every visible GPU in bytes, by name (`cuda:0`, ...)."""
     return {f"cuda:{i}": torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())}
 
 
@@ -164,16 +164,16 @@ def placed(
     """The `device_map` of a model over the visible GPUs, from its configuration alone.
 
     Args:
-        folder: the model's files.
+        folder: the folder with the model's files.
         dtype: type of the weights.
         name: the name of the model, for the message.
-        trust_remote_code: run Python that comes with the model.
+        trust_remote_code: whether to run Python that comes with the model.
 
     Returns:
-        Module or parameter name to device.
+        For each name of a module or parameter, its device.
 
     Raises:
-        UserError: as `device_map`, or a configuration from which nothing can be built.
+        UserError: as `device_map`; or no model can be built from the configuration.
     """
     try:
         config = transformers.AutoConfig.from_pretrained(
@@ -183,7 +183,7 @@ def placed(
             model = transformers.AutoModelForCausalLM.from_config(
                 config, trust_remote_code=trust_remote_code
             )
-    except Exception as error:  # remote code raises anything
+    except Exception as error:  # remote code can raise any exception
         raise UserError(f"model {name}: {first_line(error)}") from error
     n_layers = int(config.get_text_config().num_hidden_layers)
     return device_map(model, n_layers, dtype, free_bytes(), name)
@@ -205,18 +205,18 @@ def put_over_gpus(root: transformers.PreTrainedModel, name: str) -> None:
     for key, tensor in (*root.named_parameters(), *root.named_buffers()):
         fitting_keys = [one for one in places if key == one or key.startswith(f"{one}.")]
         tensor.data = tensor.data.to(places[max(fitting_keys, key=len)])
-    # where TransformerLens looks for it, as accelerate leaves it
+    # the attribute in which accelerate leaves it and TransformerLens expects it
     root.hf_device_map = places
 
 
 def fewest_gpus(roots: Sequence[transformers.PreTrainedModel]) -> int:
-    """How many GPUs such as those of the first model hold several models at once.
+    """The number of GPUs, like those of the first model, that several models need at once.
 
     Args:
-        roots: models in memory, the first of them on GPUs.
+        roots: the models in memory, the first of them on GPUs.
 
     Returns:
-        The fewest, whole layers at a time; 1 where no model is on several.
+        The smallest number, with whole layers on each; 1 if no model is on several GPUs.
     """
     devices = [devices_of(root) for root in roots]
     if all(len(places) == 1 for places in devices):
@@ -227,7 +227,7 @@ def fewest_gpus(roots: Sequence[transformers.PreTrainedModel]) -> int:
 
 
 def _all_fit(models: Sequence[Sequence[int]], count: int, each: int) -> bool:
-    """Whether so many equal GPUs have room; as many as there are layers always count as enough."""
+    """Whether `count` equal GPUs have room; one GPU per layer always counts as enough."""
     room = {str(number): each for number in range(count)}
     for sizes in models:
         places = place(sizes, room)
@@ -239,7 +239,7 @@ def _all_fit(models: Sequence[Sequence[int]], count: int, each: int) -> bool:
 
 
 def _sizes(root: transformers.PreTrainedModel) -> list[int]:
-    """Bytes of embedding and unembedding together, and of each block."""
+    """The bytes of embedding and unembedding together, and of each block."""
     dtype = next(root.parameters()).dtype
     stack = block_stack(root, int(root.config.get_text_config().num_hidden_layers))
     blocks = [_bytes(block, dtype) for block in root.get_submodule(stack).children()]
@@ -249,24 +249,26 @@ def _sizes(root: transformers.PreTrainedModel) -> list[int]:
 def device_map(
     model: nn.Module, n_layers: int, dtype: torch.dtype, free: Mapping[str, int], name: str
 ) -> dict[str, str]:
-    """Module or parameter name to device, in the form that accelerate loads by.
+    """The device of each module or parameter, in the form that accelerate takes.
 
-    `accelerate.infer_auto_device_map` is not used: it keeps room for offloading, fills the first
-    GPU completely, which then decides how small every batch must be, and puts the unembedding
+    `accelerate.infer_auto_device_map` is not used. It reserves room for offloading; it fills the
+    first GPU completely, which then limits the size of every batch; and it places the unembedding
     after the last block.
 
     Args:
         model: the model, without memory for its weights (device `meta`).
-        n_layers: number of its blocks.
+        n_layers: the number of its blocks.
         dtype: type of the weights.
-        free: free bytes of each device, in the order in which blocks go to them.
+        free: the free bytes of each device, in the order in which blocks are placed.
         name: the name of the model, for the message.
 
     Returns:
-        Module or parameter name to device. Embedding and unembedding are named, too.
+        For each name of a module or parameter, its device. Embedding and unembedding are named,
+        too.
 
     Raises:
-        UserError: there is no room for it even over all devices; with the bytes needed and free.
+        UserError: there is no room even over all devices. The message states the needed and the
+            free bytes.
     """
     stack = block_stack(model, n_layers)
     blocks = [_bytes(block, dtype) for block in model.get_submodule(stack).children()]
@@ -286,7 +288,7 @@ def device_map(
 
 
 def block_stack(model: nn.Module, n_layers: int) -> str:
-    """The name of a model's list of blocks: of lists of that length the one with most numbers."""
+    """The name of a model's list of blocks: the list of that length with the most parameters."""
     stacks = {
         name: sum(p.numel() for p in module.parameters())
         for name, module in model.named_modules()
@@ -296,14 +298,14 @@ def block_stack(model: nn.Module, n_layers: int) -> str:
 
 
 def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
-    """A device for each item, neighbours together; None where they do not fit.
+    """A device for each item, with neighbours together; None if the items do not fit.
 
-    Of all ways to go through the devices in their order, the one that leaves the most room on the
-    fullest device that is used: what is free there bounds every batch.
+    Of all ways to go through the devices in order, it takes the one that leaves the most room on
+    the fullest device in use, because the free memory there limits every batch.
 
     Args:
-        sizes: bytes of the items, in the order in which they run.
-        room: bytes that each device can take.
+        sizes: the bytes of the items, in the order in which they run.
+        room: the bytes that each device can hold.
 
     Returns:
         One device per item, in the order of the items, or None.
@@ -319,7 +321,7 @@ def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
         return places if len(places) == len(sizes) else None
 
     best, low, high = filled(0), 0, max(room.values(), default=0)
-    # more spare room never takes an item further
+    # keeping more room free never lets more items fit
     while best is not None and low < high:
         middle = (low + high + 1) // 2
         devices = filled(middle)
@@ -331,7 +333,7 @@ def place(sizes: Sequence[int], room: Mapping[str, int]) -> list[str] | None:
 
 
 def _around(model: nn.Module, stack: str) -> Iterator[str]:
-    """Names of the modules and bare tensors that are no blocks and hold none."""
+    """The names of modules and single tensors that are not blocks and contain none."""
     pieces = stack.split(".")
     above = [".".join(pieces[:depth]) for depth in range(len(pieces))]
     for name in above:
@@ -343,7 +345,7 @@ def _around(model: nn.Module, stack: str) -> Iterator[str]:
 
 
 def _bytes(module: nn.Module, dtype: torch.dtype) -> int:
-    """Of the parameters in a type (tied ones once), and of the buffers as they are."""
+    """The bytes of the parameters in a dtype (tied ones once) and of the buffers in theirs."""
     buffers = sum(b.numel() * b.element_size() for b in module.buffers())
     return sum(p.numel() for p in module.parameters()) * dtype.itemsize + buffers
 

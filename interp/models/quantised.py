@@ -1,8 +1,8 @@
-"""Models whose weights are kept in fewer bits: how they are loaded, told apart and refused.
+"""Quantised models: how they are loaded, recognised, and refused where they do not work.
 
-A layer, attention, MLP or head of a quantised model is ablated as that of any other: skipping a
-sublayer needs no weight, and a head is ablated at the output projection's input. What reads or
-exchanges weights as numbers needs them whole.
+A layer, attention, MLP or head of a quantised model is ablated as in any other model: skipping a
+sublayer needs no weights, and a head is ablated at the input of the output projection. Only
+ablations that read or exchange the weights themselves need full weights.
 """
 
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ Quantization = Literal["4bit", "8bit"]
 def quantization_config(
     name: str, quantize: Quantization | None, dtype: torch.dtype
 ) -> transformers.BitsAndBytesConfig | None:
-    """What transformers is asked for, or None where the weights are taken as they are.
+    """The quantisation that transformers should apply; None if the weights are loaded as they are.
 
     Args:
         name: the name of the model, for messages.
@@ -33,7 +33,7 @@ def quantization_config(
         An argument for `from_pretrained`, or None.
 
     Raises:
-        UserError: another word, or bitsandbytes is not installed.
+        UserError: `quantize` is unknown, or bitsandbytes is not installed.
     """
     if quantize is None:
         return None
@@ -54,13 +54,13 @@ def quantization_config(
 
 
 def quantization_of(model: TransformerBridge) -> str:
-    """How a model's weights are quantised (`bitsandbytes`, `gptq`, `fp8`, ...); empty if not.
+    """The method by which a model's weights are quantised (`bitsandbytes`, `gptq`, `fp8`, ...).
 
     Args:
         model: a bridge.
 
     Returns:
-        The method in one or two words, or an empty text.
+        The method in one or two words; empty if the weights are not quantised.
     """
     config: Any = decoder(model).root.config
     quantization = getattr(config, "quantization_config", None)
@@ -76,7 +76,7 @@ def quantization_of(model: TransformerBridge) -> str:
 
 
 def weights_kept(model: TransformerBridge) -> str:
-    """In which type a model computes, and what of its weights is kept otherwise.
+    """The dtype in which a model computes, and how its weights are kept if not in that dtype.
 
     Args:
         model: a bridge.
@@ -94,7 +94,7 @@ def refuse_quantised(model: TransformerBridge, what: str) -> None:
 
     Args:
         model: the model.
-        what: is asked for, such as `swap:3`.
+        what: what was requested, such as `swap:3`, for the message.
 
     Raises:
         UserError: the model is quantised.

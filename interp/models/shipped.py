@@ -1,4 +1,4 @@
-"""The models that come with the package; finding them loads nothing."""
+"""The models that come with the package; listing them loads nothing."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ def data_folder() -> Path:
     """The folder with the shipped organisms and their task rows.
 
     Returns:
-        `interp/data` of an installed package, or `data` beside `interp` in a checkout.
+        `interp/data` in an installed package, or `data` beside `interp` in a checkout.
     """
     package = Path(__file__).resolve().parent.parent
     inside, beside = package / "data", package.parent / "data"
@@ -15,7 +15,7 @@ def data_folder() -> Path:
 
 
 def organisms() -> dict[str, Path]:
-    """The shipped models: name (`organism:NAME`) to folder.
+    """The folders of the shipped models, by name (`organism:NAME`).
 
     Returns:
         One entry per organism, sorted by name.

@@ -1,4 +1,4 @@
-"""Where what a sublayer adds to the residual stream leaves a block."""
+"""The modules whose outputs are what sublayers add to the residual stream."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ NORMS_BEHIND = ("ln1_post", "ln2_post")
 def sublayer_ends(
     blocks: Sequence[nn.Module], sublayers: Sequence[nn.Module], norm: str | None
 ) -> tuple[nn.Module, ...]:
-    """The norm after each sublayer, or the sublayer itself where its block has none."""
+    """The norm after each sublayer, or the sublayer itself if its block has no such norm."""
 
     def end(block: nn.Module, sublayer: nn.Module) -> nn.Module:
         module: Any = block

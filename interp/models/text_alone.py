@@ -1,4 +1,4 @@
-"""Models of several modalities, of which only the text part is used."""
+"""Models for several modalities, of which only the text part is used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from transformer_lens.model_bridge.sources.transformers import source
 
 @contextmanager
 def no_processor() -> Iterator[None]:
-    """Inside the context TransformerLens looks for no processor of images or sounds.
+    """A context in which TransformerLens does not look for a processor of images or sounds.
 
-    It would ask the hub for one by the model's name and, where that fails, run `pip install
-    torchvision`, which can exchange torch itself.
+    It would look for one on the hub by the model's name and, if that fails, run `pip install
+    torchvision`, which can replace torch itself.
 
     Yields:
-        Nothing.
+        None.
     """
 
     def nothing(*_args: Any, **_kwargs: Any) -> None:

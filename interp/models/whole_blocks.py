@@ -4,14 +4,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 PARTS = {"RecurrentGemmaDecoderLayer": {"mixer": "temporal_block", "mlp": "mlp_block"}}
-"""By class of a block: TransformerLens' names of its parts, and where transformers keeps them."""
+"""For each class of block, TransformerLens' names of its parts and their names in transformers."""
 
 
 def name_parts(bridge: TransformerBridge) -> None:
-    """Give the parts of such blocks hook points of their own, under TransformerLens' names.
+    """Give the parts of such blocks hook points of their own, with TransformerLens' names.
 
     Args:
-        bridge: over a model; its blocks are changed in place.
+        bridge: a bridge, whose blocks are changed in place.
     """
     changed = False
     for block in bridge.blocks:
@@ -21,7 +21,7 @@ def name_parts(bridge: TransformerBridge) -> None:
             part.set_original_component(getattr(inner, name))
             setattr(inner, name, part)
             block.add_module(key, part)
-            # from here the native blocks are known, too
+            # from now on the native blocks are known, too
             bridge.adapter.component_mapping["blocks"].submodules[key] = part
             changed = True
     if changed:

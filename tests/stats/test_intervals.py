@@ -167,7 +167,7 @@ def test_sign_flip_agrees_with_scipy(n: int) -> None:
     p = stats.sign_flip(table, resamples=5000, seed=0)
     for column, ours in zip(table.T, p, strict=True):
         reference = sps.permutation_test(
-            (column,), np.sum, permutation_type="samples", n_resamples=5000, rng=0
+            (column,), np.sum, permutation_type="samples", n_resamples=5000, random_state=0
         ).pvalue
         assert ours == pytest.approx(reference, abs=1e-12 if n == 8 else 0.03)
 

@@ -44,7 +44,7 @@ def test_the_correlation_is_scipy_s():
     assert 0.8 < row["reliability"] <= row["ceiling"] <= 1
     exact = sps.permutation_test(
         (similarity,), lambda x: sps.spearmanr(x, drops).statistic,
-        permutation_type="pairings", n_resamples=3000, rng=0,
+        permutation_type="pairings", n_resamples=3000, random_state=0,
     )  # fmt: skip
     assert row["p"] == pytest.approx(exact.pvalue, abs=0.03)
     # layer 5 matters far more than its similarity says; layer 7 less
