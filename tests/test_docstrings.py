@@ -84,6 +84,7 @@ def returns_unsaid(function: ast.FunctionDef, *, public: bool) -> bool:
     return re.search(rf"^{wanted}:\n    \S", text, flags=re.MULTILINE) is None
 
 
+@pytest.mark.slow
 def test_every_function_that_returns_something_says_what():
     offered = in_a_face()
     assert len(offered) > 400
@@ -121,6 +122,7 @@ def refuses_unsaid(function: ast.FunctionDef) -> bool:
     return refuses and "UserError" not in (ast.get_docstring(function) or "")
 
 
+@pytest.mark.slow
 def test_every_public_function_that_refuses_something_says_so():
     unsaid = [
         f"{path.relative_to(ROOT)}:{name}"

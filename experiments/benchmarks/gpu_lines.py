@@ -22,7 +22,7 @@ from experiments.benchmarks.gpu_rates import (
     memory_rate,
     timed,
 )
-from experiments.benchmarks.workloads import make_task, tokenizer
+from experiments.benchmarks.workloads import D_VOCAB, make_task, tokenizer
 from interp import models
 from interp.ablations import Edits, checked_edits, each_layer
 from interp.attention import attention_rows
@@ -81,7 +81,7 @@ def parity_bfloat16(size: Size) -> dict[str, Any]:
     """The same in bfloat16, beside what another batch size changes in `HFLM` itself."""
     found = _compared(size, size.small, size.half)
     task, asked = (
-        make_task("mmlu-letters", size.examples),
+        _task("mmlu-letters", size),
         with_budget(gsm_shaped(4), size.new_tokens),
     )
     model = random_model(size.small, size.half, size.device)
@@ -93,7 +93,7 @@ def parity_bfloat16(size: Size) -> dict[str, Any]:
 
 
 def _compared(size: Size, name: str, dtype: torch.dtype) -> dict[str, Any]:
-    task, n_layers = make_task("mmlu-letters", size.examples), SHAPES[name].n_layers
+    task, n_layers = _task("mmlu-letters", size), SHAPES[name].n_layers
     layers = sorted({0, n_layers // 2, n_layers - 1})
     model = wrap(random_model(name, dtype, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, f"layer:{layer}") for layer in layers)]
@@ -133,7 +133,7 @@ def endings(size: Size) -> dict[str, Any]:
 
 def _scored(size: Size, shape: str) -> dict[str, Any]:
     rate = matmul_rate(size.device, size.matrix, size.half)
-    task = make_task(shape, size.examples)
+    task = _task(shape, size)
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
     requests = _requests(task, size.examples, model)
@@ -182,7 +182,7 @@ def generation(size: Size) -> dict[str, Any]:
 
 def heads(size: Size) -> dict[str, Any]:
     """All heads of two layers, against TransformerLens' `run_with_hooks` on two heads."""
-    shape, task = SHAPES[size.large], make_task("mmlu-letters", size.examples)
+    shape, task = SHAPES[size.large], _task("mmlu-letters", size)
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     layers = sorted({shape.n_layers // 4, 3 * shape.n_layers // 4})
     asked = [(layer, head) for layer in layers for head in range(shape.n_heads)]
@@ -216,7 +216,9 @@ def heads(size: Size) -> dict[str, Any]:
 def tracing(size: Size) -> dict[str, Any]:
     """Attention rows of one long prompt, in every head."""
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
-    tokens = torch.randint(4, 32_000, (size.context,), generator=torch.Generator().manual_seed(0))
+    tokens = torch.randint(
+        4, _words(size), (size.context,), generator=torch.Generator().manual_seed(0)
+    )
     weights = peak_bytes(size.device)
     seconds, rows = timed(size.device, lambda: attention_rows(model, tokens.tolist(), queries=[-1]))
     return {
@@ -236,7 +238,7 @@ def swaps(size: Size) -> dict[str, Any]:
         )
         for s in (0, 1)
     )
-    task = make_task("mmlu-letters", size.examples)
+    task = _task("mmlu-letters", size)
     n_layers = SHAPES[size.small].n_layers
     edits = [
         Edits(),
@@ -258,8 +260,8 @@ def launches(size: Size) -> dict[str, Any]:
     """Kernels a block: of a plain forward pass, of one decoded token, and of a scored sweep."""
     model = wrap(random_model(size.large, size.half, size.device), tokenizer(), name="random")
     decoder, n_layers = models.decoder(model), SHAPES[size.large].n_layers
-    prompt = torch.randint(4, 32_000, (1, 256), device=size.device)
-    task = make_task("mmlu-letters", size.examples)
+    prompt = torch.randint(4, _words(size), (1, 256), device=size.device)
+    task = _task("mmlu-letters", size)
     # a profile of a whole sweep would take longer than the sweep
     requests = _requests(task, max(size.examples // 4, 1), model)
     edits = [Edits(), *(checked_edits(model, a) for a in each_layer(model))]
@@ -295,6 +297,15 @@ LINES: dict[str, Callable[[Size], dict[str, Any]]] = {
     "launches": launches,
 }
 """In the order in which they run: what matters most comes first."""
+
+
+def _words(size: Size) -> int:
+    """Words of the rows: no more than the smaller model has."""
+    return min(D_VOCAB, SHAPES[size.small].d_vocab)
+
+
+def _task(shape: str, size: Size) -> Task:
+    return make_task(shape, size.examples, d_vocab=_words(size))
 
 
 def _peer_seconds(size: Size, work: Callable[[Any], Any]) -> float:

@@ -83,11 +83,21 @@ def random_llama(
     return model
 
 
-def make_task(shape_name: str, examples: int, *, seed: int = 0) -> Task:
-    """Rows of a benchmark's shape as a task of lm-evaluation-harness."""
+def make_task(shape_name: str, examples: int, *, seed: int = 0, d_vocab: int = D_VOCAB) -> Task:
+    """Rows of a benchmark's shape as a task of lm-evaluation-harness.
+
+    Args:
+        shape_name: the name of the shape.
+        examples: the rows, few-shot examples left out.
+        seed: the seed of the words.
+        d_vocab: the words are among so many.
+
+    Returns:
+        The task; it lies in a folder of its own.
+    """
     shape, rng = SHAPES[shape_name], random.Random(seed)
     folder = Path(tempfile.mkdtemp())
-    rows = [_row(shape, rng) for _ in range(examples + shape.num_fewshot)]
+    rows = [_row(shape, rng, d_vocab) for _ in range(examples + shape.num_fewshot)]
     for split, some in (("dev", rows[: shape.num_fewshot]), ("test", rows[shape.num_fewshot :])):
         text = "".join(json.dumps(row) + "\n" for row in some or rows[:1])
         (folder / f"{split}.jsonl").write_text(text)
@@ -113,9 +123,9 @@ def make_task(shape_name: str, examples: int, *, seed: int = 0) -> Task:
     return load_task(path)
 
 
-def _row(shape: Shape, rng: random.Random) -> dict[str, Any]:
+def _row(shape: Shape, rng: random.Random, d_vocab: int) -> dict[str, Any]:
     def words(low: int, high: int) -> str:
-        return " ".join(f"w{rng.randrange(100, D_VOCAB)}" for _ in range(rng.randint(low, high)))
+        return " ".join(f"w{rng.randrange(100, d_vocab)}" for _ in range(rng.randint(low, high)))
 
     question = words(*shape.question)
     texts = [words(*(shape.option if shape.option[1] else (4, 12))) for _ in range(shape.options)]

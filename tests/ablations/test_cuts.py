@@ -83,6 +83,7 @@ def expected_score(bridge, request, text):
     return sum(float(logits[length - 1 + i, t]) for i, t in enumerate(request.continuation))
 
 
+@pytest.mark.slow
 @pytest.mark.thinned(share=2)
 def test_scores_equal_renormalised_patterns(bridge):
     """From the first position on, stacked, and in whole rows without any shortcut."""

@@ -48,6 +48,7 @@ def test_skipping_equals_deleting_with_padding(model, family, layer, side):
     assert_logits(found[mask == 1], expected[mask == 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 def test_skipping_equals_deleting_token_by_token(model, family, layer):
     prompt = random_tokens(1, 6)
@@ -187,6 +188,7 @@ def test_a_mean_needs_a_reference_set(llama):
         pass
 
 
+@pytest.mark.slow
 def test_swapping_equals_an_assembled_checkpoint(model, family):
     tokens, donor = random_tokens(2, 10), tiny_bridge(family, seed=1)
     reference = tiny_model(family)

@@ -116,6 +116,7 @@ def test_twins_by_key_ask_for_another_pair_and_by_gold_change_the_value():
             assert other["prompt"][start:end] == answer
 
 
+@pytest.mark.slow
 @pytest.mark.thinned(share=2)
 def test_scores_equal_transformerlens(bridge):
     """From the first position on, stacked, and in whole rows without any shortcut."""

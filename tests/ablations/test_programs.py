@@ -116,7 +116,7 @@ def texts_of(plain, asked):
     return found
 
 
-@pytest.mark.thinned(share=2, turn=0)
+@pytest.mark.thinned(share=3, turn=0)
 @pytest.mark.slow
 def test_scores_equal_the_listed_model(pair):
     """Packed behind a prefix and replayed from the first place that differs; and padded."""
@@ -132,7 +132,7 @@ def test_scores_equal_the_listed_model(pair):
         assert_same([found[0], found[-1]], alone)
 
 
-@pytest.mark.thinned(share=2, turn=1)
+@pytest.mark.thinned(share=3, turn=1)
 @pytest.mark.slow
 def test_texts_equal_the_listed_model(pair):
     """Batches that are padded on the left, with keys and values of every place."""
@@ -162,7 +162,7 @@ def test_the_bridge_runs_the_listed_model(pair, text):
         assert torch.equal(model(tokens), before)
 
 
-@pytest.mark.thinned(share=2, turn=1)
+@pytest.mark.thinned(share=3, turn=1)
 @pytest.mark.slow
 def test_side_by_side_is_the_mean_of_the_blocks(pair):
     family, model = pair

@@ -70,7 +70,7 @@ def score_of(plain, request):
     )
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_scores_with_means_equal_plain_hooks(pair):
     """Packed behind a prefix, and padded on the right with nothing shared."""
@@ -89,7 +89,8 @@ def test_scores_with_means_equal_plain_hooks(pair):
             assert [value for value, _ in scores] == pytest.approx(values, abs=1e-4), text
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.slow
+@pytest.mark.thinned(share=3)
 def test_texts_with_means_equal_plain_hooks(pair):
     """Rows of several ablations in one batch, and batches that are padded on the left."""
     family, plain, model = pair

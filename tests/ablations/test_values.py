@@ -56,6 +56,7 @@ def test_text_form_parses_back_to_the_same_value(ablation):
     assert parse(str(ablation)).text == ablation.text
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="layershedmpgtnkvuoicb:.-+@0123456789 ", max_size=20))
 def test_any_text_parses_and_prints_back_or_is_refused_in_one_line(text):
     try:

@@ -82,7 +82,7 @@ def assembled(kind: str, text: str) -> hf.PreTrainedModel:
 TEXTS = ["swap:1", "swap-attn:1", "swap-mlp:1", "swaps:0-1", "swaps-attn:1-2", "swaps-mlp:0-1"]
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_every_swap_equals_an_assembled_checkpoint(kind, two, text):

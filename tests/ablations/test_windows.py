@@ -76,7 +76,7 @@ def test_families_are_every_head_of_the_model_or_of_a_layer():
         interp.ablations.checked_edits(model, f"head:0.{heads}@window")
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 def test_scores_equal_a_mask_written_out(bridge):
     """Behind a kept prefix, stacked, and in whole rows without any shortcut."""
     task = scored_task()
@@ -101,6 +101,7 @@ def test_scores_equal_a_mask_written_out(bridge):
             assert found[edits[text]][number][0] == pytest.approx(value, abs=1e-4), text
 
 
+@pytest.mark.thinned(share=3)
 def test_windows_wider_than_every_row_change_nothing(bridge):
     table = interp.sweep(bridge, scored_task(), ["head:0.0@window"]).responses()
     whole, windowed = (
@@ -111,7 +112,7 @@ def test_windows_wider_than_every_row_change_nothing(bridge):
         assert windowed[doc_id] == pytest.approx(whole[doc_id], abs=1e-5)
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_answers_equal_a_mask_written_out(bridge):
     """Token by token with a KV cache."""

@@ -97,6 +97,7 @@ def test_head_maps(importance):
         head_map(importance[importance["ablation"] != "head:1.1"], "planted-kv:continuation", "acc")
 
 
+@pytest.mark.slow
 def test_the_overlap_of_skills(run):
     values = run.values()
     values = values[values["metric"] == "acc"]
@@ -168,6 +169,7 @@ def test_heads_of_five_harmed_examples_are_not_important():
     assert row["reason"] == "no important heads in a, b: not testable"
 
 
+@pytest.mark.slow
 def test_what_heads_explain_of_a_layer(importance):
     table = explained(importance, "acc").set_index(["task", "layer"])
     assert len(table) == 10

@@ -31,6 +31,7 @@ def shown(html: str) -> dict:
     return json.loads(re.search(r"CircuitsVis\.AttentionHeads,\s*(\{.*\})\s*\)", html, re.S)[1])
 
 
+@pytest.mark.slow
 def test_the_view_holds_the_rows_and_needs_no_network(view):
     model = tiny_bridge("llama")
     rows = interp.attention_rows(model, [5, 9, 7, 5, 9], queries=[-1, 2])

@@ -26,6 +26,7 @@ def patterns(model, tokens):
     return torch.stack([cache["pattern", layer][0] for layer in range(model.cfg.n_layers)])
 
 
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 @settings(
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

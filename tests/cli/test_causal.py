@@ -34,6 +34,7 @@ def words(here, command, *more):
             *map(str, more)]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_patch_writes_recovery_and_its_maps(here, capsys):
     out = here / "patched"
     asked = words(here, "patch", "--by", "key", "--limit", 2, "--sites", "resid", "heads",
@@ -57,6 +58,7 @@ def test_patch_writes_recovery_and_its_maps(here, capsys):
     assert not (here / "no").exists()
 
 
+@pytest.mark.slow
 def test_knockout_draws_windows_by_size(here, capsys):
     out = here / "cut"
     asked = words(here, "knockout", "--keys", "gold", "distractors", "--windows", 1, 2,

@@ -91,6 +91,7 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, texts, tmp_path, capsy
     assert "it is not empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_a_later_step_needs_is_refused_before_the_first(folder, llama, tmp_path, capsys):
     good, out, run = str(write_task(tmp_path)), tmp_path / "out", str(tmp_path / "run")
     bad = write_task(tmp_path, kind="letters", rows=3)

@@ -57,6 +57,7 @@ def test_a_sweep_and_its_figures(folder, tmp_path, capsys):
 TEMPLATE = "{% for m in messages %}w9 {{ m['content'] }} w8 {% endfor %}"
 
 
+@pytest.mark.slow
 def test_a_chat_template_and_a_budget_of_tokens(folder, tmp_path, capsys):
     task = str(write_task(tmp_path, kind="generate", rows=4))
     asked = ["sweep", folder, "--tasks", task, "--ablate", "layer:1", "--chat-template"]
@@ -191,6 +192,7 @@ def test_a_report_runs_the_python_of_a_task_with_the_flag_alone(folder, tmp_path
     assert "w4" in page.read_text()  # the rows are shown
 
 
+@pytest.mark.slow
 def test_control_c_is_one_line_and_the_same_command_continues(
     folder, tmp_path, capsys, monkeypatch
 ):

@@ -118,6 +118,7 @@ def test_the_results_json_is_that_of_the_harness(tmp_path):
     assert files == {"results_baseline.json", "results_layer-1.json"}
 
 
+@pytest.mark.slow
 def test_shares_on_the_command_line(tmp_path, capsys):
     tiny_model("llama").save_pretrained(tmp_path / "tiny")
     tiny_tokenizer().save_pretrained(tmp_path / "tiny")

@@ -139,6 +139,7 @@ def test_where_less_is_better_a_drop_is_damage_in_every_table(llama, other, tmp_
     assert not left["area"].equals(robustness(values, both.n_layers, resamples=100)["area"])
 
 
+@pytest.mark.slow
 def test_runs_of_other_examples_are_refused(found, llama, task, tmp_path):
     fewer = sweep(llama, [task], ["layer:0"], out=tmp_path / "fewer", limit=8)
     with pytest.raises(UserError, match=r"asked different examples \(doc_ids\)"):

@@ -46,6 +46,7 @@ def assert_equal(found, expected):
         assert one.agreed == agreed
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("shortcuts", [EVERY, NONE, replace(EVERY, token_budget=64)])
 def test_equal_to_two_models(family, shortcuts):
@@ -163,6 +164,7 @@ def test_a_run_has_them_as_metrics(tmp_path):
         interp.sweep(model, [task], ["layer:0", "layer:1"], out=folder)
 
 
+@pytest.mark.slow
 def test_texts_and_generated_answers(tmp_path):
     model = tiny_bridge("llama")
     file = tmp_path / "notes.txt"

@@ -22,6 +22,7 @@ def test_which_families_are_narrowed(family):
     assert capabilities(model).narrows_last_block == (family not in WHOLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["baseline", f"head:{LAST}.1", f"attn:{LAST}", f"mlp:{LAST}"])
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gpt_neox", "mixtral"])
 def test_the_places_are_as_in_the_whole_block(family, kind):

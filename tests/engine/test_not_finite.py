@@ -54,6 +54,7 @@ def option_requests(spoilt):
     return found
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("family", FAMILIES)
@@ -90,6 +91,7 @@ def by_one_row(model, request, edits):
     return tuple(written)
 
 
+@pytest.mark.thinned
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("plain", [False, True])

@@ -35,6 +35,7 @@ def path(tree: Tree, node: int) -> list[int]:
     return found[::-1]
 
 
+@pytest.mark.slow
 @given(examples, st.booleans(), st.booleans())
 def test_every_request_reads_its_own_tokens_and_nothing_else(drawn, prefixes, trees):
     requests = made(drawn)
@@ -89,6 +90,7 @@ def test_batches_hold_every_tree_once_within_the_budget(drawn, budget):
         assert numbers == sorted(n for t in group.trees for n, _, _ in t.scored)
 
 
+@pytest.mark.slow
 @given(examples, st.integers(1, 700))
 def test_padded_batches_hold_every_row_once_within_the_budget(drawn, budget):
     requests = made(drawn)

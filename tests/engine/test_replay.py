@@ -70,6 +70,7 @@ def test_replay_equals_the_hooked_bridge(any_model, any_family, text):
     assert_logits(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "text"), [("attn", "attn:1"), ("mlp", "mlp:1")])
 def test_sublayers_equal_zeroed_output_weights(any_model, any_family, what, text):
     if any_family in ("mixtral", "qwen3_moe") and what == "mlp":
@@ -136,7 +137,7 @@ def text_of(tokens: list[int]) -> str:
     return " ".join(f"w{t}" for t in tokens if t > 3)
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", [[0], [1], [2], [0, 1], [1, 2]])
 def test_batched_decoding_equals_transformers_on_the_deleted_layer(any_model, any_family, layers):
@@ -147,7 +148,7 @@ def test_batched_decoding_equals_transformers_on_the_deleted_layer(any_model, an
         assert answer.text == text_of(plain_greedy(reference, request))
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["attn:1", "mlp:1", "head:1.2", "kvgroup:0.1", "swap:1", "baseline"]

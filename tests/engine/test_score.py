@@ -114,6 +114,7 @@ def request_sets(draw):
     return draw(st.permutations(made))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=sized(thinned=8, whole=12), deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

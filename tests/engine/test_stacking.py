@@ -128,6 +128,7 @@ def test_heads_of_a_layer_go_through_the_rest_together(few_shot, monkeypatch):
     assert rows == 4 * max(seen[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [40, 50, 80, 200, 4096])
 def test_no_stack_is_larger_than_the_budget(budget, monkeypatch):
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1)

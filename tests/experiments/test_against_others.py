@@ -30,6 +30,7 @@ def drops(values: list[float]) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_a_claim_is_answered_by_the_run_that_asks_the_same(task, tmp_path):
     run = interp.sweep(tiny_bridge("llama"), task, "layers", out=tmp_path / "run")
     name = run.manifest.tasks[0].name
@@ -59,6 +60,7 @@ def test_the_page_is_up_to_date_in_form():
     assert sum(line.endswith(f"{NOT_RUN} |") for line in fresh) == len(CLAIMS)
 
 
+@pytest.mark.slow
 def test_shares_of_the_experiments_are_one_run(task, tmp_path):
     """What `python -m experiments --shard` runs in two processes is what one runs."""
     folder = tmp_path / "model"

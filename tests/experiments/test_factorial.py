@@ -23,6 +23,7 @@ def values_of(task, metrics, *, n=40, seed=0):
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 def test_forms_become_cells_effects_and_a_figure():
     names = [f"world2-{skill}-forms:{protocol}" for skill in ("facts", "unwritten",
              "unwritten-steps") for protocol in ("continuation", "generate")]  # fmt: skip

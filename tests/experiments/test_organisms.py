@@ -46,6 +46,7 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", "", text).lower()))
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_tokenizer_is_lossless(text):
     ids = TOKENIZER.encode(text, add_special_tokens=False)

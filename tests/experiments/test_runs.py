@@ -54,6 +54,7 @@ def test_weights_that_change_are_seen(tmp_path):
     assert len(stamps) == 2
 
 
+@pytest.mark.slow
 def test_a_table_of_another_run_is_made_again(out):
     job = Job("base", "world-kv:continuation", "layers")
     scores = runs.scores(TINY, out, [job])

@@ -16,7 +16,7 @@ from tests.helpers.thinning import sized
 def test_kills_lose_and_double_nothing(tmp_path):
     # in a process of its own: it forks, and the forks are killed
     command = [sys.executable, "-m", "experiments.store.kills", "--out", str(tmp_path)]
-    kills = sized(thinned=3, whole=5)
+    kills = sized(thinned=2, whole=5)
     more = ["--kills", str(kills), "--examples", "8"]
     subprocess.run([*command, *more], check=True, capture_output=True)
     result = json.loads((tmp_path / "kills.json").read_text())
@@ -29,7 +29,7 @@ def test_kills_lose_and_double_nothing(tmp_path):
 @pytest.mark.slow
 def test_bad_inputs_are_refused_in_one_line_and_nothing_is_written(tmp_path):
     command = [sys.executable, "-m", "experiments.store.fuzz", "--out", str(tmp_path)]
-    inputs = sized(thinned=60, whole=250)
+    inputs = sized(thinned=40, whole=250)
     more = ["--inputs", str(inputs), "--seed", "1"]
     subprocess.run([*command, *more], capture_output=True, check=False)
     result = json.loads((tmp_path / "fuzz.json").read_text())

@@ -62,6 +62,7 @@ def test_plans_cover_the_places_and_are_seeded():
     assert any(a[0] == b[0] for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_a_model_that_copies_nothing_has_no_retrieval_heads():
     plan = null_plan(3)
     with pytest.raises(UserError, match="answers none of 32 examples rightly"):

@@ -31,6 +31,7 @@ def cut_drops(sizes: list[int], *, n_layers: int = 6) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 def test_recovery_by_layer_and_class_of_positions() -> None:
     texts = [f"patch:{site}:{layer}@{at}" for site in ("resid", "attn") for at in ("last", "12")
              for layer in range(3)]  # fmt: skip
@@ -61,6 +62,7 @@ def test_recovery_by_head_needs_heads() -> None:
         figures.recovery_map(table, over="positions")
 
 
+@pytest.mark.slow
 def test_knockout_by_first_layer_and_size_of_the_window() -> None:
     figure = figures.knockout_map(cut_drops([1, 4]))
     gold, distractors = figure.axes[:2]

@@ -30,6 +30,7 @@ def line(axes, label: str):
     return found
 
 
+@pytest.mark.slow
 def test_a_panel_for_each_protocol(sweep) -> None:
     figure = figures.layers(sweep)
     found = panels(figure)
@@ -71,6 +72,7 @@ def test_intervals_and_baseline_are_drawn(sweep) -> None:
     assert len(dashed) == 3
 
 
+@pytest.mark.slow
 def test_filled_markers_are_the_significant_drops(sweep) -> None:
     table = sweep.importance().query("task == 'world-facts:default'")
     axes = panels(figures.drops(sweep))[0]

@@ -29,6 +29,7 @@ def test_the_lines_are_the_shares():
     assert "200 tokens (distilled)" in figure.footnote
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_its_data(tmp_path):
     paths = save(drafts(counts()), tmp_path / "drafts")
     assert {path.suffix for path in paths} == {".pdf", ".svg", ".png", ".csv"}

@@ -84,13 +84,13 @@ def test_all_figures_of_a_run(sweep_of, tmp_path: Path) -> None:
     mlp = sweep.values[sweep.values["ablation"] != "baseline"]
     mlp = mlp.assign(ablation=mlp["ablation"].str.replace("layer", "mlp"))
     both = type(sweep)(pd.concat([sweep.values, mlp]))
-    paths = figures.save_all([both], tmp_path)
+    paths = figures.save_all([both], tmp_path, formats=["pdf"])
     assert [path.name for path in paths if path.suffix == ".pdf"] == [
         *("layers.pdf", "drops.pdf", "heatmap.pdf"),
         *("mlp-layers.pdf", "mlp-drops.pdf", "mlp-heatmap.pdf"),
     ]
     heads = sweep.values.assign(ablation=sweep.values["ablation"].str.replace("layer:", "head:0."))
-    paths = figures.save_all(type(sweep)(heads), tmp_path)
+    paths = figures.save_all(type(sweep)(heads), tmp_path, formats=["pdf"])
     assert [path.name for path in paths if path.suffix == ".pdf"] == ["heads.pdf"]
     blocks = sweep.values.assign(
         ablation=sweep.values["ablation"].str.replace(r"layer:(\d)", r"layers:\1-9", regex=True)

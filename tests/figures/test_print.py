@@ -82,7 +82,7 @@ def drawn():
     options = make_sweep(tasks=("world-facts:continuation", "world-arithmetic:continuation"))
     metrics = [options.scores().assign(metric=name) for name in ("acc_ce", "acc")]
     deep = make_sweep(n_layers=20, tasks=SKILL_TASKS)
-    many_heads = [head_drops().assign(model=model) for model in MODELS]
+    many_heads = [head_drops().assign(model=model) for model in MODELS[:2]]
     responses, places = positions()
     return {
         "layers": figures.layers(one),

@@ -72,6 +72,7 @@ def test_agreement_names_every_layer() -> None:
         figures.similarity.agreement(points, correlations, measure="angular distance")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_of_a_crowd_do_not_overlap(seed) -> None:
     rng = np.random.default_rng(seed)

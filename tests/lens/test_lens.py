@@ -225,6 +225,7 @@ def test_steps_are_the_tokens_that_the_expression_finds(llama, tmp_path):
     assert answer.steps[1:] == (("step 1", (1,)), ("step 2", (4,)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [0, 2, 4])
 def test_a_planted_fact_becomes_readable_exactly_at_its_layer(tmp_path, layer):
     model = planted_bridge(layer)

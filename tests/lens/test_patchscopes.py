@@ -14,6 +14,7 @@ SOURCE, TARGET = "w5 w20 w7", "w9 w9 w8 w3 w11"
 QUICK = ("llama",)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.parametrize(
     "family", [pytest.param(f, marks=() if f in QUICK else pytest.mark.slow) for f in FAMILIES]
 )

@@ -18,6 +18,7 @@ from tests.helpers.planted import FACTS, planted_model, write_planted
 from tests.helpers.task_files import write_task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_effects_add_up_and_the_total_is_that_of_the_ablated_model(name, tmp_path):
     model, task = tiny_bridge(name), load_task(write_task(tmp_path, kind="letters", rows=5))
@@ -54,6 +55,7 @@ def falls(model, task, text):
     return np.mean(found)
 
 
+@pytest.mark.slow
 def test_a_part_that_erases_what_an_earlier_one_writes_repairs_its_loss(tmp_path):
     """The MLP of layer 3 takes half of each fact away again, and nothing where there is none."""
     llama = planted_model(1)
@@ -87,6 +89,7 @@ def test_what_it_cannot_take_apart_is_refused(llama, tmp_path):
             self_repair(llama, path, [ablation])
 
 
+@pytest.mark.slow
 def test_the_scatter_is_drawn(llama, tmp_path):
     path = write_task(tmp_path, kind="letters", rows=4)
     found = self_repair(llama, path, ["mlps", "heads@mean"])

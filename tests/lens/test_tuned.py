@@ -50,6 +50,7 @@ def test_training_is_a_function_of_its_seed(llama, tuned):
     torch.testing.assert_close(again.matrices, tuned.matrices, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_its_card(tuned, tmp_path):
     tuned.save(tmp_path / "lens")
     back = load_tuned_lens(tmp_path / "lens")

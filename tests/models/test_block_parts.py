@@ -31,6 +31,7 @@ def test_a_dense_model_has_every_part_in_every_layer():
     assert found.block_returns == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_families_name_what_is_there():
     model = bridge_of("Qwen3NextForCausalLM")
     texts = {name: [one.text for one in as_ablations(model, name)]
@@ -74,6 +75,7 @@ def test_the_bridge_and_the_native_blocks_agree(hybrid):
         assert value == pytest.approx(float(logprobs[-2, 7] + logprobs[-1, 8]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_states_are_carried_from_token_to_token(hybrid):
     prompts = [random_tokens(1, n, seed=n)[0].tolist() for n in (4, 13)]
     requests = [GenerationRequest(n, tuple(p), (), 4 + n) for n, p in enumerate(prompts)]

@@ -90,7 +90,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected, atol=1e-5, rtol=1e-5, check_exact=False)
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
 def test_a_folder_is_loaded_over_two_gpus(any_family, tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def _exact(model):
     return [exact_shortcuts(model, EVERY, 64), can.narrows_last_block, can.rounding(24) is None]
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [2, 3])
 @pytest.mark.parametrize("any_family", sorted(FAMILIES))
@@ -163,7 +163,7 @@ def test_logits_and_shortcuts_are_those_of_one_device(any_family, gpus, monkeypa
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["texts", "letters", "generate"])
 def test_sweeps_of_three_protocols(family, kind, tmp_path, monkeypatch):
@@ -222,7 +222,7 @@ def test_generation_with_other_settings(family, monkeypatch):
     assert found == expected
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_the_repl_under_ablate(family, monkeypatch):
     texts = ["w5 w6 w7", "w8 w9"]
@@ -248,7 +248,7 @@ def test_the_repl_under_ablate(family, monkeypatch):
             assert mine == theirs
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_lens_and_attribution(family, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, kind="letters", rows=6))
@@ -270,7 +270,7 @@ def test_lens_and_attribution(family, tmp_path, monkeypatch):
         same(mine, theirs)
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_attention_and_similarity(family, monkeypatch):
     texts = ["w5 w6 w7", "w8 w9", "w10 w11 w12 w13", "w14", "w5 w15 w16"]
@@ -303,6 +303,7 @@ def test_two_models_placed_differently_are_compared(monkeypatch):
         same(mine, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("donor_place", ["cpu", "cuda:1"])
 def test_a_donor_may_be_on_one_device(donor_place, monkeypatch):
     asked, ids = ["swap:0", "swap-attn:1", "swap-mlp:2"], random_tokens(2, 8)
@@ -325,7 +326,7 @@ def test_a_donor_may_be_on_one_device(donor_place, monkeypatch):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_scoring_without_shortcuts(family, tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, rows=5))
@@ -340,6 +341,7 @@ def test_scoring_without_shortcuts(family, tmp_path, monkeypatch):
         np.testing.assert_allclose(np.array(mine), np.array(theirs), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_estimate_names_all_gpus(tmp_path, monkeypatch):
     task = load_task(write_task(tmp_path, rows=8))
     with pretending(monkeypatch):

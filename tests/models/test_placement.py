@@ -107,6 +107,7 @@ def test_a_configuration_from_which_nothing_is_built_is_one_line(folder, gpus, m
         interp.load_model(folder)
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_the_map_holds_whole_blocks_and_everything_else_in_one_place(family):

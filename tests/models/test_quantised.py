@@ -124,6 +124,7 @@ def test_options_that_cannot_be_are_refused(folder, monkeypatch):
         interp.load_model(folder, quantize="4bit")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_saved_quantised_loads(folder, tmp_path, bits):
     if bits == "8bit":
         pytest.skip("one format of a saved checkpoint is enough")

@@ -53,6 +53,8 @@ def test_logits_with_padding(bridge, name, layer, side):
     assert_logits(native[kept], expected[kept])
 
 
+@pytest.mark.thinned
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", range(N_LAYERS))
 def test_logits_token_by_token_with_a_cache(bridge, name, layer):
     tokens = random_tokens(2, 9)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import event, given, strategies as st
 
 from interp.report.asked import asked_tasks
@@ -74,6 +75,7 @@ def test_long_answers_are_cut_around_their_difference(length, place):
     assert bool(rest) == (place < length)
 
 
+@pytest.mark.slow
 def test_outcomes_and_answers_are_those_of_the_records(run, tasks):
     asked = asked_tasks(run, given=tasks)
     names = [f"layer:{layer}" for layer in range(3)]

@@ -48,6 +48,7 @@ def test_a_lens_is_opened_as_it_was(llama, tmp_path, monkeypatch):
     same(lens, interp.logit_lens(llama, task, out=out, **asked), ("table",))
 
 
+@pytest.mark.slow
 def test_retrieval_heads_are_opened_as_they_were(base, tmp_path):
     out = tmp_path / "trace"
     heads = interp.retrieval_heads(base, "world-kv:generate", limit=4, out=out)

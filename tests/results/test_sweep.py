@@ -50,6 +50,7 @@ def test_an_ablation_s_text_says_its_place(text, place):
     assert place_of(text) == place
 
 
+@pytest.mark.slow
 def test_what_a_summary_prints_are_rows_of_the_whole_tables(run):
     for metric in (None, {"tiny-texts": "acc_norm"}):
         drops, scores = run.of_chosen_metric(metric, correction="bh")

@@ -84,6 +84,7 @@ def test_curves_are_the_sweep_s_scores(llama, tmp_path):
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.slow
 def test_a_curve_never_shares_examples_with_its_order(llama, tmp_path):
     """The order is measured on some rows; the curve is of the others, in every order alike."""
     path = str(write_task(tmp_path, kind="letters", rows=20))

@@ -98,6 +98,7 @@ def test_tango_s_bound_is_the_root_of_its_equation():
         assert low[0] == pytest.approx(root, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_nothing_imports_what_is_slow_to_import():
     for path in Path(interp.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -27,6 +27,7 @@ def test_wilson_is_that_of_scipy_for_every_count() -> None:
             assert (low[k], high[k]) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_tango_bounds_are_where_the_score_test_rejects() -> None:
     n, z = 30, sps.norm.isf(0.025)
     for harmed, helped in itertools.product(range(0, 16, 3), repeat=2):

@@ -22,6 +22,7 @@ def long(drops, *, baseline=1.0, clusters=None):
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 def test_components_are_found_again():
     rng = np.random.default_rng(0)
     examples, prompts = rng.normal(0, 2, 400)[:, None], rng.normal(0, 1, 40)[None]

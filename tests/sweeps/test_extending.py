@@ -18,6 +18,7 @@ from interp.sweeps.sources import DONOR_CYCLE, donors_of
 from interp.tasks import draw_order, load_task
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
+from tests.helpers.thinning import sized
 
 EVERY = ["layer:0", "mlp:1", "head:1.2@mean", "layer:1@resample", "layer:2@linear", "attn:2"]
 KEY = ["task", "ablation", "doc_id"]
@@ -55,9 +56,8 @@ def same_records(one, other) -> None:
         assert a is None or list(a) == pytest.approx(list(b), abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", sized(thinned=[0, 1], whole=[0, 1, 2]))
 def test_growing_requests_give_the_records_of_the_large_one(llama, tasks, tmp_path, seed, computed):
     whole = sweep(llama, tasks, EVERY, limit=5, seed=seed)
     computed.clear()
@@ -92,6 +92,7 @@ def test_a_smaller_request_is_answered_from_what_is_there(llama, tasks, tmp_path
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.slow
 def test_an_interrupted_extension_continues(llama, tasks, tmp_path, monkeypatch, computed):
     out, sizes = tmp_path / "run", {"unit_examples": 2, "unit_ablations": 2}
     sweep(llama, tasks[0], EVERY[:2], out=out, limit=3, **sizes)
@@ -176,6 +177,7 @@ def test_donors_do_not_depend_on_the_limit(tmp_path):
         assert all(row != donor for row, donor in some.items())
 
 
+@pytest.mark.slow
 def test_a_long_unit_is_kept_in_pieces(llama, tasks, tmp_path, monkeypatch):
     """At two seconds a pair a unit of 5 examples and 3 ablations takes half a minute and more."""
     import interp.sweeps.pieces as pieces
@@ -206,6 +208,7 @@ def test_a_long_unit_is_kept_in_pieces(llama, tasks, tmp_path, monkeypatch):
     same_records(run, whole)
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_their_ablations_are_joined(llama, tasks, tmp_path, caplog):
     def run(name, ablations, **options):
         options = {"limit": 5, "unit_examples": 2, "unit_ablations": 2} | options

@@ -164,6 +164,7 @@ def test_a_changed_chat_template_changes_what_is_asked(llama, tmp_path, monkeypa
     assert "task requests_sha256" in changed(*found)
 
 
+@pytest.mark.slow
 def test_runs_of_other_requests_do_not_merge(llama, tmp_path):
     from interp.records import merge
 

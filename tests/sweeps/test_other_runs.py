@@ -43,6 +43,7 @@ def test_whatever_changes_an_answer_changes_the_key(task, tmp_path):
     assert "weights_sha256" in refused_difference(folder, model, task, ["layer:0"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["interp", "torch", "lm-eval", SOURCE])
 def test_another_version_is_named_and_can_be_allowed(llama, task, tmp_path, monkeypatch, name):
     import interp.sweeps.identity as module
@@ -90,6 +91,7 @@ def test_a_run_says_where_and_when_it_was_begun(llama, task, tmp_path, monkeypat
     assert origin.device == "cpu"
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_ablations_are_checked_in_seconds(llama, task):
     texts = [f"layer:{i}" for i in range(100_000)]
     ablations = [interp.SkipLayer(i) for i in range(100_000)]

@@ -23,6 +23,7 @@ def planted():
     return model, interp.twins(model, planted_task(PLAN, "kv", rows=16), by="key")
 
 
+@pytest.mark.slow
 def test_the_head_that_copies_is_found_and_the_one_that_looks_is_not(planted):
     model, pairs = planted
     found = patch_search(model, pairs, most=2)
@@ -50,6 +51,7 @@ def test_halves_are_of_whole_pairs_and_cover_all(planted):
         halves_of_pairs(planted_task(PLAN, "kv", rows=8))
 
 
+@pytest.mark.slow
 def test_pairs_keep_the_clusters_of_their_task_and_no_half_tears_one(planted):
     model, _ = planted
     task = planted_task(PLAN, "kv", rows=16, cluster="key")

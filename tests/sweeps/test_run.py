@@ -147,6 +147,7 @@ def test_a_sweep_leaves_the_model_as_it_was(llama, task, tmp_path):
         assert torch.equal(llama(tokens), before)
 
 
+@pytest.mark.slow
 def test_units_are_cut_by_examples_and_ablations_with_the_same_result(llama, task, tmp_path):
     asked = ["layer:0", "head:1.2@mean", "attn:1", "mlp:2"]
     whole = sweep(llama, [task], asked, out=tmp_path / "whole", limit=7)

@@ -51,6 +51,7 @@ def test_greedy_writing_follows_the_likeliest_word():
     assert candidates.written(["new mill", "new barn"], totals) == "new mill"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["world-facts-forms", "world-arithmetic-steps-forms"])
 def test_scores_are_those_of_the_harness(name, tmp_path):
     from lm_eval.models.huggingface import HFLM

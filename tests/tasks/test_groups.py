@@ -38,6 +38,7 @@ def test_each_row_is_asked_by_its_own_member(folder):
         assert prompt.count("Question:") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mmlu", "mmlu:continuation", "mmlu:generate"])
 def test_a_group_is_swept_like_a_task(folder, tmp_path, name):
     task = load_task(name, data=folder, num_fewshot=0)

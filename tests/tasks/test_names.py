@@ -30,6 +30,7 @@ def test_mmlu_is_its_57_subjects_under_each_protocol(names, folder, ending):
         assert {one.name for one in found} == {f"{stem}{ending}" for stem in members(folder)}
 
 
+@pytest.mark.slow
 def test_the_members_of_a_group_are_those_of_the_harness_own_factory():
     """Its task manager, told to index this folder alone."""
     from lm_eval.tasks._factory import TaskFactory
@@ -50,6 +51,7 @@ def test_the_members_of_a_group_are_those_of_the_harness_own_factory():
         assert [one.name for one in definitions(group)] == built
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stem"),
     [

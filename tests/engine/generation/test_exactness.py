@@ -73,7 +73,7 @@ def any_model(any_family):
     return tiny_bridge(any_family)
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_family):
     asked = requests(until=())
@@ -87,7 +87,7 @@ def test_every_layer_equals_transformers_on_the_deleted_layer(any_model, any_fam
         assert [[a.tokens for a in answers] for answers in found] == expected, name
 
 
-@pytest.mark.thinned(share=2)
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_other_ablations_equal_plain_decoding(any_model, any_family):
     asked, donor = requests(), tiny_bridge(any_family, seed=1)
@@ -103,6 +103,7 @@ def test_other_ablations_equal_plain_decoding(any_model, any_family):
         assert found.paths == ("batches" if any_family == "bloom" else "ragged",)
 
 
+@pytest.mark.thinned(share=3)
 @pytest.mark.slow
 def test_plain_decoding_equals_single_rows(any_model):
     edits = checked_edits(any_model, "layer:1")
@@ -156,6 +157,7 @@ def test_all_layers_but_one(text, gone):
     assert [a.tokens for a in found] == expected
 
 
+@pytest.mark.slow
 def test_prompts_at_the_context_limit():
     model, rng = _kept("gpt2"), random.Random(0)
     room = decoder(model).max_length

@@ -15,6 +15,7 @@ from tests.helpers.families import delete_layers
 EXAMPLES = {"organism:base": (0, 2), "organism:teacher": (1,), "organism:distilled": (0, 2)}
 
 
+@pytest.mark.thinned(share=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_layer_equals_transformers_on_the_deleted_layer(name):

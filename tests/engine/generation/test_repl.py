@@ -21,6 +21,7 @@ def words(model, ablation, longest=8):
     return answers[0].text
 
 
+@pytest.mark.slow
 def test_an_ablation_and_the_context_around(llama):
     free, ablated = words(llama, "baseline"), words(llama, "layer:1")
     both = words(llama, "layer:1+head:0.2")
@@ -43,6 +44,7 @@ def test_the_bridge_is_left_plain(llama):
         assert "generate" not in vars(llama)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "bloom"])
 @pytest.mark.parametrize("until", [(), ("w61 w62",)])
 def test_streamed_pieces_make_up_the_answer(family, until):
@@ -116,6 +118,7 @@ def test_hooks_of_ones_own_are_not_passed_over(llama):
         interp.stream(llama, [PROMPT, PROMPT])
 
 
+@pytest.mark.slow
 def test_hooks_as_an_ablation_run_on_the_bridge(llama):
     mine = interp.hooked("zero", [("blocks.1.mlp.hook_out", lambda value, hook: value * 0)])
     assert interp.generate(llama, PROMPT, mine) == interp.generate(llama, PROMPT, "mlp:1")
