@@ -9,7 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.comparison.swaps import ends_line, swap_curves, swap_sweep
 from interp.comparison.weights import distance_and_effect, layer_distances, weight_distances
-from interp.errors import UserError, path_given
+from interp.errors import UserError, check_seed, path_given
 from interp.results import Sweep, choose_metric
 from interp.tasks import Task
 
@@ -97,6 +97,7 @@ def weights_between(
     """
     if swaps is not None and not isinstance(swaps, Swaps):
         raise UserError(f"swaps {swaps!r:.80}: allowed is what swaps_between gives")
+    check_seed(seed)
     (_, one), (_, other) = _pair(models)
     matrices = weight_distances(one, other)
     layers = layer_distances(matrices)

@@ -5,8 +5,23 @@ from pathlib import Path
 
 from interp.errors import UserError
 from interp.records import MANIFEST, read_manifest
+from interp.tasks import Task, select_examples
 
 Rows = Mapping[str, Sequence[int]]
+
+
+def drawn(tasks: Sequence[Task], limit: int | None, seed: int) -> Rows:
+    """The rows that a request asks for.
+
+    Args:
+        tasks: the tasks, as they are published.
+        limit: the most examples of each; None for all.
+        seed: the seed of the draw.
+
+    Returns:
+        Task to its rows.
+    """
+    return {task.name: select_examples(task, limit, seed=seed) for task in tasks}
 
 
 def refuse_uneven(

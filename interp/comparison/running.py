@@ -10,13 +10,13 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
 from interp.ablations import Ablation, family, shape_of
-from interp.comparison.evenness import refuse_uneven
+from interp.comparison.evenness import drawn, refuse_uneven
 from interp.comparison.result import Comparison, comparison_of
 from interp.errors import UserError, first_line, names_given, path_given
 from interp.models import given_model, model_folder
 from interp.results import Sweep
 from interp.sweeps import UNIT_ABLATIONS, UNIT_EXAMPLES, check_ahead, loaded_tasks, sweep
-from interp.tasks import Task, select_examples
+from interp.tasks import Task
 
 FILE = "comparison.json"
 Model: TypeAlias = TransformerBridge | transformers.PreTrainedModel | str | Path
@@ -96,15 +96,11 @@ def compare(
         "num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": data,
         "allow_code": allow_code or None,
     }  # fmt: skip
+    prefix = "chat-" if chat_template else ""
     refuse_uneven(
-        Path(out),
-        list(models),
-        [],
-        lambda: {
-            t.name: select_examples(t, limit, seed=seed) for t in loaded_tasks(tasks, **asked)
-        },
-        lambda _, name: name.removeprefix("chat-") if chat_template else name,
-    )
+        Path(out), list(models), [], lambda: drawn(loaded_tasks(tasks, **asked), limit, seed),
+        lambda _, name: name.removeprefix(prefix),
+    )  # fmt: skip
     for name, model in list(models.items())[1:]:
         # the first is checked by its own sweep; a model that is not loaded yet is checked when it
         # is

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
-from interp.comparison.evenness import refuse_uneven
+from interp.comparison.evenness import drawn, refuse_uneven
 from interp.comparison.variation import Variation, published_name
 from interp.errors import UserError, first_line, path_given
 from interp.models import given_model
@@ -23,7 +24,7 @@ from interp.sweeps import (
     refuse_options,
     sweep,
 )
-from interp.tasks import PUBLISHED, WAYS, Task, as_chat, asked_as, select_examples, way_names
+from interp.tasks import PUBLISHED, WAYS, Task, as_chat, asked_as, way_names
 
 FILE = "variation.json"
 
@@ -112,16 +113,9 @@ def vary(
     tasks_of = {way: [asked_as(task, way) for task in plain] for way in ways}
     model = given_model(model)
     if chat_template:
-        tasks_of = {
-            way: [as_chat(task, model) for task in these] for way, these in tasks_of.items()
-        }
-    refuse_uneven(
-        folder,
-        ways,
-        _known(folder),
-        lambda: {t.name: select_examples(t, limit, seed=seed) for t in tasks_of[PUBLISHED]},
-        published_name,
-    )
+        tasks_of = {w: [as_chat(task, model) for task in these] for w, these in tasks_of.items()}
+    rows = partial(drawn, tasks_of[PUBLISHED], limit, seed)
+    refuse_uneven(folder, ways, _known(folder), rows, published_name)
     alike: dict[str, Any] = {
         "limit": limit, "seed": seed, "donor": donor, "cluster": cluster, "divergence": divergence,
         "allow": allow, "unit_examples": unit_examples, "unit_ablations": unit_ablations,

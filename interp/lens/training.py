@@ -1,6 +1,7 @@
 """Training a tuned lens on calibration text."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis import logit_readout
 
 from interp import models
-from interp.errors import UserError
+from interp.errors import UserError, check_number, check_seed, check_whole
 from interp.lens.readout import Translate, read
 from interp.lens.residual_stream import residual_stack
 from interp.lens.tuned import TunedLens, translated
@@ -44,6 +45,15 @@ class Training:
     sublayers: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raise UserError where an option has a value that no training can have."""
+        for name, least in (("steps", 1), ("rows", 1), ("vectors", 1), ("row_tokens", 2)):
+            check_whole(name, getattr(self, name), least)
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        if not isinstance(self.sublayers, bool):
+            raise UserError(f"sublayers {self.sublayers!r:.80}: allowed are True and False")
+        check_seed(self.seed)
+
 
 def train_tuned_lens(
     model: TransformerBridge, texts: Sequence[str], *, source: str, training: Training | None = None
@@ -60,8 +70,11 @@ def train_tuned_lens(
         The lens. `TunedLens.save` writes it with its card.
 
     Raises:
-        UserError: there are too few texts.
+        UserError: there are too few texts, the options of the training are no `Training`, or a
+            divergence is NaN or infinite.
     """
+    if not isinstance(training, Training | None):
+        raise UserError(f"training {training!r:.80}: allowed is interp.lens.Training")
     training = training or Training()
     rows = _rows(model, texts, training.row_tokens)
     if len(rows) < HELD_OUT_SHARE:
@@ -82,6 +95,7 @@ def train_tuned_lens(
     with tqdm(total=training.steps, desc=f"tuned lens of {model_name(model)}", unit="step") as bar:
         for stack in _stacks(model, kept, training):
             loss = _divergence(model, stack, translated(matrices, biases)(stack))
+            _refuse_not_finite(model, loss.item())
             # gradients of the maps only: the model's own parameters do not change
             matrices.grad, biases.grad = torch.autograd.grad(loss, [matrices, biases])
             optimiser.step()
@@ -91,6 +105,7 @@ def train_tuned_lens(
     matrices, biases = matrices.detach(), biases.detach()
     lenses = (None, translated(matrices, biases))
     plain, tuned = held_out_kl(model, held_out, lenses, sublayers=training.sublayers)
+    _refuse_not_finite(model, *plain, *tuned)
     card = {
         "model": model_name(model),
         "weights_sha256": weights_hash(model),
@@ -146,6 +161,14 @@ def held_out_kl(
             readout = read(decoder, stack, nothing, translate=lens)
             totals[place] = totals[place] + torch.from_numpy(readout.kl.sum(axis=1))
     return [(total / count).tolist() for total in totals]
+
+
+def _refuse_not_finite(model: TransformerBridge, *divergences: float) -> None:
+    if not all(map(math.isfinite, divergences)):
+        raise UserError(
+            f"model {model_name(model)}: what its lens predicts is not finite; a number format of "
+            "a wider range (bfloat16, float32) or a smaller learning_rate may help"
+        )
 
 
 def _rows(model: TransformerBridge, texts: Sequence[str], longest: int) -> list[list[int]]:

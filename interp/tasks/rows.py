@@ -162,13 +162,14 @@ def _plain(name: str) -> str:
 @lru_cache(maxsize=32)
 def _read(file: Path, _modified: int, _size: int) -> tuple[dict[str, Any], ...]:
     try:
-        if file.suffix == ".parquet":
+        called = file.name.lower()
+        if called.endswith(".parquet"):
             import pyarrow.parquet as pq
 
             return tuple(pq.ParquetFile(file).read().to_pylist())
         content = file.read_bytes()
-        text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
-        kind = file.name.removesuffix(".gz")
+        content = gzip.decompress(content) if called.endswith(".gz") else content
+        text, kind = content.decode("utf-8-sig"), called.removesuffix(".gz")
         if kind.endswith(".csv"):
             rows = _csv(text)
         elif kind.endswith(".json") and text.lstrip().startswith("["):

@@ -16,6 +16,10 @@ TEXT = "text:"
 PASSAGE = 2000
 """Characters of a passage of a plain text; it ends with a line, or at least with a word."""
 
+TABLES = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz")
+MARKED = (".ndjson", ".tsv", ".gz", ".bz2", ".xz", ".zst", ".zip")
+"""Endings of other tables and packed files: as plain text their markup would be scored."""
+
 CONFIG: dict[str, Any] = {
     "output_type": "loglikelihood_rolling",
     "doc_to_text": "",
@@ -42,15 +46,22 @@ def text_task(name: str, *, num_fewshot: int | None = None) -> Any:
         row of a table.
 
     Raises:
-        UserError: the file is missing, empty, or not UTF-8; few-shot examples.
+        UserError: the file is missing, empty, not UTF-8, or a table of another kind; few-shot
+            examples.
     """
     if num_fewshot:
         raise UserError(f"task {name}: a text has no few-shot examples")
     if name == TEXT:
         raise UserError(f"task {name}: it names no file; allowed is {TEXT}FILE")
     path = home_expanded("task", name.removeprefix(TEXT))
-    if path.suffix in (".jsonl", ".json", ".parquet", ".csv"):
+    called = path.name.lower()
+    if called.endswith(TABLES):
         texts = [_field(row, name, number) for number, row in enumerate(read_rows(path), start=1)]
+    elif called.endswith(MARKED):
+        raise UserError(
+            f"task {name}: allowed are plain text and rows with a field `text` "
+            f"({', '.join(TABLES)})"
+        )
     else:
         texts = passages(_read(path, name))
     if not texts:

@@ -1,6 +1,7 @@
 """The tuned lens: better than the plain one, saved whole, and tied to its model."""
 
 import errno
+import inspect
 import json
 
 import pytest
@@ -18,6 +19,7 @@ from interp.lens import (
 from interp.lens.residual_stream import residual_stack
 from interp.lens.training import Training
 from interp.lens.tuned import translated
+from interp.models import decoder
 from tests.helpers.families import random_tokens, tiny_bridge
 from tests.helpers.task_files import write_task
 
@@ -116,9 +118,24 @@ def test_it_is_refused_where_it_does_not_belong(llama, tuned, tmp_path):
         logit_lens(tiny_bridge("llama", seed=1), path, tuned=tuned)
     with pytest.raises(UserError, match="needs 5 and more"):
         train_tuned_lens(llama, TEXTS[:3], source="too little")
+    broken = tiny_bridge("llama", seed=7)
+    decoder(broken).root.get_parameter("model.layers.1.mlp.down_proj.weight").data[0, 0] = torch.nan
+    with pytest.raises(UserError, match="what its lens predicts is not finite"):
+        train_tuned_lens(broken, TEXTS, source="words", training=Training(steps=1))
     layers_only = TunedLens(tuned.matrices[::2], tuned.biases[::2], False, tuned.card)
     with pytest.raises(UserError, match="layers only"):
         layers_only.translator(llama, sublayers=True)
     lens = logit_lens(llama, path, tuned=layers_only)
     assert len(lens.depths) == 4
     assert residual_stack(llama, [[5, 6]], [(0, 1)], sublayers=False).shape == (4, 1, 32)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"steps": 0}, {"rows": 1.5}, {"vectors": "8"}, {"row_tokens": 1}, {"learning_rate": 0},
+     {"learning_rate": float("nan")}, {"sublayers": "no"}, {"seed": -1}, {"seed": 2**64}],
+)  # fmt: skip
+def test_the_options_of_a_training_check_themselves(option):
+    (name,) = option
+    with pytest.raises(UserError, match=f"^{name} .*: allowed"):
+        inspect.unwrap(Training.__init__)(object.__new__(Training), **option)

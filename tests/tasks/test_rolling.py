@@ -115,6 +115,8 @@ def test_a_file_is_cut_into_passages_that_are_together_the_file(tmp_path):
     assert [document["text"] for document in task.documents()] == found
     (tmp_path / "b.jsonl").write_text('{"text": "w5 w6"}\n{"text": "w7"}\n')
     assert len(load_task(f"text:{tmp_path / 'b.jsonl'}").documents()) == 2
+    (tmp_path / "C.JSONL").write_text('{"text": "w5 w6"}\n')  # no markup is scored
+    assert load_task(f"text:{tmp_path / 'C.JSONL'}").documents() == [{"text": "w5 w6"}]
     assert passages("w5") == ["w5"]
 
 
@@ -125,6 +127,7 @@ def test_what_a_text_cannot_be_is_refused_in_one_line(tmp_path, llama):
     bad = {
         "text:nowhere.txt": "no such file",
         f"text:{tmp_path / 'empty.txt'}": "the file has no text",
+        f"text:{tmp_path / 'a.TSV'}": r"plain text and rows with a field `text` .*csv\.gz",
         f"text:{tmp_path / 'b.jsonl'}": "row 1: its field `text` holds no text",
     }
     for name, message in bad.items():
