@@ -96,10 +96,9 @@ def compare(
         "num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": data,
         "allow_code": allow_code or None,
     }  # fmt: skip
-    prefix = "chat-" if chat_template else ""
     refuse_uneven(
         Path(out), list(models), [], lambda: drawn(loaded_tasks(tasks, **asked), limit, seed),
-        lambda _, name: name.removeprefix(prefix),
+        lambda _, name: name.removeprefix("chat-" if chat_template else ""),
     )  # fmt: skip
     for name, model in list(models.items())[1:]:
         # the first is checked by its own sweep; a model that is not loaded yet is checked when it
