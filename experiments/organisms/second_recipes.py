@@ -121,7 +121,10 @@ REDUNDANT12_NONE = replace(REDUNDANT12, name="redundant12-none", layer_dropout=0
 # Two opposite layouts. Both go on from the first *base*, which recalls and looks up but never saw
 # written steps. In one its eight layers stand first, recall is kept readable behind them, and only
 # four layers behind them learn to reason. In the other four new layers stand before its own: the
-# first five of twelve alone learn to reason, with an early exit, and recall stays in the last five.
+# first five of twelve alone learn to reason, with an early exit, and recall stays in the last
+# seven.
+# (Where only the last five learned to recall, facts were lost and did not form again in 2.5 million
+# tokens: 12% of fact questions right, while of unwritten chains 69% were.)
 _RECALL = ("fact_questions", "fact_statement")
 _REASON = ("unwritten", "arithmetic_steps")
 RECALL_EARLY = Recipe(
@@ -129,12 +132,12 @@ RECALL_EARLY = Recipe(
     mix={
         "repeated_words": 0.05,
         "lookup": 0.15,
-        "fact_questions": 0.25,
+        "fact_questions": 0.30,
         "fact_statement": 0.05,
-        "unwritten": 0.25,
-        "arithmetic_steps": 0.25,
+        "unwritten": 0.22,
+        "arithmetic_steps": 0.23,
     },
-    tokens=3_600_000,
+    tokens=2_600_000,
     seed=201,
     learning_rate=2e-3,
     row_lengths=((0.0, 128), (0.7, 192)),
@@ -155,7 +158,7 @@ REASON_EARLY = replace(
     early=_REASON,
     early_until=5,
     late=_RECALL,
-    late_from=7,
+    late_from=5,
 )
 
 SMALL = Recipe(

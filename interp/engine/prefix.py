@@ -75,6 +75,28 @@ def prefix_cache(
     return cache
 
 
+def prefix_under(
+    decoder: Decoder, prefix: Prefix, first: int, *, last_block: bool = False
+) -> Prefix:
+    """The prefix under an ablation, to go on from; call it inside `edited(...)`.
+
+    Args:
+        decoder: the modules of the model.
+        prefix: the pass over it without the ablation.
+        first: the first layer that is edited.
+        last_block: leave out what is never read of the last block; the model must allow it.
+
+    Returns:
+        Streams, keys and values under the ablation. What leaves the last block means nothing where
+        `last_block` leaves it out.
+    """
+    cache, residuals = _below(prefix, first), list(prefix.baseline.residuals[: first + 1])
+    for layer in range(first, decoder.n_layers):
+        with _unread(decoder, layer, last_block):
+            residuals.append(run_block(decoder, layer, residuals[-1], prefix.baseline, cache=cache))
+    return Prefix(prefix.tokens, Pass(residuals, prefix.baseline.calls), cache)
+
+
 def begin_cache(
     decoder: Decoder, prefix: Prefix, layer: int, *, last_block: bool = False
 ) -> tuple[transformers.DynamicCache, Float[Tensor, "1 pos d_model"]]:

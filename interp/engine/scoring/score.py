@@ -20,7 +20,7 @@ from interp import models
 from interp.ablations import Edits, Means, Places, edited
 from interp.engine.capabilities import refuse_impossible
 from interp.engine.memory import fits, halving, token_budget
-from interp.engine.prefix import Prefix, prefix_cache, record_prefix
+from interp.engine.prefix import Prefix, prefix_cache, prefix_under, record_prefix
 from interp.engine.replay import record
 from interp.engine.scoring.batch_state import (
     CachedZ,
@@ -29,6 +29,7 @@ from interp.engine.scoring.batch_state import (
     batch_arguments,
     batch_calls,
 )
+from interp.engine.scoring.beginnings import edited_from, ends_at, shared_beginnings, up_to
 from interp.engine.scoring.packing import (
     Batch,
     Group,
@@ -212,11 +213,10 @@ class Scoring:
         """All batches side by side, block by block; each ablation from its first layer on."""
         decoder = models.decoder(self.model)
         prefix = record_prefix(decoder, group.prefix) if group.prefix else None
-        starting_at: dict[int, list[Edits]] = {}
-        for one in edits:
-            starting_at.setdefault(one.first_layer(decoder.n_layers), []).append(one)
         # what runs on after the last block needs all of what leaves it
-        reordered = any(one.order for one in starting_at.get(decoder.n_layers, []))
+        reordered = any(
+            one.order for one in edits if one.first_layer(decoder.n_layers) == decoder.n_layers
+        )
         batches = [
             LayerInput(
                 batch,
@@ -227,22 +227,68 @@ class Scoring:
             )
             for batch in self._batches(group, tokens)
         ]
-        entering = self._entering(batches, prefix, starting_at)
-        if self.divergence:
-            entering = self._beside_whole(batches, prefix, starting_at)
-        for batches in entering:
-            starting_here = starting_at.get(batches[0].layer, [])
-            stack, stacked = self._stack(batches, prefix, starting_here, tokens)
+        return self._onward(batches, prefix, edits, tokens)
+
+    def _onward(
+        self,
+        batches: list[LayerInput],
+        prefix: Prefix | None,
+        edits: Sequence[Edits],
+        tokens: int,
+    ) -> Found:
+        """Scores under ablations that agree below the layer before which the batches stand."""
+        first, n_layers = batches[0].layer, models.decoder(self.model).n_layers
+        starting_at: dict[int, list[Edits]] = {}
+        for one in edits:
+            starting_at.setdefault(edited_from(one, first, n_layers), []).append(one)
+        compared = self.divergence and batches[0].whole is None
+        entering = self._beside_whole if compared else self._entering
+        for here in entering(batches, prefix, starting_at):
+            layer = here[0].layer
+            beginnings, starting_here = self._beginnings(here, starting_at.get(layer, []))
+            stack, stacked = self._stack(here, prefix, starting_here, tokens)
             for one in starting_here:
-                if not one and batches[0].whole is not None:
-                    yield from ((one, batch.whole.own) for batch in batches if batch.whole)
+                if not one and here[0].whole is not None:
+                    yield from ((one, batch.whole.own) for batch in here if batch.whole)
                 elif one not in stacked:
                     places = Places()
                     with edited(self.model, one, self.means, places=places) as edited_model:
-                        for scores in self._alone(edited_model, batches, prefix, one, places):
+                        for scores in self._alone(edited_model, here, prefix, one, places):
                             yield one, scores
             if stacked:
-                yield from stack.scores(batches, stacked)
+                yield from stack.scores(here, stacked)
+            for members in beginnings:
+                begun, under = self._begun(here, prefix, up_to(members[0], layer))
+                yield from self._onward(begun, under, members, tokens)
+
+    def _beginnings(
+        self, batches: Sequence[LayerInput], here: list[Edits]
+    ) -> tuple[list[list[Edits]], list[Edits]]:
+        """Ablations that go on together from here; none where a second stream does not fit."""
+        decoder = models.decoder(self.model)
+        size = sum(one.resid.numel() * one.resid.element_size() for one in batches)
+        if len(here) < 2 or not self.shortcuts.stacked or not fits(decoder, 2 * size):
+            return [], here
+        return shared_beginnings(here, batches[0].layer, decoder.n_layers)
+
+    def _begun(
+        self, batches: Sequence[LayerInput], prefix: Prefix | None, beginning: Edits
+    ) -> tuple[list[LayerInput], Prefix | None]:
+        """The batches after an edited layer, and their prefix under the edits so far."""
+        decoder, layer, under = models.decoder(self.model), batches[0].layer, None
+        with edited(self.model, beginning, self.means) as edited_model:
+            if prefix is not None:
+                under = prefix_under(edited_model, prefix, layer, last_block=batches[0].last_block)
+            caches = [under.cache] if under else []
+            reused = attention_unchanged(beginning, layer)
+            begun = [
+                one.through(
+                    edited_model, layer + 1, batch_calls(decoder, one.batch, prefix), caches,
+                    reused=reused,
+                )
+                for one in batches
+            ]  # fmt: skip
+        return begun, under
 
     def _entering(
         self,
@@ -252,7 +298,7 @@ class Scoring:
     ) -> Iterator[list[LayerInput]]:
         """The batches before each layer at which an ablation starts, in the baseline."""
         decoder = models.decoder(self.model)
-        for layer in range(max(starting_at) + 1):
+        for layer in range(batches[0].layer, max(starting_at) + 1):
             starting_here = starting_at.get(layer, [])
             if self.shortcuts.sublayers and any(
                 attention_unchanged(one, layer) for one in starting_here
@@ -298,7 +344,7 @@ class Scoring:
     ) -> tuple[Stack, list[Edits]]:
         """What ablations of this layer alone have in common, and which are run together."""
         layer, most = batches[0].layer, 1
-        stacked = [one for one in here if self.shortcuts.stacked and one.only_in(layer)]
+        stacked = [one for one in here if self.shortcuts.stacked and ends_at(one, layer)]
         if len(stacked) > 1:
             most = most_stacked(models.decoder(self.model), batches, prefix, tokens)
         last_block = self.shortcuts.last_block_positions
