@@ -91,6 +91,7 @@ def greedy_removal(
     Raises:
         UserError: there is no such task; a task has fewer than four examples or lacks the metric;
             `most` leaves no layer; or the beam is below 1. It is raised before anything is run.
+            Later only where examples fail under every set that could be chosen.
     """
     n_layers, folder = shape_of(model).n_layers, path_given("out", out)
     if type(most) is not int or not 1 <= most < n_layers:
@@ -161,16 +162,19 @@ def _half(tasks: Sequence[Task], limit: int | None, seed: int) -> int:
 
 
 def _costs(run: Sweep, metric: MetricChoice) -> dict[str, float]:
-    """For each ablation its mean drop over tasks; infinite where an example has no outcome."""
-    values = choose_metric(run.gains(), metric)
-    means = {
-        (str(task), str(ablation)): float(np.mean(rows.to_numpy(float)))
-        for (task, ablation), rows in values.groupby(["task", "ablation"])["value"]
-    }
-    drops: dict[str, list[float]] = {}
-    for (task, ablation), mean in means.items():
-        drops.setdefault(ablation, []).append(means[task, stats.BASELINE] - mean)
-    return {
-        ablation: float(np.nan_to_num(np.mean(some), nan=np.inf))
-        for ablation, some in drops.items()
-    }
+    """For each ablation its mean drop over tasks; infinite where an example has no outcome.
+
+    Examples that failed without any ablation are left out, as in every table.
+    """
+    drops: dict[str, list[float]] = {text: [] for text in run.manifest.ablations}
+    tasks = {task.name for task in run.manifest.tasks}
+    for key, _, wide, _ in stats.series(choose_metric(run.gains(), metric)):
+        tasks.discard(str(key["task"]))
+        means = wide.mean(axis=0)
+        for text, some in drops.items():
+            some.append(float(means[stats.BASELINE] - means.get(text, -np.inf)))
+    costs = {text: float(np.mean(some)) for text, some in drops.items() if not tasks}
+    if not np.isfinite([*costs.values()]).any():
+        named = f"task {min(tasks)}: every example" if tasks else "every set: an example"
+        raise UserError(f"greedy removal, {named} failed, so that nothing can be chosen")
+    return costs

@@ -22,7 +22,7 @@ from interp.errors import UserError, check_share, check_whole, path_given
 from interp.results import MetricChoice, choose_metric
 from interp.similarity.skipping import skipped_layers
 from interp.sweeps import check_metric, loaded_tasks, refuse_options, sweep
-from interp.tasks import Task
+from interp.tasks import Task, select_examples
 
 log = logging.getLogger("interp")
 
@@ -75,9 +75,12 @@ def layer_shapley(
     refuse_options(limit=limit, seed=seed)
     loaded = loaded_tasks(tasks)
     check_metric(model, loaded, metric)
+    for task in loaded:
+        if len(select_examples(task, limit, seed=seed)) < 2:
+            raise UserError(f"task {task.name}: one example; an interval needs two or more")
     n_layers, folder = shape_of(model).n_layers, path_given("out", out)
     drawn = random_orders(n_layers, orders, seed=seed)
-    sets = sorted({tuple(sorted(one[:k])) for one in drawn for k in range(1, n_layers + 1)})
+    sets = _sets_of(drawn)
     log.info(
         "Shapley values: %d sets of layers (%d orders of %d layers)", len(sets), orders, n_layers
     )
@@ -88,6 +91,11 @@ def layer_shapley(
         for key, points, wide, clusters in stats.series(choose_metric(run.gains(), metric))
     ]
     return pd.concat(tables, ignore_index=True).assign(sets=len(sets))
+
+
+def _sets_of(orders: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The sets of layers that orders go through, each once."""
+    return sorted({tuple(sorted(one[:k])) for one in orders for k in range(1, len(one) + 1)})
 
 
 def random_orders(n_layers: int, count: int, *, seed: int) -> list[tuple[int, ...]]:
@@ -135,6 +143,12 @@ def _of_series(
     orders: Sequence[Sequence[int]],
     confidence: float,
 ) -> pd.DataFrame:
+    lost = [t for t in _sets_of(orders) if skipped_layers(t).text not in wide]
+    if lost:
+        raise UserError(
+            f"task {key['task']}: {skipped_layers(lost[0]).text} failed on an example; Shapley "
+            "values need an outcome of every set"
+        )
     whole = wide.dropna()
     if len(whole) < 2:
         raise UserError(f"task {key['task']}: fewer than two examples have an outcome everywhere")

@@ -126,7 +126,8 @@ def by_importance(
         The order, of 1 to `most` layers.
 
     Raises:
-        UserError: no single layer was skipped, or the table has several metrics or models per task.
+        UserError: no single layer was skipped, an example failed under one that was, or the table
+            has several metrics or models per task.
     """
     measured_on = dict[str, frozenset[int]]()
     if not isinstance(importance, pd.DataFrame):
@@ -142,6 +143,13 @@ def by_importance(
         raise UserError("importance: no ablation layer:N in it")
     if rows.duplicated(["task", "layer"]).any():
         raise UserError("importance: several metrics or models per task; keep one")
+    failed = rows[rows["drop"].isna()]
+    if len(failed):  # a mean over the other tasks would rank it too low
+        one = failed.iloc[0]
+        raise UserError(
+            f"importance: {one['ablation']} has no drop on task {one['task']}, where examples "
+            f"failed; leave {one['ablation']} out to order the others"
+        )
     ranked = rows.groupby("layer")["drop"].mean().sort_values(kind="stable").index
     order = nested("measured importance", [int(x) for x in ranked], most)
     return replace(order, measured_on=measured_on)

@@ -212,7 +212,9 @@ def contrast_row(
     cells = cells_of(design)
     for cell in cells:
         if ablation not in wide[cell]:
-            raise UserError(f"cell {', '.join(cell)}: ablation {ablation} was not run")
+            raise UserError(
+                f"cell {', '.join(cell)}: ablation {ablation} was not run, or failed on an example"
+            )
     index = wide[cells[0]].index
     parts = []
     for cell, weight in zip(cells, contrast.weights, strict=True):

@@ -1,7 +1,9 @@
 """Greedy removal against a loop that was written out, and interactions of pairs by hand."""
 
+import inspect
 import json
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from interp.ablations import as_ablations
 from interp.errors import UserError
 from interp.results import interactions
 from interp.similarity import greedy_removal
-from interp.similarity.removal import CHOSEN_ON, HELD_OUT
+from interp.similarity.removal import CHOSEN_ON, HELD_OUT, _costs
 from interp.tasks import load_task, select_examples
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
@@ -124,3 +126,24 @@ def test_examples_that_chose_are_none_of_those_that_score(tmp_path):
     chose, drawn = select_examples(task, 4, seed=1), select_examples(task, 8, seed=1)
     assert set(found.drops["n"]) == {len(set(drawn) - set(chose))}
     assert set(found.curve[found.curve["order"] == CHOSEN_ON]["n"]) == {4}
+
+
+def test_an_example_that_fails_chooses_nothing():
+    """A mean over what is left would make the set that fails the cheapest."""
+    values = pd.DataFrame(
+        [(doc, text, value) for text, column in
+         {"baseline": [1.0, 1.0, np.nan], "layer:0": [0.0, 0.0, 1.0], "layer:1": [1.0, 0.0, 0.0],
+          "layer:2": [1.0, np.nan, 1.0]}.items() for doc, value in enumerate(column)],
+        columns=["doc_id", "ablation", "value"],
+    ).assign(model="m", task="facts", metric="acc")  # fmt: skip
+    manifest = SimpleNamespace(
+        ablations=("layer:0", "layer:1", "layer:2"), tasks=[SimpleNamespace(name="facts")]
+    )
+    costs = inspect.unwrap(_costs)
+    run = SimpleNamespace(manifest=manifest, gains=lambda: values)
+    assert costs(run, None) == {"layer:0": 1.0, "layer:1": 0.5, "layer:2": np.inf}
+    run.gains = lambda: values.assign(value=values["value"].where(values["doc_id"] != 1))
+    assert costs(run, None)["layer:1"] == 0.0
+    run.gains = lambda: values.assign(value=values["value"].where(values["doc_id"] > 1))
+    with pytest.raises(UserError, match="task facts: every example failed, so that nothing can"):
+        costs(run, None)

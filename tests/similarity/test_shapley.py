@@ -10,7 +10,7 @@ import torch
 from experiments.coverage import shapley as simulated
 from interp.errors import UserError
 from interp.similarity import influence_by_part, layer_shapley
-from interp.similarity.shapley import marginal_drops, random_orders
+from interp.similarity.shapley import _of_series, marginal_drops, random_orders
 from interp.similarity.skipping import skipped_layers
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge
@@ -60,7 +60,16 @@ def test_too_few_orders_are_refused_before_anything_runs(tmp_path):
     task = write_task(tmp_path, rows=4)
     with pytest.raises(UserError, match="no metric accuracy; it has acc"):
         layer_shapley(tiny_bridge("llama"), task, orders=3, out=tmp_path / "out", metric="accuracy")
+    with pytest.raises(UserError, match="one example; an interval needs two or more"):
+        layer_shapley(tiny_bridge("llama"), task, orders=3, out=tmp_path / "out", limit=1)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_set_that_failed_on_an_example_is_named():
+    wide = needing([{0}, {1}, {2}], 3).drop(columns="layer:0+layer:1")
+    key = {"model": "m", "task": "facts", "metric": "acc"}
+    with pytest.raises(UserError, match=r"facts: layer:0\+layer:1 failed on an example"):
+        _of_series(key, True, wide, None, list(permutations(range(3))), 0.95)
 
 
 def test_intervals_over_examples_and_orders_cover(monkeypatch):

@@ -40,6 +40,10 @@ def test_orders():
     assert by_importance(importance, 3).steps == ((2,), (2, 3), (1, 2, 3))
     with pytest.raises(UserError, match="several metrics"):
         by_importance(pd.concat([importance, importance]), 2)
+    failed = importance.assign(drop=importance["drop"].where(importance.index != 0))
+    with pytest.raises(UserError, match="layer:0 has no drop on task a, where examples failed"):
+        by_importance(failed, 3)
+    assert by_importance(failed[failed["ablation"] != "layer:0"], 2).steps == ((2,), (2, 3))
     assert deepest_first(4, 2).steps == ((3,), (2, 3))
     one, other = at_random(6, 5, draws=2, seed=1)
     assert one.steps != other.steps
