@@ -45,6 +45,7 @@ def test_no_test_file_imports_another():
     assert found == []
 
 
+@pytest.mark.slow
 def test_nothing_imports_the_experiments():
     for path in (ROOT / "interp").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -85,6 +85,7 @@ def test_few_shot_prompts_are_located_too():
     assert min(prompt.gold_value) > 30
 
 
+@pytest.mark.slow
 def test_the_table_and_the_groupings_agree_with_the_arrays():
     plan = circuit_plan(5)
     heads = retrieval_heads(build(plan), planted_task(plan, "kv", rows=12))

@@ -22,6 +22,7 @@ def run(llama, tmp_path):
     return sweep(llama, tasks, ["layer:0", "layer:1"], out=tmp_path / "runs" / "a", limit=8)
 
 
+@pytest.mark.slow
 def test_runs_are_listed_with_their_progress(run, tmp_path, capsys):
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "manifest.json").write_text("{")

@@ -56,6 +56,7 @@ def test_every_request_reads_its_own_tokens_and_nothing_else(drawn, prefixes, tr
     assert sorted(seen) == list(range(len(requests)))
 
 
+@pytest.mark.slow
 @given(examples)
 def test_sharing_never_computes_more_tokens(drawn):
     requests = made(drawn)

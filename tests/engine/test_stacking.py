@@ -228,6 +228,7 @@ def test_prefixes_are_kept_for_as_many_ablations_as_memory_holds(monkeypatch):
     assert counts == {1: 4 + 4 + 1, 2: 2 + 2 + 1, 100: 1 + 1 + 1}
 
 
+@pytest.mark.slow
 def test_a_prefix_is_narrowed_only_where_that_is_wanted(monkeypatch):
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1)
     model, requests = tiny_bridge("llama"), some_requests(few_shot=9, examples=4)

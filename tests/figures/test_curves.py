@@ -45,6 +45,7 @@ def test_a_panel_for_each_protocol(sweep) -> None:
     assert figure.get_figwidth() == style.PAGE
 
 
+@pytest.mark.slow
 def test_the_lines_are_the_table(sweep) -> None:
     table = sweep.scores()
     drawn = line(panels(figures.layers(sweep))[0], "Knowledge")

@@ -50,7 +50,9 @@ def test_stacked_bars_add_up_to_the_drop_of_each_layer() -> None:
     whole = next(line for line in bars.lines if line.get_marker() == "D")
     assert whole.get_ydata() == pytest.approx(heights.sum(axis=0))
     assert [len(one.get_segments()) for one in lines.collections] == [N, N, N]
-    assert -1 < bars.get_xlim()[0] and bars.get_xlim()[1] < N  # no tick beside the layers
+    # no tick beside the layers
+    assert bars.get_xlim()[0] > -1
+    assert bars.get_xlim()[1] < N
     pd.testing.assert_frame_equal(figures.scopes(table).data, figure.data)
     with pytest.raises(UserError, match="allowed are a sweep and the table of"):
         figures.scopes(run.importance())

@@ -60,6 +60,7 @@ def test_each_family_has_figures(family: str, names: list[str]) -> None:
     assert drawn_ablations({names[-1]: found[names[-1]]}) == set(FAMILIES[family])
 
 
+@pytest.mark.slow
 def test_a_chain_is_drawn_by_its_length_and_heads_say_how_they_were_replaced() -> None:
     figure = figures.drops(sweep_of_texts(FAMILIES["cumulative"]), kind="cumulative")
     assert figure.axes[0].get_xlabel() == "Layers skipped"
@@ -134,6 +135,7 @@ def test_metrics_that_are_no_percentages_have_figures_of_their_own() -> None:
     assert names == ["layers", "drops", "heatmap", "layers-nats", "drops-nats", "heatmap-nats"]
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_the_table() -> None:
     scores = sweep_of_texts(FAMILIES["layer"]).scores()
     curve = scores.assign(k=range(len(scores)), kind="top", draws=3, interval="95% bootstrap")

@@ -16,6 +16,7 @@ def titles(figure):
     return [axes.get_title() for axes in figure.axes if axes.axison and axes.get_title()]
 
 
+@pytest.mark.slow
 def test_curves_are_the_table() -> None:
     table = lens_table()
     figure = figures.lens.by_depth(table)
@@ -49,6 +50,7 @@ def test_one_model_has_a_line_a_skill_and_a_column_a_protocol() -> None:
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["Knowledge", "Retrieval"]
 
 
+@pytest.mark.slow
 def test_many_tasks_of_several_models_are_a_grid_of_ranks() -> None:
     tasks = [f"{s}:{p}" for s in SKILLS for p in PROTOCOLS if (s, p) != (SKILLS[2], "default")]
     figure = figures.lens.by_depth(lens_table(tasks=tasks))
@@ -114,6 +116,7 @@ def test_the_grid_s_cells_are_the_table() -> None:
         figures.lens.grid(pd.concat([grid_table(), grid_table()]))
 
 
+@pytest.mark.slow
 def test_divergence_and_attribution() -> None:
     held = pd.DataFrame(
         {"model": "base", "text": "made-up text", "held_out_tokens": 99, "depth": range(5),

@@ -64,6 +64,7 @@ def test_results_do_as_well_as_their_tables() -> None:
         figures.retrieval_map(3)
 
 
+@pytest.mark.slow
 def test_only_some_formats(one, tmp_path) -> None:
     paths = figures.save(figures.drops(one), tmp_path / "x", formats=["pdf"])
     assert [path.name for path in paths] == ["x.pdf", "x.csv"]

@@ -194,6 +194,7 @@ def test_models_of_the_study_have_colours_of_their_own() -> None:
     assert benchmark_label("kv-75") == "KV retrieval, 75 pairs"
 
 
+@pytest.mark.slow
 def test_models_of_other_depth_are_compared_by_share_of_the_depth() -> None:
     short, long = (
         make_sweep(tasks=SKILL_TASKS),

@@ -27,6 +27,7 @@ def test_the_triangle_holds_raw_values() -> None:
     assert next(zip(ring.get_xdata(), ring.get_ydata(), strict=True)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_the_study_s_values_have_a_scale_of_their_own() -> None:
     both = pd.concat(
         [angular_table(), angular_table("texts, as the study's script", scale=0.05)],

@@ -100,6 +100,7 @@ def test_the_rival_in_a_text_is_the_best_other_token(llama, tmp_path):
     assert total == pytest.approx(np.mean(expected), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_planted_writer_has_the_whole_effect(tmp_path):
     path = write_planted(tmp_path, kind="letters")
     table = direct_logit_attribution(planted_bridge(3), path).query("quantity == 'margin'")
@@ -108,6 +109,7 @@ def test_the_planted_writer_has_the_whole_effect(tmp_path):
     assert table.drop(["mlp:3", "layer:3"]).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_heads_stand_in_one_table(llama, tmp_path):
     from interp.ablations.families import each_head
     from interp.sweeps import sweep

@@ -250,6 +250,7 @@ def test_the_decision_is_the_first_depth_that_stays():
     assert decision(np.array([True, False])) == 2
 
 
+@pytest.mark.slow
 def test_the_difference_of_two_models_is_paired(tmp_path):
     path = write_task(tmp_path, kind="letters", rows=30)
     one, other = (logit_lens(tiny_bridge("llama", seed=s), path) for s in (0, 1))

@@ -113,6 +113,7 @@ def test_direct_attribution_reads_what_the_projection_gives(folders, tmp_path, f
     )
 
 
+@pytest.mark.slow
 def test_the_adapter_is_part_of_what_a_run_is(folders, family):
     base, adapter = folders
     hashes = {

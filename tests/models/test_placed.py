@@ -292,6 +292,7 @@ def test_attention_and_similarity(family, monkeypatch):
         same(mine, theirs)
 
 
+@pytest.mark.slow
 def test_two_models_placed_differently_are_compared(monkeypatch):
     texts = ["w5 w6 w7", "w8 w9", "w10 w11 w12 w13", "w14", "w5 w15 w16"]
     plain, other = on_one_device("llama"), on_one_device("llama", seed=1)

@@ -52,6 +52,7 @@ def model(folder, bits):
     return interp.load_model(folder, quantize=bits)
 
 
+@pytest.mark.slow
 def test_ablations_are_those_of_the_edited_model(model, folder, bits):
     assert quantization_of(model) == f"bitsandbytes {bits}"
     with torch.no_grad():
@@ -75,6 +76,7 @@ def test_ablations_are_those_of_the_edited_model(model, folder, bits):
             assert_logits(model(TOKENS), edited(TOKENS).logits)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_one_row_at_a_time(model, folder, bits):
     requests = some_requests(examples=3)
     texts = ["layer:1", "attn:0", "mlp:2"]

@@ -141,6 +141,7 @@ def test_a_failed_stream_leaves_what_was_there(run):
     assert not list(run.glob(".*.part"))
 
 
+@pytest.mark.slow
 def test_nothing_that_only_posix_has_is_needed_to_import():
     for path in PACKAGE.rglob("*.py"):
         for node in ast.parse(path.read_text()).body:

@@ -52,6 +52,7 @@ def test_nothing_is_asked_of_the_network(text, page):
     assert len(scripts) == 2
 
 
+@pytest.mark.slow
 def test_every_element_is_closed_and_every_name_is_there_once(page):
     assert not page.open
     names = [element["id"] for element in page.elements if element.get("id")]
@@ -66,6 +67,7 @@ def test_every_element_is_closed_and_every_name_is_there_once(page):
     assert set(used) <= set(names)
 
 
+@pytest.mark.slow
 def test_what_rows_and_names_hold_is_shown_as_text(run, text, page, quick):
     assert not [e for e in page.elements if e["tag"] in {"img", "b", "i"}]
     assert "<script>window.hostile" not in text
@@ -106,6 +108,7 @@ def test_the_tables_hold_the_numbers_of_the_run(run, page):
     assert shown == [wholes["tiny-texts"], wholes["tiny-generate"]]
 
 
+@pytest.mark.slow
 def test_the_maps_open_the_examples_of_their_cell(run, page):
     dialogs = {dialog["id"]: dialog for dialog in page.all("dialog")}
     importance = choose_metric(run.importance()).set_index(["task", "ablation"])
@@ -119,6 +122,7 @@ def test_the_maps_open_the_examples_of_their_cell(run, page):
         assert dialogs[button["popovertarget"]]["text"].split(",")[0].strip() == ablation
 
 
+@pytest.mark.slow
 def test_the_provenance_is_that_of_the_manifest(run, page):
     (section,) = page.all("section")
     for name in ("weights_sha256", "config_sha256", "tokenizer_sha256", "dtype"):

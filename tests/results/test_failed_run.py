@@ -22,6 +22,7 @@ def run(tmp_path_factory):
     return interp.sweep(model, tasks, ["layer:0", "layer:1"], out=folder / "run")
 
 
+@pytest.mark.slow
 def test_the_summary_says_so(run):
     for text in (run.summary(), run._repr_html_()):
         assert "tiny-texts" in text
@@ -30,6 +31,7 @@ def test_the_summary_says_so(run):
     assert "tiny-texts: examples failed everywhere" in result_line(run)
 
 
+@pytest.mark.slow
 def test_tables_have_rows_without_numbers(run):
     for table in (run.scores(), run.importance(), run.equivalence(margin=5.0)):
         assert table["failures"].eq(4).all()
@@ -37,9 +39,8 @@ def test_tables_have_rows_without_numbers(run):
     assert run.lost_together().empty
 
 
-@pytest.mark.parametrize(
-    "command", ["show", pytest.param("report", marks=pytest.mark.slow), "export"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["show", "report", "export"])
 def test_no_command_ends_in_a_traceback(run, command, tmp_path, capsys):
     more = [] if command == "show" else ["--out", str(tmp_path / "out")]
     code = main([command, str(run.folder), *more])

@@ -175,6 +175,7 @@ def test_zeros_and_duplicates_are_finite():
     assert angular_distance(half, half).max() == 0
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(
     st.lists(st.floats(-1e4, 1e4, width=32), min_size=3, max_size=3),

@@ -69,6 +69,7 @@ def test_an_order_by_a_table_of_several_tasks_is_refused():
             order(both, 2)
 
 
+@pytest.mark.slow
 def test_curves_are_the_sweep_s_scores(llama, tmp_path):
     path = str(write_task(tmp_path, kind="letters", rows=10))
     orders = [deepest_first(3, 2), Order("mine", ((0,), (0, 2)))]

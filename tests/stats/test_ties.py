@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings, strategies as st
 
 import interp
@@ -33,6 +34,7 @@ def test_ties_are_counted_for_each_ablation():
     assert near_ties(rows([-1.0, -1.00005]), within=1e-5)["ties"].tolist() == [0]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(st.floats(-9, 0), min_size=1, max_size=4), st.floats(0, 5e-6), st.floats(6e-6, 1e-5)
@@ -45,6 +47,7 @@ def test_a_choice_that_rounding_turns_is_a_tie(others, ahead, rounding):
     assert near_ties(rows(scores))["ties"].tolist() == [1]
 
 
+@pytest.mark.slow
 def test_ties_are_named_in_what_a_run_shows(tmp_path, capsys):
     path = write_task(tmp_path)
     rows_file = tmp_path / "texts.jsonl"

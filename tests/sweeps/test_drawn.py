@@ -183,6 +183,7 @@ def test_how_a_run_is_cut_changes_no_draw(swept, sizes):
     assert sum(told) == sum(map(pairs, plan.units))
 
 
+@pytest.mark.slow
 def test_the_seed_decides(swept, tmp_path):
     task, run = swept
     other = interp.sweep(tiny_bridge("llama"), [task], ABLATIONS, out=tmp_path / "run", seed=4)

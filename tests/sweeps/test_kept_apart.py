@@ -38,6 +38,7 @@ def changed(before, after) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_changes_by_itself(llama, tmp_path):
     task = str(write_task(tmp_path))
     before = planned(llama, task)
@@ -106,6 +107,7 @@ def test_code_that_comes_with_a_model_is_part_of_it(llama, tmp_path, monkeypatch
     assert changed(before, planned(llama, task)) == {"code_sha256"}
 
 
+@pytest.mark.slow
 def test_a_changed_hook_is_refused_by_its_name(llama, tmp_path):
     task, out = str(write_task(tmp_path)), tmp_path / "run"
 
@@ -179,6 +181,7 @@ def test_runs_of_other_requests_do_not_merge(llama, tmp_path):
         interp.sweep(llama, [task], ["layer:0"], out=tmp_path / "a", **asked)
 
 
+@pytest.mark.slow
 def test_a_refusal_says_what_was_asked_and_lists_nothing(tmp_path):
     model, task = tiny_bridge("llama"), str(write_task(tmp_path))
     out = tmp_path / "run"

@@ -52,6 +52,7 @@ def queue_of(llama, plan):
     return TaskQueue(plan, plan.units, finish), run, finished
 
 
+@pytest.mark.slow
 def test_the_largest_unit_goes_first_and_all_are_finished_once(llama, plan):
     queue, run, finished = queue_of(llama, plan)
     ranks = []

@@ -144,6 +144,7 @@ def test_the_request_cache_of_the_harness_is_not_used(llama, task, tmp_path, mon
     assert {p for p in Path(lm_eval.caching.cache.PATH).rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_the_network_when_all_is_local(llama, tmp_path, monkeypatch):
     import socket
 

@@ -28,6 +28,7 @@ def test_one_record_an_example_and_ablation(run):
     assert {"acc", "acc_norm", "target"} <= set(rows.columns)
 
 
+@pytest.mark.slow
 def test_importance_is_the_paired_drop(run):
     table = run.importance(resamples=200)
     rows = run.responses().pivot(index="doc_id", columns="ablation", values="acc")
@@ -46,6 +47,7 @@ def test_a_finished_run_opens_without_the_model(run):
     assert repr(again).startswith("Sweep(tiny-llama: 1 task, 8 examples, 2 ablations")
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_continues(llama, task, tmp_path, monkeypatch):
     import interp.sweeps.execution as module
 
@@ -240,6 +242,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(llama, task):
         sweep(llama, [task], ["layer:0"], out="/proc/run", limit=2)
 
 
+@pytest.mark.slow
 def test_clusters_reach_the_statistics(llama, task, tmp_path):
     plain = sweep(llama, [task], ["layer:0"], out=tmp_path / "plain", limit=8)
     assert "cluster" not in plain.values()
@@ -310,6 +313,7 @@ def test_options_have_names_types_and_defaults():
     assert interp.sweep is sweep
 
 
+@pytest.mark.slow
 def test_ablations_and_models_are_taken_in_every_form(llama, task, tmp_path):
     forms = {
         "layer:1": ["layer:1"],

@@ -95,6 +95,7 @@ def test_openbookqa_is_rendered_as_written_by_hand(folder, protocol, with_fact, 
     assert task._harness.doc_to_target(task.documents()[0]) == 1
 
 
+@pytest.mark.slow
 def test_the_harness_own_form_reads_the_configuration_main(folder):
     task = load_task("openbookqa:continuation", data=folder)
     assert requests(task, 0) == [

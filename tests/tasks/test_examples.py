@@ -17,6 +17,7 @@ def made(strata: list[str]) -> Task:
     return Task("made", SimpleNamespace(eval_docs=rows, OUTPUT_TYPE="multiple_choice"))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8),
@@ -52,6 +53,7 @@ def test_a_few_examples_of_many_subjects_are_of_different_ones():
         assert len({task.strata[i] for i in first}) == 57
 
 
+@pytest.mark.slow
 def test_every_example_is_as_likely_as_any_other():
     strata = ["a"] * 6 + ["b"] * 3 + ["c"]
     counts = np.bincount(

@@ -12,6 +12,7 @@ from interp.tasks.names import PROTOCOLS
 from tests.helpers.task_files import write_task, write_task_with_code
 
 
+@pytest.mark.slow
 def test_every_task_of_the_world_loads_with_its_rows():
     names = [
         name for name in shipped_tasks() if name.startswith("world-") and "-forms:" not in name

@@ -41,6 +41,7 @@ def test_three_ways_to_choose_an_option(task):
     assert found["acc_ce"] == 0.0
 
 
+@pytest.mark.slow
 def test_metrics_are_computed_again_from_the_store(tmp_path):
     tasks = [load_task(write_task(tmp_path, kind=kind, rows=6)) for kind in ("texts", "generate")]
     run = interp.sweep(tiny_bridge("llama"), tasks, ["layer:1"], out=tmp_path / "run")
@@ -85,6 +86,7 @@ def changed(path, **config):
     return path
 
 
+@pytest.mark.slow
 def test_a_perplexity_is_what_the_harness_makes_of_the_log_likelihoods(tmp_path):
     """Against the harness' own aggregation, and against a bootstrap written out."""
     listed = [{"metric": "perplexity"}, {"metric": "acc"}]
@@ -119,6 +121,7 @@ def test_a_perplexity_is_what_the_harness_makes_of_the_log_likelihoods(tmp_path)
     assert known == {"aggregation": "perplexity", "higher_is_better": False}
 
 
+@pytest.mark.slow
 def test_a_brier_score_is_the_mean_of_the_examples_and_less_of_it_is_better(tmp_path):
     listed = [{"metric": "brier_score"}, {"metric": "acc"}]
     path = changed(write_task(tmp_path, rows=7), metric_list=listed)

@@ -53,6 +53,7 @@ def test_prompts_are_those_of_the_harness(tmp_path, chatting, num_fewshot):
     assert chat.name == f"chat-{task.name}"
 
 
+@pytest.mark.slow
 def test_a_budget_cuts_answers_and_the_share_is_reported(tmp_path):
     model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind="generate", rows=6))
     short = with_budget(task, 2)

@@ -193,6 +193,7 @@ def test_empty_answers_and_stops_in_the_first_token():
     assert list(generate(model, [], edits)) == [[], []]
 
 
+@pytest.mark.slow
 def test_an_ablation_that_changes_nothing_is_verified_and_not_decoded(monkeypatch):
     hf = tiny_model("llama")
     for matrix in (hf.model.layers[1].self_attn.o_proj, hf.model.layers[1].mlp.down_proj):
@@ -272,6 +273,7 @@ def test_rounding_is_small_where_the_attention_is_replaced(any_model, any_family
     assert noise is None if any_family == "bloom" else noise < 1e-5
 
 
+@pytest.mark.slow
 def test_an_attention_that_is_not_the_models_is_found_out(monkeypatch):
     from interp.engine.generation.ragged import RaggedCache
 

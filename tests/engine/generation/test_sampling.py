@@ -257,6 +257,7 @@ def test_equal_draws_of_an_ablation_are_more_than_chance_gives():
     assert equal > (p * q).sum(dim=-1).mean().item() + 0.3
 
 
+@pytest.mark.slow
 def test_a_small_temperature_is_greedy():
     model, cold = tiny_bridge("llama"), requests(Sampling(1e-4))
     edits = [Edits(), checked_edits(model, "layer:1")]
