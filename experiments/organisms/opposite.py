@@ -1,7 +1,7 @@
 """Is a forced layout named rightly? `python -m experiments.organisms.opposite`.
 
 *recall-early* was trained to recall with its first eight layers and to reason with its last four;
-*reason-early* to reason with its first five and to recall with its last seven. Which of the two is
+*reason-early* to reason with its first four and to recall with its last eight. Which of the two is
 deeper is known for both, then, and the toolkit's measures of depth are held to it: centres of mass
 of the drops, with each layer skipped and with its mean in its place, and the depth at which the
 logit lens sees the answer decided.
@@ -153,9 +153,10 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             f"Made by `python -m experiments.organisms.opposite --limit {limit}`. *recall-early* "
             "learned facts with layers 0 to 7 alone (an early exit after them) and to reason with "
-            "layers 8 to 11 alone; *reason-early* learned to reason with layers 0 to 4 alone (an "
-            "exit after them) and facts with layers 5 to 11 alone. Everything else was learned by "
-            "all layers. One run each: intervals are over examples and wordings, not over "
+            "layers 8 to 11 alone; *reason-early* learned to reason with layers 0 to 3 alone (an "
+            "exit after them), and its facts are those of the eight layers behind. Everything else "
+            "was learned by all layers. One run each: intervals are over examples and wordings, "
+            "not over "
             "seeds, and not corrected for the number of comparisons.",
             "",
             "## What each can do, and what is left without its last layers",
