@@ -3,6 +3,7 @@
 python -m experiments.families                        # all of them, a few seconds each
 python -m experiments.families LlamaForCausalLM       # these anew; the other rows stay
 python -m experiments.families --missing              # those that the table does not have yet
+python -m experiments.families --further              # only what the last four columns say
 """
 
 import argparse
@@ -17,8 +18,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from experiments.families.checks import check
+from experiments.families.checks import USES, check
 from experiments.families.configurations import built_by_transformers
+from experiments.families.further import FURTHER
 from experiments.families.table import FAULTS, read_rows, write_page, write_rows
 from interp.errors import did_you_mean
 
@@ -28,6 +30,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("architectures", nargs="*", help="names of classes; all by default")
     parser.add_argument("--missing", action="store_true", help="only those without a row")
+    parser.add_argument(
+        "--further", action="store_true", help="try only what the last four columns say"
+    )
     parser.add_argument(
         "--seconds", type=int, default=300, help="after which a use counts as a fault"
     )
@@ -42,7 +47,8 @@ def main() -> int:
     there = {row.architecture for row in rows}
     names = asked or [name for name in known if not (options.missing and name in there)]
     for name in tqdm(names, unit="architecture"):
-        rows = [row for row in rows if row.architecture != name]
+        again = {"load", *FURTHER} if options.further else set(USES)
+        rows = [row for row in rows if row.architecture != name or row.use not in again]
         with (
             tempfile.TemporaryDirectory() as folder,
             warnings.catch_warnings(),
@@ -50,7 +56,7 @@ def main() -> int:
         ):
             warnings.simplefilter("ignore")
             with contextlib.redirect_stderr(io.StringIO()):
-                rows += check(name, Path(folder))
+                rows += check(name, Path(folder), further=options.further)
         write_rows(rows)
     write_page()
     return int(any(row.outcome in FAULTS for row in rows))

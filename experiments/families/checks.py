@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import interp
 from experiments.families.configurations import D_VOCAB, n_experts, small_model
+from experiments.families.further import FURTHER, differences
 from experiments.families.plain import Plain
 from experiments.words import numbered_words, word_tokenizer
 from interp.ablations import Edits, checked_edits, prune
@@ -35,6 +36,7 @@ USES = (
     "lens",
     "attention rows",
     "pruned folder",
+    *FURTHER,
 )
 TOLERANCE = 1e-4
 LENGTH = 20
@@ -71,12 +73,13 @@ class Found:
     reason: str = ""
 
 
-def check(architecture: str, folder: Path) -> list[Found]:
+def check(architecture: str, folder: Path, *, further: bool = False) -> list[Found]:
     """Save, load and try one architecture; a fault is a row of the table, never an exception.
 
     Args:
         architecture: one that transformers builds.
         folder: an empty one, for its checkpoint and for pruned ones.
+        further: try loading, and the uses of `FURTHER` only.
 
     Returns:
         One entry for each use, in the same order for every architecture; only `load` where it is
@@ -106,7 +109,20 @@ def check(architecture: str, folder: Path) -> list[Found]:
     found = [_tried(architecture, "load", load)]
     if not loaded or found[0].outcome != "exact":
         return found
-    return [*found, *_uses(architecture, loaded[0], plain, source, folder)]
+    if not further:
+        found += _uses(architecture, loaded[0], plain, source, folder)
+    return [*found, *_further(architecture, loaded[0], plain)]
+
+
+def _further(architecture: str, model: TransformerBridge, plain: Any) -> Iterator[Found]:
+    other = Plain(plain, decoder(model))
+    for use in FURTHER:
+        found = _compared(partial(differences, use, model, other))
+        if isinstance(found, Found):
+            yield replace(found, architecture=architecture, use=use)
+        else:
+            worst, tried, refusals = found
+            yield _judged(architecture, use, worst, tried, "; ".join(refusals))
 
 
 def _uses(

@@ -30,14 +30,21 @@ class Plain:
         rotary = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
         # a longer text is not only continued: its first tokens are computed otherwise
         self.by_length = rotary.get("rope_type") in ("longrope", "dynamic")
+        self.length = 0
+        """Tokens of the row that is run."""
         self._paths = {id(module): path for path, module in decoder.root.named_modules()}
+
+    def path(self, theirs: nn.Module) -> str:
+        """Where a module of the decoder lies."""
+        return self._paths[id(theirs)]
 
     def module(self, theirs: nn.Module) -> Any:
         """The plain model's own module of the same path."""
-        return self.model.get_submodule(self._paths[id(theirs)])
+        return self.model.get_submodule(self.path(theirs))
 
     def logits(self, tokens: Sequence[int]) -> Float[Tensor, "pos d_vocab"]:
         """Of one row, in one call."""
+        self.length = len(tokens)
         with torch.no_grad():
             return self.model(input_ids=torch.tensor([list(tokens)]), use_cache=False).logits[0]
 

@@ -12,6 +12,7 @@ from experiments.families.configurations import (
     built_by_transformers,
     registered,
 )
+from experiments.families.further import FURTHER
 
 TABLE = Path(__file__).parent / "table.csv"
 PAGE = Path(__file__).parents[2] / "docs" / "method" / "models.md"
@@ -27,6 +28,7 @@ COLUMNS = {
     "lens": ("lens",),
     "attention rows": ("attention rows",),
     "pruned folder": ("pruned folder",),
+    **{use: (use,) for use in FURTHER},
 }
 """Columns of the page, and the uses that each stands for."""
 

@@ -133,7 +133,7 @@ def _heads_on_bridge(
                 z[:, :, head] = mean[head]
         return z.view(shape)
 
-    return [(f"blocks.{layer}.attn.hook_z", replaced)]
+    return [(decoder.hook_of_z(layer), replaced)]
 
 
 def _heads_on_blocks(

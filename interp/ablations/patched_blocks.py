@@ -25,7 +25,8 @@ def patched_on_bridge(
 ) -> Pairs:
     """Hooks under which a layer has what the example's twin has, in whole rows."""
     example, hooks = _example(layer, given), list[Any]()
-    n_heads = models.decoder(model).n_heads
+    decoder = models.decoder(model)
+    n_heads = decoder.n_heads
     for patched in sorted(edit.patches):
         source = _source(example, layer, patched)
 
@@ -49,8 +50,8 @@ def patched_on_bridge(
         if patched.site == "attention" or patched.site == "mlp":
             hooks += part_on_bridge(model, layer, patched.site, put)
         else:
-            point = "hook_in" if patched.site == "resid" else "attn.hook_z"
-            hooks.append((f"blocks.{layer}.{point}", whole))
+            at_z = patched.site != "resid"
+            hooks.append((decoder.hook_of_z(layer) if at_z else f"blocks.{layer}.hook_in", whole))
     return hooks
 
 

@@ -23,7 +23,8 @@ def resample_heads_on_bridge(
             f"head:{layer}.{min(edit.resample_heads)}@resample: another example is needed; give "
             "reference=[TEXTS]"
         )
-    n_heads, heads = models.decoder(model).n_heads, sorted(edit.resample_heads)
+    decoder, heads = models.decoder(model), sorted(edit.resample_heads)
+    n_heads = decoder.n_heads
 
     def replaced(z: Tensor, hook: Any) -> Tensor:
         shape = z.shape
@@ -33,7 +34,7 @@ def resample_heads_on_bridge(
             z[row][:, heads] = source_z.view(shape[1], n_heads, -1)[:, heads]
         return z.view(shape)
 
-    return [(f"blocks.{layer}.attn.hook_z", replaced)]
+    return [(decoder.hook_of_z(layer), replaced)]
 
 
 def resample_heads_on_blocks(

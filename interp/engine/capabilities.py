@@ -50,7 +50,7 @@ class Capabilities:
     @cached_property
     def replays(self) -> bool:
         """Whether blocks called one by one, from any of them on, give what the model gives."""
-        return self._trials.replays()
+        return self._trials.replays
 
     @cached_property
     def reuses_attention(self) -> bool:

@@ -1,10 +1,13 @@
 """What a trial of a shortcut compares by: its tokens, and which differences are rounding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from interp.engine.replay import record
 from interp.models import Decoder
 
 # largest difference of a residual vector, relative to its length, that is rounding
@@ -51,3 +54,29 @@ def random_tokens(dec: Decoder, *shape: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     most = dec.root.config.get_text_config().vocab_size
     return torch.randint(most, shape, generator=generator).to(dec.device)
+
+
+def projects(dec: Decoder, ids: Tensor, layers: Sequence[int]) -> bool:
+    """Whether attentions give out what their output projections do, and nothing else."""
+    seen: dict[tuple[int, str], Any] = {}
+
+    def keeper(layer: int, name: str) -> Callable[..., None]:
+        def keep(_module: nn.Module, _args: Any, out: Any) -> None:
+            seen[layer, name] = out
+
+        return keep
+
+    with ExitStack() as stack:
+        for layer in layers:
+            modules = {"z": dec.output_projections[layer], "attention": dec.attentions[layer]}
+            for name, module in modules.items():
+                handle = module.register_forward_hook(keeper(layer, name))
+                stack.callback(handle.remove)
+        record(dec, ids, use_cache=False)
+
+    def same(layer: int) -> bool:
+        out = seen.get((layer, "attention"))
+        out = out[0] if isinstance(out, tuple) else out
+        return isinstance(out, Tensor) and torch.equal(out, seen[layer, "z"].view(out.shape))
+
+    return all(map(same, layers))

@@ -1,15 +1,15 @@
 """Trials of the shortcuts on a model: random tokens, against its own pass over each row alone."""
 
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
@@ -20,13 +20,21 @@ from interp.engine.comparing import (
     around,
     close,
     holds,
+    projects,
     random_tokens,
     same_logits,
 )
 from interp.engine.generation.plain import PlainRow, RowCaching, forced_logits
 from interp.engine.generation.probing import ragged_residuals
+from interp.engine.kinds_of_layers import filled, only, standing_for_all
 from interp.engine.last_block import compute_at_positions
-from interp.engine.prefix import calls_after, prefix_cache, read_only_cache, record_prefix
+from interp.engine.prefix import (
+    Prefix,
+    calls_after,
+    prefix_cache,
+    read_only_cache,
+    record_prefix,
+)
 from interp.engine.replay import Pass, call_arguments, record, replay, run_block, unembed
 from interp.engine.scoring.masks import mask_arguments
 from interp.models import Decoder
@@ -58,21 +66,39 @@ class Trials:
         ids = random_tokens(self._decoder, 2, min(5, self._decoder.max_length))
         return ids, record(self._decoder, ids, use_cache=False)
 
+    @cached_property
     def replays(self) -> bool:
         """Whether blocks called one by one, from any of them on, give what the model gives."""
         dec = self._decoder
 
         def same() -> bool:
             ids, whole = self._two_rows
-            for first in sorted({0, dec.n_layers // 2, dec.n_layers - 1}):
-                # anew: blocks may hand on what they compute in their arguments (Gemma 4)
-                calls = call_arguments(dec, ids, use_cache=False)
-                replayed = replay(dec, Pass(whole.residuals, calls.calls), first)
-                if not torch.equal(replayed, whole.residuals[-1]):
+            # anew: blocks may hand on what they compute in their arguments (Gemma 4)
+            calls = call_arguments(dec, ids, use_cache=False)
+            ends = sorted({0, dec.n_layers // 2, dec.n_layers - 1, dec.n_layers})
+            # the last part first, so that none can use what an earlier one computed
+            for first, end in reversed(list(pairwise(ends))):
+                resid = whole.residuals[first]
+                for layer in range(first, end):
+                    resid = run_block(dec, layer, resid, calls)
+                if not torch.equal(resid, whole.residuals[end]):
                     return False
             return True
 
         return holds(same)
+
+    @cached_property
+    def _layers(self) -> tuple[int, ...]:
+        """Layers that stand for all; all of them where a block depends on others."""
+        dec = self._decoder
+        return (
+            standing_for_all(dec, self._two_rows[1]) if self.replays else tuple(range(dec.n_layers))
+        )
+
+    def _holds(self, same: Callable[[], bool]) -> bool:
+        """What a trial says on the layers that stand for all."""
+        with only(self._decoder, self._layers):
+            return holds(same)
 
     def runs_without(self, layers: tuple[int, ...]) -> bool:
         """Whether the model runs at all when these layers are skipped."""
@@ -152,8 +178,9 @@ class Trials:
         ids = random_tokens(dec, 1, 5)
         # one layer of each kind, and the last
         kinds = {parts.kind: layer for layer, parts in enumerate(dec.parts)}
-        layers = {0, dec.n_layers - 1, *kinds.values()}
-        return holds(lambda: _projects(dec, ids, sorted(layers)))
+        layers = sorted({0, dec.n_layers - 1, *kinds.values()})
+        with only(dec, (*layers, *self._layers)):
+            return holds(lambda: projects(dec, ids, layers))
 
     def narrows_last_block(self) -> bool:
         """Whether the last block gives the same at a position when it is computed there only.
@@ -186,8 +213,11 @@ class Trials:
     @cached_property
     def _rows_are_apart(self) -> bool:
         """Whether two short rows, padded on the right, are as each alone."""
-        ids, whole = self._two_rows
-        return self._padded(ids, whole, min(3, ids.shape[1] - 1))
+        dec = self._decoder
+        ids, _ = self._two_rows
+        with only(dec, self._layers):
+            whole = record(dec, ids, use_cache=False)
+            return self._padded(ids, whole, min(3, ids.shape[1] - 1))
 
     def pads(self, at: int, *, beyond: bool = False) -> bool:
         """Two rows of different lengths, padded on the right, against each alone."""
@@ -198,7 +228,7 @@ class Trials:
         if beyond:
             short, long = at + 1, min(at + 5, dec.max_length)
         ids = random_tokens(dec, 2, long)
-        return holds(lambda: self._padded(ids, record(dec, ids, use_cache=False), short))
+        return self._holds(lambda: self._padded(ids, record(dec, ids, use_cache=False), short))
 
     def _padded(self, ids: Int[Tensor, "row pos"], whole: Pass, short: int) -> bool:
         """Whether the first tokens of one row, and another row, are what each is alone."""
@@ -216,7 +246,7 @@ class Trials:
         ids[1, :length] = ids[0, :length]
 
         def same() -> bool:
-            shared = record_prefix(dec, ids[0, :length].tolist())
+            shared = self._prefix(ids[0, :length])
             calls = calls_after(dec, ids[:, length:], shared)
             expected = self._whole_rows(ids)[:, length:]
             for first in sorted({0, dec.n_layers // 2}):
@@ -224,14 +254,21 @@ class Trials:
                 kept = read_only_cache([shared.cache] * len(ids))
                 for layer in range(first):
                     resid = run_block(dec, layer, resid, calls, cache=kept)
-                caches = read_only_cache([prefix_cache(dec, shared, first)] * len(ids))
+                own = filled(prefix_cache(dec, shared, first), dec.n_layers)
+                caches = read_only_cache([own] * len(ids))
                 for layer in range(first, dec.n_layers):
                     resid = run_block(dec, layer, resid, calls, cache=caches)
                 if not close(resid, expected):
                     return False
             return True
 
-        return holds(same)
+        return self._holds(same)
+
+    def _prefix(self, tokens: Int[Tensor, " pos"]) -> Prefix:
+        """Keys and values of a prefix, in the layers that compute; the others' are never read."""
+        shared = record_prefix(self._decoder, tokens.tolist())
+        filled(shared.cache, self._decoder.n_layers)
+        return shared
 
     def packs(self, at: int, *, before: bool = False, prefixes: bool = True) -> bool:
         """Two questions of two options each in one row, against four rows of their own.
@@ -272,7 +309,7 @@ class Trials:
                 )
 
             if prefixes:
-                shared = record_prefix(dec, prefix.tolist())
+                shared = self._prefix(prefix)
                 arguments = mask_arguments(dec, sees[None], depths[None], n_prefix)
                 calls = calls_after(dec, tokens[None], shared, **arguments)
                 if not same_paths(replay(dec, calls, 0)[0]):
@@ -281,7 +318,7 @@ class Trials:
             calls = calls_after(dec, drawn[None], None, **arguments)
             return same_paths(replay(dec, calls, 0)[0, n_prefix:])
 
-        return holds(same)
+        return self._holds(same)
 
     def ragged(self, at: int, first: int) -> float | None:
         """Largest difference of logits under the ragged attention; None where it is no rounding."""
@@ -289,7 +326,7 @@ class Trials:
         # below the first change, or across one
         start = at - 6 if at else min(11, first - n_own)
         n_prefix = max(1, min(start, dec.max_length - n_own - 1))
-        if dec.max_length < n_prefix + n_own + 1 or not self.replays():
+        if dec.max_length < n_prefix + n_own + 1 or not self.replays:
             return None
         size = int(dec.root.config.get_text_config().vocab_size)
         ids = torch.arange(2 * (n_prefix + n_own), device=dec.device) * 7919 % size
@@ -327,7 +364,7 @@ class Trials:
                 logits = torch.cat(list(unembed(dec, torch.stack(expected))))
                 return same_logits(torch.stack(stepwise), logits)
 
-            if holds(same):
+            if self._holds(same):
                 return caching
         return "none"
 
@@ -354,29 +391,4 @@ class Trials:
                     return False
             return True
 
-        return holds(same)
-
-
-def _projects(dec: Decoder, ids: Tensor, layers: Sequence[int]) -> bool:
-    seen: dict[tuple[int, str], Any] = {}
-
-    def keeper(layer: int, name: str) -> Callable[..., None]:
-        def keep(_module: nn.Module, _args: Any, out: Any) -> None:
-            seen[layer, name] = out
-
-        return keep
-
-    with ExitStack() as stack:
-        for layer in layers:
-            modules = {"z": dec.output_projections[layer], "attention": dec.attentions[layer]}
-            for name, module in modules.items():
-                handle = module.register_forward_hook(keeper(layer, name))
-                stack.callback(handle.remove)
-        record(dec, ids, use_cache=False)
-
-    def same(layer: int) -> bool:
-        out = seen.get((layer, "attention"))
-        out = out[0] if isinstance(out, tuple) else out
-        return isinstance(out, Tensor) and torch.equal(out, seen[layer, "z"].view(out.shape))
-
-    return all(map(same, layers))
+        return self._holds(same)

@@ -25,6 +25,12 @@ MLPS = ("mlp", "shared_mlp", "moe", "channel_mix")
 PROJECTIONS = ("o", "out_proj", "out")
 """TransformerLens' names for the matrix with which a mixer writes to the residual stream."""
 
+ATTENTIONS = {"NemotronHAttention": "o_proj", "RecurrentGemmaAttention": "o_proj"}
+"""By class: attentions that TransformerLens maps as a whole, and their output projections."""
+
+NO_HEADS = {"JetMoeAttention": ", where a router picks other heads for every token"}
+"""By class: why an attention has no heads that stand for themselves."""
+
 
 class Absent(nn.Module):
     """A placeholder where a layer lacks a part; it is never run."""
@@ -171,6 +177,7 @@ class Decoder:
             others = ", ".join(map(str, self.layers_with("heads"))) or "none"
             kind = self.parts[layer].kind
             what = f"its tokens are mixed by {kind}" if kind else "nothing in it mixes tokens"
+            what += NO_HEADS.get(kind, "")
             raise UserError(
                 f"layer {layer}: it has no attention heads that can be told apart ({what}); layers "
                 f"with heads: {others}"
@@ -181,6 +188,12 @@ class Decoder:
                 f"layer {layer}: what its output projection takes in is {width} wide and cannot be "
                 f"told apart into {self.n_heads} heads"
             )
+
+    def hook_of_z(self, layer: int) -> str:
+        """The bridge's hook point at which z of a layer's heads passes, by its name."""
+        mixer = self.parts[layer].mixers[0]
+        point = "hook_z" if mixer == "attn" else f"{PROJECTIONS[0]}.hook_in"
+        return f"blocks.{layer}.{mixer}.{point}"
 
     def layers_with(self, part: Literal["attention", "mlp", "heads"]) -> tuple[int, ...]:
         """The layers that have a part; every layer in most models."""
@@ -285,11 +298,12 @@ def _parts_of(
             (mixers if mixes else mlps)[key] = module
     first = next(iter(mixers), "")
     projection = _projection(mixers[first], components[first], own) if first else None
+    kind = type(_original(mixers[first])).__name__ if first else ""
     parts = Parts(
         mixers=tuple(mixers),
         mlps=tuple(mlps),
-        has_heads=first == "attn" and projection is not None,
-        kind=type(_original(mixers[first])).__name__ if first else "",
+        has_heads=projection is not None and (first == "attn" or kind in ATTENTIONS),
+        kind=kind,
     )
     return list(mixers.values()), list(mlps.values()), projection or Absent(), parts
 

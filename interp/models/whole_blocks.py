@@ -1,7 +1,12 @@
-"""Blocks that TransformerLens maps as a whole, although their parts can be told apart."""
+"""Blocks and attentions that TransformerLens maps as a whole, although they have parts."""
+
+from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components import LinearBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+
+from interp.models.block_parts import ATTENTIONS, PROJECTIONS
 
 PARTS = {"RecurrentGemmaDecoderLayer": {"mixer": "temporal_block", "mlp": "mlp_block"}}
 """For each class of block, TransformerLens' names of its parts and their names in transformers."""
@@ -24,6 +29,23 @@ def name_parts(bridge: TransformerBridge) -> None:
             # from now on the native blocks are known, too
             bridge.adapter.component_mapping["blocks"].submodules[key] = part
             changed = True
+        changed |= _name_projection(bridge, block)
     if changed:
         bridge.clear_hook_registry()
         bridge._initialize_hook_registry()
+
+
+def _name_projection(bridge: TransformerBridge, block: Any) -> bool:
+    """Give an attention that is mapped as a whole an output projection, before which z is read."""
+    mixer = getattr(block, "mixer", None)
+    inner = getattr(mixer, "original_component", None)
+    name = ATTENTIONS.get(type(inner).__name__)
+    if mixer is None or name is None:
+        return False
+    projection = LinearBridge(name=name)
+    projection.set_original_component(getattr(inner, name))
+    setattr(inner, name, projection)
+    mixer.add_module(PROJECTIONS[0], projection)
+    mapped = bridge.adapter.component_mapping["blocks"].submodules["mixer"]
+    mapped.submodules[PROJECTIONS[0]] = projection
+    return True

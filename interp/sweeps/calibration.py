@@ -23,7 +23,7 @@ SCORED, GENERATED, LEAST = 18, 24, 3
 """Most examples in the larger of a task's two runs: of a task that is scored, and of one whose
 answers are generated (they differ in length; each of several answers to one example counts). And
 the fewest, of a sweep that is short itself."""
-SHARE = 0.08
+SHARE = 0.06
 """Of the sweep's own work that the calibration may take."""
 FEWER = 3
 """The smaller run has the larger one's examples divided by this."""
@@ -110,16 +110,19 @@ def task_seconds(model: TransformerBridge, work: TaskWork, timer: Callable[[], f
     seconds(few, [Edits()])  # the first pass also allocates
     # in proportion to the larger run, the smaller one says nothing
     smaller = [] if work.task.generates else few
-    baseline = Timing(len(few), len(many), seconds(smaller, [Edits()]), seconds(many, [Edits()]))
-    ablation = Timing(len(few), len(many), 0.0, 0.0)
-    if chosen:
-        all_few, all_many = seconds(smaller, [Edits(), *chosen]), seconds(many, [Edits(), *chosen])
-        ablation = Timing(
-            len(few),
-            len(many),
-            max(0.0, all_few - baseline.few_seconds) / len(chosen),
-            max(0.0, all_many - baseline.many_seconds) / len(chosen),
-        )
+    few_alone, few_all = (seconds(smaller, edits) for edits in ([Edits()], [Edits(), *chosen]))
+    many_all = seconds(many, [Edits(), *chosen])
+    # the baseline's part of a run is that of the smaller run, but answers differ in length
+    many_alone = seconds(many, [Edits()]) if work.task.generates and chosen else many_all
+    if chosen and few_all > 0:
+        many_alone = many_all * min(1.0, few_alone / few_all)
+    baseline = Timing(len(few), len(many), few_alone, many_alone)
+    ablation = Timing(
+        len(few),
+        len(many),
+        max(0.0, few_all - few_alone) / max(1, len(chosen)),
+        max(0.0, many_all - many_alone) / max(1, len(chosen)),
+    )
     # every unit runs the baseline for itself
     baseline_runs = max(1, math.ceil(len(work.edits) / UNIT_ABLATIONS))
     total = 0.0
@@ -152,8 +155,9 @@ def _affordable(work: TaskWork) -> int:
     """
     each = 1.0 if work.task.generates else 0.5
     sweep = len(work.doc_ids) * (1 + each * len(work.edits))
-    runs = 1 if work.task.generates else 1 + 1 / FEWER
-    least = 1 / FEWER + runs * (2 + each * len(calibrated(work.edits)))
+    both = 1 + each * len(calibrated(work.edits))
+    # the first pass; then the baseline, and all: of both sizes, or of the larger one alone
+    least = 1 / FEWER + (1 + both if work.task.generates else (1 + both) / FEWER + both)
     return int(SHARE * sweep / least)
 
 

@@ -43,8 +43,33 @@ def test_families_name_what_is_there():
     model = bridge_of("NemotronHForCausalLM")
     assert [one.text for one in as_ablations(model, "attentions")] == ["attn:0", "attn:2"]
     assert [one.text for one in as_ablations(model, "mlps@mean")] == ["mlp:1@mean", "mlp:3@mean"]
+    assert [one.text for one in as_ablations(model, "heads")] == [
+        f"head:2.{head}@mean" for head in range(4)
+    ]
     with pytest.raises(UserError, match="no layer has attention heads that can be told apart"):
-        as_ablations(model, "heads")
+        as_ablations(bridge_of("Mamba2ForCausalLM"), "heads")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layer", "attention"),
+    [("NemotronHForCausalLM", 2, "mixer"), ("RecurrentGemmaForCausalLM", 1, "temporal_block")],
+)
+def test_heads_of_an_attention_that_is_mapped_as_a_whole(architecture, layer, attention):
+    model, plain = bridge_of(architecture), small_model(architecture)
+    tokens = random_tokens(2, 9, seed=1)
+    with torch.no_grad():
+        assert torch.allclose(model(tokens), plain(tokens).logits, atol=1e-5)
+        weight = plain.get_submodule(f"model.layers.{layer}.{attention}.o_proj").weight
+        width = weight.shape[1] // 4
+        weight[:, 3 * width :] = 0
+        expected = plain(tokens).logits
+        with interp.ablate(model, f"head:{layer}.3"):
+            assert torch.allclose(model(tokens), expected, atol=1e-5)
+        weight.zero_()
+        no_attention = plain(tokens).logits
+        with interp.ablate(model, [f"head:{layer}.{head}" for head in range(4)]):
+            assert torch.allclose(model(tokens), no_attention, atol=1e-5)
+    assert not torch.allclose(expected, no_attention, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +78,7 @@ def test_families_name_what_is_there():
         ("Qwen3NextForCausalLM", "head:2.0", "its tokens are mixed by Qwen3NextGatedDeltaNet"),
         ("NemotronHForCausalLM", "attn:1", "layer 1: it has no part that mixes tokens"),
         ("NemotronHForCausalLM", "mlp:2@mean", "layer 2: it has no MLP; allowed is layer:2"),
+        ("JetMoeForCausalLM", "head:1.0", "a router picks other heads for every token"),
         ("FalconH1ForCausalLM", "attn:2@mean", "attn and mamba work side by side"),
     ],
 )
