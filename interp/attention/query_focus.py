@@ -19,7 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.attention.heads import RetrievalHeads, Scores, top_heads
-from interp.attention.rows import attention_rows
+from interp.attention.rows import scanned_rows
 from interp.attention.skills import shared_heads
 from interp.errors import UserError, check_whole
 from interp.models import model_name
@@ -135,7 +135,7 @@ def query_focused_heads(
         looking, seen = (
             _positions(names, loaded, doc_id, tokens, decoder) for names in (queries, keys)
         )
-        rows = attention_rows(model, tokens, queries=looking).rows
+        rows = scanned_rows(model, tokens, queries=looking).rows
         score = rows[..., seen].sum(dim=-1).mean(dim=-1).numpy().astype(float)
         if np.isfinite(score).all():
             by_example[doc_id] = score

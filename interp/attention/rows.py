@@ -96,9 +96,27 @@ def attention_rows(
         Weights `[layer, head, query, pos]`, each row summing to 1, and the prompt's tokens.
 
     Raises:
-        UserError: a query is outside the prompt, the prompt is empty or too long, or hooks are
-            active.
+        UserError: a query is outside the prompt, the prompt is empty or too long, hooks are
+            active, or a weight is not finite.
     """
+    found = scanned_rows(model, prompt, queries=queries, piece=piece)
+    if not bool(found.rows.isfinite().all()):
+        layer = int((~found.rows.isfinite()).flatten(start_dim=1).any(dim=1).nonzero()[0])
+        raise UserError(
+            f"model {model_name(model)}: its attention is not finite in layer {layer}; a "
+            "number format of a wider range (bfloat16, float32) may hold it"
+        )
+    return found
+
+
+def scanned_rows(
+    model: TransformerBridge,
+    prompt: str | Sequence[int],
+    *,
+    queries: Sequence[int],
+    piece: int = PIECE,
+) -> AttentionRows:
+    """What `attention_rows` gives, also where it is NaN or infinite."""
     check_whole("piece", piece, 1)
     if isinstance(queries, str) or not isinstance(queries, Sequence):
         raise UserError(f"queries {queries!r:.80}: allowed is a list of positions")

@@ -33,7 +33,7 @@ def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.D
         is `attention` or `mlp` (each with its norms), or `layer` for a norm that they share.
 
     Raises:
-        UserError: the models are not of the same shape.
+        UserError: the models are not of the same shape, or a weight is NaN or infinite.
     """
     refuse_quantised(model, "weights")
     refuse_quantised(other, "weights")
@@ -49,6 +49,11 @@ def weight_distances(model: TransformerBridge, other: TransformerBridge) -> pd.D
         parts = _parts(model, layer)
         parameters_of_second = dict(second.blocks[layer].named_parameters())
         for name, parameter in one.blocks[layer].named_parameters():
+            for owner, weight in ((model, parameter), (other, parameters_of_second[name])):
+                if not bool(weight.isfinite().all()):
+                    raise UserError(
+                        f"model {model_name(owner)}, layer {layer}: {name} is not finite"
+                    )
             rows.append(
                 {"model": model_name(model), "other": model_name(other), "layer": layer}
                 | {"part": parts.get(id(parameter), "layer")}

@@ -98,8 +98,9 @@ def direct_logit_attribution(
         its MLP.
 
     Raises:
-        UserError: the task or the limit is refused; the heads enter the stream through a norm; or
-            the logits are not the final norm times the unembedding.
+        UserError: the task or the limit is refused; the heads enter the stream through a norm; the
+            stream of an example is not finite; or the logits are not the final norm times the
+            unembedding.
     """
     task = task if isinstance(task, Task) else load_task(task)
     decoder, drawn = models.decoder(model), select_examples(task, limit, seed=seed)
@@ -198,6 +199,7 @@ def _attributed(
     decoder = models.decoder(model)
     heads = any(c.kind == "head" for c in components)
     vectors, final = component_vectors(model, batch.rows, batch.at, heads=heads)
+    batch.refuse_not_finite(f"model {model_name(model)}", final)
     logits = torch.cat(list(unembed(decoder, final))).float()
     rivals = batch.rivals(logits)
     check_logits(decoder, final, logits, (batch.tokens, rivals))
@@ -290,6 +292,8 @@ def part_vectors(
 
 
 def _check_heads(model: TransformerBridge, layer: int, total: Tensor, whole: Tensor) -> None:
+    if not bool(whole.isfinite().all()):
+        return  # whoever reads the final stream names the example
     if not torch.allclose(total, whole, atol=TOLERANCE * float(whole.abs().max() + 1e-6)):
         raise UserError(
             f"model {model_name(model)}, layer {layer}: its heads enter the residual stream "

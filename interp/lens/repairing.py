@@ -203,6 +203,7 @@ def _of_batch(
     ids = padded(decoder, batch.rows)
     whole = record(decoder, ids, use_cache=False)
     vectors, final = part_vectors(model, whole, batch.at)
+    batch.refuse_not_finite(f"model {model_name(model)}", final)
     logits = torch.cat(list(unembed(decoder, final))).float()
     chosen = (batch.tokens, batch.rivals(logits))
     check_logits(decoder, final, logits, chosen)
@@ -221,7 +222,7 @@ def _of_batch(
     before, margin = margins(vectors, final)
     n = len(batch.answers)
     values, changes = np.zeros((n, len(asked), len(EFFECTS))), np.zeros((n, len(asked), len(parts)))
-    for place, (_, edits, component) in enumerate(asked):
+    for place, (ablation, edits, component) in enumerate(asked):
         first = component.layer if replays else 0
         with edited(model, edits, means):
             ablated = (
@@ -230,6 +231,7 @@ def _of_batch(
                 else record(decoder, ids, use_cache=False)
             )
             without, its_final = part_vectors(model, ablated, batch.at, below=vectors, first=first)
+        batch.refuse_not_finite(f"model {model_name(model)}, {ablation.text}", its_final)
         after, at_old_scale = margins(without, final)
         _, left = margins(without, its_final)
         is_ablated = np.array([part in _own(component) for part in parts])

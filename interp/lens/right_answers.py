@@ -10,6 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
 from interp.engine import by_budget, segments
+from interp.errors import UserError
 from interp.lens.answers import Answer
 from interp.lens.tasks import TOKEN_BUDGET
 
@@ -42,6 +43,24 @@ class AnswerBatch:
     def means(self, values: Float[Tensor, "... tokens"]) -> Float[Tensor, "... answers"]:
         """Means over the tokens of each answer."""
         return torch.stack([part.mean(dim=-1) for part in values.split(self._sizes(), -1)], -1)
+
+    def refuse_not_finite(self, named: str, vectors: Float[Tensor, "tokens d_model"]) -> None:
+        """Refuse the first example of which a vector is NaN or infinite.
+
+        Args:
+            named: the model, and what was done to it, for the message.
+            vectors: what predicts each token of each right answer.
+
+        Raises:
+            UserError: names the example.
+        """
+        finite = vectors.isfinite().all(dim=-1).cpu()
+        for answer, of_answer in zip(self.answers, finite.split(self._sizes()), strict=True):
+            if not bool(of_answer.all()):
+                raise UserError(
+                    f"{named}, example {answer.doc_id}: the residual stream is not finite; a "
+                    "number format of a wider range (bfloat16, float32) may hold it"
+                )
 
     def _sizes(self) -> list[int]:
         return [len(answer.options[answer.right].continuation) for answer in self.answers]

@@ -220,7 +220,7 @@ class Sweep(StoredRecords):
 
     @cached_property
     def _truncation(self) -> pd.DataFrame:
-        wanted = ["task", "cut_tokens", "finished"]
+        wanted = ["task", "cut_tokens", "finished", "failure"]
         return truncated(self._read(None, stats.BASELINE, wanted).to_pandas())
 
     def equivalence(

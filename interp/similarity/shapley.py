@@ -90,6 +90,8 @@ def layer_shapley(
         _of_series(key, points, wide, clusters, drawn, confidence)
         for key, points, wide, clusters in stats.series(choose_metric(run.gains(), metric))
     ]
+    if len({one["task"].iloc[0] for one in tables}) < len(loaded):
+        raise UserError("Shapley values: every example of a task failed without any ablation")
     return pd.concat(tables, ignore_index=True).assign(sets=len(sets))
 
 
