@@ -11,6 +11,7 @@ drop is a paired difference over the same examples.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from experiments import runs, summary
@@ -181,19 +182,26 @@ def sentences(effects: pd.DataFrame) -> list[str]:
             if known.empty:
                 parts.append(f"{effect}: not testable (a whole model at its floor)")
                 continue
-            moved = known[known["p_adjusted"] < 0.05]
-            largest = known.iloc[int(known["value"].abs().argmax())]
-            shown = _points(largest)
-            parts.append(
-                f"{effect}: {len(moved)} of {len(known)} layers (largest effect, "
-                f"{largest['ablation']}: {shown} points of the share, interval of all layers "
-                "together)"
-            )
+            parts.append(f"{effect}: {_of_effect(known)}")
         found.append(
             f"{model_label(str(model))}, {benchmark_label(str(benchmark))} (n = "
             f"{int(rows['n'].iloc[0])}). {'; '.join(parts)}."
         )
     return found
+
+
+def _of_effect(known: pd.DataFrame) -> str:
+    """How many layers an effect changes, and its largest value, where it has an interval."""
+    moved = known[known["p_adjusted"] < 0.05]
+    largest = known.iloc[int(known["value"].abs().argmax())]
+    count = f"{len(moved) or 'none'} of {len(known)} layers"
+    if np.isnan(largest["low_all"]):
+        return count
+    what = "largest effect" if len(moved) else "largest estimate"
+    return (
+        f"{count} ({what}, {largest['ablation']}: {_points(largest)} points of the share, interval "
+        "of all layers together)"
+    )
 
 
 def _points(row: Any) -> str:

@@ -101,8 +101,9 @@ def check_whole(name: str, given: Any, least: int, most: int = 10**9) -> None:
     """Raise UserError unless an option is a whole number from `least` to `most`."""
     whole = isinstance(given, Integral) and not isinstance(given, bool)
     if not whole or not least <= int(given) <= most:
-        upwards = f"{least} and more" if most == 10**9 else f"whole numbers from {least} to {most}"
-        raise UserError(f"{name} {given!r:.80}: allowed are {upwards}")
+        is_open = most == 10**9 and not (whole and int(given) > most)
+        allowed = f"{least} and more" if is_open else f"whole numbers from {least} to {most}"
+        raise UserError(f"{name} {given!r:.80}: allowed are {allowed}")
 
 
 MOST_SEED = 2**63 - 1

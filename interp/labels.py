@@ -24,6 +24,7 @@ METRICS = {
     "f1": "F1",
     "cut": "Share of cut answers",
     "kl": "KL divergence (nats)",
+    "loss": "Loss (nats per token)",
     "top1_agreement": "Top-1 agreement",
 }
 

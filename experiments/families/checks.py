@@ -76,6 +76,8 @@ class Found:
 def check(architecture: str, folder: Path, *, further: bool = False) -> list[Found]:
     """Save, load and try one architecture; a fault is a row of the table, never an exception.
 
+    In reasons the folder is called `FOLDER`, because its name is another one each time.
+
     Args:
         architecture: one that transformers builds.
         folder: an empty one, for its checkpoint and for pruned ones.
@@ -85,6 +87,11 @@ def check(architecture: str, folder: Path, *, further: bool = False) -> list[Fou
         One entry for each use, in the same order for every architecture; only `load` where it is
         refused.
     """
+    rows = _checked(architecture, folder)
+    return [replace(row, reason=row.reason.replace(str(folder), "FOLDER")) for row in rows]
+
+
+def _checked(architecture: str, folder: Path) -> list[Found]:
     source = folder / "model"
     try:
         plain = small_model(architecture)

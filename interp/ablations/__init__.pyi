@@ -140,6 +140,7 @@ from .values import (
     SkipMLP as SkipMLP,
     SwapLayer as SwapLayer,
     SwapLayers as SwapLayers,
+    check_donor_used as check_donor_used,
     donors as donors,
     with_donor as with_donor,
 )
@@ -203,6 +204,7 @@ __all__ = [
     "as_ablations",
     "bridge_edited",
     "check_donor",
+    "check_donor_used",
     "checked_edits",
     "checked_edits_of",
     "cumulative",

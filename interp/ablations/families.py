@@ -27,6 +27,7 @@ from interp.ablations.values import (
     SkipLayer,
     SkipLayers,
     SkipMLP,
+    check_donor_used,
     with_donor,
 )
 from interp.ablations.windowed_heads import RECENT, SINKS
@@ -302,12 +303,11 @@ def as_ablations(
         The ablations in the given order.
 
     Raises:
-        UserError: neither a family nor an ablation, or a family of swaps without a donor.
+        UserError: neither a family nor an ablation, a family of swaps without a donor, or a donor
+            without a swap.
     """
-    if isinstance(given, str):
-        return tuple(dict.fromkeys(family(given, model, donor)))
-    if isinstance(given, Ablation):
-        return (with_donor(given, donor),)
+    if isinstance(given, str | Ablation):
+        given = (given,)
     if not isinstance(given, Iterable) or isinstance(given, Mapping | bytes):
         raise UserError(
             f"ablations {given!r}: allowed are a family such as 'layers', a text such as "
@@ -317,6 +317,7 @@ def as_ablations(
     for one in given:
         several = family(one, model, donor) if isinstance(one, str) else [as_ablation(one)]
         distinct |= dict.fromkeys(with_donor(ablation, donor) for ablation in several)
+    check_donor_used(distinct, donor)
     return tuple(distinct)
 
 

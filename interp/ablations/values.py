@@ -1,5 +1,6 @@
 """The ablations of parts: frozen values, each with a text form that parses back to the same."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import Any, Literal, get_args
@@ -344,6 +345,22 @@ def donors(ablation: Ablation) -> list[Any]:
     """
     parts = ablation.parts if isinstance(ablation, Combination) else (ablation,)
     return [part.donor for part in parts if isinstance(part, SwapLayer | SwapLayers)]
+
+
+def check_donor_used(ablations: Iterable[Ablation], donor: Any) -> None:
+    """Refuse a donor that no ablation takes anything from.
+
+    Args:
+        ablations: what is run.
+        donor: the donor that was given; None without one.
+
+    Raises:
+        UserError: there is a donor, and no ablation is a swap.
+    """
+    if donor is not None and not any(map(donors, ablations)):
+        raise UserError(
+            "donor: no ablation is a swap; add one, such as swap:7 or swaps, or leave the donor out"
+        )
 
 
 def _swap(ablation: SwapLayer | SwapLayers) -> LayerEdit:

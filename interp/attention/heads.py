@@ -189,11 +189,10 @@ def retrieval_heads(
         limit: at most this many examples, drawn with the seed.
         seed: seed of the draw.
         copied_only: whether only examples count that the model answers correctly.
-        rule: when a token counts. `attends`: the head's strongest attention lies on the token that
-            is copied. `published`: it lies on any token of the gold value that equals the written
-            one, as in the authors' code. `writes`: as `attends`, and the head's own output raises
-            that token's logit more than any other's. A head that attends without writing then
-            scores 0, and so does one whose output is for later layers to read.
+        rule: when a token counts. `attends`: the head's strongest attention lies on the copied
+            token. `published`: it lies on any token of the gold value that equals the written one,
+            as in the authors' code. `writes`: as `attends`, and the head's own output raises that
+            token's logit above all others; an output that only later layers read counts as 0.
         out: the folder in which the result is kept, with its tables as CSV. `interp.open_run` opens
             it again, and the same call returns the result that is there. By default nothing is
             written.
@@ -202,8 +201,7 @@ def retrieval_heads(
         The scores, in [0, 1], with an interval for each head.
 
     Raises:
-        UserError: as `trace`; or no example is answered correctly, so nothing is copied; or the
-            folder holds something else.
+        UserError: as `trace`; no example is answered correctly; or the folder holds something else.
     """
     if not isinstance(rule, str) or rule not in RULES:
         raise UserError(f"rule {rule!r:.80}: allowed are {', '.join(RULES)}")

@@ -135,6 +135,7 @@ def refuse_early(options: argparse.Namespace) -> None:
         limit=options.limit,
         seed=options.seed,
         shard=options.shard,
+        ray=options.ray,
         workers=options.workers,
         token_budget=options.token_budget,
     )

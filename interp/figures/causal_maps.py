@@ -13,6 +13,7 @@ import pandas as pd
 
 from interp.errors import UserError
 from interp.figures import style, tables
+from interp.figures.drop_scales import drop_label
 from interp.figures.head_maps import Map, Scale, cells_of, draw_maps, printed
 from interp.labels import renamed, series_titles
 from interp.position_labels import class_label, cut_label, site_label
@@ -44,8 +45,7 @@ def recovery_map(
             positions, where there are such patches.
         tasks: the tasks that are drawn, in this order; all by default.
         labels: the words that are printed for tasks and models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
 
     Returns:
@@ -174,8 +174,7 @@ def knockout_map(
         metric: a metric for all tasks, or a mapping from tasks to metrics; see `choose_metric`.
         tasks: the tasks that are drawn, in this order; all by default.
         labels: the words that are printed for tasks and models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
 
     Returns:
@@ -198,8 +197,7 @@ def knockout_map(
         raise UserError("the map would mix points and values; choose with metric= or tasks=")
     table = tables.with_protocols(table)
     limit = tables.colour_limit(table)
-    label = "Drop (points)" if table["unit"].eq("points").all() else "Drop"
-    scale = Scale(label, -limit, limit, "First layer of the window", "Layers in it",
+    scale = Scale(drop_label(table), -limit, limit, "First layer of the window", "Layers in it",
                   tuple(map(str, sizes)))  # fmt: skip
     with renamed(labels):
         maps = _cut_maps(table)

@@ -20,8 +20,7 @@ def heatmap(source: Any, *, width: float | None = None) -> style.PrintFigure:
 
     Args:
         source: `Similarity`, its `cka`, `cka_between`, or several of these (models, sources).
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
 
     Returns:
         A Matplotlib figure of one panel per series.

@@ -37,8 +37,7 @@ def by_model(
         kind: the kind of ablations of one layer; as for `interp.figures.layers`.
         tasks: the tasks that are drawn; all by default.
         labels: the words that are printed for tasks, metrics and models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
 
     Returns:

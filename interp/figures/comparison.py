@@ -46,11 +46,9 @@ def profiles(
         kind: the kind of ablations of one layer; as for `interp.figures.layers`.
         tasks: the tasks that are drawn; all by default.
         labels: the words that are printed for tasks and models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
-        drop: scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).
-            Compare models with different baselines by shares.
+        drop: scale of drops: `points`, or the shares `floor-aware` and `relative` (see `drops`).
 
     Returns:
         A Matplotlib figure of one panel per task.
@@ -92,8 +90,8 @@ def differences(
 ) -> style.PrintFigure:
     """Drop of one model minus that of another by ablated layer: a panel per task, a line per pair.
 
-    Differences are in points only: a difference of shares is one of two ratios, and has another
-    interval. `profiles(drop="floor-aware")` shows the shares of each model.
+    In points only, because a difference of shares is one of two ratios and has another interval.
+    `profiles(drop="floor-aware")` shows the shares of each model.
 
     Args:
         source: a `Comparison`, or its `differences()`.

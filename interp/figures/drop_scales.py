@@ -10,6 +10,9 @@ SCALES: dict[str, tuple[str, str]] = {
 }
 """For each scale the columns of `interp.stats.importance`, and the name of the axis."""
 
+UNITS = {"kl": "nats", "loss": "nats per token", "bits_per_byte": "bits per byte"}
+"""The units of metrics that are not shares."""
+
 DRAWN = "drawn_as"
 """The column that names the scale of the drops of a table, if it is not that of their unit."""
 
@@ -63,4 +66,12 @@ def drop_label(table: pd.DataFrame) -> str:
     """The name and unit of the axis for a table's drops."""
     if is_share(table):
         return str(table[DRAWN].dropna().iloc[0])
-    return "Drop (points)" if table["unit"].eq("points").all() else "Drop"
+    return f"Drop ({unit})" if (unit := unit_of(table)) else "Drop"
+
+
+def unit_of(table: pd.DataFrame) -> str:
+    """The unit of the values of a table, in words; empty if it has several or none."""
+    if table["unit"].eq("points").all():
+        return "points"
+    units = {UNITS.get(str(metric), "") for metric in table["metric"]}
+    return units.pop() if len(units) == 1 else ""

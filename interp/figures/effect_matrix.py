@@ -27,8 +27,7 @@ def downstream(
         source: the table of `interp.similarity.downstream_effects`, or a mapping of titles
             (models, `"later positions"`) to such tables: a panel each.
         labels: the words that are printed for models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
 
     Returns:

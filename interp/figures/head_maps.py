@@ -68,8 +68,7 @@ def retrieval_map(
         source: `RetrievalHeads`, its `table()`, or several of either.
         mark: the number of best heads of each model that get a ring.
         labels: the words that are printed for models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
 
     Returns:
@@ -119,8 +118,7 @@ def importance_map(
             table.
         tasks: the tasks that are drawn, in this order; all by default.
         labels: the words that are printed for tasks and models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
         ax: your own axes, for a figure of one panel.
         drop: scale of the drops: `points`, `floor-aware` or `relative` (`interp.figures.drops`).

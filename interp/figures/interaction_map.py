@@ -36,8 +36,7 @@ def pairs(
             the table.
         tasks: the tasks that are drawn, in this order; all by default.
         labels: the words that are printed for tasks and models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         caption: whether the caption is printed under the figure.
         ax: your own axes, for a figure of one panel.
 

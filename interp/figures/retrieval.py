@@ -75,8 +75,7 @@ def removal(curve: pd.DataFrame, *, width: float | None = None) -> style.PrintFi
     Args:
         curve: a table of `interp.attention.contrast.removal_curve`, or several concatenated; there
             is a panel per model and task.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
 
     Returns:
         A Matplotlib figure of one panel per model and task.

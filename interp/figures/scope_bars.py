@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from interp.errors import UserError
 from interp.figures import curves, palette, style, tables
+from interp.figures.drop_scales import unit_of
 from interp.figures.from_values import GainsSource, of_gains
 from interp.labels import renamed, series_titles
 from interp.results import PARTS, WHOLE, MetricChoice, scope_parts
@@ -50,8 +51,7 @@ def scopes(
         kind: the kind of ablations: `layer`, `attn`, `mlp@mean`, ...
         tasks: the tasks that are drawn, in this order; all by default.
         labels: the words that are printed for tasks and models, by their names.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         ylim: limits of the vertical axes.
         caption: whether the caption is printed under the figure.
 
@@ -83,7 +83,7 @@ def scopes(
             _intervals(lines, rows)
             top = rows["place"].max()
             bars.set_xlim(-0.6 - 0.01 * top, top + 0.6 + 0.01 * top)
-            unit = "points" if rows["unit"].eq("points").all() else ""
+            unit = unit_of(rows)
             for axes, words in ((bars, "Drop"), (lines, "Parts")):
                 axes.set_ylabel(f"{words} ({unit})" if unit else words)
                 if page.ylim is not None:

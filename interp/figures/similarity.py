@@ -43,8 +43,7 @@ def angular(source: Any, *, width: float | None = None) -> style.PrintFigure:
     Args:
         source: `Similarity`, its `angular`, or several of either (models or sources); also
             `study_angular_distance`, whose rescaled values get a colour bar of their own.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
 
     Returns:
         A Matplotlib figure of one panel per series.

@@ -125,8 +125,7 @@ def new_panels(
             narrow.
         data: the rows that are drawn.
         height: the height in inches of the figure without its panels, and of each row of panels.
-        width: width of the figure in inches; by default one column for one panel, otherwise the
-            page.
+        width: width in inches; by default a column for one panel, otherwise the page.
         sharey: whether the panels share their vertical axis.
 
     Returns:

@@ -20,7 +20,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import BASELINE, checked_edits
+from interp.ablations import BASELINE, as_ablation, check_donor_used, checked_edits
 from interp.engine import Shortcuts, generate, score_requests
 from interp.errors import UserError
 from interp.models import decoder, load_model, model_name
@@ -69,6 +69,7 @@ class AblatedModel(TemplateLM):
             load_model(pretrained, **options) if isinstance(pretrained, str) else pretrained
         )
         self.ablation = ablation
+        check_donor_used([as_ablation(ablation)], donor)
         other = load_model(donor, **options) if donor else None
         self.edits = checked_edits(self.model, ablation, donor=other)
         if self.edits.uses_mean or self.edits.is_by_example:

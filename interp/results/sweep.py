@@ -34,8 +34,8 @@ Chosen = Callable[[pd.DataFrame, str], pd.DataFrame] | None
 class Sweep(StoredRecords):
     """A finished run.
 
-    Opening it reads only the manifest. The first table verifies every shard by its hash, which
-    takes as long as reading the files. Then each table reads the columns that it needs.
+    Opening it reads only the manifest. The first table verifies the hash of every shard. Then each
+    table reads the columns that it needs.
 
     Attributes:
         folder: where the records are.
@@ -75,8 +75,7 @@ class Sweep(StoredRecords):
         drops are damage, also for metrics in which smaller is better.
 
         Args:
-            metric: only this metric, for the tasks that have it, or one for each named task; all by
-                default.
+            metric: one for all tasks that have it, or one per named task; all by default.
             by: a field of the rows (`"subject"`): one row for each of its values. The correction
                 is then over all values and ablations of a task and metric.
             short: whether to give only the main columns, rounded to four digits, for one metric per
@@ -84,8 +83,7 @@ class Sweep(StoredRecords):
             confidence: coverage of the intervals.
             resamples: bootstrap resamples.
             correction: correction of p-values: `"holm"`, `"bh"` or `"none"`.
-            given: for `by`: tasks that cannot be found by their name alone, as paths or loaded
-                tasks.
+            given: for `by`: tasks that their name alone does not find: paths, or loaded tasks.
             data: for `by`: the folder with the rows, as for the sweep.
             allow_code: for `by`: whether the YAMLs in `given` may run the Python that they name.
 

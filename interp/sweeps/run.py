@@ -116,7 +116,9 @@ def sweep(
         UserError: before anything is written, for any request that cannot be carried out; at the
             end, where units failed.
     """
-    refuse_options(limit=limit, seed=seed, shard=shard, workers=workers, token_budget=token_budget)
+    refuse_options(
+        limit=limit, seed=seed, shard=shard, ray=ray, workers=workers, token_budget=token_budget
+    )
     out = out if out is None else path_given("out", out)
     sizes = UnitSizes(unit_examples, unit_ablations)
     model = given_model(model)
@@ -165,6 +167,7 @@ def refuse_options(
     limit: Any = None,
     seed: Any = 0,
     shard: Any = None,
+    ray: Any = None,
     workers: Any = None,
     token_budget: Any = None,
 ) -> None:
@@ -174,6 +177,7 @@ def refuse_options(
         limit: as for `sweep`.
         seed: as for `sweep`.
         shard: as for `sweep`.
+        ray: as for `sweep`.
         workers: as for `sweep`.
         token_budget: as for `sweep`.
 
@@ -190,6 +194,8 @@ def refuse_options(
             continue
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise UserError(f"{name} {value!r}: allowed are {least} and more (none: {none})")
+    if workers is not None and not ray:
+        raise UserError(f"workers {workers}: they are those of Ray; give ray, too (`--ray auto`)")
     if shard is not None:
         Shard.parse(str(shard))
 

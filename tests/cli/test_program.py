@@ -111,10 +111,13 @@ def test_a_swap_that_is_named_gets_the_donor_also_in_a_dry_run(folder, tmp_path,
         (["--ablate", "layers", "--shard", "17/16"], "shard '17/16': allowed is K/N"),
         (["--ablate", "layers", "--token-budget", "0"], "token_budget 0: allowed are 1"),
         (["--ablate", "layers", "--ray", "local", "--workers", "0"], "workers 0: allowed are 1"),
+        (["--ablate", "layers", "--workers", "2"], "workers 2: they are those of Ray; give ray"),
+        (["--ablate", "layers", "--donor", "FOLDER"], "donor: no ablation is a swap; add one"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(folder, tmp_path, capsys, arguments, message):
     task, out = str(write_task(tmp_path)), tmp_path / "run"
+    arguments = [folder if one == "FOLDER" else one for one in arguments]
     assert main(["sweep", folder, "--tasks", task, "--out", str(out), *arguments]) == 2
     shown = capsys.readouterr().err.strip().splitlines()
     assert message in shown[-1]

@@ -53,6 +53,9 @@ def test_show_says_n_interval_test_and_correction(run, capsys):
     assert "within 0.1 either way: none" in capsys.readouterr().out
     assert main(["show", str(run.folder), "--margin", "-1"]) == 2
     assert main(["show", str(run.folder), "--top", "0"]) == 2
+    assert "top 0: allowed are 1 and more" in capsys.readouterr().err
+    assert main(["show", str(run.folder), "--top", "99999999999"]) == 2
+    assert "allowed are whole numbers from 1 to 1000000000" in capsys.readouterr().err
     assert main(["show", str(run.folder), "--metric", "f1"]) == 2
     assert "no metric f1" in capsys.readouterr().err
 

@@ -1,10 +1,12 @@
 """The table of architectures: its form, that it is up to date, and a thin sample made again."""
 
+import re
 from importlib.metadata import version
 
 import pytest
 
-from experiments.families.checks import USES, check
+from experiments.families import checks
+from experiments.families.checks import USES, Found, check
 from experiments.families.configurations import built_by_transformers, registered
 from experiments.families.table import FAULTS, PAGE, page, read_rows
 
@@ -25,6 +27,7 @@ def test_every_row_is_exact_or_refused_in_one_line(rows):
         assert (row.outcome == "exact") == (row.tried > 0) or row.use == "parts add up"
         assert row.outcome == "exact" or row.reason
         assert "\n" not in row.reason
+        assert not re.search(r"(^|\s)/", row.reason), "no place on the machine that made the table"
         assert row.outcome != "exact" or row.difference <= 1e-4
 
 
@@ -41,6 +44,12 @@ def test_the_table_is_up_to_date_in_form(rows):
     kept = PAGE.read_text(encoding="utf-8")
     if all(f"{name} {version(name)}" in kept for name in ("transformers", "transformer-lens")):
         assert kept == page(rows)
+
+
+def test_reasons_name_the_role_of_the_folder(monkeypatch, tmp_path):
+    refused = Found("A", "load", "refused", reason=f"model {tmp_path}/model: it has no layers")
+    monkeypatch.setattr(checks, "_checked", lambda name, folder: [refused])
+    assert [row.reason for row in check("A", tmp_path)] == ["model FOLDER/model: it has no layers"]
 
 
 def same(name: str, rows, folder) -> None:

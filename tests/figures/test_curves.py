@@ -182,6 +182,12 @@ def test_continuous_metrics_have_no_percent(sweep_of) -> None:
     sweep.values["metric"] = "gold_logprob"
     assert panels(figures.layers(sweep))[0].get_ylabel() == "Gold logprob"
     assert panels(figures.drops(sweep))[0].get_ylabel() == "Drop"
+    sweep = sweep_of(tasks=["mmlu:default"])
+    sweep.values["value"] += 0.25
+    sweep.values["metric"] = "loss"
+    assert panels(figures.layers(sweep))[0].get_ylabel() == "Loss (nats per token)"
+    assert panels(figures.drops(sweep))[0].get_ylabel() == "Drop (nats per token)"
+    assert "p: t test, Hall's correction for skewness, Holm-corr" in figures.drops(sweep).footnote
 
 
 @pytest.mark.slow

@@ -293,6 +293,7 @@ def test_opening_a_run_reads_no_shard(run):
         ({"seed": None}, "seed None: allowed"),
         ({"seed": 2**63}, "seed 9223372036854775808: allowed are whole numbers from 0 to"),
         ({"workers": 0}, "workers 0: allowed are 1 and more"),
+        ({"workers": 2}, "workers 2: they are those of Ray; give ray, too"),
         ({"shard": "3"}, "shard '3': allowed is K/N"),
         ({"num_fewshot": 2}, "num_fewshot: task tiny-texts is loaded already"),
     ],

@@ -13,6 +13,8 @@ from interp.ablations import (
     Edits,
     Means,
     active_edits,
+    as_ablation,
+    check_donor_used,
     checked_edits,
     mean_outputs,
 )
@@ -174,6 +176,7 @@ def _edits(
     reference: Sequence[str] | None,
 ) -> tuple[Edits, Means | None]:
     edits, means = active_edits(model)
+    check_donor_used([as_ablation(ablation)] if ablation else [], donor)
     checked = checked_edits(model, ablation, donor=donor) if ablation else Edits()
     if checked.uses_mean:
         if reference is None or means is not None:

@@ -66,6 +66,14 @@ def test_a_swap_is_not_left_in_place_between_pieces(llama):
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.parametrize("ablation", ["layer:0", None])
+def test_a_donor_without_a_swap_is_refused(llama, ablation):
+    with pytest.raises(UserError, match="donor: no ablation is a swap; add one, such as swap:7"):
+        interp.generate(llama, PROMPT, ablation, donor=llama, max_new_tokens=1)
+    with pytest.raises(UserError, match="donor: no ablation is a swap"):
+        interp.sweep(llama, "kv-5:generate", ablation or "mlps", donor=llama, out="unused")
+
+
 def test_the_same_seed_draws_the_same_whatever_runs_beside_it(llama):
     def draws(prompts, seed=0):
         return interp.generate(
