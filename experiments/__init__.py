@@ -1,1 +1,1 @@
-"""Experiments: one module a question of the study."""
+"""Experiments: one module per question of the study."""

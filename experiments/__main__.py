@@ -1,4 +1,4 @@
-"""All experiments, all figures, one page: `python -m experiments all --preset organisms`."""
+"""All experiments and figures on one page: `python -m experiments all --preset organisms`."""
 
 import argparse
 import sys
@@ -34,7 +34,7 @@ NAMES = (
 
 
 def modules(names: tuple[str, ...] = NAMES) -> list[ModuleType]:
-    """The experiments, in the order of the page."""
+    """The modules of the experiments, in the order of the page."""
     return [import_module(f"experiments.{name}") for name in names]
 
 
@@ -43,8 +43,8 @@ def everything(preset: Preset, out: Path, chosen: list[ModuleType]) -> Path:
 
     Args:
         preset: models, tasks, sizes.
-        out: folder of the experiments; what is finished in it is kept.
-        chosen: modules of this folder.
+        out: the folder of the experiments; what is finished in it is kept.
+        chosen: the modules of the experiments to run.
 
     Returns:
         The page, `OUT/results/results.md`.

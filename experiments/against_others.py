@@ -1,4 +1,4 @@
-"""What others published about single layers, and what our runs say of the same.
+"""What others published about single layers, and what our runs say about the same layers.
 
 python -m experiments.against_others              # runs of the study's preset, runs/experiments
 python -m experiments.against_others RUN RUN ...  # these runs
@@ -24,16 +24,16 @@ NOT_RUN = "not run: no GPU was at hand"
 
 @dataclass(frozen=True)
 class Claim:
-    """A published number, and how ours is read from a run.
+    """A published claim, and how our number is read from a run.
 
     Attributes:
-        source: who says it, with an address.
+        source: who published it, with an address.
         model: the model that was used, as the hub names it.
         task: the task of this toolkit that asks the same.
         says: the claim, in words.
         ours: a function from a run's table of drops and its baseline's score to what we found, in
             words.
-        unlike: what of their set-up is unknown or other.
+        unlike: how their set-up differs from ours, or is unknown.
     """
 
     source: str
@@ -72,7 +72,7 @@ def largest(number: int) -> Callable[[pd.DataFrame], str]:
 
 
 def gains(first: int, last: int) -> Callable[[pd.DataFrame], str]:
-    """How many layers of a range gain when they are skipped, by number and by interval."""
+    """How many layers of a range raise the score when skipped, by value and by interval."""
 
     def read(drops: pd.DataFrame) -> str:
         rows = drops[drops["layer"].between(first, last)]
@@ -152,7 +152,7 @@ def found_runs(folder: Path) -> "list[Sweep]":
 
 
 def answer(claim: Claim, runs: "Iterable[Sweep]") -> str:
-    """What our runs say of a claim; why not, where none asks the same."""
+    """What our runs say about a claim; or why they say nothing."""
     for run in runs:
         asked = {task.name for task in run.manifest.tasks}
         layers = [text for text in run.manifest.ablations if text.startswith("layer:")]

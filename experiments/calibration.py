@@ -1,4 +1,4 @@
-"""Texts that belong to no task's examples: for a tuned lens and for similarity."""
+"""Texts that are not examples of any task, for a tuned lens and for similarity."""
 
 import random
 
@@ -9,7 +9,7 @@ SEED = 0
 
 
 def world_texts(count: int = DOCUMENTS, seed: int = SEED) -> list[str]:
-    """Documents of the organisms' world, three skills in turn."""
+    """Documents of the organisms' world, with three skills in turn."""
     from experiments.organisms.documents import arithmetic_steps, fact_question, lookup
     from experiments.organisms.world import make_world
 
@@ -22,10 +22,11 @@ def world_texts(count: int = DOCUMENTS, seed: int = SEED) -> list[str]:
 
 
 def texts_of(preset: Preset, count: int = DOCUMENTS) -> tuple[list[str], str]:
-    """Texts for a preset, and what they are.
+    """Texts for a preset, and a description of them.
 
-    Documents of the organisms' world where the tasks are its own; else prompts of the tasks with
-    their right answers, drawn evenly, so that nothing more has to be downloaded.
+    They are documents of the organisms' world if the tasks belong to it. Otherwise they are prompts
+    of the tasks with their right answers, the same number of each, so that nothing more has to be
+    downloaded.
     """
     names = preset.task_names("skills", "options")
     if all("world-" in name or "world2-" in name for name in names):
@@ -35,7 +36,7 @@ def texts_of(preset: Preset, count: int = DOCUMENTS) -> tuple[list[str], str]:
     texts = []
     for task in preset.load_tasks("skills", "options"):
         rows = task.documents()
-        # another seed than the sweeps'
+        # not the seed of the sweeps
         for row in select_examples(task, -(-count // len(names)), seed=preset.seed + 1):
             texts.append(f"{prompt_text(task, rows[row])} {task.target_text(rows[row])}")
     return texts, f"{len(texts)} prompts of the preset's tasks with their answers"

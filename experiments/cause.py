@@ -2,11 +2,11 @@
 
     python -m experiments.cause --preset organisms
 
-Pairs of prompts that differ in one thing: the value that is asked for, the key that asks for it, or
-the person. Every layer's stream, attention and MLP is taken from the other prompt, where the two
-differ and at the last position; and in windows of one and two layers the answer cannot attend to
-the value. Facts are asked once more behind a passage that says something else than the weights:
-which parts follow the passage, and which the weights?
+The prompts of a pair differ in one thing: the value that is asked for, the key that asks for it, or
+the person. The residual stream, attention and MLP of every layer are patched from the other prompt,
+where the two differ and at the last position. In windows of one and two layers, the answer cannot
+attend to the value. Finally, facts are asked after a passage that contradicts the weights: which
+parts follow the passage, and which the weights?
 """
 
 from pathlib import Path
@@ -35,11 +35,11 @@ NOT_TO_CONCLUDE = (
 )
 ROLES = ("base", "distilled")
 LEAST_OVERRULED = 0.1
-"""Share of pairs in which the passage must win for a part to be said to follow it."""
+"""The share of pairs in which the passage must win for parts to be tested."""
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Patches of all tasks of pairs, and cuts where the value stands among others."""
+    """Patches on all tasks of pairs, and cuts where the value is among others."""
     found = []
     for role in (role for role in ROLES if role in preset.models):
         for task in preset.task_names("pairs"):
@@ -53,7 +53,7 @@ def jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Maps of recovery, one per task, and of what is lost without attention to the value."""
+    """Maps of recovery, one per task, and of the drop without attention to the value."""
     from interp import figures
     from interp.results import choose_metric, context_or_weights
 
@@ -107,7 +107,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def _patches(model: str, task: str, rows: pd.DataFrame) -> str:
-    """The sublayers at the last position that bring something, largest first."""
+    """The sublayers at the last position with a recovery above 0, largest first."""
     parts = rows[rows["ablation"].str.contains(r":(?:attn|mlp):.*@last", regex=True)]
     shown = parts[parts["low_all"] > 0].sort_values("recovery", ascending=False)
     named = [
@@ -124,7 +124,7 @@ def _patches(model: str, task: str, rows: pd.DataFrame) -> str:
 
 
 def _sources(model: str, task: str, rows: pd.DataFrame) -> str:
-    """What follows the passage and what the weights; not testable where one always wins."""
+    """The parts that follow the passage and the weights; not testable if the passage never wins."""
     overruled, n = float(rows["overruled"].iloc[0]), int(rows["n"].iloc[0])
     words = (
         f"{summary.series_words(model, task)}, behind a passage that contradicts the weights: the "
@@ -150,7 +150,7 @@ def _sources(model: str, task: str, rows: pd.DataFrame) -> str:
 
 
 def _windows(model: str, task: str, rows: pd.DataFrame) -> str:
-    """The windows without which the answer is lost, largest drop first."""
+    """The windows with significant drops, largest first."""
     shown = rows[(rows["p_adjusted"] < 0.05) & (rows["drop"] > 0)]
     named = [
         f"{row['ablation']} {summary.interval(row['drop'], row['low'], row['high'])}"

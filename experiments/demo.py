@@ -3,9 +3,9 @@
     python -m experiments.demo
 
 Sweeps every layer of the shipped models *base12* and *distilled12*: facts, look-up and unwritten
-arithmetic under three protocols, and arithmetic with its steps written out. Writes the records, the
-figures and a table of the layers that matter, and prints where they are. Under five minutes on two
-cores; an interrupted run continues.
+arithmetic under three protocols, and arithmetic with its steps written out. It writes the records,
+the figures and a table of the layers that matter, and prints where they are. It takes under five
+minutes on two cores; an interrupted run continues.
 """
 
 import argparse
@@ -36,9 +36,9 @@ def run(models: Sequence[str] = MODELS, *, limit: int = EXAMPLES, out: Path = OU
 
     Args:
         models: names for `interp.load_model`.
-        limit: examples per task; with 120 a drop of 17 points is found in 80% of cases, corrected
-            over twelve layers (`interp.stats.least_detectable`).
-        out: one folder a model is made in it.
+        limit: the number of examples per task. With 120, a drop of 17 points is found in 80% of
+            sweeps, corrected over twelve layers (`interp.stats.least_detectable`).
+        out: the folder in which each model gets a folder.
     """
     import interp
     from interp.tasks import load_task

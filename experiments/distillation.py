@@ -2,9 +2,9 @@
 
     python -m experiments.distillation --preset organisms
 
-Profiles of the models on one task a skill with differences, correlations, centres of mass and
-robustness; layers, attentions and MLPs of *base* put into *distilled* and the other way round, one
-at a time and cumulatively; how far the weights moved. `study`: LLaMA-3.1-8B and
+Profiles of the models on one task per skill, with differences, correlations, centres of mass and
+robustness; layers, attentions and MLPs of *base* swapped into *distilled* and the other way round,
+one at a time and cumulatively; and how far the weights moved. `study`: LLaMA-3.1-8B and
 DeepSeek-R1-Distill-Llama-8B (whose teacher, DeepSeek-R1, is of another shape).
 """
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 QUESTION = "What does distillation move?"
 PAIR = (("base", "distilled"), ("distilled", "base"))
-"""Recipient and donor."""
+"""Pairs of recipient and donor."""
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Every layer, and layers cumulatively, of all models; the swaps between base and distilled."""
+    """Single layers and cumulative layers of all models, and swaps between base and distilled."""
     roles, skills = preset.roles("base", "teacher", "distilled"), preset.task_names("skills")
     found = [Job(role, task, "layers") for role in roles for task in skills]
     found += [Job(role, task, "cumulative") for role in roles for task in skills]
@@ -37,7 +37,7 @@ def jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Profiles, swap curves and weights; the section says what moved, and what cannot be said."""
+    """Profiles, swap curves and weight distances, and what they show."""
     from interp import figures
 
     tables, n_layers = measured(preset, out)
@@ -65,7 +65,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
-    """All tables, one metric a task, and the number of layers of each model.
+    """All tables, with one metric per task, and the number of layers of each model.
 
     Returns:
         Tables scores, drops, kinds (of wrong answers), centres, robustness; with two models
@@ -104,7 +104,7 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
 
 
 def _swapped(preset: Preset, out: Path, asked: list[Job]) -> dict[str, pd.DataFrame]:
-    """Swap curves in both directions, the distance of the weights, and the two together."""
+    """Swap curves in both directions, weight distances, and their correlation."""
     from interp import comparison
     from interp.results import choose_metric
 
@@ -145,7 +145,7 @@ def _weights(preset: Preset) -> dict[str, pd.DataFrame]:
 
 
 def _of_swaps(preset: Preset, tables: dict[str, pd.DataFrame]) -> "dict[str, tuple[Figure, str]]":
-    """A figure of swap curves a task, and of the weights beside the swaps of the reasoning task."""
+    """A figure of swap curves per task, and one of weights and swaps for the reasoning task."""
     from interp import figures
     from interp.labels import task_label
 

@@ -1,4 +1,4 @@
-"""What distillation moved, in sentences: each with n, its interval, and what it does not show."""
+"""The findings on distillation in sentences, each with n, its interval, and its limits."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from experiments.summary import interval
 from interp.labels import p_words
 
 FLOOR = 25.0
-"""Baseline in points below which a profile has little room to fall."""
+"""The baseline, in points, below which a profile has little room to fall."""
 
 
 def findings(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> list[str]:
@@ -17,7 +17,7 @@ def findings(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> list[
 
     Args:
         tables: from `experiments.distillation.measured`.
-        reasoning: the tasks whose profiles are told in words.
+        reasoning: the tasks whose profiles are described in words.
     """
     from interp.labels import task_label
 
@@ -99,7 +99,7 @@ def _swaps(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _beside(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> Iterator[str]:
-    """Weights: how evenly they moved, and whether distance predicts effect."""
+    """How evenly the weights moved, and whether distance predicts effect."""
     if "layer-distances" not in tables:
         return
     layers = tables["layer-distances"]

@@ -1,9 +1,10 @@
-"""Which later layers build on a layer, and which do not notice that it is gone?
+"""Which later layers build on a layer, and which do not change when it is skipped?
 
     python -m experiments.downstream --preset organisms
 
-The relative change of every later layer's contribution when a layer is skipped, at all positions
-and at later positions only (Csordas et al., arXiv 2505.13898), as means over texts with intervals.
+It measures the relative change of every later layer's contribution when a layer is skipped, at all
+positions and at later positions only (Csordas et al., arXiv 2505.13898), as means over texts with
+intervals.
 """
 
 from pathlib import Path
@@ -31,13 +32,13 @@ NOT_TO_CONCLUDE = (
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Passes over texts, no sweep."""
+    """No sweeps, only passes over texts."""
     task = preset.task_names("skills")[0]
     return [Job("base", task, "downstream", ablations=0)]
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """The two matrices of effects, and what they are as a mean by distance."""
+    """The two matrices of effects, and their means by distance between layers."""
     from interp import figures
 
     model = preset.models["base"]

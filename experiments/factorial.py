@@ -2,10 +2,10 @@
 
     python -m experiments.factorial
 
-Three protocols differ in several things at once. Here the same prompt is read by likelihood and
-greedily, among few candidates, all values of the type and the whole vocabulary, with and without
-written steps in front; each layer is skipped in every cell, and the effect of each factor on its
-drop is a paired difference over the same examples.
+Protocols differ in several things at once. Here the same prompt is read by likelihood and greedily;
+among a few candidates, all values of the type, and the whole vocabulary; with and without written
+steps before the answer. Each layer is skipped in every cell. The effect of a factor on its drop is
+a paired difference over the same examples.
 """
 
 from pathlib import Path
@@ -29,16 +29,16 @@ CANDIDATES = ("options", "type", "vocabulary")
 STEPS = ("without", "with")
 FORMS, WITH_STEPS = "-forms", "-steps-forms"
 SHOWN = 3
-"""Ablations of the page's table, by the largest adjusted effect of any factor."""
+"""The number of ablations per factor in the page's table, largest effects first."""
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Every layer in every form; what is scored and what is written are tasks of their own."""
+    """Every layer in every form; scored and written answers are separate tasks."""
     return [Job("base", task, "layers") for task in preset.task_names("forms")]
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """The drop of every layer in every cell, and what each factor changes in it."""
+    """The drop of every layer in every cell, and the effect of each factor on it."""
     from interp import figures
 
     cells: list[pd.DataFrame] = []
@@ -51,7 +51,7 @@ def run(preset: Preset, out: Path) -> Section:
         )
         floors = floors_of(preset, tasks)
         one, two, three = tables(values, floors, seed=preset.seed)
-        # two benchmarks have cells of the same name
+        # cells of two benchmarks have the same names
         one["task"] = [f"{name}, {cell}" for cell in one["task"]]
         for found, table in ((cells, one), (effects, two), (shares, three)):
             found.append(table.assign(benchmark=name))
@@ -78,7 +78,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def benchmarks(tasks: list[str]) -> dict[str, list[str]]:
-    """The tasks of the forms by benchmark: scored and written, without and with steps."""
+    """For each benchmark its tasks in all forms: scored and written, without and with steps."""
     found: dict[str, list[str]] = {}
     for task in tasks:
         name = task.partition(":")[0]
@@ -87,7 +87,7 @@ def benchmarks(tasks: list[str]) -> dict[str, list[str]]:
 
 
 def cell_of(task: str, metric: str) -> "Cell | None":
-    """Readout, candidates and steps of one metric of a form; None for a metric that is no cell."""
+    """Readout, candidates and steps of a metric of a form; None for a metric without a cell."""
     steps = STEPS[task.partition(":")[0].endswith(WITH_STEPS)]
     if metric.startswith("exact_match"):
         return READOUTS[1], CANDIDATES[2], steps
@@ -96,7 +96,7 @@ def cell_of(task: str, metric: str) -> "Cell | None":
 
 
 def in_cells(values: pd.DataFrame) -> pd.DataFrame:
-    """The values of forms with their cell in columns `readout`, `candidates` and `steps`."""
+    """The values of forms, with the cell in columns `readout`, `candidates` and `steps`."""
     keys = list(zip(values["task"], values["metric"], strict=True))
     cells = {key: cell_of(*key) for key in dict.fromkeys(keys)}
     kept = values[[cells[key] is not None for key in keys]].copy()
@@ -106,7 +106,7 @@ def in_cells(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def design_of(values: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Factor to the levels that the values have, where they have two or more."""
+    """For each factor with two or more levels in the values, its levels."""
     allowed = {"readout": READOUTS, "candidates": CANDIDATES, "steps": STEPS}
     held = {name: set(values[name]) for name in allowed}
     return {
@@ -117,7 +117,7 @@ def design_of(values: pd.DataFrame) -> dict[str, tuple[str, ...]]:
 
 
 def floors_of(preset: Preset, tasks: list[str]) -> dict[str, float]:
-    """What guessing gets right among the options, the values of the type and the vocabulary."""
+    """The score of guessing among the options, the values of the type and the vocabulary."""
     from interp.tasks import load_task
 
     scored = next(load_task(task, data=preset.data) for task in tasks if ":generate" not in task)
@@ -125,7 +125,7 @@ def floors_of(preset: Preset, tasks: list[str]) -> dict[str, float]:
 
 
 def chances(task: "Task") -> dict[str, float]:
-    """Mean chance of a guess among the options and among all values; 0 for the vocabulary."""
+    """The mean score of guessing among options and among all values; 0 for the vocabulary."""
     rows = task.documents()
     options, values = (
         sum(1 / len(row[name]) for row in rows) / len(rows) for name in ("options", "values")
@@ -136,7 +136,7 @@ def chances(task: "Task") -> dict[str, float]:
 def tables(
     values: pd.DataFrame, floors: dict[str, float], *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Drops by cell; effects in points; effects in shares of what there is to lose.
+    """Drops by cell; effects in points; effects as shares of what can be lost.
 
     Args:
         values: from `in_cells`, of one benchmark.
@@ -144,7 +144,7 @@ def tables(
         seed: the seed of the bootstrap.
 
     Returns:
-        Tables of `interp.stats.importance` (its task is the cell) and twice of
+        The table of `interp.stats.importance`, in which the task is the cell, and two tables of
         `interp.stats.factorial_effects`.
     """
     from interp.stats import cells_of, factorial_effects, importance
@@ -171,7 +171,7 @@ def cell_label(cell: str) -> str:
 
 
 def sentences(effects: pd.DataFrame) -> list[str]:
-    """For each model, benchmark and factor: of how many layers it changes the share lost."""
+    """For each model, benchmark and factor, the number of layers whose lost share it changes."""
     from interp.labels import benchmark_label, model_label
 
     found = []
@@ -205,7 +205,7 @@ def _of_effect(known: pd.DataFrame) -> str:
 
 
 def _points(row: Any) -> str:
-    """A share with its interval, in points; it was chosen, so the interval is that of all."""
+    """A share in points with the interval for all layers together, because it was chosen."""
     return summary.interval(
         100 * float(row["value"]), 100 * float(row["low_all"]), 100 * float(row["high_all"])
     )

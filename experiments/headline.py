@@ -1,10 +1,10 @@
-"""How many layers can go, under each protocol? The study's headline, on held-out examples.
+"""How many layers can be removed, under each protocol? The study's headline, held out.
 
     python -m experiments.headline --preset organisms
 
-The layers go one after the other, least important first, until one is left; under every protocol
-beside each other. Two orders: by measured importance (of the same task, on the other half of its
-examples) and by block influence (on texts that belong to no task). `study`: MMLU in LLaMA-3.1-8B
+Layers are removed one after the other, least important first, until one is left, under every
+protocol. There are two orders: by measured importance (on the same task and the other half of its
+examples), and by block influence (on texts that belong to no task). `study`: MMLU in LLaMA-3.1-8B
 and Qwen3-8B.
 """
 
@@ -30,7 +30,7 @@ QUESTION = "How many layers can go, under each protocol?"
 MARGIN = 10.0
 ORDERS = ("measured importance", "block influence")
 UNKNOWN_LAYERS = 32
-"""Layers of a model whose size is not known, for the estimate."""
+"""The number of layers that is assumed for a model of unknown size, for the estimate."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Measured:
     """One task of one model on the second half of its examples.
 
     Attributes:
-        model: its name.
+        model: the name of the model.
         task: the task as it was loaded.
         curves: scores along each order.
-        counts: for each order, how many layers are shown to be spared.
-        kept: name of an order to the outcomes along it.
+        counts: for each order, how many layers can be removed, as shown by `removable`.
+        kept: for each order, by name, the outcomes along it.
     """
 
     model: str
@@ -53,7 +53,7 @@ class Measured:
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """The layers that other experiments skip too, then the curves."""
+    """The layers, which other experiments skip, too, and then the curves."""
     from experiments.hours import size_of
 
     found = []
@@ -66,7 +66,7 @@ def jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Curves of every protocol, and how many layers each is shown to spare."""
+    """The curves of every protocol, and how many layers can be removed under each."""
     from interp import figures
 
     roles = preset.roles("base", "other", "distilled")
@@ -79,7 +79,7 @@ def run(preset: Preset, out: Path) -> Section:
     curves = pd.concat([one.curves for one in found], ignore_index=True)
     counts = pd.concat([one.counts for one in found], ignore_index=True)
     shares, differences = protocols_compared(found)
-    # where there is nothing to lose, nothing is shown to be kept
+    # where there is nothing to lose, keeping the score shows nothing
     filled = counts.assign(
         kept=[row["kept"] if _testable(row) else -1 for row in counts.to_dict("records")]
     )
@@ -109,14 +109,14 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def halves(documents: pd.Series, *, seed: int = 0) -> tuple[set[int], set[int]]:
-    """Split a task's examples at random: one half chooses the order, the other draws the curve.
+    """Split a task's examples at random: one half chooses the order, the other gives the curve.
 
     Args:
-        documents: the numbers of the rows, also repeated.
+        documents: the numbers of the rows, which may be repeated.
         seed: the seed of the split.
 
     Returns:
-        Two sets without a row in common; the second holds the odd one.
+        Two sets without a row in common. With an odd number the second is the larger.
     """
     import numpy as np
 
@@ -175,7 +175,7 @@ def measured(preset: Preset, out: Path, role: str, name: str, influence: pd.Data
 
 
 def influence_on_texts(preset: Preset, out: Path, role: str) -> pd.DataFrame:
-    """Block influence of each layer on texts that belong to no task's examples."""
+    """The block influence of each layer on texts that are not examples of any task."""
     from interp.similarity import layer_similarity
 
     model = preset.models[role]
@@ -188,7 +188,7 @@ def influence_on_texts(preset: Preset, out: Path, role: str) -> pd.DataFrame:
 
 
 def protocols_compared(found: Sequence[Measured]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How much of what can be lost each protocol keeps, and how much more than generated answers.
+    """The share that each protocol keeps of what can be lost, and its lead over generated answers.
 
     Args:
         found: tasks of any models and benchmarks.
@@ -238,7 +238,7 @@ def _same_examples(one: Measured, other: Measured, order: str) -> bool:
 
 
 def compared_sentences(differences: pd.DataFrame) -> list[str]:
-    """One sentence a pair of protocols: which of the two keeps more of what can be lost."""
+    """One sentence per pair of protocols: which of the two keeps more of what can be lost."""
     from interp.labels import benchmark_label, model_label, protocol_label
 
     found = []
@@ -266,7 +266,7 @@ def compared_sentences(differences: pd.DataFrame) -> list[str]:
 
 
 def sentences(counts: pd.DataFrame) -> list[str]:
-    """For each model, benchmark and order: how many layers each protocol is shown to spare."""
+    """For each model, benchmark and order, how many layers can be removed under each protocol."""
     from interp.labels import benchmark_label, model_label, protocol_label, split_task
 
     split = [split_task(task) for task in counts["task"]]
@@ -287,7 +287,7 @@ def sentences(counts: pd.DataFrame) -> list[str]:
 
 
 def _range(row: Mapping[Any, Any]) -> str:
-    """What is shown of one curve, in words."""
+    """What one curve shows, in words."""
     if not _testable(row):
         return f"not testable (whole model {row['baseline']:.0f}%, guessing {row['floor']:.0f}%)"
     kept, steps = int(row["kept"]), int(row["n_steps"])
@@ -300,7 +300,7 @@ def _range(row: Mapping[Any, Any]) -> str:
 
 
 def _testable(row: Mapping[Any, Any]) -> bool:
-    """Whether there is more to lose than the margin."""
+    """Whether more than the margin can be lost."""
     return bool(row["baseline"] - row["floor"] > row["margin"])
 
 

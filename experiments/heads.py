@@ -1,9 +1,9 @@
-"""Which heads retrieve, does removing them (and no others) break retrieval, what else do they do?
+"""Which heads retrieve, does retrieval need just these, and what else do they do?
 
     python -m experiments.heads --preset organisms
 
-Traces every head on the key-value task, removes the best retrieval heads against random draws from
-the same layers, and sweeps every head of the base over tasks of every skill.
+It traces every head on the key-value task, ablates the best retrieval heads and random heads of the
+same layers, and sweeps every head of the base over tasks of every skill.
 """
 
 from pathlib import Path
@@ -46,7 +46,7 @@ def _skill_jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Retrieval heads and their removal in two models; the heads of each skill in the base."""
+    """Retrieval heads and their ablation in two models, and the heads of each skill in the base."""
     from interp import figures
     from interp.attention import by_gold_position, overlap
     from interp.labels import model_label
@@ -106,7 +106,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def retrieval(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
-    """The heads of a model with their scores, their removal, and the trace of one example.
+    """The heads of a model with their scores, their ablation, and the trace of one example.
 
     Returns:
         Tables heads, removal, contrasts, replacements, positions, documents, example.
@@ -170,7 +170,7 @@ def _traced(preset: Preset, out: Path, role: str, task_name: str) -> dict[str, p
 
 
 def _replacements(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataFrame:
-    """Zero, mean and resample ablation of the same heads, and all but them, side by side."""
+    """Zero, mean and resample ablation of the same heads and of all others, side by side."""
     names = {heads.top(TOP, by=by).text: f"top {TOP}, {by}" for by in ("zero", "mean", "resample")}
     names[heads.keep(TOP, by="zero").text] = f"upper layers, all but the best {TOP}"
     names |= {heads.top(1, by="zero").text: "best head, zero", heads.top(1, by="group").text: GROUP}
@@ -180,7 +180,7 @@ def _replacements(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.Da
 
 
 def _positions(swept: "Sweep", heads: "RetrievalHeads", metric: str) -> pd.DataFrame:
-    """One row per example: right or not, whole and without the best heads."""
+    """Whether each example is right, in the unablated model and without the best heads."""
     names = {"baseline": "baseline", heads.top(1, by="zero").text: "Best head removed"}
     names[heads.top(TOP, by="zero").text] = f"Best {TOP} removed"
     chosen = swept.responses(ablations=list(names))
@@ -245,7 +245,7 @@ def _removal_sentences(curve: pd.DataFrame, more: pd.DataFrame) -> list[str]:
 
 
 def _draws(row: "pd.Series") -> str:
-    """Mean and range of the draws; a single one has no range."""
+    """The mean and the range of the draws; a single draw has no range."""
     if row["low"] != row["low"]:
         return f"{row['value']:.0f}"
     return _score(row)
@@ -256,7 +256,7 @@ def _score(row: "pd.Series") -> str:
 
 
 def _overlap_sentences(shared: pd.DataFrame) -> list[str]:
-    """Pairs of tasks that share more heads than chance, by a corrected p."""
+    """The pairs of tasks that share more heads than by chance, by a corrected p-value."""
     from interp.labels import task_label
     from interp.stats import adjust
 

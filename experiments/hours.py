@@ -1,14 +1,14 @@
-"""What the experiments will cost, by arithmetic alone: nothing is downloaded, nothing is run.
+"""The cost of the experiments, by arithmetic alone: nothing is downloaded or run.
 
-Of each sweep: tokens x numbers of the blocks x 2 operations, and the attention's own, times the
-share of the blocks that each ablation runs again; over the share of a named GPU's peak that is
-assumed. On the machine itself `interp sweep --dry-run` measures instead (`interp.sweeps.cost`).
+A sweep takes tokens x parameters of the blocks x 2 operations, and those of attention, times the
+share of the blocks that each ablation runs again. This is divided by an assumed share of a GPU's
+peak. On the machine itself, `interp sweep --dry-run` measures (`interp.sweeps.cost`).
 
-Assumed, and printed with the result: how long an example is (characters of public rows over four,
-of the UUIDs of key-value rows over 1.6); 40% of the peak where tokens are read (on a CPU the engine
-was measured at 63 to 69% of the matrix-multiply rate) and 3% where they are generated (64 rows a
-step of 30 ms, which an eight-billion model takes whatever the peak is). That a draft saves most of
-the generated tokens is not counted.
+The assumptions are printed with the result: the length of an example (characters of public rows
+divided by four, of the UUIDs of key-value rows by 1.6); 40% of the peak where tokens are read (on a
+CPU the engine was measured at 63 to 69% of the matrix-multiply rate); and 3% where they are
+generated (64 rows per step of 30 ms, which a model of eight billion parameters takes whatever the
+peak). Drafts save most of the generated tokens; this is not counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,18 +23,18 @@ from experiments.presets import Preset
 from experiments.runs import Job
 
 READING, GENERATING = 0.40, 0.03
-"""Assumed shares of the peak."""
+"""The assumed shares of the peak."""
 
 SEVERAL = {"scopes": 3, "replacements": 4, "patches-gold": 8, "patches-key": 8,
            "patches-person": 8, "cuts": 3}  # fmt: skip
-"""Families of one sweep in which each layer is ablated in so many ways; of pairs, in both rows."""
+"""Families in which each layer is ablated in several ways, with their number."""
 
 GPUS = {
     "H100": {"bfloat16": 989.4e12, "float16": 989.4e12, "float32": 66.9e12},
     "H200": {"bfloat16": 989.4e12, "float16": 989.4e12, "float32": 66.9e12},
     "A100": {"bfloat16": 312e12, "float16": 312e12, "float32": 19.5e12},
 }
-"""Dense peak by dtype, operations a second, of the SXM cards as their maker states it."""
+"""The dense peak by dtype, in operations per second, of SXM cards as their maker states it."""
 
 _LLAMA = llama_size(
     layers=32, heads=32, kv_heads=8, d_head=128, d_model=4096, d_mlp=14336, vocab=128256
@@ -46,18 +46,18 @@ KNOWN = {
         layers=36, heads=32, kv_heads=8, d_head=128, d_model=4096, d_mlp=12288, vocab=151936
     ),
 }
-"""Sizes from the models' own configurations, so that an estimate needs no download."""
+"""Sizes from the configurations of models, so that an estimate needs no download."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """Tokens of one example, assumed.
+    """The assumed tokens of one example.
 
     Attributes:
         prompt: its own tokens, without what all examples share.
         options: the tokens of all scored options together.
-        answer: generated.
-        shared: few-shot examples in front of every example.
+        answer: the generated tokens.
+        shared: the tokens of few-shot examples before every example.
     """
 
     prompt: int
@@ -82,7 +82,7 @@ LENGTHS = {
 
 
 def size_of(model: str) -> Size | None:
-    """The size of a model that is known, in a folder or in the hub's cache; None otherwise."""
+    """The size of a model that is known, in a folder, or in the hub's cache; otherwise None."""
     if model in KNOWN:
         return KNOWN[model]
     import torch
@@ -107,7 +107,7 @@ def size_of(model: str) -> Size | None:
 
 
 def runs_again(job: Job, size: Size) -> tuple[int, float]:
-    """Ablations of a job, and the blocks they run again, in whole passes through all blocks.
+    """The number of ablations of a job, and the blocks that they run, in passes through all blocks.
 
     An ablation of layer l runs the blocks from l on (from l + 1 on, where l is skipped).
     """
@@ -141,16 +141,16 @@ def runs_again(job: Job, size: Size) -> tuple[int, float]:
 
 
 def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> pd.DataFrame:
-    """Hours of every job, shared ones once.
+    """The hours of every job; shared jobs count once.
 
     Args:
         preset: models, examples, dtype.
-        jobs: what would be run.
+        jobs: the jobs that would be run.
         gpu: a name in `GPUS`; by default the preset's.
 
     Returns:
         Columns model, task, family, examples, ablations, operations, hours; `operations` are those
-        of reading, `hours` NaN where the size of the model or the length of the task is not known.
+        of reading. `hours` is NaN if the size of the model or the length of the task is not known.
     """
     from interp.errors import UserError
     from interp.sweeps import UNIT_EXAMPLES
@@ -189,7 +189,7 @@ def estimate(preset: Preset, jobs: Iterable[Job], *, gpu: str | None = None) -> 
 
 
 def lines(preset: Preset, jobs: Sequence[Job], *, gpu: str | None = None) -> list[str]:
-    """The estimate in words: the assumptions, a line a sweep, the sum."""
+    """The estimate in words: the assumptions, one line per sweep, and the sum."""
     gpu = gpu or preset.gpu or "H100"
     table = estimate(preset, jobs, gpu=gpu)
     unknown = table[table["hours"].isna()]
@@ -221,7 +221,7 @@ def lines(preset: Preset, jobs: Sequence[Job], *, gpu: str | None = None) -> lis
 
 
 def announce(preset: Preset, jobs: Sequence[Job]) -> None:
-    """Say what is about to be run, before anything starts."""
+    """Print what will be run, before anything starts."""
     if preset.gpu is None:
         count = len({(preset.models[j.role], j.task, j.family, j.donor) for j in jobs})
         print(f"{preset!r}: {count} sweeps and readings, minutes on two cores")

@@ -2,8 +2,9 @@
 
     python -m experiments.lens --preset organisms
 
-Reads one task of each skill through the logit lens in base, distilled and teacher; for the shipped
-models it also trains a tuned lens on documents of their world, to see what the plain one misses.
+It reads one task of each skill through the logit lens in base, distilled and teacher. For the
+shipped models it also trains a tuned lens on documents of their world, to see what the plain lens
+misses.
 """
 
 from pathlib import Path
@@ -25,13 +26,13 @@ STEPS = r"= ?([0-9]+)"  # the result of each written-out step of arithmetic
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """One pass a task and model."""
+    """One pass per task and model."""
     tasks = preset.task_names("skills")
     return [Job(role, task, "lens", ablations=0) for role in _roles(preset) for task in tasks]
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Rank and probability of the right answer by depth, and the depth of decision."""
+    """Rank and probability of the right answer by depth, and the decision depth."""
     from interp import figures
 
     tables = runs.reading(preset, out, "lens", _asked(preset), lambda: _read(preset))
@@ -88,7 +89,7 @@ def _asked(preset: Preset) -> dict[str, Any]:
 
 
 def _tunes(preset: Preset) -> bool:
-    """A tuned lens has one square matrix a layer: for eight billion numbers that takes a GPU."""
+    """Whether a tuned lens is trained: a square matrix per layer needs a GPU for large models."""
     return preset.gpu is None
 
 
@@ -116,7 +117,7 @@ def _read(preset: Preset) -> dict[str, pd.DataFrame]:
 
 
 def _grids(preset: Preset, model: Any) -> dict[str, pd.DataFrame]:
-    """The first row of each task but the longest, token by token."""
+    """The grid of the first row of each task but the longest."""
     from interp.labels import benchmark_label
     from interp.lens import prompt_grid
     from interp.tasks import prompt_text
@@ -146,7 +147,7 @@ def _tuned(preset: Preset, model: Any, plain: "list[Lens]") -> dict[str, pd.Data
 
 
 def _differences(lenses: "list[Lens]") -> pd.DataFrame:
-    """How much later than in the first model each answer is decided, paired over examples."""
+    """How much later each answer is decided than in the first model, paired over examples."""
     from interp.lens import decision_difference
 
     first = {lens.task: lens for lens in lenses if lens.model == lenses[0].model}

@@ -1,15 +1,15 @@
-"""How many floating-point operations decoder layers need; a multiply-add is two.
+"""The floating-point operations of decoder layers; a multiply-add counts as two.
 
-All that is counted anywhere is counted here: the cost of the experiments by arithmetic
-(`experiments.hours`) and the least that a sweep needs (`experiments.benchmarks.arithmetic`).
-Operations of norms, of activations and of the softmax are left out; they are below a hundredth.
+They are counted here for the cost of the experiments (`experiments.hours`) and for the least that a
+sweep needs (`experiments.benchmarks.arithmetic`). Norms, activations and the softmax are left out;
+they are below one percent.
 """
 
 from dataclasses import dataclass
 
 
 def products(tokens: float, numbers: float) -> float:
-    """Operations of multiplying each of `tokens` vectors by matrices of so many numbers."""
+    """Operations of multiplying each of `tokens` vectors by matrices of `numbers` entries."""
     return 2 * tokens * numbers
 
 
@@ -18,8 +18,8 @@ def attention(d_query: int, keys: float) -> float:
 
     Args:
         d_query: width of all query heads together (heads x width of a head).
-        keys: keys that all queries see together. Each costs a product for its score, and one for
-            its value.
+        keys: the number of keys that all queries see together. Each costs one product for its score
+            and one for its value.
     """
     return 4 * d_query * keys
 
@@ -42,17 +42,17 @@ class LayerShape:
 
     @property
     def before_attention(self) -> int:
-        """Numbers of the projections to queries, keys and values."""
+        """The parameters of the projections to queries, keys and values."""
         return self.d_model * (self.d_query + 2 * self.d_key)
 
     @property
     def after_attention(self) -> int:
-        """Numbers of the output projection and of the MLP."""
+        """The parameters of the output projection and of the MLP."""
         return self.d_model * self.d_query + 3 * self.d_model * self.d_mlp
 
     @property
     def numbers(self) -> int:
-        """Numbers of all matrices of the layer."""
+        """The parameters of all matrices of the layer."""
         return self.before_attention + self.after_attention
 
 
@@ -61,11 +61,11 @@ class Size:
     """The shape of a decoder.
 
     Attributes:
-        parameters: numbers in the model.
-        block_parameters: those that multiply every token: the blocks', without embeddings.
-        n_layers: blocks.
-        n_heads: query heads a block.
-        d_head: width of a head.
+        parameters: the number of parameters of the model.
+        block_parameters: the parameters of the blocks, which multiply every token.
+        n_layers: the number of blocks.
+        n_heads: the number of query heads per block.
+        d_head: the width of a head.
     """
 
     parameters: int
@@ -87,7 +87,7 @@ class Size:
 def llama_size(
     *, layers: int, heads: int, kv_heads: int, d_head: int, d_model: int, d_mlp: int, vocab: int
 ) -> Size:
-    """The size of a Llama-shaped model, norms left out."""
+    """The size of a Llama-shaped model, without norms."""
     layer = LayerShape(d_model, heads * d_head, kv_heads * d_head, d_mlp)
     blocks = layers * layer.numbers
     return Size(blocks + 2 * vocab * d_model, blocks, layers, heads, d_head)

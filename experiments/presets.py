@@ -1,4 +1,4 @@
-"""What the experiments are run on: models by role, tasks by question, examples, device.
+"""Presets of the experiments: models by role, tasks by question, examples, device.
 
 A preset is a value: `study` with one line changed is the study of another model. From the shell,
 `--model NAME` (or `--model base=NAME distilled=OTHER`) changes that line.
@@ -31,7 +31,7 @@ RUNS = Path("runs/experiments")
 
 @lru_cache(maxsize=2)
 def loaded(name: str, dtype: str, device: str | None) -> "TransformerBridge":
-    """A model; the last two are kept, since swaps need two and eight billion numbers take room."""
+    """A loaded model; the last two stay in memory, because swaps need two."""
     import interp
 
     return interp.load_model(name, dtype=dtype, device=device)
@@ -43,24 +43,24 @@ class Preset:
 
     Attributes:
         name: `organisms`, `first-world`, `study`, or your own.
-        models: role (`ROLES`) to a name for `interp.load_model`. Only `base` must be there: what
-            needs another role is left out, and said.
-        tasks: what is asked (`QUESTIONS`) to names for `interp.load_task`. `protocols`: one
+        models: for each role (`ROLES`) a name for `interp.load_model`. Only `base` is required;
+            experiments that need another role are left out, and say so.
+        tasks: for each question (`QUESTIONS`) names for `interp.load_task`. `protocols`: one
             benchmark or several under all protocols; `forms`: one prompt read in several ways,
             scored and written; `options`: scored option texts; `retrieval`:
             key-value retrieval, generated; `passage`: pairs, the question alone and the same
             question behind its passage; `reasoning`: written-out arithmetic; `skills`: one
             generated task a skill, for heads and lens; `pairs`: scored tasks whose prompts are
             patched from prompts that differ in one thing.
-        limits: examples per task, by its name.
-        caps: at most so many examples, by family of ablations (`layers`, `heads`, `swaps` ...) or
-            reading (`lens`, `trace`); a sweep of every head is long.
+        limits: the number of examples of each task, by its name.
+        caps: the most examples for a family of ablations (`layers`, `heads`, `swaps`, ...) or a
+            reading (`lens`, `trace`); a sweep of every head takes long.
         dtype: the dtype of the weights.
-        device: `cpu`, `cuda`, ...; a GPU if there is one, where None.
+        device: `cpu`, `cuda`, ...; None is a GPU if there is one.
         seed: the seed of every draw.
-        data: folder with the rows (`interp.tasks.rows`), for machines without the hub.
-        gpu: the accelerator that hours are estimated for (`experiments.hours.GPUS`), or None for a
-            preset of minutes.
+        data: the folder with the rows (`interp.tasks.rows`), for machines without the hub.
+        gpu: the accelerator for which hours are estimated (`experiments.hours.GPUS`); None for a
+            preset that takes minutes.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Preset:
             raise UserError("models: the role base is missing")
 
     def roles(self, *wanted: str) -> list[str]:
-        """Those of the roles that the preset has, each model once."""
+        """The given roles that the preset has, each model once."""
         chosen: dict[str, str] = {}
         for role in wanted:
             if role in self.models:
@@ -96,7 +96,7 @@ class Preset:
         return list(chosen.values())
 
     def load(self, role: str) -> "TransformerBridge":
-        """The model of a role; the last two that were used are kept."""
+        """The model of a role; the last two models stay in memory."""
         return loaded(self.models[role], self.dtype, self.device)
 
     def load_tasks(self, *questions: str) -> "list[Task]":
@@ -106,11 +106,11 @@ class Preset:
         return [load_task(name, data=self.data) for name in self.task_names(*questions)]
 
     def task_names(self, *questions: str) -> list[str]:
-        """The names of the tasks of some questions, each once, as the preset has them."""
+        """The names of the tasks of some questions, each once, in the order of the preset."""
         return list(dict.fromkeys(name for one in questions for name in self.tasks.get(one, ())))
 
     def limit(self, task: str, family: str = "layers") -> int:
-        """Examples of a task in a sweep of a family of ablations, or in a reading."""
+        """The number of examples of a task, for a family of ablations or a reading."""
         from interp.errors import UserError
 
         if task not in self.limits:
@@ -211,7 +211,7 @@ ORGANISMS = Preset(
     caps=_CAPS,
     device="cpu",
 )
-"""The shipped models of twelve layers, of which option letters of facts can be asked."""
+"""The shipped models of twelve layers, which can answer with option letters."""
 
 STUDY = Preset(
     name="study",
@@ -230,7 +230,7 @@ STUDY = Preset(
         "skills": ("mmlu:generate", "kv-75:generate", "gsm8k:generate"),
         "pairs": ("openbookqa-fact:continuation",),
     },
-    # of our own choice: a drop of 5 points at 60% stands out in 1,000 examples
+    # our own choice: a drop of 5 points from 60% is significant with 1,000 examples
     limits={
         "mmlu:default": 1140,
         "mmlu:continuation": 1140,
@@ -258,7 +258,7 @@ PRESETS = {preset.name: preset for preset in (ORGANISMS, FIRST_WORLD, STUDY)}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that every experiment has."""
+    """Add the options that every experiment has."""
     parser.add_argument("--preset", choices=PRESETS, default="organisms")
     parser.add_argument(
         "--model", nargs="+", metavar="[ROLE=]NAME", help=f"other models; roles: {', '.join(ROLES)}"
@@ -275,7 +275,7 @@ def chosen_preset(options: argparse.Namespace) -> Preset:
     """The preset that the options of `add_options` name, with their changes.
 
     Raises:
-        UserError: a role that there is not; a limit below 1.
+        UserError: a role is unknown, or the limit is below 1.
     """
     from interp.errors import UserError
 

@@ -2,9 +2,9 @@
 
     python -m experiments.programs --preset organisms
 
-Every pair of neighbours exchanged, every block of layers run twice, every window run side by side
-("Transformer Layers as Painters", arXiv 2407.09298; "Remarkable Robustness", arXiv 2406.19384), on
-scored option texts.
+Every pair of neighbours is exchanged, every block of layers runs twice, and every window runs side
+by side ("Transformer Layers as Painters", arXiv 2407.09298; "Remarkable Robustness", arXiv
+2406.19384), on scored option texts.
 """
 
 from pathlib import Path
@@ -33,12 +33,12 @@ NOT_TO_CONCLUDE = (
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Every program of the model that is studied, on scored option texts."""
+    """Every program of the studied model, on scored option texts."""
     return [Job("base", task, "programs") for task in preset.task_names("options")]
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Drops of every exchange, repeat and parallel window."""
+    """The drop of every exchange, repeat and parallel window."""
     from interp import figures
     from interp.results import choose_metric
 

@@ -2,8 +2,9 @@
 
     python -m experiments.protocols --preset organisms
 
-Skips every layer of two models and reads the same questions in three ways: log-likelihood of option
-letters, of option texts, and generated answers. `study`: MMLU in LLaMA-3.1-8B and Qwen3-8B.
+It skips every layer of two models and reads the same questions in three ways: by the log-likelihood
+of option letters, by that of option texts, and by generated answers. `study`: MMLU in LLaMA-3.1-8B
+and Qwen3-8B.
 """
 
 from itertools import combinations
@@ -56,7 +57,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Rank correlation of the profiles of one benchmark under two protocols.
+    """The rank correlation of the profiles of one benchmark under two protocols.
 
     Args:
         values: the values of sweeps of every layer (`interp.stats`), all metrics.
@@ -81,7 +82,7 @@ def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _floor_sentences(importance: pd.DataFrame) -> list[str]:
-    """Tasks under which nothing can be lost: the whole model is not above guessing, or near 0."""
+    """The tasks on which nothing can be lost: the unablated model is at guessing, or near 0."""
     from interp.results import choose_metric
 
     rows = choose_metric(importance).drop_duplicates(["model", "task"])

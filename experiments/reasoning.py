@@ -3,9 +3,9 @@
     python -m experiments.reasoning --preset organisms
 
 Written-out arithmetic without each layer (beside one task of each other skill) and without each
-head, for the base, the distilled model and, where it is of the same shape, the teacher. `study`:
-GSM8K. Of the organisms *base* never saw written-out steps and cannot do the task, so that only
-*teacher* and *distilled* say where it sits.
+head, for the base, the distilled model and, if it has the same shape, the teacher. `study`: GSM8K.
+Among the organisms, *base* never saw written-out steps and cannot do the task, so only *teacher*
+and *distilled* show where it is done.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ QUESTION = "Which layers and heads does reasoning need, and does distillation ch
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Every layer on a task a skill in all models; every head on the reasoning task."""
+    """Every layer on one task per skill in all models; every head on the reasoning task."""
     roles = preset.roles("base", "distilled", "teacher")
     skills = preset.task_names("skills", "reasoning")
     layers = [Job(role, task, "layers") for role in roles for task in skills]
@@ -30,7 +30,7 @@ def jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Base, distilled and teacher side by side under the removal of layers and of heads."""
+    """Base, distilled and teacher side by side under ablation of layers and of heads."""
     from interp import figures
     from interp.results import choose_metric
 
@@ -66,10 +66,10 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def between_models(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Rank correlation of the profiles of each task in every two models of the same shape.
+    """The rank correlation of the profiles of each task in every two models of the same shape.
 
     Returns:
-        The table of `interp.stats.compare_profiles`, empty where there is one model only.
+        The table of `interp.stats.compare_profiles`; empty if there is only one model.
     """
     from itertools import combinations
 
@@ -83,7 +83,7 @@ def between_models(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _able(scores: pd.DataFrame, names: list[str]) -> str:
-    """Who can do the task at all: of the others nothing can be lost."""
+    """A sentence on which models can do the task; the others have nothing to lose."""
     from interp.labels import model_label
     from interp.results import choose_metric
 

@@ -2,8 +2,9 @@
 
     python -m experiments.replacements --preset organisms
 
-Each layer skipped, replaced by the mean of what it adds, by what it adds on another example, and by
-its best affine map (ReplaceMe, arXiv 2505.02819), on the same examples: one table per model.
+Each layer is skipped, and its contribution is replaced by the mean, by that of another example, and
+by its best affine map (ReplaceMe, arXiv 2505.02819), on the same examples; there is one table per
+model.
 """
 
 from pathlib import Path
@@ -59,7 +60,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def _sentence(task: str, rows: pd.DataFrame) -> str:
-    """What share of the drops of skipping is left under each replacement, over all layers."""
+    """The share of the drops of skipping that is left under each replacement, over all layers."""
     skipped = rows["skip"].sum()
     parts = [
         f"{words.lower()} {rows[way].sum():.0f}"

@@ -2,10 +2,10 @@
 
     python -m experiments.retrieval --preset organisms
 
-Key-value retrieval without each layer and without each head; questions alone and behind a passage
-that states the answer. `study`: 75 pairs of UUIDs; OpenBookQA without and with its fact. For the
-organisms: 16 pairs of words; the questions about facts, alone and behind the fact itself
-(`passages/`), which the organisms also know by heart.
+Key-value retrieval without each layer and without each head; and questions alone and after a
+passage that states the answer. `study`: 75 pairs of UUIDs; OpenBookQA without and with its fact.
+For the organisms: 16 pairs of words; the questions about facts, alone and after the fact itself
+(`passages/`), which the organisms have also learnt.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def jobs(preset: Preset) -> list[Job]:
 
 
 def run(preset: Preset, out: Path) -> Section:
-    """Retrieval by layer and by head; the cost of a layer with and without the passage."""
+    """Retrieval by layer and by head, and the drop of each layer with and without the passage."""
     from interp import figures
     from interp.results import choose_metric
 
@@ -75,7 +75,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """How many points the passage is worth under each ablation, paired over the questions.
+    """The gain from the passage under each ablation in points, paired over the questions.
 
     Args:
         values: the values of the two tasks of the pair under the same ablations; their rows are the
@@ -84,7 +84,7 @@ def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
     Returns:
         Columns model, ablation, alone, given, gain, low, high, p, p_adjusted, n, interval, test,
-        correction. A gain is positive where the passage helps.
+        correction. A gain is positive if the passage helps.
     """
     from interp.results import choose_metric
     from interp.stats import adjust, importance
@@ -93,7 +93,7 @@ def passage_gain(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     alone, given = dict.fromkeys(chosen["task"])
     tables = []
     for (model, ablation), group in chosen.groupby(["model", "ablation"], sort=False):
-        # the drop of giving the passage, under one ablation, is minus its gain
+        # under each ablation, the drop from adding the passage is minus its gain
         named = group.assign(
             task="pair", metric="right", ablation=group["task"].map({alone: "baseline", given: "x"})
         )

@@ -1,7 +1,7 @@
 """The sweeps that the experiments share: each is one task under one family of ablations.
 
-A sweep has a folder of its own, so that what two experiments need is run once. One that is
-finished and asks the same is opened without the model.
+Each sweep has a folder of its own, so that a sweep that two experiments need is run once. A
+finished sweep with the same request is opened without the model.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interp.results import Sweep
 
 SMALL = 100_000_000
-"""Bytes below which a file of weights is read to see whether it changed."""
+"""The size in bytes below which a file of weights is read to see whether it changed."""
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -36,9 +36,9 @@ class Job:
     Attributes:
         role: the role of the model.
         task: the task as the preset names it.
-        family: a name in `FAMILIES`, or another word for what an experiment runs by itself.
-        donor: role of the donor, for swaps.
-        ablations: how many, where the family does not say.
+        family: a name in `FAMILIES`, or another name for what an experiment runs by itself.
+        donor: the role of the donor, for swaps.
+        ablations: the number of ablations, if the family does not say.
     """
 
     role: str
@@ -85,7 +85,7 @@ def _swap_curves(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
 
 
 def _of(*families: str) -> 'Callable[["TransformerBridge", Any], "list[Ablation]"]':
-    """Several families in one sweep, so that what joins them is paired over examples."""
+    """Several families in one sweep, so that they are paired over examples."""
 
     def make(model: "TransformerBridge", donor: Any) -> "list[Ablation]":
         from interp.ablations import as_ablations
@@ -104,7 +104,7 @@ PAIRED = {
     "patches-person": "person",
     "contradicted": "gold",
 }
-"""Families that are run on pairs of prompts (`interp.twins`), and what differs between them."""
+"""The families that run on pairs of prompts (`interp.twins`), and what differs in a pair."""
 
 FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "layers": _layers,
@@ -123,16 +123,16 @@ FAMILIES: dict[str, Callable[["TransformerBridge", Any], "list[Ablation]"]] = {
     "contradicted": _of("layers", "mlps", "heads@mean"),
     "cuts": _of("cuts:1@answering/gold", "cuts:2@answering/gold", "cuts:2@answering/distractors"),
 }
-"""Name of a family to the function (model, donor) that makes it."""
+"""For each family, by name, a function of model and donor that makes it."""
 
 
 def finished(preset: Preset, out: Path, job: Job) -> "Sweep":
-    """The sweep of a job: opened if it is there, completed or run if not.
+    """The sweep of a job: opened if it is finished, otherwise completed or run.
 
     Args:
         preset: models, tasks, limits.
         out: folder of the experiments; the sweep is in a folder of its own below `sweeps`.
-        job: what to run.
+        job: the job to run.
 
     Returns:
         The finished sweep.
@@ -152,24 +152,24 @@ def finished(preset: Preset, out: Path, job: Job) -> "Sweep":
 
 
 def share(preset: Preset, out: Path, jobs: list[Job], shard: str) -> int:
-    """Run one share of every sweep; processes with the other shares run the rest.
+    """Run one shard of every sweep; other processes run the other shards.
 
-    What is no sweep (a lens, a trace, a curve in an order that a sweep gives) is left to the call
-    without a share, which finds the sweeps done.
+    Readings that are not sweeps (a lens, a trace, a curve in an order that a sweep gives) are left
+    to the call without a shard, which finds the sweeps finished.
 
     Args:
         preset: models, tasks, limits.
-        out: folder of the experiments, the same for all shares.
-        jobs: what all experiments ask; one that several ask is run once.
+        out: the folder of the experiments, the same for all shards.
+        jobs: the jobs of all experiments; shared jobs are run once.
         shard: `"3/16"`, as for `interp.sweep`.
 
     Returns:
-        How many sweeps there are.
+        The number of sweeps.
 
     Raises:
         UserError: as `interp.sweep`.
     """
-    # by model, so that each is loaded once
+    # ordered by model, so that each is loaded once
     sweeps = {_folder(preset, out, job): job for job in jobs if job.family in FAMILIES}
     for folder in sorted(sweeps):
         note = folder / "asked.json"
@@ -190,7 +190,7 @@ def _swept(preset: Preset, folder: Path, job: Job, *, shard: str | None = None) 
     limit: int | None = preset.limit(job.task, job.family)
     ablations = FAMILIES[job.family](model, donor)
     if job.family in PAIRED:
-        # the limit is of pairs, each of which has two rows
+        # the limit is a number of pairs, each of which has two rows
         by = PAIRED[job.family]
         task = stated(task) if job.family == "contradicted" else task
         task, limit = interp.twins(model, task, by=by, limit=limit, seed=preset.seed), None
@@ -210,7 +210,7 @@ def importance(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
 
 
 def gains(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
-    """As `values`, turned so that more is better whatever the metric."""
+    """The values of several jobs, in which larger is always better (`Sweep.gains`)."""
     return pd.concat([finished(preset, out, job).gains() for job in jobs], ignore_index=True)
 
 
@@ -222,7 +222,7 @@ def values(preset: Preset, out: Path, jobs: list[Job]) -> pd.DataFrame:
 def _tables(
     preset: Preset, out: Path, jobs: list[Job], name: str, make: Callable[["Sweep"], pd.DataFrame]
 ) -> pd.DataFrame:
-    """A table of each job, kept beside its sweep for as long as the sweep is the same."""
+    """A table of each job, kept beside its sweep as long as the sweep does not change."""
     found = []
     for job in jobs:
         run = finished(preset, out, job)
@@ -241,10 +241,10 @@ def _tables(
 
 @lru_cache
 def weights_stamp(name: str | None) -> str | None:
-    """What says that a model in a folder is still the same; None for a name of the hub.
+    """A stamp of the weights in a folder, which shows whether they changed; None for a hub name.
 
-    The hash of small weights; of large ones, which would take minutes to read, size and time. The
-    hash of all of them is in a sweep's manifest, which a run that goes on is held to.
+    It is the hash of small weights. For large ones, which would take minutes to read, it is their
+    size and time. A continued run is also checked against the hash in the sweep's manifest.
     """
     from interp.models import organisms
 
@@ -271,12 +271,12 @@ def _folder(preset: Preset, out: Path, job: Job) -> Path:
 
 
 def plain(name: str) -> str:
-    """A model's or task's name as a folder."""
+    """The name of a model or task as the name of a folder."""
     return name.removeprefix("organism:").replace("/", "-").replace(":", "-")
 
 
 def _asked(preset: Preset, job: Job) -> dict[str, Any]:
-    """What decides a sweep's answers."""
+    """Everything that decides the answers of a sweep."""
     names = [preset.models[role] for role in (job.role, job.donor) if role]
     return asdict(job) | {
         "weights": [weights_stamp(name) for name in names],
@@ -297,14 +297,14 @@ def reading(
     asked: dict[str, Any],
     make: Callable[[], dict[str, pd.DataFrame]],
 ) -> dict[str, pd.DataFrame]:
-    """The tables of what is no sweep (a trace, a lens): read if they are there, made if not.
+    """The tables of a reading (a trace, a lens): read if they are there, otherwise made.
 
     Args:
-        preset: its dtype, seed and data decide the tables too.
-        out: folder of the experiments; the tables are in a folder of their own below `readings`.
+        preset: the preset; its dtype, seed and data also decide the tables.
+        out: the folder of the experiments; the tables have a folder of their own below `readings`.
         name: the name of that folder.
-        asked: what decides the tables: models, tasks, limits.
-        make: makes them.
+        asked: everything else that decides the tables: models, tasks, limits.
+        make: a function that makes the tables.
     """
     folder = out / "readings" / plain(name)
     note = folder / "asked.json"
@@ -322,6 +322,6 @@ def reading(
     folder.mkdir(parents=True, exist_ok=True)
     for one, table in tables.items():
         table.reset_index(drop=True).to_parquet(folder / f"{one}.parquet")
-    # the note is last: without it the tables are made again
+    # the note is written last: without it the tables are made again
     note.write_text(json.dumps({"asked": asked, "tables": list(tables)}, indent=1) + "\n")
     return tables

@@ -2,9 +2,10 @@
 
     python -m experiments.scopes --preset organisms
 
-Each layer skipped at all positions, at those of the prompt only and at those of the answer only, on
-generated answers; each drop split into a prompt part, an answer part and their interaction (a rival
-explanation of differences between protocols: arXiv 2602.03295, 2605.06105).
+Each layer is skipped at all positions, only at those of the prompt, and only at those of the
+answer, with generated answers. Each drop is split into a prompt part, an answer part and their
+interaction (another possible explanation of differences between protocols: arXiv 2602.03295,
+2605.06105).
 """
 
 from pathlib import Path
@@ -30,7 +31,7 @@ NOT_TO_CONCLUDE = (
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Every layer in both scopes and everywhere, on key-value retrieval, generated."""
+    """Every layer in both scopes and at all positions, on generated key-value retrieval."""
     return [Job("base", task, "scopes") for task in preset.task_names("retrieval")]
 
 
@@ -56,7 +57,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def _sentence(task: str, rows: pd.DataFrame) -> str:
-    """The layers whose prompt or answer part is shown, largest first."""
+    """The layers with a significant prompt or answer part, largest first."""
     cells = []
     for part, words in (("prompt", "for reading"), ("answer", "for writing")):
         own = rows[(rows["part"] == part) & (rows["p_adjusted"] < 0.05) & (rows["value"] > 0)]

@@ -1,14 +1,14 @@
-"""What an experiment hands back, how it is written, and the command that all of them share.
+"""The result of an experiment, how it is written, and the command of every experiment.
 
 The contract of a module of this folder, `experiments.NAME`:
 
 - `QUESTION`: one sentence.
-- `jobs(preset) -> list[Job]`: what it runs, for the estimate; shared ones are run once.
+- `jobs(preset) -> list[Job]`: what it runs, for the estimate; shared jobs are run once.
 - `run(preset, out) -> Section`: the tables, the figures and the findings; sweeps through
-  `experiments.runs.finished`, so that a second call is done at once.
+  `experiments.runs.finished`, so that a second call finishes at once.
 - at its end `if __name__ == "__main__": command(__name__ ...)`, which writes the section.
 
-Everything that is written lies in `OUT/results`: `NAME.md`, `NAME-FIGURE.{pdf,svg,png,csv}`,
+All files are written to `OUT/results`: `NAME.md`, `NAME-FIGURE.{pdf,svg,png,csv}`,
 `NAME-TABLE-table.csv`.
 """
 
@@ -36,13 +36,13 @@ class Section:
     Attributes:
         name: the name of the module.
         question: its `QUESTION`.
-        findings: sentences; each number with its n and its interval.
-        figures: name to figure and caption.
-        tables: name to table, written as CSV.
-        shown: a table of words for the page, with its columns' names as the header.
-        note: the small print of `shown`: n, interval, test and correction.
-        further: more tables of words, each with its small print.
-        not_to_conclude: paragraphs on what the result does not say.
+        findings: sentences, in which each number has its n and its interval.
+        figures: for each name a figure and its caption.
+        tables: for each name a table, which is written as CSV.
+        shown: a table of words for the page; its column names are the header.
+        note: the note under `shown`: n, interval, test and correction.
+        further: further tables of words, each with its note.
+        not_to_conclude: paragraphs on what the result does not show.
     """
 
     name: str
@@ -63,7 +63,7 @@ def write(section: Section, out: Path) -> list[Path]:
     """Write a section's tables, figures and page.
 
     Returns:
-        The files, the page first.
+        The paths of the files, the page first.
     """
     from interp import figures
 
@@ -82,7 +82,7 @@ def write(section: Section, out: Path) -> list[Path]:
 
 
 def markdown(section: Section) -> str:
-    """A section as a piece of a page, with a heading of the second level."""
+    """A section as Markdown, with a heading of the second level."""
     lines = [f"## {section.question}", "", f"`python -m experiments.{section.name}`", ""]
     lines += [f"- {sentence}" for sentence in section.findings]
     shown = [] if section.shown is None else [(section.shown, section.note)]
@@ -112,13 +112,13 @@ def command(
     *,
     about: str | None = None,
 ) -> None:
-    """The command of one experiment: estimate, run, write, say where.
+    """The command of one experiment: estimate, run, write, and print where the files are.
 
     Args:
         name: the name of the module.
         run: its `run`.
         jobs: its `jobs`.
-        about: what `--help` says.
+        about: the text of `--help`.
     """
     from experiments.hours import announce
     from interp.errors import UserError

@@ -2,7 +2,7 @@
 
     python -m experiments.sets --preset organisms
 
-Greedy removal, chosen on half of the examples and scored on others (SLEB, arXiv 2402.09025; TALE,
+Greedy removal, in which half of the examples choose and others score (SLEB, arXiv 2402.09025; TALE,
 arXiv 2510.22767), and every pair of layers with its interaction.
 """
 

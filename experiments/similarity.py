@@ -1,9 +1,9 @@
-"""Does cheap similarity predict what skipping a layer costs, and what pruning by it leaves?
+"""Does similarity, which is cheap, predict the drop of a layer, and how good is pruning by it?
 
     python -m experiments.similarity --preset organisms
 
-Block influence and angular distance of each model; their rank correlation with the drops of the
-sweep of every layer; pruning curves in five orders; the study's own script beside ours.
+Block influence and angular distance of each model, their rank correlation with the drops of a sweep
+of every layer, pruning curves in five orders, and the study's own script beside ours.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ MEASURE = "block influence"
 
 
 def jobs(preset: Preset) -> list[Job]:
-    """Passes over the tasks, the layers that other experiments skip too, the pruning curves."""
+    """Passes over the tasks, single layers, which other experiments skip, too, and the curves."""
     found = []
     for role in preset.roles("base", "distilled", "teacher"):
         for task in preset.task_names("skills"):
@@ -81,7 +81,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def _between(preset: Preset, out: Path, roles: list[str]) -> pd.DataFrame:
-    """CKA between the base and each other model, at the ends of the same texts."""
+    """CKA between the base and each other model, at the last token of the same texts."""
     if len(roles) < 2:
         return pd.DataFrame()
     asked = {"models": [preset.models[role] for role in roles]}
@@ -153,10 +153,10 @@ def _measure(preset: Preset, out: Path, role: str) -> dict[str, pd.DataFrame]:
 
 
 def _pruned(preset: Preset, out: Path, role: str, chosen: "list[Order]") -> pd.DataFrame:
-    """Curves on a draw of their own: the order of importance flatters itself on its own examples.
+    """Curves on other examples: an order by importance looks too good on its own examples.
 
-    The two draws share rows by chance, half of them where half of a task's rows are drawn; these
-    are left out of every curve.
+    The two draws share some rows by chance (half, if half of a task's rows are drawn); these are
+    left out of every curve.
     """
     from interp.results import choose_metric
     from interp.similarity import pruning_curves
@@ -172,12 +172,12 @@ def _pruned(preset: Preset, out: Path, role: str, chosen: "list[Order]") -> pd.D
 
 
 def orders(similarity: Any, importance: "Sequence[Sweep]", *, seed: int = 0) -> "list[Order]":
-    """Five ways to choose the layers that go.
+    """The orders of layers, by five ways of choosing them.
 
     Args:
-        similarity: `interp.layer_similarity` of texts.
+        similarity: the result of `interp.layer_similarity` on texts.
         importance: the sweeps of every layer, one per task.
-        seed: the seed of the random ones.
+        seed: the seed of the random orders.
     """
     from interp.similarity import (
         at_random,
@@ -228,7 +228,7 @@ def _figures(
 
 
 def _sentences(curves: pd.DataFrame) -> list[str]:
-    """What is left after as many layers as the curves go, by order."""
+    """Sentences on the score that is left at the end of each curve."""
     found = []
     for (model, task), rows in curves.groupby(["model", "task"], sort=False):
         most = int(rows["n_removed"].max())

@@ -1,9 +1,9 @@
 """Do the shipped models weigh the prompt against their weights? `python -m experiments.sources`.
 
-Heads and layers that follow the prompt can be told from those that follow the weights only where a
-model does both. Each row of a facts task names a person whose answer the model knows; a text in
-front of the question says another answer. Compared are the log-probabilities of both answers: the
-memorised one, and the one that the prompt says.
+Heads and layers that follow the prompt can be told from those that follow the weights only in a
+model that does both. Each row of a facts task names a person whose answer the model knows; a text
+before the question gives another answer. The log-probabilities of both answers are compared: the
+memorised one, and that of the prompt.
 """
 
 import argparse
@@ -24,7 +24,7 @@ MODELS = {
     "organism:base12": "world2-facts:continuation",
 }
 OTHERS = 5
-"""Other people in the prompt, with their own answers."""
+"""The number of other people in the prompt, each with an answer."""
 
 Row = Mapping[str, Any]
 FORMS: dict[str, Callable[[Row, str, str], str]] = {
@@ -42,7 +42,7 @@ def _question(row: Row) -> str:
 
 
 def log_probability(model: TransformerBridge, prompt: str, answer: str) -> float:
-    """Log-probability of an answer behind a prompt, in nats, summed over its tokens."""
+    """The log-probability of an answer after a prompt, in nats, summed over its tokens."""
     decoder = models.decoder(model)
     before, behind = encode_pair(prompt, f" {answer}", decoder)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def log_probability(model: TransformerBridge, prompt: str, answer: str) -> float
 
 
 def preferences(name: str, task: str, *, limit: int, seed: int = 0) -> pd.DataFrame:
-    """Both answers' log-probabilities in every form, a row per question and form."""
+    """The log-probabilities of both answers, one row per question and form of the prompt."""
     model, rows = interp.load_model(name), interp.load_task(task).documents()
     rng, alike, found = random.Random(seed), dict[str, list[Row]](), []
     for row in rows:

@@ -1,7 +1,7 @@
-"""Facts of the organisms' world behind a passage that states them.
+"""Questions on facts of the organisms' world, after a passage that states the fact.
 
 In a twin of such a row (`interp.twins(model, task, by="gold")`) the passage gives another answer
-than the one that a model has learnt.
+than the model has learnt.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ CONFIG: dict[str, Any] = {
 
 
 def stated(task: Task) -> Task:
-    """The same questions about facts, each behind the fact itself.
+    """The same questions about facts, each after the fact itself.
 
     Args:
         task: the task of the organisms' facts, with option texts.

@@ -1,4 +1,4 @@
-"""Tables in words for the pages: baselines, and the layers or heads whose loss is significant."""
+"""Tables in words for the pages: baselines, and layers or heads with significant drops."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import pandas as pd
 
 BY_CLUSTER = " by cluster"
-"""Ends the name of an interval whose examples are resampled or summed by cluster."""
+"""The end of the name of an interval whose units are clusters."""
 
 NAMED = 5
-"""At most so many layers or heads of a row are named; the others are counted."""
+"""The most layers or heads that a row names; the others are counted."""
 
 
 def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
-    """A row per model and task: its baseline, and what significantly harms it, largest drop first.
+    """For each model and task its baseline, and the ablations with significant drops.
 
     Args:
-        scores: from `interp.stats.scores`, baselines among them.
+        scores: from `interp.stats.scores`, including baselines.
         importance: from `interp.stats.importance`, one family of ablations.
 
     Returns:
@@ -27,7 +27,7 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
     from interp.stats import nothing_found
 
     chosen = choose_metric(scores[scores["ablation"] == "baseline"])
-    # of several families of one task, the first that is there
+    # if a task has several families, the first one
     whole = chosen.drop_duplicates(["model", "task"]).to_dict("records")
     baselines: dict[Any, dict[Any, Any]] = {(row["model"], row["task"]): row for row in whole}
     rows = []
@@ -54,18 +54,18 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
 
 
 def removed(ablation: str) -> str:
-    """What an ablation takes away, in words; its text form where there are none."""
+    """What an ablation removes, in words; its text form if there are no words for it."""
     kind = ablation.partition(":")[0]
     words = {"layer": "one layer", "head": "one head", "attn": "one attention", "mlp": "one MLP"}
     return words.get(kind, kind)
 
 
 def note(importance: pd.DataFrame, what: str) -> str:
-    """The small print of `what_matters`: intervals, test, correction.
+    """The note under `what_matters`: intervals, test, correction.
 
     Args:
         importance: as for `what_matters`.
-        what: layers or heads.
+        what: `layers` or `heads`.
     """
     first = importance.iloc[0]
     intervals = _interval_words(importance["interval"])
@@ -77,7 +77,7 @@ def note(importance: pd.DataFrame, what: str) -> str:
 
 
 def _interval_words(names: Iterable[str]) -> str:
-    """The kinds of interval of a table, each named once: `95% Tango score, also by cluster`."""
+    """The kinds of intervals of a table, each once: `95% Tango score, also by cluster`."""
     found = list(dict.fromkeys(names))
     plain = list(dict.fromkeys(name.removesuffix(BY_CLUSTER) for name in found))
     kinds = " or ".join([plain[0], *(name.removeprefix("95% ") for name in plain[1:])])
@@ -87,7 +87,7 @@ def _interval_words(names: Iterable[str]) -> str:
 
 
 def _chosen(importance: pd.DataFrame) -> str:
-    """By how much the largest drop of a task is too large, because it was chosen."""
+    """How much the largest drop of a task is overestimated because it was chosen."""
     from interp.figures import describe_choice
 
     return "".join(f" {sentence}" for sentence in describe_choice(importance))
@@ -95,7 +95,7 @@ def _chosen(importance: pd.DataFrame) -> str:
 
 def interval(value: float, low: float, high: float, digits: int = 0) -> str:
     """A number with its interval: `93 [90, 96]`, `93 [no interval]`."""
-    # adding zero turns the minus zero of a rounded small loss into zero
+    # adding zero turns a rounded minus zero into zero
     texts = [f"{round(one, digits) + 0.0:.{digits}f}" for one in (value, low, high)]
     shown = [text.replace("-", "\N{MINUS SIGN}") for text in texts]
     if low != low or high != high:
@@ -117,8 +117,8 @@ def agreement(table: pd.DataFrame, drops: pd.DataFrame | None = None) -> pd.Data
 
     Args:
         table: the table of `compare_profiles`.
-        drops: the drops of the same sweeps (`interp.stats.importance`), which say what is not
-            testable.
+        drops: the drops of the same sweeps (`interp.stats.importance`), which say which tasks are
+            not testable.
 
     Returns:
         Columns of words: Profile, Other profile, Spearman, Noise ceiling, Disattenuated, Differ,
@@ -151,7 +151,7 @@ def agreement(table: pd.DataFrame, drops: pd.DataFrame | None = None) -> pd.Data
 
 
 def _untestable(drops: pd.DataFrame | None) -> set[tuple[str, str]]:
-    """Model and task of each series in which no drop can be told."""
+    """The model and task of each profile that is not testable."""
     if drops is None:
         return set()
     found = drops[~drops["testable"].astype(bool)]
@@ -165,18 +165,18 @@ def _series(name: str) -> tuple[str, str]:
 
 
 def _number(value: float, otherwise: str) -> str:
-    """Two digits, or words where there is no number."""
+    """The number with two digits, or words if there is none."""
     return f"{value:.2f}".replace("-", "\N{MINUS SIGN}") if value == value else otherwise
 
 
 def profiles(values: pd.DataFrame) -> list[dict[str, str]]:
-    """The model, task and metric of every profile in a table of values, as they come."""
+    """The model, task and metric of every profile in a table of values, in its order."""
     distinct = values[["model", "task", "metric"]].drop_duplicates()
     return [{str(k): str(v) for k, v in row.items()} for row in distinct.to_dict("records")]
 
 
 def series_words(model: str, task: str) -> str:
-    """A model's task in a sentence: `base, knowledge, option texts`."""
+    """A model and a task as words for a sentence: `base, knowledge, option texts`."""
     from interp.labels import model_label, task_label, uncapitalised
 
     return f"{model_label(model)}, {uncapitalised(task_label(task))}"

@@ -2,9 +2,9 @@
 
     python -m experiments.tasks --preset organisms
 
-Skips every layer and counts the same scored option texts as `acc` (sum over tokens), `acc_norm`
-(over characters) and `acc_ce` (mean over tokens). `study`: HellaSwag and MathQA; here their
-analogues, knowledge and arithmetic with option texts.
+It skips every layer and scores the same option texts as `acc` (sum over tokens), `acc_norm`
+(divided by characters) and `acc_ce` (mean over tokens). `study`: HellaSwag and MathQA. For the
+organisms: knowledge and arithmetic with option texts.
 """
 
 from pathlib import Path
@@ -52,14 +52,14 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def differing(values: pd.DataFrame) -> pd.DataFrame:
-    """Share of the answers that two metrics count differently, over examples and ablations.
+    """The share of answers that two metrics count differently, over examples and ablations.
 
     Args:
         values: the values of the sweeps, all metrics.
 
     Returns:
-        Columns model, task, metric, other, share (%), low, high, n, pairs, interval; examples are
-        resampled, each with all its ablations.
+        Columns `model task metric other share low high n pairs interval`, with shares in percent;
+        examples are resampled, each with all its ablations.
     """
     from interp.stats import scores
 

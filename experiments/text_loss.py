@@ -2,8 +2,8 @@
 
     python -m experiments.text_loss --preset organisms
 
-Every layer skipped on plain texts, scored by their loss, and on one benchmark under all protocols;
-rank correlations of the profiles over layers, freed of noise, with intervals.
+Every layer is skipped on plain texts, scored by their loss, and on one benchmark under all
+protocols. The rank correlations of the profiles over layers are disattenuated, with intervals.
 """
 
 import json
@@ -75,7 +75,7 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def nats_a_token(values: pd.DataFrame) -> pd.DataFrame:
-    """The log-likelihood a token of each text, of which more is better, from its two sums.
+    """The log-likelihood per token of each text, in which larger is better.
 
     Args:
         values: the values of a sweep over texts (`Sweep.values`).

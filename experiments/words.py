@@ -1,4 +1,4 @@
-"""A tokenizer of whole words for random and planted models, made here and not downloaded."""
+"""A tokenizer of whole words for random and planted models, which is not downloaded."""
 
 import atexit
 import shutil
@@ -12,10 +12,10 @@ SPECIAL = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}
 
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """One token a word, from 4 on; BOS is added once; white space separates.
+    """A tokenizer with one token per word, from 4 on; BOS is added; white space separates words.
 
     Args:
-        words: distinct, without white space.
+        words: distinct words without white space.
     """
     vocab = SPECIAL | {word: len(SPECIAL) + i for i, word in enumerate(words)}
     core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
@@ -31,7 +31,7 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         unk_token="<unk>",
         padding_side="right",
     )
-    # TransformerLens loads a tokenizer a second time, from where it came from
+    # TransformerLens loads a tokenizer a second time, from its source
     folder = tempfile.mkdtemp(prefix="words-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made.save_pretrained(folder)
@@ -39,5 +39,5 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def numbered_words(d_vocab: int) -> list[str]:
-    """`w4`, `w5`, ...: the word of token i is `w{i}`, up to `d_vocab` tokens in all."""
+    """The words `w4`, `w5`, ...: token i is `w{i}`, with `d_vocab` tokens in all."""
     return [f"w{i}" for i in range(len(SPECIAL), d_vocab)]

@@ -45,10 +45,10 @@ SELDOM = ("write_report", "swaps_between", "compare", "vary", "swap_sweep", "lay
 AFTER_WORK: set[tuple[str, str]] = set()
 
 INSIDE = {
-    "ablations": "aligned bridge_edited check_donor checked_edits_of draw_donors edited"
-    " forward_replaced function_or_refusal identity_block kinds_of layer_of_point mean_outputs"
-    " first_numbered of_the_row outputs_on padded_labels part_parameters parsed_or_none"
-    " refuse_hooks shape_of text_labels with_donor donors active_edits each_expert",
+    "ablations": "aligned bridge_edited check_donor check_donor_used checked_edits_of draw_donors"
+    " edited forward_replaced function_or_refusal identity_block kinds_of layer_of_point"
+    " mean_outputs first_numbered of_the_row outputs_on padded_labels part_parameters"
+    " parsed_or_none refuse_hooks shape_of text_labels with_donor donors active_edits each_expert",
     "attention": "removal_contrasts removal_curve top_heads",
     "comparison": "ablations_of asked_ways check_names depth_correlations depth_quantities"
     " ends_line",

@@ -25,13 +25,20 @@ def _models(_options: argparse.Namespace) -> None:
             f"{name:<20} {config['num_hidden_layers']} layers, {config['num_attention_heads']} "
             f"heads over {config['num_key_value_heads']} KV heads, {size:.1f} MB"
         )
-    print("and any hub name, or a folder with config.json, tokenizer and *.safetensors")
+    print("Any hub name can be given, too, or a folder with config.json, tokenizer, *.safetensors.")
 
 
 def _tasks(_options: argparse.Namespace) -> None:
     from interp.tasks import protocols
 
-    for benchmark, (available, source) in sorted(protocols().items()):
-        print(f"{benchmark:<20} {', '.join(available):<33} {source}")
-    print("named BENCHMARK:PROTOCOL; and any lm-evaluation-harness task or group by its name, or")
-    print("the path of a task YAML; rows from the hub, or with --data DIR from local files")
+    known = sorted(protocols().items())
+    widest = max(len(benchmark) for benchmark, _ in known)
+    for benchmark, (available, source) in known:
+        print(f"{benchmark:<{widest}} {', '.join(available):<33} {source}")
+    print(
+        "A task is named BENCHMARK:PROTOCOL, such as mmlu:default. Any lm-evaluation-harness task"
+    )
+    print(
+        "or group can be named, too, and the path of a task YAML. Rows come from the hub, or from"
+    )
+    print("local files (--data DIR).")

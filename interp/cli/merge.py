@@ -1,4 +1,4 @@
-"""`interp merge RUN [PART ...]`: check that a run done in shares is complete; join its parts."""
+"""`interp merge RUN [PART ...]`: check that a run done in shards is complete; join its parts."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Add the command."""
     merge = commands.add_parser(
         "merge",
-        help="check that a run done in shares is complete, and join its parts",
+        help="check that a run done in shards is complete, and join its parts",
         description="Check that every unit of a run that was done with --shard is there, whole and "
         "once. Parts in folders of their own are copied into RUN. A part that has other ablations "
         "of the same examples adds them to RUN.",

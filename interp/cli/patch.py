@@ -17,7 +17,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     patch = commands.add_parser(
         "patch",
         parents=[loads_a_model()],
-        help="take activations from prompts that differ in one thing, and see what they bring",
+        help="take activations from prompts that differ in one thing, and measure the recovery",
         description="Activation patching over pairs of prompts that differ in one thing: every "
         "layer's (or head's) activation at each class of positions is taken from the twin, both "
         "ways, and the normalised recovery of the twin's answer is measured and drawn.",
