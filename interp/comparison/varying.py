@@ -103,9 +103,8 @@ def vary(
     """
     given = (fewshot_seeds, fewshot_orders, wordings, option_orders)
     ways = asked_ways(dict(zip(WAYS, given, strict=True)))
-    refuse_options(
-        limit=limit, seed=seed, shard=shard, ray=ray, workers=workers, token_budget=token_budget
-    )
+    refuse_options(limit=limit, seed=seed, shard=shard, ray=ray, workers=workers,
+                   token_budget=token_budget)  # fmt: skip
     folder = path_given("out", out)
     plain = loaded_tasks(
         tasks, num_fewshot=num_fewshot, fewshot_seed=fewshot_seed, data=data,

@@ -70,8 +70,7 @@ def prompt_grid(
         top = logprobs.max(dim=-1)
         finite = top.values.isfinite()
         failed += int((~finite).any(dim=0).sum())
-        # for an impossible token 0 times minus infinity counts as 0; other infinities give no
-        # entropy
+        # for an impossible token 0 times minus infinity is 0; else infinities have no entropy
         entropy = -(logprobs.exp() * logprobs).nan_to_num().sum(dim=-1)
         entropy = entropy.masked_fill(~finite, float("nan"))
         for place, depth in enumerate(depths(decoder.n_layers, sublayers=sublayers)):

@@ -116,12 +116,10 @@ def sweep(
         UserError: before anything is written, for any request that cannot be carried out; at the
             end, where units failed.
     """
-    refuse_options(
-        limit=limit, seed=seed, shard=shard, ray=ray, workers=workers, token_budget=token_budget
-    )
+    refuse_options(limit=limit, seed=seed, shard=shard, ray=ray, workers=workers,
+                   token_budget=token_budget)  # fmt: skip
     out = out if out is None else path_given("out", out)
-    sizes = UnitSizes(unit_examples, unit_ablations)
-    model = given_model(model)
+    model, sizes = given_model(model), UnitSizes(unit_examples, unit_ablations)
     refuse_hooks(model, "a sweep")
     checked = as_ablations(model, ablations, donor=donor)
     loaded = loaded_tasks(
@@ -136,8 +134,8 @@ def sweep(
     temporary = tempfile.TemporaryDirectory(prefix="interp-sweep-") if out is None else None
     folder = Path(temporary.name if temporary else cast(str | Path, out))
     own = workers_on = decoder(model).device.type
+    compute = partial(_run_here, model, Shortcuts(token_budget=token_budget))
     with ExitStack() as stack:
-        compute = partial(_run_here, model, Shortcuts(token_budget=token_budget))
         if ray:
             # what cannot be sent is refused before anything is written
             request = pack_request(model, plan, checked, limit=limit)
