@@ -58,7 +58,7 @@ def findable(rows: pd.DataFrame) -> list[str]:
     keys = ["model", "task", "metric", "family"]
     for (_, task, _, family), group in rows.groupby(keys, sort=False):
         first = _whole(group).iloc[0]
-        tests = f"{first['n_family']} of {family}, n = {first['n']}"
+        tests = f"{first['n_family']} {family} ablations, n = {first['n']}"
         if not first["testable"]:
             lines.append(f"{task}: not testable ({tests}): {_why(first)}")
         elif not np.isnan(first["least_detectable_drop"]):
@@ -91,7 +91,7 @@ def before_running(n: int, families: dict[str, int], *, noise: float = 5.0) -> l
         what = "no drop would be found" if np.isnan(least) else f"a drop of {least:g} points would"
         ending = "" if np.isnan(least) else " be found in 80% of such sweeps"
         lines.append(
-            f"{what}{ending} with {n} examples and {count} of {family}, if chance helps "
+            f"{what}{ending} with {n} examples and {count} {family} ablations, if chance helps "
             f"{noise:g} points (0/1 metrics)"
         )
     return lines

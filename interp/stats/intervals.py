@@ -114,8 +114,9 @@ def simultaneous(
         low, high, _ = drop_intervals(sample, points, together, 100, seed, score=True)
         return low, high
     low, high, _ = drop_intervals(sample, points, confidence, resamples, seed)
-    # few clusters: at least as wide as one by one
-    return np.minimum(low, centre - critical * error), np.maximum(high, centre + critical * error)
+    # few clusters: at least as wide as one by one; no drop of 0/1 outcomes is beyond 1
+    wide = np.clip((centre - critical * error, centre + critical * error), -1, 1)
+    return np.minimum(low, wide[0]), np.maximum(high, wide[1])
 
 
 def _mean_intervals(sample: Sample, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -45,7 +45,9 @@ def test_show_says_n_interval_test_and_correction(run, capsys):
                      "95% Wilson", "Tango score", "mid-p McNemar", said, "p_adjusted"):  # fmt: skip
             assert part in shown, part
         assert "tiny-texts: " in shown
-        assert "of layer, n = 8" in shown, "what would have been found, or why nothing could"
+        assert " layer ablations, n = 8" in shown, (
+            "what would have been found, or why nothing could"
+        )
     assert main(["show", str(run.folder), "--margin", "100"]) == 0
     shown = capsys.readouterr().out
     assert "within 100 either way: layer:0, layer:1 (two one-sided tests at 0.05" in shown

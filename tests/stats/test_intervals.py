@@ -11,6 +11,7 @@ from scipy import stats as sps
 
 from interp import stats
 from interp.stats import Sample, bootstrap_means, drop_intervals
+from interp.stats.intervals import simultaneous
 from tests.helpers.outcomes import draw, long
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
@@ -160,6 +161,15 @@ def test_what_could_not_be_found_is_said() -> None:
     floor = {("world-kv:default", "acc"): 0.9}
     found = stats.importance(long(table), resamples=100, floors=floor)
     assert found["testability"].str.contains("is not above guessing, 90").all()
+
+
+def test_bounds_for_all_ablations_of_few_clusters_stay_within_a_total_loss() -> None:
+    harmed = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])[:, None]
+    sample = Sample(np.hstack([harmed, 1 - harmed, 0 * harmed]), np.arange(6) // 2, clustered=True)
+    low, high = simultaneous(sample, True, 0.95, 200, 0)
+    assert (low >= -1).all()
+    assert (high <= 1).all()
+    assert (low < sample.table.mean(axis=0)).all()
 
 
 @pytest.mark.parametrize("n", [8, 60])
