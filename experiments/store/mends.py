@@ -262,14 +262,6 @@ MUTATIONS = (
         3,
     ),
     Mutation(
-        "mistyped values: pieces of a text",
-        "interp/ablations/value_checks.py",
-        "if not isinstance(part, str) or part not in _PART_TEXTS:",
-        "if not isinstance(part, str):",
-        "tests/ablations/test_values.py::test_every_public_value_checks_itself",
-        2,
-    ),
-    Mutation(
         "names: of exported files",
         "interp/results/export.py",
         "if len(plain) > LONGEST or plain.lower() in taken:",

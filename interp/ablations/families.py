@@ -303,8 +303,8 @@ def as_ablations(
         The ablations in the given order.
 
     Raises:
-        UserError: neither a family nor an ablation, a family of swaps without a donor, or a donor
-            without a swap.
+        UserError: neither a family nor an ablation, a family of which the model has none, a family
+            of swaps without a donor, or a donor without a swap.
     """
     if isinstance(given, str | Ablation):
         given = (given,)
@@ -316,6 +316,8 @@ def as_ablations(
     distinct: dict[Ablation, None] = {}
     for one in given:
         several = family(one, model, donor) if isinstance(one, str) else [as_ablation(one)]
+        if not several:
+            raise UserError(f"ablation {one}: the model has too few layers or heads for any of it")
         distinct |= dict.fromkeys(with_donor(ablation, donor) for ablation in several)
     check_donor_used(distinct, donor)
     return tuple(distinct)

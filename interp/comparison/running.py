@@ -9,7 +9,7 @@ import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import records
-from interp.ablations import Ablation, family, shape_of
+from interp.ablations import Ablation, as_ablations, shape_of
 from interp.comparison.evenness import drawn, refuse_uneven
 from interp.comparison.result import Comparison, comparison_of
 from interp.errors import UserError, first_line, names_given, path_given
@@ -187,7 +187,7 @@ def ablations_of(model: TransformerBridge, chosen: Chosen) -> list[str | Ablatio
     if callable(chosen):
         return list(chosen(model))
     texts = names_given("ablations", chosen, "text forms, families, or a function of the model")
-    return list(dict.fromkeys(one for text in texts for one in family(text, model)))
+    return list(as_ablations(model, texts))
 
 
 def check_names(models: Mapping[str, Model]) -> None:

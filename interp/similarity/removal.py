@@ -94,6 +94,8 @@ def greedy_removal(
             Later only where examples fail under every set that could be chosen.
     """
     n_layers, folder = shape_of(model).n_layers, path_given("out", out)
+    if n_layers == 1:
+        raise UserError("greedy removal: the model has one layer, which cannot be removed")
     if type(most) is not int or not 1 <= most < n_layers:
         raise UserError(f"most {most!r}: allowed are 1-{n_layers - 1}")
     if type(beam) is not int or beam < 1:

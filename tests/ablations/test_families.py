@@ -1,9 +1,13 @@
 """Families of ablations."""
 
 import pytest
+import transformers
 
 import interp
 from interp.errors import UserError
+from interp.models import wrap
+from interp.similarity import greedy_removal
+from tests.helpers.families import tiny_model, tiny_tokenizer
 
 
 def texts(family) -> list[str]:
@@ -18,6 +22,19 @@ def test_each_of_everything(llama):
     assert texts(interp.each_head(llama))[-1] == "head:2.3@mean"
     assert texts(interp.each_head(llama, by="zero"))[-1] == "head:2.3"
     assert texts(interp.each_kv_group(llama))[:3] == ["kvgroup:0.0", "kvgroup:0.1", "kvgroup:1.0"]
+
+
+def test_a_family_of_which_a_model_has_none_is_refused(tmp_path):
+    """It would run the baseline alone, and its tables would hold nothing."""
+    config = tiny_model("llama").config
+    config.num_hidden_layers = 1
+    model = wrap(transformers.LlamaForCausalLM(config).eval(), tiny_tokenizer(), name="one")
+    for text in ("exchanges", "pairs:layers", "backpatches@last"):
+        with pytest.raises(UserError, match=f"{text}: the model has too few layers or heads"):
+            interp.sweep(model, "world-facts:default", [text], out=tmp_path / "out")
+    with pytest.raises(UserError, match="the model has one layer, which cannot be removed"):
+        greedy_removal(model, "world-facts:default", most=1, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_sliding_blocks(llama):
