@@ -1,6 +1,7 @@
 """`interp runs` and `interp show RUN`: what has been run, and what came out; no model is loaded."""
 
 import argparse
+from inspect import signature
 from pathlib import Path
 
 from interp.cli.options import Commands
@@ -13,11 +14,9 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     runs.set_defaults(run=_runs)
     show = commands.add_parser("show", help="show a run: progress, scores, largest drops")
     show.add_argument("folder", metavar="RUN", help="folder of the run")
-    show.add_argument("--top", type=int, default=5, metavar="N", help="ablations per task (5)")
+    show.add_argument("--top", type=int, metavar="N", help="ablations per task (5)")
     show.add_argument("--metric", help="by default accuracy, or else an exact match")
-    show.add_argument(
-        "--correction", default="holm", choices=("holm", "bh", "none"), help="of p-values (holm)"
-    )
+    show.add_argument("--correction", choices=("holm", "bh", "none"), help="of p-values (holm)")
     show.add_argument(
         "--margin", type=float, help="also name the ablations that change less than this"
     )
@@ -43,18 +42,14 @@ def _runs(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
+    from interp.errors import UserError
     from interp.opening import open_run
-    from interp.results import Sweep
 
     result = open_run(options.folder)
-    if isinstance(result, Sweep):
-        print(
-            result.summary(
-                top=options.top,
-                metric=options.metric,
-                correction=options.correction,
-                margin=options.margin,
-            )
-        )
-    else:
-        print(result.summary())
+    asked = {name: getattr(options, name) for name in ("top", "metric", "correction", "margin")}
+    given = {name: value for name, value in asked.items() if value is not None}
+    taken = signature(result.summary).parameters
+    for name in given:
+        if name not in taken:
+            raise UserError(f"--{name}: {options.folder} holds no sweep but {result!r:.80}")
+    print(result.summary(**given))

@@ -62,6 +62,23 @@ def test_show_says_n_interval_test_and_correction(run, capsys):
     assert "no metric f1" in capsys.readouterr().err
 
 
+class Other:
+    def summary(self, *, top: int = 8) -> str:
+        return f"the best {top}"
+
+    def __repr__(self) -> str:
+        return "RetrievalHeads(m)"
+
+
+def test_options_that_a_result_does_not_have_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr("interp.opening.open_run", lambda folder: Other())
+    assert main(["show", "kept", "--top", "3"]) == 0
+    assert main(["show", "kept"]) == 0
+    assert capsys.readouterr().out.split("\n")[:2] == ["the best 3", "the best 8"]
+    assert main(["show", "kept", "--margin", "2"]) == 2
+    assert "--margin: kept holds no sweep but RetrievalHeads(m)" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_tables_are_exported_whole(run, tmp_path, capsys):
     for kind, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
