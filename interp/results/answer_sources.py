@@ -41,10 +41,13 @@ def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
         `follows` is `passage` where that interval is below 0, `weights` where it is above, and
         empty otherwise. `baseline` is the difference without an ablation. `overruled` is the share
         of pairs in which the passage's answer is the likelier one: where it is near 0 the passage
-        does not overrule the weights, and the data cannot tell which parts follow it.
+        does not overrule the weights, and the data cannot tell which parts follow it. Pairs without
+        finite log-likelihoods are left out. An ablation under which a pair has none has no numbers,
+        and `failures` says how many such pairs there are.
 
     Raises:
-        UserError: a task is not made of such twins, or there is nothing but the baseline.
+        UserError: a task is not made of such twins, a pair is there twice, no pair has finite
+            log-likelihoods, or there is nothing but the baseline.
     """
     check_share("confidence", confidence)
     missing = [name for name in NEEDED if name not in responses]
@@ -69,9 +72,15 @@ def context_or_weights(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
 def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
     # the options of a row are its own answer, which the passage gives, and that of its twin
     gaps = rows["loglikelihoods"].map(lambda one: float(one[0]) - float(one[1]))
-    table = rows.assign(gap=gaps).pivot_table(index="doc_id", columns="ablation", values="gap")
+    if rows.duplicated(["doc_id", "ablation"]).any():
+        raise UserError(f"task {task}: a pair is there twice")
+    table = rows.assign(gap=gaps).pivot(index="doc_id", columns="ablation", values="gap")  # noqa: PD010
     if BASELINE not in table or table.shape[1] < 2:
         raise UserError(f"task {task}: the baseline and one ablation or more are needed")
+    # a pair without finite log-likelihoods says nothing of any ablation
+    table = table[table[BASELINE].notna()]
+    if table.empty:
+        raise UserError(f"task {task}: no pair has finite log-likelihoods without any ablation")
     baseline = table.pop(BASELINE)
     units = None
     if "cluster" in rows:
@@ -98,6 +107,9 @@ def _of_task(model: str, task: str, rows: pd.DataFrame, confidence: float) -> pd
             "high_all": high_all,
         }
     )
+    failures = table.isna().sum().to_numpy()
+    if failures.any():
+        sources["failures"] = failures
     return sources.assign(
         model=model, task=task, n=len(baseline),
         baseline=baseline.mean(), overruled=(baseline > 0).mean(),

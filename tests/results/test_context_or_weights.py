@@ -42,6 +42,28 @@ def test_signs_and_numbers():
     assert 0 <= found["overruled"].iloc[0] <= 1
 
 
+def test_pairs_that_failed_are_left_out_and_no_ablation_that_failed_is():
+    whole = made_up({"head:0.1": -2.0, "mlp:1": 1.0, "mlp:0": 0.5})
+    lost = [(np.nan, np.nan)] * len(whole)
+
+    def failing(where):
+        return whole.assign(loglikelihoods=whole["loglikelihoods"].where(~where, pd.Series(lost)))
+
+    of_pair, of_part = whole["doc_id"] == 0, whole["ablation"] == "mlp:0"
+    found = context_or_weights(failing(of_pair & (whole["ablation"] == "baseline")))
+    others = context_or_weights(whole[~of_pair])
+    pd.testing.assert_frame_equal(found, others)
+    found = context_or_weights(failing(of_part)).set_index("ablation")
+    assert found["failures"].to_dict() == {"head:0.1": 0, "mlp:0": 6, "mlp:1": 0}
+    assert np.isnan(found.loc["mlp:0", ["change", "low_all"]].to_numpy(float)).all()
+    assert found["follows"].to_dict() == {"head:0.1": "passage", "mlp:0": "", "mlp:1": "weights"}
+    assert found.loc["mlp:1", "change"] == pytest.approx(1, abs=0.2)
+    with pytest.raises(UserError, match="no pair has finite log-likelihoods without any"):
+        context_or_weights(failing(whole["ablation"] == "baseline"))
+    with pytest.raises(UserError, match="a pair is there twice"):
+        context_or_weights(pd.concat([whole, whole]))
+
+
 def test_other_tasks_and_no_ablations_are_refused():
     with pytest.raises(UserError, match="task kv: no passages that contradict the weights"):
         context_or_weights(made_up({"mlp:0": 0.0}, task="kv"))
