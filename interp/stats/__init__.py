@@ -20,7 +20,8 @@ Metrics whose values are all 0 or 1 (per task and metric) are given in points, 0
 is `"points"`); others stay as they are (`unit` is `"value"`). A result is a pure function
 of the set of rows and of the seed: the order of the rows never matters.
 
-Intervals hold for one ablation at a time; only p-values are corrected for the size of the family.
+`low` and `high` hold for one ablation at a time, `low_all` and `high_all` for all ablations of a
+family together. P-values are corrected for the size of the family.
 """
 
 import lazy_loader

@@ -24,7 +24,11 @@ from interp.stats.samples import BASELINE, Sample, check_columns, sample_of, ser
 from interp.stats.student import student_interval
 
 Cell = tuple[str, ...]
+"""A cell of a design: one level of each factor."""
+
 Design = Mapping[str, Sequence[str]]
+"""The levels of each factor; the first is the one that others are compared with."""
+
 LEVEL = 0.05
 
 

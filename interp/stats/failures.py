@@ -13,8 +13,13 @@ import numpy as np
 import pandas as pd
 
 BASELINE = "baseline"
+"""The name of the unablated model in the column `ablation`."""
+
 SERIES = ["model", "task", "metric"]
+"""The columns that tables of values are divided by."""
+
 NO_INTERVAL = "none (examples failed)"
+"""The entry of the column `interval` where examples failed."""
 
 log = logging.getLogger("interp")
 

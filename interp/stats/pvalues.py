@@ -9,6 +9,7 @@ from interp.stats.samples import Sample, blocks
 from interp.stats.skewness import studentised, unit_values
 
 CORRECTIONS = ("holm", "bh", "none")
+"""The corrections for many tests: Holm, Benjamini and Hochberg, or none."""
 
 WHOLE = 100_000
 """The largest sum of whole numbers for which sign flips are counted exactly."""

@@ -52,6 +52,7 @@ class Ratio:
 
 
 NO_RATIO = Ratio(np.nan, np.nan, np.nan)
+"""The ratio of data that have none."""
 
 
 def means_of(sample: Sample, *, points: bool, confidence: float = 0.95) -> Means:

@@ -13,6 +13,7 @@ from interp.errors import UserError, check_seed, check_share, check_whole
 from interp.stats.failures import BASELINE, SERIES, without_failures
 
 MOST_RESAMPLES = 1_000_000
+"""The largest number of resamples or permutations."""
 
 BLOCK = 4_000_000
 """The most random numbers in memory at a time (32 MB), whatever the number of resamples."""
