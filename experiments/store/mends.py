@@ -60,7 +60,7 @@ MUTATIONS = (
     Mutation(
         "not finite: tables of the others",
         "interp/stats/failures.py",
-        "wide.drop(index=unread.tolist()).drop(columns=others.tolist())",
+        "wide.drop(index=failed_without_ablation.tolist()).drop(columns=failed_ablations.tolist())",
         "wide.fillna(0.0)",
         "tests/stats/test_failures.py",
         3,

@@ -1,6 +1,7 @@
 """The command line: quick help, one-line errors, the same runs as from Python."""
 
 import copy
+import re
 import signal
 import subprocess
 import sys
@@ -34,10 +35,14 @@ def test_help_loads_nothing_heavy():
 def test_models_and_tasks_are_listed(capsys):
     assert main(["tasks"]) == 0
     listed = capsys.readouterr().out
-    assert "world-kv             default, continuation, generate" in listed
-    assert "mmlu                 default, continuation, generate" in listed
+    table = re.findall(r"(?m)^((\S+) +)(default|continuation|generate)(.*)", listed)
+    known = {name: first + more for _, name, first, more in table}
+    assert known["world-kv"].startswith("default, continuation, generate")
+    assert known["mmlu"].startswith("default, continuation, generate")
+    assert len({len(column) for column, *_ in table}) == 1, "the second column is aligned"
+    assert "A task is named BENCHMARK:PROTOCOL" in listed
     assert main(["models"]) == 0
-    assert "any hub name, or a folder" in capsys.readouterr().out
+    assert "Any hub name can be given, too, or a folder" in capsys.readouterr().out
 
 
 @pytest.mark.slow
