@@ -93,10 +93,11 @@ def block_skipped(
         for value in (*args[1:], *kwargs.values()):
             if isinstance(value, transformers.Cache):
                 _leave_nothing(value, layer, resid_pre)
+        returned = identity(*args, **kwargs)
         if add is None:
-            return identity(*args, **kwargs)
+            return returned
         out = resid_pre + add(resid_pre)
-        return decoder.handed_on(layer, out)
+        return (out, *returned[1:]) if isinstance(returned, tuple) else out
 
     with forward_replaced(decoder.blocks[layer], forward):
         yield
@@ -141,7 +142,8 @@ def output_replaced(
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         value = out[0] if isinstance(out, tuple) else out
-        kept = put(value)
+        # of its own memory: Falcon adds its attention's output to what its MLP returns, in place
+        kept = put(value).clone()
         if adds_residual:
             kept = residual_of(args, kwargs) + kept
         if rows is not None:

@@ -134,12 +134,17 @@ def _check_parts(decoder: Decoder, layer: int, every: Sequence[LayerEdit]) -> No
         for part, skipped in (("attention", edit.skip_attention), ("mlp", edit.skip_mlp)):
             if skipped:
                 decoder.check_part(layer, part)
-        for part in edit.mean_parts | edit.resample_parts:
+        replaced = edit.mean_parts | edit.resample_parts
+        if edit.linear or "layer" in replaced:
+            decoder.check_one_stream(f"layer {layer}: a replaced layer")
+        for part in replaced:
             decoder.check_part(layer, part, alone=True)
         for expert in sorted(edit.removed_experts | edit.zeroed_experts):
             check_expert(decoder, layer, expert)
         for patch in edit.patches:
             decoder.check_part(layer, patch.site, alone=True)
+            if patch.site == "resid":
+                decoder.check_one_stream(f"layer {layer}: a patch of what enters it")
             if patch.site == "z":
                 decoder.check_heads(layer)
 

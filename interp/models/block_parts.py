@@ -229,6 +229,19 @@ class Decoder:
             what = "part that could be told apart from the rest"
         raise UserError(f"layer {layer}: it has no {what}; allowed is layer:{layer}")
 
+    def check_one_stream(self, what: str) -> None:
+        """Raise UserError where the blocks hand on several residual streams (hyper-connections).
+
+        Args:
+            what: is put into the stream, for the message.
+        """
+        streams = getattr(self.root.config.get_text_config(), "hc_mult", None) or 1
+        if streams > 1:
+            raise UserError(
+                f"{what}: the model keeps {streams} residual streams at each position "
+                "(hyper-connections), into which one is not put; allowed are attn:N and mlp:N"
+            )
+
     def check_told_apart(self, what: str) -> None:
         """Raise UserError where the parts of a layer cannot be told apart.
 

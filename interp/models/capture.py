@@ -71,6 +71,9 @@ def capture_contributions(
                 added = added - hidden_states_of(args, kwargs).to(added.device)
             elif adds_residual:
                 added = added - residual_of(args, kwargs)
+            else:
+                # Falcon adds its attention's output to what its MLP returned, in place
+                added = added.clone()
             keep(layer, part, added.reshape(-1, added.shape[-1]))
 
         return hook

@@ -17,6 +17,7 @@ from interp.ablations import (
     outputs_on,
     parse,
 )
+from interp.ablations.native_hooks import output_replaced
 from interp.engine import EVERY, Settings, Shortcuts, generate, score_requests
 from interp.engine.by_example import donor_tokens
 from interp.errors import UserError
@@ -237,3 +238,12 @@ def test_outputs_of_another_example_have_one_row_a_position(llama):
         (1, "layer"): (4, 32),
         (2, "z"): (4, 32),
     }
+
+
+def test_what_a_model_writes_into_an_output_reaches_nothing_that_is_kept():
+    """Falcon adds what its attention gives to what its MLP returned, in place."""
+    there = torch.ones(1, 3, 4)
+    hook = output_replaced(lambda value: there, adds_residual=False)
+    out = hook(torch.nn.Identity(), (torch.zeros(1, 3, 4),), {}, torch.zeros(1, 3, 4))
+    out += 5
+    assert bool((there == 1).all())
