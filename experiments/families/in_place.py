@@ -165,7 +165,11 @@ def in_order(other: Plain, order: Sequence[int]) -> Iterator[None]:
     kept = [dict(vars(one)) for one in configurations]
     for one in configurations:
         for key, value in list(vars(one).items()):
-            if isinstance(value, list) and len(value) == decoder.n_layers and "types" in key:
+            if (
+                isinstance(value, list)
+                and len(value) == decoder.n_layers
+                and re.search("types|^layer", key)
+            ):
                 vars(one)[key] = [value[number] for number in order]
             elif key in ("num_hidden_layers", "n_layer", "num_layers", "n_layers"):
                 vars(one)[key] = len(order)
