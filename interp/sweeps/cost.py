@@ -11,19 +11,18 @@ import torch
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.ablations import Ablation, as_ablation, checked_edits
+from interp.ablations import Ablation, Variant, as_ablation, checked_edits
+from interp.engine import refuse_impossible
 from interp.models import decoder, model_name
 from interp.sweeps.calibration import TaskWork, task_seconds
 from interp.sweeps.cutting import UNIT_EXAMPLES
-from interp.sweeps.plan import sampling_of
+from interp.sweeps.plan import distinct, planned_task, sampling_of
 from interp.tasks import (
     GenerationRequest,
     OptionRequest,
     Task,
-    checked_requests,
     described,
     how_drawn,
-    select_examples,
 )
 
 WORTH_CALIBRATING = 5000
@@ -108,6 +107,9 @@ def estimate(
 
     Returns:
         Examples, tokens, seconds and memory of the sweep. Printed, it is a few lines.
+
+    Raises:
+        UserError: a row or an ablation cannot be run, before anything is timed.
     """
     began = timer()
     dec = decoder(model)
@@ -118,13 +120,15 @@ def estimate(
             torch.cuda.reset_peak_memory_stats(device)
     seconds, tokens, answer_tokens, examples = 0.0, 0, 0, 0
     draws: list[str] = []
-    for task in tqdm(tasks, desc="calibration", unit="task", leave=False):
-        planning = timer()
-        doc_ids = select_examples(task, limit, seed=seed)
-        checked = checked_requests(task, doc_ids, dec, seed=seed)
+    variants = [Variant(one.text, edit) for one, edit in zip(values, edits, strict=True)]
+    refuse_impossible(model, edits)
+    planning = timer()
+    planned = [planned_task(model, task, distinct(variants), limit, seed) for task in tasks]
+    # a sweep reads and hashes all rows and prompts before its first unit, which costs as much
+    seconds += timer() - planning
+    for one in tqdm(planned, desc="calibration", unit="task", leave=False):
+        task, doc_ids, checked = one.task, one.doc_ids, one.requests
         lengths, most_written = _tokens(checked.of(doc_ids))
-        # a sweep reads and hashes all rows and prompts before its first unit, which costs as much
-        seconds += timer() - planning
         by_length = doc_ids if task.generates else sorted(doc_ids, key=lengths.__getitem__)
         work = TaskWork(task, by_length, checked.n_samples, edits, unit_examples)
         seconds += task_seconds(model, work, timer)

@@ -138,7 +138,7 @@ def make_plan(
     refuse_impossible(model, [variant.edits for variant in variants])
     for task in loaded:
         _refuse_empty(task)
-    planned = tuple(_planned(model, task, kinds, limit, seed) for task in loaded)
+    planned = tuple(planned_task(model, task, kinds, limit, seed) for task in loaded)
     units = tuple(cut_units(planned, len(variants), sizes))
     entries = unit_entries(units, planned)
     manifest = Manifest(
@@ -186,14 +186,28 @@ def _values(given: Ablations) -> list[Ablation]:
     return [] if isinstance(given, str) else [value for one in given for value in _values(one)]
 
 
-def _planned(
+def planned_task(
     model: TransformerBridge,
     task: Task,
     variants: Sequence[Variant],
     limit: int | None,
     seed: int,
 ) -> PlannedTask:
-    """A task with its examples, every row of it built and tried before anything is computed."""
+    """A task with its examples, every row of it built and tried before anything is computed.
+
+    Args:
+        model: a bridge.
+        task: the task.
+        variants: ablations (`distinct`).
+        limit: as for `interp.sweep`.
+        seed: as for `interp.sweep`.
+
+    Returns:
+        The task, its examples and their requests.
+
+    Raises:
+        UserError: a row cannot be run, alone or under one of the ablations.
+    """
     doc_ids = tuple(select_examples(task, limit, seed=seed))
     requests = checked_requests(task, doc_ids, models.decoder(model), seed=seed)
     if task.is_text:

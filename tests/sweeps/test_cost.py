@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 import interp
 from interp.ablations import parse
 from interp.ablations.edits import Shape
+from interp.errors import UserError
 from interp.sweeps import calibration, estimate
 from interp.sweeps.calibration import calibrated
 from interp.sweeps.cost import clock
@@ -32,6 +33,16 @@ def test_few_heads_of_a_layer_are_calibrated_together():
     chosen = calibrated(edits)
     assert len(chosen) == calibration.LAYERS * calibration.PER_LAYER
     assert not any(edit.mean_heads for one in chosen for edit in one.values())
+
+
+def test_what_cannot_be_run_is_refused_before_anything_is_timed(tmp_path, monkeypatch):
+    def run_unit(*_args, **_options):
+        raise AssertionError("something was run")
+
+    monkeypatch.setattr(calibration, "run_unit", run_unit)
+    model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind="texts", rows=6))
+    with pytest.raises(UserError, match="row [0-9]+: its prompt does not hold its answer"):
+        estimate(model, [task], ["cut:0-1@answering/gold"], limit=5)
 
 
 @pytest.mark.parametrize("kind", ["texts", "generate"])
