@@ -41,7 +41,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_timed(tmp_path, monkey
 
     monkeypatch.setattr(calibration, "run_unit", run_unit)
     model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind="texts", rows=6))
-    with pytest.raises(UserError, match="row [0-9]+: its prompt does not hold its answer"):
+    with pytest.raises(UserError, match=r"row [0-9]+: its prompt does not hold its answer"):
         estimate(model, [task], ["cut:0-1@answering/gold"], limit=5)
 
 
