@@ -87,11 +87,11 @@ def check(architecture: str, folder: Path, *, further: bool = False) -> list[Fou
         One entry for each use, in the same order for every architecture; only `load` where it is
         refused.
     """
-    rows = _checked(architecture, folder)
+    rows = _checked(architecture, folder, further=further)
     return [replace(row, reason=row.reason.replace(str(folder), "FOLDER")) for row in rows]
 
 
-def _checked(architecture: str, folder: Path) -> list[Found]:
+def _checked(architecture: str, folder: Path, *, further: bool) -> list[Found]:
     source = folder / "model"
     try:
         plain = small_model(architecture)

@@ -1,6 +1,6 @@
 """Is a forced layout named rightly? `python -m experiments.organisms.opposite`.
 
-*recall-early* was trained to recall with its first eight layers and to reason with its last four;
+*recall-early* was trained to recall with its first eight layers and to reason with its last eight;
 *reason-early* to reason with its first four and to recall with its last eight. Which of the two is
 deeper is known for both, then, and the toolkit's measures of depth are held to it: centres of mass
 of the drops, with each layer skipped and with its mean in its place, and the depth at which the
@@ -32,7 +32,7 @@ SKILLS = {
 EXPECTED = {"recall": 1, "reasoning": -1}
 """Sign of the depth in *reason-early* minus that in *recall-early*."""
 LAST = "+".join(f"layer:{layer}" for layer in range(8, 12))
-"""Layers that learned the late skill and not the early one, in either model."""
+"""Layers that did not learn the early skill in either model."""
 OUT = Path("runs/opposite")
 
 
@@ -130,7 +130,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
 
     scores = tables["scores"]
     left = [
-        {"Model": model, "Task": task_label(task)}
+        {"Model": model, "Task": task_label(str(task))}
         | {
             words: _percent(rows[rows["ablation"] == ablation])
             for words, ablation in (("Right (%)", "baseline"), ("Without layers 8 to 11", LAST))
@@ -153,11 +153,10 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             f"Made by `python -m experiments.organisms.opposite --limit {limit}`. *recall-early* "
             "learned facts with layers 0 to 7 alone (an early exit after them) and to reason with "
-            "layers 8 to 11 alone; *reason-early* learned to reason with layers 0 to 3 alone (an "
+            "layers 4 to 11 alone; *reason-early* learned to reason with layers 0 to 3 alone (an "
             "exit after them), and its facts are those of the eight layers behind. Everything else "
             "was learned by all layers. One run each: intervals are over examples and wordings, "
-            "not over "
-            "seeds, and not corrected for the number of comparisons.",
+            "not over seeds, and not corrected for the number of comparisons.",
             "",
             "## What each can do, and what is left without its last layers",
             "",
