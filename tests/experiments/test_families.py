@@ -48,7 +48,7 @@ def test_the_table_is_up_to_date_in_form(rows):
 
 def test_reasons_name_the_role_of_the_folder(monkeypatch, tmp_path):
     refused = Found("A", "load", "refused", reason=f"model {tmp_path}/model: it has no layers")
-    monkeypatch.setattr(checks, "_checked", lambda name, folder: [refused])
+    monkeypatch.setattr(checks, "_checked", lambda name, folder, further: [refused])
     assert [row.reason for row in check("A", tmp_path)] == ["model FOLDER/model: it has no layers"]
 
 
