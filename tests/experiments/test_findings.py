@@ -200,3 +200,41 @@ def test_correlations_and_swaps_of_eight_layers_are_those_of_the_table():
     rho = f"distilled {rows.loc['distilled', 'rho']:.2f}, base {rows.loc['base', 'rho']:.2f};"
     assert rho in page
     assert f"p = {rows.loc['distilled', 'p']:.2f} and {rows.loc['base', 'p']:.2f}, not" in page
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """Cells of the rows of the table under a heading."""
+    text = (ROOT / page).read_text().split(f"## {heading}")[1].split("##")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def ends(cell: str) -> tuple[float, float, float]:
+    value, low, high = (float(one) for one in re.findall(r"[-+]?\d+\.\d+", cell))
+    return value, low, high
+
+
+def test_what_is_said_of_redundancy_is_in_its_tables():
+    page, text = "experiments/organisms/redundancy.md", said("experiments/organisms/README.md")
+    twin = [row for row in rows_of(page, "The twin") if row[4][0] in "+-" and row[4] != "---"]
+    written = [ends(row[4]) for row in twin if "generated" in row[0]]
+    assert len(written) == 6
+    gains = [value for value, _, _ in written]
+    assert f"{min(gains):.2f} to {max(gains):.2f} of what can be lost" in text
+    assert sum(low > 0 for _, low, _ in written) == 5
+    assert "in five of these six the interval leaves out 0" in text
+    texts = [ends(row[4]) for row in twin if row[0] == "Unwritten arithmetic, option texts"]
+    least, most = sorted(value for value, _, _ in texts)
+    assert f"gains as much ({least:.2f} and {most:.2f})" in text
+    others = [ends(row[4]) for row in twin if "generated" not in row[0] and "Unwr" not in row[0]]
+    assert len(others) == 6
+    assert all(low <= 0 <= high for _, low, high in others)
+    control = [
+        ends(row[3])
+        for row in rows_of(page, "Scored against")
+        if row[0] == "redundant12-none" and "texts" in row[1] and "Facts" not in row[1]
+    ]
+    assert len(control) == 4
+    assert all(low > 0 for _, low, _ in control)
+    values = [value for value, _, _ in control]
+    assert f"keep {min(values):.2f} to {max(values):.2f} more than generated answers" in text
