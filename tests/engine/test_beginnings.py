@@ -67,12 +67,12 @@ def deep_model(n_layers):
     return wrap(plain, tiny_tokenizer(), name="deep")
 
 
-@pytest.mark.parametrize("few_shot", [0, 9])
+@pytest.mark.parametrize("few_shot", [pytest.param(0, marks=pytest.mark.slow), 9])
 def test_pairs_are_scored_as_each_alone_with_fewer_blocks(few_shot, monkeypatch):
     monkeypatch.setattr("interp.engine.scoring.packing.PREFIX_COST", 1 if few_shot else 1000)
-    model = deep_model(8)
-    requests = some_requests(few_shot=few_shot)
-    edits = [checked_edits(model, text) for text in ("baseline", *sets_of(8, 2))]
+    model = deep_model(6)
+    requests = some_requests(few_shot=few_shot, examples=2)
+    edits = [checked_edits(model, text) for text in ("baseline", *sets_of(6, 2))]
     plain = score_requests(model, requests, edits, shortcuts=NONE)
     score_requests(model, requests, edits[:2])  # what is tried once, is tried here
     with blocks_run(model) as shared:
@@ -80,8 +80,7 @@ def test_pairs_are_scored_as_each_alone_with_fewer_blocks(few_shot, monkeypatch)
     monkeypatch.setattr(scoring, "shared_beginnings", lambda here, *_: ([], list(here)))
     with blocks_run(model) as alone:
         assert_same(score_requests(model, requests, edits), plain)
-    # of 28 pairs that begin at layer 0 to 6, the last layers are run for each
-    assert sum(shared.values()) < 0.8 * sum(alone.values())
+    assert sum(shared.values()) < 0.9 * sum(alone.values())
 
 
 @pytest.mark.thinned(share=2, turn=0)
