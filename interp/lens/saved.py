@@ -64,12 +64,24 @@ def open_lens(folder: str | Path) -> Lens:
             )
         }
         depths = tuple(Depth(**depth) for depth in facts["depths"])
+        for tally in steps.values():
+            _check_shapes(tally, len(depths))
         model, task = str(facts["model"]), str(facts["task"])
         ablation, kind = str(facts["ablation"]), str(facts["lens"])
         dtype = str(facts.get("dtype", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its lens cannot be read ({error})") from error
     return Lens(model, task, ablation, kind, depths, steps, dtype)
+
+
+def _check_shapes(tally: StepMeans, n_depths: int) -> None:
+    """Raise ValueError where sums are not those of so many depths."""
+    empty = StepMeans.empty(n_depths, resamples=len(tally.values.sums) - 1)
+    for name in TALLIES:
+        saved, made = getattr(tally, name), getattr(empty, name)
+        totals = (made.totals.shape, made.sums.shape)
+        if saved.sums.shape != made.sums.shape or saved.totals.shape not in totals:
+            raise ValueError(f"{name} are of another shape than {n_depths} depths have")
 
 
 def _tally(arrays: Mapping[str, np.ndarray], name: str, n: int, n_units: int) -> StreamingMean:

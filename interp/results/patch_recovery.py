@@ -85,7 +85,9 @@ def recovery_by_example(responses: pd.DataFrame) -> pd.DataFrame:
             f"responses: {'no rows' if not missing else 'no column ' + ', '.join(missing)}; give "
             "those of a sweep over a task of interp.twins"
         )
-    tables = [_of_task(task, rows) for task, rows in responses.groupby("task", sort=False)]
+    # the rows of a table that was joined or regrouped may have any labels
+    plain = responses.reset_index(drop=True)
+    tables = [_of_task(task, rows) for task, rows in plain.groupby("task", sort=False)]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -195,7 +195,11 @@ def result_line(run: Run, *, top: int = 3) -> str:
 
     Returns:
         The line, without an end.
+
+    Raises:
+        UserError: `top` is no whole number from 1 on, or a file of the run is damaged.
     """
+    check_whole("top", top, 1)
     importance = run.of_chosen_metric()[0]
     sentences = []
     for task, rows in importance.groupby("task", sort=False):

@@ -37,6 +37,12 @@ def test_what_is_planted_is_found(brought, answer):
     assert single["recovery"].to_numpy() == pytest.approx(brought, abs=1e-9)
 
 
+def test_the_labels_of_rows_mean_nothing():
+    table = responses(0.5).assign(cluster=0)
+    regrouped = table.set_axis([0.5] * len(table), axis=0)
+    pd.testing.assert_frame_equal(recovery_by_example(regrouped), recovery_by_example(table))
+
+
 @pytest.mark.slow
 def test_intervals_cover_the_ratio():
     held = []

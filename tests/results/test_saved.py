@@ -1,6 +1,7 @@
 """What `out=` of a measure writes: opened again as it was, continued, never mixed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,14 @@ def test_a_lens_is_opened_as_it_was(llama, tmp_path, monkeypatch):
     # the result that is there is not computed again
     monkeypatch.setattr("interp.lens.tasks.build_answers", None)
     same(lens, interp.logit_lens(llama, task, out=out, **asked), ("table",))
+    # arrays of another number of depths belong to another lens
+    saved = read_result(out, "lens")
+    for name in ("0.decisions.sums", "0.values.totals"):
+        cut = saved.arrays | {name: saved.arrays[name].T[:-1].T}
+        forged = replace(saved, arrays=cut)
+        monkeypatch.setattr("interp.lens.saved.read_result", lambda *_, forged=forged: forged)
+        with pytest.raises(UserError, match=r"its lens cannot be read .* of another shape"):
+            interp.open_run(out)
 
 
 @pytest.mark.slow

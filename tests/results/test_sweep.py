@@ -174,6 +174,8 @@ def test_a_run_in_a_repl_and_in_a_notebook(run):
     for text in ("tiny-texts, acc in points", "layer:0", "p_adjusted"):
         assert text in page
     line = result_line(run)
+    with pytest.raises(UserError, match="top 0: allowed are"):
+        result_line(run, top=0)
     largest = choose_metric(run.importance()).query("task == 'tiny-texts'")["drop"].max()
     assert line.startswith("largest drops: ")
     assert f" {largest:.3g} [" in line
