@@ -49,6 +49,26 @@ def path_given(what: str, given: Any) -> Path:
     return path
 
 
+def folder_given(what: str, given: Any) -> Path:
+    """A path to write files under; one that cannot become a folder is refused.
+
+    Args:
+        what: it is for, such as `folder`.
+        given: text or a path, if it is right.
+
+    Returns:
+        The path; nothing is made.
+
+    Raises:
+        UserError: it is no path, or it or one of the folders above it is a file.
+    """
+    folder = path_given(what, given)
+    there = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UserError(f"{what} {folder}: {there} is a file; give a folder")
+    return folder
+
+
 def home_expanded(what: str, given: Any) -> Path:
     """The path that a user gives, `~` at its start replaced by the folder that it stands for.
 

@@ -9,7 +9,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from interp.errors import UserError
+from interp.errors import UserError, folder_given, path_given
 from interp.figures.style import RC, PrintFigure
 from interp.records import write_whole
 from interp.results import csv_text
@@ -47,16 +47,16 @@ def save(
         The paths that were written.
 
     Raises:
-        UserError: a format is unknown.
+        UserError: a format is unknown, or the folder is a file.
     """
     chosen = [formats] if isinstance(formats, str) else list(formats)
     for name in chosen:
         if name not in METADATA:
             raise UserError(f"format {name!r}: allowed are {', '.join(METADATA)}")
-    stem = Path(path)
+    stem = path_given("path", path)
     if stem.suffix in {".pdf", ".svg", ".png", ".csv"}:
         stem = stem.with_suffix("")
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    folder_given("path", stem.parent).mkdir(parents=True, exist_ok=True)
     once = fig.laid_out_once(DPI) if isinstance(fig, PrintFigure) else nullcontext()
     with matplotlib.rc_context(RC), once:
         contents = {name: _rendered(fig, name) for name in chosen}

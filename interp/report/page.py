@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from interp.errors import UserError, path_given
+from interp.errors import UserError, folder_given, path_given
 from interp.labels import model_label, task_label
 from interp.records import write_whole
 from interp.report.sections import MOST_EXAMPLES, Choice, Run, section, together
@@ -67,6 +67,7 @@ def write_report(
     target = path_given("out", path)
     if target.is_dir():
         raise UserError(f"out {target}: a folder; give the page a name, such as {target}/page.html")
+    folder_given("out", target.parent)
     page = render(runs, choice=choice, title=title, question=question)
     target.parent.mkdir(parents=True, exist_ok=True)
     # rows of a task can hold half a surrogate pair, which no file can

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from interp.errors import UserError, did_you_mean, path_given
+from interp.errors import UserError, did_you_mean, folder_given
 from interp.records import SCHEMA, write_whole
 from interp.results.cells import csv_text, plain_cell
 from interp.results.latex import importance_latex, scores_latex
@@ -55,13 +55,13 @@ def export_tables(
         The files.
 
     Raises:
-        UserError: the run is unfinished, or another kind is asked for.
+        UserError: the run is unfinished, another kind is asked for, or the folder is a file.
     """
     _check_sweep(run)
     if kind not in KINDS:
         raise UserError(f"kind {kind!r}: allowed are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     run.dataset()  # before any folder is made: it verifies the run
-    folder = path_given("folder", folder)
+    folder = folder_given("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "latex":
         tables = {
@@ -138,11 +138,11 @@ def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
         The files, `results_ABLATION.json`, each name once.
 
     Raises:
-        UserError: the run is unfinished.
+        UserError: the run is unfinished, or the folder is a file.
     """
     _check_sweep(run)
     run.dataset()
-    folder = path_given("folder", folder)
+    folder = folder_given("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     names = file_names(run.manifest.texts)
     paths = []

@@ -116,3 +116,14 @@ def test_another_kind_is_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"kind 'latx': .*did you mean latex\?"):
         export_tables(run, tmp_path / "x", kind="latx")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused(run, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("own")
+    for folder in (taken, taken / "below"):
+        with pytest.raises(UserError, match=r"taken is a file; give a folder"):
+            export_harness(run, folder)
+        with pytest.raises(UserError, match=r"taken is a file; give a folder"):
+            export_tables(run, folder)
+    assert taken.read_text() == "own"
