@@ -171,13 +171,19 @@ def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
         The columns of the scores, with `order` and `n_removed` (0 is the unablated model).
 
     Raises:
-        UserError: a column is missing, or the scores of the unablated model are.
+        UserError: a column is missing, the scores of the unablated model are, or an ablation is there
+            twice.
     """
     check_columns("scores", scores, ["model", "task", "metric", "ablation"])
     if scores.empty or BASELINE not in set(scores["ablation"]):
         raise UserError("scores: there is none of the whole model")
     tables = []
-    for _, rows in scores.groupby(["model", "task", "metric"], sort=False):
+    for (model, task, metric), rows in scores.groupby(["model", "task", "metric"], sort=False):
+        where = f"scores: {model}, {task}, {metric}"
+        if twice := list(rows["ablation"][rows["ablation"].duplicated()]):
+            raise UserError(f"{where}: {twice[0]} is there twice")
+        if BASELINE not in set(rows["ablation"]):
+            raise UserError(f"{where}: there is none of the whole model")
         for order, steps in orders_of(list(rows["ablation"])).items():
             along = rows.set_index("ablation", drop=False).loc[[BASELINE, *steps]]
             tables.append(along.assign(order=order, n_removed=range(len(steps) + 1)))

@@ -200,6 +200,15 @@ def test_robustness_is_the_area_over_the_whole_models_score() -> None:
     assert along["value"].tolist() == pytest.approx((100 * curve).tolist())
 
 
+def test_a_curve_of_doubled_or_headless_scores_is_refused() -> None:
+    table = scores(cumulative(np.ones((5, 4))))
+    with pytest.raises(UserError, match="baseline is there twice"):
+        removal_curves(pd.concat([table, table]))
+    headless = table[table["ablation"] != "baseline"].assign(task="other")
+    with pytest.raises(UserError, match=r"other, .*: there is none of the whole model"):
+        removal_curves(pd.concat([table, headless]))
+
+
 def test_robustness_differs_only_where_the_models_do() -> None:
     one, other = np.ones((50, 4)), np.ones((50, 4))
     other[:, 2:] = 0
