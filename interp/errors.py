@@ -126,6 +126,12 @@ def check_whole(name: str, given: Any, least: int, most: int = 10**9) -> None:
         raise UserError(f"{name} {given!r:.80}: allowed are {allowed}")
 
 
+def check_flag(name: str, given: Any) -> None:
+    """Raise UserError unless an option is True or False."""
+    if not isinstance(given, bool):
+        raise UserError(f"{name} {given!r:.80}: allowed are True and False")
+
+
 MOST_SEED = 2**63 - 1
 
 

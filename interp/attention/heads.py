@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import AblateHead, Ablation, Replacement, as_ablation
 from interp.attention.tracing import TOKEN_KINDS, Trace, trace
-from interp.errors import UserError, check_seed, check_share, check_whole, path_given
+from interp.errors import UserError, check_flag, check_seed, check_share, check_whole, path_given
 from interp.labels import three_digits, typed
 from interp.results import claim_folder, read_result, released_if_refused, save_result
 from interp.stats import mean_intervals, sample_by
@@ -205,9 +205,9 @@ def retrieval_heads(
     """
     if not isinstance(rule, str) or rule not in RULES:
         raise UserError(f"rule {rule!r:.80}: allowed are {', '.join(RULES)}")
+    check_flag("copied_only", copied_only)
     task = task if isinstance(task, Task) else load_task(task)
-    folder = path_given("out", out) if out is not None else None
-    request = dict[str, Any]()
+    folder, request = None if out is None else path_given("out", out), dict[str, Any]()
     if folder:
         options = {"limit": limit, "seed": seed, "copied_only": copied_only, "rule": rule}
         request = describe_measure(model, task, select_examples(task, limit, seed=seed), options)

@@ -171,8 +171,8 @@ def removal_curves(scores: pd.DataFrame) -> pd.DataFrame:
         The columns of the scores, with `order` and `n_removed` (0 is the unablated model).
 
     Raises:
-        UserError: a column is missing, the scores of the unablated model are, or an ablation is there
-            twice.
+        UserError: a column is missing, the scores of the unablated model are missing, or an
+            ablation is there twice.
     """
     check_columns("scores", scores, ["model", "task", "metric", "ablation"])
     if scores.empty or BASELINE not in set(scores["ablation"]):
