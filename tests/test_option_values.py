@@ -8,7 +8,7 @@ from tests.helpers.unchecked import outcomes
 SETUP = """
 import interp
 from interp import figures, similarity, stats
-from interp.attention import attention_rows
+from interp.attention import attention_rows, retrieval_heads
 from interp.similarity import layer_similarity
 from interp.tasks import load_task, with_draws
 from tests.helpers.families import tiny_bridge
@@ -36,6 +36,7 @@ WRONG = [
           "resamples": ("[]", "True", "-1", "0", "10**30"),
           "confidence": ("[]", "nan", "'x'", "1", "0.0"),
       }.items() for value in values),
+    "retrieval_heads(model, TASK, limit=2, copied_only=7)",
     "attention_rows(model, 'w5 w6', queries=nan)",
     "attention_rows(model, 'w5 w6', queries='x')",
     "stats.compare_profiles('x')",

@@ -101,8 +101,6 @@ def test_the_table_and_the_groupings_agree_with_the_arrays():
     np.testing.assert_array_equal(published.scores, heads.scores)  # values of one token are alike
     with pytest.raises(UserError, match="allowed are attends, published, writes"):
         retrieval_heads(build(plan), planted_task(plan, "kv", rows=12), rule="looks")
-    with pytest.raises(UserError, match="copied_only 7: allowed are True and False"):
-        retrieval_heads(None, "no task", copied_only=7)  # type: ignore[arg-type]
     table = heads.table()
     assert {(r.layer, r.head) for r in table.head(2).itertuples()} == {
         plan.induction[0],
