@@ -50,6 +50,8 @@ WRONG = [
       for option in ("metric=nan", "confidence=[]", "confidence='x'", "resamples=[]",
                      "resamples=10**30", "resamples=1.5", "correction=[]")),
     "run.scores(confidence=nan)",
+    "stats.scores(run.values(), ablations=0.5)",
+    "figures.retrieval_map(None, mark=1.5)",
     "run.summary(top=[])",
     "run.summary(margin='x')",
     "run.equivalence(margin=[])",

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interp.errors import UserError
+from interp.errors import UserError, check_whole
 from interp.figures import drop_scales, style, tables
 from interp.figures.families import kinds
 from interp.labels import model_label, renamed, series_titles
@@ -73,7 +73,11 @@ def retrieval_map(
 
     Returns:
         A Matplotlib figure of one panel per model, layers by heads.
+
+    Raises:
+        UserError: `mark` is no whole number from 0 on, or there is no table of heads.
     """
+    check_whole("mark", mark, 0)
     table = tables.table_from(source, "table")
     table = table.assign(x=table["head"], y=table["layer"])
     models = tables.in_order(table["model"])

@@ -45,7 +45,7 @@ def scores(
 
     Args:
         values: the long table that `interp.stats` describes.
-        ablations: only these have rows; all by default.
+        ablations: only these have rows, one or several; all by default.
         confidence: coverage of the intervals, between 0 and 1.
         resamples: bootstrap resamples.
         seed: seed of the resampling.
@@ -55,9 +55,14 @@ def scores(
         (failures), `failures` says how many, and what has no score has a row without numbers.
 
     Raises:
-        UserError: a column is missing, a value is infinite, or a document occurs twice.
+        UserError: a column is missing, a value is infinite, a document occurs twice, or the
+            ablations are no texts.
     """
     check_options(confidence, resamples, seed)
+    if isinstance(ablations, str):
+        ablations = [ablations]
+    if ablations is not None and not isinstance(ablations, Collection):
+        raise UserError(f"ablations {ablations!r:.80}: allowed are texts such as layer:7")
     rows: list[dict[str, object]] = []
     for key, points, wide, clusters in series(values):
         for ablation in wide.columns:

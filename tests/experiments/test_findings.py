@@ -238,3 +238,47 @@ def test_what_is_said_of_redundancy_is_in_its_tables():
     assert all(low > 0 for _, low, _ in control)
     values = [value for value, _, _ in control]
     assert f"keep {min(values):.2f} to {max(values):.2f} more than generated answers" in text
+
+
+def test_what_is_said_of_the_opposite_layouts_is_in_their_tables():
+    page, text = "experiments/organisms/opposite.md", said("experiments/organisms/README.md")
+    shares = {
+        (row[0], row[1].split(",")[0], row[1].split(", ")[1]): [
+            int(re.match(r"\d+", cell).group()) for cell in row[2:4]
+        ]
+        for row in rows_of(page, "What each can do")
+        if row[0].endswith("early")
+    }
+    early = [
+        shares["recall-early", "Facts", how][1] for how in ("option texts", "generated answers")
+    ]
+    late = [
+        shares["reason-early", "Facts", how][1] for how in ("option texts", "generated answers")
+    ]
+    assert f"{early[0]}% of option texts and {early[1]}% of generated answers are right" in text
+    assert f"In *reason-early* {late[0]}% and {late[1]}% are" in text
+    chains = shares["recall-early", "Unwritten arithmetic", "generated answers"]
+    written = shares["recall-early", "Written arithmetic", "generated answers"]
+    assert f"of the {chains[0]}% of unwritten chains that it gets right, {chains[1]}% are" in text
+    assert f"of written arithmetic it gets {written[0]}%" in text
+    verdicts = {
+        (row[2].split(",")[-1].strip(), row[0], row[1].split(",")[0]): set()
+        for row in rows_of(page, "Is the layout")
+        if row[0] in ("recall", "reasoning")
+    }
+    for row in rows_of(page, "Is the layout"):
+        key = (row[2].split(",")[-1].strip(), row[0], row[1].split(",")[0])
+        if key in verdicts:
+            verdicts[key].add(row[4])
+    sums, steps = "Unwritten arithmetic", "Written arithmetic"
+    assert verdicts == {
+        ("skipped", "recall", "Facts"): {"right"},
+        ("mean in place", "recall", "Facts"): {"wrong"},
+        ("logit lens", "recall", "Facts"): {"right"},
+        ("skipped", "reasoning", sums): {"not told apart"},
+        ("skipped", "reasoning", steps): {"not told apart"},
+        ("mean in place", "reasoning", sums): {"right"},
+        ("mean in place", "reasoning", steps): {"right"},
+        ("logit lens", "reasoning", sums): {"right"},
+        ("logit lens", "reasoning", steps): {"wrong"},
+    }
