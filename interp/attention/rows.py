@@ -11,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from jaxtyping import Float
@@ -136,9 +138,12 @@ def scanned_rows(
     return AttentionRows(rows, tuple(wanted), tuple(tokens), texts)
 
 
-def check_heads(heads: Sequence[tuple[int, int]], n_layers: int, n_heads: int) -> None:
-    """Refuse an empty list, and a head that the model does not have."""
-    if not heads:
+def check_heads(heads: Any, n_layers: int, n_heads: int) -> None:
+    """Refuse what is no list of heads, an empty one, and a head that the model does not have."""
+    pairs = isinstance(heads, Sequence | np.ndarray) and not isinstance(heads, str)
+    if not pairs or not all(_is_head(one) for one in heads):
+        raise UserError(f"heads {heads!r:.80}: allowed are (layer, head) pairs such as (4, 5)")
+    if not len(heads):
         raise UserError("no head was named; heads are (layer, head) pairs such as (4, 5)")
     for layer, head in heads:
         if not (0 <= layer < n_layers and 0 <= head < n_heads):
@@ -146,6 +151,12 @@ def check_heads(heads: Sequence[tuple[int, int]], n_layers: int, n_heads: int) -
                 f"head L{layer}H{head}: the model has layers 0-{n_layers - 1} and heads "
                 f"0-{n_heads - 1}"
             )
+
+
+def _is_head(given: object) -> bool:
+    """Whether something is a pair of whole numbers."""
+    pair = isinstance(given, Sequence | np.ndarray) and len(given) == 2
+    return pair and all(isinstance(n, Integral) and not isinstance(n, bool) for n in given)
 
 
 def scan_rows(

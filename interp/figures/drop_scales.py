@@ -34,8 +34,8 @@ def on_scale(table: pd.DataFrame, drop: str) -> pd.DataFrame:
     """
     if drop == "points":
         return table
-    if drop not in SCALES:
-        raise UserError(f"drop {drop!r}: allowed are points, {', '.join(SCALES)}")
+    if not isinstance(drop, str) or drop not in SCALES:
+        raise UserError(f"drop {drop!r:.80}: allowed are points, {', '.join(SCALES)}")
     column, label = SCALES[drop]
     if column not in table:
         raise UserError(

@@ -51,7 +51,7 @@ def save(
     """
     chosen = [formats] if isinstance(formats, str) else list(formats)
     for name in chosen:
-        if name not in METADATA:
+        if not isinstance(name, str) or name not in METADATA:
             raise UserError(f"format {name!r}: allowed are {', '.join(METADATA)}")
     stem = path_given("path", path)
     if stem.suffix in {".pdf", ".svg", ".png", ".csv"}:

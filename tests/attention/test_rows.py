@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import interp
 from interp import models
 from interp.attention import attention_rows, rows as rows_module
-from interp.attention.rows import scan_rows
+from interp.attention.rows import check_heads, scan_rows
 from interp.errors import UserError
 from interp.models import wrap
 from tests.helpers.families import BY_HALF, random_tokens, tiny_bridge, tiny_tokenizer
@@ -154,3 +154,15 @@ def test_an_unknown_attention_is_refused(llama, monkeypatch):
     monkeypatch.setattr(rows_module._Watch, "give", lambda self, module, rows: None)
     with pytest.raises(UserError, match="layer 0 gives no rows"):
         attention_rows(llama, [5, 6, 7])
+
+
+@pytest.mark.parametrize("heads", [True, [3], "ab", [(0, 1.5)], [(0, 1, 2)], [], None])
+def test_what_is_no_list_of_heads_is_refused(heads):
+    with pytest.raises(UserError, match="heads"):
+        check_heads(heads, 3, 4)
+
+
+def test_a_head_that_is_not_there_is_refused():
+    check_heads([(2, 3)], 3, 4)
+    with pytest.raises(UserError, match="head L3H0: the model has layers 0-2"):
+        check_heads([(3, 0)], 3, 4)
