@@ -9,6 +9,7 @@ SETUP = """
 import interp
 from interp import figures, similarity, stats
 from interp.attention import attention_rows, retrieval_heads
+from interp.results import result_line
 from interp.similarity import layer_similarity
 from interp.tasks import load_task, with_draws
 from tests.helpers.families import tiny_bridge
@@ -55,6 +56,7 @@ WRONG = [
     "figures.heatmap(run, drop={})",
     "figures.save(figures.heatmap(run), 'x', formats=[{}])",
     "run.summary(top=[])",
+    "result_line('run')",
     "run.summary(margin='x')",
     "run.equivalence(margin=[])",
     "run.equivalence(margin=5, confidence=[])",

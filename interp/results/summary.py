@@ -197,9 +197,11 @@ def result_line(run: Run, *, top: int = 3) -> str:
         The line, without an end.
 
     Raises:
-        UserError: `top` is no whole number from 1 on, or a file of the run is damaged.
+        UserError: `top` is no whole number from 1 on, the run is none, or a file of it is damaged.
     """
     check_whole("top", top, 1)
+    if not hasattr(run, "of_chosen_metric"):
+        raise UserError(f"run {run!r:.80}: allowed is a run, such as from interp.open_run")
     importance = run.of_chosen_metric()[0]
     sentences = []
     for task, rows in importance.groupby("task", sort=False):
