@@ -153,7 +153,7 @@ def check_heads(heads: Any, n_layers: int, n_heads: int) -> None:
             )
 
 
-def _is_head(given: object) -> bool:
+def _is_head(given: Any) -> bool:
     """Whether something is a pair of whole numbers."""
     pair = isinstance(given, Sequence | np.ndarray) and len(given) == 2
     return pair and all(isinstance(n, Integral) and not isinstance(n, bool) for n in given)
