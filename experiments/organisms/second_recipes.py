@@ -162,14 +162,22 @@ REASON_EARLY = replace(
     late_from=0,
 )
 
+# Three seeds of one small arm, from nothing: eight layers, and only the skills that form quickly
+# (facts, look-up, unwritten chains), so that what is said of one run can be asked of others.
 SMALL = Recipe(
     name="small-1",
-    mix=_ALL_SKILLS | {"repeated_words": 0.10, "fact_statement": 0.10},
-    tokens=8_000_000,
+    mix={
+        "repeated_words": 0.12,
+        "lookup": 0.25,
+        "fact_statement": 0.12,
+        "fact_questions": 0.31,
+        "unwritten": 0.20,
+    },
+    tokens=5_000_000,
     seed=301,
-    row_lengths=_ROWS,
+    row_lengths=((0.0, 128), (0.8, 192)),
     ramp=0.15,
-    hold=0.7,
+    hold=0.6,
     context_weight=0.02,
 )
 SMALL_SEEDS = tuple(replace(SMALL, name=f"small-{i}", seed=300 + i) for i in (1, 2, 3))
