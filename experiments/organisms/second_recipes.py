@@ -173,7 +173,7 @@ SMALL = Recipe(
         "fact_questions": 0.31,
         "unwritten": 0.20,
     },
-    tokens=5_000_000,
+    tokens=3_000_000,
     seed=301,
     row_lengths=((0.0, 128), (0.8, 192)),
     ramp=0.15,

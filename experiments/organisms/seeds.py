@@ -211,7 +211,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "# Seeds",
             "",
             f"Made by `python -m experiments.organisms.seeds --limit {limit}`. Three runs of one "
-            "recipe (eight layers, from nothing, 5 million tokens of facts, look-up and unwritten "
+            "recipe (eight layers, from nothing, 3 million tokens of facts, look-up and unwritten "
             "chains) that differ in their seed alone.",
             "",
             "## What each run gets right (%)",
