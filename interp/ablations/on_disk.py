@@ -40,6 +40,7 @@ from interp.models import (
 )
 
 # the outermost number in a tensor's name is the layer's: experts are numbered inside it
+OTHER_TOWERS = re.compile("vision|visual|image|audio")
 LAYER = re.compile(r"(?P<stack>(?:.*?\.)?(?:layers|h|blocks|block))\.(?P<number>\d+)\.")
 
 
@@ -253,6 +254,8 @@ def _stack(keys: Sequence[str], n_layers: int, further: int, name: str) -> str:
             numbers.setdefault(match["stack"], set()).add(int(match["number"]))
     allowed = (set(range(n_layers)), set(range(n_layers + further)))
     candidates = [s for s, seen in numbers.items() if seen in allowed]
+    if len(candidates) > 1:
+        candidates = [stack for stack in candidates if not OTHER_TOWERS.search(stack)] or candidates
     if len(candidates) != 1:
         raise UserError(
             f"model {name}: {len(candidates)} stacks of {n_layers} layers in its weights "

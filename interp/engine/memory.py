@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import numpy as np
 import psutil
 import torch
 
@@ -34,7 +35,8 @@ def token_budget(decoder: Decoder, prefix: int) -> int:
     """
     config = decoder.root.config.get_text_config()
     on_gpu = decoder.device.type == "cuda"
-    width = int(getattr(config, "intermediate_size", None) or 4 * decoder.d_model)
+    # a list where layers differ (Gemma 3n)
+    width = int(np.max(getattr(config, "intermediate_size", None) or 4 * decoder.d_model))
     # residuals, normed inputs, q, k, v, z and the MLP's inner width are alive together; a token's
     # row of the mask, and the keys and values copied after the prefix, are added
     numbers = 10 * decoder.d_model + 4 * width + 4 * decoder.n_heads * decoder.d_head

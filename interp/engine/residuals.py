@@ -10,7 +10,9 @@ from interp.models import Decoder
 
 
 def refuse_several_streams(residuals: Sequence[Tensor], what: str) -> None:
-    """Refuse a model that keeps several residual streams at each position (hyper-connections).
+    """Refuse a model that keeps several residual streams at each position.
+
+    Models with hyper-connections (DeepSeek V4) or AltUp (Gemma 3n) do.
 
     Its blocks are run and ablated; what reads one vector per position has nothing to read.
 
@@ -21,11 +23,10 @@ def refuse_several_streams(residuals: Sequence[Tensor], what: str) -> None:
     Raises:
         UserError: they are not `[batch, pos, d_model]`.
     """
-    streams = next((resid.shape[2] for resid in residuals if resid.ndim > 3), None)
-    if streams is not None:
+    if any(resid.ndim > 3 for resid in residuals):
         raise UserError(
-            f"{what}: the model keeps {streams} residual streams at each position "
-            "(hyper-connections), and is read only where it keeps one; its ablations can be swept"
+            f"{what}: the model keeps several residual streams at each position, and is read only "
+            "where it keeps one; its ablations can be swept"
         )
 
 

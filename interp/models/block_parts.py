@@ -18,12 +18,17 @@ from interp.models.checks import input_width
 from interp.models.devices import devices_of
 from interp.models.sublayers import NORMS_BEHIND, sublayer_ends
 
-MIXERS = ("attn", "linear_attn", "mixer", "mamba", "conv", "time_mix")
+MIXERS = ("attn", "self_attn", "linear_attn", "mixer", "mamba", "conv", "time_mix")
 """TransformerLens' names for what mixes tokens; an attention first."""
 MLPS = ("mlp", "shared_mlp", "moe", "channel_mix")
 """Its names for what works on each token alone; where there are two, both add (Granite)."""
+ATTENTION_NAMES = ("attn", "self_attn")
+"""Its names for an attention of heads (Gemma 3n has the second)."""
 PROJECTIONS = ("o", "out_proj", "out")
 """TransformerLens' names for the matrix with which a mixer writes to the residual stream."""
+
+STREAMS = ("hc_mult", "altup_num_inputs")
+"""What configurations call the number of residual streams (hyper-connections, AltUp)."""
 
 ATTENTIONS = {"NemotronHAttention": "o_proj", "RecurrentGemmaAttention": "o_proj"}
 """By class: attentions that TransformerLens maps as a whole, and their output projections."""
@@ -230,16 +235,17 @@ class Decoder:
         raise UserError(f"layer {layer}: it has no {what}; allowed is layer:{layer}")
 
     def check_one_stream(self, what: str) -> None:
-        """Raise UserError where the blocks hand on several residual streams (hyper-connections).
+        """Raise UserError where the blocks hand on several residual streams.
 
         Args:
             what: is put into the stream, for the message.
         """
-        streams = getattr(self.root.config.get_text_config(), "hc_mult", None) or 1
+        config = self.root.config.get_text_config()
+        streams = next((n for n in (getattr(config, key, None) for key in STREAMS) if n), 1)
         if streams > 1:
             raise UserError(
-                f"{what}: the model keeps {streams} residual streams at each position "
-                "(hyper-connections), into which one is not put; allowed are attn:N and mlp:N"
+                f"{what}: the model keeps {streams} residual streams at each position, into which "
+                "one is not put; allowed are attn:N and mlp:N"
             )
 
     def check_told_apart(self, what: str) -> None:
@@ -315,7 +321,7 @@ def _parts_of(
     parts = Parts(
         mixers=tuple(mixers),
         mlps=tuple(mlps),
-        has_heads=projection is not None and (first == "attn" or kind in ATTENTIONS),
+        has_heads=projection is not None and (first in ATTENTION_NAMES or kind in ATTENTIONS),
         kind=kind,
     )
     return list(mixers.values()), list(mlps.values()), projection or Absent(), parts
