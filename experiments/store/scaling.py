@@ -28,6 +28,7 @@ from experiments.store.reports import OUT, write_result
 from experiments.store.tiny_model import ABLATIONS, write_model, write_task
 from interp.records import Record, open_store, write_unit
 from interp.sweeps import (
+    NOBODY,
     Plan,
     UnitSizes,
     WorkUnit,
@@ -52,7 +53,7 @@ def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) 
     manifest = open_store(folder / "timed", plan.manifest)
     for unit in plan.units:
         began = time.perf_counter()
-        found = run(unit, lambda _: None)
+        found = run(unit, NOBODY)
         between = time.perf_counter()
         write_unit(folder / "timed", unit.name, manifest, found)
         took.append(between - began)

@@ -176,7 +176,7 @@ class AblatedModel(TemplateLM):
             made.append(self._generation(number, request, draws[id(request)]))
             draws[id(request)] += 1
         with tqdm(total=len(made), disable=disable_tqdm) as bar:
-            (answers,) = generate(self.model, made, [self.edits], done=bar.update)
+            (answers,) = generate(self.model, made, [self.edits], finished=lambda *_: bar.update(1))
         self._refuse_failures([bool(answer.failure) for answer in answers], "answers")
         return [answer.text for answer in answers]
 

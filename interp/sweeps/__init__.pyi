@@ -31,6 +31,10 @@ from .run import (
     refuse_options as refuse_options,
     sweep as sweep,
 )
+from .telling import (
+    NOBODY as NOBODY,
+    Told as Told,
+)
 from .transport import (
     pack_request as pack_request,
 )

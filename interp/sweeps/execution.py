@@ -6,7 +6,6 @@ shard cannot be computed for another reason of the machine, is named at the end;
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -22,10 +21,10 @@ from interp.errors import first_line
 from interp.records import Record
 from interp.sweeps.plan import Plan
 from interp.sweeps.sources import donors_of
+from interp.sweeps.telling import Told
 from interp.sweeps.units import AblationBatch, WorkUnit, run_unit
 
-Done = Callable[[int], Any]
-Runner = Callable[[WorkUnit, Done], list[Record]]
+Runner = Callable[[WorkUnit, Told], list[Record]]
 
 
 def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY) -> Runner:
@@ -42,7 +41,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
     means: dict[int, Means] = {}
     donors: dict[int, dict[int, int]] = {}
 
-    def run(unit: WorkUnit, done: Done) -> list[Record]:
+    def run(unit: WorkUnit, told: Told) -> list[Record]:
         planned = plan.tasks[unit.task]
         variants = tuple(plan.variants[n] for n in with_baseline(unit))
         if unit.task not in means and any(one.edits.uses_mean for one in variants):
@@ -62,7 +61,7 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
             requests=planned.requests,
             seed=plan.manifest.seed,
             shortcuts=shortcuts,
-            done=done,
+            told=told,
         )
         return in_order(plan, unit, records)
 
@@ -105,7 +104,7 @@ def halves(unit: WorkUnit) -> list[WorkUnit]:
     return [replace(unit, doc_ids=ids) for ids in (unit.doc_ids[:middle], unit.doc_ids[middle:])]
 
 
-def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
+def run_fitting(run: Runner, unit: WorkUnit, told: Told) -> list[Record]:
     """A unit's records, in halves and halves of halves where memory runs out (see `in_order`).
 
     Returns:
@@ -119,17 +118,17 @@ def run_fitting(run: Runner, unit: WorkUnit, done: Done) -> list[Record]:
     def counting(number: int) -> None:
         nonlocal n_told
         n_told += number
-        done(number)
+        told.pairs(number)
 
     try:
-        return run(unit, counting)
+        return run(unit, replace(told, pairs=counting))
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         reason = first_line(error)
     # outside the handler: its traceback holds the tensors that did not fit
     release_memory()
-    done(-n_told)
+    told.pairs(-n_told)
     if len(unit.doc_ids) == 1:
         raise MemoryError(reason)
-    return [record for half in halves(unit) for record in run_fitting(run, half, done)]
+    return [record for half in halves(unit) for record in run_fitting(run, half, told)]

@@ -16,6 +16,7 @@ from interp.records import Record
 from interp.sweeps.execution import halves, in_order, runner
 from interp.sweeps.plan import Plan, size
 from interp.sweeps.ray_cluster import TRIES, device_of, said, worker_count
+from interp.sweeps.telling import NOBODY
 from interp.sweeps.transport import Request, unpack_request
 from interp.sweeps.units import WorkUnit
 
@@ -184,7 +185,7 @@ class Worker:
     def compute(self, unit: WorkUnit) -> "Finished | DoesNotFit":
         """A chunk's records, or why they did not fit in memory."""
         try:
-            return Finished(self.run(unit, lambda _: None))
+            return Finished(self.run(unit, NOBODY))
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise

@@ -1,8 +1,7 @@
 """Generated answers become records: the text, whether it was cut, and the task's metrics."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -18,6 +17,7 @@ from interp.engine import (
 )
 from interp.records import Record
 from interp.sweeps.outcomes import record_of
+from interp.sweeps.telling import NOBODY, Told
 from interp.tasks import GenerationRequest, OptionRequest, Task, divergence_metrics
 
 CUT = "cut"
@@ -31,7 +31,7 @@ def text_records(
     variants: Sequence[Variant],
     *,
     means: Means | None = None,
-    done: Callable[[int], Any] = lambda answers: None,
+    told: Told = NOBODY,
 ) -> Iterator[Record]:
     """Generate under every ablation and score the answers.
 
@@ -45,15 +45,17 @@ def text_records(
         requests: its prompts, as often as answers are drawn.
         variants: the baseline and the ablations.
         means: what `@mean` puts (`mean_outputs`).
-        done: told how many answers are finished, as they are.
+        told: what is told of finished pairs and their records, as they are finished.
 
     Yields:
         One record per ablation and example.
     """
     edits = [one.edits for one in variants]
-    generated = list(
-        generate(model, requests, edits, means=means, done=_by_example(requests, done))
-    )
+    collected = _Collected(model, task, requests, variants, told)
+    generated = list(generate(model, requests, edits, means=means, finished=collected.add))
+    if not task.compared:
+        yield from collected.in_order()
+        return
     read = _TeacherForced.of(model, task, requests, dict(zip(edits, generated, strict=True)))
     beside = read.scores(edits, means=means)
     for variant, answers in zip(variants, generated, strict=True):
@@ -69,16 +71,22 @@ def text_records_by_example(
     *,
     donors: Mapping[int, int] | None = None,
     means: Means | None = None,
-    done: Callable[[int], Any] = lambda answers: None,
+    told: Told = NOBODY,
 ) -> Iterator[Record]:
     """As `text_records`, where what an ablation does differs from example to example."""
-    tell, edits = _by_example(requests, done), [one.edits for one in variants]
+    edits = [one.edits for one in variants]
+    collected = _Collected(model, task, requests, variants, told)
     answers: dict[Edits, dict[int, Answer]] = {one: {} for one in edits}
     for one, number, answer in answers_by_example(
         model, task, requests, edits, donors=donors, means=means
     ):
-        tell(1)
         answers[one][number] = answer
+        for place, other in enumerate(edits):
+            if other == one:
+                collected.add(place, number, answer)
+    if not task.compared:
+        yield from collected.in_order()
+        return
     read = _TeacherForced.of(model, task, requests, {})
     beside = read.scores_by_example(edits, donors=donors, means=means)
     for variant in variants:
@@ -86,6 +94,51 @@ def text_records_by_example(
         ordered = [of_variant[number] for number in range(len(requests))]
         compared = read.by_example(beside.get(variant.edits))
         yield from _records(model, task, requests, variant, ordered, compared)
+
+
+class _Collected:
+    """Answers as they are finished; a record as soon as all draws of its example are.
+
+    Where the answers are compared with the whole model's, there is no record before all of them
+    are read.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        task: Task,
+        requests: Sequence[GenerationRequest],
+        variants: Sequence[Variant],
+        told: Told,
+    ) -> None:
+        self.model, self.task, self.requests = model, task, requests
+        self.variants, self.told = variants, told
+        self.numbers: dict[int, list[int]] = {}
+        for number, request in enumerate(requests):
+            self.numbers.setdefault(request.doc_id, []).append(number)
+        self.answers: dict[tuple[int, int], dict[int, Answer]] = {}
+        self.records: dict[tuple[int, int], Record] = {}
+
+    def add(self, place: int, number: int, answer: Answer) -> None:
+        """Take an answer: the place of its ablation, the number of its request."""
+        doc_id = self.requests[number].doc_id
+        found, wanted = self.answers.setdefault((place, doc_id), {}), self.numbers[doc_id]
+        found[number] = answer
+        if len(found) < len(wanted):
+            return
+        if not self.task.compared:
+            requests = [self.requests[n] for n in wanted]
+            answers = [found[n] for n in wanted]
+            (record,) = _records(self.model, self.task, requests, self.variants[place], answers, {})
+            self.records[place, doc_id] = record
+            self.told.record(record)
+        self.told.pairs(1)
+
+    def in_order(self) -> Iterator[Record]:
+        """The records by ablation and then by example."""
+        for place in range(len(self.variants)):
+            for doc_id in self.numbers:
+                yield self.records[place, doc_id]
 
 
 def _records(
@@ -199,20 +252,3 @@ class _TeacherForced:
             )
             for doc_id, pairs in scores_of.items()
         }
-
-
-def _by_example(
-    requests: Sequence[GenerationRequest], done: Callable[[int], Any]
-) -> Callable[[int], Any]:
-    """Turns a count of finished answers into one of examples, which may have several."""
-    examples, answers, n_told = len({request.doc_id for request in requests}), 0, 0
-
-    def tell(finished: int) -> None:
-        nonlocal answers, n_told
-        answers += finished
-        whole = answers * examples // len(requests)
-        if whole > n_told:
-            done(whole - n_told)
-            n_told = whole
-
-    return tell

@@ -21,6 +21,7 @@ from interp.engine import (
 from interp.models import decoder
 from interp.records import Record
 from interp.sweeps.outcomes import record_of, warn_of_failures
+from interp.sweeps.telling import NOBODY, Told
 from interp.sweeps.text_records import text_records, text_records_by_example
 from interp.tasks import (
     CheckedRequests,
@@ -84,7 +85,7 @@ def run_unit(
     requests: CheckedRequests | None = None,
     seed: int = 0,
     shortcuts: Shortcuts = EVERY,
-    done: Callable[[int], Any] = lambda examples: None,
+    told: Told = NOBODY,
     warns: bool = True,
 ) -> list[Record]:
     """The records of one unit: every example under the baseline and every ablation.
@@ -97,7 +98,7 @@ def run_unit(
         requests: the requests of the task, where they were built before (`PlannedTask.requests`).
         seed: the seed of the draws, where the task samples.
         shortcuts: what the engine shares and leaves out; never changes a result.
-        done: told how many (example, ablation) pairs have been computed, as they are.
+        told: what is told of computed pairs and finished records, as they are.
         warns: say which prompts were cut, and what failed.
 
     Returns:
@@ -115,9 +116,9 @@ def run_unit(
             task.name, cut, len(prompts),
         )  # fmt: skip
     if task.generates:
-        records = list(_texts(model, task, requests_of_unit, batch, done))  # type: ignore[arg-type]
+        records = list(_texts(model, task, requests_of_unit, batch, told))  # type: ignore[arg-type]
     else:
-        records = list(_options(model, task, requests_of_unit, batch, shortcuts, done))  # type: ignore[arg-type]
+        records = list(_options(model, task, requests_of_unit, batch, shortcuts, told.pairs))  # type: ignore[arg-type]
     if warns:
         warn_of_failures(records, len(unit.doc_ids))
     return records
@@ -208,11 +209,11 @@ def _texts(
     task: Task,
     requests: Sequence[GenerationRequest],
     batch: AblationBatch,
-    done: Callable[[int], Any],
+    told: Told,
 ) -> Iterator[Record]:
     plain, alone = batch.split()
-    yield from text_records(model, task, requests, plain.variants, means=plain.means, done=done)
+    yield from text_records(model, task, requests, plain.variants, means=plain.means, told=told)
     if alone.variants:
         yield from text_records_by_example(
-            model, task, requests, alone.variants, donors=alone.donors, means=alone.means, done=done
+            model, task, requests, alone.variants, donors=alone.donors, means=alone.means, told=told
         )

@@ -14,7 +14,7 @@ from interp.models import decoder
 from interp.records import SCHEMA
 from interp.records.shards import read_units
 from interp.report import provenance
-from interp.sweeps import UnitSizes, make_plan, runner
+from interp.sweeps import NOBODY, Told, UnitSizes, make_plan, runner
 from interp.sweeps.execution import pairs
 from interp.tasks import as_chat, build_requests, load_task, recomputed, with_budget, with_draws
 from tests.helpers.families import tiny_bridge
@@ -172,7 +172,7 @@ def test_how_a_run_is_cut_changes_no_draw(swept, sizes):
     # another order of the ablations, and one more
     plan = make_plan(model, [task], ["mlp:2", "attn:0", *ABLATIONS[:2]], seed=3, sizes=sizes)
     work, told = runner(model, plan), []
-    found = [record for unit in plan.units for record in work(unit, told.append)]
+    found = [record for unit in plan.units for record in work(unit, Told(told.append))]
     kept = run.responses().set_index(["ablation", "doc_id"])
     for record in found:
         if record.ablation != "attn:0":
@@ -257,7 +257,7 @@ def test_resampled_heads_draw_with_the_same_numbers(tmp_path):
         [
             record
             for unit in plan.units
-            for record in runner(model, plan)(unit, lambda _: None)
+            for record in runner(model, plan)(unit, NOBODY)
             if record.ablation == name
         ]
         for plan in (make_plan(model, [warm], [name], sizes=UnitSizes(size)) for size in (5, 2))

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis.strategies import data, integers, sets, tuples
 
 import interp
 import interp.sweeps.execution as execution
@@ -14,7 +16,9 @@ from interp.errors import UserError
 from interp.models import decoder
 from interp.records import Shard, locked, merge, read_manifest
 from interp.sweeps import sweep
+from interp.sweeps.pieces import answers_together
 from interp.sweeps.sources import DONOR_CYCLE, donors_of
+from interp.sweeps.units import WorkUnit
 from interp.tasks import draw_order, load_task
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
@@ -179,7 +183,7 @@ def test_donors_do_not_depend_on_the_limit(tmp_path):
 
 @pytest.mark.slow
 def test_a_long_unit_is_kept_in_pieces(llama, tasks, tmp_path, monkeypatch):
-    """At two seconds a pair a unit of 5 examples and 3 ablations takes half a minute and more."""
+    """At five seconds a pair a unit of 5 examples and 3 ablations takes more than a minute."""
     import interp.sweeps.pieces as pieces
 
     plain, clock, worked = execution.run_unit, [0.0], []
@@ -191,21 +195,85 @@ def test_a_long_unit_is_kept_in_pieces(llama, tasks, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return plain(model, task, unit, batch, **options)
 
-    whole = sweep(llama, tasks[1], EVERY[:3], limit=5)
+    whole = sweep(llama, tasks[0], EVERY[:3], limit=5)
     monkeypatch.setattr(execution, "run_unit", slow)
     monkeypatch.setattr(pieces.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(pieces, "FEW_PAIRS", 0)
-    monkeypatch.setattr(pieces, "outputs_on", lambda *_: clock.__setitem__(0, clock[0] + 0.8))
+    monkeypatch.setattr(pieces, "outputs_on", lambda *_: clock.__setitem__(0, clock[0] + 1.6))
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        sweep(llama, tasks[1], EVERY[:3], out=out, limit=5)
+        sweep(llama, tasks[0], EVERY[:3], out=out, limit=5)
     assert len(list((out / "units").glob(".*.piece"))) == 2
-    run = sweep(llama, tasks[1], EVERY[:3], out=out, limit=5)
+    run = sweep(llama, tasks[0], EVERY[:3], out=out, limit=5)
     done = [(i, n) for ids, numbers, _ in worked[:2] + worked[3:] for i in ids for n in numbers]
     assert len(done) == len(set(done)) == 5 * 4
     assert max(b[2] - a[2] for a, b in pairwise(worked)) <= 60
     assert [p.suffix for p in (out / "units").iterdir()] == [".parquet"]
     same_records(run, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("finished", "again"), [(3, 15), (11, 12), (19, 1)])
+def test_answers_are_kept_as_they_are_finished(
+    llama, tasks, tmp_path, monkeypatch, computed, finished, again
+):
+    """They are decoded together however slow they are, and none that is kept is asked for again."""
+    import interp.sweeps.pieces as pieces
+
+    whole = sweep(llama, tasks[1], EVERY[:3], limit=5)
+    assert sum(computed.values()) == 5 * 3
+    clock, add = [0.0], pieces._Kept.add
+
+    def slow(kept, record):
+        clock[0] += 31.0
+        add(kept, record)
+        if clock[0] == 31.0 * finished:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pieces._Kept, "add", slow)
+    monkeypatch.setattr(pieces.time, "perf_counter", lambda: clock[0])
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(llama, tasks[1], EVERY[:3], out=out, limit=5)
+    assert len(list((out / "units").glob(".*.piece"))) == finished
+    computed.clear()
+    run = sweep(llama, tasks[1], EVERY[:3], out=out, limit=5)
+    assert [p.suffix for p in (out / "units").iterdir()] == [".parquet"]
+    same_records(run, whole)
+    # pairs of all examples and ablations of which any are missing are asked for together
+    assert sum(computed.values()) <= again
+
+
+def unit_of(doc_ids, ablations):
+    return WorkUnit(0, "unit", tuple(doc_ids), tuple(ablations))
+
+
+def test_missing_answers_are_asked_for_together():
+    unit = unit_of(range(6), range(4))
+    everything = answers_together(unit, dict.fromkeys(range(6), (0, 1, 2, 3)))
+    assert (everything.doc_ids, everything.ablations) == (unit.doc_ids, unit.ablations)
+    # whole ablations are there
+    two = answers_together(unit, dict.fromkeys(range(6), (2, 3)))
+    assert (two.doc_ids, two.ablations) == (unit.doc_ids, (2, 3))
+    # one pair of the second ablation is missing, and all of the fourth
+    left = answers_together(unit, {i: (1, 3) if i == 5 else (3,) for i in range(6)})
+    assert (left.doc_ids, left.ablations) == ((5,), (1,))
+
+
+@pytest.mark.slow
+@given(data())
+def test_what_is_asked_for_is_missing_and_nothing_is_left(drawn):
+    unit = unit_of(range(5), range(4))
+    pairs = set(drawn.draw(sets(tuples(integers(0, 4), integers(0, 3)), min_size=1)))
+    asked = set()
+    while left := pairs - asked:
+        missing: dict[int, tuple[int, ...]] = {}
+        for doc_id, number in sorted(left):
+            missing[doc_id] = (*missing.get(doc_id, ()), number)
+        piece = answers_together(unit, missing)
+        now = {(i, n) for i in piece.doc_ids for n in piece.ablations}
+        assert now & left
+        asked |= now
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import torch
 
 import interp
 from interp.errors import UserError
-from interp.sweeps import UnitSizes, make_plan, pack_request, runner, sweep
+from interp.sweeps import NOBODY, UnitSizes, make_plan, pack_request, runner, sweep
 from interp.sweeps.execution import in_order
 from interp.sweeps.on_ray import TaskQueue, WorkerPool
 from interp.sweeps.transport import pack_model, unpack_model, unpack_request
@@ -58,7 +58,7 @@ def test_the_largest_unit_goes_first_and_all_are_finished_once(llama, plan):
     ranks = []
     while (chunk := queue.take()) is not None:
         ranks.append(chunk.rank)
-        queue.done(chunk, run(chunk.unit, lambda _: None))
+        queue.done(chunk, run(chunk.unit, NOBODY))
     assert ranks == sorted(ranks)
     assert set(finished) == {unit.name for unit in plan.units}
     assert not queue.failed
@@ -73,10 +73,10 @@ def test_halves_give_the_whole_unit(llama, plan):
         if len(chunk.unit.doc_ids) > 1:
             queue.too_large(chunk, "out of memory")
         else:
-            queue.done(chunk, run(chunk.unit, lambda _: None))
+            queue.done(chunk, run(chunk.unit, NOBODY))
     assert tried > len(plan.units)
     for unit in plan.units:
-        whole = run(unit, lambda _: None)
+        whole = run(unit, NOBODY)
         assert [(r.ablation, r.doc_id) for r in finished[unit.name]] == [
             (r.ablation, r.doc_id) for r in whole
         ]
@@ -93,7 +93,7 @@ def test_a_piece_that_kills_its_workers_is_given_up_by_name_and_the_rest_complet
             deaths += 1
             queue.died(chunk, "signal 9")
         else:
-            queue.done(chunk, run(chunk.unit, lambda _: None))
+            queue.done(chunk, run(chunk.unit, NOBODY))
     assert deaths == 3
     assert list(queue.failed) == [poison.name]
     assert "signal 9" in queue.failed[poison.name]
@@ -103,7 +103,7 @@ def test_a_piece_that_kills_its_workers_is_given_up_by_name_and_the_rest_complet
 def test_an_answer_that_comes_twice_is_counted_once(llama, plan):
     queue, run, finished = queue_of(llama, plan)
     chunk = queue.take()
-    found = run(chunk.unit, lambda _: None)
+    found = run(chunk.unit, NOBODY)
     queue.done(chunk, found)
     queue.done(chunk, found)
     assert len(finished[chunk.name]) == len(found)
@@ -111,7 +111,7 @@ def test_an_answer_that_comes_twice_is_counted_once(llama, plan):
 
 def test_lost_and_doubled_records_are_errors(llama, plan):
     unit = plan.units[0]
-    found = runner(llama, plan)(unit, lambda _: None)
+    found = runner(llama, plan)(unit, NOBODY)
     assert in_order(plan, unit, found[::-1]) == found
     for wrong in (found[1:], [*found, found[0]], [found[0], *found[:-1]]):
         with pytest.raises(RuntimeError, match="records for"):
@@ -134,7 +134,7 @@ def test_a_request_makes_the_same_plan_elsewhere(family, task):
     for name in ("weights_sha256", "config_sha256", "tokenizer_sha256", "tasks", "donors", "units"):
         assert getattr(again.manifest, name) == getattr(plan.manifest, name), name
     unit = plan.units[0]
-    mine, theirs = (runner(m, p)(unit, lambda _: None) for m, p in ((model, plan), (there, again)))
+    mine, theirs = (runner(m, p)(unit, NOBODY) for m, p in ((model, plan), (there, again)))
     assert mine == theirs
 
 
@@ -238,7 +238,7 @@ def test_the_pool_finishes_everything_whoever_dies(llama, plan):
 
     finished, failed, told, ray = play(llama, plan, every_third_dies)
     assert failed == {}
-    expected = {unit.name: runner(llama, plan)(unit, lambda _: None) for unit in plan.units}
+    expected = {unit.name: runner(llama, plan)(unit, NOBODY) for unit in plan.units}
     assert finished.keys() == expected.keys()
     for name, records in expected.items():
         assert [(r.ablation, r.doc_id, r.metrics) for r in finished[name]] == [

@@ -6,9 +6,10 @@ decodes from the first token that differs, in a batch with the rows of other abl
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
@@ -19,7 +20,7 @@ from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.grouping import pass_batches, stops_of
 from interp.engine.generation.plain import plain_batches, single_row
 from interp.engine.generation.pool import Counts
-from interp.engine.generation.run import Run, Settings
+from interp.engine.generation.run import Finished, Run, Settings
 from interp.engine.generation.sampling import Picking, choosing
 from interp.engine.generation.stopping import Answer
 from interp.engine.generation.with_hooks import hooked_answers
@@ -68,7 +69,7 @@ def generate(
     *,
     means: Means | None = None,
     settings: Settings | None = None,
-    done: Callable[[int], Any] = lambda answers: None,
+    finished: Finished = lambda number, request, answer: None,
 ) -> Generated:
     """The answer of each ablated model (no edits: the baseline) to each request.
 
@@ -83,7 +84,7 @@ def generate(
         ablations: what changes in each run.
         means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.
-        done: told how many answers are finished, as they are.
+        finished: told each answer as it is finished, in the order in which they are.
 
     Returns:
         Answers by ablation and request, how many steps each way of decoding took, and the
@@ -94,9 +95,9 @@ def generate(
     alone = [n for n, edits in enumerate(ablations) if edits.order or edits.is_scoped]
     for apart in (hooked, alone):
         if apart and len(apart) < len(ablations):
-            return _apart(model, requests, ablations, apart, means, settings, done)
+            return _apart(model, requests, ablations, apart, means, settings, finished)
     if hooked:
-        return _with_hooks(model, requests, ablations, means, done)
+        return _with_hooks(model, requests, ablations, means, finished)
     # blocks in another order share no batch with the model's own, and positions of a scope differ
     # from row to row
     settings = replace(settings, plain=settings.plain or bool(alone))
@@ -109,14 +110,15 @@ def generate(
     counts, tolerance = [Counts() for _ in ablations], 0.0
     for path, numbers in by_path.items():
         some = [requests[number] for number in numbers]
+        tell = _renumbered(finished, requests=numbers)
         if path == "ragged":
             pick = sure_picking(model, some)
             tolerance = pick.tolerance
             run = Run(model, some, ablations, means=means, settings=settings, pick=pick)
-            written, counts = run.all(done)
+            written, counts = run.all(tell)
         else:
             write = _in_batches if path == "batches" else _one_by_one
-            written = write(model, some, ablations, means, done)
+            written = write(model, some, ablations, means, tell)
         for found, one in zip(answers, written, strict=True):
             found.update(zip(numbers, one, strict=True))
     for count, found in zip(counts, answers, strict=True):
@@ -130,11 +132,14 @@ def _with_hooks(
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
     means: Means | None,
-    done: Callable[[int], Any],
+    finished: Finished,
 ) -> Generated:
     """Hooks of a user's own, which see the bridge's blocks and whole rows."""
     say_what_is_left_out(model, requests)
-    answers = [hooked_answers(model, requests, one, means, done) for one in ablations]
+    answers = [
+        hooked_answers(model, requests, one, means, partial(finished, number))
+        for number, one in enumerate(ablations)
+    ]
     counts = [Counts() for _ in ablations]
     for count, found in zip(counts, answers, strict=True):
         count.written = sum(answer.n_tokens for answer in found)
@@ -148,7 +153,7 @@ def _apart(
     alone: Sequence[int],
     means: Means | None,
     settings: Settings,
-    done: Callable[[int], Any],
+    finished: Finished,
 ) -> Generated:
     """Ablations that share no batch with others by themselves, and the others together."""
     others = [number for number in range(len(ablations)) if number not in alone]
@@ -157,8 +162,9 @@ def _apart(
     for numbers in (others, alone):
         some = [ablations[number] for number in numbers]
         answers_of_chunk = generate(
-            model, requests, some, means=means, settings=settings, done=done
-        )
+            model, requests, some, means=means, settings=settings,
+            finished=_renumbered(finished, ablations=numbers),
+        )  # fmt: skip
         for at, number in enumerate(numbers):
             answers[number], counts[number] = (
                 answers_of_chunk.answers[at],
@@ -167,6 +173,24 @@ def _apart(
         paths |= dict.fromkeys(answers_of_chunk.paths)
         tolerance = max(tolerance, answers_of_chunk.tolerance)
     return Generated(answers, counts, tuple(paths), tolerance)
+
+
+def _renumbered(
+    finished: Finished,
+    *,
+    ablations: Sequence[int] | None = None,
+    requests: Sequence[int] | None = None,
+) -> Finished:
+    """For work on some ablations or requests: tells their numbers among all."""
+
+    def tell(number: int, request: int, answer: Answer) -> None:
+        finished(
+            number if ablations is None else ablations[number],
+            request if requests is None else requests[request],
+            answer,
+        )
+
+    return tell
 
 
 def path_of(model: TransformerBridge, request: GenerationRequest, settings: Settings) -> Path:
@@ -211,7 +235,7 @@ def _in_batches(
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
     means: Means | None,
-    done: Callable[[int], Any],
+    finished: Finished,
 ) -> list[list[Answer]]:
     """Batches that are padded on the left, by the model's own attention."""
     stops = stops_of(models.decoder(model), requests)
@@ -227,12 +251,14 @@ def _in_batches(
             means=means,
             choose=choosing([requests[i] for i in batch]),
         )
-        for edits, found, written in zip(ablations, answers, every, strict=True):
+        for number, (edits, found, written) in enumerate(
+            zip(ablations, answers, every, strict=True)
+        ):
             for i, answer in zip(batch, written, strict=True):
                 # alone where it fails: zero times NaN is NaN, so that padding can spoil a row
                 spoilt = answer.failure and len(batch) > 1
                 found[i] = _alone(model, requests[i], edits, means) if spoilt else answer
-            done(len(batch))
+                finished(number, i, found[i])
     return [[found[i] for i in prompts] for found in answers]
 
 
@@ -241,15 +267,15 @@ def _one_by_one(
     requests: Sequence[GenerationRequest],
     ablations: Sequence[Edits],
     means: Means | None,
-    done: Callable[[int], Any],
+    finished: Finished,
 ) -> list[list[Answer]]:
     """Each request under each ablation in a row of its own, from its first layer on."""
     answers: list[list[Answer]] = []
-    for edits in ablations:
+    for number, edits in enumerate(ablations):
         answers.append([])
-        for request in requests:
+        for i, request in enumerate(requests):
             answers[-1].append(_alone(model, request, edits, means))
-            done(1)
+            finished(number, i, answers[-1][-1])
     return answers
 
 

@@ -60,6 +60,10 @@ class Settings:
         return cls(latency_knee=max(2, min(64, dec.n_layers * 10_000_000 // parameters)))
 
 
+Finished = Callable[[int, int, Answer], Any]
+"""What is told of a finished answer: the number of its ablation, that of its request, and it."""
+
+
 class Run:
     """Requests under ablations: the baseline's answers are drafts, and the others verify them.
 
@@ -88,7 +92,7 @@ class Run:
     ) -> None:
         self.model, self.requests, self.ablations = model, requests, ablations
         self.means, self.settings, self.pick = means, settings, pick
-        self.done: Callable[[int], Any] = lambda answers: None
+        self.finished: Finished = lambda number, request, answer: None
         self.answers: list[dict[int, Answer]] = [{} for _ in ablations]
         self.counts = [Counts() for _ in ablations]
         self._decoder = decoder(model)
@@ -109,13 +113,13 @@ class Run:
             first = next(iter(prompts.values()))
             self._prefix = record_prefix(self._decoder, first[: self._offset])
 
-    def all(self, done: Callable[[int], Any]) -> tuple[list[list[Answer]], list[Counts]]:
+    def all(self, finished: Finished) -> tuple[list[list[Answer]], list[Counts]]:
         """The answers under every ablation, in the order of the requests, and what they took.
 
         Args:
-            done: told how many answers are finished, as they are.
+            finished: told each answer as it is finished.
         """
-        self.done = done
+        self.finished = finished
         for _ in self.steps():
             pass
         everything = range(len(self.requests))
@@ -153,7 +157,7 @@ class Run:
                 if i not in self._questions:
                     answers[i] = stop.answer([])
                     self.counts[number].written += answers[i].n_tokens
-                    self.done(1)
+                    self.finished(number, i, answers[i])
 
     def _drafts_from_the_baseline(self, number: int | None) -> bool:
         """Whether the baseline writes before the others; with one ablation its drafts are not used.
@@ -303,4 +307,4 @@ class Run:
         row.group.answers[row.example] = answer
         if row.group.number is not None:
             row.group.counts.written += answer.n_tokens
-            self.done(1)
+            self.finished(row.group.number, row.example, answer)

@@ -27,7 +27,7 @@ def hooked_answers(
     requests: Sequence[GenerationRequest],
     edits: Edits,
     means: Means | None,
-    done: Callable[[int], Any],
+    finished: Callable[[int, Answer], Any],
 ) -> list[Answer]:
     """The answer to each request under an ablation with hooks.
 
@@ -36,7 +36,7 @@ def hooked_answers(
         requests: prompts.
         edits: an ablation with hooks, and whatever else it changes.
         means: what `@mean` puts (`mean_outputs`).
-        done: told how many answers are finished, as they are.
+        finished: told the number of a request and its answer, as it is finished.
 
     Returns:
         One answer per request, in their order.
@@ -57,8 +57,9 @@ def hooked_answers(
                 for n, token in zip(going, tokens.tolist(), strict=True):
                     written[n].append(token)
                 going = [n for n in going if not stops[numbers[n]].done(written[n])]
-            answers |= {i: stops[i].answer(written[n]) for n, i in enumerate(numbers)}
-            done(len(numbers))
+            for n, i in enumerate(numbers):
+                answers[i] = stops[i].answer(written[n])
+                finished(i, answers[i])
     return [answers[i] for i in range(len(requests))]
 
 
