@@ -120,8 +120,13 @@ def adding(other: Plain, part: Part, layer: int, put: Put) -> Iterator[None]:
         before = torch.zeros_like(whole)
         if with_stream:
             before = _stream(args, kwargs) if part == "layer" else _residual(args, kwargs)
+        # [stream, batch, pos, width] where an architecture keeps several streams so
+        apart = whole.ndim == 4 and decoder.streams_first
+        if apart:
+            whole, before = whole.movedim(0, 2), before.movedim(0, 2)
         flat, stream = (x.reshape(other.length, -1) for x in (whole, before))
-        added = (stream + put(stream, flat - stream)).view_as(whole)
+        added = (stream + put(stream, flat - stream)).view(whole.shape)
+        added = added.movedim(2, 0) if apart else added
         return (added, *out[1:]) if isinstance(out, tuple) else added
 
     with ExitStack() as handles:

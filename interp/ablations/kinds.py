@@ -223,7 +223,8 @@ SKIP = EditKind(
     on_blocks=lambda model, layer, edit, given: block_skipped(models.decoder(model), layer),
     on_rows=skip_on_rows,
     on_positions=lambda decoder, layer, edit, where, given: hooked_after(
-        decoder.blocks[layer], block_skipped_in(where)
+        decoder.blocks[layer],
+        block_skipped_in(where, streams_first=decoder.streams_first),
     ),
 )
 SKIP_ATTENTION = EditKind(

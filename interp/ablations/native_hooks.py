@@ -44,7 +44,9 @@ def identity_block(decoder: Decoder, layer: int) -> Callable[..., Any]:
     return forward
 
 
-def _leave_nothing(cache: transformers.Cache, layer: int, resid_pre: Tensor) -> None:
+def _leave_nothing(
+    cache: transformers.Cache, layer: int, resid_pre: Tensor, shape: tuple[int, int]
+) -> None:
     """What a skipped block leaves in a cache: as many positions, nothing in them."""
     kept: Any = cache.layers[layer] if layer < len(cache.layers) else None
     # a recurrence: the cache is asked whether any text came before
@@ -52,7 +54,8 @@ def _leave_nothing(cache: transformers.Cache, layer: int, resid_pre: Tensor) -> 
         kept.has_previous_state[state] = True
     if kept is not None and not isinstance(kept, CacheLayerMixin):
         return
-    nothing = resid_pre.new_zeros(resid_pre.shape[0], 1, resid_pre.shape[1], 1)
+    rows, positions = shape
+    nothing = resid_pre.new_zeros(rows, 1, positions, 1)
     # a layer that reads the keys and values of another keeps none (Gemma 4)
     with suppress(NotImplementedError):
         cache.update(nothing, nothing, layer)
@@ -92,7 +95,7 @@ def block_skipped(
         resid_pre = hidden_states_of(args, kwargs)
         for value in (*args[1:], *kwargs.values()):
             if isinstance(value, transformers.Cache):
-                _leave_nothing(value, layer, resid_pre)
+                _leave_nothing(value, layer, resid_pre, decoder.rows_and_positions(resid_pre))
         returned = identity(*args, **kwargs)
         if add is None:
             return returned
@@ -154,13 +157,17 @@ def output_replaced(
 
 
 def block_skipped_in(
-    rows: Where, add: Callable[[Tensor], Tensor] | None = None
+    rows: Where,
+    add: Callable[[Tensor], Tensor] | None = None,
+    *,
+    streams_first: bool = False,
 ) -> Callable[..., Any]:
     """A block's forward hook: in some rows, the residual stream passes unchanged.
 
     Args:
         rows: the rows, or the positions, where it acts.
         add: as for `block_skipped`.
+        streams_first: whether the stream is `[stream, batch, pos, d_model]`.
 
     Returns:
         A function for `register_forward_hook(..., with_kwargs=True)`.
@@ -172,7 +179,10 @@ def block_skipped_in(
         resid_pre = hidden_states_of(args, kwargs)
         value = out[0] if isinstance(out, tuple) else out
         passed = resid_pre if add is None else resid_pre + add(resid_pre)
-        kept = in_rows(rows, passed, value)
+        if streams_first:
+            kept = in_rows(rows, passed.movedim(0, 2), value.movedim(0, 2)).movedim(2, 0)
+        else:
+            kept = in_rows(rows, passed, value)
         return (kept, *out[1:]) if isinstance(out, tuple) else kept
 
     return hook
@@ -345,7 +355,7 @@ def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
         resid_pre = hidden_states_of(args, kwargs)
         given = (*args, *kwargs.values())
         caches = [value for value in given if isinstance(value, transformers.Cache)]
-        call.positions = resid_pre.shape[1]
+        _, call.positions = decoder.rows_and_positions(resid_pre)
         call.start = _start(caches[0], layer, call.positions) if caches else 0
         cached_layers = caches[0].layers[layer : layer + 1] if caches and call.start else []
         before = getattr(cached_layers[0], "keys", None) if cached_layers else None

@@ -196,7 +196,7 @@ def part_on_bridge(
 
     def replaced(value: Tensor, hook: Any) -> Tensor:
         resid_pre = entered[-1]
-        shape = (resid_pre.shape[0], resid_pre.shape[1])
+        shape = models.decoder(model).rows_and_positions(resid_pre)
         return resid_pre + put(resid_pre, shape) if part == "layer" else put(value, shape)
 
     return [(f"blocks.{layer}.hook_in", keep), (_point(model, layer, part), replaced)]

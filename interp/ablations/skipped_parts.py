@@ -46,7 +46,8 @@ def skip_on_rows(
     """A context inside which a block hands on what enters it, in some rows of a batch."""
     if rows.all:
         return forward_replaced(decoder.blocks[layer], identity_block(decoder, layer))
-    return hooked_after(decoder.blocks[layer], block_skipped_in(rows.mask))
+    skipped = block_skipped_in(rows.mask, streams_first=decoder.streams_first)
+    return hooked_after(decoder.blocks[layer], skipped)
 
 
 def _zero(value: Tensor, hook: Any) -> Tensor:

@@ -8,6 +8,7 @@ themselves; their names come from TransformerLens' component mapping.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -27,8 +28,10 @@ ATTENTION_NAMES = ("attn", "self_attn")
 PROJECTIONS = ("o", "out_proj", "out")
 """TransformerLens' names for the matrix with which a mixer writes to the residual stream."""
 
-STREAMS = ("hc_mult", "altup_num_inputs")
-"""What configurations call the number of residual streams (hyper-connections, AltUp)."""
+ALTUP = "altup_num_inputs"
+"""The number of residual streams of AltUp (Gemma 3n), in a configuration."""
+STREAMS = ("hc_mult", ALTUP)
+"""What configurations call the number of residual streams: hyper-connections, AltUp."""
 
 ATTENTIONS = {"NemotronHAttention": "o_proj", "RecurrentGemmaAttention": "o_proj"}
 """By class: attentions that TransformerLens maps as a whole, and their output projections."""
@@ -148,6 +151,20 @@ class Decoder:
         """A residual stream in the form that a block returns."""
         entries = self.block_returns[layer]
         return (resid, *[None] * (entries - 1)) if entries else resid
+
+    def rows_and_positions(self, resid: torch.Tensor) -> tuple[int, int]:
+        """The number of rows and of positions of what enters a block.
+
+        It is `[batch, pos, d_model]`, `[batch, pos, stream, d_model]` where there are several
+        streams, or `[stream, batch, pos, d_model]` (AltUp).
+        """
+        rows, positions = resid.shape[1:3] if self.streams_first else resid.shape[:2]
+        return rows, positions
+
+    @cached_property
+    def streams_first(self) -> bool:
+        """Whether a block hands on `[stream, batch, pos, d_model]` (AltUp)."""
+        return bool(getattr(self.root.config.get_text_config(), ALTUP, None))
 
     @property
     def device(self) -> torch.device:
