@@ -194,18 +194,6 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             | {"Mean, new runs": interval_text(row, "mean", "runs_low", "runs_high")}
             | {"Mean, new runs and examples": interval_text(row, "mean")}
         )
-    alike = [
-        {"Task": task_label(row["a"].split(", ")[1])}
-        | {"Runs": " and ".join(row[side].split(", ")[0] for side in "ab")}
-        | {"Observed": f"{row['spearman']:.2f}", "At most": f"{row['ceiling']:.2f}"}
-        | {"Without noise": interval_text(row, "disattenuated")}
-        | {
-            "p, shapes differ": "not testable"
-            if row["p_differ"] != row["p_differ"]
-            else f"{row['p_differ']:.3f}"
-        }
-        for row in tables["profiles"].to_dict("records")
-    ]
     return "\n".join(
         [
             "# Seeds",
@@ -234,10 +222,29 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "Rank correlation of the drops of the eight layers: as observed, the highest that the "
             "noise of the examples lets one observe, and freed from that noise with its interval.",
             "",
-            *table_lines(pd.DataFrame(alike)),
+            *table_lines(_alike(tables["profiles"])),
             "",
         ]
     )
+
+
+def _alike(profiles: pd.DataFrame) -> pd.DataFrame:
+    """How alike the drops of two runs are, as it is shown."""
+    from interp.labels import task_label
+
+    rows = [
+        {"Task": task_label(row["a"].split(", ")[1])}
+        | {"Runs": " and ".join(row[side].split(", ")[0] for side in "ab")}
+        | {"Observed": f"{row['spearman']:.2f}", "At most": f"{row['ceiling']:.2f}"}
+        | {"Without noise": interval_text(row, "disattenuated")}
+        | {
+            "p, shapes differ": "not testable"
+            if row["p_differ"] != row["p_differ"]
+            else f"{row['p_differ']:.3f}"
+        }
+        for row in profiles.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
 
 
 def interval_text(row: Mapping[Any, Any], value: str, low: str = "low", high: str = "high") -> str:
