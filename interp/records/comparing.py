@@ -9,6 +9,7 @@ from interp.records.manifest import Manifest, TaskEntry, shortened
 
 # what may differ where the user says so: the answers are still of the same model and examples
 ALLOWABLE = ("libraries.*", "model", "tasks.*.version")
+"""Patterns of the fields of a manifest that `allow` may name."""
 
 _MODEL = {
     "weights_sha256": "the model's weights are others",

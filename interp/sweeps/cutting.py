@@ -11,7 +11,9 @@ from interp.tasks import CheckedRequests, Task
 
 # an 8B model on one large GPU needs minutes for so many answers, and seconds to load
 UNIT_EXAMPLES = 128
+"""The most examples of one work unit, unless another number is asked for."""
 UNIT_ABLATIONS = 64
+"""The most ablations of one work unit, unless another number is asked for."""
 
 
 @dataclass(frozen=True, eq=False)

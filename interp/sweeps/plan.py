@@ -46,6 +46,7 @@ from interp.tasks import (
 )
 
 Ablations = str | Ablation | Sequence[str | Ablation | Sequence[str | Ablation]]
+"""A family, a text form, an ablation, or a list of these; a list in it is several at once."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from typing import Any
 from interp.errors import UserError, home_expanded
 
 SHIPPED = Path(__file__).parent
+"""The folder of the tasks that come with the package."""
 PROTOCOLS = ("default", "continuation", "generate")
 # how the harness' own names say the protocol: `mmlu`, `mmlu_continuation`, `mmlu_generative`
 ENDINGS = {"default": ("",), "continuation": ("_continuation", ""), "generate": ("_generative", "")}

@@ -190,7 +190,7 @@ def _pruned(folder: Path, family: str, deleted: list[hf.PreTrainedModel]) -> flo
 def page(rows: list[Row]) -> str:
     """The table as Markdown."""
     lines = [
-        "# Models",
+        "# Model families",
         "",
         "Made by `python -m tests.parity.table`; every number is measured, none written by hand.",
         "",

@@ -9,8 +9,6 @@ import interp
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 @pytest.fixture
 def folder(tmp_path):
