@@ -50,7 +50,8 @@ def main() -> int:
         rows = [row for row in rows if row.architecture != name or row.use not in again]
         with (
             tempfile.TemporaryDirectory() as folder,
-            _interrupted_after(options.seconds),contextlib.redirect_stderr(io.StringIO())
+            _interrupted_after(options.seconds),
+            contextlib.redirect_stderr(io.StringIO()),
         ):
             rows += check(name, Path(folder), further=options.further)
         write_rows(rows)

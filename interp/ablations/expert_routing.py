@@ -116,7 +116,9 @@ def experts_off(model: TransformerBridge, layer: int, edit: LayerEdit) -> Iterat
     names = models.decoder(model).parts[layer].mlps
     of_bridge = [bridge_router(getattr(model.blocks[layer], name)) for name in names]
     with ExitStack() as stack:
-        for router in {id(one): one for one in (native, *filter(None, of_bridge))}.values():
+        for router in {
+            id(router_module): router_module for router_module in (native, *filter(None, of_bridge))
+        }.values():
             stack.enter_context(_hooked(router, _hook([(None, edit)])))
         yield
 

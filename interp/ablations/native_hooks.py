@@ -318,7 +318,9 @@ def _start(cache: transformers.Cache, layer: int, positions: int) -> int:
     if layer >= len(kept) or isinstance(kept[layer], CacheLayerMixin):
         return int(cache.get_seq_length(layer))
     # a recurrence counts no positions: the first layer with keys does
-    other = next((n for n, one in enumerate(kept) if isinstance(one, CacheLayerMixin)), None)
+    other = next(
+        (n for n, cache_layer in enumerate(kept) if isinstance(cache_layer, CacheLayerMixin)), None
+    )
     if other is None:
         raise UserError(
             f"layer {layer}: the model keeps no keys, and what is given by position cannot be put "

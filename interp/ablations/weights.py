@@ -109,8 +109,8 @@ def part_parameters(
             continue
         # OPT keeps its two MLP matrices in the block itself
         inside = [] if components[name].name else components[name].submodules
-        for one in [getattr(module, sub) for sub in inside] or [module]:
-            owners |= {id(p): COMPONENTS[name] for p in one.parameters()}
+        for submodule in [getattr(module, sub) for sub in inside] or [module]:
+            owners |= {id(p): COMPONENTS[name] for p in submodule.parameters()}
     for name, parameter in every.items():
         if id(parameter) not in owners:
             raise UserError(

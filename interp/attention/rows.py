@@ -141,7 +141,7 @@ def scanned_rows(
 def check_heads(heads: Any, n_layers: int, n_heads: int) -> None:
     """Refuse what is no list of heads, an empty one, and a head that the model does not have."""
     pairs = isinstance(heads, Sequence | np.ndarray) and not isinstance(heads, str)
-    if not pairs or not all(_is_head(one) for one in heads):
+    if not pairs or not all(_is_head(head) for head in heads):
         raise UserError(f"heads {heads!r:.80}: allowed are (layer, head) pairs such as (4, 5)")
     if not len(heads):
         raise UserError("no head was named; heads are (layer, head) pairs such as (4, 5)")
@@ -195,7 +195,9 @@ def scan_rows(
             f"({decoder.parts[layer].kind or 'nothing in it mixes tokens'}); rows of attention are "
             "read of models that have them in every layer"
         )
-    chosen = [n for n, one in enumerate(decoder.attentions) if getattr(one, "indexer", None)]
+    chosen = [
+        n for n, attention in enumerate(decoder.attentions) if getattr(attention, "indexer", None)
+    ]
     if chosen:
         raise UserError(
             f"model {model_name(model)}: in layer {chosen[0]} an index chooses the keys that a "

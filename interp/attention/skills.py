@@ -254,8 +254,10 @@ def _heads(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
     check_columns("importance", importance, ["task", "metric", "ablation"], ["drop"])
     chosen = importance[importance["metric"] == metric]
     parsed = [parsed_or_none(text) for text in chosen["ablation"]]
-    single = np.array([isinstance(one, AblateHead) for one in parsed], dtype=bool)
-    places = [(one.layer, one.head) for one in parsed if isinstance(one, AblateHead)]
+    single = np.array([isinstance(ablation, AblateHead) for ablation in parsed], dtype=bool)
+    places = [
+        (ablation.layer, ablation.head) for ablation in parsed if isinstance(ablation, AblateHead)
+    ]
     return chosen[single].assign(
         layer=[layer for layer, _ in places], head=[head for _, head in places]
     )

@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace) -> None:
         ablations = ablations_of(model, options.ablate)
         if options.swaps and model in (first, second):
             ablations += swap_ablations(model, second if model is first else first)
-        announced(model, tasks, [as_ablation(one) for one in ablations], options)
+        announced(model, tasks, [as_ablation(ablation) for ablation in ablations], options)
     if options.dry_run or out is None:
         return
     comparison = compare(

@@ -93,6 +93,10 @@ def _given(options: argparse.Namespace) -> dict[str, list[str]]:
     given_options = {}
     for name in ("tasks", "include_path"):
         value = getattr(options, name, None) or kept.get(name) or []
-        given_options[name] = [str(one) for one in (value if isinstance(value, list) else [value])]
-    given_options["tasks"] = [one for text in given_options["tasks"] for one in text.split(",")]
+        given_options[name] = [
+            str(entry) for entry in (value if isinstance(value, list) else [value])
+        ]
+    given_options["tasks"] = [
+        task_name for text in given_options["tasks"] for task_name in text.split(",")
+    ]
     return given_options

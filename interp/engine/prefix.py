@@ -139,14 +139,14 @@ def finish_caches(
 def _below(prefix: Prefix, layer: int) -> transformers.DynamicCache:
     """A cache that shares the baseline's keys and values below a layer and has none from it on."""
     cache = transformers.DynamicCache()
-    cache.layers = [copy.copy(one) for one in prefix.cache.layers[:layer]]
+    cache.layers = [copy.copy(cache_layer) for cache_layer in prefix.cache.layers[:layer]]
     return cache
 
 
 def _row(layer: Any, row: int) -> Any:
-    one = copy.copy(layer)
-    one.keys, one.values = layer.keys[row : row + 1], layer.values[row : row + 1]
-    return one
+    cache_layer = copy.copy(layer)
+    cache_layer.keys, cache_layer.values = layer.keys[row : row + 1], layer.values[row : row + 1]
+    return cache_layer
 
 
 def _unread(decoder: Decoder, layer: int, last_block: bool) -> AbstractContextManager[None]:

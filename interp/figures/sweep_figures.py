@@ -245,10 +245,10 @@ def _of_patches(
 ) -> Iterator[tuple[str, Draw]]:
     """Maps of recovery, for the sweeps that patch activations of pairs of prompts."""
     several = source if isinstance(source, list | tuple) else [source]
-    patched = [one for one in several if getattr(one, "patched_tasks", ())]
+    patched = [sweep for sweep in several if getattr(sweep, "patched_tasks", ())]
     if not patched:
         return
-    table = pd.concat([one.recovery() for one in patched], ignore_index=True)
+    table = pd.concat([sweep.recovery() for sweep in patched], ignore_index=True)
     if tasks is not None:
         table = table[table["task"].isin([tasks] if isinstance(tasks, str) else list(tasks))]
     for over in causal_maps.held(table):

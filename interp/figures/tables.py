@@ -69,7 +69,7 @@ def table_of(source: Source, name: str) -> pd.DataFrame:
     if isinstance(source, Results):
         table: pd.DataFrame = getattr(source, name)()
         return table
-    parts = [table_of(one, name) for one in _several(source)]
+    parts = [table_of(run, name) for run in _several(source)]
     if not parts:
         raise UserError("no sweep to draw")
     return _without_doubles(pd.concat(parts, ignore_index=True))
@@ -91,7 +91,7 @@ def table_from(source: Any, name: str) -> pd.DataFrame:
     if isinstance(source, pd.DataFrame):
         return source
     if isinstance(source, list | tuple):
-        parts = [table_from(one, name) for one in source]
+        parts = [table_from(run, name) for run in source]
         if not parts:
             raise UserError("no result to draw")
         return pd.concat(parts, ignore_index=True)
@@ -265,8 +265,8 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
     rows = table[table["ablation"] != BASELINE]
     sentences = []
     silent = [
-        one for _, one in rows.groupby(["model", "task"], sort=False)
-        if not (one["p_adjusted"] < ALPHA).any()
+        group for _, group in rows.groupby(["model", "task"], sort=False)
+        if not (group["p_adjusted"] < ALPHA).any()
     ]  # fmt: skip
     least = (
         pd.concat(silent)["least_detectable_drop"].dropna()

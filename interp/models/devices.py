@@ -89,9 +89,9 @@ def to_device(value: Any, device: torch.device) -> Any:
         return value.to(device)
     # not a subclass: those have constructors of their own
     if type(value) in (tuple, list):
-        return type(value)(to_device(one, device) for one in value)
+        return type(value)(to_device(item, device) for item in value)
     if type(value) is dict:
-        return {key: to_device(one, device) for key, one in value.items()}
+        return {key: to_device(item, device) for key, item in value.items()}
     return value
 
 

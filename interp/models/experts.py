@@ -94,7 +94,7 @@ def _n_experts(decoder: Decoder, layer: int, mlp: nn.Module, router: nn.Module) 
     finally:
         handle.remove()
     out = seen[0] if seen else None
-    if not isinstance(out, tuple) or not all(isinstance(one, torch.Tensor) for one in out):
+    if not isinstance(out, tuple) or not all(isinstance(output, torch.Tensor) for output in out):
         return 0
     if len(out) == 3:
         logits, weights, chosen = out

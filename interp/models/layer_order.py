@@ -171,7 +171,7 @@ def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -
         filled = [[*some, *(Absent() for _ in range(most - len(some)))] for some in given]
         columns = [those([row[at] for row in filled]) for at in range(most)]
         rows = zip(*columns, strict=True) if columns else [()] * len(order)
-        return tuple(tuple(one for one in row if not isinstance(one, Absent)) for row in rows)
+        return tuple(tuple(cell for cell in row if not isinstance(cell, Absent)) for row in rows)
 
     return replace(
         decoder,

@@ -203,7 +203,7 @@ def put_over_gpus(root: transformers.PreTrainedModel, name: str) -> None:
     dtype = next(root.parameters()).dtype
     places = device_map(root, n_layers, dtype, free_bytes(), name)
     for key, tensor in (*root.named_parameters(), *root.named_buffers()):
-        fitting_keys = [one for one in places if key == one or key.startswith(f"{one}.")]
+        fitting_keys = [place for place in places if key == place or key.startswith(f"{place}.")]
         tensor.data = tensor.data.to(places[max(fitting_keys, key=len)])
     # the attribute in which accelerate leaves it and TransformerLens expects it
     root.hf_device_map = places

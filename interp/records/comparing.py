@@ -88,7 +88,7 @@ def _task_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
     yield from _listed("tasks", kept_names, asked_names)
     # a place is a number of the run that is there: `tasks.0.version`
     for number, task in enumerate(kept.tasks):
-        other = next((one for one in asked.tasks if one.name == task.name), None)
+        other = next((candidate for candidate in asked.tasks if candidate.name == task.name), None)
         if other is not None and other != task:
             limits = (kept.limit, asked.limit) if kept.seed == asked.seed else None
             yield from _one_task(f"tasks.{number}", task, other, limits)
@@ -217,7 +217,7 @@ def _plain(value: Any) -> str:
     if hasattr(value, "as_dict"):
         value = value.as_dict()
     if isinstance(value, dict):
-        value = ", ".join(f"{key} {one}" for key, one in value.items())
+        value = ", ".join(f"{key} {entry}" for key, entry in value.items())
     if isinstance(value, list):
         value = ", ".join(map(str, value))
     return shortened(value)

@@ -44,7 +44,7 @@ class _Whole:
 
     def rows(self, task: str, texts: Sequence[str], doc_ids: Sequence[int]) -> list[Record]:
         """The records of some examples of a task under some ablations, by ablation and example."""
-        number = [one.name for one in self.manifest.tasks].index(task)
+        number = [entry.name for entry in self.manifest.tasks].index(task)
         wanted, places = set(texts), self.manifest.texts
         paths = [
             str(self.paths[unit.name])
@@ -151,7 +151,7 @@ def _whole(folder: Path, holders: Sequence[Path], manifest: Manifest) -> _Whole:
 def _same_examples(first: Path, kept: Manifest, part: Path, asked: Manifest) -> None:
     """Refuse a part that differs in more than its ablations."""
     words = [difference.words for difference in conflicts(kept, asked)]
-    kept_names, asked_names = ({task.name for task in one.tasks} for one in (kept, asked))
+    kept_names, asked_names = ({task.name for task in manifest.tasks} for manifest in (kept, asked))
     if not words and kept_names != asked_names:
         words = [
             f"tasks {', '.join(sorted(kept_names))} there, {', '.join(sorted(asked_names))} asked"
@@ -191,7 +191,7 @@ def _alike(one: Record, other: Record) -> bool:
 def _joined(manifests: Sequence[Manifest]) -> Manifest:
     """The first manifest with the ablations that the others have and it lacks."""
     first = manifests[0]
-    texts = tuple(dict.fromkeys(text for one in manifests for text in one.ablations))
+    texts = tuple(dict.fromkeys(text for manifest in manifests for text in manifest.ablations))
     if len(texts) == len(first.ablations):
         return first
     blocks: dict[tuple[int, int, int], list[UnitEntry]] = {}
@@ -207,8 +207,12 @@ def _joined(manifests: Sequence[Manifest]) -> Manifest:
             name, last = f"{stem}-{number:03d}", min(start + MOST_ABLATIONS - 1, len(texts))
             taken.add(name)
             units.append(of_block[0].model_copy(update={"name": name, "ablations": (start, last)}))
-    hooks = {text: code for one in reversed(manifests) for text, code in one.hooks.items()}
-    donors = {text: names for one in reversed(manifests) for text, names in one.donors.items()}
+    hooks = {
+        text: code for manifest in reversed(manifests) for text, code in manifest.hooks.items()
+    }
+    donors = {
+        text: names for manifest in reversed(manifests) for text, names in manifest.donors.items()
+    }
     more = {"ablations": texts, "units": tuple(units), "hooks": hooks, "donors": donors}
     return first.model_copy(update=more)
 

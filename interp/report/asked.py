@@ -82,11 +82,12 @@ def asked_tasks(
         UserError: a path in `given` is no task YAML, or runs Python and may not.
     """
     made = [
-        one if isinstance(one, Task) else load_task(one, data=data, allow_code=allow_code)
-        for one in given
+        source if isinstance(source, Task) else load_task(source, data=data, allow_code=allow_code)
+        for source in given
     ]
     known = {
-        task.name: task if task is one else str(one) for task, one in zip(made, given, strict=True)
+        task.name: task if task is source else str(source)
+        for task, source in zip(made, given, strict=True)
     }
     # a name in a run may be one that a stranger chose: it is looked up without running anything
     return {

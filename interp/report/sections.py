@@ -156,7 +156,9 @@ def section(run: Run, choice: Choice, *, name: str, budget: int) -> Section:
         all_drops=tables.drops(run.importance, targets) if whole else None,
         opened=tuple(opened),
         prompts=_prompts(opened, asked, name),
-        prompts_missing={task: one.missing for task, one in asked.items() if one.missing},
+        prompts_missing={
+            task: prompts.missing for task, prompts in asked.items() if prompts.missing
+        },
         examples_rule=_rule(most, len(chosen), len(texts) * len(set(importance["task"])), run),
         provenance=provenance.pairs(run.sweep),
         tasks=provenance.tasks(run.sweep),
@@ -271,10 +273,10 @@ def _prompts(
 ) -> dict[tuple[str, int], Prompt]:
     """Each prompt once, however many ablations show it."""
     prompts: dict[tuple[str, int], Prompt] = {}
-    for one in opened:
-        for example in one.shown.examples:
-            key = one.task, example.doc_id
-            text = None if key in prompts else asked[one.task].prompt(example.doc_id)
+    for run in opened:
+        for example in run.shown.examples:
+            key = run.task, example.doc_id
+            text = None if key in prompts else asked[run.task].prompt(example.doc_id)
             if text is not None:
                 prompts[key] = _prompt(text, f"{name}-prompt-{len(prompts)}")
     return prompts

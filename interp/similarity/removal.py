@@ -114,8 +114,8 @@ def greedy_removal(
     kept: list[tuple[int, ...]] = [()]
     steps, done, seen = [], 0, list[pd.DataFrame]()
     for number in range(1, most + 1):
-        grown = sorted({tuple(sorted((*one, n))) for one in kept for n in range(n_layers)
-                        if n not in one})  # fmt: skip
+        grown = sorted({tuple(sorted((*layers, n))) for layers in kept for n in range(n_layers)
+                        if n not in layers})  # fmt: skip
         tried, place = [skipped_layers(one) for one in grown], folder / f"step-{number:03d}"
         run = sweep(model, loaded, tried, out=place, limit=half, seed=seed)
         costs = _costs(run, metric)

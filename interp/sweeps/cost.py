@@ -120,7 +120,7 @@ def estimate(
             torch.cuda.reset_peak_memory_stats(device)
     seconds, tokens, answer_tokens, examples = 0.0, 0, 0, 0
     draws: list[str] = []
-    variants = [Variant(one.text, edit) for one, edit in zip(values, edits, strict=True)]
+    variants = [Variant(ablation.text, edit) for ablation, edit in zip(values, edits, strict=True)]
     refuse_impossible(model, edits)
     planning = timer()
     planned = [planned_task(model, task, distinct(variants), limit, seed) for task in tasks]

@@ -110,7 +110,7 @@ def unit_entries(units: Sequence[WorkUnit], tasks: Sequence[PlannedTask]) -> tup
     Returns:
         One entry per unit, in their order.
     """
-    places = [{doc_id: i for i, doc_id in enumerate(one.doc_ids)} for one in tasks]
+    places = [{doc_id: i for i, doc_id in enumerate(task.doc_ids)} for task in tasks]
     sha256_of: dict[tuple[int, tuple[int, ...]], str] = {}
     entries = []
     for unit in units:

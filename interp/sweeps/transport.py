@@ -128,9 +128,11 @@ def gpus_left_free(model: TransformerBridge, ablations: Sequence[Ablation]) -> I
     Yields:
         None; afterwards the models are where they were.
     """
-    given = {id(one): one for one in (model, *(d for a in ablations for d in donors(a)))}
-    roots = [models.decoder(one).root for one in given.values()]
-    placed = any(len(set(map(str, models.decoder(one).devices))) > 1 for one in given.values())
+    given = {id(bridge): bridge for bridge in (model, *(d for a in ablations for d in donors(a)))}
+    roots = [models.decoder(bridge).root for bridge in given.values()]
+    placed = any(
+        len(set(map(str, models.decoder(bridge).devices))) > 1 for bridge in given.values()
+    )
     with weights_on_cpu(roots if placed else []):
         yield
 
@@ -221,7 +223,7 @@ def pack_request(
         limit=limit,
         manifest=plan.manifest,
         cluster=plan.cluster,
-        group=fewest_gpus([models.decoder(one).root for one in (model, *given.values())]),
+        group=fewest_gpus([models.decoder(bridge).root for bridge in (model, *given.values())]),
     )
 
 

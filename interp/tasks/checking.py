@@ -179,7 +179,7 @@ def _wrong_answer(task: Task, document: dict[str, Any]) -> str | None:
 def _unmatched(gold: Any, options: Any, *, several: bool) -> str | None:
     if not isinstance(options, list) or not options:
         return f"its options are {_shown(options)}; allowed is a list of texts"
-    odd = next((one for one in options if not isinstance(one, str)), None)
+    odd = next((option for option in options if not isinstance(option, str)), None)
     if odd is not None or None in options:
         return f"its options hold {_shown(odd)}; allowed are texts"
     if isinstance(gold, list) != several:
@@ -187,7 +187,7 @@ def _unmatched(gold: Any, options: Any, *, several: bool) -> str | None:
             return f"{_shown(gold)} is one right answer; the task's first row has a list of them"
         return f"{_shown(gold)} is a list; the task's first row has one right answer"
     answers = gold if several else [gold]
-    wrong = [one for one in answers if not _names_option(one, options)]
+    wrong = [answer for answer in answers if not _names_option(answer, options)]
     if wrong or not answers:
         first = wrong[0] if wrong else gold
         allowed = f"0 to {len(options) - 1}" + ("" if several else " and the text of an option")

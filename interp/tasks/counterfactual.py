@@ -212,7 +212,10 @@ def _directions(
 ) -> list[dict[str, Any]]:
     """A row and its twin, each run with the other's activations; nothing where it has no twin."""
     document = task.documents()[doc_id]
-    twin = next((one for one in changed(document) if _fits(task, document, one, decoder)), None)
+    twin = next(
+        (candidate for candidate in changed(document) if _fits(task, document, candidate, decoder)),
+        None,
+    )
     if twin is None:
         return []
     return [
@@ -298,9 +301,9 @@ def _other_rows(
     def without(document: Document) -> str:
         return task.question(document).replace(str(document[field]), MARK)
 
-    for one in task.documents():
-        if MARK in without(one):
-            alike.setdefault(without(one), []).append(one)
+    for row in task.documents():
+        if MARK in without(row):
+            alike.setdefault(without(row), []).append(row)
 
     def others(document: Document) -> list[Document]:
         same_form = alike.get(without(document), [])
@@ -315,7 +318,7 @@ def _tokens_in_text(value: str, decoder: Decoder) -> int:
 
 def _fits(task: Task, document: Document, twin: Document, decoder: Decoder) -> bool:
     """Whether a row is another prompt of as many tokens, with another answer."""
-    prompt, twin_prompt = (prompt_text(task, dict(one)).rstrip() for one in (document, twin))
+    prompt, twin_prompt = (prompt_text(task, dict(row)).rstrip() for row in (document, twin))
     if prompt == twin_prompt or task.target_text(document) == task.target_text(twin):
         return False
     return len(encode(prompt, decoder)) == len(encode(twin_prompt, decoder))
@@ -325,7 +328,7 @@ def _row(
     task: Task, doc_id: int, direction: str, own: Document, twin: Document, decoder: Decoder
 ) -> dict[str, Any]:
     """A prompt that is run, its twin, and where the classes of positions are in it."""
-    prompt, other = (prompt_text(task, dict(one)) for one in (own, twin))
+    prompt, other = (prompt_text(task, dict(row)) for row in (own, twin))
     tokens, offsets = encode_with_offsets(prompt.rstrip(), decoder)
     there = encode(other.rstrip(), decoder)
     changed = [list(offsets[i]) for i, token in enumerate(tokens) if token != there[i]]

@@ -117,8 +117,8 @@ def generate(
         else:
             write = _in_batches if path == "batches" else _one_by_one
             written = write(model, some, ablations, means, done)
-        for found, one in zip(answers, written, strict=True):
-            found.update(zip(numbers, one, strict=True))
+        for found, texts in zip(answers, written, strict=True):
+            found.update(zip(numbers, texts, strict=True))
     for count, found in zip(counts, answers, strict=True):
         count.written = sum(answer.n_tokens for answer in found.values())
     ordered = [[found[number] for number in range(len(requests))] for found in answers]
@@ -134,7 +134,7 @@ def _with_hooks(
 ) -> Generated:
     """Hooks of a user's own, which see the bridge's blocks and whole rows."""
     say_what_is_left_out(model, requests)
-    answers = [hooked_answers(model, requests, one, means, done) for one in ablations]
+    answers = [hooked_answers(model, requests, ablation, means, done) for ablation in ablations]
     counts = [Counts() for _ in ablations]
     for count, found in zip(counts, answers, strict=True):
         count.written = sum(answer.n_tokens for answer in found)

@@ -40,8 +40,8 @@ def plan_rows(edits: Sequence[Edits], decoder: Decoder) -> dict[int, LayerRows]:
         UserError: a kind of edit that cannot be carried out in some rows alone.
     """
     layer_rows: dict[int, LayerRows] = {}
-    for layer in sorted({layer for one in edits for layer in one}):
-        edits_of_layer = [one.get(layer) for one in edits]
+    for layer in sorted({layer for edit in edits for layer in edit}):
+        edits_of_layer = [edit.get(layer) for edit in edits]
         kinds = [[] if edit is None else kinds_of(edit) for edit in edits_of_layer]
         layer_rows[layer] = tuple(
             (kind, Rows.of(

@@ -48,7 +48,7 @@ def most_stacked(
     """
     if decoder.device.type != "cuda":
         tokens = min(tokens, MOST_ON_CPU)
-    most = tokens // max(one.batch.ids.size for one in batches)
+    most = tokens // max(batch.batch.ids.size for batch in batches)
     if prefix is not None and most > 1:
         most = min(most, most_caches(decoder, len(prefix), decoder.n_layers - batches[0].layer))
     return max(1, most)
@@ -87,8 +87,8 @@ class Stack:
         decoder = models.decoder(self.model)
         for edits in even_chunks(ablations, self.most):
             caches = self._caches(decoder, batches[0].layer, edits)
-            for one in batches:
-                yield from zip(edits, self._through(decoder, one, edits, caches), strict=True)
+            for batch in batches:
+                yield from zip(edits, self._through(decoder, batch, edits, caches), strict=True)
 
     def _caches(
         self, decoder: Decoder, layer: int, edits: Sequence[Edits]

@@ -51,7 +51,7 @@ class Predictions:
 
     def at(self, places: Tensor | slice) -> "Predictions":
         """Those at some of the places."""
-        return Predictions(*(getattr(self, one.name)[places] for one in fields(self)))
+        return Predictions(*(getattr(self, entry.name)[places] for entry in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence["Predictions"]) -> "Predictions":
