@@ -145,8 +145,8 @@ def experts_off_at_positions(
 
     def hook(_module: nn.Module, _args: Any, out: Router) -> Router:
         weights, chosen = _weights(out)
-        there = weights_without(weights, chosen, edit)
-        return _with_weights(out, in_rows(where, there, weights))
+        new_weights = weights_without(weights, chosen, edit)
+        return _with_weights(out, in_rows(where, new_weights, weights))
 
     with _hooked(routers(decoder)[layer][0], hook):
         yield

@@ -97,11 +97,11 @@ def checked_edits_of(
     parts: dict[int, tuple[Ablation, Edits]] = {}
     looked_at: dict[int, LayerEdit] = {}
     for ablation in ablations:
-        some = ablation.parts if isinstance(ablation, Combination) else (ablation,)
-        for part in some:
+        parts_of_ablation = ablation.parts if isinstance(ablation, Combination) else (ablation,)
+        for part in parts_of_ablation:
             if id(part) not in parts:
                 parts[id(part)] = part, with_points(model, with_donor(part, donor)).edits(shape)
-        own = [parts[id(part)][1] for part in some]
+        own = [parts[id(part)][1] for part in parts_of_ablation]
         edits = own[0] if len(own) == 1 else Edits.merged(own)
         if edits.is_scoped or not all(id(edit) in looked_at for edit in edits.values()):
             _check(model, ablation, edits)

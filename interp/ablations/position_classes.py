@@ -34,8 +34,8 @@ def of_the_row(names: Iterable[str]) -> tuple[str, ...]:
     Returns:
         Each once, in alphabetical order.
     """
-    each = {name for several in names for name in several.split(",")}
-    return tuple(sorted(n for n in each - set(OF_EVERY_ROW) if not NUMBERED.fullmatch(n)))
+    class_names = {name for several in names for name in several.split(",")}
+    return tuple(sorted(n for n in class_names - set(OF_EVERY_ROW) if not NUMBERED.fullmatch(n)))
 
 
 def in_the_answer(names: str) -> str:

@@ -164,10 +164,10 @@ class RetrievalHeads:
             for layer, head in top_heads(self.scores, min(4, self.scores.size))
         )
         counted, all_examples = int(self._counted.sum()), len(self._counted)
-        what = "rightly answered" if self.copied_only else "traced"
+        which_examples = "rightly answered" if self.copied_only else "traced"
         return (
             f"RetrievalHeads({typed(self.trace.model, self.trace.dtype)}, {self.trace.task}: "
-            f"{best}; {counted} of {all_examples} examples {what})"
+            f"{best}; {counted} of {all_examples} examples {which_examples})"
         )
 
 

@@ -174,8 +174,8 @@ def shared_heads(
     layers: Int[np.ndarray, " head"],
 ) -> dict[str, Any]:
     """The number of shared important heads, and the number expected within the same layers."""
-    sizes, both = (int(one.sum()), int(other.sum())), int((one & other).sum())
-    counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": both}
+    sizes, n_shared = (int(one.sum()), int(other.sum())), int((one & other).sum())
+    counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": n_shared}
     if not all(sizes):
         return counts | dict.fromkeys(("jaccard", "expected", "p"), np.nan)
     chances = np.ones(1)
@@ -188,9 +188,9 @@ def shared_heads(
         chances = np.convolve(chances, of_layer)
     every = np.arange(len(chances))
     return counts | {
-        "jaccard": both / (sum(sizes) - both),
+        "jaccard": n_shared / (sum(sizes) - n_shared),
         "expected": float((chances * every / (sum(sizes) - every)).sum()),
-        "p": float(min(1.0, chances[both:].sum())),
+        "p": float(min(1.0, chances[n_shared:].sum())),
     }
 
 

@@ -251,7 +251,7 @@ class _Profile:
 def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[float, float]:
     """The correlation of the two centres, and of the two spreads, from shared examples."""
     joined = sample_of(pd.concat([one.damage, other.damage], axis=1), one.outcomes.clusters)
-    both = means_of(joined, points=one.outcomes.points, confidence=confidence)
+    joint_means = means_of(joined, points=one.outcomes.points, confidence=confidence)
     first, second = one.groups, other.groups
     groups = np.block(
         [
@@ -259,7 +259,7 @@ def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[fl
             [np.zeros((len(second), first.shape[1])), second],
         ]
     )
-    return depth_correlations(both.summed(groups), one.depth, other.depth)
+    return depth_correlations(joint_means.summed(groups), one.depth, other.depth)
 
 
 def _name(ratio: Ratio, one: _Profile, confidence: float, kind: str = "Fieller") -> str:

@@ -223,9 +223,9 @@ def _alike(
     by_prompt: dict[int, list[int]] = {}
     for number in numbers:
         by_prompt.setdefault(len(requests[number].context), []).append(number)
-    for _, some in sorted(by_prompt.items()):
-        for part in segments(model, [requests[number].row_length for number in some]):
-            yield [some[i] for i in part]
+    for _, group in sorted(by_prompt.items()):
+        for part in segments(model, [requests[number].row_length for number in group]):
+            yield [group[i] for i in part]
 
 
 def answers_by_example(

@@ -122,7 +122,7 @@ class Capabilities:
         }
         return RowCaching(
             cached="none" not in by_layer.values(),
-            rebuilt_beyond=tuple(at for at, how in by_layer.items() if how == "rebuilt"),
+            rebuilt_beyond=tuple(at for at, outcome in by_layer.items() if outcome == "rebuilt"),
         )
 
     def pads_left(self, longest: int) -> bool:

@@ -122,8 +122,8 @@ class ExampleBatch:
         targets = ScoredPositions.of(self.batch, self._decoder.device)
         n_shared = len(self.shared or ())
         baseline = self._kept[0] if n_shared or "_kept" in vars(self) else self._whole
-        here = replace(targets, columns=targets.columns - n_shared)
-        return here.whole_model(self._decoder, baseline.residuals[-1])
+        shifted = replace(targets, columns=targets.columns - n_shared)
+        return shifted.whole_model(self._decoder, baseline.residuals[-1])
 
     def _start(self, edits: Edits) -> int:
         """The first position that an ablation changes; 0 where what lies before it is not kept."""

@@ -200,7 +200,7 @@ def read_only_cache(caches: Sequence[transformers.DynamicCache]) -> transformers
     """
     joined = transformers.DynamicCache()
     layers = zip(*(cache.layers for cache in caches), strict=True)
-    joined.layers = [_ReadOnly(some) for some in layers]
+    joined.layers = [_ReadOnly(layer) for layer in layers]
     return joined
 
 
@@ -226,8 +226,8 @@ class _ReadOnly(transformers.cache_utils.DynamicLayer):
 def _after(prefixes: Sequence[Tensor], own: Tensor) -> Tensor:
     """Rows after their prefixes, in one copy: each equal part of the rows after its own prefix."""
     rows, length = len(own) // len(prefixes), prefixes[0].shape[-2]
-    both = own.new_empty(*own.shape[:2], length + own.shape[-2], own.shape[-1])
-    for part, prefix in zip(both.split(rows), prefixes, strict=True):
+    joined_values = own.new_empty(*own.shape[:2], length + own.shape[-2], own.shape[-1])
+    for part, prefix in zip(joined_values.split(rows), prefixes, strict=True):
         part[:, :, :length] = prefix
-    both[:, :, length:] = own
-    return both
+    joined_values[:, :, length:] = own
+    return joined_values

@@ -232,10 +232,10 @@ class Trials:
 
     def _padded(self, ids: Int[Tensor, "row pos"], whole: Pass, short: int) -> bool:
         """Whether the first tokens of one row, and another row, are what each is alone."""
-        both = whole.residuals[-1]
+        final_residuals = whole.residuals[-1]
         with torch.no_grad():
-            return close(both[0, :short], self._whole(ids[0, :short])) and close(
-                both[1], self._whole(ids[1])
+            return close(final_residuals[0, :short], self._whole(ids[0, :short])) and close(
+                final_residuals[1], self._whole(ids[1])
             )
 
     def prefixes(self, at: int) -> bool:

@@ -126,8 +126,8 @@ def _drawn(table: pd.DataFrame, by: str, scale: Scale, page: style.Page) -> styl
     limit = _limit(table)
     maps = []
     for (model, task, direction, value), rows in table.groupby(keys, sort=False):
-        what = site_label(str(value)) if by == "site" else class_label(str(value))
-        title = f"{what[:1].upper()}{what[1:]}, {direction}"
+        label = site_label(str(value)) if by == "site" else class_label(str(value))
+        title = f"{label[:1].upper()}{label[1:]}, {direction}"
         if len(words) > 1:
             title = f"{words[(str(model), str(task))]}\n{title}"
         marked = rows[(rows["low_all"] > 0) | (rows["high_all"] < 0)]

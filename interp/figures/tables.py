@@ -390,8 +390,10 @@ def describe_tests(table: pd.DataFrame) -> str:
     of_table = table["test"].value_counts().index
     tests = " or ".join(name if " test" in name else f"{name} test" for name in of_table)
     names = [CORRECTIONS[name][1] for name in table["correction"].unique() if name in CORRECTIONS]
-    how = f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""
-    return f"p: {tests}, {how or 'not corrected'}."
+    correction_text = (
+        f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""
+    )
+    return f"p: {tests}, {correction_text or 'not corrected'}."
 
 
 def p_name(table: pd.DataFrame) -> str:

@@ -74,8 +74,8 @@ class AblatedModel(TemplateLM):
         self.edits = checked_edits(self.model, ablation, donor=other)
         if self.edits.uses_mean or self.edits.is_by_example:
             taken = self.edits.uses_mean or self.edits.is_resampled
-            what = "to take activations from" if taken else "of a task"
-            raise UserError(f"{ablation}: it needs examples {what}; use `interp sweep`")
+            purpose = "to take activations from" if taken else "of a task"
+            raise UserError(f"{ablation}: it needs examples {purpose}; use `interp sweep`")
         self.seed = int(seed)
         self.decoder = decoder(self.model)
         self.tokenizer = self.decoder.tokenizer

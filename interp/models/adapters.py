@@ -43,11 +43,11 @@ def check_adapter(name: str, folder: Path) -> None:
         raise UserError(
             f"model {name}: adapter {folder} is for {config['task_type']}; allowed is CAUSAL_LM"
         )
-    for entry, what in NOT_READ.items():
+    for entry, setting_text in NOT_READ.items():
         if config.get(entry):
             raise UserError(
-                f"model {name}: adapter {folder} {what} ({entry} in {CONFIG}); allowed are LoRA "
-                "and similar methods, which change weights alone"
+                f"model {name}: adapter {folder} {setting_text} ({entry} in {CONFIG}); "
+                "allowed are LoRA and similar methods, which change weights alone"
             )
     if find_spec("peft") is None:
         raise UserError(

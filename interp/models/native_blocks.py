@@ -104,9 +104,9 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
         decoder = _native_decoder(bridge, record)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         layers = "is not supported: its layers cannot be found in it"
-        why = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
+        reason = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
         raise UserError(
-            f"model {name}: {type(root).__name__} {why} ({first_line(error)})"
+            f"model {name}: {type(root).__name__} {reason} ({first_line(error)})"
         ) from error
     check_bridge(bridge, decoder.root, name, replaced)
     tell_of_tokens_outside(name, tokenizer, decoder.d_vocab)

@@ -127,14 +127,14 @@ def _one_task(
             )
             if only_kept or only_asked:
                 one, other = only_kept, only_asked
-        said = f"{name}: {entry} {_plain(one)} there, {_plain(other)} asked"
-        differing += _changed(f"{place}.{entry}", one, other, said)
+        sentence = f"{name}: {entry} {_plain(one)} there, {_plain(other)} asked"
+        differing += _changed(f"{place}.{entry}", one, other, sentence)
     shown = any(d.name.endswith(("num_fewshot", "variant", "sampling")) for d in differing)
     for entry in ("fewshot_sha256", "config_sha256", "code_sha256"):
         if not shown:
-            said = f"{name}: {_TASK[entry]} ({entry})"
+            sentence = f"{name}: {_TASK[entry]} ({entry})"
             differing += _changed(
-                f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), said
+                f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), sentence
             )
     seeded = limits is None and kept.sampling is not None  # requests to draw carry the seed
     explained = kept.doc_ids != asked.doc_ids or seeded or any(not d.allowable for d in differing)
@@ -206,8 +206,8 @@ def _named(names: list[str]) -> str:
 
 def _changed(name: str, there: Any, asked: Any, words: str = "") -> Iterator[Difference]:
     if there != asked:
-        said = words or f"{name}: {shortened(there)} there, {shortened(asked)} asked"
-        yield Difference(name, there, asked, said)
+        sentence = words or f"{name}: {shortened(there)} there, {shortened(asked)} asked"
+        yield Difference(name, there, asked, sentence)
 
 
 def _plain(value: Any) -> str:

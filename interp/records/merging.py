@@ -86,7 +86,7 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
         _same_examples(holders[0], manifests[holders[0]], holder, manifest)
         units = [unit.as_dict() for unit in manifest.units]
         groups.setdefault(f"{manifest.fingerprint()} {units}", []).append(holder)
-    runs = [_whole(folder, some, manifests[some[0]]) for some in groups.values()]
+    runs = [_whole(folder, names, manifests[names[0]]) for names in groups.values()]
     first, others = runs[0], runs[1:]
     for other in others:
         _same_baseline(first, other)
@@ -116,8 +116,8 @@ def _write(folder: Path, grown: Manifest, first: _Whole, others: Sequence[_Whole
         task = grown.tasks[unit.task]
         doc_ids = task.doc_ids[unit.first : unit.first + unit.examples]
         records_of_unit: list[Record] = []
-        for run, some in _runs_of(texts[unit.ablations[0] : unit.ablations[1] + 1], holders):
-            records_of_unit += run.rows(task.name, some, doc_ids)
+        for run, run_texts in _runs_of(texts[unit.ablations[0] : unit.ablations[1] + 1], holders):
+            records_of_unit += run.rows(task.name, run_texts, doc_ids)
         write_unit(folder, unit.name, grown, records_of_unit, run=runs[unit.name])
 
 
@@ -139,7 +139,7 @@ def _whole(folder: Path, holders: Sequence[Path], manifest: Manifest) -> _Whole:
     wrong = {holder: problems(holder, units, manifest) for holder in holders}
     chosen = {unit: _chosen(wrong, unit) for unit in units}
     shards = {unit: path for unit, path in chosen.items() if isinstance(path, Path)}
-    lacking = [f"{unit} ({why})" for unit, why in chosen.items() if isinstance(why, str)]
+    lacking = [f"{unit} ({reason})" for unit, reason in chosen.items() if isinstance(reason, str)]
     if lacking:
         raise UserError(
             f"run {folder}: {len(lacking)} of {len(units)} units are missing or damaged: "

@@ -145,8 +145,8 @@ def _why_missing(name: str, reason: str, *, given: bool) -> str:
     short = f"{name}: no task has that name" if "no such task" in reason else reason
     if given:
         return short
-    what = name if "Python" in reason else "PATH.yaml"
-    return f"{short}; `interp report RUN --tasks {what}` shows them"
+    shown_path = name if "Python" in reason else "PATH.yaml"
+    return f"{short}; `interp report RUN --tasks {shown_path}` shows them"
 
 
 def _difference(task: Task, entry: TaskEntry) -> str:

@@ -173,9 +173,9 @@ def _costs(run: Sweep, metric: MetricChoice) -> dict[str, float]:
     for key, _, wide, _ in stats.series(choose_metric(run.gains(), metric)):
         tasks.discard(str(key["task"]))
         means = wide.mean(axis=0)
-        for text, some in drops.items():
-            some.append(float(means[stats.BASELINE] - means.get(text, -np.inf)))
-    costs = {text: float(np.mean(some)) for text, some in drops.items() if not tasks}
+        for text, task_drops in drops.items():
+            task_drops.append(float(means[stats.BASELINE] - means.get(text, -np.inf)))
+    costs = {text: float(np.mean(task_drops)) for text, task_drops in drops.items() if not tasks}
     if not np.isfinite([*costs.values()]).any():
         named = f"task {min(tasks)}: every example" if tasks else "every set: an example"
         raise UserError(f"greedy removal, {named} failed, so that nothing can be chosen")

@@ -153,11 +153,15 @@ def _affordable(work: TaskWork) -> int:
     In passes through all layers: one per baseline, half a pass per replayed ablation, a whole
     one where answers are generated.
     """
-    each = 1.0 if work.task.generates else 0.5
-    sweep = len(work.doc_ids) * (1 + each * len(work.edits))
-    both = 1 + each * len(calibrated(work.edits))
+    cost_per_ablation = 1.0 if work.task.generates else 0.5
+    sweep = len(work.doc_ids) * (1 + cost_per_ablation * len(work.edits))
+    cost_of_calibrated = 1 + cost_per_ablation * len(calibrated(work.edits))
     # the first pass; then the baseline, and all: of both sizes, or of the larger one alone
-    least = 1 / FEWER + (1 + both if work.task.generates else (1 + both) / FEWER + both)
+    least = 1 / FEWER + (
+        1 + cost_of_calibrated
+        if work.task.generates
+        else (1 + cost_of_calibrated) / FEWER + cost_of_calibrated
+    )
     return int(SHARE * sweep / least)
 
 

@@ -135,8 +135,10 @@ def estimate(
         tokens += sum(lengths.values())
         answer_tokens += most_written
         examples += len(doc_ids)
-        how = sampling_of(checked)
-        draws.append(described(task, doc_ids) + (f"; {how_drawn(how.as_dict())}" if how else ""))
+        sampling = sampling_of(checked)
+        draws.append(
+            described(task, doc_ids) + (f"; {how_drawn(sampling.as_dict())}" if sampling else "")
+        )
     parameters = {p.data_ptr(): p for p in dec.root.parameters()}.values()
     return Estimate(
         model=model_name(model),

@@ -131,9 +131,9 @@ def make_plan(
     hooked = any(variant.edits.is_hooked for variant in kinds)
     for variant in variants if hooked else ():
         if variant.edits.is_hooked and variant.edits.is_by_example:
-            what = "@resample" if variant.edits.is_resampled else "cuts, patches and windows"
+            needed_by = "@resample" if variant.edits.is_resampled else "cuts, patches and windows"
             raise UserError(
-                f"ablation {variant.text}: hooks of your own and {what} cannot be combined; "
+                f"ablation {variant.text}: hooks of your own and {needed_by} cannot be combined; "
                 "use @zero or @mean, or hooks alone"
             )
     refuse_impossible(model, [variant.edits for variant in variants])
@@ -236,8 +236,8 @@ def _refuse_without_answers(task: Task, variants: Sequence[Variant]) -> None:
             )
         if variant.edits.is_windowed:
             raise UserError(
-                f"ablation {variant.text}: task {task.name} scores whole texts, and windows are run "
-                "on prompts with answers only"
+                f"ablation {variant.text}: task {task.name} scores whole texts, and windows are "
+                "run on prompts with answers only"
             )
         if variant.edits.is_scoped or variant.edits.is_by_example:
             raise UserError(
@@ -347,10 +347,10 @@ def sampling_of(requests: CheckedRequests) -> SamplingEntry | None:
     """How a task's answers are drawn, as a manifest says it; None where none is."""
     if requests.sampling is None:
         return None
-    how = asdict(requests.sampling)
+    sampling = asdict(requests.sampling)
     # the seed is the run's, and stands there
-    del how["seed"]
-    return SamplingEntry(draws=requests.n_samples, **how)
+    del sampling["seed"]
+    return SamplingEntry(draws=requests.n_samples, **sampling)
 
 
 def refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:

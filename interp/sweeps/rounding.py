@@ -79,24 +79,24 @@ def _compared(
     )
     rows = records.dataset(folder, units).to_table(filter=kept_and_again).to_pylist()
     stored = {row["doc_id"]: row for row in rows if not row["failure"]}
-    again = [record for record in _again(model, planned, doc_ids, seed) if not record.failure]
-    pairs = [(record, stored[record.doc_id]) for record in again if record.doc_id in stored]
+    repeated = [record for record in _again(model, planned, doc_ids, seed) if not record.failure]
+    pairs = [(record, stored[record.doc_id]) for record in repeated if record.doc_id in stored]
     if not pairs:
         return None
-    both: dict[str, list[tuple[float, float]]] = {}
+    values_by_metric: dict[str, list[tuple[float, float]]] = {}
     changed = 0
     for record, row in pairs:
         before = dict(row["metrics"])
         values = {name: (value, before[name]) for name, value in record.metrics.items()}
         changed += _answers_otherwise(record, row)
         for name, two in values.items():
-            both.setdefault(name, []).append(two)
+            values_by_metric.setdefault(name, []).append(two)
     return TaskRounding(
         name=planned.task.name,
         asked=len(doc_ids),
         n=len(pairs),
         changed=changed,
-        metrics={name: _of_metric(np.array(values)) for name, values in both.items()},
+        metrics={name: _of_metric(np.array(values)) for name, values in values_by_metric.items()},
     )
 
 

@@ -60,7 +60,11 @@ class CheckedRequests:
     @property
     def truncated_rows(self) -> tuple[int, ...]:
         """Rows whose prompt does not fit into the model's context and lost tokens on its left."""
-        return tuple(i for i, some in self.by_row.items() if any(r.truncated_tokens for r in some))
+        return tuple(
+            i
+            for i, row_requests in self.by_row.items()
+            if any(r.truncated_tokens for r in row_requests)
+        )
 
     @property
     def sha256(self) -> str:
@@ -229,6 +233,10 @@ def _shown(value: Any) -> str:
 def _asked(request: OptionRequest | GenerationRequest) -> list[Any]:
     if isinstance(request, OptionRequest):
         return [request.option, request.context, request.continuation]
-    how = request.sampling
-    drawn = [] if how is None else [how.temperature, how.top_k, how.top_p, how.seed, request.draw]
+    sampling = request.sampling
+    drawn = (
+        []
+        if sampling is None
+        else [sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed, request.draw]
+    )
     return [request.prompt, request.until, request.max_gen_toks, drawn]

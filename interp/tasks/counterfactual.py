@@ -87,18 +87,18 @@ def twins(
         changed = _changes(loaded, by, random.Random(f"{seed}-{words}"), decoder)
     for doc_id in drawn:
         with _rows_of_users(loaded, doc_id):
-            both = _directions(loaded, doc_id, changed, decoder)
-        if not both:
+            directions = _directions(loaded, doc_id, changed, decoder)
+        if not directions:
             without.append(doc_id)
-        rows += both
+        rows += directions
     if without:
-        said = (
+        message = (
             f"task {loaded.name}, row {without[0]}: no twin of it (by {words}) has another answer "
             f"and as many tokens; so it is with {len(without)} of {len(without) + len(rows) // 2}"
         )
         if not rows:
-            raise UserError(said)
-        log.warning("%s; they are left out", said)
+            raise UserError(message)
+        log.warning("%s; they are left out", message)
     return _task_of_pairs(f"twins-{words}-{loaded.name}", rows, loaded.target_delimiter)
 
 
@@ -271,8 +271,8 @@ def _other_values(
     if not others:
         # where a row has no options, what answers other rows
         rows = task.documents()
-        some = rng.sample(range(len(rows)), min(len(rows), OTHER_ROWS))
-        others = list(dict.fromkeys(answer_text(task, rows[n]) for n in some))
+        numbers = rng.sample(range(len(rows)), min(len(rows), OTHER_ROWS))
+        others = list(dict.fromkeys(answer_text(task, rows[n]) for n in numbers))
     for other in rng.sample(list(others), len(others)):
         # values of different lengths would move what lies between them
         if other == answer or _tokens_in_text(other, decoder) != _tokens_in_text(answer, decoder):
@@ -330,8 +330,8 @@ def _row(
     """A prompt that is run, its twin, and where the classes of positions are in it."""
     prompt, other = (prompt_text(task, dict(row)) for row in (own, twin))
     tokens, offsets = encode_with_offsets(prompt.rstrip(), decoder)
-    there = encode(other.rstrip(), decoder)
-    changed = [list(offsets[i]) for i, token in enumerate(tokens) if token != there[i]]
+    twin_tokens = encode(other.rstrip(), decoder)
+    changed = [list(offsets[i]) for i, token in enumerate(tokens) if token != twin_tokens[i]]
     spans = {name: [list(s) for s in some] for name, some in class_spans(task, own, prompt).items()}
     field = task.cluster_field
     shared = {} if field is None else {CLUSTER: str(task.documents()[doc_id][field])}

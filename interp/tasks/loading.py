@@ -91,8 +91,8 @@ def load_task(
             _with_metrics(read_config(definition, name), metrics)
             for definition in definitions_found
         ]
-        how = {"num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": folder}
-        members = _built(name, definitions_found, configs, how)
+        build_options = {"num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": folder}
+        members = _built(name, definitions_found, configs, build_options)
         harness = members[0] if len(definitions_found) == 1 else Group(members)
         # the file of a task says its name, whatever the file is called
         task = Task(name if definitions_found[0].name else str(harness.config.task), harness)

@@ -79,10 +79,10 @@ def _refuse(path: Path, trusted: tuple[Path, ...], seen: set[Path]) -> None:
         if isinstance(error, UserError):
             raise
         raise UserError(f"task {path}: it is no task YAML ({first_line(error)})") from error
-    if what := _other_code(config):
-        raise UserError(_refusal(path, f"runs Python code ({what})"))
-    if what := _files(config):
-        raise UserError(_refusal(path, what))
+    if found := _other_code(config):
+        raise UserError(_refusal(path, f"runs Python code ({found})"))
+    if found := _files(config):
+        raise UserError(_refusal(path, found))
     included = config.get("include") or []
     for name in included if isinstance(included, list) else [included]:
         _refuse((path.parent / str(name)).resolve(), trusted, seen)

@@ -108,15 +108,15 @@ def generate(
     answers: list[dict[int, Answer]] = [{} for _ in ablations]
     counts, tolerance = [Counts() for _ in ablations], 0.0
     for path, numbers in by_path.items():
-        some = [requests[number] for number in numbers]
+        batch_requests = [requests[number] for number in numbers]
         if path == "ragged":
-            pick = sure_picking(model, some)
+            pick = sure_picking(model, batch_requests)
             tolerance = pick.tolerance
-            run = Run(model, some, ablations, means=means, settings=settings, pick=pick)
+            run = Run(model, batch_requests, ablations, means=means, settings=settings, pick=pick)
             written, counts = run.all(done)
         else:
             write = _in_batches if path == "batches" else _one_by_one
-            written = write(model, some, ablations, means, done)
+            written = write(model, batch_requests, ablations, means, done)
         for found, texts in zip(answers, written, strict=True):
             found.update(zip(numbers, texts, strict=True))
     for count, found in zip(counts, answers, strict=True):
@@ -155,9 +155,9 @@ def _apart(
     answers: list[list[Answer]] = [[] for _ in ablations]
     counts, paths, tolerance = [Counts() for _ in ablations], dict[Path, None](), 0.0
     for numbers in (others, alone):
-        some = [ablations[number] for number in numbers]
+        batch_ablations = [ablations[number] for number in numbers]
         answers_of_chunk = generate(
-            model, requests, some, means=means, settings=settings, done=done
+            model, requests, batch_ablations, means=means, settings=settings, done=done
         )
         for at, number in enumerate(numbers):
             answers[number], counts[number] = (
@@ -187,13 +187,16 @@ def say_what_is_left_out(model: TransformerBridge, requests: Sequence[Generation
         for name, neutral in (BEYOND_GREEDY | (DRAWS if sampled else {})).items()
         if (value := getattr(config, name, neutral)) not in (neutral, None, [])
     ]
-    how, already_said = "draws from" if sampled else "greedy decoding of", capabilities(model).said
-    if messages and how not in already_said:
-        already_said.add(how)
+    method, already_said = (
+        "draws from" if sampled else "greedy decoding of",
+        capabilities(model).said,
+    )
+    if messages and method not in already_said:
+        already_said.add(method)
         log.warning(
             "model %s: its generation config asks for %s, which is left out (%s what the model "
             "says)",
-            model_name(model), ", ".join(messages), how,
+            model_name(model), ", ".join(messages), method,
         )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def plan_rows(edits: Sequence[Edits], decoder: Decoder) -> dict[int, LayerRows]:
                 [e if kind in k else None for e, k in zip(edits_of_layer, kinds, strict=True)],
                 decoder.device_of(layer),
             ))
-            for kind in dict.fromkeys(kind for some in kinds for kind in some)
+            for kind in dict.fromkeys(kind for kinds_of_row in kinds for kind in kinds_of_row)
             if kind is not SWAPS
         )  # fmt: skip
         for kind, _ in layer_rows[layer]:

@@ -71,6 +71,6 @@ def shared_beginnings(
     for edit in ablations:
         if layer in edit and not (edit.is_program or edit.is_scoped or ends_at(edit, layer)):
             alike.setdefault(Edits({layer: edit[layer]}), []).append(edit)
-    groups = [some for some in alike.values() if worth_sharing(some, layer, n_layers)]
+    groups = [members for members in alike.values() if worth_sharing(members, layer, n_layers)]
     shared = {edit for members in groups for edit in members}
     return groups, [edit for edit in ablations if edit not in shared]

@@ -110,8 +110,8 @@ def _settled(
         by_length.setdefault(request.row_length, []).append(number)
     settled: dict[int, Score] = {}
     for numbers in by_length.values():
-        for _, again in alone.all([requests[number] for number in numbers], [edits]):
-            settled.update((numbers[at], score) for at, score in again.items())
+        for _, repeated in alone.all([requests[number] for number in numbers], [edits]):
+            settled.update((numbers[at], score) for at, score in repeated.items())
     return settled
 
 
@@ -183,8 +183,8 @@ class Scoring:
         def work(tokens: int) -> Found:
             # once memory has run out, nothing is held for several ablations at a time
             stacked = self.shortcuts.stacked and tokens == budget
-            how = replace(self, shortcuts=replace(self.shortcuts, stacked=stacked))
-            run = how.replayed if self.shortcuts.replay else how.plain
+            scorer = replace(self, shortcuts=replace(self.shortcuts, stacked=stacked))
+            run = scorer.replayed if self.shortcuts.replay else scorer.plain
             return run(group, edits, tokens)
 
         return halving(work, budget)
@@ -243,22 +243,28 @@ class Scoring:
             starting_at.setdefault(edited_from(edit, first, n_layers), []).append(edit)
         compared = self.divergence and batches[0].whole is None
         entering = self._beside_whole if compared else self._entering
-        for here in entering(batches, prefix, starting_at):
-            layer = here[0].layer
-            beginnings, starting_here = self._beginnings(here, starting_at.get(layer, []))
-            stack, stacked = self._stack(here, prefix, starting_here, tokens)
+        for batches_at_layer in entering(batches, prefix, starting_at):
+            layer = batches_at_layer[0].layer
+            beginnings, starting_here = self._beginnings(
+                batches_at_layer, starting_at.get(layer, [])
+            )
+            stack, stacked = self._stack(batches_at_layer, prefix, starting_here, tokens)
             for edit in starting_here:
-                if not edit and here[0].whole is not None:
-                    yield from ((edit, batch.whole.own) for batch in here if batch.whole)
+                if not edit and batches_at_layer[0].whole is not None:
+                    yield from (
+                        (edit, batch.whole.own) for batch in batches_at_layer if batch.whole
+                    )
                 elif edit not in stacked:
                     places = Places()
                     with edited(self.model, edit, self.means, places=places) as edited_model:
-                        for scores in self._alone(edited_model, here, prefix, edit, places):
+                        for scores in self._alone(
+                            edited_model, batches_at_layer, prefix, edit, places
+                        ):
                             yield edit, scores
             if stacked:
-                yield from stack.scores(here, stacked)
+                yield from stack.scores(batches_at_layer, stacked)
             for members in beginnings:
-                begun, under = self._begun(here, prefix, up_to(members[0], layer))
+                begun, under = self._begun(batches_at_layer, prefix, up_to(members[0], layer))
                 yield from self._onward(begun, under, members, tokens)
 
     def _beginnings(

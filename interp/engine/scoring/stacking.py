@@ -98,16 +98,16 @@ class Stack:
             return []
         caches: list[transformers.DynamicCache] = []
         fit = MOST_ON_CPU // len(self.prefix) if decoder.device.type != "cuda" else self.most
-        for some in even_chunks(edits, max(1, fit)):
+        for chunk in even_chunks(edits, max(1, fit)):
             resids = []
-            for edit in some:
+            for edit in chunk:
                 with edited(self.model, edit, self.means):
                     cache, resid = begin_cache(
                         decoder, self.prefix, layer, last_block=self.last_block
                     )
                 caches.append(cache)
                 resids.append(resid)
-            begun, stacked = caches[-len(some) :], torch.cat(resids)
+            begun, stacked = caches[-len(chunk) :], torch.cat(resids)
             finish_caches(decoder, self.prefix, begun, stacked, last_block=self.last_block)
         return caches
 

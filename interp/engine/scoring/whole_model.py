@@ -122,7 +122,7 @@ class WholeModel:
             yield from (self.kept.at(slice(i, i + most)) for i in range(0, count, most))
             return
         places = torch.arange(self.copies * count, device=self.final.device) % count
-        yield from (self.kept.at(some) for some in places.split(most))
+        yield from (self.kept.at(part) for part in places.split(most))
 
 
 def predictions_fit(decoder: Decoder, places: int) -> bool:
