@@ -36,15 +36,15 @@ def each_expert(model: TransformerBridge, *, renormalised: bool = True) -> list[
     Raises:
         UserError: no layer has a router whose choices can be changed.
     """
-    known = routers(models.decoder(model))
-    if not known:
+    router_modules = routers(models.decoder(model))
+    if not router_modules:
         raise UserError(
             f"model {models.model_name(model)}: it has no experts, or no router that hands out "
             "their weights"
         )
     return [
         AblateExpert(layer, expert, renormalised)
-        for layer, (_, n_experts) in known.items()
+        for layer, (_, n_experts) in router_modules.items()
         for expert in range(n_experts)
     ]
 

@@ -145,12 +145,12 @@ def each_kv_group(
 
 def _checked_layers(shape: Shape, layers: Sequence[int]) -> Sequence[int]:
     several = isinstance(layers, Iterable) and not isinstance(layers, str | bytes)
-    given = list(layers) if several else []
-    if not given:
+    layer_numbers = list(layers) if several else []
+    if not layer_numbers:
         raise UserError(f"layers {layers!r:.80}: allowed are numbers of layers")
-    for layer in given:
+    for layer in layer_numbers:
         SkipLayer(layer).edits(shape)
-    return given
+    return layer_numbers
 
 
 def sliding_blocks(model: TransformerBridge, size: int) -> list[Ablation]:

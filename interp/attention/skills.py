@@ -161,11 +161,11 @@ def _important(
             f"overlap of {k} heads: only {len(heads)} were ablated without a failure in both tasks"
         )
     drops = damage.to_numpy().mean(axis=0).round(12)
-    known = np.isin(heads, significant.to_numpy(str))
-    order = np.argsort(-np.where(known, drops, -np.inf), kind="stable")[:k]
+    is_significant = np.isin(heads, significant.to_numpy(str))
+    order = np.argsort(-np.where(is_significant, drops, -np.inf), kind="stable")[:k]
     chosen = np.zeros(len(heads), dtype=bool)
     chosen[order] = True
-    return chosen & known
+    return chosen & is_significant
 
 
 def shared_heads(

@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> None:
     tasks = [
         load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
     ]
-    models = {name: loaded(given, options) for name, given in names.items()}
+    models = {name: loaded(model_argument, options) for name, model_argument in names.items()}
     first, second, *_ = models.values()
     for model in models.values():
         ablations = ablations_of(model, options.ablate)

@@ -119,7 +119,7 @@ def shifts(
                 QUANTITIES, *sides, correlations, strict=True
             ):
                 moved = difference_of(first_estimate, second_estimate, correlation)
-                known = first if np.isnan(first_estimate.value) else second
+                defined = first if np.isnan(first_estimate.value) else second
                 rows.append(
                     {
                         "a": a,
@@ -130,7 +130,7 @@ def shifts(
                     }
                     | {"value_b": second_estimate.value, "difference": moved.value}
                     | {"low": moved.low, "high": moved.high, "n": first.n}
-                    | {"interval": _name(moved, known, confidence, "paired MOVER of Fieller's")}
+                    | {"interval": _name(moved, defined, confidence, "paired MOVER of Fieller's")}
                     | {"correction": "none"}
                 )
     return pd.DataFrame(rows)

@@ -163,8 +163,8 @@ def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
 
 def bounds(drawn: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:
     """Percentile interval of the resamples that have a value; NaN where all of them are equal."""
-    known = drawn[~np.isnan(drawn)]
-    if len(known) and np.ptp(known) < SAME:
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) and np.ptp(defined) < SAME:
         return float("nan"), float("nan")
     low, high = percentiles(drawn, confidence)
     return float(low), float(high)

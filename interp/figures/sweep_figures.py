@@ -263,10 +263,13 @@ def _units(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     points = table["unit"].eq("points")
     if points.any():
         yield "", table[points]
-    others = list(table[~points].groupby("metric", sort=False))
-    names = file_names(str(metric) for metric, _ in others)
-    for metric, rows in others:
-        yield ("" if len(others) == 1 and not points.any() else f"-{names[str(metric)]}"), rows
+    groups_by_metric = list(table[~points].groupby("metric", sort=False))
+    names = file_names(str(metric) for metric, _ in groups_by_metric)
+    for metric, rows in groups_by_metric:
+        yield (
+            ("" if len(groups_by_metric) == 1 and not points.any() else f"-{names[str(metric)]}"),
+            rows,
+        )
 
 
 def _of_unit(scores: pd.DataFrame, drops_: pd.DataFrame, page: Page) -> Iterator[tuple[str, Draw]]:

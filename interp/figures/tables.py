@@ -215,8 +215,8 @@ def colour_limit(table: pd.DataFrame) -> float:
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
     """Distinct names: those in `first` in its order, then the others in theirs."""
     distinct = list(dict.fromkeys(names))
-    known = [name for name in first if name in distinct]
-    return [*known, *(name for name in distinct if name not in known)]
+    shared_columns = [name for name in first if name in distinct]
+    return [*shared_columns, *(name for name in distinct if name not in shared_columns)]
 
 
 def tasks_in_order(tasks: Iterable[str]) -> list[str]:
@@ -390,10 +390,8 @@ def describe_tests(table: pd.DataFrame) -> str:
     of_table = table["test"].value_counts().index
     tests = " or ".join(name if " test" in name else f"{name} test" for name in of_table)
     names = [CORRECTIONS[name][1] for name in table["correction"].unique() if name in CORRECTIONS]
-    correction_text = (
-        f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""
-    )
-    return f"p: {tests}, {correction_text or 'not corrected'}."
+    correction = f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""
+    return f"p: {tests}, {correction or 'not corrected'}."
 
 
 def p_name(table: pd.DataFrame) -> str:

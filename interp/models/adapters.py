@@ -77,9 +77,9 @@ def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
     try:
         wrapped = peft.PeftModel.from_pretrained(root, str(folder), local_files_only=True)
         before = set(peft.get_peft_model_state_dict(wrapped))
-        given = _tensor_names(folder)
-        if before != given:
-            odd = sorted(before ^ given)
+        tensor_names = _tensor_names(folder)
+        if before != tensor_names:
+            odd = sorted(before ^ tensor_names)
             raise UserError(
                 f"model {name}: adapter {folder} does not fit: {odd[0]} is "
                 f"{'missing' if odd[0] in before else 'spare'}"

@@ -174,13 +174,13 @@ class Decoder:
     def check_heads(self, layer: int) -> None:
         """Raise UserError where a layer's z does not consist of `n_heads` heads of equal width."""
         if not self.parts[layer].has_heads:
-            others = ", ".join(map(str, self.layers_with("heads"))) or "none"
+            layers_with_heads = ", ".join(map(str, self.layers_with("heads"))) or "none"
             kind = self.parts[layer].kind
             reason = f"its tokens are mixed by {kind}" if kind else "nothing in it mixes tokens"
             reason += NO_HEADS.get(kind, "")
             raise UserError(
                 f"layer {layer}: it has no attention heads that can be told apart ({reason}); "
-                f"layers with heads: {others}"
+                f"layers with heads: {layers_with_heads}"
             )
         width = input_width(self.output_projections[layer])
         if width is not None and width % self.n_heads:

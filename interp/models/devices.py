@@ -46,15 +46,15 @@ def weights_on_cpu(roots: Iterable[nn.Module]) -> Iterator[None]:
         None. Afterwards every tensor is on its former device.
     """
     named = {id(t): t for root in roots for t in (*root.parameters(), *root.buffers())}
-    kept = [(tensor, tensor.device) for tensor in named.values()]
+    tensors_and_devices = [(tensor, tensor.device) for tensor in named.values()]
     try:
-        for tensor, _ in kept:
+        for tensor, _ in tensors_and_devices:
             tensor.data = tensor.data.cpu()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         yield
     finally:
-        for tensor, device in kept:
+        for tensor, device in tensors_and_devices:
             tensor.data = tensor.data.to(device)
 
 

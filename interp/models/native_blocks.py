@@ -118,11 +118,11 @@ def _put_back_nothing(bridge: TransformerBridge, root: Any) -> None:
     for component in bridge.adapter.component_mapping.values():
         owner, _, last = str(getattr(component, "name", None) or "").rpartition(".")
         try:
-            kept = vars(root.get_submodule(owner))["_modules"]
+            submodules = vars(root.get_submodule(owner))["_modules"]
         except AttributeError:
             continue
-        if last in kept and getattr(kept[last], "original_component", last) is None:
-            kept[last] = None
+        if last in submodules and getattr(submodules[last], "original_component", last) is None:
+            submodules[last] = None
 
 
 def bridge_over(root: Any) -> TransformerBridge | None:

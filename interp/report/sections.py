@@ -224,8 +224,8 @@ def _allotted(
     most = min(wanted, max(FEWEST, budget // max(1, len(pairs))))
     if not most:
         return 0, []
-    kept = pairs.nlargest(max(1, budget // most), "size", keep="first").sort_index()
-    return most, list(zip(kept["task"], kept["ablation"], strict=True))
+    largest_pairs = pairs.nlargest(max(1, budget // most), "size", keep="first").sort_index()
+    return most, list(zip(largest_pairs["task"], largest_pairs["ablation"], strict=True))
 
 
 def _asked(sweep: Sweep, choice: Choice) -> dict[str, Asked]:
@@ -318,9 +318,9 @@ def _rule(most: int, shown: int, pairs: int, run: Run) -> str:
     """Which examples are on the page, in words."""
     if not most:
         return "No examples are on this page."
-    kept = "" if shown >= pairs else f" of the {shown} largest changes among {pairs}"
+    selection_text = "" if shown >= pairs else f" of the {shown} largest changes among {pairs}"
     return (
-        f"At most {most} examples an ablation and task{kept}, drawn with seed "
+        f"At most {most} examples an ablation and task{selection_text}, drawn with seed "
         f"{run.sweep.manifest.seed}: those that the ablation changed come first, so they are "
         "no sample of all answers; the counts above them are of all examples."
     )

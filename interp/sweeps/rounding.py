@@ -49,8 +49,8 @@ def measure_rounding(model: TransformerBridge, plan: Plan, folder: Path) -> bool
     measured = []
     for planned in plan.tasks:
         doc_ids = planned.doc_ids[:MOST_COMPARED]
-        known = measured_before.get(planned.task.name)
-        if known is None or known.asked < len(doc_ids):
+        earlier = measured_before.get(planned.task.name)
+        if earlier is None or earlier.asked < len(doc_ids):
             measured.append(_compared(model, planned, doc_ids, plan.manifest.seed, folder, units))
     fresh = [measurement for measurement in measured if measurement is not None]
     if fresh:

@@ -151,10 +151,10 @@ def _apart(
     done: Callable[[int], Any],
 ) -> Generated:
     """Ablations that share no batch with others by themselves, and the others together."""
-    others = [number for number in range(len(ablations)) if number not in alone]
+    row_by_row = [number for number in range(len(ablations)) if number not in alone]
     answers: list[list[Answer]] = [[] for _ in ablations]
     counts, paths, tolerance = [Counts() for _ in ablations], dict[Path, None](), 0.0
-    for numbers in (others, alone):
+    for numbers in (row_by_row, alone):
         batch_ablations = [ablations[number] for number in numbers]
         answers_of_chunk = generate(
             model, requests, batch_ablations, means=means, settings=settings, done=done

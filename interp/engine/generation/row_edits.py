@@ -61,10 +61,10 @@ def rows_edited(
     decoder: Decoder, plan: dict[int, LayerRows], means: Means | None
 ) -> Iterator[None]:
     """Inside the context each row of a batch computes as its own edits say."""
-    given = Activations(means)
+    activations = Activations(means)
     with ExitStack() as stack:
         for layer, kinds in plan.items():
             for kind, rows in kinds:
                 on_rows = function_or_refusal(kind.on_rows, layer)
-                stack.enter_context(on_rows(decoder, layer, rows, given))
+                stack.enter_context(on_rows(decoder, layer, rows, activations))
         yield

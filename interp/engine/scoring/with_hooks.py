@@ -88,8 +88,8 @@ class _Rows:
             # hooks of the final norm would act on logits that are formed again
             whole = Predictions.of(_logits(self.model, ids, targets))
         for edit in self.edits:
-            given = Activations(self.means, places=places)
-            with torch.no_grad(), bridge_edited(self.model, edit, given):
+            activations = Activations(self.means, places=places)
+            with torch.no_grad(), bridge_edited(self.model, edit, activations):
                 if baseline is not None and _inside_blocks(edit):
                     resid = replay(decoder, baseline, edit.first_layer(decoder.n_layers))
                     chunks = unembed(decoder, resid[targets.rows, targets.columns])
