@@ -73,6 +73,9 @@ def _in_a_process(name: str, seconds: float) -> dict[str, Any]:
     Args:
         name: the name of the line.
         seconds: after which it is ended.
+
+    Returns:
+        What the line measured, or its error, ready for JSON.
     """
     command = [sys.executable, "-m", "experiments.benchmarks.gpu", "--only", name]
     began = time.perf_counter()

@@ -19,6 +19,9 @@ def changes(
         n: examples.
         drops: true drop of each ablation, a share.
         noise: share of examples that each ablation helps by chance; as many more are harmed.
+
+    Returns:
+        One column per ablation: -1, 0 or 1 for each example.
     """
     uniform = rng.random((n, len(drops)))
     harmed = uniform < np.array(drops) + noise
@@ -68,6 +71,9 @@ def coverage_row(
         covered: for each sweep in which an interval was given, whether it holds the truth.
         sweeps: all of them.
         note: what else was found.
+
+    Returns:
+        A row of the table of coverage.
     """
     given = len(covered)
     share = float(np.mean(covered)) if given else float("nan")

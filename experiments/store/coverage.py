@@ -58,8 +58,10 @@ def coverage(sweeps: int, *, seed: int = 0, resamples: int = 2000) -> pd.DataFra
 def exact_accuracies() -> pd.DataFrame:
     """Coverage of intervals of an accuracy, summed exactly over the binomial.
 
-    Columns `n accuracy` and one an interval: `wilson`, which the tables carry, and for
-    comparison `wilson_corrected` (with continuity correction), `clopper_pearson` and `jeffreys`.
+    Returns:
+        Columns `n accuracy` and a share for each interval: `wilson`, which the tables carry, and
+        for comparison `wilson_corrected` (with continuity correction), `clopper_pearson` and
+        `jeffreys`.
     """
     rows = []
     for n in NS:

@@ -29,6 +29,10 @@ LINKED = ("data",)
 def run(mutations: tuple[Mutation, ...], *, tell: bool = True) -> list[dict[str, str]]:
     """Take each mend away and run its test.
 
+    Args:
+        mutations: the mends to take away.
+        tell: whether progress is shown.
+
     Returns:
         A row a mutation: `kind`, `file`, `test`, `group`, and `found`: `yes` where the test failed.
 
@@ -75,6 +79,13 @@ def _copy(place: Path) -> Path:
 
 def _failed(folder: Path, tests: list[str]) -> tuple[list[str], str]:
     """The names of the tests that fail, and the end of what pytest says.
+
+    Args:
+        folder: a copy of the project.
+        tests: the tests to run, by their names.
+
+    Returns:
+        The names, and the last characters of the output.
 
     Raises:
         ValueError: pytest could not run them, which is no answer.

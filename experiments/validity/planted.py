@@ -123,6 +123,9 @@ def build(plan: Plan, facts: Facts | None = None) -> TransformerBridge:
     Args:
         plan: what is built in.
         facts: what it knows; by default the facts of the plan.
+
+    Returns:
+        The bridge.
     """
     return wrap(hand_written(plan, facts), tokenizer(), name=f"planted-{plan.seed}")
 
