@@ -68,7 +68,7 @@ def run(names: list[str], out: Path, *, self_test: bool, seconds: float) -> dict
 
 
 def _in_a_process(name: str, seconds: float) -> dict[str, Any]:
-    """The numbers of one line, or what went wrong: the other lines go on.
+    """The numbers of one line, run in a process of its own, or what went wrong in it.
 
     Args:
         name: the name of the line.

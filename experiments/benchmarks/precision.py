@@ -149,7 +149,7 @@ def floors(model: str, tasks: list[Task], limit: int) -> pd.DataFrame:
 def _right(
     model: TransformerBridge, task: Task, doc_ids: list[int], size: int
 ) -> Bool[np.ndarray, " examples"]:
-    """Whether the likeliest option of each example is the right one, so many at a time."""
+    """Whether the likeliest option of each example is right, scored in batches of a size."""
     found = []
     for start in range(0, len(doc_ids), size):
         some = doc_ids[start : start + size]

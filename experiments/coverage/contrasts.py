@@ -52,10 +52,10 @@ def _interactions(
     noise: float,
     size: tuple[int, int],
 ) -> Float[np.ndarray, "n sweeps"]:
-    """What both parts cost together beyond one and one, example by example.
+    """What both parts cost together beyond the sum of each alone, example by example.
 
     An example that is lost has a cause: the first part, the second, either of them, or only
-    both together. Examples that are right or wrong by chance are so under each ablation apart.
+    both together. Chance makes an example right or wrong under each ablation independently.
 
     Args:
         rng: the random generator of the draw.

@@ -139,7 +139,7 @@ def powers(sweeps: int, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _settings() -> Iterator[tuple[int, float, float, float]]:
-    """What can be: the harmed were right before, the helped wrong."""
+    """The settings that can occur: harmed examples were right before, helped ones wrong."""
     for n in NS:
         for accuracy in ACCURACIES:
             for drop in DROPS:

@@ -27,7 +27,7 @@ Sweeping = Callable[[Path], None]
 
 
 def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str, Any]:
-    """Rounds of kills until there were so many.
+    """Kill and resume a sweep, round after round, until it was killed `kills` times.
 
     Args:
         kills: how many are asked for.

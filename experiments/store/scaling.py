@@ -65,7 +65,7 @@ def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) 
 
 
 def schedule(seconds: Sequence[float], workers: int) -> dict[str, float]:
-    """Hand units to whoever is free first, in the given order.
+    """Give units to the worker that is free first, in the given order.
 
     Args:
         seconds: how long each unit takes.

@@ -173,7 +173,7 @@ def _significant(
 
 
 def repair_row(seed: int) -> Row:
-    """What attribution and self-repair say of a fact whose loss a later layer makes up for."""
+    """What attribution and self-repair say about a fact whose loss a later layer repairs."""
     plan = graded(seed, "repairing")
     model, task = build(plan), planted_task(Plan(seed=seed), "facts", rows=ROWS)
     first, second, last = plan.layers

@@ -94,7 +94,7 @@ def _write(root: Any, plan: Plan, facts: Facts) -> None:
 
 
 def _parts(root: Any, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q, k, v `[d_head, d_model]` and o `[d_model, d_head]` of one head, emptied, as views.
+    """q, k, v `[d_head, d_model]` and o `[d_model, d_head]` of one head, as views set to zero.
 
     Its keys and values are those of its group.
 
