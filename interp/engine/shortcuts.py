@@ -42,6 +42,7 @@ class Shortcuts:
 
 
 EVERY = Shortcuts()
+"""All shortcuts, before any is tried on a model."""
 NONE = Shortcuts(
     replay=False,
     prefixes=False,

@@ -21,6 +21,7 @@ from interp.errors import UserError, first_line
 from interp.records.files import read_regular
 
 MANIFEST = "manifest.json"
+"""The file of a run that says what it is."""
 SCHEMA_VERSION = 4
 """Of the store; `schema.py` says what each version holds."""
 
