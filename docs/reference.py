@@ -1,7 +1,8 @@
 """Pages that are made when the documentation is built: the reference, and what lies elsewhere.
 
 The reference has one page per package, one entry per name of its `__init__.pyi`. Notebooks and
-the READMEs beside the code are copied; their links that lead elsewhere become plain text.
+the READMEs beside the code are copied, with the pictures and tables that they show; their links
+that lead elsewhere become plain text.
 """
 
 import ast
@@ -22,6 +23,7 @@ COPIES = {
     "experiments/headline.md": "results/headline.md",
     "experiments/distillation.md": "results/distillation.md",
 }
+COPIED_FILES = (".png", ".csv")
 OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)\s]+)\)")
 
 
@@ -44,14 +46,18 @@ def package_page(package: str) -> None:
     # as it stands: cleaning would take the indentation of code that is all that follows
     doc = ast.get_docstring(ast.parse(source), clean=False) or ""
     lines += [doc, ""]
-    for name, path in sorted(public_names(package).items()):
-        lines += [f"## {name}", "", f"::: {path}", ""]
+    for path in [path for _, path in sorted(public_names(package).items())]:
+        lines += [f"::: {path}", ""]
     with mkdocs_gen_files.open(f"reference/{package}.md", "w") as page:
         page.write("\n".join(lines))
 
 
 def front_page(packages: list[str]) -> None:
-    """The front door: what `interp` itself offers, and where each name is described."""
+    """The front door: what `interp` itself offers, and where each name is described.
+
+    Names of modules that have no page of their own are described here.
+    """
+    described_here = []
     tree = ast.parse((PACKAGE / "__init__.pyi").read_text())
     lines = ["# interp", "", "Everything is loaded when it is first used.", ""]
     lines += ["| name | described in |", "| --- | --- |"]
@@ -59,17 +65,37 @@ def front_page(packages: list[str]) -> None:
         if isinstance(node, ast.ImportFrom) and node.module:
             package = node.module.split(".")[0]
             for alias in node.names:
-                where = f"[interp.{package}]({package}.md)" if package in packages else package
+                where = f"[interp.{package}]({package}.md)"
+                if package not in packages:
+                    path = f"interp.{node.module}.{alias.name}"
+                    described_here.append(path)
+                    where = f"[this page](#{path})"
                 lines.append(f"| `interp.{alias.name}` | {where} |")
     lines += ["", "Packages: " + ", ".join(f"[{p}]({p}.md)" for p in packages) + "."]
-    lines += ["", "## generate", "", "::: interp.engine.generation.repl.generate", ""]
+    for path in described_here:
+        lines += ["", f"::: {path}", ""]
     with mkdocs_gen_files.open("reference/interp.md", "w") as page:
         page.write("\n".join(lines))
 
 
 def without_outside_links(text: str) -> str:
     """Links and pictures that lead to files outside the documentation, as plain text."""
-    return OUTSIDE.sub(lambda found: "" if found[1] else found[2], text)
+    return OUTSIDE.sub(lambda link: "" if link[1] else link[2], text)
+
+
+def copied_page(source: Path, target: str) -> str:
+    """The text of a page; pictures and tables that it links to are copied beside its copy."""
+
+    def copied_or_plain(link: re.Match[str]) -> str:
+        file = source.parent / link[3]
+        if file.suffix not in COPIED_FILES or not file.is_file():
+            return "" if link[1] else link[2]
+        name = f"{Path(target).stem}-files/{file.name}"
+        with mkdocs_gen_files.open(str(Path(target).parent / name), "wb") as copy:
+            copy.write(file.read_bytes())
+        return f"{link[1]}[{link[2]}]({name})"
+
+    return OUTSIDE.sub(copied_or_plain, source.read_text())
 
 
 def copied_notebook(book: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +114,7 @@ for each in PACKAGES:
 front_page(PACKAGES)
 for source, target in COPIES.items():
     with mkdocs_gen_files.open(target, "w") as copy:
-        copy.write(without_outside_links((ROOT / source).read_text()))
+        copy.write(copied_page(ROOT / source, target))
 for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
     with mkdocs_gen_files.open(f"notebooks/{notebook.name}", "w") as copy:
         copy.write(json.dumps(copied_notebook(json.loads(notebook.read_text()))))

@@ -63,9 +63,9 @@ def folder_given(what: str, given: Any) -> Path:
         UserError: it is no path, or it or one of the folders above it is a file.
     """
     folder = path_given(what, given)
-    there = next((place for place in (folder, *folder.parents) if place.exists()), None)
-    if there is not None and not there.is_dir():
-        raise UserError(f"{what} {folder}: {there} is a file; give a folder")
+    existing = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    if existing is not None and not existing.is_dir():
+        raise UserError(f"{what} {folder}: {existing} is a file; give a folder")
     return folder
 
 

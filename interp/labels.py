@@ -176,9 +176,9 @@ def benchmark_label(benchmark: str) -> str:
     """Words for a benchmark: the skill of ours, the printed name of a known one."""
     if (given := _given(benchmark)) is not None:
         return given
-    rest, how = _how_asked(benchmark)
-    if how:
-        return f"{benchmark_label(rest)}, {how}"
+    rest, way_text = _how_asked(benchmark)
+    if way_text:
+        return f"{benchmark_label(rest)}, {way_text}"
     whole = SKILLS | BENCHMARKS
     if benchmark in whole:
         return whole[benchmark]
@@ -191,8 +191,8 @@ def benchmark_label(benchmark: str) -> str:
 
 def plain_benchmark(benchmark: str) -> str:
     """A benchmark however it was asked: `chat-gsm8k` is `gsm8k`."""
-    rest, how = _how_asked(benchmark)
-    return plain_benchmark(rest) if how else benchmark
+    rest, way_text = _how_asked(benchmark)
+    return plain_benchmark(rest) if way_text else benchmark
 
 
 def _how_asked(benchmark: str) -> tuple[str, str]:

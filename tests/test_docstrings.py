@@ -153,3 +153,30 @@ def test_modules_that_a_text_names_are_beside_it():
         for path, names in named.items()
     }
     assert {path: names for path, names in gone.items() if names} == {}
+
+
+def undescribed_constants(module: Path, names: set[str]) -> list[str]:
+    """Constants of a module that no text below them describes, as the reference shows it."""
+    body = ast.parse(module.read_text()).body
+    found = []
+    for line, below in zip(body, [*body[1:], ast.Pass()], strict=True):
+        match line:
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                described = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+                found += [name] if name in names and not described else []
+    return found
+
+
+def test_every_public_constant_is_described():
+    names_of: dict[Path, set[str]] = {}
+    for module, name in in_a_face():
+        if module.is_file():  # else what is offered is a package
+            names_of.setdefault(module, set()).add(name)
+    found = {module: undescribed_constants(module, names) for module, names in names_of.items()}
+    assert {str(module): missing for module, missing in found.items() if missing} == {}
+
+
+def test_a_constant_that_is_not_described_is_found(tmp_path):
+    module = tmp_path / "constants.py"
+    module.write_text('FIRST = 1\n"""The first."""\nSECOND: int = 2\nTHIRD = 3\n')
+    assert undescribed_constants(module, {"FIRST", "SECOND"}) == ["SECOND"]

@@ -9,7 +9,6 @@ from interp import comparison, lens, results, similarity
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("module", [interp, lens, similarity, comparison, results])
 def test_examples_print_what_they_say(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

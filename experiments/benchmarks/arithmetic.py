@@ -26,6 +26,9 @@ def remaining_operations(
         model: the model of Llama's shape.
         requests: as for `score_requests`.
         edits: the edits of every ablation; `Edits()` is the baseline, and is counted once anyway.
+
+    Returns:
+        Floating-point operations, a multiplication and an addition counted as two.
     """
     dec = decoder(model)
     longest = max(len(r.context) + len(r.continuation) for r in requests)
@@ -70,6 +73,9 @@ def generation_operations(
         requests: as for `generate`.
         edits: the edits of every ablation.
         answers: for each ablation, one answer per request.
+
+    Returns:
+        Floating-point operations, counted as those of scoring.
     """
     dec = decoder(model)
     shape = _shape(dec)

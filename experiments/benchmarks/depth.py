@@ -53,7 +53,7 @@ def seconds_of(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def spread(values: Sequence[float]) -> list[float]:
-    """Median, least and most."""
+    """Median, smallest and largest of several values."""
     return [median(values), min(values), max(values)]
 
 

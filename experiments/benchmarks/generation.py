@@ -47,7 +47,7 @@ class Clock:
         self.began = time.perf_counter(), time.process_time()
 
     def read(self) -> dict[str, float]:
-        """The seconds of both kinds."""
+        """Seconds so far: on the wall, and of the processor."""
         wall, processor = self.began
         return {
             "seconds": time.perf_counter() - wall,

@@ -68,11 +68,14 @@ def run(names: list[str], out: Path, *, self_test: bool, seconds: float) -> dict
 
 
 def _in_a_process(name: str, seconds: float) -> dict[str, Any]:
-    """The numbers of one line, or what went wrong: the other lines go on.
+    """The numbers of one line, run in a process of its own, or what went wrong in it.
 
     Args:
         name: the name of the line.
         seconds: after which it is ended.
+
+    Returns:
+        What the line measured, or its error, ready for JSON.
     """
     command = [sys.executable, "-m", "experiments.benchmarks.gpu", "--only", name]
     began = time.perf_counter()

@@ -78,7 +78,7 @@ def parity_float32(size: Size) -> dict[str, Any]:
 
 
 def parity_bfloat16(size: Size) -> dict[str, Any]:
-    """The same in bfloat16, beside what another batch size changes in `HFLM` itself."""
+    """Scores and answers in bfloat16, beside what another batch size changes in `HFLM` itself."""
     found = _compared(size, size.small, size.half)
     task, asked = (
         _task("mmlu-letters", size),
@@ -353,7 +353,7 @@ def _harness_texts(
 
 
 def _beside(examples: int, edits: list[Edits], seconds: float, peer: float) -> dict[str, Any]:
-    """What a line that has a peer tells of both."""
+    """The numbers of a line that has a peer: of both sides."""
     return {
         "examples": examples,
         "ablations": len(edits),

@@ -51,6 +51,9 @@ def random_model(
         dtype: the dtype of its weights.
         device: where it is made.
         seed: the seed of the weights.
+
+    Returns:
+        The model, in evaluation mode.
     """
     shape = SHAPES[name]
     config = transformers.LlamaConfig(

@@ -146,7 +146,7 @@ def _index(text: str, length: int) -> dict[str, int]:
 
 
 def ours(model: TransformerBridge, task: Task, texts: list[str]) -> Cells:
-    """The same by a sweep."""
+    """The same difference in each cell, by a sweep."""
     with tempfile.TemporaryDirectory() as folder:
         run = interp.sweep(model, task, texts, out=Path(folder) / "run")
         rows = run.responses()

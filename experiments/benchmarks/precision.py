@@ -66,9 +66,14 @@ def responses(model: str, tasks: list[Task], dtype: str, limit: int) -> pd.DataF
 def compared(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a type and task: differences to float32.
 
-    Columns: `moved` and `moved_most` (nats, absolute, mean and largest over options; none where
-    answers are generated), `changed` (share of chosen options or texts that differ, in percent),
-    `drop_moved` (points, the largest difference of a layer's drop in accuracy or exact match).
+    Args:
+        found: the results of each type of the weights.
+
+    Returns:
+        Columns: `moved` and `moved_most` (nats, absolute, mean and largest over options; none where
+        answers are generated), `changed` (share of chosen options or texts that differ, in
+        percent), `drop_moved` (points, the largest difference of a layer's drop in accuracy or
+        exact match).
     """
     rows = []
     for dtype, table in found.items():
@@ -105,9 +110,16 @@ def floors(model: str, tasks: list[Task], limit: int) -> pd.DataFrame:
     The baseline is scored in batches of 1, 3, 7 and of all examples. Each two of these differ by
     rounding alone: their difference in accuracy is a drop of nothing.
 
-    Columns: task, dtype, examples, `changed` (most examples that two batchings decide otherwise),
-    `largest` (points, the largest difference in accuracy between two), `floor` (points, as a sweep
-    prints it: from the batches of 7 beside all at once), `within` (pairs within it, of `pairs`).
+    Args:
+        model: a name or a folder.
+        tasks: loaded tasks.
+        limit: examples of each task.
+
+    Returns:
+        Columns: task, dtype, examples, `changed` (most examples that two batchings decide
+        otherwise), `largest` (points, the largest difference in accuracy between two), `floor`
+        (points, as a sweep prints it: from the batches of 7 beside all at once), `within` (pairs
+        within it, of `pairs`).
     """
     rows = []
     for dtype in TYPES:
@@ -137,7 +149,7 @@ def floors(model: str, tasks: list[Task], limit: int) -> pd.DataFrame:
 def _right(
     model: TransformerBridge, task: Task, doc_ids: list[int], size: int
 ) -> Bool[np.ndarray, " examples"]:
-    """Whether the likeliest option of each example is the right one, so many at a time."""
+    """Whether the likeliest option of each example is right, scored in batches of a size."""
     found = []
     for start in range(0, len(doc_ids), size):
         some = doc_ids[start : start + size]

@@ -54,7 +54,7 @@ SHAPES = {
 
 @cache
 def tokenizer(d_vocab: int = D_VOCAB) -> PreTrainedTokenizerFast:
-    """So many words, one token each; BOS in front."""
+    """A tokenizer of some number of words, one token each; BOS in front."""
     return word_tokenizer(numbered_words(d_vocab))
 
 

@@ -114,7 +114,7 @@ def _two(
     *,
     shared: float,
 ) -> np.ndarray:
-    """Changes of two models side by side; of a `shared` part of the cells luck is the same."""
+    """Changes of two models side by side; in a `shared` part of the cells chance is the same."""
     first, second = rng.random((2, n, len(one)))
     second = np.where(rng.random(first.shape) < shared, first, second)
     return np.hstack(

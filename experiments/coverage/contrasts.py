@@ -52,10 +52,19 @@ def _interactions(
     noise: float,
     size: tuple[int, int],
 ) -> Float[np.ndarray, "n sweeps"]:
-    """What both parts cost together beyond one and one, example by example.
+    """What both parts cost together beyond the sum of each alone, example by example.
 
     An example that is lost has a cause: the first part, the second, either of them, or only
-    both together. Examples that are right or wrong by chance are so under each ablation apart.
+    both together. Chance makes an example right or wrong under each ablation independently.
+
+    Args:
+        rng: the random generator of the draw.
+        truth: the true costs: of the first part, of the second, and of both beyond these two.
+        noise: share of examples that each ablation helps by chance; as many more are harmed.
+        size: examples and sweeps.
+
+    Returns:
+        The interaction of every example in every sweep: -2 to 1.
     """
     first, second, together = truth
     either = max(0.0, -together)

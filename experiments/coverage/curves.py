@@ -57,7 +57,7 @@ def _curve(
     knows: np.ndarray,
     floor: float,
 ) -> RemovalCurve:
-    """Examples that are known last up to a step of their own, and are guessed behind it."""
+    """Outcomes along a curve: each example is known up to a step of its own, then guessed."""
     known = knows < KNOWN
     kept = known[:, None] & (lasting[:, None] < lasting_share)
     table = np.column_stack([known, kept])

@@ -1,4 +1,4 @@
-"""Simulated sweeps, and the row that becomes of them."""
+"""Simulated sweeps, and the rows of the table that are made from them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +19,9 @@ def changes(
         n: examples.
         drops: true drop of each ablation, a share.
         noise: share of examples that each ablation helps by chance; as many more are harmed.
+
+    Returns:
+        One column per ablation: -1, 0 or 1 for each example.
     """
     uniform = rng.random((n, len(drops)))
     harmed = uniform < np.array(drops) + noise
@@ -60,7 +63,7 @@ def outcomes(
 def coverage_row(
     what: str, setting: str, covered: Sequence[bool], *, sweeps: int, note: str = ""
 ) -> dict[str, Any]:
-    """Of an interval.
+    """How often an interval covers the truth: a row of the table.
 
     Args:
         what: the interval.
@@ -68,6 +71,9 @@ def coverage_row(
         covered: for each sweep in which an interval was given, whether it holds the truth.
         sweeps: all of them.
         note: what else was found.
+
+    Returns:
+        A row of the table of coverage.
     """
     given = len(covered)
     share = float(np.mean(covered)) if given else float("nan")
@@ -77,7 +83,7 @@ def coverage_row(
 def size_row(
     what: str, setting: str, rejected: Sequence[bool], *, sweeps: int, note: str = ""
 ) -> dict[str, Any]:
-    """Of a test at `LEVEL`: the share of sweeps in which a true null hypothesis is rejected."""
+    """The size of a test at `LEVEL`: how often a true null hypothesis is rejected."""
     given = len(rejected)
     share = float(np.mean(rejected)) if given else float("nan")
     return _row(what, setting, "size", share, given, sweeps, note)
@@ -86,7 +92,7 @@ def size_row(
 def error_row(
     what: str, setting: str, estimates: Sequence[float], truth: float, *, sweeps: int
 ) -> dict[str, Any]:
-    """Of an estimate without an interval: its mean less the truth, and the error of that mean."""
+    """The error of an estimate without an interval: its mean minus the truth, and its error."""
     given = np.array([value for value in estimates if not np.isnan(value)])
     error = float(given.std(ddof=1) / np.sqrt(len(given))) if len(given) > 1 else float("nan")
     return _row(what, setting, "mean error", 0.0, len(given), sweeps, f"truth {truth:.3f}") | {

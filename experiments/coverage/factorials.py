@@ -49,7 +49,7 @@ def rows(sweeps: int, seed: int) -> Iterator[dict[str, Any]]:
 def _drawn(
     rng: np.random.Generator, n: int, right: dict[Cell, float], drops: dict[Cell, float]
 ) -> dict[Cell, pd.DataFrame]:
-    """Outcomes in every cell; luck is shared between the cells in part."""
+    """Outcomes in every cell; chance is partly shared between the cells."""
     shared, found = rng.random((2, n)), {}
     for cell, chance in right.items():
         luck = np.where(rng.random((2, n)) < 0.6, shared, rng.random((2, n)))

@@ -81,7 +81,7 @@ def _decided(
     weights: Float[np.ndarray, "n replicates"],
     units: Sequence[int],
 ) -> StreamingMean:
-    """At which depth each example is decided; two models decide about the same ones late."""
+    """At which depth each example is decided; the same examples are decided late in both models."""
     places = np.minimum(np.searchsorted(chances.cumsum(), luck), LAYERS)
     never = rng.random(luck.shape) >= share
     decided = np.eye(LAYERS + 2)[np.where(never, LAYERS + 1, places)]

@@ -12,7 +12,6 @@ import io
 import logging
 import signal
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,12 +50,10 @@ def main() -> int:
         rows = [row for row in rows if row.architecture != name or row.use not in again]
         with (
             tempfile.TemporaryDirectory() as folder,
-            warnings.catch_warnings(),
             _interrupted_after(options.seconds),
+            contextlib.redirect_stderr(io.StringIO()),
         ):
-            warnings.simplefilter("ignore")
-            with contextlib.redirect_stderr(io.StringIO()):
-                rows += check(name, Path(folder), further=options.further)
+            rows += check(name, Path(folder), further=options.further)
         write_rows(rows)
     write_page()
     return int(any(row.outcome in FAULTS for row in rows))

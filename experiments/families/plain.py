@@ -43,7 +43,7 @@ class Plain:
         return self.model.get_submodule(self.path(theirs))
 
     def logits(self, tokens: Sequence[int]) -> Float[Tensor, "pos d_vocab"]:
-        """Of one row, in one call."""
+        """Logits of one row, in one call."""
         self.length = len(tokens)
         with torch.no_grad():
             return self.model(input_ids=torch.tensor([list(tokens)]), use_cache=False).logits[0]

@@ -58,8 +58,10 @@ def coverage(sweeps: int, *, seed: int = 0, resamples: int = 2000) -> pd.DataFra
 def exact_accuracies() -> pd.DataFrame:
     """Coverage of intervals of an accuracy, summed exactly over the binomial.
 
-    Columns `n accuracy` and one an interval: `wilson`, which the tables carry, and for
-    comparison `wilson_corrected` (with continuity correction), `clopper_pearson` and `jeffreys`.
+    Returns:
+        Columns `n accuracy` and a share for each interval: `wilson`, which the tables carry, and
+        for comparison `wilson_corrected` (with continuity correction), `clopper_pearson` and
+        `jeffreys`.
     """
     rows = []
     for n in NS:
@@ -137,7 +139,7 @@ def powers(sweeps: int, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _settings() -> Iterator[tuple[int, float, float, float]]:
-    """What can be: the harmed were right before, the helped wrong."""
+    """The settings that can occur: harmed examples were right before, helped ones wrong."""
     for n in NS:
         for accuracy in ACCURACIES:
             for drop in DROPS:

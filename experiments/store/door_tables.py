@@ -23,6 +23,9 @@ def tables(bridge: Any, task: Path, finished: Any, folder: Path) -> Doors:
         task: YAML of a task with options.
         finished: a run.
         folder: the folder for the runs.
+
+    Returns:
+        Name of a function to the function and arguments that it accepts.
     """
     import interp
 

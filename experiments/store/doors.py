@@ -186,7 +186,7 @@ def undeclared(doors: Doors) -> list[str]:
 
 
 def spoiled(table: pd.DataFrame, rng: random.Random) -> Any:
-    """A table with something lost, doubled or of another kind."""
+    """A table with something missing, doubled or of another kind."""
     column = rng.choice(list(table.columns))
     some = table.index[: rng.randint(1, max(1, len(table) - 1))]
     how = rng.randrange(9)

@@ -215,7 +215,7 @@ def _kinds(folder: Path) -> Kinds:
 
 
 def _planned(check: Check) -> Check:
-    """The same, but that nothing is run once a request was found good."""
+    """The same check, without running anything once a request was found good."""
 
     def stopped(*_: Any) -> None:
         raise Planned(NOT_RUN)
@@ -292,7 +292,7 @@ def _store_kinds(finished: Any, out: Path) -> Kinds:
 
 
 def _accepted(action: Callable[[], Any]) -> bool:
-    """Whether it succeeds; a UserError must be one line."""
+    """Whether an action succeeds; a UserError must be one line."""
     try:
         action()
     except Planned:

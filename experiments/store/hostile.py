@@ -1,4 +1,4 @@
-"""Strategies and checks of `fuzz.py` for what comes from strangers: models, rows, templates, YAMLs.
+"""Strategies and checks of `fuzz.py` for files of others: models, rows, templates, YAMLs.
 
 A folder with an `evil.py` lies beside the YAMLs; it leaves a mark where it is imported, and a mark
 is a defect. So is a run that was begun before a bad input was found.
@@ -64,7 +64,7 @@ def model_changes(names: list[str]) -> st.SearchStrategy[list[tuple[str, str, An
 def kinds(
     model: Path, task: Path, folder: Path, attempt: Attempt, bridge: Any
 ) -> dict[str, tuple[st.SearchStrategy[Any], Check]]:
-    """The kinds of input that strangers give: name to strategy and check."""
+    """The kinds of input that others wrote: name to strategy and check."""
     from safetensors.numpy import load_file
 
     tensors = load_file(model / "model.safetensors")

@@ -27,7 +27,13 @@ Sweeping = Callable[[Path], None]
 
 
 def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str, Any]:
-    """Rounds of kills until there were so many.
+    """Kill and resume a sweep, round after round, until it was killed `kills` times.
+
+    Args:
+        kills: how many are asked for.
+        out: the folder of the runs.
+        seed: the seed of the moments of the kills.
+        examples: examples of the sweep that is killed.
 
     Returns:
         `kills`, and of all rounds: rows `lost` and `doubled`, tables `different`, shards that are

@@ -1,11 +1,11 @@
-"""Mends of silently wrong numbers, and what takes each away: the list of `mutations.py`."""
+"""Repairs of silently wrong numbers, and what undoes each: the list of `mutations.py`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mend that is taken away.
+    """A repair in the code that is undone.
 
     Attributes:
         kind: the kind of fault, as readers of the results would name it.
@@ -13,7 +13,7 @@ class Mutation:
         text: what stands there, once.
         replacement: what is put in its place.
         test: file and name of the test that must fail.
-        group: mends of one number are taken away together.
+        group: repairs of one number are undone together.
     """
 
     kind: str

@@ -1,9 +1,9 @@
-"""Does a test fail where a mend is taken away? Ten kinds of silently wrong numbers.
+"""Does a test fail where a repair is undone? Ten kinds of silently wrong numbers.
 
     python -m experiments.store.mutations --out experiments/store
 
 A copy of the package and its tests is changed, and the tests that are to hold the changed places
-are run in it. Mends of one group are taken away together: no test of a group goes through a place
+are run in it. Repairs of one group are undone together: no test of a group goes through a place
 that another one holds (`mends.py` is the list). First all tests are run in the unchanged copy,
 where they pass.
 """
@@ -27,7 +27,11 @@ LINKED = ("data",)
 
 
 def run(mutations: tuple[Mutation, ...], *, tell: bool = True) -> list[dict[str, str]]:
-    """Take each mend away and run its test.
+    """Undo each repair and run its test.
+
+    Args:
+        mutations: the repairs to undo.
+        tell: whether progress is shown.
 
     Returns:
         A row a mutation: `kind`, `file`, `test`, `group`, and `found`: `yes` where the test failed.
@@ -75,6 +79,13 @@ def _copy(place: Path) -> Path:
 
 def _failed(folder: Path, tests: list[str]) -> tuple[list[str], str]:
     """The names of the tests that fail, and the end of what pytest says.
+
+    Args:
+        folder: a copy of the project.
+        tests: the tests to run, by their names.
+
+    Returns:
+        The names, and the last characters of the output.
 
     Raises:
         ValueError: pytest could not run them, which is no answer.

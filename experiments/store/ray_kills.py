@@ -34,6 +34,12 @@ interp.sweep(interp.load_model(model), [task], sys.argv[5:], out=out, unit_examp
 def run(kills: int, out: Path, *, seed: int = 0, examples: int = 20) -> dict[str, Any]:
     """Rounds in which a worker and then the driver is killed.
 
+    Args:
+        kills: how many rounds.
+        out: the folder of the runs.
+        seed: the seed of the moments of the kills.
+        examples: examples of the sweep that is killed.
+
     Returns:
         `rounds`: for each, whether a worker and the driver were killed while they worked, how many
         units were finished, and rows `lost`, `doubled` and `different`; and whether the

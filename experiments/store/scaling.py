@@ -66,7 +66,11 @@ def durations(folder: Path, *, examples: int, d_model: int, unit_examples: int) 
 
 
 def schedule(seconds: Sequence[float], workers: int) -> dict[str, float]:
-    """Hand units to whoever is free first, in the given order.
+    """Give units to the worker that is free first, in the given order.
+
+    Args:
+        seconds: how long each unit takes.
+        workers: how many work at once.
 
     Returns:
         `makespan`, `ideal` (all work divided evenly), `efficiency` (ideal / makespan) and
@@ -90,6 +94,15 @@ def simulated(measured: dict[str, Any], workers: int, units: int, seed: int) -> 
     """Schedules of a sweep of many units whose durations are drawn from those measured.
 
     Durations are scaled by task: a fifth of the units generate and take four times as long.
+
+    Args:
+        measured: `seconds` of the units that were run, and what was `expected` of them.
+        workers: how many work at once.
+        units: how many units are drawn.
+        seed: the seed of the draw.
+
+    Returns:
+        The schedules and what they were made from, ready for JSON.
     """
     rng = np.random.default_rng(seed)
     picked = rng.integers(len(measured["seconds"]), size=units)

@@ -19,6 +19,9 @@ def write_model(folder: Path, *, seed: int = 0, d_model: int = 32, n_layers: int
         seed: the seed of the weights.
         d_model: width of the residual stream.
         n_layers: blocks.
+
+    Returns:
+        The folder.
     """
     import torch
     import transformers
@@ -53,6 +56,9 @@ def write_task(folder: Path, *, rows: int = 60, words: int = 8, seed: int = 0) -
         rows: examples.
         words: the number of words in a question.
         seed: the seed of the words.
+
+    Returns:
+        The path of its YAML.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)

@@ -95,6 +95,9 @@ def command_lines(model: str, task: str, run: str, out: str) -> Draw:
         task: YAML of a task.
         run: folder of a finished run.
         out: where results would go.
+
+    Returns:
+        A function that draws the words of one command.
     """
     from interp.cli.lm_eval import NAMES
     from interp.cli.program import _parser
@@ -190,6 +193,9 @@ def model_files(model: Path, folder: Path, attempt: Attempt) -> tuple[Draw, Chec
         model: a good folder.
         folder: where the other is made.
         attempt: runs an action; True where it succeeds, False where a line refuses it.
+
+    Returns:
+        What draws a damaged file, and what tries it.
     """
     import interp
 
@@ -230,6 +236,9 @@ def results(bridge: Any, folder: Path, attempt: Attempt) -> tuple[Draw, Check]:
         bridge: a model in memory.
         folder: the folder for the results.
         attempt: runs an action; True where it succeeds, False where a line refuses it.
+
+    Returns:
+        What draws a damaged file, and what tries it.
     """
     import interp
 
@@ -266,6 +275,9 @@ def kinds(
         planned: makes of what tries an input one that runs nothing.
         paths: `model`, `small` (another, smaller), `task`, `run`, `out` and `folder` (for files).
         attempt: runs an action; True where it succeeds, False where a line refuses it.
+
+    Returns:
+        Name of a kind to what draws an input and what tries it.
     """
     from safetensors.numpy import load_file
 

@@ -70,6 +70,9 @@ def check_redundant(seed: int, *, candidates: int = 6) -> list[Row]:
         seed: the seed of the plan.
         candidates: heads of the highest retrieval score whose pairs are ablated; single heads are
             ablated all.
+
+    Returns:
+        Three rows: the pairs, the single heads beside them, and the heads by retrieval score.
     """
     plan = redundant_plan(seed)
     model, task = build(plan), planted_task(plan, "kv")

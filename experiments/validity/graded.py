@@ -113,6 +113,13 @@ def power_rows(seed: int, kind: str) -> list[Row]:
 
     The model answers each row once, whole and without each layer; samples of rows are then drawn
     with the share of the first half that makes the effect.
+
+    Args:
+        seed: the seed of the plan and of the samples.
+        kind: one of `KINDS`.
+
+    Returns:
+        A row for each number of examples and each size of the effect.
     """
     plan = graded(seed, kind)
     model, task = build(plan), planted_task(Plan(seed=seed), "facts", rows=ROWS)
@@ -151,6 +158,9 @@ def _significant(
         mine: rows whose fact the first layer holds.
         n: examples of a sample.
         share: the share of them that are drawn from `mine`.
+
+    Returns:
+        True where a layer is called important.
     """
     counts = rng.binomial(n, share, size=DRAWS)
     times = np.zeros((DRAWS, len(drops)))
@@ -163,7 +173,7 @@ def _significant(
 
 
 def repair_row(seed: int) -> Row:
-    """What attribution and self-repair say of a fact whose loss a later layer makes up for."""
+    """What attribution and self-repair say about a fact whose loss a later layer repairs."""
     plan = graded(seed, "repairing")
     model, task = build(plan), planted_task(Plan(seed=seed), "facts", rows=ROWS)
     first, second, last = plan.layers

@@ -48,6 +48,9 @@ def build_llama(plan: Plan, facts: Facts | None = None) -> TransformerBridge:
     Args:
         plan: what is built in; null heads are not.
         facts: what it knows; by default the facts of the plan.
+
+    Returns:
+        The bridge.
     """
     config = transformers.LlamaConfig(
         vocab_size=D_VOCAB, hidden_size=D_MODEL, intermediate_size=D_HEAD,
@@ -91,9 +94,17 @@ def _write(root: Any, plan: Plan, facts: Facts) -> None:
 
 
 def _parts(root: Any, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q, k, v `[d_head, d_model]` and o `[d_model, d_head]` of one head, emptied, as views.
+    """q, k, v `[d_head, d_model]` and o `[d_model, d_head]` of one head, as views set to zero.
 
     Its keys and values are those of its group.
+
+    Args:
+        root: the Llama model.
+        layer: the layer of the head.
+        head: the number of the head in its layer.
+
+    Returns:
+        The four views.
     """
     attention = root.model.layers[layer].self_attn
     own, group = (slice(n * D_HEAD, (n + 1) * D_HEAD) for n in (head, head // _per_group()))

@@ -102,7 +102,7 @@ def redundant_plan(seed: int) -> Plan:
 
 
 def null_plan(seed: int) -> Plan:
-    """Nothing planted: all parts are random, and loud enough that they decide the answers."""
+    """Nothing planted: all parts are random, and large enough that they decide the answers."""
     return Plan(seed=seed, noise=15 * HARMLESS)
 
 
@@ -123,6 +123,9 @@ def build(plan: Plan, facts: Facts | None = None) -> TransformerBridge:
     Args:
         plan: what is built in.
         facts: what it knows; by default the facts of the plan.
+
+    Returns:
+        The bridge.
     """
     return wrap(hand_written(plan, facts), tokenizer(), name=f"planted-{plan.seed}")
 
@@ -181,7 +184,7 @@ def _write(root: Any, plan: Plan, facts: Facts) -> None:
 
 
 def _parts(root: Any, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q, k, v `[d_model, d_head]` and o `[d_head, d_model]` of one head, emptied, as views."""
+    """q, k, v `[d_model, d_head]` and o `[d_head, d_model]` of one head, as views set to zero."""
     block, at = root.transformer.h[layer].attn, slice(head * D_HEAD, (head + 1) * D_HEAD)
     q, k, v = (m[:, at] for m in block.c_attn.weight.split(D_MODEL, dim=1))
     views = (q, k, v, block.c_proj.weight[at])

@@ -81,6 +81,13 @@ def smallest(curve: "pd.DataFrame", column: str) -> dict[int, float]:
     """By n, the least cost in points from which on power is 80% or more; NaN if none is.
 
     Between two planted sizes it is read off the straight line between them.
+
+    Args:
+        curve: power by `n` and cost.
+        column: the column that holds the power.
+
+    Returns:
+        Number of examples to cost, in points.
     """
     import numpy as np
 

@@ -34,6 +34,9 @@ def planted_task(plan: Plan, skill: str, *, rows: int = ROWS, cluster: str | Non
         skill: what is asked.
         rows: how many.
         cluster: field that names what rows share; `key` of facts that are asked several times.
+
+    Returns:
+        The loaded task.
     """
     rng = random.Random(f"{skill}-{plan.seed}")
     make = {"kv": _pairs, "facts": _fact, "chain": _chain}[skill]

@@ -39,6 +39,9 @@ def check_sources(seed: int, *, rows: int = len(SUBJECTS)) -> list[Row]:
     Args:
         seed: the seed of the plan.
         rows: subjects that are asked, at most all.
+
+    Returns:
+        A row for every question that the table answers.
     """
     plan = circuit_plan(seed)
     model, task = build(plan), passages(plan, rows)
@@ -80,6 +83,9 @@ def passages(plan: Plan, rows: int) -> Task:
     Args:
         plan: the plan of the model that is trained.
         rows: how many, one a subject.
+
+    Returns:
+        The loaded task.
     """
     facts, rng, made = facts_of(plan), random.Random(f"passages-{plan.seed}"), []
     for subject in rng.sample(SUBJECTS, rows):

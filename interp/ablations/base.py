@@ -122,6 +122,7 @@ class Combination(Ablation):
 
 
 BASELINE = Combination(())
+"""Nothing is ablated; it prints as `baseline`."""
 
 
 def _parts(ablation: Ablation) -> tuple[Any, ...]:

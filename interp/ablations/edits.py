@@ -221,17 +221,17 @@ class Edits(Mapping[int, LayerEdit]):
         Raises:
             UserError: one of several is a layer program.
         """
-        parts = [one if isinstance(one, Edits) else Edits(one) for one in several]
-        parts = [one for one in parts if one._by_layer]
+        parts = [part if isinstance(part, Edits) else Edits(part) for part in several]
+        parts = [part for part in parts if part._by_layer]
         if len(parts) < 2:
             return parts[0] if parts else Edits()
         found: dict[int, LayerEdit] = {}
         scoped = False
-        for one in parts:
-            if one._is_program:
+        for part in parts:
+            if part._is_program:
                 raise UserError("a layer program stands alone: nothing else can be ablated with it")
-            scoped = scoped or one._is_scoped
-            for layer, edit in one._by_layer.items():
+            scoped = scoped or part._is_scoped
+            for layer, edit in part._by_layer.items():
                 found[layer] = found[layer] | edit if layer in found else edit
         # what changes something still does so beside another edit
         made = object.__new__(Edits)
@@ -277,20 +277,20 @@ class Edits(Mapping[int, LayerEdit]):
     def position_classes(self) -> tuple[str, ...]:
         """The classes of positions that are named, in alphabetical order."""
         cuts = {c for edit in self.values() for cut in edit.cuts for c in cut}
-        patches = {one.positions for edit in self.values() for one in edit.patches}
+        patches = {patch.positions for edit in self.values() for patch in edit.patches}
         return tuple(sorted(cuts | patches))
 
     @property
     def patched(self) -> tuple[Place, ...]:
         """The places that take their activations from the example's twin."""
-        patches = ((n, one) for n, edit in self.items() for one in edit.patches)
-        return tuple(sorted({(n, one.site) for n, one in patches if one.origin < 0}))
+        patches = ((n, patch) for n, edit in self.items() for patch in edit.patches)
+        return tuple(sorted({(n, patch.site) for n, patch in patches if patch.origin < 0}))
 
     @property
     def put_back(self) -> tuple[Place, ...]:
         """The residual streams of the example's own prompt that are put into earlier layers."""
-        patches = (one for edit in self.values() for one in edit.patches)
-        return tuple(sorted({(one.origin, "resid") for one in patches if one.origin >= 0}))
+        patches = (patch for edit in self.values() for patch in edit.patches)
+        return tuple(sorted({(patch.origin, "resid") for patch in patches if patch.origin >= 0}))
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -325,7 +325,9 @@ class Edits(Mapping[int, LayerEdit]):
 
     def named(self, by: Literal["mean", "resample"]) -> str:
         """The text of the first ablation that puts what was fitted, or another example's."""
-        every = ((n, one) for n, edit in self.items() for one in edit.everywhere_and_scoped)
+        every = (
+            (n, block_edit) for n, edit in self.items() for block_edit in edit.everywhere_and_scoped
+        )
         for layer, edit in every:
             for part in sorted(getattr(edit, f"{by}_parts")):
                 return f"{PART_FORMS[part]}:{layer}@{by}"
@@ -343,14 +345,16 @@ class Edits(Mapping[int, LayerEdit]):
     @property
     def uses_mean(self) -> bool:
         """Whether a mean over a reference set, or a map fitted on it, stands anywhere."""
-        every = (one for edit in self.values() for one in edit.everywhere_and_scoped)
+        every = (block_edit for edit in self.values() for block_edit in edit.everywhere_and_scoped)
         return any(edit.mean_heads or edit.mean_parts or edit.linear for edit in every)
 
     @property
     def linear_layers(self) -> tuple[int, ...]:
         """The layers in whose place their best affine map stands, ascending."""
         return tuple(
-            n for n, edit in self.items() if any(one.linear for one in edit.everywhere_and_scoped)
+            n
+            for n, edit in self.items()
+            if any(block_edit.linear for block_edit in edit.everywhere_and_scoped)
         )
 
 

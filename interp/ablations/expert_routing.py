@@ -36,15 +36,15 @@ def each_expert(model: TransformerBridge, *, renormalised: bool = True) -> list[
     Raises:
         UserError: no layer has a router whose choices can be changed.
     """
-    known = routers(models.decoder(model))
-    if not known:
+    router_modules = routers(models.decoder(model))
+    if not router_modules:
         raise UserError(
             f"model {models.model_name(model)}: it has no experts, or no router that hands out "
             "their weights"
         )
     return [
         AblateExpert(layer, expert, renormalised)
-        for layer, (_, n_experts) in known.items()
+        for layer, (_, n_experts) in router_modules.items()
         for expert in range(n_experts)
     ]
 
@@ -116,7 +116,9 @@ def experts_off(model: TransformerBridge, layer: int, edit: LayerEdit) -> Iterat
     names = models.decoder(model).parts[layer].mlps
     of_bridge = [bridge_router(getattr(model.blocks[layer], name)) for name in names]
     with ExitStack() as stack:
-        for router in {id(one): one for one in (native, *filter(None, of_bridge))}.values():
+        for router in {
+            id(router_module): router_module for router_module in (native, *filter(None, of_bridge))
+        }.values():
             stack.enter_context(_hooked(router, _hook([(None, edit)])))
         yield
 
@@ -143,8 +145,8 @@ def experts_off_at_positions(
 
     def hook(_module: nn.Module, _args: Any, out: Router) -> Router:
         weights, chosen = _weights(out)
-        there = weights_without(weights, chosen, edit)
-        return _with_weights(out, in_rows(where, there, weights))
+        new_weights = weights_without(weights, chosen, edit)
+        return _with_weights(out, in_rows(where, new_weights, weights))
 
     with _hooked(routers(decoder)[layer][0], hook):
         yield

@@ -145,12 +145,12 @@ def each_kv_group(
 
 def _checked_layers(shape: Shape, layers: Sequence[int]) -> Sequence[int]:
     several = isinstance(layers, Iterable) and not isinstance(layers, str | bytes)
-    given = list(layers) if several else []
-    if not given:
+    layer_numbers = list(layers) if several else []
+    if not layer_numbers:
         raise UserError(f"layers {layers!r:.80}: allowed are numbers of layers")
-    for layer in given:
+    for layer in layer_numbers:
         SkipLayer(layer).edits(shape)
-    return given
+    return layer_numbers
 
 
 def sliding_blocks(model: TransformerBridge, size: int) -> list[Ablation]:
@@ -314,10 +314,10 @@ def as_ablations(
             "'layer:7', a value such as interp.SkipLayer(7), and a list of them"
         )
     distinct: dict[Ablation, None] = {}
-    for one in given:
-        several = family(one, model, donor) if isinstance(one, str) else [as_ablation(one)]
+    for item in given:
+        several = family(item, model, donor) if isinstance(item, str) else [as_ablation(item)]
         if not several:
-            raise UserError(f"ablation {one}: the model has too few layers or heads for any of it")
+            raise UserError(f"ablation {item}: the model has too few layers or heads for any of it")
         distinct |= dict.fromkeys(with_donor(ablation, donor) for ablation in several)
     check_donor_used(distinct, donor)
     return tuple(distinct)
@@ -345,7 +345,7 @@ def family(
         return FAMILIES[text](model)
     whole, scoped, scope = text.rpartition("@@")
     if scoped and scope in get_args(Scope) and "+" not in text:
-        return [Scoped(one, cast(Scope, scope)) for one in family(whole, model, donor)]
+        return [Scoped(ablation, cast(Scope, scope)) for ablation in family(whole, model, donor)]
     if match := ONE_LAYER.fullmatch(text):
         return _of_one_layer(model, text, *match.groups())
     if match := STREAMING.fullmatch(text):

@@ -285,6 +285,7 @@ SWAPS = EditKind(
     on_positions="a donor's weights hold at every position; a swap has no scope",
     weights=_donor_weights,
 )
+"""A part that runs with the weights of another model."""
 EXPERTS = EditKind(
     ("removed_experts", "zeroed_experts"),
     on_bridge=lambda model, layer, edit, given: (),
@@ -357,3 +358,4 @@ KINDS = (
     SCOPED,
     HOOKS,
 )
+"""Every kind of edit: who may carry it out, and how."""

@@ -90,14 +90,14 @@ def linear_maps(
     maps: dict[Place, Tensor] = {}
     dtype = next(decoder.root.parameters()).dtype
     for start in range(0, len(layers), most):
-        some = layers[start : start + most]
-        for layer, (first, second) in _moments(decoder, texts, some).items():
+        layers_of_pass = layers[start : start + most]
+        for layer, (first, second) in _moments(decoder, texts, layers_of_pass).items():
             held_out = {
                 ridge: second.error(first.solved(ridge)) + first.error(second.solved(ridge))
                 for ridge in RIDGES
             }
-            both = (first + second).solved(min(held_out, key=lambda ridge: held_out[ridge]))
-            maps[layer, "linear"] = both.T.to(decoder.device, dtype).contiguous()
+            affine_map = (first + second).solved(min(held_out, key=lambda ridge: held_out[ridge]))
+            maps[layer, "linear"] = affine_map.T.to(decoder.device, dtype).contiguous()
     return maps
 
 

@@ -57,10 +57,10 @@ def mean_outputs(
         add((layer, "z"), z.flatten(end_dim=1))
 
     texts = [
-        (decoder.tokenizer.encode(one) if isinstance(one, str) else list(one))[
+        (decoder.tokenizer.encode(text) if isinstance(text, str) else list(text))[
             -decoder.max_length :
         ]
-        for one in reference
+        for text in reference
     ]
     if not all(texts):
         raise UserError("reference: an empty text has no positions to average over")

@@ -48,11 +48,11 @@ def _leave_nothing(
     cache: transformers.Cache, layer: int, resid_pre: Tensor, shape: tuple[int, int]
 ) -> None:
     """What a skipped block leaves in a cache: as many positions, nothing in them."""
-    kept: Any = cache.layers[layer] if layer < len(cache.layers) else None
+    cache_layer: Any = cache.layers[layer] if layer < len(cache.layers) else None
     # a recurrence: the cache is asked whether any text came before
-    for state in getattr(kept, "has_previous_state", {}):
-        kept.has_previous_state[state] = True
-    if kept is not None and not isinstance(kept, CacheLayerMixin):
+    for state in getattr(cache_layer, "has_previous_state", {}):
+        cache_layer.has_previous_state[state] = True
+    if cache_layer is not None and not isinstance(cache_layer, CacheLayerMixin):
         return
     rows, positions = shape
     nothing = resid_pre.new_zeros(rows, 1, positions, 1)
@@ -146,12 +146,12 @@ def output_replaced(
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         value = out[0] if isinstance(out, tuple) else out
         # of its own memory: Falcon adds its attention's output to what its MLP returns, in place
-        kept = put(value).clone()
+        new_value = put(value).clone()
         if adds_residual:
-            kept = residual_of(args, kwargs) + kept
+            new_value = residual_of(args, kwargs) + new_value
         if rows is not None:
-            kept = in_rows(rows, kept, value)
-        return (kept, *out[1:]) if isinstance(out, tuple) else kept
+            new_value = in_rows(rows, new_value, value)
+        return (new_value, *out[1:]) if isinstance(out, tuple) else new_value
 
     return hook
 
@@ -264,9 +264,9 @@ def heads_resampled(
     heads = torch.tensor(sorted(edit.resample_heads), device=source.device)
 
     def put(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        other = call.pick(source).to(args[0].dtype)
+        source_output = call.pick(source).to(args[0].dtype)
         z = args[0].clone().unflatten(-1, (decoder.n_heads, -1))
-        z[:, :, heads] = other.unflatten(-1, (decoder.n_heads, -1))[:, :, heads]
+        z[:, :, heads] = source_output.unflatten(-1, (decoder.n_heads, -1))[:, :, heads]
         return (z.flatten(start_dim=2), *args[1:])
 
     with called_positions(decoder, layer) as call:
@@ -324,11 +324,18 @@ class Call:
 
 def _start(cache: transformers.Cache, layer: int, positions: int) -> int:
     """How many tokens came before a call, as its layer is entered."""
-    kept = cache.layers
-    if layer >= len(kept) or isinstance(kept[layer], CacheLayerMixin):
+    cache_layers = cache.layers
+    if layer >= len(cache_layers) or isinstance(cache_layers[layer], CacheLayerMixin):
         return int(cache.get_seq_length(layer))
     # a recurrence counts no positions: the first layer with keys does
-    other = next((n for n, one in enumerate(kept) if isinstance(one, CacheLayerMixin)), None)
+    other = next(
+        (
+            n
+            for n, cache_layer in enumerate(cache_layers)
+            if isinstance(cache_layer, CacheLayerMixin)
+        ),
+        None,
+    )
     if other is None:
         raise UserError(
             f"layer {layer}: the model keeps no keys, and what is given by position cannot be put "
@@ -353,8 +360,8 @@ def called_positions(decoder: Decoder, layer: int) -> Iterator[Call]:
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         resid_pre = hidden_states_of(args, kwargs)
-        given = (*args, *kwargs.values())
-        caches = [value for value in given if isinstance(value, transformers.Cache)]
+        arguments = (*args, *kwargs.values())
+        caches = [value for value in arguments if isinstance(value, transformers.Cache)]
         _, call.positions = decoder.rows_and_positions(resid_pre)
         call.start = _start(caches[0], layer, call.positions) if caches else 0
         cached_layers = caches[0].layers[layer : layer + 1] if caches and call.start else []

@@ -49,7 +49,7 @@ def edited(
         UserError: hooks of a user's own are among the edits, the mean or the other example is
             missing, or another thread is ablating the model.
     """
-    given = Activations(means, resample, places, example)
+    activations = Activations(means, resample, places, example)
     with ExitStack() as stack:
         stack.enter_context(one_thread(model))
         for layer, edit in edits.items():
@@ -57,5 +57,5 @@ def edited(
                 if kind.weights is not None:
                     stack.enter_context(kind.weights(model, layer, edit))
                 on_blocks = function_or_refusal(kind.on_blocks, layer)
-                stack.enter_context(on_blocks(model, layer, edit, given))
+                stack.enter_context(on_blocks(model, layer, edit, activations))
         yield in_order(model, edits.order) if edits.order else decoder(model)

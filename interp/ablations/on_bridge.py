@@ -97,11 +97,11 @@ def checked_edits_of(
     parts: dict[int, tuple[Ablation, Edits]] = {}
     looked_at: dict[int, LayerEdit] = {}
     for ablation in ablations:
-        some = ablation.parts if isinstance(ablation, Combination) else (ablation,)
-        for part in some:
+        parts_of_ablation = ablation.parts if isinstance(ablation, Combination) else (ablation,)
+        for part in parts_of_ablation:
             if id(part) not in parts:
                 parts[id(part)] = part, with_points(model, with_donor(part, donor)).edits(shape)
-        own = [parts[id(part)][1] for part in some]
+        own = [parts[id(part)][1] for part in parts_of_ablation]
         edits = own[0] if len(own) == 1 else Edits.merged(own)
         if edits.is_scoped or not all(id(edit) in looked_at for edit in edits.values()):
             _check(model, ablation, edits)
@@ -119,7 +119,11 @@ def _check(model: TransformerBridge, named: Ablation, edits: Edits) -> None:
     for layer, edit in edits.items():
         every = edit.everywhere_and_scoped
         if any(
-            one.zero_heads or one.mean_heads or one.resample_heads or one.windows for one in every
+            block_edit.zero_heads
+            or block_edit.mean_heads
+            or block_edit.resample_heads
+            or block_edit.windows
+            for block_edit in every
         ):
             decoder(model).check_heads(layer)
         _check_parts(decoder(model), layer, every)
@@ -262,16 +266,16 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, Means | None]:
     """
     contexts = _contexts.get(model, [])
     means: Means | None = None
-    for one in contexts:
-        if one.means is not None and means is not None:
+    for context in contexts:
+        if context.means is not None and means is not None:
             raise UserError("@mean: only one of the nested contexts may hold a reference set")
-        means = one.means if one.means is not None else means
-        if one.edits.is_hooked or one.edits.is_resampled or one.edits.is_windowed:
+        means = context.means if context.means is not None else means
+        if context.edits.is_hooked or context.edits.is_resampled or context.edits.is_windowed:
             raise UserError(
                 f"model {model_name(model)}: hooks of your own, @resample and @window do not reach "
                 "the native blocks; use model.generate"
             )
-    n_own_hooks = sum(one.n_hooks for one in contexts)
+    n_own_hooks = sum(context.n_hooks for context in contexts)
     # one point has several names
     points = {id(point): point for point in model.hook_dict.values()}.values()
     active = sum(not hook.is_permanent for point in points for hook in point.fwd_hooks)
@@ -280,7 +284,7 @@ def active_edits(model: TransformerBridge) -> tuple[Edits, Means | None]:
             f"model {model_name(model)}: {active - n_own_hooks} hooks of your own are active and "
             "the native blocks would not see them; use model.generate, or call model.reset_hooks()"
         )
-    return Edits.merged(one.edits for one in contexts), means
+    return Edits.merged(context.edits for context in contexts), means
 
 
 class _Watch:

@@ -81,9 +81,13 @@ def prune(
             whole layers, all layers, weights that are not safetensors, an architecture whose
             layers compute by their number, a folder that is not empty.
     """
-    given = as_ablation(ablation)
+    ablation_value = as_ablation(ablation)
     return _written(
-        name, given, partial(_kept, given), out=path_given("out", out), revision=revision
+        name,
+        ablation_value,
+        partial(_kept, ablation_value),
+        out=path_given("out", out),
+        revision=revision,
     )
 
 
@@ -105,9 +109,13 @@ def rearrange(
     Raises:
         UserError: as `prune`; an ablation that is no order of layers.
     """
-    given = as_ablation(program)
+    program_value = as_ablation(program)
     return _written(
-        name, given, partial(_arranged, given), out=path_given("out", out), revision=revision
+        name,
+        program_value,
+        partial(_arranged, program_value),
+        out=path_given("out", out),
+        revision=revision,
     )
 
 
@@ -137,31 +145,31 @@ def _written(
             f"model {name}: its configuration cannot be used without code of its own "
             f"({first_line(error)})"
         ) from error
-    kept = order_of(n_layers)
-    _refuse_quantised_twice(config, kept, str(name))
+    order = order_of(n_layers)
+    _refuse_quantised_twice(config, order, str(name))
     shards = _shards(source, str(name))
     further = int(getattr(config.get_text_config(), "num_nextn_predict_layers", None) or 0)
     every = [key for keys in shards.values() for key in keys]
     stack = _stack(every, n_layers, further, str(name))
-    with _refusing(str(name), kept):
-        pruned = pruned_config(config, kept)
-    _refuse_numbered(config, pruned, kept, str(name))
+    with _refusing(str(name), order):
+        pruned = pruned_config(config, order)
+    _refuse_numbered(config, pruned, order, str(name))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
         folder = Path(work) / "model"
         folder.mkdir()
-        written = _write_weights(source, folder, shards, stack, kept)
-        with _refusing(str(name), kept):
+        written = _write_weights(source, folder, shards, stack, order)
+        with _refusing(str(name), order):
             pruned.save_pretrained(folder)
         copy_side_files(source, folder, str(name))
-        renumber_names(folder, {old: new for new, old in enumerate(kept)}, str(name))
+        renumber_names(folder, {old: new for new, old in enumerate(order)}, str(name))
         check_loads(source, folder, str(name))
-        (folder / "README.md").write_text(_note(str(name), given, kept, n_layers, revision))
+        (folder / "README.md").write_text(_note(str(name), given, order, n_layers, revision))
         set_modes(folder)
         if out.exists():
             out.rmdir()
         folder.replace(out)
-    return Pruned(out, kept, written)
+    return Pruned(out, order, written)
 
 
 @contextmanager

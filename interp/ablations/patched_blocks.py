@@ -83,7 +83,7 @@ def patches_what_enters(edit: LayerEdit) -> bool:
         True where the layer itself then computes as ever.
     """
     alone = replace(edit, patches=frozenset()) == LayerEdit()
-    return alone and bool(edit.patches) and all(one.site == "resid" for one in edit.patches)
+    return alone and bool(edit.patches) and all(patch.site == "resid" for patch in edit.patches)
 
 
 def entering_patched(

@@ -34,8 +34,8 @@ def of_the_row(names: Iterable[str]) -> tuple[str, ...]:
     Returns:
         Each once, in alphabetical order.
     """
-    each = {one for several in names for one in several.split(",")}
-    return tuple(sorted(n for n in each - set(OF_EVERY_ROW) if not NUMBERED.fullmatch(n)))
+    class_names = {name for several in names for name in several.split(",")}
+    return tuple(sorted(n for n in class_names - set(OF_EVERY_ROW) if not NUMBERED.fullmatch(n)))
 
 
 def in_the_answer(names: str) -> str:
@@ -47,7 +47,7 @@ def in_the_answer(names: str) -> str:
     Returns:
         `answer`, `answering`, or an empty text.
     """
-    return next((one for one in names.split(",") if one in ("answer", "answering")), "")
+    return next((name for name in names.split(",") if name in ("answer", "answering")), "")
 
 
 def check_ranges(names: str, where: str) -> None:
@@ -60,11 +60,11 @@ def check_ranges(names: str, where: str) -> None:
     Raises:
         UserError: a range such as `7-3`.
     """
-    for one in names.split(","):
-        numbered = NUMBERED.fullmatch(one)
+    for name in names.split(","):
+        numbered = NUMBERED.fullmatch(name)
         if numbered and numbered[2] and int(numbered[2]) < int(numbered[1]):
             raise UserError(
-                f"{where}: the range {one} runs downwards; write {numbered[2]}-{numbered[1]}"
+                f"{where}: the range {name} runs downwards; write {numbered[2]}-{numbered[1]}"
             )
 
 
@@ -77,5 +77,5 @@ def first_numbered(names: str) -> dict[str, int]:
     Returns:
         Class to position; empty where none is a number.
     """
-    found = ((one, NUMBERED.fullmatch(one)) for one in names.split(","))
-    return {one: int(numbered[1]) for one, numbered in found if numbered}
+    found = ((name, NUMBERED.fullmatch(name)) for name in names.split(","))
+    return {name: int(numbered[1]) for name, numbered in found if numbered}

@@ -86,14 +86,14 @@ class Order(Ablation):
     def __post_init__(self) -> None:
         if isinstance(self.order, str | bytes | Mapping) or not isinstance(self.order, Iterable):
             raise UserError(f"order {self.order!r:.80}: allowed are the numbers of layers")
-        given = tuple(self.order)
-        for number in given:
+        layers = tuple(self.order)
+        for number in layers:
             if isinstance(number, bool) or not hasattr(type(number), "__index__") or number < 0:
                 raise UserError(f"order: layer {number!r}; allowed are whole numbers from 0")
-        object.__setattr__(self, "order", tuple(int(n) for n in given))
-        if not given:
+        object.__setattr__(self, "order", tuple(int(n) for n in layers))
+        if not layers:
             raise UserError("order: it names no layer")
-        twice = next((n for n, count in Counter(given).items() if count > 1), None)
+        twice = next((n for n, count in Counter(layers).items() if count > 1), None)
         if twice is not None:
             raise UserError(
                 f"{self.text}: layer {twice} is named twice; repeat:{twice}-{twice} runs it twice"

@@ -97,8 +97,8 @@ def _renumbered(value: Any, places: Mapping[int, int], name: str) -> Any:
                  for k, v in value.items()]  # fmt: skip
         return {k: v for k, v in pairs if k is not GONE and v is not GONE}
     if isinstance(value, list):
-        entries = [_renumbered(one, places, name) for one in value]
-        return [one for one in entries if one is not GONE]
+        entries = [_renumbered(entry, places, name) for entry in value]
+        return [entry for entry in entries if entry is not GONE]
     if not isinstance(value, str):
         return value
     if value.startswith("re:") and re.search(r"(layers|h|blocks?)\\?\.\(?\[?\d", value):

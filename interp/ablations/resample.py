@@ -56,8 +56,8 @@ def draw_donors(doc_ids: Sequence[int], *, seed: int, part: int = 0) -> dict[int
         raise UserError("@resample: another example is needed; give a task with two or more")
     rng, order = np.random.default_rng([seed, 2, part]), list(doc_ids)
     for last in range(len(order) - 1, 0, -1):
-        other = int(rng.integers(last))
-        order[last], order[other] = order[other], order[last]
+        position = int(rng.integers(last))
+        order[last], order[position] = order[position], order[last]
     return dict(zip(doc_ids, order, strict=True))
 
 
@@ -88,7 +88,7 @@ def outputs_on(
         if place in wanted:
             outputs[place] = rows
 
-    kept, layers = list(tokens)[-decoder.max_length :], {layer for layer, _ in wanted}
+    last_tokens, layers = list(tokens)[-decoder.max_length :], {layer for layer, _ in wanted}
     n_cached = before.get_seq_length() if before is not None else 0
     arguments = {"past_key_values": before} if n_cached else {}
     with (
@@ -98,7 +98,7 @@ def outputs_on(
         capture_z(decoder, layers, lambda layer, z: keep((layer, "z"), z[0])),
         capture_contributions(decoder, layers, lambda layer, part, rows: keep((layer, part), rows)),
     ):
-        ids = torch.tensor([kept[n_cached:]], device=decoder.device)
+        ids = torch.tensor([last_tokens[n_cached:]], device=decoder.device)
         decoder.root(input_ids=ids, use_cache=bool(n_cached), **arguments)
     if not n_cached:
         return outputs

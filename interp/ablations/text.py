@@ -172,7 +172,7 @@ def as_ablation(given: "str | Ablation | Iterable[str | Ablation]") -> Ablation:
             f"ablation {given!r}: allowed are a text such as 'layer:7', a value such as "
             "interp.SkipLayer(7), and a list of them"
         )
-    parts = [as_ablation(one) for one in given]
+    parts = [as_ablation(ablation) for ablation in given]
     return parts[0] if len(parts) == 1 else Combination(tuple(parts))
 
 

@@ -35,8 +35,8 @@ def hooked(name: str, fwd_hooks: Sequence[tuple[Point, Callable[..., Any]]]) -> 
     """
     if not fwd_hooks:
         raise UserError(f"hook:{name}: at least one pair of a hook point and a function is needed")
-    given: Any = tuple(fwd_hooks) if isinstance(fwd_hooks, Iterable) else fwd_hooks
-    return Hooked(name, given)
+    hook_points: Any = tuple(fwd_hooks) if isinstance(fwd_hooks, Iterable) else fwd_hooks
+    return Hooked(name, hook_points)
 
 
 def with_points(model: TransformerBridge, ablation: Ablation) -> Ablation:

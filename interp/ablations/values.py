@@ -21,6 +21,7 @@ from interp.ablations.value_checks import (
 from interp.errors import UserError, did_you_mean
 
 Replacement = Literal["zero", "mean", "resample", "group"]
+"""What stands in the place of a head's z."""
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,8 @@ def part_parameters(
             continue
         # OPT keeps its two MLP matrices in the block itself
         inside = [] if components[name].name else components[name].submodules
-        for one in [getattr(module, sub) for sub in inside] or [module]:
-            owners |= {id(p): COMPONENTS[name] for p in one.parameters()}
+        for submodule in [getattr(module, sub) for sub in inside] or [module]:
+            owners |= {id(p): COMPONENTS[name] for p in submodule.parameters()}
     for name, parameter in every.items():
         if id(parameter) not in owners:
             raise UserError(
@@ -136,10 +136,10 @@ def _paired(
         odd = sorted(parameters.keys() ^ donor_parameters.keys())[0]
         raise UserError(f"{text}: the donor is of another architecture ({odd} has no twin)")
     for name, parameter in parameters.items():
-        other = donor_parameters[name]
-        if parameter.shape != other.shape or parameter.dtype != other.dtype:
+        donor_parameter = donor_parameters[name]
+        if parameter.shape != donor_parameter.shape or parameter.dtype != donor_parameter.dtype:
             raise UserError(
-                f"{text}: the donor's {name} is {_described(other)}, the model's is "
+                f"{text}: the donor's {name} is {_described(donor_parameter)}, the model's is "
                 f"{_described(parameter)}"
             )
     return [(parameter, donor_parameters[name]) for name, parameter in parameters.items()]

@@ -164,10 +164,10 @@ class RetrievalHeads:
             for layer, head in top_heads(self.scores, min(4, self.scores.size))
         )
         counted, all_examples = int(self._counted.sum()), len(self._counted)
-        what = "rightly answered" if self.copied_only else "traced"
+        which_examples = "rightly answered" if self.copied_only else "traced"
         return (
             f"RetrievalHeads({typed(self.trace.model, self.trace.dtype)}, {self.trace.task}: "
-            f"{best}; {counted} of {all_examples} examples {what})"
+            f"{best}; {counted} of {all_examples} examples {which_examples})"
         )
 
 
@@ -341,12 +341,12 @@ def random_heads(
     if scores.size - k < k:
         raise UserError(f"{k} heads: only {scores.size - k} others are left to draw from")
     free = [[(n, h) for h in range(n_heads) if (n, h) not in top] for n in range(n_layers)]
-    wanted = [n_heads - len(others) for others in free]
-    for layer, others in enumerate(free):
-        if len(others) < wanted[layer] and not nearest:
+    wanted = [n_heads - len(heads) for heads in free]
+    for layer, heads in enumerate(free):
+        if len(heads) < wanted[layer] and not nearest:
             raise UserError(
                 f"{k} heads: layer {layer} holds {wanted[layer]} of the top ones and only "
-                f"{len(others)} others; take fewer, or nearest=True to draw from near layers"
+                f"{len(heads)} others; take fewer, or nearest=True to draw from near layers"
             )
     if not nearest and not fewer:
         distinct = prod(comb(len(o), n) for o, n in zip(free, wanted, strict=True))
@@ -375,14 +375,14 @@ def all_but_top_heads(scores: Scores, k: int, *, first_layer: int | None = None)
     if not isinstance(k, int | np.integer) or not 0 <= k < upper:
         layers = f"layers {first}-{n_layers - 1}"
         raise UserError(f"keep {k!r:.80} heads: {layers} have {upper}; allowed are 0-{upper - 1}")
-    kept = {(n + first, h) for n, h in top_heads(scores[first:], k)} if k else set()
-    return [(n, h) for n in range(first, n_layers) for h in range(n_heads) if (n, h) not in kept]
+    best = {(n + first, h) for n, h in top_heads(scores[first:], k)} if k else set()
+    return [(n, h) for n in range(first, n_layers) for h in range(n_heads) if (n, h) not in best]
 
 
 def _draw(
     free: Sequence[list[Head]], wanted: Sequence[int], rng: np.random.Generator
 ) -> list[Head]:
-    left = [[others[i] for i in rng.permutation(len(others))] for others in free]
+    left = [[heads[i] for i in rng.permutation(len(heads))] for heads in free]
     chosen: list[Head] = []
     short: list[int] = []
     for layer, count in enumerate(wanted):
@@ -391,7 +391,7 @@ def _draw(
         short += [layer] * (count - len(of_layer))
     for layer in short:
         # of two layers at the same distance, either one
-        near = min((abs(n - layer), rng.random(), n) for n, others in enumerate(left) if others)
+        near = min((abs(n - layer), rng.random(), n) for n, heads in enumerate(left) if heads)
         chosen.append(left[near[2]].pop())
     return chosen
 

@@ -159,10 +159,10 @@ def _positions(
     names: str, task: Task, doc_id: int, tokens: list[int], decoder: models.Decoder
 ) -> list[int]:
     """The positions of some classes in one prompt; every row has the class `last`."""
-    each = set(names.split(","))
-    placed = class_positions(task, doc_id, each - {"last"}, decoder, context=tokens)
+    class_names = set(names.split(","))
+    placed = class_positions(task, doc_id, class_names - {"last"}, decoder, context=tokens)
     positions = {position for some in placed.values() for position in some}
-    return sorted(positions | ({len(tokens) - 1} if "last" in each else set()))
+    return sorted(positions | ({len(tokens) - 1} if "last" in class_names else set()))
 
 
 def head_agreement(

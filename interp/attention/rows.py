@@ -125,9 +125,9 @@ def scanned_rows(
     decoder = models.decoder(model)
     tokens = decoder.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     wanted = [q + len(tokens) if q < 0 else q for q in queries]
-    for given, query in zip(queries, wanted, strict=True):
+    for row_weights, query in zip(queries, wanted, strict=True):
         if not 0 <= query < len(tokens):
-            raise UserError(f"query {given}: the prompt has positions 0-{len(tokens) - 1}")
+            raise UserError(f"query {row_weights}: the prompt has positions 0-{len(tokens) - 1}")
     rows = torch.zeros(decoder.n_layers, decoder.n_heads, len(wanted), len(tokens))
 
     def keep(layer: int, numbers: list[int], found: Tensor) -> None:
@@ -141,7 +141,7 @@ def scanned_rows(
 def check_heads(heads: Any, n_layers: int, n_heads: int) -> None:
     """Refuse what is no list of heads, an empty one, and a head that the model does not have."""
     pairs = isinstance(heads, Sequence | np.ndarray) and not isinstance(heads, str)
-    if not pairs or not all(_is_head(one) for one in heads):
+    if not pairs or not all(_is_head(head) for head in heads):
         raise UserError(f"heads {heads!r:.80}: allowed are (layer, head) pairs such as (4, 5)")
     if not len(heads):
         raise UserError("no head was named; heads are (layer, head) pairs such as (4, 5)")
@@ -195,7 +195,9 @@ def scan_rows(
             f"({decoder.parts[layer].kind or 'nothing in it mixes tokens'}); rows of attention are "
             "read of models that have them in every layer"
         )
-    chosen = [n for n, one in enumerate(decoder.attentions) if getattr(one, "indexer", None)]
+    chosen = [
+        n for n, attention in enumerate(decoder.attentions) if getattr(attention, "indexer", None)
+    ]
     if chosen:
         raise UserError(
             f"model {model_name(model)}: in layer {chosen[0]} an index chooses the keys that a "
@@ -280,9 +282,9 @@ def _watched(decoder: Decoder) -> Iterator[_Watch]:
     fused = [c for c in configs.values() if getattr(c, "_attn_implementation", "") == "sdpa"]
 
     def cut_out(module: nn.Module, _args: Any, out: Any) -> None:
-        given = out[1] if isinstance(out, tuple) and len(out) > 1 else None
-        if watch.columns and watch.layers[id(module)] not in watch.seen and given is not None:
-            watch.give(module, given[0, :, watch.columns].float())
+        pattern = out[1] if isinstance(out, tuple) and len(out) > 1 else None
+        if watch.columns and watch.layers[id(module)] not in watch.seen and pattern is not None:
+            watch.give(module, pattern[0, :, watch.columns].float())
 
     with ExitStack() as stack:
         stack.callback(_active.reset, _active.set(watch))

@@ -161,11 +161,11 @@ def _important(
             f"overlap of {k} heads: only {len(heads)} were ablated without a failure in both tasks"
         )
     drops = damage.to_numpy().mean(axis=0).round(12)
-    known = np.isin(heads, significant.to_numpy(str))
-    order = np.argsort(-np.where(known, drops, -np.inf), kind="stable")[:k]
+    is_significant = np.isin(heads, significant.to_numpy(str))
+    order = np.argsort(-np.where(is_significant, drops, -np.inf), kind="stable")[:k]
     chosen = np.zeros(len(heads), dtype=bool)
     chosen[order] = True
-    return chosen & known
+    return chosen & is_significant
 
 
 def shared_heads(
@@ -174,8 +174,8 @@ def shared_heads(
     layers: Int[np.ndarray, " head"],
 ) -> dict[str, Any]:
     """The number of shared important heads, and the number expected within the same layers."""
-    sizes, both = (int(one.sum()), int(other.sum())), int((one & other).sum())
-    counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": both}
+    sizes, n_shared = (int(one.sum()), int(other.sum())), int((one & other).sum())
+    counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": n_shared}
     if not all(sizes):
         return counts | dict.fromkeys(("jaccard", "expected", "p"), np.nan)
     chances = np.ones(1)
@@ -188,9 +188,9 @@ def shared_heads(
         chances = np.convolve(chances, of_layer)
     every = np.arange(len(chances))
     return counts | {
-        "jaccard": both / (sum(sizes) - both),
+        "jaccard": n_shared / (sum(sizes) - n_shared),
         "expected": float((chances * every / (sum(sizes) - every)).sum()),
-        "p": float(min(1.0, chances[both:].sum())),
+        "p": float(min(1.0, chances[n_shared:].sum())),
     }
 
 
@@ -254,8 +254,10 @@ def _heads(importance: pd.DataFrame, metric: str) -> pd.DataFrame:
     check_columns("importance", importance, ["task", "metric", "ablation"], ["drop"])
     chosen = importance[importance["metric"] == metric]
     parsed = [parsed_or_none(text) for text in chosen["ablation"]]
-    single = np.array([isinstance(one, AblateHead) for one in parsed], dtype=bool)
-    places = [(one.layer, one.head) for one in parsed if isinstance(one, AblateHead)]
+    single = np.array([isinstance(ablation, AblateHead) for ablation in parsed], dtype=bool)
+    places = [
+        (ablation.layer, ablation.head) for ablation in parsed if isinstance(ablation, AblateHead)
+    ]
     return chosen[single].assign(
         layer=[layer for layer, _ in places], head=[head for _, head in places]
     )

@@ -75,13 +75,13 @@ def _run(options: argparse.Namespace) -> None:
     tasks = [
         load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
     ]
-    models = {name: loaded(given, options) for name, given in names.items()}
+    models = {name: loaded(model_argument, options) for name, model_argument in names.items()}
     first, second, *_ = models.values()
     for model in models.values():
         ablations = ablations_of(model, options.ablate)
         if options.swaps and model in (first, second):
             ablations += swap_ablations(model, second if model is first else first)
-        announced(model, tasks, [as_ablation(one) for one in ablations], options)
+        announced(model, tasks, [as_ablation(ablation) for ablation in ablations], options)
     if options.dry_run or out is None:
         return
     comparison = compare(

@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> None:
         raise UserError("--tuned and --tune-on: give one of them")
     check_reading(options.follow, options.steps)
     texts = text_lines("--tune-on", options.tune_on)
-    given = load_tuned_lens(options.tuned) if options.tuned else None
+    tuned_lens = load_tuned_lens(options.tuned) if options.tuned else None
     for name in options.models:
         model_folder(name, options.revision)
     ablation = parse(options.ablate)
@@ -63,8 +63,8 @@ def _run(options: argparse.Namespace) -> None:
     for name in options.models:
         model = loaded(name, options)
         checked_edits(model, ablation)
-        if given is not None:
-            given.translator(model, sublayers=False)
+        if tuned_lens is not None:
+            tuned_lens.translator(model, sublayers=False)
         for task in tasks:
             # a bad row of a later task is found before the first is read
             drawn = select_examples(task, options.limit, seed=options.seed)
@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> None:
         # what is in the folder is of the same words, or it is refused
         claim_folder(out, "several lenses", _asked(options))
         with released_if_refused(out):
-            tuned = _trained(model, options, texts, out) if texts else given
+            tuned = _trained(model, options, texts, out) if texts else tuned_lens
             if options.prompt:
                 _grid(model, options, tuned, out)
             for task in tasks:

@@ -31,9 +31,9 @@ def _models(_options: argparse.Namespace) -> None:
 def _tasks(_options: argparse.Namespace) -> None:
     from interp.tasks import protocols
 
-    known = sorted(protocols().items())
-    widest = max(len(benchmark) for benchmark, _ in known)
-    for benchmark, (available, source) in known:
+    benchmarks = sorted(protocols().items())
+    widest = max(len(benchmark) for benchmark, _ in benchmarks)
+    for benchmark, (available, source) in benchmarks:
         print(f"{benchmark:<{widest}} {', '.join(available):<33} {source}")
     print(
         "A task is named BENCHMARK:PROTOCOL, such as mmlu:default. Any lm-evaluation-harness task"

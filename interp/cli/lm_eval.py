@@ -47,11 +47,11 @@ def _run(options: argparse.Namespace) -> None:
     from interp.integrations import AblatedModel  # noqa: F401  (registers the model)
     from interp.tasks import close_templates
 
-    given = [word for word in options.arguments if word != ALLOW_CODE]
-    if given in ([], ["--help"], ["-h"]):
+    arguments = [word for word in options.arguments if word != ALLOW_CODE]
+    if arguments in ([], ["--help"], ["-h"]):
         print(DESCRIPTION)
     before = sys.argv
-    sys.argv = ["interp lm-eval", *given]
+    sys.argv = ["interp lm-eval", *arguments]
     try:
         if ALLOW_CODE not in options.arguments:
             _refuse_code()
@@ -73,10 +73,10 @@ def _refuse_code() -> None:
     from interp.tasks import SHIPPED, harness_folder, refuse_code, refuse_code_below
 
     trusted = (SHIPPED, harness_folder())
-    given = _given(HarnessCLI().parse_args())
-    for folder in given["include_path"]:
+    given_options = _given(HarnessCLI().parse_args())
+    for folder in given_options["include_path"]:
         refuse_code_below(Path(folder), trusted)
-    for name in given["tasks"]:
+    for name in given_options["tasks"]:
         if Path(name).is_dir():
             refuse_code_below(Path(name), trusted)
         elif name.endswith(".yaml"):
@@ -89,10 +89,14 @@ def _given(options: argparse.Namespace) -> dict[str, list[str]]:
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
     file = getattr(options, "config", None)
-    kept: dict[str, Any] = EvaluatorConfig.load_yaml_config(file) if file else {}
+    file_options: dict[str, Any] = EvaluatorConfig.load_yaml_config(file) if file else {}
     given_options = {}
     for name in ("tasks", "include_path"):
-        value = getattr(options, name, None) or kept.get(name) or []
-        given_options[name] = [str(one) for one in (value if isinstance(value, list) else [value])]
-    given_options["tasks"] = [one for text in given_options["tasks"] for one in text.split(",")]
+        value = getattr(options, name, None) or file_options.get(name) or []
+        given_options[name] = [
+            str(entry) for entry in (value if isinstance(value, list) else [value])
+        ]
+    given_options["tasks"] = [
+        task_name for text in given_options["tasks"] for task_name in text.split(",")
+    ]
     return given_options

@@ -28,5 +28,5 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 def _run(options: argparse.Namespace) -> None:
     from interp.ablations import rearrange
 
-    given = options.model, options.program
-    print(rearrange(*given, out=options.out, revision=options.revision))
+    arguments = options.model, options.program
+    print(rearrange(*arguments, out=options.out, revision=options.revision))

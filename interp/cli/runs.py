@@ -47,9 +47,9 @@ def _show(options: argparse.Namespace) -> None:
 
     result = open_run(options.folder)
     asked = {name: getattr(options, name) for name in ("top", "metric", "correction", "margin")}
-    given = {name: value for name, value in asked.items() if value is not None}
+    given_options = {name: value for name, value in asked.items() if value is not None}
     taken = signature(result.summary).parameters
-    for name in given:
+    for name in given_options:
         if name not in taken:
             raise UserError(f"--{name}: {options.folder} holds no sweep but {result!r:.80}")
-    print(result.summary(**given))
+    print(result.summary(**given_options))

@@ -89,23 +89,25 @@ def add_execution(sweep: argparse.ArgumentParser) -> None:
     Args:
         sweep: the parser.
     """
-    how = sweep.add_argument_group("many machines, and continuing a run")
-    how.add_argument(
+    group = sweep.add_argument_group("many machines, and continuing a run")
+    group.add_argument(
         "--shard", metavar="K/N", help="only every N-th work unit, from the K-th on (3/16)"
     )
-    how.add_argument("--ray", metavar="ADDRESS", help="run the units on Ray (auto, or an address)")
-    how.add_argument(
+    group.add_argument(
+        "--ray", metavar="ADDRESS", help="run the units on Ray (auto, or an address)"
+    )
+    group.add_argument(
         "--token-budget", type=int, metavar="N", help="most tokens of a batch (from free memory)"
     )
-    how.add_argument("--workers", type=int, metavar="N", help="of Ray (one a GPU, or a core)")
-    how.add_argument(
+    group.add_argument("--workers", type=int, metavar="N", help="of Ray (one a GPU, or a core)")
+    group.add_argument(
         "--allow",
         nargs="+",
         default=[],
         metavar="NAME",
         help="accept a difference to the run in the folder, by the name that the refusal gave it",
     )
-    how.add_argument("--cluster", metavar="FIELD", help="of the rows: what examples share")
+    group.add_argument("--cluster", metavar="FIELD", help="of the rows: what examples share")
 
 
 def execution(options: argparse.Namespace) -> dict[str, Any]:
@@ -185,7 +187,7 @@ def _run(options: argparse.Namespace) -> None:
     from interp.tasks import as_chat, with_budget, with_divergence
 
     out = None if options.dry_run and options.out is None else required_out(options)
-    how = execution(options)
+    execution_options = execution(options)
     refuse_early(options)
     ways, tasks = numbers(options.vary), _tasks(options)
     model = loaded(options.model, options)
@@ -201,7 +203,7 @@ def _run(options: argparse.Namespace) -> None:
     if announced(model, tasks, ablations, options) or out is None:
         return
     if ways:
-        run_varied(model, tasks, ablations, options, donor=donor, **how)
+        run_varied(model, tasks, ablations, options, donor=donor, **execution_options)
         return
     result = sweep(
         model,
@@ -211,7 +213,7 @@ def _run(options: argparse.Namespace) -> None:
         limit=options.limit,
         seed=options.seed,
         donor=donor,
-        **how,
+        **execution_options,
     )
     print(result)
     if options.shard:

@@ -54,7 +54,7 @@ def numbers(given: list[str]) -> dict[str, Any]:
         kind, _, number = text.partition("=")
         whole = number.isascii() and number.isdigit() and len(number) < 4
         if kind not in OPTIONS or not whole or int(number) < 2:
-            allowed = ", ".join(f"{one}=N" for one in OPTIONS)
+            allowed = ", ".join(f"{option}=N" for option in OPTIONS)
             raise UserError(f"--vary {text:.80}: allowed are {allowed}, N from 2 to 999")
         if OPTIONS[kind] in chosen:
             raise UserError(f"--vary {text}: {kind} is given twice")

@@ -65,15 +65,20 @@ def centres(
         UserError: no model has three layers ablated one at a time.
     """
     rows = []
-    for one in _profiles(values, n_layers, confidence):
+    for profile in _profiles(values, n_layers, confidence):
         for quantity, estimates, clipped in zip(
-            QUANTITIES, one.quantities(confidence), one.clipped(), strict=True
+            QUANTITIES, profile.quantities(confidence), profile.clipped(), strict=True
         ):
             rows.append(
-                {"model": one.model, **one.key, "quantity": quantity, "value": estimates.value}
-                | {"low": estimates.low, "high": estimates.high, "clipped": clipped, "n": one.n}
-                | {"n_layers": n_layers[one.model], "weight": WEIGHT}
-                | {"interval": _name(estimates, one, confidence)}
+                {
+                    "model": profile.model,
+                    **profile.key,
+                    "quantity": quantity,
+                    "value": estimates.value,
+                }
+                | {"low": estimates.low, "high": estimates.high, "clipped": clipped, "n": profile.n}
+                | {"n_layers": n_layers[profile.model], "weight": WEIGHT}
+                | {"interval": _name(estimates, profile, confidence)}
             )
     return pd.DataFrame(rows)
 
@@ -102,8 +107,8 @@ def shifts(
         UserError: as `centres`, or there are fewer than two models.
     """
     pairs, profiles = pairs_of(values), dict[tuple[Any, ...], dict[str, _Profile]]()
-    for one in _profiles(values, n_layers, confidence):
-        profiles.setdefault(tuple(one.key.values()), {})[one.model] = one
+    for profile in _profiles(values, n_layers, confidence):
+        profiles.setdefault(tuple(profile.key.values()), {})[profile.model] = profile
     rows = []
     for models in profiles.values():
         for a, b in ((a, b) for a, b in pairs if a in models and b in models):
@@ -114,7 +119,7 @@ def shifts(
                 QUANTITIES, *sides, correlations, strict=True
             ):
                 moved = difference_of(first_estimate, second_estimate, correlation)
-                known = first if np.isnan(first_estimate.value) else second
+                defined = first if np.isnan(first_estimate.value) else second
                 rows.append(
                     {
                         "a": a,
@@ -125,7 +130,7 @@ def shifts(
                     }
                     | {"value_b": second_estimate.value, "difference": moved.value}
                     | {"low": moved.low, "high": moved.high, "n": first.n}
-                    | {"interval": _name(moved, known, confidence, "paired MOVER of Fieller's")}
+                    | {"interval": _name(moved, defined, confidence, "paired MOVER of Fieller's")}
                     | {"correction": "none"}
                 )
     return pd.DataFrame(rows)
@@ -167,7 +172,7 @@ def depth_quantities(
     influence = _influence(of.means, depth, 1)
     lost = float(influence @ of.covariance @ influence)
     bounds = (variance.value + lost, variance.low + lost, variance.high + lost)
-    return centre, Ratio(*(float(np.sqrt(max(0.0, one))) for one in bounds))
+    return centre, Ratio(*(float(np.sqrt(max(0.0, bound))) for bound in bounds))
 
 
 def depth_correlations(
@@ -246,7 +251,7 @@ class _Profile:
 def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[float, float]:
     """The correlation of the two centres, and of the two spreads, from shared examples."""
     joined = sample_of(pd.concat([one.damage, other.damage], axis=1), one.outcomes.clusters)
-    both = means_of(joined, points=one.outcomes.points, confidence=confidence)
+    joint_means = means_of(joined, points=one.outcomes.points, confidence=confidence)
     first, second = one.groups, other.groups
     groups = np.block(
         [
@@ -254,7 +259,7 @@ def _correlations(one: _Profile, other: _Profile, confidence: float) -> tuple[fl
             [np.zeros((len(second), first.shape[1])), second],
         ]
     )
-    return depth_correlations(both.summed(groups), one.depth, other.depth)
+    return depth_correlations(joint_means.summed(groups), one.depth, other.depth)
 
 
 def _name(ratio: Ratio, one: _Profile, confidence: float, kind: str = "Fieller") -> str:
@@ -278,24 +283,24 @@ def _profiles(
     check_layers(values, n_layers)
     profiles = []
     for (task, metric), models in by_model(values).items():
-        for one in models.values():
-            for kind, placed in kinds(one.table.columns).items():
+        for model in models.values():
+            for kind, placed in kinds(model.table.columns).items():
                 layers = sorted(set(placed.values()))
                 if len(layers) < LEAST_LAYERS:
                     continue
-                damage = one.table[list(placed)].rsub(one.table[BASELINE], axis=0)
+                damage = model.table[list(placed)].rsub(model.table[BASELINE], axis=0)
                 groups = np.equal.outer(np.array(list(placed.values())), np.array(layers))
-                sample = sample_of(damage, one.clusters)
-                of = means_of(sample, points=one.points, confidence=confidence)
+                sample = sample_of(damage, model.clusters)
+                of = means_of(sample, points=model.points, confidence=confidence)
                 profiles.append(
                     _Profile(
-                        one.model,
+                        model.model,
                         {"task": task, "metric": metric, "kind": kind},
                         damage,
                         groups.astype(float),
-                        np.array(layers, float) / max(1, n_layers[one.model] - 1),
+                        np.array(layers, float) / max(1, n_layers[model.model] - 1),
                         of.summed(groups.astype(float)),
-                        one,
+                        model,
                     )
                 )
     if not profiles:

@@ -111,15 +111,15 @@ def by_model(values: pd.DataFrame) -> dict[tuple[str, str], dict[str, Outcomes]]
         UserError: two models have different examples of a task.
     """
     of_series: dict[tuple[str, str], dict[str, Outcomes]] = {}
-    for one in outcomes(_read_by_all(values)):
-        others = of_series.setdefault((one.task, one.metric), {})
+    for outcome in outcomes(_read_by_all(values)):
+        others = of_series.setdefault((outcome.task, outcome.metric), {})
         for name, other in others.items():
-            if not one.table.index.equals(other.table.index):
+            if not outcome.table.index.equals(other.table.index):
                 raise UserError(
-                    f"task {one.task}: {name} and {one.model} saw different examples; compare runs "
-                    "with the same limit and seed"
+                    f"task {outcome.task}: {name} and {outcome.model} saw different examples; "
+                    "compare runs with the same limit and seed"
                 )
-        others[one.model] = one
+        others[outcome.model] = outcome
     return of_series
 
 
@@ -163,8 +163,8 @@ def _read_by_all(values: pd.DataFrame) -> pd.DataFrame:
 
 def bounds(drawn: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:
     """Percentile interval of the resamples that have a value; NaN where all of them are equal."""
-    known = drawn[~np.isnan(drawn)]
-    if len(known) and np.ptp(known) < SAME:
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) and np.ptp(defined) < SAME:
         return float("nan"), float("nan")
     low, high = percentiles(drawn, confidence)
     return float(low), float(high)

@@ -109,8 +109,8 @@ def compare(
                 model, loaded, ablations_of(model, ablations), out=Path(out) / name, **alike
             )
     sweeps, n_layers = {}, {}
-    for name, given in models.items():
-        model = given_model(given)
+    for name, model_source in models.items():
+        model = given_model(model_source)
         sweeps[name] = sweep(
             model, tasks, ablations_of(model, ablations), out=Path(out) / name,
             chat_template=chat_template, shard=shard, token_budget=token_budget, ray=ray,
@@ -202,10 +202,10 @@ def check_names(models: Mapping[str, Model]) -> None:
         raise UserError(
             f"models {', '.join(map(str, models)) or 'none'}: at least two are compared"
         )
-    for name, given in models.items():
+    for name, model_source in models.items():
         _check_folder_name(name)
-        if isinstance(given, str | Path):
-            model_folder(str(given))
+        if isinstance(model_source, str | Path):
+            model_folder(str(model_source))
 
 
 def _check_folder_name(name: str) -> None:

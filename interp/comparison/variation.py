@@ -80,8 +80,8 @@ class Variation:
             gains = choose_metric(gains, metric)
         for kind in self.kinds:
             ways = [way for way in self.sweeps if way == PUBLISHED or way.startswith(f"{kind}-")]
-            some = gains[gains["variant"].isin(ways)]
-            table = variance_components(some, confidence=confidence, correction=correction)
+            selected = gains[gains["variant"].isin(ways)]
+            table = variance_components(selected, confidence=confidence, correction=correction)
             table.insert(0, "varied", kind)
             tables.append(table)
         return pd.concat(tables, ignore_index=True)

@@ -80,14 +80,14 @@ class _Examples:
 
         With it comes what the prompt shares with others, where every ablation acts after it.
         """
-        places = {place for one in self.edits for place in one.patched}
-        back = {place for one in self.edits for place in one.put_back}
+        places = {place for edit in self.edits for place in edit.patched}
+        back = {place for edit in self.edits for place in edit.put_back}
         tokens: Sequence[int] = ()
         if places:
             tokens = twin_tokens(self.task, doc_id, models.decoder(self.model), context=context)
         example = _placed(self.model, self.task, doc_id, self.edits, context)
         shared = self.shared
-        if shared and min(first_position(one, example) for one in self.edits) < len(shared):
+        if shared and min(first_position(edit, example) for edit in self.edits) < len(shared):
             shared = None
         if places:
             example = replace(example, twin=self._on(tokens, places, shared))
@@ -100,11 +100,11 @@ class _Examples:
         if shared is not None and tuple(tokens[: len(shared)]) == shared.tokens:
             before = expand(shared.cache, 1)
         outputs = outputs_on(self.model, tokens, sorted(places), before=before)
-        return {place: one[None] for place, one in outputs.items()}
+        return {place: output[None] for place, output in outputs.items()}
 
     def outputs(self, doc_id: int) -> tuple[dict[Place, Tensor], int]:
         """What the ablations take from the donor, and the last position of its prompt."""
-        wanted = sorted({place for one in self.edits for place in one.resampled})
+        wanted = sorted({place for edit in self.edits for place in edit.resampled})
         if not wanted:
             return {}, 0
         assert self.donors is not None
@@ -134,7 +134,7 @@ def example_of(
     Raises:
         UserError: the example has no such class, or no twin of the same length where it needs one.
     """
-    if any(one.patched for one in edits):
+    if any(edit.patched for edit in edits):
         twin_tokens(task, doc_id, models.decoder(model), context=context)
     return _placed(model, task, doc_id, edits, context)
 
@@ -147,7 +147,7 @@ def _placed(
     context: Sequence[int],
 ) -> Example:
     """Where the classes that ablations name are in one prompt."""
-    names = of_the_row(name for one in edits for name in one.position_classes)
+    names = of_the_row(name for edit in edits for name in edit.position_classes)
     classes = class_positions(task, doc_id, names, models.decoder(model), context=context)
     return Example(len(context), classes)
 
@@ -189,7 +189,7 @@ def scores_by_example(
         numbers.setdefault(request.doc_id, []).append(number)
     for doc_id, numbers_of in numbers.items():
         outputs, donor_end = examples.outputs(doc_id)
-        by_edits: dict[Edits, Scores] = {one: {} for one in edits}
+        by_edits: dict[Edits, Scores] = {edit: {} for edit in edits}
         for chosen in _alike(model, requests, numbers_of):
             context = requests[chosen[0]].context
             example, shared_prefix = examples.example(doc_id, context)
@@ -199,9 +199,9 @@ def scores_by_example(
                 run = ExampleBatch(
                     model, batch, example, exact, means, source_outputs, divergence, shared_prefix
                 )
-                for one, scored in run.scores(edits):
-                    by_edits[one].update({chosen[n]: value for n, value in scored.items()})
-        yield from ((one, doc_id, scores) for one, scores in by_edits.items())
+                for edit, scored in run.scores(edits):
+                    by_edits[edit].update({chosen[n]: value for n, value in scored.items()})
+        yield from ((edit, doc_id, scores) for edit, scores in by_edits.items())
 
 
 def _shared_start(requests: Sequence[OptionRequest]) -> tuple[int, ...]:
@@ -223,9 +223,9 @@ def _alike(
     by_prompt: dict[int, list[int]] = {}
     for number in numbers:
         by_prompt.setdefault(len(requests[number].context), []).append(number)
-    for _, some in sorted(by_prompt.items()):
-        for part in segments(model, [requests[number].row_length for number in some]):
-            yield [some[i] for i in part]
+    for _, group in sorted(by_prompt.items()):
+        for part in segments(model, [requests[number].row_length for number in group]):
+            yield [group[i] for i in part]
 
 
 def answers_by_example(
@@ -270,22 +270,22 @@ def answers_by_example(
                 example=example,
                 choose=choose,
             )
-            yield from ((one, i, answer) for one, (answer,) in zip(edits, answers, strict=True))
+            yield from ((edit, i, answer) for edit, (answer,) in zip(edits, answers, strict=True))
             continue
         caching = capabilities(model).caching(length)
-        for one in edits:
+        for edit in edits:
             answer = single_row(
                 model,
                 request.prompt,
                 stop,
-                one,
+                edit,
                 means=means,
                 caching=caching,
                 resample=source_outputs,
                 example=example,
                 choose=choose,
             )
-            yield one, i, answer
+            yield edit, i, answer
 
 
 def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[list[int], int]:
@@ -306,6 +306,6 @@ def donor_tokens(model: TransformerBridge, task: Task, doc_id: int) -> tuple[lis
 
 def _aligned(outputs: Mapping[Place, Tensor], end: int, donor_end: int, length: int) -> Outputs:
     return {
-        place: aligned(one, end=end, donor_end=donor_end, length=length).unsqueeze(0)
-        for place, one in outputs.items()
+        place: aligned(output, end=end, donor_end=donor_end, length=length).unsqueeze(0)
+        for place, output in outputs.items()
     }

@@ -122,7 +122,7 @@ class Capabilities:
         }
         return RowCaching(
             cached="none" not in by_layer.values(),
-            rebuilt_beyond=tuple(at for at, how in by_layer.items() if how == "rebuilt"),
+            rebuilt_beyond=tuple(at for at, outcome in by_layer.items() if outcome == "rebuilt"),
         )
 
     def pads_left(self, longest: int) -> bool:
@@ -162,10 +162,10 @@ class Capabilities:
 
 def capabilities(model: TransformerBridge) -> Capabilities:
     """What is exact on a model; the same object each time, kept with the model's decoder."""
-    kept = decoder(model).__dict__
-    if "capabilities" not in kept:
-        kept["capabilities"] = Capabilities(model)
-    known: Capabilities = kept["capabilities"]
+    attributes = decoder(model).__dict__
+    if "capabilities" not in attributes:
+        attributes["capabilities"] = Capabilities(model)
+    known: Capabilities = attributes["capabilities"]
     return known
 
 

@@ -121,5 +121,5 @@ def _listed(decoder: Decoder, layer: int) -> tuple[object, ...]:
 def _called_with(whole: Pass, layer: int) -> tuple[object, ...]:
     """Which objects the model calls a block with; plain values by what they are."""
     args, kwargs = whole.calls[layer]
-    given = (*enumerate(args), *sorted(kwargs.items()))
-    return tuple((name, repr(v) if isinstance(v, PLAIN) else id(v)) for name, v in given)
+    arguments = (*enumerate(args), *sorted(kwargs.items()))
+    return tuple((name, repr(v) if isinstance(v, PLAIN) else id(v)) for name, v in arguments)

@@ -48,9 +48,9 @@ def _narrow(module: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[None]:
     def forward(x: Tensor) -> Tensor:
         if x.ndim == 3:
             at = rows.to(x.device), columns.to(x.device)
-            some = inner(x[at][None])
-            out = some.new_zeros(*x.shape[:2], some.shape[-1])
-            out[at] = some[0]
+            attended = inner(x[at][None])
+            out = attended.new_zeros(*x.shape[:2], attended.shape[-1])
+            out[at] = attended[0]
             return out
         raise TypeError(f"an input of {x.ndim} axes has no positions")
 

@@ -82,16 +82,16 @@ class ExampleBatch:
     def scores(self, edits: Sequence[Edits]) -> Iterator[tuple[Edits, dict[int, Score]]]:
         """Request number to its score, under each of the ablations."""
         together: list[Cell] = []
-        for one in edits:
-            first, start = one.first_layer(self._decoder.n_layers), self._start(one)
-            if start and self.shortcuts.stacked and one.only_in(first):
-                together.append(Cell(one, first, start))
+        for edit in edits:
+            first, start = edit.first_layer(self._decoder.n_layers), self._start(edit)
+            if start and self.shortcuts.stacked and edit.only_in(first):
+                together.append(Cell(edit, first, start))
             else:
-                yield one, self._alone(one, first, start)
+                yield edit, self._alone(edit, first, start)
         on_cpu = self._decoder.device.type != "cuda"
         most, mixed = (MOST_ON_CPU, MIXED_ON_CPU) if on_cpu else (STACKED_TOKENS, MIXED_TOKENS)
         for cells in stacks(together, self.batch.ids.shape, most=most, mixed=mixed):
-            yield from zip((one.edits for one in cells), self._stacked(cells), strict=True)
+            yield from zip((cell.edits for cell in cells), self._stacked(cells), strict=True)
 
     @property
     def _decoder(self) -> Decoder:
@@ -122,8 +122,8 @@ class ExampleBatch:
         targets = ScoredPositions.of(self.batch, self._decoder.device)
         n_shared = len(self.shared or ())
         baseline = self._kept[0] if n_shared or "_kept" in vars(self) else self._whole
-        here = replace(targets, columns=targets.columns - n_shared)
-        return here.whole_model(self._decoder, baseline.residuals[-1])
+        shifted = replace(targets, columns=targets.columns - n_shared)
+        return shifted.whole_model(self._decoder, baseline.residuals[-1])
 
     def _start(self, edits: Edits) -> int:
         """The first position that an ablation changes; 0 where what lies before it is not kept."""
@@ -160,21 +160,21 @@ class ExampleBatch:
         What only replaces the stream that enters a layer goes through that layer with the others,
         too. Rows whose layer is yet to come run along and are replaced there.
         """
-        tail, decoder = self._tail(min(one.start for one in cells)), self._decoder
+        tail, decoder = self._tail(min(cell.start for cell in cells)), self._decoder
         stacked, rows, running = tail.times(decoder, len(cells)), len(tail.batch.ids), False
-        first = min(one.first for one in cells)
+        first = min(cell.first for cell in cells)
         resid = tail.residuals[first].repeat(len(cells), 1, 1)
         for layer in range(first, decoder.n_layers):
             states = {}
-            for place, one in enumerate(cells):
+            for place, cell in enumerate(cells):
                 at = slice(place * rows, (place + 1) * rows)
-                if one.first != layer:
+                if cell.first != layer:
                     continue
-                if patches_what_enters(one.edits[layer]):
-                    resid[at], running = self._entering(tail, one), True
+                if patches_what_enters(cell.edits[layer]):
+                    resid[at], running = self._entering(tail, cell), True
                 else:
                     with edited(
-                        self.model, one.edits, self.means, self.outputs, example=self.example
+                        self.model, cell.edits, self.means, self.outputs, example=self.example
                     ):
                         states[place] = at, tail.through(decoder, layer, layer + 1)
             if running:
@@ -285,7 +285,7 @@ def stacks(
     for cell in sorted(cells, key=lambda one: (one.first, -one.start)):
         last = stacked[-1] if stacked else []
         together = [*last, cell]
-        tokens = len(together) * rows * (length - min(one.start for one in together))
+        tokens = len(together) * rows * (length - min(cell.start for cell in together))
         limit = most if together[0].first == cell.first else mixed
         if last and tokens <= limit and len(together) * rows * length <= STACKED_KEYS:
             last.append(cell)
@@ -311,7 +311,7 @@ def _first_position(edit: LayerEdit, example: Example) -> int:
     """The first position at which an edit of one layer changes anything."""
     if replace(edit, cuts=frozenset(), patches=frozenset(), windows=frozenset()) != LayerEdit():
         return 0
-    named = [*(asking for asking, _ in edit.cuts), *(one.positions for one in edit.patches)]
+    named = [*(asking for asking, _ in edit.cuts), *(patch.positions for patch in edit.patches)]
     # a window takes nothing from positions that see no more than it holds
     windows = [min(sinks + recent, example.prompt - 1) for _, sinks, recent in edit.windows]
     return min([*(example.earliest(names) for names in named), *windows])

@@ -139,14 +139,14 @@ def finish_caches(
 def _below(prefix: Prefix, layer: int) -> transformers.DynamicCache:
     """A cache that shares the baseline's keys and values below a layer and has none from it on."""
     cache = transformers.DynamicCache()
-    cache.layers = [copy.copy(one) for one in prefix.cache.layers[:layer]]
+    cache.layers = [copy.copy(cache_layer) for cache_layer in prefix.cache.layers[:layer]]
     return cache
 
 
 def _row(layer: Any, row: int) -> Any:
-    one = copy.copy(layer)
-    one.keys, one.values = layer.keys[row : row + 1], layer.values[row : row + 1]
-    return one
+    cache_layer = copy.copy(layer)
+    cache_layer.keys, cache_layer.values = layer.keys[row : row + 1], layer.values[row : row + 1]
+    return cache_layer
 
 
 def _unread(decoder: Decoder, layer: int, last_block: bool) -> AbstractContextManager[None]:
@@ -200,7 +200,7 @@ def read_only_cache(caches: Sequence[transformers.DynamicCache]) -> transformers
     """
     joined = transformers.DynamicCache()
     layers = zip(*(cache.layers for cache in caches), strict=True)
-    joined.layers = [_ReadOnly(some) for some in layers]
+    joined.layers = [_ReadOnly(layer) for layer in layers]
     return joined
 
 
@@ -226,8 +226,8 @@ class _ReadOnly(transformers.cache_utils.DynamicLayer):
 def _after(prefixes: Sequence[Tensor], own: Tensor) -> Tensor:
     """Rows after their prefixes, in one copy: each equal part of the rows after its own prefix."""
     rows, length = len(own) // len(prefixes), prefixes[0].shape[-2]
-    both = own.new_empty(*own.shape[:2], length + own.shape[-2], own.shape[-1])
-    for part, prefix in zip(both.split(rows), prefixes, strict=True):
+    joined_values = own.new_empty(*own.shape[:2], length + own.shape[-2], own.shape[-1])
+    for part, prefix in zip(joined_values.split(rows), prefixes, strict=True):
         part[:, :, :length] = prefix
-    both[:, :, length:] = own
-    return both
+    joined_values[:, :, length:] = own
+    return joined_values

@@ -9,6 +9,7 @@ from interp.ablations import Means, mean_outputs
 from interp.tasks import Task, encode, prompt_text, select_examples
 
 REFERENCE_EXAMPLES = 32
+"""The number of prompts whose activations a mean is taken over."""
 
 
 def reference_rows(task: Task, *, seed: int = 0) -> list[int]:

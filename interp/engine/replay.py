@@ -51,25 +51,25 @@ def record(
         The residual stream before each block, and the arguments that each block was called
         with.
     """
-    kept = Pass()
+    baseline_pass = Pass()
 
     def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if args:
-            kept.residuals.append(args[0])
-            kept.calls.append((args[1:], dict(kwargs)))
+            baseline_pass.residuals.append(args[0])
+            baseline_pass.calls.append((args[1:], dict(kwargs)))
         else:
-            kept.residuals.append(kwargs["hidden_states"])
-            others = {k: v for k, v in kwargs.items() if k != "hidden_states"}
-            kept.calls.append(((), others))
+            baseline_pass.residuals.append(kwargs["hidden_states"])
+            other_arguments = {k: v for k, v in kwargs.items() if k != "hidden_states"}
+            baseline_pass.calls.append(((), other_arguments))
 
     with ExitStack() as stack, torch.no_grad():
         for block in decoder.blocks:
             # before a placed block's own hook: masks are kept once, not once per device
             handle = block.register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
             stack.callback(handle.remove)
-        stack.enter_context(stopped_before_readout(decoder, kept.residuals.append))
+        stack.enter_context(stopped_before_readout(decoder, baseline_pass.residuals.append))
         decoder.root(input_ids=input_ids, **model_arguments)
-    return kept
+    return baseline_pass
 
 
 def call_arguments(

@@ -42,6 +42,7 @@ class Shortcuts:
 
 
 EVERY = Shortcuts()
+"""All shortcuts, before any is tried on a model."""
 NONE = Shortcuts(
     replay=False,
     prefixes=False,
@@ -66,27 +67,29 @@ def exact_shortcuts(model: TransformerBridge, wanted: Shortcuts, longest: int) -
         Shortcuts that are on only where they are wanted and exact. The others are named in a
         warning.
     """
-    can, exact, why = capabilities(model), wanted, []
+    can, exact, reasons = capabilities(model), wanted, []
     if wanted.replay and not can.replays:
         exact = replace(exact, replay=False)
-        why.append("its blocks depend on more than their arguments, so that nothing is replayed")
+        reasons.append(
+            "its blocks depend on more than their arguments, so that nothing is replayed"
+        )
     if wanted.options and not can.packs(longest):
         exact = replace(exact, options=False)
-        why.append(
+        reasons.append(
             "it takes no mask and positions from outside, so that options run in rows of their own"
         )
     if exact.replay and wanted.prefixes and not can.shares_prefixes(longest):
         exact = replace(exact, prefixes=False)
-        why.append("what rows start with cannot be cached for them, so that each runs whole")
+        reasons.append("what rows start with cannot be cached for them, so that each runs whole")
     if exact.replay and wanted.sublayers and not can.reuses_attention:
         exact = replace(exact, sublayers=False)
-        why.append("its attention adds more than a projection of z, so that it is never reused")
+        reasons.append("its attention adds more than a projection of z, so that it is never reused")
     if not exact.replay:
         exact = replace(exact, prefixes=False, sublayers=False)
     # half a block of many: too little to report
     last = exact.last_block_positions and exact.replay and can.narrows_last_block
     exact = replace(exact, last_block_positions=last)
-    for reason in why:
+    for reason in reasons:
         if reason not in can.said:
             can.said.add(reason)
             log.warning("model %s: %s (slower, the same results)", model_name(model), reason)

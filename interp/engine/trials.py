@@ -121,8 +121,8 @@ class Trials:
         def same() -> bool:
             baseline = record(dec, ids, use_cache=False)
             resid = baseline.residuals[layer]
-            other = resid.clone()
-            other[:, 3:5] = -resid[:, 3:5].flip(-1)
+            perturbed = resid.clone()
+            perturbed[:, 3:5] = -resid[:, 3:5].flip(-1)
 
             def run(entering: Tensor, hidden: frozenset[int]) -> Tensor:
                 example = Example(6, {"hidden": hidden})
@@ -130,11 +130,11 @@ class Trials:
                     return run_block(dec, layer, entering, baseline)
 
             plain, cut = run_block(dec, layer, resid, baseline), frozenset({3, 4})
-            with_cut, seen = run(resid, cut), run(other, frozenset())[:, answering]
+            with_cut, seen = run(resid, cut), run(perturbed, frozenset())[:, answering]
             return (
                 close(run(resid, frozenset()), plain)
                 and close(with_cut[:, :5], plain[:, :5])
-                and close(run(other, cut)[:, answering], with_cut[:, answering])
+                and close(run(perturbed, cut)[:, answering], with_cut[:, answering])
                 and not close(seen, plain[:, answering])
             )
 
@@ -145,15 +145,15 @@ class Trials:
         dec, ids = self._decoder, random_tokens(self._decoder, 1, 7)
 
         def z(edit: LayerEdit) -> Float[Tensor, "pos head d_head"]:
-            kept: list[Tensor] = []
+            inputs: list[Tensor] = []
             projection = dec.output_projections[layer]
-            handle = projection.register_forward_pre_hook(lambda _, args: kept.append(args[0]))
+            handle = projection.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
             try:
                 with edited(self.model, Edits({layer: edit}), example=Example(6, {})):
                     run_block(dec, layer, baseline.residuals[layer], baseline)
             finally:
                 handle.remove()
-            return kept[0][0].flatten(start_dim=1).unflatten(-1, (dec.n_heads, -1))
+            return inputs[0][0].flatten(start_dim=1).unflatten(-1, (dec.n_heads, -1))
 
         def same() -> bool:
             whole, with_window = z(LayerEdit()), z(LayerEdit(windows=frozenset([(0, 1, 2)])))
@@ -232,10 +232,10 @@ class Trials:
 
     def _padded(self, ids: Int[Tensor, "row pos"], whole: Pass, short: int) -> bool:
         """Whether the first tokens of one row, and another row, are what each is alone."""
-        both = whole.residuals[-1]
+        final_residuals = whole.residuals[-1]
         with torch.no_grad():
-            return close(both[0, :short], self._whole(ids[0, :short])) and close(
-                both[1], self._whole(ids[1])
+            return close(final_residuals[0, :short], self._whole(ids[0, :short])) and close(
+                final_residuals[1], self._whole(ids[1])
             )
 
     def prefixes(self, at: int) -> bool:
@@ -251,9 +251,9 @@ class Trials:
             expected = self._whole_rows(ids)[:, length:]
             for first in sorted({0, dec.n_layers // 2}):
                 resid = calls.residuals[0]
-                kept = read_only_cache([shared.cache] * len(ids))
+                shared_cache = read_only_cache([shared.cache] * len(ids))
                 for layer in range(first):
-                    resid = run_block(dec, layer, resid, calls, cache=kept)
+                    resid = run_block(dec, layer, resid, calls, cache=shared_cache)
                 own = filled(prefix_cache(dec, shared, first), dec.n_layers)
                 caches = read_only_cache([own] * len(ids))
                 for layer in range(first, dec.n_layers):
@@ -378,9 +378,9 @@ class Trials:
         forced = ids[:, -2:]
 
         def same() -> bool:
-            given = [prompt.tolist() for prompt in prompts]
+            token_rows = [prompt.tolist() for prompt in prompts]
             # twice: what one ablation decodes must not reach the next
-            for logits in forced_logits(model, given, forced, times=2):
+            for logits in forced_logits(model, token_rows, forced, times=2):
                 rows = [
                     torch.cat([prompt, tokens[:n]])
                     for n in range(3)

@@ -56,7 +56,7 @@ def protocol_curves(
     models = tables.in_order(table["model"])
     benchmarks = tables.in_order(table["benchmark"], SKILLS)
     protocols = tables.in_order(table["protocol"], PROTOCOLS)
-    kept = {} if counts is None else counts.set_index(["model", "task"])["kept"].to_dict()
+    kept_counts = {} if counts is None else counts.set_index(["model", "task"])["kept"].to_dict()
     percent = (table["unit"] == "points").all()
     with matplotlib.rc_context(style.RC), renamed(labels):
         figure = style.new_figure(width, 1.1 + 1.55 * len(models), table)
@@ -71,7 +71,7 @@ def protocol_curves(
                     rows = panel[panel["protocol"] == protocol].sort_values("n_removed")
                     if rows.empty:
                         continue
-                    shown = kept.get((model, rows["task"].iloc[0]))
+                    shown = kept_counts.get((model, rows["task"].iloc[0]))
                     shift = 0.12 * (place - (len(protocols) - 1) / 2)
                     _draw(axes, rows, protocol, shift, shown)
                 words = benchmark_label(benchmark)

@@ -93,9 +93,9 @@ def _example(over: str) -> str:
 def _patches(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of single patches, with columns for site, layer, head and positions."""
     fields = table["ablation"].str.extract(rf"^{PATCH.pattern}$")
-    known = fields["site"].notna()
-    named = fields[known].astype({"layer": int}).astype({"head": "float"})
-    return table[known].assign(**{str(name): named[name] for name in named})
+    has_site = fields["site"].notna()
+    named = fields[has_site].astype({"layer": int}).astype({"head": "float"})
+    return table[has_site].assign(**{str(name): named[name] for name in named})
 
 
 def _of_positions(table: pd.DataFrame, page: style.Page) -> style.PrintFigure:
@@ -126,8 +126,8 @@ def _drawn(table: pd.DataFrame, by: str, scale: Scale, page: style.Page) -> styl
     limit = _limit(table)
     maps = []
     for (model, task, direction, value), rows in table.groupby(keys, sort=False):
-        what = site_label(str(value)) if by == "site" else class_label(str(value))
-        title = f"{what[:1].upper()}{what[1:]}, {direction}"
+        label = site_label(str(value)) if by == "site" else class_label(str(value))
+        title = f"{label[:1].upper()}{label[1:]}, {direction}"
         if len(words) > 1:
             title = f"{words[(str(model), str(task))]}\n{title}"
         marked = rows[(rows["low_all"] > 0) | (rows["high_all"] < 0)]
@@ -185,13 +185,13 @@ def knockout_map(
     """
     table = choose_metric(tables.only_tasks(tables.table_of(source, "importance"), tasks), metric)
     fields = table["ablation"].str.extract(rf"^{CUT.pattern}$")
-    known = fields["classes"].notna()
-    if not known.any():
+    has_classes = fields["classes"].notna()
+    if not has_classes.any():
         raise UserError("no cut:A-B@... to draw; sweep windows (--ablate cuts:2@answering/gold)")
-    first, last = (fields[name][known].astype(int) for name in ("first", "last"))
+    first, last = (fields[name][has_classes].astype(int) for name in ("first", "last"))
     sizes = sorted(set(last - first + 1))
-    table = table[known].assign(
-        x=first, y=(last - first + 1).map(sizes.index), classes=fields["classes"][known]
+    table = table[has_classes].assign(
+        x=first, y=(last - first + 1).map(sizes.index), classes=fields["classes"][has_classes]
     )
     if len(set(table["unit"])) > 1:
         raise UserError("the map would mix points and values; choose with metric= or tasks=")

@@ -80,14 +80,14 @@ def by_metric(
         UserError: no task has any of the metrics, or they have several units.
     """
     scores = tables.only_tasks(tables.table_of(source, "scores"), tasks)
-    kept = scores[scores["metric"].isin(metrics)]
-    if kept.empty:
+    selected = scores[scores["metric"].isin(metrics)]
+    if selected.empty:
         raise UserError(f"metrics {', '.join(metrics)}: the table has none of them")
-    if len(set(kept["unit"])) > 1:
+    if len(set(selected["unit"])) > 1:
         raise UserError(f"metrics {', '.join(metrics)}: some are percentages, others are not")
     place = {name: number for number, name in enumerate(metrics)}
-    kept = kept.sort_values("metric", key=lambda names: names.map(place), kind="stable")
-    table, chosen = tables.of_kind(kept, kind)
+    selected = selected.sort_values("metric", key=lambda names: names.map(place), kind="stable")
+    table, chosen = tables.of_kind(selected, kind)
     with renamed(labels):
         return _panels(table, "metric", chosen, style.Page(width=width, caption=caption))
 

@@ -137,14 +137,14 @@ def _panels(table: pd.DataFrame, kind: Kind, content: Content, page: style.Page)
     crowded = is_crowded(table)
     # With many layers, wide panels matter more than protocols side by side.
     rows, columns = (protocols, models) if crowded else (models, protocols)
-    one = len(columns) == 1 and not crowded
-    size = page.width or (style.COLUMN if one else style.PAGE)
+    single_column = len(columns) == 1 and not crowded
+    size = page.width or (style.COLUMN if single_column else style.PAGE)
     if not crowded and len(columns) > size // 1.4:
         rows, columns = protocols, models
     if page.ax is not None:
         return _alone(table, kind, content, page)
     with matplotlib.rc_context(style.RC):
-        height = 1.7 if one or size < 5 else 1.5
+        height = 1.7 if single_column or size < 5 else 1.5
         figure = style.new_figure(size, 0.9 + height * len(rows), table)
         same_unit = len(set(table["unit"])) == 1
         grid = figure.subplots(

@@ -44,7 +44,9 @@ def downstream(
                 f"downstream{f' {name!r}' if name else ''}: it lacks {', '.join(missing)}; give "
                 "the table of interp.similarity.downstream_effects"
             )
-    table = pd.concat([one.assign(panel=name) for name, one in given.items()], ignore_index=True)
+    table = pd.concat(
+        [effects.assign(panel=name) for name, effects in given.items()], ignore_index=True
+    )
     limit = float(np.nanmax(table["value"]))
     size = width or (style.COLUMN if len(given) == 1 else style.PAGE)
     style.check_width(size)

@@ -234,18 +234,18 @@ def draw_maps(
         height = _height(maps, page, square=scale.y != "Layer", named=named)
         figure, panels = _panels(table, len(maps), height, page)
         image = None
-        for axes, one in zip(panels.flat, maps, strict=False):
+        for axes, head_map in zip(panels.flat, maps, strict=False):
             if len(maps) > 1 or page.ax is None:
-                axes.set_title(one.title)
+                axes.set_title(head_map.title)
             axes.set_facecolor("#d8d8d8")
             image = axes.imshow(
-                np.ma.masked_invalid(one.cells.to_numpy(float)), origin="lower", aspect="auto",
+                np.ma.masked_invalid(head_map.cells.to_numpy(float)), origin="lower", aspect="auto",
                 vmin=scale.low, vmax=scale.high, cmap=DIVERGING if scale.low < 0 else SEQUENTIAL,
             )  # fmt: skip
             if scale.y != "Layer" and not scale.rows:
                 # blocks have one layer at least: no empty row below them
-                first = int(one.cells.notna().any(axis=1).to_numpy().argmax())
-                axes.set_ylim(first - 0.5, len(one.cells) - 0.5)
+                first = int(head_map.cells.notna().any(axis=1).to_numpy().argmax())
+                axes.set_ylim(first - 0.5, len(head_map.cells) - 0.5)
             axes.spines[:].set_visible(False)
             axes.tick_params(length=0)
             for axis in (axes.xaxis, axes.yaxis):
@@ -254,7 +254,7 @@ def draw_maps(
                 _name_rows(axes, scale.rows, height)
         style.name_panels(panels, len(maps), x=scale.x, y=scale.y)
         assert image is not None
-        rows = max(len(one.cells) for one in maps)
+        rows = max(len(head_map.cells) for head_map in maps)
         inches = height * rows * len(panels)
         style.add_colour_bar(figure, image, list(panels.flat), label=scale.label, inches=inches)
         figure.draw_without_rendering()
@@ -264,8 +264,8 @@ def draw_maps(
             words = [note.format(mark="Dots" if small else "Rings") for note in notes]
             style.finish(figure, words, caption=page.caption)
             style.fit_height(figure, panels[:, 0], height * rows)
-        for axes, one in zip(drawn, maps, strict=True):
-            _mark(axes, one.marked, small=small, dark=scale.low < 0, limit=scale.high)
+        for axes, head_map in zip(drawn, maps, strict=True):
+            _mark(axes, head_map.marked, small=small, dark=scale.low < 0, limit=scale.high)
     return figure
 
 
@@ -285,7 +285,7 @@ def _height(maps: list[Map], page: style.Page, *, square: bool, named: bool) -> 
     """
     size = page.width or (style.COLUMN if len(maps) == 1 else style.PAGE)
     lines = -(-len(maps) // style.columns_of(len(maps), size))
-    rows = max(len(one.cells) for one in maps)
+    rows = max(len(head_map.cells) for head_map in maps)
     if named:
         most = max(CELL, LEAST_PANEL / rows)
         return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, most))
@@ -293,7 +293,7 @@ def _height(maps: list[Map], page: style.Page, *, square: bool, named: bool) -> 
         return float(np.clip(HIGHEST / (lines * rows), LEAST_CELL, CELL))
     # the part of a panel's width that axes, names and the colour bar take
     wide = (size - 1.0) / style.columns_of(len(maps), size) - 0.15
-    columns = max(one.cells.shape[1] for one in maps)
+    columns = max(head_map.cells.shape[1] for head_map in maps)
     return float(np.clip(min(HIGHEST / (lines * rows), wide / columns), LEAST_CELL / 2, 2 * CELL))
 
 

@@ -36,7 +36,7 @@ def depth_figures(
         if sum(f"{part}{way}" in kind_names for way in WAYS) > 1:
             yield _named(part, "replacements"), partial(replacements, drops, part=part, **options)
     several = source if isinstance(source, Sequence) else [source]
-    if not all(isinstance(one, Gains) for one in several):
+    if not all(isinstance(gains, Gains) for gains in several):
         return
     options |= {"metric": dict(zip(chosen["task"], chosen["metric"], strict=True))}
     options |= {"tasks": list(chosen["task"])}

@@ -40,7 +40,7 @@ def label_points(
     for place in np.argsort(crowd, kind="stable"):
         width = DIGIT * len(labels[place])
         boxes = [(offset, _box(marks[place] + offset, width, HEIGHT)) for offset in _offsets()]
-        fitting = [one for one in boxes if _within(one[1], inside)] or boxes
+        fitting = [box for box in boxes if _within(box[1], inside)] or boxes
         offset, box = min(fitting, key=lambda one: sum(_overlap(one[1], other) for other in taken))
         taken.append(box)
         far = np.hypot(*offset) > NEAR + 1

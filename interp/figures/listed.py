@@ -92,8 +92,8 @@ def _largest(table: pd.DataFrame) -> list[str]:
         lambda drops: drops.abs().max() or 1.0
     )
     largest = size.fillna(0).groupby(table["ablation"], sort=False).max()
-    kept = set(largest.nlargest(MOST, keep="first").index)
-    return [str(name) for name in largest.index if name in kept]
+    shown = set(largest.nlargest(MOST, keep="first").index)
+    return [str(name) for name in largest.index if name in shown]
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:

@@ -44,6 +44,7 @@ RC: dict[Any, Any] = {
     # names of tasks and models are data, in which a "$" does not begin a formula
     "text.parse_math": False,
 }
+"""Matplotlib's settings for every figure: sizes at the printed size, fonts and lines."""
 
 
 class PrintFigure(Figure):

@@ -88,8 +88,8 @@ def attribution(
             matplotlib.patches.Patch(color=colour, label=label) for label, colour in PARTS.values()
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
-        what = "its margin over its best rival" if quantity == "margin" else "its logit"
-        notes = [tables.describe_n(rows), f"Effect on the right answer: {what}.",
+        quantity_text = "its margin over its best rival" if quantity == "margin" else "its logit"
+        notes = [tables.describe_n(rows), f"Effect on the right answer: {quantity_text}.",
                  tables.describe_intervals(rows, "Bars")]  # fmt: skip
         style.finish(figure, notes)
     return figure

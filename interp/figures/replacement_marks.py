@@ -96,8 +96,8 @@ def _figure(
     side_by_side = points >= APART * len(ways)
     stacks = [list(ways)] if side_by_side else [[way] for way in ways]
     lines = -(-len(panels) // columns)
-    each = 1.5 if side_by_side else 0.62
-    figure = style.new_figure(size, 0.9 + lines * (0.3 + each * len(stacks)), rows)
+    panel_height = 1.5 if side_by_side else 0.62
+    figure = style.new_figure(size, 0.9 + lines * (0.3 + panel_height * len(stacks)), rows)
     grid = figure.subplots(
         lines * len(stacks), columns, sharex=True, sharey=page.ylim is not None, squeeze=False
     )

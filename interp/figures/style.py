@@ -293,7 +293,9 @@ def fit_height(figure: PrintFigure, axes: Iterable[Axes], inches: float) -> None
         inches: the height that each panel should have.
     """
     for _ in range(2):
-        missing = sum(inches - one.get_position().height * figure.get_figheight() for one in axes)
+        missing = sum(
+            inches - panel.get_position().height * figure.get_figheight() for panel in axes
+        )
         figure.set_figheight(max(1.0, figure.get_figheight() + missing))
         figure.draw_without_rendering()
 
@@ -308,7 +310,8 @@ def trim(figure: PrintFigure, panels: Iterable[Axes]) -> None:
     drawn = list(panels)
     for _ in range(3):
         blank = min(
-            one.get_position(original=True).height - one.get_position().height for one in drawn
+            panel.get_position(original=True).height - panel.get_position().height
+            for panel in drawn
         )
         if blank * figure.get_figheight() < 0.02:
             return

@@ -245,10 +245,10 @@ def _of_patches(
 ) -> Iterator[tuple[str, Draw]]:
     """Maps of recovery, for the sweeps that patch activations of pairs of prompts."""
     several = source if isinstance(source, list | tuple) else [source]
-    patched = [one for one in several if getattr(one, "patched_tasks", ())]
+    patched = [sweep for sweep in several if getattr(sweep, "patched_tasks", ())]
     if not patched:
         return
-    table = pd.concat([one.recovery() for one in patched], ignore_index=True)
+    table = pd.concat([sweep.recovery() for sweep in patched], ignore_index=True)
     if tasks is not None:
         table = table[table["task"].isin([tasks] if isinstance(tasks, str) else list(tasks))]
     for over in causal_maps.held(table):
@@ -263,10 +263,13 @@ def _units(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     points = table["unit"].eq("points")
     if points.any():
         yield "", table[points]
-    others = list(table[~points].groupby("metric", sort=False))
-    names = file_names(str(metric) for metric, _ in others)
-    for metric, rows in others:
-        yield ("" if len(others) == 1 and not points.any() else f"-{names[str(metric)]}"), rows
+    groups_by_metric = list(table[~points].groupby("metric", sort=False))
+    names = file_names(str(metric) for metric, _ in groups_by_metric)
+    for metric, rows in groups_by_metric:
+        yield (
+            ("" if len(groups_by_metric) == 1 and not points.any() else f"-{names[str(metric)]}"),
+            rows,
+        )
 
 
 def _of_unit(scores: pd.DataFrame, drops_: pd.DataFrame, page: Page) -> Iterator[tuple[str, Draw]]:

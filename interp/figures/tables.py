@@ -69,7 +69,7 @@ def table_of(source: Source, name: str) -> pd.DataFrame:
     if isinstance(source, Results):
         table: pd.DataFrame = getattr(source, name)()
         return table
-    parts = [table_of(one, name) for one in _several(source)]
+    parts = [table_of(run, name) for run in _several(source)]
     if not parts:
         raise UserError("no sweep to draw")
     return _without_doubles(pd.concat(parts, ignore_index=True))
@@ -91,7 +91,7 @@ def table_from(source: Any, name: str) -> pd.DataFrame:
     if isinstance(source, pd.DataFrame):
         return source
     if isinstance(source, list | tuple):
-        parts = [table_from(one, name) for one in source]
+        parts = [table_from(run, name) for run in source]
         if not parts:
             raise UserError("no result to draw")
         return pd.concat(parts, ignore_index=True)
@@ -215,8 +215,8 @@ def colour_limit(table: pd.DataFrame) -> float:
 def in_order(names: Iterable[str], first: Iterable[str] = ()) -> list[str]:
     """Distinct names: those in `first` in its order, then the others in theirs."""
     distinct = list(dict.fromkeys(names))
-    known = [name for name in first if name in distinct]
-    return [*known, *(name for name in distinct if name not in known)]
+    shared_columns = [name for name in first if name in distinct]
+    return [*shared_columns, *(name for name in distinct if name not in shared_columns)]
 
 
 def tasks_in_order(tasks: Iterable[str]) -> list[str]:
@@ -265,8 +265,8 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
     rows = table[table["ablation"] != BASELINE]
     sentences = []
     silent = [
-        one for _, one in rows.groupby(["model", "task"], sort=False)
-        if not (one["p_adjusted"] < ALPHA).any()
+        group for _, group in rows.groupby(["model", "task"], sort=False)
+        if not (group["p_adjusted"] < ALPHA).any()
     ]  # fmt: skip
     least = (
         pd.concat(silent)["least_detectable_drop"].dropna()
@@ -390,8 +390,8 @@ def describe_tests(table: pd.DataFrame) -> str:
     of_table = table["test"].value_counts().index
     tests = " or ".join(name if " test" in name else f"{name} test" for name in of_table)
     names = [CORRECTIONS[name][1] for name in table["correction"].unique() if name in CORRECTIONS]
-    how = f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""
-    return f"p: {tests}, {how or 'not corrected'}."
+    correction = f"{' or '.join(names)}-corrected over the ablations of a task" if names else ""
+    return f"p: {tests}, {correction or 'not corrected'}."
 
 
 def p_name(table: pd.DataFrame) -> str:

@@ -70,12 +70,12 @@ class AblatedModel(TemplateLM):
         )
         self.ablation = ablation
         check_donor_used([as_ablation(ablation)], donor)
-        other = load_model(donor, **options) if donor else None
-        self.edits = checked_edits(self.model, ablation, donor=other)
+        donor_model = load_model(donor, **options) if donor else None
+        self.edits = checked_edits(self.model, ablation, donor=donor_model)
         if self.edits.uses_mean or self.edits.is_by_example:
             taken = self.edits.uses_mean or self.edits.is_resampled
-            what = "to take activations from" if taken else "of a task"
-            raise UserError(f"{ablation}: it needs examples {what}; use `interp sweep`")
+            purpose = "to take activations from" if taken else "of a task"
+            raise UserError(f"{ablation}: it needs examples {purpose}; use `interp sweep`")
         self.seed = int(seed)
         self.decoder = decoder(self.model)
         self.tokenizer = self.decoder.tokenizer

@@ -24,6 +24,7 @@ from interp.tasks import (
 )
 
 WHOLE = "answer"
+"""The name of the step that is the whole answer, in the column `step`."""
 MOST_STEPS = 12
 FOLLOW = ("target", "generated")
 

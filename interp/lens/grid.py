@@ -75,8 +75,8 @@ def prompt_grid(
         entropy = entropy.masked_fill(~finite, float("nan"))
         for place, depth in enumerate(depths(decoder.n_layers, sublayers=sublayers)):
             for offset in range(chunk.shape[1]):
-                known = bool(finite[place, offset])
-                token = int(top.indices[place, offset]) if known else NO_TOKEN
+                is_finite = bool(finite[place, offset])
+                token = int(top.indices[place, offset]) if is_finite else NO_TOKEN
                 rows.append(
                     {
                         "position": start + offset,
@@ -85,7 +85,7 @@ def prompt_grid(
                         "layer": depth.layer,
                         "after": depth.after,
                         "relative_depth": depth.number / decoder.n_layers,
-                        "top_token": _shown(decoder.tokenizer, token) if known else "",
+                        "top_token": _shown(decoder.tokenizer, token) if is_finite else "",
                         "top_id": token,
                         "probability": float(torch.exp(top.values[place, offset])),
                         "entropy": float(entropy[place, offset]),

@@ -96,11 +96,11 @@ def _option_columns(
     depth = np.arange(logprob.shape[1])
     columns: dict[str, np.ndarray] = {}
     for name, option in (("right", answer.right), ("chosen", int(logprob[:, -1].argmax()))):
-        others = np.delete(logprob, option, axis=0)
+        other_options = np.delete(logprob, option, axis=0)
         columns |= {
             f"{name}_logprob": logprob[option],
             f"{name}_logrank": logrank[option],
-            f"{name}_margin": logprob[option] - others.max(axis=0),
+            f"{name}_margin": logprob[option] - other_options.max(axis=0),
             # among equal options the first is chosen, as in the harness
             f"{name}_leads": logprob.argmax(axis=0) == option,
         }

@@ -123,7 +123,9 @@ def self_repair(
     task = task if isinstance(task, Task) else load_task(task)
     drawn = select_examples(task, limit, seed=seed)
     models.decoder(model).check_told_apart("self-repair")
-    checked = [(one, *_checked(model, one)) for one in as_ablations(model, ablations)]
+    checked = [
+        (ablation, *_checked(model, ablation)) for ablation in as_ablations(model, ablations)
+    ]
     needs_means = any(edits.uses_mean for _, edits, _ in checked)
     means = reference_means(model, task, seed=seed) if needs_means else None
     parts = _parts(models.decoder(model).n_layers)

@@ -67,10 +67,10 @@ def depths(n_layers: int, *, sublayers: bool = True) -> list[Depth]:
 def refuse_programs(ablation: Ablation, edits: Edits) -> None:
     """Refuse with UserError layer programs, which have other depths, scopes, and cuts."""
     if edits.is_scoped or edits.is_windowed or edits.position_classes:
-        what = "scope" if edits.is_scoped else "window" if edits.is_windowed else "cut"
+        kind = "scope" if edits.is_scoped else "window" if edits.is_windowed else "cut"
         raise UserError(
             f"ablation {ablation}: a lens reads one pass over a prompt and its answer; leave the "
-            f"{what} out"
+            f"{kind} out"
         )
     if edits.is_program:
         raise UserError(

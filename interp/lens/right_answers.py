@@ -111,5 +111,5 @@ def strongest_rivals(answer: Answer, logits: Tensor, tokens: Tensor) -> Tensor:
     if wrong and one_token_each:
         ids = torch.tensor([o.continuation[0] for o in wrong], device=logits.device)
         return ids[logits[:, ids].argmax(dim=-1)]
-    others = logits.scatter(-1, tokens[:, None], -torch.inf)
-    return others.argmax(dim=-1)
+    other_logits = logits.scatter(-1, tokens[:, None], -torch.inf)
+    return other_logits.argmax(dim=-1)

@@ -99,16 +99,16 @@ def logit_lens(
     _check(reading, tuned)
     task = task if isinstance(task, Task) else load_task(task)
     decoder, drawn = models.decoder(model), select_examples(task, limit, seed=reading.seed)
-    given = as_ablation(ablation)
-    edits = checked_edits(model, given)
-    refuse_programs(given, edits)
+    value = as_ablation(ablation)
+    edits = checked_edits(model, value)
+    refuse_programs(value, edits)
     if tuned and reading.sublayers and not tuned.sublayers:
         reading = replace(reading, sublayers=False)
     translate = tuned.translator(model, sublayers=reading.sublayers) if tuned else None
     folder = path_given("out", out) if out is not None else None
     request: dict[str, Any] = {}
     if folder:
-        asked_of = asdict(reading) | {"limit": limit, "ablation": given.text}
+        asked_of = asdict(reading) | {"limit": limit, "ablation": value.text}
         asked_of |= {"tuned": tuned.card if tuned else None}
         request = describe_measure(model, task, drawn, asked_of)
         if claim_folder(folder, KIND, request):
@@ -117,7 +117,7 @@ def logit_lens(
     if edits.uses_mean:
         means = reference_means(model, task, seed=reading.seed, linear=edits.linear_layers)
     read_depths = depths(decoder.n_layers, sublayers=reading.sublayers)
-    lens = Lens(model_name(model), task.name, given.text, "tuned lens" if tuned else "logit lens",
+    lens = Lens(model_name(model), task.name, value.text, "tuned lens" if tuned else "logit lens",
                 tuple(read_depths), {}, weights_kept(model))  # fmt: skip
     writer, failed = _Examples(folder, lens) if folder else None, set[int]()
     described = f"{lens.model}, {task.name}"

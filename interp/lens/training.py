@@ -83,7 +83,7 @@ def train_tuned_lens(
             f"(1 in {HELD_OUT_SHARE} held out)"
         )
     held_out = rows[::HELD_OUT_SHARE]
-    kept = [row for place, row in enumerate(rows) if place % HELD_OUT_SHARE]
+    training_rows = [row for place, row in enumerate(rows) if place % HELD_OUT_SHARE]
     decoder = models.decoder(model)
     n_maps = decoder.n_layers * (2 if training.sublayers else 1)
     matrices = torch.zeros(n_maps, decoder.d_model, decoder.d_model, device=decoder.device)
@@ -93,7 +93,7 @@ def train_tuned_lens(
     optimiser = torch.optim.Adam([matrices, biases], lr=training.learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=training.steps)
     with tqdm(total=training.steps, desc=f"tuned lens of {model_name(model)}", unit="step") as bar:
-        for stack in _stacks(model, kept, training):
+        for stack in _stacks(model, training_rows, training):
             loss = _divergence(model, stack, translated(matrices, biases)(stack))
             _refuse_not_finite(model, loss.item())
             # gradients of the maps only: the model's own parameters do not change
@@ -114,7 +114,7 @@ def train_tuned_lens(
         "sublayers": training.sublayers,
         "text": source,
         "text_sha256": text_hash(texts),
-        "train_tokens": sum(map(len, kept)),
+        "train_tokens": sum(map(len, training_rows)),
         "held_out_tokens": sum(map(len, held_out)),
         "steps": training.steps,
         "learning_rate": training.learning_rate,

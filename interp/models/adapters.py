@@ -43,11 +43,11 @@ def check_adapter(name: str, folder: Path) -> None:
         raise UserError(
             f"model {name}: adapter {folder} is for {config['task_type']}; allowed is CAUSAL_LM"
         )
-    for entry, what in NOT_READ.items():
+    for entry, setting_text in NOT_READ.items():
         if config.get(entry):
             raise UserError(
-                f"model {name}: adapter {folder} {what} ({entry} in {CONFIG}); allowed are LoRA "
-                "and similar methods, which change weights alone"
+                f"model {name}: adapter {folder} {setting_text} ({entry} in {CONFIG}); "
+                "allowed are LoRA and similar methods, which change weights alone"
             )
     if find_spec("peft") is None:
         raise UserError(
@@ -77,9 +77,9 @@ def with_adapter(root: Any, folder: Path, *, name: str, merge: bool) -> Any:
     try:
         wrapped = peft.PeftModel.from_pretrained(root, str(folder), local_files_only=True)
         before = set(peft.get_peft_model_state_dict(wrapped))
-        given = _tensor_names(folder)
-        if before != given:
-            odd = sorted(before ^ given)
+        tensor_names = _tensor_names(folder)
+        if before != tensor_names:
+            odd = sorted(before ^ tensor_names)
             raise UserError(
                 f"model {name}: adapter {folder} does not fit: {odd[0]} is "
                 f"{'missing' if odd[0] in before else 'spare'}"

@@ -196,13 +196,13 @@ class Decoder:
     def check_heads(self, layer: int) -> None:
         """Raise UserError where a layer's z does not consist of `n_heads` heads of equal width."""
         if not self.parts[layer].has_heads:
-            others = ", ".join(map(str, self.layers_with("heads"))) or "none"
+            layers_with_heads = ", ".join(map(str, self.layers_with("heads"))) or "none"
             kind = self.parts[layer].kind
-            what = f"its tokens are mixed by {kind}" if kind else "nothing in it mixes tokens"
-            what += NO_HEADS.get(kind, "")
+            reason = f"its tokens are mixed by {kind}" if kind else "nothing in it mixes tokens"
+            reason += NO_HEADS.get(kind, "")
             raise UserError(
-                f"layer {layer}: it has no attention heads that can be told apart ({what}); layers "
-                f"with heads: {others}"
+                f"layer {layer}: it has no attention heads that can be told apart ({reason}); "
+                f"layers with heads: {layers_with_heads}"
             )
         width = input_width(self.output_projections[layer])
         if width is not None and width % self.n_heads:
@@ -246,10 +246,10 @@ class Decoder:
             )
         if names:
             return
-        what = "MLP" if part == "mlp" else "part that mixes tokens"
+        part_text = "MLP" if part == "mlp" else "part that mixes tokens"
         if not (parts.mlps or parts.mixers):
-            what = "part that could be told apart from the rest"
-        raise UserError(f"layer {layer}: it has no {what}; allowed is layer:{layer}")
+            part_text = "part that could be told apart from the rest"
+        raise UserError(f"layer {layer}: it has no {part_text}; allowed is layer:{layer}")
 
     def check_one_stream(self, what: str) -> None:
         """Raise UserError where the blocks hand on several residual streams.
@@ -303,22 +303,22 @@ def parts_of_blocks(
     Returns:
         The modules; `Absent` ones where a block lacks a part.
     """
-    each = [_parts_of(block, components, own) for block in blocks]
-    attentions = tuple(mixers[0] if mixers else Absent() for mixers, _, _, _ in each)
-    mlps = tuple(own_mlps[0] if own_mlps else Absent() for _, own_mlps, _, _ in each)
+    parts_by_block = [_parts_of(block, components, own) for block in blocks]
+    attentions = tuple(mixers[0] if mixers else Absent() for mixers, _, _, _ in parts_by_block)
+    mlps = tuple(own_mlps[0] if own_mlps else Absent() for _, own_mlps, _, _ in parts_by_block)
     norms = {
         name: components[name].name if own else name for name in NORMS_BEHIND if name in components
     }
     return Found(
         blocks=tuple(blocks),
         attentions=attentions,
-        further_mixers=tuple(tuple(mixers[1:]) for mixers, _, _, _ in each),
-        output_projections=tuple(projection for _, _, projection, _ in each),
+        further_mixers=tuple(tuple(mixers[1:]) for mixers, _, _, _ in parts_by_block),
+        output_projections=tuple(projection for _, _, projection, _ in parts_by_block),
         mlps=mlps,
-        further_mlps=tuple(tuple(own_mlps[1:]) for _, own_mlps, _, _ in each),
+        further_mlps=tuple(tuple(own_mlps[1:]) for _, own_mlps, _, _ in parts_by_block),
         attention_ends=sublayer_ends(blocks, attentions, norms.get("ln1_post")),
         mlp_ends=sublayer_ends(blocks, mlps, norms.get("ln2_post")),
-        parts=tuple(parts for _, _, _, parts in each),
+        parts=tuple(parts for _, _, _, parts in parts_by_block),
     )
 
 

@@ -46,15 +46,15 @@ def weights_on_cpu(roots: Iterable[nn.Module]) -> Iterator[None]:
         None. Afterwards every tensor is on its former device.
     """
     named = {id(t): t for root in roots for t in (*root.parameters(), *root.buffers())}
-    kept = [(tensor, tensor.device) for tensor in named.values()]
+    tensors_and_devices = [(tensor, tensor.device) for tensor in named.values()]
     try:
-        for tensor, _ in kept:
+        for tensor, _ in tensors_and_devices:
             tensor.data = tensor.data.cpu()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         yield
     finally:
-        for tensor, device in kept:
+        for tensor, device in tensors_and_devices:
             tensor.data = tensor.data.to(device)
 
 
@@ -89,9 +89,9 @@ def to_device(value: Any, device: torch.device) -> Any:
         return value.to(device)
     # not a subclass: those have constructors of their own
     if type(value) in (tuple, list):
-        return type(value)(to_device(one, device) for one in value)
+        return type(value)(to_device(item, device) for item in value)
     if type(value) is dict:
-        return {key: to_device(one, device) for key, one in value.items()}
+        return {key: to_device(item, device) for key, item in value.items()}
     return value
 
 

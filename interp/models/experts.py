@@ -26,10 +26,10 @@ def routers(decoder: Decoder) -> dict[int, tuple[Any, int]]:
     Returns:
         For each layer, its router and number of experts; empty for a dense model.
     """
-    kept: dict[str, Any] = decoder.__dict__
-    if "routers" not in kept:
-        kept["routers"] = dict(_found(decoder))
-    by_layer: dict[int, tuple[Any, int]] = kept["routers"]
+    attributes: dict[str, Any] = decoder.__dict__
+    if "routers" not in attributes:
+        attributes["routers"] = dict(_found(decoder))
+    by_layer: dict[int, tuple[Any, int]] = attributes["routers"]
     return by_layer
 
 
@@ -41,14 +41,14 @@ def check_expert(decoder: Decoder, layer: int, expert: int) -> None:
         layer: which block.
         expert: number of the expert.
     """
-    known = routers(decoder)
-    if layer not in known:
-        layers = ", ".join(map(str, known)) or "none"
+    router_modules = routers(decoder)
+    if layer not in router_modules:
+        layers = ", ".join(map(str, router_modules)) or "none"
         raise UserError(
             f"expert:{layer}.{expert}: layer {layer} has no router that hands out the weights of "
             f"its experts; layers that have one: {layers}"
         )
-    n_experts = known[layer][1]
+    n_experts = router_modules[layer][1]
     if expert >= n_experts:
         raise UserError(f"expert:{layer}.{expert}: layer {layer} has experts 0-{n_experts - 1}")
 
@@ -94,7 +94,7 @@ def _n_experts(decoder: Decoder, layer: int, mlp: nn.Module, router: nn.Module) 
     finally:
         handle.remove()
     out = seen[0] if seen else None
-    if not isinstance(out, tuple) or not all(isinstance(one, torch.Tensor) for one in out):
+    if not isinstance(out, tuple) or not all(isinstance(output, torch.Tensor) for output in out):
         return 0
     if len(out) == 3:
         logits, weights, chosen = out

@@ -11,6 +11,7 @@ from interp.errors import UserError
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 INDEX = "model.safetensors.index.json"
+"""The file that names the shard of every tensor of a checkpoint in several files."""
 
 
 def read_configuration(name: str, folder: Path) -> dict[str, Any]:

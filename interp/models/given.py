@@ -36,11 +36,13 @@ def given_model(
     if isinstance(model, str | Path):
         return load_model(model)
     if isinstance(model, transformers.PreTrainedModel):
-        kept = vars(model)
+        attributes = vars(model)
         # if wrapped a second time, the weights and configuration would have other names
-        if _BRIDGE not in kept:
-            kept[_BRIDGE] = bridge_over(model) or load_model(model, tokenizer=_tokenizer_of(model))
-        bridge: TransformerBridge = kept[_BRIDGE]
+        if _BRIDGE not in attributes:
+            attributes[_BRIDGE] = bridge_over(model) or load_model(
+                model, tokenizer=_tokenizer_of(model)
+            )
+        bridge: TransformerBridge = attributes[_BRIDGE]
         return bridge
     raise UserError(
         f"model {type(model).__name__}: allowed are a name, a folder, a Hugging Face model, and a "

@@ -146,8 +146,8 @@ def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -
     same[id(root.config.get_text_config())] = root.config.get_text_config()
     blocks, used = [], set[int]()
     for place, number in enumerate(order):
-        again = number in used
-        block = copy.deepcopy(copied[number], dict(same)) if again else copied[number]
+        is_repeated = number in used
+        block = copy.deepcopy(copied[number], dict(same)) if is_repeated else copied[number]
         used.add(number)
         blocks.append((block, numbers[place]))
     for block, number in blocks:
@@ -168,10 +168,10 @@ def _reordered(decoder: Decoder, order: Sequence[int], numbers: Sequence[int]) -
 
     def those_beside(given: Sequence[Sequence[nn.Module]]) -> tuple[tuple[nn.Module, ...], ...]:
         most = max(map(len, given), default=0)
-        filled = [[*some, *(Absent() for _ in range(most - len(some)))] for some in given]
+        filled = [[*row, *(Absent() for _ in range(most - len(row)))] for row in given]
         columns = [those([row[at] for row in filled]) for at in range(most)]
         rows = zip(*columns, strict=True) if columns else [()] * len(order)
-        return tuple(tuple(one for one in row if not isinstance(one, Absent)) for row in rows)
+        return tuple(tuple(cell for cell in row if not isinstance(cell, Absent)) for row in rows)
 
     return replace(
         decoder,

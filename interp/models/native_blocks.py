@@ -104,9 +104,9 @@ def wrap(root: Any, tokenizer: Any, *, name: str) -> TransformerBridge:
         decoder = _native_decoder(bridge, record)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         layers = "is not supported: its layers cannot be found in it"
-        why = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
+        reason = "cannot be taken apart" if isinstance(error, RuntimeError) else layers
         raise UserError(
-            f"model {name}: {type(root).__name__} {why} ({first_line(error)})"
+            f"model {name}: {type(root).__name__} {reason} ({first_line(error)})"
         ) from error
     check_bridge(bridge, decoder.root, name, replaced)
     tell_of_tokens_outside(name, tokenizer, decoder.d_vocab)
@@ -118,11 +118,11 @@ def _put_back_nothing(bridge: TransformerBridge, root: Any) -> None:
     for component in bridge.adapter.component_mapping.values():
         owner, _, last = str(getattr(component, "name", None) or "").rpartition(".")
         try:
-            kept = vars(root.get_submodule(owner))["_modules"]
+            submodules = vars(root.get_submodule(owner))["_modules"]
         except AttributeError:
             continue
-        if last in kept and getattr(kept[last], "original_component", last) is None:
-            kept[last] = None
+        if last in submodules and getattr(submodules[last], "original_component", last) is None:
+            submodules[last] = None
 
 
 def bridge_over(root: Any) -> TransformerBridge | None:

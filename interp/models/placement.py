@@ -54,12 +54,14 @@ def weight_bytes(
             with safe_open(file, framework="pt") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
                     header = tensors.get_slice(name)
-                    shape, each = header.get_shape(), 8 * dtype.itemsize
+                    shape, bits_per_number = header.get_shape(), 8 * dtype.itemsize
                     inner = len(shape) > 1 and not ("embed" in name or "lm_head" in name)
                     if stored:
-                        each = STORED_BITS.get(header.get_dtype(), 8)
+                        bits_per_number = STORED_BITS.get(header.get_dtype(), 8)
                     bits += math.prod(shape) * (
-                        QUANTISED_BITS.get(quantize or "", each) if inner else each
+                        QUANTISED_BITS.get(quantize or "", bits_per_number)
+                        if inner
+                        else bits_per_number
                     )
         except (SafetensorError, OSError):
             continue  # not safetensors: loading says so
@@ -203,7 +205,7 @@ def put_over_gpus(root: transformers.PreTrainedModel, name: str) -> None:
     dtype = next(root.parameters()).dtype
     places = device_map(root, n_layers, dtype, free_bytes(), name)
     for key, tensor in (*root.named_parameters(), *root.named_buffers()):
-        fitting_keys = [one for one in places if key == one or key.startswith(f"{one}.")]
+        fitting_keys = [place for place in places if key == place or key.startswith(f"{place}.")]
         tensor.data = tensor.data.to(places[max(fitting_keys, key=len)])
     # the attribute in which accelerate leaves it and TransformerLens expects it
     root.hf_device_map = places
@@ -221,9 +223,11 @@ def fewest_gpus(roots: Sequence[transformers.PreTrainedModel]) -> int:
     devices = [devices_of(root) for root in roots]
     if all(len(places) == 1 for places in devices):
         return 1
-    each = min(torch.cuda.mem_get_info(device)[1] for device in devices[0])
+    least_memory = min(torch.cuda.mem_get_info(device)[1] for device in devices[0])
     sizes = [_sizes(root) for root in roots]
-    return next(count for count in itertools.count(1) if _all_fit(sizes, count, int(each / ROOM)))
+    return next(
+        count for count in itertools.count(1) if _all_fit(sizes, count, int(least_memory / ROOM))
+    )
 
 
 def _all_fit(models: Sequence[Sequence[int]], count: int, each: int) -> bool:

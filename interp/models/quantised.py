@@ -99,9 +99,9 @@ def refuse_quantised(model: TransformerBridge, what: str) -> None:
     Raises:
         UserError: the model is quantised.
     """
-    how = quantization_of(model)
-    if how:
+    quantization = quantization_of(model)
+    if quantization:
         raise UserError(
-            f"{what}: model {model_name(model)} is quantised ({how}), and this needs full weights; "
-            "load it without quantisation"
+            f"{what}: model {model_name(model)} is quantised ({quantization}), and this needs "
+            "full weights; load it without quantisation"
         )

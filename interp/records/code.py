@@ -166,15 +166,15 @@ class _Walk:
     def _object(self, value: Any) -> None:
         self.add(type(value))
         if isinstance(value, Mapping):
-            for key, one in value.items():
+            for key, item in value.items():
                 self.add(key)
-                self.add(one)
+                self.add(item)
         elif isinstance(value, set | frozenset):
             self._say("set", sorted(map(_shown, value)))
         elif isinstance(value, list | tuple):
             self._say("length", len(value))
-            for one in value:
-                self.add(one)
+            for item in value:
+                self.add(item)
         elif (content := _bytes_of(value)) is not None:
             self._say("bytes", hashlib.sha256(content).hexdigest())
         elif hasattr(value, "state_dict"):  # a torch module: hooks and caches do not count

@@ -9,6 +9,7 @@ from interp.records.manifest import Manifest, TaskEntry, shortened
 
 # what may differ where the user says so: the answers are still of the same model and examples
 ALLOWABLE = ("libraries.*", "model", "tasks.*.version")
+"""Patterns of the fields of a manifest that `allow` may name."""
 
 _MODEL = {
     "weights_sha256": "the model's weights are others",
@@ -87,7 +88,7 @@ def _task_differences(kept: Manifest, asked: Manifest) -> Iterator[Difference]:
     yield from _listed("tasks", kept_names, asked_names)
     # a place is a number of the run that is there: `tasks.0.version`
     for number, task in enumerate(kept.tasks):
-        other = next((one for one in asked.tasks if one.name == task.name), None)
+        other = next((candidate for candidate in asked.tasks if candidate.name == task.name), None)
         if other is not None and other != task:
             limits = (kept.limit, asked.limit) if kept.seed == asked.seed else None
             yield from _one_task(f"tasks.{number}", task, other, limits)
@@ -126,14 +127,14 @@ def _one_task(
             )
             if only_kept or only_asked:
                 one, other = only_kept, only_asked
-        said = f"{name}: {entry} {_plain(one)} there, {_plain(other)} asked"
-        differing += _changed(f"{place}.{entry}", one, other, said)
+        sentence = f"{name}: {entry} {_plain(one)} there, {_plain(other)} asked"
+        differing += _changed(f"{place}.{entry}", one, other, sentence)
     shown = any(d.name.endswith(("num_fewshot", "variant", "sampling")) for d in differing)
     for entry in ("fewshot_sha256", "config_sha256", "code_sha256"):
         if not shown:
-            said = f"{name}: {_TASK[entry]} ({entry})"
+            sentence = f"{name}: {_TASK[entry]} ({entry})"
             differing += _changed(
-                f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), said
+                f"{place}.{entry}", getattr(kept, entry), getattr(asked, entry), sentence
             )
     seeded = limits is None and kept.sampling is not None  # requests to draw carry the seed
     explained = kept.doc_ids != asked.doc_ids or seeded or any(not d.allowable for d in differing)
@@ -205,8 +206,8 @@ def _named(names: list[str]) -> str:
 
 def _changed(name: str, there: Any, asked: Any, words: str = "") -> Iterator[Difference]:
     if there != asked:
-        said = words or f"{name}: {shortened(there)} there, {shortened(asked)} asked"
-        yield Difference(name, there, asked, said)
+        sentence = words or f"{name}: {shortened(there)} there, {shortened(asked)} asked"
+        yield Difference(name, there, asked, sentence)
 
 
 def _plain(value: Any) -> str:
@@ -216,7 +217,7 @@ def _plain(value: Any) -> str:
     if hasattr(value, "as_dict"):
         value = value.as_dict()
     if isinstance(value, dict):
-        value = ", ".join(f"{key} {one}" for key, one in value.items())
+        value = ", ".join(f"{key} {entry}" for key, entry in value.items())
     if isinstance(value, list):
         value = ", ".join(map(str, value))
     return shortened(value)

@@ -44,10 +44,10 @@ def extent(kept: Manifest, asked: Manifest) -> Extent:
     ):
         more += _lacking(what, here, set(there))
         fewer += _lacking(what, there, set(here))
-    others = {task.name: task for task in asked.tasks}
+    asked_by_name = {task.name: task for task in asked.tasks}
     for task in kept.tasks:
-        if task.name in others:
-            there_ids, here_ids = set(task.doc_ids), set(others[task.name].doc_ids)
+        if task.name in asked_by_name:
+            there_ids, here_ids = set(task.doc_ids), set(asked_by_name[task.name].doc_ids)
             words = f"{len(there_ids)} examples of {task.name} there, {len(here_ids)} asked"
             more += [words] if there_ids < here_ids else []
             fewer += [words] if there_ids > here_ids else []
@@ -78,8 +78,8 @@ def conflicts(kept: Manifest, asked: Manifest) -> list[Difference]:
     Returns:
         The entries with both values; empty where nothing would be mixed.
     """
-    other = set(asked.ablations)
-    texts = [text for text in kept.ablations if text in other]
+    asked_texts = set(asked.ablations)
+    texts = [text for text in kept.ablations if text in asked_texts]
     asked_tasks = {task.name: task for task in asked.tasks}
     tasks = [task for task in kept.tasks if task.name in asked_tasks]
     with_sources = [_same_sources(task, asked_tasks[task.name]) for task in tasks]

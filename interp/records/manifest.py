@@ -21,10 +21,12 @@ from interp.errors import UserError, first_line
 from interp.records.files import read_regular
 
 MANIFEST = "manifest.json"
+"""The file of a run that says what it is."""
 SCHEMA_VERSION = 4
 """Of the store; `schema.py` says what each version holds."""
 
 UNITS = "units"
+"""The folder of a run that holds a Parquet shard for each work unit."""
 SOURCE = "interp-source"
 """Under `libraries`: the hash of this package's own code."""
 
@@ -290,6 +292,7 @@ _OF_UNITS = ("tasks", "ablations", "hooks", "donors")
 OF_ROWS = (
     "doc_ids", "rows_sha256", "requests_sha256", "clusters", "source_ids", "sources_sha256",
 )  # fmt: skip
+"""The fields of a task that are of its rows, and grow when a run is extended."""
 
 
 def _sha256(value: Any) -> str:

@@ -44,7 +44,7 @@ class _Whole:
 
     def rows(self, task: str, texts: Sequence[str], doc_ids: Sequence[int]) -> list[Record]:
         """The records of some examples of a task under some ablations, by ablation and example."""
-        number = [one.name for one in self.manifest.tasks].index(task)
+        number = [entry.name for entry in self.manifest.tasks].index(task)
         wanted, places = set(texts), self.manifest.texts
         paths = [
             str(self.paths[unit.name])
@@ -86,7 +86,7 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
         _same_examples(holders[0], manifests[holders[0]], holder, manifest)
         units = [unit.as_dict() for unit in manifest.units]
         groups.setdefault(f"{manifest.fingerprint()} {units}", []).append(holder)
-    runs = [_whole(folder, some, manifests[some[0]]) for some in groups.values()]
+    runs = [_whole(folder, names, manifests[names[0]]) for names in groups.values()]
     first, others = runs[0], runs[1:]
     for other in others:
         _same_baseline(first, other)
@@ -116,8 +116,8 @@ def _write(folder: Path, grown: Manifest, first: _Whole, others: Sequence[_Whole
         task = grown.tasks[unit.task]
         doc_ids = task.doc_ids[unit.first : unit.first + unit.examples]
         records_of_unit: list[Record] = []
-        for run, some in _runs_of(texts[unit.ablations[0] : unit.ablations[1] + 1], holders):
-            records_of_unit += run.rows(task.name, some, doc_ids)
+        for run, run_texts in _runs_of(texts[unit.ablations[0] : unit.ablations[1] + 1], holders):
+            records_of_unit += run.rows(task.name, run_texts, doc_ids)
         write_unit(folder, unit.name, grown, records_of_unit, run=runs[unit.name])
 
 
@@ -139,7 +139,7 @@ def _whole(folder: Path, holders: Sequence[Path], manifest: Manifest) -> _Whole:
     wrong = {holder: problems(holder, units, manifest) for holder in holders}
     chosen = {unit: _chosen(wrong, unit) for unit in units}
     shards = {unit: path for unit, path in chosen.items() if isinstance(path, Path)}
-    lacking = [f"{unit} ({why})" for unit, why in chosen.items() if isinstance(why, str)]
+    lacking = [f"{unit} ({reason})" for unit, reason in chosen.items() if isinstance(reason, str)]
     if lacking:
         raise UserError(
             f"run {folder}: {len(lacking)} of {len(units)} units are missing or damaged: "
@@ -151,7 +151,7 @@ def _whole(folder: Path, holders: Sequence[Path], manifest: Manifest) -> _Whole:
 def _same_examples(first: Path, kept: Manifest, part: Path, asked: Manifest) -> None:
     """Refuse a part that differs in more than its ablations."""
     words = [difference.words for difference in conflicts(kept, asked)]
-    kept_names, asked_names = ({task.name for task in one.tasks} for one in (kept, asked))
+    kept_names, asked_names = ({task.name for task in manifest.tasks} for manifest in (kept, asked))
     if not words and kept_names != asked_names:
         words = [
             f"tasks {', '.join(sorted(kept_names))} there, {', '.join(sorted(asked_names))} asked"
@@ -191,7 +191,7 @@ def _alike(one: Record, other: Record) -> bool:
 def _joined(manifests: Sequence[Manifest]) -> Manifest:
     """The first manifest with the ablations that the others have and it lacks."""
     first = manifests[0]
-    texts = tuple(dict.fromkeys(text for one in manifests for text in one.ablations))
+    texts = tuple(dict.fromkeys(text for manifest in manifests for text in manifest.ablations))
     if len(texts) == len(first.ablations):
         return first
     blocks: dict[tuple[int, int, int], list[UnitEntry]] = {}
@@ -207,8 +207,12 @@ def _joined(manifests: Sequence[Manifest]) -> Manifest:
             name, last = f"{stem}-{number:03d}", min(start + MOST_ABLATIONS - 1, len(texts))
             taken.add(name)
             units.append(of_block[0].model_copy(update={"name": name, "ablations": (start, last)}))
-    hooks = {text: code for one in reversed(manifests) for text, code in one.hooks.items()}
-    donors = {text: names for one in reversed(manifests) for text, names in one.donors.items()}
+    hooks = {
+        text: code for manifest in reversed(manifests) for text, code in manifest.hooks.items()
+    }
+    donors = {
+        text: names for manifest in reversed(manifests) for text, names in manifest.donors.items()
+    }
     more = {"ablations": texts, "units": tuple(units), "hooks": hooks, "donors": donors}
     return first.model_copy(update=more)
 

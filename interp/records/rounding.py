@@ -15,6 +15,7 @@ from interp.records.files import read_regular, write_whole
 from interp.records.manifest import Entry, Text
 
 ROUNDING = "rounding.json"
+"""The file of a run that says what rounding alone changes."""
 
 
 class MetricRounding(Entry):

@@ -46,6 +46,7 @@ SCHEMA = pa.schema(
         ("failure", pa.string()),
     ]
 )
+"""The columns of a shard: one row for each example under each ablation."""
 
 
 @dataclass(frozen=True)

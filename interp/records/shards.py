@@ -319,7 +319,7 @@ def _storable(value: Any) -> Any:
         return None
     if isinstance(value, str) and not value.isascii():
         return as_text(value)
-    return [_storable(one) for one in value] if isinstance(value, tuple) else value
+    return [_storable(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _digest(content: bytes) -> str:

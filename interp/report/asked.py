@@ -82,11 +82,12 @@ def asked_tasks(
         UserError: a path in `given` is no task YAML, or runs Python and may not.
     """
     made = [
-        one if isinstance(one, Task) else load_task(one, data=data, allow_code=allow_code)
-        for one in given
+        source if isinstance(source, Task) else load_task(source, data=data, allow_code=allow_code)
+        for source in given
     ]
     known = {
-        task.name: task if task is one else str(one) for task, one in zip(made, given, strict=True)
+        task.name: task if task is source else str(source)
+        for task, source in zip(made, given, strict=True)
     }
     # a name in a run may be one that a stranger chose: it is looked up without running anything
     return {
@@ -144,8 +145,8 @@ def _why_missing(name: str, reason: str, *, given: bool) -> str:
     short = f"{name}: no task has that name" if "no such task" in reason else reason
     if given:
         return short
-    what = name if "Python" in reason else "PATH.yaml"
-    return f"{short}; `interp report RUN --tasks {what}` shows them"
+    shown_path = name if "Python" in reason else "PATH.yaml"
+    return f"{short}; `interp report RUN --tasks {shown_path}` shows them"
 
 
 def _difference(task: Task, entry: TaskEntry) -> str:

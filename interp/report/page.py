@@ -21,6 +21,7 @@ QUESTION = (
     "Which layers and heads of a language model carry knowledge, retrieval and reasoning, and does "
     "the answer depend on how you measure?"
 )
+"""The question that every report opens with."""
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,9 @@ def section(run: Run, choice: Choice, *, name: str, budget: int) -> Section:
         all_drops=tables.drops(run.importance, targets) if whole else None,
         opened=tuple(opened),
         prompts=_prompts(opened, asked, name),
-        prompts_missing={task: one.missing for task, one in asked.items() if one.missing},
+        prompts_missing={
+            task: prompts.missing for task, prompts in asked.items() if prompts.missing
+        },
         examples_rule=_rule(most, len(chosen), len(texts) * len(set(importance["task"])), run),
         provenance=provenance.pairs(run.sweep),
         tasks=provenance.tasks(run.sweep),
@@ -222,8 +224,8 @@ def _allotted(
     most = min(wanted, max(FEWEST, budget // max(1, len(pairs))))
     if not most:
         return 0, []
-    kept = pairs.nlargest(max(1, budget // most), "size", keep="first").sort_index()
-    return most, list(zip(kept["task"], kept["ablation"], strict=True))
+    largest_pairs = pairs.nlargest(max(1, budget // most), "size", keep="first").sort_index()
+    return most, list(zip(largest_pairs["task"], largest_pairs["ablation"], strict=True))
 
 
 def _asked(sweep: Sweep, choice: Choice) -> dict[str, Asked]:
@@ -271,10 +273,10 @@ def _prompts(
 ) -> dict[tuple[str, int], Prompt]:
     """Each prompt once, however many ablations show it."""
     prompts: dict[tuple[str, int], Prompt] = {}
-    for one in opened:
-        for example in one.shown.examples:
-            key = one.task, example.doc_id
-            text = None if key in prompts else asked[one.task].prompt(example.doc_id)
+    for run in opened:
+        for example in run.shown.examples:
+            key = run.task, example.doc_id
+            text = None if key in prompts else asked[run.task].prompt(example.doc_id)
             if text is not None:
                 prompts[key] = _prompt(text, f"{name}-prompt-{len(prompts)}")
     return prompts
@@ -316,9 +318,9 @@ def _rule(most: int, shown: int, pairs: int, run: Run) -> str:
     """Which examples are on the page, in words."""
     if not most:
         return "No examples are on this page."
-    kept = "" if shown >= pairs else f" of the {shown} largest changes among {pairs}"
+    selection_text = "" if shown >= pairs else f" of the {shown} largest changes among {pairs}"
     return (
-        f"At most {most} examples an ablation and task{kept}, drawn with seed "
+        f"At most {most} examples an ablation and task{selection_text}, drawn with seed "
         f"{run.sweep.manifest.seed}: those that the ablation changed come first, so they are "
         "no sample of all answers; the counts above them are of all examples."
     )

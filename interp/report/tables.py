@@ -111,7 +111,7 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
     Returns:
         The rows that are shown, and how many are not.
     """
-    kept = importance.head(MOST_ROWS)
+    shown_rows = importance.head(MOST_ROWS)
     failed = "failures" in importance and bool(importance["failures"].any())
     numbers = {text: place for place, text in enumerate(dict.fromkeys(importance["ablation"]))}
     rows = [
@@ -133,7 +133,7 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
             _words(row["interval"]),
             _words(row["test"]),
         )
-        for row in kept.to_dict("records")
+        for row in shown_rows.to_dict("records")
     ]
     columns = (
         ("Ablation", True),
@@ -155,7 +155,7 @@ def drops(importance: pd.DataFrame, targets: Mapping[tuple[str, str], str]) -> T
     )
     if failed:
         caption += " Failed: examples on which the ablated model's output was not finite."
-    return Table(caption, columns, tuple(rows), len(importance) - len(kept))
+    return Table(caption, columns, tuple(rows), len(importance) - len(shown_rows))
 
 
 def metric(row: Mapping[Any, Any]) -> str:

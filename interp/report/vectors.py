@@ -92,7 +92,7 @@ def inline_svg(figure: PrintFigure, prefix: str) -> Markup:
 
 def _caption(name: str, figure: PrintFigure) -> str:
     """What a figure shows, by its name and the name of its horizontal axis."""
-    axes = [uncapitalised(one.get_xlabel()) for one in figure.axes if one.get_xlabel()]
+    axes = [uncapitalised(panel.get_xlabel()) for panel in figure.axes if panel.get_xlabel()]
     x = axes[-1] if axes else "ablation"
     for key, caption in CAPTIONS.items():
         if key == name or f"-{key}-" in f"-{name}-":

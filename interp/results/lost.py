@@ -124,13 +124,13 @@ def shared_losses(
     confidence: float,
 ) -> dict[str, object]:
     """How much two sets of lost examples share, over examples or their clusters."""
-    n, both = len(one), int((one & other).sum())
+    n, n_both = len(one), int((one & other).sum())
     n_one, n_other = int(one.sum()), int(other.sum())
     smaller = min(n_one, n_other)
     spread = np.sqrt(float(n_one * n_other * (n - n_one) * (n - n_other)))
     if units is None:
-        (low,), (high,) = wilson(np.array([float(both)]), smaller, confidence=confidence)
-        p = fisher_exact_p(both, n_one, n_other, n)
+        (low,), (high,) = wilson(np.array([float(n_both)]), smaller, confidence=confidence)
+        p = fisher_exact_p(n_both, n_one, n_other, n)
         names = {"interval": f"{100 * confidence:g}% Wilson", "test": "Fisher's exact test"}
     else:
         pair = np.stack([one & other, one if n_one <= n_other else other], axis=1).astype(float)
@@ -146,9 +146,10 @@ def shared_losses(
             "test": "covariance by cluster",
         }
     return {
-        "lost_a": n_one, "lost_b": n_other, "both": both, "expected": n_one * n_other / n,
-        "shared": 100 * both / smaller, "low": 100 * low, "high": 100 * high,
-        "phi": (n * both - n_one * n_other) / spread if spread else np.nan, "p": p, "n": n, **names,
+        "lost_a": n_one, "lost_b": n_other, "both": n_both, "expected": n_one * n_other / n,
+        "shared": 100 * n_both / smaller, "low": 100 * low, "high": 100 * high,
+        "phi": (n * n_both - n_one * n_other) / spread if spread else np.nan, "p": p, "n": n,
+        **names,
     }  # fmt: skip
 
 

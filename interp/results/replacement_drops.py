@@ -41,14 +41,14 @@ def replacement_table(importance: pd.DataFrame, *, part: str = "layer") -> pd.Da
         rows = importance[chosen].assign(layer=form["layer"][chosen].astype(int))
         if len(rows):
             columns = {"drop": name} | {
-                one: f"{name}_{one}" for one in ("low", "high", "p_adjusted")
+                column: f"{name}_{column}" for column in ("low", "high", "p_adjusted")
             }
             kept = rows.rename(columns=columns).set_index(keys)
             tables.append(kept[list(columns.values())])
     if len(tables) < 2:
         swept = ", ".join(dict.fromkeys(map(str, importance["family"]))) or "none"
         raise UserError(
-            f"replacements of {part}: two of {', '.join(part + one for one in WAYS.values())} are "
+            f"replacements of {part}: two of {', '.join(part + way for way in WAYS.values())} are "
             f"needed; swept are {swept}"
         )
     joined = pd.concat(tables, axis=1).reset_index()

@@ -29,18 +29,18 @@ def measured_rounding(folder: Path, manifest: records.Manifest) -> pd.DataFrame:
     examples = {task.name: len(task.doc_ids) for task in manifest.tasks}
     rows = [
         {
-            "task": one.name,
+            "task": task.name,
             "metric": name,
-            "compared": one.n,
-            "changed_answers": one.changed,
+            "compared": task.n,
+            "changed_answers": task.changed,
             "changed": metric.changed,
             "mean_square": metric.mean_square,
             "floor": (100.0 if metric.binary else 1.0)
-            * rounding_floor(one.n, metric.changed, metric.mean_square, examples[one.name]),
+            * rounding_floor(task.n, metric.changed, metric.mean_square, examples[task.name]),
         }
-        for one in (rounding.tasks if rounding else ())
-        if one.name in examples
-        for name, metric in one.metrics.items()
+        for task in (rounding.tasks if rounding else ())
+        if task.name in examples
+        for name, metric in task.metrics.items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -9,6 +9,7 @@ from interp.stats import check_columns
 from interp.tasks import LOG, MEAN, WEIGHT
 
 MetricChoice = str | Mapping[str, str] | None
+"""The metric of every task, or one for each task; None is the main one."""
 
 
 def choose_metric(table: pd.DataFrame, metric: MetricChoice = None) -> pd.DataFrame:

@@ -251,8 +251,8 @@ def _conditions(manifest: records.Manifest) -> list[str]:
     ]
     for entry in manifest.tasks:
         if entry.sampling:
-            how = how_drawn(entry.sampling.as_dict())
-            lines.append(f"{entry.name}: {how}; an example counts once")
+            draws_text = how_drawn(entry.sampling.as_dict())
+            lines.append(f"{entry.name}: {draws_text}; an example counts once")
     for note in manifest.allowed:
         lines.append(f"allowed: {note.name} {note.there} and {note.asked}")
     return lines
@@ -262,11 +262,13 @@ def _families(rows: pd.DataFrame) -> str:
     """The correction, and how many ablations of each kind share it."""
     if rows["correction"].iloc[0] == "none":
         return "not corrected"
-    how = rows["correction"].iloc[0]
+    correction = rows["correction"].iloc[0]
     counts = rows.groupby("family", sort=False)["n_family"].first()
     if len(counts) == 1:
-        return f"{how} over {counts.iloc[0]} ablations"
-    return f"{how} over " + ", ".join(f"{number} of {kind}" for kind, number in counts.items())
+        return f"{correction} over {counts.iloc[0]} ablations"
+    return f"{correction} over " + ", ".join(
+        f"{number} of {kind}" for kind, number in counts.items()
+    )
 
 
 def _failure_lines(rows: pd.DataFrame) -> list[str]:
@@ -274,9 +276,9 @@ def _failure_lines(rows: pd.DataFrame) -> list[str]:
     failed = rows[rows["drop"].isna()]
     if failed.empty or "failures" not in failed:
         return []
-    some = ", ".join(f"{r.ablation} {r.failures} of {r.n}" for r in failed.head(5).itertuples())
+    shown = ", ".join(f"{r.ablation} {r.failures} of {r.n}" for r in failed.head(5).itertuples())
     return [
-        f"failed, without a drop: {len(failed)} ablations ({some}"
+        f"failed, without a drop: {len(failed)} ablations ({shown}"
         f"{' ...' if len(failed) > 5 else ''} examples)"
     ]
 
@@ -297,10 +299,10 @@ def _tie_lines(rows: pd.DataFrame) -> list[str]:
     tied = rows[rows["ties"] > 0].sort_values("ties", ascending=False, kind="stable")
     if tied.empty:
         return []
-    some = ", ".join(f"{r.ablation} {r.ties}" for r in tied.head(5).itertuples())
+    shown = ", ".join(f"{r.ablation} {r.ties}" for r in tied.head(5).itertuples())
     return [
         f"ties: {tied['ties'].sum()} of {rows['n'].sum()} choices, two options within "
-        f"{rows['within'].iloc[0]:g} nats: rounding decides ({some}"
+        f"{rows['within'].iloc[0]:g} nats: rounding decides ({shown}"
         f"{' ...' if len(tied) > 5 else ''})"
     ]
 

@@ -339,8 +339,8 @@ class Sweep(StoredRecords):
         # the windows of a text are not options
         choices = ["loss" not in task.metrics for task in self.manifest.tasks]
         pairs = zip(tables, choices, strict=True)
-        some = [table for table, has in pairs if has and len(table)]
-        return pd.concat(some, ignore_index=True) if some else tables[0][:0]
+        tables_with_rows = [table for table, has in pairs if has and len(table)]
+        return pd.concat(tables_with_rows, ignore_index=True) if tables_with_rows else tables[0][:0]
 
     def _by_task(
         self, *functions: Callable[..., pd.DataFrame], chosen: Chosen = None
@@ -395,5 +395,5 @@ def open_run(folder: str | Path) -> Sweep:
 
 def _joined(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Both tables in one, with each task's rows together."""
-    both = pd.concat([table, more], ignore_index=True)
-    return both.sort_values("task", kind="stable", ignore_index=True)
+    combined = pd.concat([table, more], ignore_index=True)
+    return combined.sort_values("task", kind="stable", ignore_index=True)

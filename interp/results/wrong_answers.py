@@ -156,14 +156,14 @@ def kinds_of_error(
         if "cluster" in answers:
             clusters = pd.Series(answers["cluster"].to_numpy()[places], doc_ids[places])
         sample = sample_of(pd.DataFrame(is_kind[places], doc_ids[places]), clusters)
-        low, high, how = mean_intervals(sample, True, confidence, 2000, 0)
+        low, high, interval_name = mean_intervals(sample, True, confidence, 2000, 0)
         shares = 100 * sample.table.mean(axis=0)
         for place, kind in enumerate(kinds):
             rows.append(
                 {"model": first["model"], "task": first["task"], "ablation": ablation}
                 | {"kind": kind, "share": float(shares[place])}
                 | {"low": 100 * low[place], "high": 100 * high[place]}
-                | {"n": len(places), "interval": how[place]}
+                | {"n": len(places), "interval": interval_name[place]}
             )
     table = pd.DataFrame(rows)
     whole = table[table["ablation"] == BASELINE].set_index("kind")["share"]

@@ -91,8 +91,8 @@ class CkaSums:
             raise UserError(f"CKA: at least {LEAST_CKA} examples are needed")
         crossed, one, other = self._sums
         # the HSIC of a depth without spread with itself consists of rounding errors
-        known = (one[:, None] > 1e-12 * self.n) & (other[None] > 1e-12 * self.n)
-        value = torch.where(known, _ratio(crossed, one, other), torch.nan).cpu().numpy()
+        nonzero = (one[:, None] > 1e-12 * self.n) & (other[None] > 1e-12 * self.n)
+        value = torch.where(nonzero, _ratio(crossed, one, other), torch.nan).cpu().numpy()
         moved = [torch.cat(parts, dim=-1) for parts in self._changes]
         left = [total[..., None] + change for total, change in zip(self._sums, moved, strict=True)]
         units = np.unique(self._units, return_inverse=True)[1]

@@ -66,12 +66,12 @@ class Similarity:
         Columns `layer block_influence influence_low influence_high angular_distance angular_low
         angular_high n`; the angular distance is between the layer's input and its output.
         """
-        one = self.angular[self.angular["block"] == 1]
+        single_blocks = self.angular[self.angular["block"] == 1]
         tables = [
             table.set_index("layer")[["value", "low", "high"]].set_axis(names, axis=1)
             for table, names in (
                 (self.influence, ["block_influence", "influence_low", "influence_high"]),
-                (one, ["angular_distance", "angular_low", "angular_high"]),
+                (single_blocks, ["angular_distance", "angular_low", "angular_high"]),
             )
         ]
         joined = tables[0].join(tables[1])
@@ -87,8 +87,8 @@ class Similarity:
 
     def measures(self) -> pd.DataFrame:
         """Both scores of each layer (`block` 1): columns `model source measure layer value`."""
-        one = self.angular[self.angular["block"] == 1]
-        tables = {"block influence": self.influence, "angular distance": one}
+        single_blocks = self.angular[self.angular["block"] == 1]
+        tables = {"block influence": self.influence, "angular distance": single_blocks}
         columns = ["model", "source", "measure", "layer", "value"]
         named = [table.assign(measure=name)[columns] for name, table in tables.items()]
         return pd.concat(named, ignore_index=True)

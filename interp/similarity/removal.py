@@ -114,8 +114,8 @@ def greedy_removal(
     kept: list[tuple[int, ...]] = [()]
     steps, done, seen = [], 0, list[pd.DataFrame]()
     for number in range(1, most + 1):
-        grown = sorted({tuple(sorted((*one, n))) for one in kept for n in range(n_layers)
-                        if n not in one})  # fmt: skip
+        grown = sorted({tuple(sorted((*layers, n))) for layers in kept for n in range(n_layers)
+                        if n not in layers})  # fmt: skip
         tried, place = [skipped_layers(one) for one in grown], folder / f"step-{number:03d}"
         run = sweep(model, loaded, tried, out=place, limit=half, seed=seed)
         costs = _costs(run, metric)
@@ -173,9 +173,9 @@ def _costs(run: Sweep, metric: MetricChoice) -> dict[str, float]:
     for key, _, wide, _ in stats.series(choose_metric(run.gains(), metric)):
         tasks.discard(str(key["task"]))
         means = wide.mean(axis=0)
-        for text, some in drops.items():
-            some.append(float(means[stats.BASELINE] - means.get(text, -np.inf)))
-    costs = {text: float(np.mean(some)) for text, some in drops.items() if not tasks}
+        for text, task_drops in drops.items():
+            task_drops.append(float(means[stats.BASELINE] - means.get(text, -np.inf)))
+    costs = {text: float(np.mean(task_drops)) for text, task_drops in drops.items() if not tasks}
     if not np.isfinite([*costs.values()]).any():
         named = f"task {min(tasks)}: every example" if tasks else "every set: an example"
         raise UserError(f"greedy removal, {named} failed, so that nothing can be chosen")

@@ -133,8 +133,10 @@ def by_importance(
     if not isinstance(importance, pd.DataFrame):
         _check_sweeps(importance)
         sweeps = [importance] if isinstance(importance, Sweep) else list(importance)
-        measured_on = {t.name: frozenset(t.doc_ids) for one in sweeps for t in one.manifest.tasks}
-        tables = [choose_metric(one.importance(), metric) for one in sweeps]
+        measured_on = {
+            t.name: frozenset(t.doc_ids) for sweep in sweeps for t in sweep.manifest.tasks
+        }
+        tables = [choose_metric(sweep.importance(), metric) for sweep in sweeps]
         importance = pd.concat(tables, ignore_index=True)
     stats.check_columns("importance", importance, ["task", "ablation"], ["drop"])
     layer = importance["ablation"].map(_skipped_layer)
@@ -145,10 +147,10 @@ def by_importance(
         raise UserError("importance: several metrics or models per task; keep one")
     failed = rows[rows["drop"].isna()]
     if len(failed):  # a mean over the other tasks would rank it too low
-        one = failed.iloc[0]
+        failure = failed.iloc[0]
         raise UserError(
-            f"importance: {one['ablation']} has no drop on task {one['task']}, where examples "
-            f"failed; leave {one['ablation']} out to order the others"
+            f"importance: {failure['ablation']} has no drop on task {failure['task']}, where "
+            f"examples failed; leave {failure['ablation']} out to order the others"
         )
     ranked = rows.groupby("layer")["drop"].mean().sort_values(kind="stable").index
     order = nested("measured importance", [int(x) for x in ranked], most)
@@ -298,7 +300,7 @@ def _rows_of_orders(orders: Sequence[Order], task: str) -> frozenset[int]:
 
 def _check_orders(orders: Any) -> None:
     several = isinstance(orders, Sequence) and not isinstance(orders, str)
-    if not several or not orders or not all(isinstance(one, Order) for one in orders):
+    if not several or not orders or not all(isinstance(order, Order) for order in orders):
         raise UserError(
             f"orders {orders!r:.80}: allowed is a list of orders, such as deepest_first(n_layers, "
             "most)"
@@ -308,7 +310,7 @@ def _check_orders(orders: Any) -> None:
 def _check_sweeps(given: Any) -> None:
     several = [given] if isinstance(given, Sweep) else given
     listed = isinstance(several, Sequence) and not isinstance(several, str)
-    if not listed or not several or not all(isinstance(one, Sweep) for one in several):
+    if not listed or not several or not all(isinstance(run, Sweep) for run in several):
         raise UserError(
             f"importance {given!r:.80}: allowed are a sweep, several, or a table of importance"
         )

@@ -150,10 +150,10 @@ def states(
 
 def _of_batch(decoder: Decoder, rows: Mapping[int, Sequence[int]], source: str) -> States:
     # causal attention never sees positions to the right, so padding there needs no mask
-    kept = record(decoder, padded(decoder, list(rows.values())), use_cache=False)
-    refuse_several_streams(kept.residuals, "similarity")
+    activations = record(decoder, padded(decoder, list(rows.values())), use_cache=False)
+    refuse_several_streams(activations.residuals, "similarity")
     lengths = torch.tensor([len(row) for row in rows.values()], device=decoder.device)
-    batch_states = States(tuple(rows), kept.residuals, lengths)
+    batch_states = States(tuple(rows), activations.residuals, lengths)
     _refuse_not_finite(batch_states, source)
     return batch_states
 

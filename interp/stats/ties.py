@@ -6,7 +6,8 @@ import pandas as pd
 from interp.errors import check_number
 from interp.stats.samples import check_columns, check_loglikelihoods
 
-WITHIN = 1e-4  # nats: the most that float32 log-likelihoods differ by between ways of computing
+WITHIN = 1e-4
+"""In nats: the most by which float32 log-likelihoods differ between ways of computing them."""
 
 
 def near_ties(responses: pd.DataFrame, *, within: float = WITHIN) -> pd.DataFrame:

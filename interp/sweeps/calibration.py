@@ -98,7 +98,7 @@ def task_seconds(model: TransformerBridge, work: TaskWork, timer: Callable[[], f
     chosen = calibrated(work.edits)
 
     def seconds(doc_ids: Sequence[int], edits: Sequence[Edits]) -> float:
-        variants = tuple(Variant(str(i), one) for i, one in enumerate(edits))
+        variants = tuple(Variant(str(i), edit) for i, edit in enumerate(edits))
         unit = WorkUnit(0, "calibration", tuple(doc_ids))
         if not doc_ids:
             return 0.0
@@ -153,11 +153,15 @@ def _affordable(work: TaskWork) -> int:
     In passes through all layers: one per baseline, half a pass per replayed ablation, a whole
     one where answers are generated.
     """
-    each = 1.0 if work.task.generates else 0.5
-    sweep = len(work.doc_ids) * (1 + each * len(work.edits))
-    both = 1 + each * len(calibrated(work.edits))
+    cost_per_ablation = 1.0 if work.task.generates else 0.5
+    sweep = len(work.doc_ids) * (1 + cost_per_ablation * len(work.edits))
+    cost_of_calibrated = 1 + cost_per_ablation * len(calibrated(work.edits))
     # the first pass; then the baseline, and all: of both sizes, or of the larger one alone
-    least = 1 / FEWER + (1 + both if work.task.generates else (1 + both) / FEWER + both)
+    least = 1 / FEWER + (
+        1 + cost_of_calibrated
+        if work.task.generates
+        else (1 + cost_of_calibrated) / FEWER + cost_of_calibrated
+    )
     return int(SHARE * sweep / least)
 
 
@@ -180,13 +184,13 @@ def calibrated(edits: Sequence[Edits]) -> list[Edits]:
         At most `PER_LAYER` ablations per layer, in the order of the layers.
     """
     by_layer: dict[int, list[Edits]] = defaultdict(list)
-    for one in edits:
-        by_layer[min(one, default=0)].append(_without_means(one))
+    for edit in edits:
+        by_layer[min(edit, default=0)].append(_without_means(edit))
     layers = sorted(by_layer)
     if len(layers) > LAYERS:
         # cost is linear in the layer, so that the middles of equal parts have the mean cost
         layers = spread(layers, LAYERS, 0.5)
-    return [one for layer in layers for one in by_layer[layer][:PER_LAYER]]
+    return [edit for layer in layers for edit in by_layer[layer][:PER_LAYER]]
 
 
 def _without_means(edits: Edits) -> Edits:

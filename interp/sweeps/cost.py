@@ -120,7 +120,7 @@ def estimate(
             torch.cuda.reset_peak_memory_stats(device)
     seconds, tokens, answer_tokens, examples = 0.0, 0, 0, 0
     draws: list[str] = []
-    variants = [Variant(one.text, edit) for one, edit in zip(values, edits, strict=True)]
+    variants = [Variant(ablation.text, edit) for ablation, edit in zip(values, edits, strict=True)]
     refuse_impossible(model, edits)
     planning = timer()
     planned = [planned_task(model, task, distinct(variants), limit, seed) for task in tasks]
@@ -135,8 +135,10 @@ def estimate(
         tokens += sum(lengths.values())
         answer_tokens += most_written
         examples += len(doc_ids)
-        how = sampling_of(checked)
-        draws.append(described(task, doc_ids) + (f"; {how_drawn(how.as_dict())}" if how else ""))
+        sampling = sampling_of(checked)
+        draws.append(
+            described(task, doc_ids) + (f"; {how_drawn(sampling.as_dict())}" if sampling else "")
+        )
     parameters = {p.data_ptr(): p for p in dec.root.parameters()}.values()
     return Estimate(
         model=model_name(model),

@@ -11,7 +11,9 @@ from interp.tasks import CheckedRequests, Task
 
 # an 8B model on one large GPU needs minutes for so many answers, and seconds to load
 UNIT_EXAMPLES = 128
+"""The most examples of one work unit, unless another number is asked for."""
 UNIT_ABLATIONS = 64
+"""The most ablations of one work unit, unless another number is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ def unit_entries(units: Sequence[WorkUnit], tasks: Sequence[PlannedTask]) -> tup
     Returns:
         One entry per unit, in their order.
     """
-    places = [{doc_id: i for i, doc_id in enumerate(one.doc_ids)} for one in tasks]
+    places = [{doc_id: i for i, doc_id in enumerate(task.doc_ids)} for task in tasks]
     sha256_of: dict[tuple[int, tuple[int, ...]], str] = {}
     entries = []
     for unit in units:

@@ -44,12 +44,12 @@ def runner(model: TransformerBridge, plan: Plan, *, shortcuts: Shortcuts = EVERY
     def run(unit: WorkUnit, told: Told) -> list[Record]:
         planned = plan.tasks[unit.task]
         variants = tuple(plan.variants[n] for n in with_baseline(unit))
-        if unit.task not in means and any(one.edits.uses_mean for one in variants):
-            linear = {n for one in plan.variants for n in one.edits.linear_layers}
+        if unit.task not in means and any(variant.edits.uses_mean for variant in variants):
+            linear = {n for variant in plan.variants for n in variant.edits.linear_layers}
             means[unit.task] = reference_means(
                 model, planned.task, seed=plan.manifest.seed, linear=sorted(linear)
             )
-        if unit.task not in donors and any(one.edits.is_resampled for one in variants):
+        if unit.task not in donors and any(variant.edits.is_resampled for variant in variants):
             donors[unit.task] = donors_of(
                 planned.task, len(planned.doc_ids), seed=plan.manifest.seed
             )

@@ -61,7 +61,11 @@ def extension(
             the run and less of another.
     """
     manifest = plan.manifest.model_copy(
-        update={"tasks": tuple(_as_there(model, plan, kept, one) for one in plan.tasks)}
+        update={
+            "tasks": tuple(
+                _as_there(model, plan, kept, planned_task) for planned_task in plan.tasks
+            )
+        }
     )
     conflicts = records.conflicts(kept, manifest)
     extent = records.extent(kept, plan.manifest)
@@ -106,10 +110,10 @@ def _as_kept(kept: Manifest, asked: Sequence[TaskEntry]) -> tuple[TaskEntry, ...
     """
     kept_tasks = {task.name: task for task in kept.tasks}
     return tuple(
-        kept_tasks[one.name].model_copy(update={name: getattr(one, name) for name in OF_ROWS})
-        if one.name in kept_tasks
-        else one
-        for one in asked
+        kept_tasks[task.name].model_copy(update={name: getattr(task, name) for name in OF_ROWS})
+        if task.name in kept_tasks
+        else task
+        for task in asked
     )
 
 
@@ -129,7 +133,7 @@ def in_order_of(plan: Plan, kept: Manifest) -> Plan:
     rows = {task.name: task.doc_ids for task in kept.tasks}
     seed = plan.manifest.seed
     tasks = tuple(_with_first(names[name], rows.get(name, ()), plan, seed) for name in order)
-    texts = {one.text: one for one in plan.variants}
+    texts = {variant.text: variant for variant in plan.variants}
     first = dict.fromkeys((plan.variants[0].text, *kept.ablations))
     variants = tuple(texts[text] for text in (*first, *(t for t in texts if t not in first)))
     units = tuple(cut_units(tasks, len(variants), plan.sizes, kept.units))
@@ -137,13 +141,13 @@ def in_order_of(plan: Plan, kept: Manifest) -> Plan:
     fresh = [unit for unit in units if unit.name not in entries]
     entries |= {entry.name: entry for entry in unit_entries(fresh, tasks)}
     described = {entry.name: entry for entry in plan.manifest.tasks}
-    for one in tasks:
-        if one.doc_ids != described[one.task.name].doc_ids:
-            described[one.task.name] = describe_planned(one, plan.cluster)
+    for planned_task in tasks:
+        if planned_task.doc_ids != described[planned_task.task.name].doc_ids:
+            described[planned_task.task.name] = describe_planned(planned_task, plan.cluster)
     manifest = plan.manifest.model_copy(
         update={
-            "tasks": tuple(described[one.task.name] for one in tasks),
-            "ablations": tuple(one.text for one in variants[1:]),
+            "tasks": tuple(described[planned_task.task.name] for planned_task in tasks),
+            "ablations": tuple(variant.text for variant in variants[1:]),
             "units": tuple(entries[unit.name] for unit in units),
         }
     )
@@ -166,7 +170,7 @@ def _as_there(
     model: TransformerBridge, plan: Plan, kept: Manifest, planned: PlannedTask
 ) -> TaskEntry:
     """A task of the request with the examples that the run has of it, where it may have them."""
-    number = next(i for i, one in enumerate(plan.tasks) if one is planned)
+    number = next(i for i, planned_task in enumerate(plan.tasks) if planned_task is planned)
     entry = plan.manifest.tasks[number]
     kept_entry = next((task for task in kept.tasks if task.name == entry.name), None)
     rows = len(planned.task.documents())

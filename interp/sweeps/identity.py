@@ -125,9 +125,10 @@ def describe_task(
     if field is not None:
         lacking = next((i for i in doc_ids if documents[i].get(field) is None), None)
         if lacking is not None:
-            known = ", ".join(documents[lacking])
+            existing_fields = ", ".join(documents[lacking])
             raise UserError(
-                f"task {task.name}, row {lacking}: no field {field} to cluster by; it has {known}"
+                f"task {task.name}, row {lacking}: no field {field} to cluster by; "
+                f"it has {existing_fields}"
             )
         clusters = tuple(_cluster_name(documents[i][field]) for i in doc_ids)
     return TaskEntry(

@@ -46,6 +46,7 @@ from interp.tasks import (
 )
 
 Ablations = str | Ablation | Sequence[str | Ablation | Sequence[str | Ablation]]
+"""A family, a text form, an ablation, or a list of these; a list in it is several at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,15 +125,15 @@ def make_plan(
     refuse_doubles(loaded, removed)
     variants = (
         Variant(BASELINE.text, Edits()),
-        *map(Variant, (one.text for one in removed), checked_edits_of(removed, model)),
+        *map(Variant, (ablation.text for ablation in removed), checked_edits_of(removed, model)),
     )
     kinds = distinct(variants)
-    hooked = any(one.edits.is_hooked for one in kinds)
-    for one in variants if hooked else ():
-        if one.edits.is_hooked and one.edits.is_by_example:
-            what = "@resample" if one.edits.is_resampled else "cuts, patches and windows"
+    hooked = any(variant.edits.is_hooked for variant in kinds)
+    for variant in variants if hooked else ():
+        if variant.edits.is_hooked and variant.edits.is_by_example:
+            needed_by = "@resample" if variant.edits.is_resampled else "cuts, patches and windows"
             raise UserError(
-                f"ablation {one.text}: hooks of your own and {what} cannot be combined; "
+                f"ablation {variant.text}: hooks of your own and {needed_by} cannot be combined; "
                 "use @zero or @mean, or hooks alone"
             )
     refuse_impossible(model, [variant.edits for variant in variants])
@@ -143,7 +144,7 @@ def make_plan(
     entries = unit_entries(units, planned)
     manifest = Manifest(
         **describe_model(model),
-        tasks=tuple(describe_planned(one, cluster) for one in planned),
+        tasks=tuple(describe_planned(planned_task, cluster) for planned_task in planned),
         ablations=tuple(variant.text for variant in variants[1:]),
         hooks=hooks,
         donors=describe_donors(removed),
@@ -171,10 +172,10 @@ def distinct(variants: Sequence[Variant]) -> list[Variant]:
     """
     seen: set[int] = set()
     values = []
-    for one in variants:
-        values_of_edits = set(map(id, one.edits.values()))
+    for variant in variants:
+        values_of_edits = set(map(id, variant.edits.values()))
         if not values_of_edits <= seen:
-            values.append(one)
+            values.append(variant)
             seen |= values_of_edits
     return values
 
@@ -183,7 +184,7 @@ def _values(given: Ablations) -> list[Ablation]:
     """The values among the ablations, whether they are alone, in a list or in a combination."""
     if isinstance(given, Ablation):
         return [given]
-    return [] if isinstance(given, str) else [value for one in given for value in _values(one)]
+    return [] if isinstance(given, str) else [value for item in given for value in _values(item)]
 
 
 def planned_task(
@@ -212,11 +213,11 @@ def planned_task(
     requests = checked_requests(task, doc_ids, models.decoder(model), seed=seed)
     if task.is_text:
         _refuse_without_answers(task, variants)
-    if any(scope == "answer" for one in variants for scope in one.edits.scopes):
+    if any(scope == "answer" for variant in variants for scope in variant.edits.scopes):
         _refuse_no_answer(task, requests.of(doc_ids))
     source_ids = source_rows(task, doc_ids, variants, seed=seed)
     checked_requests(task, source_ids, models.decoder(model), seed=seed)
-    named = {name for one in variants for text in one.edits.position_classes
+    named = {name for variant in variants for text in variant.edits.position_classes
              for name in text.split(",")}  # fmt: skip
     if "answer" in named:
         _refuse_no_answer(task, requests.of(doc_ids))
@@ -227,20 +228,20 @@ def planned_task(
 
 def _refuse_without_answers(task: Task, variants: Sequence[Variant]) -> None:
     """Raise UserError where an ablation needs to know prompt and answer of a text."""
-    for one in variants:
-        if one.edits.needs_positions:
+    for variant in variants:
+        if variant.edits.needs_positions:
             raise UserError(
-                f"ablation {one.text}: its hooks ask for positions, and task {task.name} scores "
-                "whole texts, which have neither prompt nor answer"
+                f"ablation {variant.text}: its hooks ask for positions, and task {task.name} "
+                "scores whole texts, which have neither prompt nor answer"
             )
-        if one.edits.is_windowed:
+        if variant.edits.is_windowed:
             raise UserError(
-                f"ablation {one.text}: task {task.name} scores whole texts, and windows are run on "
-                "prompts with answers only"
+                f"ablation {variant.text}: task {task.name} scores whole texts, and windows are "
+                "run on prompts with answers only"
             )
-        if one.edits.is_scoped or one.edits.is_by_example:
+        if variant.edits.is_scoped or variant.edits.is_by_example:
             raise UserError(
-                f"ablation {one.text}: task {task.name} scores whole texts, which have neither "
+                f"ablation {variant.text}: task {task.name} scores whole texts, which have neither "
                 "prompt nor answer; scopes, @resample, cuts and patches need both"
             )
 
@@ -253,7 +254,7 @@ def _check_positions(
     requests: CheckedRequests,
 ) -> None:
     """Raise UserError where an example lacks a class of positions that an ablation names."""
-    edits = [one.edits for one in variants]
+    edits = [variant.edits for variant in variants]
     requests_of_first = requests.of([doc_id])
     contexts = {
         r.prompt if isinstance(r, GenerationRequest) else r.context for r in requests_of_first
@@ -265,15 +266,15 @@ def _check_positions(
         for r in requests_of_first
     )
     prompt = min(map(len, contexts))
-    for one in variants:
+    for variant in variants:
         # an answer has no twin, and its last token is not run
-        end = prompt if one.edits.patched or one.edits.put_back else prompt + longest - 1
-        for names in one.edits.position_classes:
+        end = prompt if variant.edits.patched or variant.edits.put_back else prompt + longest - 1
+        for names in variant.edits.position_classes:
             for name, first in first_numbered(names).items():
                 if first >= end:
                     raise UserError(
-                        f"ablation {one.text}: task {task.name}, row {doc_id}: no position {name} "
-                        f"is run there; its positions are 0-{end - 1}"
+                        f"ablation {variant.text}: task {task.name}, row {doc_id}: no position "
+                        f"{name} is run there; its positions are 0-{end - 1}"
                     )
 
 
@@ -346,10 +347,10 @@ def sampling_of(requests: CheckedRequests) -> SamplingEntry | None:
     """How a task's answers are drawn, as a manifest says it; None where none is."""
     if requests.sampling is None:
         return None
-    how = asdict(requests.sampling)
+    sampling = asdict(requests.sampling)
     # the seed is the run's, and stands there
-    del how["seed"]
-    return SamplingEntry(draws=requests.n_samples, **how)
+    del sampling["seed"]
+    return SamplingEntry(draws=requests.n_samples, **sampling)
 
 
 def refuse_doubles(tasks: Sequence[Task], ablations: Sequence[Ablation]) -> None:

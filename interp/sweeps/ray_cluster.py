@@ -94,8 +94,8 @@ def worker_count(ray: Any, request: Request, workers: int | None) -> int:
             "cluster has as many"
         )
     if workers is not None and not 1 <= workers <= most:
-        each = f"group of {group} GPUs" if gpus and group > 1 else _device_name(gpus)
-        raise UserError(f"workers {workers}: allowed are 1-{most}, one per {each}")
+        worker_text = f"group of {group} GPUs" if gpus and group > 1 else _device_name(gpus)
+        raise UserError(f"workers {workers}: allowed are 1-{most}, one per {worker_text}")
     return workers or most
 
 

@@ -45,16 +45,16 @@ def measure_rounding(model: TransformerBridge, plan: Plan, folder: Path) -> bool
     if any(not records.shard_path(folder, unit).is_file() for unit in units):
         return False
     before = records.read_rounding(folder)
-    measured_before = {one.name: one for one in before.tasks} if before else {}
+    measured_before = {entry.name: entry for entry in before.tasks} if before else {}
     measured = []
     for planned in plan.tasks:
         doc_ids = planned.doc_ids[:MOST_COMPARED]
-        known = measured_before.get(planned.task.name)
-        if known is None or known.asked < len(doc_ids):
+        earlier = measured_before.get(planned.task.name)
+        if earlier is None or earlier.asked < len(doc_ids):
             measured.append(_compared(model, planned, doc_ids, plan.manifest.seed, folder, units))
-    fresh = [one for one in measured if one is not None]
+    fresh = [measurement for measurement in measured if measurement is not None]
     if fresh:
-        kept = measured_before | {one.name: one for one in fresh}
+        kept = measured_before | {measurement.name: measurement for measurement in fresh}
         try:
             records.write_rounding(folder, manifest.dtype, list(kept.values()))
         except OSError as error:
@@ -79,24 +79,24 @@ def _compared(
     )
     rows = records.dataset(folder, units).to_table(filter=kept_and_again).to_pylist()
     stored = {row["doc_id"]: row for row in rows if not row["failure"]}
-    again = [one for one in _again(model, planned, doc_ids, seed) if not one.failure]
-    pairs = [(one, stored[one.doc_id]) for one in again if one.doc_id in stored]
+    repeated = [record for record in _again(model, planned, doc_ids, seed) if not record.failure]
+    pairs = [(record, stored[record.doc_id]) for record in repeated if record.doc_id in stored]
     if not pairs:
         return None
-    both: dict[str, list[tuple[float, float]]] = {}
+    values_by_metric: dict[str, list[tuple[float, float]]] = {}
     changed = 0
-    for one, row in pairs:
+    for record, row in pairs:
         before = dict(row["metrics"])
-        values = {name: (value, before[name]) for name, value in one.metrics.items()}
-        changed += _answers_otherwise(one, row)
+        values = {name: (value, before[name]) for name, value in record.metrics.items()}
+        changed += _answers_otherwise(record, row)
         for name, two in values.items():
-            both.setdefault(name, []).append(two)
+            values_by_metric.setdefault(name, []).append(two)
     return TaskRounding(
         name=planned.task.name,
         asked=len(doc_ids),
         n=len(pairs),
         changed=changed,
-        metrics={name: _of_metric(np.array(values)) for name, values in both.items()},
+        metrics={name: _of_metric(np.array(values)) for name, values in values_by_metric.items()},
     )
 
 

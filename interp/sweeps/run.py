@@ -213,15 +213,15 @@ def loaded_tasks(tasks: Any, **options: Any) -> list[Task]:
     """
     if not isinstance(tasks, str | Path | Task | Sequence):
         raise UserError(f"tasks {tasks!r}: allowed are names, paths and tasks")
-    given = {name: value for name, value in options.items() if value is not None}
+    given_options = {name: value for name, value in options.items() if value is not None}
     loaded = []
     for task in [tasks] if isinstance(tasks, str | Path | Task) else tasks:
-        if isinstance(task, Task) and given:
+        if isinstance(task, Task) and given_options:
             raise UserError(
-                f"{next(iter(given))}: task {task.name} is loaded already; give it to "
+                f"{next(iter(given_options))}: task {task.name} is loaded already; give it to "
                 "interp.load_task"
             )
-        loaded.append(task if isinstance(task, Task) else load_task(task, **given))
+        loaded.append(task if isinstance(task, Task) else load_task(task, **given_options))
     if not loaded:
         raise UserError("tasks: none given")
     return loaded

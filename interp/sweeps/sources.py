@@ -59,9 +59,9 @@ def source_rows(
         UserError: `@resample` on a task of one row.
     """
     rows: set[int] = set()
-    if any(one.edits.uses_mean for one in variants):
+    if any(variant.edits.uses_mean for variant in variants):
         rows.update(reference_rows(task, seed=seed))
-    if any(one.edits.is_resampled for one in variants):
+    if any(variant.edits.is_resampled for variant in variants):
         donors = donors_of(task, len(doc_ids), seed=seed)
         rows.update(donors[i] for i in doc_ids)
     return tuple(sorted(rows - set(doc_ids)))

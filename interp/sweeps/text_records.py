@@ -50,7 +50,7 @@ def text_records(
     Yields:
         One record per ablation and example.
     """
-    edits = [one.edits for one in variants]
+    edits = [variant.edits for variant in variants]
     collected = _Collected(model, task, requests, variants, told)
     generated = list(generate(model, requests, edits, means=means, finished=collected.add))
     if not task.compared:
@@ -74,15 +74,15 @@ def text_records_by_example(
     told: Told = NOBODY,
 ) -> Iterator[Record]:
     """As `text_records`, where what an ablation does differs from example to example."""
-    edits = [one.edits for one in variants]
+    edits = [variant.edits for variant in variants]
     collected = _Collected(model, task, requests, variants, told)
-    answers: dict[Edits, dict[int, Answer]] = {one: {} for one in edits}
-    for one, number, answer in answers_by_example(
+    answers: dict[Edits, dict[int, Answer]] = {edit: {} for edit in edits}
+    for edit, number, answer in answers_by_example(
         model, task, requests, edits, donors=donors, means=means
     ):
-        answers[one][number] = answer
-        for place, other in enumerate(edits):
-            if other == one:
+        answers[edit][number] = answer
+        for place, variant in enumerate(variants):
+            if variant.edits == edit:
                 collected.add(place, number, answer)
     if not task.compared:
         yield from collected.in_order()
@@ -230,12 +230,12 @@ class _TeacherForced:
         """As `scores`, where what an ablation does differs from example to example."""
         if not self.answers:
             return {}
-        by_edits: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
-        for one, _, scored in scores_by_example(
+        by_edits: dict[Edits, dict[int, Score]] = {edit: {} for edit in edits}
+        for edit, _, scored in scores_by_example(
             self.model, self.task, self.answers, edits, donors=donors, means=means, divergence=True
         ):
-            by_edits[one].update(scored)
-        return {one: [scores[n] for n in sorted(scores)] for one, scores in by_edits.items()}
+            by_edits[edit].update(scored)
+        return {edit: [scores[n] for n in sorted(scores)] for edit, scores in by_edits.items()}
 
     def by_example(self, scores: Sequence[Score] | None) -> dict[int, dict[str, float]]:
         """Metrics of each example whose answer was read, over all its draws."""

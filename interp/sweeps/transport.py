@@ -128,9 +128,13 @@ def gpus_left_free(model: TransformerBridge, ablations: Sequence[Ablation]) -> I
     Yields:
         None; afterwards the models are where they were.
     """
-    given = {id(one): one for one in (model, *(d for a in ablations for d in donors(a)))}
-    roots = [models.decoder(one).root for one in given.values()]
-    placed = any(len(set(map(str, models.decoder(one).devices))) > 1 for one in given.values())
+    bridges_by_id = {
+        id(bridge): bridge for bridge in (model, *(d for a in ablations for d in donors(a)))
+    }
+    roots = [models.decoder(bridge).root for bridge in bridges_by_id.values()]
+    placed = any(
+        len(set(map(str, models.decoder(bridge).devices))) > 1 for bridge in bridges_by_id.values()
+    )
     with weights_on_cpu(roots if placed else []):
         yield
 
@@ -211,17 +215,19 @@ def pack_request(
                 f"{ablation.text}: hooks of your own cannot be sent to Ray's workers; allowed are "
                 "ablations with a text form"
             ) from None
-    given = {id(d): d for ablation in ablations for d in donors(ablation)}
-    number = {key: i for i, key in enumerate(given)}
+    donors_by_id = {id(d): d for ablation in ablations for d in donors(ablation)}
+    number = {key: i for i, key in enumerate(donors_by_id)}
     return Request(
         model=pack_model(model),
-        donors=[pack_model(d) for d in given.values()],
+        donors=[pack_model(d) for d in donors_by_id.values()],
         tasks=tuple(planned.task for planned in plan.tasks),
         ablations=[(a.text, tuple(number[id(d)] for d in donors(a))) for a in ablations],
         limit=limit,
         manifest=plan.manifest,
         cluster=plan.cluster,
-        group=fewest_gpus([models.decoder(one).root for one in (model, *given.values())]),
+        group=fewest_gpus(
+            [models.decoder(bridge).root for bridge in (model, *donors_by_id.values())]
+        ),
     )
 
 
@@ -230,9 +236,9 @@ def unpack_request(
 ) -> tuple[TransformerBridge, Plan]:
     """The model and the plan, made anew from the request."""
     model = unpack_model(request.model, device)
-    others = [unpack_model(packed, device) for packed in request.donors]
+    donor_models = [unpack_model(packed, device) for packed in request.donors]
     ablations = [
-        _with_donors(parse(text), [others[i] for i in numbers])
+        _with_donors(parse(text), [donor_models[i] for i in numbers])
         for text, numbers in request.ablations
     ]
     plan = make_plan(

@@ -85,8 +85,10 @@ def patch_search(
     make_plan(model, second, every, seed=seed)
     by_layer = sweep(model, first, every, seed=seed, out=folder and folder / "layers")
     layers = chosen_layers(by_layer.recovery(), most=most, direction=direction)
-    chosen = [one for one in every if one.text in set(layers.loc[layers["chosen"], "ablation"])]
-    numbers = [one.layer for one in chosen if isinstance(one, Patch)]
+    chosen = [
+        patch for patch in every if patch.text in set(layers.loc[layers["chosen"], "ablation"])
+    ]
+    numbers = [patch.layer for patch in chosen if isinstance(patch, Patch)]
     heads = [
         Patch(layer, "head", positions, head)
         for layer in numbers

@@ -71,8 +71,8 @@ class AblationBatch:
 
     def split(self) -> "tuple[AblationBatch, AblationBatch]":
         """Those that many examples can share a batch under, and those that each is run alone in."""
-        shared = tuple(one for one in self.variants if not one.edits.is_by_example)
-        alone = tuple(one for one in self.variants if one.edits.is_by_example)
+        shared = tuple(variant for variant in self.variants if not variant.edits.is_by_example)
+        alone = tuple(variant for variant in self.variants if variant.edits.is_by_example)
         return replace(self, variants=shared), replace(self, variants=alone)
 
 
@@ -133,7 +133,7 @@ def _options(
     done: Callable[[int], Any],
 ) -> Iterator[Record]:
     plain, alone = batch.split()
-    edits = [one.edits for one in plain.variants]
+    edits = [variant.edits for variant in plain.variants]
     scores = score_requests(
         model,
         requests,
@@ -159,7 +159,11 @@ def _options(
                 [NO_OUTCOME] * len(responses) if failure else responses,
                 token_counts=counts,
             )
-            compared = [(one.kl, one.agreed) for one in responses if isinstance(one, Compared)]
+            compared = [
+                (response.kl, response.agreed)
+                for response in responses
+                if isinstance(response, Compared)
+            ]
             if compared:
                 metrics |= divergence_metrics(task, documents[doc_id], compared, counts)
             yield record_of(
@@ -186,9 +190,9 @@ def _options_by_example(
 ) -> dict[Variant, list[Score]]:
     if not batch.variants:
         return {}
-    edits = [one.edits for one in batch.variants]
-    scores: dict[Any, dict[int, Score]] = {one: {} for one in edits}
-    for one, _, scored in scores_by_example(
+    edits = [variant.edits for variant in batch.variants]
+    scores: dict[Any, dict[int, Score]] = {edit: {} for edit in edits}
+    for edit, _, scored in scores_by_example(
         model,
         task,
         requests,
@@ -198,10 +202,10 @@ def _options_by_example(
         shortcuts=shortcuts,
         divergence=bool(task.compared),
     ):
-        scores[one].update(scored)
+        scores[edit].update(scored)
         done(1)
     numbers = range(len(requests))
-    return {one: [scores[one.edits][n] for n in numbers] for one in batch.variants}
+    return {variant: [scores[variant.edits][n] for n in numbers] for variant in batch.variants}
 
 
 def _texts(

@@ -33,6 +33,6 @@ def check_metric(
             raise UserError(f"metric of task {name!r:.80}: the tasks are {', '.join(names)}")
     for task in tasks:
         wanted = metric.get(task.name) if isinstance(metric, Mapping) else metric
-        known = metric_names(task, decoder)
-        if wanted is not None and known and wanted not in known:
-            raise unknown_metric(task.name, wanted, known)
+        metrics = metric_names(task, decoder)
+        if wanted is not None and metrics and wanted not in metrics:
+            raise unknown_metric(task.name, wanted, metrics)

@@ -179,8 +179,8 @@ def _name_of(function: Any) -> str:
     from lm_eval.api import metrics  # noqa: F401  they enter the registry when they are imported
     from lm_eval.api.registry import AGGREGATION_REGISTRY
 
-    for name, known in AGGREGATION_REGISTRY.items():
-        if known is function:
+    for name, registered in AGGREGATION_REGISTRY.items():
+        if registered is function:
             return str(name)
     return str(getattr(function, "__name__", function))
 

@@ -119,7 +119,7 @@ def _given_rows(config: dict[str, Any], data: Path | None) -> dict[str, FileRows
     names, place = _data_names(config), config.get("dataset_name")
     place = str(place) if place else None
     by_split = {split: local_rows(data, names, place, split) for split in sorted(wanted)}
-    rows = {split: some for split, some in by_split.items() if some}
+    rows = {split: split_rows for split, split_rows in by_split.items() if split_rows}
     if evaluated_split(config) not in rows:
         raise NoRows(
             f"task {config['task']}: no rows in {data}; give "

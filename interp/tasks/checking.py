@@ -60,7 +60,11 @@ class CheckedRequests:
     @property
     def truncated_rows(self) -> tuple[int, ...]:
         """Rows whose prompt does not fit into the model's context and lost tokens on its left."""
-        return tuple(i for i, some in self.by_row.items() if any(r.truncated_tokens for r in some))
+        return tuple(
+            i
+            for i, row_requests in self.by_row.items()
+            if any(r.truncated_tokens for r in row_requests)
+        )
 
     @property
     def sha256(self) -> str:
@@ -179,7 +183,7 @@ def _wrong_answer(task: Task, document: dict[str, Any]) -> str | None:
 def _unmatched(gold: Any, options: Any, *, several: bool) -> str | None:
     if not isinstance(options, list) or not options:
         return f"its options are {_shown(options)}; allowed is a list of texts"
-    odd = next((one for one in options if not isinstance(one, str)), None)
+    odd = next((option for option in options if not isinstance(option, str)), None)
     if odd is not None or None in options:
         return f"its options hold {_shown(odd)}; allowed are texts"
     if isinstance(gold, list) != several:
@@ -187,7 +191,7 @@ def _unmatched(gold: Any, options: Any, *, several: bool) -> str | None:
             return f"{_shown(gold)} is one right answer; the task's first row has a list of them"
         return f"{_shown(gold)} is a list; the task's first row has one right answer"
     answers = gold if several else [gold]
-    wrong = [one for one in answers if not _names_option(one, options)]
+    wrong = [answer for answer in answers if not _names_option(answer, options)]
     if wrong or not answers:
         first = wrong[0] if wrong else gold
         allowed = f"0 to {len(options) - 1}" + ("" if several else " and the text of an option")
@@ -229,6 +233,10 @@ def _shown(value: Any) -> str:
 def _asked(request: OptionRequest | GenerationRequest) -> list[Any]:
     if isinstance(request, OptionRequest):
         return [request.option, request.context, request.continuation]
-    how = request.sampling
-    drawn = [] if how is None else [how.temperature, how.top_k, how.top_p, how.seed, request.draw]
+    sampling = request.sampling
+    drawn = (
+        []
+        if sampling is None
+        else [sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed, request.draw]
+    )
     return [request.prompt, request.until, request.max_gen_toks, drawn]

@@ -87,18 +87,18 @@ def twins(
         changed = _changes(loaded, by, random.Random(f"{seed}-{words}"), decoder)
     for doc_id in drawn:
         with _rows_of_users(loaded, doc_id):
-            both = _directions(loaded, doc_id, changed, decoder)
-        if not both:
+            directions = _directions(loaded, doc_id, changed, decoder)
+        if not directions:
             without.append(doc_id)
-        rows += both
+        rows += directions
     if without:
-        said = (
+        message = (
             f"task {loaded.name}, row {without[0]}: no twin of it (by {words}) has another answer "
             f"and as many tokens; so it is with {len(without)} of {len(without) + len(rows) // 2}"
         )
         if not rows:
-            raise UserError(said)
-        log.warning("%s; they are left out", said)
+            raise UserError(message)
+        log.warning("%s; they are left out", message)
     return _task_of_pairs(f"twins-{words}-{loaded.name}", rows, loaded.target_delimiter)
 
 
@@ -212,7 +212,10 @@ def _directions(
 ) -> list[dict[str, Any]]:
     """A row and its twin, each run with the other's activations; nothing where it has no twin."""
     document = task.documents()[doc_id]
-    twin = next((one for one in changed(document) if _fits(task, document, one, decoder)), None)
+    twin = next(
+        (candidate for candidate in changed(document) if _fits(task, document, candidate, decoder)),
+        None,
+    )
     if twin is None:
         return []
     return [
@@ -268,8 +271,8 @@ def _other_values(
     if not others:
         # where a row has no options, what answers other rows
         rows = task.documents()
-        some = rng.sample(range(len(rows)), min(len(rows), OTHER_ROWS))
-        others = list(dict.fromkeys(answer_text(task, rows[n]) for n in some))
+        numbers = rng.sample(range(len(rows)), min(len(rows), OTHER_ROWS))
+        others = list(dict.fromkeys(answer_text(task, rows[n]) for n in numbers))
     for other in rng.sample(list(others), len(others)):
         # values of different lengths would move what lies between them
         if other == answer or _tokens_in_text(other, decoder) != _tokens_in_text(answer, decoder):
@@ -298,9 +301,9 @@ def _other_rows(
     def without(document: Document) -> str:
         return task.question(document).replace(str(document[field]), MARK)
 
-    for one in task.documents():
-        if MARK in without(one):
-            alike.setdefault(without(one), []).append(one)
+    for row in task.documents():
+        if MARK in without(row):
+            alike.setdefault(without(row), []).append(row)
 
     def others(document: Document) -> list[Document]:
         same_form = alike.get(without(document), [])
@@ -315,7 +318,7 @@ def _tokens_in_text(value: str, decoder: Decoder) -> int:
 
 def _fits(task: Task, document: Document, twin: Document, decoder: Decoder) -> bool:
     """Whether a row is another prompt of as many tokens, with another answer."""
-    prompt, twin_prompt = (prompt_text(task, dict(one)).rstrip() for one in (document, twin))
+    prompt, twin_prompt = (prompt_text(task, dict(row)).rstrip() for row in (document, twin))
     if prompt == twin_prompt or task.target_text(document) == task.target_text(twin):
         return False
     return len(encode(prompt, decoder)) == len(encode(twin_prompt, decoder))
@@ -325,10 +328,10 @@ def _row(
     task: Task, doc_id: int, direction: str, own: Document, twin: Document, decoder: Decoder
 ) -> dict[str, Any]:
     """A prompt that is run, its twin, and where the classes of positions are in it."""
-    prompt, other = (prompt_text(task, dict(one)) for one in (own, twin))
+    prompt, other = (prompt_text(task, dict(row)) for row in (own, twin))
     tokens, offsets = encode_with_offsets(prompt.rstrip(), decoder)
-    there = encode(other.rstrip(), decoder)
-    changed = [list(offsets[i]) for i, token in enumerate(tokens) if token != there[i]]
+    twin_tokens = encode(other.rstrip(), decoder)
+    changed = [list(offsets[i]) for i, token in enumerate(tokens) if token != twin_tokens[i]]
     spans = {name: [list(s) for s in some] for name, some in class_spans(task, own, prompt).items()}
     field = task.cluster_field
     shared = {} if field is None else {CLUSTER: str(task.documents()[doc_id][field])}

@@ -22,7 +22,9 @@ from interp.tasks.metrics import gold_options
 from interp.tasks.task import Task
 
 KL = "kl"
+"""The metric of the Kullback-Leibler divergence from the unablated model, in nats."""
 AGREEMENT = "top1_agreement"
+"""The metric of the share of positions at which both models put the same token first."""
 
 
 def with_divergence(task: Task) -> Task:

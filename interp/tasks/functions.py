@@ -38,8 +38,8 @@ def _callables(value: Any) -> Iterator[Callable[..., Any]]:
     if callable(value):
         yield value
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _callables(one)
+        for item in value.values():
+            yield from _callables(item)
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _callables(one)
+        for item in value:
+            yield from _callables(item)

@@ -64,6 +64,7 @@ JSON = Layout('{"', '": "', '",\n "', '"}')
 WORLD = Layout("Pairs: ", " ", ", ", ".")
 WORLD2 = Layout("Pairs: ", " ", ", ", ".\n")
 PLAIN = Layout("", " ", " ", "")
+"""Keys and values with spaces between them, and nothing else."""
 LAYOUTS = (JSON, WORLD, WORLD2, PLAIN)
 
 

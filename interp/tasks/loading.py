@@ -87,9 +87,12 @@ def load_task(
         task = made_task(name, num_fewshot=num_fewshot)
     else:
         definitions_found = _definitions(name, allow_code=allow_code, trusted_only=trusted_only)
-        configs = [_with_metrics(read_config(one, name), metrics) for one in definitions_found]
-        how = {"num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": folder}
-        members = _built(name, definitions_found, configs, how)
+        configs = [
+            _with_metrics(read_config(definition, name), metrics)
+            for definition in definitions_found
+        ]
+        build_options = {"num_fewshot": num_fewshot, "fewshot_seed": fewshot_seed, "data": folder}
+        members = _built(name, definitions_found, configs, build_options)
         harness = members[0] if len(definitions_found) == 1 else Group(members)
         # the file of a task says its name, whatever the file is called
         task = Task(name if definitions_found[0].name else str(harness.config.task), harness)
@@ -113,17 +116,17 @@ def _definitions(name: str, *, allow_code: bool, trusted_only: bool) -> tuple[De
         raise UserError(f"task {name}: a path that a received file names is not followed; give it")
     known = definitions(name)
     read = tuple(harness_folder() / folder for folder in CODE_READ)
-    for one in known:
+    for definition in known:
         if trusted_only:
             try:
-                refuse_code(one.path, (SHIPPED, *read))
+                refuse_code(definition.path, (SHIPPED, *read))
             except UserError as error:
                 raise UserError(
                     f"task {name}: its definition runs Python code that is not known to be "
                     "harmless wherever it is run; give the task itself to use it"
                 ) from error
         elif not allow_code:
-            refuse_code(one.path, (SHIPPED, harness_folder()))
+            refuse_code(definition.path, (SHIPPED, harness_folder()))
     return known
 
 
@@ -133,7 +136,7 @@ def _with_metrics(config: dict[str, Any], metrics: Sequence[str] | None) -> dict
         return config
     if not isinstance(metrics, list | tuple) or not all(isinstance(m, str) for m in metrics):
         raise UserError(f"metrics {metrics!r:.80}: allowed is a list of names")
-    listed = {str(one.get("metric")): one for one in config.get("metric_list") or ()}
+    listed = {str(entry.get("metric")): entry for entry in config.get("metric_list") or ()}
     unknown = [name for name in metrics if name not in listed]
     if unknown or not metrics:
         raise UserError(

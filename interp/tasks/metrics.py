@@ -83,12 +83,12 @@ def text_metrics(
         scored = numbers(_filtered(harness, document, ensemble, texts), declared, task)
         by_name |= {metric + named: value for metric, value in scored.items()}
         if len(texts) > 1 and _takes_first(ensemble):
-            each = [
+            results = [
                 numbers(_filtered(harness, document, ensemble, [text]), declared, task)
                 for text in texts
             ]
             for metric in scored:
-                values = [one[metric] for one in each]
+                values = [one[metric] for one in results]
                 by_name[metric + named + MEAN] = float(np.mean(values))
     return by_name
 

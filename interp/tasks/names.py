@@ -15,6 +15,7 @@ from typing import Any
 from interp.errors import UserError, home_expanded
 
 SHIPPED = Path(__file__).parent
+"""The folder of the tasks that come with the package."""
 PROTOCOLS = ("default", "continuation", "generate")
 # how the harness' own names say the protocol: `mmlu`, `mmlu_continuation`, `mmlu_generative`
 ENDINGS = {"default": ("",), "continuation": ("_continuation", ""), "generate": ("_generative", "")}
@@ -129,7 +130,7 @@ def _name_in(path: Path) -> str | None:
 def _did_you_mean(name: str) -> str:
     """The known names that are spelt most like a mistyped one, as part of a message."""
     benchmark, protocol = split_name(name)
-    known = [f"{one}:{protocol}" if protocol else one for one in BENCHMARKS]
+    known = [f"{benchmark}:{protocol}" if protocol else benchmark for benchmark in BENCHMARKS]
     known += [*shipped_tasks(), *(one for folder in _folders() for one in _names_in(folder))]
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
     nearest += difflib.get_close_matches(benchmark, BENCHMARKS, n=3, cutoff=0.75)

@@ -17,7 +17,6 @@ from interp.tasks.sampled import Sampling, asked_sampling
 from interp.tasks.task import Task
 
 DEFAULT_MAX_GEN_TOKS = 256
-# options of generation that change any text, and the values at which they do nothing
 BEYOND_GREEDY: dict[str, Any] = {
     "num_beams": 1,
     "repetition_penalty": 1.0,
@@ -31,6 +30,7 @@ BEYOND_GREEDY: dict[str, Any] = {
     "forced_eos_token_id": None,
     "sequence_bias": None,
 }
+"""Options of generation that change any text, and the values at which they do nothing."""
 
 
 @dataclass(frozen=True)

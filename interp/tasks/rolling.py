@@ -28,4 +28,4 @@ def windows(tokens: Sequence[int], first: int, most: int) -> list[Window]:
     made = get_rolling_token_windows(
         token_list=list(tokens), prefix_token=first, max_seq_len=most, context_len=1
     )
-    return [make_disjoint_window(one) for one in made]
+    return [make_disjoint_window(window) for window in made]

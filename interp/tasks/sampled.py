@@ -6,7 +6,6 @@ from typing import Any
 
 from interp.errors import UserError
 
-# those of `transformers` that change only what is drawn, beside temperature, top_k and top_p
 BEYOND_SAMPLING: dict[str, Any] = {
     "min_p": None,
     "top_h": None,
@@ -14,6 +13,10 @@ BEYOND_SAMPLING: dict[str, Any] = {
     "epsilon_cutoff": 0.0,
     "eta_cutoff": 0.0,
 }
+"""Options of `transformers`, beside temperature, top_k and top_p, that change only what is drawn.
+
+With the values at which they do nothing.
+"""
 
 
 @dataclass(frozen=True)

@@ -272,8 +272,8 @@ class Task:
     def _metrics(self) -> dict[str, Metric]:
         members = getattr(self._harness, "members", (self._harness,))
         declared = [declared_metrics(member, self.name) for member in members]
-        for name in sorted({name for some in declared for name in some}):
-            if len({some.get(name) for some in declared}) > 1:
+        for name in sorted({name for declaration in declared for name in declaration}):
+            if len({declaration.get(name) for declaration in declared}) > 1:
                 raise UserError(
                     f"task {self.name}: its members do not agree on metric {name}; give them singly"
                 )

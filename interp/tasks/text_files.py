@@ -89,7 +89,7 @@ def passages(text: str) -> list[str]:
         cut = end + 1 if end >= 0 else PASSAGE
         pieces.append(rest[:cut])
         rest = rest[cut:]
-    return [one for one in (*pieces, rest) if one.strip()]
+    return [piece for piece in (*pieces, rest) if piece.strip()]
 
 
 def _read(path: Path, name: str) -> str:

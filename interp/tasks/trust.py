@@ -79,10 +79,10 @@ def _refuse(path: Path, trusted: tuple[Path, ...], seen: set[Path]) -> None:
         if isinstance(error, UserError):
             raise
         raise UserError(f"task {path}: it is no task YAML ({first_line(error)})") from error
-    if what := _other_code(config):
-        raise UserError(_refusal(path, f"runs Python code ({what})"))
-    if what := _files(config):
-        raise UserError(_refusal(path, what))
+    if found := _other_code(config):
+        raise UserError(_refusal(path, f"runs Python code ({found})"))
+    if found := _files(config):
+        raise UserError(_refusal(path, found))
     included = config.get("include") or []
     for name in included if isinstance(included, list) else [included]:
         _refuse((path.parent / str(name)).resolve(), trusted, seen)
@@ -153,7 +153,9 @@ def _other_code(config: dict[str, Any]) -> str | None:
             if not known or metric.get("hf_evaluate") is True:
                 return f"metric {name}"
     members = config.get("task")
-    inner = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
+    inner = (
+        [item for item in members if isinstance(item, dict)] if isinstance(members, list) else []
+    )
     return next((found for found in map(_other_code, inner) if found), None)
 
 
@@ -176,7 +178,9 @@ def _files(config: dict[str, Any]) -> str | None:
         if reader in READERS and "://" not in plain and not plain.endswith(ROW_FILES):
             return f"reads rows from {file} (allowed are {', '.join(ROW_FILES)})"
     members = config.get("task")
-    inner = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
+    inner = (
+        [item for item in members if isinstance(item, dict)] if isinstance(members, list) else []
+    )
     return next((found for found in map(_files, inner) if found), None)
 
 
@@ -196,5 +200,5 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
-        return [text for one in value for text in _strings(one)]
+        return [text for item in value for text in _strings(item)]
     return [] if value is None else [str(value)]

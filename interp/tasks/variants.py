@@ -21,6 +21,7 @@ from interp.models import decoder, model_name
 from interp.tasks.task import Task, TaskVariant
 
 Messages = Sequence[dict[str, str]]
+"""A conversation: each message has its `role` and its `content`."""
 FROZEN_DATE = datetime(2024, 7, 26)
 """The day that chat templates are given as the present one."""
 

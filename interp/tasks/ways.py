@@ -21,6 +21,7 @@ PUBLISHED = "published"
 """The way in which a task is asked unless another is named."""
 
 WAYS = ("fewshot-seed", "fewshot-order", "wording", "option-order")
+"""The kinds of ways in which a task can be asked otherwise."""
 _NAMED = re.compile(rf"({'|'.join(WAYS)})-([1-9]\d{{0,3}})")
 
 

@@ -35,7 +35,6 @@ def folder(request, tmp_path_factory):
 
 @pytest.mark.thinned(share=2)
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ablation", ["layer:0", "layer:1", "layer:2"])
 def test_a_pruned_folder_gives_what_the_ablated_model_gives(folder, tmp_path, ablation):
     written = prune(folder, ablation, out=tmp_path / "pruned")
@@ -70,7 +69,6 @@ def ablated_text(model, tokens, count):
     return found
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ablation", ["layer:0", "layer:3", "layers:1-2"])
 def test_what_transformers_builds_no_model_of_is_refused_before_work(tmp_path, ablation):
     """Gemma 4 counts from its last layer which ones use the keys and values of others."""
@@ -81,7 +79,6 @@ def test_what_transformers_builds_no_model_of_is_refused_before_work(tmp_path, a
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_pruned_folder_is_swept_like_any_other(tmp_path):
     tiny_model("qwen3").save_pretrained(tmp_path / "m")
     tiny_tokenizer().save_pretrained(tmp_path / "m")
@@ -92,7 +89,6 @@ def test_a_pruned_folder_is_swept_like_any_other(tmp_path):
     assert len(list(interp.each_layer(interp.load_model(tmp_path / "pp")))) == 1
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_shards_and_types_stay_as_they_are(tmp_path):
     model = tiny_model("llama").to(torch.bfloat16)
     model.save_pretrained(tmp_path / "m", max_shard_size="20KB")
@@ -128,7 +124,6 @@ def test_every_per_layer_entry_of_a_configuration_is_cut():
     assert pruned_config(ends, (0,)).eos_token_id == [1, 2, 3]
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_layers_that_compute_by_their_number_are_refused(tmp_path):
     config = FAMILIES["gpt2"]()
     config.scale_attn_by_inverse_layer_idx = True
@@ -140,7 +135,6 @@ def test_layers_that_compute_by_their_number_are_refused(tmp_path):
     assert prune(tmp_path / "m", "layer:2", out=tmp_path / "p").kept == (0, 1)
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("ablation", "message"),
     [
@@ -160,7 +154,6 @@ def test_what_cannot_be_pruned_is_refused_and_nothing_written(tmp_path, capsys, 
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_folder_with_files_and_pickled_weights_are_refused(tmp_path):
     tiny_model("llama").save_pretrained(tmp_path / "m")
     with pytest.raises(UserError, match="exists and is not an empty folder"):
@@ -173,7 +166,6 @@ def test_a_folder_with_files_and_pickled_weights_are_refused(tmp_path):
         prune(tmp_path / "m", "layer:0", out=tmp_path / "p")
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real model is not there ({SHARED})")
 def test_a_real_model_and_its_note(tmp_path):
     stories = SHARED / "models" / "stories260K"

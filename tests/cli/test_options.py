@@ -138,7 +138,6 @@ def test_messages_of_the_library_are_plain_lines_on_standard_error(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_the_harness_help_and_its_own_models(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["harness", "--help"])

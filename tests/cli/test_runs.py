@@ -111,7 +111,6 @@ def test_an_unfinished_run_is_not_exported(run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_the_results_json_is_that_of_the_harness(tmp_path):
     from lm_eval.models.huggingface import HFLM
 

@@ -18,8 +18,6 @@ from tests.helpers.forked import in_a_fork
 from tests.helpers.harness import harness_evaluates
 from tests.helpers.task_files import write_task, write_task_with_code
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 @pytest.fixture
 def folder(tmp_path):

@@ -36,7 +36,6 @@ MEASURES = {
 
 
 @pytest.mark.parametrize("kind", MEASURES)
-@pytest.mark.filterwarnings("ignore")
 def test_a_measure_says_its_type(kind, model, tmp_path):
     task = write_task(tmp_path, kind="letters", rows=4)
     found = MEASURES[kind](model, task, tmp_path / "out")
@@ -49,7 +48,6 @@ def test_a_measure_says_its_type(kind, model, tmp_path):
     )
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_sweeps_and_comparisons_say_their_type(model, tmp_path):
     task = write_task(tmp_path, kind="letters", rows=4)
     found = interp.compare(

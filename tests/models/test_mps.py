@@ -107,7 +107,6 @@ def made(placed: bool):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "work",
     [a_sweep, drawn_answers, means_and_maps, lenses, attention, similarities, at_the_prompt],

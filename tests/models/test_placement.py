@@ -20,7 +20,6 @@ from interp.models.placement import (
 from tests.helpers.families import FAMILIES, N_LAYERS, tiny_bridge, tiny_model, tiny_tokenizer
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_model_that_does_not_fit_is_refused(tmp_path, monkeypatch):
     model = tiny_model("llama")
     model.save_pretrained(tmp_path, max_shard_size="20KB")

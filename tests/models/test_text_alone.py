@@ -2,7 +2,6 @@
 
 import subprocess
 
-import pytest
 import torch
 
 import interp
@@ -11,7 +10,6 @@ from interp.models import decoder
 from tests.helpers.families import tiny_tokenizer
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_loading_installs_nothing_and_asks_nobody(tmp_path, monkeypatch):
     asked = []
     for name in ("check_call", "run", "Popen"):

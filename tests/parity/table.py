@@ -9,7 +9,6 @@ Each family is a tiny random checkpoint that is saved to disk and loaded through
 import contextlib
 import io
 import tempfile
-import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -190,7 +189,7 @@ def _pruned(folder: Path, family: str, deleted: list[hf.PreTrainedModel]) -> flo
 def page(rows: list[Row]) -> str:
     """The table as Markdown."""
     lines = [
-        "# Models",
+        "# Model families",
         "",
         "Made by `python -m tests.parity.table`; every number is measured, none written by hand.",
         "",
@@ -229,8 +228,7 @@ NOTES = [
 def main() -> None:
     """Check every family and write the page."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
         for family in tqdm([f for f in HUB if f in FAMILIES], unit="family"):
             with contextlib.redirect_stderr(io.StringIO()):
                 rows.append(check(family, Path(folder)))

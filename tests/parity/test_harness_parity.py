@@ -14,7 +14,6 @@ from tests.helpers.task_files import write_task
 
 @pytest.mark.thinned(share=2)
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize(
     ("kind", "num_fewshot"), [("letters", 0), ("letters", 3), ("texts", 0), ("texts", 3)]
@@ -37,7 +36,6 @@ def test_options_equal_the_harness_on_deleted_layers(tmp_path, family, kind, num
 
 @pytest.mark.thinned(share=2)
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_texts_equal_the_harness_on_deleted_layers(tmp_path, family):
     task = load_task(write_task(tmp_path, kind="generate", rows=6))
@@ -51,7 +49,6 @@ def test_texts_equal_the_harness_on_deleted_layers(tmp_path, family):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_the_scores_of_the_baseline_equal_the_harness(tmp_path):
     from lm_eval.models.huggingface import HFLM
 

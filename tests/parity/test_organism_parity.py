@@ -71,7 +71,6 @@ def test_logits_token_by_token_with_a_cache(bridge, name, layer):
 
 @pytest.mark.thinned
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("protocol", ["default", "continuation"])
 @pytest.mark.parametrize("num_fewshot", [0, 3])
 def test_sweeps_equal_the_harness_on_deleted_layers(bridge, name, tmp_path, protocol, num_fewshot):

@@ -22,7 +22,6 @@ from tests.parity.real_rows import DATA, STORIES, lay_out, whole_mmlu
 pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason=f"the real rows are not there ({DATA})"),
     pytest.mark.skipif(not STORIES.is_dir(), reason=f"the real model is not there ({STORIES})"),
-    pytest.mark.filterwarnings("ignore"),
 ]
 SCORED = [
     "mmlu_astronomy", "mmlu_astronomy:continuation",

@@ -15,7 +15,6 @@ def test_the_page_has_every_family():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", ["gemma3", "qwen3_moe"])
 def test_a_family_is_exact(tmp_path, family):
     row = check(family, tmp_path)

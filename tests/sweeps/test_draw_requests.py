@@ -19,7 +19,6 @@ from tests.helpers.sampling_tasks import (
 )
 from tests.helpers.task_files import write_task
 
-pytestmark = pytest.mark.filterwarnings("ignore")
 REFUSED = [
     ({"temperature": None}, "it samples at temperature None; allowed are numbers above 0"),
     ({"temperature": 0.0}, "it samples at temperature 0"),

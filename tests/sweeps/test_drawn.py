@@ -27,8 +27,6 @@ from tests.helpers.sampling_tasks import (
 )
 from tests.helpers.task_files import write_task
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def test_metrics_are_those_that_the_harness_computes_from_the_draws(swept):
     task, run = swept

@@ -48,7 +48,6 @@ def write_rolling(folder, sizes=(20, 150, 9, 70)):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_rolling_task_equals_the_harness_on_deleted_layers(tmp_path, family):
     """Documents longer than the context, in windows; perplexities of all documents together."""

@@ -126,7 +126,6 @@ def test_missing_rows_say_which_file_would_be_read(tmp_path):
         load_task("mmlu", data=tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_missing_hub_gives_the_advice(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=r"without the hub, give --data DIR with .*test\.jsonl"):

@@ -31,7 +31,6 @@ def chatting(monkeypatch):
     return model
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("num_fewshot", [0, 2])
 def test_prompts_are_those_of_the_harness(tmp_path, chatting, num_fewshot):
     from lm_eval.models.huggingface import HFLM

@@ -109,18 +109,18 @@ def generate(
     answers: list[dict[int, Answer]] = [{} for _ in ablations]
     counts, tolerance = [Counts() for _ in ablations], 0.0
     for path, numbers in by_path.items():
-        some = [requests[number] for number in numbers]
+        batch_requests = [requests[number] for number in numbers]
         tell = _renumbered(finished, requests=numbers)
         if path == "ragged":
-            pick = sure_picking(model, some)
+            pick = sure_picking(model, batch_requests)
             tolerance = pick.tolerance
-            run = Run(model, some, ablations, means=means, settings=settings, pick=pick)
+            run = Run(model, batch_requests, ablations, means=means, settings=settings, pick=pick)
             written, counts = run.all(tell)
         else:
             write = _in_batches if path == "batches" else _one_by_one
-            written = write(model, some, ablations, means, tell)
-        for found, one in zip(answers, written, strict=True):
-            found.update(zip(numbers, one, strict=True))
+            written = write(model, batch_requests, ablations, means, tell)
+        for found, texts in zip(answers, written, strict=True):
+            found.update(zip(numbers, texts, strict=True))
     for count, found in zip(counts, answers, strict=True):
         count.written = sum(answer.n_tokens for answer in found.values())
     ordered = [[found[number] for number in range(len(requests))] for found in answers]
@@ -137,8 +137,8 @@ def _with_hooks(
     """Hooks of a user's own, which see the bridge's blocks and whole rows."""
     say_what_is_left_out(model, requests)
     answers = [
-        hooked_answers(model, requests, one, means, partial(finished, number))
-        for number, one in enumerate(ablations)
+        hooked_answers(model, requests, ablation, means, partial(finished, number))
+        for number, ablation in enumerate(ablations)
     ]
     counts = [Counts() for _ in ablations]
     for count, found in zip(counts, answers, strict=True):
@@ -156,13 +156,13 @@ def _apart(
     finished: Finished,
 ) -> Generated:
     """Ablations that share no batch with others by themselves, and the others together."""
-    others = [number for number in range(len(ablations)) if number not in alone]
+    row_by_row = [number for number in range(len(ablations)) if number not in alone]
     answers: list[list[Answer]] = [[] for _ in ablations]
     counts, paths, tolerance = [Counts() for _ in ablations], dict[Path, None](), 0.0
-    for numbers in (others, alone):
-        some = [ablations[number] for number in numbers]
+    for numbers in (row_by_row, alone):
+        batch_ablations = [ablations[number] for number in numbers]
         answers_of_chunk = generate(
-            model, requests, some, means=means, settings=settings,
+            model, requests, batch_ablations, means=means, settings=settings,
             finished=_renumbered(finished, ablations=numbers),
         )  # fmt: skip
         for at, number in enumerate(numbers):
@@ -211,13 +211,16 @@ def say_what_is_left_out(model: TransformerBridge, requests: Sequence[Generation
         for name, neutral in (BEYOND_GREEDY | (DRAWS if sampled else {})).items()
         if (value := getattr(config, name, neutral)) not in (neutral, None, [])
     ]
-    how, already_said = "draws from" if sampled else "greedy decoding of", capabilities(model).said
-    if messages and how not in already_said:
-        already_said.add(how)
+    method, already_said = (
+        "draws from" if sampled else "greedy decoding of",
+        capabilities(model).said,
+    )
+    if messages and method not in already_said:
+        already_said.add(method)
         log.warning(
             "model %s: its generation config asks for %s, which is left out (%s what the model "
             "says)",
-            model_name(model), ", ".join(messages), how,
+            model_name(model), ", ".join(messages), method,
         )  # fmt: skip
 
 

@@ -267,11 +267,11 @@ def _own_cache(
     """A cache that shares the baseline's keys and values below `first` and is empty above."""
     copied = transformers.DynamicCache(config=decoder.root.config)
     for layer in range(first):
-        kept = shared.layers[layer]
+        cache_layer = shared.layers[layer]
         # growing keys and values makes new tensors, so the shared ones are never written to;
         # states of a recurrence are written in place
-        grows = not hasattr(kept, "conv_states")
-        copied.layers[layer] = copy.copy(kept) if grows else copy.deepcopy(kept)
+        grows = not hasattr(cache_layer, "conv_states")
+        copied.layers[layer] = copy.copy(cache_layer) if grows else copy.deepcopy(cache_layer)
     return copied
 
 
@@ -296,11 +296,11 @@ def _decode(
     written: list[list[int]] = [[] for _ in stops]
     rows = [i for i, stop in enumerate(stops) if stop.max_gen_toks > 0]
     position, steps = mask.sum(dim=1), 0
-    kept = torch.tensor(rows, device=decoder.device, dtype=torch.long)
+    row_numbers = torch.tensor(rows, device=decoder.device, dtype=torch.long)
     while rows:
-        if len(kept) < len(position):
-            _keep_rows(cache, kept)
-            logits, mask, position = logits[kept], mask[kept], position[kept]
+        if len(row_numbers) < len(position):
+            _keep_rows(cache, row_numbers)
+            logits, mask, position = logits[row_numbers], mask[row_numbers], position[row_numbers]
         tokens = (choose or _likeliest)(logits, rows, steps)
         steps += 1
         for row, token in zip(rows, tokens.tolist(), strict=True):
@@ -308,12 +308,12 @@ def _decode(
         going = [i for i, row in enumerate(rows) if not stops[row].done(written[row])]
         if not going:
             break
-        kept = torch.tensor(going, device=decoder.device)
+        row_numbers = torch.tensor(going, device=decoder.device)
         if len(going) < len(rows):
-            _keep_rows(cache, kept)
+            _keep_rows(cache, row_numbers)
             rows = [rows[i] for i in going]
-            tokens, mask, position = tokens[kept], mask[kept], position[kept]
-            kept = torch.arange(len(rows), device=decoder.device)
+            tokens, mask, position = tokens[row_numbers], mask[row_numbers], position[row_numbers]
+            row_numbers = torch.arange(len(rows), device=decoder.device)
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         with torch.no_grad():
             logits = decoder.root(

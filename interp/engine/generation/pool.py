@@ -147,14 +147,14 @@ class Pool:
         first, last = len(self.rows), len(self.rows) + len(rows)
         width = max(row.length for row in rows)
         for layer, (source, numbers) in enumerate(sources):
-            for kept, entering in (
+            for tensor, entering in (
                 (self.cache.keys[layer], source.keys[layer]),
                 (self.cache.values[layer], source.values[layer]),
             ):
-                if kept is None or entering is None or kept.shape[1::2] != entering.shape[1::2]:
+                if tensor is None or entering is None or tensor.shape[1::2] != entering.shape[1::2]:
                     continue  # a layer that these rows skip
                 index = torch.tensor(numbers, device=entering.device)
-                kept[first:last, :, :width] = entering[index, :, :width]
+                tensor[first:last, :, :width] = entering[index, :, :width]
         self.rows.extend(rows)
         self.changed = True
 
@@ -243,16 +243,16 @@ class Pool:
         for i in reversed(finished):
             last = len(self.rows) - 1
             if i != last:
-                for kept in (*self.cache.keys, *self.cache.values):
-                    if kept is not None:
-                        kept[i] = kept[last]
+                for tensor in (*self.cache.keys, *self.cache.values):
+                    if tensor is not None:
+                        tensor[i] = tensor[last]
                 self.rows[i] = self.rows[last]
             self.rows.pop()
             if any(row.written[-1] == FAILED for row in gone):
                 # a weight of zero times NaN would spoil the row that enters here
-                for kept in (*self.cache.keys, *self.cache.values):
-                    if kept is not None:
-                        kept[last] = 0
+                for tensor in (*self.cache.keys, *self.cache.values):
+                    if tensor is not None:
+                        tensor[last] = 0
         self.changed = self.changed or bool(gone)
         return gone
 

@@ -47,10 +47,10 @@ def ragged_residuals(
     prefix = record_prefix(decoder, ids[0, :n_prefix].tolist())
     layers = prefix.cache.layers
     if len(layers) != decoder.n_layers or any(
-        kept.keys is None or kept.keys.ndim != 4 for kept in layers
+        cache_layer.keys is None or cache_layer.keys.ndim != 4 for cache_layer in layers
     ):
         raise ValueError("a layer keeps no keys and values of its own")
-    cache.share([SharedKeys(kept.keys[0], kept.values[0]) for kept in layers])
+    cache.share([SharedKeys(cache_layer.keys[0], cache_layer.values[0]) for cache_layer in layers])
     after_prefix = ids[:, n_prefix:]
     columns = torch.arange(n_own, device=decoder.device)
     pieces = [columns[None, :6], torch.stack([columns[4:8], columns[6:10]])]

@@ -58,9 +58,9 @@ class Prefixes:
         """Prefixes, each with its rows."""
         if len(chosen) == 1:
             return cls((chosen[0][0],))
-        rows = [row for _, some in chosen for row in some]
+        rows = [row for _, numbers in chosen for row in numbers]
         kept = tuple(one for one, _ in chosen)
-        counts = tuple(len(some) for _, some in chosen)
+        counts = tuple(len(numbers) for _, numbers in chosen)
         if rows == list(range(len(rows))):
             return cls(kept, counts)
         order = torch.tensor(rows, device=kept[0].keys.device)

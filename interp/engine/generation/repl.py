@@ -82,7 +82,7 @@ def generate(
         UserError: a prompt that leaves no room in the context, a chat template that the model does
             not have, logits that are not finite, or as `interp.ablate`.
     """
-    one = isinstance(prompt, str) or _is_messages(prompt)
+    is_single = isinstance(prompt, str) or _is_messages(prompt)
     prompts = _prompts(prompt)
     _check(model, max_new_tokens, draws, temperature, seed)
     edits, means = _edits(model, ablation, donor, reference)
@@ -96,7 +96,7 @@ def generate(
     for answer in answers:
         _refuse_failure(model, answer)
     texts = [answer.text for answer in answers]
-    return texts[0] if one and draws == 1 else texts
+    return texts[0] if is_single and draws == 1 else texts
 
 
 def stream(
@@ -216,7 +216,7 @@ def _prompts(prompt: Any) -> list[Any]:
     if isinstance(prompt, str) or _is_messages(prompt):
         return [prompt]
     several = isinstance(prompt, Sequence) and not isinstance(prompt, bytes)
-    if not several or not all(isinstance(one, str) or _is_messages(one) for one in prompt):
+    if not several or not all(isinstance(text, str) or _is_messages(text) for text in prompt):
         raise UserError(
             f"prompt {prompt!r:.80}: allowed are a text, messages of a chat, or several of these"
         )

@@ -40,15 +40,15 @@ def plan_rows(edits: Sequence[Edits], decoder: Decoder) -> dict[int, LayerRows]:
         UserError: a kind of edit that cannot be carried out in some rows alone.
     """
     layer_rows: dict[int, LayerRows] = {}
-    for layer in sorted({layer for one in edits for layer in one}):
-        edits_of_layer = [one.get(layer) for one in edits]
+    for layer in sorted({layer for edit in edits for layer in edit}):
+        edits_of_layer = [edit.get(layer) for edit in edits]
         kinds = [[] if edit is None else kinds_of(edit) for edit in edits_of_layer]
         layer_rows[layer] = tuple(
             (kind, Rows.of(
                 [e if kind in k else None for e, k in zip(edits_of_layer, kinds, strict=True)],
                 decoder.device_of(layer),
             ))
-            for kind in dict.fromkeys(kind for some in kinds for kind in some)
+            for kind in dict.fromkeys(kind for kinds_of_row in kinds for kind in kinds_of_row)
             if kind is not SWAPS
         )  # fmt: skip
         for kind, _ in layer_rows[layer]:
@@ -61,10 +61,10 @@ def rows_edited(
     decoder: Decoder, plan: dict[int, LayerRows], means: Means | None
 ) -> Iterator[None]:
     """Inside the context each row of a batch computes as its own edits say."""
-    given = Activations(means)
+    activations = Activations(means)
     with ExitStack() as stack:
         for layer, kinds in plan.items():
             for kind, rows in kinds:
                 on_rows = function_or_refusal(kind.on_rows, layer)
-                stack.enter_context(on_rows(decoder, layer, rows, given))
+                stack.enter_context(on_rows(decoder, layer, rows, activations))
         yield

@@ -184,8 +184,8 @@ class Run:
         self, batch: Sequence[int], drafts: Mapping[int, tuple[int, ...]], baseline: Group
     ) -> Recorded:
         questions = [self._questions[i] for i in batch]
-        given = [drafts.get(i, ()) for i in batch]
-        return record_drafts(self._decoder, questions, given, baseline, self._offset)
+        draft_tokens = [drafts.get(i, ()) for i in batch]
+        return record_drafts(self._decoder, questions, draft_tokens, baseline, self._offset)
 
     def _verify_and_decode(
         self, recorded: Recorded, batch: Sequence[int], groups: Iterable[Group], donors: Edits

@@ -147,8 +147,8 @@ def sampled_tokens(
 ) -> list[tuple[int, bool]]:
     """For each row the token that the noise draws, and whether rounding cannot change it."""
     scores, margin = as_float64(logits) / sampling.temperature, tolerance / sampling.temperature
-    kept, sure = allowed(scores, sampling, margin)
-    noisy = (scores + noise).masked_fill_(~kept, -math.inf)
+    allowed_tokens, sure = allowed(scores, sampling, margin)
+    noisy = (scores + noise).masked_fill_(~allowed_tokens, -math.inf)
     if tolerance == 0 or logits.shape[-1] < 2:
         return [(token, True) for token in noisy.argmax(dim=-1).tolist()]
     two, tokens = noisy.topk(2, dim=-1)
@@ -169,25 +169,25 @@ def allowed(
     Returns:
         The tokens, and for each row whether they stay the same when scores move so.
     """
-    kept = torch.ones_like(scores, dtype=torch.bool)
-    sure = kept[:, 0].clone()
+    allowed_tokens = torch.ones_like(scores, dtype=torch.bool)
+    sure = allowed_tokens[:, 0].clone()
     # the warpers take the tokens so far, and do not look at them
     unused = torch.empty(0, dtype=torch.long)
     if sampling.top_k:
-        kept = TopKLogitsWarper(sampling.top_k)(unused, scores) > -math.inf
-        sure &= _gap(scores, kept) >= margin
+        allowed_tokens = TopKLogitsWarper(sampling.top_k)(unused, scores) > -math.inf
+        sure &= _gap(scores, allowed_tokens) >= margin
     if sampling.top_p < 1:
-        among = scores.masked_fill(~kept, -math.inf)
-        kept = TopPLogitsWarper(sampling.top_p)(unused, among) > -math.inf
-        sure &= _gap(scores, kept) >= margin
+        among = scores.masked_fill(~allowed_tokens, -math.inf)
+        allowed_tokens = TopPLogitsWarper(sampling.top_p)(unused, among) > -math.inf
+        sure &= _gap(scores, allowed_tokens) >= margin
         shares, threshold = among.softmax(dim=-1), 1 - sampling.top_p
-        before = shares.masked_fill(kept, 0).sum(dim=-1)
-        total = before + shares.masked_fill(~kept, 1).amin(dim=-1)
+        before = shares.masked_fill(allowed_tokens, 0).sum(dim=-1)
+        total = before + shares.masked_fill(~allowed_tokens, 1).amin(dim=-1)
         # a share F of the probability moves by at most F (1 - F) (e^margin - 1)
         moved = math.expm1(margin) / 4
         sure &= (before == 0) | (threshold - before >= moved)
         sure &= total - threshold >= moved
-    return kept, sure
+    return allowed_tokens, sure
 
 
 def _gap(scores: Tensor, kept: Tensor) -> Tensor:

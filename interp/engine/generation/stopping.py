@@ -18,6 +18,7 @@ FAILED = -1
 """In the place of a token: the logits are not finite, so that there is none."""
 
 NOT_FINITE = "logits are not finite"
+"""Why an answer is a failure, in its record."""
 
 
 @dataclass(frozen=True)

@@ -260,9 +260,9 @@ def _rows_of(run: Pass, first: int, rows: list[int]) -> Pass:
 
 
 def _selected(cache: RaggedCache, rows: Sequence[int]) -> RaggedCache:
-    kept = RaggedCache(len(cache.keys), len(rows), cache.width, offset=cache.offset)
+    cache_of_rows = RaggedCache(len(cache.keys), len(rows), cache.width, offset=cache.offset)
     index = torch.tensor(rows)
-    kept.keys = [None if k is None else k[index.to(k.device)] for k in cache.keys]
-    kept.values = [None if v is None else v[index.to(v.device)] for v in cache.values]
-    kept.shared = cache.shared
-    return kept
+    cache_of_rows.keys = [None if k is None else k[index.to(k.device)] for k in cache.keys]
+    cache_of_rows.values = [None if v is None else v[index.to(v.device)] for v in cache.values]
+    cache_of_rows.shared = cache.shared
+    return cache_of_rows

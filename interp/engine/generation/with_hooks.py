@@ -73,11 +73,11 @@ def _next(
     lengths = [len(p) + len(w) for p, w in zip(prompts, written, strict=True)]
     next_logits: dict[int, Tensor] = {}
     for numbers in segments(model, lengths):
-        some = [([*prompts[n], *written[n]], len(prompts[n])) for n in numbers]
-        logits = _last(model, places, some)
-        for n, row, one in zip(numbers, some, logits, strict=True):
+        rows_and_lengths = [([*prompts[n], *written[n]], len(prompts[n])) for n in numbers]
+        logits = _last(model, places, rows_and_lengths)
+        for n, row, one in zip(numbers, rows_and_lengths, logits, strict=True):
             # alone where it fails: zero times NaN is NaN, so that padding can spoil a row
-            failed = len(some) > 1 and not bool(one.isfinite().all())
+            failed = len(rows_and_lengths) > 1 and not bool(one.isfinite().all())
             next_logits[n] = _last(model, places, [row])[0] if failed else one
     return torch.stack([next_logits[n] for n in range(len(prompts))])
 

@@ -49,7 +49,7 @@ def worth_sharing(members: Sequence[Edits], layer: int, n_layers: int) -> bool:
     Returns:
         True where blocks are saved for the examples and for the prefix.
     """
-    saved = [edited_from(one, layer + 1, n_layers) - layer for one in members]
+    saved = [edited_from(edit, layer + 1, n_layers) - layer for edit in members]
     return sum(saved) > max(saved) and sum(saved) > n_layers - layer
 
 
@@ -68,9 +68,9 @@ def shared_beginnings(
         Groups of two and more, and the other ablations.
     """
     alike: dict[Edits, list[Edits]] = {}
-    for one in ablations:
-        if layer in one and not (one.is_program or one.is_scoped or ends_at(one, layer)):
-            alike.setdefault(Edits({layer: one[layer]}), []).append(one)
-    groups = [some for some in alike.values() if worth_sharing(some, layer, n_layers)]
-    shared = {one for members in groups for one in members}
-    return groups, [one for one in ablations if one not in shared]
+    for edit in ablations:
+        if layer in edit and not (edit.is_program or edit.is_scoped or ends_at(edit, layer)):
+            alike.setdefault(Edits({layer: edit[layer]}), []).append(edit)
+    groups = [members for members in alike.values() if worth_sharing(members, layer, n_layers)]
+    shared = {edit for members in groups for edit in members}
+    return groups, [edit for edit in ablations if edit not in shared]

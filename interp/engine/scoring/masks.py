@@ -46,8 +46,8 @@ def mask_arguments(
         near_only = _added(whole & near, dtype)
         types = getattr(decoder.root.config.get_text_config(), "layer_types", None) or ()
         if "full_attention" in types:
-            both = {"full_attention": masks, "sliding_attention": near_only}
-            return {"attention_mask": both, "position_ids": positions}
+            masks_by_type = {"full_attention": masks, "sliding_attention": near_only}
+            return {"attention_mask": masks_by_type, "position_ids": positions}
         masks = near_only
     return {"attention_mask": masks, "position_ids": positions}
 

@@ -135,8 +135,8 @@ def packed_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
         (trees for _, trees in bins), key=lambda trees: -sum(len(t.tokens) for t in trees)
     )
     batches = []
-    for some in by_budget(filled, [sum(len(t.tokens) for t in b) for b in filled], token_budget):
-        batches.append(_packed(some))
+    for batch in by_budget(filled, [sum(len(t.tokens) for t in b) for b in filled], token_budget):
+        batches.append(_packed(batch))
     return batches
 
 
@@ -152,10 +152,10 @@ def padded_batches(trees: Sequence[Tree], token_budget: int) -> list[Batch]:
     """
     rows = sorted(trees, key=lambda t: (-len(t.tokens), t.tokens))
     batches = []
-    for some in by_budget(rows, [len(t.tokens) for t in rows], token_budget):
-        ids = np.zeros((len(some), len(some[0].tokens)), dtype=np.int64)
+    for batch in by_budget(rows, [len(t.tokens) for t in rows], token_budget):
+        ids = np.zeros((len(batch), len(batch[0].tokens)), dtype=np.int64)
         scored = []
-        for r, tree in enumerate(some):
+        for r, tree in enumerate(batch):
             ids[r, : len(tree.tokens)] = tree.tokens
             scored += [(number, r, nodes, tokens) for number, nodes, tokens in tree.scored]
         batches.append(Batch(ids, None, None, tuple(scored)))

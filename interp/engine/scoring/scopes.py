@@ -43,5 +43,5 @@ def told_apart(requests: Sequence[OptionRequest]) -> list[list[int]]:
         lengths.setdefault(request.doc_id, set()).add(length)
         rows.setdefault((*request.context, *request.continuation[:-1]), set()).add(length)
         by_length.setdefault(length, []).append(number)
-    alike = all(len(one) == 1 for one in (*lengths.values(), *rows.values()))
+    alike = all(len(values) == 1 for values in (*lengths.values(), *rows.values()))
     return [list(range(len(requests)))] if alike else list(by_length.values())

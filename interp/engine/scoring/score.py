@@ -77,21 +77,21 @@ def score_requests(
         With `divergence` each is a `Compared`.
     """
     refuse_impossible(model, edits)
-    by_edits: dict[Edits, dict[int, Score]] = {one: {} for one in edits}
+    by_edits: dict[Edits, dict[int, Score]] = {edit: {} for edit in edits}
     examples = len({request.doc_id for request in requests})
     progress = _Progress(done, examples / max(1, len(requests)))
     lengths = [request.row_length for request in requests]
     for numbers in segments(model, lengths):
         exact = exact_shortcuts(model, shortcuts, max(lengths[n] for n in numbers))
         work = Scoring(model, means, exact, divergence)
-        for one, scores in work.all([requests[n] for n in numbers], list(by_edits)):
+        for edit, scores in work.all([requests[n] for n in numbers], list(by_edits)):
             named = {numbers[at]: score for at, score in scores.items()}
-            progress.add(one, named)
-            by_edits[one].update(named)
+            progress.add(edit, named)
+            by_edits[edit].update(named)
     alone = Scoring(model, means, NONE, divergence)
-    for one, scores in by_edits.items():
-        scores.update(_settled(alone, requests, one, scores))
-    return [[by_edits[one][n] for n in range(len(requests))] for one in edits]
+    for edit, scores in by_edits.items():
+        scores.update(_settled(alone, requests, edit, scores))
+    return [[by_edits[edit][n] for n in range(len(requests))] for edit in edits]
 
 
 def _settled(
@@ -106,12 +106,12 @@ def _settled(
     failed = [number for number, (value, _) in sorted(scores.items()) if not isfinite(value)]
     by_length: dict[int, list[int]] = {}
     for number in failed:
-        one = requests[number]
-        by_length.setdefault(one.row_length, []).append(number)
+        request = requests[number]
+        by_length.setdefault(request.row_length, []).append(number)
     settled: dict[int, Score] = {}
     for numbers in by_length.values():
-        for _, again in alone.all([requests[number] for number in numbers], [edits]):
-            settled.update((numbers[at], score) for at, score in again.items())
+        for _, repeated in alone.all([requests[number] for number in numbers], [edits]):
+            settled.update((numbers[at], score) for at, score in repeated.items())
     return settled
 
 
@@ -146,7 +146,7 @@ class Scoring:
 
     def all(self, requests: Sequence[OptionRequest], edits: Sequence[Edits]) -> Found:
         """Scores of all requests under all ablations; numbers are those of the given requests."""
-        hooked = [one for one in edits if one.is_hooked]
+        hooked = [edit for edit in edits if edit.is_hooked]
         if hooked:
             yield from hooked_scores(
                 self.model,
@@ -156,15 +156,15 @@ class Scoring:
                 self.shortcuts,
                 divergence=self.divergence,
             )
-        scoped = [one for one in edits if one.is_scoped]
-        native = [one for one in edits if not (one.is_hooked or one.is_scoped)]
+        scoped = [edit for edit in edits if edit.is_scoped]
+        native = [edit for edit in edits if not (edit.is_hooked or edit.is_scoped)]
         alike = told_apart(requests) if scoped else []
         if len(alike) == 1:
             native, scoped = native + scoped, []
         yield from self._native(requests, native)
         for numbers in alike if scoped else []:
-            for one, scores in self._native([requests[n] for n in numbers], scoped):
-                yield one, {numbers[at]: score for at, score in scores.items()}
+            for edit, scores in self._native([requests[n] for n in numbers], scoped):
+                yield edit, {numbers[at]: score for at, score in scores.items()}
 
     def _native(self, requests: Sequence[OptionRequest], edits: Sequence[Edits]) -> Found:
         """Scores under ablations that native blocks carry out."""
@@ -183,8 +183,8 @@ class Scoring:
         def work(tokens: int) -> Found:
             # once memory has run out, nothing is held for several ablations at a time
             stacked = self.shortcuts.stacked and tokens == budget
-            how = replace(self, shortcuts=replace(self.shortcuts, stacked=stacked))
-            run = how.replayed if self.shortcuts.replay else how.plain
+            scorer = replace(self, shortcuts=replace(self.shortcuts, stacked=stacked))
+            run = scorer.replayed if self.shortcuts.replay else scorer.plain
             return run(group, edits, tokens)
 
         return halving(work, budget)
@@ -201,13 +201,13 @@ class Scoring:
             if self.divergence:
                 resid = record(decoder, ids, use_cache=False, **arguments).residuals[-1]
                 whole = positions.whole_model(decoder, resid)
-            for one in edits:
-                if whole is not None and not one:
-                    yield one, whole.own
+            for edit in edits:
+                if whole is not None and not edit:
+                    yield edit, whole.own
                     continue
-                with edited(self.model, one, self.means, places=places) as edited_model:
+                with edited(self.model, edit, self.means, places=places) as edited_model:
                     resid = record(edited_model, ids, use_cache=False, **arguments).residuals[-1]
-                    yield one, positions.scores(decoder, resid, whole)
+                    yield edit, positions.scores(decoder, resid, whole)
 
     def replayed(self, group: Group, edits: Sequence[Edits], tokens: int) -> Found:
         """All batches side by side, block by block; each ablation from its first layer on."""
@@ -215,7 +215,7 @@ class Scoring:
         prefix = record_prefix(decoder, group.prefix) if group.prefix else None
         # what runs on after the last block needs all of what leaves it
         reordered = any(
-            one.order for one in edits if one.first_layer(decoder.n_layers) == decoder.n_layers
+            edit.order for edit in edits if edit.first_layer(decoder.n_layers) == decoder.n_layers
         )
         batches = [
             LayerInput(
@@ -239,26 +239,32 @@ class Scoring:
         """Scores under ablations that agree below the layer before which the batches stand."""
         first, n_layers = batches[0].layer, models.decoder(self.model).n_layers
         starting_at: dict[int, list[Edits]] = {}
-        for one in edits:
-            starting_at.setdefault(edited_from(one, first, n_layers), []).append(one)
+        for edit in edits:
+            starting_at.setdefault(edited_from(edit, first, n_layers), []).append(edit)
         compared = self.divergence and batches[0].whole is None
         entering = self._beside_whole if compared else self._entering
-        for here in entering(batches, prefix, starting_at):
-            layer = here[0].layer
-            beginnings, starting_here = self._beginnings(here, starting_at.get(layer, []))
-            stack, stacked = self._stack(here, prefix, starting_here, tokens)
-            for one in starting_here:
-                if not one and here[0].whole is not None:
-                    yield from ((one, batch.whole.own) for batch in here if batch.whole)
-                elif one not in stacked:
+        for batches_at_layer in entering(batches, prefix, starting_at):
+            layer = batches_at_layer[0].layer
+            beginnings, starting_here = self._beginnings(
+                batches_at_layer, starting_at.get(layer, [])
+            )
+            stack, stacked = self._stack(batches_at_layer, prefix, starting_here, tokens)
+            for edit in starting_here:
+                if not edit and batches_at_layer[0].whole is not None:
+                    yield from (
+                        (edit, batch.whole.own) for batch in batches_at_layer if batch.whole
+                    )
+                elif edit not in stacked:
                     places = Places()
-                    with edited(self.model, one, self.means, places=places) as edited_model:
-                        for scores in self._alone(edited_model, here, prefix, one, places):
-                            yield one, scores
+                    with edited(self.model, edit, self.means, places=places) as edited_model:
+                        for scores in self._alone(
+                            edited_model, batches_at_layer, prefix, edit, places
+                        ):
+                            yield edit, scores
             if stacked:
-                yield from stack.scores(here, stacked)
+                yield from stack.scores(batches_at_layer, stacked)
             for members in beginnings:
-                begun, under = self._begun(here, prefix, up_to(members[0], layer))
+                begun, under = self._begun(batches_at_layer, prefix, up_to(members[0], layer))
                 yield from self._onward(begun, under, members, tokens)
 
     def _beginnings(
@@ -266,7 +272,7 @@ class Scoring:
     ) -> tuple[list[list[Edits]], list[Edits]]:
         """Ablations that go on together from here; none where a second stream does not fit."""
         decoder = models.decoder(self.model)
-        size = sum(one.resid.numel() * one.resid.element_size() for one in batches)
+        size = sum(batch.resid.numel() * batch.resid.element_size() for batch in batches)
         if len(here) < 2 or not self.shortcuts.stacked or not fits(decoder, 2 * size):
             return [], here
         return shared_beginnings(here, batches[0].layer, decoder.n_layers)
@@ -282,11 +288,11 @@ class Scoring:
             caches = [under.cache] if under else []
             reused = attention_unchanged(beginning, layer)
             begun = [
-                one.through(
-                    edited_model, layer + 1, batch_calls(decoder, one.batch, prefix), caches,
+                batch.through(
+                    edited_model, layer + 1, batch_calls(decoder, batch.batch, prefix), caches,
                     reused=reused,
                 )
-                for one in batches
+                for batch in batches
             ]  # fmt: skip
         return begun, under
 
@@ -301,12 +307,12 @@ class Scoring:
         for layer in range(batches[0].layer, max(starting_at) + 1):
             starting_here = starting_at.get(layer, [])
             if self.shortcuts.sublayers and any(
-                attention_unchanged(one, layer) for one in starting_here
+                attention_unchanged(edit, layer) for edit in starting_here
             ):
-                batches = [replace(one, attention=CachedZ()) for one in batches]
+                batches = [replace(batch, attention=CachedZ()) for batch in batches]
             following = batches
             if batches[0].attention is not None or layer < max(starting_at):
-                following = [one.next(decoder, prefix) for one in batches]
+                following = [batch.next(decoder, prefix) for batch in batches]
             if starting_here:
                 yield batches
             batches = following
@@ -324,16 +330,16 @@ class Scoring:
         """
         decoder = models.decoder(self.model)
         to_the_end = {**starting_at, decoder.n_layers: starting_at.get(decoder.n_layers, [Edits()])}
-        numbers = sum(one.resid.numel() for one in batches) * len(to_the_end)
+        numbers = sum(batch.resid.numel() for batch in batches) * len(to_the_end)
         keeps = fits(decoder, 2 * numbers * batches[0].resid.element_size())
         kept, last = [], batches
         for last in self._entering(batches, prefix, to_the_end):
             if keeps:
                 kept.append(last)
-        whole = [one.predicted(decoder) for one in last]
+        whole = [batch.predicted(decoder) for batch in last]
         for entering in kept if keeps else self._entering(batches, prefix, starting_at):
             pairs = zip(entering, whole, strict=True)
-            yield [replace(one, whole=other) for one, other in pairs]
+            yield [replace(batch, whole=other) for batch, other in pairs]
 
     def _stack(
         self,
@@ -344,7 +350,7 @@ class Scoring:
     ) -> tuple[Stack, list[Edits]]:
         """What ablations of this layer alone have in common, and which are run together."""
         layer, most = batches[0].layer, 1
-        stacked = [one for one in here if self.shortcuts.stacked and ends_at(one, layer)]
+        stacked = [edit for edit in here if self.shortcuts.stacked and ends_at(edit, layer)]
         if len(stacked) > 1:
             most = most_stacked(models.decoder(self.model), batches, prefix, tokens)
         last_block = self.shortcuts.last_block_positions
@@ -369,14 +375,14 @@ class Scoring:
         if other or _routes_by_position(edits, last):
             # that the last block can be narrowed was tried on the model's own last block, and
             # inside of it a router would not know at which positions it is
-            batches, last_block = [replace(one, last_block=False) for one in batches], False
+            batches, last_block = [replace(batch, last_block=False) for batch in batches], False
         places.of_prompt(len(prefix or ()))
         caches = [prefix_cache(decoder, prefix, layer, last_block=last_block)] if prefix else []
         reused = attention_unchanged(edits, layer)
-        for one in batches:
-            places.at(batch_labels(one.batch))
-            calls = batch_calls(models.decoder(self.model), one.batch, prefix)
-            yield one.through(decoder, decoder.n_layers, calls, caches, reused=reused).scores(
+        for batch in batches:
+            places.at(batch_labels(batch.batch))
+            calls = batch_calls(models.decoder(self.model), batch.batch, prefix)
+            yield batch.through(decoder, decoder.n_layers, calls, caches, reused=reused).scores(
                 decoder
             )
 

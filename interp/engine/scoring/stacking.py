@@ -48,7 +48,7 @@ def most_stacked(
     """
     if decoder.device.type != "cuda":
         tokens = min(tokens, MOST_ON_CPU)
-    most = tokens // max(one.batch.ids.size for one in batches)
+    most = tokens // max(batch.batch.ids.size for batch in batches)
     if prefix is not None and most > 1:
         most = min(most, most_caches(decoder, len(prefix), decoder.n_layers - batches[0].layer))
     return max(1, most)
@@ -87,8 +87,8 @@ class Stack:
         decoder = models.decoder(self.model)
         for edits in even_chunks(ablations, self.most):
             caches = self._caches(decoder, batches[0].layer, edits)
-            for one in batches:
-                yield from zip(edits, self._through(decoder, one, edits, caches), strict=True)
+            for batch in batches:
+                yield from zip(edits, self._through(decoder, batch, edits, caches), strict=True)
 
     def _caches(
         self, decoder: Decoder, layer: int, edits: Sequence[Edits]
@@ -98,16 +98,16 @@ class Stack:
             return []
         caches: list[transformers.DynamicCache] = []
         fit = MOST_ON_CPU // len(self.prefix) if decoder.device.type != "cuda" else self.most
-        for some in even_chunks(edits, max(1, fit)):
+        for chunk in even_chunks(edits, max(1, fit)):
             resids = []
-            for edit in some:
+            for edit in chunk:
                 with edited(self.model, edit, self.means):
                     cache, resid = begin_cache(
                         decoder, self.prefix, layer, last_block=self.last_block
                     )
                 caches.append(cache)
                 resids.append(resid)
-            begun, stacked = caches[-len(some) :], torch.cat(resids)
+            begun, stacked = caches[-len(chunk) :], torch.cat(resids)
             finish_caches(decoder, self.prefix, begun, stacked, last_block=self.last_block)
         return caches
 

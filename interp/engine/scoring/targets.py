@@ -134,8 +134,8 @@ class ScoredPositions:
 
     def _tokens(self, offset: int, count: int) -> tuple[Int[Tensor, " token"], ...]:
         """The tokens that are wanted at some consecutive places: where among these, and which."""
-        here = (self.place >= offset) & (self.place < offset + count)
-        return self.place[here] - offset, self.token[here]
+        in_window = (self.place >= offset) & (self.place < offset + count)
+        return self.place[in_window] - offset, self.token[in_window]
 
     def _by_request(
         self, values: Float[Tensor, " token"], greedy: Bool[Tensor, " token"]
@@ -157,9 +157,9 @@ class ScoredPositions:
         """The scores with what the whole model predicts beside them."""
         kl, same = dict.fromkeys(scores, 0.0), dict.fromkeys(scores, 0)
         triples = zip(self.request, divergence.tolist(), agreed.tolist(), strict=True)
-        for number, value, both in triples:
+        for number, value, agreement in triples:
             kl[number] += value
-            same[number] += both
+            same[number] += agreement
         return {n: Compared.of(score, kl[n], same[n]) for n, score in scores.items()}
 
 

@@ -51,7 +51,7 @@ class Predictions:
 
     def at(self, places: Tensor | slice) -> "Predictions":
         """Those at some of the places."""
-        return Predictions(*(getattr(self, one.name)[places] for one in fields(self)))
+        return Predictions(*(getattr(self, entry.name)[places] for entry in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence["Predictions"]) -> "Predictions":
@@ -122,7 +122,7 @@ class WholeModel:
             yield from (self.kept.at(slice(i, i + most)) for i in range(0, count, most))
             return
         places = torch.arange(self.copies * count, device=self.final.device) % count
-        yield from (self.kept.at(some) for some in places.split(most))
+        yield from (self.kept.at(part) for part in places.split(most))
 
 
 def predictions_fit(decoder: Decoder, places: int) -> bool:

@@ -49,13 +49,13 @@ def hooked_scores(
         Ablation, and request number to score.
     """
     together = [list(range(len(requests)))]
-    if any(one.asks_positions for one in edits):
+    if any(edit.asks_positions for edit in edits):
         # a row that is shared must agree on what is prompt and what is answer
         together = told_apart(requests)
     for numbers in together:
         run = _Rows(model, edits, means, shortcuts, divergence)
-        for one, scores in run.scores([requests[n] for n in numbers]):
-            yield one, {numbers[at]: score for at, score in scores.items()}
+        for edit, scores in run.scores([requests[n] for n in numbers]):
+            yield edit, {numbers[at]: score for at, score in scores.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class _Rows:
         decoder = bridge_decoder(self.model)
         ids = torch.from_numpy(batch.ids).to(decoder.device)
         targets = ScoredPositions.of(batch, decoder.device)
-        replayed = self.shortcuts.replay and any(_inside_blocks(one) for one in self.edits)
+        replayed = self.shortcuts.replay and any(_inside_blocks(edit) for edit in self.edits)
         with evaluation_mode(self.model):
             baseline = record(decoder, ids, use_cache=False) if replayed else None
         whole, places = None, Places()
@@ -87,11 +87,11 @@ class _Rows:
         if self.divergence:
             # hooks of the final norm would act on logits that are formed again
             whole = Predictions.of(_logits(self.model, ids, targets))
-        for one in self.edits:
-            given = Activations(self.means, places=places)
-            with torch.no_grad(), bridge_edited(self.model, one, given):
-                if baseline is not None and _inside_blocks(one):
-                    resid = replay(decoder, baseline, one.first_layer(decoder.n_layers))
+        for edit in self.edits:
+            activations = Activations(self.means, places=places)
+            with torch.no_grad(), bridge_edited(self.model, edit, activations):
+                if baseline is not None and _inside_blocks(edit):
+                    resid = replay(decoder, baseline, edit.first_layer(decoder.n_layers))
                     chunks = unembed(decoder, resid[targets.rows, targets.columns])
                 else:
                     chunks = iter([_logits(self.model, ids, targets)])
@@ -99,7 +99,7 @@ class _Rows:
                     # in one part, as the whole model's
                     chunks = iter([torch.cat(list(chunks))])
                 scores = targets.scores_of(chunks, None if whole is None else [whole])
-            yield one, scores
+            yield edit, scores
 
 
 def _logits(

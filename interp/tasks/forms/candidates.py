@@ -121,5 +121,5 @@ def _with_values(rows: datasets.Dataset, group: Callable[[Row], str]) -> dataset
     known: dict[str, set[str]] = {}
     for row in rows:
         known.setdefault(group(row), set()).update([*row["options"], row["answer"]])
-    values = {name: sorted(some) for name, some in known.items()}
+    values = {name: sorted(kind_values) for name, kind_values in known.items()}
     return rows.map(lambda row: {"values": values[group(row)]})
