@@ -42,10 +42,14 @@ def test_a_new_file_that_does_not_fit_is_not_there(tmp_path):
     with full_after(ROOM), pytest.raises(OSError, match="too large"):
         write_whole(tmp_path / "page.html", b"x" * (ROOM + 1), replace=False)
     with full_after(ROOM), pytest.raises(OSError, match="too large"):
-        with whole_file(tmp_path / "page.html") as file:
-            for _ in range(3):
-                file.write(b"x" * (ROOM // 2 + 1))
+        _written_in_pieces(tmp_path / "page.html")
     assert not os.listdir(tmp_path)
+
+
+def _written_in_pieces(path):
+    with whole_file(path) as file:
+        for _ in range(3):
+            file.write(b"x" * (ROOM // 2 + 1))
 
 
 def test_one_that_just_fits_is_whole(tmp_path):
