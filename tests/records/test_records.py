@@ -6,7 +6,6 @@ import math
 import os
 import re
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -193,7 +192,7 @@ def test_a_shard_with_gaps_is_damaged_though_its_hash_is_right(store, column):
     path = shard_path(store, "unit-0")
     table = pq.ParquetFile(path).read()
     if column == "infinite":
-        values: Any = [[("acc", math.inf)]] * len(table)
+        values = [[("acc", math.inf)]] * len(table)
         column = "metrics"
     else:
         values = [None] * len(table)
