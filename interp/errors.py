@@ -26,6 +26,12 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
+def failed_file(error: OSError) -> str:
+    """What an error of the file system says: the file, if it names one, and the reason."""
+    reason = error.strerror or first_line(error)
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
+
+
 def path_given(what: str, given: Any) -> Path:
     """The path that a user gives; UserError for what names none.
 
@@ -50,7 +56,7 @@ def path_given(what: str, given: Any) -> Path:
 
 
 def folder_given(what: str, given: Any) -> Path:
-    """A path to write files under; one that cannot become a folder is refused.
+    """A path to write files under; one in which nothing can be written is refused.
 
     Args:
         what: it is for, such as `folder`.
@@ -60,13 +66,24 @@ def folder_given(what: str, given: Any) -> Path:
         The path; nothing is made.
 
     Raises:
-        UserError: it is no path, or it or one of the folders above it is a file.
+        UserError: it is no path; it or one of the folders above it is a file, or a folder in which
+            nothing can be written.
     """
     folder = path_given(what, given)
-    existing = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    existing = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), None)
     if existing is not None and not existing.is_dir():
-        raise UserError(f"{what} {folder}: {existing} is a file; give a folder")
+        broken = "a link that leads nowhere" if existing.is_symlink() else "a file"
+        raise UserError(f"{what} {folder}: {existing} is {broken}; give a folder")
+    if existing is not None and not can_be_written(existing):
+        raise UserError(
+            f"{what} {folder}: nothing can be written in {existing}; give another folder"
+        )
     return folder
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder that is there, as far as its permissions say."""
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def home_expanded(what: str, given: Any) -> Path:

@@ -20,7 +20,7 @@ from interp.ablations.shapes import shape_of
 from interp.ablations.text import as_ablation
 from interp.ablations.user_hooks import with_points
 from interp.ablations.value_checks import function_or_refusal, layer_of_point
-from interp.ablations.values import with_donor
+from interp.ablations.values import check_donor_used, with_donor
 from interp.ablations.weights import check_donor
 from interp.errors import UserError
 from interp.models import (
@@ -191,10 +191,13 @@ def ablate(
         The same model. It is ablated until the block ends.
 
     Raises:
-        UserError: as `checked_edits`; `@mean` or `@resample` without a reference set.
+        UserError: as `checked_edits`; `@mean` or `@resample` without a reference set; a donor and
+            no swap.
         RuntimeError: a block ran but the hook that should have changed it never fired.
     """
-    edits = checked_edits(model, ablation, donor=donor)
+    given = as_ablation(ablation)
+    check_donor_used([given], donor)
+    edits = checked_edits(model, given, donor=donor)
     with bridge_edited(model, edits, _activations(model, edits, reference)):
         yield model
 

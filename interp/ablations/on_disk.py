@@ -11,7 +11,6 @@ configuration cannot say is refused.
 import copy
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,15 @@ from tqdm import tqdm
 from interp.ablations.base import Ablation, Combination
 from interp.ablations.edits import Shape
 from interp.ablations.programs import Exchange, Order, Repeat, Reverse
-from interp.ablations.pruned_files import check_loads, copy_side_files, renumber_names, set_modes
+from interp.ablations.pruned_files import (
+    check_loads,
+    copy_side_files,
+    made_beside,
+    refuse_place,
+    renumber_names,
+    save_tensors,
+    set_modes,
+)
 from interp.ablations.text import as_ablation
 from interp.ablations.values import SkipLayer, SkipLayers
 from interp.errors import UserError, first_line, path_given
@@ -130,9 +137,8 @@ def _written(
     """Write a model's layers in an order, which follows from their number."""
     import transformers
 
+    refuse_place(out)
     source = model_folder(str(name), revision)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"out {out}: it exists and is not an empty folder")
     # that only safetensors are pruned is said with the weights
     configuration = read_configuration(str(name), source)
     check_files(str(name), source, configuration, allow_pickle=True)
@@ -154,21 +160,16 @@ def _written(
     with _refusing(str(name), order):
         pruned = pruned_config(config, order)
     _refuse_numbered(config, pruned, order, str(name))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
-        folder = Path(work) / "model"
-        folder.mkdir()
+    with made_beside(out) as folder:
         written = _write_weights(source, folder, shards, stack, order)
         with _refusing(str(name), order):
             pruned.save_pretrained(folder)
         copy_side_files(source, folder, str(name))
         renumber_names(folder, {old: new for new, old in enumerate(order)}, str(name))
         check_loads(source, folder, str(name))
-        (folder / "README.md").write_text(_note(str(name), given, order, n_layers, revision))
+        note = _note(str(name), given, order, n_layers, revision)
+        (folder / "README.md").write_text(note, encoding="utf-8", errors="replace")
         set_modes(folder)
-        if out.exists():
-            out.rmdir()
-        folder.replace(out)
     return Pruned(out, order, written)
 
 
@@ -336,7 +337,6 @@ def _write_weights(
 ) -> int:
     """Copy the tensors that stay, layers under their new numbers; returns their bytes."""
     from safetensors import safe_open
-    from safetensors.torch import save_file
 
     places: dict[int, list[int]] = {}
     for new, old in enumerate(kept):
@@ -353,7 +353,7 @@ def _write_weights(
                 for at, new in enumerate(several)
             }
         if chosen:
-            save_file(chosen, folder / file, metadata={"format": "pt"})
+            save_tensors(chosen, folder / file)
         total += sum(t.numel() * t.element_size() for t in chosen.values())
         index |= dict.fromkeys(chosen, file)
     if (source / INDEX).is_file():

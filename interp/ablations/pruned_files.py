@@ -1,15 +1,21 @@
 """The files beside the weights of a pruned model: what is taken along, and what has to change."""
 
+import errno
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interp.errors import UserError, first_line
+from interp.errors import UserError, failed_file, first_line, folder_given
 from interp.models import check_loaded
+
+if TYPE_CHECKING:
+    import torch
 
 TAKEN = (
     "tokenizer*.json",
@@ -31,6 +37,74 @@ TAKEN = (
 """What belongs to the tokenizer and to generation; never code, weights or notes of the original."""
 
 NAMED = re.compile(r"(?P<stack>(?:^|.*?\.)(?:layers|h|blocks|block))\.(?P<number>\d+)(?=\.|$)")
+
+
+def refuse_place(out: Path) -> None:
+    """Refuse what cannot be replaced by a folder that is made beside it and then renamed.
+
+    Args:
+        out: the folder that is asked for.
+
+    Raises:
+        UserError: it is not empty, a link or a mount point, or nothing can be written there.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out {out}: it exists and is not an empty folder")
+    folder_given("out", out)
+    folder_given("out", out.parent)
+    if out.is_symlink() or os.path.ismount(out) or out.absolute() == Path.cwd():
+        raise UserError(
+            f"out {out}: a link, a mount point or the current folder cannot be replaced; give a "
+            f"folder in it, such as {out / 'model'}"
+        )
+
+
+@contextmanager
+def made_beside(out: Path) -> Iterator[Path]:
+    """A folder that takes a place when all of it is written; else nothing is there.
+
+    Args:
+        out: the place.
+
+    Yields:
+        The folder, empty.
+
+    Raises:
+        UserError: it cannot be written, say because the disk is full.
+    """
+    work = ""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:40]}-") as work:
+            folder = Path(work) / "model"
+            folder.mkdir()
+            yield folder
+            if out.exists():
+                out.rmdir()
+            folder.replace(out)
+    except OSError as error:
+        own = error.filename is None or str(error.filename).startswith(work or str(out.parent))
+        reason = (error.strerror or first_line(error)) if own else failed_file(error)
+        raise UserError(f"out {out}: {reason}; nothing was written there") from error
+
+
+def save_tensors(tensors: "dict[str, torch.Tensor]", path: Path) -> None:
+    """Write tensors as safetensors.
+
+    Args:
+        tensors: name to tensor; no two share memory.
+        path: the file.
+
+    Raises:
+        OSError: it cannot be written, say because the disk is full.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # also where the file system has a reason
+        raise OSError(errno.EIO, first_line(error), str(path)) from error
 
 
 def copy_side_files(source: Path, folder: Path, name: str) -> None:
@@ -81,11 +155,12 @@ def renumber_names(folder: Path, places: Mapping[int, int], name: str) -> None:
     Raises:
         UserError: layers are named by a regular expression.
     """
-    content = json.loads((folder / "config.json").read_text())
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for owner in (content, content.get("text_config") or {}):
         if isinstance(owner.get("quantization_config"), dict):
             owner["quantization_config"] = _renumbered(owner["quantization_config"], places, name)
-    (folder / "config.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / "config.json").write_text(text, encoding="utf-8")
 
 
 GONE = object()

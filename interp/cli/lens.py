@@ -58,6 +58,8 @@ def _run(options: argparse.Namespace) -> None:
     tasks = [
         load_task(name, data=options.data, allow_code=options.allow_code) for name in options.tasks
     ]
+    _refuse_one_folder("models", [Path(name).name or name for name in options.models])
+    _refuse_one_folder("--tasks", [task.name for task in tasks])
     lenses: list[Lens] = []
     attributions: list[Any] = []
     for name in options.models:
@@ -92,7 +94,24 @@ def _asked(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _plain(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text.rsplit("/", 1)[-1])
+    """The name of a folder or file in the one that is written; never one that leads out of it."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in text.rsplit("/", 1)[-1])
+    return name.encode()[:150].decode(errors="ignore").strip(".") or "unnamed"
+
+
+def _refuse_one_folder(option: str, names: list[str]) -> None:
+    from interp.errors import UserError
+
+    taken: dict[str, str] = {}
+    for name in names:
+        # some file systems do not tell case apart
+        place = _plain(name).lower()
+        if place in taken:
+            raise UserError(
+                f"{option} {taken[place]} and {name}: both would be written to one folder, "
+                f"{_plain(name)}; read them in two calls, with another --out each"
+            )
+        taken[place] = name
 
 
 def _trained(model: Any, options: argparse.Namespace, texts: list[str], out: Path) -> "TunedLens":

@@ -1,6 +1,7 @@
 """Options that several commands have: each is written once, and means the same everywhere."""
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,19 +122,19 @@ def required_out(options: argparse.Namespace) -> Path:
     """The folder given by `--out`.
 
     Returns:
-        A folder that is there, or can be made.
+        A folder that is there, or can be made. Files can be written in it, unless it holds a
+        sweep, of which the same request for what is finished only reads.
 
     Raises:
-        UserError: none was given, or it is a file.
+        UserError: none was given, it is a file, or nothing can be written there.
     """
-    from interp.errors import UserError
+    from interp.errors import UserError, folder_given, path_given
+    from interp.records import MANIFEST
 
     if options.out is None:
         raise UserError("--out DIR is missing: the folder that the results are written to")
-    out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"out {out}: it is a file; give a folder")
-    return out
+    out = path_given("out", options.out)
+    return out if os.path.exists(out / MANIFEST) else folder_given("out", out)
 
 
 def the_task(options: argparse.Namespace) -> str:

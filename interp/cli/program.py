@@ -29,7 +29,7 @@ from interp.cli import (
     trace,
 )
 from interp.cli.messages import plain_messages
-from interp.errors import UserError, did_you_mean
+from interp.errors import UserError, did_you_mean, failed_file
 
 DESCRIPTION = (
     "Which layers and heads of a language model carry knowledge, retrieval and reasoning, and "
@@ -93,8 +93,11 @@ def _main(words: list[str]) -> int:
             options.run(options)
     except BrokenPipeError:
         raise
-    except (UserError, OSError) as error:
+    except UserError as error:
         print(f"interp: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"interp: {failed_file(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interp: interrupted; the same command continues", file=sys.stderr)

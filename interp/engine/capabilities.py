@@ -16,8 +16,10 @@ from typing import Any
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits
+from interp.engine.comparing import random_tokens
 from interp.engine.generation.plain import RowCaching
 from interp.engine.generation.probing import replaceable
+from interp.engine.replay import record
 from interp.engine.trials import Caching, Trials
 from interp.errors import UserError
 from interp.models import decoder, model_name
@@ -189,12 +191,14 @@ def refuse_impossible(model: TransformerBridge, ablations: Sequence[Edits]) -> N
     every = {id(edit): (n, edit) for edits in ablations for n, edit in edits.items()}.values()
     for layer in sorted({n for n, edit in every if edit.cuts}):
         if not can.cuts(layer):
+            _refuse_not_finite(model)
             raise UserError(
                 f"model {model_name(model)}: what mixes the tokens of layer {layer} takes no mask "
                 "of ours, so that nothing can be cut there"
             )
     for layer in sorted({n for n, edit in every if edit.windows}):
         if not can.windows(layer):
+            _refuse_not_finite(model)
             raise UserError(
                 f"model {model_name(model)}: layer {layer} takes no mask of ours for each head, so "
                 "that no head of it can have a window"
@@ -204,10 +208,23 @@ def refuse_impossible(model: TransformerBridge, ablations: Sequence[Edits]) -> N
     for edits in ablations:
         missing = tuple(n for n, edit in edits.items() if not edit.runs_block)
         if missing and not can.runs_without(missing):
+            _refuse_not_finite(model)
             shown = ", ".join(map(str, missing))
             raise UserError(
                 f"model {model_name(model)}: it cannot run without layer {shown}, whose keys and "
                 "values later layers use; skip its attention or its MLP (attn:N, mlp:N)"
+            )
+
+
+def _refuse_not_finite(model: TransformerBridge) -> None:
+    """Name the true reason where nothing can be tried: the model itself gives no numbers."""
+    dec = decoder(model)
+    residuals = record(dec, random_tokens(dec, 1, 5), use_cache=False).residuals
+    for depth, residual in enumerate(residuals):
+        if not bool(residual.isfinite().all()):
+            raise UserError(
+                f"model {model_name(model)}: its residual stream is not finite (NaN) at depth "
+                f"{depth}, so that nothing can be cut or skipped in it"
             )
 
 

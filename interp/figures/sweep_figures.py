@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interp.errors import path_given
+from interp.errors import folder_given
 from interp.figures import causal_maps, curves, heatmaps, listed
 from interp.figures.drop_scales import on_scale
 from interp.figures.export import save
@@ -169,13 +169,17 @@ def save_all(
 
     Returns:
         The paths that were written.
+
+    Raises:
+        UserError: as for `drops`, or nothing can be written in the folder.
     """
+    place = folder_given("folder", folder)
     figures = drawings(
         source, metric=metric, tasks=tasks, labels=labels, width=width, caption=caption, drop=drop
     )
     written: list[Path] = []
     for name, draw in figures.items():
-        written += save(draw(), path_given("folder", folder) / name, formats=formats)
+        written += save(draw(), place / name, formats=formats)
     return written
 
 

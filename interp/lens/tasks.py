@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from interp.lens.result import Lens, StepMeans
 from interp.lens.saved import KIND, open_lens, save_lens
 from interp.lens.tuned import TunedLens, check_tuned
 from interp.models import model_name, weights_kept
+from interp.records import whole_file
 from interp.results import claim_folder, released_if_refused
 from interp.stats import MOST_RESAMPLES, poisson_weights
 from interp.sweeps import describe_measure
@@ -33,6 +35,9 @@ from interp.tasks import Task, build_rows, cluster_units, load_task, select_exam
 log = logging.getLogger("interp")
 CHUNK = 256
 TOKEN_BUDGET = 4096
+_TYPES = {"doc_id": pa.int64(), "step": pa.string(), "depth": pa.float64()}
+EXAMPLES = pa.schema(list((_TYPES | dict.fromkeys(QUANTITIES, pa.float64())).items()))
+"""The columns of `examples.parquet`."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,12 @@ def logit_lens(
     read_depths = depths(decoder.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, value.text, "tuned lens" if tuned else "logit lens",
                 tuple(read_depths), {}, weights_kept(model))  # fmt: skip
-    writer, failed = _Examples(folder, lens) if folder else None, set[int]()
-    described = f"{lens.model}, {task.name}"
-    with released_if_refused(folder), tqdm(total=len(drawn), unit="example", desc=described) as bar:
+    failed, described = set[int](), f"{lens.model}, {task.name}"
+    with (
+        released_if_refused(folder),
+        _examples_in(folder, lens) as writer,
+        tqdm(total=len(drawn), unit="example", desc=described) as bar,
+    ):
         for start in range(0, len(drawn), CHUNK):
             chosen = drawn[start : start + CHUNK]
             answers = build_answers(model, task, chosen, follow=reading.follow, steps=reading.steps)
@@ -136,8 +144,7 @@ def logit_lens(
         if not lens.steps:
             raise UserError(f"task {task.name}: no example has an answer to read")
     _say_failures(lens, failed, len(drawn))
-    if writer and folder:
-        writer.close()
+    if folder:
         save_lens(folder, lens, request)
     return lens
 
@@ -234,12 +241,8 @@ def _add(lens: Lens, task: Task, values: Values, reading: LensOptions) -> None:
 class _Examples:
     """Writes the examples batch by batch, one row per example, step and depth."""
 
-    def __init__(self, folder: Path, lens: Lens) -> None:
-        self.path, self.depths = folder / "examples.parquet", lens.depths
-        types = {"doc_id": pa.int64(), "step": pa.string(), "depth": pa.float64()}
-        types |= dict.fromkeys(QUANTITIES, pa.float64())
-        self.schema = pa.schema(list(types.items()))
-        self.writer = pq.ParquetWriter(self.path.with_suffix(".part"), self.schema)
+    def __init__(self, writer: pq.ParquetWriter, lens: Lens) -> None:
+        self.writer, self.depths = writer, lens.depths
 
     def write(self, values: Values) -> None:
         numbers = [depth.number for depth in self.depths]
@@ -250,8 +253,17 @@ class _Examples:
         }
         joined = np.concatenate(list(values.values()))
         columns |= {name: joined[:, place] for place, name in enumerate(QUANTITIES)}
-        self.writer.write_table(pa.table(columns, schema=self.schema))
+        self.writer.write_table(pa.table(columns, schema=EXAMPLES))
 
-    def close(self) -> None:
-        self.writer.close()
-        self.path.with_suffix(".part").replace(self.path)
+
+@contextmanager
+def _examples_in(folder: Path | None, lens: Lens) -> Iterator[_Examples | None]:
+    """The examples' file, there once all are written; None where nothing is kept."""
+    if folder is None:
+        yield None
+        return
+    with (
+        whole_file(folder / "examples.parquet") as file,
+        pq.ParquetWriter(file, EXAMPLES) as writer,
+    ):
+        yield _Examples(writer, lens)

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from interp.errors import UserError, path_given
+from interp.errors import UserError, folder_given, path_given
 from interp.lens.readout import Translate
 from interp.lens.residual_stream import depths
 from interp.models import decoder, model_name, weights_hash
@@ -96,8 +96,8 @@ def new_folder(out: str | Path) -> Path:
     Returns:
         The path.
     """
-    folder = path_given("out", out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    folder = folder_given("out", out)
+    if folder.exists() and any(folder.iterdir()):
         raise UserError(f"out {folder}: it is not empty; give another folder")
     return folder
 

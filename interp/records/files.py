@@ -1,6 +1,8 @@
 """Files that are written completely or not at all, even if the machine stops in between."""
 
 import errno
+import glob
+import hashlib
 import io
 import os
 import socket
@@ -8,9 +10,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from interp.errors import UserError
+
+LONGEST = 170
+"""Bytes of a file's name that are part of its temporary file's; names have at most 255."""
 
 
 def as_text(value: object) -> str:
@@ -50,10 +55,23 @@ class WholeFile(io.FileIO):
     """A temporary file that takes a file's place when all of it is written.
 
     Attributes:
+        path: the file whose place it takes.
         in_place: whether it has.
     """
 
-    in_place = False
+    def __init__(self, temporary: Path, path: Path) -> None:
+        """Make the temporary file; an error where one of its name is there, be it a link."""
+        super().__init__(str(temporary), "wb", opener=_made)
+        self.path, self.in_place = path, False
+
+    def write(self, content: Any, /) -> int:
+        """Write all of it; a plain file takes what fits on the disk, and says how much that was."""
+        left = memoryview(content).cast("B")
+        size = len(left)
+        with _named(self.path):
+            while left:
+                left = left[super().write(left) :]
+        return size
 
 
 @contextmanager
@@ -68,31 +86,54 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[WholeFile]:
         The file, to be written in pieces. It is at `path` when the block ends without an error.
 
     Raises:
-        OSError: the disk is full, the folder cannot be written ...; nothing is left behind.
+        OSError: the disk is full, the folder cannot be written ...; it names the file, and nothing
+            is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
-    # what a killed process of the same number left, or a link that another hand put there
-    temporary.unlink(missing_ok=True)
-    with _new(temporary) as file:
-        try:
-            yield file
+    temporary = path.with_name(f"{_stem(path.name)}.{socket.gethostname()[:60]}-{os.getpid()}.part")
+    with _named(path):
+        # what a killed process of the same number left, or a link that another hand put there
+        temporary.unlink(missing_ok=True)
+        file = WholeFile(temporary, path)
+    try:
+        yield file
+        with _named(path):
             os.fsync(file.fileno())
             file.close()
-            if replace:
-                temporary.replace(path)
-            else:
-                # unlike a rename, a link fails where another process was first
-                _link(temporary, path)
-            file.in_place = True
-        except FileExistsError:
-            if replace:
-                raise
-        finally:
-            file.close()
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            _put_in_place(file, temporary, replace=replace)
+    finally:
+        file.close()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     if file.in_place:
         _sync_folder(path.parent)
+
+
+def _put_in_place(file: WholeFile, temporary: Path, *, replace: bool) -> None:
+    if replace:
+        temporary.replace(file.path)
+    else:
+        try:
+            # unlike a rename, a link fails where another process was first
+            _link(temporary, file.path)
+        except FileExistsError:
+            return
+    file.in_place = True
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of a temporary file as errors of the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _stem(name: str) -> str:
+    """How the names of a file's temporary files begin: hidden, and no name is too long."""
+    if len(os.fsencode(name)) > LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return f".{name}"
 
 
 def refuse_links_out(path: Path, run: Path) -> None:
@@ -138,13 +179,8 @@ def open_plain(path: Path) -> IO[str]:
     return os.fdopen(number, "r+")
 
 
-def _new(path: Path) -> WholeFile:
-    """A new file; an error where one of this name is there, be it a link."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
-
-    return WholeFile(str(path), "wb", opener=opener)
+def _made(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def read_regular(path: Path) -> bytes:
@@ -177,7 +213,7 @@ def move_aside(path: Path) -> Path:
 
 def remove_parts(folder: Path, name: str) -> None:
     """Remove what writers of a file left when they were killed."""
-    for part in folder.glob(f".{name}.*.part"):
+    for part in folder.glob(f"{glob.escape(_stem(name))}.*.part"):
         part.unlink(missing_ok=True)
 
 

@@ -329,7 +329,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"run {folder}: no {MANIFEST} there")
     try:
         content = read_regular(path)
-        version = json.loads(content)["schema"]
+        written = json.loads(content)
+        version = written.get("schema", "none") if isinstance(written, dict) else "no object"
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise UserError(
             f"run {folder}: its {MANIFEST} cannot be read ({first_line(error)})"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
@@ -25,6 +26,11 @@ from interp.records.files import (
 from interp.records.manifest import UNITS, Manifest, UnitEntry, shard_path
 from interp.records.schema import SCHEMA, Record
 
+NEVER_NULL = (
+    "model", "task", "doc_id", "ablation", "target", "token_counts", "cut_tokens", "metrics",
+    "failure",
+)  # fmt: skip
+"""Columns of which every record has a value."""
 # stands in the file where its own hash will be
 _PLACE = b"0" * 64
 # the last of the file's metadata: key, length in a byte or two, value
@@ -230,9 +236,14 @@ def _other_records(
         file = pq.ParquetFile(pa.BufferReader(content))
         if not file.schema_arrow.equals(SCHEMA):
             return "its columns are not those of a shard"
-        table = file.read(columns=["model", "task", "ablation", "doc_id"])
+        table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         return f"it cannot be read ({first_line(error)})"
+    if spoilt := [name for name in NEVER_NULL if table[name].null_count]:
+        return f"its column {spoilt[0]} has gaps"
+    values = table["metrics"].combine_chunks().items
+    if not pc.all(pc.is_finite(values.drop_null())).as_py() and len(values.drop_null()):
+        return "its metrics are not finite"
     task = manifest.tasks[entry.task]
     doc_ids = task.doc_ids[entry.first : entry.first + entry.examples]
     expected = len(texts) * len(doc_ids)

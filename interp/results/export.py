@@ -4,10 +4,7 @@ import hashlib
 import io
 import json
 import math
-import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from interp.errors import UserError, did_you_mean, folder_given
-from interp.records import SCHEMA, write_whole
+from interp.records import SCHEMA, whole_file, write_whole
 from interp.results.cells import csv_text, plain_cell
 from interp.results.latex import importance_latex, scores_latex
 from interp.results.selection import choose_metric
@@ -60,8 +57,8 @@ def export_tables(
     _check_sweep(run)
     if kind not in KINDS:
         raise UserError(f"kind {kind!r}: allowed are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
-    run.dataset()  # before any folder is made: it verifies the run
     folder = folder_given("folder", folder)
+    run.dataset()  # before any folder is made: it verifies the run
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "latex":
         tables = {
@@ -104,27 +101,6 @@ def _written(path: Path, content: bytes) -> Path:
     return path
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears at its path only if the context ends without an error.
-
-    An existing file or link at the path is replaced. A link is never followed.
-
-    Yields:
-        The file, to be written as bytes.
-    """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
-    temporary.unlink(missing_ok=True)
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
     """Write lm-evaluation-harness' results JSON, one file per ablation and one for the baseline.
 
@@ -141,8 +117,8 @@ def export_harness(run: Sweep, folder: str | Path) -> list[Path]:
         UserError: the run is unfinished, or the folder is a file.
     """
     _check_sweep(run)
-    run.dataset()
     folder = folder_given("folder", folder)
+    run.dataset()
     folder.mkdir(parents=True, exist_ok=True)
     names = file_names(run.manifest.texts)
     paths = []

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.errors import UserError, first_line, path_given
+from interp.errors import UserError, first_line, folder_given, path_given
 from interp.records import read_regular, write_whole
 from interp.results.cells import csv_text
 
@@ -67,8 +67,11 @@ def claim_folder(folder: Path, kind: str, request: Mapping[str, Any]) -> bool:
                 f"out {folder}: it holds another result ({'; '.join(differing[:3])}); give another "
                 "folder"
             )
+        if not kept["finished"]:
+            folder_given("out", folder)
         return bool(kept["finished"])
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    folder_given("out", folder)
+    if folder.exists() and any(folder.iterdir()):
         raise UserError(f"out {folder}: it is not empty; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     _write_head(folder, kind, request, finished=False)

@@ -19,12 +19,13 @@ from interp.errors import UserError, check_share, check_whole, path_given
 from interp.labels import three_digits, typed
 from interp.models import as_float64, model_name, weights_kept
 from interp.results import claim_folder, read_result, released_if_refused, save_result
-from interp.similarity.cka import CkaSums, no_cka
+from interp.similarity.cka import LEAST_CKA, CkaSums, no_cka
 from interp.similarity.measures import angular_distance, cosine
 from interp.similarity.states import (
     Examples,
     Source,
     States,
+    check_tokens,
     chunks,
     last_states,
     selected_texts,
@@ -193,6 +194,7 @@ def _measured(
     model: TransformerBridge, examples: Examples, seed: int, resamples: int, confidence: float
 ) -> Similarity:
     decoder = models.decoder(model)
+    check_tokens(examples, model)
     pairs = [
         (layer, block)
         for block in range(1, decoder.n_layers + 1)
@@ -261,12 +263,18 @@ def cka_between(
 
     Returns:
         Columns `model other_model source depth other value low high n interval`.
+
+    Raises:
+        UserError: there are fewer than four examples, or one has no token for a model. It is raised
+            before either model is run.
     """
     check_share("confidence", confidence)
     examples = selected_texts(source, limit=limit, seed=seed)
-    # both are checked before either is run
-    for one in (model, other):
-        models.decoder(one)
+    if len(examples.ids) < LEAST_CKA:
+        raise UserError(
+            f"{examples.name}: {len(examples.ids)} examples; CKA needs at least {LEAST_CKA}"
+        )
+    check_tokens(examples, model, other)
     named = {"model": model_name(model), "other_model": model_name(other)}
     groups = CkaSums()
     for numbers in tqdm(list(chunks(examples)), unit="group", desc=f"CKA, {examples.name}"):

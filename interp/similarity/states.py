@@ -121,6 +121,25 @@ def selected_texts(source: Source, *, limit: int | None = None, seed: int = 0) -
     return Examples(name, tuple(chosen), task, texts)
 
 
+def check_tokens(examples: Examples, *several: TransformerBridge) -> None:
+    """Refuse an example that has no token for one of several models, before any of them is run.
+
+    Args:
+        examples: the chosen examples.
+        *several: the models.
+
+    Raises:
+        UserError: an example has no token for a model.
+    """
+    for model in several:
+        decoder = models.decoder(model)
+        for number in examples.ids:
+            if not examples.tokens(number, decoder):
+                raise UserError(
+                    f"{examples.name}, example {number}: no token for {model_name(model)}"
+                )
+
+
 def chunks(examples: Examples) -> Iterator[tuple[int, ...]]:
     """The numbers of the examples, in chunks of at most 256."""
     for start in range(0, len(examples.ids), CHUNK):
@@ -133,9 +152,6 @@ def states(
     """The states of some examples, longest first, within a budget of tokens."""
     decoder = models.decoder(model)
     rows = {number: examples.tokens(number, decoder) for number in numbers}
-    empty = [number for number, row in rows.items() if not row]
-    if empty:
-        raise UserError(f"{examples.name}, example {empty[0]}: no token for {model_name(model)}")
     order = sorted(rows, key=lambda number: (-len(rows[number]), number))
     for part in segments(model, [len(rows[number]) for number in order]):
         own_numbers = [order[place] for place in part]

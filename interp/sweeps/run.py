@@ -21,7 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from interp import records
 from interp.ablations import as_ablations, refuse_hooks
 from interp.engine import Shortcuts
-from interp.errors import UserError, check_seed, path_given
+from interp.errors import UserError, check_seed
 from interp.models import decoder, given_model
 from interp.records import Shard
 from interp.results import Sweep, open_run, rounding_lines
@@ -32,6 +32,7 @@ from interp.sweeps.on_ray import TaskQueue, WorkerPool
 from interp.sweeps.pieces import Pace, run_in_pieces
 from interp.sweeps.plan import Ablations, Plan, make_plan
 from interp.sweeps.ray_cluster import connected, device_of, worker_count
+from interp.sweeps.read_only import is_read_only, read_only, run_folder
 from interp.sweeps.rounding import measure_rounding
 from interp.sweeps.transport import gpus_left_free, pack_request
 from interp.sweeps.units import WorkUnit
@@ -118,7 +119,7 @@ def sweep(
     """
     refuse_options(limit=limit, seed=seed, shard=shard, ray=ray, workers=workers,
                    token_budget=token_budget)  # fmt: skip
-    out = out if out is None else path_given("out", out)
+    out = out if out is None else run_folder(out)
     model, sizes = given_model(model), UnitSizes(unit_examples, unit_ablations)
     refuse_hooks(model, "a sweep")
     checked = as_ablations(model, ablations, donor=donor)
@@ -145,7 +146,7 @@ def sweep(
             compute = partial(_run_on_ray, partial(WorkerPool, connection, request, workers))
         part = Shard.parse(shard) if shard else None
         answer = _carry_out(model, compute, plan, folder, part, allow)
-    if workers_on == own:  # other devices round otherwise
+    if workers_on == own and not is_read_only(folder):  # other devices round otherwise
         measure_rounding(model, plan, folder)
     result = _with_warnings(Sweep(folder, answer))
     if temporary:
@@ -250,6 +251,11 @@ def _carry_out(
     Returns:
         What was asked, where the folder holds more.
     """
+    if is_read_only(folder):
+        finished = read_only(model, plan, folder, allow=allow)
+        if finished.plan is None:
+            _refuse_unfinished(folder, finished)
+        return finished.answer
     try:
         kept = records.open_or_make(folder, plan.manifest)
         extended = extension(model, plan, kept, folder, allow=allow)

@@ -52,7 +52,7 @@ def patch_search(
     pairs: Task,
     *,
     positions: str = "last",
-    most: int = 3,
+    most: int | None = None,
     direction: Literal["denoising", "noising"] = "denoising",
     seed: int = 0,
     out: str | Path | None = None,
@@ -63,8 +63,8 @@ def patch_search(
         model: a bridge.
         pairs: from `interp.twins`.
         positions: at which class of positions attention and heads are patched.
-        most: at most this many layers are chosen: those with the largest recovery whose interval
-            over all layers together is above 0.
+        most: at most this many layers are chosen, by default 3, or all of a smaller model: those
+            with the largest recovery whose interval over all layers together is above 0.
         direction: the direction of patching, by which layers are chosen and heads are found.
         seed: the seed of the halves.
         out: folder of the two runs, `layers` and `heads`; a temporary one by default.
@@ -75,6 +75,7 @@ def patch_search(
     Raises:
         UserError: as `interp.tasks.halves_of_pairs`, or an option that is out of range.
     """
+    most = min(3, shape_of(model).n_layers) if most is None else most
     check_whole("most", most, 1, shape_of(model).n_layers)
     if direction not in ("denoising", "noising"):
         raise UserError(f"direction {direction!r:.80}: allowed are denoising, noising")

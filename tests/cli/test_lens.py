@@ -1,11 +1,15 @@
 """`interp lens` and `interp similarity`: what they write, and what they refuse."""
 
+import os
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 
 import interp
 from interp.cli import main
+from interp.cli.lens import _plain
 from interp.lens import TunedLens
 from tests.helpers.families import tiny_model, tiny_tokenizer
 from tests.helpers.task_files import write_task
@@ -118,3 +122,26 @@ def test_what_a_later_step_needs_is_refused_before_the_first(folder, llama, tmp_
     assert main([*similarity, "--run", run, "--out", str(out)]) == 2
     assert "not of tiny" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_two_tasks_that_would_share_a_folder_are_refused_before_any_work(tmp_path, capsys):
+    path = write_task(tmp_path, rows=2)
+    other = tmp_path / "other.yaml"
+    other.write_text(path.read_text().replace("task: tiny-texts", "task: a/TINY-texts"))
+    arguments = ["lens", "organism:base", "--out", str(tmp_path / "out"), "--tasks"]
+    for second in (path, other):
+        assert main([*arguments, str(path), str(second)]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "both would be written to one folder, " in err
+    assert main(["lens", "organism:base", "organism:base", *arguments[2:], str(path)]) == 2
+    assert "models organism:base and organism:base: both" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "x" * 250, "\u00fc" * 125, "a/..", "-lead.."])
+def test_no_name_leads_out_of_the_folder_or_is_too_long(name):
+    made = _plain(name)
+    assert made == Path(made).name
+    assert made.strip(".")
+    assert len(os.fsencode(made)) <= 150

@@ -10,7 +10,7 @@ import torch
 
 from interp import models
 from interp.ablations import Edits, checked_edits, hooked
-from interp.engine import Settings, Shortcuts, generate, score_requests
+from interp.engine import Settings, Shortcuts, generate, refuse_impossible, score_requests
 from interp.engine.capabilities import capabilities
 from interp.engine.generation.plain import PlainRow
 from interp.engine.shortcuts import EVERY, NONE, exact_shortcuts
@@ -186,3 +186,12 @@ def test_generate_in_a_repl_says_it_in_one_line():
 
     with pytest.raises(UserError, match="logits are not finite after 0 new tokens"):
         interp.generate(poisoned("llama"), f"w9 w{BAD}", max_new_tokens=3)
+
+
+@pytest.mark.parametrize("ablation", ["cut:0-1@answering/last", "cut:1@last/gold"])
+def test_a_model_of_nan_is_named_where_attention_is_cut(ablation):
+    model = tiny_bridge("llama", seed=9)
+    models.decoder(model).root.get_input_embeddings().weight.data.fill_(math.nan)
+    edits = checked_edits(model, ablation)
+    with pytest.raises(UserError, match=r"residual stream is not finite \(NaN\) at depth 0"):
+        refuse_impossible(model, [edits])

@@ -327,3 +327,28 @@ def test_every_quantity_is_tallied(llama, tmp_path):
     table = logit_lens(llama, write_task(tmp_path, kind="texts", rows=3)).table()
     assert set(table["quantity"]) == set(QUANTITIES)
     assert np.isfinite(table["value"]).all()
+
+
+def test_a_lens_that_is_refused_half_way_gives_its_folder_back(llama, tmp_path):
+    path = write_task(tmp_path, kind="generate", rows=2)
+    file = tmp_path / "generate.jsonl"
+    rows = [json.loads(line) | {"answer": ""} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"adds no token|no example has an answer"):
+        logit_lens(llama, path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_lens_leaves_no_half_of_its_examples(llama, tmp_path, monkeypatch):
+    path, out = write_task(tmp_path, rows=2), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("interp.lens.tasks.read", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            logit_lens(llama, path, out=out)
+    assert [file.name for file in out.iterdir()] == ["result.json"]
+    logit_lens(llama, path, out=out)
+    assert len(pd.read_parquet(out / "examples.parquet"))
+
+
+def _interrupted(*_, **__):
+    raise KeyboardInterrupt

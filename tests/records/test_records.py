@@ -1,10 +1,14 @@
 """The store: whole shards, verified."""
 
 import errno
+import hashlib
+import math
 import os
+import re
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from interp.errors import UserError
@@ -178,3 +182,41 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_hangs_nobody(store):
     os.mkfifo(store / MANIFEST)
     with pytest.raises(UserError, match="it is no plain file"):
         read_manifest(store)
+
+
+GAPS = ("target", "metrics", "failure", "token_counts", "cut_tokens")
+
+
+@pytest.mark.parametrize("column", [*GAPS, "infinite"])
+def test_a_shard_with_gaps_is_damaged_though_its_hash_is_right(store, column):
+    path = shard_path(store, "unit-0")
+    table = pq.ParquetFile(path).read()
+    if column == "infinite":
+        values = [[("acc", math.inf)]] * len(table)
+        column = "metrics"
+    else:
+        values = [None] * len(table)
+    place = table.schema.get_field_index(column)
+    field = table.schema.field(column)
+    signed(path, table.set_column(place, field, pa.array(values, field.type)))
+    assert re.search("has gaps|are not finite", problem(store, "unit-0", MADE) or "")
+    assert not verified(store, "unit-0", MADE)
+
+
+def signed(path, table):
+    """Write a table as a shard with its right hash, in the place of one."""
+    named = pq.read_metadata(path).metadata
+    sink, zeros = pa.BufferOutputStream(), "0" * 64
+    with pq.ParquetWriter(sink, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        claims = {name: named[name.encode()].decode() for name in ("unit", "run")}
+        writer.add_key_value_metadata(claims | {"sha256": zeros})
+    before, _, after = sink.getvalue().to_pybytes().rpartition(zeros.encode())
+    digest = hashlib.sha256(before + zeros.encode() + after).hexdigest().encode()
+    path.write_bytes(before + digest + after)
+
+
+def test_the_same_shard_signed_anew_is_whole(store):
+    path = shard_path(store, "unit-0")
+    signed(path, pq.ParquetFile(path).read())
+    assert verified(store, "unit-0", MADE)

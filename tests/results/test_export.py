@@ -9,7 +9,7 @@ from interp.cli import main
 from interp.errors import UserError
 from interp.results import export_harness, export_tables
 from interp.results.cells import plain_cell
-from interp.results.export import file_names, whole_file
+from interp.results.export import file_names
 from interp.results.latex import escaped
 from interp.sweeps import sweep
 from tests.helpers.task_files import write_task
@@ -72,27 +72,6 @@ def test_names_of_files_never_collide():
     assert names["layer:1"] == "layer-1"
     assert len({name.lower() for name in names.values()}) == len(texts)
     assert max(map(len, names.values())) < 128
-
-
-def test_a_file_is_whole_or_the_one_before_and_a_link_is_not_followed(tmp_path):
-    path, elsewhere = tmp_path / "responses.csv", tmp_path / "thesis.txt"
-    elsewhere.write_text("mine")
-    path.symlink_to(elsewhere)
-
-    def breaks_off():
-        with whole_file(path) as file:
-            file.write(b"half")
-            raise OSError("the disk is full")
-
-    with pytest.raises(OSError, match="full"):
-        breaks_off()
-    assert path.is_symlink()
-    with whole_file(path) as file:
-        file.write(b"whole")
-    assert not path.is_symlink()
-    assert path.read_bytes() == b"whole"
-    assert elsewhere.read_text() == "mine"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["responses.csv", "thesis.txt"]
 
 
 def test_files_in_a_received_run_that_are_links_are_replaced(run, tmp_path, capsys):

@@ -260,6 +260,21 @@ def test_bad_sources_are_one_line(llama):
     ]:
         with pytest.raises(UserError, match=message):
             layer_similarity(llama, source, limit=limit)
-    with pytest.raises(UserError, match="at least 4 examples"):
+    with pytest.raises(UserError, match="3 examples; CKA needs at least 4"):
         cka_between(llama, llama, TEXTS[:3])
     assert layer_similarity(llama, TEXTS[:3]).cka["value"].isna().all()
+
+
+def test_an_example_without_a_token_is_refused_before_any_model_is_run(llama, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("a model was run")
+
+    monkeypatch.setattr("interp.similarity.states.record", never)
+    monkeypatch.setattr(
+        "interp.similarity.states.encode", lambda text, _: [] if text == "last" else [5]
+    )
+    texts = [*["w5"] * 300, "last"]
+    with pytest.raises(UserError, match=r"texts, example 300: no token for"):
+        cka_between(llama, llama, texts)
+    with pytest.raises(UserError, match=r"texts, example 300: no token for"):
+        layer_similarity(llama, texts)

@@ -1,5 +1,7 @@
 """The search in two stages: the planted head is found, and chance is paid for."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,3 +115,22 @@ def test_where_layers_matter_and_no_head_does_few_heads_are_found():
     # 5% two-sided is 2.5% of 30 on the upper side; without correction a quarter would be
     assert alarms <= 3
     assert naive > 4
+
+
+def test_a_model_of_two_layers_is_searched_by_default(llama, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def shape(_):
+        return dataclasses.replace(plain(llama), n_layers=2)
+
+    def asked(*_, **__):
+        raise Asked
+
+    plain = two_stages.shape_of
+    monkeypatch.setattr(two_stages, "shape_of", shape)
+    monkeypatch.setattr(two_stages, "halves_of_pairs", asked)
+    with pytest.raises(Asked):
+        patch_search(llama, load_task("kv-5:generate"))
+    with pytest.raises(UserError, match="most 3: allowed are whole numbers from 1 to 2"):
+        patch_search(llama, load_task("kv-5:generate"), most=3)

@@ -1,5 +1,7 @@
 """`interp.generate` in a REPL: ablations, contexts, streaming, chat templates, seeded draws."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -70,6 +72,12 @@ def test_a_swap_is_not_left_in_place_between_pieces(llama):
 def test_a_donor_without_a_swap_is_refused(llama, ablation):
     with pytest.raises(UserError, match="donor: no ablation is a swap; add one, such as swap:7"):
         interp.generate(llama, PROMPT, ablation, donor=llama, max_new_tokens=1)
+    for given in ("layer:0", ["layer:0", "mlp:1"], "swap:0+layer:1"):
+        refused = contextlib.nullcontext()
+        if "swap:0" not in given:
+            refused = pytest.raises(UserError, match="donor: no ablation is a swap")
+        with refused, interp.ablate(llama, given, donor=llama):
+            pass
     with pytest.raises(UserError, match="donor: no ablation is a swap"):
         interp.sweep(llama, "kv-5:generate", ablation or "mlps", donor=llama, out="unused")
 
