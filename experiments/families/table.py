@@ -34,12 +34,12 @@ COLUMNS = {
 
 
 def write_rows(rows: Iterable[Found]) -> None:
-    """Write the table whole, in the order of the registry."""
+    """Write the table whole, in the order of the registry and of the uses."""
     places = {name: at for at, name in enumerate(registered())}
     with TABLE.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Found)], lineterminator="\n")
         writer.writeheader()
-        for row in sorted(rows, key=lambda row: places[row.architecture]):
+        for row in sorted(rows, key=lambda row: (places[row.architecture], USES.index(row.use))):
             writer.writerow(asdict(row) | {"difference": f"{row.difference:.1e}"})
 
 

@@ -22,3 +22,4 @@ class Told:
 
 
 NOBODY = Told()
+"""Nobody is told anything."""

@@ -100,7 +100,8 @@ def test_ranks_entropy_and_selected_values_are_those_of_transformer_lens(llama):
 
 @pytest.mark.parametrize("text", ["layer:1", "attn:1", "mlp:1", "head:1.2", "swap:1", "layer:0"])
 def test_under_an_ablation_every_depth_is_the_hooked_bridge_s(llama, text):
-    tokens, donor = random_tokens(2, 9), tiny_bridge("llama", seed=1)
+    tokens = random_tokens(2, 9)
+    donor = tiny_bridge("llama", seed=1) if text.startswith("swap") else None
     stack = residual_stack(
         llama, tokens.tolist(), every_place(tokens), edits=checked_edits(llama, text, donor=donor)
     )
