@@ -240,6 +240,43 @@ def test_what_is_said_of_redundancy_is_in_its_tables():
     assert f"keep {min(values):.2f} to {max(values):.2f} more than generated answers" in text
 
 
+def test_what_is_said_of_the_three_seeds_is_in_their_tables():
+    page, text = "experiments/organisms/seeds.md", said("experiments/organisms/README.md")
+    rows = [
+        row for row in rows_of(page, "By how much more") if row[2][0] in "+-" and row[2][1] != "-"
+    ]
+    assert len(rows) == 6
+    own = [ends(cell) for row in rows for cell in row[2:5]]
+    assert all(value > 0 for value, _, _ in own)
+    assert sum(low > 0 for _, low, _ in own) == 15
+    assert "in all 18 pairs of curves" in text
+    assert "in 15 of them the run's own interval leaves out 0" in text
+    means = [ends(row[5])[0] for row in rows]
+    span = f"{min(means):.2f} to {max(means):.2f}"
+    assert f"On average over the runs it is {span};" in text
+    assert f"by {span} on average over the three" in said("experiments/headline.md")
+    assert sum(ends(row[5])[1] > 0 for row in rows) == 3
+    assert sum(ends(row[6])[1] > 0 for row in rows) == 1
+    assert "leaves out 0 in three of six, and in one once new examples" in text
+    alike = [row for row in rows_of(page, "Whether two runs") if "and" in row[1]]
+    assert sum(float(row[5]) < 0.05 for row in alike) == 16
+    assert len(alike) == 18
+    found = [ends(row[4])[0] for row in alike if row[0] == "Pair look-up, generated answers"]
+    assert f"agrees at {min(found):.2f} to {max(found):.2f} once noise" in text
+    right = {
+        row[0]: [int(cell) for cell in row[1:4]]
+        for row in rows_of(page, "What each run")
+        if row[1].isdigit()
+    }
+    for skill, words in (
+        ("Facts", "facts {} to {}% generated"),
+        ("Pair look-up", "look-up {} to {}%"),
+        ("Unwritten arithmetic", "chains {} to {}%"),
+    ):
+        scores = right[f"{skill}, generated answers"]
+        assert words.format(min(scores), max(scores)) in text
+
+
 def test_what_is_said_of_the_opposite_layouts_is_in_their_tables():
     page, text = "experiments/organisms/opposite.md", said("experiments/organisms/README.md")
     shares = {
