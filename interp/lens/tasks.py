@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp import models
-from interp.ablations import Ablation, as_ablation, checked_edits
+from interp.ablations import Ablation, Edits, Means, as_ablation, checked_edits
 from interp.engine import reference_means
 from interp.errors import UserError, check_whole, path_given
 from interp.lens.answers import Answer, build_answers, check_reading
@@ -118,9 +118,7 @@ def logit_lens(
         request = describe_measure(model, task, drawn, asked_of)
         if claim_folder(folder, KIND, request):
             return open_lens(folder)
-    means = None
-    if edits.uses_mean:
-        means = reference_means(model, task, seed=reading.seed, linear=edits.linear_layers)
+    means = _means(model, task, edits, reading.seed)
     read_depths = depths(decoder.n_layers, sublayers=reading.sublayers)
     lens = Lens(model_name(model), task.name, value.text, "tuned lens" if tuned else "logit lens",
                 tuple(read_depths), {}, weights_kept(model))  # fmt: skip
@@ -147,6 +145,13 @@ def logit_lens(
     if folder:
         save_lens(folder, lens, request)
     return lens
+
+
+def _means(model: TransformerBridge, task: Task, edits: Edits, seed: int) -> Means | None:
+    """What `@mean` and `@linear` put; None where nothing is replaced so."""
+    if not edits.uses_mean:
+        return None
+    return reference_means(model, task, seed=seed, linear=edits.linear_layers)
 
 
 def _check(reading: LensOptions, tuned: Any) -> None:
