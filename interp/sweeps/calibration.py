@@ -1,32 +1,39 @@
-"""How long a sweep of one task takes on this device, from two short runs of a few examples.
+"""How long a sweep of one task takes on this device, from short runs of a few examples.
 
 The engine's time is the baseline's plus that of every ablation, which is linear in the blocks that
-it runs again. Each of the two is a fixed part (the shared prefix, the first pass of a batch) plus a
-part that is linear in the examples. So two small draws of a task, under a few ablations spread over
-the layers, fix the line that the whole sweep lies on.
+it runs again. Both are in proportion to the tokens that are run, where what many examples start
+with counts once, so that a small draw of a task under a few ablations, spread over the layers,
+tells what the whole takes. Answers that are decoded together are another matter
+(`interp.sweeps.decoding_cost`).
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.ablations import Edits, Variant
-from interp.engine import Shortcuts
+from interp.engine import Shortcuts, exact_shortcuts, group_examples
 from interp.sweeps.cutting import UNIT_ABLATIONS
+from interp.sweeps.decoding_cost import AnswersWork, decoded, step_cost
 from interp.sweeps.units import AblationBatch, WorkUnit, run_unit
-from interp.tasks import Task
+from interp.tasks import CheckedRequests, GenerationRequest, OptionRequest, Task
 
-SCORED, GENERATED, LEAST = 18, 24, 3
-"""Most examples in the larger of a task's two runs: of a task that is scored, and of one whose
-answers are generated (they differ in length; each of several answers to one example counts). And
-the fewest, of a sweep that is short itself."""
+T = TypeVar("T")
+
+SCORED, GENERATED, LEAST = 24, 24, 3
+"""Most examples that are timed: of a task that is scored, and of one whose answers are generated
+(they differ in length; each of several answers to one example counts). And the fewest, of a sweep
+that is short itself."""
 SHARE = 0.06
 """Of the sweep's own work that the calibration may take."""
 FEWER = 3
-"""The smaller run has the larger one's examples divided by this."""
+"""The first pass has the timed one's examples divided by this."""
+COUNTED_UNITS = 8
+"""Work units whose tokens are counted; the others are like these."""
 LAYERS, PER_LAYER = 3, 4
 """Layers whose ablations are calibrated, and ablations of each."""
 UNSTACKED = Shortcuts(stacked=False)
@@ -38,49 +45,17 @@ class TaskWork:
 
     Attributes:
         task: the task.
-        doc_ids: its examples; where options are scored, those with the fewest tokens first.
-        n_samples: how many answers are generated to each example.
+        doc_ids: its examples, in the order in which units are cut.
+        requests: the requests of these; a sweep builds them once, before its first unit.
         edits: the edits of every ablation, the baseline left out.
         unit_examples: examples of one work unit.
     """
 
     task: Task
     doc_ids: Sequence[int]
-    n_samples: int
+    requests: CheckedRequests
     edits: Sequence[Edits]
     unit_examples: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds that the same work took over a few examples and over more of them.
-
-    Attributes:
-        few: how many examples the smaller run had.
-        many: how many the larger one had.
-        few_seconds: seconds of the smaller run.
-        many_seconds: seconds of the larger run.
-    """
-
-    few: int
-    many: int
-    few_seconds: float
-    many_seconds: float
-
-    def on_line(self, n: int) -> float:
-        """Seconds of n examples, on the line through both runs.
-
-        Its slope is never negative, and neither is its value at no examples.
-        """
-        if self.few == self.many:
-            return self.in_proportion(n)
-        slope = (self.many_seconds - self.few_seconds) / (self.many - self.few)
-        slope = min(max(slope, 0.0), self.many_seconds / self.many)
-        return self.many_seconds + slope * (n - self.many)
-
-    def in_proportion(self, n: int) -> float:
-        """Seconds of n examples, in proportion to the larger run."""
-        return self.many_seconds / self.many * n
 
 
 def task_seconds(model: TransformerBridge, work: TaskWork, timer: Callable[[], float]) -> float:
@@ -96,6 +71,24 @@ def task_seconds(model: TransformerBridge, work: TaskWork, timer: Callable[[], f
     """
     few, many = calibration_examples(work)
     chosen = calibrated(work.edits)
+    # every unit runs the baseline for itself
+    baseline_runs = max(1, math.ceil(len(work.edits) / UNIT_ABLATIONS))
+    units = [
+        work.doc_ids[start : start + work.unit_examples]
+        for start in range(0, len(work.doc_ids), work.unit_examples)
+    ]
+    if work.task.generates and many:
+        asked = [one for one in work.requests.of(many) if isinstance(one, GenerationRequest)]
+        rows = len(units[0]) * max(1, len(work.edits)) * work.requests.n_samples
+        cost = step_cost(model, asked, rows, timer)
+        if cost is not None:
+            few_answers = AnswersWork(work.task, work.requests, tuple(many), tuple(chosen))
+            alone, rest, cost = decoded(model, few_answers, cost, timer)
+            return sum(
+                baseline_runs * alone.at(len(unit), 1, cost)
+                + rest.at(len(unit), len(work.edits), cost)
+                for unit in units
+            )
 
     def seconds(doc_ids: Sequence[int], edits: Sequence[Edits]) -> float:
         variants = tuple(Variant(str(i), edit) for i, edit in enumerate(edits))
@@ -104,51 +97,57 @@ def task_seconds(model: TransformerBridge, work: TaskWork, timer: Callable[[], f
             return 0.0
         start = timer()
         # a few examples are small batches, which the engine stacks; those of a whole unit are not
-        run_unit(model, work.task, unit, AblationBatch(variants), shortcuts=UNSTACKED)
+        batch = AblationBatch(variants)
+        run_unit(model, work.task, unit, batch, requests=work.requests, shortcuts=UNSTACKED)
         return timer() - start
 
     seconds(few, [Edits()])  # the first pass also allocates
-    # in proportion to the larger run, the smaller one says nothing
-    smaller = [] if work.task.generates else few
-    few_alone, few_all = (seconds(smaller, edits) for edits in ([Edits()], [Edits(), *chosen]))
-    many_all = seconds(many, [Edits(), *chosen])
-    # the baseline's part of a run is that of the smaller run, but answers differ in length
-    many_alone = seconds(many, [Edits()]) if work.task.generates and chosen else many_all
-    if chosen and few_all > 0:
-        many_alone = many_all * min(1.0, few_alone / few_all)
-    baseline = Timing(len(few), len(many), few_alone, many_alone)
-    ablation = Timing(
-        len(few),
-        len(many),
-        max(0.0, few_all - few_alone) / max(1, len(chosen)),
-        max(0.0, many_all - many_alone) / max(1, len(chosen)),
+    baseline = seconds(many, [Edits()])
+    ablation = (seconds(many, [Edits(), *chosen]) - baseline) / len(chosen) if chosen else 0.0
+    each = baseline_runs * baseline + len(work.edits) * max(0.0, ablation)
+    if work.task.generates or not many:
+        # answers to one example after the other
+        return each * len(work.doc_ids) / max(1, len(many))
+    counted = spread(units, min(COUNTED_UNITS, len(units)), 0.5)
+    tokens_each = sum(_tokens_run(model, work, unit) for unit in counted) / sum(map(len, counted))
+    return each * tokens_each * len(work.doc_ids) / _tokens_run(model, work, many)
+
+
+def _tokens_run(model: TransformerBridge, work: TaskWork, doc_ids: Sequence[int]) -> int:
+    """Tokens that are run to score options; what many examples start with is run once."""
+    requests = [one for one in work.requests.of(doc_ids) if isinstance(one, OptionRequest)]
+    exact = exact_shortcuts(model, UNSTACKED, max(request.row_length for request in requests))
+    groups = group_examples(
+        requests, prefixes=exact.prefixes and bool(exact.replay), trees=bool(exact.options)
     )
-    # every unit runs the baseline for itself
-    baseline_runs = max(1, math.ceil(len(work.edits) / UNIT_ABLATIONS))
-    total = 0.0
-    for size in unit_sizes(len(work.doc_ids), work.unit_examples):
-        # answers are decoded many rows at a time: a step of a few rows costs as much as one of
-        # many, and a line through two small draws would rise too slowly
-        of = Timing.in_proportion if work.task.generates else Timing.on_line
-        total += baseline_runs * of(baseline, size) + len(work.edits) * of(ablation, size)
-    return total
+    return sum(
+        len(group.prefix) + sum(len(tree.tokens) for tree in group.trees) for group in groups
+    )
 
 
 def calibration_examples(work: TaskWork) -> tuple[list[int], list[int]]:
-    """The examples of the two runs: a few, and more of them."""
+    """The examples of the first pass, and those that are timed: a few of all lengths."""
+    order, within = work.doc_ids, 0.0
     if work.task.generates:
         # answers are as long as they are, whatever the length of their prompts
-        most, within = GENERATED // work.n_samples, 0.0
+        most = GENERATED // work.requests.n_samples
     else:
         # the middles of equal parts by length: a few long rows can cost as much as all others
         most, within = SCORED, 0.5
+        order = sorted(order, key=lambda i: _length(work.requests.of([i])))
     most = max(LEAST, min(most, _affordable(work)))
-    many = spread(work.doc_ids, min(most, len(work.doc_ids)), within)
+    many = spread(order, min(most, len(order)), within)
     return spread(many, math.ceil(len(many) / FEWER), within), many
 
 
+def _length(requests: Sequence[OptionRequest] | Sequence[GenerationRequest]) -> int:
+    return sum(
+        len(r.context) + len(r.continuation) for r in requests if isinstance(r, OptionRequest)
+    )
+
+
 def _affordable(work: TaskWork) -> int:
-    """Examples of the larger run with which the calibration takes `SHARE` of the sweep.
+    """Examples with which the calibration takes `SHARE` of the sweep.
 
     In passes through all layers: one per baseline, half a pass per replayed ablation, a whole
     one where answers are generated.
@@ -156,22 +155,12 @@ def _affordable(work: TaskWork) -> int:
     cost_per_ablation = 1.0 if work.task.generates else 0.5
     sweep = len(work.doc_ids) * (1 + cost_per_ablation * len(work.edits))
     cost_of_calibrated = 1 + cost_per_ablation * len(calibrated(work.edits))
-    # the first pass; then the baseline, and all: of both sizes, or of the larger one alone
-    least = 1 / FEWER + (
-        1 + cost_of_calibrated
-        if work.task.generates
-        else (1 + cost_of_calibrated) / FEWER + cost_of_calibrated
-    )
-    return int(SHARE * sweep / least)
+    # the first pass, the baseline, and all
+    return int(SHARE * sweep / (1 / FEWER + 1 + cost_of_calibrated))
 
 
-def unit_sizes(n_examples: int, unit_examples: int) -> list[int]:
-    """How many examples each unit has; only the last may have fewer."""
-    return [min(unit_examples, n_examples - start) for start in range(0, n_examples, unit_examples)]
-
-
-def spread(numbers: Sequence[int], count: int, within: float) -> list[int]:
-    """One number of each of `count` equal parts: its first (0.0), or its middle one (0.5)."""
+def spread(numbers: Sequence[T], count: int, within: float) -> list[T]:
+    """One item of each of `count` equal parts: its first (0.0), or its middle one (0.5)."""
     return [numbers[int((i + within) * len(numbers) / count)] for i in range(count)]
 
 

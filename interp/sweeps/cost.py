@@ -129,8 +129,7 @@ def estimate(
     for one in tqdm(planned, desc="calibration", unit="task", leave=False):
         task, doc_ids, checked = one.task, one.doc_ids, one.requests
         lengths, most_written = _tokens(checked.of(doc_ids))
-        by_length = doc_ids if task.generates else sorted(doc_ids, key=lengths.__getitem__)
-        work = TaskWork(task, by_length, checked.n_samples, edits, unit_examples)
+        work = TaskWork(task, doc_ids, checked, edits, unit_examples)
         seconds += task_seconds(model, work, timer)
         tokens += sum(lengths.values())
         answer_tokens += most_written

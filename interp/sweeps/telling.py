@@ -15,10 +15,12 @@ class Told:
         pairs: is told how many (example, ablation) pairs have been computed since the last time.
         record: is told each record that is finished before its unit is. Generated answers tell
             theirs, because a unit of them takes long and is fastest at once.
+        step: is told how many rows a step of decoding has, before it is computed.
     """
 
     pairs: Callable[[int], Any] = lambda pairs: None
     record: Callable[[Record], Any] = lambda record: None
+    step: Callable[[int], Any] = lambda rows: None
 
 
 NOBODY = Told()

@@ -52,7 +52,9 @@ def text_records(
     """
     edits = [variant.edits for variant in variants]
     collected = _Collected(model, task, requests, variants, told)
-    generated = list(generate(model, requests, edits, means=means, finished=collected.add))
+    generated = list(
+        generate(model, requests, edits, means=means, finished=collected.add, stepped=told.step)
+    )
     if not task.compared:
         yield from collected.in_order()
         return

@@ -7,10 +7,12 @@ from hypothesis import given, strategies as st
 import interp
 from interp.ablations import parse
 from interp.ablations.edits import Shape
+from interp.engine import group_examples
 from interp.errors import UserError
 from interp.sweeps import calibration, estimate
 from interp.sweeps.calibration import calibrated
 from interp.sweeps.cost import clock
+from interp.sweeps.plan import planned_task
 from interp.tasks import load_task
 from tests.helpers.families import tiny_bridge
 from tests.helpers.task_files import write_task
@@ -47,22 +49,28 @@ def test_what_cannot_be_run_is_refused_before_anything_is_timed(tmp_path, monkey
 
 @pytest.mark.parametrize("kind", ["texts", "generate"])
 def test_an_estimate_counts_what_the_sweep_will_do(tmp_path, monkeypatch, kind):
-    """With a clock that ticks once an example and variant, the estimate is exact."""
+    """With a clock that ticks once a token (an answer) and variant, the estimate is exact."""
     model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind=kind, rows=60))
-    ticks, largest = 0.0, 0
+    ticks = 0.0
 
-    def run_unit(_model, _task, unit, batch, **_options):
-        nonlocal ticks, largest
-        largest = max(largest, len(unit.doc_ids))
-        ticks += (len(unit.doc_ids) + 3) * len(batch.variants)
+    def work(requests):
+        groups = [] if kind == "generate" else group_examples(requests)
+        trees = [tree for group in groups for tree in group.trees]
+        return sum(len(group.prefix) for group in groups) + sum(len(tree.tokens) for tree in trees)
+
+    def run_unit(_model, _task, unit, batch, *, requests, **_options):
+        nonlocal ticks
+        each = work(requests.of(unit.doc_ids)) or len(unit.doc_ids)
+        ticks += each * len(batch.variants)
 
     monkeypatch.setattr(calibration, "run_unit", run_unit)
+    # as for a model whose rows are not decoded together
+    monkeypatch.setattr(calibration, "step_cost", lambda *_: None)
     ablations = [*interp.each_layer(model), *interp.each_head(model)]
     found = estimate(model, [task], ablations, limit=50, unit_examples=20, timer=lambda: ticks)
-    # three units of 20, 20 and 10 examples, each with a fixed part of 3 a variant; decoded rows
-    # fill batches of one size, so that their cost is taken in proportion to the larger draw's
-    scored, generated = 50 + 3 * 3, 50 * (largest + 3) / largest
-    each = generated if kind == "generate" else scored
+    planned = planned_task(model, task, (), 50, 0)
+    units = [planned.doc_ids[start : start + 20] for start in (0, 20, 40)]
+    each = 50 if kind == "generate" else sum(work(planned.requests.of(unit)) for unit in units)
     assert found.seconds == pytest.approx(each * (1 + len(ablations)))
     assert found.examples == 50
     decoder = interp.models.decoder(model)
@@ -77,16 +85,15 @@ def test_a_calibration_takes_a_tenth_of_the_sweep_at_most(tmp_path, kind, most):
     model, task = tiny_bridge("llama"), load_task(write_task(tmp_path, kind=kind, rows=60))
     each = 1 if kind == "generate" else 0.5
     edits = [interp.ablations.checked_edits(model, one) for one in interp.each_head(model)]
-    sizes = []
+    sizes, asked = [], planned_task(model, task, (), None, 0).requests
     for examples, ablations in ((50, 5), (200, 5), (200, len(edits)), (2000, len(edits))):
-        work = calibration.TaskWork(task, range(examples), 1, edits[:ablations], 128)
+        # each of sixty rows as often as it takes
+        doc_ids = [i % 60 for i in range(examples)]
+        work = calibration.TaskWork(task, doc_ids, asked, edits[:ablations], 128)
         few, many = map(len, calibration.calibration_examples(work))
         chosen = len(calibrated(work.edits))
-        both = 1 + each * chosen
-        # of answers the baseline of the larger draw is timed, of options that of the smaller
-        passes = few + many * (1 + both)
-        if kind == "texts":
-            passes = few * (2 + both) + many * both
+        # a first pass; then the baseline, and it with the ablations
+        passes = few + many * (1 + 1 + each * chosen)
         short = many == calibration.LEAST
         assert short or passes <= 0.07 * examples * (1 + each * ablations)
         sizes.append(many)

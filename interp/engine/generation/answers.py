@@ -6,7 +6,7 @@ decodes from the first token that differs, in a batch with the rows of other abl
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -20,7 +20,7 @@ from interp.engine.capabilities import capabilities, refuse_impossible
 from interp.engine.generation.grouping import pass_batches, stops_of
 from interp.engine.generation.plain import plain_batches, single_row
 from interp.engine.generation.pool import Counts
-from interp.engine.generation.run import Finished, Run, Settings
+from interp.engine.generation.run import Finished, Run, Settings, Stepped
 from interp.engine.generation.sampling import Picking, choosing
 from interp.engine.generation.stopping import Answer
 from interp.engine.generation.with_hooks import hooked_answers
@@ -70,6 +70,7 @@ def generate(
     means: Means | None = None,
     settings: Settings | None = None,
     finished: Finished = lambda number, request, answer: None,
+    stepped: Stepped = lambda rows: None,
 ) -> Generated:
     """The answer of each ablated model (no edits: the baseline) to each request.
 
@@ -85,6 +86,7 @@ def generate(
         means: what `@mean` puts (`mean_outputs`).
         settings: how to decode.
         finished: told each answer as it is finished, in the order in which they are.
+        stepped: told how many rows each step has in which rows are decoded together.
 
     Returns:
         Answers by ablation and request, how many steps each way of decoding took, and the
@@ -95,7 +97,10 @@ def generate(
     alone = [n for n, edits in enumerate(ablations) if edits.order or edits.is_scoped]
     for apart in (hooked, alone):
         if apart and len(apart) < len(ablations):
-            return _apart(model, requests, ablations, apart, means, settings, finished)
+            some = partial(
+                generate, model, requests, means=means, settings=settings, stepped=stepped
+            )
+            return _apart(some, ablations, apart, finished)
     if hooked:
         return _with_hooks(model, requests, ablations, means, finished)
     # blocks in another order share no batch with the model's own, and positions of a scope differ
@@ -115,7 +120,7 @@ def generate(
             pick = sure_picking(model, batch_requests)
             tolerance = pick.tolerance
             run = Run(model, batch_requests, ablations, means=means, settings=settings, pick=pick)
-            written, counts = run.all(tell)
+            written, counts = run.all(tell, stepped)
         else:
             write = _in_batches if path == "batches" else _one_by_one
             written = write(model, batch_requests, ablations, means, tell)
@@ -147,12 +152,9 @@ def _with_hooks(
 
 
 def _apart(
-    model: TransformerBridge,
-    requests: Sequence[GenerationRequest],
+    generate_under: Callable[..., Generated],
     ablations: Sequence[Edits],
     alone: Sequence[int],
-    means: Means | None,
-    settings: Settings,
     finished: Finished,
 ) -> Generated:
     """Ablations that share no batch with others by themselves, and the others together."""
@@ -161,10 +163,9 @@ def _apart(
     counts, paths, tolerance = [Counts() for _ in ablations], dict[Path, None](), 0.0
     for numbers in (row_by_row, alone):
         batch_ablations = [ablations[number] for number in numbers]
-        answers_of_chunk = generate(
-            model, requests, batch_ablations, means=means, settings=settings,
-            finished=_renumbered(finished, ablations=numbers),
-        )  # fmt: skip
+        answers_of_chunk = generate_under(
+            batch_ablations, finished=_renumbered(finished, ablations=numbers)
+        )
         for at, number in enumerate(numbers):
             answers[number], counts[number] = (
                 answers_of_chunk.answers[at],

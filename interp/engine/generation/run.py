@@ -63,6 +63,9 @@ class Settings:
 Finished = Callable[[int, int, Answer], Any]
 """What is told of a finished answer: the number of its ablation, that of its request, and it."""
 
+Stepped = Callable[[int], Any]
+"""What is told, before each step of rows that are decoded together, how many rows there are."""
+
 
 class Run:
     """Requests under ablations: the baseline's answers are drafts, and the others verify them.
@@ -93,6 +96,7 @@ class Run:
         self.model, self.requests, self.ablations = model, requests, ablations
         self.means, self.settings, self.pick = means, settings, pick
         self.finished: Finished = lambda number, request, answer: None
+        self.stepped: Stepped = lambda rows: None
         self.answers: list[dict[int, Answer]] = [{} for _ in ablations]
         self.counts = [Counts() for _ in ablations]
         self._decoder = decoder(model)
@@ -113,13 +117,14 @@ class Run:
             first = next(iter(prompts.values()))
             self._prefix = record_prefix(self._decoder, first[: self._offset])
 
-    def all(self, finished: Finished) -> tuple[list[list[Answer]], list[Counts]]:
+    def all(self, finished: Finished, stepped: Stepped) -> tuple[list[list[Answer]], list[Counts]]:
         """The answers under every ablation, in the order of the requests, and what they took.
 
         Args:
             finished: told each answer as it is finished.
+            stepped: told how many rows each step of decoding has.
         """
-        self.finished = finished
+        self.finished, self.stepped = finished, stepped
         for _ in self.steps():
             pass
         everything = range(len(self.requests))
@@ -296,6 +301,7 @@ class Run:
 
     def _step(self, pool: Pool) -> Iterator[list[Row]]:
         rows = list(pool.rows)
+        self.stepped(len(rows))
         for row in pool.step():
             self._finish(row)
         yield rows

@@ -268,6 +268,23 @@ def test_half_precision_decodes_and_mostly_as_plainly(dtype):
     assert sum(a.text != b.text for a, b in pairs) < HALF_DIFFER[dtype] * len(pairs)
 
 
+@pytest.mark.parametrize("rows", [2, 5, 128])
+def test_each_step_is_told_with_its_rows(rows):
+    """Without drafts a step writes a token of each row; the first is read from the prompt."""
+    model, steps = tiny_bridge("llama"), []
+    edits = [Edits(), *(checked_edits(model, text) for text in LAYERS)]
+    found = generate(
+        model,
+        requests(until=()),
+        edits,
+        settings=Settings(rows=rows, drafts=False),
+        stepped=steps.append,
+    )
+    written = [len(answer.tokens) for answers in found for answer in answers]
+    assert sum(steps) == sum(written) - len(written)
+    assert max(steps) == min(rows, len(written))
+
+
 def test_rounding_is_small_where_the_attention_is_replaced(any_model, any_family):
     noise = capabilities(any_model).rounding(24)
     assert noise is None if any_family == "bloom" else noise < 1e-5
