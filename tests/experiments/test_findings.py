@@ -380,9 +380,9 @@ def test_what_is_said_of_the_three_seeds_is_in_their_tables():
     found = [ends(row[4])[0] for row in alike if row[0] == "Pair look-up, generated answers"]
     assert f"agrees at {min(found):.2f} to {max(found):.2f} once noise" in text
     right = {
-        row[0]: [int(cell) for cell in row[1:4]]
+        row[0]: [int(cell.split(" [")[0]) for cell in row[1:4]]
         for row in rows_of(page, "What each run")
-        if row[1].isdigit()
+        if row[1][0].isdigit()
     }
     for skill, words in (
         ("Facts", "facts {} to {}% generated"),
