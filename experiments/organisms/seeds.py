@@ -88,8 +88,9 @@ def compared(folders: Mapping[str, Path], limit: int, out: Path) -> dict[str, pd
         out: folder of the sweeps.
 
     Returns:
-        `scores`, of the whole models, with intervals; `differences`, a row per run, benchmark and order;
-        `over-runs`, a row per benchmark and order; `profiles`, how alike the drops of two runs are.
+        `scores`, of the whole models, with intervals; `differences`, a row per run, benchmark
+        and order; `over-runs`, a row per benchmark and order; `profiles`, how alike the drops of
+        two runs are.
     """
     found, scores = [], []
     for name, folder in folders.items():
@@ -210,7 +211,8 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             "## What each run gets right (%)",
             "",
-            "On the examples that chose no order; 95% Wilson intervals, of facts by cluster (wording).",
+            "On the examples that chose no order; 95% Wilson intervals, of facts by cluster "
+            "(wording).",
             "",
             *table_lines(pd.DataFrame(shown_scores)),
             "",
@@ -221,16 +223,17 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "own interval is over examples and wordings. Over new runs it is Student's with two "
             "degrees of freedom, the examples as they are; over new runs and examples, the mean of "
             "the runs' own half-widths is added in squares, as if the luck of the examples moved "
-            "all runs alike. A run's own interval is recovered from Fieller's of both shares (MOVER). "
-            "All are 95%; none is corrected for the number of comparisons. n: examples of a run.",
+            "all runs alike. A run's own interval is recovered from Fieller's of both shares "
+            "(MOVER). All are 95%; none is corrected for the number of comparisons. n: examples of "
+            "a run.",
             "",
             *table_lines(pd.DataFrame(leads)),
             "",
             "## Whether two runs need the same layers",
             "",
-            "Rank correlation (Spearman) of the drops of the eight layers: as observed; an estimate "
-            "of the highest that the noise of the examples lets one observe, which is noisy itself "
-            "and may lie below what is observed; and freed from that noise, with its 95% bootstrap "
+            "Rank correlation (Spearman) of the drops of the eight layers: as observed; an "
+            "estimate of the highest that the noise of the examples lets one observe, which is "
+            "noisy itself and may lie below what is observed; and freed from that noise, with its 95% bootstrap "
             "interval over n examples. No p is corrected for the number of comparisons.",
             "",
             *table_lines(_alike(tables["profiles"])),

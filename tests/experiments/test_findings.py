@@ -243,6 +243,46 @@ def test_the_notebooks_quote_the_tables_of_the_page():
     assert other.max() == pytest.approx(0.006, abs=1e-4)
 
 
+def test_the_notebook_on_order_quotes_what_sixty_examples_say():
+    text = prose("7-order-place-scope.ipynb")
+    table = pd.read_csv(RESULTS / "replacements-table-table.csv")
+    facts = table[table["task"] == "world2-facts:continuation"].set_index("layer")
+    assert set(facts["n"]) == {60}
+
+    def quoted(layer: int, way: str) -> str:
+        row = facts.loc[layer]
+        return f"{row[way]:.0f} [{row[way + '_low']:.0f}, {row[way + '_high']:.0f}]"
+
+    first, last = f"{facts.loc[0, 'skip']:.0f}", f"{facts.loc[7, 'skip']:.0f}"
+    assert f"{first} become {quoted(0, 'linear')} for layer 0" in text
+    assert f"but {last} become no less than {quoted(7, 'linear')} for layer 7" in text
+    assert f"{quoted(5, 'resample')} against {quoted(5, 'skip')})" in text
+    assert facts.loc[5, "resample_p_adjusted"] < 0.05 < facts.loc[6, "resample_p_adjusted"]
+    assert f"p {facts.loc[6, 'resample_p_adjusted']:.2f})" in text
+
+
+def test_planted_passages_and_heads_of_the_model_are_counted_rightly():
+    text, page = prose("8-one-fact.ipynb"), said("experiments/validity/sources.md")
+    config = json.loads((ROOT / "data/models/base12/config.json").read_text())
+    heads = config["num_hidden_layers"] * config["num_attention_heads"]
+    assert f"Over all {heads} heads" in text
+    rows = re.findall(r"\| ([\d.]+) \| ([\d.]+) \| (\d+) \| (\d+) \|", page)
+    assert [(recall, alarms) for _, recall, _, alarms in rows] == [
+        ("1.000", "1"), ("1.000", "2"), ("1.000", "0"), ("1.000", "0"),
+    ]  # fmt: skip
+    assert "in 40 of 40 models, beside a part that was not built in in 1 and 2 of them" in text
+
+
+def test_the_inputs_that_were_tried_are_those_of_the_count():
+    page = said("experiments/store/README.md")
+    found = json.loads((ROOT / "experiments/store/fuzz.json").read_text())
+    tried = {kind: row["tried"] for kind, row in found["kinds"].items()}
+    assert sum(tried.values()) == found["tried"]
+    assert f"{found['tried']:,} inputs of {len(tried)} kinds" in page
+    assert f"{tried['doors']} public calls" in page
+    assert f"{sum(row['tried'] for row in found['earlier']['kinds'].values()):,} inputs of" in page
+
+
 EIGHT = ROOT / "experiments/results"
 SKILLS = {"Reasoning": "world-arithmetic", "Knowledge": "world-facts", "Retrieval": "world-kv"}
 
