@@ -74,8 +74,9 @@ def seen(scores: pd.DataFrame, task: str) -> bool:
 
     def share(model: str, end: str) -> float:
         rows = scores[(scores["model"] == model) & (scores["task"] == task)]
-        rows = rows.set_index("ablation")
-        return float(rows.loc[LAST, end]) / max(float(rows.loc["baseline", "value"]), 1e-9)
+        (without,) = rows[rows["ablation"] == LAST].to_dict("records")
+        (whole,) = rows[rows["ablation"] == "baseline"].to_dict("records")
+        return float(without[end]) / max(float(whole["value"]), 1e-9)
 
     return share(early, "low") > share(late, "high")
 

@@ -233,8 +233,9 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             "Rank correlation (Spearman) of the drops of the eight layers: as observed; an "
             "estimate of the highest that the noise of the examples lets one observe, which is "
-            "noisy itself and may lie below what is observed; and freed from that noise, with its 95% bootstrap "
-            "interval over n examples. No p is corrected for the number of comparisons.",
+            "noisy itself and may lie below what is observed; and freed from that noise, with its "
+            "95% bootstrap interval over n examples. No p is corrected for the number of "
+            "comparisons.",
             "",
             *table_lines(_alike(tables["profiles"])),
             "",
