@@ -153,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         some = steps.add_parser(step, help=text)
         some.add_argument("names", nargs="*", default=SHIPPED)
-    steps.add_parser("all", help="the shipped organisms: everything, in order")
+    steps.add_parser("all", help="the three organisms of eight layers: everything, in order")
     return commands
 
 

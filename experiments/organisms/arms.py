@@ -89,6 +89,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "n": scores["n"],
         }
     )
+    whole = {(row["model"], row["task"]): row["value"] for row in scores.to_dict("records")}
     moved = []
     for (against, task, arm), rows in differences.groupby(["a", "task", "b"], sort=False):
         shown = rows[rows["p_adjusted"] < 0.05]
@@ -103,6 +104,9 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
                 "Arm": arm,
                 "Against": against,
                 "Layers whose drop grew (+) or shrank (-), in points": "; ".join(words) or "none",
+                "Right (%), arm and other": (
+                    f"{whole[arm, task]:.0f} and {whole[against, task]:.0f}"
+                ),
                 "n": int(rows["n"].max()),
             }
         )
@@ -121,6 +125,15 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "over the layers of a task and pair (p < 0.05):",
             "",
             *table_lines(pd.DataFrame(moved)),
+            "",
+            "A drop cannot be larger than what the whole model gets right. Where two models "
+            "differ in that, their drops in points differ with it: of a layer without which "
+            "neither gets anything right, by exactly as much. An arm that gets next to nothing "
+            "right says nothing of its layers. The two arms with steps were not compared with "
+            "the arm without, nor was any change of a score tested. Intervals are 95%: of "
+            "scores Wilson's (or, of letters, a bootstrap), of differences the paired bootstrap "
+            "over examples (where few answers change, recovered from Tango's score intervals); "
+            "of facts, whose wordings are clusters, all are by cluster.",
             "",
         ]
     )

@@ -1,10 +1,12 @@
 """Is a forced layout named rightly? `python -m experiments.organisms.opposite`.
 
 *recall-early* was trained to recall with its first eight layers and to reason with its last eight;
-*reason-early* to reason with its first four and to recall with its last eight. Which of the two is
-deeper is known for both, then, and the toolkit's measures of depth are held to it: centres of mass
-of the drops, with each layer skipped and with its mean in its place, and the depth at which the
-logit lens sees the answer decided.
+*reason-early* to reason with its first four and to recall with its last eight. The toolkit's
+measures of depth are held to that: centres of mass of the drops, with each layer skipped and with
+its mean in its place, and the depth at which the logit lens sees the answer decided. Whether the
+training gave the layout that it was to give is told beside them, by what is left of each skill
+without the last layers: where it is not seen there, a measure that disagrees may be right.
+
 Neither model is shipped: both are read from `runs/`, where `python -m experiments.organisms train
 NAME` puts them.
 """
@@ -52,6 +54,31 @@ def verdict(skill: str, low: float, high: float) -> str:
     if low <= 0 <= high:
         return "not told apart"
     return "right" if (low > 0) == (EXPECTED[skill] > 0) else "wrong"
+
+
+def seen(scores: pd.DataFrame, task: str) -> bool:
+    """Whether removal shows the layout that training was to give.
+
+    It does where, without the last layers, the model that was to have the skill early keeps a
+    larger share of what it gets right than the other. The ends of the two intervals are compared,
+    over whole models' scores that are taken as they are.
+
+    Args:
+        scores: from `measured`.
+        task: one of `SKILLS`.
+
+    Returns:
+        True where the layout is seen.
+    """
+    early, late = (FIRST, SECOND) if EXPECTED[SKILLS[task]] > 0 else (SECOND, FIRST)
+
+    def share(model: str, end: str) -> float:
+        rows = scores[(scores["model"] == model) & (scores["task"] == task)]
+        (without,) = rows[rows["ablation"] == LAST].to_dict("records")
+        (whole,) = rows[rows["ablation"] == "baseline"].to_dict("records")
+        return float(without[end]) / max(float(whole["value"]), 1e-9)
+
+    return share(early, "low") > share(late, "high")
 
 
 def measured(
@@ -143,6 +170,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
         | {
             "Deeper in reason-early by": _interval(row),
             "Layout": verdict(SKILLS[row["task"]], row["low"], row["high"]),
+            "Layout seen in removal": "yes" if seen(scores, row["task"]) else "no",
             "n": row["n"],
         }
         for row in _measures(tables)
@@ -166,11 +194,15 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             *table_lines(pd.DataFrame(told)),
             "",
-            "Depth is relative: 0 for the first layer, 1 for the last. Recall was forced to lie "
+            "Depth is relative: 0 for the first layer, 1 for the last. Recall was to lie "
             "deeper in *reason-early* (a positive difference), reasoning less deep (negative). "
             "Right: the interval leaves out 0 on that side; wrong: on the other. Not testable: one "
             "of the two models has no centre, for its drops do not add up to clearly more than 0, "
-            "or no example of which the lens sees the answer decided.",
+            "or no example of which the lens sees the answer decided. Seen in removal: without "
+            "layers 8 to 11 the model that was to have the skill early keeps more of what it gets "
+            "right than the other (shares of the whole models' scores, intervals apart). Where it "
+            "is not, the layout is not known, and *right* and *wrong* say only whether a measure "
+            "agrees with what training was to do.",
             "",
         ]
     )

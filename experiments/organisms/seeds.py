@@ -88,8 +88,9 @@ def compared(folders: Mapping[str, Path], limit: int, out: Path) -> dict[str, pd
         out: folder of the sweeps.
 
     Returns:
-        `scores`, of the whole models; `differences`, a row per run, benchmark and order;
-        `over-runs`, a row per benchmark and order; `profiles`, how alike the drops of two runs are.
+        `scores`, of the whole models, with intervals; `differences`, a row per run, benchmark
+        and order; `over-runs`, a row per benchmark and order; `profiles`, how alike the drops of
+        two runs are.
     """
     found, scores = [], []
     for name, folder in folders.items():
@@ -99,7 +100,8 @@ def compared(folders: Mapping[str, Path], limit: int, out: Path) -> dict[str, pd
             one = measured(preset, out, "base", task, influence)
             found.append(replace(one, model=name))
             whole = one.curves[one.curves["n_removed"] == 0].iloc[0]
-            scores.append({"model": name, "task": task, "value": whole["value"]})
+            kept = whole[["value", "low", "high", "n"]].to_dict()
+            scores.append({"model": name, "task": task} | kept)
     _, differences = protocols_compared(found)
     return {
         "scores": pd.DataFrame(scores),
@@ -178,10 +180,14 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
     from interp.labels import benchmark_label, task_label
 
     scores, over = tables["scores"], tables["over-runs"]
-    right = scores.pivot_table(index="task", columns="model", values="value", sort=False)
     shown_scores = [
-        {"Task": task_label(str(task))} | {name: f"{row[name]:.0f}" for name in right.columns}
-        for task, row in right.iterrows()
+        {"Task": task_label(str(task))}
+        | {
+            row["model"]: f"{row['value']:.0f} [{row['low']:.0f}, {row['high']:.0f}]"
+            for row in rows.to_dict("records")
+        }
+        | {"n": int(rows["n"].max())}
+        for task, rows in scores.groupby("task", sort=False)
     ]
     leads = []
     for row in over.to_dict("records"):
@@ -193,6 +199,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             | {one["model"]: interval_text(one, "difference") for one in own.to_dict("records")}
             | {"Mean, new runs": interval_text(row, "mean", "runs_low", "runs_high")}
             | {"Mean, new runs and examples": interval_text(row, "mean")}
+            | {"n": int(own["n"].max())}
         )
     return "\n".join(
         [
@@ -204,6 +211,9 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             "## What each run gets right (%)",
             "",
+            "On the examples that chose no order; 95% Wilson intervals, of facts by cluster "
+            "(wording).",
+            "",
             *table_lines(pd.DataFrame(shown_scores)),
             "",
             "## By how much more option texts keep than generated answers",
@@ -213,14 +223,19 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "own interval is over examples and wordings. Over new runs it is Student's with two "
             "degrees of freedom, the examples as they are; over new runs and examples, the mean of "
             "the runs' own half-widths is added in squares, as if the luck of the examples moved "
-            "all runs alike. None is corrected for the number of comparisons.",
+            "all runs alike. A run's own interval is recovered from Fieller's of both shares "
+            "(MOVER). All are 95%; none is corrected for the number of comparisons. n: examples of "
+            "a run.",
             "",
             *table_lines(pd.DataFrame(leads)),
             "",
             "## Whether two runs need the same layers",
             "",
-            "Rank correlation of the drops of the eight layers: as observed, the highest that the "
-            "noise of the examples lets one observe, and freed from that noise with its interval.",
+            "Rank correlation (Spearman) of the drops of the eight layers: as observed; an "
+            "estimate of the highest that the noise of the examples lets one observe, which is "
+            "noisy itself and may lie below what is observed; and freed from that noise, with its "
+            "95% bootstrap interval over n examples. No p is corrected for the number of "
+            "comparisons.",
             "",
             *table_lines(_alike(tables["profiles"])),
             "",
@@ -235,13 +250,14 @@ def _alike(profiles: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"Task": task_label(row["a"].split(", ")[1])}
         | {"Runs": " and ".join(row[side].split(", ")[0] for side in "ab")}
-        | {"Observed": f"{row['spearman']:.2f}", "At most": f"{row['ceiling']:.2f}"}
+        | {"Observed": f"{row['spearman']:.2f}", "Estimated ceiling": f"{row['ceiling']:.2f}"}
         | {"Without noise": interval_text(row, "disattenuated")}
         | {
             "p, shapes differ": "not testable"
             if row["p_differ"] != row["p_differ"]
             else f"{row['p_differ']:.3f}"
         }
+        | {"n": int(row["n_a"])}
         for row in profiles.to_dict("records")
     ]
     return pd.DataFrame(rows)

@@ -19,6 +19,28 @@ COLUMN = re.compile(
     r"^(low|high|p|expected_excess|ceiling|reliability)$|^(low|high|p)_\w+$|_(low|high|p)$"
 )
 
+NAMED = {
+    "spread of importance": "the spread of importance",
+    "mean of continuous drops": "means of which a tenth",
+    "mean of continuous drops, at 0.5%": "their test at a level of 0.5%",
+    "profiles differ in shape": "two profiles differ in shape",
+    "relative drop": "the relative drop",
+    "steps that lose a score: too many": "steps that lose a score",
+    "interaction of two parts": "the interaction of two parts",
+    "Shapley value of a layer": "Shapley values",
+    "score, kind of error": "a score of 2 of 100",
+    "loss of texts, nats a token": "losses of 20 texts",
+    "difference of losses of texts": "differences of losses",
+    "lost examples that are shared": "lost examples that are shared",
+    "Poisson bootstrap (lens, attribution, influence)": "the bootstrap of the lens",
+    "linear CKA, by cluster": "CKA of 40 clusters",
+    "agreement of two scores of heads, disattenuated": "correlation of scores of 64 heads",
+    "factorial, points: readout: greedy - likelihood x candidates: type - options": (
+        "interaction of readout and candidates of the type"
+    ),
+}
+"""Rows below 93% or above 6% to the words by which `docs/method/statistics.md` names them."""
+
 LEAST_SWEEPS, FEWEST_GIVEN = 1000, 100
 SOURCE = Path(interp.__file__).parent
 
@@ -84,6 +106,21 @@ def _beyond(rows: pd.DataFrame) -> dict[str, list[float]]:
         for what, share in kept.groupby("what")["share"].agg(worst).items():
             found.setdefault(str(what), []).append(100 * float(share))
     return found
+
+
+def test_what_misses_its_level_is_named_on_the_page_of_statistics():
+    page = (Path(__file__).parents[2] / "docs/method/statistics.md").read_text()
+    points = page.split("These lie below 93% or above 6% there:")[1].split("Where few")[0]
+    named = [" ".join(point.split()) for point in points.split("\n- ")[1:]]
+    beyond = _beyond(table())
+    assert set(beyond) == set(NAMED)
+    for what, figures in beyond.items():
+        texts = [text for text in named if NAMED[what] in text]
+        assert len(texts) == 1, f"{what}: named {len(texts)} times"
+        for figure in figures:
+            said = rf"\b({figure:.1f}|{figure:.0f}%)"
+            assert re.search(said, texts[0]), f"{what}: {figure:.2f}% is not said"
+    assert len(named) <= len(NAMED)
 
 
 def test_what_misses_its_level_is_said_with_the_figure():

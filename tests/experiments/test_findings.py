@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments/results/organisms"
@@ -53,7 +54,10 @@ def test_what_base12_was_to_reach_beside_what_its_scores_are():
         f"| letters of facts | 85% | {found['world2-facts:default', 'acc']:.0f}% (75 to 83)" in text
     )
     letters = [found[f"world2-{skill}:default", "acc"] for skill in ("kv", "unwritten")]
-    assert f"| 85% | {letters[0]:.0f}% and {letters[1]:.0f}%: at or near chance |" in text
+    looked_up, results = f"{letters[0]:.0f}% (19 to 27), at chance", f"{letters[1]:.0f}% (29 to 39)"
+    assert f"| 85% | {looked_up}, and {results}, a little above it" in text
+    one_step = found["world2-unwritten:default", "acc, n_steps 1"]
+    assert f"(one step: {one_step:.0f}%, 38 to 55) |" in text
     look_up = found["world2-kv:generate", strict]
     assert f"| look-up of 16 pairs, generated | 95% | {look_up:.0f}% |" in text
     assert f"| 40 to 70% | {found['world2-arithmetic:generate', strict]:.0f}%: more" in text
@@ -97,6 +101,80 @@ def test_one_difference_of_sixty_stands_between_the_arms():
     assert "one difference of 60 stands" in said("experiments/organisms/README.md")
 
 
+def test_written_arithmetic_is_compared_by_shares_of_what_each_arm_gets_right():
+    text, page = said("experiments/organisms/README.md"), said("experiments/organisms/arms.md")
+    table = pd.read_csv(RESULTS / "reasoning-layer-drops-table.csv")
+    table = table[table["task"] == "world2-arithmetic:generate"]
+    table = table[table["metric"] == "exact_match,strict-match"].set_index(["model", "layer"])
+
+    def share(model: str, layer: int) -> float:
+        (row,) = table.loc[[(f"organism:{model}", layer)]].to_dict("records")
+        return float(row["relative"])
+
+    rows = rows_of("experiments/organisms/arms.md", "Distillation")
+    (gold,) = (
+        dict(re.findall(r"(\d+): ([-+]\d+)", row[3]))
+        for row in rows
+        if row[0].startswith("Written") and row[1:3] == ["distilled12-gold", "base12"]
+    )
+    base = table.loc["organism:base12"]
+    right = [share("base12", 6), share("distilled12", 6), base.loc[6, "drop"] + int(gold["6"])]
+    assert f"costs {right[0]:.0f}% in *base12* and {right[1]:.0f} and {right[2]:.0f}%" in text
+    assert share("base12", 0) == share("distilled12", 0) == base.loc[0, "drop"] + int(gold["0"])
+    assert share("base12", 0) == 100
+    third = [table.loc[(f"organism:{model}", 3)] for model in ("base12", "distilled12")]
+    words = [
+        f"{row['relative']:.0f}% [{row['relative_low']:.0f}, {row['relative_high']:.0f}]"
+        for row in third
+    ]
+    assert f"{words[0]} in *base12* and {words[1]} in *distilled12*" in text
+    assert third[0]["relative_low"] > third[1]["relative_high"]
+    assert re.search(r"distilled12-none \| base12 \| 0: -75 [^|]+ \| 6 and 81 \|", page)
+
+
+def test_scores_of_the_arms_are_those_of_their_table_and_cards():
+    text = said("experiments/organisms/README.md")
+    arms = {"base12": [], "distilled12": [], "distilled12-gold": [], "distilled12-none": []}
+    asked = ("Pair look-up, generated answers", "Facts, option letters")
+    for row in rows_of("experiments/organisms/arms.md", "Distillation"):
+        if row[1] in arms and row[0] in asked and row[2][0].isdigit():
+            arms[row[1]].append(int(row[2].split()[0]))
+    letters, look_up = zip(*arms.values(), strict=True)
+    assert f"right in {look_up[0]}% of 100 rows in *base12* and in 96, 96 and 98%" in text
+    assert look_up[1:] == (96, 96, 98)
+    gains = sorted(one - letters[0] for one in letters[1:])
+    assert f"{gains[0]} to {gains[-1]} points higher" in text
+    ends_of = f"{min(letters[1:])} to {max(letters)}% after {letters[0]}%"
+    assert ends_of in text
+    for model, words in (("base12", "79% [75, 83]"), ("distilled12", "84% [80, 87]")):
+        card = said(f"data/models/{model}/README.md")
+        value, low, high = re.search(
+            r"world2-facts:default \| acc \| ([\d.]+)% \| ([\d.]+) to ([\d.]+)", card
+        ).groups()
+        assert words == f"{float(value):.0f}% [{float(low):.0f}, {float(high):.0f}]"
+        assert words in text
+
+
+def test_the_probes_of_letters_are_those_of_the_log():
+    text = said("experiments/organisms/README.md")
+    seen, before = {}, 0
+    spans = {}
+    for phase in json.loads((ROOT / "data/models/base12/training.json").read_text()):
+        curve = [(line["tokens"], line["right"]["many_fact_letters"]) for line in phase["curve"]]
+        seen |= {(before + at) / 1e6: share for at, share in curve}
+        spans[phase["recipe"]["name"]] = f"from {curve[0][1]:.0%} to {curve[-1][1]:.0%}"
+        before += phase["tokens"]
+
+    def near(millions: float) -> str:
+        return f"{seen[min(seen, key=lambda at: abs(at - millions))]:.0%}"
+
+    assert f"form: {near(0.5)} right in training's probes after 0.5 million tokens" in text
+    assert f"{near(4.5)} after 4.5, {near(6.1)} after 6.1, {near(8.6)} after 8.6" in text
+    assert f"and {near(10.2)[:-1]} and {near(10.3)} in the last two" in text
+    assert "they went " + spans["base12-letters"] in text
+    assert f"(`base12-skills`, 6 million), {spans['base12-skills']}" in text
+
+
 def test_the_headline_counts_and_spans_what_its_tables_hold():
     page = said("experiments/headline.md")
     apart = pd.read_csv(RESULTS / "headline-differences-table.csv")
@@ -109,11 +187,40 @@ def test_the_headline_counts_and_spans_what_its_tables_hold():
     assert len(letters) == 2
     assert (letters["low"] < 0).all()
     assert f"{interval(letters.iloc[0])} and {interval(letters.iloc[1])}" in page
+    testable = int(apart["difference"].notna().sum())
+    assert (len(apart), testable) == (12, 8)
+    assert "Of twelve differences four are not testable; the other eight are not" in page
+    assert {f"{half:.2f}" for half in (letters["high"] - letters["low"]) / 2} == {"0.25"}
+    error = (letters["high"] - letters["low"]).mean() / 2 / norm.ppf(0.975)
+    assert "A difference of 0.20 would be missed about twice in three times, one of 0.36" in page
+    assert norm.cdf(0.20 / error - norm.ppf(0.975)) == pytest.approx(1 / 3, abs=0.02)
+    assert (norm.ppf(0.975) + norm.ppf(0.8)) * error == pytest.approx(0.36, abs=0.005)
+
+
+def test_how_many_layers_the_headline_says_can_go_is_in_its_table():
+    page = said("experiments/headline.md")
     counts = pd.read_csv(RESULTS / "headline-counts-table.csv")
-    spared = counts[counts["task"].str.endswith(":continuation")]["kept"].sort_values()
-    assert f"At most {spared.iloc[-1]} of 11 are shown to be spared" in page
-    others = f"in the other pairs of texts {spared.iloc[0]} to {spared.iloc[-2]}."
-    assert others in page
+    texts = counts[counts["task"].str.endswith(":continuation")]
+    assert len(texts) == 6
+    most = texts[texts["kept"] >= 6]
+    assert most[["task", "order", "kept"]].to_numpy().tolist() == [
+        ["world2-facts:continuation", "measured importance", 6],
+        ["world2-kv:continuation", "measured importance", 9],
+    ]
+    assert "By option texts 9 of 11 are shown to be spared" in page
+    assert "for look-up and 6 of 11 for facts, both in the order of measured importance" in page
+    others = texts[texts["kept"] < 6]
+    span = f"{others['kept'].min()} to {others['kept'].max()}"
+    assert f"in the other four pairs of a skill and an order {span}." in page
+    shown_lost = others[others["lost_from"] <= 6]
+    assert shown_lost[["task", "order"]].to_numpy().tolist() == [
+        ["world2-kv:continuation", "block influence"]
+    ]
+    assert "in two of six pairs of skill and order; in one shown not to hold; in three not" in page
+    right = {row["task"]: row["baseline"] for row in counts.to_dict("records")}
+    assert f"at guessing ({right['world2-kv:default']:.0f}%, n = 100)" in page
+    assert f"results are right in {right['world2-unwritten:default']:.0f}%" in page
+    assert f"letters are right in {right['world2-facts:default']:.0f}% (n = 100)" in page
 
 
 def prose(notebook: str) -> str:
@@ -134,6 +241,46 @@ def test_the_notebooks_quote_the_tables_of_the_page():
     assert (len(alike), len(other)) == (9, 8)
     assert "in eight of nine rows (`p_differ`, 0.006 and less" in prose("5-distillation.ipynb")
     assert other.max() == pytest.approx(0.006, abs=1e-4)
+
+
+def test_the_notebook_on_order_quotes_what_sixty_examples_say():
+    text = prose("7-order-place-scope.ipynb")
+    table = pd.read_csv(RESULTS / "replacements-table-table.csv")
+    facts = table[table["task"] == "world2-facts:continuation"].set_index("layer")
+    assert set(facts["n"]) == {60}
+
+    def quoted(layer: int, way: str) -> str:
+        row = facts.loc[layer]
+        return f"{row[way]:.0f} [{row[way + '_low']:.0f}, {row[way + '_high']:.0f}]"
+
+    first, last = f"{facts.loc[0, 'skip']:.0f}", f"{facts.loc[7, 'skip']:.0f}"
+    assert f"{first} become {quoted(0, 'linear')} for layer 0" in text
+    assert f"but {last} become no less than {quoted(7, 'linear')} for layer 7" in text
+    assert f"{quoted(5, 'resample')} against {quoted(5, 'skip')})" in text
+    assert facts.loc[5, "resample_p_adjusted"] < 0.05 < facts.loc[6, "resample_p_adjusted"]
+    assert f"p {facts.loc[6, 'resample_p_adjusted']:.2f})" in text
+
+
+def test_planted_passages_and_heads_of_the_model_are_counted_rightly():
+    text, page = prose("8-one-fact.ipynb"), said("experiments/validity/sources.md")
+    config = json.loads((ROOT / "data/models/base12/config.json").read_text())
+    heads = config["num_hidden_layers"] * config["num_attention_heads"]
+    assert f"Over all {heads} heads" in text
+    rows = re.findall(r"\| ([\d.]+) \| ([\d.]+) \| (\d+) \| (\d+) \|", page)
+    assert [(recall, alarms) for _, recall, _, alarms in rows] == [
+        ("1.000", "1"), ("1.000", "2"), ("1.000", "0"), ("1.000", "0"),
+    ]  # fmt: skip
+    assert "in 40 of 40 models, beside a part that was not built in in 1 and 2 of them" in text
+
+
+def test_the_inputs_that_were_tried_are_those_of_the_count():
+    page = said("experiments/store/README.md")
+    found = json.loads((ROOT / "experiments/store/fuzz.json").read_text())
+    tried = {kind: row["tried"] for kind, row in found["kinds"].items()}
+    assert sum(tried.values()) == found["tried"]
+    assert f"{found['tried']:,} inputs of {len(tried)} kinds" in page
+    assert f"{tried['doors']} public calls" in page
+    assert f"{sum(row['tried'] for row in found['earlier']['kinds'].values()):,} inputs of" in page
 
 
 EIGHT = ROOT / "experiments/results"
@@ -204,7 +351,7 @@ def test_correlations_and_swaps_of_eight_layers_are_those_of_the_table():
 
 def rows_of(page: str, heading: str) -> list[list[str]]:
     """Cells of the rows of the table under a heading."""
-    text = (ROOT / page).read_text().split(f"## {heading}")[1].split("##")[0]
+    text = (ROOT / page).read_text().split(f"# {heading}")[1].split("##")[0]
     lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
@@ -225,7 +372,9 @@ def test_what_is_said_of_redundancy_is_in_its_tables():
     assert "in five of these six the interval leaves out 0" in text
     texts = [ends(row[4]) for row in twin if row[0] == "Unwritten arithmetic, option texts"]
     least, most = sorted(value for value, _, _ in texts)
-    assert f"gains as much ({least:.2f} and {most:.2f})" in text
+    assert f"gains as much ({least:.2f} and {most:.2f}, [" in text
+    assert all(low > 0 for _, low, _ in texts)
+    assert "option texts of unwritten arithmetic (two of two)" in text
     others = [ends(row[4]) for row in twin if "generated" not in row[0] and "Unwr" not in row[0]]
     assert len(others) == 6
     assert all(low <= 0 <= high for _, low, high in others)
@@ -238,6 +387,13 @@ def test_what_is_said_of_redundancy_is_in_its_tables():
     assert all(low > 0 for _, low, _ in control)
     values = [value for value, _, _ in control]
     assert f"keep {min(values):.2f} to {max(values):.2f} more than generated answers" in text
+    facts = [
+        row[3]
+        for row in rows_of(page, "Scored against")
+        if row[0] == "redundant12-none" and row[1] == "Facts, option texts"
+    ]
+    assert f"are not shown to, {' and '.join(facts)}" in text
+    assert all(ends(one)[1] < 0 for one in facts)
 
 
 def test_what_is_said_of_the_three_seeds_is_in_their_tables():
@@ -264,9 +420,9 @@ def test_what_is_said_of_the_three_seeds_is_in_their_tables():
     found = [ends(row[4])[0] for row in alike if row[0] == "Pair look-up, generated answers"]
     assert f"agrees at {min(found):.2f} to {max(found):.2f} once noise" in text
     right = {
-        row[0]: [int(cell) for cell in row[1:4]]
+        row[0]: [int(cell.split(" [")[0]) for cell in row[1:4]]
         for row in rows_of(page, "What each run")
-        if row[1].isdigit()
+        if row[1][0].isdigit()
     }
     for skill, words in (
         ("Facts", "facts {} to {}% generated"),
@@ -296,8 +452,14 @@ def test_what_is_said_of_the_opposite_layouts_is_in_their_tables():
     assert f"In *reason-early* {late[0]}% and {late[1]}% are" in text
     chains = shares["recall-early", "Unwritten arithmetic", "generated answers"]
     written = shares["recall-early", "Written arithmetic", "generated answers"]
-    assert f"of the {chains[0]}% of unwritten chains that it gets right, {chains[1]}% are" in text
-    assert f"of written arithmetic it gets {written[0]}%" in text
+    assert f"chains are right in {chains[0]}% of 100 rows, and in {chains[1]}% without" in text
+    assert f"and written arithmetic in {written[0]}%." in text
+    chains = shares["reason-early", "Unwritten arithmetic", "generated answers"]
+    written = shares["reason-early", "Written arithmetic", "generated answers"]
+    assert f"chains are right in {chains[0]}%, and in {chains[1]}% without" in text
+    assert f"written arithmetic in {written[0]}%, and in {written[1]}% [0, 5]." in text
+    rows = [row for row in rows_of(page, "Is the layout") if row[0] in ("recall", "reasoning")]
+    assert {(row[0], row[5]) for row in rows} == {("recall", "yes"), ("reasoning", "no")}
     verdicts = {
         (row[2].split(",")[-1].strip(), row[0], row[1].split(",")[0]): set()
         for row in rows_of(page, "Is the layout")

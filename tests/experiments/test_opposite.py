@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.organisms.opposite import FIRST, LAST, SECOND, SKILLS, page, verdict
+from experiments.organisms.opposite import FIRST, LAST, SECOND, SKILLS, page, seen, verdict
 from interp import comparison
 
 N, LAYERS = 80, 12
@@ -66,6 +66,24 @@ def test_layouts_the_other_way_round_are_named_wrongly(tables: dict[str, pd.Data
     )
     lines = page(tables | {"shifts": swapped}, limit=N).splitlines()
     assert sum("| wrong |" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(("kept", "words"), [(0.9, True), (0.5, False), (0.1, False)])
+def test_a_layout_is_seen_where_the_early_model_keeps_more(
+    tables: dict[str, pd.DataFrame], kept: float, words: bool
+) -> None:
+    scores = tables["scores"].copy()
+    for task, early in ((RECALL, FIRST), (REASON, SECOND)):
+        of_early = (scores["task"] == task) & (scores["ablation"] == LAST)
+        of_early &= scores["model"] == early
+        for column, margin in (("value", 0.0), ("low", -5.0), ("high", 5.0)):
+            scores.loc[of_early, column] = 50 * kept + margin
+            others = (scores["ablation"] == LAST) & ~of_early & (scores["task"] == task)
+            scores.loc[others, column] = 25.0 + margin
+        assert seen(scores, task) == words
+    lines = page(tables | {"scores": scores}, limit=N).splitlines()
+    shown = "| yes |" if words else "| no |"
+    assert sum(shown in line for line in lines if "centre of drops" in line) == 2
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def differences() -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"model": f"small-{at}", "benchmark": "world2-kv", "order": "block influence"}
-            | {"difference": value, "low": value - 0.05, "high": value + 0.05}
+            | {"difference": value, "low": value - 0.05, "high": value + 0.05, "n": 60}
             for at, value in ((1, 0.1), (2, 0.2), (3, 0.04))
         ]
     )
@@ -55,18 +55,25 @@ def test_differences_are_averaged_over_the_runs(differences):
 
 def test_the_page_shows_each_run_and_their_mean(differences):
     scores = pd.DataFrame(
-        [{"model": f"small-{at}", "task": "world2-kv:generate", "value": 90.0} for at in (1, 2, 3)]
+        [
+            {"model": f"small-{at}", "task": "world2-kv:generate", "value": 90.0}
+            | {"low": 82.0, "high": 95.0, "n": 60}
+            for at in (1, 2, 3)
+        ]
     )
     profiles = pd.DataFrame(
         [
             {"a": "small-1, world2-kv:generate, acc", "b": "small-2, world2-kv:generate, acc"}
             | {"spearman": 0.8, "ceiling": 0.9, "disattenuated": np.nan}
-            | {"low": np.nan, "high": np.nan, "p_differ": np.nan}
+            | {"low": np.nan, "high": np.nan, "p_differ": np.nan, "n_a": 60}
         ]
     )
     tables = {"scores": scores, "differences": differences, "profiles": profiles}
     text = page(tables | {"over-runs": over_all(differences)}, limit=60)
     assert "+0.20 [0.15, 0.25]" in text
+    assert (
+        "| Pair look-up, generated answers | 90 [82, 95] | 90 [82, 95] | 90 [82, 95] | 60 |" in text
+    )
     assert "small-1 and small-2" in text
     assert text.count("not testable") == 2
 
