@@ -1,6 +1,7 @@
 """All experiments and figures on one page: `python -m experiments all --preset organisms`."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from types import ModuleType
 from experiments.presets import Preset, add_options, chosen_preset
 from experiments.runs import share
 from experiments.sections import write
+from experiments.side_by_side import Page, make_pages, run_sweeps
 
 NAMES = (
     "protocols",
@@ -38,30 +40,37 @@ def modules(names: tuple[str, ...] = NAMES) -> list[ModuleType]:
     return [import_module(f"experiments.{name}") for name in names]
 
 
-def everything(preset: Preset, out: Path, chosen: list[ModuleType]) -> Path:
-    """Run experiments one after the other and join their pages.
+def everything(preset: Preset, out: Path, chosen: list[ModuleType], workers: int = 1) -> Path:
+    """Run experiments and join their pages.
 
     Args:
         preset: models, tasks, sizes.
         out: the folder of the experiments; what is finished in it is kept.
         chosen: the modules of the experiments to run.
+        workers: processes that share the work; 1 for this one alone, one experiment after the
+            other.
 
     Returns:
         The page, `OUT/results/results.md`.
     """
-    times, pages = {}, []
-    for module in chosen:
-        name = module.__name__.rpartition(".")[2]
-        print(f"== {name}: {module.QUESTION}", flush=True)
-        began = time.monotonic()
-        pages.append(write(module.run(preset, out), out)[0])
-        times[name] = time.monotonic() - began
-        print(f"== {name}: {times[name]:.0f} seconds", flush=True)
-    page = out / "results" / "results.md"
-    page.write_text("\n".join([_head(preset, times), *(path.read_text() for path in pages)]))
-    print(*(f"{name:>14} {seconds:6.0f} s" for name, seconds in times.items()), sep="\n")
-    print(f"{'together':>14} {sum(times.values()):6.0f} s")
-    return page
+    began, pages = time.monotonic(), {}
+    if workers > 1:
+        run_sweeps(preset, out, [job for module in chosen for job in module.jobs(preset)], workers)
+        print(f"== all sweeps: {time.monotonic() - began:.0f} seconds", flush=True)
+        pages = make_pages(preset, out, chosen, workers)
+    else:
+        for module in chosen:
+            name, start = module.__name__.rpartition(".")[2], time.monotonic()
+            print(f"== {name}: {module.QUESTION}", flush=True)
+            path = write(module.run(preset, out), out)[0]
+            pages[name] = Page(path, time.monotonic() - start)
+            print(f"== {name}: {pages[name].seconds:.0f} seconds", flush=True)
+    whole = out / "results" / "results.md"
+    texts = [page.path.read_text() for page in pages.values()]
+    whole.write_text("\n".join([_head(preset, pages), *texts]))
+    print(*(f"{name:>14} {page.seconds:6.0f} s" for name, page in pages.items()), sep="\n")
+    print(f"{'together':>14} {time.monotonic() - began:6.0f} s")
+    return whole
 
 
 def _head(preset: Preset, names: Iterable[str]) -> str:
@@ -78,6 +87,20 @@ def _head(preset: Preset, names: Iterable[str]) -> str:
     )
 
 
+def _workers(options: argparse.Namespace, preset: Preset) -> int:
+    """How many processes share the work."""
+    from interp.errors import UserError
+
+    if options.workers is None:
+        # models that need a GPU fill it; those of the organisms leave a core's neighbours idle
+        return (os.cpu_count() or 1) if preset.device == "cpu" and not options.shard else 1
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers}: allowed are 1 and more")
+    if options.workers > 1 and options.shard:
+        raise UserError("--workers and --shard: give one; each shard is a process of its own")
+    return int(options.workers)
+
+
 def main() -> None:
     """The command."""
     from experiments.hours import announce
@@ -88,10 +111,14 @@ def main() -> None:
                         help=f"all, or some of {', '.join(NAMES)}")  # fmt: skip
     add_options(parser)
     parser.add_argument("--shard", metavar="K/N", help="only the K-th of N shares of every sweep")
+    parser.add_argument("--workers", type=int, metavar="N",
+                        help="processes of one thread that share the work "
+                             "(on a CPU one a core, else 1)")  # fmt: skip
     options = parser.parse_args()
     names = NAMES if "all" in options.names else tuple(n for n in NAMES if n in options.names)
     try:
         preset, chosen = chosen_preset(options), modules(names)
+        workers = _workers(options, preset)
         jobs = [job for module in chosen for job in module.jobs(preset)]
         announce(preset, jobs)
         if options.shard and not options.dry_run:
@@ -101,7 +128,7 @@ def main() -> None:
                 "without --shard makes the tables and figures"
             )
         elif not options.dry_run:
-            print(everything(preset, options.out, chosen))
+            print(everything(preset, options.out, chosen, workers))
     except UserError as error:
         sys.exit(f"error: {error}")
 

@@ -207,7 +207,7 @@ ORGANISMS = Preset(
         "skills": ("world2-facts:generate", "world2-kv:generate", "world2-arithmetic:generate"),
         "pairs": ("world2-kv:continuation", "world2-facts:continuation"),
     },
-    limits=dict.fromkeys((*_WORLD2, *_FORMS2, _WITH_PASSAGE2, "world2-arithmetic:generate"), 200),
+    limits=dict.fromkeys((*_WORLD2, *_FORMS2, _WITH_PASSAGE2, "world2-arithmetic:generate"), 100),
     caps=_CAPS,
     device="cpu",
 )
@@ -263,7 +263,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", nargs="+", metavar="[ROLE=]NAME", help=f"other models; roles: {', '.join(ROLES)}"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N examples per task")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="at most N examples per task, in place of the preset's",
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="rows from local files")
     parser.add_argument("--device", help="cpu, cuda, cuda:1")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16")
@@ -289,8 +294,6 @@ def chosen_preset(options: argparse.Namespace) -> Preset:
     if options.limit is not None:
         if options.limit < 1:
             raise UserError(f"--limit {options.limit}: allowed are 1 and more")
-        preset = replace(
-            preset, limits={task: min(n, options.limit) for task, n in preset.limits.items()}
-        )
+        preset = replace(preset, limits=dict.fromkeys(preset.limits, options.limit))
     changed = {name: getattr(options, name) for name in ("data", "device", "dtype")}
     return replace(preset, **{name: value for name, value in changed.items() if value is not None})

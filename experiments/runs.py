@@ -142,7 +142,7 @@ def finished(preset: Preset, out: Path, job: Job) -> "Sweep":
     """
     import interp
 
-    folder, asked = _folder(preset, out, job), _asked(preset, job)
+    folder, asked = folder_of(preset, out, job), _asked(preset, job)
     note = folder / "asked.json"
     if note.is_file() and json.loads(note.read_text()) == asked:
         return interp.open_run(folder)
@@ -170,7 +170,7 @@ def share(preset: Preset, out: Path, jobs: list[Job], shard: str) -> int:
         UserError: as `interp.sweep`.
     """
     # ordered by model, so that each is loaded once
-    sweeps = {_folder(preset, out, job): job for job in jobs if job.family in FAMILIES}
+    sweeps = {folder_of(preset, out, job): job for job in jobs if job.family in FAMILIES}
     for folder in sorted(sweeps):
         note = folder / "asked.json"
         if note.is_file() and json.loads(note.read_text()) == _asked(preset, sweeps[folder]):
@@ -232,7 +232,10 @@ def _tables(
         if table is None or table.attrs.get("manifest") != manifest:
             table = make(run)
             table.attrs["manifest"] = manifest
-            table.to_parquet(kept)
+            # another process may read the table, or make the same one
+            unfinished = kept.with_suffix(f".{os.getpid()}")
+            table.to_parquet(unfinished)
+            unfinished.replace(kept)
         found.append(table)
     for table in found:
         table.attrs = {}
@@ -264,7 +267,8 @@ def weights_stamp(name: str | None) -> str | None:
     return digest.hexdigest()
 
 
-def _folder(preset: Preset, out: Path, job: Job) -> Path:
+def folder_of(preset: Preset, out: Path, job: Job) -> Path:
+    """The folder of a job's sweep, in the folder of the experiments."""
     model = plain(preset.models[job.role])
     donor = f"-from-{plain(preset.models[job.donor])}" if job.donor else ""
     return out / "sweeps" / model / f"{plain(Path(job.task).stem)}-{job.family}{donor}"

@@ -76,7 +76,7 @@ def test_shares_of_the_experiments_are_one_run(task, tmp_path):
     with pytest.raises(UserError, match="shard"):
         runs.share(preset, tmp_path / "out", jobs, "3/2")
     for job in jobs[:2]:
-        there = interp.open_run(runs._folder(preset, tmp_path / "out", job))
+        there = interp.open_run(runs.folder_of(preset, tmp_path / "out", job))
         assert not there.problems()
         alone = runs.finished(preset, tmp_path / "alone", job)
         key = ["ablation", "doc_id"]
