@@ -62,8 +62,8 @@ def test_what_a_preset_refuses():
 def test_a_model_under_two_roles_is_asked_once():
     assert ORGANISMS.models["other"] == ORGANISMS.models["teacher"]
     assert ORGANISMS.roles("base", "other", "teacher") == ["base", "other"]
-    assert ORGANISMS.limit("world2-kv:generate") == 200
-    assert ORGANISMS.limit("world2-kv:generate", "heads") == 100
+    assert ORGANISMS.limit("world2-kv:generate") == 100
+    assert ORGANISMS.limit("world2-kv:generate", "scopes") == 40
 
 
 def test_sizes_are_those_that_the_models_have():
