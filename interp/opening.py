@@ -9,6 +9,8 @@ from interp.results import Sweep, kind_of
 
 COMPARISON = "comparison.json"
 VARIATION = "variation.json"
+MOST_NAMED = 5
+"""Of the results in a folder that is none itself."""
 
 
 def open_run(folder: str | Path) -> Any:
@@ -55,7 +57,23 @@ def open_run(folder: str | Path) -> Any:
         return open_similarity(folder)
     if kind is not None:
         raise UserError(f"{folder}: a result of {kind}; open one of the folders in it")
+    if inside := _results_in(folder):
+        raise UserError(f"run {folder}: no result itself; open one of those in it: {inside}")
     raise UserError(
         f"run {folder}: no {MANIFEST} there, and no result of a lens, trace, similarity, "
         "comparison or variation"
     )
+
+
+def _results_in(folder: Path) -> str:
+    """The names of some of the folders in this one that hold a result."""
+    if not folder.is_dir():
+        return ""
+    marks = (MANIFEST, COMPARISON, VARIATION)
+    found = sorted(
+        place.name
+        for place in folder.iterdir()
+        if place.is_dir()
+        and (any((place / mark).exists() for mark in marks) or kind_of(place) is not None)
+    )
+    return ", ".join(found[:MOST_NAMED]) + (" ..." if len(found) > MOST_NAMED else "")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.dataset
 
-from interp.errors import UserError
+from interp.errors import UserError, can_be_written, folder_given
 from interp.records.extending import conflicts, extend_store
 from interp.records.files import read_regular, write_whole
 from interp.records.locks import locked
@@ -73,8 +73,9 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
         The number of units, all of them whole and there once.
 
     Raises:
-        UserError: a part is of another run, a unit is missing or damaged everywhere, or two parts
-            hold different answers for it. Nothing is written then.
+        UserError: a part is of another run, a unit is missing or damaged everywhere, two parts
+            hold different answers for it, or nothing can be written where something is to be.
+            Nothing is written then.
         OSError: a folder cannot be read or written.
     """
     holders = [*([folder] if (folder / MANIFEST).is_file() else []), *parts]
@@ -91,12 +92,21 @@ def merge(folder: Path, parts: Sequence[Path]) -> int:
     for other in others:
         _same_baseline(first, other)
     grown = _joined([run.manifest for run in runs])
-    if (folder / MANIFEST).is_file():
+    there = (folder / MANIFEST).is_file()
+    if there and not can_be_written(folder):
+        held = all(path == shard_path(folder, name) for name, path in first.paths.items())
+        if grown != manifests[folder] or not held:
+            raise UserError(
+                f"run {folder}: nothing can be written there, and its parts are elsewhere; "
+                "copy it to another folder"
+            )
+        return len(grown.units)
+    if there:
         with locked(folder):
             if not extend_store(folder, manifests[folder], grown):
                 raise UserError(f"run {folder}: another process has changed it; merge again")
     else:
-        open_store(folder, grown)
+        open_store(folder_given("run", folder), grown)
     with locked(folder):
         _write(folder, grown, first, others)
     return len(grown.units)

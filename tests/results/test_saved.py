@@ -140,6 +140,19 @@ def test_a_folder_of_nothing_is_one_line(tmp_path):
         interp.open_run(tmp_path)
 
 
+def test_results_in_a_folder_that_is_none_are_named(tmp_path):
+    for number in range(7):
+        inner = tmp_path / f"lens-{number}"
+        claim_folder(inner, "lens", {})
+        save_result(inner, "lens", {})
+    (tmp_path / "another").mkdir()
+    named = ", ".join(f"lens-{number}" for number in range(5))
+    with pytest.raises(
+        UserError, match=rf"no result itself; open one of those in it: {named} \.\.\."
+    ):
+        interp.open_run(tmp_path)
+
+
 def test_a_refusal_gives_its_folder_back(tmp_path):
     """What the message advises can be asked for in the same folder."""
     out = tmp_path / "out"

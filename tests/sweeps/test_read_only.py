@@ -10,6 +10,7 @@ from interp.attention import retrieval_heads
 from interp.cli import main
 from interp.errors import UserError, folder_given
 from interp.lens import logit_lens
+from interp.records import merge
 from interp.sweeps import sweep
 from tests.helpers.task_files import write_task
 
@@ -101,6 +102,28 @@ def test_one_that_lacks_a_unit_is_refused_there(llama, tmp_path, locked_up):
     with pytest.raises(UserError, match="1 of 2 units of the run in it are missing or damaged"):
         sweep(llama, task, ["layer:0"], out=out, unit_examples=2)
     assert entries(out) == before
+
+
+def test_a_run_is_checked_where_nothing_can_be_written_and_not_joined(llama, tmp_path, locked_up):
+    task = write_task(tmp_path, rows=4)
+    for number in (1, 2):
+        part = tmp_path / f"part{number}"
+        sweep(llama, task, ["layer:0"], out=part, unit_examples=2, shard=f"{number}/2")
+    assert merge(tmp_path / "run", [tmp_path / "part1", tmp_path / "part2"]) == 2
+    sweep(llama, task, ["layer:1"], out=tmp_path / "other", unit_examples=2)
+    for name in ("run", "part1"):
+        locked_up(tmp_path / name)
+    before = entries(tmp_path)
+    assert merge(tmp_path / "run", []) == 2
+    refused = (
+        ("run", "other", r"run .*run: nothing can be written there, and its parts are elsewhere"),
+        ("part1", "part2", r"run .*part1: nothing can be written there, and its parts"),
+        ("part1/new", "run", r"run .*: nothing can be written in .*part1; give another folder"),
+    )
+    for whole, part, message in refused:
+        with pytest.raises(UserError, match=message):
+            merge(tmp_path / whole, [tmp_path / part])
+    assert entries(tmp_path) == before
 
 
 def test_calls_of_python_refuse_it_before_any_work(llama, tmp_path, locked_up, monkeypatch):
