@@ -38,13 +38,16 @@ def modules(names: tuple[str, ...] = NAMES) -> list[ModuleType]:
     return [import_module(f"experiments.{name}") for name in names]
 
 
-def everything(preset: Preset, out: Path, chosen: list[ModuleType]) -> Path:
+def everything(
+    preset: Preset, out: Path, chosen: list[ModuleType], limit: int | None = None
+) -> Path:
     """Run experiments one after the other and join their pages.
 
     Args:
         preset: models, tasks, sizes.
         out: the folder of the experiments; what is finished in it is kept.
         chosen: the modules of the experiments to run.
+        limit: the most examples a task that were asked for, as the page says it.
 
     Returns:
         The page, `OUT/results/results.md`.
@@ -58,23 +61,29 @@ def everything(preset: Preset, out: Path, chosen: list[ModuleType]) -> Path:
         times[name] = time.monotonic() - began
         print(f"== {name}: {times[name]:.0f} seconds", flush=True)
     page = out / "results" / "results.md"
-    page.write_text("\n".join([_head(preset, times), *(path.read_text() for path in pages)]))
+    page.write_text("\n".join([_head(preset, times, limit), *(path.read_text() for path in pages)]))
     print(*(f"{name:>14} {seconds:6.0f} s" for name, seconds in times.items()), sep="\n")
     print(f"{'together':>14} {sum(times.values()):6.0f} s")
     return page
 
 
-def _head(preset: Preset, names: Iterable[str]) -> str:
+def _head(preset: Preset, names: Iterable[str], limit: int | None = None) -> str:
     models = "\n".join(f"- {role}: `{name}`" for role, name in preset.models.items())
     run = tuple(names)
     words = "all" if run == NAMES else " ".join(run)
+    asked = f" --limit {limit}" if limit else ""
+    most = f"At most {limit or max(preset.limits.values())} examples"
     return (
         f"# Results: preset {preset.name}\n\n"
-        f"Made by `python -m experiments {words} --preset {preset.name}`; weights in "
-        f"{preset.dtype}, seed {preset.seed}.\n\n{models}\n\n"
+        f"Made by `python -m experiments {words} --preset {preset.name}{asked}`; weights in "
+        f"{preset.dtype}, seed {preset.seed}. {most} a task: each section says its n, which is "
+        "smaller where there are many ablations or every example takes long. One training run a "
+        "model: intervals are over examples and wordings, not over seeds.\n\n"
+        f"{models}\n\n"
         "A drop is the baseline's score minus the ablated model's on the same examples, in points; "
-        "positive is damage. Intervals are 95% and hold for one ablation at a time; p-values are "
-        "corrected over the ablations of a task.\n"
+        "positive is damage. Intervals are 95% and hold for one ablation at a time, unless it is "
+        "said that they hold for all together; p-values are corrected over the ablations of a "
+        "task, unless it is said that they are not.\n"
     )
 
 
@@ -101,7 +110,7 @@ def main() -> None:
                 "without --shard makes the tables and figures"
             )
         elif not options.dry_run:
-            print(everything(preset, options.out, chosen))
+            print(everything(preset, options.out, chosen, options.limit))
     except UserError as error:
         sys.exit(f"error: {error}")
 

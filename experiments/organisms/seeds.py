@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from experiments import runs
+from experiments import runs, summary
 from experiments.headline import influence_on_texts, measured, protocols_compared
 from experiments.organisms.redundancy import folder_of
 from experiments.organisms.second_recipes import SMALL_SEEDS
@@ -88,7 +88,8 @@ def compared(folders: Mapping[str, Path], limit: int, out: Path) -> dict[str, pd
         out: folder of the sweeps.
 
     Returns:
-        `scores`, of the whole models; `differences`, a row per run, benchmark and order;
+        `scores`, of the whole models on the examples of the curves; `differences`, a row per run,
+        benchmark and order;
         `over-runs`, a row per benchmark and order; `profiles`, how alike the drops of two runs are.
     """
     found, scores = [], []
@@ -99,7 +100,8 @@ def compared(folders: Mapping[str, Path], limit: int, out: Path) -> dict[str, pd
             one = measured(preset, out, "base", task, influence)
             found.append(replace(one, model=name))
             whole = one.curves[one.curves["n_removed"] == 0].iloc[0]
-            scores.append({"model": name, "task": task, "value": whole["value"]})
+            own = {key: whole[key] for key in ("value", "low", "high", "n", "interval")}
+            scores.append({"model": name, "task": task} | own)
     _, differences = protocols_compared(found)
     return {
         "scores": pd.DataFrame(scores),
@@ -178,11 +180,16 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
     from interp.labels import benchmark_label, task_label
 
     scores, over = tables["scores"], tables["over-runs"]
-    right = scores.pivot_table(index="task", columns="model", values="value", sort=False)
     shown_scores = [
-        {"Task": task_label(str(task))} | {name: f"{row[name]:.0f}" for name in right.columns}
-        for task, row in right.iterrows()
+        {"Task": task_label(str(task))}
+        | {
+            row["model"]: summary.interval(row["value"], row["low"], row["high"])
+            for row in rows.to_dict("records")
+        }
+        | {"n": rows["n"].iloc[0]}
+        for task, rows in scores.groupby("task", sort=False)
     ]
+    kinds = " or ".join(dict.fromkeys(scores["interval"]))
     leads = []
     for row in over.to_dict("records"):
         own = tables["differences"].query(
@@ -204,13 +211,16 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             "## What each run gets right (%)",
             "",
+            f"On the n examples of each task that chose no order ({kinds} intervals).",
+            "",
             *table_lines(pd.DataFrame(shown_scores)),
             "",
             "## By how much more option texts keep than generated answers",
             "",
             "A share is the mean of what is left above guessing over the removal of one to all "
             "but one of the layers; the order is chosen for each run on other examples. A run's "
-            "own interval is over examples and wordings. Over new runs it is Student's with two "
+            "own interval is over examples and wordings (n as above). Over new runs it is "
+            "Student's with two "
             "degrees of freedom, the examples as they are; over new runs and examples, the mean of "
             "the runs' own half-widths is added in squares, as if the luck of the examples moved "
             "all runs alike. None is corrected for the number of comparisons.",
@@ -219,8 +229,12 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             "## Whether two runs need the same layers",
             "",
-            "Rank correlation of the drops of the eight layers: as observed, the highest that the "
-            "noise of the examples lets one observe, and freed from that noise with its interval.",
+            "Rank correlation of the drops of the eight layers: as observed; an estimate of the "
+            "highest that the noise of the examples allows on average, which one observed "
+            "correlation can exceed; and freed from that noise, with its 95% bootstrap interval "
+            "over examples (n of each run). The test asks whether the drops, each divided by the "
+            "sum of its run's, are the same. No drop exceeds its baseline, so that runs with other "
+            "baselines can differ by these alone.",
             "",
             *table_lines(_alike(tables["profiles"])),
             "",
@@ -230,18 +244,19 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
 
 def _alike(profiles: pd.DataFrame) -> pd.DataFrame:
     """How alike the drops of two runs are, as it is shown."""
-    from interp.labels import task_label
+    from interp.labels import p_text, task_label
 
     rows = [
         {"Task": task_label(row["a"].split(", ")[1])}
         | {"Runs": " and ".join(row[side].split(", ")[0] for side in "ab")}
-        | {"Observed": f"{row['spearman']:.2f}", "At most": f"{row['ceiling']:.2f}"}
+        | {"Observed": f"{row['spearman']:.2f}", summary.CEILING: f"{row['ceiling']:.2f}"}
         | {"Without noise": interval_text(row, "disattenuated")}
         | {
             "p, shapes differ": "not testable"
             if row["p_differ"] != row["p_differ"]
-            else f"{row['p_differ']:.3f}"
+            else p_text(row["p_differ"], row["least_p"])
         }
+        | {"n": row["n_a"]}
         for row in profiles.to_dict("records")
     ]
     return pd.DataFrame(rows)
