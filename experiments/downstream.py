@@ -88,19 +88,21 @@ def by_distance(single: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     from interp.stats import student_interval
 
-    rows, n = [], len(single)
-    for distance, nearest in (("next", True), ("further", False)):
-        means = np.array(
+    n = len(single)
+    each = np.array(
+        [
             [
                 table.loc[(table["layer"] == table["skipped"] + 1) == nearest, "value"].mean()
-                for table in single
+                for nearest in (True, False)
             ]
-        )
-        mean = means.mean()
-        error = means.std(ddof=1) / n**0.5 if n > 1 else np.nan
-        low, high = student_interval(mean, error, n)
-        rows.append({"distance": distance, "value": mean, "low": float(low), "high": float(high)})
-    return pd.DataFrame(rows).assign(n=n, interval="95% Student")
+            for table in single
+        ]
+    )
+    means = each.mean(axis=0)
+    error = each.std(axis=0, ddof=1) / n**0.5 if n > 1 else np.full(2, np.nan)
+    low, high = student_interval(means, error, n)
+    columns = {"distance": ["next", "further"], "value": means, "low": low, "high": high}
+    return pd.DataFrame(columns).assign(n=n, interval="95% Student")
 
 
 def _sentence(model: str, name: str, table: pd.DataFrame, distances: pd.DataFrame) -> str:
