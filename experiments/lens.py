@@ -85,10 +85,16 @@ def run(preset: Preset, out: Path) -> Section:
         figures=drawn,
         tables={"differences": tables["differences"]},
         shown=_shown(tables["decision-depth"]),
-        note="Decision depth: share of the layers from which on the right answer leads, mean over "
-        f"the examples that are decided; {tables['decision-depth']['interval'].iloc[0]}. Models "
-        "that decide other examples can differ by these alone; the sentences compare two models on "
-        "the examples that both decide.",
+        note=_note(tables["decision-depth"]),
+    )
+
+
+def _note(decisions: pd.DataFrame) -> str:
+    return (
+        "Decision depth: share of the layers from which on the right answer leads, mean over the "
+        f"examples that are decided; {summary.interval_words(decisions['interval'])}. Models that "
+        "decide other examples can differ by these alone; the sentences compare two models on the "
+        "examples that both decide."
     )
 
 

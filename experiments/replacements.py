@@ -55,7 +55,8 @@ def run(preset: Preset, out: Path) -> Section:
         tables={"table": table, "sums": sums},
         shown=_shown(table),
         note="Drops in points with 95% intervals, paired over "
-        f"n = {drops['n'].iloc[0]} examples per task ({drops['interval'].iloc[0]}).",
+        f"n = {drops['n'].iloc[0]} examples per task "
+        f"({summary.interval_words(drops['interval'])}).",
         not_to_conclude=NOT_TO_CONCLUDE,
     )
 

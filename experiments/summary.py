@@ -76,13 +76,17 @@ def note(importance: pd.DataFrame, what: str) -> str:
     return (
         f"n: examples per task. {what.capitalize()}: adjusted p < 0.05 (test of the row, "
         f"{chosen['correction'].iloc[0].title()} over the {what} of a task), largest drop first, "
-        f"with its interval ({_interval_words(chosen['interval'])}; the tables say which)."
+        f"with its interval ({interval_words(chosen['interval'])}; the tables say which)."
         f"{_excess(chosen)}"
     )
 
 
-def _interval_words(names: Iterable[str]) -> str:
-    """The kinds of intervals of a table, each once: `95% Tango score, also by cluster`."""
+def interval_words(names: Iterable[str]) -> str:
+    """The kinds of intervals of a table, each once: `95% Tango score, by cluster where ...`.
+
+    Args:
+        names: the column `interval` of the table.
+    """
     found = list(dict.fromkeys(names))
     plain = list(dict.fromkeys(name.removesuffix(BY_CLUSTER) for name in found))
     kinds = " or ".join([plain[0], *(name.removeprefix("95% ") for name in plain[1:])])
