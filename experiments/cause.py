@@ -146,8 +146,8 @@ def passage_wins(responses: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 def _sources(model: str, task: str, rows: pd.DataFrame, wins: pd.DataFrame) -> str:
     """The parts that follow the passage and the weights; not testable if the passage never wins."""
     overruled, n = float(rows["overruled"].iloc[0]), int(rows["n"].iloc[0])
-    own = wins[(wins["model"] == model) & (wins["task"] == task)].set_index("metric")
-    share, nats = own.loc["wins"], own.loc["nats"]
+    own = wins[(wins["model"] == model) & (wins["task"] == task)]
+    share, nats = (own[own["metric"] == name].iloc[0] for name in ("wins", "nats"))
     words = (
         f"{summary.series_words(model, task)}, behind a passage that contradicts the weights: the "
         f"passage's answer is the likelier one in {round(overruled * n)} of {n} pairs, "

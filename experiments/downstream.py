@@ -109,10 +109,10 @@ def _sentence(model: str, name: str, table: pd.DataFrame, distances: pd.DataFram
     from interp.labels import model_label
 
     largest: dict[Any, Any] = table.iloc[int(table["value"].argmax())].to_dict()
-    own = distances[distances["positions"] == name].set_index("distance")
+    own = distances[distances["positions"] == name]
+    # the next layer first, as `by_distance` gives them
     near, far = (
-        summary.interval(own.loc[one, "value"], own.loc[one, "low"], own.loc[one, "high"], 2)
-        for one in ("next", "further")
+        summary.interval(row["value"], row["low"], row["high"], 2) for row in own.to_dict("records")
     )
     return (
         f"{model_label(model)}, {TITLES[name].lower()}: the next layer changes by {near} of what "

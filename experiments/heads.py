@@ -254,7 +254,8 @@ def _apart(own: pd.DataFrame, others: pd.Series) -> str:
     from interp.attention import ALL
 
     sets, mean = own[own["control"] != ALL], own[own["control"] == ALL].iloc[0]
-    least, most = sets.loc[sets["difference"].idxmin()], sets.loc[sets["difference"].idxmax()]
+    ordered = sets.sort_values("difference")
+    least, most = ordered.iloc[0], ordered.iloc[-1]
     if least["high"] < most["low"]:
         return (
             f"{others['low']:.0f} to {others['high']:.0f}, shown to lose more than "

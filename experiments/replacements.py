@@ -87,8 +87,9 @@ def summed(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
             lost = 100 * (chosen["doc_id"].map(whole) - chosen["value"])
             rows = chosen[own].assign(value=lost, ablation="baseline")
             # a task without clusters has none in the column
-            by_example = rows.groupby([*own, "ablation"], sort=False, as_index=False, dropna=False)
-            tables.append(scores(by_example["value"].sum(), seed=seed).assign(way=way))
+            by_example = rows.groupby([*own, "ablation"], sort=False, dropna=False)
+            each = by_example["value"].sum().reset_index()
+            tables.append(scores(each, seed=seed).assign(way=way))
     columns = ["model", "task", "way", "value", "low", "high", "n", "interval"]
     return pd.concat(tables, ignore_index=True)[columns]
 

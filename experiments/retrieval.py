@@ -146,7 +146,7 @@ def _of_layers(rows: pd.DataFrame) -> str:
     strong = rows[rows["p_adjusted"] < 0.05]
     if len(strong):
         return "; ".join(f"{_without(row)} {_gain(row)}" for row in strong.to_dict("records"))
-    largest: dict[Any, Any] = rows.loc[rows["gain"].idxmax()].to_dict()
+    largest: dict[Any, Any] = rows.iloc[int(rows["gain"].argmax())].to_dict()
     return (
         f"no gain is shown without any one layer, the largest estimate {_without(largest)} "
         f"{_gain(largest)}, adjusted p {largest['p_adjusted']:.2g}"

@@ -296,7 +296,7 @@ def pruning_sentences(curves: pd.DataFrame, apart: pd.DataFrame) -> list[str]:
         parts = [
             f"layers {one.replace(' ', ', ')} ({_orders(same)}) {_left(same.iloc[0])}"
             f"{_less(against[one]) if one in against else ''}"
-            for one, same in ends.groupby("layers", sort=False)
+            for one, same in ((str(key), rows) for key, rows in ends.groupby("layers", sort=False))
         ]
         kind = f"{own['test'].iloc[0]}, Holm over the other sets; " if len(own) else ""
         found.append(

@@ -6,9 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import cause, distillation, heads, programs, retrieval, similarity, summary
+from experiments import (
+    __main__ as everything,
+    cause,
+    distillation,
+    heads,
+    programs,
+    retrieval,
+    similarity,
+    summary,
+)
 from experiments.distillation_findings import findings
 from experiments.downstream import by_distance
+from experiments.presets import ORGANISMS
 from experiments.replacements import summed
 from experiments.text_loss import with_all_together
 
@@ -285,3 +295,12 @@ def test_the_findings_say_that_baselines_alone_can_make_shapes_differ():
     assert "other shares of their scores: layer 1 75 and 5% (difference 70 [" in text
     assert "layer 0" not in text
     assert "full minus weak, centre of mass, relative depth: 0.030 [0.010, 0.050]" in text
+
+
+def test_the_first_lines_say_the_limit_and_that_sections_have_fewer():
+    asked = everything._head(ORGANISMS, ["protocols"], 100)
+    assert "`python -m experiments protocols --preset organisms --limit 100`" in asked
+    assert "At most 100 examples a task: each section says its n" in asked
+    whole = everything._head(ORGANISMS, everything.NAMES)
+    assert "`python -m experiments all --preset organisms`" in whole
+    assert f"At most {max(ORGANISMS.limits.values())} examples a task" in whole
