@@ -27,15 +27,15 @@ PAIR = (("base", "distilled"), ("distilled", "base"))
 """Pairs of recipient and donor."""
 NOT_TO_CONCLUDE = (
     "No drop exceeds its baseline. Where a layer costs two models everything, the difference of "
-    "their drops is that of their baselines, and a model that gets more right can only lose more: "
-    "the shares of the baseline that a layer costs are compared for that reason. A model that is "
+    "their drops is that of their baselines, and a model that gets more right can lose more: the "
+    "shares of the baseline that a layer costs are compared for that reason. A model that is "
     "right in all examples cannot gain by a swap.",
     "That the shapes of two profiles differ says that some layer costs another part of the whole, "
     "not which one or how much, and profiles that end at their baselines can differ by these "
     "alone. That the order of the layers is the same does not say that their drops are.",
     "That a swap harms does not say that the layer holds what training added: it may hold what the "
     "layers around it now expect. That none harms alone does not say that the layers did not "
-    "change; all of them together are the last line of a swap's sentences.",
+    "change: the swap of all of them is said beside.",
     "There is one training run a model, and nothing here separates the teacher's answers from the "
     "further training itself. A rank correlation over the layers of one model has little power, "
     "whatever its interval over examples says.",
