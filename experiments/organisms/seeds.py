@@ -177,30 +177,8 @@ def profiles_compared(folders: Mapping[str, Path], limit: int, out: Path) -> pd.
 
 def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
     """The tables in words."""
-    from interp.labels import benchmark_label, task_label
-
-    scores, over = tables["scores"], tables["over-runs"]
-    shown_scores = [
-        {"Task": task_label(str(task))}
-        | {
-            row["model"]: summary.interval(row["value"], row["low"], row["high"])
-            for row in rows.to_dict("records")
-        }
-        | {"n": rows["n"].iloc[0]}
-        for task, rows in scores.groupby("task", sort=False)
-    ]
+    scores = tables["scores"]
     kinds = " or ".join(dict.fromkeys(scores["interval"]))
-    leads = []
-    for row in over.to_dict("records"):
-        own = tables["differences"].query(
-            "benchmark == @row['benchmark'] and order == @row['order']"
-        )
-        leads.append(
-            {"Benchmark": benchmark_label(row["benchmark"]), "Order": row["order"]}
-            | {one["model"]: interval_text(one, "difference") for one in own.to_dict("records")}
-            | {"Mean, new runs": interval_text(row, "mean", "runs_low", "runs_high")}
-            | {"Mean, new runs and examples": interval_text(row, "mean")}
-        )
     return "\n".join(
         [
             "# Seeds",
@@ -213,7 +191,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             f"On the n examples of each task that chose no order ({kinds} intervals).",
             "",
-            *table_lines(pd.DataFrame(shown_scores)),
+            *table_lines(_right(scores)),
             "",
             "## By how much more option texts keep than generated answers",
             "",
@@ -225,7 +203,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "the runs' own half-widths is added in squares, as if the luck of the examples moved "
             "all runs alike. None is corrected for the number of comparisons.",
             "",
-            *table_lines(pd.DataFrame(leads)),
+            *table_lines(_leads(tables)),
             "",
             "## Whether two runs need the same layers",
             "",
@@ -240,6 +218,40 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
         ]
     )
+
+
+def _right(scores: pd.DataFrame) -> pd.DataFrame:
+    """What each run gets right, as it is shown."""
+    from interp.labels import task_label
+
+    rows = [
+        {"Task": task_label(str(task))}
+        | {
+            row["model"]: summary.interval(row["value"], row["low"], row["high"])
+            for row in own.to_dict("records")
+        }
+        | {"n": own["n"].iloc[0]}
+        for task, own in scores.groupby("task", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _leads(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """By how much more option texts keep, in each run and over them, as it is shown."""
+    from interp.labels import benchmark_label
+
+    rows = []
+    for row in tables["over-runs"].to_dict("records"):
+        own = tables["differences"].query(
+            "benchmark == @row['benchmark'] and order == @row['order']"
+        )
+        rows.append(
+            {"Benchmark": benchmark_label(row["benchmark"]), "Order": row["order"]}
+            | {one["model"]: interval_text(one, "difference") for one in own.to_dict("records")}
+            | {"Mean, new runs": interval_text(row, "mean", "runs_low", "runs_high")}
+            | {"Mean, new runs and examples": interval_text(row, "mean")}
+        )
+    return pd.DataFrame(rows)
 
 
 def _alike(profiles: pd.DataFrame) -> pd.DataFrame:
