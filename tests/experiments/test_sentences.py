@@ -59,6 +59,10 @@ def test_the_excess_is_of_the_shown_metric_and_of_each_kind(drops):
     assert "4.7 points (one head) or 0.0 points (one layer)" in note
     assert "9.9" not in note
     assert "Student" not in note
+    untested = drops.assign(task="world2-kv:default", expected_excess=6.3, testable=False)
+    assert summary.note(pd.concat([drops, untested], ignore_index=True), "layers or heads") == (
+        summary.note(drops, "layers or heads")
+    )
     layers = drops[drops["ablation"].str.startswith("layer")]
     assert "Chosen because" not in summary.note(layers, "layers")
 
@@ -304,3 +308,13 @@ def test_the_first_lines_say_the_limit_and_that_sections_have_fewer():
     whole = everything._head(ORGANISMS, everything.NAMES)
     assert "`python -m experiments all --preset organisms`" in whole
     assert f"At most {max(ORGANISMS.limits.values())} examples a task" in whole
+
+
+def test_captions_leave_out_the_excess_of_what_is_not_testable(drops):
+    from interp.figures import describe_choice
+
+    head = drops[drops["ablation"].str.startswith("head")]
+    untested = head.assign(task="world2-kv:default", expected_excess=6.3, testable=False)
+    (caption,) = describe_choice(pd.concat([head, untested], ignore_index=True))
+    assert "a drop is 4.7 points too large" in caption
+    assert describe_choice(untested) == []
