@@ -21,7 +21,6 @@ COPIES = {
     "tests/parity/README.md": "method/families.md",
     "experiments/results/organisms/results.md": "results/organisms.md",
     "experiments/headline.md": "results/headline.md",
-    "experiments/distillation.md": "results/distillation.md",
 }
 COPIED_FILES = (".png", ".csv")
 OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)\s]+)\)")

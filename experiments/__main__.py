@@ -40,7 +40,14 @@ def modules(names: tuple[str, ...] = NAMES) -> list[ModuleType]:
     return [import_module(f"experiments.{name}") for name in names]
 
 
-def everything(preset: Preset, out: Path, chosen: list[ModuleType], workers: int = 1) -> Path:
+def everything(
+    preset: Preset,
+    out: Path,
+    chosen: list[ModuleType],
+    *,
+    workers: int = 1,
+    limit: int | None = None,
+) -> Path:
     """Run experiments and join their pages.
 
     Args:
@@ -49,6 +56,7 @@ def everything(preset: Preset, out: Path, chosen: list[ModuleType], workers: int
         chosen: the modules of the experiments to run.
         workers: processes that share the work; 1 for this one alone, one experiment after the
             other.
+        limit: the most examples a task that were asked for, as the page says it.
 
     Returns:
         The page, `OUT/results/results.md`.
@@ -67,23 +75,29 @@ def everything(preset: Preset, out: Path, chosen: list[ModuleType], workers: int
             print(f"== {name}: {pages[name].seconds:.0f} seconds", flush=True)
     whole = out / "results" / "results.md"
     texts = [page.path.read_text() for page in pages.values()]
-    whole.write_text("\n".join([_head(preset, pages), *texts]))
+    whole.write_text("\n".join([_head(preset, pages, limit), *texts]))
     print(*(f"{name:>14} {page.seconds:6.0f} s" for name, page in pages.items()), sep="\n")
     print(f"{'together':>14} {time.monotonic() - began:6.0f} s")
     return whole
 
 
-def _head(preset: Preset, names: Iterable[str]) -> str:
+def _head(preset: Preset, names: Iterable[str], limit: int | None = None) -> str:
     models = "\n".join(f"- {role}: `{name}`" for role, name in preset.models.items())
     run = tuple(names)
     words = "all" if run == NAMES else " ".join(run)
+    asked = f" --limit {limit}" if limit else ""
+    most = f"At most {limit or max(preset.limits.values())} examples"
     return (
         f"# Results: preset {preset.name}\n\n"
-        f"Made by `python -m experiments {words} --preset {preset.name}`; weights in "
-        f"{preset.dtype}, seed {preset.seed}.\n\n{models}\n\n"
+        f"Made by `python -m experiments {words} --preset {preset.name}{asked}`; weights in "
+        f"{preset.dtype}, seed {preset.seed}. {most} a task: each section says its n, which is "
+        "smaller where there are many ablations or every example takes long. One training run a "
+        "model: intervals are over examples and wordings, not over seeds.\n\n"
+        f"{models}\n\n"
         "A drop is the baseline's score minus the ablated model's on the same examples, in points; "
-        "positive is damage. Intervals are 95% and hold for one ablation at a time; p-values are "
-        "corrected over the ablations of a task.\n"
+        "positive is damage. Intervals are 95% and hold for one ablation at a time, unless it is "
+        "said that they hold for all together; p-values are corrected over the ablations of a "
+        "task, unless it is said that they are not.\n"
     )
 
 
@@ -128,7 +142,7 @@ def main() -> None:
                 "without --shard makes the tables and figures"
             )
         elif not options.dry_run:
-            print(everything(preset, options.out, chosen, workers))
+            print(everything(preset, options.out, chosen, workers=workers, limit=options.limit))
     except UserError as error:
         sys.exit(f"error: {error}")
 

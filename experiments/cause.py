@@ -86,14 +86,12 @@ def run(preset: Preset, out: Path) -> Section:
         ]
     contradicted = [job for job in asked if job.family == "contradicted"]
     if contradicted:
-        sources = pd.concat(
-            [context_or_weights(runs.finished(preset, out, job).responses())
-             for job in contradicted],
-            ignore_index=True,
-        )  # fmt: skip
-        tables["sources"] = sources
+        found = [runs.finished(preset, out, job).responses() for job in contradicted]
+        sources = pd.concat([context_or_weights(one) for one in found], ignore_index=True)
+        wins = pd.concat([passage_wins(one, seed=preset.seed) for one in found], ignore_index=True)
+        tables |= {"sources": sources, "wins": wins}
         findings += [
-            _sources(str(model), str(task), rows)
+            _sources(str(model), str(task), rows, wins)
             for (model, task), rows in sources.groupby(["model", "task"], sort=False)
         ]
     return Section(
@@ -123,13 +121,39 @@ def _patches(model: str, task: str, rows: pd.DataFrame) -> str:
     )
 
 
-def _sources(model: str, task: str, rows: pd.DataFrame) -> str:
+def passage_wins(responses: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How often the passage's answer is the likelier one without an ablation, and by how much.
+
+    Args:
+        responses: as for `interp.results.context_or_weights`.
+        seed: the seed of the intervals.
+
+    Returns:
+        Two rows of `interp.stats.scores` for each task: `wins`, in percent of the pairs, and
+        `nats`, the passage's log-probability minus that of the memorised answer.
+    """
+    from interp.stats import scores
+
+    # rows with even numbers have the changed passage; the first option is its answer
+    whole = responses[(responses["ablation"] == "baseline") & (responses["doc_id"] % 2 == 0)]
+    gaps = whole["loglikelihoods"].map(lambda one: float(one[0]) - float(one[1]))
+    own = [c for c in ("model", "task", "ablation", "doc_id", "cluster") if c in whole]
+    rows = whole[own].assign(value=gaps)[gaps.notna()]
+    wins = rows.assign(metric="wins", value=(rows["value"] > 0).astype(float))
+    return scores(pd.concat([wins, rows.assign(metric="nats")], ignore_index=True), seed=seed)
+
+
+def _sources(model: str, task: str, rows: pd.DataFrame, wins: pd.DataFrame) -> str:
     """The parts that follow the passage and the weights; not testable if the passage never wins."""
     overruled, n = float(rows["overruled"].iloc[0]), int(rows["n"].iloc[0])
+    own = wins[(wins["model"] == model) & (wins["task"] == task)]
+    share, nats = (own[own["metric"] == name].iloc[0] for name in ("wins", "nats"))
     words = (
         f"{summary.series_words(model, task)}, behind a passage that contradicts the weights: the "
-        f"passage's answer is the likelier one in {round(overruled * n)} of {n} pairs, by "
-        f"{rows['baseline'].iloc[0]:.1f} nats on average"
+        f"passage's answer is the likelier one in {round(overruled * n)} of {n} pairs, "
+        f"{summary.interval(share['value'], share['low'], share['high'])}% ({share['interval']}), "
+        f"by {summary.interval(nats['value'], nats['low'], nats['high'], 1)} nats on average "
+        f"({nats['interval']})"
     )
     if not overruled >= LEAST_OVERRULED:
         return f"{words}; what follows the passage is not testable, for it does not win."

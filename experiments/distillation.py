@@ -8,6 +8,7 @@ one at a time and cumulatively; and how far the weights moved. `study`: LLaMA-3.
 DeepSeek-R1-Distill-Llama-8B (whose teacher, DeepSeek-R1, is of another shape).
 """
 
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,21 @@ if TYPE_CHECKING:
 QUESTION = "What does distillation move?"
 PAIR = (("base", "distilled"), ("distilled", "base"))
 """Pairs of recipient and donor."""
+NOT_TO_CONCLUDE = (
+    "No drop exceeds its baseline. Where a layer costs two models everything, the difference of "
+    "their drops is that of their baselines, and a model that gets more right can lose more: the "
+    "shares of the baseline that a layer costs are compared for that reason. A model that is "
+    "right in all examples cannot gain by a swap.",
+    "That the shapes of two profiles differ says that some layer costs another part of the whole, "
+    "not which one or how much, and profiles that end at their baselines can differ by these "
+    "alone. That the order of the layers is the same does not say that their drops are.",
+    "That a swap harms does not say that the layer holds what training added: it may hold what the "
+    "layers around it now expect. That none harms alone does not say that the layers did not "
+    "change: the swap of all of them is said beside.",
+    "There is one training run a model, and nothing here separates the teacher's answers from the "
+    "further training itself. A rank correlation over the layers of one model has little power, "
+    "whatever its interval over examples says.",
+)
 
 
 def jobs(preset: Preset) -> list[Job]:
@@ -50,7 +66,8 @@ def run(preset: Preset, out: Path) -> Section:
     if len(tables.get("model-differences", ())):
         drawn["differences"] = (
             figures.comparison.differences(tables["model-differences"]),
-            "Difference of two models' drops, on the same examples.",
+            "Difference of two models' drops in points, on the same examples; a drop ends at its "
+            "model's baseline.",
         )
     drawn |= _of_swaps(preset, tables)
     return Section(
@@ -61,6 +78,7 @@ def run(preset: Preset, out: Path) -> Section:
         tables=tables,
         shown=summary.what_matters(tables["scores"], tables["drops"]),
         note=summary.note(tables["drops"], "layers"),
+        not_to_conclude=NOT_TO_CONCLUDE,
     )
 
 
@@ -69,7 +87,8 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
 
     Returns:
         Tables scores, drops, kinds (of wrong answers), centres, robustness; with two models
-        model-differences, correlations, shifts, robustness-differences; with a distilled model
+        model-differences, share-differences, correlations, shifts, robustness-differences; with
+        a distilled model
         swaps, weights, layer-distances, weights-and-swaps.
     """
     from interp import comparison
@@ -95,12 +114,47 @@ def measured(preset: Preset, out: Path) -> tuple[dict[str, pd.DataFrame], dict[s
     }
     if len(n_layers) > 1:
         tables["model-differences"] = comparison.differences(values, seed=seed)
+        tables["share-differences"] = share_differences(values)
         tables["correlations"] = comparison.correlations(values, seed=seed)
         tables["shifts"] = comparison.shifts(values, n_layers)
         tables["robustness-differences"] = comparison.robustness_differences(left, seed=seed)
     if "distilled" in preset.models:
         tables |= _swapped(preset, out, [job for job in asked if job.family == "swap-curves"])
     return tables, n_layers
+
+
+def share_differences(values: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Which layers cost two models other shares of their scores, on the same examples.
+
+    Args:
+        values: the values of every layer of the models, one metric per task.
+        confidence: the coverage of the intervals of a pair and task together (Bonferroni).
+
+    Returns:
+        Columns `a b task ablation share_a share_b difference low_all high_all n`, in percent of
+        each model's own baseline; NaN where a baseline is not clearly above 0.
+    """
+    from interp.stats import removal_curve, share_kept, share_kept_difference
+
+    rows = []
+    for task, of_task in values.groupby("task", sort=False):
+        models = dict(list(of_task.groupby("model", sort=False)))
+        for a, b in combinations(models, 2):
+            skipped = [name for name in models[a]["ablation"].unique()
+                       if name != "baseline" and name in set(models[b]["ablation"])]  # fmt: skip
+            together = 1 - (1 - confidence) / max(1, len(skipped))
+            for name in skipped:
+                # a curve of one step is the share that is left without this layer
+                one, other = (removal_curve(models[model], [name]) for model in (a, b))
+                apart = share_kept_difference(one, other, paired=True, confidence=together)
+                rows.append(
+                    {"a": a, "b": b, "task": task, "ablation": name}
+                    | {"share_a": 100 * (1 - share_kept(one).value)}
+                    | {"share_b": 100 * (1 - share_kept(other).value)}
+                    | {"difference": 100 * apart.value, "low_all": 100 * apart.low}
+                    | {"high_all": 100 * apart.high, "n": len(one.documents)}
+                )
+    return pd.DataFrame(rows)
 
 
 def _swapped(preset: Preset, out: Path, asked: list[Job]) -> dict[str, pd.DataFrame]:

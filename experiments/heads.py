@@ -25,6 +25,7 @@ NUMBERS = (1, 2, 4, 8)
 DRAWS = 20
 TOP = 8
 SHOWN = 5
+ALPHA = 0.05
 GROUP = "best head as the study's script: its KV group, zero"
 FAMILIES = ("heads", "attentions", "layers")
 
@@ -218,7 +219,6 @@ def _best(heads: pd.DataFrame) -> pd.DataFrame:
 
 
 def _removal_sentences(curve: pd.DataFrame, more: pd.DataFrame) -> list[str]:
-    from interp.attention import ALL
     from interp.labels import model_label
 
     found = []
@@ -228,20 +228,46 @@ def _removal_sentences(curve: pd.DataFrame, more: pd.DataFrame) -> list[str]:
         for k in sorted(set(rows["k"]) - {0}):
             top = rows[(rows["k"] == k) & (rows["kind"] == "top")].iloc[0]
             other = rows[(rows["k"] == k) & (rows["kind"] == "random")].iloc[0]
-            mean = more[(more["model"] == model) & (more["k"] == k) & (more["control"] == ALL)]
-            apart = mean.iloc[0]
-            parts.append(
-                f"k = {k}: {_score(top)} against {_draws(other)}, "
-                f"{summary.interval(apart['difference'], apart['low'], apart['high'])} points more "
-                f"lost than with the mean of the {int(apart['n_controls'])} others"
-            )
+            own = more[(more["model"] == model) & (more["k"] == k)]
+            parts.append(f"k = {k}: {_score(top)} against {_apart(own, other)}")
         found.append(
             f"{model_label(str(model))}, exact match (%) with the k best retrieval heads removed "
-            f"[95% Wilson] against others of the same layers (mean [lowest, highest draw]): "
-            f"whole model {_score(whole)}; {'; '.join(parts)} (n = {int(whole['n'])} examples; the "
-            "other sets are matched controls, all there are where fewer than asked)."
+            f"[95% Wilson] against other sets from the same layers (mean [lowest, highest set], or "
+            f"lowest to highest where the sets are not alike): whole model {_score(whole)}; "
+            f"{'; '.join(parts)} (n = {int(whole['n'])} examples; the "
+            "other sets are matched controls, all there are where fewer than asked; the intervals "
+            "are over examples and hold for these sets, one at a time)."
         )
     return found
+
+
+def _apart(own: pd.DataFrame, others: pd.Series) -> str:
+    """What the other sets leave, and how much more the best heads cost.
+
+    A mean stands for sets that are alike, and says little of sets that cost all or nothing. They
+    are not alike where the intervals of the least and the largest difference do not overlap.
+
+    Args:
+        own: the contrasts of one model and number of heads, a row per other set and their mean.
+        others: the mean score of the other sets, and the lowest and highest of them.
+    """
+    from interp.attention import ALL
+
+    sets, mean = own[own["control"] != ALL], own[own["control"] == ALL].iloc[0]
+    ordered = sets.sort_values("difference")
+    least, most = ordered.iloc[0], ordered.iloc[-1]
+    if least["high"] < most["low"]:
+        return (
+            f"{others['low']:.0f} to {others['high']:.0f}, shown to lose more than "
+            f"{(sets['low'] > 0).sum()} of {len(sets)} other sets: by {_difference(least)} to "
+            f"{_difference(most)} points"
+        )
+    named = "one other set" if len(sets) == 1 else f"mean of the {len(sets)} others"
+    return f"{_draws(others)}, {_difference(mean)} points more lost than with the {named}"
+
+
+def _difference(row: "pd.Series") -> str:
+    return summary.interval(row["difference"], row["low"], row["high"])
 
 
 def _draws(row: "pd.Series") -> str:
@@ -260,23 +286,41 @@ def _overlap_sentences(shared: pd.DataFrame) -> list[str]:
     from interp.labels import task_label
     from interp.stats import adjust
 
-    tested = shared[shared["p"].notna()]
-    if tested.empty:
+    known = shared[shared["p"].notna()]
+    if known.empty:
         return []
+    tested = known[can_be_shown(known["least_p"])]
     tested = tested.assign(p_adjusted=adjust(tested["p"].to_numpy()))
-    chosen = tested[tested["p_adjusted"] < 0.05].sort_values("p_adjusted")
+    chosen = tested[tested["p_adjusted"] < ALPHA].sort_values("p_adjusted")
     words = [
         f"{task_label(r['task'])} and {task_label(r['other'])} ({r['shared']} of {r['n_task']} and "
         f"{r['n_other']}, n = {r['n_examples']}, p = {r['p_adjusted']:.2g})"
         for r in chosen.to_dict("records")
     ]
     return [
-        f"Of {len(tested)} pairs of tasks of the base that have important heads (p < 0.05, Holm "
-        f"over all heads; at most {TOP} a task), those that share more of them than tasks would "
-        "that need as many heads anywhere in the same layers (hypergeometric layer by layer, "
-        f"Holm): {'; '.join(words) or 'none'}. Not testable, for one of the two has no important "
-        f"head: {len(shared) - len(tested)} pairs."
+        f"Of {len(shared)} pairs of tasks of the base {len(tested)} can be tested for sharing more "
+        f"important heads (p < 0.05, Holm over all heads; at most {TOP} a task) than tasks would "
+        "that need as many heads anywhere in the same layers (hypergeometric layer by layer, Holm "
+        f"over these pairs); shown to share more: {'; '.join(words) or 'none'}. Not testable: "
+        f"{len(known) - len(tested)} pairs with so few important heads that even sharing as many "
+        f"as possible would not be rare enough, and {len(shared) - len(known)} of which one has no "
+        "important head."
     ]
+
+
+def can_be_shown(least: pd.Series) -> pd.Series:
+    """The tests that can reject with the correction for those that can (Tarone 1990).
+
+    Args:
+        least: the least p-value that each test can give.
+
+    Returns:
+        True for the tests to correct for; a test that can never reject costs the others nothing.
+    """
+    count = 1
+    while (least <= ALPHA / count).sum() > count:
+        count += 1
+    return least <= ALPHA / count
 
 
 if __name__ == "__main__":

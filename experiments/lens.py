@@ -7,9 +7,12 @@ shipped models it also trains a tuned lens on documents of their world, to see w
 misses.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from experiments import runs, summary
@@ -22,6 +25,20 @@ if TYPE_CHECKING:
     from interp.lens import Lens
 
 QUESTION = "At which depth does the answer become readable?"
+ALPHA = 0.05
+DIFFERENCE = (
+    "difference",
+    "low",
+    "high",
+    "p",
+    "n",
+    "n_one",
+    "n_other",
+    "asked",
+    "interval",
+    "test",
+)
+"""The columns of a difference of decision depths."""
 STEPS = r"= ?([0-9]+)"  # the result of each written-out step of arithmetic
 
 
@@ -35,7 +52,7 @@ def run(preset: Preset, out: Path) -> Section:
     """Rank and probability of the right answer by depth, and the decision depth."""
     from interp import figures
 
-    tables = runs.reading(preset, out, "lens", _asked(preset), lambda: _read(preset))
+    tables = runs.reading(preset, out, "lens", _asked(preset), lambda: _read(preset, out))
     drawn = {
         "by-depth": (
             figures.lens.by_depth(tables["by-depth"]),
@@ -68,8 +85,16 @@ def run(preset: Preset, out: Path) -> Section:
         figures=drawn,
         tables={"differences": tables["differences"]},
         shown=_shown(tables["decision-depth"]),
-        note="Decision depth: share of the layers from which on the right answer leads, mean over "
-        f"the examples where it does; {tables['decision-depth']['interval'].iloc[0]}.",
+        note=_note(tables["decision-depth"]),
+    )
+
+
+def _note(decisions: pd.DataFrame) -> str:
+    return (
+        "Decision depth: share of the layers from which on the right answer leads, mean over the "
+        f"examples that are decided; {summary.interval_words(decisions['interval'])}. Models that "
+        "decide other examples can differ by these alone; the sentences compare two models on the "
+        "examples that both decide."
     )
 
 
@@ -85,6 +110,7 @@ def _asked(preset: Preset) -> dict[str, Any]:
         "limits": [preset.limit(task, "lens") for task in tasks],
         "steps": STEPS,
         "tuned": _tunes(preset),
+        "compared": "on the examples that both decide",
     }
 
 
@@ -93,7 +119,7 @@ def _tunes(preset: Preset) -> bool:
     return preset.gpu is None
 
 
-def _read(preset: Preset) -> dict[str, pd.DataFrame]:
+def _read(preset: Preset, out: Path) -> dict[str, pd.DataFrame]:
     from interp.lens import logit_lens
 
     tasks, names = preset.load_tasks("skills"), preset.task_names("skills")
@@ -102,18 +128,24 @@ def _read(preset: Preset) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {}
     for place, role in enumerate(_roles(preset)):
         model = preset.load(role)
-        lenses += [
-            logit_lens(model, task, limit=preset.limit(name, "lens"), **reading)
-            for task, name in zip(tasks, names, strict=True)
-        ]
+        for task, name in zip(tasks, names, strict=True):
+            folder = _folder(preset, out, role, name)
+            limit = preset.limit(name, "lens")
+            lenses.append(logit_lens(model, task, limit=limit, out=folder, **reading))
         if place == 0:
             found |= _grids(preset, model)
             found |= _tuned(preset, model, lenses) if _tunes(preset) else {}
     return found | {
         "by-depth": pd.concat([lens.table() for lens in lenses]),
         "decision-depth": pd.concat([lens.decision_depth() for lens in lenses]),
-        "differences": _differences(lenses),
+        "differences": _differences(preset, out),
     }
+
+
+def _folder(preset: Preset, out: Path, role: str, name: str) -> Path:
+    """Where the lens of one model and task is, with its examples."""
+    model = runs.plain(preset.models[role])
+    return out / "readings" / "lenses" / f"{model}-{runs.plain(name)}"
 
 
 def _grids(preset: Preset, model: Any) -> dict[str, pd.DataFrame]:
@@ -146,42 +178,109 @@ def _tuned(preset: Preset, model: Any, plain: "list[Lens]") -> dict[str, pd.Data
     }
 
 
-def _differences(lenses: "list[Lens]") -> pd.DataFrame:
-    """How much later each answer is decided than in the first model, paired over examples."""
-    from interp.lens import decision_difference
+def _differences(preset: Preset, out: Path) -> pd.DataFrame:
+    """How much later each answer is decided than in the first model, where both decide it."""
+    from interp.stats import adjust
+    from interp.tasks import cluster_units
 
-    first = {lens.task: lens for lens in lenses if lens.model == lenses[0].model}
-    rows = [
-        {"task": lens.task, "step": step, "model": lens.model, "against": lenses[0].model}
-        | decision_difference(lens, first[lens.task], step=step)
-        | {"n": lens.steps[step].decisions.n}
-        for lens in lenses
-        if lens.model != lenses[0].model
-        for step in lens.steps
-        if step in first[lens.task].steps
-    ]
-    columns = ["task", "step", "model", "against", "difference", "low", "high", "n"]
-    return pd.DataFrame(rows, columns=None if rows else columns)
+    first, *others = _roles(preset)
+    tables = []
+    for role in others:
+        for name, task in zip(
+            preset.task_names("skills"), preset.load_tasks("skills"), strict=True
+        ):
+            one, other = (
+                pd.read_parquet(_folder(preset, out, which, name) / "examples.parquet")
+                for which in (role, first)
+            )
+            rows = decided_by_both(one, other, partial(cluster_units, task))
+            named = {"task": task.name, "model": preset.models[role]}
+            tables.append(rows.assign(**named, against=preset.models[first]))
+    if not tables:
+        return pd.DataFrame(columns=["task", "step", "model", "against", *DIFFERENCE, "p_adjusted"])
+    table = pd.concat(tables, ignore_index=True)
+    # whole answers are asked about together, and the steps of an answer apart from them
+    whole = table["step"] == "answer"
+    adjusted = table.groupby(whole)["p"].transform(lambda p: adjust(p.to_numpy()))
+    return table.assign(p_adjusted=adjusted)
+
+
+def decided_by_both(
+    one: pd.DataFrame, other: pd.DataFrame, units: "Callable[[list[int]], list[int]]"
+) -> pd.DataFrame:
+    """How much later an answer is decided in one model than in another, on the same examples.
+
+    An example counts that both models decide. The mean of each model over its own decided examples
+    differs between two equal models if one of them decides more, and harder, examples.
+
+    Args:
+        one: the examples of a lens (`examples.parquet`): `doc_id step depth right_leads`.
+        other: those of the lens that it is compared with.
+        units: gives the cluster of each example.
+
+    Returns:
+        A row for each step that both have: `step` and the columns of `DIFFERENCE`, in shares of the
+        layers; `n` examples both decide, `n_one` and `n_other` are decided by each, of `asked`.
+    """
+    from interp.stats import importance
+
+    depths = [_decided(table) for table in (one, other)]
+    layers = float(one["depth"].max())
+    rows = []
+    for step in [step for step in depths[0].columns if step in depths[1]]:
+        pair = pd.DataFrame({"x": depths[0][step], "baseline": depths[1][step]})
+        both = pair.dropna() / layers
+        counts = {"n": len(both), "n_one": int(pair["x"].notna().sum()), "asked": len(pair)}
+        row = {"step": step, "n_other": int(pair["baseline"].notna().sum())} | counts
+        if len(both) < 2:
+            rows.append(row | dict.fromkeys(("difference", "low", "high", "p"), np.nan))
+            continue
+        clusters = dict(zip(both.index, units(list(both.index)), strict=True))
+        values = both.rename_axis("doc_id").reset_index().melt("doc_id", var_name="ablation")
+        values = values.assign(model="m", task="t", metric="depth")
+        if len(set(clusters.values())) < len(clusters):
+            values = values.assign(cluster=values["doc_id"].map(clusters))
+        drop = importance(values, correction="none").iloc[0]
+        rows.append(
+            row
+            | {"difference": -drop["drop"], "low": -drop["high"], "high": -drop["low"]}
+            | {name: drop[name] for name in ("p", "interval", "test")}
+        )
+    return pd.DataFrame(rows)
+
+
+def _decided(examples: pd.DataFrame) -> pd.DataFrame:
+    """The depth from which the right answer leads to the end: a row per example, NaN for never."""
+    from interp.lens.quantities import decision
+
+    found = {}
+    for (doc_id, step), rows in examples.groupby(["doc_id", "step"], sort=False):
+        ordered = rows.sort_values("depth")
+        place = decision((ordered["right_leads"] > 0).to_numpy())
+        numbers = [*ordered["depth"], np.nan]
+        found[doc_id, step] = numbers[place]
+    return pd.Series(found).unstack()  # noqa: PD010
 
 
 def _sentences(differences: pd.DataFrame) -> list[str]:
     from interp.labels import model_label, task_label
 
     found = []
-    for row in differences.to_dict("records"):
-        if row["step"] != "answer" or row["difference"] != row["difference"]:
-            continue
+    answers = differences[(differences["step"] == "answer") & differences["difference"].notna()]
+    for row in answers.to_dict("records"):
         points, low, high = (100 * row[name] for name in ("difference", "low", "high"))
         value = summary.interval(points, low, high, 1)
         one, other = model_label(row["model"]), model_label(row["against"])
-        if low <= 0 <= high:
+        if row["p_adjusted"] >= ALPHA:
             said = f"no difference is shown between {one} and {other}: {value} points of depth"
         else:
             later = "later" if points > 0 else "earlier"
             said = f"{one} decides {later} than {other}, by {value} points of depth"
         found.append(
-            f"{task_label(row['task'])}: {said} (paired over examples, n = {row['n']}; 100 points: "
-            "all layers; 95% bootstrap)."
+            f"{task_label(row['task'])}: {said} (100 points: all layers; paired over the "
+            f"n = {row['n']} examples that both decide; {one} decides {row['n_one']}, {other} "
+            f"{row['n_other']} of {row['asked']}; {row['interval']}; adjusted "
+            f"p {row['p_adjusted']:.2g}, {row['test']}, Holm over {len(answers)})."
         )
     return found
 
@@ -196,8 +295,7 @@ def _shown(decisions: pd.DataFrame) -> pd.DataFrame:
                 "Model": model_label(r["model"]),
                 "Task": task_label(r["task"]),
                 "Part of the answer": r["step"],
-                "Decided": f"{100 * r['share_decided']:.0f}%",
-                "n": r["n"],
+                "Decided": f"{r['n'] * r['share_decided']:.0f} of {r['n']}",
                 "Decision depth (share of the layers)": summary.interval(
                     r["relative"], r["relative_low"], r["relative_high"], 2
                 )

@@ -25,7 +25,8 @@ KINDS = {
 NOT_TO_CONCLUDE = (
     "A drop under a program says that the function of the layers depends on the streams that they "
     "are given, not that the order itself carries information. An exchange that costs nothing may "
-    "exchange two layers that do nothing here; read it beside the drop of skipping each.",
+    "exchange two layers that do nothing here; read it beside the drop of skipping each. One that "
+    "is not shown to harm may harm by less than the sweep could show.",
     "That some repeat scores above the whole model is expected by chance among so many: each was "
     "chosen because it is the largest. Only an adjusted p-value, or the same repeat on examples "
     "that did not choose it, says that a second run helps.",
@@ -71,15 +72,19 @@ def run(preset: Preset, out: Path) -> Section:
 
 
 def _sentence(task: str, rows: pd.DataFrame, kind: str) -> str:
-    """How many programs of one kind harm or help, and the one that harms least or helps most."""
+    """How many programs of one kind are shown to harm or help, and what would have been missed."""
     own = rows[rows["family"] == kind]
     sure = own[own["p_adjusted"] < 0.05]
     best = own.iloc[int(own["drop"].argmin())]
     baseline = f"{own['baseline'].iloc[0]:.0f}%"
+    help_words = f"{(sure['drop'] < 0).sum()} to help"
+    if own["baseline"].iloc[0] == 100:
+        help_words = "none can help"
     return (
         f"{summary.series_words(str(own['model'].iloc[0]), task)} (whole model {baseline}, "
-        f"n = {own['n'].iloc[0]}), {KINDS[kind]}: {(sure['drop'] > 0).sum()} of {len(own)} harm, "
-        f"{(sure['drop'] < 0).sum()} help (adjusted p < 0.05, Holm); "
+        f"n = {own['n'].iloc[0]}), {KINDS[kind]}: {(sure['drop'] > 0).sum()} of {len(own)} shown "
+        f"to harm, {help_words} (adjusted p < 0.05, Holm"
+        f"{summary.missed(own)}); "
         f"smallest drop {summary.interval(best['drop'], best['low_all'], best['high_all'])} points "
         f"({best['ablation']}; the interval holds for all at once)."
     )

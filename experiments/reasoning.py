@@ -4,8 +4,8 @@
 
 Written-out arithmetic without each layer (beside one task of each other skill) and without each
 head, for the base, the distilled model and, if it has the same shape, the teacher. `study`: GSM8K.
-Among the organisms, *base* never saw written-out steps and cannot do the task, so only *teacher*
-and *distilled* show where it is done.
+Among the organisms of eight layers, *base* cannot do the task, so only *teacher* and *distilled*
+show where it is done.
 """
 
 from pathlib import Path
@@ -60,7 +60,7 @@ def run(preset: Preset, out: Path) -> Section:
         },
         tables={"layers": scores, "layer-drops": drops, "head-drops": head_drops, "alike": alike},
         shown=pd.concat(matters, ignore_index=True),
-        note=summary.note(drops, "layers or heads"),
+        note=summary.note(pd.concat([drops, head_drops], ignore_index=True), "layers or heads"),
         further=[(summary.agreement(alike, drops), summary.AGREEMENT)] if len(alike) else (),
     )
 

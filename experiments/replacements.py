@@ -41,37 +41,69 @@ def run(preset: Preset, out: Path) -> Section:
 
     drops = choose_metric(runs.importance(preset, out, jobs(preset)))
     table = replacement_table(drops)
+    sums = summed(choose_metric(runs.values(preset, out, jobs(preset))), seed=preset.seed)
     return Section(
         name="replacements",
         question=QUESTION,
-        findings=[_sentence(str(task), rows) for task, rows in table.groupby("task", sort=False)],
+        findings=[_sentence(str(task), rows) for task, rows in sums.groupby("task", sort=False)],
         figures={
             "marks": (
                 figures.replacements(drops),
                 "Drop of each layer when it is skipped and when something stands in its place.",
             )
         },
-        tables={"table": table},
+        tables={"table": table, "sums": sums},
         shown=_shown(table),
         note="Drops in points with 95% intervals, paired over "
-        f"n = {drops['n'].iloc[0]} examples per task ({drops['interval'].iloc[0]}).",
+        f"n = {drops['n'].iloc[0]} examples per task "
+        f"({summary.interval_words(drops['interval'])}).",
         not_to_conclude=NOT_TO_CONCLUDE,
     )
 
 
+def summed(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """The drops of all layers in sum, by what stands in place of a layer.
+
+    Args:
+        values: the values of a sweep of all replacements, one metric per task (0 or 1).
+        seed: the seed of the intervals.
+
+    Returns:
+        Columns `model task way value low high n interval`, in points. An example counts with the
+        sum of its own drops, so that the interval is over examples, or clusters of them.
+    """
+    from interp.stats import scores
+
+    tables = []
+    for _, group in values.groupby(["model", "task"], sort=False):
+        own = [c for c in ("model", "task", "metric", "doc_id", "cluster") if c in group]
+        whole = group[group["ablation"] == "baseline"].set_index("doc_id")["value"]
+        layers = group[group["ablation"] != "baseline"]
+        ways = layers["ablation"].astype(str).str.extract(r"(@\w+)$")[0].fillna("")
+        for way in WAYS:
+            chosen = layers[ways == way]
+            if chosen.empty:
+                continue
+            lost = 100 * (chosen["doc_id"].map(whole) - chosen["value"])
+            rows = chosen[own].assign(value=lost, ablation="baseline")
+            # a task without clusters has none in the column
+            by_example = rows.groupby([*own, "ablation"], sort=False, dropna=False)
+            each = by_example["value"].sum().reset_index()
+            tables.append(scores(each, seed=seed).assign(way=way))
+    columns = ["model", "task", "way", "value", "low", "high", "n", "interval"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
 def _sentence(task: str, rows: pd.DataFrame) -> str:
-    """The share of the drops of skipping that is left under each replacement, over all layers."""
-    skipped = rows["skip"].sum()
+    """What the drops of all layers add up to under each replacement."""
     parts = [
-        f"{words.lower()} {rows[way].sum():.0f}"
-        for way, words in (("mean", "mean"), ("resample", "another example's"),
-                           ("linear", "linear map"))
-        if way in rows
-    ]  # fmt: skip
+        f"{WAYS[row['way']].lower()} {summary.interval(row['value'], row['low'], row['high'])}"
+        for row in rows.to_dict("records")
+    ]
     return (
-        f"{summary.series_words(str(rows['model'].iloc[0]), task)}: drops summed over layers, "
-        f"skipped {skipped:.0f} points, {', '.join(parts)} (n = {rows['n'].iloc[0]}; the intervals "
-        "of single layers are in the table)."
+        f"{summary.series_words(str(rows['model'].iloc[0]), task)}: drops in points, summed over "
+        f"layers, {'; '.join(parts)} ({rows['interval'].iloc[0]}, n = {rows['n'].iloc[0]}; their "
+        "differences were not tested; the intervals of single layers are in the table)."
     )
 
 

@@ -19,6 +19,8 @@ from experiments.runs import Job
 from experiments.sections import Section, command
 
 QUESTION = "Which layers and heads retrieve, and what does a passage with the answer change?"
+MOST_ALONE = 99.0
+"""The score without the passage, in percent, from which on a gain has no room to show."""
 
 
 def jobs(preset: Preset) -> list[Job]:
@@ -70,7 +72,10 @@ def run(preset: Preset, out: Path) -> Section:
         },
         tables=tables,
         shown=pd.concat(matters, ignore_index=True),
-        note=summary.note(drops["kv"], "layers or heads"),
+        note=summary.note(
+            pd.concat([drops["kv"], drops["passage"], head_drops], ignore_index=True),
+            "layers or heads",
+        ),
     )
 
 
@@ -116,19 +121,40 @@ def _gain_sentences(gains: pd.DataFrame) -> list[str]:
 
     found = []
     for model, rows in gains.groupby("model", sort=False):
-        strong = rows[rows["p_adjusted"] < 0.05]
         whole = rows[rows["ablation"] == "baseline"].iloc[0]
-        layers = [
-            f"without {row['ablation'].replace(':', ' ')} {_gain(row)}"
-            for row in strong[strong["ablation"] != "baseline"].to_dict("records")
-        ]
-        parts = "; ".join(layers) or "without any one layer no gain is shown"
         found.append(
-            f"{model_label(str(model))}, gain by the passage in points: whole model "
-            f"{_gain(whole)}; {parts} (adjusted p < 0.05, {whole['test']}, Holm over {len(rows)} "
-            f"comparisons; n = {whole['n']}; 95% intervals, paired)."
+            f"{model_label(str(model))}, gain by the passage in points: {_of_whole(whole)}; "
+            f"{_of_layers(rows[rows['ablation'] != 'baseline'])} (adjusted p < 0.05, "
+            f"{' or '.join(dict.fromkeys(rows['test']))}, Holm over {len(rows)} comparisons; "
+            f"n = {whole['n']}; 95% intervals, paired)."
         )
     return found
+
+
+def _of_whole(whole: pd.Series) -> str:
+    """The whole model's gain; where it is right without the passage, that it cannot have one."""
+    if whole["alone"] < MOST_ALONE:
+        return f"whole model {_gain(whole)}"
+    return (
+        f"none is possible for the whole model, which is right in {whole['alone']:.0f}% without "
+        "the passage (at the ceiling)"
+    )
+
+
+def _of_layers(rows: pd.DataFrame) -> str:
+    """The layers without which the passage is shown to help; otherwise the largest estimate."""
+    strong = rows[rows["p_adjusted"] < 0.05]
+    if len(strong):
+        return "; ".join(f"{_without(row)} {_gain(row)}" for row in strong.to_dict("records"))
+    largest: dict[Any, Any] = rows.iloc[int(rows["gain"].argmax())].to_dict()
+    return (
+        f"no gain is shown without any one layer, the largest estimate {_without(largest)} "
+        f"{_gain(largest)}, adjusted p {largest['p_adjusted']:.2g}"
+    )
+
+
+def _without(row: dict[Any, Any]) -> str:
+    return f"without {row['ablation'].replace(':', ' ')}"
 
 
 def _gain(row: "pd.Series | dict[Any, Any]") -> str:

@@ -25,8 +25,8 @@ NOT_TO_CONCLUDE = (
     "answer's first token, belongs to the prompt; where answers are short the answer part has few "
     "positions to show anything.",
     "A negative interaction is what a floor makes of two drops: an example that is lost already "
-    "cannot be lost again. Parts are of one task and its answers; that deep layers matter for "
-    "writing here does not say that they do under another protocol.",
+    "cannot be lost again. Parts are of one task and its answers; that a layer matters for "
+    "writing here does not say that it does under another protocol.",
 )
 
 

@@ -29,6 +29,8 @@ MOST = 4
 DRAWS = 3
 ORDERS = 5 + DRAWS - 1
 MEASURE = "block influence"
+FIRST = "measured importance"
+"""The order whose set of layers the others are compared with."""
 
 
 def jobs(preset: Preset) -> list[Job]:
@@ -67,15 +69,18 @@ def run(preset: Preset, out: Path) -> Section:
         )
     correlations = pd.concat([one["agreement"] for one in found.values()], ignore_index=True)
     curves = pd.concat([one["pruning"] for one in found.values()], ignore_index=True)
+    apart = pd.concat([_sets_apart(preset, out, role, found[role]["pruning"]) for role in roles],
+                      ignore_index=True)  # fmt: skip
     return Section(
         name="similarity",
         question=QUESTION,
-        findings=_sentences(curves),
+        findings=pruning_sentences(curves, apart),
         figures=drawn,
-        tables={"agreement": correlations, "pruned": curves},
+        tables={"agreement": correlations, "pruned": curves, "sets-apart": apart},
         shown=_shown(correlations),
-        note="Spearman's correlation over layers; noise ceiling: the highest that any measure "
-        "could have with drops of n examples (root of their split-half reliability); p: "
+        note="Spearman's correlation over layers; noise ceiling: an estimate of the highest "
+        "that any measure could have on average with drops of n examples (root of their split-half "
+        "reliability); p: "
         f"{correlations['test'].iloc[0]}, not corrected.",
     )
 
@@ -227,24 +232,95 @@ def _figures(
     }
 
 
-def _sentences(curves: pd.DataFrame) -> list[str]:
-    """Sentences on the score that is left at the end of each curve."""
+def _sets_apart(preset: Preset, out: Path, role: str, curves: pd.DataFrame) -> pd.DataFrame:
+    """The sets at the ends of the curves of one model against the one of measured importance."""
+    import interp
+    from interp.results import choose_metric
+
+    tables = []
+    for name in preset.task_names("skills"):
+        folder = out / "sweeps" / runs.plain(preset.models[role]) / f"{runs.plain(name)}-pruning"
+        values = choose_metric(interp.open_run(folder).values())
+        layers = choose_metric(runs.values(preset, out, [Job(role, name, "layers")]))
+        values = values[~values["doc_id"].isin(set(layers["doc_id"]))]
+        own = curves[curves["task"] == values["task"].iloc[0]]
+        tables.append(sets_apart(values, own, seed=preset.seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+def sets_apart(values: pd.DataFrame, curves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How much less is right without each other set of layers than without that of `FIRST`.
+
+    Args:
+        values: the values of the sweep of all sets of one model and task, of one metric.
+        curves: its curves (`interp.similarity.pruning_curves`).
+        seed: the seed of the intervals.
+
+    Returns:
+        Columns `model task layers less low high p_adjusted n interval test correction`, a row for
+        each other set at the end of a curve, paired by example; empty if there is no other set.
+    """
+    from interp.similarity import skipped_layers
+    from interp.stats import importance
+
+    ends = curves[curves["n_removed"] == curves["n_removed"].max()]
+    names = {one: skipped_layers([int(n) for n in one.split()]).text for one in ends["layers"]}
+    first = names[ends.loc[ends["order"] == FIRST, "layers"].iloc[0]]
+    others = {text: one for one, text in names.items() if text != first}
+    columns = ["model", "task", "layers", "less", "low", "high", "p_adjusted", "n", "interval",
+               "test", "correction"]  # fmt: skip
+    if not others:
+        return pd.DataFrame(columns=columns)
+    chosen = values[values["ablation"].isin([first, *others])]
+    # the set of the first order takes the place of the whole model
+    renamed = chosen.assign(ablation=chosen["ablation"].replace(first, "baseline"))
+    table = importance(renamed, seed=seed)
+    table = table.assign(layers=table["ablation"].map(others), less=table["drop"])
+    return table[columns]
+
+
+def pruning_sentences(curves: pd.DataFrame, apart: pd.DataFrame) -> list[str]:
+    """What is left at the end of the curves, each set of layers once, and the sets' differences.
+
+    Args:
+        curves: from `interp.similarity.pruning_curves`, of any models and tasks.
+        apart: from `sets_apart`, of the same.
+    """
     found = []
     for (model, task), rows in curves.groupby(["model", "task"], sort=False):
         most = int(rows["n_removed"].max())
         whole = rows[rows["n_removed"] == 0].iloc[0]
+        ends = rows[rows["n_removed"] == most]
+        own = apart[(apart["model"] == model) & (apart["task"] == task)]
+        against = own.set_index("layers").to_dict("index")
         parts = [
-            f"{r['order']} {summary.interval(r['value'], r['low'], r['high'])}"
-            for r in rows[(rows["n_removed"] == most) & (rows["order"] != "random")].to_dict(
-                "records"
-            )
+            f"layers {one.replace(' ', ', ')} ({_orders(same)}) {_left(same.iloc[0])}"
+            f"{_less(against[one]) if one in against else ''}"
+            for one, same in ((str(key), rows) for key, rows in ends.groupby("layers", sort=False))
         ]
-        shown = summary.interval(whole["value"], whole["low"], whole["high"])
+        kind = f"{own['test'].iloc[0]}, Holm over the other sets; " if len(own) else ""
         found.append(
-            f"{summary.series_words(str(model), str(task))}, % right with {most} layers skipped: "
-            f"whole model {shown}; {'; '.join(parts)} ({whole['interval']}, n = {whole['n']})."
+            f"{summary.series_words(str(model), str(task))}, % right without {most} layers: whole "
+            f"model {_left(whole)}; {'; '.join(parts)} ({whole['interval']}; differences from the "
+            f"set of {FIRST}: {kind}95% intervals, paired; n = {whole['n']})."
         )
     return found
+
+
+def _orders(same: pd.DataFrame) -> str:
+    return ", ".join(dict.fromkeys(same["order"]))
+
+
+def _left(row: pd.Series) -> str:
+    return summary.interval(row["value"], row["low"], row["high"])
+
+
+def _less(row: "dict[Any, Any]") -> str:
+    if row["less"] < 0:
+        more = summary.interval(-row["less"], -row["high"], -row["low"])
+        return f", {more} points more, adjusted p {row['p_adjusted']:.2g}"
+    less = summary.interval(row["less"], row["low"], row["high"])
+    return f", {less} points less, adjusted p {row['p_adjusted']:.2g}"
 
 
 def _shown(correlations: pd.DataFrame) -> pd.DataFrame:
@@ -257,7 +333,7 @@ def _shown(correlations: pd.DataFrame) -> pd.DataFrame:
                 "Task": task_label(r["task"]),
                 "Similarity": r["measure"],
                 "Spearman": f"{r['rho']:.2f}" if r["rho"] == r["rho"] else "no spread",
-                "Noise ceiling": f"{r['ceiling']:.2f}" if r["ceiling"] == r["ceiling"] else "none",
+                summary.CEILING: f"{r['ceiling']:.2f}" if r["ceiling"] == r["ceiling"] else "none",
                 "p": p_text(r["p"], r.get("least_p", 0.0)),
                 "Layers": r["n_layers"],
                 "n": r["n"],

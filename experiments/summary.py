@@ -20,7 +20,8 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
         importance: from `interp.stats.importance`, one family of ablations.
 
     Returns:
-        Columns of words: Model, Skill, Protocol, Removed, Baseline (%), n, Matters: drop in points.
+        Columns of words: Model, Skill, Protocol, Removed, Baseline (%), n, Matters: drop in points,
+        Interval of the baseline, Test.
     """
     from interp.labels import benchmark_label, model_label, protocol_label, split_task
     from interp.results import choose_metric
@@ -48,6 +49,8 @@ def what_matters(scores: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
                 "Baseline (%)": interval(base["value"], base["low"], base["high"]),
                 "n": int(base["n"]),
                 "Matters: drop in points": "; ".join(cells) or nothing_found(group),
+                "Interval of the baseline": base["interval"],
+                "Test": " or ".join(dict.fromkeys(group["test"])),
             }
         )
     return pd.DataFrame(rows)
@@ -64,20 +67,26 @@ def note(importance: pd.DataFrame, what: str) -> str:
     """The note under `what_matters`: intervals, test, correction.
 
     Args:
-        importance: as for `what_matters`.
+        importance: as for `what_matters`; of all rows, where several tables are joined.
         what: `layers` or `heads`.
     """
-    first = importance.iloc[0]
-    intervals = _interval_words(importance["interval"])
+    from interp.results import choose_metric
+
+    chosen = choose_metric(importance)
     return (
-        f"n: examples per task. Baseline: 95% Wilson interval. {what.capitalize()}: adjusted "
-        f"p < 0.05 ({first['test']}, {first['correction'].title()} over the {what} of a task), "
-        f"largest drop first, with its interval ({intervals}).{_chosen(importance)}"
+        f"n: examples per task. {what.capitalize()}: adjusted p < 0.05 (test of the row, "
+        f"{chosen['correction'].iloc[0].title()} over the {what} of a task), largest drop first, "
+        f"with its interval ({interval_words(chosen['interval'])}; the tables say which)."
+        f"{_excess(chosen)}"
     )
 
 
-def _interval_words(names: Iterable[str]) -> str:
-    """The kinds of intervals of a table, each once: `95% Tango score, also by cluster`."""
+def interval_words(names: Iterable[str]) -> str:
+    """The kinds of intervals of a table, each once: `95% Tango score, by cluster where ...`.
+
+    Args:
+        names: the column `interval` of the table.
+    """
     found = list(dict.fromkeys(names))
     plain = list(dict.fromkeys(name.removesuffix(BY_CLUSTER) for name in found))
     kinds = " or ".join([plain[0], *(name.removeprefix("95% ") for name in plain[1:])])
@@ -86,11 +95,35 @@ def _interval_words(names: Iterable[str]) -> str:
     return f"{kinds}, by cluster{where}" if clustered else kinds
 
 
-def _chosen(importance: pd.DataFrame) -> str:
-    """How much the largest drop of a task is overestimated because it was chosen."""
-    from interp.figures import describe_choice
+def _excess(chosen: pd.DataFrame) -> str:
+    """How much the largest drop of a task is overestimated because it was chosen, by kind."""
+    from interp.stats import NOTICEABLE
 
-    return "".join(f" {sentence}" for sentence in describe_choice(importance))
+    parts, noticed = [], False
+    # where no drop can be shown, none is chosen either
+    chosen = chosen[chosen["testable"].astype(bool)]
+    for kind, rows in chosen.groupby(chosen["ablation"].str.partition(":")[0], sort=False):
+        excess = rows["expected_excess"].dropna()
+        if excess.empty:
+            continue
+        low, high = (f"{value:.1f}" for value in (excess.min(), excess.max()))
+        parts.append(f"{low if low == high else f'{low} to {high}'} points ({removed(str(kind))})")
+        noticed |= bool(excess.max() >= NOTICEABLE)
+    if not noticed:
+        return ""
+    return f" Chosen because largest, a drop is on average too large by {' or '.join(parts)}."
+
+
+def missed(rows: pd.DataFrame) -> str:
+    """What a family could not show, in words to follow `p < 0.05`; empty if that is not known.
+
+    Args:
+        rows: the drops of one family of ablations.
+    """
+    least = rows["least_detectable_drop"].dropna()
+    if least.empty:
+        return ""
+    return f"; drops under {least.max():g} points would be missed in more than one of five sweeps"
 
 
 def interval(value: float, low: float, high: float, digits: int = 0) -> str:
@@ -104,12 +137,16 @@ def interval(value: float, low: float, high: float, digits: int = 0) -> str:
 
 
 AGREEMENT = (
-    "Spearman's correlation of the drops over the ablations, and the highest that noise allows "
-    "(noise ceiling, split-half reliability). Disattenuated: what it would be without noise, with "
-    "its 95% bootstrap interval over n examples. Differ: p of two true profiles of one shape; "
-    "none where the drops of one do not add up to clearly more than 0. Not testable: one of the "
-    "two tasks is at guessing before anything is removed. No correction."
+    "Spearman's correlation of the drops over the ablations, and an estimate of the highest that "
+    "noise allows on average (noise ceiling, split-half reliability; one observed correlation can "
+    "be above it). Disattenuated: what it would be without noise, with its 95% bootstrap interval "
+    "over examples. n: examples of each profile. Differ: p of the two true profiles, each divided "
+    "by the sum of its drops, being the same; none where the drops of one do not add up to clearly "
+    "more than 0. No drop exceeds its baseline, so that profiles which end there can differ by "
+    "their baselines alone. Not testable: before anything is removed, one of the two is at "
+    "guessing, or too little is right for any drop to show. No correction."
 )
+CEILING = "Noise ceiling (estimate)"
 
 
 def agreement(table: pd.DataFrame, drops: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -121,20 +158,20 @@ def agreement(table: pd.DataFrame, drops: pd.DataFrame | None = None) -> pd.Data
             not testable.
 
     Returns:
-        Columns of words: Profile, Other profile, Spearman, Noise ceiling, Disattenuated, Differ,
-        Ablations, n.
+        Columns of words: Profile, Other profile, Spearman, Noise ceiling (estimate), Disattenuated,
+        Differ, Ablations, n.
     """
     from interp.labels import p_text
 
     rows = table.to_dict("records")
     untestable = _untestable(drops)
-    hidden = [not untestable.isdisjoint((_series(r["a"]), _series(r["b"]))) for r in rows]
+    hidden = [not untestable.isdisjoint((r["a"], r["b"])) for r in rows]
     words = pd.DataFrame(
         {
             "Profile": [_profile(name) for name in table["a"]],
             "Other profile": [_profile(name) for name in table["b"]],
             "Spearman": [_number(r["spearman"], "none: a profile is flat") for r in rows],
-            "Noise ceiling": [_number(r["ceiling"], "none: noise") for r in rows],
+            CEILING: [_number(r["ceiling"], "none: noise") for r in rows],
             "Disattenuated": [
                 interval(r["disattenuated"], r["low"], r["high"], 2)
                 if r["low"] == r["low"]
@@ -143,19 +180,27 @@ def agreement(table: pd.DataFrame, drops: pd.DataFrame | None = None) -> pd.Data
             ],
             "Differ": [p_text(r["p_differ"], r.get("least_p", 0.0)) for r in rows],
             "Ablations": table["n_ablations"],
-            "n": table["n_a"],
+            "n": [
+                f"{r['n_a']}" if r["n_a"] == r["n_b"] else f"{r['n_a']} and {r['n_b']}"
+                for r in rows
+            ],
         }
     )  # fmt: skip
-    words.loc[hidden, ["Spearman", "Noise ceiling", "Disattenuated", "Differ"]] = "not testable"
+    words.loc[hidden, ["Spearman", CEILING, "Disattenuated", "Differ"]] = "not testable"
     return words
 
 
-def _untestable(drops: pd.DataFrame | None) -> set[tuple[str, str]]:
-    """The model and task of each profile that is not testable."""
+def _untestable(drops: pd.DataFrame | None) -> set[str]:
+    """The names of the profiles that are not testable, with their metric.
+
+    A task can be testable by one metric and not by another: in a sweep of generated answers almost
+    no answer is cut off before anything is removed.
+    """
     if drops is None:
         return set()
     found = drops[~drops["testable"].astype(bool)]
-    return set(zip(found["model"], found["task"], strict=True))
+    parts = zip(found["model"], found["task"], found["metric"], strict=True)
+    return {", ".join(map(str, one)) for one in parts}
 
 
 def _series(name: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ protocols. The rank correlations of the profiles over layers are disattenuated, 
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -55,8 +56,7 @@ def run(preset: Preset, out: Path) -> Section:
     pairs = [(one, other) for other in summary.profiles(tasks)]
     both = pd.concat([loss, tasks], ignore_index=True)
     agreement = compare_profiles(both, pairs, seed=preset.seed)
-    drops = sweep.importance()
-    drops = drops[drops["metric"] == "loss"]
+    drops = with_all_together(sweep.importance, metric="loss")
     return Section(
         name="text_loss",
         question=QUESTION,
@@ -91,17 +91,37 @@ def nats_a_token(values: pd.DataFrame) -> pd.DataFrame:
     return (total / tokens).rename("value").reset_index().assign(metric="loss")
 
 
+def with_all_together(
+    measure: Callable[..., pd.DataFrame], *, metric: str, confidence: float = 0.95
+) -> pd.DataFrame:
+    """The drops of one metric, with intervals that hold for all ablations together (Bonferroni).
+
+    A drop of a mean over tokens is a ratio, of which `interp.stats.importance` gives no such band.
+
+    Args:
+        measure: `importance` of the sweep.
+        metric: the metric to keep.
+        confidence: the coverage of all intervals together.
+    """
+    drops = measure(confidence=confidence)
+    drops = drops[drops["metric"] == metric].reset_index(drop=True)
+    wide = measure(confidence=1 - (1 - confidence) / max(1, len(drops)))
+    wide = wide[wide["metric"] == metric].reset_index(drop=True)
+    return drops.assign(low_all=wide["low"], high_all=wide["high"])
+
+
 def _sentence(drops: pd.DataFrame, what: str) -> str:
     first = drops.sort_values("drop", ascending=False).iloc[0]
     least = drops.sort_values("drop").iloc[0]
     cells = [
         f"{row['ablation'].replace(':', ' ')} "
-        f"{summary.interval(row['drop'], row['low'], row['high'], 2)}"
+        f"{summary.interval(row['drop'], row['low_all'], row['high_all'], 3)}"
         for row in (first, least)
     ]
     return (
         f"On {what}, skipping one layer adds between {cells[1]} and {cells[0]} nats a token "
-        f"(whole model {abs(first['baseline']):.2f}; n = {first['n']} texts; 95% intervals)."
+        f"(whole model {abs(first['baseline']):.2f}; n = {first['n']} texts; the 95% intervals "
+        f"hold for all {len(drops)} layers together)."
     )
 
 

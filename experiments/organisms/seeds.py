@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from experiments import runs
+from experiments import runs, summary
 from experiments.headline import influence_on_texts, measured, protocols_compared
 from experiments.organisms.redundancy import folder_of
 from experiments.organisms.second_recipes import SMALL_SEEDS
@@ -88,9 +88,9 @@ def compared(folders: Mapping[str, Path], limit: int, out: Path) -> dict[str, pd
         out: folder of the sweeps.
 
     Returns:
-        `scores`, of the whole models, with intervals; `differences`, a row per run, benchmark
-        and order; `over-runs`, a row per benchmark and order; `profiles`, how alike the drops of
-        two runs are.
+        `scores`, of the whole models on the examples of the curves; `differences`, a row per run,
+        benchmark and order;
+        `over-runs`, a row per benchmark and order; `profiles`, how alike the drops of two runs are.
     """
     found, scores = [], []
     for name, folder in folders.items():
@@ -100,8 +100,8 @@ def compared(folders: Mapping[str, Path], limit: int, out: Path) -> dict[str, pd
             one = measured(preset, out, "base", task, influence)
             found.append(replace(one, model=name))
             whole = one.curves[one.curves["n_removed"] == 0].iloc[0]
-            kept = whole[["value", "low", "high", "n"]].to_dict()
-            scores.append({"model": name, "task": task} | kept)
+            own = {key: whole[key] for key in ("value", "low", "high", "n", "interval")}
+            scores.append({"model": name, "task": task} | own)
     _, differences = protocols_compared(found)
     return {
         "scores": pd.DataFrame(scores),
@@ -177,30 +177,8 @@ def profiles_compared(folders: Mapping[str, Path], limit: int, out: Path) -> pd.
 
 def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
     """The tables in words."""
-    from interp.labels import benchmark_label, task_label
-
-    scores, over = tables["scores"], tables["over-runs"]
-    shown_scores = [
-        {"Task": task_label(str(task))}
-        | {
-            row["model"]: f"{row['value']:.0f} [{row['low']:.0f}, {row['high']:.0f}]"
-            for row in rows.to_dict("records")
-        }
-        | {"n": int(rows["n"].max())}
-        for task, rows in scores.groupby("task", sort=False)
-    ]
-    leads = []
-    for row in over.to_dict("records"):
-        own = tables["differences"].query(
-            "benchmark == @row['benchmark'] and order == @row['order']"
-        )
-        leads.append(
-            {"Benchmark": benchmark_label(row["benchmark"]), "Order": row["order"]}
-            | {one["model"]: interval_text(one, "difference") for one in own.to_dict("records")}
-            | {"Mean, new runs": interval_text(row, "mean", "runs_low", "runs_high")}
-            | {"Mean, new runs and examples": interval_text(row, "mean")}
-            | {"n": int(own["n"].max())}
-        )
+    scores = tables["scores"]
+    kinds = " or ".join(dict.fromkeys(scores["interval"]))
     return "\n".join(
         [
             "# Seeds",
@@ -211,31 +189,30 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "",
             "## What each run gets right (%)",
             "",
-            "On the examples that chose no order; 95% Wilson intervals, of facts by cluster "
-            "(wording).",
+            f"On the n examples of each task that chose no order ({kinds} intervals).",
             "",
-            *table_lines(pd.DataFrame(shown_scores)),
+            *table_lines(_right(scores)),
             "",
             "## By how much more option texts keep than generated answers",
             "",
             "A share is the mean of what is left above guessing over the removal of one to all "
             "but one of the layers; the order is chosen for each run on other examples. A run's "
-            "own interval is over examples and wordings. Over new runs it is Student's with two "
+            "own interval is over examples and wordings (n as above). Over new runs it is "
+            "Student's with two "
             "degrees of freedom, the examples as they are; over new runs and examples, the mean of "
             "the runs' own half-widths is added in squares, as if the luck of the examples moved "
-            "all runs alike. A run's own interval is recovered from Fieller's of both shares "
-            "(MOVER). All are 95%; none is corrected for the number of comparisons. n: examples of "
-            "a run.",
+            "all runs alike. None is corrected for the number of comparisons.",
             "",
-            *table_lines(pd.DataFrame(leads)),
+            *table_lines(_leads(tables)),
             "",
             "## Whether two runs need the same layers",
             "",
-            "Rank correlation (Spearman) of the drops of the eight layers: as observed; an "
-            "estimate of the highest that the noise of the examples lets one observe, which is "
-            "noisy itself and may lie below what is observed; and freed from that noise, with its "
-            "95% bootstrap interval over n examples. No p is corrected for the number of "
-            "comparisons.",
+            "Rank correlation of the drops of the eight layers: as observed; an estimate of the "
+            "highest that the noise of the examples allows on average, which one observed "
+            "correlation can exceed; and freed from that noise, with its 95% bootstrap interval "
+            "over examples (n of each run). The test asks whether the drops, each divided by the "
+            "sum of its run's, are the same. No drop exceeds its baseline, so that runs with other "
+            "baselines can differ by these alone.",
             "",
             *table_lines(_alike(tables["profiles"])),
             "",
@@ -243,21 +220,55 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
     )
 
 
+def _right(scores: pd.DataFrame) -> pd.DataFrame:
+    """What each run gets right, as it is shown."""
+    from interp.labels import task_label
+
+    rows = [
+        {"Task": task_label(str(task))}
+        | {
+            row["model"]: summary.interval(row["value"], row["low"], row["high"])
+            for row in own.to_dict("records")
+        }
+        | {"n": own["n"].iloc[0]}
+        for task, own in scores.groupby("task", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _leads(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """By how much more option texts keep, in each run and over them, as it is shown."""
+    from interp.labels import benchmark_label
+
+    rows = []
+    for row in tables["over-runs"].to_dict("records"):
+        own = tables["differences"].query(
+            "benchmark == @row['benchmark'] and order == @row['order']"
+        )
+        rows.append(
+            {"Benchmark": benchmark_label(row["benchmark"]), "Order": row["order"]}
+            | {one["model"]: interval_text(one, "difference") for one in own.to_dict("records")}
+            | {"Mean, new runs": interval_text(row, "mean", "runs_low", "runs_high")}
+            | {"Mean, new runs and examples": interval_text(row, "mean")}
+        )
+    return pd.DataFrame(rows)
+
+
 def _alike(profiles: pd.DataFrame) -> pd.DataFrame:
     """How alike the drops of two runs are, as it is shown."""
-    from interp.labels import task_label
+    from interp.labels import p_text, task_label
 
     rows = [
         {"Task": task_label(row["a"].split(", ")[1])}
         | {"Runs": " and ".join(row[side].split(", ")[0] for side in "ab")}
-        | {"Observed": f"{row['spearman']:.2f}", "Estimated ceiling": f"{row['ceiling']:.2f}"}
+        | {"Observed": f"{row['spearman']:.2f}", summary.CEILING: f"{row['ceiling']:.2f}"}
         | {"Without noise": interval_text(row, "disattenuated")}
         | {
             "p, shapes differ": "not testable"
             if row["p_differ"] != row["p_differ"]
-            else f"{row['p_differ']:.3f}"
+            else p_text(row["p_differ"], row["least_p"])
         }
-        | {"n": int(row["n_a"])}
+        | {"n": row["n_a"]}
         for row in profiles.to_dict("records")
     ]
     return pd.DataFrame(rows)

@@ -188,8 +188,8 @@ def head_agreement(
         One row. `spearman` is the correlation of the scores over heads; `ceiling`, `disattenuated`,
         `low` and `high` are as in `interp.stats.compare_profiles`. `shared` is the number of shared
         heads among the `top` of each, `jaccard` their Jaccard index, `expected` that of heads drawn
-        at random within the same layers, and `p` the exact probability of sharing so many by
-        chance.
+        at random within the same layers, `p` the exact probability of sharing so many by chance,
+        and `least_p` that of sharing as many as there can be.
 
     Raises:
         UserError: the two differ in number of layers or heads.

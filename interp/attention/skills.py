@@ -82,12 +82,14 @@ def overlap(
     Returns:
         One row per pair of tasks. `jaccard` is the Jaccard index of their important heads (whose
         numbers are `n_task`, `n_other` and `shared`), `expected` its value if each task's heads lay
-        anywhere in the same layers, and `p` the probability of sharing so many by chance. It has no
-        interval, because the important heads are chosen on these same examples. `spearman` is the
-        correlation of the drops of all heads, with `spearman_p` (never below `least_spearman_p`,
-        which is one over one more than the number of permutations), and `ceiling disattenuated low
-        high` as in `interp.stats.compare_profiles`. Further columns are `n_examples`,
-        `n_other_examples` and `reason`. Entries are NaN where a task has no important head.
+        anywhere in the same layers, and `p` the probability of sharing so many by chance. `least_p`
+        is that of sharing as many as there can be: where it is not small, no number of shared heads
+        would show anything. The index has no interval, because the important heads are chosen on
+        these same examples. `spearman` is the correlation of the drops of all heads, with
+        `spearman_p` (never below `least_spearman_p`, which is one over one more than the number of
+        permutations), and `ceiling disattenuated low high` as in `interp.stats.compare_profiles`.
+        Further columns are `n_examples`, `n_other_examples` and `reason`. Entries are NaN where a
+        task has no important head.
 
     Raises:
         UserError: there are several models, or several metrics per task; no head was ablated alone;
@@ -177,7 +179,7 @@ def shared_heads(
     sizes, n_shared = (int(one.sum()), int(other.sum())), int((one & other).sum())
     counts = {"n_task": sizes[0], "n_other": sizes[1], "shared": n_shared}
     if not all(sizes):
-        return counts | dict.fromkeys(("jaccard", "expected", "p"), np.nan)
+        return counts | dict.fromkeys(("jaccard", "expected", "p", "least_p"), np.nan)
     chances = np.ones(1)
     for layer in np.unique(layers):
         in_layer = layers == layer
@@ -191,6 +193,7 @@ def shared_heads(
         "jaccard": n_shared / (sum(sizes) - n_shared),
         "expected": float((chances * every / (sum(sizes) - every)).sum()),
         "p": float(min(1.0, chances[n_shared:].sum())),
+        "least_p": float(min(1.0, chances[-1])),
     }
 
 

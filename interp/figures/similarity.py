@@ -181,8 +181,8 @@ def agreement(
                 tables.describe_n(correlations)
                 if similarity_n is None
                 else f"Drops: {tables.describe_n(correlations)} Similarity: n = {similarity_n}.",
-                f"{RHO}: Spearman over layers, at most so much with drops of n examples (noise "
-                f"ceiling); p: {first['test']}.",
+                f"{RHO}: Spearman over layers; ceiling: an estimate of the highest that the noise "
+                f"of n examples allows on average; p: {first['test']}.",
             ],
         )
         for one in labels:
@@ -276,7 +276,7 @@ def _rho(row: Any) -> str:
     rho, ceiling, p = (float(row[name]) for name in ("rho", "ceiling", "p"))
     if np.isnan(rho):
         return "no spread"
-    most = "no ceiling" if np.isnan(ceiling) else f"at most {ceiling:.2f}"
+    most = "no ceiling" if np.isnan(ceiling) else f"ceiling {ceiling:.2f}"
     words = f"{RHO} = {rho:.2f} ({most}), {p_words(p, row.get('least_p', 0.0))}"
     return words.replace("-", "\N{MINUS SIGN}")
 

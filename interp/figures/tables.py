@@ -280,10 +280,10 @@ def describe_untestable(table: pd.DataFrame) -> list[str]:
         where = "" if len(silent) == rows.groupby(["model", "task"]).ngroups else ", where none is"
         sentences.append(f"Least detectable drop{where}: {size}{unit}.")
     if "testable" in rows and not rows["testable"].all():
-        count = rows.loc[~rows["testable"].astype(bool), "task"].nunique()
+        without = rows.loc[~rows["testable"].astype(bool), "task"].unique()
         sentences.append(
-            "No task is testable." if count == rows["task"].nunique()
-            else f"Not testable: {' and '.join(task_label(t) for t in _untestable(rows))}."
+            "No task is testable." if len(without) == rows["task"].nunique()
+            else f"Not testable: {' and '.join(map(task_label, without))}."
         )  # fmt: skip
     return sentences
 
@@ -299,16 +299,14 @@ def describe_choice(table: pd.DataFrame) -> list[str]:
     """
     if is_share(table) or "expected_excess" not in table or not table["unit"].eq("points").all():
         return []
-    excess = table["expected_excess"].dropna()
+    # where no drop can be shown, none is chosen either
+    testable = table[table["testable"].astype(bool)] if "testable" in table else table
+    excess = testable["expected_excess"].dropna()
     if excess.empty or excess.max() < NOTICEABLE:
         return []
     low, high = (f"{value:.1f}" for value in (excess.min(), excess.max()))
     size = low if low == high else f"{low} to {high}"
     return [f"Chosen because largest, a drop is {size} points too large on average."]
-
-
-def _untestable(rows: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(rows.loc[~rows["testable"].astype(bool), "task"]))
 
 
 def describe_failures(table: pd.DataFrame) -> list[str]:

@@ -214,6 +214,10 @@ def decision_difference(
     weights of the examples, and the interval is a paired one. It covered 93.9 to 96.1% in
     simulations as those of `Lens.decision_depth`.
 
+    Each mean is over the examples that its own model decides. Where one model decides more of them
+    (`share_decided`), the two means are of other examples, and a difference may be that of the
+    examples: then compare the depths in `examples.parquet` on the examples that both decide.
+
     Args:
         one: a lens.
         other: the lens that it is compared with.

@@ -154,5 +154,6 @@ def _correlation(
         bottom = means.means[2 * at + 1]
         slopes[2 * at : 2 * at + 2, at] = 1 / bottom, -ratio.value / bottom
     covariance = slopes.T @ means.covariance @ slopes
-    scale = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
+    # where every example loses the same share, rounding can leave a variance just below 0
+    scale = float(np.sqrt(max(0.0, covariance[0, 0]) * max(0.0, covariance[1, 1])))
     return float(np.clip(covariance[0, 1] / scale, -1, 1)) if scale > 0 else 0.0

@@ -24,7 +24,7 @@ from interp.attention import (
     top_heads,
     trace_example,
 )
-from interp.attention.skills import head_map
+from interp.attention.skills import head_map, shared_heads
 from interp.cli import main
 from interp.errors import UserError
 
@@ -97,6 +97,16 @@ def test_head_maps(importance):
         head_map(importance[importance["ablation"] != "head:1.1"], "planted-kv:continuation", "acc")
 
 
+def test_the_least_p_of_sharing_is_that_of_sharing_all_that_can_be():
+    # one head each of four in a layer, and one against three in another: both can be shared
+    one = np.array([1, 0, 0, 0, 1, 0, 0, 0], dtype=bool)
+    other = np.array([0, 1, 0, 0, 1, 1, 1, 0], dtype=bool)
+    found = shared_heads(one, other, np.repeat([0, 1], 4))
+    assert found["shared"] == 1
+    assert found["least_p"] == pytest.approx(1 / 4 * 3 / 4)
+    assert found["p"] == pytest.approx(1 - 3 / 4 * 1 / 4)
+
+
 @pytest.mark.slow
 def test_the_overlap_of_skills(run):
     values = run.values()
@@ -112,6 +122,7 @@ def test_the_overlap_of_skills(run):
     assert row["spearman"] == pytest.approx(1)
     # one head each in two layers of four: the same one by chance in 1 of 4, twice
     assert row["p"] == pytest.approx(1 / 16)
+    assert row["least_p"] == row["p"], "no more than two can be shared"
     assert row["expected"] == pytest.approx(2 * 1 / 4 * 3 / 4 / 3 + 1 / 16)
     assert (row["n_examples"], row["reason"]) == (16, "")
     with pytest.raises(UserError, match="several models or metrics"):

@@ -46,8 +46,9 @@ def test_the_sentences_hold_the_numbers_and_their_limits() -> None:
     assert "base 10 [4, 21]%; distilled 92 [81, 97]% (95% Wilson, n = 50)" in text
     assert "base gets 10% right, so that no layer can cost it more" in text
     assert "distilled gets" not in text
-    assert "1 of 2 swaps harm, 0 help" in text
-    assert "the largest drop is 82 [−1, 91] points, of layer 0 (interval for all" in text  # noqa: RUF001
+    assert "1 of 2 swaps are shown to harm, 0 to help" in text
+    drop = "82 [\N{MINUS SIGN}1, 91] points, of layer 0 (interval for all"
+    assert f"the largest change is a drop of {drop}" in text
     assert all(sentence.startswith("Reasoning, generated answers.") for sentence in found)
 
 

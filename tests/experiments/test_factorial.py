@@ -78,9 +78,9 @@ def test_cells_have_words():
 def test_kinds_of_interval_are_named_once():
     names = ["95% Tango score by cluster", "95% paired bootstrap by cluster", "95% Tango score"]
     words = "95% Tango score or paired bootstrap, by cluster where rows have one"
-    assert summary._interval_words(names) == words
-    assert summary._interval_words(names[:2]).endswith("bootstrap, by cluster")
-    assert summary._interval_words(names[2:]) == "95% Tango score"
+    assert summary.interval_words(names) == words
+    assert summary.interval_words(names[:2]).endswith("bootstrap, by cluster")
+    assert summary.interval_words(names[2:]) == "95% Tango score"
 
 
 @pytest.mark.parametrize(

@@ -283,72 +283,6 @@ def test_the_inputs_that_were_tried_are_those_of_the_count():
     assert f"{sum(row['tried'] for row in found['earlier']['kinds'].values()):,} inputs of" in page
 
 
-EIGHT = ROOT / "experiments/results"
-SKILLS = {"Reasoning": "world-arithmetic", "Knowledge": "world-facts", "Retrieval": "world-kv"}
-
-
-def eight(name: str) -> pd.DataFrame:
-    """A table of the models of eight layers, models without their prefix."""
-    table = pd.read_csv(EIGHT / f"distillation-{name}-table.csv")
-    for column in {"model", "a", "b", "recipient", "donor"} & set(table):
-        table[column] = table[column].str.removeprefix("organism:")
-    return table
-
-
-def test_profiles_and_centres_of_eight_layers_are_those_of_the_table():
-    page, drops = said("experiments/distillation.md"), eight("drops")
-    for skill, task in SKILLS.items():
-        centres = []
-        for model in ("base", "teacher", "distilled"):
-            rows = drops[(drops["model"] == model) & (drops["task"] == f"{task}:generate")]
-            weights = rows["drop"].to_numpy(float)
-            assert rows["ablation"].tolist() == [f"layer:{n}" for n in range(8)]
-            centres.append(f"{weights @ range(8) / 7 / weights.sum():.2f}")
-            if skill == "Reasoning":
-                cells = " | ".join(f"{drop:g}" for drop in weights.round(9))
-                assert f"| {model} | {cells} |" in page
-        assert f"| {skill} | {' | '.join(centres)} |" in page
-    apart = eight("model-differences")
-    for layer, quoted in ((3, "84 points [78, 90] at layer 3"), (1, "68 [60, 74] at layer 1")):
-        rows = apart[(apart["a"] == "teacher") & (apart["b"] == "distilled")]
-        rows = rows[rows["task"].str.startswith("world-arithmetic")]
-        row = rows[rows["ablation"] == f"layer:{layer}"].iloc[0]
-        said_so = f"{-row['difference']:.0f}"
-        assert quoted.startswith(said_so)
-        assert f"[{-row['high']:.0f}, {-row['low']:.0f}]" in quoted
-        assert quoted in page
-
-
-def test_correlations_and_swaps_of_eight_layers_are_those_of_the_table():
-    page, correlations = said("experiments/distillation.md"), eight("correlations")
-    found = {
-        (row.task.split(":")[0], row.a, row.b): f"{row.spearman:.2f}"
-        for row in correlations.itertuples()
-    }
-    facts, kv = "world-facts", "world-kv"
-    assert f"distilled {found['world-arithmetic', 'teacher', 'distilled']}; of knowledge" in page
-    assert f"base and distilled {found[facts, 'base', 'distilled']}, teacher and" in page
-    assert f"distilled {found[facts, 'teacher', 'distilled']} (the teacher loses" in page
-    pair = f"{found[kv, 'base', 'distilled']} and {found[kv, 'teacher', 'distilled']}"
-    assert f"of retrieval {pair}." in page
-    swaps = eight("swaps")
-    own = swaps[(swaps["recipient"] == "distilled") & (swaps["curve"] == "single")]
-    own = own[own["task"].str.startswith("world-arithmetic") & (own["n_swapped"] == 1)]
-    for part in ("layer", "attention", "mlp"):
-        cells = own[own["part"] == part].sort_values("first")["value"].round().astype(int)
-        name = "MLP" if part == "mlp" else part
-        assert f"| {name} | {' | '.join(map(str, cells))} |" in page
-    layers = own[own["part"] == "layer"]["drop"].astype(float)
-    assert f"costs it {layers.min():.0f} to {layers.max():.0f} points, layer 3 least" in page
-    effects = eight("weights-and-swaps")
-    effects = effects[(effects["measure"] == "Frobenius distance")
-                      & effects["task"].str.startswith("world-arithmetic")]  # fmt: skip
-    rows = effects.set_index("model")
-    rho = f"distilled {rows.loc['distilled', 'rho']:.2f}, base {rows.loc['base', 'rho']:.2f};"
-    assert rho in page
-    assert f"p = {rows.loc['distilled', 'p']:.2f} and {rows.loc['base', 'p']:.2f}, not" in page
-
-
 def rows_of(page: str, heading: str) -> list[list[str]]:
     """Cells of the rows of the table under a heading."""
     text = (ROOT / page).read_text().split(f"# {heading}")[1].split("##")[0]
@@ -415,14 +349,14 @@ def test_what_is_said_of_the_three_seeds_is_in_their_tables():
     assert sum(ends(row[6])[1] > 0 for row in rows) == 1
     assert "leaves out 0 in three of six, and in one once new examples" in text
     alike = [row for row in rows_of(page, "Whether two runs") if "and" in row[1]]
-    assert sum(float(row[5]) < 0.05 for row in alike) == 16
+    assert sum(float(row[5].removeprefix("<= ")) < 0.05 for row in alike) == 16
     assert len(alike) == 18
     found = [ends(row[4])[0] for row in alike if row[0] == "Pair look-up, generated answers"]
     assert f"agrees at {min(found):.2f} to {max(found):.2f} once noise" in text
     right = {
         row[0]: [int(cell.split(" [")[0]) for cell in row[1:4]]
         for row in rows_of(page, "What each run")
-        if row[1][0].isdigit()
+        if row[4].isdigit()
     }
     for skill, words in (
         ("Facts", "facts {} to {}% generated"),

@@ -41,7 +41,7 @@ def differences() -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"model": f"small-{at}", "benchmark": "world2-kv", "order": "block influence"}
-            | {"difference": value, "low": value - 0.05, "high": value + 0.05, "n": 60}
+            | {"difference": value, "low": value - 0.05, "high": value + 0.05}
             for at, value in ((1, 0.1), (2, 0.2), (3, 0.04))
         ]
     )
@@ -56,8 +56,8 @@ def test_differences_are_averaged_over_the_runs(differences):
 def test_the_page_shows_each_run_and_their_mean(differences):
     scores = pd.DataFrame(
         [
-            {"model": f"small-{at}", "task": "world2-kv:generate", "value": 90.0}
-            | {"low": 82.0, "high": 95.0, "n": 60}
+            {"model": f"small-{at}", "task": "world2-kv:generate", "value": 90.0, "low": 82.6}
+            | {"high": 94.5, "n": 100, "interval": "95% Wilson"}
             for at in (1, 2, 3)
         ]
     )
@@ -65,16 +65,17 @@ def test_the_page_shows_each_run_and_their_mean(differences):
         [
             {"a": "small-1, world2-kv:generate, acc", "b": "small-2, world2-kv:generate, acc"}
             | {"spearman": 0.8, "ceiling": 0.9, "disattenuated": np.nan}
-            | {"low": np.nan, "high": np.nan, "p_differ": np.nan, "n_a": 60}
+            | {"low": np.nan, "high": np.nan, "p_differ": np.nan, "least_p": 0.0005, "n_a": 200}
         ]
     )
     tables = {"scores": scores, "differences": differences, "profiles": profiles}
     text = page(tables | {"over-runs": over_all(differences)}, limit=60)
     assert "+0.20 [0.15, 0.25]" in text
-    assert (
-        "| Pair look-up, generated answers | 90 [82, 95] | 90 [82, 95] | 90 [82, 95] | 60 |" in text
-    )
     assert "small-1 and small-2" in text
+    assert "90 [83, 94] | 90 [83, 94] | 90 [83, 94] | 100 |" in text
+    # no bound: an observed correlation can lie above an estimate of the ceiling
+    assert "At most" not in text
+    assert "Noise ceiling (estimate)" in text
     assert text.count("not testable") == 2
 
 

@@ -26,7 +26,7 @@ def test_nats_a_token_are_a_ratio_text_by_text():
 
 def test_a_profile_at_guessing_is_not_compared():
     row = {"spearman": -0.7, "ceiling": 0.6, "disattenuated": -1.0, "low": -1.0, "high": -0.4}
-    row |= {"p_differ": 0.01, "n_ablations": 12, "n_a": 40}
+    row |= {"p_differ": 0.01, "n_ablations": 12, "n_a": 40, "n_b": 100}
     table = pd.DataFrame(
         [
             row | {"a": "m, text, loss", "b": "m, world2-kv:default, acc"},
@@ -35,9 +35,12 @@ def test_a_profile_at_guessing_is_not_compared():
     )
     drops = pd.DataFrame(
         {"model": "m", "task": ["world2-kv:default", "world2-facts:default"]}
-        | {"testable": [False, True]}
+        | {"metric": "acc", "testable": [False, True]}
     )
+    # a metric that no profile is made of says nothing of them
+    drops = pd.concat([drops, drops.assign(metric="cut", testable=False)])
     hidden, shown = summary.agreement(table, drops).to_dict("records")
-    for name in ("Spearman", "Noise ceiling", "Disattenuated", "Differ"):
+    for name in ("Spearman", summary.CEILING, "Disattenuated", "Differ"):
         assert hidden[name] == "not testable"
         assert shown[name] != "not testable"
+    assert shown["n"] == "40 and 100"

@@ -68,7 +68,7 @@ def test_agreement_names_every_layer() -> None:
     axes = figure.axes[0]
     assert sorted(text.get_text() for text in axes.texts) == ["0", "1", "2", "3", "4"]
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [90, 20, 0, 10, 0])
-    assert "= −0.50 (at most 0.80), p = 0.2" in axes.get_title()  # noqa: RUF001
+    assert "= −0.50 (ceiling 0.80), p = 0.2" in axes.get_title()  # noqa: RUF001
     with pytest.raises(UserError, match="a measure that it has"):
         figures.similarity.agreement(points, correlations, measure="angular distance")
 
