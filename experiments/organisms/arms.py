@@ -73,12 +73,11 @@ def compared(models: Mapping[str, Path], *, limit: int, out: Path) -> dict[str, 
     }
 
 
-def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
-    """The tables in words."""
+def _right(scores: pd.DataFrame) -> pd.DataFrame:
+    """What the whole models get right, in words."""
     from interp.labels import task_label
 
-    scores, differences = tables["scores"], tables["differences"]
-    right = pd.DataFrame(
+    return pd.DataFrame(
         {
             "Task": [task_label(task) for task in scores["task"]],
             "Model": scores["model"],
@@ -89,6 +88,13 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             "n": scores["n"],
         }
     )
+
+
+def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
+    """The tables in words."""
+    from interp.labels import task_label
+
+    scores, differences = tables["scores"], tables["differences"]
     whole = {(row["model"], row["task"]): row["value"] for row in scores.to_dict("records")}
     moved = []
     for (against, task, arm), rows in differences.groupby(["a", "task", "b"], sort=False):
@@ -119,7 +125,7 @@ def page(tables: Mapping[str, pd.DataFrame], *, limit: int) -> str:
             + "; ".join(f"*{name}* {ARMS[name]}" for name in ARMS if name in scores["model"].values)
             + ". One run an arm: intervals are over examples and wordings, not over seeds.",
             "",
-            *table_lines(right),
+            *table_lines(_right(scores)),
             "",
             "Layers whose drop differs between an arm and another model, after Holm's correction "
             "over the layers of a task and pair (p < 0.05):",
