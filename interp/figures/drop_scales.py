@@ -51,7 +51,7 @@ def on_scale(table: pd.DataFrame, drop: str) -> pd.DataFrame:
     scaled.loc[~in_points, DRAWN] = None
     for name, source in (("drop", column), ("low", f"{column}_low"), ("high", f"{column}_high")):
         scaled[name] = table[source].where(in_points, table[name])
-    interval_names = scaled.loc[in_points, "interval"].astype(str).str.partition(" ")[0]
+    interval_names = scaled.loc[in_points, "interval"].astype(str).str.split(" ").str[0]
     level = next((text for text in interval_names if text.endswith("%")), "95%")
     scaled.loc[in_points, "interval"] = f"{level} Fieller"
     return scaled

@@ -25,7 +25,7 @@ def falling(tasks: Sequence[TaskEntry], table: pd.DataFrame) -> Bool[np.ndarray,
         for metric, declared in task.metrics.items()
         if not declared["higher_is_better"]
     }
-    plain = table["metric"].str.partition(",")[0]
+    plain = table["metric"].str.split(",").str[0]
     named = [pair in known for pair in zip(table["task"], plain, strict=True)]
     return np.array(named, dtype=bool) & ~table["metric"].str.endswith(LOG).to_numpy(bool)
 
