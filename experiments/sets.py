@@ -84,8 +84,8 @@ def _greedy(steps: Any, drops: pd.DataFrame) -> str:
         for step, row in zip(steps, rows.to_dict("records"), strict=True)
     ]
     return (
-        f"{_of(rows)}. Held-out drops of the greedily chosen sets, in points, of "
-        f"{rows['baseline'].iloc[0]:.0f}: {'; '.join(cells)} (n = {rows['n'].iloc[0]}; 95% "
+        f"{_of(rows)} (whole model {rows['baseline'].iloc[0]:.0f}%). Held-out drops of the "
+        f"greedily chosen sets, in points: {'; '.join(cells)} (n = {rows['n'].iloc[0]}; 95% "
         "intervals)."
     )
 
