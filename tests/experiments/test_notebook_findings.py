@@ -2,11 +2,18 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.experiments.test_findings import RESULTS, ROOT, said
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "experiments/results/organisms"
+
+
+def said(page: str) -> str:
+    """The text of a page, line breaks as spaces."""
+    return " ".join((ROOT / page).read_text().split())
 
 
 def prose(notebook: str) -> str:

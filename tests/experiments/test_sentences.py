@@ -140,8 +140,10 @@ def test_a_mean_does_not_stand_for_sets_that_are_not_alike():
     assert text.startswith("5 to 94, shown to lose more than 1 of 2 other sets")
     assert f"by 94 [88, 100] points, not shown of L0H0: 5 [{MINUS}1, 11]" in text
     assert "58" not in text
-    none = pd.DataFrame([row | {"low": -1.0} for row in rows])
-    assert "than 0 of 2 other sets, not shown of the other 2: 5 [" in heads._apart(none, others)
+    fewer = pd.DataFrame(rows)
+    fewer[["difference", "low", "high"]] -= 101
+    text = heads._apart(fewer, others)
+    assert f"than 0 of 2 other sets, not shown of the other 2: {MINUS}96 [" in text
     alike = pd.DataFrame([row | {"difference": 90.0, "low": 84.0, "high": 96.0} for row in rows])
     assert "with the mean of the 2 others" in heads._apart(alike, others)
     assert "with the one other set" in heads._apart(alike.iloc[1:], others)
