@@ -85,14 +85,14 @@ def _sentence(task: str, rows: pd.DataFrame, kind: str) -> str:
         f"n = {own['n'].iloc[0]}), {KINDS[kind]}: {(sure['drop'] > 0).sum()} of {len(own)} shown "
         f"to harm, {help_words} (adjusted p < 0.05, Holm"
         f"{summary.missed(own)}); "
-        f"smallest drop {_named(own, own['drop'].argmin())}, largest "
-        f"{_named(own, own['drop'].argmax())} (points; the intervals hold for all at once)."
+        f"smallest drop {_named(own, int(own['drop'].argmin()))}, largest "
+        f"{_named(own, int(own['drop'].argmax()))} (points; the intervals hold for all at once)."
     )
 
 
 def _named(own: pd.DataFrame, at: int) -> str:
     """The drop in a row with its interval, and by which programs it is the same."""
-    row = own.iloc[int(at)]
+    row = own.iloc[at]
     others = int(np.isclose(own["drop"], row["drop"]).sum()) - 1
     name = f"{row['ablation']} and {others} more" if others else row["ablation"]
     return f"{summary.interval(row['drop'], row['low_all'], row['high_all'])} ({name})"
