@@ -102,7 +102,7 @@ def _excess(chosen: pd.DataFrame) -> str:
     parts, noticed = [], False
     # where no drop can be shown, none is chosen either
     chosen = chosen[chosen["testable"].astype(bool)]
-    for kind, rows in chosen.groupby(chosen["ablation"].str.partition(":")[0], sort=False):
+    for kind, rows in chosen.groupby(chosen["ablation"].str.split(":").str[0], sort=False):
         excess = rows["expected_excess"].dropna()
         if excess.empty:
             continue

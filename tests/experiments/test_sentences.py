@@ -67,6 +67,7 @@ def test_the_excess_is_of_the_shown_metric_and_of_each_kind(drops):
     )
     layers = drops[drops["ablation"].str.startswith("layer")]
     assert "Chosen because" not in summary.note(layers, "layers")
+    assert "Chosen because" not in summary.note(untested, "layers or heads")
 
 
 def test_each_row_names_the_interval_of_its_baseline_and_its_test():
