@@ -30,6 +30,7 @@ def findings(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> list[
         }
         sentences = [*_profiles(chosen), *_apart(chosen), *_swaps(chosen)]
         found += [f"{task_label(task)}. {sentence}" for sentence in sentences]
+    found += _elsewhere(tables, reasoning)
     found += _beside(tables, reasoning)
     if "ends" in tables:
         found += [f"{line.replace('organism:', '')}." for line in tables["ends"]["line"]]
@@ -106,16 +107,35 @@ def _apart(chosen: dict[str, pd.DataFrame]) -> Iterator[str]:
 def _shares(own: pd.DataFrame, names: str) -> str:
     """The layers that cost two models other shares of their baselines."""
     shown = own[(own["low_all"] > 0) | (own["high_all"] < 0)]
-    cells = [
-        f"{row['ablation'].replace(':', ' ')} {row['share_a']:.0f} and {row['share_b']:.0f}% "
-        f"(difference {interval(row['difference'], row['low_all'], row['high_all'])})"
-        for row in _rows(shown)
-    ]
+    cells = [_share(row) for row in _rows(shown)]
+    if not cells and own["difference"].notna().any():
+        at = own["difference"].abs().argmax()
+        cells = [f"none, largest estimate {_share(_rows(own)[int(at)])}"]
     return (
         f"Layers that are shown to cost {names} other shares of their scores: "
         f"{'; '.join(cells) or 'none'} ({len(own)} layers, 95% intervals of all of them together, "
         f"n = {own['n'].iloc[0]})."
     )
+
+
+def _share(row: dict[str, Any]) -> str:
+    """What one layer costs two models, and by how much these shares differ."""
+    return (
+        f"{row['ablation'].replace(':', ' ')} {row['share_a']:.0f} and {row['share_b']:.0f}% "
+        f"(difference {interval(row['difference'], row['low_all'], row['high_all'])})"
+    )
+
+
+def _elsewhere(tables: dict[str, pd.DataFrame], reasoning: Sequence[str]) -> Iterator[str]:
+    """The shares that layers cost two models in the skills that the other sentences leave out."""
+    from interp.labels import task_label
+
+    shares = tables.get("share-differences", pd.DataFrame())
+    if shares.empty:
+        return
+    others = shares[~shares["task"].isin(reasoning)]
+    for (task, a, b), own in others.groupby(["task", "a", "b"], sort=False):
+        yield f"{task_label(str(task))}. {_shares(own, f'{_name(a)} and {_name(b)}')}"
 
 
 def _of_pair(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:

@@ -171,7 +171,7 @@ def cell_label(cell: str) -> str:
 
 
 def sentences(effects: pd.DataFrame) -> list[str]:
-    """For each model, benchmark and factor, the number of layers whose lost share it changes."""
+    """For each model, benchmark and factor, the layers whose lost share it is shown to change."""
     from interp.labels import benchmark_label, model_label
 
     found = []
@@ -182,19 +182,30 @@ def sentences(effects: pd.DataFrame) -> list[str]:
             if known.empty:
                 parts.append(f"{effect}: not testable (a whole model at its floor)")
                 continue
-            parts.append(f"{effect}: {_of_effect(known)}")
+            parts.append(f"{effect}: {_of_effect(str(effect), known)}")
         found.append(
             f"{model_label(str(model))}, {benchmark_label(str(benchmark))} (n = "
-            f"{int(rows['n'].iloc[0])}). {'; '.join(parts)}."
+            f"{int(rows['n'].iloc[0])}). Layers whose lost share is shown to change with it "
+            f"(adjusted p < 0.05, {str(rows['correction'].iloc[0]).title()} over the layers of an "
+            f"effect): {'; '.join(parts)}."
         )
     return found
 
 
-def _of_effect(known: pd.DataFrame) -> str:
-    """How many layers an effect changes, and its largest value, where it has an interval."""
+def _of_effect(effect: str, known: pd.DataFrame) -> str:
+    """How many layers an effect is shown to change, and its largest value with its interval.
+
+    The two readouts choose alike among candidates of one word. An effect of 0 there is no finding.
+    """
     moved = known[known["p_adjusted"] < 0.05]
     largest = known.iloc[int(known["value"].abs().argmax())]
-    count = f"{len(moved) or 'none'} of {len(known)} layers"
+    count = f"shown in {len(moved) or 'none'} of {len(known)}"
+    among = f"candidates: {CANDIDATES[1]} - {CANDIDATES[0]}"
+    if "readout" in effect and among in effect and (known["value"] == 0).all():
+        return (
+            f"{count} (0 in all; among candidates of one word a readout has no effect by "
+            "construction)"
+        )
     if np.isnan(largest["low_all"]):
         return count
     what = "largest effect" if len(moved) else "largest estimate"

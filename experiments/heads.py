@@ -6,6 +6,7 @@ It traces every head on the key-value task, ablates the best retrieval heads and
 same layers, and sweeps every head of the base over tasks of every skill.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,7 +246,8 @@ def _apart(own: pd.DataFrame, others: pd.Series) -> str:
     """What the other sets leave, and how much more the best heads cost.
 
     A mean stands for sets that are alike, and says little of sets that cost all or nothing. They
-    are not alike where the intervals of the least and the largest difference do not overlap.
+    are not alike where the intervals of the least and the largest difference do not overlap. Then
+    the range is of the sets than which the best heads are shown to cost more.
 
     Args:
         own: the contrasts of one model and number of heads, a row per other set and their mean.
@@ -257,13 +259,31 @@ def _apart(own: pd.DataFrame, others: pd.Series) -> str:
     ordered = sets.sort_values("difference")
     least, most = ordered.iloc[0], ordered.iloc[-1]
     if least["high"] < most["low"]:
+        lost = ordered[ordered["low"] > 0]
+        by = f": by {_span(lost)} points" if len(lost) else ""
         return (
-            f"{others['low']:.0f} to {others['high']:.0f}, shown to lose more than "
-            f"{(sets['low'] > 0).sum()} of {len(sets)} other sets: by {_difference(least)} to "
-            f"{_difference(most)} points"
+            f"{others['low']:.0f} to {others['high']:.0f}, shown to lose more than {len(lost)} of "
+            f"{len(sets)} other sets{by}{_not_shown(ordered)}"
         )
     named = "one other set" if len(sets) == 1 else f"mean of the {len(sets)} others"
     return f"{_draws(others)}, {_difference(mean)} points more lost than with the {named}"
+
+
+def _span(ordered: pd.DataFrame) -> str:
+    """The least and the largest difference of some sets, or the one there is."""
+    ends = ordered if len(ordered) == 1 else ordered.iloc[[0, -1]]
+    return " to ".join(_difference(row) for _, row in ends.iterrows())
+
+
+def _not_shown(ordered: pd.DataFrame) -> str:
+    """The sets of which it is not shown that the best heads cost more, with their differences."""
+    rest = ordered[~(ordered["low"] > 0)]
+    if rest.empty:
+        return ""
+    which = f"the other {len(rest)}"
+    if len(rest) == 1:
+        which = re.sub(r"head:(\d+)\.(\d+)", r"L\1H\2", f"{rest['control'].iloc[0]}")
+    return f", not shown of {which}: {_span(rest)}"
 
 
 def _difference(row: "pd.Series") -> str:

@@ -9,6 +9,7 @@ by side ("Transformer Layers as Painters", arXiv 2407.09298; "Remarkable Robustn
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from experiments import runs, summary
@@ -75,7 +76,6 @@ def _sentence(task: str, rows: pd.DataFrame, kind: str) -> str:
     """How many programs of one kind are shown to harm or help, and what would have been missed."""
     own = rows[rows["family"] == kind]
     sure = own[own["p_adjusted"] < 0.05]
-    best = own.iloc[int(own["drop"].argmin())]
     baseline = f"{own['baseline'].iloc[0]:.0f}%"
     help_words = f"{(sure['drop'] < 0).sum()} to help"
     if own["baseline"].iloc[0] == 100:
@@ -85,9 +85,17 @@ def _sentence(task: str, rows: pd.DataFrame, kind: str) -> str:
         f"n = {own['n'].iloc[0]}), {KINDS[kind]}: {(sure['drop'] > 0).sum()} of {len(own)} shown "
         f"to harm, {help_words} (adjusted p < 0.05, Holm"
         f"{summary.missed(own)}); "
-        f"smallest drop {summary.interval(best['drop'], best['low_all'], best['high_all'])} points "
-        f"({best['ablation']}; the interval holds for all at once)."
+        f"smallest drop {_named(own, int(own['drop'].argmin()))}, largest "
+        f"{_named(own, int(own['drop'].argmax()))} (points; the intervals hold for all at once)."
     )
+
+
+def _named(own: pd.DataFrame, at: int) -> str:
+    """The drop in a row with its interval, and by which programs it is the same."""
+    row = own.iloc[at]
+    others = int(np.isclose(own["drop"], row["drop"]).sum()) - 1
+    name = f"{row['ablation']} and {others} more" if others else row["ablation"]
+    return f"{summary.interval(row['drop'], row['low_all'], row['high_all'])} ({name})"
 
 
 if __name__ == "__main__":

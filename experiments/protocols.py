@@ -82,7 +82,7 @@ def between_protocols(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _floor_sentences(importance: pd.DataFrame) -> list[str]:
-    """The tasks on which nothing can be lost: the unablated model is at guessing, or near 0."""
+    """The tasks on which no drop can show: not shown to be above guessing, or hardly above 0."""
     from interp.results import choose_metric
 
     rows = choose_metric(importance).drop_duplicates(["model", "task"])
@@ -95,9 +95,10 @@ def _floor_sentences(importance: pd.DataFrame) -> list[str]:
         for row in without.to_dict("records")
     ]
     return [
-        "Not testable, for so little is right before anything is removed that no drop there says "
-        f"anything: {'; '.join(parts)}. Guessing: one of as many options as a question has; a "
-        "score at or below it, by the lower end of its 95% Wilson interval, is not above it."
+        "Not testable, for before anything is removed too little is shown to be right for a drop "
+        f"to show: {'; '.join(parts)}. Guessing: one of as many options as a question has. Shown "
+        "to be above it: the lower end of the 95% Wilson interval is. This interval takes rows as "
+        "independent; those of the table are by cluster where rows have one."
     ]
 
 

@@ -70,6 +70,12 @@ def run(preset: Preset, out: Path) -> Section:
     )
 
 
+def _of(table: pd.DataFrame) -> str:
+    """The model and the task of a table, in words."""
+    row = table.iloc[0]
+    return summary.series_words(str(row["model"]), str(row["task"]))
+
+
 def _greedy(steps: Any, drops: pd.DataFrame) -> str:
     rows = drops.sort_values("n_removed")
     cells = [
@@ -78,20 +84,27 @@ def _greedy(steps: Any, drops: pd.DataFrame) -> str:
         for step, row in zip(steps, rows.to_dict("records"), strict=True)
     ]
     return (
-        f"Held-out drops of the greedily chosen sets, in points: {'; '.join(cells)} "
-        f"(n = {rows['n'].iloc[0]}; 95% intervals)."
+        f"{_of(rows)} (whole model {rows['baseline'].iloc[0]:.0f}%). Held-out drops of the "
+        f"greedily chosen sets, in points: {'; '.join(cells)} (n = {rows['n'].iloc[0]}; 95% "
+        "intervals)."
     )
 
 
 def _pairs(table: pd.DataFrame) -> str:
     sure = table[table["p_adjusted"] < 0.05]
-    largest = table.iloc[int(table["interaction"].argmax())]
+    ends = [table.iloc[int(at)] for at in (table["interaction"].argmax(),
+                                           table["interaction"].argmin())]  # fmt: skip
+    most, least = (
+        f"{row['ablation']} {summary.interval(row['interaction'], row['low_all'], row['high_all'])}"
+        f" points (alone {row['drop_first']:.0f} and {row['drop_second']:.0f}, together "
+        f"{row['drop']:.0f})"
+        for row in ends
+    )
     return (
-        f"Of {len(table)} pairs {(sure['interaction'] > 0).sum()} cost more together than apart, "
-        f"{(sure['interaction'] < 0).sum()} less (adjusted p < 0.05, Holm; "
-        f"n = {table['n'].iloc[0]}); largest {largest['ablation']} "
-        f"{summary.interval(largest['interaction'], largest['low_all'], largest['high_all'])} "
-        "points (interval of all pairs together)."
+        f"{_of(table)}. Of {len(table)} pairs {(sure['interaction'] > 0).sum()} are shown to cost "
+        f"more together than one and one, {(sure['interaction'] < 0).sum()} less (adjusted "
+        f"p < 0.05, Holm; n = {table['n'].iloc[0]}). Most more: {most}; most less: {least}, "
+        "which a floor alone can do (intervals of all pairs together)."
     )
 
 

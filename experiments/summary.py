@@ -143,8 +143,8 @@ AGREEMENT = (
     "over examples. n: examples of each profile. Differ: p of the two true profiles, each divided "
     "by the sum of its drops, being the same; none where the drops of one do not add up to clearly "
     "more than 0. No drop exceeds its baseline, so that profiles which end there can differ by "
-    "their baselines alone. Not testable: before anything is removed, one of the two is at "
-    "guessing, or too little is right for any drop to show. No correction."
+    "their baselines alone. Not testable: before anything is removed, one of the two is not "
+    "shown to be above guessing, or too little is right for any drop to show. No correction."
 )
 CEILING = "Noise ceiling (estimate)"
 

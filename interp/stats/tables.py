@@ -332,7 +332,7 @@ def _findable(
         )
     elif floor is not None and wilson(np.array([float(right)]), len(baseline))[0][0] <= floor:
         score, guessed = 100 * baseline.mean(), 100 * floor
-        why = f"not testable: baseline {score:.0f} is not above guessing, {guessed:.0f}"
+        why = f"not testable: baseline {score:.0f} is not shown to be above guessing, {guessed:.0f}"
     detectable = least_detectable(n, noise=round(noise, 1), family=tests)
     return {
         "noise": noise,

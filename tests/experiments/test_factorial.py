@@ -60,13 +60,14 @@ def test_forms_become_cells_effects_and_a_figure():
 def test_an_effect_on_no_layer_is_said_to_be_none():
     flat = {"model": "m", "benchmark": "world2-facts", "effect": "readout: greedy - likelihood"}
     flat |= {"ablation": "layer:0", "value": 0.0, "low_all": np.nan, "high_all": np.nan, "n": 9}
+    flat |= {"correction": "holm"}
     uncertain = flat | {"effect": "steps: with - without", "value": -0.1, "low_all": -0.3}
     rows = [flat | {"p_adjusted": 1.0}, uncertain | {"p_adjusted": 0.4, "high_all": 0.1}]
     (sentence,) = factorial.sentences(pd.DataFrame(rows))
-    assert "readout: greedy - likelihood: none of 1 layers; steps" in sentence
-    assert "none of 1 layers (largest estimate, layer:0: \N{MINUS SIGN}10 [" in sentence
+    assert "readout: greedy - likelihood: shown in none of 1; steps" in sentence
+    assert "shown in none of 1 (largest estimate, layer:0: \N{MINUS SIGN}10 [" in sentence
     moved = pd.DataFrame([uncertain | {"p_adjusted": 0.01, "high_all": -0.02}])
-    assert "1 of 1 layers (largest effect, layer:0" in factorial.sentences(moved)[0]
+    assert "shown in 1 of 1 (largest effect, layer:0" in factorial.sentences(moved)[0]
 
 
 def test_cells_have_words():

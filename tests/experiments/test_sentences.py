@@ -10,9 +10,11 @@ from experiments import (
     __main__ as everything,
     cause,
     distillation,
+    factorial,
     heads,
     programs,
     retrieval,
+    sets,
     similarity,
     summary,
 )
@@ -138,8 +140,12 @@ def test_a_mean_does_not_stand_for_sets_that_are_not_alike():
     rows = [{"control": name, "difference": d, "low": d - 6, "high": d + 6} for name, d in apart]
     text = heads._apart(pd.DataFrame(rows), others)
     assert text.startswith("5 to 94, shown to lose more than 1 of 2 other sets")
-    assert f"by 5 [{MINUS}1, 11] to 94 [88, 100] points" in text
+    assert f"by 94 [88, 100] points, not shown of L0H0: 5 [{MINUS}1, 11]" in text
     assert "58" not in text
+    fewer = pd.DataFrame(rows)
+    fewer[["difference", "low", "high"]] -= 101
+    text = heads._apart(fewer, others)
+    assert f"than 0 of 2 other sets, not shown of the other 2: {MINUS}96 [" in text
     alike = pd.DataFrame([row | {"difference": 90.0, "low": 84.0, "high": 96.0} for row in rows])
     assert "with the mean of the 2 others" in heads._apart(alike, others)
     assert "with the one other set" in heads._apart(alike.iloc[1:], others)
@@ -153,9 +159,48 @@ def test_programs_say_what_would_have_been_missed():
     assert "0 of 3 shown to harm, none can help" in text
     assert "drops under 47 points would be missed in more than one of five sweeps" in text
     assert "1 of 3 to help" not in text
+    most = pd.concat([rows, pd.DataFrame([row | {"ablation": "repeat:3-3", "drop": 5.0}])])
+    text = programs._sentence("world2-facts:continuation", most, "repeat")
+    assert (
+        f"smallest drop 0 [{MINUS}12, 12] (repeat:0-0 and 2 more), largest 5 [{MINUS}12, 12] "
+        "(repeat:3-3) (points" in text
+    )
     better = rows.assign(baseline=80.0, drop=-20.0, p_adjusted=0.01)
     assert "0 of 3 shown to harm, 3 to help" in programs._sentence("world2-facts:continuation",
                                                                    better, "repeat")  # fmt: skip
+
+
+def test_what_cannot_differ_is_not_a_finding():
+    row = {"model": "organism:base", "benchmark": "world2-unwritten", "n": 40, "correction": "holm"}
+    row |= {"value": 0.0, "low_all": np.nan, "high_all": np.nan, "p_adjusted": 1.0}
+    among = "readout: greedy - likelihood x candidates: type - options"
+    rows = [row | {"effect": among, "ablation": f"layer:{at}"} for at in range(2)]
+    rows += [row | {"effect": "steps: with - without", "ablation": "layer:0"}]
+    moved = {"value": -0.42, "low_all": -0.6, "high_all": -0.2, "p_adjusted": 0.001}
+    rows += [row | moved | {"effect": "steps: with - without", "ablation": "layer:5"}]
+    (text,) = factorial.sentences(pd.DataFrame(rows))
+    assert f"{among}: shown in none of 2 (0 in all; among candidates of one word" in text
+    assert "steps: with - without: shown in 1 of 2 (largest effect, layer:5: " in text
+    assert "(adjusted p < 0.05, Holm over the layers of an effect)" in text
+
+
+def test_the_pair_that_costs_least_is_named_beside_the_one_that_costs_most():
+    row = {"model": "organism:base", "task": "world2-facts:continuation", "n": 80}
+    row |= {"low_all": -9.0, "high_all": 9.0, "p_adjusted": 1.0}
+    pairs = [("layer:0+layer:7", 69.0, 31.0, 68.0), ("layer:5+layer:6", 3.0, 1.0, 33.0)]
+    table = pd.DataFrame(
+        [
+            row | {"ablation": name, "drop_first": a, "drop_second": b, "drop": both}
+            | {"interaction": both - a - b}
+            for name, a, b, both in pairs
+        ]
+    )  # fmt: skip
+    text = sets._pairs(table)
+    assert text.startswith("base, facts, option texts. Of 2 pairs 0 are shown to cost more")
+    assert (
+        f"Most more: layer:5+layer:6 29 [{MINUS}9, 9] points (alone 3 and 1, together 33)" in text
+    )
+    assert f"most less: layer:0+layer:7 {MINUS}32 [{MINUS}9, 9] points (alone 69 and 31" in text
 
 
 def test_each_set_of_layers_is_named_once_with_its_difference():
@@ -301,6 +346,13 @@ def test_the_findings_say_that_baselines_alone_can_make_shapes_differ():
     assert "other shares of their scores: layer 1 75 and 5% (difference 70 [" in text
     assert "layer 0" not in text
     assert "full minus weak, centre of mass, relative depth: 0.030 [0.010, 0.050]" in text
+    # of a skill that is not described, the shares are still compared
+    (other,) = findings(tables, [])
+    assert other.endswith("(2 layers, 95% intervals of all of them together, n = 100).")
+    assert "weak and full other shares of their scores: layer 1 75 and 5%" in other
+    same = tables["share-differences"].assign(low_all=-30.0, high_all=90.0)
+    (none,) = findings(tables | {"share-differences": same}, [])
+    assert "of their scores: none, largest estimate layer 1 75 and 5% (difference 70 [" in none
 
 
 def test_the_first_lines_say_the_limit_and_that_sections_have_fewer():

@@ -160,7 +160,7 @@ def test_what_could_not_be_found_is_said() -> None:
     assert stats.power(100, least, family=64) >= 0.8 > stats.power(100, least - 0.5, family=64)
     floor = {("world-kv:default", "acc"): 0.9}
     found = stats.importance(long(table), resamples=100, floors=floor)
-    assert found["testability"].str.contains("is not above guessing, 90").all()
+    assert found["testability"].str.contains("is not shown to be above guessing, 90").all()
 
 
 def test_bounds_for_all_ablations_of_few_clusters_stay_within_a_total_loss() -> None:
