@@ -3,8 +3,8 @@
     python -m experiments.store.kills --kills 50
 
 The model is loaded once; each sweep runs in a fork of that process, which is killed some random
-time after it began, up to three times, and is then left alone until it has finished. The table
-must equal the undisturbed run's, and no temporary file may stay.
+time after it has finished a random number of units, up to three times, and is then left alone until
+it has finished. The table must equal the undisturbed run's, and no temporary file may stay.
 """
 
 import multiprocessing
@@ -24,6 +24,8 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 Sweeping = Callable[[Path], None]
+POLLING = 0.005
+"""Seconds between two looks at the units of a run."""
 
 
 def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str, Any]:
@@ -55,7 +57,9 @@ def run(kills: int, out: Path, *, seed: int = 0, examples: int = 60) -> dict[str
         while total["kills"] < kills:
             target = folder / f"run-{total['rounds']}"
             for _ in range(min(3, kills - total["kills"])):
-                if _killed(sweeping, target, rng.random() * duration):
+                # units, not seconds alone: a busy machine is slow, and all kills would be early
+                units = rng.randrange(len(theirs))
+                if _killed(sweeping, target, units, rng.random() * duration / len(theirs)):
                     total["kills"] += 1
                     total["units_at_kill"].append(len(shards(target)))
             _finished(sweeping, target)
@@ -94,10 +98,19 @@ def _finished(sweeping: Sweeping, folder: Path) -> None:
         raise RuntimeError(f"the sweep in {folder} did not finish")
 
 
-def _killed(sweeping: Sweeping, folder: Path, after: float) -> bool:
-    """Start the sweep and kill it some seconds later; whether it was still running."""
+def _killed(sweeping: Sweeping, folder: Path, units: int, after: float) -> bool:
+    """Start the sweep and kill it in its work; whether it was still running.
+
+    Args:
+        sweeping: what is started.
+        folder: the folder of the run, which may hold some units already.
+        units: how many it is to hold first.
+        after: seconds from then on.
+    """
     process = multiprocessing.get_context("fork").Process(target=sweeping, args=(folder,))
     process.start()
+    while process.is_alive() and len(shards(folder)) < units:
+        process.join(POLLING)
     process.join(after)
     alive = process.is_alive()
     if alive and process.pid is not None:
