@@ -112,12 +112,15 @@ def invented(count: int, *, seed: int = 0) -> list[tuple[str, str, list[dict[str
     ]
 
 
-def whole_mmlu(folder: Path, subjects: Sequence[str], *, seed: int = 0) -> tuple[Path, Path]:
+def whole_mmlu(
+    folder: Path, subjects: Sequence[str], *, most: int, seed: int = 0
+) -> tuple[Path, Path]:
     """All subjects of MMLU: the real rows, and made ones of the subjects that are not there.
 
     Args:
         folder: where.
         subjects: all of them, as the hub names its configurations.
+        most: real rows of a subject that are asked; of its worked examples all are there.
         seed: of the made rows, one to seven a subject.
 
     Returns:
@@ -133,6 +136,9 @@ def whole_mmlu(folder: Path, subjects: Sequence[str], *, seed: int = 0) -> tuple
         lines = (DATA / f"mmlu/{split}.jsonl").read_text().split("\n")
         rows = [json.loads(line) for line in lines if line]
         real = {str(row["subject"]) for row in rows}
+        if split == "test":
+            kept = [[row for row in rows if row["subject"] == one][:most] for one in sorted(real)]
+            rows = [row for of_subject in kept for row in of_subject]
         for subject in subjects:
             if subject not in real:
                 rows += [_made_question(subject, rng) for _ in range(rng.randint(1, 7))]

@@ -17,6 +17,7 @@ from interp.results.export import harness_results
 from interp.tasks import harness_folder, load_task
 from interp.tasks.names import definitions
 from tests.helpers.families import delete_layers
+from tests.helpers.thinning import sized
 from tests.parity.real_rows import DATA, STORIES, lay_out, whole_mmlu
 
 pytestmark = [
@@ -203,16 +204,19 @@ def all_subjects(tmp_path_factory):
     """The 57 subjects as the harness names them, and their rows for us and for it."""
     subjects = [d.name.removeprefix("mmlu_") for d in definitions("mmlu")]
     assert len(subjects) == 57
-    return whole_mmlu(tmp_path_factory.mktemp("mmlu"), subjects)
+    most = sized(thinned=8, whole=1000)
+    return whole_mmlu(tmp_path_factory.mktemp("mmlu"), subjects, most=most)
 
 
+@pytest.mark.thinned(share=2)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["default", "continuation"])
 def test_the_whole_of_mmlu_is_what_the_harness_evaluates(
     all_subjects, stories, judges, tmp_path, monkeypatch, kind
 ):
     """`evaluate` over the harness' own group of 57 subjects: its YAML, its loader, its weighting.
 
-    Some three minutes each of one core, for 907 questions under two models.
+    All 907 questions under two models take some three minutes of one core.
     """
     from lm_eval.evaluator import evaluate
 
